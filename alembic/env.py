@@ -1,0 +1,35 @@
+"""Alembic's environment: runs the migrations as the schema's owner, with short lock and statement timeouts."""
+
+import asyncio
+import os
+
+from sqlalchemy import Connection, text
+
+from alembic import context
+from service.db import create_engine
+from service.settings import Settings
+from service.tables import Base
+
+LOCK_TIMEOUT = "5s"
+STATEMENT_TIMEOUT = "5min"
+
+
+def _run(connection: Connection) -> None:
+    connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
+    connection.execute(text(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'"))
+    connection.execute(text("SELECT pg_advisory_lock(7203684915)"))
+    connection.commit()
+    context.configure(connection=connection, target_metadata=Base.metadata, compare_server_default=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def _connect() -> None:
+    url = context.config.attributes.get("url") or Settings.from_env(os.environ).migration_url
+    engine = create_engine(url, pool_size=1, role=None, application="tunegate-migrate")
+    async with engine.connect() as connection:
+        await connection.run_sync(_run)
+    await engine.dispose()
+
+
+asyncio.run(_connect())

@@ -1,0 +1,160 @@
+"""Every error that a caller can see, each with its HTTP status and a stable code.
+
+    TunegateError
+    ├── SettingsError               the process cannot start; never reaches a caller
+    └── ApiError                    status · type · code · param · whether a retry can help
+        ├── InvalidRequest    400   the request breaks a rule; `param` names the field
+        ├── Unauthenticated   401   no key, or not a valid one
+        ├── Forbidden         403   a valid key of the wrong kind
+        ├── NotFound          404   no such thing for this caller
+        ├── MethodNotAllowed  405
+        ├── Conflict          409   the thing is in a state that does not allow this
+        ├── InFlight          409   the same request is being worked on: retry
+        ├── TooLarge          413
+        ├── KeyReused         422   an Idempotency-Key came back with another body
+        ├── QuotaExceeded     429   over a budget or limit; retrying does not help
+        ├── RateLimited       429   too many requests; retry after a while
+        ├── Internal          500
+        └── Unavailable       503   a dependency is away: retry
+
+The body is OpenAI's: `{"error": {"message", "type", "param", "code"}}`, all four keys always present. The official
+SDK retries 408, 409, 429 and 5xx by itself, so `x-should-retry` says whether that can help.
+"""
+
+
+class TunegateError(Exception):
+    """The root of everything that Tunegate raises on purpose."""
+
+
+class SettingsError(TunegateError):
+    """The environment does not make a configuration; the message names the variable."""
+
+
+class ApiError(TunegateError):
+    """An answer to a caller. `message` says what is wrong and what to do next."""
+
+    status = 500
+    type = "server_error"
+    code = "internal_error"
+    should_retry: bool | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after_seconds: float | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or type(self).code
+        self.param = param
+        self.retry_after_seconds = retry_after_seconds
+        self.headers = headers or {}
+
+
+class InvalidRequest(ApiError):
+    """The request breaks a rule of the API."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_value"
+
+
+class Unauthenticated(ApiError):
+    """There is no key, or it is not one of ours, or it was revoked or has expired."""
+
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+
+
+class Forbidden(ApiError):
+    """The key is valid and its kind may not do this."""
+
+    status = 403
+    type = "invalid_request_error"
+    code = "insufficient_permissions"
+
+
+class NotFound(ApiError):
+    """No such thing for this caller; another project's things answer the same."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "not_found"
+
+
+class MethodNotAllowed(ApiError):
+    """The route exists, with other methods."""
+
+    status = 405
+    type = "invalid_request_error"
+    code = "method_not_allowed"
+
+
+class Conflict(ApiError):
+    """The thing is in a state that does not allow this; repeating the call does not help."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "conflict"
+    should_retry = False
+
+
+class InFlight(ApiError):
+    """The same request is still being worked on."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "request_in_flight"
+    should_retry = True
+
+
+class TooLarge(ApiError):
+    """The body, the file or a part is over its limit."""
+
+    status = 413
+    type = "invalid_request_error"
+    code = "file_too_large"
+
+
+class KeyReused(ApiError):
+    """An Idempotency-Key came back with another body."""
+
+    status = 422
+    type = "invalid_request_error"
+    code = "idempotency_key_reused"
+
+
+class QuotaExceeded(ApiError):
+    """Over a budget or a limit of the project; retrying does not help."""
+
+    status = 429
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+    should_retry = False
+
+
+class RateLimited(ApiError):
+    """Too many requests for now."""
+
+    status = 429
+    type = "requests"
+    code = "rate_limit_exceeded"
+    should_retry = True
+
+
+class Internal(ApiError):
+    """A defect of ours; the log has the request id."""
+
+
+class Unavailable(ApiError):
+    """Something that we need is away for now."""
+
+    status = 503
+    type = "server_error"
+    code = "service_unavailable"
+    should_retry = True

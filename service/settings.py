@@ -1,0 +1,194 @@
+"""Settings, read once from the environment at the composition root; nothing else reads the environment.
+
+Every variable is listed in `SETTINGS` with its default and its meaning; `.env.example` and `docs/settings.md` are
+generated from that list, so the documentation cannot drift from the code.
+"""
+
+import base64
+import binascii
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from service.errors import SettingsError
+
+LEASE_MARGIN_SHARE = 0.2
+"""A call that leaves the process must end before this last share of its lease begins."""
+
+
+def _setting(env: str, default: Any, doc: str, *, secret: bool = False) -> Any:
+    return field(default=default, metadata={"env": env, "doc": doc, "secret": secret}, repr=not secret)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """The whole configuration. Units stand last in the names; seconds are floats."""
+
+    database_url: str = _setting("DATABASE_URL", "", "Postgres, as `postgresql://user:password@host/db`.", secret=True)
+    owner_database_url: str = _setting(
+        "TUNEGATE_OWNER_DATABASE_URL",
+        "",
+        "Postgres as the owner of the schema, for migrations only. Default: `DATABASE_URL`.",
+        secret=True,
+    )
+    redis_url: str = _setting("REDIS_URL", "", "Redis for ARQ, the doorbell. Without it work starts a little later.", secret=True)
+    upstream_base_url: str = _setting(
+        "OPENAI_BASE_URL", "", "The upstream that trains: any OpenAI-compatible base URL, ending in `/v1`."
+    )
+    upstream_api_key: str = _setting("OPENAI_API_KEY", "", "The key for that upstream.", secret=True)
+    environment: str = _setting(
+        "TUNEGATE_ENVIRONMENT", "production", "`production`, or `dev`, which `tunegate dev` sets for its processes."
+    )
+    master_key: str = _setting(
+        "TUNEGATE_MASTER_KEY",
+        "",
+        "32 bytes in base64 that encrypt webhook secrets and upstream credentials at rest. "
+        "Make one with `tunegate keys master`.",
+        secret=True,
+    )
+    storage_url: str = _setting(
+        "TUNEGATE_STORAGE_URL",
+        "file://./.tunegate/storage",
+        "Where dataset bytes live: `file:///path`, `s3://bucket/prefix`, `gs://…` or `az://…`.",
+    )
+    organization_id: str = _setting(
+        "TUNEGATE_ORGANIZATION", "tunegate", "The organisation's name in `organization_id` and in `ft:` model names."
+    )
+    models_file: str = _setting(
+        "TUNEGATE_MODELS_FILE", "", "A TOML file that replaces the shipped catalogue of models and prices."
+    )
+    host: str = _setting("TUNEGATE_HOST", "127.0.0.1", "The address that `tunegate serve` binds.")
+    port: int = _setting("TUNEGATE_PORT", 8080, "The port that `tunegate serve` binds.")
+    log_level: str = _setting("TUNEGATE_LOG_LEVEL", "info", "`debug`, `info`, `warning` or `error`.")
+    log_format: str = _setting("TUNEGATE_LOG_FORMAT", "json", "`json`, or `console` for people.")
+    poll_seconds: float = _setting("TUNEGATE_POLL_SECONDS", 15.0, "How often a running upstream job is looked at.")
+    lease_seconds: float = _setting("TUNEGATE_LEASE_SECONDS", 30.0, "How long a worker owns a row without a heartbeat.")
+    reconcile_seconds: float = _setting("TUNEGATE_RECONCILE_SECONDS", 1.0, "How often due rows are claimed without Redis.")
+    upstream_timeout_seconds: float = _setting(
+        "TUNEGATE_UPSTREAM_TIMEOUT_SECONDS", 20.0, "One control call to the upstream (create, retrieve, list, cancel)."
+    )
+    upload_timeout_seconds: float = _setting("TUNEGATE_UPLOAD_TIMEOUT_SECONDS", 900.0, "One file sent to the upstream.")
+    inference_timeout_seconds: float = _setting("TUNEGATE_INFERENCE_TIMEOUT_SECONDS", 600.0, "One completion.")
+    settle_seconds: float = _setting(
+        "TUNEGATE_SETTLE_SECONDS",
+        60.0,
+        "How long after the end of an attempt's lease an upstream may still show a job that an unanswered create made.",
+    )
+    webhook_schedule_seconds: tuple[float, ...] = _setting(
+        "TUNEGATE_WEBHOOK_SCHEDULE",
+        (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400),
+        "Delays between tries of a delivery, after an immediate first one, separated by commas.",
+    )
+    webhook_timeout_seconds: float = _setting("TUNEGATE_WEBHOOK_TIMEOUT_SECONDS", 20.0, "One whole try of a delivery.")
+    webhook_allow_private: bool = _setting(
+        "TUNEGATE_WEBHOOK_ALLOW_PRIVATE",
+        False,
+        "Let webhooks go to http and to private addresses. For development; `tunegate dev` turns it on for loopback.",
+    )
+    max_file_bytes: int = _setting("TUNEGATE_MAX_FILE_BYTES", 512 * 1024 * 1024, "The largest file that is accepted.")
+    worker_concurrency: int = _setting("TUNEGATE_WORKER_CONCURRENCY", 32, "Steps that one worker runs at a time.")
+    validation_processes: int = _setting("TUNEGATE_VALIDATION_PROCESSES", 1, "Processes that validate datasets, per worker.")
+    database_pool_size: int = _setting("TUNEGATE_DATABASE_POOL_SIZE", 20, "Database connections per process.")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read and validate. Raises `SettingsError` that names the variable and what it wants."""
+        values: dict[str, Any] = {}
+        for spec in fields(cls):
+            env = spec.metadata["env"]
+            raw = environ.get(env)
+            if raw is not None and raw != "":
+                values[spec.name] = _parse(env, raw, spec.default)
+        settings = cls(**values)
+        settings._validate()
+        return settings
+
+    def _validate(self) -> None:
+        if self.environment not in ("production", "dev"):
+            raise SettingsError("TUNEGATE_ENVIRONMENT must be `production` or `dev`.")
+        if self.log_format not in ("json", "console"):
+            raise SettingsError("TUNEGATE_LOG_FORMAT must be `json` or `console`.")
+        if self.log_level not in ("debug", "info", "warning", "error"):
+            raise SettingsError("TUNEGATE_LOG_LEVEL must be `debug`, `info`, `warning` or `error`.")
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            if spec.name == "port":
+                continue
+            numbers = value if isinstance(value, tuple) else (value,)
+            for number in numbers:
+                if isinstance(number, (int, float)) and not isinstance(number, bool):
+                    low_ok = number >= 0 if isinstance(value, tuple) else number > 0
+                    if not low_ok or not math.isfinite(number):
+                        raise SettingsError(f"{spec.metadata['env']} must be a positive number, not {number}.")
+        if self.master_key:
+            self.master_key_bytes()
+
+    def master_key_bytes(self) -> bytes:
+        """The 32 bytes of the encryption key. Raises `SettingsError` when it is missing or malformed."""
+        try:
+            key = base64.b64decode(self.master_key, validate=True)
+        except binascii.Error:
+            key = b""
+        if len(key) != 32:
+            raise SettingsError(
+                "TUNEGATE_MASTER_KEY must be 32 bytes in base64. Make one with `tunegate keys master` and keep it safe: "
+                "without it, stored webhook secrets cannot be read again."
+            )
+        return key
+
+    @property
+    def migration_url(self) -> str:
+        """The owner's database URL."""
+        return self.owner_database_url or self.database_url
+
+    @property
+    def control_timeout_seconds(self) -> float:
+        """A control call's timeout, kept below the lease whatever is configured (RELIABILITY: timeout + margin < lease)."""
+        return min(self.upstream_timeout_seconds, self.lease_seconds * (1 - 2 * LEASE_MARGIN_SHARE))
+
+    @property
+    def storage_path(self) -> Path | None:
+        """The folder of a `file://` storage, else None."""
+        if not self.storage_url.startswith("file://"):
+            return None
+        return Path(self.storage_url.removeprefix("file://"))
+
+    def upstream_is_self(self, own_port: int) -> bool:
+        """Whether the upstream's base URL points back at this gateway: jobs would create jobs without end."""
+        parts = urlsplit(self.upstream_base_url)
+        return parts.hostname in ("127.0.0.1", "localhost", "::1", self.host) and parts.port == own_port
+
+
+def _parse(env: str, raw: str, default: Any) -> Any:
+    try:
+        match default:
+            case bool():
+                return {"1": True, "true": True, "on": True, "yes": True, "0": False, "false": False, "off": False, "no": False}[
+                    raw.strip().lower()
+                ]
+            case int():
+                return int(raw)
+            case float():
+                return float(raw)
+            case tuple():
+                return tuple(float(part) for part in raw.split(",") if part.strip())
+            case _:
+                return raw
+    except (ValueError, KeyError):
+        wanted = {bool: "true or false", int: "a whole number", float: "a number", tuple: "numbers separated by commas"}
+        raise SettingsError(f"{env} must be {wanted[type(default)]}, not {raw!r}.") from None
+
+
+def documentation() -> list[tuple[str, str, str, bool]]:
+    """(variable, default, meaning, is a secret) of every setting: what the generated docs show."""
+    rows = []
+    for spec in fields(Settings):
+        default = spec.default
+        shown = ",".join(f"{part:g}" for part in default) if isinstance(default, tuple) else str(default)
+        if isinstance(default, bool):
+            shown = shown.lower()
+        rows.append((spec.metadata["env"], shown, spec.metadata["doc"], spec.metadata["secret"]))
+    return rows
