@@ -108,9 +108,7 @@ async def write(
 ) -> None:
     """A fenced write that keeps the lease. Raises `LeaseLost` when it is no longer ours."""
     table = claimed.table
-    written = await session.scalar(
-        update(table).where(claimed.held(), *where).values(**values).returning(table.id)
-    )
+    written = await session.scalar(update(table).where(claimed.held(), *where).values(**values).returning(table.id))
     if written is None:
         raise LeaseLost(f"{table.__tablename__} {claimed.row.id}")
 

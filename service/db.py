@@ -26,7 +26,9 @@ def asyncpg_url(url: str) -> URL:
     return parsed
 
 
-def create_engine(url: str, *, pool_size: int, role: str | None = SERVICE_ROLE, application: str = "tunegate") -> AsyncEngine:
+def create_engine(
+    url: str, *, pool_size: int, role: str | None = SERVICE_ROLE, application: str = "tunegate"
+) -> AsyncEngine:
     """An engine whose connections have taken `role` on (None: the login's own, for migrations)."""
     server_settings = {"application_name": application, "timezone": "UTC", "jit": "off"}
     if role is not None:
@@ -52,7 +54,7 @@ class Database:
     def __init__(self, engine: AsyncEngine, doorbell: Doorbell) -> None:
         self.engine = engine
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
-        self._doorbell = doorbell
+        self.doorbell = doorbell
 
     @asynccontextmanager
     async def project(self, project_id: str) -> AsyncIterator[AsyncSession]:
@@ -76,14 +78,15 @@ class Database:
     async def _scoped(self, scope: str, project_id: str) -> AsyncIterator[AsyncSession]:
         async with self._sessions.begin() as session:
             await session.execute(
-                text("SELECT set_config('tunegate.scope', :scope, true), set_config('tunegate.project', :project, true)"),
+                text(
+                    "SELECT set_config('tunegate.scope', :scope, true), set_config('tunegate.project', :project, true)"
+                ),
                 {"scope": scope, "project": project_id},
             )
             yield session
-        self._doorbell.ring(take_hints(session))
+        self.doorbell.ring(take_hints(session))
 
     async def close(self) -> None:
         """Return every connection."""
-        await self._doorbell.close()
+        await self.doorbell.close()
         await self.engine.dispose()
-

@@ -34,7 +34,9 @@ class Settings:
         "Postgres as the owner of the schema, for migrations only. Default: `DATABASE_URL`.",
         secret=True,
     )
-    redis_url: str = _setting("REDIS_URL", "", "Redis for ARQ, the doorbell. Without it work starts a little later.", secret=True)
+    redis_url: str = _setting(
+        "REDIS_URL", "", "Redis for ARQ, the doorbell. Without it work starts a little later.", secret=True
+    )
     upstream_base_url: str = _setting(
         "OPENAI_BASE_URL", "", "The upstream that trains: any OpenAI-compatible base URL, ending in `/v1`."
     )
@@ -66,7 +68,9 @@ class Settings:
     log_format: str = _setting("TUNEGATE_LOG_FORMAT", "json", "`json`, or `console` for people.")
     poll_seconds: float = _setting("TUNEGATE_POLL_SECONDS", 15.0, "How often a running upstream job is looked at.")
     lease_seconds: float = _setting("TUNEGATE_LEASE_SECONDS", 30.0, "How long a worker owns a row without a heartbeat.")
-    reconcile_seconds: float = _setting("TUNEGATE_RECONCILE_SECONDS", 1.0, "How often due rows are claimed without Redis.")
+    reconcile_seconds: float = _setting(
+        "TUNEGATE_RECONCILE_SECONDS", 1.0, "How often due rows are claimed without Redis."
+    )
     upstream_timeout_seconds: float = _setting(
         "TUNEGATE_UPSTREAM_TIMEOUT_SECONDS", 20.0, "One control call to the upstream (create, retrieve, list, cancel)."
     )
@@ -90,7 +94,9 @@ class Settings:
     )
     max_file_bytes: int = _setting("TUNEGATE_MAX_FILE_BYTES", 512 * 1024 * 1024, "The largest file that is accepted.")
     worker_concurrency: int = _setting("TUNEGATE_WORKER_CONCURRENCY", 32, "Steps that one worker runs at a time.")
-    validation_processes: int = _setting("TUNEGATE_VALIDATION_PROCESSES", 1, "Processes that validate datasets, per worker.")
+    validation_processes: int = _setting(
+        "TUNEGATE_VALIDATION_PROCESSES", 1, "Processes that validate datasets, per worker."
+    )
     database_pool_size: int = _setting("TUNEGATE_DATABASE_POOL_SIZE", 20, "Database connections per process.")
 
     @classmethod
@@ -166,9 +172,16 @@ def _parse(env: str, raw: str, default: Any) -> Any:
     try:
         match default:
             case bool():
-                return {"1": True, "true": True, "on": True, "yes": True, "0": False, "false": False, "off": False, "no": False}[
-                    raw.strip().lower()
-                ]
+                return {
+                    "1": True,
+                    "true": True,
+                    "on": True,
+                    "yes": True,
+                    "0": False,
+                    "false": False,
+                    "off": False,
+                    "no": False,
+                }[raw.strip().lower()]
             case int():
                 return int(raw)
             case float():

@@ -55,7 +55,6 @@ def _now() -> Any:
     return mapped_column(server_default=func.now())
 
 
-
 class Leased:
     """Columns of a row that workers take turns at. `due_at` null: nothing to do."""
 
@@ -139,6 +138,17 @@ class File(Base):
     created_at: Mapped[dt.datetime] = _now()
     expires_at: Mapped[dt.datetime | None]
     deleted_at: Mapped[dt.datetime | None]
+    content_deleted_at: Mapped[dt.datetime | None]
+
+
+class PendingUpload(Base):
+    """An object that is being written and has no file yet: what a crash leaves here, the janitor removes."""
+
+    __tablename__ = "pending_uploads"
+
+    storage_key: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    created_at: Mapped[dt.datetime] = _now()
 
 
 class FileReport(Leased, Base):
@@ -234,9 +244,7 @@ class Job(Leased, Base):
             name="state",
         ),
         CheckConstraint("create_phase IN ('idle', 'intent', 'created')", name="create_phase"),
-        CheckConstraint(
-            "(state IN ('succeeded', 'failed', 'cancelled')) = (finished_at IS NOT NULL)", name="finished"
-        ),
+        CheckConstraint("(state IN ('succeeded', 'failed', 'cancelled')) = (finished_at IS NOT NULL)", name="finished"),
         CheckConstraint("state <> 'failed' OR error_code IS NOT NULL", name="failed_has_error"),
         CheckConstraint("state <> 'succeeded' OR fine_tuned_model IS NOT NULL", name="succeeded_has_model"),
         CheckConstraint("(create_phase = 'created') = (upstream_job_id IS NOT NULL)", name="created"),
@@ -262,6 +270,8 @@ class Job(Leased, Base):
     method: Mapped[dict[str, Any]]
     n_epochs: Mapped[int | None]
     quote_id: Mapped[str | None]
+    price_micros_per_million: Mapped[int | None]
+    expected_micros: Mapped[int | None]
     priority: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[dt.datetime] = _now()
     started_at: Mapped[dt.datetime | None]
@@ -269,6 +279,7 @@ class Job(Leased, Base):
     estimated_finish_at: Mapped[dt.datetime | None]
     cancel_requested_at: Mapped[dt.datetime | None]
     pause_requested: Mapped[bool] = mapped_column(server_default="false")
+    pause_sent: Mapped[bool] = mapped_column(server_default="false")
     waiting_reason: Mapped[str | None]
     last_sequence: Mapped[int] = mapped_column(server_default="0")
 
@@ -517,9 +528,7 @@ class WebhookAttempt(Base):
 
     __tablename__ = "webhook_attempts"
     __table_args__ = (
-        ForeignKeyConstraint(
-            ["project_id", "delivery_id"], ["webhook_deliveries.project_id", "webhook_deliveries.id"]
-        ),
+        ForeignKeyConstraint(["project_id", "delivery_id"], ["webhook_deliveries.project_id", "webhook_deliveries.id"]),
     )
 
     delivery_id: Mapped[str] = mapped_column(primary_key=True)

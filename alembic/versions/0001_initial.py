@@ -18,6 +18,7 @@ TENANT_TABLES = (
     "api_keys",
     "balances",
     "files",
+    "pending_uploads",
     "quotes",
     "remembered_requests",
     "upstream_files",
@@ -139,6 +140,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("content_deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("status IN ('uploaded', 'processed', 'error')", name=op.f("ck_files_status")),
         sa.CheckConstraint("size_bytes >= 0", name=op.f("ck_files_size")),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_files_project_id")),
@@ -147,6 +149,14 @@ def upgrade() -> None:
     )
     op.create_index(
         "ix_files_project", "files", ["project_id", "id"], unique=False, postgresql_where=sa.text("deleted_at IS NULL")
+    )
+    op.create_table(
+        "pending_uploads",
+        sa.Column("storage_key", sa.Text(), nullable=False),
+        sa.Column("project_id", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_pending_uploads_project_id")),
+        sa.PrimaryKeyConstraint("storage_key", name=op.f("pk_pending_uploads")),
     )
     op.create_table(
         "quotes",
@@ -301,6 +311,8 @@ def upgrade() -> None:
         sa.Column("method", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False),
         sa.Column("n_epochs", sa.BigInteger(), nullable=True),
         sa.Column("quote_id", sa.Text(), nullable=True),
+        sa.Column("price_micros_per_million", sa.BigInteger(), nullable=True),
+        sa.Column("expected_micros", sa.BigInteger(), nullable=True),
         sa.Column("priority", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
@@ -308,6 +320,7 @@ def upgrade() -> None:
         sa.Column("estimated_finish_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("cancel_requested_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("pause_requested", sa.Boolean(), server_default="false", nullable=False),
+        sa.Column("pause_sent", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("waiting_reason", sa.Text(), nullable=True),
         sa.Column("last_sequence", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("account_id", sa.Text(), nullable=True),
@@ -634,6 +647,7 @@ def downgrade() -> None:
     op.drop_index("ix_remembered_requests_body", table_name="remembered_requests")
     op.drop_table("remembered_requests")
     op.drop_table("quotes")
+    op.drop_table("pending_uploads")
     op.drop_index("ix_files_project", table_name="files", postgresql_where=sa.text("deleted_at IS NULL"))
     op.drop_table("files")
     op.drop_table("balances")

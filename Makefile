@@ -1,0 +1,72 @@
+# Everything that one does here by hand. `make` alone explains it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Half of the suite waits for processes and timers, so two workers a core are faster than one.
+TEST_WORKERS ?= 4
+TESTS ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test lint format types imports bench openapi openapi-check migrations-check ci clean
+
+help: ## Show this
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.stamp ## Build .venv from requirements.lock (the other targets do it by themselves)
+
+$(VENV)/.stamp: requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make setup PYTHON=python3.12"; exit 1; }
+	@echo "Installing the locked packages into $(VENV)"
+	@if $(BIN)/python -m pip install -q --disable-pip-version-check uv; then \
+		$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock && \
+		$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .; \
+	else \
+		echo "uv is not to be had here; pip takes a minute" && \
+		$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock && \
+		$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .; \
+	fi
+	@touch $@
+
+demo: setup ## Fine-tune a model in a minute, on this machine, for nothing
+	@$(BIN)/tunegate demo
+
+run: setup ## Run the whole stack on embedded services until Ctrl-C (ARGS="--port 9000")
+	@$(BIN)/tunegate dev $(ARGS)
+
+test: setup ## Run the tests (TESTS=tests/cli to choose, TEST_WORKERS=1 for one at a time)
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(TESTS)
+
+lint: setup types imports ## Style, types and import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: setup ## Strict types
+	@$(BIN)/mypy
+
+imports: setup ## Who may import whom
+	@$(BIN)/lint-imports
+
+format: setup ## Put the code into shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: setup ## Measure: benchmarks/
+	@$(BIN)/python -m benchmarks
+
+openapi: setup ## Write openapi.yaml from the code
+	@$(BIN)/tunegate openapi > openapi.yaml.new && mv openapi.yaml.new openapi.yaml
+
+openapi-check: setup ## Fail if openapi.yaml is not what the code says
+	@$(BIN)/tunegate openapi | diff -u openapi.yaml - || { echo "openapi.yaml is out of date: make openapi"; exit 1; }
+
+migrations-check: setup ## Fail if the tables and the migrations differ
+	@$(BIN)/python -m tests.migrations_check
+
+ci: ## Exactly what continuous integration runs
+	@bash .ci/run
+
+clean: ## Remove what was built and what dev and demo have stored
+	rm -rf $(VENV) .tunegate .tunegate-demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

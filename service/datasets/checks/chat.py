@@ -1,0 +1,246 @@
+"""Checks of chat rows: the list of messages, their roles, contents, weights and order.
+
+Source of the rules: OpenAI's guide to supervised fine-tuning and the errors its API answers; the cookbook's notebook
+"Data preparation and analysis for chat model fine-tuning" for what it checks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from service.datasets.checks.registry import Hit, example_check
+from service.datasets.formats import CHAT_KEYS, MESSAGE_KEYS, ROLES, is_zero, message_lists, messages_of
+
+SECTION = "Chat"
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ROLE_LIST = ", ".join(ROLES)
+_PART_TYPES = ("text", "image_url", "input_audio", "refusal", "file")
+_NEAR_ROLES = {"human": "user", "bot": "assistant", "ai": "assistant", "model": "assistant", "gpt": "assistant"}
+
+
+@example_check("messages_missing", "error", SECTION, formats=("chat", "reinforcement"))
+def messages_missing(row: dict[str, Any]) -> Iterator[Hit]:
+    """`messages` is a list with at least one message."""
+    messages = row.get("messages")
+    if not isinstance(messages, list):
+        yield Hit("/messages", messages, 'messages must be a list of messages: [{"role": …, "content": …}, …].')
+    elif not messages:
+        yield Hit("/messages", messages, "messages is empty; give at least a user message and an assistant message.")
+
+
+@example_check("message_not_an_object", "error", SECTION, formats=("chat", "preference", "reinforcement"))
+def message_not_an_object(row: dict[str, Any]) -> Iterator[Hit]:
+    """Every message is an object."""
+    for pointer, messages in message_lists(row):
+        for index, message in enumerate(messages):
+            if not isinstance(message, dict):
+                yield Hit(f"{pointer}/{index}", message, "A message is an object with role and content.")
+
+
+@example_check("role_missing", "error", SECTION, formats=("chat", "preference", "reinforcement"))
+def role_missing(row: dict[str, Any]) -> Iterator[Hit]:
+    """Every message has a role."""
+    for pointer, message in messages_of(row):
+        if message.get("role") is None:
+            yield Hit(f"{pointer}/role", message, f"This message has no role; give one of {_ROLE_LIST}.")
+
+
+@example_check("role_unknown", "error", SECTION, formats=("chat", "preference", "reinforcement"))
+def role_unknown(row: dict[str, Any]) -> Iterator[Hit]:
+    """A role is one of system, developer, user, assistant, tool, function."""
+    for pointer, message in messages_of(row):
+        role = message.get("role")
+        if role is None or (isinstance(role, str) and role in ROLES):
+            continue
+        near = str(role).strip().lower()[:40]
+        near = _NEAR_ROLES.get(near, near)
+        meant = f' Did you mean "{near}"?' if near in ROLES else ""
+        yield Hit(f"{pointer}/role", role, f"The role must be one of {_ROLE_LIST}.{meant}")
+
+
+@example_check("unknown_key", "error", SECTION, formats=("chat",), fix="drop_unknown_keys")
+def unknown_key(row: dict[str, Any]) -> Iterator[Hit]:
+    """A row has no keys but messages, tools, functions and parallel_tool_calls, for upstreams refuse others."""
+    for key in row:
+        if key not in CHAT_KEYS:
+            yield Hit(f"/{_token(key)}", row[key], f"A chat row has no key {_short(key)}; remove it.")
+
+
+@example_check(
+    "message_unknown_key",
+    "error",
+    SECTION,
+    formats=("chat", "preference", "reinforcement"),
+    fix="drop_unknown_keys",
+)
+def message_unknown_key(row: dict[str, Any]) -> Iterator[Hit]:
+    """A message has no keys but role, content, name, weight and those of calls; a typing error here loses the
+    content.
+    """
+    for pointer, message in messages_of(row):
+        for key in message:
+            if key not in MESSAGE_KEYS:
+                yield Hit(f"{pointer}/{_token(key)}", message[key], f"A message has no key {_short(key)}; remove it.")
+
+
+@example_check("content_missing", "error", SECTION, formats=("chat", "preference", "reinforcement"))
+def content_missing(row: dict[str, Any]) -> Iterator[Hit]:
+    """A message has content, unless it is an assistant's with `tool_calls`, `function_call` or `refusal`."""
+    for pointer, message in messages_of(row):
+        if message.get("content") is None and not _may_lack_content(message):
+            yield Hit(f"{pointer}/content", message, "This message has no content; give a string, or remove it.")
+
+
+@example_check("content_type", "error", SECTION, formats=("chat", "preference", "reinforcement"))
+def content_type(row: dict[str, Any]) -> Iterator[Hit]:
+    """Content is a string or a list of parts: objects with a known `type` and what belongs to it."""
+    for pointer, message in messages_of(row):
+        content = message.get("content")
+        if isinstance(content, list):
+            for index, part in enumerate(content):
+                wrong = _wrong_part(part)
+                if wrong:
+                    yield Hit(f"{pointer}/content/{index}", part, wrong)
+        elif content is not None and not isinstance(content, str):
+            yield Hit(f"{pointer}/content", content, "content must be a string or a list of parts.")
+
+
+@example_check(
+    "content_empty", "error", SECTION, formats=("chat", "preference", "reinforcement"), fix="drop_empty_messages"
+)
+def content_empty(row: dict[str, Any]) -> Iterator[Hit]:
+    """Content is not empty and not only white space: there is nothing in it to train on."""
+    for pointer, message in messages_of(row):
+        content = message.get("content")
+        if isinstance(content, str):
+            empty = not content or content.isspace()
+        elif isinstance(content, list):
+            empty = all(
+                isinstance(part, dict) and part.get("type") == "text" and not str(part.get("text") or "").strip()
+                for part in content
+            )
+        else:
+            continue
+        if empty and not _may_lack_content(message):
+            yield Hit(f"{pointer}/content", content, "The content is empty or only white space; fill or remove it.")
+
+
+@example_check("assistant_missing", "error", SECTION, formats=("chat",))
+def assistant_missing(row: dict[str, Any]) -> Iterator[Hit]:
+    """A row has at least one assistant message: without an answer there is nothing to learn."""
+    messages = row.get("messages")
+    if isinstance(messages, list) and messages and not any(_role(message) == "assistant" for message in messages):
+        yield Hit("/messages", messages, "No message is from the assistant; add the answer that the model shall learn.")
+
+
+@example_check("nothing_trained", "error", SECTION, formats=("chat",))
+def nothing_trained(row: dict[str, Any]) -> Iterator[Hit]:
+    """At least one assistant message has a weight other than 0; with all at 0 the row trains nothing."""
+    messages = row.get("messages")
+    if not isinstance(messages, list):
+        return
+    answers = [message for message in messages if _role(message) == "assistant"]
+    if answers and all(is_zero(answer.get("weight")) for answer in answers):
+        yield Hit("/messages", messages, "Every assistant message has weight 0; give one of them weight 1.")
+
+
+@example_check("weight_value", "error", SECTION, formats=("chat", "preference", "reinforcement"))
+def weight_value(row: dict[str, Any]) -> Iterator[Hit]:
+    """A weight is the number 0 or 1."""
+    for pointer, message in messages_of(row):
+        weight = message.get("weight")
+        if weight is not None and (isinstance(weight, bool) or weight not in (0, 1)):
+            yield Hit(f"{pointer}/weight", weight, "weight must be the number 0 or 1.")
+
+
+@example_check("weight_not_on_assistant", "error", SECTION, formats=("chat", "preference", "reinforcement"))
+def weight_not_on_assistant(row: dict[str, Any]) -> Iterator[Hit]:
+    """Only assistant messages have a weight."""
+    for pointer, message in messages_of(row):
+        if "weight" in message and message.get("role") != "assistant":
+            yield Hit(f"{pointer}/weight", message["weight"], "Only assistant messages can have a weight; remove it.")
+
+
+@example_check("last_message_not_assistant", "error", SECTION, formats=("chat",), fix="drop_trailing_messages")
+def last_message_not_assistant(row: dict[str, Any]) -> Iterator[Hit]:
+    """The last message is the assistant's. What follows the last answer teaches nothing, and upstreams refuse it."""
+    messages = row.get("messages")
+    if not isinstance(messages, list) or not any(_role(message) == "assistant" for message in messages):
+        return
+    if _role(messages[-1]) != "assistant":
+        pointer = f"/messages/{len(messages) - 1}/role"
+        yield Hit(pointer, messages[-1], "The last message must be the assistant's; add the answer or remove this one.")
+
+
+@example_check("system_repeated", "warning", SECTION, formats=("chat",))
+def system_repeated(row: dict[str, Any]) -> Iterator[Hit]:
+    """A conversation has one system (or developer) message."""
+    seen = False
+    for pointer, message in messages_of(row):
+        if message.get("role") in ("system", "developer"):
+            if seen:
+                yield Hit(f"{pointer}/role", message, "A second system message; join it with the first one.")
+            seen = True
+
+
+@example_check("system_not_first", "warning", SECTION, formats=("chat",))
+def system_not_first(row: dict[str, Any]) -> Iterator[Hit]:
+    """The system (or developer) message comes first."""
+    messages = row.get("messages")
+    if not isinstance(messages, list):
+        return
+    roles = [_role(message) for message in messages]
+    first = next((index for index, role in enumerate(roles) if role in ("system", "developer")), 0)
+    if first > 0:
+        yield Hit(f"/messages/{first}/role", messages[first], "The system message comes after others; put it first.")
+
+
+@example_check("user_missing", "warning", SECTION, formats=("chat",))
+def user_missing(row: dict[str, Any]) -> Iterator[Hit]:
+    """A conversation has a user message: an answer to nothing teaches the model to talk unasked."""
+    messages = row.get("messages")
+    if isinstance(messages, list) and messages and not any(_role(message) == "user" for message in messages):
+        yield Hit("/messages", messages, "No message is from the user; add the question that this answers.")
+
+
+@example_check("name_invalid", "error", SECTION, formats=("chat", "preference", "reinforcement"))
+def name_invalid(row: dict[str, Any]) -> Iterator[Hit]:
+    """A name has 1 to 64 letters, digits, underscores or hyphens; a `function` message must have one."""
+    for pointer, message in messages_of(row):
+        name = message.get("name")
+        if name is None:
+            if message.get("role") == "function":
+                yield Hit(f"{pointer}/name", message, "A function message needs the name of its function.")
+        elif not isinstance(name, str) or not _NAME.fullmatch(name):
+            yield Hit(f"{pointer}/name", name, "A name has 1 to 64 letters, digits, underscores or hyphens.")
+
+
+def _role(message: object) -> Any:
+    return message.get("role") if isinstance(message, dict) else None
+
+
+def _may_lack_content(message: dict[str, Any]) -> bool:
+    return message.get("role") == "assistant" and any(
+        message.get(key) for key in ("tool_calls", "function_call", "refusal", "audio")
+    )
+
+
+def _wrong_part(part: object) -> str | None:
+    if not isinstance(part, dict):
+        return "A part of content is an object with a type."
+    kind = part.get("type")
+    if not isinstance(kind, str) or kind not in _PART_TYPES:
+        return f"The type of a part must be one of {', '.join(_PART_TYPES)}."
+    if kind in ("text", "refusal") and not isinstance(part.get(kind), str):
+        return f"A part of type {kind} needs a string in {kind}."
+    return None
+
+
+def _token(key: str) -> str:
+    return key[:80].replace("~", "~0").replace("/", "~1")
+
+
+def _short(key: str) -> str:
+    return repr(key[:40])

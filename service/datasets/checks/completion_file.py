@@ -1,0 +1,243 @@
+"""Checks of a completion file as a whole: separators, endings, prefixes, case, size, and what task it seems to be.
+
+Source of the rules and of their numbers: OpenAI's retired `fine_tunes.prepare_data` tool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from service.datasets.checks.registry import Found, Hit, dataset_check, declare
+from service.datasets.formats import Example
+
+SECTION = "Completion"
+MIN_ROWS = 100
+MAX_PROMPT_PREFIX = 12
+MAX_COMPLETION_PREFIX = 5
+_KEPT_PROMPTS = 2_000
+_KEPT_CHARS = 4_000_000
+_MAX_DISTINCT = 200_000
+_ROWS_PER_CLASS = 3
+
+FEW_ROWS = declare(
+    "completion_few_rows",
+    "warning",
+    SECTION,
+    "The file has fewer than a hundred rows; a few hundred are advised.",
+    scope="dataset",
+)
+TASK = declare(
+    "completion_task",
+    "info",
+    SECTION,
+    "What the file seems to be for: open-ended generation (all prompts empty), classification (fewer than a third as "
+    "many different completions as rows) or conditional generation; with what each needs.",
+    scope="dataset",
+)
+NO_SEPARATOR = declare(
+    "completion_no_separator",
+    "warning",
+    SECTION,
+    "The prompts do not all end with the same separator, so the model must guess where the completion starts.",
+    fix="add_separator",
+    scope="dataset",
+)
+SEPARATOR_INSIDE = declare(
+    "completion_separator_inside",
+    "warning",
+    SECTION,
+    "The separator that ends all prompts also stands inside this one.",
+    fix="add_separator",
+    scope="dataset",
+)
+PROMPTS_IDENTICAL = declare(
+    "completion_prompts_identical",
+    "warning",
+    SECTION,
+    "All prompts are the same; for open-ended generation leave them empty.",
+    scope="dataset",
+)
+COMPLETIONS_IDENTICAL = declare(
+    "completion_all_identical",
+    "warning",
+    SECTION,
+    "All completions are the same; the model will only repeat it.",
+    scope="dataset",
+)
+PROMPT_PREFIX = declare(
+    "completion_prompt_prefix",
+    "warning",
+    SECTION,
+    "All prompts start with the same 13 characters or more. Instructions need not be repeated in every row.",
+    fix="strip_common_prefix",
+    scope="dataset",
+)
+COMPLETION_PREFIX = declare(
+    "completion_completion_prefix",
+    "warning",
+    SECTION,
+    "All completions start with the same 5 characters or more: paid for in every row.",
+    fix="strip_common_prefix",
+    scope="dataset",
+)
+NO_ENDING = declare(
+    "completion_no_ending",
+    "warning",
+    SECTION,
+    "The completions do not all end alike, so the model does not learn where to stop (conditional generation only).",
+    fix="add_ending",
+    scope="dataset",
+)
+UPPER_CASE = declare(
+    "completion_upper_case",
+    "warning",
+    SECTION,
+    "Over a third of the letters of the prompts, or of the completions, are upper case.",
+    fix="lowercase",
+    scope="dataset",
+)
+
+
+@dataset_check(formats=("completion",))
+class PreparedData:
+    """What `prepare_data` computes of the columns, a row at a time."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._first_line = 0
+        self._prompts = _Column()
+        self._completions = _Column()
+        self._distinct: set[int] = set()
+        self._kept: list[tuple[int, str]] = []
+        self._kept_chars = 0
+        self._not_kept = 0
+
+    def see(self, examples: Sequence[Example]) -> None:
+        """Takes note of a batch; keeps some prompts to look for the separator inside them at the end."""
+        for example in examples:
+            prompt, completion = example.row.get("prompt"), example.row.get("completion")
+            if not isinstance(prompt, str) or not isinstance(completion, str):
+                continue
+            self._rows += 1
+            self._first_line = self._first_line or example.line
+            self._prompts.see(prompt)
+            self._completions.see(completion)
+            if len(self._distinct) < _MAX_DISTINCT:
+                self._distinct.add(hash(completion))
+            if len(self._kept) < _KEPT_PROMPTS and self._kept_chars + len(prompt) <= _KEPT_CHARS:
+                self._kept.append((example.line, prompt))
+                self._kept_chars += len(prompt)
+            else:
+                self._not_kept += 1
+
+    def finish(self) -> Iterable[Found]:
+        """The findings of the file, at its first row, and of prompts with the separator inside, at theirs."""
+        if self._rows:
+            for code, pointer, message in self._about_file():
+                yield Found(code, self._first_line, Hit(pointer, "", message))
+            yield from self._inside()
+
+    def notes(self) -> Iterable[str]:
+        """How many prompts were not searched for the separator."""
+        if self._not_kept and self._separator():
+            yield f"Separators inside prompts were looked for in the first {len(self._kept):,} rows."
+
+    def _task(self) -> str:
+        if not self._prompts.chars:
+            return "open-ended generation"
+        few = len(self._distinct) < _MAX_DISTINCT and len(self._distinct) * _ROWS_PER_CLASS < self._rows
+        return "classification" if few else "conditional generation"
+
+    def _about_file(self) -> Iterator[tuple[str, str, str]]:
+        task, prompts, completions = self._task(), self._prompts, self._completions
+        needs = {
+            "open-ended generation": "nothing but the completions is needed.",
+            "classification": "end prompts with a separator, make each class one token, and ask for one token.",
+            "conditional generation": "end prompts with a separator, completions with an ending to stop at.",
+        }
+        yield TASK, "", f"This looks like {task}: {needs[task]}"
+        if self._rows < MIN_ROWS:
+            yield FEW_ROWS, "", f"{self._rows} rows; a few hundred are advised, and doubling them helps steadily."
+        if self._rows > 1 and completions.identical:
+            yield COMPLETIONS_IDENTICAL, "/completion", "All completions are the same; the model will only repeat it."
+        elif self._rows > 1:
+            if len(completions.prefix) >= MAX_COMPLETION_PREFIX:
+                message = f"All completions start with {_shown(completions.prefix)}; remove it and keep one space."
+                yield COMPLETION_PREFIX, "/completion", message
+            if task == "conditional generation" and not completions.suffix:
+                message = 'The completions have no common ending; end each with the same one, such as " END".'
+                yield NO_ENDING, "/completion", message
+        for name, column in (("prompt", prompts), ("completion", completions)):
+            if column.upper * 2 > column.lower and column.upper:
+                share = 100 * column.upper // (column.upper + column.lower)
+                yield (
+                    UPPER_CASE,
+                    f"/{name}",
+                    f"{share} % of the {name}s' letters are upper case; write them in lower case.",
+                )
+        if task == "open-ended generation" or self._rows < 2:
+            return
+        if prompts.identical:
+            yield PROMPTS_IDENTICAL, "/prompt", "All prompts are the same; leave them empty, or make them differ."
+            return
+        if len(prompts.prefix) > MAX_PROMPT_PREFIX:
+            message = f"All prompts start with {_shown(prompts.prefix)}; the model learns the task without it."
+            yield PROMPT_PREFIX, "/prompt", message
+        if not prompts.suffix:
+            message = (
+                "The prompts have no common separator at the end; end each with the same one, such as \\n\\n###\\n\\n."
+            )
+            yield NO_SEPARATOR, "/prompt", message
+
+    def _separator(self) -> str:
+        return "" if self._prompts.identical or not self._prompts.chars else self._prompts.suffix
+
+    def _inside(self) -> Iterator[Found]:
+        separator = self._separator()
+        if not separator or self._rows < 2:
+            return
+        for line, prompt in self._kept:
+            at = prompt.find(separator)
+            if 0 <= at < len(prompt) - len(separator):
+                message = f"The separator {_shown(separator)} also stands inside this prompt; use one that does not."
+                yield Found(SEPARATOR_INSIDE, line, Hit("/prompt", prompt, message, at))
+
+
+class _Column:
+    """What all texts of a column share, and their letters' case."""
+
+    def __init__(self) -> None:
+        self.prefix = ""
+        self.suffix = ""
+        self.chars = 0
+        self.upper = 0
+        self.lower = 0
+        self.identical = True
+        self._first: str | None = None
+
+    def see(self, text: str) -> None:
+        self.chars += len(text)
+        upper = len(text) - len(text.translate(_NO_UPPER)) if text.isascii() else sum(map(str.isupper, text))
+        self.upper += upper
+        self.lower += len(text) - len(text.translate(_NO_LOWER)) if text.isascii() else sum(map(str.islower, text))
+        if self._first is None:
+            self._first = self.prefix = self.suffix = text
+            return
+        self.identical = self.identical and text == self._first
+        if not text.startswith(self.prefix):
+            self.prefix = _common_start(self.prefix, text)
+        if not text.endswith(self.suffix):
+            self.suffix = _common_start(self.suffix[::-1], text[::-1])[::-1]
+
+
+_NO_UPPER = {letter: None for letter in range(ord("A"), ord("Z") + 1)}
+_NO_LOWER = {letter: None for letter in range(ord("a"), ord("z") + 1)}
+
+
+def _common_start(known: str, text: str) -> str:
+    length = next((at for at, (one, other) in enumerate(zip(known, text, strict=False)) if one != other), len(text))
+    return known[:length]
+
+
+def _shown(text: str) -> str:
+    return repr(text[:40])

@@ -1,0 +1,207 @@
+"""Checks of sameness over the whole file: duplicates, conflicting answers, identical answers, system prompts.
+
+Each example leaves three 64-bit hashes and its line, 29 bytes. They are compared at the end, in parts of 200,000, so
+that memory stays small for millions of rows. The hashes are Python's own, keyed anew in every process: nobody can aim
+at a collision, and one by chance among a million rows has odds of 1 to 37 million.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from service.datasets.checks.registry import Found, Hit, dataset_check, declare
+from service.datasets.formats import Example
+
+SECTION = "Quality"
+_PART_ROWS = 200_000
+_MIN_REPEATED_CHARS = 20
+_MIN_REPEATED = 3
+_MIN_REPEATED_SHARE = 0.01
+_MAX_SYSTEMS = 10_000
+
+DUPLICATE = declare(
+    "duplicate_example",
+    "warning",
+    SECTION,
+    "An example is the same as an earlier one: it is paid for again, and weighs twice. Exact, also if keys are ordered "
+    "differently.",
+    fix="drop_duplicates",
+    scope="dataset",
+)
+CONFLICT = declare(
+    "conflicting_answers",
+    "warning",
+    SECTION,
+    "The same prompt has another answer on an earlier line; the model cannot learn both.",
+    scope="dataset",
+)
+IDENTICAL_ANSWERS = declare(
+    "identical_answers",
+    "warning",
+    SECTION,
+    "One answer of 20 characters or more stands under at least three different prompts and 1 % of the rows.",
+    scope="dataset",
+)
+SYSTEM_VARIES = declare(
+    "system_prompts_differ",
+    "info",
+    SECTION,
+    "The rows have different system prompts, or some have none. At inference, use the one that was trained.",
+    scope="dataset",
+)
+SYSTEM_MISSING = declare(
+    "system_missing",
+    "info",
+    SECTION,
+    "A row has no system (or developer) message while others have one; or, said once, no row has any.",
+    scope="dataset",
+)
+
+
+@dataset_check()
+class Sameness:
+    """Keeps the hashes of all examples."""
+
+    def __init__(self) -> None:
+        self._lines = array("I")
+        self._keys = array("q")
+        self._prompts = array("q")
+        self._answers = array("q")
+        self._long = array("b")
+
+    def see(self, examples: Sequence[Example]) -> None:
+        """Keeps the hashes of a batch."""
+        self._lines.extend([example.line for example in examples])
+        self._keys.extend([example.key for example in examples])
+        self._prompts.extend([example.prompt_key if _has_prompt(example) else 0 for example in examples])
+        answers = [example.answer for example in examples]
+        self._answers.extend([hash(text) for text in answers])
+        self._long.extend([len(text) >= _MIN_REPEATED_CHARS for text in answers])
+
+    def finish(self) -> Iterable[Found]:
+        """All duplicates, conflicts and repeated answers."""
+        for row, first in _repeats(self._keys):
+            line = self._lines[first]
+            hit = Hit("", "", f"The same example as line {line}; remove one.")
+            yield Found(DUPLICATE, self._lines[row], hit)
+        for row, first in _conflicts(self._prompts, self._answers, self._keys):
+            line = self._lines[first]
+            hit = Hit("", "", f"Line {line} answers the same prompt differently; keep the better answer.")
+            yield Found(CONFLICT, self._lines[row], hit)
+        least = max(_MIN_REPEATED, int(len(self._keys) * _MIN_REPEATED_SHARE))
+        for group in _repeated_answers(self._answers, self._long, self._prompts, least):
+            message = f"{group.size:,} examples have this same answer; the model learns to give it to everything."
+            yield Found(IDENTICAL_ANSWERS, self._lines[group.first], Hit("", "", message))
+
+    def notes(self) -> Iterable[str]:
+        """Complete."""
+        return ()
+
+
+@dataset_check(formats=("chat",))
+class SystemPrompts:
+    """How many system prompts a file has, and which rows lack one."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[int] = Counter()
+        self._first_line: dict[int, int] = {}
+        self._missing = array("I")
+        self._rows = 0
+
+    def see(self, examples: Sequence[Example]) -> None:
+        """Counts system prompts by hash, up to ten thousand different ones."""
+        for example in examples:
+            self._rows += 1
+            if example.system is None:
+                self._missing.append(example.line)
+                continue
+            key = hash(example.system)
+            if key in self._first_line or len(self._first_line) < _MAX_SYSTEMS:
+                self._seen[key] += 1
+                self._first_line.setdefault(key, example.line)
+
+    def finish(self) -> Iterable[Found]:
+        """Nothing for a file in which all rows have the same one; one finding where no row has any."""
+        if self._missing and not self._first_line:
+            message = "No row has a system message; one that says the task often helps, trained and used alike."
+            yield Found(SYSTEM_MISSING, self._missing[0], Hit("/messages", "", message))
+        elif self._missing:
+            for line in self._missing:
+                message = "No system message here, while other rows have one; add it or remove theirs."
+                yield Found(SYSTEM_MISSING, line, Hit("/messages", "", message))
+        if len(self._first_line) > 1:
+            second = sorted(self._first_line.values())[1]
+            more = "at least " if len(self._first_line) == _MAX_SYSTEMS else ""
+            most = max(self._seen.values())
+            message = f"{more}{len(self._first_line):,} different system prompts; the commonest is in {most:,} rows."
+            yield Found(SYSTEM_VARIES, second, Hit("/messages/0", "", message[0].upper() + message[1:]))
+
+    def notes(self) -> Iterable[str]:
+        """Complete but for files of over ten thousand system prompts, which the finding says."""
+        return ()
+
+
+def _has_prompt(example: Example) -> bool:
+    """Whether the row has a prompt that one answer belongs to: not the empty one, not that of a preference pair."""
+    if not example.answer or "preferred_output" in example.row:
+        return False
+    return any(piece.text and piece.role != "system" for piece in example.pieces if not piece.trained)
+
+
+def _parts(keys: Sequence[int]) -> Iterator[list[int]]:
+    """Row numbers, a part of the hash space at a time, ascending in each part."""
+    parts = len(keys) // _PART_ROWS + 1
+    for part in range(parts):
+        yield [row for row, key in enumerate(keys) if key % parts == part] if parts > 1 else list(range(len(keys)))
+
+
+def _repeats(keys: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Every row whose key came before, with the first row that has it; by row."""
+    firsts = array("i", [-1]) * len(keys)
+    for rows in _parts(keys):
+        seen: dict[int, int] = {}
+        for row in rows:
+            first = seen.setdefault(keys[row], row)
+            if first != row:
+                firsts[row] = first
+    return ((row, first) for row, first in enumerate(firsts) if first >= 0)
+
+
+def _conflicts(prompts: Sequence[int], answers: Sequence[int], keys: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Every row whose prompt came before with another answer, with the first row that has the prompt; by row."""
+    firsts = array("i", [-1]) * len(prompts)
+    for rows in _parts(prompts):
+        seen: dict[int, int] = {}
+        for row in rows:
+            if prompts[row]:
+                first = seen.setdefault(prompts[row], row)
+                if answers[first] != answers[row] and keys[first] != keys[row]:
+                    firsts[row] = first
+    return ((row, first) for row, first in enumerate(firsts) if first >= 0)
+
+
+class _Group(NamedTuple):
+    first: int
+    size: int
+
+
+def _repeated_answers(answers: Sequence[int], long: Sequence[int], prompts: Sequence[int], least: int) -> list[_Group]:
+    """Long answers under at least `least` different prompts; by their first row."""
+    groups: list[_Group] = []
+    for rows in _parts(answers):
+        counts = Counter(answers[row] for row in rows if long[row])
+        often = {key for key, count in counts.items() if count >= least}
+        if not often:
+            continue
+        first: dict[int, int] = {}
+        different: dict[int, set[int]] = {key: set() for key in often}
+        for row in rows:
+            key = answers[row]
+            if key in often and long[row]:
+                first.setdefault(key, row)
+                different[key].add(prompts[row])
+        groups.extend(_Group(first[key], counts[key]) for key in often if len(different[key]) >= least)
+    return sorted(groups)

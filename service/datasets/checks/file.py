@@ -1,0 +1,185 @@
+"""Checks of the file and of its lines before they are training data: encoding, JSON, format, how many there are.
+
+Declared here, found where the bytes are read (`lines`, `decode`, `report`). All are errors, because an upstream
+refuses the file or silently drops the line, but for blank lines, CRLF and the number of examples.
+"""
+
+from __future__ import annotations
+
+import re
+
+from service.datasets.checks.registry import Hit, declare
+
+SECTION = "File"
+
+declare("file_empty", "error", SECTION, "The file has no bytes, or nothing but white space.")
+declare("file_too_large", "error", SECTION, "The file is larger than the size limit of its project or upstream.")
+declare(
+    "not_utf8",
+    "error",
+    SECTION,
+    "A line is not valid UTF-8. The message gives the byte, its place in the line and its place in the file.",
+    fix="reencode_utf8",
+)
+declare(
+    "byte_order_mark",
+    "error",
+    SECTION,
+    "The file starts with a byte order mark, as some editors on Windows write it; JSON does not allow one.",
+    fix="strip_bom",
+)
+declare(
+    "crlf",
+    "info",
+    SECTION,
+    "Lines end with CR LF. This is fine; it is noted once, at the first such line.",
+    fix="normalize_newlines",
+)
+declare("nul_byte", "error", SECTION, "A line holds a NUL byte, which JSON does not allow.", fix="strip_nul_bytes")
+declare("line_too_long", "error", SECTION, "A line is longer than the limit (16 MB by default). It is not read.")
+declare(
+    "blank_line",
+    "info",
+    SECTION,
+    "A line is empty or white space. It is skipped, upstream too.",
+    fix="drop_blank_lines",
+)
+declare("invalid_json", "error", SECTION, "A line is not JSON. The message says what is wrong and at which character.")
+declare("not_an_object", "error", SECTION, "A line is JSON but not an object.")
+declare(
+    "duplicate_key",
+    "error",
+    SECTION,
+    "A key stands twice in one object. Readers keep one of the two values, and not all keep the same.",
+)
+declare("nan_or_infinity", "error", SECTION, "A value is NaN, Infinity or -Infinity, which JSON does not have.")
+declare("number_out_of_range", "error", SECTION, "A number is too large for a double, or has over 300 digits.")
+declare(
+    "lone_surrogate",
+    "error",
+    SECTION,
+    "A string holds half of a surrogate pair, such as \\ud83d alone. It has no UTF-8 and no tokens.",
+)
+declare("nested_too_deep", "error", SECTION, "Arrays and objects are nested more than 100 deep.")
+declare(
+    "json_array_file",
+    "error",
+    SECTION,
+    "The file is one JSON array, or one object over several lines. Said once; its lines are not read one by one.",
+    fix="json_to_jsonl",
+)
+declare(
+    "table_file",
+    "error",
+    SECTION,
+    "The file is a table (CSV, TSV or a spreadsheet) posted as JSONL. Said once; its lines are not read one by one.",
+    fix="table_to_jsonl",
+)
+declare(
+    "not_text_file",
+    "error",
+    SECTION,
+    "The file is compressed, UTF-16 or another thing that is not text in UTF-8. Said once.",
+    fix="reencode_utf8",
+)
+declare(
+    "unknown_format",
+    "error",
+    SECTION,
+    "A row has the keys of no format: chat (messages), completion (prompt, completion), preference (input, "
+    "preferred_output, non_preferred_output) or reinforcement (messages and fields for the grader).",
+)
+declare("mixed_formats", "error", SECTION, "A row is of another format than most of the file. A job trains on one.")
+declare(
+    "too_few_examples",
+    "warning",
+    SECTION,
+    "The file has fewer than 10 examples. It is fine for validation, for instance; a training job on it is refused.",
+    scope="dataset",
+)
+declare(
+    "few_examples",
+    "warning",
+    SECTION,
+    "The file has fewer than 50 examples. Training works; 50 to 100 good ones are where improvements usually show.",
+    scope="dataset",
+)
+
+MIN_EXAMPLES = 10
+RECOMMENDED_EXAMPLES = 50
+"""Source: OpenAI's guide to supervised fine-tuning: at least 10; clear improvements with 50 to 100."""
+
+_MAGIC = (
+    (b"PK\x03\x04", "table_file", "a spreadsheet or a zip archive"),
+    (b"\xd0\xcf\x11\xe0", "table_file", "an old Excel workbook"),
+    (b"\x1f\x8b", "not_text_file", "compressed with gzip"),
+    (b"(\xb5/\xfd", "not_text_file", "compressed with zstd"),
+    (b"\xff\xfe", "not_text_file", "UTF-16 text"),
+    (b"\xfe\xff", "not_text_file", "UTF-16 text"),
+    (b"PAR1", "not_text_file", "a Parquet file"),
+    (b"%PDF", "not_text_file", "a PDF"),
+)
+_FIELD = rb'(?:"(?:[^"]|"")*"|[^"\n]*?)'
+_DELIMITERS = (b"\t", b",", b";", b"|")
+_KNOWN_COLUMN = re.compile(
+    rb"(?i)^\W*(prompt|completion|question|answer|input|output|instruction|response|system|user|assistant|text|label|messages)\W*$"
+)
+
+
+def sniff(head: list[bytes]) -> tuple[str, Hit] | None:
+    """What kind of file this is, if it is not JSONL: the code and the hit. `head` is its first few non-blank lines.
+
+    A file is called a table or an array only when that explains its first lines; one odd line is a bad line, and the
+    others are read.
+    """
+    if not head:
+        return None
+    first = head[0].strip()
+    for magic, code, name in _MAGIC:
+        if first.startswith(magic):
+            advice = "Post JSON Lines in UTF-8, or convert it with a dataset preparation."
+            return code, Hit("", "", f"This file is {name}, not JSON Lines. {advice}")
+    if first.startswith(b"[") and _is_array_of_objects(first, head[1:]):
+        message = "This is one JSON array; JSON Lines has one object per line and no brackets or commas around them."
+        return "json_array_file", Hit("", first, f"{message} The preparation json_to_jsonl converts it.")
+    if first == b"{" or (first.startswith(b"{") and _continues_below(first, head[1:])):
+        message = "This is JSON spread over several lines; JSON Lines has one whole object on each line."
+        return "json_array_file", Hit("", first, f"{message} The preparation json_to_jsonl converts it.")
+    if not first.startswith((b"{", b"[")) and _is_table(head):
+        message = "This is a table (CSV or TSV), not JSON Lines."
+        return "table_file", Hit(
+            "", first, f"{message} The preparation table_to_jsonl converts it by a column mapping."
+        )
+    return None
+
+
+def _is_array_of_objects(first: bytes, rest: list[bytes]) -> bool:
+    inside = first[1:].lstrip()
+    if inside.startswith(b"{"):
+        return not (rest and rest[0].lstrip().startswith(b"{") and first.endswith(b"]"))
+    return not inside and bool(rest) and rest[0].lstrip().startswith((b"{", b"]", b'"', b"["))
+
+
+def _continues_below(first: bytes, rest: list[bytes]) -> bool:
+    opens = first.endswith((b"{", b"[", b","))
+    return opens and bool(rest) and rest[0].lstrip().startswith((b'"', b"{", b"}", b"]"))
+
+
+def _is_table(head: list[bytes]) -> bool:
+    if any(line.lstrip().startswith((b"{", b"[{")) for line in head[1:]):
+        return False
+    for delimiter in _DELIMITERS:
+        columns = _columns(head[0], delimiter)
+        if len(columns) < 2:
+            continue
+        if any(_KNOWN_COLUMN.match(column) for column in columns):
+            return True
+        if len(head) > 1 and all(len(_columns(line, delimiter)) == len(columns) for line in head[1:]):
+            return True
+    return False
+
+
+def _columns(line: bytes, delimiter: bytes) -> list[bytes]:
+    return re.findall(
+        rb"(?:^|" + re.escape(delimiter) + rb")(" + _FIELD + rb")(?=" + re.escape(delimiter) + rb"|$)", line
+    )

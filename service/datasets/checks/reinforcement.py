@@ -1,0 +1,107 @@
+"""Checks of reinforcement rows, and which fields of a row a grader reads.
+
+Source of the rules: OpenAI's guide to reinforcement fine-tuning; graders name fields as `{{ item.field }}`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from service.datasets.checks.registry import Found, Hit, dataset_check, declare, example_check
+from service.datasets.formats import CHAT_KEYS, Example
+
+SECTION = "Reinforcement"
+_ITEM_FIELD = re.compile(r"\{\{\s*item\.([A-Za-z0-9_]+)")
+_MAX_FIELDS = 200
+_MAX_LINES_PER_FIELD = 100
+
+
+@example_check("reinforcement_last_message", "error", SECTION, formats=("reinforcement",))
+def reinforcement_last_message(row: dict[str, Any]) -> Iterator[Hit]:
+    """The last message is the user's (or developer's): the model answers it itself while it trains."""
+    messages = row.get("messages")
+    if isinstance(messages, list) and messages:
+        last = messages[-1]
+        if isinstance(last, dict) and last.get("role") in ("assistant", "tool", "function"):
+            pointer = f"/messages/{len(messages) - 1}/role"
+            yield Hit(pointer, last, "The last message must be the user's; move the answer to a field for the grader.")
+
+
+@example_check("reinforcement_nothing_to_grade", "warning", SECTION, formats=("reinforcement",))
+def reinforcement_nothing_to_grade(row: dict[str, Any]) -> Iterator[Hit]:
+    """A row has a field beside its messages, such as a reference answer, that a grader can compare with."""
+    if row.keys() <= CHAT_KEYS:
+        yield Hit("", row, "This row has no field for a grader, such as reference_answer; add one if yours reads it.")
+
+
+FIELD_MISSING = declare(
+    "reinforcement_field_missing",
+    "warning",
+    SECTION,
+    "A field stands in most rows but not in this one. A grader whose template reads it fails on this row, and a job with "
+    "such a grader is refused.",
+    scope="dataset",
+)
+
+
+@dataset_check(formats=("reinforcement",))
+class FieldsMissing:
+    """Fields that nine rows in ten have, and the rows that lack them."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._present: dict[str, int] = {}
+        self._absent: dict[str, list[int]] = {}
+        self._first_lines: list[int] = []
+
+    def see(self, examples: Sequence[Example]) -> None:
+        """Counts fields, and notes the first rows that lack one."""
+        for example in examples:
+            fields = [key for key in example.row if key not in CHAT_KEYS]
+            for field in fields:
+                if field not in self._present:
+                    if len(self._present) == _MAX_FIELDS:
+                        continue
+                    self._present[field] = 0
+                    self._absent[field] = self._first_lines[:]
+                self._present[field] += 1
+            for field, lines in self._absent.items():
+                if field not in example.row and len(lines) < _MAX_LINES_PER_FIELD:
+                    lines.append(example.line)
+            self._rows += 1
+            if len(self._first_lines) < _MAX_LINES_PER_FIELD:
+                self._first_lines.append(example.line)
+
+    def finish(self) -> Iterable[Found]:
+        """One finding for each row and field, by line."""
+        missing = [
+            (line, field)
+            for field, count in self._present.items()
+            if 0.9 * self._rows <= count < self._rows
+            for line in self._absent[field]
+        ]
+        for line, field in sorted(missing):
+            message = f"This row has no {field[:64]!r}, which most rows have; a grader that reads it would fail here."
+            yield Found(FIELD_MISSING, line, Hit("", field[:64], message))
+
+    def notes(self) -> Iterable[str]:
+        """Complete where no field is missing in over a hundred rows."""
+        return ()
+
+
+def grader_fields(grader: object) -> set[str]:
+    """The row fields that a grader's templates read: every `{{ item.field }}` in any string of it, however nested."""
+    if isinstance(grader, str):
+        return set(_ITEM_FIELD.findall(grader))
+    if isinstance(grader, dict):
+        return set().union(*(grader_fields(value) for value in grader.values()))
+    if isinstance(grader, (list, tuple)):
+        return set().union(*(grader_fields(value) for value in grader))
+    return set()
+
+
+def missing_grader_fields(grader: object, item_fields: dict[str, int], examples: int) -> list[str]:
+    """The fields that a grader reads and that not every row has, by `FileReport.item_fields`; empty if all are there."""
+    return sorted(field for field in grader_fields(grader) if item_fields.get(field, 0) < examples)

@@ -1,0 +1,182 @@
+"""Checks of tool definitions: `tools`, or the older `functions`, their names and their parameters as JSON Schema.
+
+Source of the rules: OpenAI's API reference for chat completions (`tools`, `functions`) and its guide to fine-tuning
+with functions. Definitions repeat from row to row, so a compiled schema is kept for the next one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+
+from service.datasets.checks.registry import Hit, example_check
+from service.datasets.formats import calls_of, messages_of
+
+SECTION = "Tools and functions"
+MAX_TOOLS = 128
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=10_000)
+_DRAFTS = (jsonschema_rs.Draft202012Validator, jsonschema_rs.Draft7Validator)
+Validator = jsonschema_rs.Draft202012Validator | jsonschema_rs.Draft7Validator
+
+
+@example_check("tools_and_functions", "error", SECTION, formats=("chat", "preference"), fix="functions_to_tools")
+def tools_and_functions(row: dict[str, Any]) -> Iterator[Hit]:
+    """A row declares `tools` or the older `functions`, not both."""
+    for pointer, holder in holders(row):
+        if holder.get("tools") is not None and holder.get("functions") is not None:
+            yield Hit(f"{pointer}/functions", holder["functions"], "Declare tools or functions, not both.")
+
+
+@example_check("tools_count", "error", SECTION, formats=("chat", "preference"))
+def tools_count(row: dict[str, Any]) -> Iterator[Hit]:
+    """`tools` or `functions` is a list of 1 to 128 definitions."""
+    for pointer, holder in holders(row):
+        for key in ("tools", "functions"):
+            declared = holder.get(key)
+            if declared is None:
+                continue
+            if not isinstance(declared, list):
+                yield Hit(f"{pointer}/{key}", declared, f"{key} must be a list of definitions.")
+            elif not 1 <= len(declared) <= MAX_TOOLS:
+                message = f"{key} has {len(declared)} definitions; 1 to {MAX_TOOLS} are allowed."
+                yield Hit(f"{pointer}/{key}", "", message)
+
+
+@example_check("tool_shape", "error", SECTION, formats=("chat", "preference"))
+def tool_shape(row: dict[str, Any]) -> Iterator[Hit]:
+    """A tool is `{"type": "function", "function": {"name": …, "parameters": …}}`; a function is the inner object."""
+    for pointer, holder in holders(row):
+        tools, functions = holder.get("tools"), holder.get("functions")
+        for index, tool in enumerate(tools if isinstance(tools, list) else ()):
+            place = f"{pointer}/tools/{index}"
+            if not isinstance(tool, dict):
+                yield Hit(place, tool, 'A tool is an object: {"type": "function", "function": {…}}.')
+            elif tool.get("type") != "function":
+                yield Hit(f"{place}/type", tool.get("type"), 'The type of a tool must be "function".')
+            elif not isinstance(tool.get("function"), dict):
+                yield Hit(f"{place}/function", tool.get("function"), "A tool needs its definition in function.")
+        for index, function in enumerate(functions if isinstance(functions, list) else ()):
+            if not isinstance(function, dict):
+                yield Hit(f"{pointer}/functions/{index}", function, "A function is an object with a name.")
+
+
+@example_check("tool_name_invalid", "error", SECTION, formats=("chat", "preference"))
+def tool_name_invalid(row: dict[str, Any]) -> Iterator[Hit]:
+    """The name of a tool has 1 to 64 letters, digits, underscores or hyphens."""
+    for pointer, function in definitions(row):
+        name = function.get("name")
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            yield Hit(f"{pointer}/name", name, "A tool's name has 1 to 64 letters, digits, underscores or hyphens.")
+
+
+@example_check("tool_name_duplicate", "error", SECTION, formats=("chat", "preference"))
+def tool_name_duplicate(row: dict[str, Any]) -> Iterator[Hit]:
+    """No two tools of a row have the same name."""
+    seen: set[str] = set()
+    for pointer, function in definitions(row):
+        name = function.get("name")
+        if isinstance(name, str):
+            if name in seen:
+                yield Hit(f"{pointer}/name", name, "Another tool of this row has the same name; rename or remove one.")
+            seen.add(name)
+
+
+@example_check("tool_parameters_invalid", "error", SECTION, formats=("chat", "preference"))
+def tool_parameters_invalid(row: dict[str, Any]) -> Iterator[Hit]:
+    """The parameters of a tool are a valid JSON Schema of an object (2020-12 or draft 7), without outside references."""
+    for pointer, function in definitions(row):
+        parameters = function.get("parameters")
+        if parameters is None:
+            continue
+        wrong = schema_fault(parameters)
+        if wrong:
+            message = f"The parameters of this tool are not a JSON Schema of an object: {wrong[:200]}"
+            yield Hit(f"{pointer}/parameters", parameters, message)
+
+
+@example_check("older_functions", "info", SECTION, formats=("chat", "preference"), fix="functions_to_tools")
+def older_functions(row: dict[str, Any]) -> Iterator[Hit]:
+    """A row uses `functions` and `function_call`, which `tools` and `tool_calls` have replaced; newer models want
+    those.
+    """
+    for pointer, holder in holders(row):
+        if holder.get("functions") is not None:
+            yield Hit(f"{pointer}/functions", "", "functions is the older form of tools; convert it for newer models.")
+            return
+    for pointer, message in messages_of(row):
+        if message.get("function_call") is not None:
+            place = f"{pointer}/function_call"
+            yield Hit(place, "", "function_call is the older form of tool_calls; convert it for newer models.")
+            return
+
+
+def holders(row: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects that can declare tools: the row itself, or the input of a preference row."""
+    prompt = row.get("input")
+    if isinstance(prompt, dict) and "messages" not in row:
+        yield "/input", prompt
+    else:
+        yield "", row
+
+
+def definitions(row: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every function definition of a row that is an object, with its pointer."""
+    for pointer, holder in holders(row):
+        tools, functions = holder.get("tools"), holder.get("functions")
+        for index, tool in enumerate(tools if isinstance(tools, list) else ()):
+            if isinstance(tool, dict) and isinstance(tool.get("function"), dict):
+                yield f"{pointer}/tools/{index}/function", tool["function"]
+        for index, function in enumerate(functions if isinstance(functions, list) else ()):
+            if isinstance(function, dict):
+                yield f"{pointer}/functions/{index}", function
+
+
+def schema_fault(parameters: object) -> str | None:
+    """What keeps `parameters` from being a JSON Schema of an object; None if nothing does."""
+    if not isinstance(parameters, dict):
+        return "it must be an object."
+    compiled = compile_schema(parameters)
+    return compiled if isinstance(compiled, str) else None
+
+
+def compile_schema(parameters: dict[str, Any]) -> Validator | str:
+    """A validator for `parameters`, or what is wrong with them. Nothing is fetched: an outside reference is a fault."""
+    try:
+        return _compiled(msgspec.json.encode(parameters))
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+        return "it cannot be read as JSON."
+
+
+@lru_cache(maxsize=512)
+def _compiled(encoded: bytes) -> Validator | str:
+    schema = msgspec.json.decode(encoded)
+    kind = schema.get("type", "object")
+    if kind != "object" and not (isinstance(kind, list) and "object" in kind):
+        return f"its type must be object, not {str(kind)[:40]}."
+    fault = ""
+    for draft in _DRAFTS:
+        try:
+            return draft(schema, pattern_options=_PATTERNS, offline=True)
+        except (jsonschema_rs.ValidationError, ValueError) as error:
+            message = getattr(error, "message", None) or str(error)
+            fault = fault or f"{message.splitlines()[0]} (at {_path(error)})."
+    return fault
+
+
+def _path(error: Exception) -> str:
+    return "/" + "/".join(str(step) for step in getattr(error, "instance_path", []))
+
+
+def called_names(row: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Every call in a row whose function has a name: its pointer, the function object, the name."""
+    for pointer, message in messages_of(row):
+        for place, function, _ in calls_of(message):
+            name = function.get("name")
+            if isinstance(name, str):
+                yield f"{pointer}{place}", function, name

@@ -1,0 +1,286 @@
+"""Checks of variety over the whole file: labels and their balance, repeated openings, languages, lengths."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from service.datasets.checks.registry import Found, Hit, dataset_check, declare
+from service.datasets.formats import Example
+from service.datasets.statistics import quantiles
+
+SECTION = "Quality"
+_MIN_ROWS = 20
+_MAX_LABEL_CHARS = 40
+_MAX_LABELS = 1_000
+_MAX_SHARE_OF_A_LABEL = 0.8
+_MIN_ROWS_OF_A_LABEL = 3
+_MAX_OPENINGS = 20_000
+_OPENING_SHARE = 0.3
+_MIN_OPENING_ANSWER_CHARS = 30
+_OUTLIER_FACTOR = 20
+_MIN_OUTLIER_CHARS = 2_000
+_MAX_OUTLIERS = 10_000
+_MIXED_SHARE = 0.05
+_LOW_VARIETY = 0.3
+_CHINESE = re.compile("[\u4e00-\u9fff]")
+_SCRIPTS = (
+    ("Japanese", re.compile("[\u3040-\u30ff]")),
+    ("Korean", re.compile("[\uac00-\ud7a3]")),
+    ("Chinese", _CHINESE),
+    ("Cyrillic", re.compile("[\u0400-\u04ff]")),
+    ("Arabic", re.compile("[\u0600-\u06ff]")),
+    ("Hebrew", re.compile("[\u0590-\u05ff]")),
+    ("Devanagari", re.compile("[\u0900-\u097f]")),
+    ("Thai", re.compile("[\u0e00-\u0e7f]")),
+    ("Greek", re.compile("[\u0370-\u03ff]")),
+)
+_LATIN = re.compile("[A-Za-z]")
+_FENCE = re.compile(r"```.*?(?:```|$)", re.DOTALL)
+
+LABEL_IMBALANCE = declare(
+    "label_imbalance",
+    "warning",
+    SECTION,
+    "The answers are labels, and one of them has over 80 % of the rows, or another has fewer than three.",
+    scope="dataset",
+)
+LABEL_VARIANTS = declare(
+    "label_variants",
+    "warning",
+    SECTION,
+    "The answers are labels, and some differ only in case, white space or punctuation: one class under two names.",
+    scope="dataset",
+)
+REPEATED_OPENING = declare(
+    "repeated_opening",
+    "warning",
+    SECTION,
+    "Over 30 % of the answers start with the same words. The model will start so whatever it is asked.",
+    scope="dataset",
+)
+MIXED_LANGUAGES = declare(
+    "mixed_languages",
+    "warning",
+    SECTION,
+    "The answers are in languages of different scripts, each in 5 % of the rows or more. Fine if that is meant.",
+    scope="dataset",
+)
+LENGTH_OUTLIER = declare(
+    "length_outlier",
+    "warning",
+    SECTION,
+    "An example is over twenty times as long as the median example and has over 2,000 characters.",
+    scope="dataset",
+)
+LOW_VARIETY = declare(
+    "low_variety",
+    "warning",
+    SECTION,
+    "Under 30 % of the user prompts differ: the file repeats a few questions.",
+    scope="dataset",
+)
+
+
+@dataset_check(formats=("chat", "completion"))
+class Labels:
+    """Whether the answers are labels, and how they are spread. Gives up at the first answer that cannot be one."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._first_line: dict[str, int] = {}
+        self._are_labels = True
+
+    def see(self, examples: Sequence[Example]) -> None:
+        """Counts answers while all are short and few are different."""
+        if not self._are_labels:
+            return
+        for example in examples:
+            answer = example.answer
+            if len(answer) > _MAX_LABEL_CHARS or len(self._counts) > _MAX_LABELS:
+                self._are_labels = False
+                return
+            if answer:
+                self._counts[answer] += 1
+                self._first_line.setdefault(answer, example.line)
+
+    def finish(self) -> Iterable[Found]:
+        """Imbalance and variants of labels."""
+        total = self._counts.total()
+        if not self._are_labels or total < _MIN_ROWS or len(self._counts) * 3 > total:
+            return
+        by_name: dict[str, list[str]] = {}
+        for label in self._counts:
+            by_name.setdefault(re.sub(r"[\W_]+", "", label).casefold(), []).append(label)
+        for name, labels in by_name.items():
+            if name and len(labels) > 1:
+                shown = ", ".join(repr(label) for label in labels[:4])
+                message = f"{shown} seem to be one label; write it in one way."
+                yield Found(LABEL_VARIANTS, min(self._first_line[label] for label in labels[1:]), Hit("", "", message))
+        most, count = self._counts.most_common(1)[0]
+        if len(self._counts) > 1 and count > total * _MAX_SHARE_OF_A_LABEL:
+            message = f"The label {most!r} has {100 * count // total} % of {total:,} rows; add examples of the others."
+            yield Found(LABEL_IMBALANCE, self._first_line[most], Hit("", most, message))
+        rare = [label for label, times in self._counts.items() if times < _MIN_ROWS_OF_A_LABEL]
+        if len(self._counts) > 1 and rare:
+            shown = ", ".join(repr(label) for label in rare[:4])
+            message = f"{len(rare)} labels have fewer than {_MIN_ROWS_OF_A_LABEL} rows ({shown}); add examples of them."
+            yield Found(LABEL_IMBALANCE, self._first_line[rare[0]], Hit("", rare[0], message))
+
+    def notes(self) -> Iterable[str]:
+        """Complete."""
+        return ()
+
+
+@dataset_check(formats=("chat", "completion", "preference"))
+class Openings:
+    """The first three words of answers, or their first six characters in a script without spaces."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._first_line: dict[str, int] = {}
+        self._answers = 0
+
+    def see(self, examples: Sequence[Example]) -> None:
+        """Counts openings, up to twenty thousand different ones."""
+        counts = self._counts
+        for example in examples:
+            answer = example.answer
+            if len(answer) < _MIN_OPENING_ANSWER_CHARS:
+                continue
+            self._answers += 1
+            head = answer[:60]
+            opening = " ".join(head.split(None, 3)[:3]) if head.isascii() else head.lstrip()[:6]
+            if opening in counts:
+                counts[opening] += 1
+            elif len(counts) < _MAX_OPENINGS:
+                counts[opening] = 1
+                self._first_line[opening] = example.line
+
+    def finish(self) -> Iterable[Found]:
+        """Each opening that is too common; at most three can be."""
+        if self._answers >= _MIN_ROWS:
+            for opening, count in self._counts.most_common(3):
+                if count > self._answers * _OPENING_SHARE:
+                    share = 100 * count // self._answers
+                    message = f"{share} % of the answers start with {opening!r}; vary or drop it unless it is meant."
+                    yield Found(REPEATED_OPENING, self._first_line[opening], Hit("", opening, message))
+
+    def notes(self) -> Iterable[str]:
+        """Complete: an opening of 30 % of the answers is among the first twenty thousand."""
+        return ()
+
+
+@dataset_check(formats=("chat", "completion", "preference"))
+class Languages:
+    """The scripts of answers, by their first 200 characters outside of code."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._first_line: dict[str, int] = {}
+
+    def see(self, examples: Sequence[Example]) -> None:
+        """Counts scripts."""
+        for example in examples:
+            script = script_of(example.answer)
+            if script:
+                self._counts[script] += 1
+                if script not in self._first_line:
+                    self._first_line[script] = example.line
+
+    def finish(self) -> Iterable[Found]:
+        """One finding, at the first row of the second commonest script."""
+        total = self._counts.total()
+        common = [(name, count) for name, count in self._counts.most_common() if count >= total * _MIXED_SHARE]
+        if total >= _MIN_ROWS and len(common) > 1:
+            shares = ", ".join(f"{name} {100 * count // total} %" for name, count in common)
+            message = f"The answers are in several scripts ({shares}); separate them unless that is meant."
+            yield Found(MIXED_LANGUAGES, self._first_line[common[1][0]], Hit("", "", message))
+
+    def notes(self) -> Iterable[str]:
+        """Complete."""
+        return ()
+
+
+@dataset_check()
+class Lengths:
+    """Characters per example, and the examples that stand out."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+        self._long: list[tuple[int, int]] = []
+
+    def see(self, examples: Sequence[Example]) -> None:
+        """Counts lengths in steps of 16 characters, and keeps the lines of long examples."""
+        for example in examples:
+            length = sum([len(piece.text) for piece in example.pieces])
+            self._counts[length >> 4] += 1
+            if length > _MIN_OUTLIER_CHARS and len(self._long) < _MAX_OUTLIERS:
+                self._long.append((example.line, length))
+
+    def finish(self) -> Iterable[Found]:
+        """Every outlier among the first ten thousand long examples."""
+        if self._counts.total() < _MIN_ROWS:
+            return
+        median = max(quantiles(self._counts, (0.5,))[0] * 16, 16.0)
+        for line, length in self._long:
+            if length > median * _OUTLIER_FACTOR:
+                message = (
+                    f"{length:,} characters where the median example has {median:,.0f}; check that it belongs here."
+                )
+                yield Found(LENGTH_OUTLIER, line, Hit("", "", message))
+
+    def notes(self) -> Iterable[str]:
+        """Says where not every long example was kept."""
+        if len(self._long) == _MAX_OUTLIERS:
+            yield f"Length outliers were looked for among the first {_MAX_OUTLIERS:,} long examples."
+
+
+@dataset_check(formats=("chat", "completion", "preference"))
+class Variety:
+    """How many of the prompts differ, among the first two hundred thousand."""
+
+    def __init__(self) -> None:
+        self._prompts: set[int] = set()
+        self._rows = 0
+        self._first_line = 0
+
+    def see(self, examples: Sequence[Example]) -> None:
+        """Keeps the hashes of prompts."""
+        if self._rows >= 200_000:
+            return
+        for example in examples:
+            if example.answer and any(piece.text for piece in example.pieces if not piece.trained):
+                self._first_line = self._first_line or example.line
+                self._prompts.add(example.prompt_key)
+                self._rows += 1
+
+    def finish(self) -> Iterable[Found]:
+        """At most one finding, at the first row."""
+        if self._rows >= _MIN_ROWS and len(self._prompts) < self._rows * _LOW_VARIETY:
+            message = f"Only {len(self._prompts):,} of {self._rows:,} prompts differ; add other questions."
+            yield Found(LOW_VARIETY, self._first_line, Hit("", "", message))
+
+    def notes(self) -> Iterable[str]:
+        """Says where it is a sample."""
+        if self._rows >= 200_000:
+            yield "The variety of prompts was judged by the first 200,000 rows."
+
+
+def script_of(answer: str) -> str | None:
+    """The script that most of an answer's start is in; None where there is too little of any."""
+    head = answer[:200]
+    if head.isascii():
+        return "Latin" if len(head) >= 10 and "```" not in head[:20] else None
+    if len(_CHINESE.findall(head[:60])) > 30:
+        return "Chinese"
+    head = _FENCE.sub("", head)
+    counts = [(len(pattern.findall(head)), name) for name, pattern in _SCRIPTS]
+    most, name = max(counts)
+    if name == "Chinese" and counts[0][0]:
+        name = "Japanese"
+    latin = len(_LATIN.findall(head))
+    if most * 3 >= latin and most >= 4:
+        return name
+    return "Latin" if latin >= 10 else None

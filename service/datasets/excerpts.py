@@ -1,0 +1,92 @@
+"""Short, harmless excerpts: what a finding may show of a team's data.
+
+Secrets and personal data are masked before anything is cut, with the same patterns that find them, and so is every long
+run of key-like characters: a report is read by more people than the file it is about.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+EXCERPT_CHARS = 120
+_MARGIN_CHARS = 2_000
+
+SECRET = re.compile(
+    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+    r"(?:[^-]{0,8000}(?:-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?)?"
+    r"|(?<![A-Za-z0-9])(?:"
+    r"sk-[A-Za-z0-9_-]{20,}"
+    r"|(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{16,}"
+    r"|(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])"
+    r"|gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,}|glpat-[A-Za-z0-9_-]{20,}"
+    r"|xox[abprs]-[A-Za-z0-9-]{11,}"
+    r"|AIza[A-Za-z0-9_-]{35}"
+    r"|hf_[A-Za-z0-9]{30,}|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50,}"
+    r"|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"
+    r"|whsec_[A-Za-z0-9+/=_-]{16,}"
+    r"|eyJ[A-Za-z0-9_-]{13,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"
+    r")"
+)
+"""Tokens with a known form, JSON web tokens and private key blocks. Sources: the issuers' own documentation."""
+
+SECRET_NEEDLES = (
+    b"PRIVATE KEY", b"sk-", b"_live_", b"_test_", b"AKIA", b"ASIA", b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_",
+    b"github_pat_", b"glpat-", b"xox", b"AIza", b"hf_", b"npm_", b"pypi-", b"SG.", b"whsec_", b"eyJ",
+)  # fmt: skip
+"""A text without any of these, in UTF-8, cannot match SECRET."""
+
+SECRET_RUN_CHARS = 16
+"""Each form of SECRET but a private key has a run of this many letters, digits, underscores and hyphens."""
+
+EMAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z])")
+DIGIT_RUN = re.compile(r"(?<![0-9A-Za-z.])\+?\(?[0-9](?:[ ()./-]{0,2}[0-9]){7,18}[Xx]?(?![0-9A-Za-z])")
+"""Nine digits or more in a row, with the separators of phone and card numbers between them."""
+
+_KEY_LIKE = re.compile(r"(?=[A-Za-z+/=_-]*[0-9])[A-Za-z0-9+/=_-]{32,}")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
+
+
+def excerpt(value: object, at: int = 0) -> str:
+    """At most 120 characters of `value` around position `at`, masked, on one line, unprintable characters escaped."""
+    text = value if isinstance(value, str) else _as_text(value)
+    start = max(0, at - _MARGIN_CHARS)
+    window = mask(text[start : at + EXCERPT_CHARS + _MARGIN_CHARS])
+    first = at - start
+    if first > 30:
+        window, cut_before = window[first - 30 :], True
+    else:
+        cut_before = start > 0
+    shown = _UNPRINTABLE.sub(lambda found: _escaped(found.group()), window[: EXCERPT_CHARS + 1])
+    budget = EXCERPT_CHARS - cut_before
+    if len(shown) > budget:
+        shown = shown[: budget - 1] + "…"
+    return ("…" if cut_before else "") + shown
+
+
+def mask(text: str) -> str:
+    """`text` of the same length with secrets, e-mail addresses and long digit runs starred out but for their start."""
+    text = SECRET.sub(_starred, text)
+    text = EMAIL.sub(_starred, text)
+    text = DIGIT_RUN.sub(_starred, text)
+    return _KEY_LIKE.sub(_starred, text)
+
+
+def _starred(found: re.Match[str]) -> str:
+    shown = found.group()[:3]
+    return shown + "*" * (len(found.group()) - len(shown))
+
+
+def _escaped(character: str) -> str:
+    known = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    return known.get(character) or f"\\u{ord(character):04x}"
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value[: EXCERPT_CHARS + _MARGIN_CHARS].decode("utf-8", "replace")
+    try:
+        return msgspec.json.encode(value).decode("utf-8", "replace")
+    except (TypeError, ValueError, UnicodeError, RecursionError, OverflowError, msgspec.MsgspecError):
+        return type(value).__name__

@@ -1,0 +1,205 @@
+"""`/v1/files`: upload, list, retrieve, content, report, delete."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from urllib.parse import quote
+
+import msgspec
+from litestar import Response, delete, get, post
+from litestar.response import Stream
+from sqlalchemy import delete as sql_delete
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.datasets.actions import (
+    announce_upload,
+    ask_for_report,
+    check_purpose,
+    content_deleted,
+    delete_file,
+    keep_file,
+    new_file,
+)
+from service.datasets.queries import get_file, list_files
+from service.datasets.report_schema import FileReport, pending_report
+from service.datasets.schemas import FileDeleted, FileObject, ListFiles, ReportQuery, show_file
+from service.errors import InvalidRequest, NotFound
+from service.http.bodies import read_query
+from service.http.idempotency import answer_once
+from service.http.multipart import read_form
+from service.http.operation import operation
+from service.http.pagination import Page, page_of
+from service.ids import new_id
+from service.models.rules import known_model
+from service.services import ApiRequest, asked_by, caller, services
+from service.storage import Stored
+from service.tables import PendingUpload
+
+UPLOAD_FORM = {
+    "file": "The file itself, at most 512 MB by default.",
+    "purpose": "`fine-tune` for training data; also `assistants`, `batch`, `vision` or `user_data`.",
+    "expires_after[anchor]": "`created_at`, when the file shall expire.",
+    "expires_after[seconds]": "3600 to 2592000.",
+}
+
+
+@post(
+    "/files",
+    status_code=200,
+    request_max_body_size=None,
+    summary="Upload a file",
+    opt=operation(returns=FileObject, form=UPLOAD_FORM, creates=True),
+)
+async def upload_file(request: ApiRequest) -> Response[bytes]:
+    """Stream a file in. Training data (`purpose=fine-tune`) is then checked; see its report."""
+    here, who = services(request), caller(request)
+    storage_key = f"{who.project_id}/{new_id('object-')}"
+
+    async def keep(chunks: AsyncIterator[bytes]) -> Stored:
+        async with here.db.project(who.project_id) as session:
+            await announce_upload(session, who.project_id, storage_key)
+        return await here.storage.put(storage_key, chunks)
+
+    handed_over = False
+    try:
+        form = await read_form(
+            request,
+            file_field="file",
+            max_file_bytes=here.settings.max_file_bytes,
+            keep=keep,
+            early=_check_early,
+        )
+        if form.file is None:
+            raise InvalidRequest("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
+        stored, wanted = form.file, new_file(form.fields, form.filename)
+        identity = msgspec.json.encode([sorted(form.fields.items()), form.filename, stored.sha256])
+
+        async def act(session: AsyncSession) -> FileObject:
+            nonlocal handed_over
+            handed_over = True
+            row = await keep_file(
+                session,
+                project_id=who.project_id,
+                storage_key=storage_key,
+                wanted=wanted,
+                stored=stored,
+                model=here.catalogue.default,
+            )
+            return show_file(row)
+
+        return await answer_once(here.db, asked_by(request, hashlib.sha256(identity).digest()), act)
+    finally:
+        if not handed_over:  # else the transaction decides, and the janitor removes what has no file
+            with suppress(Exception):
+                await here.storage.delete(storage_key)
+                async with here.db.project(who.project_id) as session:
+                    await session.execute(sql_delete(PendingUpload).where(PendingUpload.storage_key == storage_key))
+
+
+@get("/files", summary="List files", opt=operation(returns=Page[FileObject], query=ListFiles))
+async def get_files(request: ApiRequest) -> Page[FileObject]:
+    """The project's files, newest first unless `order=asc`."""
+    query, who = read_query(request, ListFiles), caller(request)
+    async with services(request).db.project(who.project_id) as session:
+        rows = await list_files(session, who.project_id, query)
+    return page_of(rows, query.limit, show_file, lambda file: file.id)
+
+
+@get("/files/{file_id:str}", summary="Retrieve a file", opt=operation(returns=FileObject))
+async def get_one_file(request: ApiRequest, file_id: str) -> FileObject:
+    """One file with its status; `status_details` names the first errors."""
+    who = caller(request)
+    async with services(request).db.project(who.project_id) as session:
+        return show_file(await get_file(session, who.project_id, file_id))
+
+
+@get(
+    "/files/{file_id:str}/content",
+    summary="Download a file",
+    opt=operation(media="application/octet-stream"),
+)
+async def get_content(request: ApiRequest, file_id: str) -> Stream:
+    """The file's bytes, as they were uploaded."""
+    here, who = services(request), caller(request)
+    async with here.db.project(who.project_id) as session:
+        row = await get_file(session, who.project_id, file_id)
+    chunks = here.storage.read(row.storage_key)
+    first = await _first(chunks, file_id)
+
+    async def content() -> AsyncIterator[bytes]:
+        yield first
+        async for chunk in chunks:
+            yield chunk
+
+    return Stream(
+        content(),
+        media_type="application/octet-stream",
+        headers={
+            "content-length": str(row.size_bytes),
+            "content-disposition": f"attachment; filename*=UTF-8''{quote(row.filename)}",
+            "x-content-type-options": "nosniff",
+        },
+    )
+
+
+@get(
+    "/files/{file_id:str}/report",
+    summary="Retrieve a dataset's report",
+    opt=operation(returns=FileReport, query=ReportQuery),
+)
+async def get_report(request: ApiRequest, file_id: str) -> FileReport:
+    """Every finding, counts, tokens and prices. `?model=` chooses the encoding and the token limit."""
+    here, who = services(request), caller(request)
+    query = read_query(request, ReportQuery)
+    model = here.catalogue.default if query.model is None else known_model(here.catalogue, query.model)
+    async with here.db.project(who.project_id) as session:
+        file = await get_file(session, who.project_id, file_id)
+        if file.purpose != "fine-tune":
+            raise InvalidRequest(
+                f"Reports are made of files with purpose 'fine-tune'; this one is '{file.purpose}'.",
+                param="id",
+                code="wrong_purpose",
+            )
+        row = await ask_for_report(session, file, model)
+    if row.report is not None:
+        return msgspec.convert({**row.report, "file_id": file.id}, FileReport)
+    return pending_report(
+        file_id=file.id,
+        model=model.name,
+        max_tokens=model.max_tokens,
+        bytes_total=file.size_bytes,
+        bytes_done=row.progress_bytes,
+    )
+
+
+@delete(
+    "/files/{file_id:str}",
+    status_code=200,
+    summary="Delete a file",
+    opt=operation(returns=FileDeleted),
+)
+async def remove_file(request: ApiRequest, file_id: str) -> FileDeleted:
+    """Delete a file that no running job needs."""
+    here, who = services(request), caller(request)
+    async with here.db.project(who.project_id) as session:
+        storage_key = await delete_file(session, who.project_id, file_id)
+    with suppress(Exception):
+        await here.storage.delete(storage_key)
+        async with here.db.project(who.project_id) as session:
+            await content_deleted(session, storage_key)
+    return FileDeleted(id=file_id)
+
+
+def _check_early(fields: dict[str, str]) -> None:
+    if "purpose" in fields:
+        check_purpose(fields["purpose"])
+
+
+async def _first(chunks: AsyncIterator[bytes], file_id: str) -> bytes:
+    try:
+        return await anext(chunks, b"")
+    except FileNotFoundError:
+        raise NotFound(f"The content of {file_id} is no longer stored.", code="file_not_found") from None
+
+
+ROUTES = [upload_file, get_files, get_one_file, get_content, get_report, remove_file]

@@ -1,0 +1,101 @@
+"""Every failure becomes OpenAI's error body, whoever raised it: an action, the framework, the database or a defect."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from service.errors import ApiError, Internal, InvalidRequest, MethodNotAllowed, NotFound, TooLarge, Unavailable
+
+log = structlog.get_logger()
+
+OLD_FINE_TUNES = "/v1/fine-tunes"
+CONNECTION_SQLSTATES = ("08", "57P", "53")
+"""SQLSTATE classes that mean "Postgres is away or full for now" (PostgreSQL manual, appendix A)."""
+
+
+class ErrorDetail(msgspec.Struct, frozen=True):
+    """OpenAI's error object: all four keys always present."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """The body of every answer that is not a success."""
+
+    error: ErrorDetail
+
+
+def error_response(error: ApiError) -> Response[bytes]:
+    """The answer that shows `error`."""
+    body = ErrorBody(ErrorDetail(error.message, error.type, error.param, error.code))
+    headers = dict(error.headers)
+    if error.should_retry is not None:
+        headers["x-should-retry"] = "true" if error.should_retry else "false"
+    if error.retry_after_seconds is not None:
+        headers["retry-after"] = str(max(1, round(error.retry_after_seconds)))
+    return Response(msgspec.json.encode(body), status_code=error.status, media_type="application/json", headers=headers)
+
+
+def handle(request: Request[Any, Any, Any], exception: Exception) -> Response[bytes]:
+    """Litestar's exception handler for everything."""
+    error = as_api_error(request, exception)
+    if error.status >= 500:
+        log.error("request.failed", error=repr(exception), exc_info=exception)
+    return error_response(error)
+
+
+def as_api_error(request: Request[Any, Any, Any], exception: BaseException) -> ApiError:
+    """Which of our errors an exception is."""
+    match exception:
+        case ApiError():
+            return exception
+        case HTTPException(status_code=404):
+            return _unknown_route(request.scope["path"], request.method)
+        case HTTPException(status_code=405):
+            allowed = {key: value for key, value in (exception.headers or {}).items() if key.lower() == "allow"}
+            return MethodNotAllowed(
+                f"{request.method} is not possible on {request.scope['path']}. See /docs for what is.", headers=allowed
+            )
+        case HTTPException(status_code=413):
+            return TooLarge("The request body is too large.", code="request_too_large")
+        case HTTPException() if exception.status_code < 500:
+            return InvalidRequest(exception.detail or "The request could not be read.", code="invalid_request")
+        case PoolTimeoutError() | OperationalError() | InterfaceError() | ConnectionError() | TimeoutError():
+            return _unavailable()
+        case asyncio.CancelledError():
+            return _unavailable()
+        case DBAPIError() if (sqlstate_of(exception) or "").startswith(CONNECTION_SQLSTATES):
+            return _unavailable()
+        case DBAPIError() if exception.connection_invalidated:
+            return _unavailable()
+        case _:
+            return Internal("Something went wrong on our side. The request id in x-request-id finds it in the logs.")
+
+
+def sqlstate_of(error: DBAPIError) -> str | None:
+    """The five characters by which Postgres names an error."""
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    return state
+
+
+def _unknown_route(path: str, method: str) -> NotFound:
+    if path.startswith(OLD_FINE_TUNES):
+        return NotFound(
+            "The fine-tunes API was shut down in 2024. Use /v1/fine_tuning/jobs, "
+            "in the SDK client.fine_tuning.jobs.create(...).",
+            code="endpoint_shut_down",
+        )
+    return NotFound(f"Unknown request URL: {method} {path}. See /docs for the routes.", code="unknown_url")
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable("A service that this depends on is away for a moment. Try again.", retry_after_seconds=1)

@@ -1,0 +1,163 @@
+"""Creating once, however often the request arrives.
+
+With an `Idempotency-Key`, the same key and body get the stored answer for 24 hours. Without one, the official SDK
+still repeats a POST whose answer it did not get, and says so in `x-stainless-retry-count`: the n-th repetition of a
+body gets the answer of an earlier try of the same body that no n-th repetition has taken yet.
+
+The answer is stored in the action's own transaction, so a crash leaves both or none. Equal requests take turns by an
+advisory lock of the transaction; a racer waits for the first up to five seconds.
+"""
+
+import datetime as dt
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from litestar import Response
+from sqlalchemy import delete, func, select, text, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.db import Database
+from service.errors import InFlight, InvalidRequest, KeyReused
+from service.http.errors import sqlstate_of
+from service.ids import new_id
+from service.tables import RememberedRequest
+
+KEY_LIFE = dt.timedelta(hours=24)
+RETRY_LIFE = dt.timedelta(minutes=10)
+WAIT_SECONDS = 5
+MAX_KEY_LENGTH = 255
+LOCK_NOT_AVAILABLE = "55P03"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What identifies a request: who asked which route for what, and which try it is."""
+
+    project_id: str
+    key_id: str
+    route: str
+    body_sha256: bytes
+    idempotency_key: str | None
+    retry_count: int
+
+
+def asked(headers: Any, *, method: str, path: str, project_id: str, key_id: str, body_sha256: bytes) -> Asked:
+    """Read the headers that matter here. Raises `InvalidRequest` for a key that is empty or too long."""
+    key = headers.get("idempotency-key")
+    if key is not None and not 1 <= len(key) <= MAX_KEY_LENGTH:
+        raise InvalidRequest(
+            f"Idempotency-Key must have 1 to {MAX_KEY_LENGTH} characters.", code="invalid_idempotency_key"
+        )
+    tries = headers.get("x-stainless-retry-count", "0")
+    return Asked(
+        project_id=project_id,
+        key_id=key_id,
+        route=f"{method} {path}",
+        body_sha256=body_sha256,
+        idempotency_key=key,
+        retry_count=int(tries) if tries.isdecimal() and len(tries) < 6 else 0,
+    )
+
+
+async def answer_once(
+    db: Database, request: Asked, act: Callable[[AsyncSession], Awaitable[msgspec.Struct]]
+) -> Response[bytes]:
+    """Run `act` in one transaction of the project, unless its answer is already known; then give that.
+
+    Raises `KeyReused` when the key came with another body and `InFlight` when the first is still not done.
+    """
+    async with db.project(request.project_id) as session:
+        await _take_turn(session, request)
+        known = await _remembered(session, request)
+        if known is not None:
+            return _response(known, replayed=True)
+        body = msgspec.json.encode(await act(session))
+        session.add(
+            RememberedRequest(
+                id=new_id("req_"),
+                project_id=request.project_id,
+                key_id=request.key_id,
+                route=request.route,
+                idempotency_key=request.idempotency_key,
+                body_sha256=request.body_sha256,
+                retry_count=request.retry_count,
+                response=body,
+            )
+        )
+        await session.flush()
+    return _response(body, replayed=False)
+
+
+async def _take_turn(session: AsyncSession, request: Asked) -> None:
+    about = (
+        request.idempotency_key.encode() if request.idempotency_key else request.key_id.encode() + request.body_sha256
+    )
+    turn = hashlib.sha256(b"\0".join((request.project_id.encode(), request.route.encode(), about))).digest()
+    await session.execute(text(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"))
+    try:
+        await session.execute(select(func.pg_advisory_xact_lock(int.from_bytes(turn[:8], "big", signed=True))))
+    except DBAPIError as error:
+        if sqlstate_of(error) == LOCK_NOT_AVAILABLE:
+            raise InFlight(
+                "The same request is still being worked on. Try again in a moment.", retry_after_seconds=1
+            ) from None
+        raise
+    await session.execute(text("SET LOCAL lock_timeout = 0"))
+
+
+async def _remembered(session: AsyncSession, request: Asked) -> bytes | None:
+    if request.idempotency_key is not None:
+        return await _by_key(session, request, request.idempotency_key)
+    if request.retry_count > 0:
+        return await _by_retry(session, request)
+    return None
+
+
+async def _by_key(session: AsyncSession, request: Asked, key: str) -> bytes | None:
+    table = RememberedRequest
+    same_key = (
+        (table.project_id == request.project_id) & (table.route == request.route) & (table.idempotency_key == key)
+    )
+    await session.execute(delete(table).where(same_key, table.created_at < func.now() - KEY_LIFE))
+    row = (await session.scalars(select(table).where(same_key))).one_or_none()
+    if row is None:
+        return None
+    if row.body_sha256 != request.body_sha256:
+        raise KeyReused(
+            "This Idempotency-Key was used with another body. Use a fresh key for a new request.",
+            headers={"x-should-retry": "false"},
+        )
+    return row.response
+
+
+async def _by_retry(session: AsyncSession, request: Asked) -> bytes | None:
+    table = RememberedRequest
+    earlier = (
+        select(table.id)
+        .where(
+            table.project_id == request.project_id,
+            table.key_id == request.key_id,
+            table.route == request.route,
+            table.body_sha256 == request.body_sha256,
+            table.idempotency_key.is_(None),
+            table.retry_count < request.retry_count,
+            table.created_at > func.now() - RETRY_LIFE,
+        )
+        .order_by(table.created_at)
+        .limit(1)
+    )
+    return await session.scalar(
+        update(table)
+        .where(table.id == earlier.scalar_subquery())
+        .values(retry_count=request.retry_count)
+        .returning(table.response)
+    )
+
+
+def _response(body: bytes, *, replayed: bool) -> Response[bytes]:
+    headers = {"idempotency-replayed": "true"} if replayed else {}
+    return Response(body, status_code=200, media_type="application/json", headers=headers)

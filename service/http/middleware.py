@@ -1,0 +1,79 @@
+"""Around every request, whatever happens to it: an id, a log line, a metric, and an answer of the right shape."""
+
+import re
+import time
+
+import structlog
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from prometheus_client import Counter, Histogram
+
+from service.errors import Internal
+from service.http.errors import error_response
+from service.ids import new_id
+
+log = structlog.get_logger()
+
+REQUESTS = Counter(
+    "tunegate_http_requests_total", "Requests by method, route and status.", ["method", "route", "status"]
+)
+SECONDS = Histogram(
+    "tunegate_http_request_seconds",
+    "Seconds to the first byte of the answer.",
+    ["method", "route"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120),
+)
+
+REQUEST_ID_HEADER = b"x-request-id"
+_ID = re.compile(r"(?<=/)(?:file|ftjob|ftckpt|we|whd|evt|quote|proj|key|upload|ft)[-_:][^/]+")
+_QUIET = ("/livez", "/readyz", "/metrics")
+
+
+class Surroundings:
+    """ASGI middleware, the outermost part of the app."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection; only HTTP requests are of interest."""
+        if scope["type"] == ScopeType.HTTP:
+            await self._serve(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        request_id = new_id("req_")
+        status = 0
+        first_byte_seconds = 0.0
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status, first_byte_seconds
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                first_byte_seconds = time.perf_counter() - started
+                message["headers"] = [*message["headers"], (REQUEST_ID_HEADER, request_id.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception as error:
+            log.error("request.crashed", error=repr(error), exc_info=error)
+            if status == 0:
+                answer = error_response(Internal("Something went wrong on our side. Quote x-request-id when you ask."))
+                await answer.to_asgi_response(app=None, request=None)(scope, receive, send_with_id)  # type: ignore[arg-type]
+        finally:
+            route = _ID.sub("{id}", scope["path"]) if status not in (404, 405) else "unmatched"
+            REQUESTS.labels(scope["method"], route, str(status)).inc()
+            SECONDS.labels(scope["method"], route).observe(first_byte_seconds)
+            if scope["path"] not in _QUIET:
+                log.info(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status,
+                    ms=round((time.perf_counter() - started) * 1000, 1),
+                )

@@ -1,0 +1,125 @@
+"""Multipart bodies read from the request's stream: the file goes straight to its store, never to memory or a spool."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from litestar import Request
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+
+from service.errors import InvalidRequest, TooLarge
+
+Kept = TypeVar("Kept")
+
+MAX_FIELDS = 64
+MAX_FIELD_BYTES = 64 * 1024
+
+
+@dataclass(slots=True)
+class Form(Generic[Kept]):
+    """The text fields in the order they came, and what `keep` made of the file."""
+
+    fields: dict[str, str] = field(default_factory=dict)
+    filename: str | None = None
+    file: Kept | None = None
+
+
+async def read_form(
+    request: Request[Any, Any, Any],
+    *,
+    file_field: str,
+    max_file_bytes: int,
+    keep: Callable[[AsyncIterator[bytes]], Awaitable[Kept]],
+    early: Callable[[dict[str, str]], None],
+) -> Form[Kept]:
+    """Parse the body as it arrives; the bytes of `file_field` are handed to `keep` chunk by chunk.
+
+    `early` sees the fields that came before the file and may refuse, so that nobody sends 500 MB for nothing.
+
+    Raises `InvalidRequest` for a body that is not multipart or is cut short and `TooLarge` above `max_file_bytes`;
+    then `keep` sees the same exception, so that it can leave nothing behind.
+    """
+    kind, options = parse_options_header(request.headers.get("content-type", ""))  # type: ignore[no-untyped-call]
+    boundary = options.get("boundary")
+    if kind != "multipart/form-data" or not boundary:
+        raise InvalidRequest(
+            "Send the file as multipart/form-data with the fields `purpose` and `file`.", code="invalid_content_type"
+        )
+    segments = _Segments(request, PushMultipartParser(boundary, max_segment_count=MAX_FIELDS))
+    form: Form[Kept] = Form()
+    async for segment in segments:
+        if segment.name != file_field:
+            form.fields[segment.name] = await _text(segment, segments.chunks())
+        elif form.file is not None:
+            raise InvalidRequest(f"The field `{file_field}` is given twice.", param=file_field)
+        else:
+            early(form.fields)
+            form.filename = segment.filename
+            form.file = await keep(_limited(segments.chunks(), max_file_bytes))
+    return form
+
+
+class _Segments:
+    """Walks a multipart stream: iterate for the segments, `chunks()` for the bytes of the current one."""
+
+    def __init__(self, request: Request[Any, Any, Any], parser: PushMultipartParser) -> None:
+        self._stream = request.stream()
+        self._parser = parser
+        self._parsed: list[Any] = []
+        self._at = 0
+
+    def __aiter__(self) -> AsyncIterator[MultipartSegment]:
+        return self._segments()
+
+    async def _segments(self) -> AsyncIterator[MultipartSegment]:
+        while (event := await self._next()) is not _END:
+            if isinstance(event, MultipartSegment):
+                yield event
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes of the current segment."""
+        while (event := await self._next()) is not None:
+            yield bytes(event)
+
+    async def _next(self) -> Any:
+        try:
+            while self._at >= len(self._parsed):
+                data = await anext(self._stream, None)
+                if data is None:
+                    self._parser.close()
+                    return _END
+                if data:
+                    self._parsed = list(self._parser.parse(data))
+                    self._at = 0
+        except MultipartError as error:
+            raise InvalidRequest(f"The multipart body is malformed: {error}.", code="invalid_multipart") from None
+        event = self._parsed[self._at]
+        self._at += 1
+        return event
+
+
+_END = object()
+
+
+async def _text(segment: MultipartSegment, chunks: AsyncIterator[bytes]) -> str:
+    value = bytearray()
+    async for chunk in chunks:
+        value += chunk
+        if len(value) > MAX_FIELD_BYTES:
+            raise InvalidRequest(f"The field `{segment.name}` is too long.", param=segment.name)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"The field `{segment.name}` is not UTF-8.", param=segment.name) from None
+
+
+async def _limited(chunks: AsyncIterator[bytes], max_file_bytes: int) -> AsyncIterator[bytes]:
+    size_bytes = 0
+    async for chunk in chunks:
+        size_bytes += len(chunk)
+        if size_bytes > max_file_bytes:
+            raise TooLarge(
+                f"The file is larger than {max_file_bytes:,} bytes. Split it, or ask for a higher limit.", param="file"
+            )
+        yield chunk
+

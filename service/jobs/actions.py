@@ -1,0 +1,211 @@
+"""What a caller can do to jobs. Each runs in its caller's transaction; the work itself is the workers'."""
+
+import datetime as dt
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.billing import actions as billing
+from service.billing.quote import Estimate
+from service.doorbell import hint
+from service.errors import InvalidRequest, QuotaExceeded
+from service.ids import new_id
+from service.jobs.lifecycle import ENDED, JobError
+from service.jobs.order import Order, find_base, take_order, training_data
+from service.jobs.queries import count_queued, get_job
+from service.jobs.record import ADVANCE, NewEvent, add_events, enter, tell
+from service.jobs.rules import check_create
+from service.jobs.schemas import CreateJob
+from service.models.catalogue import Catalogue
+from service.tables import Job, Project, Quote
+
+MAX_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """What can be trained where, today."""
+
+    catalogue: Catalogue
+    provider: str
+    today: dt.date
+
+
+async def create_job(session: AsyncSession, *, project_id: str, body: CreateJob, market: Market) -> Job:
+    """Accept a job, reserving its upper price when the training file's report is ready.
+
+    Raises `InvalidRequest` for what breaks a rule, `QuotaExceeded` over the budget or the queue's limit.
+    """
+    method = check_create(body)
+    order = await order_of(session, project_id=project_id, body=body, method=method, market=market)
+    if order.fault is not None:
+        raise refusal(order.fault)
+    await _check_queue(session, project_id)
+    quote = await _bound_quote(session, project_id, body, method) if body.quote_id is not None else None
+    job = Job(
+        id=new_id("ftjob-"),
+        project_id=project_id,
+        state="validating",
+        model=order.base.name,
+        upstream_model=order.base.upstream_name,
+        training_file_id=order.training.id,
+        validation_file_id=order.validation.id if order.validation else None,
+        suffix=body.suffix,
+        seed=body.seed if body.seed is not None else secrets.randbelow(MAX_SEED + 1),
+        caller_metadata=body.metadata or None,
+        integrations=msgspec.to_builtins(body.integrations) if body.integrations else None,
+        method=method,
+        quote_id=body.quote_id,
+        priority=body.priority,
+        due_at=func.now(),
+    )
+    if quote is not None:
+        await _reserve(session, job, upper_micros=quote.upper_micros)
+        job.n_epochs, job.price_micros_per_million = quote.n_epochs, quote.price_micros_per_million
+        job.expected_micros = quote.expected_micros
+    elif order.estimate is not None:
+        await accept_estimate(session, job, order.estimate)
+    session.add(job)
+    await session.flush()
+    sequence = await add_events(session, job.id, project_id, [NewEvent(message=f"Created fine-tuning job: {job.id}")])
+    await enter(session, job, "validating", sequence, "The job was created.")
+    await session.refresh(job)
+    await tell(session, job, "fine_tuning.job.created")
+    hint(session, ADVANCE, job.id, 0)
+    return job
+
+
+async def order_of(
+    session: AsyncSession, *, project_id: str, body: Any, method: dict[str, Any], market: Market
+) -> Order:
+    """Look up what a create or a quote refers to: `body` has `model`, `training_file` and `validation_file`."""
+    base = await find_base(
+        session,
+        market.catalogue,
+        project_id=project_id,
+        name=body.model,
+        provider=market.provider,
+        today=market.today,
+    )
+    training = await training_data(session, project_id=project_id, file_id=body.training_file, param="training_file")
+    validation = None
+    if body.validation_file is not None:
+        validation = await training_data(
+            session, project_id=project_id, file_id=body.validation_file, param="validation_file"
+        )
+    return await take_order(
+        session, base=base, method=method, training=training, validation=validation, today=market.today
+    )
+
+
+async def accept_estimate(session: AsyncSession, job: Job, estimate: Estimate) -> None:
+    """Reserve an estimate's upper price and bind its figures to the job. Raises `QuotaExceeded`."""
+    await _reserve(session, job, upper_micros=estimate.upper_micros)
+    job.n_epochs, job.price_micros_per_million = estimate.n_epochs, estimate.price_micros_per_million
+    job.expected_micros = estimate.expected_micros
+
+
+async def request_cancel(session: AsyncSession, project_id: str, job_id: str) -> Job:
+    """Ask for a cancel; workers honour it at the next step. Again is fine; an ended job refuses."""
+    job = await get_job(session, project_id, job_id, lock=True)
+    if job.state == "cancelled":
+        return job
+    if job.state in ENDED:
+        raise InvalidRequest(
+            f"Job {job.id} has already {job.state}; only a job that has not ended can be cancelled.",
+            param="fine_tuning_job_id",
+            code="job_not_cancellable",
+        )
+    if job.cancel_requested_at is None:
+        job.cancel_requested_at = await session.scalar(select(func.now()))
+        await _look_again(session, job, "Cancel requested.")
+    return job
+
+
+async def request_pause(session: AsyncSession, project_id: str, job_id: str, *, pause: bool) -> Job:
+    """Ask to pause or to go on. Asking for what is so already changes nothing; an ended job refuses."""
+    job = await get_job(session, project_id, job_id, lock=True)
+    if job.state in ENDED:
+        verb = "paused" if pause else "resumed"
+        raise InvalidRequest(
+            f"Job {job.id} has already {job.state} and cannot be {verb}.",
+            param="fine_tuning_job_id",
+            code="job_not_pausable" if pause else "job_not_resumable",
+        )
+    if job.pause_requested != pause:
+        job.pause_requested = pause
+        await _look_again(session, job, "Pause requested." if pause else "Resume requested.")
+    return job
+
+
+def refusal(fault: JobError) -> InvalidRequest:
+    """A dataset's fault as an answer."""
+    return InvalidRequest(fault.message, code=fault.code, param=fault.param)
+
+
+async def _look_again(session: AsyncSession, job: Job, message: str) -> None:
+    job.due_at = await session.scalar(select(func.clock_timestamp()))
+    await session.flush()
+    sequence = await add_events(session, job.id, job.project_id, [NewEvent(message=message)])
+    await session.refresh(job)
+    hint(session, ADVANCE, job.id, f"asked{sequence}")
+
+
+async def _reserve(session: AsyncSession, job: Job, *, upper_micros: int) -> None:
+    month = billing.month_of(dt.datetime.now(dt.UTC))
+    granted = await billing.reserve(
+        session,
+        project_id=job.project_id,
+        subject=job.id,
+        line_item=f"training {job.model}",
+        amount_micros=upper_micros,
+        month=month,
+    )
+    if not granted:
+        standing = await billing.standing(session, job.project_id, month)
+        raise QuotaExceeded(
+            f"This job may cost up to ${upper_micros / 1e6:.2f}, and the project's monthly budget has "
+            f"${(standing.remaining or 0) / 1e6:.2f} left. Use fewer epochs or tokens, or ask for a higher limit."
+        )
+
+
+async def _check_queue(session: AsyncSession, project_id: str) -> None:
+    await session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:project, 1))"), {"project": project_id})
+    most = await session.scalar(select(Project.max_queued_jobs).where(Project.id == project_id))
+    if await count_queued(session, project_id) >= (most or 0):
+        raise QuotaExceeded(
+            f"The project has {most} jobs waiting, which is its limit. Wait for some to start, or cancel some.",
+            code="too_many_queued_jobs",
+        )
+
+
+async def _bound_quote(session: AsyncSession, project_id: str, body: CreateJob, method: dict[str, Any]) -> Quote:
+    quote = (
+        await session.scalars(select(Quote).where(Quote.project_id == project_id, Quote.id == body.quote_id))
+    ).one_or_none()
+    if quote is None:
+        raise InvalidRequest(f"No quote '{body.quote_id}'.", param="quote_id", code="quote_not_found")
+    now = await session.scalar(select(func.now()))
+    if now is None or quote.expires_at <= now:
+        raise InvalidRequest("The quote has expired. Ask for a new one.", param="quote_id", code="quote_expired")
+    if quote.request != quoted_request(body, method):
+        raise InvalidRequest(
+            "The quote was made for another model, file or method. Ask for one for this job.",
+            param="quote_id",
+            code="quote_mismatch",
+        )
+    return quote
+
+
+def quoted_request(body: Any, method: dict[str, Any]) -> dict[str, Any]:
+    """What a quote binds to."""
+    return {
+        "model": body.model,
+        "training_file": body.training_file,
+        "validation_file": body.validation_file,
+        "method": method,
+    }

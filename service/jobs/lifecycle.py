@@ -1,0 +1,96 @@
+"""A job's life: its states, who moves it where, and the status that a caller sees. Pure.
+
+```mermaid
+stateDiagram-v2
+    [*] --> validating: the caller creates it
+    validating --> waiting: both reports are ready and valid, the money is reserved
+    waiting --> uploading: the project and the account have a free slot
+    uploading --> creating: each file is upstream
+    creating --> running: exactly one upstream job exists
+    running --> settling: the upstream has ended it
+    settling --> succeeded
+    settling --> failed
+    settling --> cancelled
+    validating --> failed: a report has errors, or the budget does not suffice
+    validating --> cancelled
+    waiting --> failed: the upstream cannot take it
+    waiting --> cancelled
+    uploading --> failed: the upstream refuses a file
+    uploading --> cancelled
+    creating --> failed: the upstream refuses the job
+    creating --> cancelled: cancelled before it was sent
+```
+
+The caller asks (cancel, pause, resume); workers move. What the upstream's job became is read while `running`; money
+and metrics are closed in `settling`, so an ended job is complete in every respect.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal[
+    "validating", "waiting", "uploading", "creating", "running", "settling", "succeeded", "failed", "cancelled"
+]
+Status = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"]
+
+MOVES: dict[State, frozenset[State]] = {
+    "validating": frozenset({"waiting", "failed", "cancelled"}),
+    "waiting": frozenset({"uploading", "failed", "cancelled"}),
+    "uploading": frozenset({"creating", "failed", "cancelled"}),
+    "creating": frozenset({"running", "failed", "cancelled"}),
+    "running": frozenset({"settling"}),
+    "settling": frozenset({"succeeded", "failed", "cancelled"}),
+    "succeeded": frozenset(),
+    "failed": frozenset(),
+    "cancelled": frozenset(),
+}
+
+ENDED: tuple[State, ...] = ("succeeded", "failed", "cancelled")
+ACTIVE: tuple[State, ...] = ("uploading", "creating", "running", "settling")
+"""States that hold one of the upstream account's slots."""
+
+QUEUED: tuple[State, ...] = ("validating", "waiting")
+
+_SHOWN: dict[State, Status] = {
+    "validating": "validating_files",
+    "waiting": "queued",
+    "uploading": "queued",
+    "creating": "queued",
+    "settling": "running",
+    "succeeded": "succeeded",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
+
+_UPSTREAM_ENDS: dict[str, State] = {"succeeded": "succeeded", "failed": "failed", "cancelled": "cancelled"}
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why a job failed, as the job object shows it."""
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+def may_move(origin: State, target: State) -> bool:
+    """Whether the table of moves allows it."""
+    return target in MOVES[origin]
+
+
+def status_shown(state: State, upstream_status: str | None) -> Status:
+    """The status a caller sees, always one of OpenAI's.
+
+    While the upstream works, its own status shows, except that nothing goes back: files have been validated here, so
+    the upstream's `validating_files` is shown as `queued`, and so are `paused` and whatever it calls a state that we do
+    not know yet.
+    """
+    if state == "running":
+        return "running" if upstream_status == "running" else "queued"
+    return _SHOWN[state]
+
+
+def upstream_end(upstream_status: str) -> State | None:
+    """How a job ends whose upstream has this status; None while it has not ended. Unknown statuses are no end."""
+    return _UPSTREAM_ENDS.get(upstream_status)

@@ -1,0 +1,87 @@
+"""From rows to the wire: one explicit function for each kind of answer."""
+
+from service.datasets.schemas import unix
+from service.jobs.lifecycle import status_shown
+from service.jobs.rules import hyperparameters_of, with_epochs
+from service.jobs.schemas import (
+    CheckpointMetrics,
+    CheckpointObject,
+    FineTuningJob,
+    HyperparametersObject,
+    JobErrorObject,
+    JobEventObject,
+    MetricRow,
+    TimelineEntry,
+)
+from service.tables import Checkpoint, Job, JobEvent, JobMetric, JobState
+
+
+def show_job(row: Job, organization: str) -> FineTuningJob:
+    """A job. `error` is null unless it failed; `status` is always one of OpenAI's."""
+    method = row.method if row.n_epochs is None else with_epochs(row.method, row.n_epochs)
+    parameters = hyperparameters_of(method)
+    error = None
+    if row.state == "failed":
+        error = JobErrorObject(code=row.error_code or "", message=row.error_message or "", param=row.error_param)
+    return FineTuningJob(
+        id=row.id,
+        created_at=unix(row.created_at),
+        finished_at=unix(row.finished_at) if row.finished_at else None,
+        model=row.model,
+        fine_tuned_model=row.fine_tuned_model,
+        organization_id=organization,
+        status=status_shown(row.state, row.upstream_status),  # type: ignore[arg-type]
+        training_file=row.training_file_id,
+        validation_file=row.validation_file_id,
+        hyperparameters=HyperparametersObject(
+            n_epochs=parameters["n_epochs"],
+            batch_size=parameters["batch_size"],
+            learning_rate_multiplier=parameters["learning_rate_multiplier"],
+        ),
+        method=method,
+        result_files=list(row.result_file_ids),
+        trained_tokens=row.trained_tokens,
+        error=error,
+        seed=row.seed,
+        suffix=row.suffix,
+        estimated_finish=unix(row.estimated_finish_at) if row.estimated_finish_at and not row.finished_at else None,
+        integrations=row.integrations,
+        metadata=row.caller_metadata,
+    )
+
+
+def show_event(row: JobEvent) -> JobEventObject:
+    """An event."""
+    return JobEventObject(
+        id=row.id,
+        created_at=unix(row.created_at),
+        level=row.level,  # type: ignore[arg-type]
+        message=row.message,
+        type=row.type,  # type: ignore[arg-type]
+        data=row.data,
+    )
+
+
+def show_checkpoint(row: Checkpoint) -> CheckpointObject:
+    """A checkpoint. Figures that the upstream did not give are absent."""
+    known = {
+        name: row.metrics[name] for name in CheckpointMetrics.__struct_fields__ if row.metrics.get(name) is not None
+    }
+    return CheckpointObject(
+        id=row.id,
+        created_at=unix(row.created_at),
+        fine_tuned_model_checkpoint=row.name,
+        fine_tuning_job_id=row.job_id,
+        metrics=CheckpointMetrics(**known),
+        step_number=row.step_number,
+    )
+
+
+def show_metric(row: JobMetric) -> MetricRow:
+    """One step's figures."""
+    return MetricRow(**{name: getattr(row, name) for name in MetricRow.__struct_fields__})
+
+
+def show_state(row: JobState) -> TimelineEntry:
+    """A line of the timeline."""
+    return TimelineEntry(state=row.state, entered_at=unix(row.entered_at), reason=row.reason)

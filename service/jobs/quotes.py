@@ -1,0 +1,123 @@
+"""Quotes: a price that binds, before anything is spent. A quote is asked for a job's order, so it lives beside jobs."""
+
+import datetime as dt
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import func
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.billing import actions as billing
+from service.billing.prices import Amount, dollars
+from service.errors import InFlight
+from service.http.bodies import RequestModel
+from service.ids import new_id
+from service.jobs.actions import Market, order_of, quoted_request
+from service.jobs.rules import resolve_method
+from service.jobs.schemas import Hyperparameters, Method
+from service.tables import Quote
+
+QUOTE_LIFE = dt.timedelta(hours=24)
+
+
+class CreateQuote(RequestModel, frozen=True, kw_only=True):
+    """The body: as a job's create, as far as it bears on the price."""
+
+    model: str
+    training_file: str
+    validation_file: str | None = None
+    method: Method | None = None
+    hyperparameters: Hyperparameters | None = None
+
+
+class QuotedTokens(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the billed tokens come from."""
+
+    per_epoch: int
+    trained_per_epoch: int
+    definitions_per_epoch: int
+    billable: int
+
+
+class PriceRange(msgspec.Struct, frozen=True, kw_only=True):
+    """Lowest, expected and highest price. The highest is what a job reserves."""
+
+    low: Amount
+    expected: Amount
+    upper: Amount
+
+
+class QuoteObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A quote."""
+
+    id: str
+    object: Literal["fine_tuning.quote"] = "fine_tuning.quote"
+    model: str
+    training_file: str
+    validation_file: str | None
+    n_epochs: int
+    epochs_reason: str
+    tokens: QuotedTokens
+    price: PriceRange
+    remaining_budget: Amount | None
+    allowed: bool
+    reasons: list[str]
+    shutdown_date: dt.date | None
+    expires_at: int
+
+
+async def create_quote(session: AsyncSession, *, project_id: str, body: CreateQuote, market: Market) -> QuoteObject:
+    """Price an order. Raises `InvalidRequest` as a create would, `InFlight` while a report is being made."""
+    method = resolve_method(body.method, body.hyperparameters)
+    order = await order_of(session, project_id=project_id, body=body, method=method, market=market)
+    report, price = order.training_report, order.estimate
+    if report is None or price is None:
+        raise InFlight(
+            "The training file is still being checked. Ask again when its status is 'processed'.",
+            code="report_pending",
+            param="training_file",
+            retry_after_seconds=1,
+        )
+    now = dt.datetime.now(dt.UTC)
+    standing = await billing.standing(session, project_id, billing.month_of(now))
+    reasons = [] if order.fault is None else [order.fault.message]
+    if standing.remaining is not None and price.upper_micros > standing.remaining:
+        reasons.append("The upper price is more than what is left of the monthly budget.")
+    shutdown = order.base.model.shutdown_at(market.provider)
+    row = Quote(
+        id=new_id("quote_"),
+        project_id=project_id,
+        request=quoted_request(body, method),
+        n_epochs=price.n_epochs,
+        billable_tokens=price.billable_tokens,
+        price_micros_per_million=price.price_micros_per_million,
+        low_micros=price.low_micros,
+        expected_micros=price.expected_micros,
+        upper_micros=price.upper_micros,
+        expires_at=func.now() + QUOTE_LIFE,
+    )
+    session.add(row)
+    await session.flush()
+    tokens: Any = report.tokens
+    return QuoteObject(
+        id=row.id,
+        model=order.base.name,
+        training_file=order.training.id,
+        validation_file=order.validation.id if order.validation else None,
+        n_epochs=price.n_epochs,
+        epochs_reason=price.epochs_reason,
+        tokens=QuotedTokens(
+            per_epoch=report.billable_tokens_per_epoch,
+            trained_per_epoch=tokens.trained if tokens else 0,
+            definitions_per_epoch=tokens.definitions if tokens else 0,
+            billable=price.billable_tokens,
+        ),
+        price=PriceRange(
+            low=dollars(price.low_micros), expected=dollars(price.expected_micros), upper=dollars(price.upper_micros)
+        ),
+        remaining_budget=None if standing.remaining is None else dollars(standing.remaining),
+        allowed=not reasons,
+        reasons=reasons,
+        shutdown_date=shutdown.stops if shutdown else None,
+        expires_at=int((now + QUOTE_LIFE).timestamp()),
+    )

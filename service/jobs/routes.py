@@ -1,0 +1,237 @@
+"""`/v1/fine_tuning`: jobs, their events, checkpoints, metrics and timeline, and quotes."""
+
+import csv
+import datetime as dt
+import io
+
+from litestar import Response, get, post
+from litestar.response import Stream
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.errors import InvalidRequest
+from service.http.bodies import NoFields, read_body, read_query
+from service.http.idempotency import answer_once
+from service.http.operation import operation
+from service.http.pagination import Page, page_of
+from service.jobs.actions import Market, create_job, request_cancel, request_pause
+from service.jobs.present import show_checkpoint, show_event, show_job, show_metric, show_state
+from service.jobs.queries import get_job, list_checkpoints, list_events, list_jobs, list_metrics, list_states
+from service.jobs.quotes import CreateQuote, QuoteObject, create_quote
+from service.jobs.rules import check_metadata
+from service.jobs.schemas import (
+    CheckpointObject,
+    CreateJob,
+    FineTuningJob,
+    JobEventObject,
+    ListCheckpoints,
+    ListEvents,
+    ListJobs,
+    MetricRow,
+    Metrics,
+    MetricsQuery,
+    Timeline,
+)
+from service.jobs.stream import event_stream
+from service.services import ApiRequest, Services, asked_by, caller, services
+
+METADATA_FILTER = "metadata["
+
+
+@post(
+    "/fine_tuning/jobs",
+    status_code=200,
+    summary="Create a fine-tuning job",
+    opt=operation(returns=FineTuningJob, body=CreateJob, creates=True),
+)
+async def post_job(request: ApiRequest) -> Response[bytes]:
+    """Accept a job. Bad data, an unknown model or a full budget are refused here, before anything is spent."""
+    here, who = services(request), caller(request)
+    body, sha256 = await read_body(request, CreateJob)
+
+    async def act(session: AsyncSession) -> FineTuningJob:
+        job = await create_job(session, project_id=who.project_id, body=body, market=_market(here))
+        return show_job(job, here.settings.organization_id)
+
+    return await answer_once(here.db, asked_by(request, sha256), act)
+
+
+@get("/fine_tuning/jobs", summary="List fine-tuning jobs", opt=operation(returns=Page[FineTuningJob], query=ListJobs))
+async def get_jobs(request: ApiRequest) -> Page[FineTuningJob]:
+    """The project's jobs, newest first; `metadata[key]=value` and `metadata=null` filter them."""
+    here, who = services(request), caller(request)
+    query = read_query(request, ListJobs, extra=(METADATA_FILTER,))
+    wanted = _metadata_filter(request)
+    check_metadata(wanted)
+    async with here.db.project(who.project_id) as session:
+        rows = await list_jobs(
+            session, who.project_id, after=query.after, limit=query.limit, metadata=query.metadata or wanted
+        )
+    return page_of(rows, query.limit, lambda row: show_job(row, here.settings.organization_id), lambda job: job.id)
+
+
+@get("/fine_tuning/jobs/{job_id:str}", summary="Retrieve a fine-tuning job", opt=operation(returns=FineTuningJob))
+async def get_one_job(request: ApiRequest, job_id: str) -> FineTuningJob:
+    """One job as it stands."""
+    here, who = services(request), caller(request)
+    async with here.db.project(who.project_id) as session:
+        return show_job(await get_job(session, who.project_id, job_id), here.settings.organization_id)
+
+
+@post(
+    "/fine_tuning/jobs/{job_id:str}/cancel",
+    status_code=200,
+    summary="Cancel a fine-tuning job",
+    opt=operation(returns=FineTuningJob),
+)
+async def post_cancel(request: ApiRequest, job_id: str) -> FineTuningJob:
+    """Ask for a cancel. Workers carry it out in any state; the job ends as `cancelled`, or as it ended before that."""
+    here, who = services(request), caller(request)
+    await read_body(request, NoFields)
+    async with here.db.project(who.project_id) as session:
+        job = await request_cancel(session, who.project_id, job_id)
+        return show_job(job, here.settings.organization_id)
+
+
+@post(
+    "/fine_tuning/jobs/{job_id:str}/pause",
+    status_code=200,
+    summary="Pause a fine-tuning job",
+    opt=operation(returns=FineTuningJob),
+)
+async def post_pause(request: ApiRequest, job_id: str) -> FineTuningJob:
+    """Ask to pause. A paused job shows the status `queued`."""
+    return await _pause(request, job_id, pause=True)
+
+
+@post(
+    "/fine_tuning/jobs/{job_id:str}/resume",
+    status_code=200,
+    summary="Resume a fine-tuning job",
+    opt=operation(returns=FineTuningJob),
+)
+async def post_resume(request: ApiRequest, job_id: str) -> FineTuningJob:
+    """Ask a paused job to go on."""
+    return await _pause(request, job_id, pause=False)
+
+
+@get(
+    "/fine_tuning/jobs/{job_id:str}/events",
+    summary="List a job's events",
+    opt=operation(returns=Page[JobEventObject], query=ListEvents),
+)
+async def get_events(request: ApiRequest, job_id: str) -> Page[JobEventObject] | Stream:
+    """Newest first; with `stream=true` as server-sent events from the beginning, or from `Last-Event-ID`."""
+    here, who = services(request), caller(request)
+    query = read_query(request, ListEvents)
+    async with here.db.project(who.project_id) as session:
+        await get_job(session, who.project_id, job_id)
+        rows = await list_events(session, who.project_id, job_id, after=query.after, limit=query.limit)
+    if query.stream:
+        return await event_stream(here.db, who.project_id, job_id, request.headers.get("last-event-id"))
+    return page_of(rows, query.limit, show_event, lambda event: event.id)
+
+
+@get(
+    "/fine_tuning/jobs/{job_id:str}/checkpoints",
+    summary="List a job's checkpoints",
+    opt=operation(returns=Page[CheckpointObject], query=ListCheckpoints),
+)
+async def get_checkpoints(request: ApiRequest, job_id: str) -> Page[CheckpointObject]:
+    """Newest first."""
+    here, who = services(request), caller(request)
+    query = read_query(request, ListCheckpoints)
+    async with here.db.project(who.project_id) as session:
+        await get_job(session, who.project_id, job_id)
+        rows = await list_checkpoints(session, who.project_id, job_id, after=query.after, limit=query.limit)
+    return page_of(rows, query.limit, show_checkpoint, lambda checkpoint: checkpoint.id)
+
+
+@get(
+    "/fine_tuning/jobs/{job_id:str}/metrics",
+    summary="Retrieve a job's metrics",
+    opt=operation(returns=Metrics, query=MetricsQuery),
+)
+async def get_metrics(request: ApiRequest, job_id: str) -> Metrics | Response[str]:
+    """Every step's figures in order, while it runs and afterwards; `format=csv` for a table."""
+    here, who = services(request), caller(request)
+    query = read_query(request, MetricsQuery)
+    async with here.db.project(who.project_id) as session:
+        await get_job(session, who.project_id, job_id)
+        rows = [show_metric(row) for row in await list_metrics(session, who.project_id, job_id)]
+    return Response(_csv(rows), media_type="text/csv") if query.format == "csv" else Metrics(data=rows)
+
+
+@get(
+    "/fine_tuning/jobs/{job_id:str}/timeline",
+    summary="Retrieve a job's timeline",
+    opt=operation(returns=Timeline),
+)
+async def get_timeline(request: ApiRequest, job_id: str) -> Timeline:
+    """Every state with its time, and why the job waits now."""
+    here, who = services(request), caller(request)
+    async with here.db.project(who.project_id) as session:
+        job = await get_job(session, who.project_id, job_id)
+        rows = await list_states(session, who.project_id, job_id)
+    return Timeline(job_id=job.id, data=[show_state(row) for row in rows], waiting_reason=job.waiting_reason)
+
+
+@post(
+    "/fine_tuning/quotes",
+    status_code=200,
+    summary="Quote a fine-tuning job",
+    opt=operation(returns=QuoteObject, body=CreateQuote, creates=True),
+)
+async def post_quote(request: ApiRequest) -> Response[bytes]:
+    """Tokens, epochs and price before the spend. `quote_id` given to a job's create binds the price."""
+    here, who = services(request), caller(request)
+    body, sha256 = await read_body(request, CreateQuote)
+
+    async def act(session: AsyncSession) -> QuoteObject:
+        return await create_quote(session, project_id=who.project_id, body=body, market=_market(here))
+
+    return await answer_once(here.db, asked_by(request, sha256), act)
+
+
+async def _pause(request: ApiRequest, job_id: str, *, pause: bool) -> FineTuningJob:
+    here, who = services(request), caller(request)
+    await read_body(request, NoFields)
+    async with here.db.project(who.project_id) as session:
+        job = await request_pause(session, who.project_id, job_id, pause=pause)
+        return show_job(job, here.settings.organization_id)
+
+
+def _market(here: Services) -> Market:
+    return Market(catalogue=here.catalogue, provider=here.upstream.provider, today=dt.datetime.now(dt.UTC).date())
+
+
+def _metadata_filter(request: ApiRequest) -> dict[str, str]:
+    wanted: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name.startswith(METADATA_FILTER):
+            if not name.endswith("]"):
+                raise InvalidRequest("Write the filter as metadata[key]=value.", param=name, code="invalid_value")
+            wanted[name.removeprefix(METADATA_FILTER)[:-1]] = value
+    return wanted
+
+
+def _csv(rows: list[MetricRow]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(MetricRow.__struct_fields__)
+    writer.writerows([getattr(row, name) for name in MetricRow.__struct_fields__] for row in rows)
+    return out.getvalue()
+
+
+ROUTES = [
+    post_job,
+    get_jobs,
+    get_one_job,
+    post_cancel,
+    post_pause,
+    post_resume,
+    get_events,
+    get_checkpoints,
+    get_metrics,
+    get_timeline,
+    post_quote,
+]

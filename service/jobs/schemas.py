@@ -1,0 +1,236 @@
+"""Fine-tuning jobs on the wire, as the SDK's types have them."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from service.http.bodies import RequestModel
+from service.http.pagination import PageQuery
+
+Auto = Literal["auto"]
+Epochs = Annotated[int, msgspec.Meta(ge=1, le=50)]
+BatchSize = Annotated[int, msgspec.Meta(ge=1, le=256)]
+RateMultiplier = Annotated[float, msgspec.Meta(gt=0, le=10_000)]
+Beta = Annotated[float, msgspec.Meta(gt=0, le=2)]
+ShortText = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+
+
+class Hyperparameters(RequestModel, frozen=True, kw_only=True):
+    """Of a supervised job."""
+
+    n_epochs: Auto | Epochs = "auto"
+    batch_size: Auto | BatchSize = "auto"
+    learning_rate_multiplier: Auto | RateMultiplier = "auto"
+
+
+class DpoHyperparameters(Hyperparameters, frozen=True, kw_only=True):
+    """Of a preference job."""
+
+    beta: Auto | Beta = "auto"
+
+
+class ReinforcementHyperparameters(Hyperparameters, frozen=True, kw_only=True):
+    """Of a reinforcement job."""
+
+    compute_multiplier: Auto | RateMultiplier = "auto"
+    eval_interval: Auto | Annotated[int, msgspec.Meta(ge=1)] = "auto"
+    eval_samples: Auto | Annotated[int, msgspec.Meta(ge=1)] = "auto"
+    reasoning_effort: Literal["default", "low", "medium", "high"] = "default"
+
+
+class Supervised(RequestModel, frozen=True, kw_only=True):
+    """`method.supervised`."""
+
+    hyperparameters: Hyperparameters = Hyperparameters()
+
+
+class Dpo(RequestModel, frozen=True, kw_only=True):
+    """`method.dpo`."""
+
+    hyperparameters: DpoHyperparameters = DpoHyperparameters()
+
+
+class Reinforcement(RequestModel, frozen=True, kw_only=True):
+    """`method.reinforcement`; the grader is passed on as it is."""
+
+    grader: dict[str, Any]
+    hyperparameters: ReinforcementHyperparameters = ReinforcementHyperparameters()
+
+
+class Method(RequestModel, frozen=True, kw_only=True):
+    """How to train."""
+
+    type: Literal["supervised", "dpo", "reinforcement"]
+    supervised: Supervised | None = None
+    dpo: Dpo | None = None
+    reinforcement: Reinforcement | None = None
+
+
+class Wandb(RequestModel, frozen=True, kw_only=True):
+    """`integrations[].wandb`."""
+
+    project: ShortText
+    name: ShortText | None = None
+    entity: ShortText | None = None
+    tags: Annotated[list[ShortText], msgspec.Meta(max_length=50)] = []
+
+
+class Integration(RequestModel, frozen=True, kw_only=True):
+    """An integration that the upstream reports to."""
+
+    type: Literal["wandb"]
+    wandb: Wandb
+
+
+class CreateJob(RequestModel, frozen=True, kw_only=True):
+    """The body of a job's create. `quote_id` and `priority` are ours."""
+
+    model: str
+    training_file: str
+    validation_file: str | None = None
+    suffix: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2_147_483_647)] | None = None
+    metadata: dict[str, str] | None = None
+    integrations: Annotated[list[Integration], msgspec.Meta(max_length=5)] | None = None
+    method: Method | None = None
+    hyperparameters: Hyperparameters | None = None
+    quote_id: str | None = None
+    priority: Annotated[int, msgspec.Meta(ge=-100, le=100)] = 0
+
+
+class JobErrorObject(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    param: str | None
+
+
+class HyperparametersObject(msgspec.Struct, frozen=True, kw_only=True):
+    """What a supervised job trains with; `auto` until it is resolved."""
+
+    n_epochs: int | Auto
+    batch_size: int | Auto
+    learning_rate_multiplier: float | Auto
+
+
+class FineTuningJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job."""
+
+    id: str
+    object: Literal["fine_tuning.job"] = "fine_tuning.job"
+    created_at: int
+    finished_at: int | None
+    model: str
+    fine_tuned_model: str | None
+    organization_id: str
+    status: Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"]
+    training_file: str
+    validation_file: str | None
+    hyperparameters: HyperparametersObject
+    method: dict[str, Any]
+    result_files: list[str]
+    trained_tokens: int | None
+    error: JobErrorObject | None
+    seed: int
+    suffix: str | None
+    estimated_finish: int | None
+    integrations: list[dict[str, Any]] | None
+    metadata: dict[str, str] | None
+
+
+class JobEventObject(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened to a job."""
+
+    id: str
+    object: Literal["fine_tuning.job.event"] = "fine_tuning.job.event"
+    created_at: int
+    level: Literal["info", "warn", "error"]
+    message: str
+    type: Literal["message", "metrics"]
+    data: dict[str, Any] | None
+
+
+class CheckpointMetrics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The figures at a checkpoint."""
+
+    step: float | UnsetType = UNSET
+    train_loss: float | UnsetType = UNSET
+    train_mean_token_accuracy: float | UnsetType = UNSET
+    valid_loss: float | UnsetType = UNSET
+    valid_mean_token_accuracy: float | UnsetType = UNSET
+    full_valid_loss: float | UnsetType = UNSET
+    full_valid_mean_token_accuracy: float | UnsetType = UNSET
+
+
+class CheckpointObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A usable model of a step on the way."""
+
+    id: str
+    object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"
+    created_at: int
+    fine_tuned_model_checkpoint: str
+    fine_tuning_job_id: str
+    metrics: CheckpointMetrics
+    step_number: int
+
+
+class MetricRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One step's figures; null where the upstream gave none."""
+
+    step: int
+    train_loss: float | None
+    train_mean_token_accuracy: float | None
+    valid_loss: float | None
+    valid_mean_token_accuracy: float | None
+    full_valid_loss: float | None
+    full_valid_mean_token_accuracy: float | None
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    """All steps of a job, in order."""
+
+    object: Literal["list"] = "list"
+    data: list[MetricRow]
+
+
+class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A state that the job entered."""
+
+    state: str
+    entered_at: int
+    reason: str | None
+
+
+class Timeline(msgspec.Struct, frozen=True, kw_only=True):
+    """A job's states with their times, and why it waits now."""
+
+    object: Literal["fine_tuning.job.timeline"] = "fine_tuning.job.timeline"
+    job_id: str
+    data: list[TimelineEntry]
+    waiting_reason: str | None
+
+
+class ListJobs(PageQuery, frozen=True, kw_only=True):
+    """The query of a list of jobs; `metadata[key]=value` filters are read beside it."""
+
+    metadata: Literal["null"] | None = None
+
+
+class ListEvents(PageQuery, frozen=True, kw_only=True):
+    """The query of a list of events. `stream=true` answers server-sent events."""
+
+    stream: bool = False
+
+
+class ListCheckpoints(PageQuery, frozen=True, kw_only=True):
+    """The query of a list of checkpoints."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
+
+
+class MetricsQuery(RequestModel, frozen=True, kw_only=True):
+    """JSON or CSV."""
+
+    format: Literal["json", "csv"] = "json"

@@ -1,0 +1,16 @@
+"""Which model names a request may give."""
+
+from service.errors import InvalidRequest
+from service.models.catalogue import BaseModel, Catalogue
+
+
+def known_model(catalogue: Catalogue, name: str) -> BaseModel:
+    """The base model called so, or a refusal that lists what there is."""
+    model = catalogue.find(name)
+    if model is None:
+        raise InvalidRequest(
+            f"The model '{name[:128]}' does not exist. Known models: {', '.join(catalogue.names())}.",
+            param="model",
+            code="model_not_found",
+        )
+    return model

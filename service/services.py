@@ -1,0 +1,56 @@
+"""What the HTTP routes need, made once by `create_app` and reached through the request."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from litestar import Request
+from litestar.datastructures import State
+
+from service.db import Database
+from service.encryption import Sealer
+from service.http.idempotency import Asked, asked
+from service.models.catalogue import Catalogue
+from service.projects.authentication import Authenticator, Caller
+from service.settings import Settings
+from service.storage import Storage
+from service.upstream.port import Upstream
+from service.webhooks.sender import Sender
+
+ApiRequest = Request[Any, Any, State]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The composition root of an API process."""
+
+    settings: Settings
+    db: Database
+    storage: Storage
+    authenticator: Authenticator
+    catalogue: Catalogue
+    upstream: Upstream
+    sealer: Sealer
+    sender: Sender
+
+
+def services(request: ApiRequest) -> Services:
+    """The services of the app that serves this request."""
+    return cast("Services", request.app.state.services)
+
+
+def caller(request: ApiRequest) -> Caller:
+    """Who is calling; the route's `before_request` has seen to it that there is one."""
+    return cast("Caller", request.scope["auth"])
+
+
+def asked_by(request: ApiRequest, body_sha256: bytes) -> Asked:
+    """The identity of a creating request, for `answer_once`."""
+    who = caller(request)
+    return asked(
+        request.headers,
+        method=request.method,
+        path=request.scope["path"],
+        project_id=who.project_id,
+        key_id=who.key_id,
+        body_sha256=body_sha256,
+    )

@@ -1,0 +1,1 @@
+"""Webhooks out: endpoints, signed deliveries, and their schedule."""

@@ -1,0 +1,229 @@
+"""What can be done with webhook endpoints and deliveries. Each action runs in its caller's transaction."""
+
+import datetime as dt
+from collections.abc import Iterable
+
+from msgspec import UNSET
+from sqlalchemy import exists, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service import doorbell
+from service.encryption import Sealer
+from service.errors import Conflict, InvalidRequest
+from service.ids import new_id
+from service.outbox import DELIVER
+from service.tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
+from service.webhooks.event_types import EVENT_TYPES, sample_body
+from service.webhooks.outcomes import Unreachable
+from service.webhooks.queries import get_delivery, get_endpoint
+from service.webhooks.schemas import CreateEndpoint, TestResult, UpdateEndpoint
+from service.webhooks.secrets import active_secrets, seal_secret
+from service.webhooks.sender import Sender
+from service.webhooks.signing import new_secret, secret_hint, signed_headers
+
+MAX_ENDPOINTS = 50
+"""Endpoints of one project."""
+
+MAX_RECOVERED = 5000
+"""Missed events that one call of `recover` puts on their way."""
+
+OLD_SECRET_LIFE = dt.timedelta(hours=24)
+
+
+async def create_endpoint(
+    session: AsyncSession, sealer: Sealer, project_id: str, wanted: CreateEndpoint
+) -> tuple[WebhookEndpoint, str]:
+    """A new endpoint and its secret, which is not readable ever after. The caller has checked the URL.
+
+    Raises `InvalidRequest` for unknown event types and above the limit of endpoints.
+    """
+    event_types = _known_types(wanted.event_types)
+    await session.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"webhook_endpoints:{project_id}"}
+    )
+    count = await session.scalar(
+        select(func.count()).where(WebhookEndpoint.project_id == project_id, WebhookEndpoint.deleted_at.is_(None))
+    )
+    if (count or 0) >= MAX_ENDPOINTS:
+        raise InvalidRequest(
+            f"A project has at most {MAX_ENDPOINTS} webhook endpoints. Delete one that is not needed.",
+            code="too_many_webhook_endpoints",
+        )
+    endpoint_id, secret = new_id("we_"), new_secret()
+    row = WebhookEndpoint(
+        id=endpoint_id,
+        project_id=project_id,
+        name=wanted.name,
+        url=wanted.url,
+        event_types=event_types,
+        secret_encrypted=seal_secret(sealer, endpoint_id, secret),
+        secret_hint=secret_hint(secret),
+    )
+    session.add(row)
+    await session.flush()
+    await session.refresh(row)
+    return row, secret
+
+
+async def update_endpoint(
+    session: AsyncSession, project_id: str, endpoint_id: str, wanted: UpdateEndpoint
+) -> WebhookEndpoint:
+    """Change an endpoint, and enable it again if it was disabled. The caller has checked the URL.
+
+    Raises `NotFound`, and `InvalidRequest` for unknown event types. `updated_at` moves only when something changes.
+    """
+    row = await get_endpoint(session, project_id, endpoint_id, lock=True)
+    changed: dict[str, object] = {}
+    if wanted.name is not UNSET and wanted.name != row.name:
+        changed["name"] = wanted.name
+    if wanted.url is not UNSET and wanted.url != row.url:
+        changed |= {"url": wanted.url, "failing_since": None}
+    if wanted.event_types is not UNSET and (event_types := _known_types(wanted.event_types)) != row.event_types:
+        changed["event_types"] = event_types
+    if row.disabled_at is not None:
+        changed |= {"disabled_at": None, "disabled_reason": None, "failing_since": None}
+    if changed:
+        for name, value in changed.items():
+            setattr(row, name, value)
+        await _touched(session, row)
+    return row
+
+
+async def rotate_secret(
+    session: AsyncSession, sealer: Sealer, project_id: str, endpoint_id: str, *, keep_old: bool
+) -> tuple[WebhookEndpoint, str]:
+    """A new secret. The old one signs too for 24 hours, or stops at once. Raises `NotFound`."""
+    row = await get_endpoint(session, project_id, endpoint_id, lock=True)
+    secret = new_secret()
+    row.old_secret_encrypted = row.secret_encrypted if keep_old else None
+    row.old_secret_expires_at = func.now() + OLD_SECRET_LIFE if keep_old else None
+    row.secret_encrypted = seal_secret(sealer, row.id, secret)
+    row.secret_hint = secret_hint(secret)
+    await _touched(session, row)
+    return row, secret
+
+
+async def delete_endpoint(session: AsyncSession, project_id: str, endpoint_id: str) -> None:
+    """Delete an endpoint. What was on its way to it ends as failed. Raises `NotFound`."""
+    row = await get_endpoint(session, project_id, endpoint_id, lock=True)
+    row.deleted_at = func.now()
+    row.old_secret_encrypted = None
+
+
+async def send_test(
+    sender: Sender, sealer: Sealer, endpoint: WebhookEndpoint, event_type: str, *, now: dt.datetime
+) -> TestResult:
+    """Sign and send a sample now, outside any transaction and past the subscription; nothing is recorded.
+
+    Raises `InvalidRequest` for an unknown type, and when the target does not answer.
+    """
+    _known_types([event_type], param="event_type")
+    event_id = new_id("evt_")
+    body = sample_body(event_id, type=event_type, now=now)
+    headers = signed_headers(message_id=event_id, now=now, body=body, secrets=active_secrets(sealer, endpoint, now=now))
+    outcome = await sender.send(endpoint.url, headers, body)
+    if isinstance(outcome, Unreachable):
+        forbidden = outcome.reason == "forbidden_target"
+        raise InvalidRequest(
+            f"The test delivery got no answer from {endpoint.url}: {outcome.reason}: {outcome.detail}",
+            param="url" if forbidden else None,
+            code="forbidden_webhook_target" if forbidden else "webhook_target_unreachable",
+            headers={"x-should-retry": "false"},
+        )
+    return TestResult(webhook_endpoint_id=endpoint.id, event_type=event_type, status_code=outcome.status_code)
+
+
+async def redeliver(session: AsyncSession, project_id: str, delivery_id: str) -> WebhookDelivery:
+    """Send a delivery again, now, with the same `webhook-id` and a schedule that begins anew.
+
+    Raises `NotFound`, and `Conflict` when its endpoint is deleted or disabled.
+    """
+    row = await get_delivery(session, project_id, delivery_id)
+    endpoint = await session.get_one(WebhookEndpoint, row.endpoint_id)
+    if endpoint.deleted_at is not None:
+        raise Conflict(f"The endpoint {endpoint.id} of this delivery was deleted.", code="webhook_endpoint_deleted")
+    _check_enabled(endpoint)
+    row.status, row.failures, row.due_at = "pending", 0, func.now()
+    await session.flush()
+    await session.refresh(row)
+    doorbell.hint(session, DELIVER, row.id, row.lease_token)
+    return row
+
+
+async def recover(session: AsyncSession, project_id: str, endpoint_id: str, *, since: dt.datetime) -> tuple[int, bool]:
+    """Send what an endpoint missed since then: its failed deliveries, and events of its types that were never meant
+    for it (it was disabled, or not there yet).
+
+    Returns how many were put on their way, and whether there are more. Raises `NotFound`, and `Conflict` when the
+    endpoint is disabled.
+    """
+    endpoint = await get_endpoint(session, project_id, endpoint_id)
+    _check_enabled(endpoint)
+    wanted = (
+        (WebhookEvent.project_id == project_id)
+        & (WebhookEvent.created_at >= since)
+        & WebhookEvent.type.in_(endpoint.event_types)
+    )
+    again = await session.scalars(
+        update(WebhookDelivery)
+        .where(
+            WebhookDelivery.project_id == project_id,
+            WebhookDelivery.endpoint_id == endpoint_id,
+            WebhookDelivery.status == "failed",
+            WebhookDelivery.event_id.in_(select(WebhookEvent.id).where(wanted)),
+        )
+        .values(status="pending", failures=0, due_at=func.now())
+        .returning(WebhookDelivery.id)
+    )
+    known = exists().where(WebhookDelivery.event_id == WebhookEvent.id, WebhookDelivery.endpoint_id == endpoint_id)
+    missed = (
+        await session.scalars(
+            select(WebhookEvent.id).where(wanted, ~known).order_by(WebhookEvent.id).limit(MAX_RECOVERED + 1)
+        )
+    ).all()
+    count = len(again.all())
+    if missed:
+        await session.execute(
+            insert(WebhookDelivery)
+            .values(
+                [
+                    {
+                        "id": new_id("whd_"),
+                        "project_id": project_id,
+                        "endpoint_id": endpoint_id,
+                        "event_id": event_id,
+                        "due_at": func.now(),
+                    }
+                    for event_id in missed[:MAX_RECOVERED]
+                ]
+            )
+            .on_conflict_do_nothing(index_elements=["event_id", "endpoint_id"])
+        )
+    return count + len(missed[:MAX_RECOVERED]), len(missed) > MAX_RECOVERED
+
+
+def _known_types(names: Iterable[str], *, param: str = "event_types") -> list[str]:
+    known = list(dict.fromkeys(names))
+    for name in known:
+        if name not in EVENT_TYPES:
+            raise InvalidRequest(
+                f"Unknown event type '{name[:100]}'. The event types are: {', '.join(EVENT_TYPES)}.",
+                param=param,
+                code="unknown_event_type",
+            )
+    return known
+
+
+def _check_enabled(endpoint: WebhookEndpoint) -> None:
+    if endpoint.disabled_at is not None:
+        raise Conflict(
+            f"The endpoint {endpoint.id} is disabled: {endpoint.disabled_reason} Update it to enable it again.",
+            code="webhook_endpoint_disabled",
+        )
+
+
+async def _touched(session: AsyncSession, row: WebhookEndpoint) -> None:
+    row.updated_at = func.now()
+    await session.flush()
+    await session.refresh(row)

@@ -1,0 +1,101 @@
+"""Webhook endpoints and deliveries, read within one project."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.errors import NotFound
+from service.http.pagination import PageQuery, unknown_cursor
+from service.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from service.webhooks.schemas import ListDeliveries
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryWithAttempts:
+    """A delivery, the type of its event, and its tries in order."""
+
+    row: WebhookDelivery
+    event_type: str
+    attempts: Sequence[WebhookAttempt]
+
+
+async def get_endpoint(
+    session: AsyncSession, project_id: str, endpoint_id: str, *, lock: bool = False
+) -> WebhookEndpoint:
+    """The endpoint, or `NotFound`. `lock` keeps it as it is until the transaction ends."""
+    query = select(WebhookEndpoint).where(
+        WebhookEndpoint.project_id == project_id,
+        WebhookEndpoint.id == endpoint_id,
+        WebhookEndpoint.deleted_at.is_(None),
+    )
+    if lock:
+        query = query.with_for_update(key_share=True)
+    row = (await session.scalars(query)).one_or_none()
+    if row is None:
+        raise NotFound(f"No such webhook endpoint: {endpoint_id}", param="id", code="webhook_endpoint_not_found")
+    return row
+
+
+async def list_endpoints(session: AsyncSession, project_id: str, query: PageQuery) -> Sequence[WebhookEndpoint]:
+    """Up to `limit + 1` endpoints, newest first. Raises `InvalidRequest` for an unknown cursor."""
+    table = WebhookEndpoint
+    wanted = select(table).where(table.project_id == project_id, table.deleted_at.is_(None))
+    if query.after is not None:
+        known = select(table.id).where(table.project_id == project_id, table.id == query.after)
+        if await session.scalar(known) is None:
+            raise unknown_cursor(query.after)
+        wanted = wanted.where(table.id < query.after)
+    return (await session.scalars(wanted.order_by(table.id.desc()).limit(query.limit + 1))).all()
+
+
+async def list_deliveries(
+    session: AsyncSession, project_id: str, endpoint_id: str, query: ListDeliveries
+) -> list[DeliveryWithAttempts]:
+    """Up to `limit + 1` deliveries of an endpoint, newest first. Raises `InvalidRequest` for an unknown cursor."""
+    table = WebhookDelivery
+    of_endpoint = (table.project_id == project_id) & (table.endpoint_id == endpoint_id)
+    wanted = select(table).where(of_endpoint)
+    if query.status is not None:
+        wanted = wanted.where(table.status == query.status)
+    if query.after is not None:
+        if await session.scalar(select(table.id).where(of_endpoint, table.id == query.after)) is None:
+            raise unknown_cursor(query.after)
+        wanted = wanted.where(table.id < query.after)
+    rows = (await session.scalars(wanted.order_by(table.id.desc()).limit(query.limit + 1))).all()
+    return await with_attempts(session, project_id, rows)
+
+
+async def get_delivery(session: AsyncSession, project_id: str, delivery_id: str) -> WebhookDelivery:
+    """The delivery, locked, or `NotFound`."""
+    query = (
+        select(WebhookDelivery)
+        .where(WebhookDelivery.project_id == project_id, WebhookDelivery.id == delivery_id)
+        .with_for_update()
+    )
+    row = (await session.scalars(query)).one_or_none()
+    if row is None:
+        raise NotFound(f"No such webhook delivery: {delivery_id}", param="id", code="webhook_delivery_not_found")
+    return row
+
+
+async def with_attempts(
+    session: AsyncSession, project_id: str, rows: Sequence[WebhookDelivery]
+) -> list[DeliveryWithAttempts]:
+    """The deliveries with what is shown of them."""
+    types = await session.execute(
+        select(WebhookEvent.id, WebhookEvent.type).where(
+            WebhookEvent.project_id == project_id, WebhookEvent.id.in_({row.event_id for row in rows})
+        )
+    )
+    type_of = dict(types.tuples().all())
+    attempts_of: dict[str, list[WebhookAttempt]] = defaultdict(list)
+    for attempt in await session.scalars(
+        select(WebhookAttempt)
+        .where(WebhookAttempt.project_id == project_id, WebhookAttempt.delivery_id.in_([row.id for row in rows]))
+        .order_by(WebhookAttempt.delivery_id, WebhookAttempt.attempt)
+    ):
+        attempts_of[attempt.delivery_id].append(attempt)
+    return [DeliveryWithAttempts(row, type_of[row.event_id], attempts_of[row.id]) for row in rows]

@@ -1,0 +1,218 @@
+"""`/v1/webhook_endpoints`, `/v1/webhook_event_types` and `/v1/webhook_deliveries`."""
+
+import datetime as dt
+
+from litestar import Response, delete, get, post
+from msgspec import UNSET
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.http.bodies import NoFields, read_body, read_query
+from service.http.idempotency import answer_once
+from service.http.operation import operation
+from service.http.pagination import Page, PageQuery, page_of
+from service.services import ApiRequest, asked_by, caller, services
+from service.webhooks import actions
+from service.webhooks.event_types import EVENT_TYPES
+from service.webhooks.queries import get_endpoint, list_deliveries, list_endpoints, with_attempts
+from service.webhooks.schemas import (
+    CreateEndpoint,
+    Delivery,
+    Endpoint,
+    EndpointDeleted,
+    EndpointWithSecret,
+    EventTypeList,
+    ListDeliveries,
+    Recover,
+    Recovery,
+    RotateSecret,
+    SendTest,
+    TestResult,
+    UpdateEndpoint,
+    show_delivery,
+    show_endpoint,
+    show_with_secret,
+)
+
+
+@post(
+    "/webhook_endpoints",
+    status_code=200,
+    summary="Create a webhook endpoint",
+    opt=operation(returns=EndpointWithSecret, body=CreateEndpoint, creates=True),
+)
+async def create_endpoint(request: ApiRequest) -> Response[bytes]:
+    """Have events sent to a URL. The answer shows the signing secret, this once."""
+    here, who = services(request), caller(request)
+    wanted, body_sha256 = await read_body(request, CreateEndpoint)
+    await here.sender.check(wanted.url)
+
+    async def act(session: AsyncSession) -> EndpointWithSecret:
+        return show_with_secret(*await actions.create_endpoint(session, here.sealer, who.project_id, wanted))
+
+    return await answer_once(here.db, asked_by(request, body_sha256), act)
+
+
+@get(
+    "/webhook_endpoints",
+    summary="List webhook endpoints",
+    opt=operation(returns=Page[Endpoint], query=PageQuery),
+)
+async def get_endpoints(request: ApiRequest) -> Page[Endpoint]:
+    """The project's endpoints, newest first."""
+    query, who = read_query(request, PageQuery), caller(request)
+    async with services(request).db.project(who.project_id) as session:
+        rows = await list_endpoints(session, who.project_id, query)
+    return page_of(rows, query.limit, show_endpoint, lambda endpoint: endpoint.id)
+
+
+@get(
+    "/webhook_endpoints/{endpoint_id:str}",
+    summary="Retrieve a webhook endpoint",
+    opt=operation(returns=Endpoint),
+)
+async def get_one_endpoint(request: ApiRequest, endpoint_id: str) -> Endpoint:
+    """One endpoint; `disabled_reason` says why it gets nothing, if so."""
+    who = caller(request)
+    async with services(request).db.project(who.project_id) as session:
+        return show_endpoint(await get_endpoint(session, who.project_id, endpoint_id))
+
+
+@post(
+    "/webhook_endpoints/{endpoint_id:str}",
+    status_code=200,
+    summary="Update a webhook endpoint",
+    opt=operation(returns=Endpoint, body=UpdateEndpoint),
+)
+async def update_endpoint(request: ApiRequest, endpoint_id: str) -> Endpoint:
+    """Change the name, the URL or the whole set of event types. A disabled endpoint is enabled again."""
+    here, who = services(request), caller(request)
+    wanted, _ = await read_body(request, UpdateEndpoint)
+    if wanted.url is not UNSET:
+        await here.sender.check(wanted.url)
+    async with here.db.project(who.project_id) as session:
+        return show_endpoint(await actions.update_endpoint(session, who.project_id, endpoint_id, wanted))
+
+
+@delete(
+    "/webhook_endpoints/{endpoint_id:str}",
+    status_code=200,
+    summary="Delete a webhook endpoint",
+    opt=operation(returns=EndpointDeleted),
+)
+async def delete_endpoint(request: ApiRequest, endpoint_id: str) -> EndpointDeleted:
+    """Stop sending to an endpoint for good; what was on its way to it ends as failed."""
+    who = caller(request)
+    async with services(request).db.project(who.project_id) as session:
+        await actions.delete_endpoint(session, who.project_id, endpoint_id)
+    return EndpointDeleted(id=endpoint_id)
+
+
+@post(
+    "/webhook_endpoints/{endpoint_id:str}/rotate_secret",
+    status_code=200,
+    summary="Rotate a webhook endpoint's signing secret",
+    opt=operation(returns=EndpointWithSecret, body=RotateSecret, creates=True),
+)
+async def rotate_secret(request: ApiRequest, endpoint_id: str) -> Response[bytes]:
+    """Make a new signing secret, shown this once. The old one can sign beside it for 24 hours."""
+    here, who = services(request), caller(request)
+    wanted, body_sha256 = await read_body(request, RotateSecret)
+
+    async def act(session: AsyncSession) -> EndpointWithSecret:
+        row, secret = await actions.rotate_secret(
+            session,
+            here.sealer,
+            who.project_id,
+            endpoint_id,
+            keep_old=wanted.keep_old_secret_active_for_24_hours,
+        )
+        return show_with_secret(row, secret)
+
+    return await answer_once(here.db, asked_by(request, body_sha256), act)
+
+
+@post(
+    "/webhook_endpoints/{endpoint_id:str}/test",
+    status_code=200,
+    summary="Send a sample event to a webhook endpoint",
+    opt=operation(returns=TestResult, body=SendTest),
+)
+async def test_endpoint(request: ApiRequest, endpoint_id: str) -> TestResult:
+    """A real, signed delivery of sample data, now. It ignores the subscription; no answer from the target is a 400."""
+    here, who = services(request), caller(request)
+    wanted, _ = await read_body(request, SendTest)
+    async with here.db.project(who.project_id) as session:
+        endpoint = await get_endpoint(session, who.project_id, endpoint_id)
+    return await actions.send_test(here.sender, here.sealer, endpoint, wanted.event_type, now=dt.datetime.now(dt.UTC))
+
+
+@get("/webhook_event_types", summary="List webhook event types", opt=operation(returns=EventTypeList))
+async def get_event_types(request: ApiRequest) -> EventTypeList:
+    """Every type that an endpoint can subscribe to, with what it means."""
+    return EventTypeList(data=list(EVENT_TYPES), descriptions=dict(EVENT_TYPES))
+
+
+@get(
+    "/webhook_endpoints/{endpoint_id:str}/deliveries",
+    summary="List a webhook endpoint's deliveries",
+    opt=operation(returns=Page[Delivery], query=ListDeliveries),
+)
+async def get_deliveries(request: ApiRequest, endpoint_id: str) -> Page[Delivery]:
+    """Newest first, each with every try: status, latency, and the start of the answer. `?status=` filters."""
+    query, who = read_query(request, ListDeliveries), caller(request)
+    async with services(request).db.project(who.project_id) as session:
+        await get_endpoint(session, who.project_id, endpoint_id)
+        found = await list_deliveries(session, who.project_id, endpoint_id, query)
+    return page_of(
+        found,
+        query.limit,
+        lambda each: show_delivery(each.row, each.event_type, each.attempts),
+        lambda delivery: delivery.id,
+    )
+
+
+@post(
+    "/webhook_deliveries/{delivery_id:str}/redeliver",
+    status_code=200,
+    summary="Send a delivery again",
+    opt=operation(returns=Delivery),
+)
+async def redeliver(request: ApiRequest, delivery_id: str) -> Delivery:
+    """Send it now, with the same `webhook-id`; its schedule of retries begins anew."""
+    await read_body(request, NoFields)
+    who = caller(request)
+    async with services(request).db.project(who.project_id) as session:
+        row = await actions.redeliver(session, who.project_id, delivery_id)
+        (shown,) = await with_attempts(session, who.project_id, [row])
+    return show_delivery(shown.row, shown.event_type, shown.attempts)
+
+
+@post(
+    "/webhook_endpoints/{endpoint_id:str}/recover",
+    status_code=200,
+    summary="Send what a webhook endpoint missed",
+    opt=operation(returns=Recovery, body=Recover),
+)
+async def recover(request: ApiRequest, endpoint_id: str) -> Recovery:
+    """Send, since a time, what failed and what happened while the endpoint was disabled or not there."""
+    who = caller(request)
+    wanted, _ = await read_body(request, Recover)
+    since = dt.datetime.fromtimestamp(wanted.since, dt.UTC)
+    async with services(request).db.project(who.project_id) as session:
+        count, has_more = await actions.recover(session, who.project_id, endpoint_id, since=since)
+    return Recovery(webhook_endpoint_id=endpoint_id, since=wanted.since, deliveries=count, has_more=has_more)
+
+
+ROUTES = [
+    create_endpoint,
+    get_endpoints,
+    get_one_endpoint,
+    update_endpoint,
+    delete_endpoint,
+    rotate_secret,
+    test_endpoint,
+    get_event_types,
+    get_deliveries,
+    redeliver,
+    recover,
+]

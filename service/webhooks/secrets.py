@@ -1,0 +1,24 @@
+"""An endpoint's signing secrets, encrypted in its row; the row's id is the context that they open in."""
+
+import datetime as dt
+
+from service.encryption import Sealer
+from service.tables import WebhookEndpoint
+
+
+def seal_secret(sealer: Sealer, endpoint_id: str, secret: str) -> bytes:
+    """A secret as it is stored."""
+    return sealer.seal(secret.encode(), context=_context(endpoint_id))
+
+
+def active_secrets(sealer: Sealer, endpoint: WebhookEndpoint, *, now: dt.datetime) -> list[str]:
+    """The secrets that sign now: the current one, and the one before while its rotation lasts. Raises `SealBroken`."""
+    sealed = [endpoint.secret_encrypted]
+    old = endpoint.old_secret_encrypted
+    if old is not None and endpoint.old_secret_expires_at is not None and now < endpoint.old_secret_expires_at:
+        sealed.append(old)
+    return [sealer.open(each, context=_context(endpoint.id)).decode() for each in sealed]
+
+
+def _context(endpoint_id: str) -> str:
+    return f"webhook_endpoint:{endpoint_id}"

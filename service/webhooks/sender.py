@@ -1,0 +1,214 @@
+"""Sends one signed message to one URL, and says what came of it.
+
+A connection of its own for every try: nothing is pooled, so nothing waits for anything else. The address is checked
+where it is dialled, because a name can change between a check and its use. Redirects are not followed, proxies of the
+environment are not used, and the answer is read raw, a little of it, before the connection is closed.
+"""
+
+import asyncio
+import datetime as dt
+import os
+import ssl
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing, suppress
+
+import httpcore2
+
+from service.errors import InvalidRequest
+from service.settings import Settings
+from service.webhooks import targets
+from service.webhooks.outcomes import Delivered, Outcome, Rejected, Unreachable, UnreachableReason
+from service.webhooks.resolver import LookupFailed, Resolver
+from service.webhooks.schedule import parse_retry_after
+from service.webhooks.targets import Address, Reach, Target
+
+MAX_RESPONSE_BYTES = 2048
+"""How much of an answer is read and kept."""
+
+CONNECT_SECONDS = 5.0
+"""How long one address of several may take to answer before the next one is tried."""
+
+BODY_SECONDS = 2.0
+"""How long to wait for the start of an answer's body, which is only shown."""
+
+MAX_ADDRESSES = 4
+CHECK_SECONDS = 2.0
+USER_AGENT = "Tunegate-Webhooks/1 (+https://www.standardwebhooks.com)"
+
+
+class Sender:
+    """One for each process. `timeout_seconds` bounds a whole try: look-up, connect, write and read together."""
+
+    def __init__(
+        self,
+        *,
+        reach: Reach,
+        timeout_seconds: float,
+        resolver: Resolver | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.reach = reach
+        self.timeout_seconds = timeout_seconds
+        self._tls = tls or httpcore2.default_ssl_context()
+        self._resolver = resolver or Resolver()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Sender":
+        """The sender that the settings describe."""
+        reach = Reach.of(allow_private=settings.webhook_allow_private, development=settings.environment == "dev")
+        return cls(reach=reach, timeout_seconds=settings.webhook_timeout_seconds)
+
+    async def check(self, url: str) -> None:
+        """Refuse a URL early, for whoever sets it; `send` checks again.
+
+        Raises `InvalidRequest` as `targets.parse` does, and for a name that leads to forbidden addresses only. A name
+        that cannot be looked up now is accepted.
+        """
+        target = targets.parse(url, self.reach)
+        with suppress(LookupFailed, TimeoutError):
+            async with asyncio.timeout(CHECK_SECONDS):
+                _allowed(target.host, await self._resolver.addresses(target.host), self.reach)
+
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """POST exactly `body`. Never raises for what a receiver or the network does."""
+        started = time.monotonic()
+        try:
+            return await self._post(targets.parse(url, self.reach), headers, body, started)
+        except InvalidRequest as refusal:
+            return _unreachable("forbidden_target", refusal.message, started)
+        except LookupFailed as error:
+            return _unreachable("dns_failed", error, started)
+        except TimeoutError:
+            return _unreachable("timeout", f"no answer within {self.timeout_seconds:g} s", started)
+        except httpcore2.ConnectError as error:
+            return _unreachable("tls_failed" if _is_tls(error) else "connect_failed", error, started)
+        except ssl.SSLError as error:
+            return _unreachable("tls_failed", error, started)
+        except httpcore2.ProtocolError as error:
+            return _unreachable("protocol_error", error, started)
+        except (httpcore2.NetworkError, OSError) as error:
+            return _unreachable("connection_lost", error, started)
+
+    async def _post(self, target: Target, headers: Mapping[str, str], body: bytes, started: float) -> Outcome:
+        deadline = asyncio.get_running_loop().time() + self.timeout_seconds
+        url = httpcore2.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
+        request = httpcore2.Request(
+            method="POST", url=url, headers=_request_headers(target, headers, body), content=body
+        )
+        async with _Dialler(self._resolver, self.reach) as dialler:
+            connection = httpcore2.AsyncHTTPConnection(
+                origin=url.origin, ssl_context=self._tls, network_backend=dialler, http1=True, http2=False
+            )
+            async with asyncio.timeout_at(deadline):
+                response = await connection.handle_async_request(request)
+            return _outcome(response, await _excerpt(response, deadline), started)
+
+
+class _Dialler(httpcore2.AsyncNetworkBackend):
+    """Opens the one connection of a try, to an address that may be dialled, and closes it whatever happens.
+
+    (httpcore2 leaves a socket behind that is cancelled in its TLS handshake.)
+    """
+
+    def __init__(self, resolver: Resolver, reach: Reach) -> None:
+        self._resolver = resolver
+        self._reach = reach
+        self._backend = httpcore2.AnyIOBackend()
+        self._opened: httpcore2.AsyncNetworkStream | None = None
+
+    async def __aenter__(self) -> "_Dialler":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._opened is not None:
+            await self._opened.aclose()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """httpcore2's hook: look the name up, drop what is forbidden, and dial what is left, not the name."""
+        *first, last = _allowed(host, await self._resolver.addresses(host), self._reach)
+        for address in first:
+            with suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                return await self._dial(address, port, CONNECT_SECONDS)
+        return await self._dial(last, port, None)
+
+    async def _dial(self, address: Address, port: int, seconds: float | None) -> httpcore2.AsyncNetworkStream:
+        self._opened = await self._backend.connect_tcp(str(address), port, timeout=seconds)
+        return self._opened
+
+
+def _allowed(host: str, addresses: Sequence[Address], reach: Reach) -> list[Address]:
+    """Those of a host's addresses that may be dialled. Raises `InvalidRequest` when there is none."""
+    reasons = {address: targets.forbidden(address, reach) for address in addresses}
+    allowed = [address for address, reason in reasons.items() if reason is None]
+    if not allowed:
+        listed = ", ".join(f"{address} is {reason}" for address, reason in reasons.items())
+        raise targets.refused(host, listed)
+    return allowed[:MAX_ADDRESSES]
+
+
+def _request_headers(target: Target, headers: Mapping[str, str], body: bytes) -> list[tuple[bytes, bytes]]:
+    fields = {
+        "host": target.authority,
+        "user-agent": USER_AGENT,
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "connection": "close",
+        **headers,
+    }
+    return [(name.encode("ascii"), value.encode("ascii")) for name, value in fields.items()]
+
+
+async def _excerpt(response: httpcore2.Response, deadline: float) -> bytes:
+    """The start of the answer's body. Its status has come already: a body that breaks off or drips changes nothing."""
+    read = bytearray()
+    latest = min(deadline, asyncio.get_running_loop().time() + BODY_SECONDS)
+    with suppress(httpcore2.NetworkError, httpcore2.ProtocolError, OSError):
+        async with asyncio.timeout_at(latest), aclosing(response.aiter_stream()) as chunks:
+            async for chunk in chunks:
+                read += chunk
+                if len(read) >= MAX_RESPONSE_BYTES:
+                    break
+    return bytes(read[:MAX_RESPONSE_BYTES])
+
+
+def _outcome(answer: httpcore2.Response, excerpt: bytes, started: float) -> Outcome:
+    latency_ms = _since(started)
+    response = excerpt.decode("utf-8", "replace")
+    if 200 <= answer.status < 300:
+        return Delivered(status_code=answer.status, latency_ms=latency_ms, response=response)
+    retry_after = next((value for name, value in answer.headers if name.lower() == b"retry-after"), b"")
+    return Rejected(
+        status_code=answer.status,
+        latency_ms=latency_ms,
+        response=response,
+        retry_after_seconds=parse_retry_after(retry_after.decode("latin-1"), now=dt.datetime.now(dt.UTC)),
+    )
+
+
+def _unreachable(reason: UnreachableReason, cause: Exception | str, started: float) -> Unreachable:
+    while isinstance(cause, Exception) and isinstance(cause.__cause__, Exception):
+        cause = cause.__cause__
+    match cause:
+        case OSError(errno=int(number)) if not isinstance(cause, ssl.SSLError):
+            detail = os.strerror(number)
+        case _:
+            detail = str(cause) or type(cause).__name__
+    return Unreachable(reason=reason, detail=detail, latency_ms=_since(started))
+
+
+def _is_tls(error: BaseException) -> bool:
+    return isinstance(error.__cause__, ssl.SSLError)
+
+
+def _since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

@@ -1,0 +1,38 @@
+"""Standard Webhooks signatures (https://www.standardwebhooks.com, "Signature scheme"; the library signs).
+
+The signed content is `id.timestamp.body`. While a rotation lasts the header carries one signature per secret, so a
+receiver may hold either.
+"""
+
+import base64
+import datetime as dt
+import os
+from collections.abc import Sequence
+
+from standardwebhooks import Webhook
+
+SECRET_PREFIX = "whsec_"  # noqa: S105  (the specification's prefix)
+SECRET_BYTES = 32
+_HINT_CHARACTERS = 4
+
+
+def new_secret() -> str:
+    """A fresh secret: `whsec_` and 32 random bytes in base64 (the specification asks for 24 to 64)."""
+    return SECRET_PREFIX + base64.b64encode(os.urandom(SECRET_BYTES)).decode()
+
+
+def secret_hint(secret: str) -> str:
+    """What may be shown of a secret for ever after: its last characters."""
+    return f"{SECRET_PREFIX}...{secret[-_HINT_CHARACTERS:]}"
+
+
+def signed_headers(*, message_id: str, now: dt.datetime, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
+    """The three headers of a delivery. `now` is this try's time, `message_id` stays the same over all tries."""
+    at = now.astimezone(dt.UTC).replace(microsecond=0)
+    text = body.decode()
+    signatures = [Webhook(secret).sign(msg_id=message_id, timestamp=at, data=text) for secret in secrets]
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": " ".join(signatures),
+    }

@@ -1,0 +1,123 @@
+"""Fixtures for every test: a migrated database of its own, Redis, settings, and whole stacks."""
+
+import base64
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from cli.embedded import OWNER, SERVICE
+from service.settings import Settings
+from tests.stack import HANDOVER, DevStack, Servers, running_servers
+
+if TYPE_CHECKING:
+    import openai
+
+_RUN = pytest.StashKey[ExitStack]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Under pytest-xdist the controller starts the servers, for it outlives every worker."""
+    is_worker = hasattr(config, "workerinput")
+    if is_worker or config.getoption("dist", "no") == "no" or config.option.collectonly:
+        return
+    run = config.stash[_RUN] = ExitStack()
+    os.environ[HANDOVER] = str(run.enter_context(running_servers()).folder)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop what `pytest_configure` started."""
+    if run := config.stash.get(_RUN, None):
+        run.close()
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """The run's PostgreSQL and Valkey."""
+    if handed_over := os.environ.get(HANDOVER):
+        yield Servers.described_in(Path(handed_over))
+        return
+    with running_servers() as started:
+        yield started
+
+
+@pytest.fixture
+def database(servers: Servers) -> Iterator[str]:
+    """The name of a fresh, migrated database."""
+    with servers.fresh_database() as name:
+        yield name
+
+
+@pytest.fixture
+def database_url(servers: Servers, database: str) -> str:
+    """That database for the service's login, which sees rows only inside a scope."""
+    return servers.postgres.url(SERVICE, database)
+
+
+@pytest.fixture
+def owner_url(servers: Servers, database: str) -> str:
+    """That database for its owner, which sees every row: for asserting on rows."""
+    return servers.postgres.url(OWNER, database)
+
+
+@pytest.fixture
+def redis_url(servers: Servers) -> str:
+    """An empty Redis database that no other test uses meanwhile: one number per xdist worker."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 16
+    url = f"{servers.valkey.url.rpartition('/')[0]}/{number}"
+    with redis.Redis.from_url(url) as connection:
+        connection.flushdb()
+    return url
+
+
+@pytest.fixture
+def settings(database_url: str, owner_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    """Settings for the fresh database, with small time constants."""
+    return Settings(
+        database_url=database_url,
+        owner_database_url=owner_url,
+        redis_url=redis_url,
+        environment="dev",
+        master_key=base64.b64encode(secrets.token_bytes(32)).decode(),
+        storage_url=f"file://{tmp_path / 'storage'}",
+        poll_seconds=0.2,
+        lease_seconds=5.0,
+        reconcile_seconds=0.2,
+        upstream_timeout_seconds=2.0,
+        settle_seconds=1.0,
+        webhook_schedule_seconds=(0.2, 0.2, 0.5, 1.0, 2.0, 5.0),
+        webhook_timeout_seconds=2.0,
+        webhook_allow_private=True,
+        database_pool_size=5,
+    )
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevStack]:
+    """A running `tunegate dev`, shared by the tests of one xdist worker."""
+    started = DevStack(tmp_path_factory.mktemp("stack"))
+    try:
+        yield started.start()
+    finally:
+        started.stop()
+
+
+@pytest.fixture
+def fresh_stack(tmp_path: Path) -> Iterator[DevStack]:
+    """A running `tunegate dev` for one test, which may kill parts of it."""
+    started = DevStack(tmp_path)
+    try:
+        yield started.start()
+    finally:
+        started.stop()
+
+
+@pytest.fixture
+def client(stack: DevStack) -> "openai.OpenAI":
+    """The official SDK with the shared stack's project key, without retries of its own."""
+    return stack.client()

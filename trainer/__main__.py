@@ -1,0 +1,101 @@
+"""`python -m trainer --host 127.0.0.1 --port 8090 --data-dir DIR`."""
+
+import argparse
+import fcntl
+import logging
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO
+
+import uvicorn
+
+from .engines import make_engine
+from .http.app import create_app
+from .http.serving import Serving
+from .settings import read_settings
+from .store import Store
+from .supervisor import Supervisor
+from .sweep import sweep
+
+_LOCK_SECONDS = 10.0
+_log = logging.getLogger("trainer")
+
+
+def main() -> int:
+    """Serve until SIGTERM or Ctrl-C; 0 when stopped so, 2 when it could not start."""
+    arguments = _arguments()
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        settings = read_settings(arguments.data_dir, arguments.pace)
+        store = Store(settings.data_dir)
+        lock = _lock(settings.data_dir)
+    except (OSError, ValueError) as error:
+        _log.error("cannot start: %s", error)
+        return 2
+    store.create_tables()
+    sweep(store)
+    engine = make_engine(settings.data_dir)
+    engine.prepare()
+    if not settings.api_key:
+        _log.warning("TRAINER_API_KEY is not set: every caller is let in")
+    config = uvicorn.Config(
+        create_app(settings, store, Serving(engine, store)),
+        host=arguments.host,
+        port=arguments.port,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+    )
+    listening = config.bind_socket()
+    _log.info("serving on http://%s:%d/v1 from %s", *listening.getsockname()[:2], settings.data_dir)
+    stopping = threading.Event()
+    supervising = threading.Thread(target=Supervisor(store, settings).run, args=(stopping,), name="supervisor")
+    supervising.start()
+    signal.signal(signal.SIGTERM, _already_stopping)
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    except KeyboardInterrupt:
+        _log.info("interrupted")
+    finally:
+        stopping.set()
+        supervising.join()
+        lock.close()
+    _log.info("stopped")
+    return 0
+
+
+def _already_stopping(*_: object) -> None:
+    """What uvicorn raises again once it has shut down; the end of `main` is what is left to do."""
+
+
+def _lock(data_dir: Path) -> IO[bytes]:
+    """Hold the data directory alone; OSError when another server still has it after ten seconds."""
+    held = (data_dir / "lock").open("wb")
+    give_up = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return held
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                held.close()
+                raise OSError(f"another trainer is using {data_dir}") from None
+            time.sleep(0.05)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m trainer", description="An OpenAI-compatible trainer.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8090, help="0 picks a free one, which the log names")
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--pace", type=float, help="least seconds between steps; default TRAINER_PACE_SECONDS or 0")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Answering, one byte at a time, from the base and a sparse difference: a tuned model costs no second table."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ..engine import Message, Sampling
+from .features import END, ROWS, WINDOW, Question, question, rows
+from .learn import Floats, softmax
+from .weights import STEPS_PER_UNIT, Delta, Table
+
+_SHARPNESS = 2.5
+"""A model of bytes babbles at temperature 1, having four dice to throw for one of a model of tokens."""
+_NEVER = np.float32(-1e9)
+_CONTINUATIONS = [0 if b < 0xC2 else 1 if b < 0xE0 else 2 if b < 0xF0 else 3 for b in range(256)]
+_ALLOWED = np.array(
+    [
+        [b == END or 9 <= b < 0x80 or 0xC2 <= b < 0xF5 for b in range(256)],
+        [0x80 <= b < 0xC0 for b in range(256)],
+    ]
+)
+"""Bytes that may begin a character (or end the answer), and bytes that may continue one."""
+
+
+class ByteModel:
+    """See `trainer.engine.Model`."""
+
+    def __init__(self, base: Table, delta: Delta | None) -> None:
+        self._base, self._delta = base, delta
+
+    def generate(self, context: Sequence[Message], sampling: Sampling) -> Iterator[bytes]:
+        asked = question(context)
+        dice = np.random.default_rng(sampling.seed)
+        still_due = 0
+        for _ in range(sampling.max_bytes):
+            byte = _pick(np.where(_ALLOWED[min(still_due, 1)], self._votes(asked), _NEVER), sampling, dice)
+            if byte == END:
+                return
+            still_due = still_due - 1 if still_due else _CONTINUATIONS[byte]
+            said = bytes((byte,))
+            yield said
+            asked = Question(asked.tail[-(WINDOW - 1) :] + said, asked.hashes)
+
+    def _votes(self, asked: Question) -> Floats:
+        found = rows(asked, b"")[0]
+        total: Floats = self._base[found].sum(axis=0)
+        if self._delta is not None:
+            starts, columns, values = self._delta.starts, self._delta.columns, self._delta.values
+            for row in found[found < ROWS].tolist():
+                span = slice(starts[row], starts[row + 1])
+                total[columns[span]] += values[span].astype(np.float32) / STEPS_PER_UNIT
+        return total
+
+
+def _pick(scores: Floats, sampling: Sampling, dice: np.random.Generator) -> int:
+    if sampling.temperature < 0.01:
+        return int(scores.argmax())
+    chances = softmax(scores * np.float32(_SHARPNESS / sampling.temperature)).astype(np.float64)
+    order = np.argsort(-chances, kind="stable")
+    kept = order[: max(1, int(np.searchsorted(np.cumsum(chances[order]), sampling.top_p)) + 1)]
+    return int(dice.choice(kept, p=chances[kept] / chances[kept].sum()))

@@ -1,0 +1,143 @@
+"""Gradient steps: cross-entropy on answer bytes, Adagrad with one step size a row.
+
+A preference pair adds the loss of Rafailov et al. 2023 (DPO), -log sigmoid(beta * (margin - margin at the start)),
+to the cross-entropy of the preferred answer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine import Exchange, Figures
+from .features import END, ROWS, WIDTH, Rows, clean, question, rows
+from .weights import Delta, Table, apply, difference, put, write
+
+RATE = 1.0
+"""Step size at a learning rate multiplier of 1."""
+MAX_ANSWER_BYTES = 8_192
+"""Longer answers are cut from the end."""
+_POSITIONS = 2_048
+"""Bytes whose gradients are held at once; a larger batch is walked through in pieces of this size."""
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """How to learn from rejected answers: the weight of the margin, and the weights that it is measured against."""
+
+    beta: float
+    reference: Table
+
+
+class ByteLearner:
+    """See `trainer.engine.Learner`. It begins at `base` with `start` added, and never changes either."""
+
+    def __init__(
+        self, base: Table, start: Delta | None, *, fresh_optimizer: bool, rate: float, preference: Preference | None
+    ) -> None:
+        self._base, self._rate, self._preference = base, rate, preference
+        self._table = base.copy() if start is None else apply(base, start)
+        self._energy = np.zeros(ROWS + 1, dtype=np.float32) if start is None or fresh_optimizer else start.energy.copy()
+        self._changed = np.zeros(ROWS, dtype=np.bool_)
+        if start is not None:
+            self._changed[:] = np.diff(start.starts) > 0
+
+    def step(self, batch: Sequence[Exchange]) -> Figures:
+        for exchange in batch:
+            if exchange.rejected is not None and self._preference is not None:
+                self._prefer(exchange, exchange.rejected, self._preference)
+        found, wanted = _encode([(e, e.answer) for e in batch])
+        total_loss = total_right = 0.0
+        for piece in _pieces(len(wanted)):
+            chances, loss, right = self._forward(found[piece], wanted[piece])
+            total_loss, total_right = total_loss + loss, total_right + right
+            chances[np.arange(len(chances)), wanted[piece]] -= 1
+            self._descend(found[piece], chances)
+        return Figures(total_loss / len(wanted), total_right / len(wanted))
+
+    def measure(self, batch: Sequence[Exchange]) -> Figures:
+        loss = right = 0.0
+        count = 0
+        for exchange in batch:
+            found, wanted = _encode([(exchange, exchange.answer)])
+            _, more_loss, more_right = self._forward(found, wanted)
+            loss, right, count = loss + more_loss, right + more_right, count + len(wanted)
+        return Figures(loss / count, right / count)
+
+    def save(self, path: Path) -> None:
+        changed = np.flatnonzero(self._changed)
+        delta = difference(self._table, self._base, self._energy, changed)
+        write(path, delta)
+        put(self._table, self._base, delta, changed)
+
+    def _forward(self, found: Rows, wanted: Bytes) -> tuple[Floats, float, float]:
+        chances = softmax(votes(self._table, found))
+        position = np.arange(len(wanted))
+        loss = float(-np.log(chances[position, wanted] + 1e-9).sum())
+        return chances, loss, float((chances.argmax(axis=1) == wanted).sum())
+
+    def _descend(self, found: Rows, slopes: Floats) -> None:
+        flat = found.ravel()
+        order = np.argsort(flat, kind="stable")
+        order = order[: int(np.searchsorted(flat[order], ROWS))]
+        if not len(order):
+            return
+        sorted_rows = flat[order]
+        first = np.flatnonzero(np.r_[True, sorted_rows[1:] != sorted_rows[:-1]])
+        touched = sorted_rows[first]
+        gradient = np.add.reduceat(slopes[order // WIDTH], first, axis=0)
+        self._energy[touched] += np.einsum("ij,ij->i", gradient, gradient)
+        gradient *= (self._rate / np.sqrt(self._energy[touched] + 1e-3))[:, None]
+        self._table[touched] -= gradient
+        self._changed[touched] = True
+
+    def _prefer(self, exchange: Exchange, rejected: str, how: Preference) -> None:
+        kept_rows, kept = _encode([(exchange, exchange.answer)])
+        lost_rows, lost = _encode([(exchange, rejected)])
+        margin = self._margin(self._table, kept_rows, kept, lost_rows, lost)
+        at_start = self._margin(how.reference, kept_rows, kept, lost_rows, lost)
+        pull = how.beta / (1 + np.exp(np.clip(how.beta * (margin - at_start), -60, 60)))
+        for found, wanted, sign in ((kept_rows, kept, pull), (lost_rows, lost, -pull)):
+            slopes = softmax(votes(self._table, found))
+            slopes[np.arange(len(wanted)), wanted] -= 1
+            self._descend(found, slopes * np.float32(sign))
+
+    @staticmethod
+    def _margin(table: Table, kept_rows: Rows, kept: Bytes, lost_rows: Rows, lost: Bytes) -> float:
+        def log_chance(found: Rows, wanted: Bytes) -> float:
+            return float(np.log(softmax(votes(table, found))[np.arange(len(wanted)), wanted] + 1e-9).sum())
+
+        return log_chance(kept_rows, kept) - log_chance(lost_rows, lost)
+
+
+def votes(table: Table, found: Rows) -> Floats:
+    """Sum the rows of each position: shape (positions, 256)."""
+    total = table[found[:, 0]]
+    for column in range(1, WIDTH):
+        total += table[found[:, column]]
+    return total
+
+
+def softmax(scores: Floats) -> Floats:
+    """Chances along the last axis."""
+    powers: Floats = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    powers /= powers.sum(axis=-1, keepdims=True)
+    return powers
+
+
+def _encode(pairs: Sequence[tuple[Exchange, str]]) -> tuple[Rows, Bytes]:
+    found, wanted = [], []
+    for exchange, answer in pairs:
+        answered = clean(answer)[:MAX_ANSWER_BYTES]
+        found.append(rows(question(exchange.context), answered))
+        wanted.append(np.frombuffer(answered + bytes((END,)), dtype=np.uint8))
+    return np.concatenate(found), np.concatenate(wanted)
+
+
+def _pieces(count: int) -> list[slice]:
+    return [slice(first, min(first + _POSITIONS, count)) for first in range(0, count, _POSITIONS)]

@@ -1,0 +1,1 @@
+"""The OpenAI-shaped HTTP side: translates between the wire and the rows."""

@@ -1,0 +1,79 @@
+"""The only place where HTTP is put together."""
+
+import hmac
+
+import msgspec
+from litestar import Litestar, get
+from litestar.datastructures import State
+from litestar.enums import ScopeType
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..ids import new_id
+from ..settings import Settings
+from ..store import Store
+from . import errors, files, inference, jobs, models
+from .errors import ApiError
+from .serving import Serving
+
+
+def create_app(settings: Settings, store: Store, serving: Serving) -> ASGIApp:
+    """The whole HTTP side; everything that it needs comes in as arguments."""
+    app = Litestar(
+        route_handlers=[
+            healthz,
+            *(files.create_file, files.list_files, files.get_file, files.get_content, files.delete_file),
+            *(jobs.create_job, jobs.list_jobs, jobs.get_job, jobs.cancel_job, jobs.pause_job, jobs.resume_job),
+            *(jobs.list_events, jobs.list_checkpoints),
+            *(models.list_models, models.get_model, models.delete_model),
+            *(inference.chat, inference.complete),
+        ],
+        state=State({"settings": settings, "store": store, "serving": serving}),
+        exception_handlers={
+            ApiError: errors.respond_api_error,
+            HTTPException: errors.respond_http_error,
+            Exception: errors.respond_unexpected,
+        },
+        openapi_config=None,
+        logging_config=None,
+    )
+    return _guard(app, settings.api_key)
+
+
+@get("/healthz", sync_to_thread=False)
+def healthz() -> dict[str, str]:
+    """Whether the server serves; needs no key."""
+    return {"status": "ok"}
+
+
+def _guard(app: ASGIApp, api_key: str) -> ASGIApp:
+    """Give every answer an `x-request-id` and refuse a wrong key before anything else, unknown routes included."""
+    wanted = f"Bearer {api_key}".encode()
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await app(scope, receive, send)
+            return
+        request_id = new_id("req_").encode()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            await send(message)
+
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        if api_key and scope["path"] != "/healthz" and not hmac.compare_digest(given, wanted):
+            await _refuse_key(send_with_id)
+        else:
+            await app(scope, receive, send_with_id)
+
+    return guarded
+
+
+async def _refuse_key(send: Send) -> None:
+    content = msgspec.json.encode(
+        errors.body(401, "The API key is missing or wrong: send Authorization: Bearer KEY.", code="invalid_api_key")
+    )
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": 401, "headers": headers})
+    await send({"type": "http.response.body", "body": content, "more_body": False})

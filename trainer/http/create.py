@@ -1,0 +1,113 @@
+"""The body of `POST /v1/fine_tuning/jobs`, checked."""
+
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ..jobs import NewJob
+from ..store import Store
+from .catalogue_lookup import find_model
+from .errors import ApiError
+
+Auto = Literal["auto"]
+Epochs = Annotated[int, Meta(ge=1, le=50)] | Auto | None
+BatchSize = Annotated[int, Meta(ge=1, le=256)] | Auto | None
+Rate = Annotated[float, Meta(gt=0, le=100)] | Auto | None
+Beta = Annotated[float, Meta(gt=0, le=2)] | Auto | None
+
+
+class Hyperparameters(Struct, forbid_unknown_fields=True):
+    """Settings of either method; `beta` is dpo's alone."""
+
+    n_epochs: Epochs = None
+    batch_size: BatchSize = None
+    learning_rate_multiplier: Rate = None
+    beta: Beta = None
+
+
+class MethodSettings(Struct, forbid_unknown_fields=True):
+    """What a method is given."""
+
+    hyperparameters: Hyperparameters | None = None
+
+
+class Method(Struct, forbid_unknown_fields=True):
+    """How to train."""
+
+    type: Literal["supervised", "dpo", "reinforcement"]
+    supervised: MethodSettings | None = None
+    dpo: MethodSettings | None = None
+    reinforcement: Any = None
+
+
+class CreateJob(Struct, forbid_unknown_fields=True):
+    """OpenAI's fields; `integrations` are accepted when empty."""
+
+    model: str
+    training_file: str
+    validation_file: str | None = None
+    suffix: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    metadata: (
+        Annotated[dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)]
+        | None
+    ) = None
+    method: Method | None = None
+    hyperparameters: Hyperparameters | None = None
+    integrations: Annotated[list[Any], Meta(max_length=0)] | None = None
+
+
+T = TypeVar("T", bound=Struct)
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """A JSON body as a struct; 400 says what is wrong and where."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        message, _, where = str(error).partition(" - at ")
+        raise ApiError(400, f"{message}{' at ' + where if where else ''}", param=where.strip("`$.") or None) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ApiError(400, f"The body is not valid JSON: {error}") from None
+
+
+def new_job(store: Store, asked: CreateJob) -> NewJob:
+    """What to create; ApiError when a file or model is not there or the method is not one of ours."""
+    method = asked.method.type if asked.method else "supervised"
+    if method == "reinforcement":
+        raise ApiError(400, "This trainer has the methods supervised and dpo only.", param="method.type")
+    settings = None
+    if asked.method is not None:
+        settings = asked.method.dpo if method == "dpo" else asked.method.supervised
+    chosen = (settings.hyperparameters if settings else None) or asked.hyperparameters or Hyperparameters()
+    if method != "dpo" and chosen.beta is not None:
+        raise ApiError(400, "beta belongs to the method dpo.", param="hyperparameters.beta")
+    model = find_model(store, asked.model)
+    _need_file(store, "training_file", asked.training_file)
+    if asked.validation_file is not None:
+        _need_file(store, "validation_file", asked.validation_file)
+    return NewJob(
+        model=asked.model,
+        base=model.base,
+        start_weights=model.weights,
+        training_file=asked.training_file,
+        validation_file=asked.validation_file,
+        suffix=asked.suffix,
+        seed=asked.seed,
+        metadata=asked.metadata,
+        method=method,
+        n_epochs=None if chosen.n_epochs == "auto" else chosen.n_epochs,
+        batch_size=None if chosen.batch_size == "auto" else chosen.batch_size,
+        rate=None if chosen.learning_rate_multiplier == "auto" else chosen.learning_rate_multiplier,
+        beta=None if chosen.beta == "auto" else chosen.beta,
+    )
+
+
+def _need_file(store: Store, param: str, file_id: str) -> None:
+    row = store.row("SELECT purpose FROM files WHERE id = ?", file_id)
+    if row is None:
+        raise ApiError(400, f"The {param} {file_id!r} does not exist.", param=param, code=f"invalid_{param}")
+    if row["purpose"] != "fine-tune":
+        message = f"The {param} has the purpose {row['purpose']!r}, and needs 'fine-tune'."
+        raise ApiError(400, message, param=param, code=f"invalid_{param}")

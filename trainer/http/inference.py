@@ -1,0 +1,172 @@
+"""`/v1/chat/completions` and `/v1/completions`, whole or streamed."""
+
+import random
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Response, post
+from litestar.datastructures import State
+from litestar.response import ServerSentEvent, ServerSentEventMessage
+from msgspec import Meta, Struct
+
+from .. import catalogue
+from ..engine import Message, Sampling
+from ..examples import parse_messages
+from ..ids import new_id
+from ..tokens import count_tokens
+from .answers import Answer
+from .catalogue_lookup import find_model
+from .create import decode
+from .errors import ApiError
+
+_MAX_BYTES = 2_048
+"""An answer ends here even when nobody set a limit."""
+MaxTokens = Annotated[int, Meta(ge=1)] | None
+
+
+class StreamOptions(Struct):
+    """Whether a last chunk carries the usage."""
+
+    include_usage: bool = False
+
+
+class Asked(Struct):
+    """What both kinds of completion take; other OpenAI fields are accepted and change nothing."""
+
+    model: str
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: MaxTokens = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    seed: int | None = None
+    stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
+    n: int | None = None
+
+
+class AskedChat(Asked, kw_only=True):
+    """The body of a chat completion."""
+
+    messages: list[Any]
+    max_completion_tokens: MaxTokens = None
+
+
+class AskedText(Asked, kw_only=True):
+    """The body of a legacy completion."""
+
+    prompt: str | Annotated[list[str], Meta(min_length=1, max_length=1)]
+    echo: bool | None = None
+
+
+@post("/v1/chat/completions", status_code=200, sync_to_thread=True)
+def chat(body: bytes, state: State) -> Response[Any] | ServerSentEvent:
+    """Answer a conversation."""
+    asked = decode(body, AskedChat)
+    try:
+        context = parse_messages(asked.messages)
+    except ValueError as error:
+        raise ApiError(400, str(error), param="messages") from None
+    return _respond(state, asked, context, asked.max_completion_tokens or asked.max_tokens, _ChatShape())
+
+
+@post("/v1/completions", status_code=200, sync_to_thread=True)
+def complete(body: bytes, state: State) -> Response[Any] | ServerSentEvent:
+    """Continue a text; without a limit the answer has at most 16 tokens, as OpenAI's."""
+    asked = decode(body, AskedText)
+    prompt = asked.prompt if isinstance(asked.prompt, str) else asked.prompt[0]
+    shape = _TextShape(prompt if asked.echo else "")
+    return _respond(state, asked, (Message("user", prompt),), asked.max_tokens or 16, shape)
+
+
+class _ChatShape:
+    prefix, whole, chunk = "chatcmpl-", "chat.completion", "chat.completion.chunk"
+
+    def choice(self, answer: Answer) -> dict[str, Any]:
+        message = {"role": "assistant", "content": answer.text, "refusal": None}
+        return {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
+
+    def pieces(self, answer: Answer) -> Iterator[dict[str, Any]]:
+        yield self._delta({"role": "assistant", "content": ""}, None)
+        for piece in answer.pieces():
+            yield self._delta({"content": piece}, None)
+        yield self._delta({}, answer.finish_reason)
+
+    @staticmethod
+    def _delta(delta: dict[str, str], finish_reason: str | None) -> dict[str, Any]:
+        return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+
+
+class _TextShape:
+    prefix, whole, chunk = "cmpl-", "text_completion", "text_completion"
+
+    def __init__(self, echoed: str) -> None:
+        self._echoed = echoed
+
+    def choice(self, answer: Answer) -> dict[str, Any]:
+        return self._part(self._echoed + answer.text, answer.finish_reason)
+
+    def pieces(self, answer: Answer) -> Iterator[dict[str, Any]]:
+        if self._echoed:
+            yield self._part(self._echoed, None)
+        for piece in answer.pieces():
+            yield self._part(piece, None)
+        yield self._part("", answer.finish_reason)
+
+    @staticmethod
+    def _part(text: str, finish_reason: str | None) -> dict[str, Any]:
+        return {"index": 0, "text": text, "logprobs": None, "finish_reason": finish_reason}
+
+
+_Shape = _ChatShape | _TextShape
+
+
+def _respond(
+    state: State, asked: Asked, context: tuple[Message, ...], max_tokens: int | None, shape: _Shape
+) -> Response[Any] | ServerSentEvent:
+    if asked.n not in (None, 1):
+        raise ApiError(400, "This trainer gives one answer a request: n must be 1.", param="n")
+    found = find_model(state.store, asked.model)
+    sampling = Sampling(
+        temperature=asked.temperature or 0.0,
+        top_p=1.0 if asked.top_p is None else asked.top_p,
+        seed=random.getrandbits(32) if asked.seed is None else asked.seed % 2**32,
+        max_bytes=_MAX_BYTES,
+    )
+    stop = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
+    answer = Answer(state.serving.model(found), context, sampling, max_tokens, [s for s in stop if s])
+    head = {
+        "id": new_id(shape.prefix),
+        "created": int(time.time()),
+        "model": asked.model,
+        "system_fingerprint": catalogue.fingerprint(state.serving.engine_name, found.base),
+    }
+    if not asked.stream:
+        for _ in answer.pieces():
+            pass
+        whole = head | {"object": shape.whole, "choices": [shape.choice(answer)], "usage": _usage(answer)}
+        return Response(whole, media_type="application/json")
+    head["object"] = shape.chunk
+    with_usage = asked.stream_options is not None and asked.stream_options.include_usage
+    return ServerSentEvent(_events(head, shape, answer, with_usage=with_usage))
+
+
+def _events(
+    head: dict[str, Any], shape: _Shape, answer: Answer, *, with_usage: bool
+) -> Iterator[ServerSentEventMessage]:
+    for choice in shape.pieces(answer):
+        yield _event(head | {"choices": [choice]} | ({"usage": None} if with_usage else {}))
+    if with_usage:
+        yield _event(head | {"choices": [], "usage": _usage(answer)})
+    yield ServerSentEventMessage(data="[DONE]")
+
+
+def _event(chunk: dict[str, Any]) -> ServerSentEventMessage:
+    return ServerSentEventMessage(data=msgspec.json.encode(chunk).decode())
+
+
+def _usage(answer: Answer) -> dict[str, int]:
+    read = sum(3 + count_tokens(m.role) + count_tokens(m.text) for m in answer.context) + 3
+    said = count_tokens(answer.text)
+    return {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}

@@ -1,0 +1,170 @@
+"""`/v1/fine_tuning/jobs`."""
+
+import json
+import time
+from typing import Any
+
+from litestar import get, post
+from litestar.datastructures import State
+
+from .. import jobs
+from ..store import Store
+from .create import CreateJob, decode, new_job
+from .errors import ApiError, not_found
+from .lists import AnyRequest, only_queries, page
+
+
+@post("/v1/fine_tuning/jobs", status_code=200, sync_to_thread=True)
+def create_job(request: AnyRequest, body: bytes, state: State) -> dict[str, Any]:
+    """Accept a job; its files are read afterwards, and it fails if they cannot be trained on."""
+    new = new_job(state.store, decode(body, CreateJob))
+    return show_job(_find(state.store, jobs.create_job(state.store, new)))
+
+
+@get("/v1/fine_tuning/jobs", sync_to_thread=True)
+def list_jobs(request: AnyRequest, state: State) -> dict[str, Any]:
+    """Jobs, newest first; `metadata[key]=value` (all must match) or `metadata=null` narrows the list."""
+    only_queries(request, "after", "limit", "metadata", "metadata[")
+    return page(state.store, request, table="jobs", where=_metadata(request), show=show_job, default_limit=20)
+
+
+@get("/v1/fine_tuning/jobs/{job_id:str}", sync_to_thread=True)
+def get_job(job_id: str, state: State) -> dict[str, Any]:
+    """One job."""
+    return show_job(_find(state.store, job_id))
+
+
+@post("/v1/fine_tuning/jobs/{job_id:str}/cancel", status_code=200, sync_to_thread=True)
+def cancel_job(job_id: str, state: State) -> dict[str, Any]:
+    """End a job; again on a cancelled one is fine."""
+    _find(state.store, job_id)
+    return _moved(state.store, job_id, jobs.cancel(state.store, job_id))
+
+
+@post("/v1/fine_tuning/jobs/{job_id:str}/pause", status_code=200, sync_to_thread=True)
+def pause_job(job_id: str, state: State) -> dict[str, Any]:
+    """Hold a job."""
+    _find(state.store, job_id)
+    return _moved(state.store, job_id, jobs.pause(state.store, job_id))
+
+
+@post("/v1/fine_tuning/jobs/{job_id:str}/resume", status_code=200, sync_to_thread=True)
+def resume_job(job_id: str, state: State) -> dict[str, Any]:
+    """Let a held job go on."""
+    _find(state.store, job_id)
+    return _moved(state.store, job_id, jobs.resume(state.store, job_id))
+
+
+@get("/v1/fine_tuning/jobs/{job_id:str}/events", sync_to_thread=True)
+def list_events(job_id: str, request: AnyRequest, state: State) -> dict[str, Any]:
+    """A job's events, newest first."""
+    only_queries(request, "after", "limit")
+    _find(state.store, job_id)
+    where = [("job_id = ?", job_id)]
+    return page(state.store, request, table="events", where=where, show=_show_event, default_limit=20)
+
+
+@get("/v1/fine_tuning/jobs/{job_id:str}/checkpoints", sync_to_thread=True)
+def list_checkpoints(job_id: str, request: AnyRequest, state: State) -> dict[str, Any]:
+    """A job's checkpoints, newest first."""
+    only_queries(request, "after", "limit")
+    _find(state.store, job_id)
+    where = [("job_id = ?", job_id)]
+    return page(state.store, request, table="checkpoints", where=where, show=_show_checkpoint, default_limit=10)
+
+
+def show_job(row: Any) -> dict[str, Any]:
+    """A job's row as OpenAI's object; `paused` is the one status that OpenAI's enum lacks."""
+    settings = {
+        "n_epochs": json.loads(row["n_epochs"]),
+        "batch_size": json.loads(row["batch_size"]),
+        "learning_rate_multiplier": json.loads(row["rate"]),
+    }
+    of_method = settings | ({"beta": json.loads(row["beta"])} if row["method"] == "dpo" else {})
+    ended = row["status"] in jobs.ENDED
+    return {
+        "id": row["id"],
+        "object": "fine_tuning.job",
+        "created_at": row["created_at"],
+        "finished_at": row["finished_at"],
+        "estimated_finish": _estimated_finish(row),
+        "model": row["model"],
+        "fine_tuned_model": row["fine_tuned_model"],
+        "organization_id": "org-trainer",
+        "status": row["status"],
+        "training_file": row["training_file"],
+        "validation_file": row["validation_file"],
+        "result_files": [row["result_file"]] if row["result_file"] else [],
+        "trained_tokens": row["trained_tokens"] if ended else None,
+        "error": json.loads(row["error"]) if row["error"] else None,
+        "hyperparameters": settings,
+        "seed": row["seed"],
+        "integrations": [],
+        "user_provided_suffix": row["suffix"],
+        "metadata": json.loads(row["metadata"]) if row["metadata"] else None,
+        "method": {"type": row["method"], row["method"]: {"hyperparameters": of_method}},
+    }
+
+
+def _estimated_finish(row: Any) -> int | None:
+    if row["status"] != "running" or row["step_seconds"] is None:
+        return None
+    return int(time.time() + (row["total_steps"] - row["step"]) * row["step_seconds"]) + 1
+
+
+def _show_event(row: Any) -> dict[str, Any]:
+    data = json.loads(row["data"]) if row["data"] else {}
+    return {
+        "id": row["id"],
+        "object": "fine_tuning.job.event",
+        "created_at": row["created_at"],
+        "level": row["level"],
+        "message": row["message"],
+        "type": "metrics" if data else "message",
+        "data": data,
+    }
+
+
+def _show_checkpoint(row: Any) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "object": "fine_tuning.job.checkpoint",
+        "created_at": row["created_at"],
+        "fine_tuned_model_checkpoint": row["name"],
+        "fine_tuning_job_id": row["job_id"],
+        "metrics": json.loads(row["metrics"]),
+        "step_number": row["step"],
+    }
+
+
+def _find(store: Store, job_id: str) -> Any:
+    row = store.row("SELECT * FROM jobs WHERE id = ?", job_id)
+    if row is None:
+        raise not_found("fine-tuning job", job_id, param="fine_tuning_job_id", code="fine_tune_not_found")
+    return row
+
+
+def _moved(store: Store, job_id: str, moved: bool) -> dict[str, Any]:
+    row = _find(store, job_id)
+    if not moved:
+        raise ApiError(400, f"The job has ended ({row['status']}).", code="invalid_job_state")
+    return show_job(row)
+
+
+def _metadata(request: AnyRequest) -> list[tuple[str, object]]:
+    where: list[tuple[str, object]] = []
+    for name, value in request.query_params.multi_items():
+        if name == "metadata":
+            if value != "null":
+                raise ApiError(400, "metadata takes null, or use metadata[key]=value.", param="metadata")
+            where.append(("metadata IS NULL AND ? IS NOT NULL", value))
+        elif name.startswith("metadata["):
+            pair = json.dumps([name[len("metadata[") : -1], value])
+            where.append(
+                (
+                    "EXISTS (SELECT 1 FROM json_each(jobs.metadata) AS pair, (SELECT ? AS asked)"
+                    " WHERE pair.key = json_extract(asked, '$[0]') AND pair.value = json_extract(asked, '$[1]'))",
+                    pair,
+                )
+            )
+    return where

@@ -1,0 +1,36 @@
+"""The trainer's settings; the only reader of its environment."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """See README.md for what each does and its default."""
+
+    data_dir: Path
+    api_key: str
+    pace_seconds: float
+    phase_seconds: float
+    max_processes: int
+    max_file_bytes: int
+
+
+def read_settings(data_dir: Path, pace_seconds: float | None) -> Settings:
+    """Settings from the environment and the command line; ValueError names a variable that is not a number."""
+    return Settings(
+        data_dir=data_dir.absolute(),
+        api_key=os.environ.get("TRAINER_API_KEY", ""),
+        pace_seconds=_number("TRAINER_PACE_SECONDS", 0.0) if pace_seconds is None else pace_seconds,
+        phase_seconds=_number("TRAINER_PHASE_SECONDS", 0.3),
+        max_processes=max(1, int(_number("TRAINER_MAX_PROCESSES", 2))),
+        max_file_bytes=int(_number("TRAINER_MAX_FILE_BYTES", 512 * 1024 * 1024)),
+    )
+
+
+def _number(name: str, default: float) -> float:
+    try:
+        return float(os.environ.get(name) or default)
+    except ValueError:
+        raise ValueError(f"{name} must be a number, not {os.environ[name]!r}") from None

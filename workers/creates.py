@@ -1,0 +1,207 @@
+"""`creating` → `running`: exactly one upstream job for a job, whatever happens on the way.
+
+1. The intent to send is committed before sending.
+2. The request carries our three marks in its metadata, and ends before the lease does.
+3. An id that comes back is remembered in `upstream_calls` whatever else happens, then recorded under the fence.
+   A refusal in the upstream's words, or a connection that never opened, made nothing. Everything else is unknown.
+4. Unknown, or an intent found after a crash: look for our marks. What is found is adopted, the rest of it is cancelled
+   by the sweep for strays. Nothing found: send again only after the settle time and three empty lists.
+"""
+
+import datetime as dt
+
+import structlog
+from prometheus_client import Counter
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from service import claims, faults
+from service.claims import Claim
+from service.ids import new_id
+from service.jobs.lifecycle import JobError
+from service.jobs.record import Move, move
+from service.jobs.rules import with_epochs
+from service.tables import File, Job, UpstreamCall, UpstreamFile
+from service.upstream.port import (
+    Created,
+    JobOrder,
+    NotSent,
+    Refused,
+    Unknown,
+    UpstreamError,
+    UpstreamJob,
+)
+from workers import holds, strays
+from workers.admissions import cancel, fail
+from workers.context import Context
+
+log = structlog.get_logger()
+
+ATTEMPTS = Counter("tunegate_upstream_creates_total", "Creates sent upstream, by outcome.", ["outcome"])
+
+EMPTY_LISTS = 3
+RETRY_SECONDS = 5.0
+
+
+async def create(ctx: Context, claimed: Claim[Job]) -> None:
+    """Send the job, or find out what became of sending it."""
+    async with claims.heartbeat(ctx.db, claimed):
+        if claimed.row.create_phase == "intent":
+            await _find_out(ctx, claimed)
+        elif claimed.row.cancel_requested_at is not None:
+            async with ctx.db.worker() as session:
+                await cancel(session, claimed, "Cancelled before it was sent; nothing was created upstream.")
+        else:
+            await _send(ctx, claimed)
+
+
+async def _send(ctx: Context, claimed: Claim[Job]) -> None:
+    job = claimed.row
+    order = await _order(ctx, job)
+    attempt = job.create_attempt + 1
+    async with ctx.db.worker() as session:
+        settle = ctx.settings.lease_seconds + ctx.settings.settle_seconds
+        await claims.write(
+            session,
+            claimed,
+            {
+                "create_phase": "intent",
+                "create_attempt": attempt,
+                "create_settled_at": func.now() + dt.timedelta(seconds=settle),
+                "create_empty_lists": 0,
+            },
+        )
+    faults.point("create.intent_committed")
+    outcome: Created | Refused | NotSent | Unknown
+    try:
+        async with claimed.call(ctx.settings.control_timeout_seconds):
+            outcome = await ctx.upstream.create_job(order)
+    except TimeoutError:
+        outcome = Unknown("time-out")
+    faults.point("create.answered")
+    ATTEMPTS.labels(type(outcome).__name__.lower()).inc()
+    match outcome:
+        case Created(id=upstream_id):
+            await _remember(ctx, job, [(upstream_id, attempt)])
+            faults.point("create.remembered")
+            await _record(ctx, claimed, upstream_id)
+        case Refused(kind="invalid" | "not_found") as refused:
+            error = JobError(refused.code, f"The upstream refuses the job: {refused.message}", refused.param)
+            async with ctx.db.worker() as session:
+                await claims.write(session, claimed, {"create_phase": "idle"})
+                await fail(session, claimed, error)
+        case Refused() as refused:
+            hold = await holds.after_refusal(ctx, refused)
+            await _later(ctx, claimed, "idle", hold.reason, hold.seconds)
+        case NotSent(reason=reason):
+            await _later(ctx, claimed, "idle", f"The upstream cannot be reached: {reason}", RETRY_SECONDS)
+        case Unknown(reason=reason):
+            log.warning("create.unknown", job=job.id, attempt=attempt, reason=reason)
+            await _later(ctx, claimed, "intent", f"The upstream gave no clear answer: {reason}", 0.0)
+
+
+async def _find_out(ctx: Context, claimed: Claim[Job]) -> None:
+    job = claimed.row
+    try:
+        async with claimed.call(ctx.settings.control_timeout_seconds):
+            found = await ctx.upstream.find_jobs({strays.GATEWAY: ctx.instance, strays.JOB: job.id})
+    except (UpstreamError, TimeoutError) as error:
+        await _later(ctx, claimed, "intent", f"Finding out what the upstream made of it: {error}", RETRY_SECONDS)
+        return
+    if found:
+        await _remember(ctx, job, [(each.id, strays.attempt_of(each)) for each in found])
+        adopted = _first_alive(found)
+        log.warning("create.adopted", job=job.id, upstream_job=adopted.id, found=len(found))
+        await _record(ctx, claimed, adopted.id)
+        return
+    async with ctx.db.worker() as session:
+        settled = await session.scalar(select(func.now() >= job.create_settled_at))
+        empty_lists = job.create_empty_lists + 1
+        if settled and empty_lists >= EMPTY_LISTS:
+            log.info("create.never_made", job=job.id, attempt=job.create_attempt)
+            await claims.give_back(
+                session, claimed, {"create_phase": "idle", "create_empty_lists": 0}, due_in_seconds=0.0
+            )
+            return
+        await claims.give_back(
+            session,
+            claimed,
+            {
+                "create_empty_lists": empty_lists,
+                "waiting_reason": "Finding out whether the upstream has made the job.",
+            },
+            due_in_seconds=min(RETRY_SECONDS, max(0.2, ctx.settings.settle_seconds / 4)),
+        )
+
+
+async def _order(ctx: Context, job: Job) -> JobOrder:
+    async with ctx.db.worker() as session:
+        sent = dict(
+            (
+                await session.execute(
+                    select(File.id, UpstreamFile.upstream_file_id)
+                    .join(
+                        UpstreamFile,
+                        (UpstreamFile.sha256 == File.sha256)
+                        & (UpstreamFile.project_id == File.project_id)
+                        & (UpstreamFile.account_id == ctx.upstream.account_id),
+                    )
+                    .where(File.id.in_([job.training_file_id, job.validation_file_id or job.training_file_id]))
+                )
+            )
+            .tuples()
+            .all()
+        )
+    return JobOrder(
+        model=job.upstream_model or job.model,
+        training_file=sent[job.training_file_id] or "",
+        validation_file=sent[job.validation_file_id] if job.validation_file_id else None,
+        suffix=job.suffix,
+        seed=job.seed,
+        method=with_epochs(job.method, job.n_epochs) if job.n_epochs is not None else job.method,
+        integrations=job.integrations,
+        metadata=strays.marks(ctx.instance, job.id, job.create_attempt + 1),
+    )
+
+
+async def _remember(ctx: Context, job: Job, made: list[tuple[str, int]]) -> None:
+    async with ctx.db.worker() as session:
+        for upstream_id, attempt in made:
+            await session.execute(
+                insert(UpstreamCall)
+                .values(
+                    id=new_id("call-"),
+                    project_id=job.project_id,
+                    job_id=job.id,
+                    account_id=ctx.upstream.account_id,
+                    attempt=attempt,
+                    upstream_job_id=upstream_id,
+                )
+                .on_conflict_do_nothing(index_elements=["job_id", "upstream_job_id"])
+            )
+
+
+async def _record(ctx: Context, claimed: Claim[Job], upstream_id: str) -> None:
+    async with ctx.db.worker() as session:
+        await move(
+            session,
+            claimed,
+            Move(
+                to="running",
+                message="Created the job at the upstream",
+                values={"create_phase": "created", "upstream_job_id": upstream_id, "upstream_status": "queued"},
+            ),
+        )
+    faults.point("create.recorded")
+
+
+async def _later(ctx: Context, claimed: Claim[Job], phase: str, reason: str, seconds: float) -> None:
+    async with ctx.db.worker() as session:
+        await claims.give_back(
+            session, claimed, {"create_phase": phase, "waiting_reason": reason}, due_in_seconds=seconds
+        )
+
+
+def _first_alive(found: list[UpstreamJob]) -> UpstreamJob:
+    alive = [job for job in found if job.status not in ("failed", "cancelled")]
+    return (alive or found)[0]

@@ -1,0 +1,148 @@
+"""Making a dataset's report: claimed, made in a process of its own, recorded with the file's status."""
+
+import datetime as dt
+import time
+
+import msgspec
+import structlog
+from sqlalchemy import func, or_, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service import claims, outbox
+from service.claims import Claim
+from service.datasets.report import first_errors
+from service.datasets.report_schema import FileReport as Report
+from service.datasets.report_schema import Finding
+from service.datasets.validation import Request
+from service.doorbell import hint
+from service.jobs.record import ADVANCE
+from service.tables import File, FileReport, Job
+from workers.context import Context
+from workers.validators import ValidationFailed
+
+log = structlog.get_logger()
+
+MAX_ATTEMPTS = 5
+PROGRESS_EVERY_SECONDS = 0.5
+RETRY_SECONDS = 2.0
+
+
+async def validate(ctx: Context, claimed: Claim[FileReport]) -> None:
+    """Make the claimed report. One whose making failed five times becomes a report that says so."""
+    async with claims.heartbeat(ctx.db, claimed):
+        async with ctx.db.worker() as session:
+            attempt = claimed.row.failures + 1
+            await claims.write(session, claimed, {"failures": attempt})
+            file = await session.get_one(File, claimed.row.file_id)
+        if file.deleted_at is not None:
+            await _end(ctx, claimed, file, _failed_report(claimed.row, file, "The file was deleted."))
+            return
+        try:
+            report = await _make(ctx, claimed, file)
+        except ValidationFailed as error:
+            log.error("validation.failed", file=file.id, attempt=attempt, error=str(error))
+            if attempt < MAX_ATTEMPTS:
+                async with ctx.db.worker() as session:
+                    await claims.give_back(session, claimed, {}, due_in_seconds=RETRY_SECONDS * attempt)
+                return
+            reason = (
+                "The file could not be checked: the check ended early several times. Upload it again, or ask for help."
+            )
+            report = _failed_report(claimed.row, file, reason)
+        await _end(ctx, claimed, file, report)
+
+
+async def _make(ctx: Context, claimed: Claim[FileReport], file: File) -> Report:
+    told_at = time.monotonic()
+
+    async def progress(done_bytes: int) -> None:
+        nonlocal told_at
+        if time.monotonic() - told_at < PROGRESS_EVERY_SECONDS:
+            return
+        told_at = time.monotonic()
+        async with ctx.db.worker() as session:
+            await claims.write(session, claimed, {"progress_bytes": done_bytes})
+
+    return await ctx.validators.report(
+        Request(
+            storage_key=file.storage_key,
+            file_id=file.id,
+            model=claimed.row.model,
+            provider=ctx.upstream.provider,
+        ),
+        progress,
+    )
+
+
+async def _end(ctx: Context, claimed: Claim[FileReport], file: File, report: Report) -> None:
+    async with ctx.db.worker() as session:
+        await claims.give_back(
+            session,
+            claimed,
+            {
+                "status": "ready",
+                "report": msgspec.to_builtins(report),
+                "progress_bytes": file.size_bytes,
+                "failures": 0,
+            },
+            due_in_seconds=None,
+        )
+        await _settle_file(session, file, report)
+        await _wake_jobs(session, file)
+
+
+async def _settle_file(session: AsyncSession, file: File, report: Report) -> None:
+    status = "error" if report.errors else "processed"
+    settled = await session.scalar(
+        update(File)
+        .where(File.id == file.id, File.status == "uploaded")
+        .values(status=status, status_details=first_errors(report) if report.errors else None)
+        .returning(File.id)
+    )
+    if settled is None:
+        return
+    await outbox.emit(
+        session,
+        project_id=file.project_id,
+        type=f"file.{status}",
+        subject=file.id,
+        data={
+            "project_id": file.project_id,
+            "status": status,
+            "filename": file.filename,
+            "examples": report.examples,
+            "errors": report.errors,
+            "warnings": report.warnings,
+        },
+        now=dt.datetime.now(dt.UTC),
+    )
+
+
+async def _wake_jobs(session: AsyncSession, file: File) -> None:
+    woken = await session.execute(
+        update(Job)
+        .where(
+            Job.project_id == file.project_id,
+            Job.state == "validating",
+            or_(Job.training_file_id == file.id, Job.validation_file_id == file.id),
+        )
+        .values(due_at=func.clock_timestamp())
+        .returning(Job.id, Job.lease_token)
+    )
+    for job_id, token in woken:
+        hint(session, ADVANCE, job_id, f"file{token}")
+
+
+def _failed_report(row: FileReport, file: File, reason: str) -> Report:
+    finding = Finding(code="not_checked", severity="error", line=1, pointer="", excerpt="", message=reason, fix=None)
+    return Report(
+        file_id=file.id,
+        status="ready",
+        progress=1.0,
+        model=row.model,
+        max_tokens=row.max_tokens,
+        bytes=file.size_bytes,
+        errors=1,
+        counts={"not_checked": 1},
+        findings=[finding],
+    )

@@ -1,0 +1,46 @@
+"""What a refusal that is not the job's fault means for its account: hold it, tell why, and come back later."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client import Counter
+from sqlalchemy import func, update
+
+from service.tables import UpstreamAccount
+from service.upstream.port import Refused
+from workers.context import Context
+
+log = structlog.get_logger()
+
+HELD = Counter("tunegate_upstream_holds_total", "Times that an upstream account was held.", ["account", "kind"])
+
+HOLD_SECONDS = {"auth": 300.0, "quota": 300.0}
+RATE_LIMIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why work waits, and for how long."""
+
+    reason: str
+    seconds: float
+
+
+async def after_refusal(ctx: Context, refused: Refused) -> Hold:
+    """A rate limit only delays; a refused credential or an empty account holds the account, so no job burns for it."""
+    if refused.kind == "rate_limit":
+        return Hold("The upstream limits our rate.", refused.retry_after_seconds or RATE_LIMIT_SECONDS)
+    seconds = refused.retry_after_seconds or HOLD_SECONDS.get(refused.kind, RATE_LIMIT_SECONDS)
+    reason = {"auth": "the upstream refuses our credential", "quota": "the upstream account is out of quota"}.get(
+        refused.kind, refused.kind
+    )
+    async with ctx.db.worker() as session:
+        await session.execute(
+            update(UpstreamAccount)
+            .where(UpstreamAccount.id == ctx.upstream.account_id)
+            .values(held_until=func.now() + dt.timedelta(seconds=seconds), held_reason=reason)
+        )
+    HELD.labels(ctx.upstream.account_id, refused.kind).inc()
+    log.error("upstream.held", account=ctx.upstream.account_id, kind=refused.kind, seconds=seconds)
+    return Hold(f"Waiting, since {reason}.", seconds)

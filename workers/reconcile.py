@@ -1,0 +1,113 @@
+"""The loop that makes Postgres the truth: it claims what is due every second, whether anybody rang or not."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Gauge
+from sqlalchemy import ColumnElement
+
+from service import claims
+from service.claims import Claim
+from service.db import Database
+
+log = structlog.get_logger()
+
+STEPS = Counter("tunegate_steps_total", "Steps of work that were run.", ["kind"])
+UNDER_WAY = Gauge("tunegate_steps_under_way", "Steps of work that are being run.", ["kind"])
+
+
+@dataclass(slots=True)
+class Kind:
+    """A kind of work: its table, the step that is run on a claimed row, and how many steps run at a time."""
+
+    name: str
+    table: Any
+    step: Callable[[Any], Awaitable[None]]
+    at_a_time: int
+    claimable: Callable[[], Sequence[ColumnElement[bool]]] = tuple
+    tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+
+    @property
+    def free(self) -> int:
+        """How many more steps may start now."""
+        return self.at_a_time - len(self.tasks)
+
+
+class Reconciler:
+    """Claims due rows and runs their steps."""
+
+    def __init__(self, db: Database, kinds: list[Kind], *, lease_seconds: float, every_seconds: float) -> None:
+        self._db = db
+        self._kinds = {kind.name: kind for kind in kinds}
+        self._lease_seconds = lease_seconds
+        self._every_seconds = every_seconds
+        self._look = asyncio.Event()
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Look for due rows at once, then every so often and whenever a step has ended; until `stop`."""
+        while not self._stopping:
+            self._look.clear()
+            for kind in self._kinds.values():
+                await self._claim(kind)
+            try:
+                async with asyncio.timeout(self._every_seconds):
+                    await self._look.wait()
+            except TimeoutError:
+                continue
+
+    async def look_at(self, kind_name: str, row_id: str) -> None:
+        """The doorbell: claim one row now, if it is due and there is room."""
+        kind = self._kinds[kind_name]
+        await self._claim(kind, where=[kind.table.id == row_id])
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Claim nothing more and let what runs come to its end; what does not is cancelled and left to its lease."""
+        self._stopping = True
+        self._look.set()
+        tasks = [task for kind in self._kinds.values() for task in kind.tasks]
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=grace_seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    async def _claim(self, kind: Kind, where: Sequence[ColumnElement[bool]] = ()) -> None:
+        if self._stopping or kind.free <= 0:
+            return
+        try:
+            async with self._db.worker() as session:
+                claimed: list[Claim[Any]] = await claims.claim(
+                    session,
+                    kind.table,
+                    lease_seconds=self._lease_seconds,
+                    limit=kind.free,
+                    where=[*where, *kind.claimable()],
+                )
+        except Exception as error:
+            log.error("reconcile.cannot_claim", kind=kind.name, error=repr(error))
+            return
+        for each in claimed:
+            task = asyncio.create_task(self._run(kind, each))
+            kind.tasks.add(task)
+            UNDER_WAY.labels(kind.name).inc()
+
+    async def _run(self, kind: Kind, claimed: Claim[Any]) -> None:
+        structlog.contextvars.clear_contextvars()
+        try:
+            await kind.step(claimed)
+        except claims.LeaseLost:
+            log.info("step.taken_over", kind=kind.name, row=claimed.row.id)
+        except Exception as error:
+            log.error("step.broke", kind=kind.name, row=claimed.row.id, exc_info=error)
+        finally:
+            STEPS.labels(kind.name).inc()
+            UNDER_WAY.labels(kind.name).dec()
+            task = asyncio.current_task()
+            if task is not None:
+                kind.tasks.discard(task)
+            self._look.set()

@@ -1,0 +1,226 @@
+"""`settling` → the end: results are read, the ledger is posted, the model gets its name, and everybody is told."""
+
+import base64
+import binascii
+import csv
+import io
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service import claims, faults
+from service.billing import actions as billing
+from service.billing.prices import cost_micros
+from service.claims import Claim
+from service.datasets.actions import announce_upload
+from service.doorbell import hint
+from service.ids import new_id
+from service.jobs.lifecycle import JobError, State, upstream_end
+from service.jobs.record import ADVANCE, Move, NewEvent, add_events, move
+from service.storage import Stored
+from service.tables import File, Job, PendingUpload
+from service.upstream.port import UpstreamError
+from workers import news as upstream_news
+from workers.context import Context
+from workers.news import News
+from workers.polls import LOST_STATUS
+
+log = structlog.get_logger()
+
+MAX_TRIES = 5
+MAX_RESULT_BYTES = 64 * 1024 * 1024
+RETRY_SECONDS = 2.0
+CSV_COLUMNS = {
+    "train_loss": "train_loss",
+    "train_accuracy": "train_mean_token_accuracy",
+    "valid_loss": "valid_loss",
+    "valid_mean_token_accuracy": "valid_mean_token_accuracy",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A result file that has been stored and is not a file yet."""
+
+    storage_key: str
+    stored: Stored
+    steps: list[dict[str, float | int]]
+
+
+async def settle(ctx: Context, claimed: Claim[Job]) -> None:
+    """Close the job's books. What cannot be read after five tries is left out, and an event says so."""
+    job = claimed.row
+    async with claims.heartbeat(ctx.db, claimed):
+        if job.upstream_status == LOST_STATUS:
+            await _end_lost(ctx, claimed)
+            return
+        try:
+            news = await upstream_news.look(ctx, claimed)
+            if news.job.status == "succeeded" and news.job.trained_tokens is None and job.failures < MAX_TRIES:
+                raise UpstreamError("away", "The upstream has not counted the trained tokens yet.")
+            results, warnings = await _results(ctx, claimed, news)
+        except (UpstreamError, TimeoutError) as error:
+            log.warning("settle.later", job=job.id, error=str(error), failures=job.failures)
+            async with ctx.db.worker() as session:
+                failures = job.failures + 1
+                if failures > MAX_TRIES and isinstance(error, UpstreamError) and error.kind == "not_found":
+                    await claims.give_back(session, claimed, {"upstream_status": LOST_STATUS}, due_in_seconds=0.0)
+                else:
+                    await claims.give_back(
+                        session, claimed, {"failures": failures}, due_in_seconds=RETRY_SECONDS * min(failures, 30)
+                    )
+            return
+        faults.point("settle.results_stored")
+        await _end(ctx, claimed, news, results, warnings)
+
+
+async def _end(ctx: Context, claimed: Claim[Job], news: News, results: list[Result], warnings: list[str]) -> None:
+    job, told = claimed.row, news.job
+    target: State = upstream_end(told.status) or "failed"
+    if target == "succeeded" and told.fine_tuned_model is None:
+        target = "failed"
+    tokens = told.trained_tokens
+    cost = _cost(job, target, tokens)
+    if target == "succeeded" and tokens is None:
+        warnings = [*warnings, "The upstream gave no trained tokens; the expected price was posted"]
+    async with ctx.db.worker() as session:
+        await billing.settle(session, subject=job.id, actual_micros=cost, quantity=tokens)
+        values = await upstream_news.write_news(ctx, session, claimed, news)
+        values.update(trained_tokens=tokens, cost_micros=cost)
+        values["result_file_ids"] = [await _keep(session, job, result) for result in results]
+        error = None
+        match target:
+            case "succeeded":
+                values["fine_tuned_model"] = await _name_model(ctx, session, job, told.fine_tuned_model or "")
+                message = f"The model is ready: {values['fine_tuned_model']} (cost: ${cost / 1e6:.2f})"
+            case "cancelled":
+                message = "The job was cancelled"
+            case _:
+                error = JobError(
+                    told.error_code or "upstream_failed",
+                    told.error_message or "The upstream ended the job without saying why.",
+                    told.error_param,
+                )
+                message = f"The job failed: {error.message}"
+        if warnings:
+            events = [NewEvent(message=warning, level="warn") for warning in warnings]
+            await add_events(session, job.id, job.project_id, events)
+        await move(session, claimed, Move(to=target, message=message, error=error, values=values, due_in_seconds=None))
+        await _wake_waiting(session, job)
+    faults.point("settle.ended")
+
+
+async def _end_lost(ctx: Context, claimed: Claim[Job]) -> None:
+    error = JobError("upstream_job_lost", "The upstream no longer knows this job; nothing was charged for it.")
+    async with ctx.db.worker() as session:
+        await billing.settle(session, subject=claimed.row.id, actual_micros=0, quantity=0)
+        await move(
+            session,
+            claimed,
+            Move(
+                to="failed",
+                message=f"The job failed: {error.message}",
+                error=error,
+                values={"cost_micros": 0},
+                due_in_seconds=None,
+            ),
+        )
+        await _wake_waiting(session, claimed.row)
+
+
+def _cost(job: Job, target: State, tokens: int | None) -> int:
+    if tokens is not None:
+        return cost_micros(tokens, job.price_micros_per_million or 0)
+    return (job.expected_micros or 0) if target == "succeeded" else 0
+
+
+async def _results(ctx: Context, claimed: Claim[Job], news: News) -> tuple[list[Result], list[str]]:
+    results, warnings = [], []
+    for upstream_id in news.job.result_files:
+        try:
+            async with claimed.call(ctx.settings.control_timeout_seconds):
+                content = await ctx.upstream.file_content(upstream_id, MAX_RESULT_BYTES)
+        except (UpstreamError, TimeoutError) as error:
+            if claimed.row.failures < MAX_TRIES:
+                raise
+            warnings.append(f"A result file could not be read from the upstream ({error})")
+            continue
+        results.append(await _store(ctx, claimed.row, content))
+    return results, warnings
+
+
+async def _store(ctx: Context, job: Job, content: bytes) -> Result:
+    key = f"{job.project_id}/{new_id('object-')}"
+    async with ctx.db.worker() as session:
+        await announce_upload(session, job.project_id, key)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield content
+
+    return Result(key, await ctx.storage.put(key, chunks()), _steps(content))
+
+
+async def _keep(session: AsyncSession, job: Job, result: Result) -> str:
+    file_id = new_id("file-")
+    pending = await session.get(PendingUpload, result.storage_key)
+    if pending is not None:
+        await session.delete(pending)
+    session.add(
+        File(
+            id=file_id,
+            project_id=job.project_id,
+            filename="step_metrics.csv",
+            purpose="fine-tune-results",
+            size_bytes=result.stored.size_bytes,
+            sha256=result.stored.sha256,
+            storage_key=result.storage_key,
+            status="processed",
+        )
+    )
+    for step in result.steps:
+        await upstream_news.write_metrics(session, job, step)
+    await session.flush()
+    return file_id
+
+
+def _steps(content: bytes) -> list[dict[str, float | int]]:
+    """The rows of a result file: base64 of a CSV at OpenAI, plain CSV elsewhere; what is no figure is left out."""
+    try:
+        plain = base64.b64decode(content, validate=True)
+    except binascii.Error:
+        plain = content
+    steps: list[dict[str, float | int]] = []
+    for row in csv.DictReader(io.StringIO(plain.decode("utf-8", "replace"))):
+        number = (row.get("step") or "").strip()
+        if not number.isdecimal() or len(number) > 12:
+            continue
+        figures: dict[str, float | int] = {"step": int(number)}
+        for column, name in CSV_COLUMNS.items():
+            try:
+                figures[name] = float(row.get(column) or "")
+            except (ValueError, TypeError):
+                continue
+        steps.append(figures)
+    return steps
+
+
+async def _name_model(ctx: Context, session: AsyncSession, job: Job, upstream_name: str) -> str:
+    name = upstream_news.our_name(ctx, job)
+    await upstream_news.add_model(ctx, session, job, name=name, upstream_name=upstream_name, kind="model")
+    return name
+
+
+async def _wake_waiting(session: AsyncSession, ended: Job) -> None:
+    """A slot is free: let the longest waiting jobs look for it now."""
+    longest = select(Job.id).where(Job.state == "waiting", Job.pause_requested.is_(False)).order_by(Job.id).limit(3)
+    woken = await session.execute(
+        update(Job)
+        .where(Job.id.in_(longest.scalar_subquery()), Job.leased_until.is_(None))
+        .values(due_at=func.clock_timestamp())
+        .returning(Job.id, Job.lease_token)
+    )
+    for job_id, token in woken:
+        hint(session, ADVANCE, job_id, f"slot{token}")
