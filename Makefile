@@ -8,7 +8,7 @@ TEST_WORKERS ?= 4
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint format types imports bench openapi openapi-check migrations-check ci clean
+.PHONY: help setup demo run test lint format types imports bench openapi openapi-check docs lock migrations-check ci clean
 
 help: ## Show this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,13 @@ bench: setup ## Measure: benchmarks/
 
 openapi: setup ## Write openapi.yaml from the code
 	@$(BIN)/tunegate openapi > openapi.yaml.new && mv openapi.yaml.new openapi.yaml
+
+docs: setup ## Write the generated pages: settings, error codes, checks, .env.example
+	@$(BIN)/python -m service.documentation
+
+lock: setup ## Lock the dependencies again (with hashes, without addresses)
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate -q -o requirements.lock
 
 openapi-check: setup ## Fail if openapi.yaml is not what the code says
 	@$(BIN)/tunegate openapi | diff -u openapi.yaml - || { echo "openapi.yaml is out of date: make openapi"; exit 1; }

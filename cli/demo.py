@@ -38,9 +38,9 @@ def run_demo(data_dir: Path | None) -> int:
     folder = data_dir.absolute() if data_dir else Path(tempfile.mkdtemp(prefix="tunegate-demo-"))
     interrupt, hurry = Event(), Event()
     _on_signals(interrupt, hurry)
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("TUNEGATE_", "TRAINER_"))}
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("TUNEGATE_")}
     plan = Plan(
-        environ=environ | {"TRAINER_PACE_SECONDS": PACE_SECONDS},
+        environ={"TRAINER_PACE_SECONDS": PACE_SECONDS} | environ,
         data_dir=folder,
         port=0,
         always_trainer=True,

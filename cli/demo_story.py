@@ -66,8 +66,10 @@ def tell(ready: Ready, console: Console) -> None:
 
 
 def done(console: Console, text: str, detail: str = "") -> None:
-    """One finished step."""
-    console.print(Text.assemble(("✓ ", "bold green"), text, (f"  {detail}" if detail else "", "dim")))
+    """One finished step, its detail on a line of its own."""
+    console.print(Text.assemble(("✓ ", "bold green"), text), soft_wrap=True)
+    if detail:
+        console.print(Text(f"  {detail}", style="dim"), soft_wrap=True)
 
 
 def _upload(client: openai.OpenAI, console: Console, path: Path) -> FileObject:
@@ -142,7 +144,7 @@ def _train(
     if job.status != "succeeded":
         raise DemoFailed(f"The job {job.status}: {job.error.message if job.error else 'no reason given'}")
     ordered = [losses[step] for step in sorted(losses)]
-    fall = f"loss {ordered[0]:.2f} → {ordered[-1]:.2f}, " if ordered else ""
+    fall = f"loss {ordered[0]:.3f} → {ordered[-1]:.3f}, " if ordered else ""
     done(console, f"Trained {job.fine_tuned_model}", f"{fall}{time.monotonic() - began:.0f} s")
     return job
 
@@ -182,7 +184,7 @@ def _ask_both(client: openai.OpenAI, console: Console, job: FineTuningJob, quest
     console.print()
     console.print(table)
     console.print(
-        "Both come from a small byte model that was trained on this CPU and stands in for the real one.", style="dim"
+        "Both answers are a small byte model's, trained on this CPU in the place of the real one.", style="dim"
     )
 
 
@@ -202,10 +204,9 @@ def _sum_up(
     facts.add_row("time", f"{seconds:.0f} s from upload to answer")
     console.print()
     console.print(Panel(facts, title="[bold]Done", title_align="left", border_style="green", expand=False))
-    console.print(
-        "Go on with a stack of your own: [bold]make run[/]. It prints the lines that point any OpenAI client at it,"
-    )
-    console.print("such as  export OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=tg_live_…", soft_wrap=True)
+    console.print("Go on with a stack of your own, which keeps what you make: [bold]make run[/]")
+    console.print("It prints your key and the line that points any OpenAI client at it:\n")
+    console.print("  export OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=tg_live_…\n", soft_wrap=True)
     console.print("README.md has the rest.")
 
 

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import asyncpg
@@ -50,6 +51,15 @@ def free_port(host: str = LOOPBACK) -> int:
                 continue
             return port
     raise EmbeddedFailed(f"No free port between {PORTS.start} and {PORTS.stop} on {host}.")
+
+
+async def execute(url: str, statement: str) -> Any:
+    """Run one statement on a connection of its own: the first value of the answer, or None."""
+    connection: Any = await asyncpg.connect(url, timeout=5)  # type: ignore[no-untyped-call]  # asyncpg has no types
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        await connection.close()
 
 
 def _package(name: str, wheel: str) -> Path:
@@ -128,20 +138,19 @@ class Postgres:
             stop_signal=signal.SIGINT,  # PostgreSQL's fast shutdown
             death_signal=signal.SIGINT,
             before_start=lambda: _clear_stale_lock(self.data),
-            ready=lambda: asyncio.run(self._answers()),
+            ready=self._answers,
         )
 
-    async def _answers(self) -> bool:
+    def _answers(self) -> bool:
         try:
-            connection = await asyncpg.connect(self.url(SUPERUSER, "postgres"), timeout=5)
+            asyncio.run(execute(self.url(SUPERUSER, "postgres"), "SELECT 1"))
         except asyncpg.InvalidPasswordError:
             raise EmbeddedFailed(
                 f"The database in {self.data} has another password than the credentials beside it. "
                 "Put the right credentials.json back, or begin anew on another --data-dir."
             ) from None
-        except (OSError, asyncpg.PostgresError, TimeoutError):
+        except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
             return False
-        await connection.close()
         return True
 
     async def create_logins(self) -> None:
@@ -150,23 +159,16 @@ class Postgres:
         The owner runs the migrations and sees every row; it is not a superuser. The service's login can only take on
         the role that the migrations make for it, which row-level security holds to its scope.
         """
-        connection = await asyncpg.connect(self.url(SUPERUSER, "postgres"), timeout=5)
-        try:
-            for login, rights in ((OWNER, "CREATEROLE CREATEDB BYPASSRLS"), (SERVICE, "NOINHERIT")):
-                if not await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", login):
-                    await connection.execute(f"CREATE ROLE {login} LOGIN {rights} PASSWORD '{self.passwords[login]}'")
-            if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", DATABASE):
-                await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
-        finally:
-            await connection.close()
+        admin = self.url(SUPERUSER, "postgres")
+        for login, rights in ((OWNER, "CREATEROLE CREATEDB BYPASSRLS"), (SERVICE, "NOINHERIT")):
+            if not await execute(admin, f"SELECT true FROM pg_roles WHERE rolname = '{login}'"):  # noqa: S608
+                await execute(admin, f"CREATE ROLE {login} LOGIN {rights} PASSWORD '{self.passwords[login]}'")
+        if not await execute(admin, f"SELECT true FROM pg_database WHERE datname = '{DATABASE}'"):  # noqa: S608
+            await execute(admin, f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
 
     async def grant_service_role(self, role: str) -> None:
         """Let the service's login take on `role`, which the migrations have made."""
-        connection = await asyncpg.connect(self.url(SUPERUSER, "postgres"), timeout=5)
-        try:
-            await connection.execute(f"GRANT {role} TO {SERVICE}")
-        finally:
-            await connection.close()
+        await execute(self.url(SUPERUSER, "postgres"), f"GRANT {role} TO {SERVICE}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +266,7 @@ def _copy_server(folder: Path) -> None:
 
 def _run_guarded(command: Sequence[str], options: Sequence[str], name: str) -> None:
     guard = [sys.executable, "-I", "-S", str(GUARD), "--parent", str(os.getpid()), *options, "--", *command]
-    done = subprocess.run(guard, capture_output=True, text=True, env={"LC_ALL": "C"}, check=False)  # noqa: S603
+    done = subprocess.run(guard, capture_output=True, text=True, env={"LC_ALL": "C"}, check=False)
     if done.returncode != 0:
         raise EmbeddedFailed(f"{name} failed: {(done.stderr or done.stdout).strip()}")
 
@@ -298,5 +300,5 @@ def _serves(pid: int, data: Path) -> bool:
             return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
             return False
-    shown = subprocess.run(["/bin/ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False)  # noqa: S603
+    shown = subprocess.run(["/bin/ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False)
     return str(data) in shown.stdout

@@ -94,6 +94,15 @@ def migrate() -> None:
     print(f"The schema is at revision {head()}.")
 
 
+@app.command
+def openapi() -> None:
+    """Print the API's description, as it stands in openapi.yaml."""
+    from service.app import create_litestar
+    from service.http.openapi import document, to_yaml
+
+    print(to_yaml(document(create_litestar(Settings()))), end="")
+
+
 @keys.command(name="project")
 def project_key(name: str, /, *, project: str = "default") -> None:
     """Make a key for a project's resources and print it. It is shown this once.

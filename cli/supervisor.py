@@ -161,7 +161,7 @@ class Supervisor:
         death = ["--parent", str(os.getpid()), "--death-signal", str(int(program.death_signal))]
         guard = [sys.executable, "-I", "-S", str(GUARD), *death, *program.guard_options, "--", *program.command]
         with program.log.open("ab") as log:
-            run.process = subprocess.Popen(  # noqa: S603 - our own command line
+            run.process = subprocess.Popen(
                 guard,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

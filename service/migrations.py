@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+
+from alembic import command
 from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -140,7 +140,7 @@ class Settings:
             key = b""
         if len(key) != 32:
             raise SettingsError(
-                "TUNEGATE_MASTER_KEY must be 32 bytes in base64. Make one with `tunegate keys master` and keep it safe: "
+                "TUNEGATE_MASTER_KEY must be 32 bytes in base64. Make one with `tunegate keys master` and keep it safe; "
                 "without it, stored webhook secrets cannot be read again."
             )
         return key
@@ -152,7 +152,7 @@ class Settings:
 
     @property
     def control_timeout_seconds(self) -> float:
-        """A control call's timeout, kept below the lease whatever is configured (RELIABILITY: timeout + margin < lease)."""
+        """A control call's timeout, kept below the lease whatever is configured: timeout + margin < lease."""
         return min(self.upstream_timeout_seconds, self.lease_seconds * (1 - 2 * LEASE_MARGIN_SHARE))
 
     @property
@@ -168,20 +168,14 @@ class Settings:
         return parts.hostname in ("127.0.0.1", "localhost", "::1", self.host) and parts.port == own_port
 
 
+_SWITCH = dict.fromkeys(("1", "true", "on", "yes"), True) | dict.fromkeys(("0", "false", "off", "no"), False)
+
+
 def _parse(env: str, raw: str, default: Any) -> Any:
     try:
         match default:
             case bool():
-                return {
-                    "1": True,
-                    "true": True,
-                    "on": True,
-                    "yes": True,
-                    "0": False,
-                    "false": False,
-                    "off": False,
-                    "no": False,
-                }[raw.strip().lower()]
+                return _SWITCH[raw.strip().lower()]
             case int():
                 return int(raw)
             case float():

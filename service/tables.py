@@ -116,7 +116,7 @@ class ApiKey(Base):
 
 
 class File(Base):
-    """A dataset or a result file. The bytes are in the object store under `storage_key`; a deleted file keeps its row."""
+    """A dataset or a result file. Its bytes are in the object store at `storage_key`; a deleted file keeps its row."""
 
     __tablename__ = "files"
     __table_args__ = (

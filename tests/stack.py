@@ -23,9 +23,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import asyncpg
-
-from cli.embedded import OWNER, SERVICE, SUPERUSER, Postgres, Valkey, free_port
+from cli.embedded import OWNER, SERVICE, SUPERUSER, Postgres, Valkey, execute, free_port
 from cli.supervisor import GUARD, Supervisor, log_tail
 from service.db import SERVICE_ROLE
 from service.settings import Settings
@@ -90,12 +88,12 @@ class Servers:
         self._ensure_template()
         name = f"test_{secrets.token_hex(6)}"
         run_async(
-            _execute(self.admin_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {OWNER} STRATEGY FILE_COPY")
+            execute(self.admin_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {OWNER} STRATEGY FILE_COPY")
         )
         try:
             yield name
         finally:
-            run_async(_execute(self.admin_url, f"DROP DATABASE {name} WITH (FORCE)"))
+            run_async(execute(self.admin_url, f"DROP DATABASE {name} WITH (FORCE)"))
 
     def _ensure_template(self) -> None:
         made = self.folder / "template"
@@ -107,7 +105,7 @@ class Servers:
                 return
             _wait_until(self.postgres.program(self.folder / "postgres.log").ready)
             run_async(self.postgres.create_logins())
-            run_async(_execute(self.admin_url, f"CREATE DATABASE {TEMPLATE} OWNER {OWNER}"))
+            run_async(execute(self.admin_url, f"CREATE DATABASE {TEMPLATE} OWNER {OWNER}"))
             owner_url = self.postgres.url(OWNER, TEMPLATE)
             settings = Settings(database_url=owner_url, owner_database_url=owner_url)
             from service.migrations import upgrade  # slow to import, and most runs of a few tests do not need it
@@ -144,8 +142,9 @@ def running_servers() -> Iterator[Servers]:
 class DevStack:
     """A whole `tunegate dev` in a process of its own, as a user runs it."""
 
-    def __init__(self, folder: Path, *, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, *, environment: Mapping[str, str] | None = None, port: int = 0) -> None:
         self.folder = folder
+        self.port = port
         self.data = folder / "data"
         self.ready_file = folder / "ready.json"
         self.log = folder / "dev.log"
@@ -166,7 +165,8 @@ class DevStack:
     def launch(self) -> None:
         """Start it without waiting. It ends with this process, whatever happens."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        dev = ["-m", "cli", "dev", "--port", "0", "--data-dir", str(self.data), "--ready-file", str(self.ready_file)]
+        where = ["--port", str(self.port), "--data-dir", str(self.data), "--ready-file", str(self.ready_file)]
+        dev = ["-m", "cli", "dev", *where]
         guard = [sys.executable, "-I", "-S", str(GUARD), "--parent", str(os.getpid()), "--", sys.executable, *dev]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -216,6 +216,29 @@ class DevStack:
         return self.wait()
 
 
+def processes_about(folder: Path) -> list[int]:
+    """The processes that have anything to do with `folder`: by command line, environment or working directory."""
+    needle = os.fsencode(folder.resolve())
+    return [pid for pid in _all_pids() if pid != os.getpid() and needle in _traces(pid)]
+
+
+def _all_pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _traces(pid: int) -> bytes:
+    seen = b""
+    for name in ("cmdline", "environ"):
+        try:
+            seen += Path(f"/proc/{pid}/{name}").read_bytes()
+        except OSError:
+            continue
+    try:
+        return seen + os.fsencode(os.readlink(f"/proc/{pid}/cwd"))
+    except OSError:
+        return seen
+
+
 def is_running(pid: int) -> bool:
     """Whether `pid` runs. A zombie does not."""
     try:
@@ -223,14 +246,6 @@ def is_running(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url, timeout=10)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 def _wait_until(ready: Any) -> None:

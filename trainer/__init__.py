@@ -1,0 +1,1 @@
+"""An OpenAI-compatible upstream that really trains: see README.md."""

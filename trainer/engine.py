@@ -48,7 +48,7 @@ class Learner(Protocol):
     """Weights in the making, held by one training process."""
 
     def step(self, batch: Sequence[Exchange]) -> Figures:
-        """Take one gradient step on the batch and return its figures from before the step."""
+        """Take one gradient step on the batch; the figures of its answers from before they were learned."""
 
     def measure(self, batch: Sequence[Exchange]) -> Figures:
         """Return the figures of a batch without learning from it."""

@@ -15,6 +15,7 @@ class Settings:
     phase_seconds: float
     max_processes: int
     max_file_bytes: int
+    snapshot_tokens: int
 
 
 def read_settings(data_dir: Path, pace_seconds: float | None) -> Settings:
@@ -26,6 +27,7 @@ def read_settings(data_dir: Path, pace_seconds: float | None) -> Settings:
         phase_seconds=_number("TRAINER_PHASE_SECONDS", 0.3),
         max_processes=max(1, int(_number("TRAINER_MAX_PROCESSES", 2))),
         max_file_bytes=int(_number("TRAINER_MAX_FILE_BYTES", 512 * 1024 * 1024)),
+        snapshot_tokens=max(1, int(_number("TRAINER_SNAPSHOT_TOKENS", 40_000))),
     )
 
 

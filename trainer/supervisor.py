@@ -84,6 +84,7 @@ class Supervisor:
                 *("--parent", str(os.getpid())),
                 *("--phase-seconds", str(self._settings.phase_seconds)),
                 *("--pace-seconds", str(self._settings.pace_seconds)),
+                *("--snapshot-tokens", str(self._settings.snapshot_tokens)),
             ],
             stdin=subprocess.DEVNULL,
             env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},

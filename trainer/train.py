@@ -35,7 +35,7 @@ def main() -> int:
         if arguments.phase == "validate":
             _validate(store, job_id, attempt, phase_seconds=arguments.phase_seconds)
         else:
-            _train(store, job_id, attempt, pace_seconds=arguments.pace_seconds, parent_pid=arguments.parent)
+            _train(store, job_id, attempt, arguments)
     except Fenced:
         _log.info("job %s was taken away", job_id)
     except _Refused as refused:
@@ -63,7 +63,7 @@ def _validate(store: Store, job_id: str, attempt: int, *, phase_seconds: float) 
     jobs.validated(store, job_id, attempt, plan)
 
 
-def _train(store: Store, job_id: str, attempt: int, *, pace_seconds: float, parent_pid: int) -> None:
+def _train(store: Store, job_id: str, attempt: int, arguments: argparse.Namespace) -> None:
     job = store.row("SELECT * FROM jobs WHERE id = ?", job_id)
     assert job is not None
     preference = job["method"] == "dpo"
@@ -80,8 +80,9 @@ def _train(store: Store, job_id: str, attempt: int, *, pace_seconds: float, pare
         plan=_plan(job, len(training)),
         training=training,
         validation=validation,
-        pace_seconds=pace_seconds,
-        parent_pid=parent_pid,
+        pace_seconds=arguments.pace_seconds,
+        snapshot_tokens=arguments.snapshot_tokens,
+        parent_pid=arguments.parent,
     )
     run.to_the_end()
 
@@ -121,8 +122,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--job", required=True)
     parser.add_argument("--attempt", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
-    parser.add_argument("--phase-seconds", type=float, default=0.0)
-    parser.add_argument("--pace-seconds", type=float, default=0.0)
+    parser.add_argument("--phase-seconds", type=float, required=True)
+    parser.add_argument("--pace-seconds", type=float, required=True)
+    parser.add_argument("--snapshot-tokens", type=int, required=True)
     return parser.parse_args()
 
 

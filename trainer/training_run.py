@@ -21,9 +21,8 @@ from .orphan import exit_if_orphaned
 from .plan import Plan
 from .store import Store
 
-SNAPSHOT_TOKENS = 40_000
-"""Inside a long epoch, weights are saved after this many trained tokens, so that little is done again."""
 SNAPSHOT_PREFIX = "between"
+"""Weights saved inside an epoch, only to continue from."""
 RESULT_HEADER = "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy"
 _FULL_VALIDATION_EXAMPLES = 500
 _LOOK_SECONDS = 0.2
@@ -40,6 +39,7 @@ class TrainingRun:
     training: ExampleFile
     validation: ExampleFile | None
     pace_seconds: float
+    snapshot_tokens: int
     parent_pid: int
 
     def to_the_end(self) -> None:
@@ -58,7 +58,7 @@ class TrainingRun:
             if step > self.job["step"]:
                 self._keep_pace(began)
             self._record(step, tokens, time.monotonic() - began, data)
-            if epoch_ends or tokens - saved.tokens >= SNAPSHOT_TOKENS:
+            if epoch_ends or tokens - saved.tokens >= self.snapshot_tokens:
                 saved = self._save(learner, step, tokens, data, epoch_ends=epoch_ends)
         self._finish(saved)
 

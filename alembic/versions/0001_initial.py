@@ -353,7 +353,8 @@ def upgrade() -> None:
             "state <> 'succeeded' OR fine_tuned_model IS NOT NULL", name=op.f("ck_jobs_succeeded_has_model")
         ),
         sa.CheckConstraint(
-            "state IN ('validating', 'waiting', 'uploading', 'creating', 'running', 'settling', 'succeeded', 'failed', 'cancelled')",
+            "state IN ('validating', 'waiting', 'uploading', 'creating', 'running', 'settling', "
+            "'succeeded', 'failed', 'cancelled')",
             name=op.f("ck_jobs_state"),
         ),
         sa.CheckConstraint(

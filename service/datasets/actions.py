@@ -119,7 +119,7 @@ async def delete_file(session: AsyncSession, project_id: str, file_id: str) -> s
 
     Raises `NotFound`, and `Conflict` while a job needs it.
     """
-    storage_key = await session.scalar(
+    storage_key: str | None = await session.scalar(
         update(File)
         .where(File.project_id == project_id, File.id == file_id, File.deleted_at.is_(None))
         .values(deleted_at=func.now())

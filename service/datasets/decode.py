@@ -183,9 +183,9 @@ def _plain(value: Any) -> Any:
 def _colons(data: bytes) -> int:
     """Keys that `data` spells out, duplicates included, or -1 where a plain count could be wrong.
 
-    Each key is followed by `":` (white space between the two gives -1). So is a quote inside a string (`\\":`, subtracted),
-    unless a backslash before it is itself escaped (-1). A string that begins with a colon makes the count too high, which
-    costs a look by the careful path.
+    Each key is followed by `":` (white space between the two gives -1). So is a quote inside a string (`\\":`,
+    subtracted), unless a backslash before it is itself escaped (-1). A string that begins with a colon makes the
+    count too high, which costs a look by the careful path.
     """
     if (b" :" in data or b"\t:" in data or b"\r:" in data) and _SPACED_COLON.search(data):
         return -1

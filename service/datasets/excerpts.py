@@ -6,12 +6,14 @@ run of key-like characters: a report is read by more people than the file it is 
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 
 import msgspec
 
 EXCERPT_CHARS = 120
-_MARGIN_CHARS = 2_000
+_MARGIN_CHARS = 8_200
 
 SECRET = re.compile(
     r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
@@ -26,7 +28,7 @@ SECRET = re.compile(
     r"|hf_[A-Za-z0-9]{30,}|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50,}"
     r"|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"
     r"|whsec_[A-Za-z0-9+/=_-]{16,}"
-    r"|eyJ[A-Za-z0-9_-]{13,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"
+    r"|(?<![_-])eyJ[A-Za-z0-9_-]{13,}+\.eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}"
     r")"
 )
 """Tokens with a known form, JSON web tokens and private key blocks. Sources: the issuers' own documentation."""
@@ -40,11 +42,12 @@ SECRET_NEEDLES = (
 SECRET_RUN_CHARS = 16
 """Each form of SECRET but a private key has a run of this many letters, digits, underscores and hyphens."""
 
-EMAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z])")
-DIGIT_RUN = re.compile(r"(?<![0-9A-Za-z.])\+?\(?[0-9](?:[ ()./-]{0,2}[0-9]){7,18}[Xx]?(?![0-9A-Za-z])")
+DIGIT_RUN = re.compile(r"(?<![0-9A-Za-z.])\+?\(?[0-9](?:[ ()./-]{0,2}[0-9]){8,18}[Xx]?(?![0-9A-Za-z])")
 """Nine digits or more in a row, with the separators of phone and card numbers between them."""
 
-_KEY_LIKE = re.compile(r"(?=[A-Za-z+/=_-]*[0-9])[A-Za-z0-9+/=_-]{32,}")
+_AT_DOMAIN = re.compile(r"(?<=[A-Za-z0-9._%+-])@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z])")
+_MAILBOX = re.compile(r"[A-Za-z0-9._%+-]{1,64}$")
+_LONG_RUN = re.compile(r"[A-Za-z0-9+=_-]{32,}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
 
 
@@ -67,15 +70,34 @@ def excerpt(value: object, at: int = 0) -> str:
 
 def mask(text: str) -> str:
     """`text` of the same length with secrets, e-mail addresses and long digit runs starred out but for their start."""
-    text = SECRET.sub(_starred, text)
-    text = EMAIL.sub(_starred, text)
-    text = DIGIT_RUN.sub(_starred, text)
-    return _KEY_LIKE.sub(_starred, text)
+    text = mask_secrets(text)
+    for start, end in emails(text):
+        text = text[:start] + _starred(text[start:end]) + text[end:]
+    text = DIGIT_RUN.sub(lambda found: _starred(found.group()), text)
+    return _LONG_RUN.sub(lambda found: _starred(found.group()) if _is_key_like(found.group()) else found.group(), text)
 
 
-def _starred(found: re.Match[str]) -> str:
-    shown = found.group()[:3]
-    return shown + "*" * (len(found.group()) - len(shown))
+def mask_secrets(text: str) -> str:
+    """`text` of the same length with secrets alone starred out: for JSON pointers."""
+    return SECRET.sub(lambda found: _starred(found.group()), text)
+
+
+def emails(text: str) -> Iterator[tuple[int, int]]:
+    """Where e-mail addresses stand in `text`; in time linear in its length, whatever it is."""
+    for found in _AT_DOMAIN.finditer(text):
+        mailbox = _MAILBOX.search(text, max(0, found.start() - 64), found.start())
+        if mailbox is not None:
+            yield mailbox.start(), found.end()
+
+
+def _starred(text: str) -> str:
+    return text[:3] + "*" * (len(text) - 3)
+
+
+def _is_key_like(run: str) -> bool:
+    return (
+        not run.isdigit() and any(map(str.isdigit, run)) and any(map(str.islower, run)) and any(map(str.isupper, run))
+    )
 
 
 def _escaped(character: str) -> str:
@@ -88,5 +110,5 @@ def _as_text(value: object) -> str:
         return value[: EXCERPT_CHARS + _MARGIN_CHARS].decode("utf-8", "replace")
     try:
         return msgspec.json.encode(value).decode("utf-8", "replace")
-    except (TypeError, ValueError, UnicodeError, RecursionError, OverflowError, msgspec.MsgspecError):
-        return type(value).__name__
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+        return json.dumps(value, default=str)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from service.datasets.checks import CHECKS
 from service.datasets.checks.registry import Hit
-from service.datasets.excerpts import excerpt
+from service.datasets.excerpts import excerpt, mask, mask_secrets
 from service.datasets.report_schema import Finding
 
 _ORDER = {"error": 0, "warning": 1, "info": 2}
@@ -36,9 +36,9 @@ class Findings:
                     code=code,
                     severity=check.severity,
                     line=line,
-                    pointer=hit.pointer,
+                    pointer=mask_secrets(hit.pointer),
                     excerpt=excerpt(hit.value, hit.at),
-                    message=hit.message,
+                    message=mask(hit.message),
                     fix=check.fix,
                 )
             )

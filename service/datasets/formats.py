@@ -89,7 +89,7 @@ def row_format(row: dict[str, Any]) -> Format | None:
 
 
 def file_format(rows: Iterable[dict[str, Any]]) -> Format | None:
-    """The format of most of the rows; of several as frequent, the first seen. One odd row does not decide for a file."""
+    """The format of most of the rows; of several as frequent, the first seen. One odd row does not decide."""
     votes: dict[Format, int] = {}
     for row in rows:
         found = row_format(row)
@@ -220,7 +220,7 @@ def calls_of(message: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dic
 
 
 def definitions_of(holder: dict[str, Any]) -> list[Any] | None:
-    """The function definitions of a row (or of a preference row's input), from `tools` or from the older `functions`."""
+    """The function definitions of a row (or of a preference row's input), from `tools` or older `functions`."""
     tools = holder.get("tools")
     if isinstance(tools, list) and tools:
         return [tool.get("function") if isinstance(tool, dict) else None for tool in tools]
@@ -322,7 +322,7 @@ def _parts(content: object) -> Iterator[tuple[str, str, str | None]]:
 
 
 def _identify(example: Example) -> None:
-    """Sets the answer and the keys of a row of any shape; equal JSON has equal keys, whatever the order of its names."""
+    """Sets the answer and the keys of a row of any shape; equal JSON has equal keys, in any order of names."""
     pieces = example.pieces
     answers = [piece for piece in pieces if piece.trained]
     answer = answers[0 if "preferred_output" in example.row else -1] if answers else None

@@ -8,7 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.datasets.schemas import ListFiles
 from service.errors import NotFound
 from service.http.pagination import unknown_cursor
-from service.jobs.lifecycle import ENDED
 from service.models.catalogue import BaseModel
 from service.tables import File, FileReport, Job
 
@@ -65,6 +64,6 @@ async def live_jobs_of(session: AsyncSession, project_id: str, file_id: str) -> 
     query = select(Job.id).where(
         Job.project_id == project_id,
         (Job.training_file_id == file_id) | (Job.validation_file_id == file_id),
-        Job.state.not_in(ENDED),
+        Job.finished_at.is_(None),
     )
     return (await session.scalars(query.limit(5))).all()

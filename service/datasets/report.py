@@ -81,7 +81,7 @@ def build_report(
         format=reading.format,
         bytes=bytes_total,
         examples=examples,
-        examples_with_errors=findings.lines_with_errors,
+        lines_with_errors=findings.lines_with_errors,
         tokens=Tokens(
             encoding=model.encoding,
             total=sums.total,
@@ -240,7 +240,7 @@ class _Pass:
             yield rows
 
     def _examples(self, rows: list[_Row]) -> list[Example]:
-        """Examples of the rows that are of the file's format, which the first batch decides; runs the checks of rows."""
+        """Examples of the rows in the file's format, which the first batch decides; runs the checks of rows."""
         self.examples += len(rows)
         if self.format is None:
             self.format = file_format(row for _, row in rows)

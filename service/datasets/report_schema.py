@@ -105,7 +105,7 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     """Everything known about a dataset file. `errors`, `warnings` and `counts` are exact; `findings` is capped per
     code.
 
-    `examples` counts the lines that hold a JSON object, `examples_with_errors` those of them with at least one error.
+    `examples` counts the lines that hold a JSON object, `lines_with_errors` the lines with at least one error.
     `billable_tokens` is for all `default_epochs`; `billable_tokens_per_epoch` for one, each example cut at
     `max_tokens`. `item_fields` says in how many rows each top-level field stands (a reinforcement grader's template
     needs them in all). `notes` says in words what was sampled, estimated or left out.
@@ -120,7 +120,7 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     format: Format | None = None
     bytes: int = 0
     examples: int = 0
-    examples_with_errors: int = 0
+    lines_with_errors: int = 0
     tokens: Tokens | None = None
     tokens_over_limit: int = 0
     examples_over_limit: int = 0

@@ -28,7 +28,8 @@ from service.http.bodies import read_query
 from service.http.idempotency import answer_once
 from service.http.multipart import read_form
 from service.http.operation import operation
-from service.http.pagination import Page, page_of
+from service.http.pagination import page_of
+from service.http.shapes import Page
 from service.ids import new_id
 from service.models.rules import known_model
 from service.services import ApiRequest, asked_by, caller, services

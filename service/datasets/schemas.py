@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from service.http.bodies import RequestModel
+from service.http.shapes import RequestModel
 from service.tables import File
 
 

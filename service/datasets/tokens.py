@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
+import importlib
 import types
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -19,11 +20,11 @@ from typing import Protocol
 
 import msgspec
 import tiktoken
-from tiktoken_ext import openai_public  # type: ignore[import-untyped]
 
 from service.errors import TunegateError
 
 ENCODINGS_DIR = Path(__file__).parent / "encodings"
+_OPENAI_PUBLIC = importlib.import_module("tiktoken_ext.openai_public")
 ENCODINGS = ("o200k_base", "cl100k_base")
 
 _PARITY_SAMPLES = (
@@ -68,9 +69,9 @@ def load_encoding(name: str) -> tiktoken.Encoding:
     """The tiktoken encoding `name`, from the shipped files alone, verified. Raises EncodingDamaged, KeyError."""
     if name not in ENCODINGS:
         raise KeyError(f"encoding {name!r} is not shipped; known: {', '.join(ENCODINGS)}")
-    definition = getattr(openai_public, name)
+    definition = getattr(_OPENAI_PUBLIC, name)
     offline = types.FunctionType(
-        definition.__code__, {**vars(openai_public), "load_tiktoken_bpe": _read_merge_table}, name
+        definition.__code__, {**vars(_OPENAI_PUBLIC), "load_tiktoken_bpe": _read_merge_table}, name
     )
     return tiktoken.Encoding(**offline())
 

@@ -6,22 +6,18 @@ table in `_refusal` turns its sentence into `param` and a stable `code`.
 
 import hashlib
 import re
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
 
-from service.errors import InvalidRequest
+from service.errors import InvalidRequest, NotFound
+from service.http.expected import joined, unknown_fields, wanted_at
+from service.http.shapes import NoFields, RequestModel
 
-Model = TypeVar("Model", bound="RequestModel")
-
-
-class RequestModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The base of every request body and query."""
-
-
-class NoFields(RequestModel, frozen=True, kw_only=True):
-    """A body or query without fields."""
+Model = TypeVar("Model", bound=RequestModel)
 
 
 async def read_body(request: Request[Any, Any, Any], model: type[Model]) -> tuple[Model, bytes]:
@@ -29,18 +25,57 @@ async def read_body(request: Request[Any, Any, Any], model: type[Model]) -> tupl
 
     Raises `InvalidRequest` with the `param` at fault.
     """
-    raw = await request.body()
+    raw = await json_body(request)
     return decode(raw or b"{}", model), hashlib.sha256(raw).digest()
 
 
+async def json_body(request: Request[Any, Any, Any]) -> bytes:
+    """The raw body of a request that says it is JSON, or does not say. Raises `InvalidRequest` for another type."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    raw = await request.body()
+    if raw and kind not in ("", "application/json"):
+        raise InvalidRequest(
+            f"The body is '{kind[:64]}'. Send JSON, with `Content-Type: application/json`.",
+            code="invalid_content_type",
+        )
+    return raw
+
+
 def decode(raw: bytes, model: type[Model]) -> Model:
-    """Decode a JSON body strictly. Raises `InvalidRequest`."""
+    """Decode a JSON body strictly. Of a field given twice the last one counts. Raises `InvalidRequest`."""
     try:
-        return msgspec.json.decode(raw, type=model)
+        value = msgspec.json.decode(raw, type=model)
     except msgspec.ValidationError as error:
-        raise _refusal(str(error), _unknown_fields(raw, model)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}. Send a JSON object.", code="invalid_json") from None
+        raise _refusal(str(error), model, lambda: plain(raw)) from None
+    except _UNREADABLE as error:
+        raise not_json(error) from None
+    if _NUL_ESCAPE.search(raw):
+        raise _refused_character(next(_places_of_nul(plain(raw), "")))
+    return value
+
+
+def plain(raw: bytes) -> Any:
+    """A JSON body as plain data. Raises `InvalidRequest`."""
+    try:
+        return msgspec.json.decode(raw)
+    except _UNREADABLE as error:
+        raise not_json(error) from None
+
+
+def not_json(error: Exception) -> InvalidRequest:
+    """The refusal of a body that is no JSON, or holds numbers or characters that are none."""
+    return InvalidRequest(f"The body is not valid JSON: {error}. Send a JSON object.", code="invalid_json")
+
+
+def check_address(request: Request[Any, Any, Any], query: Any) -> None:
+    """Refuse a path that can name nothing, and parameters on a route whose `query` is None because it takes none.
+
+    Raises `NotFound` or `InvalidRequest`.
+    """
+    if "\0" in request.scope["path"]:
+        raise NotFound("No address here has the character U+0000. Pass the id as you got it.", code="unknown_url")
+    if query is None:
+        read_query(request, NoFields)
 
 
 def read_query(request: Request[Any, Any, Any], model: type[Model], *, extra: tuple[str, ...] = ()) -> Model:
@@ -49,45 +84,65 @@ def read_query(request: Request[Any, Any, Any], model: type[Model], *, extra: tu
     Raises `InvalidRequest` for a parameter that is not understood or given twice.
     """
     values: dict[str, str] = {}
+    given: set[str] = set()
     for name, value in request.query_params.multi_items():
-        if name.startswith(extra) and extra:
-            continue
-        if name in values:
-            raise InvalidRequest(f"The query parameter `{name}` is given twice.", param=name, code="invalid_value")
-        values[name] = value
+        if name in given:
+            raise InvalidRequest(f"The query parameter '{name}' is given twice. Give it once.", param=name)
+        given.add(name)
+        if "\0" in name + value:
+            raise _refused_character(name)
+        if not (extra and name.startswith(extra)):
+            values[name] = value
     try:
         return msgspec.convert(values, type=model, strict=False)
     except msgspec.ValidationError as error:
-        known = [field.encode_name for field in msgspec.structs.fields(model)]
-        raise _refusal(str(error), [name for name in values if name not in known]) from None
+        raise _refusal(str(error), model, lambda: values) from None
 
 
-def _unknown_fields(raw: bytes, model: type[Model]) -> list[str]:
-    given = msgspec.json.decode(raw)
-    if not isinstance(given, dict):
-        return []
-    known = {field.encode_name for field in msgspec.structs.fields(model)}
-    return [str(name) for name in given if name not in known]
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_UNKNOWN_SHOWN = 20
 
 
-def _refusal(message: str, unknown: list[str]) -> InvalidRequest:
+def _places_of_nul(value: Any, path: str) -> Iterator[str]:
+    match value:
+        case str() if "\0" in value:
+            yield path
+        case dict():
+            for name, inner in value.items():
+                yield from [path] if "\0" in name else _places_of_nul(inner, joined(path, name))
+        case list():
+            for index, inner in enumerate(value):
+                yield from _places_of_nul(inner, f"{path}[{index}]")
+
+
+def _refused_character(param: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"'{param}' holds the character U+0000, which cannot be stored. Leave it out.",
+        param=param or None,
+        code="invalid_character",
+    )
+
+
+def _refusal(message: str, model: type[Model], given: Callable[[], Any]) -> InvalidRequest:
     place = re.search(r" - at `(?:key in )?\$\.?(.*)`$", message)
     path = (place.group(1) if place else "").replace("[...]", "")
     detail = message[: place.start()] if place else message
     if named := re.match(r"Object missing required field `(.*)`", detail):
-        param = _join(path, named.group(1))
+        param = joined(path, named.group(1))
         return InvalidRequest(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
-    if named := re.match(r"Object contains unknown field `(.*)`", detail):
-        if path == "" and unknown:
-            listed = ", ".join(f"'{name}'" for name in unknown[:20])
-            return InvalidRequest(f"Unknown parameter: {listed}.", param=unknown[0], code="unknown_parameter")
-        param = _join(path, named.group(1))
-        return InvalidRequest(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")
-    wrong_type = re.match(r"Expected `([^`]*)`, got `([^`]*)`$", detail)
-    code = "invalid_type" if wrong_type else "invalid_value"
-    what = f"Invalid value for '{path}'" if path else "Invalid body"
-    return InvalidRequest(f"{what}: {detail[:1].lower()}{detail[1:]}.", param=path or None, code=code)
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+    if detail.startswith("Object contains unknown field"):
+        unknown = list(islice(unknown_fields(model, given()), _UNKNOWN_SHOWN))
+        listed = ", ".join(f"'{name}'" for name in unknown)
+        plural = "s" if len(unknown) > 1 else ""
+        return InvalidRequest(
+            f"Unknown parameter{plural}: {listed}. Leave out what /docs does not name.",
+            param=unknown[0],
+            code="unknown_parameter",
+        )
+    code = "invalid_type" if re.match(r"Expected `[^`]*`, got `[^`]*`$", detail) else "invalid_value"
+    if not path:
+        return InvalidRequest(f"Invalid body: {detail[:1].lower()}{detail[1:]}. Send a JSON object.", code=code)
+    wanted = wanted_at(model, path)
+    what = f"it must be {wanted}" if wanted else f"{detail[:1].lower()}{detail[1:]}"
+    return InvalidRequest(f"Invalid value for '{path}': {what}.", param=path, code=code)

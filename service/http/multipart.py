@@ -86,7 +86,7 @@ class _Segments:
             while self._at >= len(self._parsed):
                 data = await anext(self._stream, None)
                 if data is None:
-                    self._parser.close()
+                    self._parser.close()  # type: ignore[no-untyped-call]
                     return _END
                 if data:
                     self._parsed = list(self._parser.parse(data))
@@ -122,4 +122,3 @@ async def _limited(chunks: AsyncIterator[bytes], max_file_bytes: int) -> AsyncIt
                 f"The file is larger than {max_file_bytes:,} bytes. Split it, or ask for a higher limit.", param="file"
             )
         yield chunk
-

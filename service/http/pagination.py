@@ -1,32 +1,12 @@
 """Lists as OpenAI pages them: a cursor `after` (an id), a `limit`, and `has_more`."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Generic, Literal, TypeVar
-
-import msgspec
+from typing import TypeVar
 
 from service.errors import InvalidRequest
-from service.http.bodies import RequestModel
+from service.http.shapes import Item, Page
 
-Item = TypeVar("Item")
 Row = TypeVar("Row")
-
-
-class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
-    """One page of a list."""
-
-    object: Literal["list"] = "list"
-    data: list[Item]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
-
-
-class PageQuery(RequestModel, frozen=True, kw_only=True):
-    """What every list takes."""
-
-    after: str | None = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
 
 
 def page_of(rows: Sequence[Row], limit: int, show: Callable[[Row], Item], id_of: Callable[[Item], str]) -> Page[Item]:

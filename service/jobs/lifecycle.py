@@ -1,25 +1,4 @@
-"""A job's life: its states, who moves it where, and the status that a caller sees. Pure.
-
-```mermaid
-stateDiagram-v2
-    [*] --> validating: the caller creates it
-    validating --> waiting: both reports are ready and valid, the money is reserved
-    waiting --> uploading: the project and the account have a free slot
-    uploading --> creating: each file is upstream
-    creating --> running: exactly one upstream job exists
-    running --> settling: the upstream has ended it
-    settling --> succeeded
-    settling --> failed
-    settling --> cancelled
-    validating --> failed: a report has errors, or the budget does not suffice
-    validating --> cancelled
-    waiting --> failed: the upstream cannot take it
-    waiting --> cancelled
-    uploading --> failed: the upstream refuses a file
-    uploading --> cancelled
-    creating --> failed: the upstream refuses the job
-    creating --> cancelled: cancelled before it was sent
-```
+"""A job's life: its states, who moves it where, and the status that a caller sees. Pure; drawn in docs/lifecycle.md.
 
 The caller asks (cancel, pause, resume); workers move. What the upstream's job became is read while `running`; money
 and metrics are closed in `settling`, so an ended job is complete in every respect.

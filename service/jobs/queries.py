@@ -22,7 +22,7 @@ async def get_job(session: AsyncSession, project_id: str, job_id: str, *, lock: 
 
 
 async def list_jobs(
-    session: AsyncSession, project_id: str, *, after: str | None, limit: int, metadata: Mapping[str, str] | None | str
+    session: AsyncSession, project_id: str, *, after: str | None, limit: int, metadata: Mapping[str, str] | str | None
 ) -> Sequence[Job]:
     """Up to `limit + 1` jobs, newest first, that carry all of `metadata` (`"null"`: none at all)."""
     wanted = select(Job).where(Job.project_id == project_id)

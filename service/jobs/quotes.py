@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.billing import actions as billing
 from service.billing.prices import Amount, dollars
 from service.errors import InFlight
-from service.http.bodies import RequestModel
+from service.http.shapes import RequestModel
 from service.ids import new_id
 from service.jobs.actions import Market, order_of, quoted_request
 from service.jobs.rules import resolve_method

@@ -9,10 +9,11 @@ from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.errors import InvalidRequest
-from service.http.bodies import NoFields, read_body, read_query
+from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
-from service.http.pagination import Page, page_of
+from service.http.pagination import page_of
+from service.http.shapes import NoFields, Page
 from service.jobs.actions import Market, create_job, request_cancel, request_pause
 from service.jobs.present import show_checkpoint, show_event, show_job, show_metric, show_state
 from service.jobs.queries import get_job, list_checkpoints, list_events, list_jobs, list_metrics, list_states

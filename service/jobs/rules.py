@@ -142,7 +142,7 @@ def dataset_fault(report: FileReport, *, method_type: str, model: BaseModel, par
 
 
 def tuned_name(*, base: str, organization: str, suffix: str | None, job_id: str) -> str:
-    """`ft:<base>:<organisation>:<suffix>:<id>`, as OpenAI names its tuned models; the base of a tuned base is its base."""
+    """`ft:<base>:<organisation>:<suffix>:<id>`, as OpenAI names tuned models. Of a tuned base, its base counts."""
     root = base.split(":")[1] if base.startswith("ft:") else base
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", suffix or "").strip("-").lower()
     return f"ft:{root}:{organization}:{slug}:{job_id.removeprefix('ftjob-')[-12:]}"

@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from service.http.bodies import RequestModel
-from service.http.pagination import PageQuery
+from service.http.shapes import PageQuery, RequestModel
 
 Auto = Literal["auto"]
 Epochs = Annotated[int, msgspec.Meta(ge=1, le=50)]
@@ -73,7 +72,7 @@ class Wandb(RequestModel, frozen=True, kw_only=True):
     project: ShortText
     name: ShortText | None = None
     entity: ShortText | None = None
-    tags: Annotated[list[ShortText], msgspec.Meta(max_length=50)] = []
+    tags: Annotated[list[ShortText], msgspec.Meta(max_length=50)] = msgspec.field(default_factory=list)
 
 
 class Integration(RequestModel, frozen=True, kw_only=True):

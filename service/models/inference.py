@@ -51,7 +51,7 @@ async def read_question(raw: bytes, *, path: str, db: Database, catalogue: Catal
             tuned = await find_model(session, project_id, model)
         if tuned is None:
             raise NotFound(
-                f"The model '{model[:128]}' does not exist or you do not have access to it. GET /v1/models lists yours.",
+                f"The model '{model[:128]}' does not exist or you may not use it. GET /v1/models lists yours.",
                 param="model",
                 code="model_not_found",
             )

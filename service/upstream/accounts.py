@@ -1,4 +1,4 @@
-"""Upstream accounts. One for now: the `default` account that the environment describes; its credential is not stored."""
+"""Upstream accounts. One for now: `default`, which the environment describes; its credential is not stored."""
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession

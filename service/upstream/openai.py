@@ -117,13 +117,12 @@ class OpenAIUpstream:
             "method": order.method,
             "metadata": dict(order.metadata),
         }
-        for name, value in (
-            ("validation_file", order.validation_file),
-            ("suffix", order.suffix),
-            ("integrations", order.integrations),
-        ):
-            if value is not None:
-                body[name] = value
+        optional = {
+            "validation_file": order.validation_file,
+            "suffix": order.suffix,
+            "integrations": order.integrations,
+        }
+        body.update({name: value for name, value in optional.items() if value is not None})
         try:
             job = await self._client.fine_tuning.jobs.create(**body)
         except Exception as error:

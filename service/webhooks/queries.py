@@ -8,7 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.errors import NotFound
-from service.http.pagination import PageQuery, unknown_cursor
+from service.http.pagination import unknown_cursor
+from service.http.shapes import PageQuery
 from service.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.webhooks.schemas import ListDeliveries
 
@@ -90,7 +91,7 @@ async def with_attempts(
             WebhookEvent.project_id == project_id, WebhookEvent.id.in_({row.event_id for row in rows})
         )
     )
-    type_of = dict(types.tuples().all())
+    type_of = {event.id: event.type for event in types}
     attempts_of: dict[str, list[WebhookAttempt]] = defaultdict(list)
     for attempt in await session.scalars(
         select(WebhookAttempt)

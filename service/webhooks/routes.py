@@ -3,13 +3,15 @@
 import datetime as dt
 
 from litestar import Response, delete, get, post
+from litestar.params import FromPath
 from msgspec import UNSET
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.http.bodies import NoFields, read_body, read_query
+from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
-from service.http.pagination import Page, PageQuery, page_of
+from service.http.pagination import page_of
+from service.http.shapes import NoFields, Page, PageQuery
 from service.services import ApiRequest, asked_by, caller, services
 from service.webhooks import actions
 from service.webhooks.event_types import EVENT_TYPES
@@ -70,7 +72,7 @@ async def get_endpoints(request: ApiRequest) -> Page[Endpoint]:
     summary="Retrieve a webhook endpoint",
     opt=operation(returns=Endpoint),
 )
-async def get_one_endpoint(request: ApiRequest, endpoint_id: str) -> Endpoint:
+async def get_one_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> Endpoint:
     """One endpoint; `disabled_reason` says why it gets nothing, if so."""
     who = caller(request)
     async with services(request).db.project(who.project_id) as session:
@@ -83,7 +85,7 @@ async def get_one_endpoint(request: ApiRequest, endpoint_id: str) -> Endpoint:
     summary="Update a webhook endpoint",
     opt=operation(returns=Endpoint, body=UpdateEndpoint),
 )
-async def update_endpoint(request: ApiRequest, endpoint_id: str) -> Endpoint:
+async def update_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> Endpoint:
     """Change the name, the URL or the whole set of event types. A disabled endpoint is enabled again."""
     here, who = services(request), caller(request)
     wanted, _ = await read_body(request, UpdateEndpoint)
@@ -99,7 +101,7 @@ async def update_endpoint(request: ApiRequest, endpoint_id: str) -> Endpoint:
     summary="Delete a webhook endpoint",
     opt=operation(returns=EndpointDeleted),
 )
-async def delete_endpoint(request: ApiRequest, endpoint_id: str) -> EndpointDeleted:
+async def delete_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> EndpointDeleted:
     """Stop sending to an endpoint for good; what was on its way to it ends as failed."""
     who = caller(request)
     async with services(request).db.project(who.project_id) as session:
@@ -113,7 +115,7 @@ async def delete_endpoint(request: ApiRequest, endpoint_id: str) -> EndpointDele
     summary="Rotate a webhook endpoint's signing secret",
     opt=operation(returns=EndpointWithSecret, body=RotateSecret, creates=True),
 )
-async def rotate_secret(request: ApiRequest, endpoint_id: str) -> Response[bytes]:
+async def rotate_secret(request: ApiRequest, endpoint_id: FromPath[str]) -> Response[bytes]:
     """Make a new signing secret, shown this once. The old one can sign beside it for 24 hours."""
     here, who = services(request), caller(request)
     wanted, body_sha256 = await read_body(request, RotateSecret)
@@ -137,7 +139,7 @@ async def rotate_secret(request: ApiRequest, endpoint_id: str) -> Response[bytes
     summary="Send a sample event to a webhook endpoint",
     opt=operation(returns=TestResult, body=SendTest),
 )
-async def test_endpoint(request: ApiRequest, endpoint_id: str) -> TestResult:
+async def test_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> TestResult:
     """A real, signed delivery of sample data, now. It ignores the subscription; no answer from the target is a 400."""
     here, who = services(request), caller(request)
     wanted, _ = await read_body(request, SendTest)
@@ -157,7 +159,7 @@ async def get_event_types(request: ApiRequest) -> EventTypeList:
     summary="List a webhook endpoint's deliveries",
     opt=operation(returns=Page[Delivery], query=ListDeliveries),
 )
-async def get_deliveries(request: ApiRequest, endpoint_id: str) -> Page[Delivery]:
+async def get_deliveries(request: ApiRequest, endpoint_id: FromPath[str]) -> Page[Delivery]:
     """Newest first, each with every try: status, latency, and the start of the answer. `?status=` filters."""
     query, who = read_query(request, ListDeliveries), caller(request)
     async with services(request).db.project(who.project_id) as session:
@@ -177,7 +179,7 @@ async def get_deliveries(request: ApiRequest, endpoint_id: str) -> Page[Delivery
     summary="Send a delivery again",
     opt=operation(returns=Delivery),
 )
-async def redeliver(request: ApiRequest, delivery_id: str) -> Delivery:
+async def redeliver(request: ApiRequest, delivery_id: FromPath[str]) -> Delivery:
     """Send it now, with the same `webhook-id`; its schedule of retries begins anew."""
     await read_body(request, NoFields)
     who = caller(request)
@@ -193,7 +195,7 @@ async def redeliver(request: ApiRequest, delivery_id: str) -> Delivery:
     summary="Send what a webhook endpoint missed",
     opt=operation(returns=Recovery, body=Recover),
 )
-async def recover(request: ApiRequest, endpoint_id: str) -> Recovery:
+async def recover(request: ApiRequest, endpoint_id: FromPath[str]) -> Recovery:
     """Send, since a time, what failed and what happened while the endpoint was disabled or not there."""
     who = caller(request)
     wanted, _ = await read_body(request, Recover)

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from service.http.bodies import RequestModel
-from service.http.pagination import PageQuery
+from service.http.shapes import PageQuery, RequestModel
 from service.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]

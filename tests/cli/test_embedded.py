@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 import redis
 
-from cli.embedded import OWNER, PORTS, SERVICE, SUPERUSER, EmbeddedFailed, Postgres, Valkey, free_port
+from cli.embedded import OWNER, PORTS, SERVICE, SUPERUSER, EmbeddedFailed, Postgres, Valkey, execute, free_port
 from cli.supervisor import Supervisor
 
 PASSWORDS = {SUPERUSER: "a@b/c", OWNER: "owner", SERVICE: "service"}
@@ -31,14 +31,7 @@ def running(postgres: Postgres, log: Path) -> Iterator[Supervisor]:
 
 
 def query(url: str, sql: str) -> object:
-    async def ask() -> object:
-        connection = await asyncpg.connect(url)
-        try:
-            return await connection.fetchval(sql)
-        finally:
-            await connection.close()
-
-    return asyncio.run(ask())
+    return asyncio.run(execute(url, sql))
 
 
 def make(folder: Path, *, way: str | None = None) -> Postgres:

@@ -54,7 +54,7 @@ class Trainer:
                 env=os.environ | {"TRAINER_API_KEY": KEY, "TRAINER_PHASE_SECONDS": "0.05"} | self.env,
                 stderr=log,
             )
-        until(self._serves, seconds=20)
+        until(self._serves, seconds=30)
 
     def kill(self) -> None:
         """End the process as a crash would."""
@@ -171,7 +171,7 @@ def until(true: Callable[[], bool], *, seconds: float) -> None:
         time.sleep(0.08)
 
 
-def ended(client: openai.OpenAI, job_id: str, *, seconds: float = 30) -> FineTuningJob:
+def ended(client: openai.OpenAI, job_id: str, *, seconds: float = 45) -> FineTuningJob:
     """Wait for a job's end."""
     until(lambda: client.fine_tuning.jobs.retrieve(job_id).status in ENDED, seconds=seconds)
     return client.fine_tuning.jobs.retrieve(job_id)

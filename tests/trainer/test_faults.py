@@ -7,7 +7,8 @@ import openai
 
 from .conftest import Starter, Trainer, client_of, ended, events, figures, questions, until, upload
 
-SLOW = {"TRAINER_PACE_SECONDS": "0.05"}
+SLOW = {"TRAINER_PACE_SECONDS": "0.06"}
+SLOWER = {"TRAINER_PACE_SECONDS": "0.4"}
 
 
 def _start_job(client: openai.OpenAI, *, seed: int = 5) -> str:
@@ -17,12 +18,12 @@ def _start_job(client: openai.OpenAI, *, seed: int = 5) -> str:
 
 
 def _reaches(client: openai.OpenAI, job_id: str, step: int) -> None:
-    until(lambda: len(figures(client, job_id)) >= step, seconds=20)
+    until(lambda: len(figures(client, job_id)) >= step, seconds=40)
 
 
 def _settled(client: openai.OpenAI, job_id: str) -> int:
     """The number of steps when they have stopped growing for longer than a step takes."""
-    time.sleep(0.3)
+    time.sleep(0.6)
     return len(figures(client, job_id))
 
 
@@ -33,9 +34,9 @@ def _status(client: openai.OpenAI, job_id: str) -> str:
 
 class TestCancel:
     def test_stops_a_training_at_once_and_says_what_was_trained(self, start_trainer: Starter) -> None:
-        client = client_of(start_trainer(**SLOW))
+        client = client_of(start_trainer(**SLOWER))
         job_id = _start_job(client)
-        _reaches(client, job_id, 3)
+        _reaches(client, job_id, 2)
         assert client.fine_tuning.jobs.cancel(job_id).status == "cancelled"
         steps = len(figures(client, job_id))
         assert _settled(client, job_id) == steps < 24
@@ -47,10 +48,10 @@ class TestCancel:
         assert events(client, job_id)[-1].message == "Fine-tuning job cancelled"
 
     def test_takes_a_waiting_job_out_of_the_queue(self, start_trainer: Starter) -> None:
-        client = client_of(start_trainer(TRAINER_MAX_PROCESSES="1", **SLOW))
+        client = client_of(start_trainer(TRAINER_MAX_PROCESSES="1", **SLOWER))
         running, waiting = _start_job(client), _start_job(client)
         _reaches(client, running, 1)
-        until(lambda: _status(client, waiting) == "queued", seconds=10)
+        until(lambda: _status(client, waiting) == "queued", seconds=20)
         client.fine_tuning.jobs.cancel(waiting)
         job = client.fine_tuning.jobs.retrieve(waiting)
         assert (job.status, job.trained_tokens) == ("cancelled", 0)
@@ -73,10 +74,11 @@ class TestPause:
 
 class TestDeath:
     def test_of_the_server_loses_and_repeats_nothing(self, start_trainer: Starter) -> None:
-        trainer = start_trainer(**SLOW)
+        trainer = start_trainer(TRAINER_SNAPSHOT_TOKENS="60", **SLOW)
         client = client_of(trainer)
         job_id = _start_job(client)
-        _reaches(client, job_id, 3)
+        _reaches(client, job_id, 6)
+        assert self._weights(trainer, job_id), "no snapshot inside the first epoch"
         trainer.kill()
         time.sleep(0.1)
         written = _events_written(trainer, job_id)
@@ -93,6 +95,10 @@ class TestDeath:
         assert [c.step_number for c in client.fine_tuning.jobs.checkpoints.list(job_id)] == [24, 16, 8]
         messages = [e.message for e in events(client, job_id)]
         assert len(messages) == len(set(messages))
+        assert self._weights(trainer, job_id) == ["step-16.npz", "step-24.npz", "step-8.npz"]
+
+    def _weights(self, trainer: Trainer, job_id: str) -> list[str]:
+        return sorted(path.name for path in (trainer.data_dir / "weights" / job_id).iterdir())
 
     def test_of_a_training_process_is_repaired(self, start_trainer: Starter) -> None:
         trainer = start_trainer(**SLOW)

@@ -1,7 +1,7 @@
 """Gradient steps: cross-entropy on answer bytes, Adagrad with one step size a row.
 
 A preference pair adds the loss of Rafailov et al. 2023 (DPO), -log sigmoid(beta * (margin - margin at the start)),
-to the cross-entropy of the preferred answer.
+to the cross-entropy of the preferred answer, and takes its step first.
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,6 @@
 """The body of `POST /v1/fine_tuning/jobs`, checked."""
 
+import time
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -105,7 +106,7 @@ def new_job(store: Store, asked: CreateJob) -> NewJob:
 
 
 def _need_file(store: Store, param: str, file_id: str) -> None:
-    row = store.row("SELECT purpose FROM files WHERE id = ?", file_id)
+    row = store.row("SELECT purpose FROM files WHERE id = ? AND coalesce(expires_at, 1e18) >= ?", file_id, time.time())
     if row is None:
         raise ApiError(400, f"The {param} {file_id!r} does not exist.", param=param, code=f"invalid_{param}")
     if row["purpose"] != "fine-tune":

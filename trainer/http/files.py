@@ -1,5 +1,6 @@
 """`/v1/files`."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -32,13 +33,7 @@ async def create_file(request: Request[Any, Any, Any], state: State) -> dict[str
     except ApiError:
         partial.unlink(missing_ok=True)
         raise
-    partial.replace(store.file_path(file_id))
-    with store.write() as db:
-        db.execute(
-            "INSERT INTO files (id, bytes, created_at, filename, purpose, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
-            (file_id, upload.size_bytes, int(time.time()), upload.filename, purpose, expires_at),
-        )
-    return _show(_find(store, file_id))
+    return await asyncio.to_thread(_keep, store, file_id, upload, purpose, expires_at)
 
 
 @get("/v1/files", sync_to_thread=True)
@@ -52,7 +47,7 @@ def list_files(request: AnyRequest, state: State) -> dict[str, Any]:
         state.store,
         request,
         table="files",
-        where=[("purpose = ?", purpose)] if purpose is not None else [],
+        where=[("coalesce(expires_at, 1e18) >= ?", _now()), *([("purpose = ?", purpose)] if purpose else [])],
         show=_show,
         default_limit=10_000,
         max_limit=10_000,
@@ -89,8 +84,18 @@ def delete_file(file_id: str, state: State) -> dict[str, Any]:
     return {"id": file_id, "object": "file", "deleted": True}
 
 
+def _keep(store: Store, file_id: str, upload: Upload, purpose: str, expires_at: int | None) -> dict[str, Any]:
+    upload.path.replace(store.file_path(file_id))
+    with store.write() as db:
+        db.execute(
+            "INSERT INTO files (id, bytes, created_at, filename, purpose, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
+            (file_id, upload.size_bytes, _now(), upload.filename, purpose, expires_at),
+        )
+    return _show(_find(store, file_id))
+
+
 def _find(store: Store, file_id: str) -> Any:
-    row = store.row("SELECT * FROM files WHERE id = ? AND coalesce(expires_at, ?) >= ?", file_id, _now(), _now())
+    row = store.row("SELECT * FROM files WHERE id = ? AND coalesce(expires_at, 1e18) >= ?", file_id, _now())
     if row is None:
         raise not_found("File object", file_id, param="id")
     return row

@@ -55,8 +55,9 @@ _MIN_ANSWERS = 20
 
 @answer_check("filler_opening", "warning", SECTION, fix="strip_filler_openings")
 def filler_opening(text: str) -> Iterator[Hit]:
-    """An answer opens with filler (`Sure!`, `Of course`, `Certainly`, `好的`, `没问题`, `当然可以`): paid tokens that say
-    nothing.
+    """An answer opens with filler, which is paid for and says nothing.
+
+    For instance `Sure!`, `Of course`, `Certainly`, `Great question!`, `好的`, `没问题`, `当然可以`.
     """
     found = FILLER.match(text)
     if found and found.end() < len(text.rstrip()):
@@ -77,7 +78,7 @@ def answer_cut_mid_sentence(text: str) -> Iterator[Hit]:
     if len(end) < 40:
         return
     last = end[-1]
-    if not (last in _OPEN_ENDS or last.isalnum()):
+    if not (last in _OPEN_ENDS or last.isalpha()):
         if end.count("```") % 2:
             yield Hit("", text, "The answer ends inside a block of code; complete it or remove the row.", len(end) - 60)
         return

@@ -48,7 +48,7 @@ def completion_empty(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("completion_long_row", "warning", SECTION, formats=("completion",), fix="drop_long_rows")
 def completion_long_row(row: dict[str, Any]) -> Iterator[Hit]:
-    """Prompt and completion together have over 10,000 characters; classification and short generation need far fewer."""
+    """Prompt and completion have over 10,000 characters together; classification and short texts need far fewer."""
     prompt, completion = row.get("prompt"), row.get("completion")
     if isinstance(prompt, str) and isinstance(completion, str):
         length = len(prompt) + len(completion)

@@ -6,7 +6,7 @@ refuses the file or silently drops the line, but for blank lines, CRLF and the n
 
 from __future__ import annotations
 
-import re
+import csv
 
 from service.datasets.checks.registry import Hit, declare
 
@@ -119,11 +119,12 @@ _MAGIC = (
     (b"PAR1", "not_text_file", "a Parquet file"),
     (b"%PDF", "not_text_file", "a PDF"),
 )
-_FIELD = rb'(?:"(?:[^"]|"")*"|[^"\n]*?)'
-_DELIMITERS = (b"\t", b",", b";", b"|")
-_KNOWN_COLUMN = re.compile(
-    rb"(?i)^\W*(prompt|completion|question|answer|input|output|instruction|response|system|user|assistant|text|label|messages)\W*$"
-)
+_DELIMITERS = ("\t", ",", ";", "|")
+_KNOWN_COLUMNS = (
+    "prompt", "completion", "question", "answer", "input", "output", "instruction", "response",
+    "system", "user", "assistant", "text", "label", "messages",
+)  # fmt: skip
+_SNIFFED_CHARS = 4_096
 
 
 def sniff(head: list[bytes]) -> tuple[str, Hit] | None:
@@ -172,14 +173,16 @@ def _is_table(head: list[bytes]) -> bool:
         columns = _columns(head[0], delimiter)
         if len(columns) < 2:
             continue
-        if any(_KNOWN_COLUMN.match(column) for column in columns):
+        if any(column.strip().lower() in _KNOWN_COLUMNS for column in columns):
             return True
         if len(head) > 1 and all(len(_columns(line, delimiter)) == len(columns) for line in head[1:]):
             return True
     return False
 
 
-def _columns(line: bytes, delimiter: bytes) -> list[bytes]:
-    return re.findall(
-        rb"(?:^|" + re.escape(delimiter) + rb")(" + _FIELD + rb")(?=" + re.escape(delimiter) + rb"|$)", line
-    )
+def _columns(line: bytes, delimiter: str) -> list[str]:
+    text = line[:_SNIFFED_CHARS].decode("utf-8", "replace").replace("\0", "").strip("\r\n")
+    try:
+        return next(csv.reader([text], delimiter=delimiter), [])
+    except csv.Error:
+        return []

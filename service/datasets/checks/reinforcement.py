@@ -40,8 +40,8 @@ FIELD_MISSING = declare(
     "reinforcement_field_missing",
     "warning",
     SECTION,
-    "A field stands in most rows but not in this one. A grader whose template reads it fails on this row, and a job with "
-    "such a grader is refused.",
+    "A field stands in most rows but not in this one. A grader whose template reads it fails on this row: a "
+    "job with such a grader is refused.",
     scope="dataset",
 )
 
@@ -103,5 +103,5 @@ def grader_fields(grader: object) -> set[str]:
 
 
 def missing_grader_fields(grader: object, item_fields: dict[str, int], examples: int) -> list[str]:
-    """The fields that a grader reads and that not every row has, by `FileReport.item_fields`; empty if all are there."""
+    """The fields that a grader reads and not every row has, by `FileReport.item_fields`; empty if all are there."""
     return sorted(field for field in grader_fields(grader) if item_fields.get(field, 0) < examples)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from service.datasets.checks.registry import Hit, text_check
-from service.datasets.excerpts import DIGIT_RUN, EMAIL, SECRET, SECRET_NEEDLES, SECRET_RUN_CHARS
+from service.datasets.excerpts import DIGIT_RUN, SECRET, SECRET_NEEDLES, SECRET_RUN_CHARS, emails
 
 SECTION = "Quality"
 _DIGITS_TO_ZERO = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
@@ -63,10 +63,10 @@ def secret_found(text: str) -> Iterator[Hit]:
 @text_check("personal_email", "warning", SECTION, needles=("@",), fix="mask_personal_data")
 def personal_email(text: str) -> Iterator[Hit]:
     """A text holds an e-mail address (those of example.com and the like are let be)."""
-    for found in EMAIL.finditer(text):
-        if not _EXAMPLE_MAIL.search(found.group()):
+    for start, end in emails(text):
+        if not _EXAMPLE_MAIL.search(text[start:end]):
             message = "This is an e-mail address; replace it by a placeholder unless it is meant to be public."
-            yield Hit("", text, message, found.start())
+            yield Hit("", text, message, start)
 
 
 @text_check("personal_card", "warning", SECTION, gate=enough_digits, fix="mask_personal_data")

@@ -51,8 +51,8 @@ def answer_cut_off(pointer: str, value: str, start: int, limit: int) -> Hit:
     return Hit(
         pointer,
         value,
-        f"The answer starts after {start:,} tokens, beyond the model's limit of {limit:,}, and is cut off whole. Shorten "
-        "what stands before it.",
+        f"The answer starts after {start:,} tokens, beyond the model's limit of {limit:,}, and is cut off whole. "
+        "Shorten what stands before it.",
     )
 
 

@@ -89,7 +89,7 @@ def tool_name_duplicate(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("tool_parameters_invalid", "error", SECTION, formats=("chat", "preference"))
 def tool_parameters_invalid(row: dict[str, Any]) -> Iterator[Hit]:
-    """The parameters of a tool are a valid JSON Schema of an object (2020-12 or draft 7), without outside references."""
+    """The parameters of a tool are a JSON Schema of an object (2020-12 or draft 7), without outside references."""
     for pointer, function in definitions(row):
         parameters = function.get("parameters")
         if parameters is None:

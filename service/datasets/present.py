@@ -1,0 +1,159 @@
+"""A dataset report for a person at a terminal: `tunegate check FILE` and the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from service.datasets.report_schema import FileReport, Finding
+
+_STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
+_MARKS = {"error": "✗", "warning": "!", "info": "·"}
+_HEADINGS = {"error": "Errors, which stop a job", "warning": "Warnings, which cost quality or money", "info": "Notes"}
+_BAR_CELLS = 32
+_SHOWN_LINES = 12
+
+
+def render_report(report: FileReport, console: Console) -> None:
+    """Prints a report: verdict, format, tokens with a histogram, epochs and why, prices, findings with their lines."""
+    console.print()
+    console.print(_verdict(report))
+    console.print(Padding(_facts(report), (1, 0, 0, 2)))
+    if report.tokens is not None and report.examples > 1 and report.tokens.histogram:
+        console.print(Padding(_histogram(report), (1, 0, 0, 2)))
+    if report.prices and report.billable_tokens:
+        console.print(Padding(_prices(report), (1, 0, 0, 2)))
+    for severity in ("error", "warning", "info"):
+        _print_findings(report, severity, console)
+    for note in report.notes:
+        console.print(Padding(Text(f"Note: {note}", style="dim"), (1, 0, 0, 2)))
+    console.print()
+
+
+def _verdict(report: FileReport) -> Text:
+    if report.status == "pending":
+        return Text(f"… {report.file_id}: {report.progress:.0%} read", style="bold")
+    text = Text()
+    if report.errors:
+        text.append("✗ Not ready to train: ", style="bold red")
+        text.append(f"{_plural(report.errors, 'error')} on {_plural(report.lines_with_errors, 'line')}", style="bold")
+    elif report.counts.get("too_few_examples"):
+        text.append("! Valid, but too small to train on", style="bold yellow")
+    else:
+        text.append("✓ Ready to train", style="bold green")
+    if report.warnings:
+        text.append(f", {_plural(report.warnings, 'warning')}", style="yellow")
+    text.append(f"   {report.file_id}", style="dim")
+    return text
+
+
+def _facts(report: FileReport) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    size = f"{report.bytes:,} bytes"
+    grid.add_row("Format", f"{report.format or 'not recognised'}, {_plural(report.examples, 'example')}, {size}")
+    grid.add_row("Model", f"{report.model}, at most {report.max_tokens:,} tokens an example")
+    tokens = report.tokens
+    if tokens is not None and tokens.total:
+        parts = f"{tokens.total:,} ({tokens.encoding}), of which {tokens.trained:,} are trained"
+        if tokens.definitions:
+            parts += f" and {tokens.definitions:,} define tools"
+        grid.add_row("Tokens", parts)
+        each = tokens.per_example
+        grid.add_row(
+            "Per example",
+            f"{each.min:,} to {each.max:,}; mean {each.mean:,.1f}, median {each.median:,.0f}, "
+            f"p5 {each.p5:,.0f}, p95 {each.p95:,.0f}",
+        )
+        if report.examples_over_limit:
+            lost = (
+                f"{_plural(report.examples_over_limit, 'example')} over the limit, {report.tokens_over_limit:,} tokens"
+            )
+            grid.add_row("Cut off", Text(f"{lost} lost, {report.answers_cut_off:,} answers lost whole", style="yellow"))
+    if report.default_epochs:
+        grid.add_row("Epochs", report.epochs_reason)
+        grid.add_row(
+            "Billed",
+            f"{report.billable_tokens_per_epoch:,} tokens x {_plural(report.default_epochs, 'epoch')} = "
+            f"[bold]{report.billable_tokens:,}[/bold] tokens",
+        )
+    if report.cookbook is not None and report.cookbook.billed_tokens != report.billable_tokens:
+        told = f"{report.cookbook.tokens:,} tokens an epoch, {report.cookbook.billed_tokens:,} billed"
+        grid.add_row("Cookbook says", Text(told, style="dim"))
+    return grid
+
+
+def _histogram(report: FileReport) -> Table:
+    buckets = report.tokens.histogram if report.tokens is not None else []
+    most = max(bucket.count for bucket in buckets)
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(justify="right", style="dim", no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(justify="right", no_wrap=True)
+    empty = 0
+    for bucket in buckets:
+        empty = 0 if bucket.count else empty + 1
+        if empty:
+            if empty == 1:
+                grid.add_row("⋮", "", "")
+            continue
+        cells = max(1, round(bucket.count / most * _BAR_CELLS))
+        over = bucket.start >= report.max_tokens
+        bar = Text("█" * cells, style="red" if over else "cyan")
+        grid.add_row(f"{bucket.start:,}-{bucket.end - 1:,}", bar, f"{bucket.count:,}")
+    return grid
+
+
+def _prices(report: FileReport) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("Train")
+    table.add_column("Price", justify="right")
+    table.add_column("Ends")
+    for line in report.prices:
+        price = "by the hour" if line.price is None else f"${line.price.value:,.2f}"
+        if line.price is not None and 0 < line.price.value < 0.01:
+            price = f"${line.price.value:.4f}"
+        table.add_row(line.model, price, line.shutdown_date.isoformat() if line.shutdown_date else "")
+    return table
+
+
+def _print_findings(report: FileReport, severity: str, console: Console) -> None:
+    by_code: dict[str, list[Finding]] = {}
+    for finding in report.findings:
+        if finding.severity == severity:
+            by_code.setdefault(finding.code, []).append(finding)
+    if not by_code:
+        return
+    style = _STYLES[severity]
+    console.print(Padding(Text(_HEADINGS[severity], style=f"{style} underline"), (1, 0, 0, 2)))
+    for code, findings in sorted(by_code.items(), key=lambda item: -report.counts.get(item[0], 0)):
+        count = report.counts.get(code, len(findings))
+        first = findings[0]
+        title = Text(f"{_MARKS[severity]} {code}", style=style)
+        title.append(f"  {count:,}x" if count > 1 else "", style="bold")
+        title.append(f"  {_lines(findings, count)}", style="dim")
+        console.print(Padding(title, (0, 0, 0, 2)))
+        console.print(Padding(Text(first.message), (0, 0, 0, 6)))
+        if first.excerpt:
+            where = f"{first.pointer}  " if first.pointer else ""
+            shown = Text(where, style="dim", no_wrap=True, overflow="ellipsis")
+            shown.append(first.excerpt, style="dim italic")
+            console.print(Padding(shown, (0, 0, 0, 6)))
+        if first.fix:
+            console.print(Padding(Text(f"fix: {first.fix}", style="green"), (0, 0, 0, 6)))
+
+
+def _lines(findings: Sequence[Finding], count: int) -> str:
+    lines = sorted({finding.line for finding in findings})
+    shown = ", ".join(str(line) for line in lines[:_SHOWN_LINES])
+    more = len(lines) > _SHOWN_LINES or count > len(findings)
+    return f"line{'s' if len(lines) > 1 else ''} {shown}{', …' if more else ''}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

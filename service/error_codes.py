@@ -1,0 +1,99 @@
+"""Every stable error code, with its status, what it means and what to do: the one list that docs and tests go by.
+
+Codes in a job's `error` have no status of their own. An upstream's refusal keeps the upstream's code.
+"""
+
+from typing import NamedTuple
+
+
+class ErrorCode(NamedTuple):
+    """The HTTP status (None: only in a job's `error`), what it means, and what helps."""
+
+    status: int | None
+    meaning: str
+    remedy: str
+
+
+ERROR_CODES: dict[str, ErrorCode] = {
+    "conflict": ErrorCode(409, "The thing is in a state that does not allow this.", "Look at it, then decide."),
+    "conflicting_parameters": ErrorCode(
+        400, "Two fields say the same thing, or do not belong together.", "Give one of them."
+    ),
+    "endpoint_shut_down": ErrorCode(404, "The old fine-tunes API.", "Call `/v1/fine_tuning/jobs`."),
+    "file_in_use": ErrorCode(409, "A job that has not ended needs the file.", "Cancel the job or wait for its end."),
+    "file_not_found": ErrorCode(404, "No such file in this project (400 where a body names it).", "List your files."),
+    "file_too_large": ErrorCode(413, "The file is over the limit.", "Split it, or ask for a higher limit."),
+    "fine_tune_not_found": ErrorCode(404, "No such job in this project.", "List your jobs."),
+    "forbidden_webhook_target": ErrorCode(
+        400, "The URL leads to a private or reserved address.", "Use a public https URL."
+    ),
+    "idempotency_key_reused": ErrorCode(
+        422, "The Idempotency-Key came back with another body.", "Use a fresh key for a new request."
+    ),
+    "insufficient_permissions": ErrorCode(403, "The key is valid and of the wrong kind.", "Use a key of the project."),
+    "insufficient_quota": ErrorCode(
+        429, "The upper price is over what is left of the budget.", "Use fewer epochs, or ask for a higher limit."
+    ),
+    "internal_error": ErrorCode(500, "A defect of ours.", "Quote the x-request-id to the platform team."),
+    "invalid_api_key": ErrorCode(401, "The key is unknown, revoked or expired.", "Ask for a new one."),
+    "invalid_content_type": ErrorCode(400, "The body is not multipart/form-data.", "Let the SDK send the file."),
+    "invalid_cursor": ErrorCode(400, "`after` names nothing in this list.", "Pass the `last_id` of the page before."),
+    "invalid_file_format": ErrorCode(
+        400, "The file's format does not fit the method or the model.", "See the report's `format`."
+    ),
+    "invalid_idempotency_key": ErrorCode(400, "The key is empty or over 255 characters.", "Use a UUID."),
+    "invalid_json": ErrorCode(400, "The body is not JSON.", "The message says where."),
+    "invalid_multipart": ErrorCode(400, "The multipart body is malformed or cut short.", "Send it again."),
+    "invalid_purpose": ErrorCode(400, "The purpose cannot be uploaded.", "Training data is `fine-tune`."),
+    "invalid_request": ErrorCode(400, "The request could not be read.", "The message says why."),
+    "invalid_training_file": ErrorCode(
+        400, "The training file has errors, or too few examples.", "See the file's report, mend it, upload it again."
+    ),
+    "invalid_type": ErrorCode(400, "A field has the wrong JSON type.", "The message names the type."),
+    "invalid_validation_file": ErrorCode(400, "The validation file has errors.", "See the file's report."),
+    "invalid_value": ErrorCode(400, "A field is out of its range.", "The message names the range."),
+    "invalid_webhook_url": ErrorCode(400, "The URL cannot be a webhook's target.", "The message says why."),
+    "job_not_cancellable": ErrorCode(400, "The job has ended.", "Nothing is left to cancel."),
+    "job_not_pausable": ErrorCode(400, "The job has ended.", "Nothing is left to pause."),
+    "job_not_resumable": ErrorCode(400, "The job has ended.", "Create a new one."),
+    "metadata_key_empty": ErrorCode(400, "A key of `metadata` is empty.", "Name it."),
+    "metadata_key_too_long": ErrorCode(400, "A key of `metadata` has over 64 characters.", "Shorten it."),
+    "metadata_too_many_pairs": ErrorCode(400, "`metadata` has over 16 pairs.", "Leave some out."),
+    "metadata_value_too_long": ErrorCode(400, "A value of `metadata` has over 512 characters.", "Shorten it."),
+    "method_not_allowed": ErrorCode(405, "The route has other methods.", "See `/docs`."),
+    "missing_api_key": ErrorCode(401, "There is no `Authorization: Bearer KEY`.", "Set OPENAI_API_KEY."),
+    "missing_required_parameter": ErrorCode(400, "A required field is missing.", "`param` names it."),
+    "model_not_deletable": ErrorCode(409, "Base models cannot be deleted.", "Delete tuned models only."),
+    "model_not_found": ErrorCode(404, "No such model for this project (400 at a job's create).", "GET /v1/models."),
+    "model_not_trainable": ErrorCode(400, "The upstream takes no new jobs for the model.", "Take one that is listed."),
+    "not_found": ErrorCode(404, "No such thing for this caller.", "Check the id."),
+    "quote_expired": ErrorCode(400, "The quote is older than 24 hours.", "Ask for a new one."),
+    "quote_mismatch": ErrorCode(400, "The quote was made for another job.", "Ask for one for this job."),
+    "quote_not_found": ErrorCode(400, "No such quote in this project.", "Ask for one."),
+    "rate_limit_exceeded": ErrorCode(429, "Too many requests.", "Wait for `Retry-After`."),
+    "report_pending": ErrorCode(409, "The file is still being checked.", "Ask again when it is `processed`."),
+    "request_in_flight": ErrorCode(409, "The same request is being worked on.", "Try again in a moment."),
+    "request_too_large": ErrorCode(413, "The body is too large.", "Send less at once."),
+    "service_unavailable": ErrorCode(503, "A dependency is away for a moment.", "Try again."),
+    "too_many_queued_jobs": ErrorCode(429, "The project's queue is full.", "Wait, or cancel some jobs."),
+    "too_many_webhook_endpoints": ErrorCode(400, "The project has its most endpoints.", "Delete one."),
+    "unknown_event_type": ErrorCode(400, "No such event type.", "GET /v1/webhook_event_types."),
+    "unknown_parameter": ErrorCode(400, "A field or query parameter that nobody knows.", "`param` names it."),
+    "unknown_url": ErrorCode(404, "No such route.", "See `/docs`."),
+    "unsupported_method": ErrorCode(400, "The model cannot be trained by this method.", "The message lists which can."),
+    "upstream_failed": ErrorCode(None, "The upstream ended the job without saying why.", "Create it again."),
+    "upstream_job_lost": ErrorCode(None, "The upstream no longer knows the job.", "Create it again; it cost nothing."),
+    "upstream_refused": ErrorCode(None, "The upstream refuses the job.", "The message has its words."),
+    "upstream_refused_file": ErrorCode(None, "The upstream refuses a file.", "The message has its words."),
+    "upstream_unavailable": ErrorCode(503, "The upstream that serves the model is away.", "Try again."),
+    "webhook_delivery_not_found": ErrorCode(
+        404, "No such delivery in this project.", "List the endpoint's deliveries."
+    ),
+    "webhook_endpoint_deleted": ErrorCode(400, "The delivery's endpoint was deleted.", "Make a new endpoint."),
+    "webhook_endpoint_disabled": ErrorCode(400, "The endpoint is disabled.", "Update it, which enables it again."),
+    "webhook_endpoint_not_found": ErrorCode(404, "No such endpoint in this project.", "List your endpoints."),
+    "webhook_target_unreachable": ErrorCode(
+        400, "The target of a test did not answer.", "Check the URL and the receiver."
+    ),
+    "wrong_purpose": ErrorCode(400, "The file has another purpose.", "Upload it with purpose `fine-tune`."),
+}
