@@ -13,8 +13,10 @@ from service.db import Database, create_engine
 from service.doorbell import Doorbell
 from service.encryption import Sealer
 from service.errors import SettingsError
+from service.http.bodies import check_address
 from service.http.errors import handle
 from service.http.middleware import Surroundings
+from service.http.operation import OPT_KEY
 from service.jobs import routes as jobs
 from service.logs import configure
 from service.models import catalogue
@@ -54,7 +56,7 @@ def create_litestar(settings: Settings) -> Litestar:
     project_routes = Router(
         "/v1",
         route_handlers=[*datasets.ROUTES, *jobs.ROUTES, *models.ROUTES, *webhooks.ROUTES],
-        before_request=_authenticate,
+        before_request=_admit,
     )
     return Litestar(
         [project_routes, *health.ROUTES],
@@ -67,8 +69,9 @@ def create_litestar(settings: Settings) -> Litestar:
     )
 
 
-async def _authenticate(request: ApiRequest) -> None:
+async def _admit(request: ApiRequest) -> None:
     request.scope["auth"] = await services(request).authenticator.project_caller(request.headers.get("authorization"))
+    check_address(request, request.route_handler.opt[OPT_KEY].query)
 
 
 def _services(settings: Settings) -> Services:

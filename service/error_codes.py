@@ -36,6 +36,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "internal_error": ErrorCode(500, "A defect of ours.", "Quote the x-request-id to the platform team."),
     "invalid_api_key": ErrorCode(401, "The key is unknown, revoked or expired.", "Ask for a new one."),
+    "invalid_character": ErrorCode(
+        400, "A text holds a character that cannot be stored (NUL, or half of a surrogate pair).", "Remove it."
+    ),
     "invalid_content_type": ErrorCode(400, "The body is not multipart/form-data.", "Let the SDK send the file."),
     "invalid_cursor": ErrorCode(400, "`after` names nothing in this list.", "Pass the `last_id` of the page before."),
     "invalid_file_format": ErrorCode(

@@ -32,6 +32,8 @@ from workers.validators import Validators
 log = structlog.get_logger()
 
 GRACE_SECONDS = 20.0
+DELIVERIES = 128
+"""Tries of deliveries at a time: each is a socket that mostly waits, and slow receivers must not use all of them."""
 BELL_RESTART_SECONDS = 2.0
 BELL_POLL_SECONDS = 0.1
 JANITOR_SECONDS = 60.0
@@ -99,7 +101,7 @@ def reconciler_of(ctx: Context) -> Reconciler:
         [
             Kind("jobs", Job, partial(advance, ctx), concurrency),
             Kind("reports", FileReport, partial(validate, ctx), ctx.settings.validation_processes),
-            Kind("deliveries", WebhookDelivery, partial(deliveries.deliver, ctx), concurrency, deliveries.claimable),
+            Kind("deliveries", WebhookDelivery, partial(deliveries.deliver, ctx), DELIVERIES, deliveries.claimable),
         ],
         lease_seconds=ctx.settings.lease_seconds,
         every_seconds=ctx.settings.reconcile_seconds,

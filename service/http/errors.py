@@ -18,6 +18,9 @@ OLD_FINE_TUNES = "/v1/fine-tunes"
 CONNECTION_SQLSTATES = ("08", "57P", "53")
 """SQLSTATE classes that mean "Postgres is away or full for now" (PostgreSQL manual, appendix A)."""
 
+DATA_SQLSTATE = "22"
+"""The class "data exception": a value that no column takes. Checks of ours should refuse it earlier and by name."""
+
 
 class ErrorDetail(msgspec.Struct, frozen=True):
     """OpenAI's error object: all four keys always present."""
@@ -77,6 +80,11 @@ def as_api_error(request: Request[Any, Any, Any], exception: BaseException) -> A
             return _unavailable()
         case DBAPIError() if exception.connection_invalidated:
             return _unavailable()
+        case DBAPIError() if (sqlstate_of(exception) or "").startswith(DATA_SQLSTATE):
+            log.error("request.unstorable", error=repr(exception), exc_info=exception)
+            return InvalidRequest(
+                "The request holds a character or a number that cannot be stored. Change it.", code="invalid_value"
+            )
         case _:
             return Internal("Something went wrong on our side. The request id in x-request-id finds it in the logs.")
 

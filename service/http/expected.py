@@ -62,22 +62,24 @@ def _unknown(wanted: shapes.Type, value: Any, path: str) -> Iterator[str]:
 def _words(wanted: shapes.Type) -> str:
     match wanted:
         case shapes.UnionType(types=types):
-            return " or ".join(_words(each) for each in sorted(types, key=lambda each: isinstance(each, shapes.NoneType)))
+            values = " or ".join(_words(each) for each in types if not isinstance(each, shapes.NoneType))
+            return f"{values}, or null" if len(values) and any(isinstance(t, shapes.NoneType) for t in types) else values
         case shapes.LiteralType(values=values):
             return " or ".join(f"'{value}'" for value in values)
         case shapes.IntType(ge=low, le=high):
             return "a whole number" + _range(low, high)
         case shapes.FloatType(gt=above, le=high):
             return "a number" + _bound(" above ", above) + _bound(", at most " if above is not None else "", high)
-        case shapes.StrType(min_length=low, max_length=high):
-            return "a string" + (f" of {low or 0} to {high} characters" if high is not None else "")
+        case shapes.StrType(min_length=low, max_length=high, pattern=pattern):
+            length = f" of {low or 0} to {high} characters" if high is not None else ""
+            return f"a string{length}" + (f", matching {pattern}" if pattern else "")
         case shapes.BoolType():
             return "true or false"
         case shapes.NoneType():
             return "null"
-        case shapes.ListType(item_type=item, max_length=high):
-            most = f" of at most {high}" if high is not None else ""
-            return f"a list{most}, each {_words(item)}"
+        case shapes.ListType(item_type=item, min_length=low, max_length=high):
+            length = f" of {low or 0} to {high}" if high is not None else f" of at least {low}" if low else ""
+            return f"a list{length}, each {_words(item)}"
         case shapes.DictType(value_type=shapes.StrType()):
             return "an object whose values are strings"
         case _:

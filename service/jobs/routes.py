@@ -63,6 +63,10 @@ async def get_jobs(request: ApiRequest) -> Page[FineTuningJob]:
     query = read_query(request, ListJobs, extra=(METADATA_FILTER,))
     wanted = _metadata_filter(request)
     check_metadata(wanted)
+    if query.metadata and wanted:
+        raise InvalidRequest(
+            "'metadata=null' finds jobs without metadata. Give it alone, or metadata[key]=value.", param="metadata"
+        )
     async with here.db.project(who.project_id) as session:
         rows = await list_jobs(
             session, who.project_id, after=query.after, limit=query.limit, metadata=query.metadata or wanted
@@ -124,11 +128,12 @@ async def get_events(request: ApiRequest, job_id: str) -> Page[JobEventObject] |
     """Newest first; with `stream=true` as server-sent events from the beginning, or from `Last-Event-ID`."""
     here, who = services(request), caller(request)
     query = read_query(request, ListEvents)
+    if query.stream:
+        last_event_id = request.headers.get("last-event-id") or query.after
+        return await event_stream(here.db, who.project_id, job_id, last_event_id)
     async with here.db.project(who.project_id) as session:
         await get_job(session, who.project_id, job_id)
         rows = await list_events(session, who.project_id, job_id, after=query.after, limit=query.limit)
-    if query.stream:
-        return await event_stream(here.db, who.project_id, job_id, request.headers.get("last-event-id"))
     return page_of(rows, query.limit, show_event, lambda event: event.id)
 
 

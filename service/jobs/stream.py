@@ -17,10 +17,14 @@ BATCH = 500
 
 
 async def event_stream(db: Database, project_id: str, job_id: str, last_event_id: str | None) -> Stream:
-    """Events after `last_event_id` (all, when there is none). Raises `InvalidRequest` for an unknown one."""
+    """Events after `last_event_id` (all, when there is none).
+
+    Raises `NotFound` without such a job and `InvalidRequest` for an unknown event.
+    """
     sequence = 0
-    if last_event_id:
-        async with db.project(project_id) as session:
+    async with db.project(project_id) as session:
+        await get_job(session, project_id, job_id)
+        if last_event_id:
             sequence = await event_sequence(session, project_id, job_id, last_event_id)
     return Stream(
         _told(db, project_id, job_id, sequence), media_type="text/event-stream", headers={"cache-control": "no-cache"}

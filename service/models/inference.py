@@ -13,6 +13,7 @@ from prometheus_client import Counter
 
 from service.db import Database
 from service.errors import InvalidRequest, NotFound, QuotaExceeded, RateLimited, Unavailable
+from service.http.bodies import plain
 from service.models.catalogue import Catalogue
 from service.models.queries import find_model
 from service.upstream.port import Completion, CompletionStream, Upstream
@@ -35,10 +36,9 @@ class Question:
 
 async def read_question(raw: bytes, *, path: str, db: Database, catalogue: Catalogue, project_id: str) -> Question:
     """Decode the body and look the model up. Raises `InvalidRequest`, or `NotFound` for a model of nobody here."""
-    try:
-        body = msgspec.json.decode(raw, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"The body is not a JSON object: {error}.", code="invalid_json") from None
+    body = plain(raw or b"{}")
+    if not isinstance(body, dict):
+        raise InvalidRequest("The body must be a JSON object.", code="invalid_type")
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise InvalidRequest("Missing required parameter: 'model'.", param="model", code="missing_required_parameter")
@@ -48,7 +48,7 @@ async def read_question(raw: bytes, *, path: str, db: Database, catalogue: Catal
         upstream_model = model
     else:
         async with db.project(project_id) as session:
-            tuned = await find_model(session, project_id, model)
+            tuned = await find_model(session, project_id, model) if "\0" not in model else None
         if tuned is None:
             raise NotFound(
                 f"The model '{model[:128]}' does not exist or you may not use it. GET /v1/models lists yours.",

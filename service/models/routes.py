@@ -5,6 +5,7 @@ from litestar.response import Stream
 
 from service.datasets.schemas import unix
 from service.errors import Conflict, NotFound
+from service.http.bodies import json_body
 from service.http.operation import operation
 from service.models.catalogue import BaseModel
 from service.models.inference import ask, read_question
@@ -80,7 +81,7 @@ async def post_completion(request: ApiRequest) -> Response[bytes] | Stream:
 async def _complete(request: ApiRequest, path: str) -> Response[bytes] | Stream:
     here, who = services(request), caller(request)
     question = await read_question(
-        await request.body(), path=path, db=here.db, catalogue=here.catalogue, project_id=who.project_id
+        await json_body(request), path=path, db=here.db, catalogue=here.catalogue, project_id=who.project_id
     )
     return await ask(here.upstream, question)
 

@@ -551,7 +551,7 @@ CASES: dict[str, list[Case]] = {
                     for index in range(30)
                 ]
             ),
-            1,
+            2,
             "",
             jsonl(*[asked(f"Q {index}", f"这是中文的回答{index}。") for index in range(30)]),
         )

@@ -103,7 +103,7 @@ def digit_runs(text: str) -> tuple[tuple[int, str, str], ...]:
 
 def is_card(digits: str) -> bool:
     """Whether digits start as a card's and pass Luhn's check (ISO/IEC 7812)."""
-    if not digits.isdigit() or digits[0] not in "3456" or len(set(digits)) < 3:
+    if not digits.isdigit() or digits[0] not in "3456" or len(set(digits)) < 2:
         return False
     total = 0
     for index, digit in enumerate(reversed(digits)):

@@ -1,0 +1,56 @@
+"""The report for a person."""
+
+from __future__ import annotations
+
+import datetime
+import io
+
+from rich.console import Console
+
+from service.datasets.present import render_report
+from service.datasets.report_schema import FileReport, pending_report
+from service.datasets.tokens import ModelPrice
+from tests.datasets.rows import MODEL, asked, calling, jsonl, message, report_on
+
+
+def rendered(report: FileReport, width: int = 100) -> str:
+    out = io.StringIO()
+    render_report(report, Console(file=out, width=width))
+    return out.getvalue()
+
+
+def test_a_good_file() -> None:
+    prices = [ModelPrice("gpt-4o-mini", 3_000_000, datetime.date(2027, 1, 14)), ModelPrice("o4-mini", None)]
+    text = rendered(
+        report_on(jsonl(*[asked(f"Why {index}?", f"Since {index}.") for index in range(60)]), prices=prices)
+    )
+    for part in (
+        "Ready to train",
+        "chat, 60 examples",
+        "3 epochs",
+        "gpt-4o-mini",
+        "$0.00",
+        "2027-01-14",
+        "by the hour",
+        "█",
+    ):
+        assert part in text
+
+
+def test_errors_with_lines_and_fixes() -> None:
+    data = jsonl(asked(), "{", "{", {"messages": [message("user"), message("assistant", "")]}, calling(calls=[]))
+    text = rendered(report_on(data))
+    for part in ("Not ready to train", "invalid_json", "2x", "lines 2, 3", "content_empty", "fix: drop_empty_messages"):
+        assert part in text
+
+
+def test_markup_in_data_is_shown_as_it_is() -> None:
+    text = rendered(report_on(jsonl({"messages": [message("[bold]boss[/bold]"), message("assistant")]})))
+    assert "[bold]boss[/bold]" in text
+
+
+def test_small_empty_and_pending() -> None:
+    assert "too small" in rendered(report_on(jsonl(asked())))
+    assert "file_empty" in rendered(report_on(b""))
+    pending = pending_report(file_id="file-1", model=MODEL.name, max_tokens=1, bytes_total=4, bytes_done=1)
+    assert "25% read" in rendered(pending)
