@@ -36,7 +36,7 @@ run: setup ## Run the whole stack on embedded services until Ctrl-C (ARGS="--por
 	@$(BIN)/tunegate dev $(ARGS)
 
 test: setup ## Run the tests (TESTS=tests/cli to choose, TEST_WORKERS=1 for one at a time)
-	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(TESTS)
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup $(TESTS)
 
 lint: setup types imports ## Style, types and import contracts
 	@$(BIN)/ruff check .

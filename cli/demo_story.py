@@ -85,9 +85,7 @@ def _upload(client: openai.OpenAI, console: Console, path: Path) -> FileObject:
 
 def _show_report(client: openai.OpenAI, console: Console, file: FileObject) -> None:
     answer = client.get(f"/files/{file.id}/report", cast_to=object)
-    console.print()
     render_report(msgspec.convert(answer, FileReport), console)
-    console.print()
 
 
 def _quote(client: openai.OpenAI, console: Console, training: FileObject, validation: FileObject) -> dict[str, Any]:

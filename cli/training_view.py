@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-SPARK_WIDTH = 24
+SPARK_WIDTH = 16
 PLAIN_LINES = 6
 """How many lines a whole training makes in a pipe."""
 
@@ -44,7 +44,7 @@ def training_view(console: Console) -> Iterator[View]:
     progress = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=28),
+        BarColumn(bar_width=18),
         TextColumn("{task.fields[figures]}"),
         TimeElapsedColumn(),
         console=console,

@@ -8,6 +8,7 @@
    by the sweep for strays. Nothing found: send again only after the settle time and three empty lists.
 """
 
+import asyncio
 import datetime as dt
 
 import structlog
@@ -82,7 +83,7 @@ async def _send(ctx: Context, claimed: Claim[Job]) -> None:
     ATTEMPTS.labels(type(outcome).__name__.lower()).inc()
     match outcome:
         case Created(id=upstream_id):
-            await _remember(ctx, job, [(upstream_id, attempt)])
+            await asyncio.shield(_remember(ctx, job, [(upstream_id, attempt)]))
             faults.point("create.remembered")
             await _record(ctx, claimed, upstream_id)
         case Refused(kind="invalid" | "not_found") as refused:
@@ -115,7 +116,7 @@ async def _find_out(ctx: Context, claimed: Claim[Job]) -> None:
         await _record(ctx, claimed, adopted.id)
         return
     async with ctx.db.worker() as session:
-        settled = await session.scalar(select(func.now() >= job.create_settled_at))
+        settled = await session.scalar(select(Job.create_settled_at <= func.now()).where(Job.id == job.id))
         empty_lists = job.create_empty_lists + 1
         if settled and empty_lists >= EMPTY_LISTS:
             log.info("create.never_made", job=job.id, attempt=job.create_attempt)
@@ -136,22 +137,17 @@ async def _find_out(ctx: Context, claimed: Claim[Job]) -> None:
 
 async def _order(ctx: Context, job: Job) -> JobOrder:
     async with ctx.db.worker() as session:
-        sent = dict(
-            (
-                await session.execute(
-                    select(File.id, UpstreamFile.upstream_file_id)
-                    .join(
-                        UpstreamFile,
-                        (UpstreamFile.sha256 == File.sha256)
-                        & (UpstreamFile.project_id == File.project_id)
-                        & (UpstreamFile.account_id == ctx.upstream.account_id),
-                    )
-                    .where(File.id.in_([job.training_file_id, job.validation_file_id or job.training_file_id]))
-                )
+        rows = await session.execute(
+            select(File.id, UpstreamFile.upstream_file_id)
+            .join(
+                UpstreamFile,
+                (UpstreamFile.sha256 == File.sha256)
+                & (UpstreamFile.project_id == File.project_id)
+                & (UpstreamFile.account_id == ctx.upstream.account_id),
             )
-            .tuples()
-            .all()
+            .where(File.id.in_([job.training_file_id, job.validation_file_id or job.training_file_id]))
         )
+        sent = {ours: theirs for ours, theirs in rows}
     return JobOrder(
         model=job.upstream_model or job.model,
         training_file=sent[job.training_file_id] or "",
@@ -204,4 +200,4 @@ async def _later(ctx: Context, claimed: Claim[Job], phase: str, reason: str, sec
 
 def _first_alive(found: list[UpstreamJob]) -> UpstreamJob:
     alive = [job for job in found if job.status not in ("failed", "cancelled")]
-    return (alive or found)[0]
+    return min(alive or found, key=lambda job: (job.created_at, strays.attempt_of(job), job.id))

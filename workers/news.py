@@ -157,7 +157,7 @@ async def _names(ctx: Context, session: AsyncSession, job: Job, news: News) -> d
             File.id.in_([job.training_file_id, job.validation_file_id or job.training_file_id]),
         )
     )
-    names.update({theirs: ours for theirs, ours in sent.tuples() if theirs})
+    names.update({theirs: ours for theirs, ours in sent if theirs})
     if news.job.fine_tuned_model:
         names[news.job.fine_tuned_model] = our_name(ctx, job)
     for checkpoint in news.checkpoints:

@@ -42,7 +42,8 @@ def read_lines(
                 length = pending_bytes + len(part)
                 data = part
                 if pending:
-                    pending.append(part)
+                    if pending_bytes <= max_line_bytes:
+                        pending.append(part)
                     data = b"".join(pending)
                     pending = []
                 yield _line(number, offset, data, length, max_line_bytes)

@@ -8,6 +8,11 @@ import msgspec
 from service.http.shapes import RequestModel
 from service.tables import File
 
+Purpose = Literal[
+    "assistants", "assistants_output", "batch", "batch_output", "fine-tune", "fine-tune-results", "vision", "user_data"
+]
+"""What a file can be for, as the SDK's `FileObject` has it."""
+
 
 class FileObject(msgspec.Struct, frozen=True, kw_only=True):
     """A file. `status` is `uploaded` while its report is being made, then `processed` or `error`."""
@@ -18,7 +23,7 @@ class FileObject(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     expires_at: int | None
     filename: str
-    purpose: str
+    purpose: Purpose
     status: Literal["uploaded", "processed", "error"]
     status_details: str | None
 
@@ -37,7 +42,7 @@ class ListFiles(RequestModel, frozen=True, kw_only=True):
     after: str | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 10_000
     order: Literal["asc", "desc"] = "desc"
-    purpose: str | None = None
+    purpose: Purpose | None = None
 
 
 class ReportQuery(RequestModel, frozen=True, kw_only=True):
@@ -54,7 +59,7 @@ def show_file(row: File) -> FileObject:
         created_at=unix(row.created_at),
         expires_at=unix(row.expires_at) if row.expires_at else None,
         filename=row.filename,
-        purpose=row.purpose,
+        purpose=row.purpose,  # type: ignore[arg-type]  # checked when it was uploaded
         status=row.status,  # type: ignore[arg-type]  # held by a CHECK
         status_details=row.status_details,
     )

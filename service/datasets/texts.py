@@ -35,13 +35,8 @@ class TextScanner:
             present = [needle for needle in check.needles if needle in joined]
             if present:
                 self._scan_for(check, present, pieces)
-        gates = list(self._by_gate.items())
-        for line, piece in pieces:
-            encoded = piece.text.encode("utf-8", "replace")
-            for gate, checks in gates:
-                if gate(encoded):
-                    for check in checks:
-                        self._run(check, line, piece)
+        for example in examples:
+            self._scan_by_gate(example)
         answers = [(line, piece) for line, piece in pieces if piece.trained and piece.text]
         for check in self._of_answers:
             find = check.on_text
@@ -49,6 +44,15 @@ class TextScanner:
                 for line, piece in answers:
                     for hit in find(piece.text):
                         self._findings.add(check.code, line, hit._replace(pointer=piece.pointer))
+
+    def _scan_by_gate(self, example: Example) -> None:
+        whole = "\n".join([piece.text for piece in example.pieces]).encode("utf-8", "replace")
+        for gate, checks in self._by_gate.items():
+            if gate(whole):
+                for piece in example.pieces:
+                    if gate(piece.text.encode("utf-8", "replace")):
+                        for check in checks:
+                            self._run(check, example.line, piece)
 
     def _scan_for(self, check: Check, needles: Sequence[str], pieces: Sequence[tuple[int, Piece]]) -> None:
         for line, piece in pieces:

@@ -94,7 +94,10 @@ def read_query(request: Request[Any, Any, Any], model: type[Model], *, extra: tu
         if not (extra and name.startswith(extra)):
             values[name] = value
     try:
-        return msgspec.convert(values, type=model, strict=False)
+        read = msgspec.convert(values, type=model, strict=False)
+        words = {name: value for name, value in values.items() if value.lower() == "null"}  # read as None, being lax
+        exact = {name: getattr(msgspec.convert({name: word}, type=model), name) for name, word in words.items()}
+        return msgspec.structs.replace(read, **exact)
     except msgspec.ValidationError as error:
         raise _refusal(str(error), model, lambda: values) from None
 
@@ -130,7 +133,11 @@ def _refusal(message: str, model: type[Model], given: Callable[[], Any]) -> Inva
     detail = message[: place.start()] if place else message
     if named := re.match(r"Object missing required field `(.*)`", detail):
         param = joined(path, named.group(1))
-        return InvalidRequest(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+        return InvalidRequest(
+            f"Missing required parameter: '{param}'. Give {wanted_at(model, param) or 'it'}.",
+            param=param,
+            code="missing_required_parameter",
+        )
     if detail.startswith("Object contains unknown field"):
         unknown = list(islice(unknown_fields(model, given()), _UNKNOWN_SHOWN))
         listed = ", ".join(f"'{name}'" for name in unknown)

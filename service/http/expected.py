@@ -63,7 +63,7 @@ def _words(wanted: shapes.Type) -> str:
     match wanted:
         case shapes.UnionType(types=types):
             values = " or ".join(_words(each) for each in types if not isinstance(each, shapes.NoneType))
-            return f"{values}, or null" if len(values) and any(isinstance(t, shapes.NoneType) for t in types) else values
+            return f"{values}, or null" if any(isinstance(each, shapes.NoneType) for each in types) else values
         case shapes.LiteralType(values=values):
             return " or ".join(f"'{value}'" for value in values)
         case shapes.IntType(ge=low, le=high):

@@ -51,6 +51,7 @@ def serves_again(stack: DevStack) -> None:
             time.sleep(0.1)
 
 
+@pytest.mark.xdist_group("dev")
 class TestReadyFile:
     def test_it_is_the_json_of_the_contract(self, dev: DevStack) -> None:
         ready = dev.ready()
@@ -93,6 +94,7 @@ class TestReadyFile:
                 stranger.models.list()
 
 
+@pytest.mark.xdist_group("dev")
 class TestKills:
     @pytest.mark.parametrize("name", PARTS)
     def test_a_killed_part_is_back_within_two_seconds_where_it_was(self, dev: DevStack, name: str) -> None:
@@ -116,6 +118,7 @@ class TestKills:
         assert dev.client().models.list().data
 
 
+@pytest.mark.xdist_group("dev")
 class TestRefusals:
     def test_two_on_one_folder(self, dev: DevStack, tmp_path: Path) -> None:
         second = DevStack(tmp_path)
@@ -144,19 +147,20 @@ class TestRefusals:
 
 
 class TestStops:
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-    def test_nothing_is_left_and_a_new_start_goes_on_where_it_was(self, tmp_path: Path, number: signal.Signals) -> None:
+    def test_nothing_is_left_and_a_new_start_goes_on_where_it_was(self, tmp_path: Path) -> None:
         stack = DevStack(tmp_path)
         try:
             before = stack.start().ready()
             file_id = upload(stack.client())
-            assert stack.stop(number) == 0
+            assert stack.stop(signal.SIGTERM) == 0
             assert processes_about(tmp_path) == []
             assert not stack.ready_file.exists()
 
             after = stack.start().ready()
             assert (after["api_key"], after["admin_key"]) == (before["api_key"], before["admin_key"])
             assert stack.client().files.content(file_id).read().count(b"\n") == 10
+            assert stack.stop(signal.SIGINT) == 0
+            assert processes_about(tmp_path) == []
         finally:
             stack.stop()
 
@@ -187,6 +191,7 @@ class TestStops:
         assert processes_about(tmp_path) == []
 
 
+@pytest.mark.xdist_group("dev")
 def test_given_servers_and_a_given_upstream_replace_the_embedded_ones(
     dev: DevStack, servers: Servers, database: str, redis_url: str, tmp_path: Path
 ) -> None:

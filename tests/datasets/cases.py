@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tests.datasets.rows import (
@@ -30,7 +32,7 @@ class Case(NamedTuple):
     line: int
     pointer: str | None
     silent: bytes
-    options: dict[str, Any] = {}
+    options: Mapping[str, Any] = MappingProxyType({})
 
 
 def _prefixed(row: dict[str, Any], count: int = 1) -> bytes:
@@ -48,6 +50,14 @@ LONG = "This is a sentence of an answer. " * 400
 CUT = "The first reason is simple. The second reason is that when the water gets cold it becomes a"
 KEY = "sk-" + "a1B2c3D4e5F6g7H8i9J0k1L2"
 OK = jsonl(chat())
+NO_SCHEMAS: list[Any] = [
+    {"type": "object", "properties": []},
+    {"type": "strng"},
+    {"type": "string"},
+    {"type": "object", "properties": {"a": {"$ref": "https://example.com/a.json"}}},
+    [],
+]
+NO_ARGUMENTS: list[Any] = [{"city": "Rome"}, "{city: Rome}", '["Rome"]', "", None, '{"city": NaN}']
 COMPLETIONS = [completion(f"Text {index} about things\n\n###\n\n", f" some words {index} END") for index in range(120)]
 LABELLED = [asked(f"Text number {index}", ["positive", "negative"][index % 2]) for index in range(40)]
 
@@ -231,14 +241,8 @@ CASES: dict[str, list[Case]] = {
         )
     ],
     "tool_parameters_invalid": [
-        Case(_prefixed(asked(tools=[tool(parameters=bad)])), 2, "/tools/0/function/parameters", jsonl(calling()))
-        for bad in (
-            {"type": "object", "properties": []},
-            {"type": "strng"},
-            {"type": "string"},
-            {"type": "object", "properties": {"a": {"$ref": "https://example.com/a.json"}}},
-            [],
-        )
+        Case(_prefixed(asked(tools=[tool(parameters=wrong)])), 2, "/tools/0/function/parameters", jsonl(calling()))
+        for wrong in NO_SCHEMAS
     ],
     "older_functions": [Case(_prefixed(function_call_row()), 2, "/functions", jsonl(calling()))],
     "call_shape": [
@@ -273,12 +277,12 @@ CASES: dict[str, list[Case]] = {
     ],
     "arguments_invalid": [
         Case(
-            _prefixed(calling(calls=[call(arguments=bad)])),
+            _prefixed(calling(calls=[call(arguments=wrong)])),
             2,
             "/messages/1/tool_calls/0/function/arguments",
             jsonl(calling(), function_call_row()),
         )
-        for bad in ({"city": "Rome"}, "{city: Rome}", '["Rome"]', "", None, '{"city": NaN}')
+        for wrong in NO_ARGUMENTS
     ],
     "arguments_against_schema": [
         Case(

@@ -83,7 +83,7 @@ def graded(**more: Any) -> dict[str, Any]:
 
 
 def with_image(url: Any, *, role: str = "user", count: int = 1, **more: Any) -> dict[str, Any]:
-    parts = [{"type": "text", "text": "What is this?"}]
+    parts: list[dict[str, Any]] = [{"type": "text", "text": "What is this?"}]
     parts += [{"type": "image_url", "image_url": {"url": url, **more}} for _ in range(count)]
     return chat(message(role, parts), message("user", "Well?"), message("assistant", "A cat."))
 

@@ -38,7 +38,8 @@ def test_silent(code: str, case: Case) -> None:
 
 
 def test_every_check_has_cases() -> None:
-    assert set(CASES) == set(CHECKS)
+    elsewhere = {"near_duplicate", "leakage_exact", "leakage_prompt", "leakage_near"}  # test_leakage.py
+    assert set(CASES) | elsewhere == set(CHECKS)
 
 
 def test_every_check_is_documented() -> None:

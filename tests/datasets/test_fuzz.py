@@ -77,25 +77,25 @@ def check_consistent(report: FileReport) -> None:
 
 
 @given(data=st.binary(max_size=400), lead=st.sampled_from([b"", jsonl(chat()), b"\xef\xbb\xbf", b"[", b'{"a":']))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_bytes(data: bytes, lead: bytes) -> None:
     check_consistent(report_on(lead + data, max_line_bytes=300))
 
 
 @given(rows=st.lists(VALUES, max_size=6))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_json(rows: list[Any]) -> None:
     check_consistent(report_on(jsonl(*[json.dumps(row) for row in rows])))
 
 
 @given(rows=st.lists(mutated(), min_size=1, max_size=4))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_nearly_valid_rows(rows: list[Any]) -> None:
     check_consistent(report_on(jsonl(*[json.dumps(row) for row in rows])))
 
 
 @given(row=mutated())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_every_check_takes_every_row(row: dict[str, Any]) -> None:
     names: tuple[Format, ...] = ("chat", "completion", "preference", "reinforcement")
     for name in names:
@@ -114,7 +114,7 @@ MESSAGES = st.fixed_dictionaries(
 
 
 @given(messages=st.lists(MESSAGES, max_size=5))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_the_plain_path_skips_nothing(messages: list[dict[str, Any]]) -> None:
     row = {"messages": messages}
     plain = read_plain_chat(1, row)
@@ -148,7 +148,7 @@ def _key_tree(depth: int) -> st.SearchStrategy[str]:
 
 
 @given(text=_key_tree(2))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_duplicate_keys_are_always_found(text: str) -> None:
     duplicated: list[str] = []
 
@@ -160,14 +160,7 @@ def test_duplicate_keys_are_always_found(text: str) -> None:
     row, faults = decode_line(text.encode(), 0)
     assert isinstance(row, dict)
     found = [fault for fault in faults if fault.code == "duplicate_key"]
-    assert bool(found) <= bool(duplicated)
-    if duplicated:
-        assert found or row_is_overwritten(text)
-
-
-def row_is_overwritten(text: str) -> bool:
-    """Whether all duplicates stand inside a value that a later duplicate replaces; then the outer one is found."""
-    return not decode_line(text.encode(), 0)[1] == []
+    assert bool(found) == bool(duplicated)
 
 
 @given(pieces=st.lists(st.binary(max_size=30), max_size=12), limit=st.integers(1, 40))
@@ -181,7 +174,7 @@ def test_lines_are_those_of_the_whole(pieces: list[bytes], limit: int) -> None:
     assert [line.number for line in lines] == list(range(1, len(expected) + 1))
     for line, whole in zip(lines, expected, strict=True):
         assert line.too_long == (len(whole) > limit)
-        assert line.data == (whole[:256] if line.too_long else whole)
+        assert whole.startswith(line.data) if line.too_long else whole == line.data
         assert data[line.offset : line.offset + line.length_bytes] == whole
 
 
@@ -198,15 +191,15 @@ def test_excerpts_are_short_and_on_one_line(text: str, at: int) -> None:
     "text",
     [
         *(
-            "a" * 3_000_000,
-            "@" * 3_000_000,
+            "a" * 1_500_000,
+            "@" * 1_500_000,
             "a@" * 1_000_000,
             "eyJ-" * 500_000,
             "1 " * 1_000_000,
             "-----BEGIN " * 200_000,
         ),
-        *("-----BEGIN PRIVATE KEY-----" * 100_000, "sk-" * 700_000, "SG." * 700_000, "9" * 2_000_000, "(" * 2_000_000),
-        *(" " * 2_000_000, "```" * 500_000, "\n" * 2_000_000, "好" * 500_000, "\u0301" * 300_000, "Sure! " * 300_000),
+        *("-----BEGIN PRIVATE KEY-----" * 100_000, "sk-" * 700_000, "SG." * 700_000, "9" * 1_000_000, "(" * 1_000_000),
+        *(" " * 1_000_000, "```" * 500_000, "\n" * 1_000_000, "好" * 500_000, "\u0301" * 300_000, "Sure! " * 300_000),
     ],
     ids=lambda text: repr(text[:12]),
 )

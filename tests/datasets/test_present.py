@@ -22,14 +22,14 @@ def rendered(report: FileReport, width: int = 100) -> str:
 def test_a_good_file() -> None:
     prices = [ModelPrice("gpt-4o-mini", 3_000_000, datetime.date(2027, 1, 14)), ModelPrice("o4-mini", None)]
     text = rendered(
-        report_on(jsonl(*[asked(f"Why {index}?", f"Since {index}.") for index in range(60)]), prices=prices)
+        report_on(jsonl(*[asked(f"Why {index}?", f"Since {index}." * 20) for index in range(60)]), prices=prices)
     )
     for part in (
         "Ready to train",
         "chat, 60 examples",
         "3 epochs",
         "gpt-4o-mini",
-        "$0.00",
+        "$0.0",
         "2027-01-14",
         "by the hour",
         "█",

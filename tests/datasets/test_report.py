@@ -28,10 +28,10 @@ from tests.datasets.rows import (
     with_image,
 )
 
-CONTRACT_FIELDS = (
-    "object file_id status progress format bytes examples tokens default_epochs billable_tokens cookbook prices errors "
-    "warnings counts findings"
-).split()
+CONTRACT_FIELDS = {
+    *("object", "file_id", "status", "progress", "format", "bytes", "examples", "tokens", "default_epochs"),
+    *("billable_tokens", "cookbook", "prices", "errors", "warnings", "counts", "findings"),
+}
 
 
 def cookbook_toy() -> bytes:
@@ -218,7 +218,7 @@ class TestContract:
         encoded = msgspec.json.encode(report)
         assert msgspec.json.decode(encoded, type=FileReport) == report
         value = json.loads(encoded)
-        assert set(CONTRACT_FIELDS) <= set(value)
+        assert set(value) >= CONTRACT_FIELDS
         assert value["object"] == "file.report"
         assert value["prices"][0]["shutdown_date"] == "2027-01-14"
         assert value["prices"][1]["price"] is None

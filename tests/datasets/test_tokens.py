@@ -36,7 +36,8 @@ class TestEncoding:
 
     def test_lone_surrogates_count(self, name: str) -> None:
         assert counter(name).count("a \ud83d b") > 0
-        assert list(counter(name).count_all(["ok", "a \ud83d b"]))[0] == 1
+        first, second = counter(name).count_all(["ok", "a \ud83d b"])
+        assert first == 1 < second
 
     def test_serves_as_tiktokens_own_cache(self, name: str) -> None:
         code = f"import tiktoken; print(len(tiktoken.get_encoding({name!r}).encode('hello world')))"
@@ -103,7 +104,7 @@ def test_a_fast_counter_that_differs_is_not_used(monkeypatch: pytest.MonkeyPatch
 
 
 def test_definitions_by_the_cookbooks_rule() -> None:
-    """7 + name:description + 3 + per property 3 + key:type:description, an enumeration -3 + 3 an item, 12 at the end."""
+    """7 + name:description + 3; a property 3 + key:type:description; an enumeration -3 + 3 an item; 12 at the end."""
     count = load_encoding("o200k_base").encode_ordinary
     properties = {"city": {"type": "string", "description": "City."}, "unit": {"type": "string", "enum": ["C", "F"]}}
     function = {"name": "weather", "description": "Tells.", "parameters": {"type": "object", "properties": properties}}

@@ -30,25 +30,25 @@ _FILLER_CHINESE = (
     rf"(?=[\s{_PAUSES}])[\s{_PAUSES}]*"
     r"|当然可以"
 )
-FILLER = re.compile(rf"\s*(?:{_FILLER_ENGLISH}|{_FILLER_CHINESE})", re.IGNORECASE)
+FILLER = re.compile(rf"\s*+(?:{_FILLER_ENGLISH}|{_FILLER_CHINESE})", re.IGNORECASE)
 """An opening that says nothing, in English and Chinese, with the punctuation after it."""
 
 _REFUSAL = re.compile(
-    rf"\s*(?:(?:i{_APOSTROPHE}?m|i am) (?:very |so |really )?sorry,?(?: but)?\s*|sorry,?(?: but)?\s*"
+    rf"\s*+(?:(?:i{_APOSTROPHE}?m|i am) (?:very |so |really )?sorry,?(?: but)?\s*|sorry,?(?: but)?\s*"
     r"|unfortunately,?\s*|i apologi[sz]e,?(?: but)?\s*)?"
     rf"(?:i (?:can{_APOSTROPHE}?t|cannot|can not|won{_APOSTROPHE}t|am unable to|am not able to)"
     rf"|i{_APOSTROPHE}m (?:unable|not able) to|as an ai\b|as a (?:large )?language model)",
     re.IGNORECASE,
 )
 _REFUSAL_CHINESE = re.compile(
-    r"\s*(?:(?:很|非常)?(?:抱歉|对不起|遗憾|不好意思)[,\uff0c\u3002!\uff01\s]*)?"
+    r"\s*+(?:(?:很|非常)?(?:抱歉|对不起|遗憾|不好意思)[,\uff0c\u3002!\uff01\s]*)?"
     r"(?:作为一?[个名]?(?:AI|人工智能|语言模型|大模型)"
     r"|我(?:暂时|目前)?(?:无法|不能|没办法|没有办法)(?:提供|回答|帮助|协助|满足|完成|为|给|进行|回应))",
     re.IGNORECASE,
 )
 _OPEN_ENDS = frozenset(",;(-\u2013\u2014\uff0c\u3001\uff1b\uff08")
 _SENTENCE_END = re.compile(r"[.!?\u3002\uff01\uff1f](?:\s|$|[^\W\d_])")
-_NOT_PROSE = re.compile(r"\s*(?:[-*+\u2022|#>=]|\d+[.)]|https?://|\t| {4})")
+_NOT_PROSE = re.compile(r"\t| {4}|\s*+(?:[-*+\u2022|#>=]|\d+[.)]|https?://)")
 _SHARE = 0.1
 _MIN_ANSWERS = 20
 

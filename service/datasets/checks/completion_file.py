@@ -230,8 +230,8 @@ class _Column:
             self.suffix = _common_start(self.suffix[::-1], text[::-1])[::-1]
 
 
-_NO_UPPER = {letter: None for letter in range(ord("A"), ord("Z") + 1)}
-_NO_LOWER = {letter: None for letter in range(ord("a"), ord("z") + 1)}
+_NO_UPPER = dict.fromkeys(range(ord("A"), ord("Z") + 1))
+_NO_LOWER = dict.fromkeys(range(ord("a"), ord("z") + 1))
 
 
 def _common_start(known: str, text: str) -> str:

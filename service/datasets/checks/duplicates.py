@@ -83,7 +83,7 @@ class Sameness:
 
     def finish(self) -> Iterable[Found]:
         """All duplicates, conflicts and repeated answers."""
-        for row, first in _repeats(self._keys):
+        for row, first in repeats(self._keys):
             line = self._lines[first]
             hit = Hit("", "", f"The same example as line {line}; remove one.")
             yield Found(DUPLICATE, self._lines[row], hit)
@@ -158,7 +158,7 @@ def _parts(keys: Sequence[int]) -> Iterator[list[int]]:
         yield [row for row, key in enumerate(keys) if key % parts == part] if parts > 1 else list(range(len(keys)))
 
 
-def _repeats(keys: Sequence[int]) -> Iterator[tuple[int, int]]:
+def repeats(keys: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Every row whose key came before, with the first row that has it; by row."""
     firsts = array("i", [-1]) * len(keys)
     for rows in _parts(keys):

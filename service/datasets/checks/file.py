@@ -143,7 +143,7 @@ def sniff(head: list[bytes]) -> tuple[str, Hit] | None:
     if first.startswith(b"[") and _is_array_of_objects(first, head[1:]):
         message = "This is one JSON array; JSON Lines has one object per line and no brackets or commas around them."
         return "json_array_file", Hit("", first, f"{message} The preparation json_to_jsonl converts it.")
-    if first == b"{" or (first.startswith(b"{") and _continues_below(first, head[1:])):
+    if first.startswith(b"{") and _continues_below(first, head[1:]):
         message = "This is JSON spread over several lines; JSON Lines has one whole object on each line."
         return "json_array_file", Hit("", first, f"{message} The preparation json_to_jsonl converts it.")
     if not first.startswith((b"{", b"[")) and _is_table(head):
@@ -163,7 +163,7 @@ def _is_array_of_objects(first: bytes, rest: list[bytes]) -> bool:
 
 def _continues_below(first: bytes, rest: list[bytes]) -> bool:
     opens = first.endswith((b"{", b"[", b","))
-    return opens and bool(rest) and rest[0].lstrip().startswith((b'"', b"{", b"}", b"]"))
+    return opens and bool(rest) and rest[0].lstrip().startswith((b'"', b"}", b"]"))
 
 
 def _is_table(head: list[bytes]) -> bool:

@@ -14,6 +14,7 @@ _SECTIONS = (
     "Vision",
     "Tokens and money",
     "Quality",
+    "Leakage",
 )
 _INTRODUCTION = """# Dataset checks
 

@@ -97,7 +97,7 @@ class LengthBias:
     def __init__(self) -> None:
         self._first_line = 0
         self._compared = 0
-        self._longer = {side: 0 for side in _SIDES}
+        self._longer = dict.fromkeys(_SIDES, 0)
 
     def see(self, examples: Sequence[Example]) -> None:
         """Counts the rows on which one side is much longer."""

@@ -10,6 +10,7 @@ Where a check runs is its scope:
 - `example`: a pure function of one decoded row.
 - `text`: a pure function of one text of a row, called only where its needles or its gate leave a chance.
 - `answer`: a pure function of one text that is trained.
+- `pair`: found by `leakage` between a training and a validation file.
 - `dataset`: a class that is shown every example in batches and speaks at the end.
 """
 

@@ -1,0 +1,316 @@
+"""A bench for the workers: a database, a worker's context, the faulty upstream, and rows to work on.
+
+Time is a tool here and not a wait: `step` makes a job due and does one step of it as a worker would, so a test reads
+like the protocol and takes as long as its calls.
+"""
+
+import dataclasses
+import datetime as dt
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import func, select, update
+
+from service import claims
+from service.datasets.report_schema import FileReport as Report
+from service.db import Database, create_engine
+from service.doorbell import Doorbell
+from service.ids import new_id
+from service.jobs.actions import Market, create_job, request_cancel
+from service.jobs.lifecycle import ENDED
+from service.jobs.schemas import CreateJob
+from service.models import catalogue
+from service.models.catalogue import provider_of
+from service.settings import Settings
+from service.storage import Storage
+from service.tables import (
+    Balance,
+    File,
+    FileReport,
+    Gateway,
+    Job,
+    JobEvent,
+    JobState,
+    LedgerEntry,
+    Project,
+    UpstreamAccount,
+    UpstreamCall,
+    UpstreamFile,
+    WebhookEvent,
+)
+from service.upstream.accounts import ensure_default_account, open_upstream
+from service.webhooks.sender import Sender
+from tests.faults.control import FaultyUpstream
+from workers.context import Context
+from workers.jobs import advance
+from workers.validators import Validators
+
+MODEL = "gpt-4o-mini-2024-07-18"
+TOKENS_PER_EPOCH = 1000
+LINE = '{"messages": [{"role": "user", "content": "%d"}, {"role": "assistant", "content": "ok"}]}\n'
+MOST_STEPS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A project whose jobs can be worked on step by step."""
+
+    ctx: Context
+    upstream: FaultyUpstream
+    project_id: str
+
+    async def new_file(self, text: str = "", *, stored: bool = True) -> str:
+        """A dataset with a clean report; `stored` False: its bytes are lost."""
+        file_id = new_id("file-")
+        content = ("".join(LINE % number for number in range(12)) + text).encode()
+        key = f"{self.project_id}/{file_id}"
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield content
+
+        if stored:
+            await self.ctx.storage.put(key, chunks())
+        model = self.ctx.catalogue.find(MODEL)
+        assert model is not None
+        report = Report(
+            file_id=file_id,
+            status="ready",
+            progress=1.0,
+            model=MODEL,
+            max_tokens=model.max_tokens,
+            format="chat",
+            bytes=len(content),
+            examples=12,
+            billable_tokens_per_epoch=TOKENS_PER_EPOCH,
+        )
+        async with self.ctx.db.project(self.project_id) as session:
+            session.add(
+                File(
+                    id=file_id,
+                    project_id=self.project_id,
+                    filename="data.jsonl",
+                    purpose="fine-tune",
+                    size_bytes=len(content),
+                    sha256=hashlib.sha256(content).hexdigest(),
+                    storage_key=key,
+                    status="processed",
+                )
+            )
+            await session.flush()
+            session.add(
+                FileReport(
+                    id=new_id("report-"),
+                    project_id=self.project_id,
+                    file_id=file_id,
+                    model=MODEL,
+                    encoding=model.encoding,
+                    max_tokens=model.max_tokens,
+                    status="ready",
+                    report=msgspec.to_builtins(report),
+                )
+            )
+        return file_id
+
+    async def new_job(self, *, training: str | None = None, validation: str | None = None) -> str:
+        """A job as the API accepts it: reserved, and due for the workers."""
+        body = CreateJob(model=MODEL, training_file=training or await self.new_file(), validation_file=validation)
+        market = Market(
+            catalogue=self.ctx.catalogue,
+            provider=provider_of(self.ctx.settings.upstream_base_url),
+            today=self.ctx.today(),
+        )
+        async with self.ctx.db.project(self.project_id) as session:
+            job = await create_job(session, project_id=self.project_id, body=body, market=market)
+        return job.id
+
+    async def job(self, job_id: str) -> Job:
+        """The job as it is now."""
+        async with self.ctx.db.worker() as session:
+            return await session.get_one(Job, job_id)
+
+    async def claim(self, job_id: str) -> claims.Claim[Job] | None:
+        """Claim the job as if its time had come; None while another holds it, or when nothing is left to do."""
+        async with self.ctx.db.worker() as session:
+            await session.execute(
+                update(Job).where(Job.id == job_id, Job.due_at.is_not(None)).values(due_at=func.now())
+            )
+            claimed = await claims.claim(
+                session, Job, lease_seconds=self.ctx.settings.lease_seconds, where=[Job.id == job_id]
+            )
+        return claimed[0] if claimed else None
+
+    async def step(self, job_id: str) -> Job:
+        """One step of the job, as a worker does it."""
+        claimed = await self.claim(job_id)
+        if claimed is not None:
+            await advance(self.ctx, claimed)
+        return await self.job(job_id)
+
+    async def steps(self, job_id: str, times: int) -> Job:
+        """So many steps."""
+        for _ in range(times):
+            await self.step(job_id)
+        return await self.job(job_id)
+
+    async def until(self, job_id: str, *states: str) -> Job:
+        """Step on until the job is in one of the states."""
+        for _ in range(MOST_STEPS):
+            job = await self.step(job_id)
+            if job.state in states:
+                return job
+        raise AssertionError(f"{job_id} stays {job.state}: {job.waiting_reason}; {await self.messages(job_id)}")
+
+    async def until_sent(self, job_id: str) -> Job:
+        """Step on until the first create has been sent, whatever came of it."""
+        await self.until(job_id, "creating")
+        return await self.step(job_id)
+
+    async def until_end(self, job_id: str) -> Job:
+        """Step on until the job has ended."""
+        return await self.until(job_id, *ENDED)
+
+    async def request_cancel(self, job_id: str) -> None:
+        """What the caller's cancel does."""
+        async with self.ctx.db.project(self.project_id) as session:
+            await request_cancel(session, self.project_id, job_id)
+
+    async def pass_settle_time(self, job_id: str) -> None:
+        """Let the settle time of an unanswered create be over."""
+        await self.set_job(job_id, create_settled_at=func.now())
+
+    async def set_job(self, job_id: str, **values: Any) -> None:
+        """Change the job's row behind everybody's back."""
+        async with self.ctx.db.worker() as session:
+            await session.execute(update(Job).where(Job.id == job_id).values(**values))
+
+    async def end_leases(self) -> None:
+        """Let every lease be over, as after its time."""
+        async with self.ctx.db.worker() as session:
+            for table in (Job, UpstreamFile):
+                past = func.now() - dt.timedelta(seconds=1)
+                await session.execute(update(table).where(table.leased_until.is_not(None)).values(leased_until=past))
+
+    async def account(self) -> UpstreamAccount:
+        """The upstream account."""
+        async with self.ctx.db.worker() as session:
+            return await session.get_one(UpstreamAccount, self.ctx.upstream.account_id)
+
+    async def end_hold(self) -> None:
+        """Let the account's hold be over."""
+        async with self.ctx.db.worker() as session:
+            await session.execute(update(UpstreamAccount).values(held_until=func.now()))
+
+    async def calls(self, job_id: str) -> Sequence[UpstreamCall]:
+        """The upstream jobs that were ever seen for the job."""
+        async with self.ctx.db.worker() as session:
+            return (await session.scalars(select(UpstreamCall).where(UpstreamCall.job_id == job_id))).all()
+
+    async def messages(self, job_id: str, level: str | None = None) -> list[str]:
+        """The messages of the job's events, in order."""
+        async with self.ctx.db.worker() as session:
+            events = (
+                await session.scalars(select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.sequence))
+            ).all()
+        return [event.message for event in events if level in (None, event.level)]
+
+    async def webhooks(self, job_id: str) -> list[str]:
+        """The types of the webhook events about the job, in order."""
+        async with self.ctx.db.worker() as session:
+            types = select(WebhookEvent.type).where(WebhookEvent.subject == job_id).order_by(WebhookEvent.id)
+            return [type.removeprefix("fine_tuning.job.") for type in await session.scalars(types)]
+
+    async def states(self, job_id: str) -> list[str]:
+        """The states that the job went through."""
+        async with self.ctx.db.worker() as session:
+            rows = select(JobState.state).where(JobState.job_id == job_id).order_by(JobState.sequence)
+            return list(await session.scalars(rows))
+
+    async def entries(self, job_id: str) -> list[str]:
+        """The kinds of the job's ledger entries."""
+        async with self.ctx.db.worker() as session:
+            rows = select(LedgerEntry.kind).where(LedgerEntry.subject == job_id).order_by(LedgerEntry.created_at)
+            return list(await session.scalars(rows))
+
+    async def balance(self) -> Balance:
+        """The project's balance, after checking that it is the sum of its entries."""
+        async with self.ctx.db.worker() as session:
+            balance = (await session.scalars(select(Balance).where(Balance.project_id == self.project_id))).one()
+            entries = (
+                await session.scalars(select(LedgerEntry).where(LedgerEntry.project_id == self.project_id))
+            ).all()
+        reserved = [entry.reserved_micros * (1 if entry.kind == "reserve" else -1) for entry in entries]
+        assert balance.reserved_micros == sum(reserved)
+        assert balance.spent_micros == sum(entry.spent_micros for entry in entries)
+        assert balance.overage_micros == sum(entry.overage_micros for entry in entries)
+        return balance
+
+    async def result_files(self) -> list[str]:
+        """The ids of the result files."""
+        async with self.ctx.db.worker() as session:
+            return list(await session.scalars(select(File.id).where(File.purpose == "fine-tune-results")))
+
+    async def assert_succeeded_once(self, job_id: str) -> Job:
+        """Everything that exactly once means for a job that has succeeded."""
+        job = await self.job(job_id)
+        assert job.state == "succeeded", f"{job.state}: {job.waiting_reason} {job.error_message}"
+        assert [each["id"] for each in self.upstream.alive(job_id)] == [job.upstream_job_id]
+        assert job.result_file_ids == await self.result_files()
+        assert len(job.result_file_ids) == 1
+        await self.assert_ended_once(job_id, entries=["reserve", "post"])
+        assert (await self.webhooks(job_id)) == ["created", "running", "succeeded"]
+        return job
+
+    async def assert_ended_once(self, job_id: str, *, entries: list[str]) -> None:
+        """One line of the timeline for each state, one end, one resolution of the money, nothing left reserved."""
+        job = await self.job(job_id)
+        assert job.state in ENDED
+        assert (job.due_at, job.leased_until) == (None, None)
+        states = await self.states(job_id)
+        assert max(Counter(states).values()) == 1, states
+        assert [state for state in states if state in ENDED] == [job.state]
+        assert (await self.webhooks(job_id)).count(job.state) == 1
+        assert await self.entries(job_id) == entries
+        assert (await self.balance()).reserved_micros == 0
+
+
+@asynccontextmanager
+async def open_context(settings: Settings) -> AsyncIterator[Context]:
+    """A worker's context of real parts, without the warm validator that a worker starts with."""
+    db = Database(create_engine(settings.database_url, pool_size=settings.database_pool_size), Doorbell(""))
+    async with db.admin() as session:
+        instance = (await session.scalars(select(Gateway.instance))).one()
+        await ensure_default_account(session, settings)
+    ctx = Context(
+        settings=settings,
+        instance=instance,
+        db=db,
+        storage=Storage(settings.storage_url),
+        catalogue=catalogue.load(settings.models_file),
+        upstream=open_upstream(settings),
+        sender=Sender.from_settings(settings),
+        validators=Validators(processes=1, storage_url=settings.storage_url, models_file=settings.models_file),
+    )
+    try:
+        yield ctx
+    finally:
+        await ctx.validators.close()
+        await ctx.upstream.close()
+        await ctx.db.close()
+
+
+@asynccontextmanager
+async def open_bench(
+    settings: Settings, upstream: FaultyUpstream, *, spend_limit_micros: int | None = None
+) -> AsyncIterator[Bench]:
+    """A bench with a project of its own."""
+    settings = dataclasses.replace(settings, upstream_base_url=upstream.base_url, upstream_api_key="sk-upstream")
+    async with open_context(settings) as ctx:
+        project_id = new_id("proj_")
+        async with ctx.db.admin() as session:
+            session.add(Project(id=project_id, name="project", spend_limit_micros=spend_limit_micros))
+        yield Bench(ctx, upstream, project_id)

@@ -1,0 +1,78 @@
+"""Real worker processes: `tunegate worker` as it runs in production, to be killed, stopped and revived."""
+
+import asyncio
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from cli.supervisor import GUARD, log_tail
+from service.settings import Settings
+from tests.stack import ROOT
+
+DEADLINE_SECONDS = 60.0
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The variables that make these settings again."""
+    env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    for spec in dataclasses.fields(settings):
+        value = getattr(settings, spec.name)
+        match value:
+            case bool():
+                env[spec.metadata["env"]] = str(value).lower()
+            case tuple():
+                env[spec.metadata["env"]] = ",".join(str(part) for part in value)
+            case _:
+                env[spec.metadata["env"]] = str(value)
+    return env
+
+
+class WorkerProcess:
+    """One worker. `fault_point` is where it gets a signal from its own hand (see `service/faults.py`)."""
+
+    def __init__(self, settings: Settings, folder: Path, *, fault_point: str = "") -> None:
+        self.log = folder / "worker.log"
+        env = environment(settings) | {"TUNEGATE_FAULT_POINT": fault_point}
+        command = [sys.executable, "-m", "cli", "worker"]
+        guard = [sys.executable, "-I", "-S", str(GUARD), "--parent", str(os.getpid()), "--", *command]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(guard, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    async def __aenter__(self) -> "WorkerProcess":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait(DEADLINE_SECONDS)
+
+    async def killed(self) -> None:
+        """Wait until it has died by SIGKILL."""
+        await self._wait(lambda: self._process.poll() is not None)
+        assert self._process.returncode == -signal.SIGKILL, self.output()
+
+    async def stopped(self) -> None:
+        """Wait until it stands still by SIGSTOP."""
+        await self._wait(lambda: self._state() == "T")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def output(self) -> str:
+        """The end of its log."""
+        return log_tail(self.log, 40)
+
+    def _state(self) -> str:
+        return Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+    async def _wait(self, reached: "object") -> None:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        assert callable(reached)
+        while not reached():
+            assert time.monotonic() < deadline, self.output()
+            await asyncio.sleep(0.02)

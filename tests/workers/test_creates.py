@@ -1,0 +1,291 @@
+"""Exactly one upstream job per job, line by line of the protocol, against an upstream that errs on command."""
+
+import asyncio
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from tests.faults.control import CREATE, LIST, NO_JOBS, FaultyUpstream, error
+from tests.workers.bench import Bench
+from workers import strays
+
+HTML = {"status": 502, "body": "<html>Bad gateway</html>"}
+LOST_ANSWERS: dict[str, Any] = {
+    "reset": "reset",
+    "cut": "cut",
+    "500": error(500),
+    "502-html": HTML,
+    "503-empty": {"status": 503, "body": ""},
+    "408": error(408),
+    "409": error(409),
+    "302": {"status": 302, "headers": {"location": "/elsewhere"}},
+    "404-html": {"status": 404, "body": "<html>Not found</html>"},
+    "429-html": {"status": 429, "body": "<html>Slow down</html>"},
+    "200-html": {"status": 200, "body": "<html>Welcome</html>"},
+    "200-without-id": {"status": 200, "body": {"object": "fine_tuning.job"}},
+    "200-with-a-number-as-id": {"status": 200, "body": {"id": 7}},
+    "200-list": {"status": 200, "body": []},
+}
+
+
+class TestAnAnswerIsLost:
+    @pytest.mark.parametrize("answer", LOST_ANSWERS.values(), ids=LOST_ANSWERS)
+    async def test_the_job_that_was_made_is_adopted(self, bench: Bench, answer: Any) -> None:
+        bench.upstream.fault(CREATE, answer, made=True)
+        job_id = await bench.new_job()
+        assert (await bench.until_sent(job_id)).create_phase == "intent"
+        await bench.until_end(job_id)
+        await bench.assert_succeeded_once(job_id)
+        assert len(bench.upstream.creates()) == 1
+
+    async def test_so_is_one_whose_answer_hangs(self, hasty: Bench) -> None:
+        hasty.upstream.fault(CREATE, "hang", made=True)
+        job_id = await hasty.new_job()
+        await hasty.until_end(job_id)
+        await hasty.assert_succeeded_once(job_id)
+        assert len(hasty.upstream.creates()) == 1
+
+    @pytest.mark.parametrize("answer", ["reset", error(500), HTML], ids=["reset", "500", "502-html"])
+    async def test_one_that_was_not_made_is_sent_again_only_when_it_must_be_so(self, bench: Bench, answer: Any) -> None:
+        bench.upstream.fault(CREATE, answer)
+        job_id = await bench.new_job()
+        await bench.until_sent(job_id)
+        job = await bench.steps(job_id, 5)
+        assert (job.state, job.create_phase) == ("creating", "intent"), "three empty lists are not enough"
+        await bench.pass_settle_time(job_id)
+        job = await bench.step(job_id)
+        assert (job.create_phase, len(bench.upstream.creates())) == ("idle", 1)
+        await bench.until_end(job_id)
+        await bench.assert_succeeded_once(job_id)
+        assert [create["body"]["metadata"]["tunegate_attempt"] for create in bench.upstream.creates()] == ["1", "2"]
+
+    async def test_the_settle_time_alone_is_not_enough_either(self, bench: Bench) -> None:
+        bench.upstream.fault(CREATE, "reset")
+        job_id = await bench.new_job()
+        await bench.until_sent(job_id)
+        await bench.pass_settle_time(job_id)
+        job = await bench.steps(job_id, 2)
+        assert (job.create_phase, job.create_empty_lists) == ("intent", 2)
+        assert (await bench.step(job_id)).create_phase == "idle"
+
+    async def test_the_settle_time_begins_at_the_end_of_the_lease(self, bench: Bench) -> None:
+        bench.upstream.fault(CREATE, "reset")
+        job_id = await bench.new_job()
+        await bench.until(job_id, "creating")
+        before = dt.datetime.now(dt.UTC)
+        job = await bench.step(job_id)
+        settings = bench.ctx.settings
+        wait = dt.timedelta(seconds=settings.lease_seconds + settings.settle_seconds)
+        assert job.create_settled_at is not None
+        assert job.create_settled_at >= before + wait
+
+    async def test_a_job_that_the_lists_show_late_is_adopted(self, bench: Bench) -> None:
+        bench.upstream.fault(CREATE, "reset", made=True)
+        bench.upstream.fault(LIST, NO_JOBS, times=4)
+        job_id = await bench.new_job()
+        await bench.until_end(job_id)
+        await bench.assert_succeeded_once(job_id)
+        assert len(bench.upstream.creates()) == 1
+
+    @pytest.mark.parametrize(
+        "answer",
+        [error(500), HTML, {"status": 200, "body": {}}, {"status": 200, "body": {"data": None}}, "cut", error(404)],
+        ids=["500", "html", "no-list", "null-list", "cut", "404"],
+    )
+    async def test_a_list_that_is_none_does_not_count_as_empty(self, bench: Bench, answer: Any) -> None:
+        bench.upstream.fault(CREATE, "reset", made=True)
+        bench.upstream.fault(LIST, answer, times=5)
+        job_id = await bench.new_job()
+        await bench.until_sent(job_id)
+        await bench.pass_settle_time(job_id)
+        job = await bench.steps(job_id, 5)
+        assert (job.create_phase, job.create_empty_lists) == ("intent", 0)
+        await bench.until_end(job_id)
+        await bench.assert_succeeded_once(job_id)
+
+    async def test_an_upstream_that_accepts_after_the_settle_time_makes_a_stray_that_is_cancelled(
+        self, hasty: Bench
+    ) -> None:
+        """The documented residual: nobody can know of it before, but nobody pays for it for long either."""
+        hasty.upstream.fault(CREATE, None, late=1.5)
+        hasty.upstream.steps("running")
+        job_id = await hasty.new_job()
+        await hasty.until_sent(job_id)
+        await hasty.pass_settle_time(job_id)
+        await hasty.until(job_id, "running")
+        while len(hasty.upstream.jobs(job_id)) < 2:
+            await asyncio.sleep(0.05)
+        await strays.sweep(hasty.ctx)
+        job = await hasty.job(job_id)
+        assert [each["id"] for each in hasty.upstream.unended()] == [job.upstream_job_id]
+
+
+class TestARefusal:
+    @pytest.mark.parametrize("status", [400, 404, 422])
+    async def test_of_the_job_ends_it_and_gives_the_money_back(self, bench: Bench, status: int) -> None:
+        bench.upstream.fault(CREATE, error(status, code="bad_order"))
+        job_id = await bench.new_job()
+        job = await bench.until_end(job_id)
+        assert (job.state, job.error_code, job.cost_micros) == ("failed", "bad_order", 0)
+        await bench.assert_ended_once(job_id, entries=["reserve", "void"])
+        assert (len(bench.upstream.creates()), bench.upstream.jobs()) == (1, [])
+
+    @pytest.mark.parametrize(
+        ("answer", "reason"),
+        [
+            (error(401, code="invalid_api_key"), "credential"),
+            (error(403), "credential"),
+            (error(429, code="insufficient_quota"), "quota"),
+        ],
+        ids=["401", "403", "quota"],
+    )
+    async def test_of_us_holds_the_account_and_burns_no_job(self, bench: Bench, answer: Any, reason: str) -> None:
+        bench.upstream.fault(CREATE, answer)
+        job_id, other = await bench.new_job(), await bench.new_job()
+        job = await bench.until_sent(job_id)
+        account = await bench.account()
+        assert (job.state, job.create_phase) == ("creating", "idle")
+        assert reason in (job.waiting_reason or "")
+        assert reason in (account.held_reason or "")
+        assert (await bench.steps(other, 3)).state == "waiting"
+        assert "held" in ((await bench.job(other)).waiting_reason or "")
+        await bench.end_hold()
+        for each in (job_id, other):
+            await bench.until_end(each)
+        assert len(bench.upstream.alive(job_id)) == len(bench.upstream.alive(other)) == 1
+
+    async def test_by_a_rate_limit_waits_as_long_as_it_says_and_holds_nobody(self, bench: Bench) -> None:
+        bench.upstream.fault(CREATE, error(429, code="rate_limit_exceeded", headers={"retry-after": "7"}), times=30)
+        job_id = await bench.new_job()
+        before = dt.datetime.now(dt.UTC)
+        job = await bench.until_sent(job_id)
+        assert job.due_at is not None
+        assert dt.timedelta(seconds=6) < job.due_at - before < dt.timedelta(seconds=60)
+        assert (await bench.account()).held_until is None
+        await bench.until_end(job_id)
+        await bench.assert_succeeded_once(job_id)
+        assert len(bench.upstream.creates()) == 31
+
+    async def test_to_connect_made_nothing_and_is_tried_again(self, bench: Bench) -> None:
+        job_id = await bench.new_job()
+        await bench.until(job_id, "creating")
+        bench.upstream.listen(on=False)
+        job = await bench.steps(job_id, 3)
+        assert (job.state, job.create_phase) == ("creating", "idle")
+        assert "cannot be reached" in (job.waiting_reason or "")
+        bench.upstream.listen(on=True)
+        await bench.until_end(job_id)
+        await bench.assert_succeeded_once(job_id)
+
+
+class TestAdoption:
+    async def test_takes_the_first_and_only_then_are_the_others_cancelled(self, bench: Bench) -> None:
+        bench.upstream.fault(CREATE, "reset")
+        bench.upstream.steps("running")
+        job_id = await bench.new_job()
+        await bench.until_sent(job_id)
+        made = [
+            bench.upstream.put_job(created_at=at, metadata=strays.marks(bench.ctx.instance, job_id, attempt))["id"]
+            for at, attempt in ((500, 2), (400, 10), (400, 9), (400, 9))
+        ]
+        job = await bench.until(job_id, "running")
+        assert job.upstream_job_id == made[2], "the oldest; of equals the first attempt; of equals the first id"
+        assert len(bench.upstream.unended()) == 4, "nothing is cancelled before the adoption is on record"
+        await strays.sweep(bench.ctx)
+        assert [each["id"] for each in bench.upstream.unended()] == [made[2]]
+        calls = {call.upstream_job_id: call.cancelled_as_stray_at is not None for call in await bench.calls(job_id)}
+        assert calls == {each: each != made[2] for each in made}
+
+    async def test_prefers_one_that_has_not_ended_badly(self, bench: Bench) -> None:
+        bench.upstream.fault(CREATE, "reset")
+        job_id = await bench.new_job()
+        await bench.until_sent(job_id)
+        marks = strays.marks(bench.ctx.instance, job_id, 1)
+        bench.upstream.put_job(created_at=100, metadata=marks, status="cancelled")
+        alive = bench.upstream.put_job(created_at=200, metadata=marks, status="running")
+        assert (await bench.until(job_id, "running")).upstream_job_id == alive["id"]
+
+    @pytest.mark.parametrize("ignores_metadata", [False, True], ids=["filtering", "ignoring the filter"])
+    async def test_reads_every_page_and_believes_its_own_eyes(self, bench: Bench, ignores_metadata: bool) -> None:
+        bench.upstream.fault(CREATE, "reset", made=True)
+        bench.upstream.world(page_size=2, ignores_metadata=ignores_metadata)
+        job_id = await bench.new_job()
+        await bench.until_sent(job_id)
+        foreign = [
+            strays.marks("another gateway", job_id, 1),
+            strays.marks(bench.ctx.instance, "ftjob-another", 1),
+            {"tunegate_job": job_id},
+            None,
+        ]
+        for metadata in foreign * 2:
+            bench.upstream.put_job(metadata=metadata, created_at=2**33)
+        job = await bench.until(job_id, "running")
+        assert [job.upstream_job_id] == [
+            each["id"] for each in bench.upstream.jobs(job_id) if each["created_at"] < 2**33
+        ]
+
+
+class TestACancel:
+    async def test_before_it_is_sent_creates_nothing(self, bench: Bench) -> None:
+        job_id = await bench.new_job()
+        await bench.until(job_id, "creating")
+        await bench.request_cancel(job_id)
+        assert (await bench.step(job_id)).state == "cancelled"
+        await bench.assert_ended_once(job_id, entries=["reserve", "void"])
+        assert bench.upstream.creates() == []
+
+    async def test_while_it_is_being_sent_is_passed_on(self, bench: Bench) -> None:
+        bench.upstream.fault(CREATE, None, late=0.3)
+        bench.upstream.steps("running")
+        job_id = await bench.new_job()
+        await bench.until(job_id, "creating")
+        sending = asyncio.create_task(bench.step(job_id))
+        while not bench.upstream.creates():
+            await asyncio.sleep(0.01)
+        await bench.request_cancel(job_id)
+        await sending
+        assert (await bench.until_end(job_id)).state == "cancelled"
+        assert bench.upstream.unended() == []
+        await bench.assert_ended_once(job_id, entries=["reserve", "void"])
+
+    async def test_after_a_lost_answer_cancels_what_was_made(self, bench: Bench) -> None:
+        bench.upstream.fault(CREATE, "reset", made=True)
+        job_id = await bench.new_job()
+        await bench.until_sent(job_id)
+        await bench.request_cancel(job_id)
+        job = await bench.until_end(job_id)
+        assert (job.state, bench.upstream.jobs()[0]["status"]) == ("cancelled", "cancelled")
+        assert (len(bench.upstream.creates()), bench.upstream.unended()) == (1, [])
+
+    async def test_after_a_create_that_made_nothing_never_creates(self, bench: Bench) -> None:
+        bench.upstream.fault(CREATE, "reset")
+        job_id = await bench.new_job()
+        await bench.until_sent(job_id)
+        await bench.request_cancel(job_id)
+        assert (await bench.steps(job_id, 4)).state == "creating", "it may still turn up"
+        await bench.pass_settle_time(job_id)
+        assert (await bench.until_end(job_id)).state == "cancelled"
+        assert (len(bench.upstream.creates()), bench.upstream.jobs()) == (1, [])
+
+    async def test_is_kept_when_the_upstream_makes_the_job_afterwards(self, hasty: Bench) -> None:
+        hasty.upstream.fault(CREATE, None, late=1.5)
+        hasty.upstream.steps("running")
+        job_id = await hasty.new_job()
+        await hasty.until_sent(job_id)
+        await hasty.request_cancel(job_id)
+        await hasty.pass_settle_time(job_id)
+        assert (await hasty.until_end(job_id)).state == "cancelled"
+        while not hasty.upstream.jobs():
+            await asyncio.sleep(0.05)
+        assert await strays.sweep(hasty.ctx) == 1
+        assert hasty.upstream.unended() == []
+
+
+async def test_the_request_carries_exactly_our_three_marks(bench: Bench, upstream: FaultyUpstream) -> None:
+    job_id = await bench.new_job()
+    await bench.until_sent(job_id)
+    [create] = upstream.creates()
+    marks = {"tunegate_gateway": bench.ctx.instance, "tunegate_job": job_id, "tunegate_attempt": "1"}
+    assert create["body"]["metadata"] == marks
+    assert create["body"]["method"]["supervised"]["hyperparameters"]["n_epochs"] > 0
