@@ -9,6 +9,7 @@ from litestar.types import ASGIApp
 
 from service import health
 from service.datasets import routes as datasets
+from service.datasets.uploads import routes as uploads
 from service.db import Database, create_engine
 from service.doorbell import Doorbell
 from service.encryption import Sealer
@@ -55,7 +56,7 @@ def create_litestar(settings: Settings) -> Litestar:
 
     project_routes = Router(
         "/v1",
-        route_handlers=[*datasets.ROUTES, *jobs.ROUTES, *models.ROUTES, *webhooks.ROUTES],
+        route_handlers=[*datasets.ROUTES, *uploads.ROUTES, *jobs.ROUTES, *models.ROUTES, *webhooks.ROUTES],
         before_request=_admit,
     )
     return Litestar(

@@ -19,6 +19,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "conflicting_parameters": ErrorCode(
         400, "Two fields say the same thing, or do not belong together.", "Give one of them."
     ),
+    "duplicate_part": ErrorCode(400, "`part_ids` names a part twice.", "Name each once, in the order of the file."),
     "endpoint_shut_down": ErrorCode(404, "The old fine-tunes API.", "Call `/v1/fine_tuning/jobs`."),
     "file_in_use": ErrorCode(409, "A job that has not ended needs the file.", "Cancel the job or wait for its end."),
     "file_not_found": ErrorCode(404, "No such file in this project (400 where a body names it).", "List your files."),
@@ -59,6 +60,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "job_not_cancellable": ErrorCode(400, "The job has ended.", "Nothing is left to cancel."),
     "job_not_pausable": ErrorCode(400, "The job has ended.", "Nothing is left to pause."),
     "job_not_resumable": ErrorCode(400, "The job has ended.", "Create a new one."),
+    "md5_mismatch": ErrorCode(
+        400, "The joined parts have another MD5.", "Check their order, or send a damaged part again."
+    ),
     "metadata_key_empty": ErrorCode(400, "A key of `metadata` is empty.", "Name it."),
     "metadata_key_too_long": ErrorCode(400, "A key of `metadata` has over 64 characters.", "Shorten it."),
     "metadata_too_many_pairs": ErrorCode(400, "`metadata` has over 16 pairs.", "Leave some out."),
@@ -70,6 +74,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "model_not_found": ErrorCode(404, "No such model for this project (400 at a job's create).", "GET /v1/models."),
     "model_not_trainable": ErrorCode(400, "The upstream takes no new jobs for the model.", "Take one that is listed."),
     "not_found": ErrorCode(404, "No such thing for this caller.", "Check the id."),
+    "part_not_found": ErrorCode(
+        400, "`part_ids` names a part that the upload does not have.", "Name what adding them answered."
+    ),
     "quote_expired": ErrorCode(400, "The quote is older than 24 hours.", "Ask for a new one."),
     "quote_mismatch": ErrorCode(400, "The quote was made for another job.", "Ask for one for this job."),
     "quote_not_found": ErrorCode(400, "No such quote in this project.", "Ask for one."),
@@ -78,12 +85,20 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "request_in_flight": ErrorCode(409, "The same request is being worked on.", "Try again in a moment."),
     "request_too_large": ErrorCode(413, "The body is too large.", "Send less at once."),
     "service_unavailable": ErrorCode(503, "A dependency is away for a moment.", "Try again."),
+    "too_many_parts": ErrorCode(400, "The upload has 10,000 parts, or twice the announced bytes.", "Make a new one."),
     "too_many_queued_jobs": ErrorCode(429, "The project's queue is full.", "Wait, or cancel some jobs."),
     "too_many_webhook_endpoints": ErrorCode(400, "The project has its most endpoints.", "Delete one."),
     "unknown_event_type": ErrorCode(400, "No such event type.", "GET /v1/webhook_event_types."),
     "unknown_parameter": ErrorCode(400, "A field or query parameter that nobody knows.", "`param` names it."),
     "unknown_url": ErrorCode(404, "No such route.", "See `/docs`."),
     "unsupported_method": ErrorCode(400, "The model cannot be trained by this method.", "The message lists which can."),
+    "upload_cancelled": ErrorCode(400, "The upload was cancelled.", "Make a new one."),
+    "upload_completed": ErrorCode(
+        400, "The upload is completed, with other parts if completing it was asked.", "Use its file."
+    ),
+    "upload_expired": ErrorCode(400, "The upload is older than an hour.", "Make a new one."),
+    "upload_not_found": ErrorCode(404, "No such upload in this project.", "Check the id."),
+    "upload_size_mismatch": ErrorCode(400, "The parts do not add up to the announced `bytes`.", "Name every part."),
     "upstream_failed": ErrorCode(None, "The upstream ended the job without saying why.", "Create it again."),
     "upstream_job_lost": ErrorCode(None, "The upstream no longer knows the job.", "Create it again; it cost nothing."),
     "upstream_refused": ErrorCode(None, "The upstream refuses the job.", "The message has its words."),

@@ -93,6 +93,11 @@ class Settings:
         "Let webhooks go to http and to private addresses. For development; `tunegate dev` turns it on for loopback.",
     )
     max_file_bytes: int = _setting("TUNEGATE_MAX_FILE_BYTES", 512 * 1024 * 1024, "The largest file that is accepted.")
+    max_upload_bytes: int = _setting(
+        "TUNEGATE_MAX_UPLOAD_BYTES",
+        8 * 1024 * 1024 * 1024,
+        "The largest file that is accepted in parts (`/v1/uploads`).",
+    )
     worker_concurrency: int = _setting("TUNEGATE_WORKER_CONCURRENCY", 32, "Steps that one worker runs at a time.")
     validation_processes: int = _setting(
         "TUNEGATE_VALIDATION_PROCESSES", 1, "Processes that validate datasets, per worker."

@@ -1,7 +1,8 @@
 """Dataset bytes in an object store: a local folder, S3, GCS or Azure, by one URL (obstore)."""
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,14 +10,22 @@ import obstore
 from obstore.store import LocalStore, ObjectStore, from_url
 
 READ_CHUNK_BYTES = 1024 * 1024
+WRITE_CHUNK_BYTES = 8 * 1024 * 1024
+WRITES_AT_ONCE = 3
+"""Of one object: what is held in memory for it is that many chunks and one more (measured in benchmarks/)."""
+
+DELETES_AT_ONCE = 16
+HASHED_ASIDE_BYTES = 256 * 1024
+"""A chunk from this size is hashed in a thread, so that the loop serves others meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What was written: its length and its SHA-256 in hex."""
+    """What was written: its length, its SHA-256 in hex, and its MD5 if that was asked for."""
 
     size_bytes: int
     sha256: str
+    md5: str | None = None
 
 
 class Storage:
@@ -24,22 +33,39 @@ class Storage:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._store = _open(url)
+        self._folder = Path(url.removeprefix("file://")).absolute() if url.startswith("file://") else None
+        self._store = from_url(url) if self._folder is None else _open(self._folder)
 
-    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> Stored:
+    async def put(self, key: str, chunks: AsyncIterator[bytes], *, with_md5: bool = False) -> Stored:
         """Write a stream, counting and hashing it. When `chunks` raises, nothing is left behind."""
-        digest = hashlib.sha256()
+        sha256 = hashlib.sha256()
+        md5 = hashlib.md5(usedforsecurity=False) if with_md5 else None
         size_bytes = 0
+
+        def digest(chunk: bytes) -> None:
+            sha256.update(chunk)
+            if md5 is not None:
+                md5.update(chunk)
 
         async def counted() -> AsyncIterator[bytes]:
             nonlocal size_bytes
             async for chunk in chunks:
                 size_bytes += len(chunk)
-                digest.update(chunk)
+                if len(chunk) < HASHED_ASIDE_BYTES:
+                    digest(chunk)
+                else:
+                    await asyncio.to_thread(digest, chunk)
                 yield chunk
 
-        await obstore.put_async(self._store, key, counted(), use_multipart=True)
-        return Stored(size_bytes, digest.hexdigest())
+        await obstore.put_async(
+            self._store,
+            key,
+            counted(),
+            use_multipart=True,
+            chunk_size=WRITE_CHUNK_BYTES,
+            max_concurrency=WRITES_AT_ONCE,
+        )
+        return Stored(size_bytes, sha256.hexdigest(), md5.hexdigest() if md5 else None)
 
     async def read(self, key: str) -> AsyncIterator[bytes]:
         """The object in chunks of about 1 MB. Raises `FileNotFoundError`."""
@@ -53,11 +79,23 @@ class Storage:
             yield bytes(chunk)
 
     async def delete(self, key: str) -> None:
-        """Remove the object; one that is gone already is fine."""
+        """Remove the object, and what a killed process has left of writing it; one that is gone already is fine."""
+        if self._folder is not None:
+            await asyncio.to_thread(_remove_staged, self._folder / key)
         try:
             await obstore.delete_async(self._store, key)
         except FileNotFoundError:
             return
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        """Remove objects, some at a time."""
+        slots = asyncio.Semaphore(DELETES_AT_ONCE)
+
+        async def remove(key: str) -> None:
+            async with slots:
+                await self.delete(key)
+
+        await asyncio.gather(*map(remove, keys))
 
     async def ping(self) -> bool:
         """Whether the store answers: a look at a key that need not exist."""
@@ -70,9 +108,14 @@ class Storage:
         return True
 
 
-def _open(url: str) -> ObjectStore:
-    if url.startswith("file://"):
-        folder = Path(url.removeprefix("file://")).absolute()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return LocalStore(folder, mkdir=True)
-    return from_url(url)
+def _open(folder: Path) -> ObjectStore:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return LocalStore(folder, mkdir=True)
+
+
+def _remove_staged(path: Path) -> None:
+    """Remove `KEY#1`, `KEY#2`, …: obstore's local store writes there and renames at the end."""
+    number = 1
+    while (staged := path.with_name(f"{path.name}#{number}")).exists():
+        staged.unlink(missing_ok=True)
+        number += 1

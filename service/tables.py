@@ -151,6 +151,54 @@ class PendingUpload(Base):
     created_at: Mapped[dt.datetime] = _now()
 
 
+class Upload(Leased, Base):
+    """A file that comes in parts. `due_at` and the lease are its completion's: one at a time joins the parts."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (
+        UniqueConstraint("project_id", "id"),
+        ForeignKeyConstraint(["project_id", "file_id"], ["files.project_id", "files.id"]),
+        CheckConstraint("status IN ('pending', 'completed', 'cancelled', 'expired')", name="status"),
+        CheckConstraint("size_bytes > 0", name="size"),
+        CheckConstraint("(status = 'completed') = (file_id IS NOT NULL)", name="completed"),
+        CheckConstraint("(file_id IS NULL) = (part_ids IS NULL) AND (file_id IS NULL) = (md5 IS NULL)", name="joined"),
+        CheckConstraint("status = 'pending' OR due_at IS NULL", name="ended"),
+        Index("ix_uploads_pending", "expires_at", postgresql_where=text("status = 'pending'")),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    filename: Mapped[str]
+    purpose: Mapped[str]
+    mime_type: Mapped[str]
+    size_bytes: Mapped[int]
+    file_expires_after_seconds: Mapped[int | None]
+    status: Mapped[str] = mapped_column(server_default="pending")
+    part_ids: Mapped[list[str] | None]
+    md5: Mapped[str | None]
+    file_id: Mapped[str | None]
+    created_at: Mapped[dt.datetime] = _now()
+    expires_at: Mapped[dt.datetime]
+
+
+class UploadPart(Base):
+    """One part of an upload. Its row lives as long as the object at `storage_key`."""
+
+    __tablename__ = "upload_parts"
+    __table_args__ = (
+        ForeignKeyConstraint(["project_id", "upload_id"], ["uploads.project_id", "uploads.id"]),
+        CheckConstraint("size_bytes > 0", name="size"),
+        Index("ix_upload_parts_upload", "upload_id", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str]
+    upload_id: Mapped[str]
+    size_bytes: Mapped[int]
+    storage_key: Mapped[str]
+    created_at: Mapped[dt.datetime] = _now()
+
+
 class FileReport(Leased, Base):
     """A dataset's report for one encoding and one token limit, and the work of making it."""
 

@@ -15,6 +15,7 @@ import structlog
 from prometheus_client import Counter
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import claims, faults
 from service.claims import Claim
@@ -42,6 +43,8 @@ ATTEMPTS = Counter("tunegate_upstream_creates_total", "Creates sent upstream, by
 
 EMPTY_LISTS = 3
 RETRY_SECONDS = 5.0
+MAX_NEVER_MADE = 1000
+"""How many attempts in a row may come to nothing before the job fails: about a day of settle times."""
 
 
 async def create(ctx: Context, claimed: Claim[Job]) -> None:
@@ -120,9 +123,7 @@ async def _find_out(ctx: Context, claimed: Claim[Job]) -> None:
         empty_lists = job.create_empty_lists + 1
         if settled and empty_lists >= EMPTY_LISTS:
             log.info("create.never_made", job=job.id, attempt=job.create_attempt)
-            await claims.give_back(
-                session, claimed, {"create_phase": "idle", "create_empty_lists": 0}, due_in_seconds=0.0
-            )
+            await _never_made(session, claimed)
             return
         await claims.give_back(
             session,
@@ -133,6 +134,16 @@ async def _find_out(ctx: Context, claimed: Claim[Job]) -> None:
             },
             due_in_seconds=min(RETRY_SECONDS, max(0.2, ctx.settings.settle_seconds / 4)),
         )
+
+
+async def _never_made(session: AsyncSession, claimed: Claim[Job]) -> None:
+    failures = claimed.row.failures + 1
+    values = {"create_phase": "idle", "create_empty_lists": 0, "failures": failures}
+    if failures < MAX_NEVER_MADE:
+        await claims.give_back(session, claimed, values, due_in_seconds=0.0)
+        return
+    await claims.write(session, claimed, values)
+    await fail(session, claimed, JobError("upstream_unavailable", "The upstream never gave a clear answer."))
 
 
 async def _order(ctx: Context, job: Job) -> JobOrder:
@@ -147,7 +158,7 @@ async def _order(ctx: Context, job: Job) -> JobOrder:
             )
             .where(File.id.in_([job.training_file_id, job.validation_file_id or job.training_file_id]))
         )
-        sent = {ours: theirs for ours, theirs in rows}
+        sent = {row.id: row.upstream_file_id for row in rows}
     return JobOrder(
         model=job.upstream_model or job.model,
         training_file=sent[job.training_file_id] or "",

@@ -25,10 +25,14 @@ log = structlog.get_logger()
 MAX_ATTEMPTS = 5
 PROGRESS_EVERY_SECONDS = 0.5
 RETRY_SECONDS = 2.0
+NOT_CHECKED = "The file could not be checked: the check ended early several times. Upload it again, or ask for help."
 
 
 async def validate(ctx: Context, claimed: Claim[FileReport]) -> None:
-    """Make the claimed report. One whose making failed five times becomes a report that says so."""
+    """Make the claimed report. One whose making failed five times becomes a report that says so.
+
+    An attempt counts before it is made, so that a dataset which takes the whole worker down with it counts too.
+    """
     async with claims.heartbeat(ctx.db, claimed):
         async with ctx.db.worker() as session:
             attempt = claimed.row.failures + 1
@@ -36,6 +40,9 @@ async def validate(ctx: Context, claimed: Claim[FileReport]) -> None:
             file = await session.get_one(File, claimed.row.file_id)
         if file.deleted_at is not None:
             await _end(ctx, claimed, file, _failed_report(claimed.row, file, "The file was deleted."))
+            return
+        if attempt > MAX_ATTEMPTS:
+            await _end(ctx, claimed, file, _failed_report(claimed.row, file, NOT_CHECKED))
             return
         try:
             report = await _make(ctx, claimed, file)
@@ -45,10 +52,7 @@ async def validate(ctx: Context, claimed: Claim[FileReport]) -> None:
                 async with ctx.db.worker() as session:
                     await claims.give_back(session, claimed, {}, due_in_seconds=RETRY_SECONDS * attempt)
                 return
-            reason = (
-                "The file could not be checked: the check ended early several times. Upload it again, or ask for help."
-            )
-            report = _failed_report(claimed.row, file, reason)
+            report = _failed_report(claimed.row, file, NOT_CHECKED)
         await _end(ctx, claimed, file, report)
 
 

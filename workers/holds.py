@@ -17,6 +17,8 @@ HELD = Counter("tunegate_upstream_holds_total", "Times that an upstream account 
 
 HOLD_SECONDS = {"auth": 300.0, "quota": 300.0}
 RATE_LIMIT_SECONDS = 10.0
+MIN_SECONDS = 1.0
+"""Whatever `Retry-After` says, nothing is asked again at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,10 @@ class Hold:
 async def after_refusal(ctx: Context, refused: Refused) -> Hold:
     """A rate limit only delays; a refused credential or an empty account holds the account, so no job burns for it."""
     if refused.kind == "rate_limit":
-        return Hold("The upstream limits our rate.", refused.retry_after_seconds or RATE_LIMIT_SECONDS)
-    seconds = refused.retry_after_seconds or HOLD_SECONDS.get(refused.kind, RATE_LIMIT_SECONDS)
+        return Hold(
+            "The upstream limits our rate.", max(refused.retry_after_seconds or RATE_LIMIT_SECONDS, MIN_SECONDS)
+        )
+    seconds = max(refused.retry_after_seconds or HOLD_SECONDS.get(refused.kind, RATE_LIMIT_SECONDS), MIN_SECONDS)
     reason = {"auth": "the upstream refuses our credential", "quota": "the upstream account is out of quota"}.get(
         refused.kind, refused.kind
     )

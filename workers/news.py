@@ -2,21 +2,28 @@
 
 import datetime as dt
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import structlog
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.claims import Claim
 from service.ids import new_id
+from service.jobs.lifecycle import upstream_end
 from service.jobs.record import NewEvent, add_events
 from service.jobs.rules import tuned_name
 from service.tables import Checkpoint, File, Job, JobEvent, JobMetric, Model, UpstreamFile
-from service.upstream.port import UpstreamCheckpoint, UpstreamEvent, UpstreamJob
+from service.upstream.port import UpstreamCheckpoint, UpstreamError, UpstreamEvent, UpstreamJob
 from workers.context import Context
 from workers.translate import translated
+
+log = structlog.get_logger()
+
+Told = TypeVar("Told")
 
 FIGURES = (
     "train_loss",
@@ -37,18 +44,20 @@ class News:
     checkpoints: list[UpstreamCheckpoint]
 
 
-async def look(ctx: Context, claimed: Claim[Job]) -> News:
-    """Ask the upstream what is new. Raises `UpstreamError` and `TimeoutError`."""
+async def look(ctx: Context, claimed: Claim[Job], *, complete: bool) -> News:
+    """Ask the upstream what is new. Raises `UpstreamError` and `TimeoutError` when it does not tell of the job.
+
+    `complete`: also when it does not tell of the job's events and checkpoints; otherwise those can wait.
+    """
     job, seconds = claimed.row, ctx.settings.control_timeout_seconds
     upstream_id = job.upstream_job_id or ""
     async with claimed.call(seconds):
         told = await ctx.upstream.get_job(upstream_id)
-    async with claimed.call(seconds):
-        events = await ctx.upstream.events_after(upstream_id, job.upstream_events_cursor)
+    cursor = job.upstream_events_cursor
+    events = await _beside(claimed, seconds, lambda: ctx.upstream.events_after(upstream_id, cursor), needed=complete)
     checkpoints: list[UpstreamCheckpoint] = []
-    if events:
-        async with claimed.call(seconds):
-            checkpoints = await ctx.upstream.checkpoints(upstream_id)
+    if events or upstream_end(told.status) is not None:
+        checkpoints = await _beside(claimed, seconds, lambda: ctx.upstream.checkpoints(upstream_id), needed=complete)
     return News(job=told, events=events, checkpoints=checkpoints)
 
 
@@ -123,6 +132,20 @@ async def add_model(ctx: Context, session: AsyncSession, job: Job, *, name: str,
     )
 
 
+async def _beside(
+    claimed: Claim[Job], seconds: float, ask: Callable[[], Awaitable[list[Told]]], *, needed: bool
+) -> list[Told]:
+    """What goes with a job without being the job. An upstream may not have it at all (404); that loses no job."""
+    try:
+        async with claimed.call(seconds):
+            return await ask()
+    except (UpstreamError, TimeoutError) as error:
+        if needed and not (isinstance(error, UpstreamError) and error.kind == "not_found"):
+            raise
+        log.info("news.incomplete", job=claimed.row.id, error=str(error))
+        return []
+
+
 async def _write_checkpoint(ctx: Context, session: AsyncSession, job: Job, told: UpstreamCheckpoint) -> None:
     name = f"{our_name(ctx, job)}:ckpt-step-{told.step_number}"
     metrics = {key: value for key in ("step", *FIGURES) if (value := _finite(told.metrics.get(key))) is not None}
@@ -169,7 +192,7 @@ async def _names(ctx: Context, session: AsyncSession, job: Job, news: News) -> d
 def _event(event: UpstreamEvent, names: dict[str, str]) -> NewEvent:
     data = {key: value for key, value in event.data.items() if not isinstance(value, (dict, list))}
     return NewEvent(
-        message=translated(event.message, names).replace("\x00", ""),
+        message=translated(event.message, names),
         level=event.level,
         type=event.type,
         data={key: translated(value, names) if isinstance(value, str) else value for key, value in data.items()},

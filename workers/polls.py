@@ -4,7 +4,7 @@ import structlog
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import claims
+from service import claims, faults
 from service.claims import Claim
 from service.jobs.lifecycle import upstream_end
 from service.jobs.record import Move, NewEvent, add_events, move, tell
@@ -16,8 +16,9 @@ from workers.news import News, look, write_news
 
 log = structlog.get_logger()
 
-LOST_AFTER = 5
-"""How many times the upstream may say that it does not know the job before that is believed."""
+LOST_AFTER = 6
+"""How many times the upstream may say that it does not know the job before that is believed. The pauses between double:
+with production's polls it is some eight minutes."""
 
 LOST_STATUS = "lost"
 
@@ -27,10 +28,11 @@ async def poll(ctx: Context, claimed: Claim[Job]) -> None:
     async with claims.heartbeat(ctx.db, claimed):
         try:
             asked = await _pass_on(ctx, claimed)
-            news = await look(ctx, claimed)
+            news = await look(ctx, claimed, complete=False)
         except (UpstreamError, TimeoutError) as error:
             await _not_told(ctx, claimed, error)
             return
+        faults.point("poll.told")
         async with ctx.db.worker() as session:
             values = {**await write_news(ctx, session, claimed, news), **asked}
             if upstream_end(news.job.status) is not None:
@@ -42,10 +44,22 @@ async def poll(ctx: Context, claimed: Claim[Job]) -> None:
             else:
                 await claims.give_back(session, claimed, values, due_in_seconds=ctx.settings.poll_seconds)
             await _tell_running(session, claimed.row, news)
+        faults.point("poll.recorded")
 
 
 async def _pass_on(ctx: Context, claimed: Claim[Job]) -> dict[str, object]:
-    """Pass the caller's wish on. Returns what to remember of it."""
+    """Pass the caller's wish on. Returns what to remember of it.
+
+    A wish that cannot be passed on waits for the next look: a job must be able to end without it.
+    """
+    try:
+        return await _wish(ctx, claimed)
+    except (UpstreamError, TimeoutError) as error:
+        log.warning("poll.wish_not_passed_on", job=claimed.row.id, error=str(error))
+        return {}
+
+
+async def _wish(ctx: Context, claimed: Claim[Job]) -> dict[str, object]:
     job = claimed.row
     upstream_id = job.upstream_job_id or ""
     seconds = ctx.settings.control_timeout_seconds
@@ -79,9 +93,10 @@ async def _not_told(ctx: Context, claimed: Claim[Job], error: UpstreamError | Ti
     failures = claimed.row.failures
     if kind in ("auth", "quota", "rate_limit"):
         retry_after = error.retry_after_seconds if isinstance(error, UpstreamError) else None
-        hold = await holds.after_refusal(ctx, Refused(kind, kind, str(error), retry_after_seconds=retry_after))  # type: ignore[arg-type]
+        hold = await holds.after_refusal(ctx, Refused(kind, kind, str(error), retry_after_seconds=retry_after))
         seconds = max(seconds, hold.seconds)
     elif kind == "not_found":
+        seconds *= 2**failures
         failures += 1
     log.warning("poll.not_told", job=claimed.row.id, kind=kind, error=str(error), failures=failures)
     async with ctx.db.worker() as session:

@@ -4,7 +4,7 @@ import base64
 import binascii
 import csv
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import structlog
@@ -22,11 +22,11 @@ from service.jobs.lifecycle import JobError, State, upstream_end
 from service.jobs.record import ADVANCE, Move, NewEvent, add_events, move
 from service.storage import Stored
 from service.tables import File, Job, PendingUpload
-from service.upstream.port import UpstreamError
+from service.upstream.port import UpstreamError, UpstreamJob
 from workers import news as upstream_news
 from workers.context import Context
 from workers.news import News
-from workers.polls import LOST_STATUS
+from workers.polls import LOST_AFTER, LOST_STATUS
 
 log = structlog.get_logger()
 
@@ -58,30 +58,44 @@ async def settle(ctx: Context, claimed: Claim[Job]) -> None:
             await _end_lost(ctx, claimed)
             return
         try:
-            news = await upstream_news.look(ctx, claimed)
-            if news.job.status == "succeeded" and news.job.trained_tokens is None and job.failures < MAX_TRIES:
-                raise UpstreamError("away", "The upstream has not counted the trained tokens yet.")
+            patient = job.failures < MAX_TRIES
+            news = await upstream_news.look(ctx, claimed, complete=patient)
+            target = _ended(news.job, patient=patient)
             results, warnings = await _results(ctx, claimed, news)
         except (UpstreamError, TimeoutError) as error:
-            log.warning("settle.later", job=job.id, error=str(error), failures=job.failures)
-            async with ctx.db.worker() as session:
-                failures = job.failures + 1
-                if failures > MAX_TRIES and isinstance(error, UpstreamError) and error.kind == "not_found":
-                    await claims.give_back(session, claimed, {"upstream_status": LOST_STATUS}, due_in_seconds=0.0)
-                else:
-                    await claims.give_back(
-                        session, claimed, {"failures": failures}, due_in_seconds=RETRY_SECONDS * min(failures, 30)
-                    )
+            await _again(ctx, claimed, error)
             return
         faults.point("settle.results_stored")
-        await _end(ctx, claimed, news, results, warnings)
+        await _end(ctx, claimed, target, news, results, warnings)
 
 
-async def _end(ctx: Context, claimed: Claim[Job], news: News, results: list[Result], warnings: list[str]) -> None:
+def _ended(told: UpstreamJob, *, patient: bool) -> State:
+    """How the job ended. Raises `UpstreamError` for one that runs again, as a replica of the upstream may say."""
+    target = upstream_end(told.status)
+    if target is None:
+        raise UpstreamError("away", f"The upstream says {told.status} of a job that had ended.")
+    if target == "succeeded" and None in (told.trained_tokens, told.fine_tuned_model) and patient:
+        raise UpstreamError("away", "The upstream has not said yet what the job came to.")
+    return "failed" if target == "succeeded" and told.fine_tuned_model is None else target
+
+
+async def _again(ctx: Context, claimed: Claim[Job], error: UpstreamError | TimeoutError) -> None:
+    """Try again later. Only what the upstream says counts towards giving a job up as lost, not that it is away."""
+    failures, seconds = claimed.row.failures + 1, RETRY_SECONDS * min(claimed.row.failures + 1, 10)
+    values: dict[str, object] = {"failures": failures}
+    if not isinstance(error, UpstreamError) or error.kind != "not_found":
+        values = {"failures": min(failures, max(MAX_TRIES, claimed.row.failures))}
+    elif failures > MAX_TRIES + LOST_AFTER:
+        values, seconds = {"upstream_status": LOST_STATUS}, 0.0
+    log.warning("settle.later", job=claimed.row.id, error=str(error), failures=failures)
+    async with ctx.db.worker() as session:
+        await claims.give_back(session, claimed, values, due_in_seconds=seconds)
+
+
+async def _end(
+    ctx: Context, claimed: Claim[Job], target: State, news: News, results: list[Result], warnings: list[str]
+) -> None:
     job, told = claimed.row, news.job
-    target: State = upstream_end(told.status) or "failed"
-    if target == "succeeded" and told.fine_tuned_model is None:
-        target = "failed"
     tokens = told.trained_tokens
     cost = _cost(job, target, tokens)
     if target == "succeeded" and tokens is None:
@@ -101,7 +115,7 @@ async def _end(ctx: Context, claimed: Claim[Job], news: News, results: list[Resu
             case _:
                 error = JobError(
                     told.error_code or "upstream_failed",
-                    told.error_message or "The upstream ended the job without saying why.",
+                    told.error_message or f"The upstream ended the job as {told.status} without a model or a reason.",
                     told.error_param,
                 )
                 message = f"The job failed: {error.message}"
@@ -193,7 +207,7 @@ def _steps(content: bytes) -> list[dict[str, float | int]]:
     except binascii.Error:
         plain = content
     steps: list[dict[str, float | int]] = []
-    for row in csv.DictReader(io.StringIO(plain.decode("utf-8", "replace"))):
+    for row in _rows(plain):
         number = (row.get("step") or "").strip()
         if not number.isdecimal() or len(number) > 12:
             continue
@@ -207,6 +221,13 @@ def _steps(content: bytes) -> list[dict[str, float | int]]:
     return steps
 
 
+def _rows(plain: bytes) -> Iterator[dict[str, str]]:
+    try:
+        yield from csv.DictReader(io.StringIO(plain.decode("utf-8", "replace")))
+    except csv.Error as error:
+        log.warning("settle.results_end_early", error=str(error))
+
+
 async def _name_model(ctx: Context, session: AsyncSession, job: Job, upstream_name: str) -> str:
     name = upstream_news.our_name(ctx, job)
     await upstream_news.add_model(ctx, session, job, name=name, upstream_name=upstream_name, kind="model")
@@ -215,7 +236,13 @@ async def _name_model(ctx: Context, session: AsyncSession, job: Job, upstream_na
 
 async def _wake_waiting(session: AsyncSession, ended: Job) -> None:
     """A slot is free: let the longest waiting jobs look for it now."""
-    longest = select(Job.id).where(Job.state == "waiting", Job.pause_requested.is_(False)).order_by(Job.id).limit(3)
+    longest = (
+        select(Job.id)
+        .where(Job.state == "waiting", Job.pause_requested.is_(False))
+        .order_by(Job.id)
+        .limit(3)
+        .with_for_update(skip_locked=True)
+    )
     woken = await session.execute(
         update(Job)
         .where(Job.id.in_(longest.scalar_subquery()), Job.leased_until.is_(None))

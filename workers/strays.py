@@ -5,6 +5,8 @@ upstream job is another one. Everything else it reports: a restored copy of the 
 production.
 """
 
+import time
+
 import structlog
 from prometheus_client import Counter
 from sqlalchemy import func, update
@@ -21,6 +23,9 @@ log = structlog.get_logger()
 GATEWAY = "tunegate_gateway"
 JOB = "tunegate_job"
 ATTEMPT = "tunegate_attempt"
+
+SWEPT_SECONDS = 7 * 86400.0
+"""How far back the sweep looks, so that its cost does not grow with the gateway's history."""
 
 CANCELLED = Counter("tunegate_strays_cancelled_total", "Upstream jobs that belonged to nobody and were cancelled.")
 
@@ -39,7 +44,7 @@ def attempt_of(job: UpstreamJob) -> int:
 async def sweep(ctx: Context) -> int:
     """Cancel strays at the account. Returns how many were found."""
     try:
-        ours = await ctx.upstream.find_jobs({GATEWAY: ctx.instance})
+        ours = await ctx.upstream.find_jobs({GATEWAY: ctx.instance}, since=time.time() - SWEPT_SECONDS)
     except UpstreamError as error:
         log.info("strays.not_looked", error=str(error))
         return 0
@@ -62,6 +67,8 @@ async def _is_stray(ctx: Context, each: UpstreamJob) -> bool:
             stray = job.state in ENDED
         else:
             stray = job.upstream_job_id != each.id
+            if not stray and job.state in ENDED:
+                log.error("strays.outlives_its_job", upstream_job=each.id, job=job.id)
         if stray:
             await session.execute(
                 insert(UpstreamCall)

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from service import claims
+from service import claims, faults
 from service.claims import Claim
 from service.ids import new_id
 from service.jobs.lifecycle import JobError
@@ -25,6 +25,8 @@ log = structlog.get_logger()
 
 ANOTHER_SENDS_SECONDS = 1.0
 RETRY_SECONDS = 5.0
+MAX_UNKNOWN = 1000
+"""How often an upload may end unclear before its job fails: the pauses grow to 100 seconds, so it is about a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +105,13 @@ async def _send(ctx: Context, claimed: Claim[UpstreamFile], job: Job, file: File
             return None
     async with ctx.db.worker() as session:
         await claims.write(session, claimed, {"phase": "intent"})
+    faults.point("upload.intent_committed")
     outcome = await ctx.upstream.upload_file(name, file.size_bytes, ctx.storage.read(file.storage_key))
+    faults.point("upload.answered")
     match outcome:
         case Created(id=upstream_id):
             await _sent(ctx, claimed, job, file, upstream_id)
+            faults.point("upload.recorded")
             return None
         case Refused(kind="invalid" | "not_found", message=message):
             await _not_now(ctx, claimed, "idle", message, 0.0)
@@ -119,7 +124,7 @@ async def _send(ctx: Context, claimed: Claim[UpstreamFile], job: Job, file: File
         case NotSent(reason=reason):
             return await _not_now(ctx, claimed, "idle", f"The upstream cannot be reached: {reason}", RETRY_SECONDS)
         case Unknown(reason=reason):
-            return await _not_now(ctx, claimed, "intent", f"The upstream gave no clear answer: {reason}", RETRY_SECONDS)
+            return await _unclear(ctx, claimed, reason)
 
 
 async def _sent(ctx: Context, claimed: Claim[UpstreamFile], job: Job, file: File, upstream_id: str) -> None:
@@ -128,6 +133,16 @@ async def _sent(ctx: Context, claimed: Claim[UpstreamFile], job: Job, file: File
             session, claimed, {"phase": "uploaded", "upstream_file_id": upstream_id}, due_in_seconds=None
         )
         await add_events(session, job.id, job.project_id, [NewEvent(message=f"Sent {file.id} to the upstream")])
+
+
+async def _unclear(ctx: Context, claimed: Claim[UpstreamFile], reason: str) -> Later | JobError:
+    failures = claimed.row.failures + 1
+    given_up = failures >= MAX_UNKNOWN
+    async with ctx.db.worker() as session:
+        await claims.write(session, claimed, {"failures": 0 if given_up else failures})
+    told = f"The upstream gave no clear answer: {reason}"
+    later = await _not_now(ctx, claimed, "intent", told, RETRY_SECONDS * min(failures, 20))
+    return JobError("upstream_unavailable", told, "training_file") if given_up else later
 
 
 async def _not_now(ctx: Context, claimed: Claim[UpstreamFile], phase: str, reason: str, seconds: float) -> Later:

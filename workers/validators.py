@@ -11,6 +11,8 @@ from service.datasets.validation import Answer, Request
 
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
 ENDING_SECONDS = 2.0
+SILENCE_SECONDS = 600.0
+"""A process that says nothing for so long, not even how far it is, hangs."""
 
 
 class ValidationFailed(Exception):
@@ -36,7 +38,7 @@ class Validators:
         A caller that gives up (is cancelled) ends the process, since its work cannot be interrupted otherwise.
         """
         async with self._slots:
-            process = self._idle.pop() if self._idle else await self._start()
+            process = await self._next()
             try:
                 answer = await _ask(process, request, progress)
             except BaseException:
@@ -51,6 +53,14 @@ class Validators:
         """End every process."""
         for process in list(self._all):
             await self._end(process)
+
+    async def _next(self) -> asyncio.subprocess.Process:
+        while self._idle:
+            process = self._idle.pop()
+            if process.returncode is None:
+                return process
+            self._all.discard(process)
+        return await self._start()
 
     async def _start(self) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
@@ -82,11 +92,13 @@ async def _ask(
     try:
         process.stdin.write(msgspec.json.encode(request) + b"\n")
         await process.stdin.drain()
-        while line := await process.stdout.readline():
+        while line := await asyncio.wait_for(process.stdout.readline(), SILENCE_SECONDS):
             answer = msgspec.json.decode(line, type=Answer)
             if answer.progress_bytes is None:
                 return answer
             await progress(answer.progress_bytes)
     except (BrokenPipeError, ConnectionResetError):
         pass
+    except TimeoutError:
+        raise ValidationFailed("the validating process hangs") from None
     raise ValidationFailed("the validating process ended before its answer")

@@ -41,7 +41,9 @@ def new_file(fields: dict[str, str], filename: str | None) -> NewFile:
             "Missing required parameter: 'purpose'.", param="purpose", code="missing_required_parameter"
         )
     check_purpose(purpose)
-    return NewFile(filename=_clean(filename), purpose=purpose, expires_after_seconds=_expires_after_seconds(fields))
+    return NewFile(
+        filename=clean_filename(filename), purpose=purpose, expires_after_seconds=_expires_after_seconds(fields)
+    )
 
 
 def check_purpose(purpose: str) -> None:
@@ -142,7 +144,8 @@ async def content_deleted(session: AsyncSession, storage_key: str) -> None:
     await session.execute(update(File).where(File.storage_key == storage_key).values(content_deleted_at=func.now()))
 
 
-def _clean(filename: str | None) -> str:
+def clean_filename(filename: str | None) -> str:
+    """A name that is no path, without what cannot be shown."""
     name = (filename or "file").replace("\\", "/").rsplit("/", 1)[-1]
     name = "".join(char for char in name if char.isprintable()).strip()[:MAX_FILENAME_LENGTH]
     return name or "file"

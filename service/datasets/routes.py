@@ -7,12 +7,11 @@ from urllib.parse import quote
 
 import msgspec
 from litestar import Response, delete, get, post
+from litestar.params import FromPath
 from litestar.response import Stream
-from sqlalchemy import delete as sql_delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.datasets.actions import (
-    announce_upload,
     ask_for_report,
     check_purpose,
     content_deleted,
@@ -20,6 +19,7 @@ from service.datasets.actions import (
     keep_file,
     new_file,
 )
+from service.datasets.incoming import incoming
 from service.datasets.queries import get_file, list_files
 from service.datasets.report_schema import FileReport, pending_report
 from service.datasets.schemas import FileDeleted, FileObject, ListFiles, ReportQuery, show_file
@@ -30,11 +30,8 @@ from service.http.multipart import read_form
 from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.shapes import Page
-from service.ids import new_id
 from service.models.rules import known_model
 from service.services import ApiRequest, asked_by, caller, services
-from service.storage import Stored
-from service.tables import PendingUpload
 
 UPLOAD_FORM = {
     "file": "The file itself, at most 512 MB by default.",
@@ -54,20 +51,12 @@ UPLOAD_FORM = {
 async def upload_file(request: ApiRequest) -> Response[bytes]:
     """Stream a file in. Training data (`purpose=fine-tune`) is then checked; see its report."""
     here, who = services(request), caller(request)
-    storage_key = f"{who.project_id}/{new_id('object-')}"
-
-    async def keep(chunks: AsyncIterator[bytes]) -> Stored:
-        async with here.db.project(who.project_id) as session:
-            await announce_upload(session, who.project_id, storage_key)
-        return await here.storage.put(storage_key, chunks)
-
-    handed_over = False
-    try:
+    async with incoming(here.db, here.storage, who.project_id) as object_:
         form = await read_form(
             request,
             file_field="file",
             max_file_bytes=here.settings.max_file_bytes,
-            keep=keep,
+            keep=object_.keep,
             early=_check_early,
         )
         if form.file is None:
@@ -76,25 +65,18 @@ async def upload_file(request: ApiRequest) -> Response[bytes]:
         identity = msgspec.json.encode([sorted(form.fields.items()), form.filename, stored.sha256])
 
         async def act(session: AsyncSession) -> FileObject:
-            nonlocal handed_over
-            handed_over = True
             row = await keep_file(
                 session,
                 project_id=who.project_id,
-                storage_key=storage_key,
+                storage_key=object_.storage_key,
                 wanted=wanted,
                 stored=stored,
                 model=here.catalogue.default,
             )
+            object_.handed_over = True
             return show_file(row)
 
         return await answer_once(here.db, asked_by(request, hashlib.sha256(identity).digest()), act)
-    finally:
-        if not handed_over:  # else the transaction decides, and the janitor removes what has no file
-            with suppress(Exception):
-                await here.storage.delete(storage_key)
-                async with here.db.project(who.project_id) as session:
-                    await session.execute(sql_delete(PendingUpload).where(PendingUpload.storage_key == storage_key))
 
 
 @get("/files", summary="List files", opt=operation(returns=Page[FileObject], query=ListFiles))
@@ -107,7 +89,7 @@ async def get_files(request: ApiRequest) -> Page[FileObject]:
 
 
 @get("/files/{file_id:str}", summary="Retrieve a file", opt=operation(returns=FileObject))
-async def get_one_file(request: ApiRequest, file_id: str) -> FileObject:
+async def get_one_file(request: ApiRequest, file_id: FromPath[str]) -> FileObject:
     """One file with its status; `status_details` names the first errors."""
     who = caller(request)
     async with services(request).db.project(who.project_id) as session:
@@ -119,7 +101,7 @@ async def get_one_file(request: ApiRequest, file_id: str) -> FileObject:
     summary="Download a file",
     opt=operation(media="application/octet-stream"),
 )
-async def get_content(request: ApiRequest, file_id: str) -> Stream:
+async def get_content(request: ApiRequest, file_id: FromPath[str]) -> Stream:
     """The file's bytes, as they were uploaded."""
     here, who = services(request), caller(request)
     async with here.db.project(who.project_id) as session:
@@ -148,7 +130,7 @@ async def get_content(request: ApiRequest, file_id: str) -> Stream:
     summary="Retrieve a dataset's report",
     opt=operation(returns=FileReport, query=ReportQuery),
 )
-async def get_report(request: ApiRequest, file_id: str) -> FileReport:
+async def get_report(request: ApiRequest, file_id: FromPath[str]) -> FileReport:
     """Every finding, counts, tokens and prices. `?model=` chooses the encoding and the token limit."""
     here, who = services(request), caller(request)
     query = read_query(request, ReportQuery)
@@ -179,7 +161,7 @@ async def get_report(request: ApiRequest, file_id: str) -> FileReport:
     summary="Delete a file",
     opt=operation(returns=FileDeleted),
 )
-async def remove_file(request: ApiRequest, file_id: str) -> FileDeleted:
+async def remove_file(request: ApiRequest, file_id: FromPath[str]) -> FileDeleted:
     """Delete a file that no running job needs."""
     here, who = services(request), caller(request)
     async with here.db.project(who.project_id) as session:
@@ -196,7 +178,7 @@ def _check_early(fields: dict[str, str]) -> None:
         check_purpose(fields["purpose"])
 
 
-async def _first(chunks: AsyncIterator[bytes], file_id: str) -> bytes:
+async def _first(chunks: AsyncIterator[bytes], file_id: FromPath[str]) -> bytes:
     try:
         return await anext(chunks, b"")
     except FileNotFoundError:

@@ -43,7 +43,7 @@ async def read_form(
     boundary = options.get("boundary")
     if kind != "multipart/form-data" or not boundary:
         raise InvalidRequest(
-            "Send the file as multipart/form-data with the fields `purpose` and `file`.", code="invalid_content_type"
+            f"Send multipart/form-data, with the bytes in the field `{file_field}`.", code="invalid_content_type"
         )
     segments = _Segments(request, PushMultipartParser(boundary, max_segment_count=MAX_FIELDS))
     form: Form[Kept] = Form()
@@ -55,7 +55,7 @@ async def read_form(
         else:
             early(form.fields)
             form.filename = segment.filename
-            form.file = await keep(_limited(segments.chunks(), max_file_bytes))
+            form.file = await keep(_limited(segments.chunks(), max_file_bytes, file_field))
     return form
 
 
@@ -113,12 +113,13 @@ async def _text(segment: MultipartSegment, chunks: AsyncIterator[bytes]) -> str:
         raise InvalidRequest(f"The field `{segment.name}` is not UTF-8.", param=segment.name) from None
 
 
-async def _limited(chunks: AsyncIterator[bytes], max_file_bytes: int) -> AsyncIterator[bytes]:
+async def _limited(chunks: AsyncIterator[bytes], max_file_bytes: int, file_field: str) -> AsyncIterator[bytes]:
     size_bytes = 0
     async for chunk in chunks:
         size_bytes += len(chunk)
         if size_bytes > max_file_bytes:
             raise TooLarge(
-                f"The file is larger than {max_file_bytes:,} bytes. Split it, or ask for a higher limit.", param="file"
+                f"'{file_field}' is larger than {max_file_bytes:,} bytes. Split it, or send it in parts: /v1/uploads.",
+                param=file_field,
             )
         yield chunk

@@ -128,12 +128,15 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
     ]
 
 
+_BINARY = ("file", "data")
+
+
 def _form(fields: dict[str, str]) -> dict[str, Any]:
     return {
         "type": "object",
-        "required": ["file", "purpose"],
+        "required": [name for name in ("file", "purpose", "data") if name in fields],
         "properties": {
-            name: {"type": "string", "description": text, **({"format": "binary"} if name == "file" else {})}
+            name: {"type": "string", "description": text, **({"format": "binary"} if name in _BINARY else {})}
             for name, text in fields.items()
         },
     }

@@ -66,6 +66,12 @@ class QuoteObject(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int
 
 
+async def ask_for_reports(session: AsyncSession, *, project_id: str, body: CreateQuote, market: Market) -> None:
+    """Have the reports made that a quote needs and that nobody has asked for yet. The transaction must commit."""
+    method = resolve_method(body.method, body.hyperparameters)
+    await order_of(session, project_id=project_id, body=body, method=method, market=market)
+
+
 async def create_quote(session: AsyncSession, *, project_id: str, body: CreateQuote, market: Market) -> QuoteObject:
     """Price an order. Raises `InvalidRequest` as a create would, `InFlight` while a report is being made."""
     method = resolve_method(body.method, body.hyperparameters)

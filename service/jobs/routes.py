@@ -5,10 +5,11 @@ import datetime as dt
 import io
 
 from litestar import Response, get, post
+from litestar.params import FromPath
 from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.errors import InvalidRequest
+from service.errors import InFlight, InvalidRequest
 from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
@@ -17,7 +18,7 @@ from service.http.shapes import NoFields, Page
 from service.jobs.actions import Market, create_job, request_cancel, request_pause
 from service.jobs.present import show_checkpoint, show_event, show_job, show_metric, show_state
 from service.jobs.queries import get_job, list_checkpoints, list_events, list_jobs, list_metrics, list_states
-from service.jobs.quotes import CreateQuote, QuoteObject, create_quote
+from service.jobs.quotes import CreateQuote, QuoteObject, ask_for_reports, create_quote
 from service.jobs.rules import check_metadata
 from service.jobs.schemas import (
     CheckpointObject,
@@ -75,7 +76,7 @@ async def get_jobs(request: ApiRequest) -> Page[FineTuningJob]:
 
 
 @get("/fine_tuning/jobs/{job_id:str}", summary="Retrieve a fine-tuning job", opt=operation(returns=FineTuningJob))
-async def get_one_job(request: ApiRequest, job_id: str) -> FineTuningJob:
+async def get_one_job(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJob:
     """One job as it stands."""
     here, who = services(request), caller(request)
     async with here.db.project(who.project_id) as session:
@@ -88,7 +89,7 @@ async def get_one_job(request: ApiRequest, job_id: str) -> FineTuningJob:
     summary="Cancel a fine-tuning job",
     opt=operation(returns=FineTuningJob),
 )
-async def post_cancel(request: ApiRequest, job_id: str) -> FineTuningJob:
+async def post_cancel(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJob:
     """Ask for a cancel. Workers carry it out in any state; the job ends as `cancelled`, or as it ended before that."""
     here, who = services(request), caller(request)
     await read_body(request, NoFields)
@@ -103,7 +104,7 @@ async def post_cancel(request: ApiRequest, job_id: str) -> FineTuningJob:
     summary="Pause a fine-tuning job",
     opt=operation(returns=FineTuningJob),
 )
-async def post_pause(request: ApiRequest, job_id: str) -> FineTuningJob:
+async def post_pause(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJob:
     """Ask to pause. A paused job shows the status `queued`."""
     return await _pause(request, job_id, pause=True)
 
@@ -114,7 +115,7 @@ async def post_pause(request: ApiRequest, job_id: str) -> FineTuningJob:
     summary="Resume a fine-tuning job",
     opt=operation(returns=FineTuningJob),
 )
-async def post_resume(request: ApiRequest, job_id: str) -> FineTuningJob:
+async def post_resume(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJob:
     """Ask a paused job to go on."""
     return await _pause(request, job_id, pause=False)
 
@@ -124,7 +125,7 @@ async def post_resume(request: ApiRequest, job_id: str) -> FineTuningJob:
     summary="List a job's events",
     opt=operation(returns=Page[JobEventObject], query=ListEvents),
 )
-async def get_events(request: ApiRequest, job_id: str) -> Page[JobEventObject] | Stream:
+async def get_events(request: ApiRequest, job_id: FromPath[str]) -> Page[JobEventObject] | Stream:
     """Newest first; with `stream=true` as server-sent events from the beginning, or from `Last-Event-ID`."""
     here, who = services(request), caller(request)
     query = read_query(request, ListEvents)
@@ -142,7 +143,7 @@ async def get_events(request: ApiRequest, job_id: str) -> Page[JobEventObject] |
     summary="List a job's checkpoints",
     opt=operation(returns=Page[CheckpointObject], query=ListCheckpoints),
 )
-async def get_checkpoints(request: ApiRequest, job_id: str) -> Page[CheckpointObject]:
+async def get_checkpoints(request: ApiRequest, job_id: FromPath[str]) -> Page[CheckpointObject]:
     """Newest first."""
     here, who = services(request), caller(request)
     query = read_query(request, ListCheckpoints)
@@ -157,7 +158,7 @@ async def get_checkpoints(request: ApiRequest, job_id: str) -> Page[CheckpointOb
     summary="Retrieve a job's metrics",
     opt=operation(returns=Metrics, query=MetricsQuery),
 )
-async def get_metrics(request: ApiRequest, job_id: str) -> Metrics | Response[str]:
+async def get_metrics(request: ApiRequest, job_id: FromPath[str]) -> Metrics | Response[str]:
     """Every step's figures in order, while it runs and afterwards; `format=csv` for a table."""
     here, who = services(request), caller(request)
     query = read_query(request, MetricsQuery)
@@ -172,7 +173,7 @@ async def get_metrics(request: ApiRequest, job_id: str) -> Metrics | Response[st
     summary="Retrieve a job's timeline",
     opt=operation(returns=Timeline),
 )
-async def get_timeline(request: ApiRequest, job_id: str) -> Timeline:
+async def get_timeline(request: ApiRequest, job_id: FromPath[str]) -> Timeline:
     """Every state with its time, and why the job waits now."""
     here, who = services(request), caller(request)
     async with here.db.project(who.project_id) as session:
@@ -195,7 +196,12 @@ async def post_quote(request: ApiRequest) -> Response[bytes]:
     async def act(session: AsyncSession) -> QuoteObject:
         return await create_quote(session, project_id=who.project_id, body=body, market=_market(here))
 
-    return await answer_once(here.db, asked_by(request, sha256), act)
+    try:
+        return await answer_once(here.db, asked_by(request, sha256), act)
+    except InFlight:
+        async with here.db.project(who.project_id) as session:  # the refusal has undone what asked for the report
+            await ask_for_reports(session, project_id=who.project_id, body=body, market=_market(here))
+        raise
 
 
 async def _pause(request: ApiRequest, job_id: str, *, pause: bool) -> FineTuningJob:

@@ -1,6 +1,7 @@
 """`/v1/models`, `/v1/chat/completions` and `/v1/completions`."""
 
 from litestar import Response, delete, get, post
+from litestar.params import FromPath
 from litestar.response import Stream
 
 from service.datasets.schemas import unix
@@ -28,7 +29,7 @@ async def get_models(request: ApiRequest) -> ModelList:
 
 
 @get("/models/{name:str}", summary="Retrieve a model", opt=operation(returns=ModelObject))
-async def get_model(request: ApiRequest, name: str) -> ModelObject:
+async def get_model(request: ApiRequest, name: FromPath[str]) -> ModelObject:
     """One model with its `shutdown_date`."""
     here, who = services(request), caller(request)
     base = here.catalogue.find(name)
@@ -42,7 +43,7 @@ async def get_model(request: ApiRequest, name: str) -> ModelObject:
 
 
 @delete("/models/{name:str}", status_code=200, summary="Delete a tuned model", opt=operation(returns=ModelDeleted))
-async def delete_model(request: ApiRequest, name: str) -> ModelDeleted:
+async def delete_model(request: ApiRequest, name: FromPath[str]) -> ModelDeleted:
     """Take a tuned model and its checkpoints out of the project: their names are gone at once."""
     here, who = services(request), caller(request)
     if here.catalogue.find(name) is not None:

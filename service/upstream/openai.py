@@ -12,7 +12,6 @@ import httpx2
 import msgspec
 import openai
 from openai import AsyncOpenAI
-from openai.types.fine_tuning import FineTuningJob
 
 from service.upstream.outcomes import create_outcome, reading, retry_after
 from service.upstream.port import (
@@ -27,6 +26,7 @@ from service.upstream.port import (
     UpstreamEvent,
     UpstreamJob,
 )
+from service.upstream.told import checkpoint_told, event_told, job_told
 
 PAGE = 100
 MAX_PAGES = 200
@@ -61,7 +61,7 @@ class OpenAIUpstream:
         self._inference_timeout = httpx2.Timeout(inference_timeout, connect=10)
 
     async def upload_file(self, filename: str, size_bytes: int, chunks: AsyncIterator[bytes]) -> CreateOutcome:
-        """Send a dataset as a stream, never whole in memory."""
+        """Send a dataset as a stream, never whole in memory. What goes wrong with `chunks` is raised."""
         boundary = secrets.token_hex(16)
         head = (
             f'--{boundary}\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n'
@@ -87,7 +87,7 @@ class OpenAIUpstream:
                 },
                 timeout=self._upload_timeout,
             )
-        except Exception as error:
+        except httpx2.HTTPError as error:
             return create_outcome(error)
         if answer.is_success:
             file_id = _decoded(answer.content).get("id")
@@ -131,31 +131,34 @@ class OpenAIUpstream:
         return Created(job_id) if isinstance(job_id, str) and job_id else Unknown("an answer without an id")
 
     @reading
-    async def find_jobs(self, metadata: Mapping[str, str]) -> list[UpstreamJob]:
-        """By the upstream's metadata filter, and again by our own eyes, since a filter may be ignored."""
+    async def find_jobs(self, metadata: Mapping[str, str], *, since: float = 0) -> list[UpstreamJob]:
+        """By the upstream's metadata filter, and again by our own eyes, since a filter may be ignored.
+
+        With `since` (Unix seconds) no further than the first page that is older, for lists come newest first.
+        """
         found: list[UpstreamJob] = []
         after: str | None = None
         for _ in range(MAX_PAGES):
             page = await self._client.fine_tuning.jobs.list(
                 limit=PAGE, metadata=dict(metadata), after=after or openai.omit
             )
-            jobs = [_job(job) for job in page.data]
-            found += [job for job in jobs if all(job.metadata.get(key) == value for key, value in metadata.items())]
-            if not page.has_more or not page.data:
-                return sorted(found, key=lambda job: (job.created_at, job.metadata.get("tunegate_attempt", ""), job.id))
+            jobs = [job_told(job) for job in page.data]
+            found += [job for job in jobs if job.id and metadata.items() <= job.metadata.items()]
+            if not page.has_more or not page.data or all(0 < job.created_at < since for job in jobs):
+                return sorted(found, key=lambda job: (job.created_at, job.id))
             after = page.data[-1].id
         raise UpstreamError("away", "The list of jobs does not end.")
 
     @reading
     async def get_job(self, job_id: str) -> UpstreamJob:
         """The job now."""
-        return _job(await self._client.fine_tuning.jobs.retrieve(job_id))
+        return job_told(await self._client.fine_tuning.jobs.retrieve(job_id))
 
     @reading
     async def cancel_job(self, job_id: str) -> UpstreamJob:
         """Cancel; where that is refused, the job as it is."""
         try:
-            return _job(await self._client.fine_tuning.jobs.cancel(job_id))
+            return job_told(await self._client.fine_tuning.jobs.cancel(job_id))
         except openai.BadRequestError:
             return await self.get_job(job_id)
 
@@ -163,7 +166,7 @@ class OpenAIUpstream:
     async def pause_job(self, job_id: str) -> UpstreamJob:
         """Pause; where that is refused, the job as it is."""
         try:
-            return _job(await self._client.fine_tuning.jobs.pause(job_id))
+            return job_told(await self._client.fine_tuning.jobs.pause(job_id))
         except openai.BadRequestError:
             return await self.get_job(job_id)
 
@@ -171,35 +174,26 @@ class OpenAIUpstream:
     async def resume_job(self, job_id: str) -> UpstreamJob:
         """Go on; where that is refused, the job as it is."""
         try:
-            return _job(await self._client.fine_tuning.jobs.resume(job_id))
+            return job_told(await self._client.fine_tuning.jobs.resume(job_id))
         except openai.BadRequestError:
             return await self.get_job(job_id)
 
     @reading
     async def events_after(self, job_id: str, cursor: str | None) -> list[UpstreamEvent]:
         """Pages from the newest back to the cursor."""
-        found: list[UpstreamEvent] = []
+        found: dict[str, UpstreamEvent] = {}
         after: str | None = None
         for _ in range(MAX_EVENT_PAGES):
             page = await self._client.fine_tuning.jobs.list_events(job_id, limit=PAGE, after=after or openai.omit)
-            for event in page.data:
-                if event.id == cursor:
-                    return found[::-1]
-                data = event.data if isinstance(event.data, dict) else {}
-                found.append(
-                    UpstreamEvent(
-                        id=event.id,
-                        created_at=event.created_at,
-                        level=event.level if event.level in ("info", "warn", "error") else "info",
-                        type="metrics" if event.type == "metrics" else "message",
-                        message=event.message or "",
-                        data=data,
-                    )
-                )
+            for event in map(event_told, page.data):
+                if event is not None and event.id == cursor:
+                    return list(found.values())[::-1]
+                if event is not None:
+                    found[event.id] = event
             if not page.has_more or not page.data:
                 break
             after = page.data[-1].id
-        return found[::-1]
+        return list(found.values())[::-1]
 
     @reading
     async def checkpoints(self, job_id: str) -> list[UpstreamCheckpoint]:
@@ -208,16 +202,7 @@ class OpenAIUpstream:
         after: str | None = None
         for _ in range(MAX_PAGES):
             page = await self._client.fine_tuning.jobs.checkpoints.list(job_id, limit=PAGE, after=after or openai.omit)
-            found += [
-                UpstreamCheckpoint(
-                    id=checkpoint.id,
-                    created_at=checkpoint.created_at,
-                    step_number=checkpoint.step_number,
-                    model=checkpoint.fine_tuned_model_checkpoint,
-                    metrics=checkpoint.metrics.to_dict() if checkpoint.metrics else {},
-                )
-                for checkpoint in page.data
-            ]
+            found += [told for checkpoint in page.data if (told := checkpoint_told(checkpoint)) is not None]
             if not page.has_more or not page.data:
                 break
             after = page.data[-1].id
@@ -312,20 +297,3 @@ def _decoded(content: bytes) -> dict[str, Any]:
     except msgspec.DecodeError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _job(job: FineTuningJob) -> UpstreamJob:
-    error = job.error
-    return UpstreamJob(
-        id=job.id,
-        status=str(job.status),
-        created_at=job.created_at or 0,
-        metadata=job.metadata or {},
-        fine_tuned_model=job.fine_tuned_model,
-        trained_tokens=job.trained_tokens,
-        estimated_finish=job.estimated_finish,
-        result_files=list(job.result_files or []),
-        error_code=error.code if error else None,
-        error_message=error.message if error else None,
-        error_param=error.param if error else None,
-    )

@@ -21,6 +21,7 @@ Answer = TypeVar("Answer")
 
 NEVER_OPENED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 MAX_RETRY_AFTER_SECONDS = 3600.0
+OUT_OF_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 
 
 def create_outcome(error: BaseException) -> CreateOutcome:
@@ -36,7 +37,7 @@ def create_outcome(error: BaseException) -> CreateOutcome:
 
 def refused(error: openai.APIStatusError) -> Refused | None:
     """The upstream's refusal in its own words, or None where the answer is not one."""
-    kind = _kind(error.status_code, error.code)
+    kind = _kind(error)
     if kind is None or not isinstance(error.body, dict) or "message" not in error.body:
         return None
     message = error.body.get("message")
@@ -52,7 +53,7 @@ def refused(error: openai.APIStatusError) -> Refused | None:
 def read_error(error: BaseException) -> UpstreamError:
     """The same for calls that only read, where "it may have happened" does not matter."""
     if isinstance(error, openai.APIStatusError):
-        kind: RefusalKind | Literal["away"] = _kind(error.status_code, error.code) or "away"
+        kind: RefusalKind | Literal["away"] = _kind(error) or "away"
         return UpstreamError(kind, f"HTTP {error.status_code}", retry_after(error.response.headers))
     return UpstreamError("away", type(error).__name__)
 
@@ -81,13 +82,13 @@ def retry_after(headers: Mapping[str, Any]) -> float | None:
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS) if seconds == seconds else None
 
 
-def _kind(status: int, code: str | None) -> RefusalKind | None:
-    match status:
+def _kind(error: openai.APIStatusError) -> RefusalKind | None:
+    match error.status_code:
         case 401 | 403:
             return "auth"
         case 404:
             return "not_found"
-        case 429 if code in ("insufficient_quota", "billing_hard_limit_reached"):
+        case 429 if OUT_OF_QUOTA & {error.code, error.type}:
             return "quota"
         case 429:
             return "rate_limit"

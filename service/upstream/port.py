@@ -149,8 +149,11 @@ class Upstream(Protocol):
         """Ask for one training job, once: no retries beneath."""
         ...
 
-    async def find_jobs(self, metadata: Mapping[str, str]) -> list[UpstreamJob]:
-        """Every job that carries all of `metadata`, oldest first, checked again on our side."""
+    async def find_jobs(self, metadata: Mapping[str, str], *, since: float = 0) -> list[UpstreamJob]:
+        """Every job that carries all of `metadata`, oldest first, checked again on our side.
+
+        Jobs made before `since` (Unix seconds) may be left out.
+        """
         ...
 
     async def get_job(self, job_id: str) -> UpstreamJob:

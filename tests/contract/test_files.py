@@ -98,7 +98,7 @@ class TestFilenames:
         "header",
         [
             b'filename="a\\"; filename=b.txt"',
-            b"filename=\"x'y%0d%0aset-cookie: a=b\"",
+            b'filename="x\'y%0d%0aset-cookie: a=b"',
             b'filename="\xff\xfe.txt"',
             b"filename*=UTF-8''%0D%0Aset-cookie%3A%20a%3Db",
             b'filename=""',

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from tests.contract.conftest import Trained
 from tests.contract.strict import strict_items, strictly
-from tests.wire import MODEL, chat_rows, checked, completion_rows, ended, jsonl, upload
+from tests.wire import MODEL, chat_rows, checked, completion_rows, ended, jsonl, refusal, upload
 
 QUESTION = "How long is river 3?"
 
@@ -117,13 +117,12 @@ class TestCompletions:
 class TestRefusals:
     @pytest.mark.parametrize("path", ["/chat/completions", "/completions"])
     def test_a_model_of_nobody_here(self, http: httpx2.Client, trained: Trained, path: str) -> None:
-        answers = [
-            http.post(path, json={"model": name, "messages": [], "prompt": "x"})
-            for name in (trained.model, "ft:" + "x" * (len(trained.model) - 3))
-        ]
+        names = (trained.model, trained.model[:-4] + "none")
+        answers = [http.post(path, json={"model": name, "messages": [], "prompt": "x"}) for name in names]
         assert [answer.status_code for answer in answers] == [404, 404]
-        assert answers[0].text.replace(trained.model, "-") == answers[1].text.replace("ft:" + "x" * (len(trained.model) - 3), "-")
-        assert answers[0].json()["error"]["code"] == "model_not_found"
+        texts = [answer.text.replace(name, "NAME") for answer, name in zip(answers, names, strict=True)]
+        assert texts[0] == texts[1]
+        assert refusal(answers[0])["code"] == "model_not_found"
 
     def test_the_upstream_s_refusal_is_passed_on(self, sdk: openai.OpenAI) -> None:
         with pytest.raises(openai.BadRequestError) as refused:

@@ -91,6 +91,19 @@ class TestQuotes:
         other = http.post("/fine_tuning/jobs", json={**order, "model": "gpt-4o", "quote_id": quote["id"]})
         assert (other.status_code, refusal(other)["code"]) == (400, "quote_mismatch")
 
+    def test_a_report_that_nobody_asked_for_yet_is_made_for_the_quote(
+        self, http: httpx2.Client, training_file: str
+    ) -> None:
+        order = {"model": "gpt-3.5-turbo", "training_file": training_file}
+        first = http.post("/fine_tuning/quotes", json=order)
+        if first.status_code == 409:
+            assert refusal(first)["code"] == "report_pending"
+            assert (first.headers["x-should-retry"], first.headers["retry-after"]) == ("true", "1")
+        quote = eventually(
+            lambda: found if (found := http.post("/fine_tuning/quotes", json=order)).status_code == 200 else None
+        )
+        assert quote.json()["allowed"] is True
+
     def test_auto_epochs_come_with_their_reason(self, http: httpx2.Client, training_file: str) -> None:
         quote = http.post("/fine_tuning/quotes", json={"model": MODEL, "training_file": training_file}).json()
         assert quote["n_epochs"] > 1
@@ -211,9 +224,9 @@ class TestAround:
         for number in range(3):
             http.get(f"/files/made-up-{number}")
             httpx2.get(f"{root}/v1/files/without-key-{number}")
-            httpx2.request(f"VERB{number}", f"{root}/v1/files")
+            httpx2.request("LOCK", f"{root}/v1/files")
             httpx2.get(f"{root}/nowhere-{number}")
         text = httpx2.get(f"{root}/metrics").text
-        for made_up in ("made-up", "without-key", "VERB", "nowhere"):
+        for made_up in ("made-up", "without-key", "LOCK", "nowhere"):
             assert made_up not in text
         assert 'route="/v1/files/{file_id}"' in text

@@ -1,7 +1,6 @@
-"""Every rule of a request, and how its breach is refused: status, `param`, `code`, and a message that says what to do."""
+"""Every rule of a request and how its breach is refused: status, `param`, `code`, and a message that helps."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -229,7 +228,9 @@ class TestBodies:
         answer = http.post("/fine_tuning/jobs", content=body, headers={"content-type": "application/json"})
         assert refusal(answer)["param"] == "training_file"
 
-    @pytest.mark.parametrize("content", [b'{"model": "ft:\\u0000"}', b'{"model": ["x"]}', b"{}", b"[]", b"", b"5", b"{"])
+    @pytest.mark.parametrize(
+        "content", [b'{"model": "ft:\\u0000"}', b'{"model": ["x"]}', b"{}", b"[]", b"", b"5", b"{"]
+    )
     @pytest.mark.parametrize("path", ["/chat/completions", "/completions"])
     def test_of_questions(self, http: httpx2.Client, path: str, content: bytes) -> None:
         answer = http.post(path, content=content, headers={"content-type": "application/json"})
@@ -311,7 +312,7 @@ class TestRoutes:
             ("GET", "/models/nope", 404, "model_not_found"),
             ("DELETE", "/fine_tuning/jobs", 405, "method_not_allowed"),
             ("PUT", "/files/x", 405, "method_not_allowed"),
-            ("BREW", "/files", 405, "method_not_allowed"),
+            ("PATCH", "/files", 405, "method_not_allowed"),
             ("POST", "/models", 405, "method_not_allowed"),
             ("POST", "/fine-tunes", 404, "endpoint_shut_down"),
             ("GET", "/fine-tunes/ft-1/events", 404, "endpoint_shut_down"),
@@ -407,7 +408,7 @@ class TestUploadForms:
 
 
 @pytest.fixture(scope="module")
-def files(http: httpx2.Client, tenant: Tenant) -> Iterator[dict[str, str]]:
+def files(http: httpx2.Client, tenant: Tenant) -> dict[str, str]:
     """Files of every kind, checked."""
     made = {
         "chat": upload(http, jsonl(chat_rows(10))),
@@ -424,7 +425,7 @@ def files(http: httpx2.Client, tenant: Tenant) -> Iterator[dict[str, str]]:
     other = new_tenant(tenant.base_url, tenant.database_url)
     with other.http() as client:
         made["foreign"] = upload(client, jsonl(chat_rows(10)))
-    yield made
+    return made
 
 
 class TestFilesOfAJob:
@@ -470,7 +471,7 @@ class TestFilesOfAJob:
         self, http: httpx2.Client, files: dict[str, str], file: str, change: dict[str, Any], code: str, says: str
     ) -> None:
         body = {"model": MODEL, "training_file": files[file], **change}
-        eventually(lambda: http.post("/fine_tuning/quotes", json=body).status_code != 409)  # davinci: other encoding
+        eventually(lambda: http.post("/fine_tuning/quotes", json=body).status_code != 409)  # another encoding
         answer = http.post("/fine_tuning/jobs", json=body)
         error = refusal(answer)
         assert (answer.status_code, error["param"], error["code"]) == (400, "training_file", code), error

@@ -210,7 +210,7 @@ def list_jobs(world: World, query: dict[str, str], body: Any) -> Answer:
     marks = {name[9:-1]: value for name, value in query.items() if name.startswith("metadata[")}
     jobs = [shown(job) for job in sorted(world.jobs.values(), key=lambda job: -job["created_at"]) if "_gone" not in job]
     if not world.ignores_metadata:
-        jobs = [job for job in jobs if marks.items() <= job["metadata"].items()]
+        jobs = [job for job in jobs if marks.items() <= (job["metadata"] or {}).items()]
     return page(world, jobs, query)
 
 

@@ -4,11 +4,13 @@ Time is a tool here and not a wait: `step` makes a job due and does one step of 
 like the protocol and takes as long as its calls.
 """
 
+import asyncio
 import dataclasses
 import datetime as dt
 import hashlib
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +23,7 @@ from service.datasets.report_schema import FileReport as Report
 from service.db import Database, create_engine
 from service.doorbell import Doorbell
 from service.ids import new_id
-from service.jobs.actions import Market, create_job, request_cancel
+from service.jobs.actions import Market, create_job, request_cancel, request_pause
 from service.jobs.lifecycle import ENDED
 from service.jobs.schemas import CreateJob
 from service.models import catalogue
@@ -54,6 +56,7 @@ MODEL = "gpt-4o-mini-2024-07-18"
 TOKENS_PER_EPOCH = 1000
 LINE = '{"messages": [{"role": "user", "content": "%d"}, {"role": "assistant", "content": "ok"}]}\n'
 MOST_STEPS = 60
+DEADLINE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,11 @@ class Bench:
         async with self.ctx.db.project(self.project_id) as session:
             await request_cancel(session, self.project_id, job_id)
 
+    async def request_pause(self, job_id: str, *, pause: bool) -> None:
+        """What the caller's pause or resume does."""
+        async with self.ctx.db.project(self.project_id) as session:
+            await request_pause(session, self.project_id, job_id, pause=pause)
+
     async def pass_settle_time(self, job_id: str) -> None:
         """Let the settle time of an unanswered create be over."""
         await self.set_job(job_id, create_settled_at=func.now())
@@ -276,6 +284,14 @@ class Bench:
         assert (await self.webhooks(job_id)).count(job.state) == 1
         assert await self.entries(job_id) == entries
         assert (await self.balance()).reserved_micros == 0
+
+
+async def eventually(condition: Callable[[], object], *, about: str = "") -> None:
+    """Wait until the condition holds. Raises `AssertionError` after a generous time."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, about or "it does not come about"
+        await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

@@ -19,7 +19,9 @@ def _short_logs() -> None:
         broken = event.pop("exc_info", None)
         return event if broken is None else {**event, "error": repr(broken)[:300]}
 
-    structlog.configure(processors=[structlog.contextvars.merge_contextvars, shorten, structlog.processors.KeyValueRenderer()])
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, shorten, structlog.processors.KeyValueRenderer()]
+    )
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.faults.control import CREATE, LIST, NO_JOBS, FaultyUpstream, error
-from tests.workers.bench import Bench
+from tests.workers.bench import Bench, eventually
 from workers import strays
 
 HTML = {"status": 502, "body": "<html>Bad gateway</html>"}
@@ -114,8 +114,7 @@ class TestAnAnswerIsLost:
         await hasty.until_sent(job_id)
         await hasty.pass_settle_time(job_id)
         await hasty.until(job_id, "running")
-        while len(hasty.upstream.jobs(job_id)) < 2:
-            await asyncio.sleep(0.05)
+        await eventually(lambda: len(hasty.upstream.jobs(job_id)) == 2)
         await strays.sweep(hasty.ctx)
         job = await hasty.job(job_id)
         assert [each["id"] for each in hasty.upstream.unended()] == [job.upstream_job_id]
@@ -241,8 +240,7 @@ class TestACancel:
         job_id = await bench.new_job()
         await bench.until(job_id, "creating")
         sending = asyncio.create_task(bench.step(job_id))
-        while not bench.upstream.creates():
-            await asyncio.sleep(0.01)
+        await eventually(bench.upstream.creates)
         await bench.request_cancel(job_id)
         await sending
         assert (await bench.until_end(job_id)).state == "cancelled"
@@ -276,8 +274,7 @@ class TestACancel:
         await hasty.request_cancel(job_id)
         await hasty.pass_settle_time(job_id)
         assert (await hasty.until_end(job_id)).state == "cancelled"
-        while not hasty.upstream.jobs():
-            await asyncio.sleep(0.05)
+        await eventually(hasty.upstream.jobs)
         assert await strays.sweep(hasty.ctx) == 1
         assert hasty.upstream.unended() == []
 

@@ -1,0 +1,193 @@
+"""Completing an upload: its parts are joined into one object, which becomes an ordinary file.
+
+Joining 8 GB takes minutes, and callers give up, repeat themselves and run into a process that was killed. So it is
+leased work on the upload's row: one at a time joins, by heartbeat; who asks meanwhile waits and gets the same answer,
+or takes over when the lease has ended. The file, the upload's end and the report to be made are one transaction,
+fenced by the lease, so a crash at any point leaves a pending upload with all its parts, and no second file.
+"""
+
+import asyncio
+import datetime as dt
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from sqlalchemy import func, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service import claims, faults
+from service.claims import Claim, LeaseLost
+from service.datasets.actions import NewFile, keep_file
+from service.datasets.incoming import Incoming, incoming
+from service.datasets.queries import find_file
+from service.datasets.uploads.actions import LIFE, check_open
+from service.datasets.uploads.queries import get_upload, list_parts
+from service.datasets.uploads.schemas import CompleteUpload, UploadObject, show_upload
+from service.db import Database
+from service.errors import InFlight, InvalidRequest
+from service.models.catalogue import BaseModel
+from service.storage import Storage, Stored
+from service.tables import Upload, UploadPart
+
+WAIT_SECONDS = 540.0
+"""How long a call waits for another one that joins the same parts: less than the 600 s that the SDK waits for us."""
+
+LOOK_EVERY_SECONDS = 0.2
+GRACE = dt.timedelta(minutes=15)
+"""An upload whose completion was begun in time lives so much longer, once, so that it can be finished after a crash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """The turn to join these parts, in this order."""
+
+    claimed: Claim[Upload]
+    parts: Sequence[UploadPart]
+
+
+async def complete_upload(
+    db: Database,
+    storage: Storage,
+    *,
+    project_id: str,
+    upload_id: str,
+    wanted: CompleteUpload,
+    model: BaseModel,
+    lease_seconds: float,
+) -> UploadObject:
+    """Join the parts and make the file, once, however often and from wherever it is asked for.
+
+    Raises `NotFound`, `InvalidRequest` for parts that do not make the announced file or an upload that has ended
+    otherwise, and `InFlight` when another call joins them for longer than anybody waits.
+    """
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        async with db.project(project_id) as session:
+            turn = await _take_turn(session, project_id, upload_id, wanted, lease_seconds)
+        if isinstance(turn, UploadObject):
+            return turn
+        if turn is not None:
+            with suppress(LeaseLost):
+                return await _join(db, storage, turn, wanted, model)
+        elif time.monotonic() > until:
+            raise InFlight(f"The parts of {upload_id} are still being joined. Ask again.", retry_after_seconds=5)
+        else:
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+
+async def _take_turn(
+    session: AsyncSession, project_id: str, upload_id: str, wanted: CompleteUpload, lease_seconds: float
+) -> UploadObject | Joining | None:
+    """The answer if it is completed, the turn to join if nobody has it, else None."""
+    upload, standing = await get_upload(session, project_id, upload_id, lock=True)
+    if standing == "completed" and upload.part_ids == wanted.part_ids:
+        _check_md5(upload.md5, wanted)
+        file = await find_file(session, project_id, upload.file_id or "")
+        return show_upload(upload, file)
+    check_open(upload_id, standing)
+    if standing == "joining":
+        return None
+    parts = _in_order(wanted.part_ids, await list_parts(session, upload))
+    _check_size(upload, parts)
+    session.expunge(upload)
+    this = (Upload.project_id == project_id) & (Upload.id == upload_id)
+    await session.execute(
+        update(Upload).where(this).values(due_at=func.now(), expires_at=Upload.created_at + LIFE + GRACE)
+    )
+    claimed = await claims.claim(session, Upload, lease_seconds=lease_seconds, where=[this])
+    return Joining(claimed[0], parts) if claimed else None
+
+
+async def _join(
+    db: Database, storage: Storage, turn: Joining, wanted: CompleteUpload, model: BaseModel
+) -> UploadObject:
+    claimed = turn.claimed
+    async with claims.heartbeat(db, claimed), incoming(db, storage, claimed.row.project_id) as object_:
+        try:
+            stored = await object_.keep(_joined(storage, turn.parts), with_md5=True)
+            _check_md5(stored.md5, wanted)
+            faults.point("upload.joined")
+            return await _record(db, object_, claimed, stored, wanted, model)
+        except Exception:
+            if not object_.handed_over:
+                await _let_go(db, claimed)
+            raise
+
+
+async def _record(
+    db: Database, object_: Incoming, claimed: Claim[Upload], stored: Stored, wanted: CompleteUpload, model: BaseModel
+) -> UploadObject:
+    upload = claimed.row
+    async with db.project(upload.project_id) as session:
+        file = await keep_file(
+            session,
+            project_id=upload.project_id,
+            storage_key=object_.storage_key,
+            wanted=NewFile(
+                filename=upload.filename,
+                purpose=upload.purpose,
+                expires_after_seconds=upload.file_expires_after_seconds,
+            ),
+            stored=stored,
+            model=model,
+        )
+        ended = {"status": "completed", "file_id": file.id, "part_ids": wanted.part_ids, "md5": stored.md5}
+        await claims.give_back(session, claimed, ended, due_in_seconds=None)
+        recorded, _ = await get_upload(session, upload.project_id, upload.id)
+        answer = show_upload(recorded, file)
+        object_.handed_over = True
+    return answer
+
+
+async def _let_go(db: Database, claimed: Claim[Upload]) -> None:
+    """Give the turn back at once, so that the next call need not wait for the lease's end. Raises `LeaseLost`."""
+    async with db.project(claimed.row.project_id) as session:
+        await claims.give_back(session, claimed, {}, due_in_seconds=None)
+
+
+async def _joined(storage: Storage, parts: Sequence[UploadPart]) -> AsyncIterator[bytes]:
+    for part in parts:
+        async for chunk in storage.read(part.storage_key):
+            yield chunk
+
+
+def _in_order(part_ids: Sequence[str], parts: Sequence[UploadPart]) -> list[UploadPart]:
+    known = {part.id: part for part in parts}
+    ordered: dict[str, UploadPart] = {}
+    for part_id in part_ids:
+        if part_id in ordered:
+            raise InvalidRequest(
+                f"Part '{part_id[:64]}' is named twice. Name each part once, in the order of the file.",
+                param="part_ids",
+                code="duplicate_part",
+            )
+        if part_id not in known:
+            raise InvalidRequest(
+                f"This upload has no part '{part_id[:64]}'. Name the ids that adding the parts has answered.",
+                param="part_ids",
+                code="part_not_found",
+            )
+        ordered[part_id] = known[part_id]
+    return list(ordered.values())
+
+
+def _check_size(upload: Upload, parts: Sequence[UploadPart]) -> None:
+    size_bytes = sum(part.size_bytes for part in parts)
+    if size_bytes != upload.size_bytes:
+        raise InvalidRequest(
+            f"The parts have {size_bytes:,} bytes together, and {upload.size_bytes:,} were announced. "
+            "Name every part, or make a new upload.",
+            param="part_ids",
+            code="upload_size_mismatch",
+        )
+
+
+def _check_md5(actual: str | None, wanted: CompleteUpload) -> None:
+    if wanted.md5 is not None and wanted.md5.lower() != actual:
+        raise InvalidRequest(
+            f"The parts in this order have the MD5 {actual}, not {wanted.md5.lower()}. "
+            "Check their order, and send a damaged part again.",
+            param="md5",
+            code="md5_mismatch",
+        )

@@ -1,0 +1,143 @@
+"""`/v1/uploads`: announce a large file, send its parts, complete or cancel it."""
+
+import hashlib
+
+import msgspec
+from litestar import Response, post
+from litestar.params import FromPath
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.datasets.incoming import incoming
+from service.datasets.uploads.actions import (
+    MAX_PART_BYTES,
+    add_part,
+    cancel_upload,
+    check_open,
+    create_upload,
+    remove_parts,
+)
+from service.datasets.uploads.completion import complete_upload
+from service.datasets.uploads.queries import get_upload
+from service.datasets.uploads.schemas import (
+    CompleteUpload,
+    CreateUpload,
+    UploadObject,
+    UploadPartObject,
+    show_part,
+    show_upload,
+)
+from service.errors import InvalidRequest
+from service.http.bodies import read_body
+from service.http.idempotency import answer_once
+from service.http.multipart import read_form
+from service.http.operation import operation
+from service.http.shapes import NoFields
+from service.services import ApiRequest, asked_by, caller, services
+
+PART_FORM = {"data": "The bytes of this part, at most 64 MB. Parts may come in any order and at the same time."}
+
+
+@post(
+    "/uploads",
+    status_code=200,
+    summary="Create an upload",
+    opt=operation(returns=UploadObject, body=CreateUpload, creates=True),
+)
+async def post_upload(request: ApiRequest) -> Response[bytes]:
+    """Announce a file that comes in parts, at most 8 GB by default. The upload lives for an hour."""
+    here, who = services(request), caller(request)
+    body, sha256 = await read_body(request, CreateUpload)
+
+    async def act(session: AsyncSession) -> UploadObject:
+        row = await create_upload(
+            session, project_id=who.project_id, body=body, max_bytes=here.settings.max_upload_bytes
+        )
+        return show_upload(row, None)
+
+    return await answer_once(here.db, asked_by(request, sha256), act)
+
+
+@post(
+    "/uploads/{upload_id:str}/parts",
+    status_code=200,
+    request_max_body_size=None,
+    summary="Add a part to an upload",
+    opt=operation(returns=UploadPartObject, form=PART_FORM, creates=True),
+)
+async def post_part(request: ApiRequest, upload_id: FromPath[str]) -> Response[bytes]:
+    """Stream one part in. It belongs to the file once completing names its id."""
+    here, who = services(request), caller(request)
+    async with here.db.project(who.project_id) as session:
+        _, standing = await get_upload(session, who.project_id, upload_id)
+    check_open(upload_id, standing)
+    async with incoming(here.db, here.storage, who.project_id) as object_:
+        form = await read_form(
+            request, file_field="data", max_file_bytes=MAX_PART_BYTES, keep=object_.keep, early=_no_fields
+        )
+        _no_fields(form.fields)
+        if form.file is None:
+            raise InvalidRequest("Missing required parameter: 'data'.", param="data", code="missing_required_parameter")
+        stored = form.file
+
+        async def act(session: AsyncSession) -> UploadPartObject:
+            part = await add_part(
+                session,
+                project_id=who.project_id,
+                upload_id=upload_id,
+                storage_key=object_.storage_key,
+                stored=stored,
+            )
+            object_.handed_over = True
+            return show_part(part)
+
+        identity = hashlib.sha256(msgspec.json.encode([form.filename, stored.sha256])).digest()
+        return await answer_once(here.db, asked_by(request, identity), act)
+
+
+@post(
+    "/uploads/{upload_id:str}/complete",
+    status_code=200,
+    summary="Complete an upload",
+    opt=operation(returns=UploadObject, body=CompleteUpload),
+)
+async def post_complete(request: ApiRequest, upload_id: FromPath[str]) -> UploadObject:
+    """Join the parts in the order given. Answers when the file is there; asking again answers the same."""
+    here, who = services(request), caller(request)
+    body, _ = await read_body(request, CompleteUpload)
+    answer = await complete_upload(
+        here.db,
+        here.storage,
+        project_id=who.project_id,
+        upload_id=upload_id,
+        wanted=body,
+        model=here.catalogue.default,
+        lease_seconds=here.settings.lease_seconds,
+    )
+    await remove_parts(here.db, here.storage, who.project_id, upload_id)
+    return answer
+
+
+@post(
+    "/uploads/{upload_id:str}/cancel",
+    status_code=200,
+    summary="Cancel an upload",
+    opt=operation(returns=UploadObject),
+)
+async def post_cancel(request: ApiRequest, upload_id: FromPath[str]) -> UploadObject:
+    """Give an upload up and remove its parts. One that is being completed stops, unless its file is there already."""
+    here, who = services(request), caller(request)
+    await read_body(request, NoFields)
+    async with here.db.project(who.project_id) as session:
+        answer = show_upload(await cancel_upload(session, who.project_id, upload_id), None)
+    await remove_parts(here.db, here.storage, who.project_id, upload_id)
+    return answer
+
+
+def _no_fields(fields: dict[str, str]) -> None:
+    for name in fields:
+        raise InvalidRequest(
+            f"Unknown parameter: '{name}'. A part has the field 'data' only.", param=name, code="unknown_parameter"
+        )
+
+
+ROUTES = [post_upload, post_part, post_complete, post_cancel]

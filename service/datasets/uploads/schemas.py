@@ -1,0 +1,77 @@
+"""Uploads on the wire, as the SDK's `Upload` and `UploadPart` have them."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from service.datasets.schemas import FileObject, show_file, unix
+from service.http.shapes import RequestModel
+from service.tables import File, Upload, UploadPart
+
+MAX_PARTS = 10_000
+
+
+class ExpiresAfter(RequestModel, frozen=True, kw_only=True):
+    """When the file that the upload becomes shall expire."""
+
+    anchor: Literal["created_at"]
+    seconds: Annotated[int, msgspec.Meta(ge=3600, le=2_592_000)]
+
+
+class CreateUpload(RequestModel, frozen=True, kw_only=True):
+    """What is to come. `bytes` is the length of the whole file, which the parts must add up to."""
+
+    bytes: Annotated[int, msgspec.Meta(ge=1)]
+    filename: Annotated[str, msgspec.Meta(min_length=1)]
+    mime_type: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    purpose: str
+    expires_after: ExpiresAfter | None = None
+
+
+class CompleteUpload(RequestModel, frozen=True, kw_only=True):
+    """The parts in the order of the file, and the MD5 of the whole in hex if it shall be checked."""
+
+    part_ids: Annotated[list[str], msgspec.Meta(min_length=1, max_length=MAX_PARTS)]
+    md5: Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{32}$")] | None = None
+
+
+class UploadObject(msgspec.Struct, frozen=True, kw_only=True):
+    """An upload. `file` is there once it is completed; null if that file was deleted since."""
+
+    id: str
+    object: Literal["upload"] = "upload"
+    bytes: int
+    created_at: int
+    expires_at: int
+    filename: str
+    purpose: str
+    status: Literal["pending", "completed", "cancelled", "expired"]
+    file: FileObject | None
+
+
+class UploadPartObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A part that has come in whole."""
+
+    id: str
+    object: Literal["upload.part"] = "upload.part"
+    created_at: int
+    upload_id: str
+
+
+def show_upload(row: Upload, file: File | None) -> UploadObject:
+    """A row on the wire, with the file that it became."""
+    return UploadObject(
+        id=row.id,
+        bytes=row.size_bytes,
+        created_at=unix(row.created_at),
+        expires_at=unix(row.expires_at),
+        filename=row.filename,
+        purpose=row.purpose,
+        status=row.status,  # type: ignore[arg-type]  # held by a CHECK
+        file=show_file(file) if file is not None else None,
+    )
+
+
+def show_part(row: UploadPart) -> UploadPartObject:
+    """A row on the wire."""
+    return UploadPartObject(id=row.id, created_at=unix(row.created_at), upload_id=row.upload_id)

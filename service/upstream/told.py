@@ -1,0 +1,95 @@
+"""The upstream's words as our types. Pure.
+
+The SDK does not validate answers, so nothing in them is taken on trust: what is of another type, or what Postgres could
+not hold (NUL, lone surrogates, numbers beyond any use), counts as not said. A job must end whatever its upstream says.
+"""
+
+import math
+from typing import Any
+
+from openai import BaseModel
+
+from service.upstream.port import UpstreamCheckpoint, UpstreamEvent, UpstreamJob
+
+MAX_WHOLE = 10**11
+"""Beyond any count of tokens, and as Unix seconds still within the calendar."""
+
+
+def text(value: object) -> str | None:
+    """A text that can be stored."""
+    return value.replace("\x00", "").encode("utf-8", "replace").decode() if isinstance(value, str) else None
+
+
+def whole(value: object) -> int | None:
+    """A count, or a time in Unix seconds."""
+    number = _number(value)
+    return int(number) if number is not None and number >= 0 else None
+
+
+def job_told(job: Any) -> UpstreamJob:
+    """A job; one without an id has the id ""."""
+    error = getattr(job, "error", None)
+    metadata, result_files = getattr(job, "metadata", None), getattr(job, "result_files", None)
+    return UpstreamJob(
+        id=text(getattr(job, "id", None)) or "",
+        status=text(getattr(job, "status", None)) or "unknown",
+        created_at=whole(getattr(job, "created_at", None)) or 0,
+        metadata=_texts(metadata) if isinstance(metadata, dict) else {},
+        fine_tuned_model=text(getattr(job, "fine_tuned_model", None)),
+        trained_tokens=whole(getattr(job, "trained_tokens", None)),
+        estimated_finish=whole(getattr(job, "estimated_finish", None)),
+        result_files=[name for file in result_files if (name := text(file))] if isinstance(result_files, list) else [],
+        error_code=text(getattr(error, "code", None)),
+        error_message=text(getattr(error, "message", error)),
+        error_param=text(getattr(error, "param", None)),
+    )
+
+
+def event_told(event: Any) -> UpstreamEvent | None:
+    """An event; None for one without an id, since it could not be told from another."""
+    event_id, data = text(getattr(event, "id", None)), getattr(event, "data", None)
+    if not event_id:
+        return None
+    level = getattr(event, "level", None)
+    return UpstreamEvent(
+        id=event_id,
+        created_at=whole(getattr(event, "created_at", None)) or 0,
+        level=level if level in ("info", "warn", "error") else "info",
+        type="metrics" if getattr(event, "type", None) == "metrics" else "message",
+        message=text(getattr(event, "message", None)) or "",
+        data=_scalars(data) if isinstance(data, dict) else {},
+    )
+
+
+def checkpoint_told(checkpoint: Any) -> UpstreamCheckpoint | None:
+    """A checkpoint; None for one that cannot be used."""
+    checkpoint_id = text(getattr(checkpoint, "id", None))
+    model = text(getattr(checkpoint, "fine_tuned_model_checkpoint", None))
+    step_number = whole(getattr(checkpoint, "step_number", None))
+    if not checkpoint_id or not model or step_number is None:
+        return None
+    metrics = getattr(checkpoint, "metrics", None)
+    return UpstreamCheckpoint(
+        id=checkpoint_id,
+        created_at=whole(getattr(checkpoint, "created_at", None)) or 0,
+        step_number=step_number,
+        model=model,
+        metrics=_scalars(metrics.to_dict()) if isinstance(metrics, BaseModel) else {},
+    )
+
+
+def _number(value: object) -> int | float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return value if abs(value) <= MAX_WHOLE else None
+
+
+def _texts(values: dict[Any, Any]) -> dict[str, str]:
+    return {key: value for key, value in values.items() if isinstance(key, str) and isinstance(value, str)}
+
+
+def _scalars(values: dict[Any, Any]) -> dict[str, Any]:
+    told = {
+        text(key): value if isinstance(value, bool) else text(value) or _number(value) for key, value in values.items()
+    }
+    return {key: value for key, value in told.items() if key}

@@ -1,0 +1,74 @@
+"""A large file comes in while the API keeps answering, in bounded memory."""
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+
+from tests.stack import DevStack
+from tests.wire import Tenant
+
+SIZE_BYTES = 224 * 1024 * 1024
+PIECE = b"0123456789abcdef" * 65_536
+MOST_MEGABYTES = 300
+HEAD = (
+    b'--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nuser_data\r\n'
+    b'--b\r\ncontent-disposition: form-data; name="file"; filename="large.bin"\r\n\r\n'
+)
+
+
+def body() -> Iterator[bytes]:
+    """The form, a mebibyte at a time."""
+    yield HEAD
+    for _ in range(SIZE_BYTES // len(PIECE)):
+        yield PIECE
+    yield b"\r\n--b--\r\n"
+
+
+def peak_megabytes(pid: int) -> float:
+    """The most memory that the process has ever had resident."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found.group(1)) / 1024
+
+
+def test_streams_to_storage_while_others_are_answered(stack: DevStack, tenant: Tenant) -> None:
+    """Memory does not grow with the file, and nobody waits for it."""
+    pid = stack.pid("api")
+    live = tenant.base_url.removesuffix("/v1") + "/livez"
+    waits: list[float] = []
+    done = threading.Event()
+
+    def ask_again_and_again() -> None:
+        with httpx2.Client(timeout=30) as client:
+            while not done.is_set():
+                asked = time.monotonic()
+                assert client.get(live).status_code == 200
+                waits.append(time.monotonic() - asked)
+                time.sleep(0.02)
+
+    asking = threading.Thread(target=ask_again_and_again)
+    asking.start()
+    try:
+        with tenant.http() as http:
+            answer = http.post(
+                "/files", content=body(), headers={"content-type": "multipart/form-data; boundary=b"}, timeout=100
+            )
+    finally:
+        done.set()
+        asking.join()
+    assert answer.status_code == 200, answer.text
+    file = answer.json()
+    assert file["bytes"] == SIZE_BYTES
+    assert stack.pid("api") == pid
+    assert peak_megabytes(pid) < MOST_MEGABYTES
+    assert len(waits) > 3
+    assert max(waits) < 2
+    with tenant.http() as http, http.stream("GET", f"/files/{file['id']}/content") as content:
+        assert sum(len(chunk) for chunk in content.iter_raw()) == SIZE_BYTES
+        assert peak_megabytes(pid) < MOST_MEGABYTES
+    with tenant.http() as http:
+        assert http.delete(f"/files/{file['id']}").status_code == 200

@@ -1,0 +1,88 @@
+"""The API alone, over a database of its own and without workers: for rules of HTTP. Each test has fresh projects."""
+
+import asyncio
+import base64
+import secrets
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+import uvicorn
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from cli.embedded import OWNER, SERVICE
+from service.app import create_app
+from service.db import Database, create_engine
+from service.doorbell import Doorbell
+from service.settings import Settings
+from tests.stack import Servers
+from tests.wire import Tenant, make_tenant
+
+MAX_FILE_BYTES = 100_000
+
+
+@dataclass(frozen=True)
+class Api:
+    """A running API with two projects."""
+
+    storage: Path
+    db: Database
+    one: Tenant
+    other: Tenant
+
+    def http(self, tenant: Tenant | None = None) -> httpx2.AsyncClient:
+        """A client of a project, the first one unless told."""
+        who = tenant or self.one
+        headers = {"authorization": f"Bearer {who.key}"}
+        return httpx2.AsyncClient(base_url=who.base_url, headers=headers, timeout=30)
+
+    @asynccontextmanager
+    async def rows(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that sees the first project's rows."""
+        async with self.db.project(self.one.project_id) as session:
+            yield session
+
+    def objects(self) -> list[str]:
+        """The names of everything that lies in storage for the first project, unfinished writes included."""
+        return [str(path) for path in (self.storage / self.one.project_id).rglob("*") if path.is_file()]
+
+
+@pytest.fixture(scope="session")
+def gateway(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, str]]:
+    """The API on a port, as `tunegate serve` runs it, with files of at most 100,000 bytes; and its base URL."""
+    with servers.fresh_database() as name:
+        settings = Settings(
+            database_url=servers.postgres.url(SERVICE, name),
+            owner_database_url=servers.postgres.url(OWNER, name),
+            upstream_base_url="http://127.0.0.1:1/v1",
+            upstream_api_key="none",
+            master_key=base64.b64encode(secrets.token_bytes(32)).decode(),
+            storage_url=f"file://{tmp_path_factory.mktemp('storage')}",
+            max_file_bytes=MAX_FILE_BYTES,
+        )
+        listening = socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="error", log_config=None))
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
+        thread.start()
+        yield settings, f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+async def api(gateway: tuple[Settings, str]) -> AsyncIterator[Api]:
+    """Two fresh projects at that API."""
+    settings, base_url = gateway
+    db = Database(create_engine(settings.database_url, pool_size=2), Doorbell(""))
+    storage = settings.storage_path
+    assert storage is not None
+    try:
+        one = await make_tenant(base_url, settings.database_url)
+        yield Api(storage, db, one, await make_tenant(base_url, settings.database_url))
+    finally:
+        await db.close()
