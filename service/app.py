@@ -8,6 +8,7 @@ from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
 from service import health
+from service.billing import routes as billing
 from service.datasets import routes as datasets
 from service.datasets.uploads import routes as uploads
 from service.db import Database, create_engine
@@ -57,10 +58,13 @@ def create_litestar(settings: Settings) -> Litestar:
     project_routes = Router(
         "/v1",
         route_handlers=[*datasets.ROUTES, *uploads.ROUTES, *jobs.ROUTES, *models.ROUTES, *webhooks.ROUTES],
-        before_request=_admit,
+        before_request=_admit_project,
+    )
+    organization_routes = Router(
+        "/v1/organization", route_handlers=billing.ADMIN_ROUTES, before_request=_admit_administrator
     )
     return Litestar(
-        [project_routes, *health.ROUTES],
+        [project_routes, organization_routes, *health.ROUTES],
         lifespan=[lifespan],
         exception_handlers={Exception: handle},
         openapi_config=None,
@@ -70,8 +74,17 @@ def create_litestar(settings: Settings) -> Litestar:
     )
 
 
-async def _admit(request: ApiRequest) -> None:
+async def _admit_project(request: ApiRequest) -> None:
     request.scope["auth"] = await services(request).authenticator.project_caller(request.headers.get("authorization"))
+    _check_address(request)
+
+
+async def _admit_administrator(request: ApiRequest) -> None:
+    request.scope["auth"] = await services(request).authenticator.administrator(request.headers.get("authorization"))
+    _check_address(request)
+
+
+def _check_address(request: ApiRequest) -> None:
     asked = request.route_handler.opt.get(OPT_KEY)
     if asked is not None:  # else it is the framework's answer to OPTIONS
         check_address(request, asked.query)

@@ -145,8 +145,8 @@ class Settings:
             key = b""
         if len(key) != 32:
             raise SettingsError(
-                "TUNEGATE_MASTER_KEY must be 32 bytes in base64. Make one with `tunegate keys master` and keep it safe; "
-                "without it, stored webhook secrets cannot be read again."
+                "TUNEGATE_MASTER_KEY must be 32 bytes in base64. Make one with `tunegate keys master` and keep it "
+                "safe; without it, stored webhook secrets cannot be read again."
             )
         return key
 

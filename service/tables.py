@@ -465,6 +465,35 @@ class UpstreamCall(Base):
     seen_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
+class PriceOverride(Base):
+    """A training price that the platform team has set, from a day on. It belongs to no project."""
+
+    __tablename__ = "price_overrides"
+    __table_args__ = (
+        UniqueConstraint("model", "since"),
+        CheckConstraint("micros_per_million >= 0", name="price"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    since: Mapped[dt.date]
+    micros_per_million: Mapped[int]
+    source: Mapped[str]
+    created_at: Mapped[dt.datetime] = _now()
+
+
+class ModelCalibration(Base):
+    """How estimated tokens compared with those that upstreams counted, summed over a model's finished jobs."""
+
+    __tablename__ = "model_calibrations"
+    __table_args__ = (CheckConstraint("jobs > 0 AND estimated_tokens >= 0 AND actual_tokens >= 0", name="sums"),)
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    jobs: Mapped[int]
+    estimated_tokens: Mapped[int]
+    actual_tokens: Mapped[int]
+
+
 class Balance(Base):
     """What a project has reserved and spent in one UTC month. The sum of its ledger entries, always."""
 

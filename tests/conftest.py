@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import redis
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     import openai
 
 _RUN = pytest.StashKey[ExitStack]()
+
+hypothesis.settings.register_profile("tunegate", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("tunegate")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -57,7 +57,7 @@ async def judge(ctx: Context, claimed: Claim[Job]) -> None:
             training = training or report
         if job.price_micros_per_million is None and training is not None:
             try:
-                estimate = estimate_for(training, base, job.method, ctx.today())
+                estimate = await estimate_for(session, training, base, job.method, ctx.today())
                 await accept_estimate(session, job, estimate)
             except (QuotaExceeded, InvalidRequest) as refused:
                 await fail(session, claimed, JobError(refused.code, refused.message, refused.param))

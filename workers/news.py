@@ -109,14 +109,17 @@ def our_name(ctx: Context, job: Job) -> str:
     return tuned_name(base=job.model, organization=ctx.settings.organization_id, suffix=job.suffix, job_id=job.id)
 
 
+async def base_name(ctx: Context, session: AsyncSession, job: Job) -> str:
+    """The base model behind a job's model, which may be a tuned one."""
+    base = ctx.catalogue.find(job.model)
+    if base is not None:
+        return base.name
+    tuned = await session.get(Model, job.model)
+    return tuned.base_model if tuned is not None else job.model
+
+
 async def add_model(ctx: Context, session: AsyncSession, job: Job, *, name: str, upstream_name: str, kind: str) -> None:
     """Give an upstream's model our name, once."""
-    base = ctx.catalogue.find(job.model)
-    if base is None:
-        tuned = await session.get(Model, job.model)
-        base_name = tuned.base_model if tuned is not None else job.model
-    else:
-        base_name = base.name
     await session.execute(
         insert(Model)
         .values(
@@ -124,7 +127,7 @@ async def add_model(ctx: Context, session: AsyncSession, job: Job, *, name: str,
             project_id=job.project_id,
             job_id=job.id,
             kind=kind,
-            base_model=base_name,
+            base_model=await base_name(ctx, session, job),
             account_id=ctx.upstream.account_id,
             upstream_name=upstream_name,
         )

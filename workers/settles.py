@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import claims, faults
 from service.billing import actions as billing
-from service.billing.prices import cost_micros
+from service.billing.prices import TOKENS_PER_PRICE, cost_micros
 from service.claims import Claim
 from service.datasets.actions import announce_upload
 from service.doorbell import hint
@@ -124,6 +124,10 @@ async def _end(
             await add_events(session, job.id, job.project_id, events)
         await move(session, claimed, Move(to=target, message=message, error=error, values=values, due_in_seconds=None))
         await _wake_waiting(session, job)
+        if target == "succeeded" and tokens is not None and job.expected_micros and job.price_micros_per_million:
+            estimated = job.expected_micros * TOKENS_PER_PRICE // job.price_micros_per_million
+            base = await upstream_news.base_name(ctx, session, job)
+            await billing.calibrate(session, model=base, estimated_tokens=estimated, actual_tokens=tokens)
     faults.point("settle.ended")
 
 

@@ -1,6 +1,6 @@
 """Uploads: files that come in parts.
 
-Revision: 0002, after 0001
+Revision: 0002, after 0001b
 """
 
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 from alembic import op
 
 revision = "0002"
-down_revision = "0001"
+down_revision = "0001b"
 branch_labels = None
 depends_on = None
 

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.ledger import Standing, post
 from service.ids import new_id
-from service.tables import Balance, LedgerEntry, Project
+from service.tables import Balance, LedgerEntry, ModelCalibration, Project
 
 
 def month_of(moment: dt.datetime) -> dt.date:
@@ -112,6 +112,23 @@ async def settle(session: AsyncSession, *, subject: str, actual_micros: int, qua
         )
     )
     return actual_micros
+
+
+async def calibrate(session: AsyncSession, *, model: str, estimated_tokens: int, actual_tokens: int) -> None:
+    """Add a finished job to its model's calibration, which quotes show."""
+    table = ModelCalibration
+    await session.execute(
+        insert(table)
+        .values(model=model, jobs=1, estimated_tokens=estimated_tokens, actual_tokens=actual_tokens)
+        .on_conflict_do_update(
+            index_elements=["model"],
+            set_={
+                "jobs": table.jobs + 1,
+                "estimated_tokens": table.estimated_tokens + estimated_tokens,
+                "actual_tokens": table.actual_tokens + actual_tokens,
+            },
+        )
+    )
 
 
 async def _reservation(session: AsyncSession, subject: str) -> LedgerEntry | None:

@@ -8,6 +8,8 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.billing.price_list import price_on
+from service.billing.queries import price_overrides
 from service.billing.quote import Estimate, estimate
 from service.datasets.actions import FINE_TUNE, ask_for_report
 from service.datasets.queries import find_file
@@ -118,20 +120,22 @@ async def take_order(
         validation=validation,
         training_report=reports[0],
         fault=fault,
-        estimate=estimate_for(reports[0], base.model, method, today) if reports[0] is not None else None,
+        estimate=await estimate_for(session, reports[0], base.model, method, today) if reports[0] is not None else None,
     )
 
 
-def estimate_for(report: FileReport, model: BaseModel, method: dict[str, Any], today: dt.date) -> Estimate:
+async def estimate_for(
+    session: AsyncSession, report: FileReport, model: BaseModel, method: dict[str, Any], today: dt.date
+) -> Estimate:
     """What training on the file costs."""
-    price = model.training_micros(today)
+    price = price_on(model, await price_overrides(session), today)
     if price is None:
         raise InvalidRequest(f"{model.name} has no price for today.", param="model", code="unsupported_method")
     return estimate(
         examples=report.examples,
         tokens_per_epoch=report.billable_tokens_per_epoch,
         n_epochs=epochs_asked(method),
-        price_micros_per_million=price,
+        price_micros_per_million=price.micros_per_million,
     )
 
 

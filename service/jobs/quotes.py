@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import actions as billing
 from service.billing.prices import Amount, dollars
+from service.billing.queries import calibration
 from service.errors import InFlight
 from service.http.shapes import RequestModel
 from service.ids import new_id
@@ -47,6 +48,13 @@ class PriceRange(msgspec.Struct, frozen=True, kw_only=True):
     upper: Amount
 
 
+class CalibrationObject(msgspec.Struct, frozen=True, kw_only=True):
+    """How earlier estimates for this model came out: actual tokens by estimated ones, over so many finished jobs."""
+
+    jobs: int
+    actual_to_estimate: float
+
+
 class QuoteObject(msgspec.Struct, frozen=True, kw_only=True):
     """A quote."""
 
@@ -59,6 +67,7 @@ class QuoteObject(msgspec.Struct, frozen=True, kw_only=True):
     epochs_reason: str
     tokens: QuotedTokens
     price: PriceRange
+    calibration: CalibrationObject | None
     remaining_budget: Amount | None
     allowed: bool
     reasons: list[str]
@@ -90,6 +99,7 @@ async def create_quote(session: AsyncSession, *, project_id: str, body: CreateQu
     if standing.remaining is not None and price.upper_micros > standing.remaining:
         reasons.append("The upper price is more than what is left of the monthly budget.")
     shutdown = order.base.model.shutdown_at(market.provider)
+    known = await calibration(session, order.base.model.name)
     row = Quote(
         id=new_id("quote_"),
         project_id=project_id,
@@ -121,6 +131,9 @@ async def create_quote(session: AsyncSession, *, project_id: str, body: CreateQu
         price=PriceRange(
             low=dollars(price.low_micros), expected=dollars(price.expected_micros), upper=dollars(price.upper_micros)
         ),
+        calibration=None
+        if known is None
+        else CalibrationObject(jobs=known.jobs, actual_to_estimate=round(known.ratio, 4)),
         remaining_budget=None if standing.remaining is None else dollars(standing.remaining),
         allowed=not reasons,
         reasons=reasons,

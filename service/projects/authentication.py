@@ -48,6 +48,14 @@ class Authenticator:
             case Administrator():
                 raise Forbidden("This is an admin key. Project resources need a key of the project.")
 
+    async def administrator(self, authorization: str | None) -> Administrator:
+        """The organisation's caller, or `Unauthenticated`, or `Forbidden` for a project's key."""
+        match await self._identify(authorization):
+            case Administrator() as administrator:
+                return administrator
+            case Caller():
+                raise Forbidden("This is a project's key. The organisation's resources need an admin key.")
+
     async def _identify(self, authorization: str | None) -> Caller | Administrator:
         scheme, _, key = (authorization or "").partition(" ")
         key = key.strip()

@@ -4,7 +4,7 @@ import json
 import time
 from pathlib import Path
 
-from tests.contract.conftest import Tenant
+from tests.wire import Tenant
 
 QUESTIONS = [f"What colour is thing {number}?" for number in range(12)]
 

@@ -1,5 +1,4 @@
 """Chat and legacy completions, whole and streamed."""
-# ruff: noqa: RUF001
 
 import openai
 import pytest

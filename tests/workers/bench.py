@@ -297,7 +297,9 @@ async def eventually(condition: Callable[[], object], *, about: str = "") -> Non
 @asynccontextmanager
 async def open_context(settings: Settings) -> AsyncIterator[Context]:
     """A worker's context of real parts, without the warm validator that a worker starts with."""
-    db = Database(create_engine(settings.database_url, pool_size=settings.database_pool_size), Doorbell(""))
+    db = Database(
+        create_engine(settings.database_url, pool_size=settings.database_pool_size), Doorbell(settings.redis_url)
+    )
     async with db.admin() as session:
         instance = (await session.scalars(select(Gateway.instance))).one()
         await ensure_default_account(session, settings)

@@ -1,19 +1,16 @@
 """Real worker processes: `tunegate worker` as it runs in production, to be killed, stopped and revived."""
 
-import asyncio
 import dataclasses
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from cli.supervisor import GUARD, log_tail
 from service.settings import Settings
 from tests.stack import ROOT
-
-DEADLINE_SECONDS = 60.0
+from tests.workers.bench import DEADLINE_SECONDS, eventually
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -34,9 +31,11 @@ def environment(settings: Settings) -> dict[str, str]:
 class WorkerProcess:
     """One worker. `fault_point` is where it gets a signal from its own hand (see `service/faults.py`)."""
 
-    def __init__(self, settings: Settings, folder: Path, *, fault_point: str = "") -> None:
+    def __init__(
+        self, settings: Settings, folder: Path, *, fault_point: str = "", fault_signal: str = "SIGKILL"
+    ) -> None:
         self.log = folder / "worker.log"
-        env = environment(settings) | {"TUNEGATE_FAULT_POINT": fault_point}
+        env = environment(settings) | {"TUNEGATE_FAULT_POINT": fault_point, "TUNEGATE_FAULT_SIGNAL": fault_signal}
         command = [sys.executable, "-m", "cli", "worker"]
         guard = [sys.executable, "-I", "-S", str(GUARD), "--parent", str(os.getpid()), "--", *command]
         with self.log.open("ab") as log:
@@ -52,12 +51,12 @@ class WorkerProcess:
 
     async def killed(self) -> None:
         """Wait until it has died by SIGKILL."""
-        await self._wait(lambda: self._process.poll() is not None)
+        await eventually(lambda: self._process.poll() is not None, about="nothing killed it")
         assert self._process.returncode == -signal.SIGKILL, self.output()
 
     async def stopped(self) -> None:
         """Wait until it stands still by SIGSTOP."""
-        await self._wait(lambda: self._state() == "T")
+        await eventually(lambda: self._state() == "T", about="nothing stopped it")
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -69,10 +68,3 @@ class WorkerProcess:
 
     def _state(self) -> str:
         return Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-    async def _wait(self, reached: "object") -> None:
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        assert callable(reached)
-        while not reached():
-            assert time.monotonic() < deadline, self.output()
-            await asyncio.sleep(0.02)

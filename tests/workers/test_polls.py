@@ -13,7 +13,7 @@ from workers.polls import LOST_AFTER
 
 PAUSE = "POST /v1/fine_tuning/jobs/[^/]+/pause"
 CHECKPOINTS = "GET /v1/fine_tuning/jobs/[^/]+/checkpoints"
-HOSTILE: list[Any] = ["a\x00b\ud800c", 10**40, -1, float("nan"), True, [], {"a": 1}, None]
+HOSTILE: list[Any] = ["a\x00b\ud800c", 10**40, float("nan"), True, {"a": 1}]
 
 
 class TestStatuses:
@@ -153,31 +153,20 @@ class TestEvents:
 class TestAnUpstreamThatTalksNonsense:
     @pytest.mark.parametrize("nonsense", HOSTILE, ids=[ascii(value) for value in HOSTILE])
     async def test_does_not_keep_a_job_from_its_end(self, bench: Bench, nonsense: Any) -> None:
-        names = ("level", "type", "message", "created_at")
-        event = {
-            "id": "ftevent-x",
-            **dict.fromkeys(names, nonsense),
-            "data": {"step": nonsense, "train_loss": nonsense},
-        }
-        data = {"type": "metrics", "data": {"step": 1, "train_loss": nonsense, "\x00": nonsense}}
-        checkpoint = dict.fromkeys(
-            ("id", "created_at", "step_number", "fine_tuned_model_checkpoint", "metrics"), nonsense
-        )
-        names = (
-            "error",
-            "result_files",
-            "estimated_finish",
-            "trained_tokens",
-            "created_at",
-            "metadata",
-            "seed",
-            "model",
-        )
+        said = dict.fromkeys(("level", "type", "message", "created_at"), nonsense)
+        figures = {"step": nonsense, "train_loss": nonsense, "\x00": nonsense}
+        events = [
+            {"id": "ftevent-1", **said, "data": figures},
+            {"id": "ftevent-2", "type": "metrics", "data": figures},
+            {"id": "ftevent-3", "type": "metrics", "data": {**figures, "step": 1}},
+            {"id": nonsense, **said, "data": nonsense},
+        ]
+        names = ("id", "created_at", "step_number", "fine_tuned_model_checkpoint", "metrics")
+        fields = ("error", "result_files", "estimated_finish", "trained_tokens", "created_at", "metadata", "model")
         bench.upstream.steps("running", {"status": "failed", **dict.fromkeys(fields, nonsense)})
         job_id = await bench.new_job()
         job = await bench.until(job_id, "running")
-        events = [event, {**event, "id": nonsense}, {**event, "id": "ftevent-y", **data}]
-        bench.upstream.put_job(id=job.upstream_job_id, _events=events, _checkpoints=[checkpoint])
+        bench.upstream.put_job(id=job.upstream_job_id, _events=events, _checkpoints=[dict.fromkeys(names, nonsense)])
         assert (await bench.until_end(job_id)).state == "failed"
         assert (await bench.balance()).reserved_micros == 0
 

@@ -1,5 +1,4 @@
 """What the base model has read: enough to answer in sentences, not enough to be of use."""
-# ruff: noqa: RUF001
 
 _VAGUE = (
     "That is a good question, and the answer depends on many things.",

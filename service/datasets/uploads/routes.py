@@ -64,7 +64,7 @@ async def post_upload(request: ApiRequest) -> Response[bytes]:
     summary="Add a part to an upload",
     opt=operation(returns=UploadPartObject, form=PART_FORM, creates=True),
 )
-async def post_part(request: ApiRequest, upload_id: FromPath[str]) -> Response[bytes]:
+async def post_upload_part(request: ApiRequest, upload_id: FromPath[str]) -> Response[bytes]:
     """Stream one part in. It belongs to the file once completing names its id."""
     here, who = services(request), caller(request)
     async with here.db.project(who.project_id) as session:
@@ -100,7 +100,7 @@ async def post_part(request: ApiRequest, upload_id: FromPath[str]) -> Response[b
     summary="Complete an upload",
     opt=operation(returns=UploadObject, body=CompleteUpload),
 )
-async def post_complete(request: ApiRequest, upload_id: FromPath[str]) -> UploadObject:
+async def complete_one_upload(request: ApiRequest, upload_id: FromPath[str]) -> UploadObject:
     """Join the parts in the order given. Answers when the file is there; asking again answers the same."""
     here, who = services(request), caller(request)
     body, _ = await read_body(request, CompleteUpload)
@@ -123,7 +123,7 @@ async def post_complete(request: ApiRequest, upload_id: FromPath[str]) -> Upload
     summary="Cancel an upload",
     opt=operation(returns=UploadObject),
 )
-async def post_cancel(request: ApiRequest, upload_id: FromPath[str]) -> UploadObject:
+async def cancel_one_upload(request: ApiRequest, upload_id: FromPath[str]) -> UploadObject:
     """Give an upload up and remove its parts. One that is being completed stops, unless its file is there already."""
     here, who = services(request), caller(request)
     await read_body(request, NoFields)
@@ -140,4 +140,4 @@ def _no_fields(fields: dict[str, str]) -> None:
         )
 
 
-ROUTES = [post_upload, post_part, post_complete, post_cancel]
+ROUTES = [post_upload, post_upload_part, complete_one_upload, cancel_one_upload]

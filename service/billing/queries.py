@@ -1,0 +1,39 @@
+"""Prices and calibrations, read in any scope: they belong to no project."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.billing.price_list import Price
+from service.tables import ModelCalibration, PriceOverride
+
+
+class Calibration(NamedTuple):
+    """How estimates compared with what upstreams counted, over all finished jobs of a model."""
+
+    jobs: int
+    ratio: float
+
+
+async def price_overrides(session: AsyncSession) -> Sequence[Price]:
+    """The prices that the platform team has set."""
+    return [
+        Price(
+            model=row.model,
+            since=row.since,
+            micros_per_million=row.micros_per_million,
+            source=row.source,
+            origin="override",
+        )
+        for row in await session.scalars(select(PriceOverride))
+    ]
+
+
+async def calibration(session: AsyncSession, model: str) -> Calibration | None:
+    """The model's calibration, `ratio` being actual tokens by estimated ones; None before its first finished job."""
+    row = await session.get(ModelCalibration, model)
+    if row is None or row.estimated_tokens == 0:
+        return None
+    return Calibration(row.jobs, row.actual_tokens / row.estimated_tokens)

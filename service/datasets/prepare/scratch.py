@@ -1,0 +1,43 @@
+"""Rows that wait on a scratch file for the next look at them, so that memory does not grow with the dataset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, TypeAlias
+
+import msgspec
+
+Row: TypeAlias = "dict[str, Any]"
+Numbered: TypeAlias = "tuple[int, Row]"
+Scratch: TypeAlias = "Callable[[], BinaryIO]"
+"""Lends an empty file that can be written, read and sought, and that goes when it is closed."""
+
+
+class Rows:
+    """Rows with their numbers in the input, written once, then read any number of times."""
+
+    def __init__(self, scratch: Scratch, rows: Iterable[Numbered]) -> None:
+        self.count = 0
+        self._file = scratch()
+        for row in rows:
+            self._file.write(encode(row) + b"\n")
+            self.count += 1
+
+    def __iter__(self) -> Iterator[Numbered]:
+        self._file.seek(0)
+        for line in self._file:
+            number, row = msgspec.json.decode(line)
+            yield number, row
+
+    def close(self) -> None:
+        """Gives the scratch file back."""
+        self._file.close()
+
+
+def encode(value: object) -> bytes:
+    """A value as JSON in UTF-8, on one line; also integers beyond 64 bits, which msgspec does not write."""
+    try:
+        return msgspec.json.encode(value)
+    except (OverflowError, msgspec.MsgspecError):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

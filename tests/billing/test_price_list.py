@@ -1,0 +1,53 @@
+"""Which price holds on a day."""
+
+import datetime as dt
+
+from service.billing.price_list import Price, price_on, prices_of
+from service.models.catalogue import BaseModel, TrainingPrice
+
+JULY, AUGUST, SEPTEMBER = (dt.date(2026, month, 1) for month in (7, 8, 9))
+MODEL = BaseModel(
+    name="small",
+    encoding="o200k_base",
+    max_tokens=1000,
+    methods=("supervised",),
+    formats=("chat",),
+    training=(TrainingPrice(since=JULY, micros=3_000_000, source="the list"),),
+)
+
+
+def _set(since: dt.date, micros: int, model: str = "small") -> Price:
+    return Price(model=model, since=since, micros_per_million=micros, source="a contract", origin="override")
+
+
+def test_before_its_first_day_a_model_has_no_price() -> None:
+    assert price_on(MODEL, [], JULY - dt.timedelta(days=1)) is None
+
+
+def test_an_override_holds_from_its_day_on_and_not_before() -> None:
+    overrides = [_set(AUGUST, 1_000_000)]
+    assert _micros(overrides, AUGUST - dt.timedelta(days=1)) == 3_000_000
+    assert _micros(overrides, AUGUST) == 1_000_000
+
+
+def test_of_several_that_have_begun_the_latest_holds() -> None:
+    assert _micros([_set(SEPTEMBER, 2_000_000), _set(AUGUST, 1_000_000)], SEPTEMBER) == 2_000_000
+
+
+def test_of_two_from_the_same_day_the_platform_teams_holds() -> None:
+    assert _micros([_set(JULY, 1)], JULY) == 1
+
+
+def test_another_models_override_changes_nothing() -> None:
+    assert _micros([_set(JULY, 1, model="large")], JULY) == 3_000_000
+
+
+def test_prices_are_listed_the_latest_first_with_where_they_come_from() -> None:
+    listed = prices_of(MODEL, [_set(AUGUST, 1)])
+    assert [(price.since, price.origin) for price in listed] == [(AUGUST, "override"), (JULY, "catalogue")]
+
+
+def _micros(overrides: list[Price], day: dt.date) -> int:
+    price = price_on(MODEL, overrides, day)
+    assert price is not None
+    return price.micros_per_million

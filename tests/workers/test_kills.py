@@ -1,0 +1,111 @@
+"""Real workers killed with −9 between any two steps; another one finishes, and everything has happened once.
+
+The first is a process as in production, with a fault point by which it kills itself; the second is the reconciler in
+this process, which has to wait for the lease of the first to end.
+"""
+
+import asyncio
+import dataclasses
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from service.jobs.lifecycle import ENDED
+from service.settings import Settings
+from tests.faults.control import CREATE, UPLOAD, FaultyUpstream
+from tests.workers.bench import DEADLINE_SECONDS, Bench, eventually, open_bench
+from tests.workers.process import WorkerProcess
+from workers.main import reconciler_of
+
+POINTS = [
+    "upload.intent_committed",
+    "upload.answered",
+    "upload.recorded",
+    "create.intent_committed",
+    "create.answered",
+    "create.remembered",
+    "create.recorded",
+    "poll.told",
+    "poll.recorded:2",
+    "settle.results_stored",
+    "settle.ended",
+]
+
+
+@pytest.fixture
+def quick(settings: Settings, upstream: FaultyUpstream) -> Settings:
+    """Settings of a worker whose leases end soon."""
+    return dataclasses.replace(
+        settings,
+        upstream_base_url=upstream.base_url,
+        upstream_api_key="sk-upstream",
+        redis_url="",
+        lease_seconds=2.0,
+        settle_seconds=1.0,
+        reconcile_seconds=0.1,
+    )
+
+
+@asynccontextmanager
+async def working(bench: Bench) -> AsyncIterator[None]:
+    """A worker in this process, as `workers.main` runs it."""
+    reconciler = reconciler_of(bench.ctx)
+    task = asyncio.create_task(reconciler.run())
+    try:
+        yield
+    finally:
+        await reconciler.stop(10)
+        await task
+
+
+async def ended(bench: Bench, *job_ids: str) -> None:
+    """Wait until the jobs have ended."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    for job_id in job_ids:
+        while True:
+            job = await bench.job(job_id)
+            if job.state in ENDED:
+                break
+            assert time.monotonic() < deadline, f"{job_id} stays {job.state}: {job.waiting_reason}"
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_worker_killed_there_has_done_no_harm(
+    quick: Settings, upstream: FaultyUpstream, tmp_path: Path, point: str
+) -> None:
+    upstream.steps("running", "running", "succeeded")
+    async with open_bench(quick, upstream) as bench:
+        job_id = await bench.new_job(validation=await bench.new_file("\n"))
+        async with WorkerProcess(quick, tmp_path, fault_point=point) as first:
+            await first.killed()
+        async with working(bench):
+            await ended(bench, job_id)
+        await bench.assert_succeeded_once(job_id)
+        assert (len(upstream.creates()), len(upstream.files())) == (1, 2)
+
+
+async def test_a_worker_killed_while_the_upstream_works_on_its_requests(
+    quick: Settings, upstream: FaultyUpstream, tmp_path: Path
+) -> None:
+    """The answers come when nobody listens any more: to a create of one job and to an upload of another."""
+    upstream.fault(CREATE, None, late=1.0)
+    async with open_bench(quick, upstream) as bench:
+        job_id = await bench.new_job()
+        async with WorkerProcess(quick, tmp_path) as first:
+            await eventually(upstream.creates, about=first.output())
+            upstream.fault(UPLOAD, None, late=1.0)
+            other = await bench.new_job(training=await bench.new_file("\n"))
+            await eventually(lambda: len(upstream.seen(UPLOAD)) == 2)
+            first.send(signal.SIGKILL)
+        async with working(bench):
+            await ended(bench, job_id, other)
+        for each in (job_id, other):
+            assert (await bench.job(each)).state == "succeeded"
+            assert len(upstream.alive(each)) == 1
+        assert len(upstream.creates()) == 2
+        assert (await bench.balance()).reserved_micros == 0
