@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.db import Database
+from service.encryption import Sealer
 from service.errors import InFlight, InvalidRequest, KeyReused
 from service.http.errors import sqlstate_of
 from service.ids import new_id
@@ -64,17 +65,23 @@ def asked(headers: Any, *, method: str, path: str, project_id: str, key_id: str,
 
 
 async def answer_once(
-    db: Database, request: Asked, act: Callable[[AsyncSession], Awaitable[msgspec.Struct]]
+    db: Database,
+    request: Asked,
+    act: Callable[[AsyncSession], Awaitable[msgspec.Struct]],
+    *,
+    sealer: Sealer | None = None,
 ) -> Response[bytes]:
     """Run `act` in one transaction of the project, unless its answer is already known; then give that.
 
+    A route whose answers hold a secret passes its `sealer`, so that they are encrypted while they are remembered.
     Raises `KeyReused` when the key came with another body and `InFlight` when the first is still not done.
     """
     async with db.project(request.project_id) as session:
         await _take_turn(session, request)
         known = await _remembered(session, request)
         if known is not None:
-            return _response(known, replayed=True)
+            plain = known if sealer is None else sealer.open(known, context=_seal_context(request))
+            return _response(plain, replayed=True)
         body = msgspec.json.encode(await act(session))
         session.add(
             RememberedRequest(
@@ -85,11 +92,15 @@ async def answer_once(
                 idempotency_key=request.idempotency_key,
                 body_sha256=request.body_sha256,
                 retry_count=request.retry_count,
-                response=body,
+                response=body if sealer is None else sealer.seal(body, context=_seal_context(request)),
             )
         )
         await session.flush()
     return _response(body, replayed=False)
+
+
+def _seal_context(request: Asked) -> str:
+    return f"remembered_request:{request.project_id}:{request.route}"
 
 
 async def _take_turn(session: AsyncSession, request: Asked) -> None:

@@ -51,7 +51,7 @@ async def create_endpoint(request: ApiRequest) -> Response[bytes]:
     async def act(session: AsyncSession) -> EndpointWithSecret:
         return show_with_secret(*await actions.create_endpoint(session, here.sealer, who.project_id, wanted))
 
-    return await answer_once(here.db, asked_by(request, body_sha256), act)
+    return await answer_once(here.db, asked_by(request, body_sha256), act, sealer=here.sealer)
 
 
 @get(
@@ -130,7 +130,7 @@ async def rotate_secret(request: ApiRequest, endpoint_id: FromPath[str]) -> Resp
         )
         return show_with_secret(row, secret)
 
-    return await answer_once(here.db, asked_by(request, body_sha256), act)
+    return await answer_once(here.db, asked_by(request, body_sha256), act, sealer=here.sealer)
 
 
 @post(

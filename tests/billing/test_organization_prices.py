@@ -9,7 +9,7 @@ from tests.wire import chat_rows, eventually, jsonl
 
 
 def test_a_price_that_is_set_holds_for_quotes_and_a_finished_job_calibrates_the_next_one(fresh_stack: DevStack) -> None:
-    ready = fresh_stack.ready
+    ready = fresh_stack.ready()
     admin = httpx2.Client(base_url=ready["base_url"], headers={"authorization": f"Bearer {ready['admin_key']}"})
     client = fresh_stack.client()
     file = client.files.create(file=("train.jsonl", jsonl(chat_rows(12))), purpose="fine-tune")
@@ -48,7 +48,7 @@ def test_a_price_that_is_set_holds_for_quotes_and_a_finished_job_calibrates_the_
 
 
 def test_only_an_admin_key_sets_prices(stack: DevStack) -> None:
-    ready = stack.ready
+    ready = stack.ready()
     for key, status in ((ready["api_key"], 403), ("nonsense", 401), (ready["admin_key"], 400)):
         answer = httpx2.post(
             f"{ready['base_url']}/organization/prices",

@@ -18,7 +18,7 @@ from sqlalchemy import select, update
 from service.app import create_app
 from service.projects.bootstrap import create_key
 from service.settings import Settings
-from service.tables import Project, WebhookDelivery, WebhookEndpoint
+from service.tables import Project, RememberedRequest, WebhookDelivery, WebhookEndpoint
 from service.webhooks.actions import MAX_ENDPOINTS
 from service.webhooks.event_types import EVENT_TYPES
 from tests.webhooks.factories import TYPES, World
@@ -101,6 +101,22 @@ class TestEndpoints:
         assert (await sdk.webhooks.update(made.id)).to_dict()["status"] == "enabled"
         row = await here.endpoint(made.id)
         assert (row.disabled_at, row.disabled_reason, row.failing_since) == (None, None, None)
+
+    async def test_a_repeated_create_gets_its_secret_again_and_it_is_stored_nowhere_in_clear(
+        self, sdk: AsyncOpenAI, here: World, receiver: Receiver
+    ) -> None:
+        headers = {"Idempotency-Key": "one-endpoint"}
+        first, again = [
+            await sdk.webhooks.create(
+                name="deploy", url=receiver.url, event_types=["fine_tuning.job.succeeded"], extra_headers=headers
+            )
+            for _ in range(2)
+        ]
+        assert (again.id, again.signing_secret) == (first.id, first.signing_secret)
+        async with here.db.admin() as session:
+            remembered = list(await session.scalars(select(RememberedRequest.response)))
+        assert len(remembered) == 1
+        assert first.signing_secret.encode() not in remembered[0]
 
     async def test_the_secret_is_encrypted_at_rest(self, sdk: AsyncOpenAI, here: World, receiver: Receiver) -> None:
         made = await sdk.webhooks.create(name="mine", url=receiver.url("/a"), event_types=_types(EVENTS))

@@ -50,6 +50,7 @@ from service.webhooks.sender import Sender
 from tests.faults.control import FaultyUpstream
 from workers.context import Context
 from workers.jobs import advance
+from workers.main import reconciler_of
 from workers.validators import Validators
 
 MODEL = "gpt-4o-mini-2024-07-18"
@@ -292,6 +293,30 @@ async def eventually(condition: Callable[[], object], *, about: str = "") -> Non
     while not condition():
         assert time.monotonic() < deadline, about or "it does not come about"
         await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def working(bench: Bench) -> AsyncIterator[None]:
+    """A worker in this process, as `workers.main` runs it."""
+    reconciler = reconciler_of(bench.ctx)
+    task = asyncio.create_task(reconciler.run())
+    try:
+        yield
+    finally:
+        await reconciler.stop(10)
+        await task
+
+
+async def ended(bench: Bench, *job_ids: str) -> None:
+    """Wait until the jobs have ended."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    for job_id in job_ids:
+        while True:
+            job = await bench.job(job_id)
+            if job.state in ENDED:
+                break
+            assert time.monotonic() < deadline, f"{job_id} stays {job.state}: {job.waiting_reason}"
+            await asyncio.sleep(0.05)
 
 
 @asynccontextmanager

@@ -57,3 +57,17 @@ async def hasty(patience: Settings, upstream: FaultyUpstream) -> AsyncIterator[B
     """A bench whose calls have half a second, for an upstream that does not answer."""
     async with open_bench(dataclasses.replace(patience, upstream_timeout_seconds=0.5), upstream) as opened:
         yield opened
+
+
+@pytest.fixture
+def quick(settings: Settings, upstream: FaultyUpstream) -> Settings:
+    """Settings of a worker whose leases end soon."""
+    return dataclasses.replace(
+        settings,
+        upstream_base_url=upstream.base_url,
+        upstream_api_key="sk-upstream",
+        redis_url="",
+        lease_seconds=2.0,
+        settle_seconds=1.0,
+        reconcile_seconds=0.1,
+    )

@@ -4,22 +4,15 @@ The first is a process as in production, with a fault point by which it kills it
 this process, which has to wait for the lease of the first to end.
 """
 
-import asyncio
-import dataclasses
 import signal
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from service.jobs.lifecycle import ENDED
 from service.settings import Settings
 from tests.faults.control import CREATE, UPLOAD, FaultyUpstream
-from tests.workers.bench import DEADLINE_SECONDS, Bench, eventually, open_bench
+from tests.workers.bench import ended, eventually, open_bench, working
 from tests.workers.process import WorkerProcess
-from workers.main import reconciler_of
 
 POINTS = [
     "upload.intent_committed",
@@ -34,44 +27,6 @@ POINTS = [
     "settle.results_stored",
     "settle.ended",
 ]
-
-
-@pytest.fixture
-def quick(settings: Settings, upstream: FaultyUpstream) -> Settings:
-    """Settings of a worker whose leases end soon."""
-    return dataclasses.replace(
-        settings,
-        upstream_base_url=upstream.base_url,
-        upstream_api_key="sk-upstream",
-        redis_url="",
-        lease_seconds=2.0,
-        settle_seconds=1.0,
-        reconcile_seconds=0.1,
-    )
-
-
-@asynccontextmanager
-async def working(bench: Bench) -> AsyncIterator[None]:
-    """A worker in this process, as `workers.main` runs it."""
-    reconciler = reconciler_of(bench.ctx)
-    task = asyncio.create_task(reconciler.run())
-    try:
-        yield
-    finally:
-        await reconciler.stop(10)
-        await task
-
-
-async def ended(bench: Bench, *job_ids: str) -> None:
-    """Wait until the jobs have ended."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    for job_id in job_ids:
-        while True:
-            job = await bench.job(job_id)
-            if job.state in ENDED:
-                break
-            assert time.monotonic() < deadline, f"{job_id} stays {job.state}: {job.waiting_reason}"
-            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -11,9 +11,8 @@ import redis
 from cli.embedded import Valkey, free_port
 from service.settings import Settings
 from tests.faults.control import FaultyUpstream
-from tests.workers.bench import eventually, open_bench
+from tests.workers.bench import ended, eventually, open_bench
 from tests.workers.process import WorkerProcess
-from tests.workers.test_kills import ended
 
 
 @pytest.mark.parametrize("how", ["absent", "stopped", "flushed"])

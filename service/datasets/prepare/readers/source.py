@@ -1,0 +1,100 @@
+"""Opening an input: what kind of file it is, by its content first and its name second, and the reader for that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any
+
+from service.datasets.checks.file import sniff
+from service.datasets.decode import decode_line
+from service.datasets.lines import read_lines
+from service.datasets.prepare.changes import ChangeLog
+from service.datasets.prepare.encodings import to_utf8, wide_encoding
+from service.datasets.prepare.readers.json_values import read_json
+from service.datasets.prepare.readers.reading import Chunks, Reading, Source, unpacked
+from service.datasets.prepare.readers.table import read_delimited
+from service.datasets.prepare.readers.text import MAX_LINE_BYTES, Text
+from service.datasets.prepare.readers.workbook import read_workbook
+from service.datasets.prepare.refusals import PreparationRefused, Problems
+
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_OTHERS = {b"(\xb5/\xfd": "compressed with zstd", b"PAR1": "a Parquet file", b"%PDF": "a PDF"}
+_HEAD_LINES = 5
+_JSON_LINES = (".jsonl", ".ndjson")
+_TABLES = {".csv": None, ".tsv": "\t", ".tab": "\t"}
+
+
+def open_source(
+    chunks: Chunks, *, filename: str, fixes: frozenset[str], log: ChangeLog, problems: Problems
+) -> Source:
+    """The rows of a file and what is known of them before they are read. Raises `PreparationRefused`."""
+    head = next(chunks(), b"")
+    if not head:
+        raise PreparationRefused("The file is empty.")
+    plain = unpacked(chunks)
+    if plain is not chunks:
+        filename = filename.removesuffix(".gz")
+        head = next(plain(), b"")
+        log.changed("reencode_utf8", 1, "gzip", "utf-8")
+    reading = Reading(plain, fixes, log, problems)
+    for magic, name in _OTHERS.items():
+        if head.startswith(magic):
+            raise PreparationRefused(f"The file is {name}; give CSV, TSV, XLSX, JSON, JSON Lines or text.")
+    if head.startswith(_WORKBOOKS):
+        return read_workbook(reading)
+    suffix = PurePath(filename).suffix.lower()
+    if suffix in _TABLES:
+        return read_delimited(reading, delimiter=_TABLES[suffix], kind=suffix[1:].replace("tab", "tsv"))
+    return _by_content(reading, _first_lines(reading.chunks), suffix)
+
+
+def _by_content(reading: Reading, lines: list[bytes], suffix: str) -> Source:
+    if not lines:
+        raise PreparationRefused("The file is empty: it holds nothing but white space.")
+    found = sniff(lines)
+    kind = found[0] if found is not None else None
+    opens_object = lines[0].lstrip().startswith(b"{")
+    if kind == "json_array_file" or suffix == ".json" or (opens_object and len(lines) == 1):
+        return read_json(reading)
+    if opens_object or lines[0].lstrip().startswith(b"[") or (suffix in _JSON_LINES and kind is None):
+        return _read_json_lines(reading)
+    if kind == "table_file" and suffix != ".txt":
+        return read_delimited(reading, delimiter=None, kind="csv")
+    return _read_text(reading)
+
+
+def _first_lines(chunks: Chunks) -> list[bytes]:
+    whole: Iterator[bytes] = chunks()
+    wide = wide_encoding(next(chunks(), b""))
+    if wide is not None:
+        whole = to_utf8(whole, wide)
+    kept: list[bytes] = []
+    for line in read_lines(whole, max_line_bytes=MAX_LINE_BYTES):
+        data = line.data.removeprefix(b"\xef\xbb\xbf").replace(b"\x00", b"")
+        if data.strip():
+            kept.append(data)
+        if len(kept) == _HEAD_LINES:
+            break
+    return kept
+
+
+def _read_json_lines(reading: Reading) -> Source:
+    text = Text(reading)
+
+    def rows() -> Iterator[tuple[int, dict[str, Any]]]:
+        for number, line in text.lines(blank=False):
+            row, faults = decode_line(line.encode("utf-8", "replace"), 0)
+            for fault in faults:
+                reading.problems.add(f"line {number}", fault.message)
+            if row is not None:
+                yield number, row
+
+    return Source("jsonl", text.encoding, "line", None, rows())
+
+
+def _read_text(reading: Reading) -> Source:
+    """A text file: each line is an answer to nothing, as `prepare_data` took it."""
+    text = Text(reading)
+    rows = ((number, {"text": line}) for number, line in text.lines(blank=False))
+    return Source("txt", text.encoding, "line", ["text"], rows)

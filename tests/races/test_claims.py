@@ -1,0 +1,189 @@
+"""Leases under contention: one holder at a time, and nothing that a former holder writes comes through."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import ColumnElement, true
+
+from service import claims
+from service.claims import Claim, LeaseLost
+from service.jobs.record import Move, move
+from service.tables import Job
+from tests.faults.control import CREATE
+from tests.workers.bench import Bench
+from workers.creates import create
+from workers.jobs import advance
+
+CLAIMERS = 8
+
+
+async def claim(bench: Bench, *, limit: int = 1, lease_seconds: float = 30.0) -> list[Claim[Job]]:
+    """Claim due jobs, as a worker does."""
+    async with bench.ctx.db.worker() as session:
+        return await claims.claim(session, Job, lease_seconds=lease_seconds, limit=limit)
+
+
+async def taken_over(bench: Bench, job_id: str) -> Claim[Job]:
+    """A claim of the job whose lease is over and that another worker has claimed since, without its noticing."""
+    stale = await bench.claim(job_id)
+    await bench.end_leases()
+    assert await bench.claim(job_id) is not None
+    assert stale is not None
+    return stale
+
+
+class TestClaiming:
+    async def test_of_many_claimers_one_gets_the_row(self, bench: Bench) -> None:
+        await bench.new_job()
+        claimed = await asyncio.gather(*(claim(bench) for _ in range(CLAIMERS)))
+        assert sum(map(len, claimed)) == 1
+
+    async def test_many_rows_are_shared_out_without_overlap(self, bench: Bench) -> None:
+        same = await bench.new_file()
+        jobs = {await bench.new_job(training=same) for _ in range(12)}
+        claimed = await asyncio.gather(*(claim(bench, limit=4) for _ in range(CLAIMERS)))
+        rows = [each.row.id for part in claimed for each in part]
+        assert len(rows) == len(set(rows))
+        rows += [each.row.id for each in await claim(bench, limit=12)]
+        assert set(rows) == jobs
+
+    async def test_of_many_that_take_over_one_gets_the_row(self, bench: Bench) -> None:
+        await bench.new_job()
+        [first] = await claim(bench)
+        assert await claim(bench) == []
+        await bench.end_leases()
+        claimed = [each for part in await asyncio.gather(*(claim(bench) for _ in range(CLAIMERS))) for each in part]
+        assert [each.token for each in claimed] == [first.token + 1]
+
+
+class TestTheFence:
+    async def test_a_former_holder_writes_nothing(self, bench: Bench) -> None:
+        job_id = await bench.new_job()
+        stale = await taken_over(bench, job_id)
+        before = await bench.job(job_id)
+        for write in (
+            lambda session: claims.write(session, stale, {"failures": 9}),
+            lambda session: claims.give_back(session, stale, {"failures": 9}, due_in_seconds=None),
+            lambda session: move(session, stale, Move(to="failed", message="no")),
+        ):
+            with pytest.raises(LeaseLost):
+                async with bench.ctx.db.worker() as session:
+                    await write(session)
+        after = await bench.job(job_id)
+        assert (after.state, after.failures, after.due_at, after.lease_token) == (
+            before.state,
+            0,
+            before.due_at,
+            before.lease_token,
+        )
+
+    async def test_a_former_holder_sends_nothing(self, bench: Bench) -> None:
+        job_id = await bench.new_job()
+        await bench.until(job_id, "creating")
+        stale = await taken_over(bench, job_id)
+        with pytest.raises(LeaseLost):
+            await create(bench.ctx, stale)
+        assert bench.upstream.creates() == []
+
+    async def test_control_without_the_fence_it_does_both(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unfenced(self: Claim[Any]) -> ColumnElement[bool]:
+            return (self.table.id == self.row.id) & true()
+
+        job_id = await bench.new_job()
+        await bench.until(job_id, "creating")
+        stale = await taken_over(bench, job_id)
+        current = await bench.job(job_id)
+        monkeypatch.setattr(Claim, "held", unfenced)
+        async with bench.ctx.db.worker() as session:
+            await claims.write(session, stale, {"failures": 9})
+        assert (await bench.job(job_id)).failures == 9
+        holder = Claim(current, current.lease_token, stale.due_at, 30.0, stale.deadline)
+        await asyncio.gather(create(bench.ctx, stale), create(bench.ctx, holder), return_exceptions=True)
+        assert len(bench.upstream.alive(job_id)) == 2, "two workers, two upstream jobs"
+
+    async def test_an_answer_that_comes_after_a_takeover_is_remembered_and_not_recorded(self, bench: Bench) -> None:
+        bench.upstream.fault(CREATE, None, late=0.4)
+        job_id = await bench.new_job()
+        await bench.until(job_id, "creating")
+        slow = await bench.claim(job_id)
+        assert slow is not None
+        sending = asyncio.create_task(advance(bench.ctx, slow))
+        async with asyncio.timeout(30):
+            while not bench.upstream.creates():
+                await asyncio.sleep(0.01)
+        await bench.end_leases()
+        other = await bench.claim(job_id)
+        assert other is not None
+        await sending
+        assert [call.upstream_job_id for call in await bench.calls(job_id)] == ["ftjob-up000002"]
+        job = await bench.job(job_id)
+        assert (job.state, job.create_phase, job.upstream_job_id) == ("creating", "intent", None)
+        await advance(bench.ctx, other)
+        await bench.until_end(job_id)
+        await bench.assert_succeeded_once(job_id)
+        assert len(bench.upstream.creates()) == 1
+
+
+class TestTime:
+    async def test_a_call_after_the_lease_is_not_made(self, bench: Bench) -> None:
+        job_id = await bench.new_job()
+        await bench.until(job_id, "creating")
+        late = await bench.claim(job_id)
+        assert late is not None
+        late.deadline = 0.0
+        await advance(bench.ctx, late)
+        assert bench.upstream.creates() == []
+        assert (await bench.job(job_id)).create_phase == "intent"
+
+    async def test_control_without_the_deadline_a_revived_worker_would_send(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        @asynccontextmanager
+        async def timeless(self: Claim[Any], timeout_seconds: float) -> AsyncIterator[None]:
+            yield
+
+        job_id = await bench.new_job()
+        await bench.until(job_id, "creating")
+        late = await bench.claim(job_id)
+        assert late is not None
+        late.deadline = 0.0
+        monkeypatch.setattr(Claim, "call", timeless)
+        await advance(bench.ctx, late)
+        assert len(bench.upstream.creates()) == 1
+
+    async def test_a_heartbeat_keeps_the_lease_beyond_its_length(self, bench: Bench) -> None:
+        await bench.new_job()
+        [held] = await claim(bench, lease_seconds=1.0)
+        async with claims.heartbeat(bench.ctx.db, held):
+            await asyncio.sleep(1.5)
+            assert await claim(bench) == []
+
+    async def test_a_heartbeat_stops_the_work_when_another_has_the_row(self, bench: Bench) -> None:
+        job_id = await bench.new_job()
+        [held] = await claim(bench, lease_seconds=0.6)
+        with pytest.raises(LeaseLost):
+            async with claims.heartbeat(bench.ctx.db, held):
+                await bench.set_job(job_id, lease_token=held.token + 1)
+                await asyncio.sleep(30)
+
+    async def test_a_heartbeat_stops_the_work_when_it_cannot_be_renewed_in_time(self, bench: Bench) -> None:
+        """The row is locked by a transaction that does not end, so every renewal waits."""
+        job_id = await bench.new_job()
+        [held] = await claim(bench, lease_seconds=0.6)
+        async with bench.ctx.db.worker() as session:
+            await session.get_one(Job, job_id, with_for_update=True)
+            with pytest.raises(LeaseLost):
+                async with claims.heartbeat(bench.ctx.db, held):
+                    await asyncio.sleep(30)
+
+    async def test_a_wish_to_look_again_survives_the_giving_back(self, bench: Bench) -> None:
+        job_id = await bench.new_job()
+        held = await bench.claim(job_id)
+        assert held is not None
+        await bench.request_cancel(job_id)
+        async with bench.ctx.db.worker() as session:
+            await claims.give_back(session, held, {}, due_in_seconds=300.0)
+        assert [each.row.id for each in await claim(bench)] == [job_id]

@@ -1,0 +1,44 @@
+"""A worker that is stopped past its lease and revived (SIGSTOP, SIGCONT) does no harm: the row has a new holder."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from service.settings import Settings
+from tests.faults.control import CREATE, FaultyUpstream
+from tests.workers.bench import ended, eventually, open_bench, working
+from tests.workers.process import WorkerProcess
+
+
+@pytest.mark.parametrize("point", ["create.intent_committed", "create.answered", "settle.results_stored"])
+async def test_stopped_between_two_steps(quick: Settings, upstream: FaultyUpstream, tmp_path: Path, point: str) -> None:
+    async with (
+        open_bench(quick, upstream) as bench,
+        WorkerProcess(quick, tmp_path, fault_point=point, fault_signal="SIGSTOP") as paused,
+    ):
+        job_id = await bench.new_job()
+        await paused.stopped()
+        async with working(bench):
+            await ended(bench, job_id)
+        paused.send(signal.SIGCONT)
+        await eventually(lambda: "taken_over" in paused.output(), about="the revived worker does not notice")
+        await bench.assert_succeeded_once(job_id)
+        assert len(upstream.creates()) == 1
+
+
+async def test_stopped_while_the_upstream_makes_the_job(
+    quick: Settings, upstream: FaultyUpstream, tmp_path: Path
+) -> None:
+    """The answer is in the socket when the worker wakes up; another worker has adopted the job meanwhile."""
+    upstream.fault(CREATE, None, late=0.5)
+    async with open_bench(quick, upstream) as bench, WorkerProcess(quick, tmp_path) as paused:
+        job_id = await bench.new_job()
+        await eventually(upstream.creates)
+        paused.send(signal.SIGSTOP)
+        async with working(bench):
+            await ended(bench, job_id)
+        paused.send(signal.SIGCONT)
+        await eventually(lambda: "taken_over" in paused.output(), about="the revived worker does not notice")
+        await bench.assert_succeeded_once(job_id)
+        assert len(upstream.creates()) == 1
