@@ -108,7 +108,7 @@ class TestEndpoints:
         headers = {"Idempotency-Key": "one-endpoint"}
         first, again = [
             await sdk.webhooks.create(
-                name="deploy", url=receiver.url, event_types=["fine_tuning.job.succeeded"], extra_headers=headers
+                name="deploy", url=receiver.url("/a"), event_types=_types(EVENTS), extra_headers=headers
             )
             for _ in range(2)
         ]

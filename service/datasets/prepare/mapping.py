@@ -7,7 +7,7 @@ else: no attribute, index or format of Python's own formatting is looked at.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from service.datasets.prepare.options import Columns, Target
@@ -30,6 +30,10 @@ _SHOWN_COLUMNS = 20
 
 class EmptyCell(Exception):
     """A row lacks what an example needs; the message names the column."""
+
+
+class WrongCell(Exception):
+    """A cell holds what no text can be made of; the message names the column."""
 
 
 class Template:
@@ -58,6 +62,16 @@ class Template:
     def filled(self, row: dict[str, Any]) -> str:
         """The template with a row's texts in place."""
         return "".join(text + (_cell(row, name) if name is not None else "") for text, name in self._parts)
+
+
+def guess_template(names: Sequence[str]) -> str | None:
+    """The template that an instruction with an input of its own needs (as in Alpaca's data); None for other columns."""
+    plain = _plain_names(names)
+    instruction = plain.get("instruction") or plain.get("指令")
+    context = plain.get("input") or plain.get("context") or plain.get("输入")
+    if instruction is None or context is None or set("{}") & set(instruction + context):
+        return None
+    return f"{{{instruction}}}\n\n{{{context}}}"
 
 
 def guess_columns(names: Sequence[str], given: Columns, template: Template | None) -> tuple[Columns, list[str]]:
@@ -110,7 +124,8 @@ def guess_columns(names: Sequence[str], given: Columns, template: Template | Non
 def example_maker(
     columns: Columns, *, target: Target, system_prompt: str | None, template: Template | None
 ) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A function from a row of cells to an example. It raises `EmptyCell` for a row without an answer or question.
+    """A function from a row of cells to an example. It raises `EmptyCell` for a row without an answer or question
+    and `WrongCell` for one whose cells are lists or objects.
 
     A chat example's question may not be empty; a completion's prompt may (open-ended generation). A system column
     wins over the system prompt where its cell is not empty.
@@ -126,7 +141,8 @@ def example_maker(
             prompt = _cell(row, columns.prompt or "").strip() if columns.prompt is not None else ""
         if target == "completion":
             return {"prompt": prompt, "completion": answer}
-        if not prompt.strip():
+        prompt = prompt.strip()
+        if not prompt:
             place = "prompt_template" if template is not None else f"column `{columns.prompt}`"
             raise EmptyCell(f"{place} is empty")
         system = (_cell(row, columns.system).strip() if columns.system is not None else "") or system_prompt or ""
@@ -137,8 +153,13 @@ def example_maker(
 
 
 def _guess(part: str, names: Sequence[str], taken: set[str]) -> str | None:
-    plain = {re.sub(r"[\W_]+", "", name).casefold(): name for name in reversed(names) if name not in taken}
+    plain = _plain_names([name for name in names if name not in taken])
     return next((plain[known] for known in _NAMES[part] if known in plain), None)
+
+
+def _plain_names(names: Sequence[str]) -> dict[str, str]:
+    """Columns by their names in lower case without spaces and punctuation; of two alike the first."""
+    return {re.sub(r"[\W_]+", "", name).casefold(): name for name in reversed(names)}
 
 
 def _cell(row: dict[str, Any], name: str) -> str:
@@ -156,7 +177,7 @@ def _cell(row: dict[str, Any], name: str) -> str:
             return str(value)
         case _:
             kind = "a list" if isinstance(value, list) else "an object"
-            raise EmptyCell(f"column `{name}` holds {kind} where a text is wanted")
+            raise WrongCell(f"column `{name}` holds {kind} where a text is wanted")
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -178,8 +199,3 @@ def with_system(row: dict[str, Any], system_prompt: str) -> dict[str, Any]:
 def column_names(rows: Sequence[tuple[int, dict[str, Any]]]) -> list[str]:
     """Every key of the rows, in the order of its first appearance."""
     return list({key: None for _, row in rows for key in row})
-
-
-def rows_of(rows: Sequence[tuple[int, dict[str, Any]]]) -> Iterator[dict[str, Any]]:
-    """The rows without their numbers."""
-    return (row for _, row in rows)
