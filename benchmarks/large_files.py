@@ -32,6 +32,7 @@ SENDERS = 4
 ASK_EVERY_SECONDS = 0.02
 LOOK_EVERY_SECONDS = 0.25
 CHECK_SECONDS = 1800.0
+MAX_ROW_BYTES = 4096
 WORDS, SENTENCES, SENTENCES_A_TEXT = 4000, 5000, 6
 BOUNDARY = "large"
 
@@ -60,17 +61,17 @@ class Measured:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000
 
 
-def training_data(size_bytes: int, *, piece_bytes: int = MEGABYTE) -> Iterator[bytes]:
-    """Exactly so many bytes of chat examples in pieces; white space fills the end. The same every time."""
-    pieces = _whole_rows(piece_bytes)
-    left_bytes = size_bytes
-    while left_bytes > 2 * piece_bytes:
-        piece = next(pieces)
-        left_bytes -= len(piece)
-        yield piece
-    last = next(pieces)[:left_bytes]
-    last = last[: last.rindex(b"\n")]
-    yield last + b"\n" * (left_bytes - len(last))
+def training_data(size_bytes: int) -> Iterator[bytes]:
+    """Exactly so many bytes of chat examples, about a megabyte at a time; spaces fill the end. The same every time."""
+    rows, piece, left_bytes = _rows(), bytearray(), size_bytes
+    while left_bytes > MAX_ROW_BYTES:
+        row = next(rows)
+        left_bytes -= len(row)
+        piece += row
+        if len(piece) >= MEGABYTE:
+            yield bytes(piece)
+            piece.clear()
+    yield bytes(piece) + b" " * left_bytes
 
 
 def measure(stack: DevStack, way: Way, size_bytes: int) -> Measured:
@@ -126,20 +127,16 @@ def table(rows: list[Measured]) -> str:
     return "\n".join("  ".join(cells) for cells in shown)
 
 
-def _whole_rows(piece_bytes: int) -> Iterator[bytes]:
+def _rows() -> Iterator[bytes]:
     choice = random.Random(7)
     words = ["".join(choice.choices("abcdefghijklmnopqrstuvwxyz", k=choice.randint(2, 9))) for _ in range(WORDS)]
     sentences = [" ".join(choice.choices(words, k=choice.randint(6, 18))).capitalize() + "." for _ in range(SENTENCES)]
-    piece = bytearray()
     while True:
         question, answer = (" ".join(choice.choices(sentences, k=SENTENCES_A_TEXT)) for _ in range(2))
-        piece += (
+        yield (
             f'{{"messages": [{{"role": "user", "content": "{question}"}}, '
             f'{{"role": "assistant", "content": "{answer}"}}]}}\n'
         ).encode()
-        if len(piece) >= piece_bytes:
-            yield bytes(piece)
-            piece.clear()
 
 
 def _by_files(client: openai.OpenAI, measured: Measured) -> str:

@@ -40,7 +40,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "invalid_character": ErrorCode(
         400, "A text holds a character that cannot be stored (NUL, or half of a surrogate pair).", "Remove it."
     ),
-    "invalid_content_type": ErrorCode(400, "The body is not multipart/form-data.", "Let the SDK send the file."),
+    "invalid_content_type": ErrorCode(
+        400, "The body is of another type than the call takes.", "Send JSON, or multipart/form-data for a file."
+    ),
     "invalid_cursor": ErrorCode(400, "`after` names nothing in this list.", "Pass the `last_id` of the page before."),
     "invalid_file_format": ErrorCode(
         400, "The file's format does not fit the method or the model.", "See the report's `format`."

@@ -1,6 +1,7 @@
 """`/livez`, `/readyz`, `/metrics`, `/openapi.yaml` and `/docs`: outside `/v1`, without a key."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -68,17 +69,20 @@ async def metrics() -> Response[bytes]:
 @get("/openapi.yaml", summary="This API's description", opt=operation(media="application/yaml"))
 async def openapi_yaml(request: ApiRequest) -> Response[str]:
     """The same document as `openapi.yaml` in the repository."""
-    return Response(to_yaml(_document(request)), media_type="application/yaml")
+    return Response(_once(request, to_yaml), media_type="application/yaml")
 
 
 @get("/docs", summary="This API for people", opt=operation(media="text/html"))
 async def docs(request: ApiRequest) -> Response[str]:
     """One page that loads nothing from anywhere."""
-    return Response(docs_page(_document(request)), media_type="text/html")
+    return Response(_once(request, docs_page), media_type="text/html")
 
 
-def _document(request: ApiRequest) -> dict[str, Any]:
-    return document(request.app)
+def _once(request: ApiRequest, write: Callable[[dict[str, Any]], str]) -> str:
+    pages: dict[str, str] = request.app.state.setdefault("pages", {})  # writing takes a good part of a second
+    if write.__name__ not in pages:
+        pages[write.__name__] = write(document(request.app))
+    return pages[write.__name__]
 
 
 async def _database(here: Services) -> tuple[str, str]:

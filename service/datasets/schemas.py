@@ -1,11 +1,10 @@
 """Files on the wire, as the SDK's `FileObject` has them."""
 
-import datetime as dt
 from typing import Annotated, Literal
 
 import msgspec
 
-from service.http.shapes import RequestModel
+from service.http.shapes import RequestModel, unix
 from service.tables import File
 
 Purpose = Literal[
@@ -63,8 +62,3 @@ def show_file(row: File) -> FileObject:
         status=row.status,  # type: ignore[arg-type]  # held by a CHECK
         status_details=row.status_details,
     )
-
-
-def unix(moment: dt.datetime) -> int:
-    """Seconds since the epoch, as OpenAI's API gives times."""
-    return int(moment.timestamp())

@@ -48,9 +48,9 @@ def decode(raw: bytes, model: type[Model]) -> Model:
     except msgspec.ValidationError as error:
         raise _refusal(str(error), model, lambda: plain(raw)) from None
     except _UNREADABLE as error:
-        raise not_json(error) from None
-    if _NUL_ESCAPE.search(raw):
-        raise _refused_character(next(_places_of_nul(plain(raw), "")))
+        raise _not_json(raw, error) from None
+    if _NUL_ESCAPE.search(raw) and (places := list(islice(_places_of_nul(plain(raw), ""), 1))):
+        raise _refused_character(places[0])
     return value
 
 
@@ -59,12 +59,7 @@ def plain(raw: bytes) -> Any:
     try:
         return msgspec.json.decode(raw)
     except _UNREADABLE as error:
-        raise not_json(error) from None
-
-
-def not_json(error: Exception) -> InvalidRequest:
-    """The refusal of a body that is no JSON, or holds numbers or characters that are none."""
-    return InvalidRequest(f"The body is not valid JSON: {error}. Send a JSON object.", code="invalid_json")
+        raise _not_json(raw, error) from None
 
 
 def check_address(request: Request[Any, Any, Any], query: Any) -> None:
@@ -104,7 +99,20 @@ def read_query(request: Request[Any, Any, Any], model: type[Model], *, extra: tu
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_HALF_PAIR = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
 _UNKNOWN_SHOWN = 20
+
+
+def _not_json(raw: bytes, error: Exception) -> InvalidRequest:
+    if _HALF_PAIR.search(raw):
+        return InvalidRequest(
+            "The body holds half of a surrogate pair, which is no character. Send whole ones.", code="invalid_character"
+        )
+    return InvalidRequest(
+        f"The body is not valid JSON: {str(error).rstrip('.')}. Send a JSON object.", code="invalid_json"
+    )
 
 
 def _places_of_nul(value: Any, path: str) -> Iterator[str]:
@@ -138,8 +146,8 @@ def _refusal(message: str, model: type[Model], given: Callable[[], Any]) -> Inva
             param=param,
             code="missing_required_parameter",
         )
-    if detail.startswith("Object contains unknown field"):
-        unknown = list(islice(unknown_fields(model, given()), _UNKNOWN_SHOWN))
+    if named := re.match(r"Object contains unknown field `(.*)`", detail):
+        unknown = list(islice(unknown_fields(model, given()), _UNKNOWN_SHOWN)) or [joined(path, named.group(1))]
         listed = ", ".join(f"'{name}'" for name in unknown)
         plural = "s" if len(unknown) > 1 else ""
         return InvalidRequest(

@@ -1,5 +1,6 @@
 """The bases of what goes over the wire: request bodies and queries, and pages of lists. Pure."""
 
+import datetime as dt
 from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
@@ -30,3 +31,8 @@ class PageQuery(RequestModel, frozen=True, kw_only=True):
 
     after: str | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
+
+
+def unix(moment: dt.datetime) -> int:
+    """Seconds since the epoch, as OpenAI's API gives times."""
+    return int(moment.timestamp())

@@ -1,6 +1,6 @@
 """From rows to the wire: one explicit function for each kind of answer."""
 
-from service.datasets.schemas import unix
+from service.http.shapes import unix
 from service.jobs.lifecycle import status_shown
 from service.jobs.rules import hyperparameters_of, with_epochs
 from service.jobs.schemas import (

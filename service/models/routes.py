@@ -4,10 +4,10 @@ from litestar import Response, delete, get, post
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from service.datasets.schemas import unix
 from service.errors import Conflict, NotFound
 from service.http.bodies import json_body
 from service.http.operation import operation
+from service.http.shapes import unix
 from service.models.catalogue import BaseModel
 from service.models.inference import ask, read_question
 from service.models.queries import find_model, list_models, mark_deleted

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from service.http.shapes import PageQuery, RequestModel
+from service.http.shapes import PageQuery, RequestModel, unix
 from service.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -140,8 +140,8 @@ def show_endpoint(row: WebhookEndpoint) -> Endpoint:
     """A row on the wire."""
     return Endpoint(
         id=row.id,
-        created_at=_unix(row.created_at),
-        updated_at=_unix(row.updated_at),
+        created_at=unix(row.created_at),
+        updated_at=unix(row.updated_at),
         name=row.name,
         url=row.url,
         event_types=row.event_types,
@@ -163,10 +163,10 @@ def show_delivery(row: WebhookDelivery, event_type: str, attempts: Sequence[Webh
         event_id=row.event_id,
         event_type=event_type,
         status=row.status,  # type: ignore[arg-type]  # held by a CHECK
-        next_attempt_at=_unix(row.due_at) if row.status == "pending" and row.due_at else None,
+        next_attempt_at=unix(row.due_at) if row.status == "pending" and row.due_at else None,
         attempts=[
             Attempt(
-                at=_unix(attempt.started_at),
+                at=unix(attempt.started_at),
                 status_code=attempt.status_code,
                 latency_ms=attempt.latency_ms,
                 error=attempt.error,
@@ -175,7 +175,3 @@ def show_delivery(row: WebhookDelivery, event_type: str, attempts: Sequence[Webh
             for attempt in attempts
         ],
     )
-
-
-def _unix(moment: dt.datetime) -> int:
-    return int(moment.timestamp())

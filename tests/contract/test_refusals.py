@@ -171,10 +171,11 @@ class TestCreateJobFields:
         assert refusal(answer)["code"] == "file_not_found"
 
     @pytest.mark.parametrize("field", ["model", "training_file", "suffix", "quote_id"])
-    def test_half_a_surrogate_pair(self, http: httpx2.Client, field: str) -> None:
-        body = json.dumps({"model": MODEL, "training_file": GOOD, field: "x\ud800y"}).encode()
+    @pytest.mark.parametrize("half", ["\ud800", "x\ud83dy", "\ude00\ud83d"])
+    def test_half_a_surrogate_pair(self, http: httpx2.Client, field: str, half: str) -> None:
+        body = json.dumps({"model": MODEL, "training_file": GOOD, field: half}).encode()
         answer = http.post("/fine_tuning/jobs", content=body, headers={"content-type": "application/json"})
-        assert (answer.status_code, refusal(answer)["code"]) == (400, "invalid_json")
+        assert (answer.status_code, refusal(answer)["code"]) == (400, "invalid_character")
 
 
 BODIES: list[tuple[bytes, int, str]] = [
@@ -227,6 +228,18 @@ class TestBodies:
         body = b'{"model": "gpt-9", "model": "gpt-4o", "training_file": "file-x"}'
         answer = http.post("/fine_tuning/jobs", content=body, headers={"content-type": "application/json"})
         assert refusal(answer)["param"] == "training_file"
+
+    @pytest.mark.parametrize(
+        ("body", "param"),
+        [
+            (b'{"hyperparameters": {"x": 1}, "hyperparameters": {}}', "hyperparameters.x"),
+            (b'{"suffix": "\\u0000", "suffix": "x", "model": "gpt-4o", "training_file": "file-x"}', "training_file"),
+            (b'{"suffix": "x", "suffix": "\\u0000", "model": "gpt-4o", "training_file": "file-x"}', "suffix"),
+        ],
+    )
+    def test_even_where_the_first_is_wrong(self, http: httpx2.Client, body: bytes, param: str) -> None:
+        answer = http.post("/fine_tuning/jobs", content=body, headers={"content-type": "application/json"})
+        assert (answer.status_code, refusal(answer)["param"]) == (400, param)
 
     @pytest.mark.parametrize(
         "content", [b'{"model": "ft:\\u0000"}', b'{"model": ["x"]}', b"{}", b"[]", b"", b"5", b"{"]

@@ -1,19 +1,20 @@
 """Leases under contention: one holder at a time, and nothing that a former holder writes comes through."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import ColumnElement, true
+from sqlalchemy import ColumnElement
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import claims
 from service.claims import Claim, LeaseLost
 from service.jobs.record import Move, move
 from service.tables import Job
 from tests.faults.control import CREATE
-from tests.workers.bench import Bench
+from tests.workers.bench import Bench, eventually
 from workers.creates import create
 from workers.jobs import advance
 
@@ -64,21 +65,18 @@ class TestTheFence:
         job_id = await bench.new_job()
         stale = await taken_over(bench, job_id)
         before = await bench.job(job_id)
-        for write in (
+        writes: list[Callable[[AsyncSession], Awaitable[None]]] = [
             lambda session: claims.write(session, stale, {"failures": 9}),
             lambda session: claims.give_back(session, stale, {"failures": 9}, due_in_seconds=None),
             lambda session: move(session, stale, Move(to="failed", message="no")),
-        ):
+        ]
+        for write in writes:
             with pytest.raises(LeaseLost):
                 async with bench.ctx.db.worker() as session:
                     await write(session)
         after = await bench.job(job_id)
-        assert (after.state, after.failures, after.due_at, after.lease_token) == (
-            before.state,
-            0,
-            before.due_at,
-            before.lease_token,
-        )
+        assert (after.state, after.due_at, after.lease_token) == (before.state, before.due_at, before.lease_token)
+        assert after.failures == 0
 
     async def test_a_former_holder_sends_nothing(self, bench: Bench) -> None:
         job_id = await bench.new_job()
@@ -90,7 +88,8 @@ class TestTheFence:
 
     async def test_control_without_the_fence_it_does_both(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         def unfenced(self: Claim[Any]) -> ColumnElement[bool]:
-            return (self.table.id == self.row.id) & true()
+            mine: ColumnElement[bool] = self.table.id == self.row.id
+            return mine
 
         job_id = await bench.new_job()
         await bench.until(job_id, "creating")
@@ -111,9 +110,7 @@ class TestTheFence:
         slow = await bench.claim(job_id)
         assert slow is not None
         sending = asyncio.create_task(advance(bench.ctx, slow))
-        async with asyncio.timeout(30):
-            while not bench.upstream.creates():
-                await asyncio.sleep(0.01)
+        await eventually(bench.upstream.creates)
         await bench.end_leases()
         other = await bench.claim(job_id)
         assert other is not None
@@ -164,9 +161,9 @@ class TestTime:
     async def test_a_heartbeat_stops_the_work_when_another_has_the_row(self, bench: Bench) -> None:
         job_id = await bench.new_job()
         [held] = await claim(bench, lease_seconds=0.6)
+        await bench.set_job(job_id, lease_token=held.token + 1)
         with pytest.raises(LeaseLost):
             async with claims.heartbeat(bench.ctx.db, held):
-                await bench.set_job(job_id, lease_token=held.token + 1)
                 await asyncio.sleep(30)
 
     async def test_a_heartbeat_stops_the_work_when_it_cannot_be_renewed_in_time(self, bench: Bench) -> None:

@@ -30,6 +30,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/webhook_endpoints/{endpoint_id}": {"name": "mine now"},
     "/v1/webhook_endpoints/{endpoint_id}/test": {"event_type": "fine_tuning.job.succeeded"},
     "/v1/webhook_endpoints/{endpoint_id}/recover": {"since": 0},
+    "/v1/uploads/{upload_id}/complete": {"part_ids": ["part_none"]},
 }
 """What a POST needs to get as far as the look-up."""
 
@@ -59,7 +60,10 @@ async def theirs(api: Api) -> dict[str, str]:
             "/files", data={"purpose": "fine-tune"}, files={"file": ("a.jsonl", jsonl(chat_rows(10)))}
         )
         job = await http.post("/fine_tuning/jobs", json={"model": "gpt-4o-mini", "training_file": file.json()["id"]})
+        announced = {"bytes": 1, "filename": "a", "mime_type": "text/plain", "purpose": "user_data"}
+        upload = await http.post("/uploads", json=announced)
     return {
+        "upload_id": upload.json()["id"],
         "file_id": file.json()["id"],
         "job_id": job.json()["id"],
         **await _rows(api.db, api.other.project_id, job.json()["id"]),

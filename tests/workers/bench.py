@@ -49,6 +49,7 @@ from service.upstream.accounts import ensure_default_account, open_upstream
 from service.webhooks.sender import Sender
 from tests.faults.control import FaultyUpstream
 from workers.context import Context
+from workers.datasets import validate
 from workers.jobs import advance
 from workers.main import reconciler_of
 from workers.validators import Validators
@@ -119,6 +120,33 @@ class Bench:
                 )
             )
         return file_id
+
+    async def leave_unchecked(self, file_id: str) -> None:
+        """Take a dataset back to where it is uploaded and nobody has looked into it."""
+        async with self.ctx.db.worker() as session:
+            await session.execute(
+                update(FileReport)
+                .where(FileReport.file_id == file_id)
+                .values(status="pending", report=None, due_at=func.now())
+            )
+            await session.execute(update(File).where(File.id == file_id).values(status="uploaded"))
+
+    async def check_step(self, file_id: str) -> FileReport:
+        """One attempt at the dataset's report, as a worker makes it."""
+        async with self.ctx.db.worker() as session:
+            mine = FileReport.file_id == file_id
+            await session.execute(
+                update(FileReport).where(mine, FileReport.due_at.is_not(None)).values(due_at=func.now())
+            )
+            claimed = await claims.claim(session, FileReport, lease_seconds=30.0, where=[mine])
+        for each in claimed:
+            await validate(self.ctx, each)
+        return await self.report(file_id)
+
+    async def report(self, file_id: str) -> FileReport:
+        """The dataset's report as it is now."""
+        async with self.ctx.db.worker() as session:
+            return (await session.scalars(select(FileReport).where(FileReport.file_id == file_id))).one()
 
     async def new_job(self, *, training: str | None = None, validation: str | None = None) -> str:
         """A job as the API accepts it: reserved, and due for the workers."""
@@ -200,7 +228,7 @@ class Bench:
     async def end_leases(self) -> None:
         """Let every lease be over, as after its time."""
         async with self.ctx.db.worker() as session:
-            for table in (Job, UpstreamFile):
+            for table in (Job, UpstreamFile, FileReport):
                 past = func.now() - dt.timedelta(seconds=1)
                 await session.execute(update(table).where(table.leased_until.is_not(None)).values(leased_until=past))
 

@@ -46,7 +46,7 @@ class Template:
             literal, token, name = text[at : found.start()], found.group(), found.group(1)
             if token in ("{", "}"):
                 raise PreparationRefused(
-                    f"prompt_template has a lone {token!r} at character {found.start() + 1}; write it twice to mean it.",
+                    f"prompt_template has a lone {token!r} at character {found.start() + 1}; write it twice.",
                     code="invalid_value",
                     param="prompt_template",
                 )

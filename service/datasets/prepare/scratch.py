@@ -8,9 +8,9 @@ from typing import Any, BinaryIO, TypeAlias
 
 import msgspec
 
-Row: TypeAlias = "dict[str, Any]"
-Numbered: TypeAlias = "tuple[int, Row]"
-Scratch: TypeAlias = "Callable[[], BinaryIO]"
+Row: TypeAlias = dict[str, Any]
+Numbered: TypeAlias = tuple[int, Row]
+Scratch: TypeAlias = Callable[[], BinaryIO]
 """Lends an empty file that can be written, read and sought, and that goes when it is closed."""
 
 

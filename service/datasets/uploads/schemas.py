@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from service.datasets.schemas import FileObject, show_file, unix
-from service.http.shapes import RequestModel
+from service.datasets.schemas import FileObject, show_file
+from service.http.shapes import RequestModel, unix
 from service.tables import File, Upload, UploadPart
 
 MAX_PARTS = 10_000

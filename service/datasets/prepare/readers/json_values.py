@@ -21,8 +21,8 @@ _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\],]|"', re.DOTALL)
 _BETWEEN = " \t\r\n,"
 
 
-def read_json(reading: Reading) -> Source:
-    """Rows of a JSON file, numbered as its items."""
+def read_json(reading: Reading, *, one_line: bool = False) -> Source:
+    """Rows of a JSON file, numbered as its items. One object on one line, with no rows inside, is JSON Lines already."""
     text = Text(reading)
     values = _decoded(reading, json_texts(text.pieces()))
     first, second = next(values, None), next(values, None)
@@ -32,7 +32,8 @@ def read_json(reading: Reading) -> Source:
     rows = values if second is None else chain((second,), values)
     inner = _rows_inside(first[1]) if second is None else None
     if inner is None:
-        return Source("json", text.encoding, "item", None, chain((first,), rows))
+        kind, unit = ("jsonl", "line") if one_line else ("json", "item")
+        return Source(kind, text.encoding, unit, None, chain((first,), rows))
     return Source("json", text.encoding, "item", None, iter(inner))
 
 
@@ -77,16 +78,16 @@ class _Scan:
             return
         start = 0
         while found := _TOKEN.search(self._buffer, self._at):
-            token = found.group()
-            if token == '"':
+            mark = found.group()
+            if mark == '"':
                 break
             self._at = found.end()
-            self._depth += (token in "{[") - (token in "}]")
+            self._depth += (mark in "{[") - (mark in "}]")
             if self._depth < self._base or self._closed:
-                self._close(token)
-            if self._depth <= self._base and (token == "," or token in "}]"):
-                end = found.start() if token == "," or self._depth < self._base else found.end()
-                if token == "," or self._base == 0 or self._closed:
+                self._close(mark)
+            if self._depth <= self._base and (mark == "," or mark in "}]"):
+                end = found.start() if mark == "," or self._depth < self._base else found.end()
+                if mark == "," or self._base == 0 or self._closed:
                     yield from self._value(self._buffer[start:end])
                     start = self._at
         else:
@@ -114,7 +115,7 @@ class _Scan:
         self._buffer = self._buffer[self._base :]
         return True
 
-    def _close(self, token: str) -> None:
+    def _close(self, mark: str) -> None:
         if self._closed:
             raise PreparationRefused("Something follows the end of the JSON array; give one array.")
         if self._base == 0:

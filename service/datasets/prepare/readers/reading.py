@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from service.datasets.prepare.changes import ChangeLog
 from service.datasets.prepare.refusals import PreparationRefused, Problems
 
-Chunks: TypeAlias = "Callable[[], Iterator[bytes]]"
+Chunks: TypeAlias = Callable[[], Iterator[bytes]]
 """Starts the input's bytes anew, in pieces of any size."""
 
 GZIP_MAGIC = b"\x1f\x8b"

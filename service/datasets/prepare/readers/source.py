@@ -25,9 +25,7 @@ _JSON_LINES = (".jsonl", ".ndjson")
 _TABLES = {".csv": None, ".tsv": "\t", ".tab": "\t"}
 
 
-def open_source(
-    chunks: Chunks, *, filename: str, fixes: frozenset[str], log: ChangeLog, problems: Problems
-) -> Source:
+def open_source(chunks: Chunks, *, filename: str, fixes: frozenset[str], log: ChangeLog, problems: Problems) -> Source:
     """The rows of a file and what is known of them before they are read. Raises `PreparationRefused`."""
     head = next(chunks(), b"")
     if not head:
@@ -56,7 +54,7 @@ def _by_content(reading: Reading, lines: list[bytes], suffix: str) -> Source:
     kind = found[0] if found is not None else None
     opens_object = lines[0].lstrip().startswith(b"{")
     if kind == "json_array_file" or suffix == ".json" or (opens_object and len(lines) == 1):
-        return read_json(reading)
+        return read_json(reading, one_line=len(lines) == 1)
     if opens_object or lines[0].lstrip().startswith(b"[") or (suffix in _JSON_LINES and kind is None):
         return _read_json_lines(reading)
     if kind == "table_file" and suffix != ".txt":

@@ -75,7 +75,9 @@ def _open(content: io.BytesIO) -> CalamineWorkbook:
     except PasswordError:
         raise PreparationRefused("The workbook is protected by a password; save it without one.") from None
     except (CalamineError, zipfile.BadZipFile, OSError, ValueError) as error:
-        raise PreparationRefused(f"The workbook cannot be read ({str(error)[:120]}); save it again, or as CSV.") from None
+        raise PreparationRefused(
+            f"The workbook cannot be read ({str(error)[:120]}); save it again, or as CSV."
+        ) from None
 
 
 def _first_sheet(workbook: CalamineWorkbook) -> Iterator[tuple[int, list[str]]]:
