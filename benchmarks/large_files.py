@@ -75,7 +75,7 @@ def training_data(size_bytes: int) -> Iterator[bytes]:
 
 
 def measure(stack: DevStack, way: Way, size_bytes: int) -> Measured:
-    """Send one file and wait for its report. Raises `AssertionError` when any call is refused."""
+    """Send one file of training data and wait for its report. Raises `AssertionError` when any call is refused."""
     ready = stack.ready()
     base_url, key = ready["base_url"], ready["api_key"]
     measured = Measured(way=way, size_bytes=size_bytes)

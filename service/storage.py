@@ -5,11 +5,13 @@ import hashlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import obstore
 from obstore.store import LocalStore, ObjectStore, from_url
 
 READ_CHUNK_BYTES = 1024 * 1024
+READ_PART_BYTES = 64 * 1024
 WRITE_CHUNK_BYTES = 8 * 1024 * 1024
 WRITES_AT_ONCE = 3
 """Of one object: what is held in memory for it is that many chunks and one more (measured in benchmarks/)."""
@@ -77,6 +79,16 @@ class Storage:
         """The same for a process without a loop."""
         for chunk in obstore.get(self._store, key).stream(min_chunk_size=READ_CHUNK_BYTES):
             yield bytes(chunk)
+
+    async def read_from(self, key: str, offset: int) -> AsyncIterator[bytes]:
+        """The object's bytes from `offset` on, which lies inside it, in small chunks: for who wants some of them."""
+        found = await obstore.get_async(self._store, key, options={"range": {"offset": offset}})
+        async for chunk in found.stream(min_chunk_size=READ_PART_BYTES):
+            yield bytes(chunk)
+
+    def put_sync(self, key: str, file: BinaryIO) -> None:
+        """Write a whole file, for a process without a loop."""
+        obstore.put(self._store, key, file, use_multipart=True, chunk_size=WRITE_CHUNK_BYTES)
 
     async def delete(self, key: str) -> None:
         """Remove the object, and what a killed process has left of writing it; one that is gone already is fine."""

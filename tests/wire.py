@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 60.0
 MODEL = "gpt-4o-mini"
+OTHER_ENCODING = "gpt-3.5-turbo"
+"""A model for which the report is made only when a job asks for it, so its create never finds one."""
 ENDED = ("succeeded", "failed", "cancelled")
 
 T = TypeVar("T")

@@ -13,12 +13,12 @@ from service.claims import Claim
 from service.datasets.report import first_errors
 from service.datasets.report_schema import FileReport as Report
 from service.datasets.report_schema import Finding
-from service.datasets.validation import Request
+from service.datasets.validation import ReportRequest
 from service.doorbell import hint
 from service.jobs.record import ADVANCE
 from service.tables import File, FileReport, Job
 from workers.context import Context
-from workers.validators import ValidationFailed
+from workers.processes import WorkFailed
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ async def validate(ctx: Context, claimed: Claim[FileReport]) -> None:
             return
         try:
             report = await _make(ctx, claimed, file)
-        except ValidationFailed as error:
+        except WorkFailed as error:
             log.error("validation.failed", file=file.id, attempt=attempt, error=str(error))
             if attempt < MAX_ATTEMPTS:
                 async with ctx.db.worker() as session:
@@ -68,7 +68,7 @@ async def _make(ctx: Context, claimed: Claim[FileReport], file: File) -> Report:
             await claims.write(session, claimed, {"progress_bytes": done_bytes})
 
     return await ctx.validators.report(
-        Request(
+        ReportRequest(
             storage_key=file.storage_key,
             file_id=file.id,
             model=claimed.row.model,

@@ -1,7 +1,8 @@
 """One line of bytes into one JSON object, with everything that is wrong with it.
 
-The fast path is one C decode and one count of colons. Only a line that is not plain JSON, or whose colons and keys do
-not add up (a duplicate key looks so), takes the careful path, which names each fault and its place.
+The fast path is one C decode and one count of colons, which `rows` does for many lines at once. Only a line that is not
+plain JSON, or whose colons and keys do not add up (a duplicate key looks so), takes the careful path, which names each
+fault and its place.
 """
 
 from __future__ import annotations
@@ -38,13 +39,19 @@ def decode_line(data: bytes, offset: int) -> tuple[dict[str, Any] | None, list[F
 
     Never raises. An object with faults that can be stepped over (duplicate keys, NaN, lone surrogates) is returned too.
     """
+    found = decode_object(data)
+    if found is not None and colons(data) == found[1]:
+        return found[0], []
+    return _decode_carefully(data, offset)
+
+
+def decode_object(data: bytes) -> tuple[dict[str, Any], int] | None:
+    """The line's object and how many keys all objects in it have, without a look for duplicates; None for any fault."""
     try:
         value = _decode(data)
-        if type(value) is dict and _colons(data) == _count_keys(value, 1):
-            return value, []
+        return (value, _count_keys(value, 1)) if type(value) is dict else None
     except (msgspec.DecodeError, UnicodeError, RecursionError, _TooDeep):
-        pass
-    return _decode_carefully(data, offset)
+        return None
 
 
 def _decode_carefully(data: bytes, offset: int) -> tuple[dict[str, Any] | None, list[Fault]]:
@@ -180,20 +187,21 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _colons(data: bytes) -> int:
-    """Keys that `data` spells out, duplicates included, or -1 where a plain count could be wrong.
+def colons(data: bytes) -> int:
+    """Keys that `data`, one line or many, spells out, duplicates included, or -1 where a plain count could be wrong.
 
+    Never fewer than there are, so that a sum over many lines is right only if it is right for each.
     Each key is followed by `":` (white space between the two gives -1). So is a quote inside a string (`\\":`,
     subtracted), unless a backslash before it is itself escaped (-1). A string that begins with a colon makes the
     count too high, which costs a look by the careful path.
     """
     if (b" :" in data or b"\t:" in data or b"\r:" in data) and _SPACED_COLON.search(data):
         return -1
-    colons = data.count(b'":')
+    total = data.count(b'":')
     escaped = data.count(b'\\":')
     if escaped:
-        return -1 if b'\\\\":' in data else colons - escaped
-    return colons
+        return -1 if b'\\\\":' in data else total - escaped
+    return total
 
 
 def _count_keys(value: Any, depth: int) -> int:

@@ -1,14 +1,16 @@
-"""Lines out of pieces of bytes, in bounded memory.
+"""Blocks of whole lines, and lines, out of pieces of bytes, in bounded memory.
 
-A line longer than the limit is never held: its start is kept for the report's excerpt, the rest is counted and dropped.
+A block is what one process works on at a time; where the blocks of a file begin depends on how its bytes arrive, so
+that nothing in a report may depend on it. A line longer than the limit is never held: its start is kept for the
+report's excerpt, the rest is counted and dropped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-PIECE_BYTES = 1 << 20
+BLOCK_BYTES = 512 << 10
 KEPT_OF_A_LONG_LINE_BYTES = 256
 
 
@@ -22,48 +24,86 @@ class Line(NamedTuple):
     too_long: bool
 
 
-def read_lines(
-    chunks: Iterable[bytes], *, max_line_bytes: int, progress: Callable[[int], None] | None = None
-) -> Iterator[Line]:
-    """Splits at LF only (a CR before it stays in `data`); the last line needs no newline. `progress` gets bytes read.
+class Block(NamedTuple):
+    """Lines that follow each other, with their newlines, from line `number` (1-based) and byte `offset` of the file on.
 
-    A chunk may be of any size: it is walked in pieces of 1 MB, and `progress` is called once for each full one.
+    `end` is the first byte after it. One line over the limit makes a block of its own, with the line's start alone and
+    without its newline, and is `too_long`.
     """
-    number, offset, bytes_done, told_bytes = 0, 0, 0, 0
-    pending: list[bytes] = []
-    pending_bytes = 0
+
+    number: int
+    offset: int
+    data: bytes
+    end: int
+    too_long: bool = False
+
+
+def read_blocks(chunks: Iterable[bytes], *, max_line_bytes: int) -> Iterator[Block]:
+    """Blocks of at least 512 KB (but for the last, and around lines over the limit), or of one longer line."""
+    number, offset = 1, 0
+    whole: list[bytes] = []
+    start: list[bytes] = []
+    whole_bytes = start_bytes = 0
+    for piece in _pieces(chunks):
+        rest = piece
+        if start_bytes > max_line_bytes:
+            head, newline, rest = piece.partition(b"\n")
+            start_bytes += len(head)
+            if not newline:
+                continue
+            end = offset + start_bytes
+            yield Block(number, offset, start[0], end, too_long=True)
+            number, offset, start, start_bytes = number + 1, end + 1, [], 0
+        cut = rest.rfind(b"\n") + 1
+        if cut:
+            whole += [*start, rest[:cut]]
+            whole_bytes += start_bytes + cut
+            rest = rest[cut:]
+            start, start_bytes = [], 0
+        if rest:
+            start.append(rest)
+            start_bytes += len(rest)
+        if whole and (whole_bytes >= BLOCK_BYTES or start_bytes > max_line_bytes):
+            block = _block(number, offset, whole)
+            yield block
+            number, offset, whole, whole_bytes = number + block.data.count(b"\n"), block.end, [], 0
+        if start_bytes > max_line_bytes:
+            start = [b"".join(start)[:KEPT_OF_A_LONG_LINE_BYTES]]
+    if start_bytes > max_line_bytes:
+        yield Block(number, offset, start[0], offset + start_bytes, too_long=True)
+    elif whole or start:
+        yield _block(number, offset, [*whole, *start])
+
+
+def lines_of(block: Block, *, max_line_bytes: int) -> Iterator[Line]:
+    """The lines of a block. Splits at LF only: a CR before it stays in `data`."""
+    number, offset, data, end, too_long = block
+    if too_long:
+        yield Line(number, offset, data, end - offset, True)
+        return
+    parts = data.split(b"\n")
+    if not parts[-1]:
+        parts.pop()
+    for part in parts:
+        length = len(part)
+        long = length > max_line_bytes
+        yield Line(number, offset, part[:KEPT_OF_A_LONG_LINE_BYTES] if long else part, length, long)
+        number += 1
+        offset += length + 1
+
+
+def read_lines(chunks: Iterable[bytes], *, max_line_bytes: int) -> Iterator[Line]:
+    """The lines of a file, given as its bytes in pieces of any size; the last line needs no newline."""
+    for block in read_blocks(chunks, max_line_bytes=max_line_bytes):
+        yield from lines_of(block, max_line_bytes=max_line_bytes)
+
+
+def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
-        for start in range(0, len(chunk), PIECE_BYTES):
-            piece = chunk[start : start + PIECE_BYTES]
-            bytes_done += len(piece)
-            *complete, rest = piece.split(b"\n")
-            for part in complete:
-                number += 1
-                length = pending_bytes + len(part)
-                data = part
-                if pending:
-                    if pending_bytes <= max_line_bytes:
-                        pending.append(part)
-                    data = b"".join(pending)
-                    pending = []
-                yield _line(number, offset, data, length, max_line_bytes)
-                offset += length + 1
-                pending_bytes = 0
-            if rest:
-                if pending_bytes <= max_line_bytes:
-                    pending.append(rest)
-                pending_bytes += len(rest)
-                if pending_bytes > max_line_bytes:
-                    pending = [b"".join(pending)[:KEPT_OF_A_LONG_LINE_BYTES]]
-            if progress is not None and bytes_done - told_bytes >= PIECE_BYTES:
-                told_bytes = bytes_done
-                progress(bytes_done)
-    if pending_bytes:
-        yield _line(number + 1, offset, b"".join(pending), pending_bytes, max_line_bytes)
-    if progress is not None:
-        progress(bytes_done)
+        for at in range(0, len(chunk), BLOCK_BYTES):
+            yield chunk[at : at + BLOCK_BYTES]
 
 
-def _line(number: int, offset: int, data: bytes, length_bytes: int, max_line_bytes: int) -> Line:
-    too_long = length_bytes > max_line_bytes
-    return Line(number, offset, data[:KEPT_OF_A_LONG_LINE_BYTES] if too_long else data, length_bytes, too_long)
+def _block(number: int, offset: int, parts: list[bytes]) -> Block:
+    data = b"".join(parts)
+    return Block(number, offset, data, offset + len(data))

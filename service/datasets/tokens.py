@@ -78,10 +78,14 @@ def load_encoding(name: str) -> tiktoken.Encoding:
 
 @lru_cache(maxsize=len(ENCODINGS))
 def counter(encoding: str) -> TokenCounter:
-    """The fastest exact counter for `encoding`: quicktok if it is installed and agrees with tiktoken, else tiktoken."""
+    """The fastest exact counter for `encoding`: quicktok if it is installed and agrees with tiktoken, else tiktoken.
+
+    tiktoken's 80 MB are let go of when quicktok is taken, and loaded again for the rare text that quicktok refuses.
+    """
     reference = TiktokenCounter(load_encoding(encoding))
-    fast = _quicktok_counter(encoding, reference)
+    fast = _quicktok_counter(encoding)
     if fast is not None and list(fast.count_all(_PARITY_SAMPLES)) == list(reference.count_all(_PARITY_SAMPLES)):
+        load_encoding.cache_clear()
         return fast
     return reference
 
@@ -109,7 +113,7 @@ class QuicktokCounter:
         self,
         count: Callable[[str], int],
         count_batch: Callable[[Sequence[str]], Sequence[int]],
-        fallback: TokenCounter,
+        fallback: Callable[[], TokenCounter],
     ) -> None:
         self._count = count
         self._count_batch = count_batch
@@ -120,7 +124,7 @@ class QuicktokCounter:
         try:
             return self._count(text)
         except (TypeError, UnicodeError):
-            return self._fallback.count(text)
+            return self._fallback().count(text)
 
     def count_all(self, texts: Sequence[str]) -> Sequence[int]:
         """Tokens in each text; one refused text does not slow the others down for good."""
@@ -130,7 +134,7 @@ class QuicktokCounter:
             return [self.count(text) for text in texts]
 
 
-def _quicktok_counter(encoding: str, reference: TokenCounter) -> TokenCounter | None:
+def _quicktok_counter(encoding: str) -> TokenCounter | None:
     try:
         import quicktok
 
@@ -143,7 +147,7 @@ def _quicktok_counter(encoding: str, reference: TokenCounter) -> TokenCounter | 
         counts: list[int] = quicktok.count_batch(tokenizer, texts, 1).tolist()
         return counts
 
-    return QuicktokCounter(tokenizer.count, count_batch, reference)
+    return QuicktokCounter(tokenizer.count, count_batch, lambda: TiktokenCounter(load_encoding(encoding)))
 
 
 def _read_merge_table(url: str, expected_hash: str) -> dict[bytes, int]:

@@ -1,12 +1,5 @@
-"""Making a report outside the API: in a process of its own for workers, or for a file on this disk.
+"""Making a report outside the API: of an object of the store for a worker's process, or of a file on this disk."""
 
-`python -m service.datasets.validation STORAGE_URL MODELS_FILE` serves one worker: it reads requests as JSON lines on
-its input and answers with progress lines and, at the end, the report. It ends with its input, so it cannot outlive the
-worker, and it runs at low priority, so that validation never slows what callers wait for.
-"""
-
-import os
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,24 +15,15 @@ from service.settings import Settings
 from service.storage import Storage
 
 READ_BYTES = 1024 * 1024
-NICENESS = 10
 
 
-class Request(msgspec.Struct, frozen=True):
+class ReportRequest(msgspec.Struct, frozen=True, tag="report"):
     """One dataset to report on."""
 
     storage_key: str
     file_id: str
     model: str
     provider: str
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """A line of the answer: bytes done, or the report, or why there is none."""
-
-    progress_bytes: int | None = None
-    report: FileReport | None = None
-    error: str | None = None
 
 
 def report_for_path(
@@ -75,30 +59,14 @@ def price_list(catalogue: Catalogue, provider: str) -> list[ModelPrice]:
     return prices
 
 
-def main(storage_url: str, models_file: str) -> None:
-    """Serve requests until the input ends."""
-    os.nice(NICENESS)
-    storage, catalogue = Storage(storage_url), load(models_file)
-    out = sys.stdout.buffer
-
-    def say(answer: Answer) -> None:
-        out.write(msgspec.json.encode(answer) + b"\n")
-        out.flush()
-
-    for line in sys.stdin.buffer:
-        request = msgspec.json.decode(line, type=Request)
-        try:
-            report = build_report(
-                storage.read_sync(request.storage_key),
-                file_id=request.file_id,
-                model=facts(known_model(catalogue, request.model)),
-                prices=price_list(catalogue, request.provider),
-                progress=lambda done: say(Answer(progress_bytes=done)),
-            )
-            say(Answer(report=report))
-        except Exception as error:
-            say(Answer(error=f"{type(error).__name__}: {error}"))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+def report_for_object(
+    storage: Storage, catalogue: Catalogue, request: ReportRequest, progress: Callable[[int], None]
+) -> FileReport:
+    """The report of an object of the store. Raises `FileNotFoundError`, and `InvalidRequest` for the model."""
+    return build_report(
+        storage.read_sync(request.storage_key),
+        file_id=request.file_id,
+        model=facts(known_model(catalogue, request.model)),
+        prices=price_list(catalogue, request.provider),
+        progress=progress,
+    )

@@ -1,6 +1,5 @@
 """Webhook endpoints and deliveries on the wire; endpoints as the SDK's `WebhookEndpoint` has them."""
 
-import datetime as dt
 from collections.abc import Sequence
 from typing import Annotated, Literal
 

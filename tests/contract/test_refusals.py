@@ -13,6 +13,7 @@ from service.projects.keys import fingerprint, new_key
 from tests.stack import DevStack, run_async
 from tests.wire import (
     MODEL,
+    OTHER_ENCODING,
     Tenant,
     chat_rows,
     checked,
@@ -539,12 +540,8 @@ class TestStates:
             assert (answer.status_code, refusal(answer)["code"]) == (400, code)
 
     def test_cancel_of_an_ended_job(self, http: httpx2.Client) -> None:
-        file_id = upload(http, b"no json\n" * 12)
-        body = {"model": MODEL, "training_file": file_id}
-        created = http.post("/fine_tuning/jobs", json=body)
-        if created.status_code == 400:
-            pytest.skip("the report was quicker than the create")
-        job = created.json()["id"]
+        body = {"model": OTHER_ENCODING, "training_file": upload(http, b"no json\n" * 12)}
+        job = http.post("/fine_tuning/jobs", json=body).json()["id"]
         eventually(lambda: http.get(f"/fine_tuning/jobs/{job}").json()["status"] == "failed")
         answer = http.post(f"/fine_tuning/jobs/{job}/cancel")
         assert (answer.status_code, refusal(answer)["code"]) == (400, "job_not_cancellable")

@@ -97,7 +97,7 @@ def test_a_fast_counter_that_differs_is_not_used(monkeypatch: pytest.MonkeyPatch
         def count_all(self, texts: list[str]) -> list[int]:
             return [1 for _ in texts]
 
-    monkeypatch.setattr(tokens, "_quicktok_counter", lambda encoding, reference: Wrong())
+    monkeypatch.setattr(tokens, "_quicktok_counter", lambda encoding: Wrong())
     counter.cache_clear()
     assert isinstance(counter("o200k_base"), TiktokenCounter)
     counter.cache_clear()

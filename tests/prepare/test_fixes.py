@@ -40,10 +40,11 @@ FIXED = [
     if check.fix
     for number, case in enumerate(CASES[code])
 ]
-UNREADABLE = {"table_file-1", "table_file-2", "not_text_file-0"}
+UNREADABLE = {"table_file-1", "table_file-2", "not_text_file-0", "not_text_file-1"}
 """Cases that are refused with a reason: no column says what it holds, or the file only begins like what it is."""
 
-TINY = {"completion_few_rows", "few_examples", "too_few_examples", "completion_task"}
+MALFORMED = {"tools_count", "tool_shape", "call_shape"}
+"""What is no function at all is not made a tool: its own check stops a job."""
 
 
 def fixed(data: bytes, *fixes: str, **more: Any) -> list[Any]:
@@ -88,7 +89,8 @@ def test_all_fixes_together_leave_nothing_that_one_of_them_mends(code: str) -> N
         except PreparationRefused:
             continue
         left = report_on(made.training, model=model).counts
-        assert {found for found in left if CHECKS[found].fix} == set()
+        known = {"older_functions"} if MALFORMED & set(left) else set()
+        assert {found for found in left if CHECKS[found].fix} <= known
         again = make(made.training, fixes=ALL, model=model)
         assert (again.training, again.result.changes) == (made.training, {})
 

@@ -181,6 +181,8 @@ def _cell(row: dict[str, Any], name: str) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
+    if not names:
+        return "no columns"
     shown = ", ".join(f"`{name[:64]}`" for name in names[:_SHOWN_COLUMNS])
     return shown + (f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else "")
 

@@ -10,10 +10,12 @@ SHOWN = 5
 class PreparationRefused(TunegateError):
     """The input or the options do not make a dataset. `message` says what to do, `param` names an option at fault."""
 
-    def __init__(self, message: str, *, code: str = "invalid_input_file", param: str | None = None) -> None:
+    code = "invalid_input_file"
+
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.code = code
+        self.code = code or type(self).code
         self.param = param
 
 

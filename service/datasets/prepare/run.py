@@ -32,7 +32,7 @@ from service.datasets.prepare.options import Columns, Options, Resolved, Target
 from service.datasets.prepare.readers.reading import Chunks, Source
 from service.datasets.prepare.readers.source import open_source
 from service.datasets.prepare.refusals import PreparationRefused, Problems
-from service.datasets.prepare.scratch import Numbered, Row, Rows, Scratch, encode
+from service.datasets.prepare.scratch import Desk, Numbered, Row, Rows, Scratch, encode
 from service.datasets.prepare.split import choose_validation
 from service.datasets.report_schema import Format
 from service.datasets.tokens import ModelFacts
@@ -70,9 +70,11 @@ def prepare(
     target: Target,
     outputs: Outputs,
     scratch: Scratch,
+    tick: Callable[[], None] = lambda: None,
 ) -> Prepared:
     """Prepares one input. `target` is what tables become where the options do not say; the input is only read.
 
+    `tick` is called now and then while rows that were read are looked at again, so that a caller sees that it goes on.
     Raises `PreparationRefused` with the first rows at fault, or with the option.
     """
     log, problems = ChangeLog(outputs.changes), Problems()
@@ -85,9 +87,10 @@ def prepare(
     plan = _plan(source, first, options, target)
     examples = _examples(counted, source, plan, options, log, problems)
     mended = _mended(examples, plan.format, options.fixes, log)
-    rows = Rows(scratch, mended)
+    desk = Desk(scratch, tick)
+    rows = Rows(desk, mended)
     problems.check()
-    rows = _mend_whole(rows, plan.format, options.fixes, model, log, scratch)
+    rows = _mend_whole(rows, plan.format, options.fixes, model, log, desk)
     if not rows.count:
         raise PreparationRefused(_nothing_left(counted.count, log))
     validation, notes = _write(rows, plan.format, options, outputs)
@@ -235,7 +238,7 @@ def _mended(
 
 
 def _mend_whole(
-    rows: Rows, format: Format | None, fixes: Iterable[str], model: ModelFacts, log: ChangeLog, scratch: Scratch
+    rows: Rows, format: Format | None, fixes: Iterable[str], model: ModelFacts, log: ChangeLog, desk: Desk
 ) -> Rows:
     """The rows after the chosen fixes of the whole file; a completion file's are repeated while they change it."""
     if format is None:
@@ -246,11 +249,11 @@ def _mend_whole(
         for name, look in chosen:
             fix = look(rows, format, model)
             if fix is not None:
-                rows = _replaced(rows, Rows(scratch, _fixed(rows, format, name, fix, log)))
+                rows = _replaced(rows, Rows(desk, _fixed(rows, format, name, fix, log)))
         if log.counts.total() == before:
             break
         if format == "completion":
-            rows = _replaced(rows, Rows(scratch, _mended(rows, format, fixes, log)))
+            rows = _replaced(rows, Rows(desk, _mended(rows, format, fixes, log)))
     return rows
 
 
@@ -297,4 +300,4 @@ def _advice(rows: Rows, format: Format | None, fixes: Iterable[str]) -> Iterator
 
 def _nothing_left(rows_in: int, log: ChangeLog) -> str:
     dropped = ", ".join(f"{fix} {count:,}" for fix, count in log.counts.most_common() if fix.startswith("drop_"))
-    return f"No example is left of {rows_in:,} rows ({dropped or 'none could be read'}). See the changes."
+    return f"No example is left of {rows_in:,} rows; dropped by {dropped or 'nothing'}."

@@ -20,7 +20,7 @@ from service.datasets.checks.secrets import (
     personal_phone,
 )
 from service.datasets.excerpts import SECRET, emails
-from service.datasets.formats import read_example, read_plain_chat
+from service.datasets.formats import read_example
 from service.datasets.prepare.changes import Dropped
 from service.datasets.prepare.scratch import Row
 from service.datasets.report_schema import Format
@@ -68,8 +68,7 @@ def strip_filler_openings(row: Row, format: Format) -> Row | Dropped:
 def each_text(row: Row, format: Format, change: Callable[[str], str], *, trained: bool = False) -> Row:
     """The row with every text, or every trained one, as `change` makes it; a copy where that differs."""
     made: Row | None = None
-    example = read_plain_chat(0, row) if format == "chat" else None
-    for piece in (example or read_example(0, row, format)).pieces:
+    for piece in read_example(0, row, format).pieces:
         if piece.trained or not trained:
             text = change(piece.text)
             if text != piece.text:

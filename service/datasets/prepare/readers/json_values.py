@@ -21,8 +21,8 @@ _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\],]|"', re.DOTALL)
 _BETWEEN = " \t\r\n,"
 
 
-def read_json(reading: Reading, *, one_line: bool = False) -> Source:
-    """Rows of a JSON file, numbered as its items. One object on one line, with no rows inside, is JSON Lines already."""
+def read_json(reading: Reading) -> Source:
+    """Rows of a JSON file, numbered as its items."""
     text = Text(reading)
     values = _decoded(reading, json_texts(text.pieces()))
     first, second = next(values, None), next(values, None)
@@ -32,9 +32,14 @@ def read_json(reading: Reading, *, one_line: bool = False) -> Source:
     rows = values if second is None else chain((second,), values)
     inner = _rows_inside(first[1]) if second is None else None
     if inner is None:
-        kind, unit = ("jsonl", "line") if one_line else ("json", "item")
-        return Source(kind, text.encoding, unit, None, chain((first,), rows))
+        return Source("json", text.encoding, "item", None, chain((first,), rows))
     return Source("json", text.encoding, "item", None, iter(inner))
+
+
+def holds_rows(line: bytes) -> bool:
+    """Whether one line is an object that holds rows, and not a row itself."""
+    value, _ = decode_line(line, 0)
+    return value is not None and _rows_inside(value) is not None
 
 
 def json_texts(pieces: Iterable[str]) -> Iterator[str]:
@@ -134,7 +139,7 @@ def _decoded(reading: Reading, texts: Iterable[str]) -> Iterator[tuple[int, dict
         row, faults = decode_line(text.encode("utf-8", "replace"), 0)
         for fault in faults:
             reading.problems.add(f"item {number}", fault.message.replace("of this line", "of this item"))
-        if row is not None:
+        if row is not None and not faults:
             yield number, row
 
 

@@ -11,7 +11,7 @@ from service.datasets.decode import decode_line
 from service.datasets.lines import read_lines
 from service.datasets.prepare.changes import ChangeLog
 from service.datasets.prepare.encodings import to_utf8, wide_encoding
-from service.datasets.prepare.readers.json_values import read_json
+from service.datasets.prepare.readers.json_values import holds_rows, read_json
 from service.datasets.prepare.readers.reading import Chunks, Reading, Source, unpacked
 from service.datasets.prepare.readers.table import read_delimited
 from service.datasets.prepare.readers.text import MAX_LINE_BYTES, Text
@@ -52,10 +52,10 @@ def _by_content(reading: Reading, lines: list[bytes], suffix: str) -> Source:
         raise PreparationRefused("The file is empty: it holds nothing but white space.")
     found = sniff(lines)
     kind = found[0] if found is not None else None
-    opens_object = lines[0].lstrip().startswith(b"{")
-    if kind == "json_array_file" or suffix == ".json" or (opens_object and len(lines) == 1):
-        return read_json(reading, one_line=len(lines) == 1)
-    if opens_object or lines[0].lstrip().startswith(b"[") or (suffix in _JSON_LINES and kind is None):
+    if kind == "json_array_file" or suffix == ".json" or (len(lines) == 1 and holds_rows(lines[0])):
+        return read_json(reading)
+    looks_like_json = any(line.lstrip().startswith((b"{", b"[")) for line in lines)
+    if kind is None and (looks_like_json or suffix in _JSON_LINES):
         return _read_json_lines(reading)
     if kind == "table_file" and suffix != ".txt":
         return read_delimited(reading, delimiter=None, kind="csv")
@@ -85,7 +85,7 @@ def _read_json_lines(reading: Reading) -> Source:
             row, faults = decode_line(line.encode("utf-8", "replace"), 0)
             for fault in faults:
                 reading.problems.add(f"line {number}", fault.message)
-            if row is not None:
+            if row is not None and not faults:
                 yield number, row
 
     return Source("jsonl", text.encoding, "line", None, rows())

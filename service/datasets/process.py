@@ -1,0 +1,75 @@
+"""The process that does a worker's CPU work on datasets: reports and preparations.
+
+`python -m service.datasets.process STORAGE_URL MODELS_FILE` serves one worker: it reads requests as JSON lines on its
+input and answers each with lines of progress and, at the end, what came of it. It ends with its input, so it cannot
+outlive the worker, and it runs at low priority, so that this work never slows what callers wait for.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+
+from service.datasets.preparing import Preparation, PrepareRequest, Refusal, prepare_stored
+from service.datasets.report_schema import FileReport
+from service.datasets.validation import ReportRequest, report_for_object
+from service.models.catalogue import Catalogue, load
+from service.storage import Storage
+
+NICENESS = 10
+
+
+class Progress(msgspec.Struct, frozen=True, tag="progress"):
+    """How many bytes have been read so far."""
+
+    done_bytes: int
+
+
+class Reported(msgspec.Struct, frozen=True, tag="report"):
+    """A report."""
+
+    report: FileReport
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """A defect, or a store that is away: trying again may help."""
+
+    error: str
+
+
+Request: TypeAlias = ReportRequest | PrepareRequest
+Answer: TypeAlias = Progress | Reported | Preparation | Refusal | Failed
+
+
+def main(storage_url: str, models_file: str) -> None:
+    """Serve requests until the input ends."""
+    os.nice(NICENESS)
+    storage, catalogue = Storage(storage_url), load(models_file)
+    out = sys.stdout.buffer
+
+    def say(answer: Answer) -> None:
+        out.write(msgspec.json.encode(answer) + b"\n")
+        out.flush()
+
+    for line in sys.stdin.buffer:
+        try:
+            request = msgspec.json.decode(line, type=Request)
+            say(_answer(storage, catalogue, request, lambda done: say(Progress(done))))
+        except BrokenPipeError:
+            return
+        except Exception as error:
+            say(Failed(f"{type(error).__name__}: {error}"))
+
+
+def _answer(storage: Storage, catalogue: Catalogue, request: Request, progress: Callable[[int], None]) -> Answer:
+    match request:
+        case ReportRequest():
+            return Reported(report_for_object(storage, catalogue, request, progress))
+        case PrepareRequest():
+            return prepare_stored(storage, catalogue, request, progress)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

@@ -1,0 +1,44 @@
+"""How the time of a report divides among its checks, for `tunegate check --profile`."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Stopwatch:
+    """CPU seconds of this thread by name; what runs inside something else is not counted twice."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self._inside = 0.0
+
+    def timed(self, name: str, function: Callable[P, R]) -> Callable[P, R]:
+        """`function` with its time noted under `name`."""
+
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            outer, self._inside = self._inside, 0.0
+            start = time.thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                spent = time.thread_time() - start
+                self.seconds[name] += spent - self._inside  # type: ignore[assignment]
+                self._inside = outer + spent
+
+        return run
+
+    def take(self) -> Counter[str]:
+        """What was noted since the last call."""
+        taken, self.seconds = self.seconds, Counter()
+        return taken
+
+
+def timed(watch: Stopwatch | None, name: str, function: Callable[P, R]) -> Callable[P, R]:
+    """`function`, timed where there is a stopwatch, and itself where there is none."""
+    return function if watch is None else watch.timed(name, function)

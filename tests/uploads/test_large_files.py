@@ -1,0 +1,28 @@
+"""Large files by both ways: bounded memory, others served meanwhile, and progress to look at. Figures: benchmarks/."""
+
+import pytest
+
+from benchmarks.large_files import MEGABYTE, WAYS, Way, measure, table, training_data
+from tests.stack import DevStack
+
+SIZE_BYTES = 64 * MEGABYTE
+MOST_MB = 300
+MOST_WAITING_MS = 100
+
+
+def test_training_data_has_the_size_asked_for() -> None:
+    for size_bytes in (1, 5_000, 3 * MEGABYTE + 1):
+        assert sum(map(len, training_data(size_bytes))) == size_bytes
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("way", WAYS)
+def test_come_in_and_are_checked_in_bounded_memory(stack: DevStack, way: Way) -> None:
+    measured = measure(stack, way, SIZE_BYTES)
+    print(table([measured]))
+    assert measured.status == "processed"
+    assert max(measured.api_peak_mb, measured.validator_peak_mb) < MOST_MB
+    assert measured.livez_ms(0.99) < MOST_WAITING_MS
+    assert measured.progress == sorted(measured.progress)
+    assert len(set(measured.progress)) > 2
+    assert all(0 <= share <= 1 for share in measured.progress)
