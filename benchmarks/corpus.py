@@ -48,47 +48,60 @@ _CHINESE = """的 是 在 我们 可以 这个 一个 如果 需要 问题 使�
 快速 稳定 安全 简单 复杂 重要 必要 有效 常见 不同 相同 主要 具体 详细 完整 准确 传统 现代 国际 北京 上海 深圳 东京 伦敦 春天 夏天 昨天 明天""".split()
 
 _NAMES = "Ada Grace Linus Mei Omar Priya Sven Yuki Chen Fatima Diego Ingrid Kwame Leila Noah Olga Pablo Ravi Sara".split()
-_CODE = """def {a}_{b}({c}, *, limit={n}):
-    \"\"\"{Sentence}\"\"\"
-    {d} = [{c}.{a} for {c} in {c}s if {c}.{b} is not None]
-    for index, item in enumerate({d}):
-        if index >= limit:
-            raise ValueError(f"too many {{item!r}}: {{index}}")
-        self._{a}[item.{d}_id] = item.{b} * {f}
-    return {{key: value for key, value in self._{a}.items() if value > {n}}}
-|SELECT {a}.id, {b}.{c}, count(*) AS {d}_count
-FROM {a}s AS {a} JOIN {b}s AS {b} ON {b}.{a}_id = {a}.id
-WHERE {a}.{c} >= {n} AND {b}.{d} IS NOT NULL
-GROUP BY 1, 2 ORDER BY 3 DESC LIMIT {n};
-|export async function {a}{B}({c}: {C}, options = {{ {d}: {n} }}): Promise<{D}[]> {{
-  // {Sentence}
-  const response = await fetch(`/api/{a}/${{{c}.id}}?{d}=${{options.{d}}}`);
-  if (!response.ok) {{ throw new Error(`{a} failed: ${{response.status}}`); }}
-  return (await response.json()).{b}.map((x) => ({{ ...x, {c}: x.{c} ?? {f} }}));
-}}
-|func (s *{A}Service) {B}(ctx context.Context, {c} []{C}) (map[string]int, error) {{
-	out := make(map[string]int, len({c}))
-	for i, v := range {c} {{
-		if v.{D} == nil {{
-			return nil, fmt.Errorf("{a} %d: missing {d}", i)
-		}}
-		out[v.{D}.Name] += v.{B}*{n} // {Sentence}
-	}}
-	return out, nil
-}}
-|#include <vector>
-template <typename T> class {A}{B} {{
- public:
-  explicit {A}{B}(std::size_t {c}) : {c}_({c}), {d}_({n}) {{}}
-  T {a}(const std::vector<T>& {b}) const {{  // {Sentence}
-    T sum{{}};
-    for (std::size_t i = 0; i < {b}.size(); ++i) sum += {b}[i] * static_cast<T>({f});
-    return sum / {d}_;
-  }}
- private:
-  std::size_t {c}_; int {d}_;
-}};
-""".split("|")
+_LANGUAGES = {
+    "python": (
+        ("def {a}_{b}({c}, *, limit={n}):", "class {A}{B}({C}):", "async def {a}({b}: {C}) -> {D} | None:"),
+        (
+            '    """{prose}"""', "    {d} = [{c}.{a} for {c} in {b}s if {c}.{b} is not None]", "    # {prose}",
+            "    for index, {a} in enumerate({d}, start={n}):", "        self._{a}[{b}.{d}_id] = {b}.{c} * {f}",
+            '        raise ValueError(f"too many {d}: {{index!r}} > {n}")', "    return sorted({a}, key=lambda {b}: -{b}.{c})",
+            "    with open({a}_path, encoding='utf-8') as {b}_file:", "        {c}.extend(line.split(',')[{n} % 7] for line in {b}_file)",
+            "    assert {a}.{b}({c}={n}, {d}={f}) == {n}", "    try:", "        await self.{a}.{b}({c})", "    except ({A}Error, OSError):",
+            "    {a}, {b} = {b} or {n}, {{**{c}, '{d}': {f}}}", "    while {a} and {b} < {n}:", "        yield {{'{a}': {b}, '{c}': {d}}}",
+        ),
+        ("",),
+    ),
+    "typescript": (
+        ("export async function {a}{B}({c}: {C}): Promise<{D}[]> {{", "export const {a}{B} = ({c}: {C}, {d} = {n}) => {{"),
+        (
+            "  // {prose}", "  const {a} = await fetch(`/api/{b}/${{{c}.id}}?{d}=${{{n}}}`);", "  if (!{a}.ok) {{ throw new {A}Error('{b}'); }}",
+            "  return {a}.{b}.map((x) => ({{ ...x, {c}: x.{d} ?? {f} }}));", "  let {a}: Record<string, {B}> = {{}};",
+            "  for (const {a} of Object.values({b})) {c}.push({a}.{d} * {n});", "  document.querySelector('#{a}-{b}')?.remove();",
+            "  setTimeout(() => {a}.{b}({c}), {n});", "  {a} ||= {b}.find((item) => item.{c} === '{d}');", "  console.debug(`{a} ${{{b}}} of {n}`);",
+        ),
+        ("}}",),
+    ),
+    "sql": (
+        ("SELECT {a}.id, {b}.{c}, count(*) AS {d}_count", "WITH {a}_{b} AS (SELECT * FROM {c}s)", "INSERT INTO {a}s ({b}, {c}, {d})"),
+        (
+            "FROM {a}s AS {a} JOIN {b}s AS {b} ON {b}.{a}_id = {a}.id", "WHERE {a}.{c} >= {n} AND {b}.{d} IS NOT NULL",
+            "  -- {prose}", "LEFT JOIN LATERAL (SELECT max({a}) AS {b} FROM {c}s WHERE {d} < {n}) AS last_{d} ON true",
+            "GROUP BY {a}, {b}", "HAVING avg({c}) > {f}", "UNION ALL SELECT {a}, NULL, {n} FROM {b}s",
+        ),
+        ("ORDER BY 3 DESC LIMIT {n};", "ON CONFLICT ({a}) DO NOTHING;", "RETURNING {a}, {b};"),
+    ),
+    "go": (
+        ("func (s *{A}Service) {B}(ctx context.Context, {c} []{C}) error {{", "type {A}{B} struct {{", "func {A}{D}(w io.Writer) int {{"),
+        (
+            "\tout := make(map[string]int, len({c}))", "\tfor i, v := range {a} {{ out[v.{D}.Name] += v.{B}*{n} + i }}",
+            '\tif err != nil {{ return fmt.Errorf("{a} %d: missing {d}: %w", {n}, err) }}', "\t// {prose}", "\tdefer s.{a}.Unlock()",
+            "\tselect {{ case <-ctx.Done(): return ctx.Err(); case s.{a} <- {b}: }}", '\t{A} *{B} `json:"{c},omitempty"`',
+            "\tgo func() {{ {a}.{B}({n}); wg.Done() }}()",
+        ),
+        ("}}", "\treturn nil\n}}"),
+    ),
+    "cpp": (
+        ("template <typename T> class {A}{B} {{", "std::vector<{A}> {b}(const {C}& {c}, int {d} = {n}) {{", "struct {A} : public {B} {{"),
+        (
+            "  explicit {A}(std::size_t {c}) : {c}_({c}), {d}_({n}) {{}}", "  for (std::size_t i = 0; i < {b}.size(); ++i) sum += {b}[i] * {f};",
+            "  // {prose}", "  auto it = {a}.find({b}); if (it == {a}.end()) return std::nullopt;", "  std::unique_ptr<{A}> {b} = std::make_unique<{A}>({n});",
+            "  static_assert(sizeof({A}) <= {n}, \"{b} too large\");", "  std::lock_guard<std::mutex> lock({a}_mutex_);",
+            "  if ({a} && !{b}->{c}()) throw std::runtime_error(\"{d}\");", "  return {a} / static_cast<double>({b}_ | 0x{n}u);",
+        ),
+        ("}};", "}}"),
+    ),
+}  # fmt: skip
+"""First lines, lines in between and last lines."""
 
 _SYSTEMS = 40
 
@@ -174,15 +187,25 @@ def _chinese(random: random.Random) -> str:
 
 
 def _codes(random: random.Random, prose: list[str]) -> list[str]:
+    names = [word for word in _ENGLISH if len(word) > 3]
     codes = []
-    for _ in range(_SENTENCES // 4):
-        a, b, c, d = random.sample([word for word in _ENGLISH if len(word) > 3], 4)
-        names = {"a": a, "b": b, "c": c, "d": d, "A": a.title(), "B": b.title(), "C": c.title(), "D": d.title()}
-        code = random.choice(_CODE).format(
-            **names, n=random.randint(2, 5_000), f=round(random.random(), 3), Sentence=random.choice(prose)
-        )
-        codes.append(f"```\n{code}```" if random.random() < 0.7 else code)
+    for _ in range(_SENTENCES // 2):
+        language = random.choice(list(_LANGUAGES))
+        first, middle, last = _LANGUAGES[language]
+        lines = [random.choice(first), *random.sample(middle, random.randint(2, min(len(middle), 8))), random.choice(last)]
+        code = "\n".join(_filled(random, line, names, prose) for line in lines)
+        codes.append(f"```{language}\n{code}\n```" if random.random() < 0.7 else code)
     return codes
+
+
+def _filled(random: random.Random, line: str, names: list[str], prose: list[str]) -> str:
+    a, b, c, d = random.choices(names, k=4)
+    return line.format(
+        **{"a": a, "b": b, "c": c, "d": d, "A": a.title(), "B": b.title(), "C": c.title(), "D": d.title()},
+        n=random.randint(2, 5_000),
+        f=round(random.random(), 3),
+        prose=random.choice(prose),
+    )
 
 
 _ZIPF_ENGLISH = list(accumulate(1 / (rank + 5) ** 0.8 for rank in range(len(_ENGLISH))))

@@ -9,17 +9,18 @@ import argparse
 import hashlib
 import io
 import math
+import multiprocessing
 import random
 import re
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx2
 import openai
@@ -220,34 +221,37 @@ def _wait_for_report(base_url: str, key: str, file_id: str, measured: Measured) 
 
 @contextmanager
 def _asking(url: str, waits: list[float]) -> Iterator[None]:
-    """Ask `url` again and again while the body runs; a refusal counts as a wait without end."""
-    done = threading.Event()
-
-    def ask() -> None:
-        with httpx2.Client(timeout=60) as http:
-            while not done.wait(ASK_EVERY_SECONDS):
-                asked = time.monotonic()
-                status = http.get(url).status_code
-                waits.append(time.monotonic() - asked if status == 200 else math.inf)
-
-    asking = threading.Thread(target=ask)
+    """Ask `url` again and again while the body runs, from a process that does nothing else."""
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    asking = spawn.Process(target=_ask, args=(url, there), daemon=True)
     asking.start()
+    here.recv()
     try:
         yield
     finally:
-        done.set()
+        here.send("enough")
+        waits.extend(here.recv())
         asking.join()
 
 
+def _ask(url: str, told: "Connection[Any, Any]") -> None:
+    """Wait for each answer, until told that it is enough. A refusal counts as a wait without end."""
+    waits = []
+    with httpx2.Client(timeout=60) as http:
+        http.get(url)
+        told.send("ready")
+        while not told.poll(ASK_EVERY_SECONDS):
+            asked = time.monotonic()
+            status = http.get(url).status_code
+            waits.append(time.monotonic() - asked if status == 200 else math.inf)
+    told.send(waits)
+
+
 def _validators(worker: int) -> list[int]:
-    """The pids of the worker's validating processes."""
-    return [
-        int(folder.name)
-        for folder in Path("/proc").iterdir()
-        if folder.name.isdigit()
-        and _status(folder, "PPid") == worker
-        and b"service.datasets.validation" in (folder / "cmdline").read_bytes()
-    ]
+    """The pids of the worker's children: it has none but the processes that validate."""
+    folders = [folder for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+    return [int(folder.name) for folder in folders if _status(folder, "PPid") == worker]
 
 
 def _forget_peak(pid: int) -> None:

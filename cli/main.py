@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -161,6 +161,72 @@ def check(
     from cli.check import check_file
 
     return check_file(file, model=model, settings=_settings(), as_json=as_json)
+
+
+@app.command
+def prepare(
+    file: Path,
+    /,
+    *,
+    out: Path | None = None,
+    system_prompt: str | None = None,
+    columns: str | None = None,
+    template: str | None = None,
+    fix: str = "safe",
+    validation: str | None = None,
+    seed: int = 0,
+    format: Literal["chat", "completion"] | None = None,
+    model: str | None = None,
+    force: Annotated[bool, Parameter(negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Make training data of a CSV, TSV, XLSX, JSON, JSON Lines or text file, without a server.
+
+    Exits with 0 if it is clean, 1 if what it made has errors, 2 if nothing could be made.
+
+    Parameters
+    ----------
+    file
+        The input. It is only read.
+    out
+        The folder for the results. Default: the input's.
+    system_prompt
+        What every chat example without a system message begins with.
+    columns
+        Which column holds what, such as prompt=question,answer=reply. Default: guessed by their names.
+    template
+        The question with columns in braces, such as "{title}: {body}".
+    fix
+        safe, none, or names of fixes separated by commas (docs/checks.md).
+    validation
+        How much to hold back for validation: 10% or 20.
+    seed
+        Decides which examples are held back.
+    format
+        What to make. Default: chat, or what the model or the input wants.
+    model
+        The model to prepare for: its limit of tokens and its format. Default: the catalogue's.
+    force
+        Write over results that are there.
+    as_json
+        Print nothing but the result as JSON.
+    """
+    from cli.prepare import Wishes, prepare_file
+
+    wishes = Wishes(
+        out=out,
+        system_prompt=system_prompt,
+        columns=columns,
+        template=template,
+        fix=fix,
+        validation=validation,
+        seed=seed,
+        format=format,
+        model=model,
+        force=force,
+        as_json=as_json,
+    )
+    return prepare_file(file, wishes, _settings())
 
 
 @app.command

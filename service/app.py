@@ -10,6 +10,7 @@ from litestar.types import ASGIApp
 from service import health
 from service.billing import routes as billing
 from service.datasets import routes as datasets
+from service.datasets.preparations import routes as preparations
 from service.datasets.uploads import routes as uploads
 from service.db import Database, create_engine
 from service.doorbell import Doorbell
@@ -57,7 +58,14 @@ def create_litestar(settings: Settings) -> Litestar:
 
     project_routes = Router(
         "/v1",
-        route_handlers=[*datasets.ROUTES, *uploads.ROUTES, *jobs.ROUTES, *models.ROUTES, *webhooks.ROUTES],
+        route_handlers=[
+            *datasets.ROUTES,
+            *uploads.ROUTES,
+            *preparations.ROUTES,
+            *jobs.ROUTES,
+            *models.ROUTES,
+            *webhooks.ROUTES,
+        ],
         before_request=_admit_project,
     )
     organization_routes = Router(

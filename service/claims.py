@@ -20,11 +20,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.db import Database
 from service.settings import LEASE_MARGIN_SHARE
-from service.tables import FileReport, Job, Upload, UpstreamFile, WebhookDelivery
+from service.tables import DatasetPreparation, FileReport, Job, Upload, UpstreamFile, WebhookDelivery
 
 log = structlog.get_logger()
 
-Row = TypeVar("Row", Job, FileReport, Upload, UpstreamFile, WebhookDelivery)
+Row = TypeVar("Row", Job, FileReport, DatasetPreparation, Upload, UpstreamFile, WebhookDelivery)
 
 
 class LeaseLost(Exception):

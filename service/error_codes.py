@@ -15,11 +15,15 @@ class ErrorCode(NamedTuple):
 
 
 ERROR_CODES: dict[str, ErrorCode] = {
+    "columns_not_guessed": ErrorCode(
+        None, "No column's name says that it holds the question or the answer.", "Give `columns` or `prompt_template`."
+    ),
     "conflict": ErrorCode(409, "The thing is in a state that does not allow this.", "Look at it, then decide."),
     "conflicting_parameters": ErrorCode(
         400, "Two fields say the same thing, or do not belong together.", "Give one of them."
     ),
     "duplicate_part": ErrorCode(400, "`part_ids` names a part twice.", "Name each once, in the order of the file."),
+    "dataset_preparation_not_found": ErrorCode(404, "No such preparation in this project.", "List your preparations."),
     "endpoint_shut_down": ErrorCode(404, "The old fine-tunes API.", "Call `/v1/fine_tuning/jobs`."),
     "file_in_use": ErrorCode(409, "A job that has not ended needs the file.", "Cancel the job or wait for its end."),
     "file_not_found": ErrorCode(404, "No such file in this project (400 where a body names it).", "List your files."),
@@ -48,6 +52,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
         400, "The file's format does not fit the method or the model.", "See the report's `format`."
     ),
     "invalid_idempotency_key": ErrorCode(400, "The key is empty or over 255 characters.", "Use a UUID."),
+    "invalid_input_file": ErrorCode(
+        None, "The input of a preparation cannot be read, or nothing is left of it.", "The message names the rows."
+    ),
     "invalid_json": ErrorCode(400, "The body is not JSON.", "The message says where."),
     "invalid_multipart": ErrorCode(400, "The multipart body is malformed or cut short.", "Send it again."),
     "invalid_purpose": ErrorCode(400, "The purpose cannot be uploaded.", "Training data is `fine-tune`."),
@@ -79,6 +86,10 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "part_not_found": ErrorCode(
         400, "`part_ids` names a part that the upload does not have.", "Name what adding them answered."
     ),
+    "preparation_crashed": ErrorCode(
+        None, "A preparation ended early several times.", "Try a smaller file, or ask for help."
+    ),
+    "preparation_not_cancellable": ErrorCode(400, "The preparation has ended.", "Nothing is left to cancel."),
     "quote_expired": ErrorCode(400, "The quote is older than 24 hours.", "Ask for a new one."),
     "quote_mismatch": ErrorCode(400, "The quote was made for another job.", "Ask for one for this job."),
     "quote_not_found": ErrorCode(400, "No such quote in this project.", "Ask for one."),
@@ -88,9 +99,14 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "request_too_large": ErrorCode(413, "The body is too large.", "Send less at once."),
     "service_unavailable": ErrorCode(503, "A dependency is away for a moment.", "Try again."),
     "too_many_parts": ErrorCode(400, "The upload has 10,000 parts, or twice the announced bytes.", "Make a new one."),
+    "split_too_large": ErrorCode(None, "A split would leave nothing to train on.", "Hold back fewer examples."),
     "too_many_queued_jobs": ErrorCode(429, "The project's queue is full.", "Wait, or cancel some jobs."),
     "too_many_webhook_endpoints": ErrorCode(400, "The project has its most endpoints.", "Delete one."),
+    "unknown_column": ErrorCode(
+        None, "`columns` or `prompt_template` names a column that the file lacks.", "The message lists its columns."
+    ),
     "unknown_event_type": ErrorCode(400, "No such event type.", "GET /v1/webhook_event_types."),
+    "unknown_fix": ErrorCode(400, "No such fix.", "The message lists them, and so does docs/checks.md."),
     "unknown_parameter": ErrorCode(400, "A field or query parameter that nobody knows.", "`param` names it."),
     "unknown_url": ErrorCode(404, "No such route.", "See `/docs`."),
     "unsupported_method": ErrorCode(400, "The model cannot be trained by this method.", "The message lists which can."),

@@ -223,6 +223,45 @@ class FileReport(Leased, Base):
     created_at: Mapped[dt.datetime] = _now()
 
 
+class DatasetPreparation(Leased, Base):
+    """A file that is made into training data: what was asked for, and what came of it (see `prepare/run.py`)."""
+
+    __tablename__ = "dataset_preparations"
+    __table_args__ = (
+        ForeignKeyConstraint(["project_id", "input_file_id"], ["files.project_id", "files.id"]),
+        ForeignKeyConstraint(["project_id", "training_file_id"], ["files.project_id", "files.id"]),
+        ForeignKeyConstraint(["project_id", "validation_file_id"], ["files.project_id", "files.id"]),
+        CheckConstraint("status IN ('pending', 'running', 'succeeded', 'failed', 'cancelled')", name="status"),
+        CheckConstraint("(status IN ('pending', 'running')) = (finished_at IS NULL)", name="finished"),
+        CheckConstraint("finished_at IS NULL OR due_at IS NULL", name="ended"),
+        CheckConstraint("(status = 'succeeded') = (training_file_id IS NOT NULL)", name="has_output"),
+        CheckConstraint("(status = 'succeeded') = (outcome IS NOT NULL)", name="has_outcome"),
+        CheckConstraint("(changes_key IS NULL) = (changes_size_bytes IS NULL)", name="changes"),
+        CheckConstraint("(status = 'failed') = (error_code IS NOT NULL)", name="has_error"),
+        Index("ix_dataset_preparations_project", "project_id", "id"),
+        Index("ix_dataset_preparations_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    input_file_id: Mapped[str]
+    input_size_bytes: Mapped[int]
+    model: Mapped[str]
+    options: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(server_default="pending")
+    progress_bytes: Mapped[int] = mapped_column(server_default="0")
+    training_file_id: Mapped[str | None]
+    validation_file_id: Mapped[str | None]
+    changes_key: Mapped[str | None]
+    changes_size_bytes: Mapped[int | None]
+    outcome: Mapped[dict[str, Any] | None]
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+    error_param: Mapped[str | None]
+    created_at: Mapped[dt.datetime] = _now()
+    finished_at: Mapped[dt.datetime | None]
+
+
 class Quote(Base):
     """A price that binds until it expires; `request` is what it was made for."""
 

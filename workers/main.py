@@ -19,10 +19,10 @@ from service.logs import configure
 from service.models import catalogue
 from service.settings import Settings
 from service.storage import Storage
-from service.tables import FileReport, Gateway, Job, WebhookDelivery
+from service.tables import DatasetPreparation, FileReport, Gateway, Job, WebhookDelivery
 from service.upstream.accounts import ensure_default_account, open_upstream
 from service.webhooks.sender import Sender
-from workers import deliveries, janitor, strays
+from workers import deliveries, janitor, preparations, strays
 from workers.context import Context
 from workers.datasets import validate
 from workers.jobs import advance
@@ -55,7 +55,12 @@ async def deliver_webhook(ctx: dict[str, Any], delivery_id: str) -> None:
     await ctx["reconciler"].look_at("deliveries", delivery_id)
 
 
-FUNCTIONS = (advance_job, validate_dataset, deliver_webhook)
+async def prepare_dataset(ctx: dict[str, Any], preparation_id: str) -> None:
+    """ARQ: make this preparation now."""
+    await ctx["reconciler"].look_at("preparations", preparation_id)
+
+
+FUNCTIONS = (advance_job, validate_dataset, prepare_dataset, deliver_webhook)
 
 
 async def startup(settings: Settings) -> Context:
@@ -101,6 +106,12 @@ def reconciler_of(ctx: Context) -> Reconciler:
         [
             Kind("jobs", Job, partial(advance, ctx), concurrency),
             Kind("reports", FileReport, partial(validate, ctx), ctx.settings.validation_processes),
+            Kind(
+                "preparations",
+                DatasetPreparation,
+                partial(preparations.prepare, ctx),
+                ctx.settings.validation_processes,
+            ),
             Kind("deliveries", WebhookDelivery, partial(deliveries.deliver, ctx), DELIVERIES, deliveries.claimable),
         ],
         lease_seconds=ctx.settings.lease_seconds,

@@ -44,7 +44,6 @@ async def poll(ctx: Context, claimed: Claim[Job]) -> None:
             else:
                 await claims.give_back(session, claimed, values, due_in_seconds=ctx.settings.poll_seconds)
             await _tell_running(session, claimed.row, news)
-        faults.point("poll.recorded")
 
 
 async def _pass_on(ctx: Context, claimed: Claim[Job]) -> dict[str, object]:

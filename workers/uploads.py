@@ -111,7 +111,6 @@ async def _send(ctx: Context, claimed: Claim[UpstreamFile], job: Job, file: File
     match outcome:
         case Created(id=upstream_id):
             await _sent(ctx, claimed, job, file, upstream_id)
-            faults.point("upload.recorded")
             return None
         case Refused(kind="invalid" | "not_found", message=message):
             await _not_now(ctx, claimed, "idle", message, 0.0)

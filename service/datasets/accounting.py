@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from service.datasets.checks.registry import Hit
 from service.datasets.checks.tokens import answer_cut_off, over_limit
 from service.datasets.definitions import definition_tokens
 from service.datasets.findings import Findings
@@ -24,14 +23,10 @@ _REMEMBERED_ROLES = ("system", "developer")
 _REMEMBERED_CHARS = 4_000_000
 
 
-class Accounting:
-    """Takes batches of examples with the token counts of their texts.
+class Sums:
+    """The figures of some examples; those of others can be added."""
 
-    The texts of a batch are handed out by `texts_of` first, so that they can be counted elsewhere (in another thread)
-    while the next batch is read; system prompts seen before are not handed out again, for most files repeat one.
-    """
-
-    def __init__(self, model: ModelFacts, counter: TokenCounter, findings: Findings) -> None:
+    def __init__(self) -> None:
         self.total = 0
         self.trained = 0
         self.definitions = 0
@@ -40,79 +35,93 @@ class Accounting:
         self.examples_over_limit = 0
         self.answers_cut_off = 0
         self.images = 0
-        self.per_example: Counter[int] = Counter()
-        self.cookbook_billable = 0
-        self.cookbook_per_example: Counter[int] = Counter()
         self.uncountable = 0
+        self.cookbook_billable = 0
+        self.per_example: Counter[int] = Counter()
+        self.cookbook_per_example: Counter[int] = Counter()
+
+    def merge(self, other: Sums) -> None:
+        """Adds the figures of other examples."""
+        for name, figure in vars(other).items():
+            mine = getattr(self, name)
+            if isinstance(mine, Counter):
+                mine.update(figure)
+            else:
+                setattr(self, name, mine + figure)
+
+
+class Accounting:
+    """Counts the tokens of batches of examples. System prompts seen before are not counted again, for files repeat
+    them.
+    """
+
+    def __init__(self, model: ModelFacts, counter: TokenCounter) -> None:
         self._model = model
         self._count = counter.count
-        self._findings = findings
         self._labels: dict[str, int] = {}
         self._remembered: dict[str, int] = {}
         self._remembered_chars = 0
         self._definitions: dict[bytes, int] = {}
 
-    def texts_of(self, examples: Sequence[Example]) -> list[str]:
-        """The texts to count for a batch, in the order in which `add` wants their counts."""
-        remembered = self._remembered
-        return [piece.text for example in examples for piece in example.pieces if piece.text not in remembered]
+    def count(self, examples: Sequence[Example]) -> list[list[int]]:
+        """The tokens of every text of every example."""
+        count = self._count
+        return [
+            [
+                count(piece.text) if piece.role not in _REMEMBERED_ROLES else self._remembered_count(piece.text)
+                for piece in example.pieces
+            ]
+            for example in examples
+        ]
 
-    def add(self, examples: Sequence[Example], texts: Sequence[str], counts: Sequence[int]) -> None:
-        """Adds a batch; `texts` as handed out for it, `counts` their tokens."""
-        known: dict[str, int] = dict(zip(texts, counts, strict=True))
-        known.update(self._remembered)
-        for example in examples:
-            self._add_example(example, known)
-
-    def _add_example(self, example: Example, known: dict[str, int]) -> None:
-        plain, extra, trained = example.overhead, example.extra_overhead, 0
-        for label in example.labels:
-            plain += self._label(label)
-        for piece in example.pieces:
-            tokens = known[piece.text]
-            if piece.plain:
-                plain += tokens
-            else:
-                extra += tokens
-            if piece.trained:
-                trained += tokens
-            elif piece.role in _REMEMBERED_ROLES:
-                self._remember(piece.text, tokens)
-        if example.definitions:
-            defined = self._definition(example.definitions)
-            self.definitions += defined
-            extra += defined
-        total = plain + extra
+    def add(
+        self, examples: Sequence[Example], counts: Sequence[Sequence[int]], sums: Sums, findings: Findings
+    ) -> None:
+        """Adds a batch to `sums`; `counts` as `count` gave them."""
         limit = self._model.max_tokens
-        self.total += total
-        self.trained += trained
-        self.images += example.images
-        self.billable += min(total, limit)
-        self.per_example[total] += 1
-        self.cookbook_billable += min(plain, limit)
-        self.cookbook_per_example[plain] += 1
-        self.uncountable += not example.countable or example.definitions is not None
-        if total > limit:
-            self._cut(example, total, known)
+        for example, tokens in zip(examples, counts, strict=True):
+            plain, extra = example.overhead, example.extra_overhead
+            for label in example.labels:
+                plain += self._label(label)
+            trained = 0
+            for piece, number in zip(example.pieces, tokens, strict=True):
+                if piece.plain:
+                    plain += number
+                else:
+                    extra += number
+                if piece.trained:
+                    trained += number
+            if example.definitions:
+                defined = self._definition(example.definitions)
+                sums.definitions += defined
+                extra += defined
+            total = plain + extra
+            sums.total += total
+            sums.trained += trained
+            sums.images += example.images
+            sums.billable += min(total, limit)
+            sums.per_example[total] += 1
+            sums.cookbook_billable += min(plain, limit)
+            sums.cookbook_per_example[plain] += 1
+            sums.uncountable += not example.countable or example.definitions is not None
+            if total > limit:
+                self._cut(example, total, tokens, sums, findings)
 
-    def _cut(self, example: Example, total: int, known: dict[str, int]) -> None:
+    def _cut(self, example: Example, total: int, tokens: Sequence[int], sums: Sums, findings: Findings) -> None:
         limit = self._model.max_tokens
-        self.examples_over_limit += 1
-        self.tokens_over_limit += total - limit
-        place, value = "", example.answer or example.prompt
-        self._findings.add("over_token_limit", example.line, over_limit(place, value, total, limit))
-        rest = sum(known[piece.text] for piece in example.pieces)
-        before = total - rest
-        position = before
+        sums.examples_over_limit += 1
+        sums.tokens_over_limit += total - limit
+        findings.add("over_token_limit", example.line, over_limit("", example.answer or example.prompt, total, limit))
+        position = total - sum(tokens)
         starts: list[int] = []
-        for piece in example.pieces:
+        for piece, number in zip(example.pieces, tokens, strict=True):
             if piece.trained:
                 starts.append(position)
-            position += known[piece.text]
+            position += number
         if starts and starts[0] >= limit:
-            self.answers_cut_off += 1
-            hit: Hit = answer_cut_off(example.answer_pointer, example.answer, starts[0], limit)
-            self._findings.add("answer_cut_off", example.line, hit)
+            sums.answers_cut_off += 1
+            hit = answer_cut_off(example.answer_pointer, example.answer, starts[0], limit)
+            findings.add("answer_cut_off", example.line, hit)
 
     def _label(self, label: str) -> int:
         tokens = self._labels.get(label)
@@ -122,10 +131,14 @@ class Accounting:
                 self._labels[label] = tokens
         return tokens
 
-    def _remember(self, text: str, tokens: int) -> None:
-        if text not in self._remembered and self._remembered_chars + len(text) <= _REMEMBERED_CHARS:
-            self._remembered[text] = tokens
-            self._remembered_chars += len(text)
+    def _remembered_count(self, text: str) -> int:
+        tokens = self._remembered.get(text)
+        if tokens is None:
+            tokens = self._count(text)
+            if self._remembered_chars + len(text) <= _REMEMBERED_CHARS:
+                self._remembered[text] = tokens
+                self._remembered_chars += len(text)
+        return tokens
 
     def _definition(self, definitions: list[object]) -> int:
         try:

@@ -6,23 +6,24 @@ the larger, streams past it. Both are read in one process, because the hashes ar
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain
 
 import msgspec
 
 from service.datasets.checks.leakage_codes import LEAKAGE_EXACT, LEAKAGE_NEAR, LEAKAGE_PROMPT
 from service.datasets.checks.registry import Hit
-from service.datasets.decode import decode_line
 from service.datasets.findings import Findings
-from service.datasets.formats import Example, file_format, read_example, read_plain_chat, same_format
-from service.datasets.lines import read_lines
+from service.datasets.formats import Example, PlainRow, read_example, read_plain_chat, same_format
+from service.datasets.lines import read_blocks
+from service.datasets.opening import read_opening
 from service.datasets.report_schema import Finding
-from service.datasets.sketches import Sketch, band_keys, can_sketch, near, sketches
+from service.datasets.rows import as_object, read_rows
+from service.datasets.sketches import BANDS, band_keys, near, sketches
 
 MAX_LINE_BYTES = 16 << 20
 MAX_VALIDATION_ROWS = 200_000
-_BATCH = 256
 
 
 class Leakage(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,40 +84,38 @@ class _Known:
         self.matches: dict[int, tuple[int, str, int]] = {}
         self._keys: dict[int, list[int]] = {}
         self._prompts: dict[int, list[int]] = {}
-        self._bands: dict[int, list[int]] = {}
-        self._sketches: list[Sketch] = []
+        self._bands: dict[tuple[int, bytes], list[int]] = {}
+        self._sketches = array("I")
 
     def remember(self, examples: Sequence[Example]) -> None:
         self.rows += len(examples)
         examples = examples[: MAX_VALIDATION_ROWS - len(self.lines)]
         for row, example in enumerate(examples, start=len(self.lines)):
             self._keys.setdefault(example.key, []).append(row)
-            if _has_prompt(example):
+            if example.has_prompt:
                 self._prompts.setdefault(example.prompt_key, []).append(row)
         self.lines.extend(example.line for example in examples)
-        if examples and can_sketch():
-            for row, sketch in enumerate(sketches(examples), start=len(self._sketches)):
-                for key in band_keys(sketch):
-                    self._bands.setdefault(key, []).append(row)
-                self._sketches.append(sketch)
+        numbers = sketches(examples)
+        for band in range(BANDS):
+            for row, key in enumerate(band_keys(numbers, band), start=len(self.lines) - len(examples)):
+                self._bands.setdefault((band, key), []).append(row)
+        self._sketches += numbers
 
     def compare(self, examples: Sequence[Example]) -> None:
         for example in examples:
             for row in self._keys.get(example.key, ()):
                 self._match(row, 0, LEAKAGE_EXACT, example.line)
-            if _has_prompt(example):
+            if example.has_prompt:
                 for row in self._prompts.get(example.prompt_key, ()):
                     self._match(row, 1, LEAKAGE_PROMPT, example.line)
-        if self._sketches:
-            for example, sketch in zip(examples, sketches(examples), strict=True):
-                for key in band_keys(sketch):
-                    for row in self._bands.get(key, ()):
-                        if row not in self.matches and near(sketch, self._sketches[row]):
-                            self._match(row, 2, LEAKAGE_NEAR, example.line)
+        numbers = sketches(examples)
+        for band in range(BANDS):
+            for index, key in enumerate(band_keys(numbers, band)):
+                for row in self._bands.get((band, key), ()):
+                    if row not in self.matches and near(numbers, index, self._sketches, row):
+                        self._match(row, 2, LEAKAGE_NEAR, examples[index].line)
 
     def notes(self) -> Iterator[str]:
-        if not can_sketch():
-            yield "Near duplicates were not looked for: the library rensa is not installed."
         if self.rows > len(self.lines):
             yield f"Only the first {MAX_VALIDATION_ROWS:,} validation examples were compared."
 
@@ -125,22 +124,21 @@ class _Known:
             self.matches[row] = (rank, code, line)
 
 
-def _has_prompt(example: Example) -> bool:
-    return any(piece.text and piece.role != "system" for piece in example.pieces if not piece.trained)
-
-
 def _examples(chunks: Iterable[bytes], max_line_bytes: int) -> Iterator[list[Example]]:
     """The examples of a file in its own format, batch by batch; lines that are none are stepped over."""
-    lines = read_lines(chunks, max_line_bytes=max_line_bytes)
-    decoded = ((line.number, decode_line(line.data, line.offset)[0]) for line in lines if not line.too_long)
-    rows = ((number, row) for number, row in decoded if row is not None)
-    expected = None
-    while batch := list(islice(rows, _BATCH)):
-        expected = expected or file_format(row for _, row in batch)
-        if expected is None:
-            continue
-        yield [
-            (read_plain_chat(number, row) if expected == "chat" else None) or read_example(number, row, expected)
-            for number, row in batch
-            if same_format(row, expected)
-        ]
+    blocks = read_blocks(chunks, max_line_bytes=max_line_bytes)
+    opening = read_opening(blocks, max_line_bytes=max_line_bytes)
+    expected = opening.format
+    if expected is None:
+        return
+    for block in chain(opening.blocks, blocks):
+        examples = []
+        for line, value in read_rows(block, max_line_bytes=max_line_bytes, plain=expected == "chat").rows:
+            example = read_plain_chat(line.number, value) if isinstance(value, PlainRow) else None
+            if example is None:
+                row = as_object(line, value)
+                if not same_format(row, expected):
+                    continue
+                example = read_example(line.number, row, expected)
+            examples.append(example)
+        yield examples

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from service import faults
 from service.datasets.prepare.options import Options, Target
 from service.datasets.prepare.readers.reading import Chunks
 from service.datasets.prepare.refusals import PreparationRefused
@@ -55,6 +56,7 @@ def prepare_stored(
     storage: Storage, catalogue: Catalogue, request: PrepareRequest, progress: Callable[[int], None]
 ) -> Preparation | Refusal:
     """Prepares an object of the store. `progress` hears of bytes read, each pass over the input counted."""
+    faults.point("prepare.working")
     model = known_model(catalogue, request.model)
     done_bytes = 0
 

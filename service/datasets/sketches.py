@@ -1,64 +1,80 @@
-"""Sketches of examples by which near duplicates are found: MinHash, by rensa, an optional library.
+"""Sketches of examples by which near duplicates are found: MinHash, by rensa.
 
 Two examples are near when about 80 % of their words (or pairs of characters, where a script has no spaces) are the
-same. Only the first 1,000 characters of an example are sketched. Without rensa nothing is near, and reports say so.
+same. Only the first 1,000 characters of an example, system prompts aside, are sketched.
 """
 
 from __future__ import annotations
 
-import importlib
 from array import array
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, TypeAlias
+from operator import eq
+
+from rensa import RMinHash
 
 from service.datasets.formats import Example
 
-PERMUTATIONS = 48
+PERMUTATIONS = 60
 BANDS = 12
 _ROWS_PER_BAND = PERMUTATIONS // BANDS
 _ALIKE = round(0.8 * PERMUTATIONS)
 _SKETCHED_CHARS = 1_000
 _SEED = 1
-
-Sketch: TypeAlias = "array[int]"
-
-
-@lru_cache(maxsize=1)
-def _minhash() -> Any:
-    try:
-        return importlib.import_module("rensa").RMinHash
-    except (ImportError, AttributeError):
-        return None
+_AT_ONCE = 128
+"""rensa starts threads for more, which processes that are forked later would wait for in vain."""
 
 
-def can_sketch() -> bool:
-    """Whether rensa is installed."""
-    return _minhash() is not None
+def sketches(examples: Sequence[Example]) -> array[int]:
+    """The sketches of some examples one after the other, each of 60 numbers of 32 bits."""
+    numbers = array("I")
+    for start in range(0, len(examples), _AT_ONCE):
+        texts = [_start(example) for example in examples[start : start + _AT_ONCE]]
+        spaced = [text.isascii() or text.count(" ") * 12 > len(text) for text in texts]
+        by_words = iter(_by_words([text for text, words in zip(texts, spaced, strict=True) if words]))
+        by_pairs = iter(_by_pairs([text for text, words in zip(texts, spaced, strict=True) if not words]))
+        for words in spaced:
+            numbers.extend(next(by_words if words else by_pairs))
+    return numbers
 
 
-def sketches(examples: Sequence[Example]) -> list[Sketch]:
-    """The sketch of each example, 48 numbers of 32 bits; needs `can_sketch()`."""
-    digests = _minhash().digests_from_token_sets([_tokens(example) for example in examples], PERMUTATIONS, _SEED)
-    return [array("I", digest) for digest in digests]
+def band_keys(numbers: array[int], band: int) -> list[bytes]:
+    """A key for one band of every sketch: near examples share at least one with a chance of over 99 %."""
+    raw = memoryview(numbers).cast("B")
+    width = _ROWS_PER_BAND * numbers.itemsize
+    step = PERMUTATIONS * numbers.itemsize
+    return [bytes(raw[at : at + width]) for at in range(band * width, len(raw), step)]
 
 
-def band_keys(sketch: Sketch) -> list[int]:
-    """One key for each band: near examples share at least one with a chance of over 99 %."""
-    numbers = sketch.tobytes()
-    width = _ROWS_PER_BAND * sketch.itemsize
-    return [hash((band, numbers[band * width : (band + 1) * width])) for band in range(BANDS)]
+def near(numbers: array[int], one: int, others: array[int], other: int) -> bool:
+    """Whether sketch `one` of `numbers` and sketch `other` of `others` are alike enough."""
+    left = numbers[one * PERMUTATIONS : (one + 1) * PERMUTATIONS]
+    right = others[other * PERMUTATIONS : (other + 1) * PERMUTATIONS]
+    return sum(map(eq, left, right)) >= _ALIKE
 
 
-def near(one: Sketch, other: Sketch) -> bool:
-    """Whether two sketches are alike enough."""
-    return sum([left == right for left, right in zip(one, other, strict=True)]) >= _ALIKE
+def _start(example: Example) -> str:
+    text = ""
+    for piece in example.pieces:
+        if piece.role != "system":
+            text = f"{text}\n{piece.text[:_SKETCHED_CHARS]}" if text else piece.text[:_SKETCHED_CHARS]
+            if len(text) >= _SKETCHED_CHARS:
+                break
+    return text[:_SKETCHED_CHARS]
 
 
-def _tokens(example: Example) -> list[str]:
-    text = "\n".join([piece.text for piece in example.pieces if piece.role != "system"])[:_SKETCHED_CHARS]
-    if not text.isascii():
-        text = text.encode("utf-8", "replace").decode()
-    if text.isascii() or text.count(" ") * 12 > len(text):
-        return text.split()
-    return [text[at : at + 2] for at in range(len(text) - 1)]
+def _by_words(texts: Sequence[str]) -> list[list[int]]:
+    words = [text.encode("utf-8", "replace").split() for text in texts]
+    rows: list[list[int]] = RMinHash.digest_matrix_from_token_byte_sets(words, PERMUTATIONS, _SEED).to_rows()
+    return rows
+
+
+def _by_pairs(texts: Sequence[str]) -> list[list[int]]:
+    """Each two neighbouring characters, 32 bits each, are a number of 64 bits: those from even places, then from odd."""
+    pairs, ends = array("Q"), array("Q", [0])
+    for text in texts:
+        encoded = text.encode("utf-32-le", "replace")
+        pairs.frombytes(encoded[: len(text) // 2 * 8])
+        pairs.frombytes(encoded[4 : 4 + (len(text) - 1) // 2 * 8])
+        ends.append(len(pairs))
+    rows: list[list[int]] = RMinHash.digest_matrix_from_flat_token_hashes(pairs, ends, PERMUTATIONS, _SEED).to_rows()
+    return rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -42,3 +42,12 @@ class Stopwatch:
 def timed(watch: Stopwatch | None, name: str, function: Callable[P, R]) -> Callable[P, R]:
     """`function`, timed where there is a stopwatch, and itself where there is none."""
     return function if watch is None else watch.timed(name, function)
+
+
+def whole(function: Callable[P, Iterable[R]]) -> Callable[P, list[R]]:
+    """A function that has found all that it finds when it returns, and not only when that is taken."""
+
+    def run(*args: P.args, **kwargs: P.kwargs) -> list[R]:
+        return list(function(*args, **kwargs))
+
+    return run

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from service.datasets.checks import CHECKS
 from service.datasets.checks.registry import Check
@@ -17,7 +18,18 @@ from service.datasets.formats import Example, Piece
 from service.datasets.stopwatch import Stopwatch, timed
 
 _TEXTS_AT_ONCE = 32
-_Placed = tuple[int, Piece]
+
+
+class _Batch(NamedTuple):
+    """The texts of some examples, each with its line. `plain` and `other` are the places of ASCII texts and of others."""
+
+    lines: list[int]
+    pieces: list[Piece]
+    plain: list[int]
+    plain_text: str
+    other: list[int]
+    other_text: str
+    groups: list[tuple[int, bytes]]
 
 
 class TextScanner:
@@ -25,93 +37,83 @@ class TextScanner:
 
     def __init__(self, watch: Stopwatch | None = None) -> None:
         scoped = [check for check in CHECKS.values() if check.scope == "text"]
-        self._by_needle = [
-            timed(watch, check.code, partial(_search, check, ascii=[needle for needle in check.needles if needle.isascii()]))
-            for check in scoped
-            if check.needles
-        ]
         by_gate: dict[Callable[[bytes], bool], list[Check]] = {}
         for check in scoped:
             if check.gate is not None:
                 by_gate.setdefault(check.gate, []).append(check)
-        self._by_gate = [
-            timed(watch, ", ".join(check.code for check in checks), partial(_pass, gate, checks))
+        self._steps: list[Callable[[_Batch, Findings], None]] = [
+            timed(watch, check.code, partial(_search, check)) for check in scoped if check.needles
+        ]
+        self._steps += [
+            timed(watch, ", ".join(check.code for check in checks), partial(_ask, gate, checks))
             for gate, checks in by_gate.items()
         ]
-        self._of_answers = [
-            timed(watch, check.code, partial(_run, check)) for check in CHECKS.values() if check.scope == "answer"
+        self._steps += [
+            timed(watch, check.code, partial(_read_answers, check))
+            for check in CHECKS.values()
+            if check.scope == "answer"
         ]
 
     def scan(self, examples: Sequence[Example], findings: Findings) -> None:
         """Adds what the checks of texts and answers find in a batch."""
-        pieces = [(example.line, piece) for example in examples for piece in example.pieces if piece.text]
-        plain = [placed for placed in pieces if placed[1].text.isascii()]
-        other = [placed for placed in pieces if not placed[1].text.isascii()]
-        plain_text = "\n".join([piece.text for _, piece in plain])
-        other_text = "\n".join([piece.text for _, piece in other])
-        for search in self._by_needle:
-            search(plain=plain, plain_text=plain_text, other=other, other_text=other_text, findings=findings)
-        groups = [_group(pieces[at : at + _TEXTS_AT_ONCE]) for at in range(0, len(pieces), _TEXTS_AT_ONCE)]
-        for ask in self._by_gate:
-            ask(groups, findings)
-        answers = [placed for placed in pieces if placed[1].trained]
-        for run in self._of_answers:
-            run(answers, findings)
+        batch = _batch(examples)
+        for step in self._steps:
+            step(batch, findings)
 
 
-def _group(pieces: Sequence[_Placed]) -> tuple[bytes, Sequence[_Placed]]:
-    return "\n".join([piece.text for _, piece in pieces]).encode("utf-8", "replace"), pieces
+def _batch(examples: Sequence[Example]) -> _Batch:
+    pieces = [piece for example in examples for piece in example.pieces]
+    texts = [piece.text for piece in pieces]
+    plain = [at for at, text in enumerate(texts) if text.isascii()]
+    other = [at for at, text in enumerate(texts) if not text.isascii()]
+    return _Batch(
+        lines=[example.line for example in examples for _ in example.pieces],
+        pieces=pieces,
+        plain=plain,
+        plain_text="\n".join([texts[at] for at in plain]),
+        other=other,
+        other_text="\n".join([texts[at] for at in other]),
+        groups=[
+            (start, "\n".join(texts[start : start + _TEXTS_AT_ONCE]).encode("utf-8", "replace"))
+            for start in range(0, len(texts), _TEXTS_AT_ONCE)
+        ],
+    )
 
 
-def _search(
-    check: Check,
-    *,
-    ascii: Sequence[str],
-    plain: Sequence[_Placed],
-    plain_text: str,
-    other: Sequence[_Placed],
-    other_text: str,
-    findings: Findings,
-) -> None:
+def _search(check: Check, batch: _Batch, findings: Findings) -> None:
     """Gives a check the texts with one of its needles; an ASCII text can only have an ASCII needle."""
-    present = [needle for needle in ascii if needle in plain_text]
-    chosen = [placed for placed in plain if _any_in(present, placed[1].text)] if present else []
-    present = [needle for needle in check.needles if needle in other_text]
-    if present:
-        chosen += [placed for placed in other if _any_in(present, placed[1].text)]
-        chosen.sort(key=_line)
-    _run(check, chosen, findings)
+    pieces = batch.pieces
+    chosen: set[int] = set()
+    for needle in check.needles:
+        if needle.isascii() and needle in batch.plain_text:
+            chosen.update([at for at in batch.plain if needle in pieces[at].text])
+        if needle in batch.other_text:
+            chosen.update([at for at in batch.other if needle in pieces[at].text])
+    _run(check, sorted(chosen), batch, findings)
 
 
-def _pass(
-    gate: Callable[[bytes], bool],
-    checks: Sequence[Check],
-    groups: Sequence[tuple[bytes, Sequence[_Placed]]],
-    findings: Findings,
-) -> None:
+def _ask(gate: Callable[[bytes], bool], checks: Sequence[Check], batch: _Batch, findings: Findings) -> None:
+    """Gives checks the texts that pass their gate."""
     chosen = [
-        placed
-        for joined, pieces in groups
+        at
+        for start, joined in batch.groups
         if gate(joined)
-        for placed in pieces
-        if gate(placed[1].text.encode("utf-8", "replace"))
+        for at, piece in enumerate(batch.pieces[start : start + _TEXTS_AT_ONCE], start)
+        if gate(piece.text.encode("utf-8", "replace"))
     ]
     for check in checks:
-        _run(check, chosen, findings)
+        _run(check, chosen, batch, findings)
 
 
-def _run(check: Check, pieces: Sequence[_Placed], findings: Findings) -> None:
+def _read_answers(check: Check, batch: _Batch, findings: Findings) -> None:
+    _run(check, [at for at, piece in enumerate(batch.pieces) if piece.trained and piece.text], batch, findings)
+
+
+def _run(check: Check, places: Sequence[int], batch: _Batch, findings: Findings) -> None:
     find = check.on_text
     if find is None:
         return
-    for line, piece in pieces:
+    for at in places:
+        piece = batch.pieces[at]
         for hit in find(piece.text):
-            findings.add(check.code, line, hit._replace(pointer=piece.pointer))
-
-
-def _any_in(needles: Sequence[str], text: str) -> bool:
-    return any([needle in text for needle in needles])
-
-
-def _line(placed: _Placed) -> int:
-    return placed[0]
+            findings.add(check.code, batch.lines[at], hit._replace(pointer=piece.pointer))

@@ -8,12 +8,12 @@ loader replaced: tiktoken's loader deletes a file whose hash is wrong and asks t
 
 from __future__ import annotations
 
-import base64
 import datetime
 import hashlib
 import importlib
 import types
-from collections.abc import Callable, Sequence
+from binascii import a2b_base64
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -27,11 +27,12 @@ ENCODINGS_DIR = Path(__file__).parent / "encodings"
 _OPENAI_PUBLIC = importlib.import_module("tiktoken_ext.openai_public")
 ENCODINGS = ("o200k_base", "cl100k_base")
 
-_PARITY_SAMPLES = (
+HARD_TEXTS = (
     "Hello, world! It's 3.14 — don't PANIC…\r\n\r\n\tif x == 1:\n        return None  \n",
     "好的,没问题!我们来看一下这个问题:\uff11\uff12\uff13 4567 东京タワー 안녕하세요 Привет नमस्ते ﷽",
     "<|endoftext|><|im_start|>system\u200b e\u0301 👩‍👩‍👧‍👦 \x00\x7f " + "a" * 300 + " " * 50 + "9" * 40,
 )
+"""Texts on which tokenizers that are not quite alike differ."""
 
 
 class ModelFacts(msgspec.Struct, frozen=True):
@@ -54,14 +55,15 @@ class EncodingDamaged(TunegateError):
     """A shipped merge table is missing or is not the one that tiktoken names by its sha256."""
 
 
+class CountsDiffer(TunegateError):
+    """The fast counter gave another number than tiktoken."""
+
+
 class TokenCounter(Protocol):
     """Counts tokens as tiktoken's `encode_ordinary` does: special tokens inside a text are plain text."""
 
     def count(self, text: str) -> int:
         """Tokens in one text."""
-
-    def count_all(self, texts: Sequence[str]) -> Sequence[int]:
-        """Tokens in each of many texts, in their order. Other threads can run meanwhile."""
 
 
 @lru_cache(maxsize=len(ENCODINGS))
@@ -77,17 +79,24 @@ def load_encoding(name: str) -> tiktoken.Encoding:
 
 
 @lru_cache(maxsize=len(ENCODINGS))
-def counter(encoding: str) -> TokenCounter:
-    """The fastest exact counter for `encoding`: quicktok if it is installed and agrees with tiktoken, else tiktoken.
+def reference(encoding: str) -> TokenCounter:
+    """tiktoken's own counter. Raises EncodingDamaged, and KeyError for an encoding that is not shipped."""
+    return TiktokenCounter(load_encoding(encoding))
 
-    tiktoken's 80 MB are let go of when quicktok is taken, and loaded again for the rare text that quicktok refuses.
+
+@lru_cache(maxsize=len(ENCODINGS))
+def fast(encoding: str) -> TokenCounter | None:
+    """quicktok's counter, five times as fast; None where it is not installed.
+
+    Loading it takes as long as counting 8 MB with tiktoken. A `Referee` is to compare its counts with the reference.
     """
-    reference = TiktokenCounter(load_encoding(encoding))
-    fast = _quicktok_counter(encoding)
-    if fast is not None and list(fast.count_all(_PARITY_SAMPLES)) == list(reference.count_all(_PARITY_SAMPLES)):
-        load_encoding.cache_clear()
-        return fast
-    return reference
+    try:
+        quicktok = importlib.import_module("quicktok")
+        count: Callable[[str], int] = quicktok.get_encoding(encoding).count
+        count("a")
+    except (ImportError, AttributeError, TypeError, RuntimeError, OSError):
+        return None
+    return QuicktokCounter(count, encoding)
 
 
 class TiktokenCounter:
@@ -100,54 +109,20 @@ class TiktokenCounter:
         """Tokens in one text; a lone surrogate counts as U+FFFD, as in tiktoken."""
         return len(self._encode(text))
 
-    def count_all(self, texts: Sequence[str]) -> Sequence[int]:
-        """Tokens in each text."""
-        encode = self._encode
-        return [len(encode(text)) for text in texts]
-
 
 class QuicktokCounter:
-    """quicktok (optional, MIT): the same numbers, several times faster; it lets go of the GIL while it counts."""
+    """quicktok (optional, MIT): the same numbers, several times faster."""
 
-    def __init__(
-        self,
-        count: Callable[[str], int],
-        count_batch: Callable[[Sequence[str]], Sequence[int]],
-        fallback: Callable[[], TokenCounter],
-    ) -> None:
+    def __init__(self, count: Callable[[str], int], encoding: str) -> None:
         self._count = count
-        self._count_batch = count_batch
-        self._fallback = fallback
+        self._encoding = encoding
 
     def count(self, text: str) -> int:
         """Tokens in one text; what quicktok refuses (lone surrogates) is counted by tiktoken."""
         try:
             return self._count(text)
         except (TypeError, UnicodeError):
-            return self._fallback().count(text)
-
-    def count_all(self, texts: Sequence[str]) -> Sequence[int]:
-        """Tokens in each text; one refused text does not slow the others down for good."""
-        try:
-            return self._count_batch(texts)
-        except (TypeError, UnicodeError):
-            return [self.count(text) for text in texts]
-
-
-def _quicktok_counter(encoding: str) -> TokenCounter | None:
-    try:
-        import quicktok
-
-        tokenizer = quicktok.get_encoding(encoding)
-        quicktok.count_batch(tokenizer, ["a"])
-    except (ImportError, RuntimeError, OSError):
-        return None
-
-    def count_batch(texts: Sequence[str]) -> Sequence[int]:
-        counts: list[int] = quicktok.count_batch(tokenizer, texts, 1).tolist()
-        return counts
-
-    return QuicktokCounter(tokenizer.count, count_batch, lambda: TiktokenCounter(load_encoding(encoding)))
+            return reference(self._encoding).count(text)
 
 
 def _read_merge_table(url: str, expected_hash: str) -> dict[bytes, int]:
@@ -158,5 +133,5 @@ def _read_merge_table(url: str, expected_hash: str) -> dict[bytes, int]:
         raise EncodingDamaged(f"{path}: cannot be read ({error.strerror}); reinstall the package") from error
     if hashlib.sha256(contents).hexdigest() != expected_hash:
         raise EncodingDamaged(f"{path}: is not {url} (sha256 differs); reinstall the package")
-    pairs = (line.split() for line in contents.splitlines() if line)
-    return {base64.b64decode(token): int(rank) for token, rank in pairs}
+    fields = contents.split()
+    return dict(zip(map(a2b_base64, fields[::2]), map(int, fields[1::2]), strict=True))

@@ -130,7 +130,9 @@ def _rels(targets: Sequence[tuple[str, str]]) -> str:
         f'<Relationship Id="rId{number}" Type="{kind}/{name}" Target="{target}"/>'
         for number, (name, target) in enumerate(targets, start=1)
     )
-    return f'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{inner}</Relationships>'
+    return (
+        f'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{inner}</Relationships>'
+    )
 
 
 def _sheet(rows: Sequence[Sequence[Any]]) -> str:

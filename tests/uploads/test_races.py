@@ -78,6 +78,21 @@ async def test_one_that_waits_takes_over_when_the_lease_has_ended(api: Api) -> N
     assert await counts(api) == ONE_FILE
 
 
+async def test_one_whose_caller_hangs_up_goes_on(api: Api) -> None:
+    """A proxy may cut a call that takes minutes; the repetition finds the file made."""
+    async with api.http() as http:
+        upload_id = await announce(http, 3)
+        part_id = await send(http, upload_id, b"abc")
+        await somebody_joins(api, upload_id, func.now() + MINUTE)
+        with pytest.raises(httpx2.ReadTimeout):
+            await http.post(f"/uploads/{upload_id}/complete", json={"part_ids": [part_id]}, timeout=WAITING_SECONDS)
+        await change(api, upload_id, leased_until=func.now())
+        async with asyncio.timeout(30):
+            while await counts(api) != ONE_FILE:
+                await asyncio.sleep(0.05)
+        assert (await complete(http, upload_id, [part_id])).json()["status"] == "completed"
+
+
 async def test_a_cancel_in_the_middle_ends_in_the_file_or_in_nothing(api: Api) -> None:
     """Whichever comes first holds, and both callers hear of it."""
     piece = os.urandom(10_000_000)

@@ -16,7 +16,6 @@ LOST_ANSWERS: dict[str, Any] = {
     "cut": "cut",
     "500": error(500),
     "502-html": HTML,
-    "503-empty": {"status": 503, "body": ""},
     "408": error(408),
     "409": error(409),
     "302": {"status": 302, "headers": {"location": "/elsewhere"}},
@@ -25,7 +24,6 @@ LOST_ANSWERS: dict[str, Any] = {
     "200-html": {"status": 200, "body": "<html>Welcome</html>"},
     "200-without-id": {"status": 200, "body": {"object": "fine_tuning.job"}},
     "200-with-a-number-as-id": {"status": 200, "body": {"id": 7}},
-    "200-list": {"status": 200, "body": []},
 }
 
 
@@ -90,8 +88,8 @@ class TestAnAnswerIsLost:
 
     @pytest.mark.parametrize(
         "answer",
-        [error(500), HTML, {"status": 200, "body": {}}, {"status": 200, "body": {"data": None}}, "cut", error(404)],
-        ids=["500", "html", "no-list", "null-list", "cut", "404"],
+        [error(500), {"status": 200, "body": {}}, {"status": 200, "body": {"data": None}}, "cut"],
+        ids=["500", "no-list", "null-list", "cut"],
     )
     async def test_a_list_that_is_none_does_not_count_as_empty(self, bench: Bench, answer: Any) -> None:
         bench.upstream.fault(CREATE, "reset", made=True)

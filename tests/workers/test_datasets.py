@@ -3,21 +3,24 @@
 import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import select
 
 from service.tables import File, FileReport
-from tests.workers.bench import Bench
+from tests.workers.bench import DEADLINE_SECONDS, Bench
 from workers.datasets import MAX_ATTEMPTS
 
 
-def validators() -> list[int]:
+def validators() -> Iterator[int]:
     """The validating processes that this process runs."""
-    children = [
-        int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
-    ]
-    return [pid for pid in children if b"service.datasets.validation" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # a thread or a process that has ended meanwhile
+            for pid in (task / "children").read_text().split():
+                if b"service.datasets." in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    yield int(pid)
 
 
 async def kill_each() -> None:
@@ -26,6 +29,15 @@ async def kill_each() -> None:
         for pid in validators():
             os.kill(pid, signal.SIGKILL)
         await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def killing() -> AsyncIterator[None]:
+    """While this lasts, no validating process lives. Raises what stopped the killing, if anything did."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(kill_each())
+        yield
+        task.cancel()
 
 
 async def assert_ended_as_unchecked(bench: Bench, file_id: str, job_id: str, report: FileReport) -> None:
@@ -45,13 +57,12 @@ async def test_a_check_that_is_killed_each_time_ends_as_an_error(bench: Bench) -
     file_id = await bench.new_file()
     await bench.leave_unchecked(file_id)
     job_id = await bench.new_job(training=file_id)
-    killing = asyncio.create_task(kill_each())
-    for attempt in range(1, MAX_ATTEMPTS):
+    async with killing():
+        for attempt in range(1, MAX_ATTEMPTS):
+            report = await bench.check_step(file_id)
+            assert (report.status, report.failures) == ("pending", attempt)
+            assert (await bench.step(job_id)).state == "validating"
         report = await bench.check_step(file_id)
-        assert (report.status, report.failures) == ("pending", attempt)
-        assert (await bench.step(job_id)).state == "validating"
-    report = await bench.check_step(file_id)
-    killing.cancel()
     await assert_ended_as_unchecked(bench, file_id, job_id, report)
 
 
@@ -60,11 +71,10 @@ async def test_a_check_that_takes_the_worker_with_it_ends_as_an_error_too(bench:
     file_id = await bench.new_file()
     await bench.leave_unchecked(file_id)
     job_id = await bench.new_job(training=file_id)
-    for _ in range(MAX_ATTEMPTS):
+    for number in range(1, MAX_ATTEMPTS + 1):
         attempt = asyncio.create_task(bench.check_step(file_id))
-        failures = (await bench.report(file_id)).failures
-        async with asyncio.timeout(30):
-            while (await bench.report(file_id)).failures == failures:  # noqa: ASYNC110
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while (await bench.report(file_id)).failures < number:
                 await asyncio.sleep(0.01)
         attempt.cancel()
         await asyncio.gather(attempt, return_exceptions=True)
@@ -75,9 +85,8 @@ async def test_a_check_that_takes_the_worker_with_it_ends_as_an_error_too(bench:
 async def test_one_killed_once_is_checked_by_the_next(bench: Bench) -> None:
     file_id = await bench.new_file()
     await bench.leave_unchecked(file_id)
-    killing = asyncio.create_task(kill_each())
-    await bench.check_step(file_id)
-    killing.cancel()
+    async with killing():
+        assert (await bench.check_step(file_id)).status == "pending"
     report = await bench.check_step(file_id)
     assert report.report is not None
     assert (report.status, report.report["errors"], report.report["examples"]) == ("ready", 0, 12)

@@ -1,7 +1,7 @@
 """Real workers killed with −9 between any two steps; another one finishes, and everything has happened once.
 
-The first is a process as in production, with a fault point by which it kills itself; the second is the reconciler in
-this process, which has to wait for the lease of the first to end.
+The first is a process as in production (without Redis), with a fault point by which it kills itself; the second is the
+reconciler in this process, which has to wait for the lease of the first to end.
 """
 
 import signal
@@ -17,13 +17,11 @@ from tests.workers.process import WorkerProcess
 POINTS = [
     "upload.intent_committed",
     "upload.answered",
-    "upload.recorded",
     "create.intent_committed",
     "create.answered",
     "create.remembered",
     "create.recorded",
     "poll.told",
-    "poll.recorded:2",
     "settle.results_stored",
     "settle.ended",
 ]

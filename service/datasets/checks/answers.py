@@ -133,6 +133,14 @@ class Manners:
                 self._refusals += 1
                 self._first_refusal = self._first_refusal or example.line
 
+    def merge(self, later: Manners) -> None:
+        """Adds the counts."""
+        self._answers += later._answers
+        self._fillers += later._fillers
+        self._refusals += later._refusals
+        self._first_filler = self._first_filler or later._first_filler
+        self._first_refusal = self._first_refusal or later._first_refusal
+
     def finish(self) -> Iterable[Found]:
         """A finding for each share that is too large."""
         if self._answers < _MIN_ANSWERS:

@@ -14,7 +14,7 @@ SECTION = "Completion"
 MIN_ROWS = 100
 MAX_PROMPT_PREFIX = 12
 MAX_COMPLETION_PREFIX = 5
-_KEPT_PROMPTS = 2_000
+_KEPT_LINES = 2_000
 _KEPT_CHARS = 4_000_000
 _MAX_DISTINCT = 200_000
 _ROWS_PER_CLASS = 3
@@ -110,7 +110,6 @@ class PreparedData:
         self._distinct: set[int] = set()
         self._kept: list[tuple[int, str]] = []
         self._kept_chars = 0
-        self._not_kept = 0
 
     def see(self, examples: Sequence[Example]) -> None:
         """Takes note of a batch; keeps some prompts to look for the separator inside them at the end."""
@@ -122,13 +121,23 @@ class PreparedData:
             self._first_line = self._first_line or example.line
             self._prompts.see(prompt)
             self._completions.see(completion)
-            if len(self._distinct) < _MAX_DISTINCT:
-                self._distinct.add(hash(completion))
-            if len(self._kept) < _KEPT_PROMPTS and self._kept_chars + len(prompt) <= _KEPT_CHARS:
+            self._distinct.add(hash(completion))
+            if example.line <= _KEPT_LINES:
                 self._kept.append((example.line, prompt))
-                self._kept_chars += len(prompt)
-            else:
-                self._not_kept += 1
+
+    def merge(self, later: PreparedData) -> None:
+        """Joins the columns; keeps prompts while there is room."""
+        self._rows += later._rows
+        self._first_line = self._first_line or later._first_line
+        self._prompts.merge(later._prompts)
+        self._completions.merge(later._completions)
+        if len(self._distinct) < _MAX_DISTINCT:
+            self._distinct |= later._distinct
+        for line, prompt in later._kept:
+            self._kept_chars += len(prompt)
+            if self._kept_chars > _KEPT_CHARS:
+                break
+            self._kept.append((line, prompt))
 
     def finish(self) -> Iterable[Found]:
         """The findings of the file, at its first row, and of prompts with the separator inside, at theirs."""
@@ -139,7 +148,7 @@ class PreparedData:
 
     def notes(self) -> Iterable[str]:
         """How many prompts were not searched for the separator."""
-        if self._not_kept and self._separator():
+        if len(self._kept) < self._rows and self._separator():
             yield f"Separators inside prompts were looked for in the first {len(self._kept):,} rows."
 
     def _task(self) -> str:
@@ -224,10 +233,24 @@ class _Column:
             self._first = self.prefix = self.suffix = text
             return
         self.identical = self.identical and text == self._first
-        if not text.startswith(self.prefix):
-            self.prefix = _common_start(self.prefix, text)
-        if not text.endswith(self.suffix):
-            self.suffix = _common_start(self.suffix[::-1], text[::-1])[::-1]
+        self._share(text, text)
+
+    def merge(self, later: _Column) -> None:
+        self.chars += later.chars
+        self.upper += later.upper
+        self.lower += later.lower
+        if self._first is None:
+            self._first, self.prefix, self.suffix = later._first, later.prefix, later.suffix
+            self.identical = later.identical
+        elif later._first is not None:
+            self.identical = self.identical and later.identical and later._first == self._first
+            self._share(later.prefix, later.suffix)
+
+    def _share(self, start: str, end: str) -> None:
+        if not start.startswith(self.prefix):
+            self.prefix = _common_start(self.prefix, start)
+        if not end.endswith(self.suffix):
+            self.suffix = _common_start(self.suffix[::-1], end[::-1])[::-1]
 
 
 _NO_UPPER = dict.fromkeys(range(ord("A"), ord("Z") + 1))

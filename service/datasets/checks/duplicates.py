@@ -76,10 +76,18 @@ class Sameness:
         """Keeps the hashes of a batch."""
         self._lines.extend([example.line for example in examples])
         self._keys.extend([example.key for example in examples])
-        self._prompts.extend([example.prompt_key if _has_prompt(example) else 0 for example in examples])
+        self._prompts.extend([example.prompt_key if _has_one_answer(example) else 0 for example in examples])
         answers = [example.answer for example in examples]
         self._answers.extend([hash(text) for text in answers])
         self._long.extend([len(text) >= _MIN_REPEATED_CHARS for text in answers])
+
+    def merge(self, later: Sameness) -> None:
+        """Appends the hashes."""
+        self._lines += later._lines
+        self._keys += later._keys
+        self._prompts += later._prompts
+        self._answers += later._answers
+        self._long += later._long
 
     def finish(self) -> Iterable[Found]:
         """All duplicates, conflicts and repeated answers."""
@@ -109,19 +117,24 @@ class SystemPrompts:
         self._seen: Counter[int] = Counter()
         self._first_line: dict[int, int] = {}
         self._missing = array("I")
-        self._rows = 0
 
     def see(self, examples: Sequence[Example]) -> None:
-        """Counts system prompts by hash, up to ten thousand different ones."""
+        """Counts system prompts by hash."""
         for example in examples:
-            self._rows += 1
             if example.system is None:
                 self._missing.append(example.line)
                 continue
             key = hash(example.system)
+            self._seen[key] += 1
+            self._first_line.setdefault(key, example.line)
+
+    def merge(self, later: SystemPrompts) -> None:
+        """Adds the counts, of up to ten thousand different ones."""
+        self._missing += later._missing
+        for key, line in later._first_line.items():
             if key in self._first_line or len(self._first_line) < _MAX_SYSTEMS:
-                self._seen[key] += 1
-                self._first_line.setdefault(key, example.line)
+                self._seen[key] += later._seen[key]
+                self._first_line.setdefault(key, line)
 
     def finish(self) -> Iterable[Found]:
         """Nothing for a file in which all rows have the same one; one finding where no row has any."""
@@ -144,11 +157,9 @@ class SystemPrompts:
         return ()
 
 
-def _has_prompt(example: Example) -> bool:
+def _has_one_answer(example: Example) -> bool:
     """Whether the row has a prompt that one answer belongs to: not the empty one, not that of a preference pair."""
-    if not example.answer or "preferred_output" in example.row:
-        return False
-    return any(piece.text and piece.role != "system" for piece in example.pieces if not piece.trained)
+    return example.has_prompt and bool(example.answer) and "preferred_output" not in example.row
 
 
 def _parts(keys: Sequence[int]) -> Iterator[list[int]]:
@@ -160,6 +171,11 @@ def _parts(keys: Sequence[int]) -> Iterator[list[int]]:
 
 def repeats(keys: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Every row whose key came before, with the first row that has it; by row."""
+    if len(keys) <= _PART_ROWS:
+        first_rows = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
+        if len(first_rows) < len(keys):
+            yield from ((row, first) for row, first in enumerate(map(first_rows.__getitem__, keys)) if first != row)
+        return
     firsts = array("i", [-1]) * len(keys)
     for rows in _parts(keys):
         seen: dict[int, int] = {}
@@ -167,7 +183,7 @@ def repeats(keys: Sequence[int]) -> Iterator[tuple[int, int]]:
             first = seen.setdefault(keys[row], row)
             if first != row:
                 firsts[row] = first
-    return ((row, first) for row, first in enumerate(firsts) if first >= 0)
+    yield from ((row, first) for row, first in enumerate(firsts) if first >= 0)
 
 
 def _conflicts(prompts: Sequence[int], answers: Sequence[int], keys: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -109,6 +109,13 @@ class LengthBias:
                 self._longer[_SIDES[0]] += preferred >= other * _BIAS_RATIO
                 self._longer[_SIDES[1]] += other >= preferred * _BIAS_RATIO
 
+    def merge(self, later: LengthBias) -> None:
+        """Adds the counts."""
+        self._first_line = self._first_line or later._first_line
+        self._compared += later._compared
+        for side, count in later._longer.items():
+            self._longer[side] += count
+
     def finish(self) -> Iterable[Found]:
         """At most one finding, at the first row."""
         for side, count in self._longer.items():

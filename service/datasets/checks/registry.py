@@ -11,7 +11,7 @@ Where a check runs is its scope:
 - `text`: a pure function of one text of a row, called only where its needles or its gate leave a chance.
 - `answer`: a pure function of one text that is trained.
 - `pair`: found by `leakage` between a training and a validation file.
-- `dataset`: a class that is shown every example in batches and speaks at the end.
+- `dataset`: a class that is shown every example in batches, whose instances can be merged, and that speaks at the end.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ FIXES = {
     "drop_duplicates": "keeps the first of identical examples",
     "strip_filler_openings": "removes filler at the start of answers",
     "strip_invisible": "removes control and zero-width characters",
-    "repair_mojibake": "undoes a wrong decoding where that is unambiguous",
-    "add_separator": "ends every prompt with a common separator",
+    "repair_mojibake": "undoes a wrong decoding; removes examples whose characters are lost",
+    "add_separator": "ends every prompt with a common separator that stands nowhere else",
     "add_ending": "ends every completion with a common ending",
     "add_leading_space": "starts every completion with a space",
     "strip_common_prefix": "removes the prefix that all prompts or completions share",
@@ -50,7 +50,7 @@ FIXES = {
     "drop_long_rows": "removes rows over 10,000 characters",
     "mask_secrets": "replaces secrets by a placeholder",
     "mask_personal_data": "replaces personal data by placeholders",
-    "drop_over_limit": "removes examples whose answer would be cut off",
+    "drop_over_limit": "removes examples over the model's limit of tokens, whose end would be cut off",
 }
 """Names that a dataset preparation can apply, each with what it does."""
 
@@ -73,10 +73,17 @@ class Found(NamedTuple):
 
 
 class DatasetCheck(Protocol):
-    """Shown every example, in order, in batches; memory bounded; says at the end what it found."""
+    """Shown every example, in order, in batches; memory bounded; says at the end what it found.
+
+    Batches are seen by fresh instances, perhaps in other processes, and merged into one in their order. So a bound
+    that depends on what came before belongs into `merge`; `see` may bound by an example's line.
+    """
 
     def see(self, examples: Sequence[Example]) -> None:
-        """Takes note of a batch."""
+        """Takes note of a batch: some hundred examples, or few long ones."""
+
+    def merge(self, later: Any) -> None:
+        """Adds what another instance of the same class saw of the examples that follow."""
 
     def finish(self) -> Iterable[Found]:
         """What was found, by code in the order of lines."""

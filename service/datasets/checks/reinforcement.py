@@ -51,15 +51,19 @@ class FieldsMissing:
     """Fields that nine rows in ten have, and the rows that lack them."""
 
     def __init__(self) -> None:
+        self._seen: list[tuple[int, list[str]]] = []
         self._rows = 0
         self._present: dict[str, int] = {}
         self._absent: dict[str, list[int]] = {}
         self._first_lines: list[int] = []
 
     def see(self, examples: Sequence[Example]) -> None:
-        """Counts fields, and notes the first rows that lack one."""
-        for example in examples:
-            fields = [key for key in example.row if key not in CHAT_KEYS]
+        """Takes the fields of a batch."""
+        self._seen = [(example.line, [key for key in example.row if key not in CHAT_KEYS]) for example in examples]
+
+    def merge(self, later: FieldsMissing) -> None:
+        """Counts fields, up to two hundred different ones, and notes the first rows that lack one."""
+        for line, fields in later._seen:
             for field in fields:
                 if field not in self._present:
                     if len(self._present) == _MAX_FIELDS:
@@ -67,12 +71,12 @@ class FieldsMissing:
                     self._present[field] = 0
                     self._absent[field] = self._first_lines[:]
                 self._present[field] += 1
-            for field, lines in self._absent.items():
-                if field not in example.row and len(lines) < _MAX_LINES_PER_FIELD:
-                    lines.append(example.line)
+            for field in self._present.keys() - fields:
+                if len(self._absent[field]) < _MAX_LINES_PER_FIELD:
+                    self._absent[field].append(line)
             self._rows += 1
             if len(self._first_lines) < _MAX_LINES_PER_FIELD:
-                self._first_lines.append(example.line)
+                self._first_lines.append(line)
 
     def finish(self) -> Iterable[Found]:
         """One finding for each row and field, by line."""

@@ -15,9 +15,10 @@ from service.datasets.excerpts import DIGIT_RUN, SECRET, SECRET_NEEDLES, SECRET_
 SECTION = "Quality"
 _DIGITS_TO_ZERO = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 _SEPARATORS = b" ()./-"
-_RUN_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+_RUN_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+/="
 _RUNS = bytes(0x61 if byte in _RUN_BYTES else 0x20 for byte in range(256))
 _LONG_RUN = b"a" * SECRET_RUN_CHARS
+_BEFORE_RUN_BYTES = len(b"SG.")
 _EXAMPLE_MAIL = re.compile(r"(?i)@(?:[a-z0-9-]+\.)*(?:example\.(?:com|org|net)|example|test|invalid|localhost)$")
 _SSN = re.compile(r"(?!000|666|9)[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}")
 _CHINESE_ID = re.compile(r"[1-9][0-9]{5}(?:18|19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{3}[0-9Xx]")
@@ -44,12 +45,18 @@ def enough_digits(text: bytes) -> bool:
 
 
 def may_hold_secret(text: bytes) -> bool:
-    """Whether a text has a run of characters as long as a secret, and one of the parts that secrets have."""
-    if _LONG_RUN in text.translate(_RUNS) or b"PRIVATE KEY" in text:
+    """Whether a text has a run of characters as long as a secret, with one of the parts that secrets have."""
+    runs = text.translate(_RUNS)
+    start = runs.find(_LONG_RUN)
+    while start >= 0:
+        end = runs.find(b" ", start)
+        end = len(runs) if end < 0 else end
+        run = text[max(0, start - _BEFORE_RUN_BYTES) : end]
         for needle in SECRET_NEEDLES:
-            if needle in text:
+            if needle in run:
                 return True
-    return False
+        start = runs.find(_LONG_RUN, end)
+    return b"PRIVATE KEY" in text
 
 
 @text_check("secret_found", "warning", SECTION, gate=may_hold_secret, fix="mask_secrets")

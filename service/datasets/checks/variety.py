@@ -24,11 +24,14 @@ _MIN_OUTLIER_CHARS = 2_000
 _MAX_OUTLIERS = 10_000
 _MIXED_SHARE = 0.05
 _LOW_VARIETY = 0.3
-_CHINESE = re.compile("[\u4e00-\u9fff]")
+_MAX_VARIETY_LINES = 200_000
+_MUCH_CHINESE = re.compile("(?:[^\u4e00-\u9fff]*+[\u4e00-\u9fff]){31}")
+_MUCH_LATIN = re.compile("(?:[^A-Za-z]*+[A-Za-z]){151}")
+"""So many of 200 characters that no other script can have a third as many."""
 _SCRIPTS = (
     ("Japanese", re.compile("[\u3040-\u30ff]")),
     ("Korean", re.compile("[\uac00-\ud7a3]")),
-    ("Chinese", _CHINESE),
+    ("Chinese", re.compile("[\u4e00-\u9fff]")),
     ("Cyrillic", re.compile("[\u0400-\u04ff]")),
     ("Arabic", re.compile("[\u0600-\u06ff]")),
     ("Hebrew", re.compile("[\u0590-\u05ff]")),
@@ -93,17 +96,23 @@ class Labels:
         self._are_labels = True
 
     def see(self, examples: Sequence[Example]) -> None:
-        """Counts answers while all are short and few are different."""
-        if not self._are_labels:
-            return
-        for example in examples:
-            answer = example.answer
-            if len(answer) > _MAX_LABEL_CHARS or len(self._counts) > _MAX_LABELS:
-                self._are_labels = False
-                return
-            if answer:
+        """Counts answers if all are short."""
+        answers = [(example.answer, example.line) for example in examples if example.answer]
+        self._are_labels = max([len(answer) for answer, _ in answers], default=0) <= _MAX_LABEL_CHARS
+        if self._are_labels:
+            for answer, line in answers:
                 self._counts[answer] += 1
-                self._first_line.setdefault(answer, example.line)
+                self._first_line.setdefault(answer, line)
+
+    def merge(self, later: Labels) -> None:
+        """Adds the counts while few are different."""
+        self._are_labels = self._are_labels and later._are_labels
+        if self._are_labels:
+            self._counts.update(later._counts)
+            self._first_line = later._first_line | self._first_line
+            self._are_labels = len(self._counts) <= _MAX_LABELS
+        if not self._are_labels:
+            self._counts, self._first_line = Counter(), {}
 
     def finish(self) -> Iterable[Found]:
         """Imbalance and variants of labels."""
@@ -143,7 +152,7 @@ class Openings:
         self._answers = 0
 
     def see(self, examples: Sequence[Example]) -> None:
-        """Counts openings, up to twenty thousand different ones."""
+        """Counts openings."""
         counts = self._counts
         for example in examples:
             answer = example.answer
@@ -152,11 +161,16 @@ class Openings:
             self._answers += 1
             head = answer[:60]
             opening = " ".join(head.split(None, 3)[:3]) if head.isascii() else head.lstrip()[:6]
-            if opening in counts:
-                counts[opening] += 1
-            elif len(counts) < _MAX_OPENINGS:
-                counts[opening] = 1
-                self._first_line[opening] = example.line
+            counts[opening] += 1
+            self._first_line.setdefault(opening, example.line)
+
+    def merge(self, later: Openings) -> None:
+        """Adds the counts, of up to twenty thousand different ones."""
+        self._answers += later._answers
+        for opening, count in later._counts.items():
+            if opening in self._counts or len(self._counts) < _MAX_OPENINGS:
+                self._counts[opening] += count
+                self._first_line.setdefault(opening, later._first_line[opening])
 
     def finish(self) -> Iterable[Found]:
         """Each opening that is too common; at most three can be."""
@@ -189,6 +203,11 @@ class Languages:
                 if script not in self._first_line:
                     self._first_line[script] = example.line
 
+    def merge(self, later: Languages) -> None:
+        """Adds the counts."""
+        self._counts.update(later._counts)
+        self._first_line = later._first_line | self._first_line
+
     def finish(self) -> Iterable[Found]:
         """One finding, at the first row of the second commonest script."""
         total = self._counts.total()
@@ -216,8 +235,13 @@ class Lengths:
         for example in examples:
             length = sum([len(piece.text) for piece in example.pieces])
             self._counts[length >> 4] += 1
-            if length > _MIN_OUTLIER_CHARS and len(self._long) < _MAX_OUTLIERS:
+            if length > _MIN_OUTLIER_CHARS:
                 self._long.append((example.line, length))
+
+    def merge(self, later: Lengths) -> None:
+        """Adds the counts, and the long examples while there is room."""
+        self._counts.update(later._counts)
+        self._long += later._long[: _MAX_OUTLIERS - len(self._long)]
 
     def finish(self) -> Iterable[Found]:
         """Every outlier among the first ten thousand long examples."""
@@ -239,22 +263,31 @@ class Lengths:
 
 @dataset_check(formats=("chat", "completion", "preference"))
 class Variety:
-    """How many of the prompts differ, among the first two hundred thousand."""
+    """How many of the prompts differ, among the first two hundred thousand lines."""
 
     def __init__(self) -> None:
         self._prompts: set[int] = set()
         self._rows = 0
         self._first_line = 0
+        self._more = False
 
     def see(self, examples: Sequence[Example]) -> None:
         """Keeps the hashes of prompts."""
-        if self._rows >= 200_000:
-            return
         for example in examples:
-            if example.answer and any(piece.text for piece in example.pieces if not piece.trained):
+            if example.line > _MAX_VARIETY_LINES:
+                self._more = True
+                return
+            if example.answer and example.has_prompt:
                 self._first_line = self._first_line or example.line
                 self._prompts.add(example.prompt_key)
                 self._rows += 1
+
+    def merge(self, later: Variety) -> None:
+        """Joins the hashes."""
+        self._prompts |= later._prompts
+        self._rows += later._rows
+        self._first_line = self._first_line or later._first_line
+        self._more = self._more or later._more
 
     def finish(self) -> Iterable[Found]:
         """At most one finding, at the first row."""
@@ -264,8 +297,8 @@ class Variety:
 
     def notes(self) -> Iterable[str]:
         """Says where it is a sample."""
-        if self._rows >= 200_000:
-            yield "The variety of prompts was judged by the first 200,000 rows."
+        if self._more:
+            yield f"The variety of prompts was judged by the first {_MAX_VARIETY_LINES:,} lines."
 
 
 def script_of(answer: str) -> str | None:
@@ -273,9 +306,11 @@ def script_of(answer: str) -> str | None:
     head = answer[:200]
     if head.isascii():
         return "Latin" if len(head) >= 10 and "```" not in head[:20] else None
-    if len(_CHINESE.findall(head[:60])) > 30:
+    if _MUCH_CHINESE.match(head[:60]):
         return "Chinese"
-    head = _FENCE.sub("", head)
+    head = _FENCE.sub("", head) if "```" in head else head
+    if _MUCH_LATIN.match(head):
+        return "Latin"
     counts = [(len(pattern.findall(head)), name) for name, pattern in _SCRIPTS]
     most, name = max(counts)
     if name == "Chinese" and counts[0][0]:

@@ -16,6 +16,7 @@ _WIDE_BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _RUN = re.compile(rb"[\x80-\xff]+")
+_RUN_IN_A_WORD = re.compile(rb"[A-Za-z][\x80-\xff]+|[\x80-\xff]+[A-Za-z]")
 _KANA = re.compile("[\u3040-\u30ff]")
 _HANGUL = re.compile("[\uac00-\ud7a3]")
 _CYRILLIC = re.compile("[\u0400-\u04ff]")
@@ -45,7 +46,8 @@ def narrow_encoding(sample: bytes) -> str:
     together = sum(len(run) for run in runs if len(run) > 1) / high_bytes
     if _share(sample, "cp932", _KANA) >= 0.2:
         return "cp932"
-    if together >= 0.7:
+    in_words = len(_RUN_IN_A_WORD.findall(sample))  # as in "Größe"; other scripts have words of their own
+    if together >= 0.7 and in_words * 2 <= len(runs):
         if _share(sample, "euc_kr", _HANGUL) >= 0.95:
             return "euc_kr"
         if _chinese_share(sample) >= 0.6:

@@ -64,6 +64,12 @@ class Template:
         return "".join(text + (_cell(row, name) if name is not None else "") for text, name in self._parts)
 
 
+def check_template(text: str | None) -> None:
+    """Raises `PreparationRefused` for a template that cannot be read."""
+    if text is not None:
+        Template(text)
+
+
 def guess_template(names: Sequence[str]) -> str | None:
     """The template that an instruction with an input of its own needs (as in Alpaca's data); None for other columns."""
     plain = _plain_names(names)

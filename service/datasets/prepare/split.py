@@ -65,14 +65,16 @@ class _Keys:
         self._are_labels = True
 
     def add(self, example: Example) -> None:
-        texts = [f"{piece.role}\0{piece.text}" for piece in example.pieces] or [repr(example.row)]
-        whole = _key(texts)
-        asked = [f"{piece.role}\0{piece.text}" for piece in example.pieces if not piece.trained and piece.text]
+        texts = [text for piece in example.pieces for text in (piece.role, piece.text)]
+        whole = _key(texts or [repr(example.row)])
+        prompt = [piece for piece in example.pieces if not piece.trained and piece.text]
+        asked = [text for piece in prompt for text in (piece.role, piece.text)]
         self._examples.append(whole)
         self._prompts.append(_key(asked) if asked and example.answer and not example.images else whole)
         label = _key([example.answer])
         self._answers.append(label)
-        self._labels.add(label) if len(self._labels) <= _MAX_LABELS else None
+        if len(self._labels) <= _MAX_LABELS:
+            self._labels.add(label)
         self._are_labels = self._are_labels and 0 < len(example.answer) <= _MAX_LABEL_CHARS
         self.count += 1
 

@@ -131,7 +131,9 @@ def _found(rows: Iterable[Numbered]) -> dict[str, list[str]]:
     """What the checks of a completion file find: pointers by code."""
     check, rest = PreparedData(), iter(rows)
     while batch := list(islice(rest, _BATCH)):
-        check.see([read_example(line, row, "completion") for line, row in batch])
+        part = PreparedData()
+        part.see([read_example(line, row, "completion") for line, row in batch])
+        check.merge(part)
     found: dict[str, list[str]] = {}
     for each in check.finish():
         found.setdefault(each.code, []).append(each.hit.pointer)

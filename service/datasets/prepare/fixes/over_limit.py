@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 
-from service.datasets.accounting import Accounting
+from service.datasets.accounting import Accounting, Sums
 from service.datasets.findings import Findings
-from service.datasets.formats import read_example, same_format
+from service.datasets.formats import Example, read_example, same_format
 from service.datasets.prepare.changes import Dropped
 from service.datasets.prepare.fixes.kinds import NumberedFix
 from service.datasets.prepare.scratch import Numbered
 from service.datasets.report_schema import Format
-from service.datasets.tokens import ModelFacts, counter
-
-_BATCH = 256
+from service.datasets.tokens import ModelFacts, reference
 
 
 def drop_over_limit(rows: Iterable[Numbered], format: Format, model: ModelFacts) -> NumberedFix | None:
@@ -27,11 +24,23 @@ def drop_over_limit(rows: Iterable[Numbered], format: Format, model: ModelFacts)
 
 
 def _lines_over_limit(rows: Iterable[Numbered], format: Format, model: ModelFacts) -> Iterator[int]:
-    tokens, rest = counter(model.encoding), iter(rows)
-    while batch := list(islice(rest, _BATCH)):
-        findings = Findings(listed_per_code=_BATCH)
-        sums = Accounting(model, tokens, findings)
-        examples = [read_example(line, row, format) for line, row in batch if same_format(row, format)]
-        texts = sums.texts_of(examples)
-        sums.add(examples, texts, tokens.count_all(texts))
-        yield from (finding.line for finding in findings.listed() if finding.code == "over_token_limit")
+    sums = Sums()
+    for line, row in rows:
+        if not same_format(row, format):
+            continue
+        example = read_example(line, row, format)
+        if _may_be_over(example, model.max_tokens):
+            accounting = Accounting(model, reference(model.encoding))
+            before = sums.examples_over_limit
+            accounting.add([example], accounting.count([example]), sums, Findings(listed_per_code=0))
+            if sums.examples_over_limit > before:
+                yield line
+
+
+def _may_be_over(example: Example, limit: int) -> bool:
+    """False where even a token for each byte would fit, as it is for nearly all examples."""
+    if example.definitions:
+        return True
+    texts = [piece.text for piece in example.pieces] + example.labels
+    most = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    return most + example.overhead + example.extra_overhead > limit

@@ -1,0 +1,273 @@
+"""`tunegate prepare FILE`: training data out of a table, JSON or text, without a server; the input is only read."""
+
+import contextlib
+import io
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import msgspec
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from service.datasets.checks.registry import FIXES
+from service.datasets.prepare.changes import Change
+from service.datasets.prepare.options import Columns, Options, Split, Target, check_split, chosen_fixes
+from service.datasets.prepare.refusals import PreparationRefused
+from service.datasets.prepare.run import Outputs, Prepared
+from service.datasets.preparing import READ_BYTES, output_names, prepare_to
+from service.datasets.report_schema import FileReport
+from service.datasets.validation import report_for_path
+from service.errors import ApiError
+from service.models.catalogue import load
+from service.models.rules import known_model
+from service.settings import Settings
+
+EXIT_DONE, EXIT_ERRORS, EXIT_REFUSED = 0, 1, 2
+SHOWN_CHANGES = 2
+"""Changes shown of each fix; the file of changes has all."""
+
+_UNITS = {"json": "item", "jsonl": "line", "txt": "line"}
+COLUMN_ROLES = ("prompt", "answer", "system")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """The command's options, as they were typed."""
+
+    out: Path | None
+    system_prompt: str | None
+    columns: str | None
+    template: str | None
+    fix: str
+    validation: str | None
+    seed: int
+    format: Target | None
+    model: str | None
+    force: bool
+    as_json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What was made, and where it is. `validation` is None without a split."""
+
+    outcome: Prepared
+    training: Path
+    validation: Path | None
+    changes: Path
+    reports: dict[Path, FileReport]
+
+
+def prepare_file(file: Path, wishes: Wishes, settings: Settings) -> int:
+    """Prepare one file and show what came of it. The exit status; what keeps it from being done goes to stderr."""
+    try:
+        made = _make(file, wishes, settings)
+    except (PreparationRefused, ApiError) as error:
+        print(f"tunegate: {error.message}", file=sys.stderr)
+        return EXIT_REFUSED
+    except OSError as error:
+        print(f"tunegate: {error.filename or file}: {error.strerror or error}", file=sys.stderr)
+        return EXIT_REFUSED
+    if wishes.as_json:
+        print(msgspec.json.encode(_as_json(file, made)).decode())
+    else:
+        _show(file, made, Console(highlight=False))
+    return EXIT_ERRORS if any(report.errors for report in made.reports.values()) else EXIT_DONE
+
+
+def read_options(wishes: Wishes) -> Options:
+    """The options as a preparation takes them. Raises `PreparationRefused` with what is wrong."""
+    split = _split(wishes.validation, wishes.seed)
+    check_split(split)
+    return Options(
+        target_format=wishes.format,
+        columns=_columns(wishes.columns),
+        system_prompt=wishes.system_prompt,
+        prompt_template=wishes.template,
+        fixes=chosen_fixes(_fix_names(wishes.fix)),
+        split=split,
+    )
+
+
+def _make(file: Path, wishes: Wishes, settings: Settings) -> Made:
+    options = read_options(wishes)
+    catalogue = load(settings.models_file)
+    model = catalogue.default if wishes.model is None else known_model(catalogue, wishes.model)
+    folder = wishes.out or file.parent
+    names = output_names(file.name, split=options.split is not None)
+    training, validation = (folder / name for name in names)
+    changes = folder / names[0].replace("_prepared_train.jsonl", "_prepared.jsonl").replace(".jsonl", "_changes.jsonl")
+    paths = [training, *([validation] if options.split else []), changes]
+    taken = [path for path in paths if path.exists()]
+    if taken and not wishes.force:
+        raise PreparationRefused(f"{taken[0]} is there already; --force writes over it, --out DIR goes elsewhere.")
+    with file.open("rb"):  # so that nothing is made for a file that cannot be read
+        folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as files:
+        training_file, changes_file = (files.enter_context(_written(path)) for path in (training, changes))
+        validation_file = files.enter_context(_written(validation)) if options.split else io.BytesIO()
+        outcome = prepare_to(
+            Outputs(training_file, validation_file, changes_file),
+            lambda: _chunks(file),
+            filename=file.name,
+            options=options,
+            model=model,
+            tick=lambda: None,
+        )
+    reports = {path: report_for_path(path, model.name, settings) for path in paths if path != changes}
+    return Made(
+        outcome=outcome,
+        training=training,
+        validation=validation if options.split else None,
+        changes=changes,
+        reports=reports,
+    )
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[BinaryIO]:
+    """A file that gets its name when it is whole, so that a failure leaves an older one as it was."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            yield cast(BinaryIO, file.file)
+        except BaseException:
+            Path(file.name).unlink()
+            raise
+    made = Path(file.name)
+    made.chmod(0o644)
+    made.replace(path)
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        while chunk := opened.read(READ_BYTES):
+            yield chunk
+
+
+def _columns(text: str | None) -> Columns:
+    given: dict[str, str] = {}
+    for pair in text.split(",") if text else ():
+        role, _, name = pair.partition("=")
+        if role.strip() not in COLUMN_ROLES or not name.strip():
+            raise PreparationRefused(
+                f"--columns takes pairs for {', '.join(COLUMN_ROLES)}, such as answer=reply; not {pair!r}."
+            )
+        given[role.strip()] = name.strip()
+    return Columns(prompt=given.get("prompt"), answer=given.get("answer"), system=given.get("system"))
+
+
+def _fix_names(text: str) -> Any:
+    return text if text in ("safe", "none") else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _split(text: str | None, seed: int) -> Split | None:
+    if text is None:
+        return None
+    number = text.strip().removesuffix("%")
+    try:
+        if number != text.strip():
+            return Split(validation_share=float(number) / 100, seed=seed)
+        return Split(validation_examples=int(number), seed=seed)
+    except ValueError:
+        raise PreparationRefused(
+            f"--validation takes a share such as 10% or a number such as 20; not {text!r}."
+        ) from None
+
+
+def _as_json(file: Path, made: Made) -> dict[str, Any]:
+    return {
+        "object": "dataset_preparation",
+        "input_file": str(file),
+        "training_file": str(made.training),
+        "validation_file": str(made.validation) if made.validation else None,
+        "changes_file": str(made.changes),
+        **msgspec.to_builtins(made.outcome),
+        "reports": {
+            str(path): {"examples": report.examples, "errors": report.errors, "warnings": report.warnings}
+            for path, report in made.reports.items()
+        },
+    }
+
+
+def _show(file: Path, made: Made, console: Console) -> None:
+    outcome, options = made.outcome, made.outcome.options
+    title = Text(f"{file.name}", style="bold")
+    title.append(f"  {options.input_format}, {options.encoding}, {outcome.rows_in:,} rows", style="dim")
+    title.append(f" → {options.target_format or 'unknown format'}, {outcome.rows_out:,} examples")
+    console.print()
+    console.print(title)
+    if options.columns is not None:
+        console.print(Padding(_mapping(made), (1, 0, 0, 2)))
+    _show_changes(made, console)
+    for note in outcome.notes:
+        console.print(Padding(Text(note, style="yellow"), (1, 0, 0, 2)))
+    console.print(Padding(_files(made), (1, 0, 0, 2)))
+    console.print(Padding(Text(f"All changes: {made.changes}", style="dim"), (0, 0, 1, 2)))
+
+
+def _mapping(made: Made) -> Table:
+    options = made.outcome.options
+    grid = Table.grid(padding=(0, 2))
+    for role in COLUMN_ROLES:
+        name = getattr(options.columns, role)
+        if name is not None:
+            guessed = Text("guessed; --columns changes it" if role in options.guessed_columns else "", style="dim")
+            grid.add_row(Text(role), Text(f"column `{name}`"), guessed)
+    if options.prompt_template is not None:
+        guessed = Text("guessed" if "prompt_template" in options.guessed_columns else "", style="dim")
+        grid.add_row(Text("prompt"), Text(repr(options.prompt_template)), guessed)
+    if options.system_prompt is not None:
+        grid.add_row(Text("system"), Text(repr(options.system_prompt[:80])), Text(""))
+    return grid
+
+
+def _show_changes(made: Made, console: Console) -> None:
+    counts = made.outcome.changes
+    heading = "Changes" if counts else "Nothing had to be changed."
+    console.print(Padding(Text(heading, style="underline" if counts else ""), (1, 0, 0, 2)))
+    for fix, examples in _examples(made.changes).items():
+        title = Text(f"{fix}  ", style="green")
+        title.append(f"{counts[fix]:,}x", style="bold")
+        title.append(f"  {FIXES[fix]}", style="dim")
+        console.print(Padding(title, (0, 0, 0, 2)))
+        for change in examples:
+            for line in _change_lines(change, _UNITS.get(made.outcome.options.input_format, "row")):
+                console.print(Padding(line, (0, 0, 0, 6)))
+
+
+def _change_lines(change: Change, unit: str) -> Iterator[Text]:
+    where = Text(f"{unit} {change.line} {change.pointer}".rstrip(), style="dim")
+    if change.reason is not None:
+        where.append(f"  dropped: {change.reason}")
+    yield where
+    for mark, text, style in (("-", change.before, "red"), ("+", change.after, "green")):
+        if text is not None:
+            yield Text(f"{mark} {text}", style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _examples(changes: Path) -> dict[str, list[Change]]:
+    """The first changes of each fix, in the order of their first."""
+    examples: dict[str, list[Change]] = {}
+    with changes.open("rb") as lines:
+        for line in lines:
+            change = msgspec.json.decode(line, type=Change)
+            kept = examples.setdefault(change.fix, [])
+            if len(kept) < SHOWN_CHANGES:
+                kept.append(change)
+    return examples
+
+
+def _files(made: Made) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for path, report in made.reports.items():
+        mark = Text("✗", style="bold red") if report.errors else Text("✓", style="bold green")
+        tokens = report.tokens.total if report.tokens is not None else 0
+        figures = f"{report.examples:,} examples, {tokens:,} tokens, {report.errors:,} errors"
+        grid.add_row(mark, Text(str(path), style="bold"), Text(f"{figures}, {report.warnings:,} warnings"))
+    return grid

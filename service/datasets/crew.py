@@ -1,0 +1,168 @@
+"""Works on tasks in several processes, and gives the results in the tasks' order.
+
+The processes are forked from this one, so that they start at once, share what is loaded, and hash alike. A fork copies
+one thread only: what was imported must not have started threads that the work relies on. They end with this process,
+however it ends, for their pipe ends with it.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import Connection, wait
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_TASKS_AHEAD = 2
+_UNORDERED_PER_PROCESS = 8
+_ENDING_SECONDS = 5.0
+_GARBAGE_THRESHOLD = 50_000
+
+
+def cores() -> int:
+    """How many processes can work at once on this machine, by what this process may use; 1 where none can be forked."""
+    if "fork" not in multiprocessing.get_all_start_methods():
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_order(tasks: Iterable[T], work: Callable[[T], R], *, processes: int) -> Iterator[R]:
+    """`map(work, tasks)` in so many processes; 1 means this one. What `work` raises is raised here.
+
+    Tasks are taken one by one as there is room, so that a later one can depend on earlier results.
+    """
+    if processes <= 1:
+        yield from map(work, tasks)
+        return
+    with _Crew(work, processes) as crew:
+        yield from crew.run(iter(tasks))
+
+
+class _Crew(Generic[T, R]):
+    def __init__(self, work: Callable[[T], R], processes: int) -> None:
+        self._members: list[_Member[T]] = []
+        inherited: list[Connection[Any, Any]] = []
+        for _ in range(processes):
+            member = _Member(work, inherited)
+            inherited += member.ends
+            self._members.append(member)
+        for member in self._members:
+            member.start_feeding()
+
+    def __enter__(self) -> _Crew[T, R]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for member in self._members:
+            member.end()
+
+    def run(self, tasks: Iterator[T]) -> Iterator[R]:
+        sent = given = 0
+        more = True
+        ready: dict[int, R] = {}
+        while more or given < sent:
+            for member in sorted(self._members, key=lambda member: member.waiting):
+                while more and member.waiting < _TASKS_AHEAD and sent - given < _UNORDERED_PER_PROCESS * len(self._members):
+                    try:
+                        member.send(sent, next(tasks))
+                    except StopIteration:
+                        more = False
+                    else:
+                        sent += 1
+            for member in _answering(self._members):
+                number, result, error = member.receive()
+                if error is not None:
+                    raise error
+                ready[number] = result
+            while given in ready:
+                yield ready.pop(given)
+                given += 1
+
+
+class _Member(Generic[T]):
+    """One process. A thread feeds it, so that neither waits for the other to read."""
+
+    def __init__(self, work: Callable[[T], Any], inherited: list[Connection[Any, Any]]) -> None:
+        tasks_in, self._tasks = multiprocessing.Pipe(duplex=False)
+        self.results, results_out = multiprocessing.Pipe(duplex=False)
+        self.ends = [self._tasks, self.results]
+        self.waiting = 0
+        self._queue: SimpleQueue[tuple[int, T] | None] = SimpleQueue()
+        self._feeder = threading.Thread(target=self._feed, name="feeder", daemon=True)
+        self._process = multiprocessing.get_context("fork").Process(
+            target=_serve, args=(work, tasks_in, results_out, [*inherited, *self.ends]), daemon=True
+        )
+        self._process.start()
+        tasks_in.close()
+        results_out.close()
+
+    def start_feeding(self) -> None:
+        self._feeder.start()
+
+    def send(self, number: int, task: T) -> None:
+        self.waiting += 1
+        self._queue.put((number, task))
+
+    def receive(self) -> tuple[int, Any, BaseException | None]:
+        try:
+            answer: tuple[int, Any, BaseException | None] = self.results.recv()
+        except EOFError:
+            raise RuntimeError("a helping process ended before its answer") from None
+        self.waiting -= 1
+        return answer
+
+    def end(self) -> None:
+        if self.waiting:
+            self._process.terminate()
+        self._queue.put(None)
+        self._feeder.join(_ENDING_SECONDS)
+        self._process.join(_ENDING_SECONDS)
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join()
+        self.results.close()
+
+    def _feed(self) -> None:
+        try:
+            while (task := self._queue.get()) is not None:
+                self._tasks.send(task)
+        except OSError:
+            return  # the process has ended; whoever waits for its answer learns it
+        finally:
+            self._tasks.close()
+
+
+def _answering(members: list[_Member[T]]) -> list[_Member[T]]:
+    """The members that have an answer or have ended; waits for one where any is at work."""
+    busy = {member.results: member for member in members if member.waiting}
+    return [busy[connection] for connection in wait(list(busy)) if isinstance(connection, Connection)] if busy else []
+
+
+def _serve(
+    work: Callable[[T], Any],
+    tasks: Connection[Any, Any],
+    results: Connection[Any, Any],
+    inherited: list[Connection[Any, Any]],
+) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for connection in inherited:
+        connection.close()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_THRESHOLD)
+    try:
+        while True:
+            number, task = tasks.recv()
+            try:
+                answer = (number, work(task), None)
+            except Exception as error:
+                answer = (number, None, error)
+            results.send(answer)
+    except (EOFError, OSError):
+        return

@@ -1,0 +1,159 @@
+"""What is found in a block of lines, and how the blocks of a file add up.
+
+A block is read by itself, in any process; `Part.merge` puts the parts together in the order of the file. A part of two
+blocks is the same as the two parts merged, so a report does not depend on where blocks begin or who reads them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from service.datasets.accounting import Accounting, Sums
+from service.datasets.checks import DATASET_CHECKS
+from service.datasets.checks.registry import DatasetCheck, Hit, row_checks
+from service.datasets.findings import Findings
+from service.datasets.formats import Example, PlainRow, read_example, read_plain_chat, row_format, same_format
+from service.datasets.lines import Block
+from service.datasets.report_schema import Format
+from service.datasets.rows import Rows, as_object, read_rows
+from service.datasets.stopwatch import Stopwatch, timed, whole
+from service.datasets.texts import TextScanner
+from service.datasets.tokens import ModelFacts, TokenCounter
+
+_MAX_ITEM_FIELDS = 1_000
+_SAMPLE_CHARS = 2_000
+
+
+class Part:
+    """The findings and figures of some lines that follow each other.
+
+    `lines` counts those with something in them, `examples` those that hold an object. `sample` is a text with its count
+    of tokens, by which the fast counter is checked.
+    """
+
+    def __init__(self, format: Format | None, listed_per_code: int, full: frozenset[str] = frozenset()) -> None:
+        self.findings = Findings(listed_per_code, full)
+        self.sums = Sums()
+        self.checks: list[DatasetCheck] = [make() for formats, make in DATASET_CHECKS if format in formats]
+        self.lines = 0
+        self.examples = 0
+        self.item_fields: Counter[str] = Counter()
+        self.crlf: int | None = None
+        self.sample: tuple[str, int] | None = None
+        self.seconds: Counter[str] = Counter()
+
+    def merge(self, later: Part) -> None:
+        """Adds the lines that follow."""
+        self.findings.merge(later.findings)
+        self.sums.merge(later.sums)
+        for check, after in zip(self.checks, later.checks, strict=True):
+            check.merge(after)
+        self.lines += later.lines
+        self.examples += later.examples
+        for field, count in later.item_fields.items():
+            if field in self.item_fields or len(self.item_fields) < _MAX_ITEM_FIELDS:
+                self.item_fields[field] += count
+        self.crlf = self.crlf or later.crlf
+        self.seconds.update(later.seconds)
+
+
+class PartReader:
+    """Reads blocks of one file. What it keeps from block to block only saves time."""
+
+    def __init__(
+        self,
+        *,
+        format: Format | None,
+        model: ModelFacts,
+        counter: TokenCounter,
+        listed_per_code: int,
+        max_line_bytes: int,
+        watch: Stopwatch | None = None,
+    ) -> None:
+        self._format = format
+        self._listed_per_code = listed_per_code
+        self._max_line_bytes = max_line_bytes
+        self._watch = watch
+        self._row_checks = [
+            (check.code, timed(watch, check.code, whole(check.on_row)))
+            for check in (row_checks(format) if format else ())
+            if check.on_row is not None
+        ]
+        accounting = Accounting(model, counter)
+        self._scanner = TextScanner(watch)
+        self._read_rows = timed(watch, "reading lines and JSON", read_rows)
+        self._read_examples = timed(watch, "reading examples", self._examples)
+        self._count = timed(watch, "counting tokens", accounting.count)
+        self._account = timed(watch, "adding up tokens", accounting.add)
+        self._scan = timed(watch, "finding texts to look at", self._scanner.scan)
+
+    def read(self, task: tuple[Block, frozenset[str]]) -> Part:
+        """The part of one block; no findings are listed for the codes given with it. Never raises for the bytes."""
+        block, full = task
+        part = Part(self._format, self._listed_per_code, full)
+        rows = self._read_rows(block, max_line_bytes=self._max_line_bytes, plain=self._format == "chat")
+        _note_lines(rows, part)
+        examples = self._read_examples(rows, part)
+        counts = self._count(examples)
+        self._account(examples, counts, part.sums, part.findings)
+        self._scan(examples, part.findings)
+        for check in part.checks:
+            timed(self._watch, type(check).__name__, check.see)(examples)
+        part.sample = _sample(examples, counts)
+        if self._watch is not None:
+            part.seconds = self._watch.take()
+        return part
+
+    def _examples(self, rows: Rows, part: Part) -> list[Example]:
+        """Examples of the rows in the file's format; runs the checks of rows on those that are not plain."""
+        expected, examples = self._format, []
+        part.examples += len(rows.rows)
+        for line, value in rows.rows:
+            example = read_plain_chat(line.number, value) if isinstance(value, PlainRow) else None
+            if example is None:
+                row = as_object(line, value)
+                if expected is None or not same_format(row, expected):
+                    _add_foreign(line.number, row, expected, part.findings)
+                    continue
+                for code, find in self._row_checks:
+                    part.findings.add_all(code, line.number, find(row))
+                example = read_example(line.number, row, expected)
+            examples.append(example)
+        if expected == "reinforcement":
+            for example in examples:
+                part.item_fields.update(example.row.keys())
+        return examples
+
+
+def _note_lines(rows: Rows, part: Part) -> None:
+    findings = part.findings
+    part.lines += len(rows.rows) + len(rows.too_long) + len({number for number, _ in rows.faults})
+    part.crlf = rows.crlf
+    for number in rows.blank:
+        findings.add("blank_line", number, Hit("", "", "This line is blank and is skipped."))
+    for line in rows.too_long:
+        message = f"This line has {line.length_bytes:,} bytes, over the limit for a line; it was not read."
+        findings.add("line_too_long", line.number, Hit("", line.data, message))
+    for number, fault in rows.faults:
+        findings.add(fault.code, number, Hit(fault.pointer, fault.value, fault.message, fault.at))
+
+
+def _add_foreign(line: int, row: dict[str, Any], expected: Format | None, findings: Findings) -> None:
+    found = row_format(row)
+    if found is None:
+        keys = ", ".join(repr(key[:40]) for key in list(row)[:5]) or "no keys"
+        message = f'This row ({keys}) is of no known format; a chat row is {{"messages": [...]}}.'
+        findings.add("unknown_format", line, Hit("", row, message))
+    else:
+        others = f"the file of format {expected}" if expected else "the rows before it of none that is known"
+        message = f"This row is of format {found}, {others}; put it into a file of its own."
+        findings.add("mixed_formats", line, Hit("", row, message))
+
+
+def _sample(examples: list[Example], counts: list[list[int]]) -> tuple[str, int] | None:
+    for example, tokens in zip(examples, counts, strict=True):
+        for piece, number in zip(example.pieces, tokens, strict=True):
+            if len(piece.text) <= _SAMPLE_CHARS:
+                return piece.text, number
+    return None

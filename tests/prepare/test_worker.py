@@ -1,0 +1,123 @@
+"""Preparing in workers: once, whatever dies when, and ended in every case."""
+
+import asyncio
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, update
+
+from service.claims import LeaseLost
+from service.datasets.preparations.actions import cancel_preparation
+from service.settings import Settings
+from service.tables import DatasetPreparation, File
+from tests.prepare.conftest import Workplace
+from tests.workers.process import WorkerProcess
+from workers import preparations
+
+SPLIT: dict[str, Any] = {"split": {"validation_examples": 4}}
+ONCE = {"files": 2, "reports": 2}
+
+
+async def _lease_is_over(workplace: Workplace, preparation_id: str) -> None:
+    async with workplace.ctx.db.worker() as session:
+        table = DatasetPreparation
+        left = await session.scalar(select(table.leased_until - func.now()).where(table.id == preparation_id))
+    await asyncio.sleep(max(0.0, left.total_seconds() if left else 0.0) + 0.05)
+
+
+class TestOutputs:
+    async def test_are_files_with_reports_and_nothing_else_is_left(self, workplace: Workplace) -> None:
+        made = await workplace.step(await workplace.ask(**SPLIT))
+        assert (made.status, made.progress, made.error) == ("succeeded", 1.0, None)
+        assert (made.rows_in, made.rows_out, made.validation_rows) == (20, 20, 4)
+        assert await workplace.counts() == ONCE | {"announced": 0}
+        async with workplace.ctx.db.project(workplace.project_id) as session:
+            files = [await session.get_one(File, id or "") for id in (made.training_file, made.validation_file)]
+        assert [file.filename for file in files] == ["facts_prepared_train.jsonl", "facts_prepared_valid.jsonl"]
+        for file, rows in zip(files, (16, 4), strict=True):
+            content = b"".join([chunk async for chunk in workplace.ctx.storage.read(file.storage_key)])
+            assert (content.count(b"\n"), len(content)) == (rows, file.size_bytes)
+
+    async def test_a_refusal_leaves_nothing(self, workplace: Workplace) -> None:
+        made = await workplace.step(await workplace.ask(b"question,answer\nWhy?,\n", fixes="none"))
+        assert made.status == "failed"
+        assert made.error is not None
+        assert made.error.code == "invalid_input_file"
+        assert "row 2: column `answer` is empty" in made.error.message
+        assert await workplace.counts() == {"files": 0, "reports": 0, "announced": 0}
+
+    async def test_a_deleted_input_is_said(self, workplace: Workplace) -> None:
+        preparation_id = await workplace.ask()
+        claimed = await workplace.claim(preparation_id)
+        async with workplace.ctx.db.worker() as session:
+            file = await session.get_one(File, claimed.row.input_file_id)
+        await workplace.ctx.storage.delete(file.storage_key)
+        await preparations.prepare(workplace.ctx, claimed)
+        made = await workplace.shown(preparation_id)
+        assert made.error is not None
+        assert (made.status, made.error.code) == ("failed", "file_not_found")
+
+
+class TestCancel:
+    async def test_a_worker_that_is_at_it_loses_it_and_keeps_nothing(self, workplace: Workplace) -> None:
+        preparation_id = await workplace.ask()
+        claimed = await workplace.claim(preparation_id)
+        async with workplace.ctx.db.project(workplace.project_id) as session:
+            await cancel_preparation(session, workplace.project_id, preparation_id)
+        with pytest.raises(LeaseLost):
+            await preparations.prepare(workplace.ctx, claimed)
+        assert (await workplace.shown(preparation_id)).status == "cancelled"
+        assert await workplace.counts() == {"files": 0, "reports": 0, "announced": 0}
+
+    async def test_also_at_the_last_moment(self, workplace: Workplace) -> None:
+        """What a worker has stored when the cancel comes is announced, so that the janitor finds it."""
+        preparation_id = await workplace.ask(b"question,answer\n" + b"a" * 2_000_000 + b",b\n", **SPLIT)
+        claimed = await workplace.claim(preparation_id)
+        task = asyncio.create_task(preparations.prepare(workplace.ctx, claimed))
+        while (await workplace.shown(preparation_id)).status != "running":
+            await asyncio.sleep(0.01)
+        async with workplace.ctx.db.project(workplace.project_id) as session:
+            await cancel_preparation(session, workplace.project_id, preparation_id)
+        with pytest.raises(LeaseLost):
+            await task
+        counts = await workplace.counts()
+        assert (counts["files"], counts["reports"]) == (0, 0)
+
+
+class TestCrashes:
+    @pytest.mark.parametrize("point", ["prepare.stored", "prepare.ended"])
+    async def test_a_killed_worker_s_outputs_are_made_once(
+        self, workplace: Workplace, worker_settings: Settings, tmp_path: Path, point: str
+    ) -> None:
+        preparation_id = await workplace.ask(**SPLIT)
+        async with WorkerProcess(
+            dataclasses.replace(worker_settings, lease_seconds=1.5), tmp_path, fault_point=point
+        ) as it:
+            await it.killed()
+        left = await workplace.counts()
+        if point == "prepare.stored":
+            assert left == {"files": 0, "reports": 0, "announced": 3}
+            await _lease_is_over(workplace, preparation_id)
+            assert (await workplace.step(preparation_id)).status == "succeeded"
+            assert await workplace.counts() == ONCE | {"announced": 3}
+        else:
+            assert left == ONCE | {"announced": 0}
+            assert (await workplace.shown(preparation_id)).status == "succeeded"
+
+    async def test_a_process_that_dies_every_time_ends_it(
+        self, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TUNEGATE_FAULT_POINT", "prepare.working")
+        preparation_id = await workplace.ask()
+        table = DatasetPreparation
+        async with workplace.ctx.db.worker() as session:
+            await session.execute(update(table).where(table.id == preparation_id).values(failures=3))
+        waiting = await workplace.step(preparation_id)
+        assert (waiting.status, waiting.error) == ("running", None)
+        made = await workplace.step(preparation_id)
+        assert made.error is not None
+        assert (made.status, made.error.code) == ("failed", "preparation_crashed")
+        monkeypatch.delenv("TUNEGATE_FAULT_POINT")
+        assert (await workplace.step(await workplace.ask())).status == "succeeded"

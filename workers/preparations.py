@@ -1,0 +1,156 @@
+"""Preparing datasets: claimed, made in a process of its own, recorded with the files that came of it.
+
+Objects are announced before they are written. The files, their reports and the preparation's end are one fenced
+transaction, so a worker that was killed, or taken over, or cancelled leaves none of them, and another makes them once.
+"""
+
+import time
+
+import msgspec
+import structlog
+from sqlalchemy import delete, func
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service import claims, faults
+from service.claims import Claim
+from service.datasets.actions import FINE_TUNE, NewFile, announce_upload, keep_file
+from service.datasets.prepare.options import Options
+from service.datasets.preparing import Preparation, PrepareRequest, Refusal, output_names
+from service.ids import new_id
+from service.models.rules import known_model
+from service.tables import DatasetPreparation, File, PendingUpload
+from workers.context import Context
+from workers.processes import WorkFailed
+
+log = structlog.get_logger()
+
+MAX_ATTEMPTS = 5
+PROGRESS_EVERY_SECONDS = 0.5
+RETRY_SECONDS = 2.0
+CRASHED = Refusal(
+    code="preparation_crashed",
+    message="The preparation ended early several times. Try a smaller file, or ask for help.",
+    param=None,
+)
+DELETED = Refusal(code="file_not_found", message="The input file was deleted.", param="file")
+
+
+async def prepare(ctx: Context, claimed: Claim[DatasetPreparation]) -> None:
+    """Make the claimed preparation. An attempt counts before it is made; after five the preparation has failed."""
+    async with claims.heartbeat(ctx.db, claimed):
+        attempt = claimed.row.failures + 1
+        async with ctx.db.worker() as session:
+            await claims.write(session, claimed, {"failures": attempt, "status": "running"})
+            file = await session.get_one(File, claimed.row.input_file_id)
+        if file.deleted_at is not None or attempt > MAX_ATTEMPTS:
+            await _fail(ctx, claimed, DELETED if file.deleted_at is not None else CRASHED, ())
+            return
+        request = _request(claimed.row, file)
+        keys = (request.training_key, request.validation_key, request.changes_key)
+        async with ctx.db.worker() as session:
+            for key in keys:
+                await announce_upload(session, file.project_id, key)
+        try:
+            made = await ctx.validators.prepare(request, _Told(ctx, claimed).progress)
+        except WorkFailed as error:
+            log.error("preparation.failed", preparation=claimed.row.id, attempt=attempt, error=str(error))
+            if attempt < MAX_ATTEMPTS:
+                async with ctx.db.worker() as session:
+                    await claims.give_back(session, claimed, {}, due_in_seconds=RETRY_SECONDS * attempt)
+                return
+            made = CRASHED
+        match made:
+            case Refusal():
+                await _fail(ctx, claimed, made, keys)
+            case Preparation():
+                faults.point("prepare.stored")
+                await _succeed(ctx, claimed, file, request, made)
+                faults.point("prepare.ended")
+
+
+class _Told:
+    """Writes progress into the row, not too often; the write is fenced, so it ends work that was taken away."""
+
+    def __init__(self, ctx: Context, claimed: Claim[DatasetPreparation]) -> None:
+        self._ctx = ctx
+        self._claimed = claimed
+        self._at = time.monotonic()
+
+    async def progress(self, done_bytes: int) -> None:
+        if time.monotonic() - self._at < PROGRESS_EVERY_SECONDS:
+            return
+        self._at = time.monotonic()
+        async with self._ctx.db.worker() as session:
+            await claims.write(session, self._claimed, {"progress_bytes": done_bytes})
+
+
+def _request(row: DatasetPreparation, file: File) -> PrepareRequest:
+    training, validation, changes = (f"{file.project_id}/{new_id('object-')}" for _ in range(3))
+    return PrepareRequest(
+        storage_key=file.storage_key,
+        filename=file.filename,
+        options=msgspec.convert(row.options, Options),
+        model=row.model,
+        training_key=training,
+        validation_key=validation,
+        changes_key=changes,
+    )
+
+
+async def _succeed(
+    ctx: Context, claimed: Claim[DatasetPreparation], file: File, request: PrepareRequest, made: Preparation
+) -> None:
+    model = known_model(ctx.catalogue, request.model)
+    names = output_names(file.filename, split=made.validation is not None)
+    outputs = [(request.training_key, made.training, names[0]), (request.validation_key, made.validation, names[1])]
+    async with ctx.db.worker() as session:
+        files = [
+            await keep_file(
+                session,
+                project_id=file.project_id,
+                storage_key=key,
+                wanted=NewFile(filename=name, purpose=FINE_TUNE, expires_after_seconds=None),
+                stored=stored,
+                model=model,
+            )
+            for key, stored, name in outputs
+            if stored is not None
+        ]
+        await _forget(session, (request.validation_key, request.changes_key))
+        await claims.give_back(
+            session,
+            claimed,
+            {
+                "status": "succeeded",
+                "training_file_id": files[0].id,
+                "validation_file_id": files[1].id if len(files) > 1 else None,
+                "changes_key": request.changes_key,
+                "changes_size_bytes": made.changes.size_bytes,
+                "outcome": msgspec.to_builtins(made.outcome),
+                "progress_bytes": file.size_bytes,
+                "finished_at": func.now(),
+            },
+            due_in_seconds=None,
+        )
+
+
+async def _fail(ctx: Context, claimed: Claim[DatasetPreparation], refusal: Refusal, keys: tuple[str, ...]) -> None:
+    async with ctx.db.worker() as session:
+        await claims.give_back(
+            session,
+            claimed,
+            {
+                "status": "failed",
+                "error_code": refusal.code,
+                "error_message": refusal.message,
+                "error_param": refusal.param,
+                "finished_at": func.now(),
+            },
+            due_in_seconds=None,
+        )
+        if refusal is not CRASHED:  # a process that crashed may have written some of them: the janitor looks
+            await _forget(session, keys)
+
+
+async def _forget(session: AsyncSession, keys: tuple[str, ...]) -> None:
+    await session.execute(delete(PendingUpload).where(PendingUpload.storage_key.in_(keys)))
