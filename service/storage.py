@@ -90,6 +90,10 @@ class Storage:
         """Write a whole file, for a process without a loop."""
         obstore.put(self._store, key, file, use_multipart=True, chunk_size=WRITE_CHUNK_BYTES)
 
+    def size_sync(self, key: str) -> int:
+        """The object's length in bytes. Raises `FileNotFoundError`."""
+        return obstore.head(self._store, key)["size"]
+
     async def delete(self, key: str) -> None:
         """Remove the object, and what a killed process has left of writing it; one that is gone already is fine."""
         if self._folder is not None:

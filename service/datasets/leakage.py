@@ -6,7 +6,6 @@ the larger, streams past it. Both are read in one process, because the hashes ar
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
@@ -20,7 +19,7 @@ from service.datasets.lines import read_blocks
 from service.datasets.opening import read_opening
 from service.datasets.report_schema import Finding
 from service.datasets.rows import as_object, read_rows
-from service.datasets.sketches import BANDS, band_keys, near, sketches
+from service.datasets.sketches import SKETCH_BYTES, bands, near, sketches
 
 MAX_LINE_BYTES = 16 << 20
 MAX_VALIDATION_ROWS = 200_000
@@ -85,7 +84,7 @@ class _Known:
         self._keys: dict[int, list[int]] = {}
         self._prompts: dict[int, list[int]] = {}
         self._bands: dict[tuple[int, bytes], list[int]] = {}
-        self._sketches = array("I")
+        self._sketches = bytearray()
 
     def remember(self, examples: Sequence[Example]) -> None:
         self.rows += len(examples)
@@ -96,8 +95,8 @@ class _Known:
                 self._prompts.setdefault(example.prompt_key, []).append(row)
         self.lines.extend(example.line for example in examples)
         numbers = sketches(examples)
-        for band in range(BANDS):
-            for row, key in enumerate(band_keys(numbers, band), start=len(self.lines) - len(examples)):
+        for band, keys in enumerate(bands(numbers)):
+            for row, key in enumerate(keys, start=len(self.lines) - len(examples)):
                 self._bands.setdefault((band, key), []).append(row)
         self._sketches += numbers
 
@@ -109,10 +108,10 @@ class _Known:
                 for row in self._prompts.get(example.prompt_key, ()):
                     self._match(row, 1, LEAKAGE_PROMPT, example.line)
         numbers = sketches(examples)
-        for band in range(BANDS):
-            for index, key in enumerate(band_keys(numbers, band)):
+        for band, keys in enumerate(bands(numbers)):
+            for index, key in enumerate(keys):
                 for row in self._bands.get((band, key), ()):
-                    if row not in self.matches and near(numbers, index, self._sketches, row):
+                    if row not in self.matches and near(_at(numbers, index), _at(self._sketches, row)):
                         self._match(row, 2, LEAKAGE_NEAR, examples[index].line)
 
     def notes(self) -> Iterator[str]:
@@ -122,6 +121,10 @@ class _Known:
     def _match(self, row: int, rank: int, code: str, line: int) -> None:
         if row not in self.matches or rank < self.matches[row][0]:
             self.matches[row] = (rank, code, line)
+
+
+def _at(numbers: bytes | bytearray, row: int) -> bytes:
+    return bytes(numbers[row * SKETCH_BYTES : (row + 1) * SKETCH_BYTES])
 
 
 def _examples(chunks: Iterable[bytes], max_line_bytes: int) -> Iterator[list[Example]]:

@@ -7,7 +7,7 @@ same. Only the first 1,000 characters of an example, system prompts aside, are s
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import eq
 
 from rensa import RMinHash
@@ -16,16 +16,17 @@ from service.datasets.formats import Example
 
 PERMUTATIONS = 60
 BANDS = 12
-_ROWS_PER_BAND = PERMUTATIONS // BANDS
+SKETCH_BYTES = PERMUTATIONS * 4
 _ALIKE = round(0.8 * PERMUTATIONS)
+_MAX_DIFFERING_BITS = (PERMUTATIONS - _ALIKE) * 32
 _SKETCHED_CHARS = 1_000
 _SEED = 1
 _AT_ONCE = 128
 """rensa starts threads for more, which processes that are forked later would wait for in vain."""
 
 
-def sketches(examples: Sequence[Example]) -> array[int]:
-    """The sketches of some examples one after the other, each of 60 numbers of 32 bits."""
+def sketches(examples: Sequence[Example]) -> bytes:
+    """The sketches of some examples one after the other, each of 60 numbers of 32 bits, 240 bytes."""
     numbers = array("I")
     for start in range(0, len(examples), _AT_ONCE):
         texts = [_start(example) for example in examples[start : start + _AT_ONCE]]
@@ -34,22 +35,22 @@ def sketches(examples: Sequence[Example]) -> array[int]:
         by_pairs = iter(_by_pairs([text for text, words in zip(texts, spaced, strict=True) if not words]))
         for words in spaced:
             numbers.extend(next(by_words if words else by_pairs))
-    return numbers
+    return numbers.tobytes()
 
 
-def band_keys(numbers: array[int], band: int) -> list[bytes]:
-    """A key for one band of every sketch: near examples share at least one with a chance of over 99 %."""
-    raw = memoryview(numbers).cast("B")
-    width = _ROWS_PER_BAND * numbers.itemsize
-    step = PERMUTATIONS * numbers.itemsize
-    return [bytes(raw[at : at + width]) for at in range(band * width, len(raw), step)]
+def bands(numbers: bytes) -> Iterator[list[bytes]]:
+    """For each band, a key for every sketch: near examples share at least one with a chance of over 99 %."""
+    width = SKETCH_BYTES // BANDS
+    for start in range(0, SKETCH_BYTES, width):
+        yield [numbers[at : at + width] for at in range(start, len(numbers), SKETCH_BYTES)]
 
 
-def near(numbers: array[int], one: int, others: array[int], other: int) -> bool:
-    """Whether sketch `one` of `numbers` and sketch `other` of `others` are alike enough."""
-    left = numbers[one * PERMUTATIONS : (one + 1) * PERMUTATIONS]
-    right = others[other * PERMUTATIONS : (other + 1) * PERMUTATIONS]
-    return sum(map(eq, left, right)) >= _ALIKE
+def near(one: bytes, other: bytes) -> bool:
+    """Whether two sketches are alike enough; soon said of most that are not, for they differ in too many bits."""
+    differing_bits = int.from_bytes(one, "little") ^ int.from_bytes(other, "little")
+    if differing_bits.bit_count() > _MAX_DIFFERING_BITS:
+        return False
+    return sum(map(eq, memoryview(one).cast("I"), memoryview(other).cast("I"))) >= _ALIKE
 
 
 def _start(example: Example) -> str:

@@ -17,6 +17,8 @@ EVENTS = "GET /v1/fine_tuning/jobs/[^/]+/events"
 UPLOAD = "POST /v1/files"
 CONTENT = "GET /v1/files/[^/]+/content"
 
+NEVER = 600.0
+
 NO_JOBS = {"status": 200, "body": {"object": "list", "data": [], "has_more": False}}
 
 
@@ -48,7 +50,7 @@ class FaultyUpstream:
         self._tell("/reset")
 
     def fault(self, match: str, answer: Any = None, *, times: int = 1, made: bool = False, late: float = 0.0) -> None:
-        """Script a fault; see `Fault`. `times` 0 means for ever."""
+        """Script a fault; see `Fault`. `times` 0 means for ever; `late` is in seconds, or `NEVER` until `release`."""
         self._tell("/faults", match=match, answer=answer, times=times, made=made, late_seconds=late)
 
     def world(self, **values: Any) -> None:
@@ -63,6 +65,10 @@ class FaultyUpstream:
         """A job that nobody created through us, or new fields for the one with this `id`."""
         jobs: list[dict[str, Any]] = self._tell("/jobs", **values)["jobs"]
         return next((job for job in jobs if job["id"] == values.get("id")), jobs[-1])
+
+    def release(self) -> None:
+        """Do now whatever is late."""
+        self._tell("/release")
 
     def listen(self, *, on: bool) -> None:
         """Take connections, or refuse them."""

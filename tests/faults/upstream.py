@@ -36,7 +36,7 @@ Answer = tuple[int, dict[str, Any] | bytes]
 class Fault:
     """What to do instead of answering honestly, to the next `times` requests (0: all) whose "METHOD path" matches.
 
-    `made` says whether what was asked for is done nevertheless, after `late_seconds`. `answer` is None (the honest
+    `made` says whether what was asked for is done nevertheless, after `late_seconds` or at `/release`. `answer` is None (the honest
     one), `reset`, `hang`, `cut` (half an answer), or the status, headers and body of another one.
     """
 
@@ -61,6 +61,7 @@ class World:
     page_size: int = 100
     numbers: Any = field(default_factory=lambda: itertools.count(1))
     lock: Any = field(default_factory=threading.RLock)
+    released: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
 
     def fault_for(self, request: str) -> Fault | None:
@@ -341,7 +342,7 @@ class Api(Handler):
         if fault is None:
             self.reply(*world.act(self.command, url.path, query, body, kind))
             return
-        world.over.wait(fault.late_seconds)
+        world.released.wait(fault.late_seconds)
         honest = (
             world.act(self.command, url.path, query, body, kind) if fault.made or fault.answer is None else (200, {})
         )
@@ -380,7 +381,7 @@ class Admin(Handler):
     """Commands, each a POST with a JSON body, each answered with the state.
 
     `/reset`; `/faults` (a `Fault`); `/world` (fields of `World`); `/jobs` (a job that nobody created, or by its `id`
-    new fields for one); `/listen` (`{"on": false}` refuses connections from now on and cuts those that are open).
+    new fields for one); `/release` (do now what is late); `/listen` (`{"on": false}` refuses connections from now on and cuts those that are open).
     """
 
     def do_POST(self) -> None:
@@ -398,6 +399,8 @@ class Admin(Handler):
                 program.world.jobs[wanted["id"]].update(wanted)
             case "/jobs":
                 program.world.new_job(wanted)
+            case "/release":
+                program.world.released.set()
             case "/listen":
                 program.listen(on=wanted["on"])
         self.do_GET()
@@ -432,6 +435,7 @@ class Program:
 
     def reset(self) -> None:
         """Begin anew."""
+        self.world.released.set()
         self.world.over.set()
         self.world = World()
         self.listen(on=True)

@@ -28,7 +28,7 @@ async def nothing_left(api: Api) -> bool:
 async def settled(api: Api) -> None:
     """Wait until nothing is left."""
     async with asyncio.timeout(15):
-        while not await nothing_left(api):  # noqa: ASYNC110  (nobody tells)
+        while not await nothing_left(api):
             await asyncio.sleep(0.05)
 
 

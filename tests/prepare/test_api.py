@@ -1,22 +1,34 @@
-"""`/v1/dataset_preparations`: what it takes and refuses, and through the stack what comes of it."""
+"""`/v1/dataset_preparations`: what it takes and refuses, and what workers make of it."""
 
+import dataclasses
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import pytest
 from sqlalchemy import update
 
-from service.tables import DatasetPreparation
+from service import claims
+from service.settings import Settings
+from service.tables import DatasetPreparation, FileReport
 from tests.http.conftest import Api
-from tests.stack import DevStack
-from tests.wire import Tenant, checked, eventually, new_tenant, refusal, upload
+from tests.wire import refusal
+from tests.workers.bench import open_context
+from workers import datasets, preparations
+from workers.context import Context
 
 ROWS = "".join(f"Größe {number}?;Sie ist {number}.;x\n" for number in range(40))
-ENDED = ("succeeded", "failed", "cancelled")
 
 
-async def put(http: httpx2.AsyncClient, content: bytes = b"question,answer\na,b\n", purpose: str = "user_data") -> str:
-    answer = await http.post("/files", data={"purpose": purpose}, files={"file": ("a.csv", content)})
+async def put(
+    http: httpx2.AsyncClient,
+    content: bytes = b"question,answer\na,b\n",
+    *,
+    purpose: str = "user_data",
+    name: str = "a.csv",
+) -> str:
+    """Upload a file: its id."""
+    answer = await http.post("/files", data={"purpose": purpose}, files={"file": (name, content)})
     file_id: str = answer.json()["id"]
     return file_id
 
@@ -118,33 +130,33 @@ async def test_another_project_s_is_as_one_that_never_was(api: Api) -> None:
         assert refusal(await http.get("/dataset_preparations?after=prep_none"))["code"] == "invalid_cursor"
 
 
-@pytest.fixture(scope="module")
-def tenant(stack: DevStack) -> Tenant:
-    """A project of the stack."""
-    ready = stack.ready()
-    return new_tenant(ready["base_url"], ready["database_url"])
+@pytest.fixture
+async def worker(gateway: tuple[Settings, str]) -> AsyncIterator[Context]:
+    """A worker's context at that API's database and storage."""
+    async with open_context(dataclasses.replace(gateway[0], redis_url="")) as ctx:
+        yield ctx
 
 
-def finished(http: httpx2.Client, preparation_id: str) -> dict[str, Any]:
-    """The preparation once it has ended."""
+async def work(ctx: Context, project_id: str) -> None:
+    """Do what is due for a project: preparations, then the reports of what they made."""
+    for table, step in ((DatasetPreparation, preparations.prepare), (FileReport, datasets.validate)):
+        async with ctx.db.worker() as session:
+            where = [table.project_id == project_id]
+            claimed: list[Any] = await claims.claim(session, table, lease_seconds=60.0, limit=10, where=where)
+        for each in claimed:
+            await step(ctx, each)
 
-    def look() -> dict[str, Any] | None:
-        shown: dict[str, Any] = http.get(f"/dataset_preparations/{preparation_id}").json()
-        return shown if shown["status"] in ENDED else None
 
-    return eventually(look)
-
-
-def test_a_table_becomes_files_that_a_job_can_train_on(tenant: Tenant) -> None:
-    with tenant.http() as http:
+async def test_a_table_becomes_files_that_a_job_can_train_on(api: Api, worker: Context) -> None:
+    async with api.http() as http:
         content = f"question;answer;note\n{ROWS}Größe 1?;Sie ist 1.;y\n".encode("cp1252")
-        input_file = upload(http, content, purpose="user_data", name="größen.csv")
+        input_file = await put(http, content, name="größen.csv")
         body = {
             "file": input_file,
             "system_prompt": "Antworte kurz.",
             "split": {"validation_share": 0.25, "seed": 3},
         }
-        made = finished(http, http.post("/dataset_preparations", json=body).json()["id"])
+        made = await prepared(http, worker, api, body)
         assert (made["status"], made["error"], made["progress"]) == ("succeeded", None, 1.0)
         assert (made["rows_in"], made["rows_out"], made["validation_rows"]) == (41, 40, 10)
         options = made["options"]
@@ -153,25 +165,24 @@ def test_a_table_becomes_files_that_a_job_can_train_on(tenant: Tenant) -> None:
         assert options["guessed_columns"] == ["prompt", "answer"]
         assert made["changes"] == {"drop_duplicates": 1, "reencode_utf8": 41, "table_to_jsonl": 1}
         for key, name, rows in (("training_file", "train", 30), ("validation_file", "valid", 10)):
-            file = checked(http, made[key])
+            file = (await http.get(f"/files/{made[key]}")).json()
             assert (file["purpose"], file["status"]) == ("fine-tune", "processed")
             assert file["filename"] == f"größen_prepared_{name}.jsonl"
-            report = http.get(f"/files/{made[key]}/report").json()
+            report = (await http.get(f"/files/{made[key]}/report")).json()
             assert (report["examples"], report["errors"]) == (rows, 0)
-            listed = http.get("/dataset_preparations", params={"file": made[key]}).json()["data"]
+        for file_id in (input_file, made["training_file"], made["validation_file"]):
+            listed = (await http.get("/dataset_preparations", params={"file": file_id})).json()["data"]
             assert listed == [made]
-        assert http.get("/dataset_preparations", params={"file": input_file}).json()["data"] == [made]
-        content_after = http.get(f"/files/{input_file}/content").content
-        assert content_after == content
-        _walk_changes(http, made)
+        assert (await http.get(f"/files/{input_file}/content")).content == content
+        await _walk_changes(http, made)
 
 
-def _walk_changes(http: httpx2.Client, made: dict[str, Any]) -> None:
+async def _walk_changes(http: httpx2.AsyncClient, made: dict[str, Any]) -> None:
     path = f"/dataset_preparations/{made['id']}/changes"
     seen: list[dict[str, Any]] = []
     after: dict[str, str] = {}
     while True:
-        page = http.get(path, params={"limit": 10, **after}).json()
+        page = (await http.get(path, params={"limit": 10, **after})).json()
         seen += page["data"]
         if not page["has_more"]:
             break
@@ -182,13 +193,20 @@ def _walk_changes(http: httpx2.Client, made: dict[str, Any]) -> None:
     (reencoded,) = [change for change in seen if change["fix"] == "reencode_utf8" and change["line"] == 2]
     assert "Größe 0?" in reencoded["after"]
     for wrong in ("change-000000000001", "change-fffffffffff0", "change-1", "x"):
-        assert refusal(http.get(path, params={"after": wrong}))["code"] == "invalid_cursor"
+        assert refusal(await http.get(path, params={"after": wrong}))["code"] == "invalid_cursor"
 
 
-def test_a_file_that_cannot_be_prepared_says_why(tenant: Tenant) -> None:
-    with tenant.http() as http:
-        file_id = upload(http, b"foo,bar\n1,2\n", purpose="user_data", name="a.csv")
-        made = finished(http, http.post("/dataset_preparations", json={"file": file_id}).json()["id"])
+async def test_a_file_that_cannot_be_prepared_says_why(api: Api, worker: Context) -> None:
+    async with api.http() as http:
+        made = await prepared(http, worker, api, {"file": await put(http, b"foo,bar\n1,2\n")})
     assert (made["status"], made["training_file"]) == ("failed", None)
     assert (made["error"]["code"], made["error"]["param"]) == ("columns_not_guessed", "columns")
     assert "`foo`, `bar`" in made["error"]["message"]
+
+
+async def prepared(http: httpx2.AsyncClient, worker: Context, api: Api, body: dict[str, Any]) -> dict[str, Any]:
+    """A new preparation once it has ended."""
+    made = (await http.post("/dataset_preparations", json=body)).json()
+    await work(worker, api.one.project_id)
+    shown: dict[str, Any] = (await http.get(f"/dataset_preparations/{made['id']}")).json()
+    return shown

@@ -23,7 +23,8 @@ ONCE = {"files": 2, "reports": 2}
 async def _lease_is_over(workplace: Workplace, preparation_id: str) -> None:
     async with workplace.ctx.db.worker() as session:
         table = DatasetPreparation
-        left = await session.scalar(select(table.leased_until - func.now()).where(table.id == preparation_id))
+        until = select(table.leased_until - func.now()).where(table.id == preparation_id)
+        left: Any = await session.scalar(until)
     await asyncio.sleep(max(0.0, left.total_seconds() if left else 0.0) + 0.05)
 
 

@@ -5,7 +5,7 @@ from typing import cast
 import pytest
 
 from service.upstream.openai import OpenAIUpstream
-from tests.faults.control import CREATE
+from tests.faults.control import CREATE, NEVER
 from tests.workers.bench import Bench
 from workers import creates
 
@@ -24,7 +24,7 @@ async def test_without_the_settle_time_a_late_job_makes_a_second_one(
     hasty: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(creates, "EMPTY_LISTS", 0)
-    hasty.upstream.fault(CREATE, None, late=1.5)
+    hasty.upstream.fault(CREATE, None, late=NEVER)
     job_id = await hasty.new_job()
     await hasty.until_sent(job_id)
     await hasty.pass_settle_time(job_id)

@@ -13,7 +13,7 @@ from service import claims
 from service.claims import Claim, LeaseLost
 from service.jobs.record import Move, move
 from service.tables import Job
-from tests.faults.control import CREATE
+from tests.faults.control import CREATE, NEVER
 from tests.workers.bench import Bench, eventually
 from workers.creates import create
 from workers.jobs import advance
@@ -104,7 +104,7 @@ class TestTheFence:
         assert len(bench.upstream.alive(job_id)) == 2, "two workers, two upstream jobs"
 
     async def test_an_answer_that_comes_after_a_takeover_is_remembered_and_not_recorded(self, bench: Bench) -> None:
-        bench.upstream.fault(CREATE, None, late=0.4)
+        bench.upstream.fault(CREATE, None, late=NEVER)
         job_id = await bench.new_job()
         await bench.until(job_id, "creating")
         slow = await bench.claim(job_id)
@@ -114,6 +114,7 @@ class TestTheFence:
         await bench.end_leases()
         other = await bench.claim(job_id)
         assert other is not None
+        bench.upstream.release()
         await sending
         assert [call.upstream_job_id for call in await bench.calls(job_id)] == ["ftjob-up000002"]
         job = await bench.job(job_id)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import Settings
-from tests.faults.control import CREATE, FaultyUpstream
+from tests.faults.control import CREATE, NEVER, FaultyUpstream
 from tests.workers.bench import ended, eventually, open_bench, working
 from tests.workers.process import WorkerProcess
 
@@ -31,11 +31,13 @@ async def test_stopped_while_the_upstream_makes_the_job(
     quick: Settings, upstream: FaultyUpstream, tmp_path: Path
 ) -> None:
     """The answer is in the socket when the worker wakes up; another worker has adopted the job meanwhile."""
-    upstream.fault(CREATE, None, late=0.5)
+    upstream.fault(CREATE, None, late=NEVER)
     async with open_bench(quick, upstream) as bench, WorkerProcess(quick, tmp_path) as paused:
         job_id = await bench.new_job()
         await eventually(upstream.creates)
         paused.send(signal.SIGSTOP)
+        await paused.stopped()
+        upstream.release()
         async with working(bench):
             await ended(bench, job_id)
         paused.send(signal.SIGCONT)

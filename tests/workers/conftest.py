@@ -42,12 +42,12 @@ def upstream(upstream_program: FaultyUpstream) -> FaultyUpstream:
 @pytest.fixture
 def patience(settings: Settings) -> Settings:
     """Settings for steps that are made by hand: leases that outlast a slow machine."""
-    return dataclasses.replace(settings, lease_seconds=30.0, redis_url="")
+    return dataclasses.replace(settings, lease_seconds=30.0, upstream_timeout_seconds=10.0, redis_url="")
 
 
 @pytest.fixture
 async def bench(patience: Settings, upstream: FaultyUpstream) -> AsyncIterator[Bench]:
-    """A bench whose calls to the upstream have two seconds."""
+    """A bench whose calls to the upstream have ten seconds."""
     async with open_bench(patience, upstream) as opened:
         yield opened
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.control import CREATE, LIST, NO_JOBS, FaultyUpstream, error
+from tests.faults.control import CREATE, LIST, NEVER, NO_JOBS, FaultyUpstream, error
 from tests.workers.bench import Bench, eventually
 from workers import strays
 
@@ -106,12 +106,13 @@ class TestAnAnswerIsLost:
         self, hasty: Bench
     ) -> None:
         """The documented residual: nobody can know of it before, but nobody pays for it for long either."""
-        hasty.upstream.fault(CREATE, None, late=1.5)
+        hasty.upstream.fault(CREATE, None, late=NEVER)
         hasty.upstream.steps("running")
         job_id = await hasty.new_job()
         await hasty.until_sent(job_id)
         await hasty.pass_settle_time(job_id)
         await hasty.until(job_id, "running")
+        hasty.upstream.release()
         await eventually(lambda: len(hasty.upstream.jobs(job_id)) == 2)
         await strays.sweep(hasty.ctx)
         job = await hasty.job(job_id)
@@ -233,13 +234,14 @@ class TestACancel:
         assert bench.upstream.creates() == []
 
     async def test_while_it_is_being_sent_is_passed_on(self, bench: Bench) -> None:
-        bench.upstream.fault(CREATE, None, late=0.3)
+        bench.upstream.fault(CREATE, None, late=NEVER)
         bench.upstream.steps("running")
         job_id = await bench.new_job()
         await bench.until(job_id, "creating")
         sending = asyncio.create_task(bench.step(job_id))
         await eventually(bench.upstream.creates)
         await bench.request_cancel(job_id)
+        bench.upstream.release()
         await sending
         assert (await bench.until_end(job_id)).state == "cancelled"
         assert bench.upstream.unended() == []
@@ -265,13 +267,14 @@ class TestACancel:
         assert (len(bench.upstream.creates()), bench.upstream.jobs()) == (1, [])
 
     async def test_is_kept_when_the_upstream_makes_the_job_afterwards(self, hasty: Bench) -> None:
-        hasty.upstream.fault(CREATE, None, late=1.5)
+        hasty.upstream.fault(CREATE, None, late=NEVER)
         hasty.upstream.steps("running")
         job_id = await hasty.new_job()
         await hasty.until_sent(job_id)
         await hasty.request_cancel(job_id)
         await hasty.pass_settle_time(job_id)
         assert (await hasty.until_end(job_id)).state == "cancelled"
+        hasty.upstream.release()
         await eventually(hasty.upstream.jobs)
         assert await strays.sweep(hasty.ctx) == 1
         assert hasty.upstream.unended() == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import Settings
-from tests.faults.control import CREATE, UPLOAD, FaultyUpstream
+from tests.faults.control import CREATE, NEVER, UPLOAD, FaultyUpstream
 from tests.workers.bench import ended, eventually, open_bench, working
 from tests.workers.process import WorkerProcess
 
@@ -46,15 +46,17 @@ async def test_a_worker_killed_while_the_upstream_works_on_its_requests(
     quick: Settings, upstream: FaultyUpstream, tmp_path: Path
 ) -> None:
     """The answers come when nobody listens any more: to a create of one job and to an upload of another."""
-    upstream.fault(CREATE, None, late=1.0)
+    upstream.fault(CREATE, None, late=NEVER)
     async with open_bench(quick, upstream) as bench:
         job_id = await bench.new_job()
         async with WorkerProcess(quick, tmp_path) as first:
             await eventually(upstream.creates, about=first.output())
-            upstream.fault(UPLOAD, None, late=1.0)
+            upstream.fault(UPLOAD, None, late=NEVER)
             other = await bench.new_job(training=await bench.new_file("\n"))
             await eventually(lambda: len(upstream.seen(UPLOAD)) == 2)
             first.send(signal.SIGKILL)
+            await first.killed()
+        upstream.release()
         async with working(bench):
             await ended(bench, job_id, other)
         for each in (job_id, other):

@@ -169,12 +169,12 @@ def _parts(keys: Sequence[int]) -> Iterator[list[int]]:
         yield [row for row, key in enumerate(keys) if key % parts == part] if parts > 1 else list(range(len(keys)))
 
 
-def repeats(keys: Sequence[int]) -> Iterator[tuple[int, int]]:
+def repeats(keys: Sequence[int] | Sequence[bytes]) -> Iterator[tuple[int, int]]:
     """Every row whose key came before, with the first row that has it; by row."""
     if len(keys) <= _PART_ROWS:
-        first_rows = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
-        if len(first_rows) < len(keys):
-            yield from ((row, first) for row, first in enumerate(map(first_rows.__getitem__, keys)) if first != row)
+        by_key: dict[int | bytes, int] = {}
+        found = enumerate(map(by_key.setdefault, keys, range(len(keys))))
+        yield from [(row, first) for row, first in found if first != row]
         return
     firsts = array("i", [-1]) * len(keys)
     for rows in _parts(keys):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from service.datasets.checks.duplicates import repeats
 from service.datasets.checks.registry import Found, Hit, dataset_check, declare
 from service.datasets.formats import Example
-from service.datasets.sketches import BANDS, band_keys, near, sketches
+from service.datasets.sketches import SKETCH_BYTES, bands, near, sketches
 
 SECTION = "Quality"
 MAX_LINES = 200_000
@@ -25,12 +25,12 @@ NEAR_DUPLICATE = declare(
 
 @dataset_check()
 class NearDuplicates:
-    """Keeps 200 bytes for each example of the first 200,000 lines."""
+    """Keeps 252 bytes for each example of the first 200,000 lines."""
 
     def __init__(self) -> None:
         self._lines = array("I")
         self._keys = array("q")
-        self._sketches = array("I")
+        self._sketches = bytearray()
         self._more = False
 
     def see(self, examples: Sequence[Example]) -> None:
@@ -51,9 +51,10 @@ class NearDuplicates:
     def finish(self) -> Iterable[Found]:
         """Every row that is near an earlier one and not the same; by line."""
         firsts: dict[int, int] = {}
-        for band in range(BANDS):
-            for row, first in repeats(band_keys(self._sketches, band)):
-                if row not in firsts and self._keys[row] != self._keys[first] and self._near(row, first):
+        keys, numbers = self._keys, bytes(self._sketches)
+        for band in bands(numbers):
+            for row, first in repeats(band):
+                if row not in firsts and keys[row] != keys[first] and near(_at(numbers, row), _at(numbers, first)):
                     firsts[row] = first
         for row, first in sorted(firsts.items()):
             message = f"Nearly the same example as line {self._lines[first]}; keep one, or make them differ."
@@ -64,5 +65,6 @@ class NearDuplicates:
         if self._more:
             yield f"Near duplicates were looked for among the first {MAX_LINES:,} lines."
 
-    def _near(self, row: int, first: int) -> bool:
-        return near(self._sketches, row, self._sketches, first)
+
+def _at(numbers: bytes, row: int) -> bytes:
+    return numbers[row * SKETCH_BYTES : (row + 1) * SKETCH_BYTES]
