@@ -7,8 +7,9 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from service.datasets.present import render_report
+from service.datasets.present import render_profile, render_report
 from service.datasets.report_schema import FileReport
+from service.datasets.stopwatch import Stopwatch
 from service.datasets.validation import report_for_path
 from service.errors import ApiError
 from service.settings import Settings
@@ -16,10 +17,11 @@ from service.settings import Settings
 EXIT_CLEAN, EXIT_ERRORS, EXIT_UNREADABLE = 0, 1, 2
 
 
-def check_file(file: Path, *, model: str | None, settings: Settings, as_json: bool) -> int:
+def check_file(file: Path, *, model: str | None, settings: Settings, as_json: bool, profile: bool = False) -> int:
     """Check one file and show its report. The exit status; what keeps a file from being read goes to stderr."""
+    watch = Stopwatch() if profile else None
     try:
-        report = _read(file, model, settings)
+        report = _read(file, model, settings, watch)
     except OSError as error:
         print(f"tunegate: cannot read {file}: {error.strerror or error}", file=sys.stderr)
         return EXIT_UNREADABLE
@@ -30,10 +32,12 @@ def check_file(file: Path, *, model: str | None, settings: Settings, as_json: bo
         print(msgspec.json.encode(report).decode())
     else:
         render_report(report, Console(highlight=False))
+    if watch is not None:
+        render_profile(watch.seconds, Console(stderr=True, highlight=False))
     return EXIT_ERRORS if report.errors else EXIT_CLEAN
 
 
-def _read(file: Path, model: str | None, settings: Settings) -> FileReport:
+def _read(file: Path, model: str | None, settings: Settings, watch: Stopwatch | None) -> FileReport:
     console = Console(stderr=True)
     columns = (TextColumn("Checking {task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -42,4 +46,4 @@ def _read(file: Path, model: str | None, settings: Settings) -> FileReport:
         def progress(bytes_read: int) -> None:
             bar.update(task, completed=bytes_read)
 
-        return report_for_path(file, model, settings, progress)
+        return report_for_path(file, model, settings, progress, watch)

@@ -143,7 +143,12 @@ def master_key() -> None:
 
 @app.command
 def check(
-    file: Path, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False, model: str | None = None
+    file: Path,
+    /,
+    *,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    model: str | None = None,
+    profile: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Check a dataset without a server: every error with its line, token counts, prices.
 
@@ -157,10 +162,12 @@ def check(
         Print nothing but the report as JSON.
     model
         The model to check and price it for. Default: the catalogue's.
+    profile
+        Say on standard error how long each check took.
     """
     from cli.check import check_file
 
-    return check_file(file, model=model, settings=_settings(), as_json=as_json)
+    return check_file(file, model=model, settings=_settings(), as_json=as_json, profile=profile)
 
 
 @app.command

@@ -74,9 +74,7 @@ class Accounting:
             for example in examples
         ]
 
-    def add(
-        self, examples: Sequence[Example], counts: Sequence[Sequence[int]], sums: Sums, findings: Findings
-    ) -> None:
+    def add(self, examples: Sequence[Example], counts: Sequence[Sequence[int]], sums: Sums, findings: Findings) -> None:
         """Adds a batch to `sums`; `counts` as `count` gave them."""
         limit = self._model.max_tokens
         for example, tokens in zip(examples, counts, strict=True):

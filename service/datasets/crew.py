@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -33,16 +34,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(tasks: Iterable[T], work: Callable[[T], R], *, processes: int) -> Iterator[R]:
+@contextmanager
+def in_order(tasks: Iterable[T], work: Callable[[T], R], *, processes: int) -> Iterator[Iterator[R]]:
     """`map(work, tasks)` in so many processes; 1 means this one. What `work` raises is raised here.
 
-    Tasks are taken one by one as there is room, so that a later one can depend on earlier results.
+    Tasks are taken one by one as there is room, so that a later one can depend on earlier results. The processes are
+    forked at the start and ended with the context.
     """
     if processes <= 1:
-        yield from map(work, tasks)
+        yield map(work, tasks)
         return
     with _Crew(work, processes) as crew:
-        yield from crew.run(iter(tasks))
+        yield crew.run(iter(tasks))
 
 
 class _Crew(Generic[T, R]):
@@ -69,7 +72,11 @@ class _Crew(Generic[T, R]):
         ready: dict[int, R] = {}
         while more or given < sent:
             for member in sorted(self._members, key=lambda member: member.waiting):
-                while more and member.waiting < _TASKS_AHEAD and sent - given < _UNORDERED_PER_PROCESS * len(self._members):
+                while (
+                    more
+                    and member.waiting < _TASKS_AHEAD
+                    and sent - given < _UNORDERED_PER_PROCESS * len(self._members)
+                ):
                     try:
                         member.send(sent, next(tasks))
                     except StopIteration:
@@ -160,9 +167,9 @@ def _serve(
         while True:
             number, task = tasks.recv()
             try:
-                answer = (number, work(task), None)
+                result, failure = work(task), None
             except Exception as error:
-                answer = (number, None, error)
-            results.send(answer)
+                result, failure = None, error
+            results.send((number, result, failure))
     except (EOFError, OSError):
         return

@@ -40,8 +40,8 @@ SECRET_NEEDLES = (
 """A text without any of these, in UTF-8, cannot match SECRET."""
 
 SECRET_RUN_CHARS = 16
-"""Each form of SECRET but a private key has a run of this many letters, digits and `_-+/=`, with one of the needles in it
-or, for `SG.`, right before it.
+"""Each form of SECRET but a private key has a run of this many letters, digits and `_-+/=`, with one of the needles in
+it or, for `SG.`, right before it.
 """
 
 DIGIT_RUN = re.compile(r"(?<![0-9A-Za-z.])\+?\(?[0-9](?:[ ()./-]{0,2}[0-9]){8,18}[Xx]?(?![0-9A-Za-z])")

@@ -147,7 +147,7 @@ def read_plain_chat(line: int, row: PlainRow) -> Example | None:
     messages = row.messages
     if not 2 <= len(messages) <= len(_CONTENT) or messages[-1].role != "assistant":
         return None
-    labels = [message.role for message in messages]
+    labels: list[str] = [message.role for message in messages]
     texts = [message.content for message in messages]
     if "user" not in labels or "system" in labels[1:]:
         return None

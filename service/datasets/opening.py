@@ -7,6 +7,7 @@ not depend on how the bytes arrive.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import NamedTuple
 
 from service.datasets.checks.file import sniff
@@ -78,6 +79,6 @@ def read_opening(blocks: Iterator[Block], *, max_line_bytes: int) -> Opening:
     return Opening(
         byte_order_mark,
         OtherKind(kind[0], head[0][0], kind[1]) if kind else None,
-        max(votes, key=lambda name: votes[name]) if votes else None,
+        max(votes.items(), key=itemgetter(1))[0] if votes else None,
         taken,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.padding import Padding
@@ -32,6 +32,18 @@ def render_report(report: FileReport, console: Console) -> None:
     for note in report.notes:
         console.print(Padding(Text(f"Note: {note}", style="dim"), (1, 0, 0, 2)))
     console.print()
+
+
+def render_profile(seconds: Mapping[str, float], console: Console) -> None:
+    """Prints what a report's CPU time went into, in all its processes, the most first."""
+    total = sum(seconds.values())
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("CPU seconds", justify="right")
+    table.add_column("share", justify="right")
+    table.add_column(f"of {total:.2f} s", no_wrap=True)
+    for name, spent in sorted(seconds.items(), key=lambda item: -item[1]):
+        table.add_row(f"{spent:.3f}", f"{spent / total:.1%}", name)
+    console.print(table)
 
 
 def _verdict(report: FileReport) -> Text:

@@ -2,18 +2,21 @@
 
 `python -m service.datasets.process STORAGE_URL MODELS_FILE` serves one worker: it reads requests as JSON lines on its
 input and answers each with lines of progress and, at the end, what came of it. It ends with its input, so it cannot
-outlive the worker, and it runs at low priority, so that this work never slows what callers wait for.
+outlive the worker, and it runs at low priority, so that this work never slows what callers wait for. The same holds
+for the processes that it forks to share the report of a large file.
 """
 
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeAlias
 
 import msgspec
 
 from service.datasets.preparing import Preparation, PrepareRequest, Refusal, prepare_stored
 from service.datasets.report_schema import FileReport
+from service.datasets.tokens import EncodingDamaged, reference
 from service.datasets.validation import ReportRequest, report_for_object
 from service.models.catalogue import Catalogue, load
 from service.storage import Storage
@@ -47,6 +50,8 @@ def main(storage_url: str, models_file: str) -> None:
     """Serve requests until the input ends."""
     os.nice(NICENESS)
     storage, catalogue = Storage(storage_url), load(models_file)
+    with suppress(EncodingDamaged):  # every answer will say so
+        reference(catalogue.default.encoding)
     out = sys.stdout.buffer
 
     def say(answer: Answer) -> None:

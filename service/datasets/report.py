@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from itertools import chain
 
 from service.datasets.checks.file import MIN_EXAMPLES, RECOMMENDED_EXAMPLES
@@ -138,25 +137,6 @@ def price_line(price: ModelPrice, tokens: int) -> PriceLine:
     return PriceLine(model=price.model, price=amount, shutdown_date=price.shutdown_date)
 
 
-def first_errors(report: FileReport, limit: int = 5) -> str:
-    """The report's first errors in one readable line, for `status_details` and `error.message`; "" without errors."""
-    if not report.errors:
-        return ""
-    shown = [finding for finding in report.findings if finding.severity == "error"][:limit]
-    text = "; ".join(f"line {finding.line}: {finding.message.rstrip('.')}" for finding in shown)
-    more = f" ({report.errors:,} errors in all)" if report.errors > len(shown) else ""
-    return f"{text}{more}."
-
-
-def price_line(price: ModelPrice, tokens: int) -> PriceLine:
-    """What `tokens` cost by one price, to the micro-dollar, halves up."""
-    amount = None
-    if price.micros_per_million_tokens is not None:
-        micros = (tokens * price.micros_per_million_tokens + 500_000) // 1_000_000
-        amount = Amount(value=micros / 1_000_000)
-    return PriceLine(model=price.model, price=amount, shutdown_date=price.shutdown_date)
-
-
 class _Whole:
     """One reading of a file; what it leaves is the part that is all of it."""
 
@@ -171,9 +151,7 @@ class _Whole:
         self._max_line_bytes = max_line_bytes
         self._watch = watch
 
-    def read(
-        self, chunks: Iterable[bytes], *, processes: int, quick: bool, progress: Callable[[int], None]
-    ) -> None:
+    def read(self, chunks: Iterable[bytes], *, processes: int, quick: bool, progress: Callable[[int], None]) -> None:
         blocks = read_blocks(self._measured(chunks), max_line_bytes=self._max_line_bytes)
         opening = read_opening(blocks, max_line_bytes=self._max_line_bytes)
         if opening.other_kind is None:
@@ -220,7 +198,7 @@ class _Whole:
                 yield block, self.part.findings.full()
 
         try:
-            with closing(in_order(tasks(), reader.read, processes=processes)) as parts:
+            with in_order(tasks(), reader.read, processes=processes) as parts:
                 for part in parts:
                     if referee is not None and part.sample is not None:
                         referee.compare(*part.sample)
@@ -242,9 +220,7 @@ class _Whole:
             message = f"{part.examples} examples; a training job needs at least {MIN_EXAMPLES}. Add more."
             findings.add("too_few_examples", 1, Hit("", "", message))
         elif part.examples < RECOMMENDED_EXAMPLES:
-            message = (
-                f"{part.examples} examples are few; improvements usually show from {RECOMMENDED_EXAMPLES} to 100."
-            )
+            message = f"{part.examples} examples are few; improvements usually show from {RECOMMENDED_EXAMPLES} to 100."
             findings.add("few_examples", 1, Hit("", "", message))
         for check in part.checks:
             for found in timed(self._watch, f"{type(check).__name__} (at the end)", whole(check.finish))():

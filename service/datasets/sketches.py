@@ -50,7 +50,8 @@ def near(one: bytes, other: bytes) -> bool:
     differing_bits = int.from_bytes(one, "little") ^ int.from_bytes(other, "little")
     if differing_bits.bit_count() > _MAX_DIFFERING_BITS:
         return False
-    return sum(map(eq, memoryview(one).cast("I"), memoryview(other).cast("I"))) >= _ALIKE
+    alike: int = sum(map(eq, memoryview(one).cast("I"), memoryview(other).cast("I")))
+    return alike >= _ALIKE
 
 
 def _start(example: Example) -> str:
@@ -70,7 +71,7 @@ def _by_words(texts: Sequence[str]) -> list[list[int]]:
 
 
 def _by_pairs(texts: Sequence[str]) -> list[list[int]]:
-    """Each two neighbouring characters, 32 bits each, are a number of 64 bits: those from even places, then from odd."""
+    """Two neighbouring characters, 32 bits each, make a number of 64 bits: first all at even places, then at odd."""
     pairs, ends = array("Q"), array("Q", [0])
     for text in texts:
         encoded = text.encode("utf-32-le", "replace")

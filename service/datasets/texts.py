@@ -21,7 +21,7 @@ _TEXTS_AT_ONCE = 32
 
 
 class _Batch(NamedTuple):
-    """The texts of some examples, each with its line. `plain` and `other` are the places of ASCII texts and of others."""
+    """The texts of some examples, each with its line. `plain` are the places of ASCII texts, `other` of others."""
 
     lines: list[int]
     pieces: list[Piece]

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
+from service.datasets.crew import cores
 from service.datasets.report import build_report
 from service.datasets.report_schema import FileReport
+from service.datasets.stopwatch import Stopwatch
 from service.datasets.tokens import ModelFacts, ModelPrice
 from service.models.catalogue import BaseModel, Catalogue, load
 from service.models.rules import known_model
@@ -15,6 +18,11 @@ from service.settings import Settings
 from service.storage import Storage
 
 READ_BYTES = 1024 * 1024
+SHARED_FROM_BYTES = 4 << 20
+"""A smaller file is done before other processes could help much."""
+
+QUICK_FROM_BYTES = 12 << 20
+"""A smaller file is counted by tiktoken before the fast counter is loaded."""
 
 
 class ReportRequest(msgspec.Struct, frozen=True, tag="report"):
@@ -27,19 +35,31 @@ class ReportRequest(msgspec.Struct, frozen=True, tag="report"):
 
 
 def report_for_path(
-    path: Path, model: str | None, settings: Settings, progress: Callable[[int], None] | None = None
+    path: Path,
+    model: str | None,
+    settings: Settings,
+    progress: Callable[[int], None] | None = None,
+    watch: Stopwatch | None = None,
 ) -> FileReport:
     """The report of a file on this disk, without a server. Raises `OSError`, and `InvalidRequest` for the model."""
     catalogue = load(settings.models_file)
     chosen = catalogue.default if model is None else known_model(catalogue, model)
 
-    def chunks() -> Iterator[bytes]:
+    def read() -> Iterator[bytes]:
         with path.open("rb") as file:
             while chunk := file.read(READ_BYTES):
                 yield chunk
 
+    size_bytes = path.stat().st_size
     return build_report(
-        chunks(), file_id=path.name, model=facts(chosen), prices=price_list(catalogue, ""), progress=progress
+        _Chunks(read),
+        file_id=path.name,
+        model=facts(chosen),
+        prices=price_list(catalogue, ""),
+        progress=progress,
+        processes=_processes(size_bytes),
+        quick=size_bytes >= QUICK_FROM_BYTES,
+        watch=watch,
     )
 
 
@@ -63,10 +83,27 @@ def report_for_object(
     storage: Storage, catalogue: Catalogue, request: ReportRequest, progress: Callable[[int], None]
 ) -> FileReport:
     """The report of an object of the store. Raises `FileNotFoundError`, and `InvalidRequest` for the model."""
+    size_bytes = storage.size_sync(request.storage_key)
     return build_report(
-        storage.read_sync(request.storage_key),
+        _Chunks(partial(storage.read_sync, request.storage_key)),
         file_id=request.file_id,
         model=facts(known_model(catalogue, request.model)),
         prices=price_list(catalogue, request.provider),
         progress=progress,
+        processes=_processes(size_bytes),
+        quick=size_bytes >= QUICK_FROM_BYTES,
     )
+
+
+class _Chunks:
+    """A file that can be read again."""
+
+    def __init__(self, read: Callable[[], Iterator[bytes]]) -> None:
+        self._read = read
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._read()
+
+
+def _processes(size_bytes: int) -> int:
+    return 1 if size_bytes < SHARED_FROM_BYTES else min(cores(), size_bytes // (SHARED_FROM_BYTES // 2))

@@ -29,7 +29,7 @@ def tunegate(*arguments: str, environment: dict[str, str] | None = None) -> subp
 def test_help_names_every_command() -> None:
     done = tunegate("--help")
     assert done.returncode == 0
-    for command in ("serve", "worker", "migrate", "keys", "check", "dev", "demo"):
+    for command in ("serve", "worker", "migrate", "keys", "check", "prepare", "dev", "demo"):
         assert f" {command} " in done.stdout
 
 

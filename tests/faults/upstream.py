@@ -36,8 +36,8 @@ Answer = tuple[int, dict[str, Any] | bytes]
 class Fault:
     """What to do instead of answering honestly, to the next `times` requests (0: all) whose "METHOD path" matches.
 
-    `made` says whether what was asked for is done nevertheless, after `late_seconds` or at `/release`. `answer` is None (the honest
-    one), `reset`, `hang`, `cut` (half an answer), or the status, headers and body of another one.
+    `made` says whether what was asked for is done nevertheless, after `late_seconds` or at `/release`. `answer` is
+    None (the honest one), `reset`, `hang`, `cut` (half an answer), or the status, headers and body of another one.
     """
 
     match: str
@@ -381,7 +381,8 @@ class Admin(Handler):
     """Commands, each a POST with a JSON body, each answered with the state.
 
     `/reset`; `/faults` (a `Fault`); `/world` (fields of `World`); `/jobs` (a job that nobody created, or by its `id`
-    new fields for one); `/release` (do now what is late); `/listen` (`{"on": false}` refuses connections from now on and cuts those that are open).
+    new fields for one); `/release` (do now what is late); `/listen` (`{"on": false}` refuses connections from now on
+    and cuts those that are open).
     """
 
     def do_POST(self) -> None:

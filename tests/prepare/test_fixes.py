@@ -32,6 +32,7 @@ from tests.datasets.rows import (
     tool,
 )
 from tests.prepare.workshop import ALL, make
+from tests.stack import ROOT
 
 FIXED = [
     pytest.param(check.fix, code, case, id=f"{check.fix}-{code}-{number}")
@@ -53,6 +54,15 @@ def fixed(data: bytes, *fixes: str, **more: Any) -> list[Any]:
 def test_the_registry_has_exactly_the_fixes_that_the_checks_name() -> None:
     assert sorted([*READING_FIXES, *ROW_FIXES, *FILE_FIXES]) == sorted(FIXES)
     assert set(FIXES) > SAFE_FIXES > IMPLIED_FIXES
+
+
+def test_the_page_lists_each_fix_where_it_belongs() -> None:
+    page = (ROOT / "docs/preparations.md").read_text(encoding="utf-8")
+    _, _, fixes = page.partition("## Fixes")
+    always, _, rest = fixes.partition("Safe, since")
+    safe, _, chosen = rest.partition("To be chosen")
+    for part, names in ((always, IMPLIED_FIXES), (safe, SAFE_FIXES - IMPLIED_FIXES), (chosen, set(FIXES) - SAFE_FIXES)):
+        assert {name for name in FIXES if f"`{name}`" in part} == names
 
 
 @pytest.mark.parametrize(("fix", "code", "case"), FIXED)

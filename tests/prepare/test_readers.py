@@ -7,13 +7,15 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.datasets.prepare.encodings import narrow_encoding
 from service.datasets.prepare.options import Columns
 from service.datasets.prepare.readers.json_values import json_texts
 from service.datasets.prepare.refusals import PreparationRefused
 from tests.datasets.rows import asked, chat, graded, jsonl, pair
-from tests.prepare.workshop import Date, make, workbook
+from tests.prepare.workshop import ALL, SAFE, Date, make, workbook
 
 ONE = [("Why?", "Because.")]
 TWO = [("Why?", "Because."), ("Who?", "Me.")]
@@ -246,3 +248,28 @@ def test_json_values_are_the_same_in_pieces_of_any_size(size: int) -> None:
     text = '[ {"a": "]\\\\"}, [1, [2]], "x,\\"y", 5 ,{"b":{}} ]'
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
     assert list(json_texts(pieces)) == ['{"a": "]\\\\"}', "[1, [2]]", '"x,\\"y"', "5", '{"b":{}}']
+
+
+SEEDS = [data for _, data, _ in TABLES.values()] + [data for _, data, _ in REFUSED.values()]
+
+
+@given(
+    data=st.one_of(
+        st.binary(max_size=200),
+        st.text('{}[]",:\\\n question', max_size=60).map(str.encode),
+        st.tuples(st.sampled_from(SEEDS), st.integers(0, 400), st.binary(max_size=4)).map(
+            lambda cut: cut[0][: cut[1]] + cut[2] + cut[0][cut[1] + 1 :]
+        ),
+    ),
+    filename=st.sampled_from(["a", "a.csv", "a.tsv", "a.json", "a.jsonl", "a.txt", "a.xlsx", "a.csv.gz"]),
+    fixes=st.sampled_from([(), SAFE, ALL]),
+)
+def test_whatever_the_bytes_are_there_is_a_dataset_or_a_reason(
+    data: bytes, filename: str, fixes: tuple[str, ...]
+) -> None:
+    try:
+        made = make(data, filename=filename, fixes=fixes)
+    except PreparationRefused as error:
+        assert error.message
+        return
+    assert len(made.rows) == made.result.rows_out > 0

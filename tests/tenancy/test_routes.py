@@ -34,7 +34,12 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 """What a POST needs to get as far as the look-up."""
 
-LISTS = {"/files": "file_id", "/fine_tuning/jobs": "job_id", "/webhook_endpoints": "endpoint_id"}
+LISTS = {
+    "/files": "file_id",
+    "/fine_tuning/jobs": "job_id",
+    "/webhook_endpoints": "endpoint_id",
+    "/dataset_preparations": "preparation_id",
+}
 
 
 def _routes() -> list[tuple[str, str, tuple[str, ...]]]:
@@ -62,8 +67,10 @@ async def theirs(api: Api) -> dict[str, str]:
         job = await http.post("/fine_tuning/jobs", json={"model": "gpt-4o-mini", "training_file": file.json()["id"]})
         announced = {"bytes": 1, "filename": "a", "mime_type": "text/plain", "purpose": "user_data"}
         upload = await http.post("/uploads", json=announced)
+        preparation = await http.post("/dataset_preparations", json={"file": file.json()["id"]})
     return {
         "upload_id": upload.json()["id"],
+        "preparation_id": preparation.json()["id"],
         "file_id": file.json()["id"],
         "job_id": job.json()["id"],
         **await _rows(api.db, api.other.project_id, job.json()["id"]),

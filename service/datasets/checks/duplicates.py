@@ -10,12 +10,13 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from service.datasets.checks.registry import Found, Hit, dataset_check, declare
 from service.datasets.formats import Example
 
 SECTION = "Quality"
+Key = TypeVar("Key", int, bytes)
 _PART_ROWS = 200_000
 _MIN_REPEATED_CHARS = 20
 _MIN_REPEATED = 3
@@ -91,7 +92,7 @@ class Sameness:
 
     def finish(self) -> Iterable[Found]:
         """All duplicates, conflicts and repeated answers."""
-        for row, first in repeats(self._keys):
+        for row, first in _many_repeats(self._keys):
             line = self._lines[first]
             hit = Hit("", "", f"The same example as line {line}; remove one.")
             yield Found(DUPLICATE, self._lines[row], hit)
@@ -169,21 +170,20 @@ def _parts(keys: Sequence[int]) -> Iterator[list[int]]:
         yield [row for row, key in enumerate(keys) if key % parts == part] if parts > 1 else list(range(len(keys)))
 
 
-def repeats(keys: Sequence[int] | Sequence[bytes]) -> Iterator[tuple[int, int]]:
+def repeats(keys: Sequence[Key]) -> list[tuple[int, int]]:
     """Every row whose key came before, with the first row that has it; by row."""
-    if len(keys) <= _PART_ROWS:
-        by_key: dict[int | bytes, int] = {}
-        found = enumerate(map(by_key.setdefault, keys, range(len(keys))))
-        yield from [(row, first) for row, first in found if first != row]
-        return
+    by_key: dict[Key, int] = {}
+    found = enumerate(map(by_key.setdefault, keys, range(len(keys))))
+    return [(row, first) for row, first in found if first != row]
+
+
+def _many_repeats(keys: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The same in parts."""
     firsts = array("i", [-1]) * len(keys)
     for rows in _parts(keys):
-        seen: dict[int, int] = {}
-        for row in rows:
-            first = seen.setdefault(keys[row], row)
-            if first != row:
-                firsts[row] = first
-    yield from ((row, first) for row, first in enumerate(firsts) if first >= 0)
+        for at, first in repeats([keys[row] for row in rows]):
+            firsts[rows[at]] = rows[first]
+    return ((row, first) for row, first in enumerate(firsts) if first >= 0)
 
 
 def _conflicts(prompts: Sequence[int], answers: Sequence[int], keys: Sequence[int]) -> Iterator[tuple[int, int]]:
