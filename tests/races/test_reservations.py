@@ -28,7 +28,7 @@ async def conditional(session: AsyncSession, project_id: str, subject: str) -> b
 
 
 def naive(meeting: asyncio.Barrier) -> Reserve:
-    """The reservation as one would write it at first: look, decide, write. All who meet have looked before any writes."""
+    """The reservation as one would write it at first: look, decide, write. All who meet look before any writes."""
 
     async def reserve(session: AsyncSession, project_id: str, subject: str) -> bool:
         before = await billing.standing(session, project_id, MONTH)

@@ -32,14 +32,14 @@ def functions_to_tools(row: Row, format: Format) -> Row | Dropped:
     if not older:
         return row
     taken = {
-        call.get("id")
+        call["id"]
         for _, messages in message_lists(row)
         for message in messages
         if isinstance(message, dict) and isinstance(message.get("tool_calls"), list)
         for call in message["tool_calls"]
-        if isinstance(call, dict)
+        if isinstance(call, dict) and isinstance(call.get("id"), str)
     }
-    return with_messages(row, _Calls({each for each in taken if isinstance(each, str)}).converted)
+    return with_messages(row, _Calls(taken).converted)
 
 
 def _declared(holder: dict[str, Any]) -> dict[str, Any] | None:
@@ -50,7 +50,7 @@ def _declared(holder: dict[str, Any]) -> dict[str, Any] | None:
     if tools is not None and not isinstance(tools, list):
         return None
     made = list(tools or [])
-    names = {tool["function"].get("name") for tool in made if _is_tool(tool)}
+    names = [tool["function"].get("name") for tool in made if _is_tool(tool)]
     made += [{"type": "function", "function": each} for each in functions if each.get("name") not in names]
     rest = {key: value for key, value in holder.items() if key not in ("functions", "tools")}
     return {**rest, "tools": made} if made else rest

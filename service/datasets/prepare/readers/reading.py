@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -56,7 +57,7 @@ def unpacked(chunks: Chunks) -> Chunks:
                     if total_bytes > MAX_UNPACKED_BYTES:
                         raise PreparationRefused(f"The file unpacks to over {MAX_UNPACKED_BYTES:,} bytes; split it.")
                     yield piece
-            except (OSError, EOFError):
+            except (OSError, EOFError, zlib.error):
                 raise PreparationRefused(
                     "The file is compressed with gzip and damaged; compress it anew, or give it uncompressed."
                 ) from None
