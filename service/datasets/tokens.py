@@ -32,6 +32,8 @@ LONG_SPACE_CHARS = 100_000
 _SPACES = "\t\x0b\x0c \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 """White space in Unicode but for line breaks."""
 
+_SPACE_RUN = re.compile(f"[{_SPACES}]{{4}}[{_SPACES}]*+")
+
 HARD_TEXTS = (
     "Hello, world! It's 3.14 — don't PANIC…\r\n\r\n\tif x == 1:\n        return None  \n",
     "好的,没问题!我们来看一下这个问题:\uff11\uff12\uff13 4567 东京タワー 안녕하세요 Привет नमस्ते ﷽",
@@ -121,10 +123,12 @@ class TiktokenCounter:
         last, which may join the word after it (the patterns' `\\s+(?!\\S)`); at the end cl100k_base takes them well.
         """
         tokens = start = 0
-        for run in re.finditer(f"[{_SPACES}]{{{LONG_SPACE_CHARS},}}+(?![\r\n])", text):
+        for run in _SPACE_RUN.finditer(text):
             last = run.end() == len(text)
-            if last and self._joins_last_spaces:
-                break
+            if run.end() - run.start() < LONG_SPACE_CHARS or (last and self._joins_last_spaces):
+                continue
+            if text[run.end() : run.end() + 1] in ("\r", "\n"):
+                continue
             end = run.end() if last else run.end() - 1
             tokens += len(self._encode(text[start : run.start()])) + len(self._encode_piece(text[run.start() : end]))
             start = end

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from service.datasets.leakage import find_leakage
-from service.datasets.sketches import can_sketch
+from service.datasets.sketches import SKETCH_BYTES, near
 from tests.datasets.rows import asked, chat, completion, findings_of, jsonl, report_on
 
 LONG = "The quick brown fox jumps over the lazy dog and goes home to sleep until the next morning comes along"
 CHINESE = "这个产品的退货政策是收到货物之后七天之内可以无条件退货,运费由我们承担,请联系客服办理相关手续"
-needs_rensa = pytest.mark.skipif(not can_sketch(), reason="rensa is not installed")
 
 
 class TestLeakage:
@@ -44,13 +45,11 @@ class TestLeakage:
         found = find_leakage([rows], [rows], listed_per_code=100)
         assert (found.exact, len(found.findings)) == (150, 100)
 
-    @needs_rensa
     def test_near(self) -> None:
         found = find_leakage([jsonl(asked(LONG))], [jsonl(asked("Other"), asked(LONG.replace("lazy", "sleepy")))])
         assert [(finding.code, finding.line) for finding in found.findings] == [("leakage_near", 2)]
 
 
-@needs_rensa
 class TestNearDuplicates:
     @pytest.mark.parametrize(("text", "near"), [(LONG, LONG + " again"), (CHINESE, CHINESE.replace("七天", "八天"))])
     def test_found(self, text: str, near: str) -> None:
@@ -65,7 +64,10 @@ class TestNearDuplicates:
         assert report.counts["duplicate_example"] == 1
 
 
-@pytest.mark.skipif(can_sketch(), reason="rensa is installed")
-def test_a_report_says_that_nothing_near_was_looked_for() -> None:
-    assert any("rensa" in note for note in report_on(jsonl(asked())).notes)
-    assert any("rensa" in note for note in find_leakage([b""], [b""]).notes)
+def test_bands_lose_no_near_pair_that_bits_would_keep() -> None:
+    """`near` first counts differing bits; that must never refuse what the numbers themselves call near."""
+    random = Random(1)
+    for alike in range(SKETCH_BYTES // 4 + 1):
+        one = random.randbytes(SKETCH_BYTES)
+        other = one[: alike * 4] + bytes(255 - byte for byte in one[alike * 4 :])
+        assert near(one, other) == (alike >= 48)

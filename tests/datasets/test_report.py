@@ -11,7 +11,7 @@ import pytest
 
 from service.datasets.report import build_report, first_errors
 from service.datasets.report_schema import Amount, FileReport, pending_report
-from service.datasets.tokens import ModelFacts, ModelPrice, counter
+from service.datasets.tokens import ModelFacts, ModelPrice, reference
 from tests.datasets.rows import (
     MODEL,
     OLD_MODEL,
@@ -80,7 +80,7 @@ class TestCookbook:
 
 class TestTokens:
     def test_a_chat_by_hand(self) -> None:
-        count = counter(MODEL.encoding).count
+        count = reference(MODEL.encoding).count
         row = chat(
             message("system", "Be brief."), message("user", "Why?", name="ann"), message("assistant", "Because.")
         )
@@ -96,10 +96,10 @@ class TestTokens:
         )
         report = report_on(jsonl(row))
         assert report.tokens is not None
-        assert report.tokens.trained == counter(MODEL.encoding).count("Yes.")
+        assert report.tokens.trained == reference(MODEL.encoding).count("Yes.")
 
     def test_calls_are_trained(self) -> None:
-        count = counter(MODEL.encoding).count
+        count = reference(MODEL.encoding).count
         report = report_on(jsonl(calling(after=[])))
         assert report.tokens is not None
         assert report.tokens.trained == count("weather") + count('{"city": "Rome"}')

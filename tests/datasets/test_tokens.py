@@ -3,56 +3,139 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import tiktoken
+import tiktoken.load
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.datasets import tokens
+from service.datasets import report, tokens
 from service.datasets.definitions import definition_tokens
-from service.datasets.tokens import ENCODINGS, ENCODINGS_DIR, EncodingDamaged, TiktokenCounter, counter, load_encoding
-from tests.datasets.rows import tool
+from service.datasets.referee import Referee
+from service.datasets.report import build_report
+from service.datasets.tokens import (
+    ENCODINGS,
+    ENCODINGS_DIR,
+    CountsDiffer,
+    EncodingDamaged,
+    TokenCounter,
+    fast,
+    load_encoding,
+    reference,
+)
+from tests.datasets.rows import MODEL, asked, jsonl, report_on, tool
+
+SPACES_AND_MORE = [
+    *(" ", "  ", "     ", "\t", "\n", "\r", "\u3000", "\xa0", "\x85", "\x1c", "\u2028"),
+    *("a", "B", "!", "/", "1", "é", "你", "'s"),
+]
 
 
-@pytest.mark.parametrize("name", ENCODINGS)
+def counters(encoding: str) -> list[TokenCounter]:
+    quick = fast(encoding)
+    assert quick is not None
+    return [reference(encoding), quick]
+
+
+@pytest.fixture(params=ENCODINGS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 class TestEncoding:
     def test_needs_no_network(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(*_: Any, **__: Any) -> None:
             raise AssertionError("asked the network")
 
         monkeypatch.setattr(socket, "socket", refuse)
-        load_encoding.cache_clear()
-        assert load_encoding(name).encode_ordinary("hello world")
+        assert load_encoding.__wrapped__(name).encode_ordinary("hello world")
 
+    def test_serves_as_tiktokens_own_cache(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: Any) -> bytes:
+            raise AssertionError("asked the network")
+
+        monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(ENCODINGS_DIR))
+        monkeypatch.setattr(tiktoken.load, "read_file", refuse)
+        url = f"https://openaipublic.blob.core.windows.net/encodings/{name}.tiktoken"
+        path = ENCODINGS_DIR / hashlib.sha1(url.encode()).hexdigest()
+        assert tiktoken.load.read_file_cached(url, hashlib.sha256(path.read_bytes()).hexdigest()) == path.read_bytes()
+
+
+class TestCounters:
     def test_special_tokens_are_plain_text(self, name: str) -> None:
-        assert counter(name).count("<|endoftext|>") == len(load_encoding(name).encode_ordinary("<|endoftext|>")) > 1
+        tokens = len(load_encoding(name).encode_ordinary("<|endoftext|>"))
+        assert [counter.count("<|endoftext|>") for counter in counters(name)] == [tokens, tokens]
+        assert tokens > 1
 
     def test_lone_surrogates_count(self, name: str) -> None:
-        assert counter(name).count("a \ud83d b") > 0
-        first, second = counter(name).count_all(["ok", "a \ud83d b"])
-        assert first == 1 < second
+        one, other = [counter.count("a \ud83d b") for counter in counters(name)]
+        assert one == other > 0
 
-    def test_serves_as_tiktokens_own_cache(self, name: str) -> None:
-        code = f"import tiktoken; print(len(tiktoken.get_encoding({name!r}).encode('hello world')))"
-        environment = {**os.environ, "TIKTOKEN_CACHE_DIR": str(ENCODINGS_DIR), "https_proxy": "http://127.0.0.1:9"}
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == "2"
+    @given(text=st.text())
+    @settings(max_examples=300, deadline=None)
+    def test_they_agree(self, text: str) -> None:
+        for encoding in ENCODINGS:
+            one, other = [counter.count(text) for counter in counters(encoding)]
+            assert one == other
+
+    @given(parts=st.lists(st.sampled_from(SPACES_AND_MORE), max_size=12))
+    @settings(max_examples=500, deadline=None)
+    def test_long_spaces_are_counted_as_others(self, parts: list[str]) -> None:
+        text = "".join(parts)
+        with mock.patch.object(tokens, "LONG_SPACE_CHARS", 4):
+            for encoding in ENCODINGS:
+                assert reference(encoding).count(text) == len(load_encoding(encoding).encode_ordinary(text))
+
+    @pytest.mark.parametrize("ending", ["", "x", "\n"])
+    def test_a_million_spaces(self, name: str, ending: str) -> None:
+        """tiktoken alone panics on them."""
+        one, other = [counter.count("a" + " " * 1_000_000 + ending) for counter in counters(name)]
+        assert one == other > 7_000
+
+    def test_none_without_quicktok(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "quicktok", None)
+        assert fast.__wrapped__("o200k_base") is None
 
 
-@given(text=st.text())
-@settings(max_examples=300, deadline=None)
-def test_the_fast_counter_agrees(text: str) -> None:
-    for name in ENCODINGS:
-        reference = TiktokenCounter(load_encoding(name))
-        assert counter(name).count(text) == reference.count(text)
-        assert list(counter(name).count_all([text, "x"])) == [reference.count(text), reference.count("x")]
+class Wrong:
+    """Counts like tiktoken, but for texts with a certain word."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    def count(self, text: str) -> int:
+        return reference("o200k_base").count(text) + (self.word in text)
+
+
+class TestReferee:
+    def test_all_is_well(self) -> None:
+        referee = Referee("o200k_base", reference("o200k_base"))
+        referee.start()
+        referee.compare("hello world", 2)
+        referee.end()
+
+    @pytest.mark.parametrize(("counter", "sample"), [(Wrong("Hello"), 2), (Wrong("nothing"), 3)])
+    def test_what_differs_is_raised(self, counter: Wrong, sample: int) -> None:
+        referee = Referee("o200k_base", counter)
+        referee.start()
+        with pytest.raises(CountsDiffer):
+            for _ in range(2):
+                referee.compare("hello world", sample)
+            referee.end()
+
+    def test_a_file_is_read_again_by_tiktoken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        data = jsonl(*[asked(f"Question {index} of a wrong count?") for index in range(30)])
+        right = report_on(data)
+        monkeypatch.setattr(report, "fast", lambda encoding: Wrong("wrong"))
+        assert report_on(data, quick=True) == right
+        with pytest.raises(CountsDiffer):
+            build_report(iter([data]), file_id="f", model=MODEL, prices=[], quick=True)
 
 
 def test_a_damaged_file_is_refused_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,47 +143,22 @@ def test_a_damaged_file_is_refused_and_kept(tmp_path: Path, monkeypatch: pytest.
         if path.is_file() and not path.suffix:
             (tmp_path / path.name).write_bytes(path.read_bytes()[:-1])
     monkeypatch.setattr(tokens, "ENCODINGS_DIR", tmp_path)
-    load_encoding.cache_clear()
     before = sorted(path.name for path in tmp_path.iterdir())
     with pytest.raises(EncodingDamaged, match="sha256"):
-        load_encoding("o200k_base")
+        load_encoding.__wrapped__("o200k_base")
     assert sorted(path.name for path in tmp_path.iterdir()) == before
-    load_encoding.cache_clear()
 
 
 def test_a_missing_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "ENCODINGS_DIR", tmp_path)
-    load_encoding.cache_clear()
     with pytest.raises(EncodingDamaged, match="reinstall"):
-        load_encoding("cl100k_base")
-    load_encoding.cache_clear()
+        load_encoding.__wrapped__("cl100k_base")
 
 
 def test_names_are_the_sha1_of_urls() -> None:
     for name in ENCODINGS:
         url = f"https://openaipublic.blob.core.windows.net/encodings/{name}.tiktoken"
         assert (ENCODINGS_DIR / hashlib.sha1(url.encode()).hexdigest()).is_file()
-
-
-def test_without_the_fast_counter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "quicktok", None)
-    counter.cache_clear()
-    assert isinstance(counter("o200k_base"), TiktokenCounter)
-    counter.cache_clear()
-
-
-def test_a_fast_counter_that_differs_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Wrong:
-        def count(self, text: str) -> int:
-            return 1
-
-        def count_all(self, texts: list[str]) -> list[int]:
-            return [1 for _ in texts]
-
-    monkeypatch.setattr(tokens, "_quicktok_counter", lambda encoding: Wrong())
-    counter.cache_clear()
-    assert isinstance(counter("o200k_base"), TiktokenCounter)
-    counter.cache_clear()
 
 
 def test_definitions_by_the_cookbooks_rule() -> None:

@@ -76,6 +76,8 @@ def _literals(node: ast.expr) -> set[str]:
             return _literals(first) | _literals(second)
         case ast.BoolOp(values=values):
             return {text for value in values for text in _literals(value)}
+        case ast.Call(func=ast.Name(id="str"), args=arguments):
+            return {text for argument in arguments for text in _literals(argument)}
         case ast.JoinedStr():
             return {"invalid_training_file", "invalid_validation_file"}
         case _:

@@ -1,6 +1,7 @@
 """Leases under contention: one holder at a time, and nothing that a former holder writes comes through."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -99,8 +100,14 @@ class TestTheFence:
         async with bench.ctx.db.worker() as session:
             await claims.write(session, stale, {"failures": 9})
         assert (await bench.job(job_id)).failures == 9
+        stale.deadline = time.monotonic() + 60
         holder = Claim(current, current.lease_token, stale.due_at, 30.0, stale.deadline)
-        await asyncio.gather(create(bench.ctx, stale), create(bench.ctx, holder), return_exceptions=True)
+        bench.upstream.fault(CREATE, None, late=NEVER)
+        sending = asyncio.create_task(create(bench.ctx, stale))
+        await eventually(bench.upstream.creates)
+        await create(bench.ctx, holder)
+        bench.upstream.release()
+        await asyncio.gather(sending, return_exceptions=True)
         assert len(bench.upstream.alive(job_id)) == 2, "two workers, two upstream jobs"
 
     async def test_an_answer_that_comes_after_a_takeover_is_remembered_and_not_recorded(self, bench: Bench) -> None:
