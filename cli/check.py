@@ -7,10 +7,11 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from service.datasets.present import render_profile, render_report
+from service.datasets.leakage import find_leakage
+from service.datasets.present import render_leakage, render_profile, render_report
 from service.datasets.report_schema import FileReport
 from service.datasets.stopwatch import Stopwatch
-from service.datasets.validation import report_for_path
+from service.datasets.validation import pieces_of, report_for_path
 from service.errors import ApiError
 from service.settings import Settings
 
@@ -35,6 +36,20 @@ def check_file(file: Path, *, model: str | None, settings: Settings, as_json: bo
     if watch is not None:
         render_profile(watch.seconds, Console(stderr=True, highlight=False))
     return EXIT_ERRORS if report.errors else EXIT_CLEAN
+
+
+def compare_files(training: Path, validation: Path, *, as_json: bool) -> int:
+    """Say what two files share: leakage makes a validation loss look better than it is. 1 when they share anything."""
+    try:
+        found = find_leakage(pieces_of(training), pieces_of(validation))
+    except OSError as error:
+        print(f"tunegate: cannot read {error.filename}: {error.strerror or error}", file=sys.stderr)
+        return EXIT_UNREADABLE
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        render_leakage(found, Console(highlight=False))
+    return EXIT_ERRORS if found.exact + found.same_prompt + found.near else EXIT_CLEAN
 
 
 def _read(file: Path, model: str | None, settings: Settings, watch: Stopwatch | None) -> FileReport:

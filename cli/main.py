@@ -171,6 +171,28 @@ def check(
 
 
 @app.command
+def leakage(
+    training: Path, validation: Path, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False
+) -> int:
+    """Say which validation examples stand in the training file too: the same, by their prompt, or nearly.
+
+    Exits with 0 if none does, 1 if any does, 2 if a file cannot be read.
+
+    Parameters
+    ----------
+    training
+        The training file, in JSON Lines.
+    validation
+        The validation file, in JSON Lines.
+    as_json
+        Print nothing but the result as JSON.
+    """
+    from cli.check import compare_files
+
+    return compare_files(training, validation, as_json=as_json)
+
+
+@app.command
 def prepare(
     file: Path,
     /,

@@ -21,7 +21,7 @@ _ALIKE = round(0.8 * PERMUTATIONS)
 _MAX_DIFFERING_BITS = (PERMUTATIONS - _ALIKE) * 32
 _SKETCHED_CHARS = 1_000
 _SEED = 1
-_AT_ONCE = 128
+_AT_ONCE = 32
 """rensa starts threads for more, which processes that are forked later would wait for in vain."""
 
 

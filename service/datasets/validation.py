@@ -45,14 +45,9 @@ def report_for_path(
     catalogue = load(settings.models_file)
     chosen = catalogue.default if model is None else known_model(catalogue, model)
 
-    def read() -> Iterator[bytes]:
-        with path.open("rb") as file:
-            while chunk := file.read(READ_BYTES):
-                yield chunk
-
     size_bytes = path.stat().st_size
     return build_report(
-        _Chunks(read),
+        _Chunks(lambda: pieces_of(path)),
         file_id=path.name,
         model=facts(chosen),
         prices=price_list(catalogue, ""),
@@ -61,6 +56,13 @@ def report_for_path(
         quick=size_bytes >= QUICK_FROM_BYTES,
         watch=watch,
     )
+
+
+def pieces_of(path: Path) -> Iterator[bytes]:
+    """The bytes of a file on this disk. Raises `OSError`."""
+    with path.open("rb") as file:
+        while chunk := file.read(READ_BYTES):
+            yield chunk
 
 
 def facts(model: BaseModel) -> ModelFacts:

@@ -71,6 +71,28 @@ class TestKeys:
         assert done.stdout.startswith("The schema is at revision "), done.stderr
 
 
+class TestLeakage:
+    TRAINING, VALIDATION = (f"examples/sarcastic-facts/{name}.jsonl" for name in ("train", "valid"))
+
+    def test_files_that_share_nothing_are_status_0(self) -> None:
+        done = tunegate("leakage", self.TRAINING, self.VALIDATION)
+        assert done.returncode == 0
+        assert done.stdout.startswith("0 of 12 validation examples")
+
+    def test_what_they_share_is_named_by_line_and_status_1(self, tmp_path: Path) -> None:
+        copied = tmp_path / "copied.jsonl"
+        copied.write_text(Path(self.TRAINING).read_text(encoding="utf-8").splitlines()[6] + "\n", encoding="utf-8")
+        done = tunegate("leakage", self.TRAINING, str(copied), "--json")
+        found = json.loads(done.stdout)
+        assert done.returncode == 1
+        assert (found["exact"], found["findings"][0]["line"]) == (1, 1)
+        assert "Line 7 of the training file" in found["findings"][0]["message"]
+
+    def test_a_file_that_cannot_be_read_is_status_2(self) -> None:
+        done = tunegate("leakage", self.TRAINING, "missing.jsonl")
+        assert (done.returncode, done.stdout) == (2, "")
+
+
 class TestCheck:
     def test_json_is_nothing_but_the_report(self) -> None:
         done = tunegate("check", "examples/sarcastic-facts/train.jsonl", "--json")

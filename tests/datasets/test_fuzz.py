@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from random import Random
 from typing import Any
 
 import msgspec
@@ -40,25 +41,39 @@ WORDS = [
     "weather",
     "\ud800",
 ]
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(WORDS)
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5),
-    max_leaves=25,
-)
+TEXTS = ["", " ", "Hi", "{}", '{"city": 5}', "好的,没问题", "sk-" + "a1B2" * 8, "ann@corp.com", "\x00", "\u200b", "Ã©"]
 SEEDS: list[Any] = [asked(), chat(), calling(), completion(), pair(), graded(), with_image("https://a.b/c.png")]
+SEED = st.integers(0, 2**64)
+"""What is drawn from it costs a tenth of what hypothesis takes for values as deep as these."""
 
 
-@st.composite
-def mutated(draw: st.DrawFn) -> Any:
+def any_value(random: Random, depth: int = 4) -> Any:
+    match random.randrange(9 if depth else 6):
+        case 0:
+            return random.choice([None, True, False])
+        case 1:
+            return random.choice([0, 1, -1, 2**70, 10**20])
+        case 2:
+            return random.choice([0.0, -1.5, 1e300, float("nan"), float("inf")])
+        case 3:
+            return random.choice(TEXTS)
+        case 4 | 5:
+            return random.choice(WORDS)
+        case 6:
+            return [any_value(random, depth - 1) for _ in range(random.randrange(4))]
+        case _:
+            return {random.choice(KEYS): any_value(random, depth - 1) for _ in range(random.randrange(5))}
+
+
+def mutated(random: Random) -> Any:
     """A valid row with something in it replaced."""
-    row = json.loads(json.dumps(draw(st.sampled_from(SEEDS))))
-    for _ in range(draw(st.integers(1, 3))):
+    row = json.loads(json.dumps(random.choice(SEEDS)))
+    for _ in range(random.randint(1, 3)):
         node = row
         while isinstance(node, (dict, list)) and node:
-            key = draw(st.sampled_from(list(node) if isinstance(node, dict) else list(range(len(node)))))
-            if not isinstance(node[key], (dict, list)) or draw(st.booleans()):
-                node[key] = draw(VALUES)
+            key = random.choice(list(node) if isinstance(node, dict) else list(range(len(node))))
+            if not isinstance(node[key], (dict, list)) or random.random() < 0.5:
+                node[key] = any_value(random)
                 break
             node = node[key]
     return row
@@ -82,21 +97,26 @@ def test_any_bytes(data: bytes, lead: bytes) -> None:
     check_consistent(report_on(lead + data, max_line_bytes=300))
 
 
-@given(rows=st.lists(VALUES, max_size=6))
-@settings(max_examples=100, deadline=None)
-def test_any_json(rows: list[Any]) -> None:
+@given(seed=SEED)
+@settings(max_examples=150, deadline=None)
+def test_any_json(seed: int) -> None:
+    random = Random(seed)
+    rows = [any_value(random) for _ in range(random.randrange(7))]
     check_consistent(report_on(jsonl(*[json.dumps(row) for row in rows])))
 
 
-@given(rows=st.lists(mutated(), min_size=1, max_size=4))
-@settings(max_examples=150, deadline=None)
-def test_nearly_valid_rows(rows: list[Any]) -> None:
+@given(seed=SEED)
+@settings(max_examples=200, deadline=None)
+def test_nearly_valid_rows(seed: int) -> None:
+    random = Random(seed)
+    rows = [mutated(random) for _ in range(random.randint(1, 4))]
     check_consistent(report_on(jsonl(*[json.dumps(row) for row in rows])))
 
 
-@given(row=mutated())
-@settings(max_examples=150, deadline=None)
-def test_every_check_takes_every_row(row: dict[str, Any]) -> None:
+@given(seed=SEED)
+@settings(max_examples=300, deadline=None)
+def test_every_check_takes_every_row(seed: int) -> None:
+    row: dict[str, Any] = mutated(Random(seed))
     names: tuple[Format, ...] = ("chat", "completion", "preference", "reinforcement")
     for name in names:
         for check in row_checks(name):
@@ -106,10 +126,10 @@ def test_every_check_takes_every_row(row: dict[str, Any]) -> None:
     row_format(row)
 
 
-TEXTS = st.text(max_size=20) | st.sampled_from(["", " ", "Hi"])
+CONTENTS = st.text(max_size=20) | st.sampled_from(["", " ", "Hi"])
 ROLES = st.sampled_from(["system", "user", "assistant", "developer", "human"])
 MESSAGES = st.fixed_dictionaries(
-    {"role": ROLES, "content": TEXTS}, optional={"name": st.just("ann"), "weight": st.just(0)}
+    {"role": ROLES, "content": CONTENTS}, optional={"name": st.just("ann"), "weight": st.just(0)}
 )
 
 
@@ -195,19 +215,19 @@ def test_excerpts_are_short_and_on_one_line(text: str, at: int) -> None:
     "text",
     [
         *(
-            "a" * 1_500_000,
-            "@" * 1_500_000,
-            "a@" * 1_000_000,
-            "eyJ-" * 500_000,
-            "1 " * 1_000_000,
-            "-----BEGIN " * 200_000,
+            "a" * 500_000,
+            "@" * 500_000,
+            "a@" * 300_000,
+            "eyJ-" * 200_000,
+            "1 " * 300_000,
+            "-----BEGIN " * 70_000,
         ),
-        *("-----BEGIN PRIVATE KEY-----" * 100_000, "sk-" * 700_000, "SG." * 700_000, "9" * 1_000_000, "(" * 1_000_000),
-        *(" " * 1_000_000, "```" * 500_000, "\n" * 1_000_000, "好" * 500_000, "\u0301" * 300_000, "Sure! " * 300_000),
+        *("-----BEGIN PRIVATE KEY-----" * 30_000, "sk-" * 250_000, "SG." * 250_000, "9" * 300_000, "(" * 300_000),
+        *(" " * 300_000, "```" * 150_000, "\n" * 300_000, "好" * 200_000, "\u0301" * 200_000, "Sure! " * 100_000),
     ],
     ids=lambda text: repr(text[:12]),
 )
 def test_hostile_texts_take_linear_time(text: str) -> None:
     start = time.process_time()
     check_consistent(report_on(jsonl(chat(message("user", text), message("assistant", text)))))
-    assert time.process_time() - start < 12
+    assert time.process_time() - start < 5

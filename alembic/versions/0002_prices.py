@@ -1,13 +1,13 @@
 """Prices that the platform team sets, and how estimates came out.
 
-Revision: 0001b, after 0001
+Revision: 0002, after 0001
 """
 
 import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0001b"
+revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None

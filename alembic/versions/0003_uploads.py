@@ -1,6 +1,6 @@
 """Uploads: files that come in parts.
 
-Revision: 0002, after 0001b
+Revision: 0003, after 0002
 """
 
 import sqlalchemy as sa
@@ -8,8 +8,8 @@ from sqlalchemy.dialects import postgresql
 
 from alembic import op
 
-revision = "0002"
-down_revision = "0001b"
+revision = "0003"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,205 @@
+"""A report is the same however the file is cut into blocks, and however many processes read them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.datasets import lines, opening, parts
+from service.datasets.checks import completion_file, duplicates, near_duplicates, reinforcement, variety
+from service.datasets.crew import in_order
+from service.datasets.report import build_report
+from service.datasets.report_schema import FileReport
+from service.datasets.stopwatch import Stopwatch
+from tests.datasets.rows import MODEL, OLD_MODEL, asked, calling, chat, completion, graded, jsonl, message, pair
+from tests.datasets.test_fuzz import any_value, mutated
+
+SMALL = [
+    (duplicates, "_MAX_SYSTEMS", 3),
+    (duplicates, "_PART_ROWS", 7),
+    (variety, "_MAX_LABELS", 4),
+    (variety, "_MAX_OPENINGS", 3),
+    (variety, "_MAX_OUTLIERS", 2),
+    (variety, "_MAX_VARIETY_LINES", 25),
+    (near_duplicates, "MAX_LINES", 25),
+    (reinforcement, "_MAX_FIELDS", 2),
+    (reinforcement, "_MAX_LINES_PER_FIELD", 3),
+    (completion_file, "_KEPT_LINES", 20),
+    (completion_file, "_KEPT_CHARS", 400),
+    (completion_file, "_MAX_DISTINCT", 5),
+    (parts, "_MAX_ITEM_FIELDS", 4),
+    (opening, "_VOTING_ROWS", 5),
+    (opening, "_OPENING_BYTES", 900),
+]
+"""Bounds, so low that a file of forty lines goes beyond each."""
+
+LONG = "A longer answer, of which the first words are always the same, and which has no full stop at"
+
+
+def some_row(random: Random, kind: str) -> Any:
+    number = random.randrange(12)
+    match kind:
+        case "chat":
+            system = [message("system", f"Be brief {random.randrange(6)}.")] if random.random() < 0.6 else []
+            answer = random.choice(
+                ["yes", "no", "Yes.", "Sure! It is so.", LONG, f"{LONG} {number}", "我无法提供帮助。"]
+            )
+            return chat(
+                *system, message("user", f"Question {number}?"), message("assistant", answer * (1 + number // 9))
+            )
+        case "completion":
+            return completion(f"Text {number} ###", f" label {random.randrange(9)}")
+        case "preference":
+            return pair("Good. " * random.randint(1, 4), f"Bad {number}.")
+        case _:
+            return graded(**{f"field{index}": 1 for index in range(5) if random.random() < 0.9})
+
+
+def some_file(random: Random) -> bytes:
+    """Forty lines, most of one format, with faults, blanks, duplicates, and others in between."""
+    kind = random.choice(["chat", "chat", "completion", "preference", "reinforcement"])
+    rows: list[Any] = []
+    for _ in range(random.randrange(45)):
+        chance = random.random()
+        if chance < 0.75:
+            rows.append(some_row(random, kind))
+        elif chance < 0.8 and rows:
+            rows.append(random.choice(rows))
+        elif chance < 0.85:
+            rows.append(random.choice(["", "  \r", "{", b'{"a": "\xff"}', "[1]", '{"a": 1, "a": 2}', "x" * 700]))
+        elif chance < 0.9:
+            rows.append(json.dumps(mutated(random)))
+        elif chance < 0.95:
+            rows.append(json.dumps(any_value(random)))
+        else:
+            rows.append(
+                random.choice(
+                    [calling(), asked(f"Mail ann{len(rows)}@corp.com, 4111 1111 1111 1111", "好的,没问题!" * 9)]
+                )
+            )
+    data = jsonl(*rows)
+    if random.random() < 0.2:
+        data = data.replace(b"\n", b"\r\n")
+    if random.random() < 0.1:
+        data = b"\xef\xbb\xbf" + data
+    return data if random.random() < 0.7 else data[:-1]
+
+
+def report_of(chunks: Any, **more: Any) -> FileReport:
+    return build_report(
+        chunks, file_id="f", prices=[], max_line_bytes=600, listed_per_code=3, **{"model": MODEL, **more}
+    )
+
+
+def cut(data: bytes, random: Random) -> Iterator[bytes]:
+    at = 0
+    while at < len(data):
+        size = random.choice([1, 10, 100, 1_000, 10_000])
+        yield data[at : at + size]
+        at += size
+
+
+@pytest.fixture(autouse=True)
+def _low_bounds() -> Iterator[None]:
+    with ExitStack() as stack:
+        for module, name, bound in SMALL:
+            assert hasattr(module, name)
+            stack.enter_context(mock.patch.object(module, name, bound))
+        yield
+
+
+@given(seed=st.integers(0, 2**64))
+@settings(max_examples=200, deadline=None)
+def test_any_blocks_give_the_same_report(seed: int) -> None:
+    random = Random(seed)
+    data = some_file(random)
+    model = random.choice([MODEL, OLD_MODEL])
+    whole = report_of([data], model=model)
+    for size in (1, random.randint(2, 3_000)):
+        with mock.patch.object(lines, "BLOCK_BYTES", size):
+            assert report_of(cut(data, random), model=model) == whole
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("quick", [False, True])
+def test_any_number_of_processes_gives_the_same_report(processes: int, quick: bool) -> None:
+    for seed in range(6):
+        random = Random(seed)
+        data = some_file(random)
+        whole = report_of([data])
+        with mock.patch.object(lines, "BLOCK_BYTES", 500):
+            assert report_of([data], processes=processes, quick=quick) == whole
+
+
+def test_a_stopwatch_changes_nothing_and_hears_of_every_process() -> None:
+    data = some_file(Random(3))
+    watch = Stopwatch()
+    with mock.patch.object(lines, "BLOCK_BYTES", 500):
+        assert report_of([data], processes=2, watch=watch) == report_of([data])
+    assert {"counting tokens", "reading lines and JSON", "merging parts", "filler_opening"} <= set(watch.seconds)
+
+
+def test_progress_of_several_processes_ascends_to_the_end() -> None:
+    data = jsonl(*[asked(f"Question {index}?") for index in range(200)])
+    told: list[int] = []
+    with mock.patch.object(lines, "BLOCK_BYTES", 500):
+        report_of([data], processes=2, progress=told.append)
+    assert told == sorted(told)
+    assert len(told) > 20
+    assert told[-1] == len(data)
+
+
+def test_a_report_starts_no_threads_that_a_fork_would_lose() -> None:
+    """Checks run in forked processes; a library that keeps a pool of threads would make them wait for ever."""
+    script = (
+        "import os; from tests.datasets.rows import asked, jsonl, report_on; "
+        "report_on(jsonl(*[asked(f'Question {i}? ' * 40, '好的' * i) for i in range(2_000)])); "
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+
+
+class TestCrew:
+    @pytest.mark.parametrize("processes", [1, 2, 4])
+    def test_results_come_in_order(self, processes: int) -> None:
+        def work(number: int) -> tuple[int, int]:
+            return number * number, os.getpid()
+
+        with in_order(range(100), work, processes=processes) as results:
+            done = list(results)
+        assert [square for square, _ in done] == [number * number for number in range(100)]
+        assert len({pid for _, pid in done}) == processes
+
+    def test_a_failure_is_raised_here(self) -> None:
+        def work(number: int) -> int:
+            return 1 // (5 - number)
+
+        with pytest.raises(ZeroDivisionError), in_order(range(100), work, processes=2) as results:
+            list(results)
+
+    def test_a_process_that_dies_is_told(self) -> None:
+        def work(number: int) -> int:
+            os._exit(1)
+
+        with pytest.raises(RuntimeError, match="ended"), in_order(range(100), work, processes=2) as results:
+            list(results)
+
+    def test_tasks_are_not_taken_far_ahead(self) -> None:
+        tasks = iter(range(1_000))
+        with in_order(tasks, abs, processes=2) as results:
+            for number in results:
+                assert next(tasks, 1_000) <= number + 64
