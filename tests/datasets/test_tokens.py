@@ -92,10 +92,10 @@ class TestCounters:
             for encoding in ENCODINGS:
                 assert reference(encoding).count(text) == len(load_encoding(encoding).encode_ordinary(text))
 
-    @pytest.mark.parametrize("ending", ["", "x", "\n"])
-    def test_a_million_spaces(self, name: str, ending: str) -> None:
+    @pytest.mark.parametrize(("encoding", "ending"), [("o200k_base", ""), ("o200k_base", "x"), ("cl100k_base", "x")])
+    def test_a_million_spaces(self, encoding: str, ending: str) -> None:
         """tiktoken alone panics on them."""
-        one, other = [counter.count("a" + " " * 1_000_000 + ending) for counter in counters(name)]
+        one, other = [counter.count("a" + " " * 1_000_000 + ending) for counter in counters(encoding)]
         assert one == other > 7_000
 
     def test_none_without_quicktok(self, monkeypatch: pytest.MonkeyPatch) -> None:
