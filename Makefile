@@ -8,7 +8,7 @@ TEST_WORKERS ?= auto
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint format types imports bench openapi openapi-check docs lock migrations-check ci clean
+.PHONY: help setup demo run test lint format types imports bench chaos kills openapi openapi-check docs lock migrations-check ci clean
 
 help: ## Show this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,12 @@ imports: setup ## Who may import whom
 format: setup ## Put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+chaos: setup ## 2,000 jobs, 520 faults, and a count of what came of it (ARGS="--seed 1")
+	@$(BIN)/python -m tests.faults.chaos $(ARGS)
+
+kills: setup ## Kill -9 at every fault point, twenty times each (ARGS="--kills 2 --only create.")
+	@$(BIN)/python -m tests.faults.kill_matrix $(ARGS)
 
 bench: setup ## Measure: benchmarks/
 	@$(BIN)/python -m benchmarks

@@ -26,7 +26,7 @@ def _run(connection: Connection) -> None:
 
 async def _connect() -> None:
     url = context.config.attributes.get("url") or Settings.from_env(os.environ).migration_url
-    engine = create_engine(url, pool_size=1, role=None, application="tunegate-migrate")
+    engine = create_engine(url, pool_size=1, role=None, application="tunegate-migrate", statement_seconds=None)
     async with engine.connect() as connection:
         await connection.run_sync(_run)
     await engine.dispose()

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 
 from service.datasets.crew import cores, in_order
-from service.datasets.formats import PlainRow
 from service.datasets.lines import Block, read_blocks
+from service.datasets.plain import PlainRow
 from service.datasets.tokens import TokenCounter, fast, reference
 
 READ_BYTES = 1 << 20

@@ -94,5 +94,10 @@ def _welcome(console: Console, ready: Ready, logs: Path) -> None:
     )
     console.print("Point any OpenAI client at it:\n")
     # Not in the panel: lines to be copied carry no frame and are not broken.
-    console.print(f"export OPENAI_BASE_URL={ready.base_url} OPENAI_API_KEY={ready.api_key}", soft_wrap=True)
+    variables = (
+        f"OPENAI_BASE_URL={ready.base_url}",
+        f"OPENAI_API_KEY={ready.api_key}",
+        f"OPENAI_ADMIN_KEY={ready.admin_key}",
+    )
+    console.print(f"export {' '.join(variables)}", soft_wrap=True)
     console.print("\nCtrl-C stops everything.", style="dim")

@@ -17,7 +17,12 @@ KEPT_PREFIXES = ("LC_", "PYTHON", "COVERAGE_")
 SERVICE_PREFIXES = ("TUNEGATE_", "AWS_", "AZURE_", "GOOGLE_", "OTEL_")
 """Settings, and what object stores and telemetry read."""
 
-DEV_DEFAULTS = {"TUNEGATE_POLL_SECONDS": "1", "TUNEGATE_WEBHOOK_ALLOW_PRIVATE": "true", "TUNEGATE_LOG_FORMAT": "json"}
+DEV_DEFAULTS = {
+    "TUNEGATE_POLL_SECONDS": "1",
+    "TUNEGATE_WEBHOOK_ALLOW_PRIVATE": "true",
+    "TUNEGATE_UPSTREAM_ALLOW_PRIVATE": "true",
+    "TUNEGATE_LOG_FORMAT": "json",
+}
 """What `dev` sets unless the caller does."""
 
 NO_PROXY = "127.0.0.1,localhost,::1"

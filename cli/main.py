@@ -1,10 +1,9 @@
 """The `tunegate` command. Each subcommand imports what it needs when it runs, so that none pays for the others."""
 
-import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -12,7 +11,8 @@ from service.errors import SettingsError
 from service.settings import Settings
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
-GRACEFUL_SHUTDOWN_SECONDS = 10
+GRACEFUL_SHUTDOWN_SECONDS = 20
+"""How long requests under way, uploads too, may take after SIGTERM. A second signal cuts them."""
 
 app = App(
     name="tunegate", help="A fine-tuning gateway: the official openai SDK is its client.", version_flags=["--version"]
@@ -42,18 +42,27 @@ def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
     fd
         A listening socket that was inherited, instead of the host and port of the settings.
     """
+    import asyncio
     import socket
 
     import uvicorn
 
     from service.app import create_app
+    from service.migrations import refuse_unfit
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: Any) -> None:
+            """uvicorn cuts at the second Ctrl-C only; a second SIGTERM means the same."""
+            self.force_exit = self.should_exit
+            super().handle_exit(sig, frame)
 
     settings = _settings()
     sockets = None if fd is None else [socket.socket(fileno=fd)]
     port = sockets[0].getsockname()[1] if sockets else settings.port
     if settings.upstream_is_self(port):
         raise SettingsError("OPENAI_BASE_URL points at this gateway itself: every job would create another one.")
-    server = uvicorn.Server(
+    asyncio.run(refuse_unfit(settings, application="tunegate-api"))
+    server = Server(
         uvicorn.Config(
             create_app(settings),
             host=settings.host,
@@ -94,6 +103,32 @@ def migrate() -> None:
     print(f"The schema is at revision {head()}.")
 
 
+@app.command(name="audit")
+def audit_(
+    *,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    ready_file: Path | None = None,
+) -> int:
+    """Prove the balances from the ledger, while the service runs.
+
+    Exits with 0 if the books balance, 1 if anything drifts. The database is that of DATABASE_URL, or of --ready-file.
+
+    Parameters
+    ----------
+    as_json
+        Print nothing but the proof as JSON.
+    ready_file
+        The ready file of a running `tunegate dev`.
+    """
+    import asyncio
+    import json
+
+    from cli.audit import audit
+
+    url = _settings().database_url if ready_file is None else json.loads(ready_file.read_text())["database_url"]
+    return asyncio.run(audit(url, as_json=as_json))
+
+
 @app.command
 def openapi() -> None:
     """Print the API's description, as it stands in openapi.yaml."""
@@ -104,7 +139,9 @@ def openapi() -> None:
 
 
 @keys.command(name="project")
-def project_key(name: str, /, *, project: str = "default") -> None:
+def project_key(
+    name: str, /, *, project: str = "default", read_only: Annotated[bool, Parameter(negative="")] = False
+) -> None:
     """Make a key for a project's resources and print it. It is shown this once.
 
     Parameters
@@ -112,25 +149,36 @@ def project_key(name: str, /, *, project: str = "default") -> None:
     name
         What the key is for, as shown in lists.
     project
-        The name of the project it opens.
+        The name or id of the project it opens.
+    read_only
+        Whether it may only read.
     """
-    from service.projects.bootstrap import create_key
+    import asyncio
 
-    print(asyncio.run(create_key(_settings(), kind="project", name=name, project=project)))
+    from service.projects.bootstrap import create_key
+    from service.projects.callers import READ_ONLY
+
+    scopes = [READ_ONLY] if read_only else []
+    print(asyncio.run(create_key(_settings(), kind="project", name=name, project=project, scopes=scopes)))
 
 
 @keys.command(name="admin")
-def admin_key(name: str, /) -> None:
+def admin_key(name: str, /, *, read_only: Annotated[bool, Parameter(negative="")] = False) -> None:
     """Make a key for the organisation's API and print it. It is shown this once.
 
     Parameters
     ----------
     name
         What the key is for, as shown in lists.
+    read_only
+        Whether it may only read.
     """
-    from service.projects.bootstrap import create_key
+    import asyncio
 
-    print(asyncio.run(create_key(_settings(), kind="admin", name=name)))
+    from service.projects.bootstrap import create_key
+    from service.projects.callers import READ_ONLY
+
+    print(asyncio.run(create_key(_settings(), kind="admin", name=name, scopes=[READ_ONLY] if read_only else [])))
 
 
 @keys.command(name="master")
@@ -141,6 +189,29 @@ def master_key() -> None:
     print(new_master_key())
 
 
+@keys.command(name="reseal")
+def reseal_secrets() -> None:
+    """Encrypt every stored secret under TUNEGATE_MASTER_KEY that is still under one of TUNEGATE_OLD_MASTER_KEYS."""
+    import asyncio
+
+    from service.db import Database, create_engine
+    from service.doorbell import Doorbell
+    from service.sealing import reseal, sealer_of
+
+    settings = _settings()
+
+    async def run() -> int:
+        db = Database(create_engine(settings.database_url, pool_size=1), Doorbell(""))
+        try:
+            return await reseal(db, sealer_of(settings))
+        finally:
+            await db.close()
+
+    print(
+        f"{asyncio.run(run())} secrets were encrypted anew. Once every process runs with the new key, forget the old."
+    )
+
+
 @app.command
 def check(
     file: Path,
@@ -148,11 +219,12 @@ def check(
     *,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     model: str | None = None,
+    validation: Path | None = None,
     profile: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Check a dataset without a server: every error with its line, token counts, prices.
 
-    Exits with 0 if it is clean, 1 if it has errors, 2 if it cannot be read.
+    Exits with 0 if it is clean, 1 if it has errors or shares examples with the validation file, 2 if it cannot be read.
 
     Parameters
     ----------
@@ -162,34 +234,36 @@ def check(
         Print nothing but the report as JSON.
     model
         The model to check and price it for. Default: the catalogue's.
+    validation
+        A validation file: say which of its examples stand in FILE too, the same, by their prompt, or nearly.
     profile
         Say on standard error how long each check took.
     """
     from cli.check import check_file
 
-    return check_file(file, model=model, settings=_settings(), as_json=as_json, profile=profile)
+    return check_file(file, model=model, settings=_settings(), as_json=as_json, validation=validation, profile=profile)
 
 
 @app.command
-def leakage(
-    training: Path, validation: Path, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False
-) -> int:
-    """Say which validation examples stand in the training file too: the same, by their prompt, or nearly.
-
-    Exits with 0 if none does, 1 if any does, 2 if a file cannot be read.
+def deletions(*, retry: str | None = None, accept: str | None = None) -> int:
+    """List what could not be deleted at an upstream, or see to it. Exits with 1 if anything is listed.
 
     Parameters
     ----------
-    training
-        The training file, in JSON Lines.
-    validation
-        The validation file, in JSON Lines.
-    as_json
-        Print nothing but the result as JSON.
+    retry
+        Try this deletion again; all of them with "all".
+    accept
+        Take this deletion as done, for what was removed by hand or is out of reach.
     """
-    from cli.check import compare_files
+    from cli.deletions import resolve_failed, show_failed
 
-    return compare_files(training, validation, as_json=as_json)
+    if retry is not None and accept is not None:
+        raise SettingsError("Give --retry or --accept, not both.")
+    if retry is not None:
+        return resolve_failed(_settings(), retry, accept=False)
+    if accept is not None:
+        return resolve_failed(_settings(), accept, accept=True)
+    return show_failed(_settings())
 
 
 @app.command
@@ -276,6 +350,49 @@ def dev(*, port: int | None = None, data_dir: Path = Path(".tunegate"), ready_fi
     from cli.dev import run_dev
 
     return run_dev(port=_settings().port if port is None else port, data_dir=data_dir, ready_file=ready_file)
+
+
+@app.command(name="listen")
+def listen_(*, forward_to: str, event_types: str | None = None, ready_file: Path | None = None) -> int:
+    """Bring the project's webhook events to this machine, signed as the real ones, until Ctrl-C.
+
+    The gateway and the key are those of OPENAI_BASE_URL and OPENAI_API_KEY, or of --ready-file.
+
+    Parameters
+    ----------
+    forward_to
+        Where every event is posted, such as http://127.0.0.1:3000/webhook.
+    event_types
+        Only these, separated by commas. Default: all.
+    ready_file
+        The ready file of a running `tunegate dev`.
+    """
+    from cli.gateway import Gateway
+    from cli.listen import listen
+
+    types = [name.strip() for name in (event_types or "").split(",") if name.strip()]
+    return listen(Gateway.found(os.environ, ready_file), forward_to=forward_to, event_types=types)
+
+
+@app.command(name="trigger")
+def trigger_(event_type: str, /, *, endpoint: str | None = None, ready_file: Path | None = None) -> int:
+    """Let a sample of an event happen: to whoever subscribed to its type or listens, or to one endpoint.
+
+    Exits with 0 if it was taken, 1 if not.
+
+    Parameters
+    ----------
+    event_type
+        Such as fine_tuning.job.succeeded.
+    endpoint
+        The id of one webhook endpoint, which need not have subscribed to the type.
+    ready_file
+        The ready file of a running `tunegate dev`.
+    """
+    from cli.gateway import Gateway
+    from cli.trigger import trigger
+
+    return trigger(Gateway.found(os.environ, ready_file), event_type, endpoint=endpoint)
 
 
 @app.command

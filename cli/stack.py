@@ -31,10 +31,10 @@ from service.settings import Settings
 PARTS = ("api", "worker", "trainer", "postgres", "redis")
 STOP_ORDER = (("api", "worker", "trainer"), ("redis",), ("postgres",))
 START_SECONDS = 60.0
-API_STOP_SECONDS = 12.0
+API_STOP_SECONDS = 22.0
 """A little more than the API gives the requests that it is answering."""
 
-WORKER_STOP_SECONDS = 15.0
+WORKER_STOP_SECONDS = 22.0
 
 
 class StackFailed(Exception):

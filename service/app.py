@@ -1,36 +1,54 @@
 """The HTTP service, put together here and nowhere else."""
 
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
 from service import health
 from service.billing import routes as billing
+from service.billing.cashier import Cashier
 from service.datasets import routes as datasets
 from service.datasets.preparations import routes as preparations
 from service.datasets.uploads import routes as uploads
 from service.db import Database, create_engine
+from service.deletions import routes as deletions
 from service.doorbell import Doorbell
-from service.encryption import Sealer
 from service.errors import SettingsError
 from service.http.bodies import check_address
 from service.http.errors import handle
+from service.http.guesses import Guesses
 from service.http.middleware import Surroundings
 from service.http.operation import OPT_KEY
+from service.http.rate_limits import RateLimiter
 from service.jobs import routes as jobs
 from service.logs import configure
-from service.models import catalogue
+from service.models import catalogue, relay
 from service.models import routes as models
+from service.models.aliases import routes as aliases
+from service.models.metering import Meter
+from service.models.permissions import routes as permissions
+from service.projects import routes as projects
+from service.projects.audit import actor_of
 from service.projects.authentication import Authenticator
+from service.projects.limits.rates import RateKeeper
+from service.projects.limits.routes import ADMIN_ROUTES as LIMIT_ROUTES
+from service.sealing import sealer_of
 from service.services import ApiRequest, Services, services
 from service.settings import Settings
 from service.storage import Storage
-from service.upstream.accounts import open_upstream
+from service.upstream import inbound_routes
+from service.upstream import routes as upstreams
+from service.upstream.accounts import Accounts
+from service.webhooks import event_routes as webhook_events
 from service.webhooks import routes as webhooks
 from service.webhooks.sender import Sender
+from service.webhooks.stream import EventStreams
+
+Who = TypeVar("Who")
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
 
@@ -50,10 +68,16 @@ def create_litestar(settings: Settings) -> Litestar:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         made = _services(settings)
         app.state.services = made
+        await made.accounts.introduce()
+        await made.rates.warm()
         try:
             yield
         finally:
-            await made.upstream.close()
+            await relay.finish_all()
+            await made.cashier.close()
+            await made.authenticator.close()
+            await made.rates.close()
+            await made.accounts.close()
             await made.db.close()
 
     project_routes = Router(
@@ -64,15 +88,31 @@ def create_litestar(settings: Settings) -> Litestar:
             *preparations.ROUTES,
             *jobs.ROUTES,
             *models.ROUTES,
+            *aliases.ROUTES,
             *webhooks.ROUTES,
+            *webhook_events.ROUTES,
+            *upstreams.ROUTES,
         ],
         before_request=_admit_project,
     )
     organization_routes = Router(
-        "/v1/organization", route_handlers=billing.ADMIN_ROUTES, before_request=_admit_administrator
+        "/v1/organization",
+        route_handlers=[
+            *billing.ADMIN_ROUTES,
+            *projects.ADMIN_ROUTES,
+            *deletions.ADMIN_ROUTES,
+            *LIMIT_ROUTES,
+            *upstreams.ADMIN_ROUTES,
+        ],
+        before_request=_admit_administrator,
+    )
+    checkpoint_routes = Router(
+        "/v1/fine_tuning/checkpoints",
+        route_handlers=permissions.ADMIN_ROUTES,
+        before_request=_admit_administrator,
     )
     return Litestar(
-        [project_routes, organization_routes, *health.ROUTES],
+        [project_routes, organization_routes, checkpoint_routes, *inbound_routes.ROUTES, *health.ROUTES],
         lifespan=[lifespan],
         exception_handlers={Exception: handle},
         openapi_config=None,
@@ -83,13 +123,26 @@ def create_litestar(settings: Settings) -> Litestar:
 
 
 async def _admit_project(request: ApiRequest) -> None:
-    request.scope["auth"] = await services(request).authenticator.project_caller(request.headers.get("authorization"))
+    here = services(request)
+    who = await _watched(request, here.authenticator.project_caller)
+    request.scope["auth"] = who
+    await here.rates.admit(request.scope, who)
     _check_address(request)
 
 
 async def _admit_administrator(request: ApiRequest) -> None:
-    request.scope["auth"] = await services(request).authenticator.administrator(request.headers.get("authorization"))
+    request.scope["auth"] = await _watched(request, services(request).authenticator.administrator)
     _check_address(request)
+
+
+async def _watched(request: ApiRequest, authenticate: Callable[..., Awaitable[Who]]) -> Who:
+    credential = request.headers.get("authorization")
+    visitor = actor_of(request)
+
+    async def look_up() -> Who:
+        return await authenticate(credential, method=request.method, visitor=visitor)
+
+    return await services(request).guesses.watch(visitor.ip_address, credential, look_up)
 
 
 def _check_address(request: ApiRequest) -> None:
@@ -103,13 +156,21 @@ def _services(settings: Settings) -> Services:
         create_engine(settings.database_url, pool_size=settings.database_pool_size, application="tunegate-api"),
         Doorbell(settings.redis_url),
     )
+    life_seconds = settings.inference_timeout_seconds + settings.lease_seconds
+    cashier = Cashier(db, life_seconds=life_seconds)
+    sealer = sealer_of(settings)
     return Services(
         settings=settings,
         db=db,
         storage=Storage(settings.storage_url),
         authenticator=Authenticator(db),
+        guesses=Guesses(per_minute=settings.failed_keys_per_minute),
+        rates=RateKeeper(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
         catalogue=catalogue.load(settings.models_file),
-        upstream=open_upstream(settings),
-        sealer=Sealer(settings.master_key_bytes()),
+        accounts=Accounts(settings, db, sealer),
+        cashier=cashier,
+        meter=Meter(db, cashier),
+        sealer=sealer,
         sender=Sender.from_settings(settings),
+        streams=EventStreams(db),
     )

@@ -20,11 +20,34 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.db import Database
 from service.settings import LEASE_MARGIN_SHARE
-from service.tables import DatasetPreparation, FileReport, Job, Upload, UpstreamFile, WebhookDelivery
+from service.tables import (
+    AdmissionTurn,
+    DatasetPreparation,
+    Deletion,
+    FileReport,
+    Job,
+    LeakageReport,
+    Upload,
+    UpstreamFile,
+    UpstreamWatch,
+    WebhookDelivery,
+)
 
 log = structlog.get_logger()
 
-Row = TypeVar("Row", Job, FileReport, DatasetPreparation, Upload, UpstreamFile, WebhookDelivery)
+Row = TypeVar(
+    "Row",
+    AdmissionTurn,
+    DatasetPreparation,
+    Deletion,
+    FileReport,
+    Job,
+    LeakageReport,
+    Upload,
+    UpstreamFile,
+    UpstreamWatch,
+    WebhookDelivery,
+)
 
 
 class LeaseLost(Exception):
@@ -37,7 +60,7 @@ class Claim(Generic[Row]):
 
     row: Row
     token: int
-    due_at: dt.datetime
+    due_at: dt.datetime | None
     lease_seconds: float
     deadline: float
     lost: bool = False
@@ -71,12 +94,14 @@ async def claim(
     lease_seconds: float,
     limit: int = 1,
     where: Sequence[ColumnElement[bool]] = (),
+    only_due: bool = True,
 ) -> list[Claim[Row]]:
-    """Claim up to `limit` due rows of `table`, the longest due first."""
+    """Claim up to `limit` due rows of `table`, the longest due first; `only_due` False: also those that only rest."""
     started = time.monotonic()
+    timely = [table.due_at <= func.now()] if only_due else []
     due = (
         select(table.id)
-        .where(table.due_at <= func.now(), or_(table.leased_until.is_(None), table.leased_until < func.now()), *where)
+        .where(*timely, or_(table.leased_until.is_(None), table.leased_until < func.now()), *where)
         .order_by(table.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -91,7 +116,7 @@ async def claim(
         Claim(
             row=row,
             token=row.lease_token,
-            due_at=_known(row.due_at),
+            due_at=row.due_at,
             lease_seconds=lease_seconds,
             deadline=_deadline(started, lease_seconds),
         )
@@ -130,6 +155,22 @@ async def give_back(
     if due_in_seconds is not None:
         next_due = func.now() + dt.timedelta(seconds=due_in_seconds)
         due_at = case((table.due_at == claimed.due_at, next_due), else_=func.least(table.due_at, next_due))
+    await write(session, claimed, {**values, "due_at": due_at, "leased_until": None}, where=where)
+
+
+async def rest(
+    session: AsyncSession,
+    claimed: Claim[Row],
+    values: dict[str, Any],
+    *,
+    where: Sequence[ColumnElement[bool]] = (),
+) -> None:
+    """A fenced write that ends the lease of a row that somebody will wake: it has no time of its own any more.
+
+    A wish to look again that came while it was claimed stays. Raises `LeaseLost` when the row is no longer ours.
+    """
+    table = claimed.table
+    due_at = case((table.due_at.is_not_distinct_from(claimed.due_at), None), else_=table.due_at)
     await write(session, claimed, {**values, "due_at": due_at, "leased_until": None}, where=where)
 
 
@@ -182,9 +223,3 @@ async def _renew(db: Database, claimed: Claim[Row], body: "asyncio.Task[Any]") -
 
 def _deadline(started: float, lease_seconds: float) -> float:
     return started + lease_seconds * (1 - LEASE_MARGIN_SHARE)
-
-
-def _known(due_at: dt.datetime | None) -> dt.datetime:
-    if due_at is None:
-        raise RuntimeError("A row without a due time was claimed.")
-    return due_at

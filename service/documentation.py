@@ -9,6 +9,7 @@ from pathlib import Path
 from service.datasets.checks.markdown import checks_markdown
 from service.error_codes import ERROR_CODES
 from service.settings import documentation
+from service.webhooks.markdown import with_events
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -50,11 +51,17 @@ def error_codes_page() -> str:
     )
 
 
+def webhooks_page() -> str:
+    """`docs/webhooks.md`: written by hand down to its last section, the catalogue of events."""
+    return with_events((ROOT / "docs/webhooks.md").read_text(encoding="utf-8"))
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/settings.md": settings_page,
     ".env.example": env_example,
     "docs/errors.md": error_codes_page,
     "docs/checks.md": checks_markdown,
+    "docs/webhooks.md": webhooks_page,
 }
 
 

@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 QUEUE = "tunegate"
 RING_SECONDS = 0.25
+SILENCE_SECONDS = 5.0
+"""A Redis that keeps a command waiting for so long is taken to be away; redis-py would wait for ever."""
 _HINTS = "tunegate_hints"
 
 
@@ -61,6 +63,19 @@ def deserialize(raw: bytes) -> dict[str, Any]:
     return value
 
 
+async def open_pool(url: str) -> ArqRedis:
+    """Connections to Redis, none of which waits for ever. Raises `RedisError` or `OSError` when it is away.
+
+    ARQ has no setting for the time of a command, so it is set on the pool, and the connection that was made is closed.
+    """
+    pool = await create_pool(
+        redis_settings(url), job_serializer=serialize, job_deserializer=deserialize, default_queue_name=QUEUE
+    )
+    pool.connection_pool.connection_kwargs.update(socket_timeout=SILENCE_SECONDS, socket_keepalive=True)
+    await pool.connection_pool.disconnect()
+    return pool
+
+
 class Doorbell:
     """Rings in the background. Without a URL, or with Redis away, it rings nowhere and nothing is lost."""
 
@@ -78,8 +93,15 @@ class Doorbell:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    @property
+    def configured(self) -> bool:
+        """Whether there is a Redis at all."""
+        return bool(self._url)
+
     async def ping(self) -> bool:
         """Whether Redis answers now."""
+        if not self._url:
+            return False
         try:
             async with asyncio.timeout(1):
                 pool = await self._connected()
@@ -113,7 +135,5 @@ class Doorbell:
     async def _connected(self) -> ArqRedis:
         async with self._lock:
             if self._pool is None:
-                self._pool = await create_pool(
-                    redis_settings(self._url), job_serializer=serialize, job_deserializer=deserialize
-                )
+                self._pool = await open_pool(self._url)
             return self._pool

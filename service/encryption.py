@@ -1,10 +1,12 @@
 """Encryption at rest: AES-256-GCM (NIST SP 800-38D) under the master key.
 
 A sealed value is one version byte, a random 96-bit nonce, the ciphertext and its 128-bit tag. The context, which names
-the row, is authenticated with it: a ciphertext copied into another row does not open there.
+the row, is authenticated with it: a ciphertext copied into another row does not open there. Keys that were the master
+key before still open what was sealed under them, until `tunegate keys reseal` has sealed everything anew.
 """
 
 import os
+from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -21,12 +23,14 @@ class SealBroken(TunegateError):
 
 
 class Sealer:
-    """Seals and opens small secrets. `key` is the 32 bytes of the master key (`Settings.master_key_bytes`)."""
+    """Seals small secrets with `key`, the 32 bytes of the master key, and opens what it or an old key has sealed."""
 
-    def __init__(self, key: bytes) -> None:
-        if len(key) != KEY_BYTES:
-            raise ValueError(f"A master key has {KEY_BYTES} bytes, not {len(key)}.")
+    def __init__(self, key: bytes, *, old_keys: Sequence[bytes] = ()) -> None:
+        for each in (key, *old_keys):
+            if len(each) != KEY_BYTES:
+                raise ValueError(f"A master key has {KEY_BYTES} bytes, not {len(each)}.")
         self._cipher = AESGCM(key)
+        self._old_ciphers = [AESGCM(each) for each in old_keys]
 
     def seal(self, plain: bytes, *, context: str) -> bytes:
         """Encrypt `plain` for the place that `context` names, such as `webhook_endpoint:we_01k…`."""
@@ -35,15 +39,33 @@ class Sealer:
 
     def open(self, sealed: bytes, *, context: str) -> bytes:
         """Decrypt what `seal` made for the same context. Raises `SealBroken`."""
-        body = sealed[len(VERSION) :]
-        if not sealed.startswith(VERSION) or len(body) < NONCE_BYTES:
-            raise SealBroken(f"The sealed value of {context} has an unknown format.")
-        try:
-            return self._cipher.decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], _associated(context))
-        except InvalidTag:
-            raise SealBroken(
-                f"The sealed value of {context} does not open. Is TUNEGATE_MASTER_KEY the one it was made with?"
-            ) from None
+        for cipher in (self._cipher, *self._old_ciphers):
+            plain = _opened(cipher, sealed, context)
+            if plain is not None:
+                return plain
+        raise SealBroken(
+            f"The sealed value of {context} does not open. Is the key that it was made with TUNEGATE_MASTER_KEY, or "
+            "among TUNEGATE_OLD_MASTER_KEYS?"
+        )
+
+    def is_current(self, sealed: bytes, *, context: str) -> bool:
+        """Whether a value is sealed under the master key of now, and not under an old one."""
+        return _opened(self._cipher, sealed, context) is not None
+
+
+def is_sealed(value: bytes) -> bool:
+    """Whether bytes have the form of a sealed value; plain JSON and text never have."""
+    return value.startswith(VERSION)
+
+
+def _opened(cipher: AESGCM, sealed: bytes, context: str) -> bytes | None:
+    body = sealed[len(VERSION) :]
+    if not sealed.startswith(VERSION) or len(body) < NONCE_BYTES:
+        raise SealBroken(f"The sealed value of {context} has an unknown format.")
+    try:
+        return cipher.decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], _associated(context))
+    except InvalidTag:
+        return None
 
 
 def _associated(context: str) -> bytes:

@@ -2,11 +2,75 @@
 
 The variable is `name` or `name:n`: the process sends itself SIGKILL, or the signal `TUNEGATE_FAULT_SIGNAL` (`SIGSTOP`),
 at the n-th passage of that point. Both are read here and not in `Settings`, since they are no settings of the service
-but a hand that the tests lend it.
+but a hand that the tests lend it. There is a point at every boundary between a commit and a call that leaves the
+process; `tests/faults/kill_matrix.py` kills at each of them.
 """
 
 import os
 import signal
+
+POINTS = {
+    "file.announced": "an object is noted as on its way in, and not written",
+    "file.stored": "an object is written, and no row refers to it",
+    "request.committed": "a creating request is committed with its answer, and the answer is not sent",
+    "upload.joined": "the parts of an upload are joined, and the file's row is not committed",
+    "report.counted": "an attempt at a report is committed, and not begun",
+    "report.made": "a report is made, and not committed",
+    "report.recorded": "a report is committed with its event and the jobs that it wakes",
+    "prepare.counted": "an attempt at a preparation is committed",
+    "prepare.announced": "the objects of a preparation are noted, and not written",
+    "prepare.working": "the process that prepares has begun (it is that process which dies)",
+    "prepare.stored": "what was prepared is stored, and not committed",
+    "prepare.ended": "a preparation is committed with its files",
+    "judge.committed": "a job's datasets are judged and its money is reserved",
+    "admissions.attended": "a waiting job was attended to, and a turn is asked for",
+    "admissions.admitted": "free slots are given out, and that is not committed",
+    "admissions.committed": "free slots are given out",
+    "upload.claimed": "the turn to send a file upstream is committed",
+    "upload.intent_committed": "the intent to send a file is committed, and it is not sent",
+    "upload.answered": "a file is sent, and its upstream id is not committed",
+    "upload.recorded": "a file's upstream id is committed, and the job does not know",
+    "upload.moved": "all files are upstream, and the job has moved on",
+    "create.intent_committed": "the intent to create is committed, and nothing is sent",
+    "create.answered": "the upstream has answered the create, and nothing is committed",
+    "create.remembered": "the upstream job's id is remembered, and the job is not moved",
+    "create.recorded": "the job is moved to running",
+    "create.given_back": "a create that did not succeed is committed with what is to be done next",
+    "create.looked": "the upstream was asked what it made of a create, and nothing is committed",
+    "create.found": "what it made is remembered, and not adopted",
+    "create.found_nothing": "an empty list is counted, or the attempt given up",
+    "poll.wish_sent": "a cancel, pause or resume is passed on, and that is not committed",
+    "poll.told": "the upstream has told its news, and they are not committed",
+    "poll.recorded": "the news are committed",
+    "watch.listed": "a page of the upstream's jobs is listed, and not compared",
+    "watch.rung": "the jobs that a page has news of are made due",
+    "settle.announced": "a result file is noted, and not written",
+    "settle.results_stored": "the result files are written, and the end is not committed",
+    "settle.ended": "the end is committed: ledger, model, event, deliveries",
+    "deliver.read": "a delivery is read, and not sent",
+    "deliver.answered": "the receiver has answered, and that is not committed",
+    "deliver.recorded": "the try is committed",
+    "stray.found": "a stray is remembered, and not cancelled",
+    "stray.cancelled": "a stray is cancelled upstream, and that is not committed",
+    "inference.booked": "the price of calls is reserved, and they are not sent",
+    "leakage.counted": "an attempt at comparing two files is committed",
+    "leakage.made": "two files are compared, and that is not committed",
+    "leakage.recorded": "a comparison is committed with its warnings",
+    "leakage.working": "the process that compares two files has begun (it is that process which dies)",
+    "settle.deployed": "the model is deployed to its alias, and that is not committed",
+    "deletion.content_gone": "an object is deleted, and that is not committed",
+    "deletion.copies_let_go": "what was sent upstream is asked to be deleted there",
+    "deletion.upstream_answered": "the upstream has answered a deletion, and that is not committed",
+    "project.stopped": "a project that is deleted takes nothing on any more",
+    "project.let_go_of_some": "some of a project's copies upstream are asked to be deleted",
+    "project.objects_gone": "the objects of a project are deleted",
+    "project.emptied_some": "some of a project's rows are deleted",
+    "project.rows_gone": "all of them are",
+    "project.words_gone_of_some": "some of its rows that stay have lost their words",
+    "project.ended": "the deletion of a project is committed as done",
+    "janitor.deleted": "objects are deleted, and their rows are not changed",
+}
+"""Every point, and what has just happened there. A test holds this list complete, both ways."""
 
 _WANTED, _, _NTH = os.environ.get("TUNEGATE_FAULT_POINT", "").partition(":")
 _SIGNAL = signal.Signals[os.environ.get("TUNEGATE_FAULT_SIGNAL") or "SIGKILL"]

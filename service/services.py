@@ -6,15 +6,20 @@ from typing import Any, cast
 from litestar import Request
 from litestar.datastructures import State
 
+from service.billing.cashier import Cashier
 from service.db import Database
 from service.encryption import Sealer
+from service.http.guesses import Guesses
 from service.http.idempotency import Asked, asked
 from service.models.catalogue import Catalogue
-from service.projects.authentication import Authenticator, Caller
+from service.models.metering import Meter
+from service.projects.authentication import Administrator, Authenticator, Caller
+from service.projects.limits.rates import RateKeeper
 from service.settings import Settings
 from service.storage import Storage
-from service.upstream.port import Upstream
+from service.upstream.accounts import Accounts
 from service.webhooks.sender import Sender
+from service.webhooks.stream import EventStreams
 
 ApiRequest = Request[Any, Any, State]
 
@@ -27,10 +32,15 @@ class Services:
     db: Database
     storage: Storage
     authenticator: Authenticator
+    guesses: Guesses
+    rates: RateKeeper
     catalogue: Catalogue
-    upstream: Upstream
+    accounts: Accounts
+    cashier: Cashier
+    meter: Meter
     sealer: Sealer
     sender: Sender
+    streams: EventStreams
 
 
 def services(request: ApiRequest) -> Services:
@@ -44,13 +54,13 @@ def caller(request: ApiRequest) -> Caller:
 
 
 def asked_by(request: ApiRequest, body_sha256: bytes) -> Asked:
-    """The identity of a creating request, for `answer_once`."""
-    who = caller(request)
+    """The identity of a creating request, for `answer_once`: of a project, or of the organisation's API."""
+    who = cast("Caller | Administrator", request.scope["auth"])
     return asked(
         request.headers,
         method=request.method,
         path=request.scope["path"],
-        project_id=who.project_id,
+        project_id=who.project_id if isinstance(who, Caller) else None,
         key_id=who.key_id,
         body_sha256=body_sha256,
     )

@@ -51,6 +51,12 @@ class Settings:
         "Make one with `tunegate keys master`.",
         secret=True,
     )
+    old_master_keys: str = _setting(
+        "TUNEGATE_OLD_MASTER_KEYS",
+        "",
+        "Master keys that still open what is stored, separated by commas, until `tunegate keys reseal` has run.",
+        secret=True,
+    )
     storage_url: str = _setting(
         "TUNEGATE_STORAGE_URL",
         "file://./.tunegate/storage",
@@ -92,11 +98,34 @@ class Settings:
         False,
         "Let webhooks go to http and to private addresses. For development; `tunegate dev` turns it on for loopback.",
     )
+    upstream_allow_private: bool = _setting(
+        "TUNEGATE_UPSTREAM_ALLOW_PRIVATE",
+        False,
+        "Let projects' own upstream accounts be at http and private addresses. For development; `tunegate dev` turns "
+        "it on for loopback. Accounts that administrators make may always be.",
+    )
     max_file_bytes: int = _setting("TUNEGATE_MAX_FILE_BYTES", 512 * 1024 * 1024, "The largest file that is accepted.")
     max_upload_bytes: int = _setting(
         "TUNEGATE_MAX_UPLOAD_BYTES",
         8 * 1024 * 1024 * 1024,
         "The largest file that is accepted in parts (`/v1/uploads`).",
+    )
+    requests_per_minute: int = _setting(
+        "TUNEGATE_REQUESTS_PER_MINUTE", 1000, "Requests a minute of a project for which no other rate limit was set."
+    )
+    failed_keys_per_minute: int = _setting(
+        "TUNEGATE_FAILED_KEYS_PER_MINUTE",
+        300,
+        "Requests a minute with incorrect keys from one address, after which unknown keys from there have to wait.",
+    )
+    keep_events_days: float = _setting(
+        "TUNEGATE_KEEP_EVENTS_DAYS", 90.0, "How long the events of a job are kept after its end."
+    )
+    keep_metrics_days: float = _setting(
+        "TUNEGATE_KEEP_METRICS_DAYS", 730.0, "How long the metrics of a job are kept after its end."
+    )
+    keep_deliveries_days: float = _setting(
+        "TUNEGATE_KEEP_DELIVERIES_DAYS", 30.0, "How long webhook events are kept, and deliveries that have ended."
     )
     worker_concurrency: int = _setting("TUNEGATE_WORKER_CONCURRENCY", 32, "Steps that one worker runs at a time.")
     validation_processes: int = _setting(
@@ -136,19 +165,25 @@ class Settings:
                         raise SettingsError(f"{spec.metadata['env']} must be a positive number, not {number}.")
         if self.master_key:
             self.master_key_bytes()
+        self.old_master_keys_bytes()
 
     def master_key_bytes(self) -> bytes:
         """The 32 bytes of the encryption key. Raises `SettingsError` when it is missing or malformed."""
-        try:
-            key = base64.b64decode(self.master_key, validate=True)
-        except binascii.Error:
-            key = b""
-        if len(key) != 32:
+        key = _key_bytes(self.master_key)
+        if key is None:
             raise SettingsError(
                 "TUNEGATE_MASTER_KEY must be 32 bytes in base64. Make one with `tunegate keys master` and keep it "
-                "safe; without it, stored webhook secrets cannot be read again."
+                "safe; without it, stored webhook secrets and upstream credentials cannot be read again."
             )
         return key
+
+    def old_master_keys_bytes(self) -> tuple[bytes, ...]:
+        """The keys that only open. Raises `SettingsError` for one that is malformed."""
+        keys = [_key_bytes(each.strip()) for each in self.old_master_keys.split(",") if each.strip()]
+        known = tuple(key for key in keys if key is not None)
+        if len(known) != len(keys):
+            raise SettingsError("TUNEGATE_OLD_MASTER_KEYS must be keys of 32 bytes in base64, separated by commas.")
+        return known
 
     @property
     def migration_url(self) -> str:
@@ -169,8 +204,20 @@ class Settings:
 
     def upstream_is_self(self, own_port: int) -> bool:
         """Whether the upstream's base URL points back at this gateway: jobs would create jobs without end."""
-        parts = urlsplit(self.upstream_base_url)
-        return parts.hostname in ("127.0.0.1", "localhost", "::1", self.host) and parts.port == own_port
+        return self.is_self(self.upstream_base_url, own_port)
+
+    def is_self(self, base_url: str, own_port: int) -> bool:
+        """Whether a base URL is this gateway's own address, as far as the settings know it."""
+        parts = urlsplit(base_url)
+        return parts.hostname in ("127.0.0.1", "localhost", "::1", "0.0.0.0", self.host) and parts.port == own_port  # noqa: S104
+
+
+def _key_bytes(text: str) -> bytes | None:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return None
+    return key if len(key) == 32 else None
 
 
 _SWITCH = dict.fromkeys(("1", "true", "on", "yes"), True) | dict.fromkeys(("0", "false", "off", "no"), False)

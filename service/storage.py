@@ -17,6 +17,7 @@ WRITES_AT_ONCE = 3
 """Of one object: what is held in memory for it is that many chunks and one more (measured in benchmarks/)."""
 
 DELETES_AT_ONCE = 16
+LISTED_AT_ONCE = 500
 HASHED_ASIDE_BYTES = 256 * 1024
 """A chunk from this size is hashed in a thread, so that the loop serves others meanwhile."""
 
@@ -113,6 +114,16 @@ class Storage:
 
         await asyncio.gather(*map(remove, keys))
 
+    async def keys(self, prefix: str) -> AsyncIterator[list[str]]:
+        """Every key that begins with `prefix`, which ends in `/`, some at a time; also of writes that never ended."""
+        listed = obstore.list(self._store, prefix, chunk_size=LISTED_AT_ONCE)
+        async for chunk in listed:
+            yield [each["path"] for each in chunk]
+        if self._folder is not None:
+            staged = await asyncio.to_thread(_staged, self._folder, prefix)
+            if staged:
+                yield staged
+
     async def ping(self) -> bool:
         """Whether the store answers: a look at a key that need not exist."""
         try:
@@ -135,3 +146,9 @@ def _remove_staged(path: Path) -> None:
     while (staged := path.with_name(f"{path.name}#{number}")).exists():
         staged.unlink(missing_ok=True)
         number += 1
+
+
+def _staged(folder: Path, prefix: str) -> list[str]:
+    """The keys of writes that a killed process has left: obstore lists finished objects only."""
+    found = {path.with_name(path.name.partition("#")[0]) for path in (folder / prefix).glob("*#*")}
+    return sorted(str(path.relative_to(folder)) for path in found)

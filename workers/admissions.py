@@ -1,27 +1,46 @@
-"""From accepted to admitted: the datasets are judged and the money reserved, then the job waits for a free slot."""
+"""From accepted to admitted: the datasets are judged and the money reserved, then the job waits for a free slot.
+
+Slots are given out in turns: one leased row, `admission_turns`, is the work of looking at all waiting jobs, and the
+rule in `service/jobs/queue.py` says which of them the free slots go to. A waiting job looks for nothing itself.
+"""
+
+from itertools import islice
 
 import msgspec
-from sqlalchemy import func, select, text
+import structlog
+from prometheus_client import Counter
+from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import claims
+from service import claims, faults
 from service.billing import actions as billing
 from service.claims import Claim
 from service.datasets.actions import ask_for_report
 from service.datasets.report_schema import FileReport as Report
 from service.errors import InvalidRequest, QuotaExceeded
 from service.jobs.actions import accept_estimate
-from service.jobs.lifecycle import ACTIVE, JobError
+from service.jobs.lifecycle import JobError
 from service.jobs.order import estimate_for
+from service.jobs.queue import Admission, admissions
 from service.jobs.record import Move, move
 from service.jobs.rules import dataset_fault
+from service.jobs.turns import ask_for_turn
+from service.jobs.waiting import IS_WAITING, lock_accounts, look
 from service.models.catalogue import BaseModel
-from service.tables import File, Job, Model, Project, UpstreamAccount
+from service.projects.limits.holding import settle_tokens
+from service.tables import AdmissionTurn, File, Job, Model
 from workers.context import Context
 
+log = structlog.get_logger()
+
+ADMITTED = Counter("tunegate_jobs_admitted_total", "Jobs that were given a slot.", ["account"])
+
 LOOK_AGAIN_SECONDS = 5.0
-SLOT_LOOK_SECONDS = 2.0
-PAUSED_LOOK_SECONDS = 300.0
+LOOK_ANYWAY_SECONDS = 30.0
+"""How often the waiting jobs are looked at if nobody asks: the safety net."""
+
+MOST_AT_A_TIME = 50
+"""Admissions of one turn, so that its transaction stays short; the next turn follows at once."""
 
 
 async def judge(ctx: Context, claimed: Claim[Job]) -> None:
@@ -73,51 +92,92 @@ async def judge(ctx: Context, claimed: Claim[Job]) -> None:
                     "price_micros_per_million": job.price_micros_per_million,
                     "expected_micros": job.expected_micros,
                 },
+                due_in_seconds=None,
             ),
         )
 
 
-async def admit(ctx: Context, claimed: Claim[Job]) -> None:
-    """`waiting` → `uploading` when the account and the project have a free slot."""
-    job, account_id = claimed.row, ctx.upstream.account_id
+async def attend(ctx: Context, claimed: Claim[Job]) -> None:
+    """See to what its caller wants of a waiting job, and let it rest: the turn admits it."""
+    job = claimed.row
     async with ctx.db.worker() as session:
         if job.cancel_requested_at is not None:
             await cancel(session, claimed, "Cancelled while it waited.")
             return
-        if job.pause_requested:
-            await _wait(session, claimed, "Paused by the caller.", PAUSED_LOOK_SECONDS)
-            return
-        await session.execute(
-            text("SELECT pg_advisory_xact_lock(hashtextextended(:account, 2))"), {"account": account_id}
-        )
-        account = await session.get_one(UpstreamAccount, account_id, populate_existing=True)
-        now = await session.scalar(select(func.now()))
-        if account.held_until is not None and now is not None and account.held_until > now:
-            left = (account.held_until - now).total_seconds()
-            await _wait(session, claimed, f"The upstream account is held: {account.held_reason}", min(left, 60.0))
-            return
-        active = Job.state.in_(ACTIVE)
-        busy = await session.scalar(select(func.count()).select_from(Job).where(Job.account_id == account_id, active))
-        if (busy or 0) >= account.max_active_jobs:
-            reason = f"The upstream account runs {account.max_active_jobs} jobs, which is its limit."
-            await _wait(session, claimed, reason, SLOT_LOOK_SECONDS)
-            return
-        own = await session.scalar(
-            select(func.count()).select_from(Job).where(Job.project_id == job.project_id, active)
-        )
-        most = await session.scalar(select(Project.max_active_jobs).where(Project.id == job.project_id))
-        if (own or 0) >= (most or 0):
-            await _wait(session, claimed, f"The project runs {most} jobs, which is its limit.", SLOT_LOOK_SECONDS)
-            return
-        await move(
-            session,
-            claimed,
-            Move(to="uploading", message="Sending the files to the upstream", values={"account_id": account_id}),
-        )
+        reason = "Paused by the caller." if job.pause_requested else None
+        await claims.rest(session, claimed, {"waiting_reason": reason})
+        await ask_for_turn(session)
+
+
+async def take_turn(ctx: Context, claimed: Claim[AdmissionTurn]) -> None:
+    """Give the free slots to the jobs whose turn it is. A turn that breaks is taken again, with growing pauses."""
+    try:
+        async with ctx.db.worker() as session:
+            seconds = await _admit(ctx, session)
+            faults.point("admissions.admitted")
+            await claims.give_back(session, claimed, {"failures": 0}, due_in_seconds=seconds)
+        faults.point("admissions.committed")
+    except claims.LeaseLost:
+        raise
+    except Exception as error:
+        failures = claimed.row.failures + 1
+        log.error("admissions.turn_broke", failures=failures, exc_info=error)
+        async with ctx.db.worker() as session:
+            await claims.give_back(
+                session,
+                claimed,
+                {"failures": failures},
+                due_in_seconds=min(2.0 ** min(failures, 10), LOOK_ANYWAY_SECONDS),
+            )
+
+
+async def _admit(ctx: Context, session: AsyncSession) -> float:
+    """Admit whom the rule says. Returns in how many seconds to look again if nobody asks."""
+    await lock_accounts(session)
+    seen = await look(session, catalogue=ctx.catalogue, today=ctx.today(), heads=MOST_AT_A_TIME)
+    chosen = list(islice(admissions(seen.snapshot), MOST_AT_A_TIME))
+    still_waiting = [
+        IS_WAITING,
+        Job.id.in_([each.job_id for each in chosen]),
+        Job.pause_requested.is_(False),
+        Job.cancel_requested_at.is_(None),
+    ]
+    free = await claims.claim(
+        session,
+        Job,
+        lease_seconds=ctx.settings.lease_seconds,
+        limit=len(chosen),
+        where=still_waiting,
+        only_due=False,
+    )
+    mine = {each.row.id: each for each in free}
+    for each in chosen:
+        if each.job_id in mine:
+            await _give_slot(session, mine[each.job_id], each)
+    if len(chosen) == MOST_AT_A_TIME or len(mine) < len(chosen):
+        return 0.0
+    return min(LOOK_ANYWAY_SECONDS, seen.next_hold_ends_in_seconds or LOOK_ANYWAY_SECONDS)
+
+
+async def _give_slot(session: AsyncSession, claimed: Claim[Job], admission: Admission) -> None:
+    """One admission, under a savepoint: a job that cannot be moved must not keep the others waiting."""
+    step = Move(
+        to="uploading",
+        message="Sending the files to the upstream",
+        values={"account_id": admission.account_id, "admitted_at": func.clock_timestamp()},
+    )
+    try:
+        async with session.begin_nested():
+            await move(session, claimed, step)
+    except Exception as error:
+        log.error("admissions.job_not_moved", job=admission.job_id, exc_info=error)
+        return
+    ADMITTED.labels(admission.account_id).inc()
 
 
 async def cancel(session: AsyncSession, claimed: Claim[Job], reason: str) -> None:
     """End a job that has cost nothing as cancelled, giving its reservation back."""
+    await settle_tokens(session, job_id=claimed.row.id, trained_tokens=0)
     await billing.settle(session, subject=claimed.row.id, actual_micros=0, quantity=0)
     await move(
         session,
@@ -134,6 +194,7 @@ async def cancel(session: AsyncSession, claimed: Claim[Job], reason: str) -> Non
 
 async def fail(session: AsyncSession, claimed: Claim[Job], error: JobError) -> None:
     """End a job that has cost nothing as failed, giving its reservation back."""
+    await settle_tokens(session, job_id=claimed.row.id, trained_tokens=0)
     await billing.settle(session, subject=claimed.row.id, actual_micros=0, quantity=0)
     await move(
         session,
@@ -147,10 +208,6 @@ async def fail(session: AsyncSession, claimed: Claim[Job], error: JobError) -> N
             due_in_seconds=None,
         ),
     )
-
-
-async def _wait(session: AsyncSession, claimed: Claim[Job], reason: str, seconds: float) -> None:
-    await claims.give_back(session, claimed, {"waiting_reason": reason}, due_in_seconds=seconds)
 
 
 async def _base_model(ctx: Context, session: AsyncSession, job: Job) -> BaseModel | None:

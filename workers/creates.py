@@ -23,7 +23,9 @@ from service.ids import new_id
 from service.jobs.lifecycle import JobError
 from service.jobs.record import Move, move
 from service.jobs.rules import with_epochs
-from service.tables import File, Job, UpstreamCall, UpstreamFile
+from service.tables import Job, JobState, UpstreamCall
+from service.upstream.marks import GATEWAY, JOB, attempt_of, marks
+from service.upstream.pace import NEW
 from service.upstream.port import (
     Created,
     JobOrder,
@@ -33,9 +35,10 @@ from service.upstream.port import (
     UpstreamError,
     UpstreamJob,
 )
-from workers import holds, strays
+from workers import holds
 from workers.admissions import cancel, fail
-from workers.context import Context
+from workers.context import AccountContext
+from workers.uploads import forget_vanished, sent_files
 
 log = structlog.get_logger()
 
@@ -43,11 +46,14 @@ ATTEMPTS = Counter("tunegate_upstream_creates_total", "Creates sent upstream, by
 
 EMPTY_LISTS = 3
 RETRY_SECONDS = 5.0
+MAX_UPLOADS = 3
+"""How often a job's files may be sent because they vanish."""
+
 MAX_NEVER_MADE = 1000
 """How many attempts in a row may come to nothing before the job fails: about a day of settle times."""
 
 
-async def create(ctx: Context, claimed: Claim[Job]) -> None:
+async def create(ctx: AccountContext, claimed: Claim[Job]) -> None:
     """Send the job, or find out what became of sending it."""
     async with claims.heartbeat(ctx.db, claimed):
         if claimed.row.create_phase == "intent":
@@ -59,9 +65,13 @@ async def create(ctx: Context, claimed: Claim[Job]) -> None:
             await _send(ctx, claimed)
 
 
-async def _send(ctx: Context, claimed: Claim[Job]) -> None:
+async def _send(ctx: AccountContext, claimed: Claim[Job]) -> None:
     job = claimed.row
     order = await _order(ctx, job)
+    if order is None:
+        async with ctx.db.worker() as session:
+            await move(session, claimed, Move(to="uploading", message="Sending the files to the upstream again"))
+        return
     attempt = job.create_attempt + 1
     async with ctx.db.worker() as session:
         settle = ctx.settings.lease_seconds + ctx.settings.settle_seconds
@@ -90,10 +100,7 @@ async def _send(ctx: Context, claimed: Claim[Job]) -> None:
             faults.point("create.remembered")
             await _record(ctx, claimed, upstream_id)
         case Refused(kind="invalid" | "not_found") as refused:
-            error = JobError(refused.code, f"The upstream refuses the job: {refused.message}", refused.param)
-            async with ctx.db.worker() as session:
-                await claims.write(session, claimed, {"create_phase": "idle"})
-                await fail(session, claimed, error)
+            await _refused(ctx, claimed, refused)
         case Refused() as refused:
             hold = await holds.after_refusal(ctx, refused)
             await _later(ctx, claimed, "idle", hold.reason, hold.seconds)
@@ -104,16 +111,39 @@ async def _send(ctx: Context, claimed: Claim[Job]) -> None:
             await _later(ctx, claimed, "intent", f"The upstream gave no clear answer: {reason}", 0.0)
 
 
-async def _find_out(ctx: Context, claimed: Claim[Job]) -> None:
+async def _refused(ctx: AccountContext, claimed: Claim[Job], refused: Refused) -> None:
+    """A refusal of the job ends it, unless it is about a file that has vanished upstream: that is sent anew."""
+    try:
+        vanished = await forget_vanished(ctx, claimed)
+    except (UpstreamError, TimeoutError) as away:
+        await _later(ctx, claimed, "idle", f"Finding out why the upstream refuses the job: {away}", RETRY_SECONDS)
+        return
+    async with ctx.db.worker() as session:
+        await claims.write(session, claimed, {"create_phase": "idle"})
+        uploads = await session.scalar(
+            select(func.count()).where(JobState.job_id == claimed.row.id, JobState.state == "uploading")
+        )
+        if vanished and (uploads or 0) < MAX_UPLOADS:
+            await move(session, claimed, Move(to="uploading", message="The upstream has lost a file; sending it again"))
+            return
+        error = JobError(refused.code, f"The upstream refuses the job: {refused.message}", refused.param)
+        await fail(session, claimed, error)
+
+
+async def _find_out(ctx: AccountContext, claimed: Claim[Job]) -> None:
     job = claimed.row
     try:
         async with claimed.call(ctx.settings.control_timeout_seconds):
-            found = await ctx.upstream.find_jobs({strays.GATEWAY: ctx.instance, strays.JOB: job.id})
+            found = await ctx.upstream.find_jobs(
+                {GATEWAY: ctx.instance, JOB: job.id}, training_file=await _training_file(ctx, job)
+            )
     except (UpstreamError, TimeoutError) as error:
         await _later(ctx, claimed, "intent", f"Finding out what the upstream made of it: {error}", RETRY_SECONDS)
         return
+    faults.point("create.looked")
     if found:
-        await _remember(ctx, job, [(each.id, strays.attempt_of(each)) for each in found])
+        await _remember(ctx, job, [(each.id, attempt_of(each.metadata)) for each in found])
+        faults.point("create.found")
         adopted = _first_alive(found)
         log.warning("create.adopted", job=job.id, upstream_job=adopted.id, found=len(found))
         await _record(ctx, claimed, adopted.id)
@@ -124,16 +154,17 @@ async def _find_out(ctx: Context, claimed: Claim[Job]) -> None:
         if settled and empty_lists >= EMPTY_LISTS:
             log.info("create.never_made", job=job.id, attempt=job.create_attempt)
             await _never_made(session, claimed)
-            return
-        await claims.give_back(
-            session,
-            claimed,
-            {
-                "create_empty_lists": empty_lists,
-                "waiting_reason": "Finding out whether the upstream has made the job.",
-            },
-            due_in_seconds=min(RETRY_SECONDS, max(0.2, ctx.settings.settle_seconds / 4)),
-        )
+        else:
+            await claims.give_back(
+                session,
+                claimed,
+                {
+                    "create_empty_lists": empty_lists,
+                    "waiting_reason": "Finding out whether the upstream has made the job.",
+                },
+                due_in_seconds=min(RETRY_SECONDS, max(0.2, ctx.settings.settle_seconds / 4)),
+            )
+    faults.point("create.found_nothing")
 
 
 async def _never_made(session: AsyncSession, claimed: Claim[Job]) -> None:
@@ -146,32 +177,34 @@ async def _never_made(session: AsyncSession, claimed: Claim[Job]) -> None:
     await fail(session, claimed, JobError("upstream_unavailable", "The upstream never gave a clear answer."))
 
 
-async def _order(ctx: Context, job: Job) -> JobOrder:
+async def _order(ctx: AccountContext, job: Job) -> JobOrder | None:
+    """What to send, or None when a file of the job is not upstream any more."""
     async with ctx.db.worker() as session:
-        rows = await session.execute(
-            select(File.id, UpstreamFile.upstream_file_id)
-            .join(
-                UpstreamFile,
-                (UpstreamFile.sha256 == File.sha256)
-                & (UpstreamFile.project_id == File.project_id)
-                & (UpstreamFile.account_id == ctx.upstream.account_id),
-            )
-            .where(File.id.in_([job.training_file_id, job.validation_file_id or job.training_file_id]))
-        )
-        sent = {row.id: row.upstream_file_id for row in rows}
+        rows = await sent_files(session, ctx, job)
+    sent = {file_id: row.upstream_file_id for file_id, row in rows.items() if row.upstream_file_id is not None}
+    if not {job.training_file_id, job.validation_file_id} - {None} <= sent.keys():
+        return None
+    model = job.upstream_model or job.model
+    base = ctx.catalogue.find(model) if ctx.upstream.capabilities.full_names else None
     return JobOrder(
-        model=job.upstream_model or job.model,
-        training_file=sent[job.training_file_id] or "",
+        model=base.name if base is not None else model,
+        training_file=sent[job.training_file_id],
         validation_file=sent[job.validation_file_id] if job.validation_file_id else None,
         suffix=job.suffix,
         seed=job.seed,
         method=with_epochs(job.method, job.n_epochs) if job.n_epochs is not None else job.method,
         integrations=job.integrations,
-        metadata=strays.marks(ctx.instance, job.id, job.create_attempt + 1),
+        metadata=marks(ctx.instance, job.id, job.create_attempt + 1),
     )
 
 
-async def _remember(ctx: Context, job: Job, made: list[tuple[str, int]]) -> None:
+async def _training_file(ctx: AccountContext, job: Job) -> str | None:
+    async with ctx.db.worker() as session:
+        sent = await sent_files(session, ctx, job)
+    return sent[job.training_file_id].upstream_file_id if job.training_file_id in sent else None
+
+
+async def _remember(ctx: AccountContext, job: Job, made: list[tuple[str, int]]) -> None:
     async with ctx.db.worker() as session:
         for upstream_id, attempt in made:
             await session.execute(
@@ -188,7 +221,7 @@ async def _remember(ctx: Context, job: Job, made: list[tuple[str, int]]) -> None
             )
 
 
-async def _record(ctx: Context, claimed: Claim[Job], upstream_id: str) -> None:
+async def _record(ctx: AccountContext, claimed: Claim[Job], upstream_id: str) -> None:
     async with ctx.db.worker() as session:
         await move(
             session,
@@ -196,19 +229,25 @@ async def _record(ctx: Context, claimed: Claim[Job], upstream_id: str) -> None:
             Move(
                 to="running",
                 message="Created the job at the upstream",
-                values={"create_phase": "created", "upstream_job_id": upstream_id, "upstream_status": "queued"},
+                values={
+                    "create_phase": "created",
+                    "upstream_job_id": upstream_id,
+                    "upstream_status": "queued",
+                    "upstream_told": NEW,
+                },
             ),
         )
     faults.point("create.recorded")
 
 
-async def _later(ctx: Context, claimed: Claim[Job], phase: str, reason: str, seconds: float) -> None:
+async def _later(ctx: AccountContext, claimed: Claim[Job], phase: str, reason: str, seconds: float) -> None:
     async with ctx.db.worker() as session:
         await claims.give_back(
             session, claimed, {"create_phase": phase, "waiting_reason": reason}, due_in_seconds=seconds
         )
+    faults.point("create.given_back")
 
 
 def _first_alive(found: list[UpstreamJob]) -> UpstreamJob:
     alive = [job for job in found if job.status not in ("failed", "cancelled")]
-    return min(alive or found, key=lambda job: (job.created_at, strays.attempt_of(job), job.id))
+    return min(alive or found, key=lambda job: (job.created_at, attempt_of(job.metadata), job.id))

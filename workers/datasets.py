@@ -5,10 +5,10 @@ import time
 
 import msgspec
 import structlog
-from sqlalchemy import func, or_, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import claims, outbox
+from service import claims, faults, outbox
 from service.claims import Claim
 from service.datasets.report import first_errors
 from service.datasets.report_schema import FileReport as Report
@@ -16,6 +16,7 @@ from service.datasets.report_schema import Finding
 from service.datasets.validation import ReportRequest
 from service.doorbell import hint
 from service.jobs.record import ADVANCE
+from service.models.catalogue import provider_of
 from service.tables import File, FileReport, Job
 from workers.context import Context
 from workers.processes import WorkFailed
@@ -38,6 +39,7 @@ async def validate(ctx: Context, claimed: Claim[FileReport]) -> None:
             attempt = claimed.row.failures + 1
             await claims.write(session, claimed, {"failures": attempt})
             file = await session.get_one(File, claimed.row.file_id)
+        faults.point("report.counted")
         if file.deleted_at is not None:
             await _end(ctx, claimed, file, _failed_report(claimed.row, file, "The file was deleted."))
             return
@@ -53,6 +55,7 @@ async def validate(ctx: Context, claimed: Claim[FileReport]) -> None:
                     await claims.give_back(session, claimed, {}, due_in_seconds=RETRY_SECONDS * attempt)
                 return
             report = _failed_report(claimed.row, file, NOT_CHECKED)
+        faults.point("report.made")
         await _end(ctx, claimed, file, report)
 
 
@@ -72,7 +75,7 @@ async def _make(ctx: Context, claimed: Claim[FileReport], file: File) -> Report:
             storage_key=file.storage_key,
             file_id=file.id,
             model=claimed.row.model,
-            provider=ctx.upstream.provider,
+            provider=provider_of(ctx.settings.upstream_base_url),
         ),
         progress,
     )
@@ -80,6 +83,8 @@ async def _make(ctx: Context, claimed: Claim[FileReport], file: File) -> Report:
 
 async def _end(ctx: Context, claimed: Claim[FileReport], file: File, report: Report) -> None:
     async with ctx.db.worker() as session:
+        # The file before its report, as who creates a job locks them.
+        await session.execute(select(File.id).where(File.id == file.id).with_for_update(key_share=True))
         await claims.give_back(
             session,
             claimed,
@@ -93,6 +98,7 @@ async def _end(ctx: Context, claimed: Claim[FileReport], file: File, report: Rep
         )
         await _settle_file(session, file, report)
         await _wake_jobs(session, file)
+    faults.point("report.recorded")
 
 
 async def _settle_file(session: AsyncSession, file: File, report: Report) -> None:

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 import structlog
-from sqlalchemy import ColumnElement, false, func, insert, select, update
+from sqlalchemy import CTE, ColumnElement, func, insert, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from service import claims
+from service import claims, faults
 from service.claims import Claim, LeaseLost
 from service.db import Database
-from service.encryption import SealBroken, Sealer
+from service.encryption import SealBroken
+from service.sealing import sealer_of
 from service.settings import Settings
 from service.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.webhooks.outcomes import Delivered, Outcome, Rejected, Unreachable
@@ -31,7 +32,11 @@ from service.webhooks.signing import signed_headers
 log = structlog.get_logger()
 
 IN_FLIGHT_PER_ENDPOINT = 4
-"""How many deliveries of one endpoint are under way at a time, so that a slow one leaves room for the others."""
+"""How many deliveries of one endpoint are under way at a time, so that a slow one leaves room for the others. (Workers
+that claim at the same instant do not see each other, and may let a few more through.)"""
+
+IN_FLIGHT_PER_FAILING = 1
+"""The same of an endpoint whose last try failed. These have places of their own (`workers/main.py`)."""
 
 
 class Needs(Protocol):
@@ -57,16 +62,61 @@ class Unsendable:
     reason: str
 
 
-def claimable() -> Sequence[ColumnElement[bool]]:
-    """Conditions for `claims.claim`: never more than `IN_FLIGHT_PER_ENDPOINT` deliveries of one endpoint at a time.
+def claimable(row_id: str | None = None, *, failing: bool = False) -> Sequence[ColumnElement[bool]]:
+    """Conditions for `claims.claim`: the longest due of every endpoint, as many as it has places left.
 
-    Of an endpoint's due deliveries those under way come first, then the longest due; the first few places may go on.
+    Goes from one waiting endpoint to the next by the index (a "loose index scan") and looks at a few rows of each, so
+    its cost grows with the endpoints that wait and not with their backlogs. With `row_id` it asks about one delivery.
     """
-    table = aliased(WebhookDelivery)
-    under_way = func.coalesce(table.leased_until >= func.now(), false())
-    place = func.row_number().over(partition_by=table.endpoint_id, order_by=(under_way.desc(), table.due_at, table.id))
-    places = select(table.id, place.label("place")).where(table.due_at <= func.now()).subquery()
-    return (WebhookDelivery.id.in_(select(places.c.id).where(places.c.place <= IN_FLIGHT_PER_ENDPOINT)),)
+    endpoint, places = WebhookEndpoint, IN_FLIGHT_PER_FAILING if failing else IN_FLIGHT_PER_ENDPOINT
+    due, under_way = aliased(WebhookDelivery), aliased(WebhookDelivery)
+    lane = endpoint.failing_since.is_not(None) if failing else endpoint.failing_since.is_(None)
+    busy = (
+        select(func.count())
+        .where(under_way.endpoint_id == endpoint.id, under_way.leased_until >= func.now())
+        .correlate(endpoint)
+        .scalar_subquery()
+    )
+    if row_id is not None:
+        free = select(endpoint.id).where(endpoint.id == WebhookDelivery.endpoint_id, lane, busy < places)
+        return (free.exists(),)
+    next_due = (
+        select(due.id)
+        .where(
+            due.endpoint_id == endpoint.id,
+            due.due_at <= func.now(),
+            or_(due.leased_until.is_(None), due.leased_until < func.now()),
+        )
+        .order_by(due.due_at)
+        .limit(func.greatest(0, places - busy))
+        .correlate(endpoint)
+        .lateral("next_due")
+    )
+    waiting = _waiting_endpoints()
+    found = (
+        select(next_due.c.id)
+        .select_from(waiting)
+        .join(endpoint, endpoint.id == waiting.c.endpoint_id)
+        .join(next_due, true())
+        .where(lane)
+    )
+    return (WebhookDelivery.id.in_(found),)
+
+
+def _waiting_endpoints() -> CTE:
+    """The endpoints that have deliveries to come, each once, by one index look-up each."""
+    table, further = WebhookDelivery, aliased(WebhookDelivery)
+    waiting = (
+        select(func.min(table.endpoint_id).label("endpoint_id"))
+        .where(table.due_at.is_not(None))
+        .cte("waiting", recursive=True)
+    )
+    following = (
+        select(func.min(further.endpoint_id))
+        .where(further.due_at.is_not(None), further.endpoint_id > waiting.c.endpoint_id)
+        .scalar_subquery()
+    )
+    return waiting.union_all(select(following).select_from(waiting).where(waiting.c.endpoint_id.is_not(None)))
 
 
 async def deliver(ctx: Needs, claimed: Claim[WebhookDelivery]) -> None:
@@ -75,17 +125,23 @@ async def deliver(ctx: Needs, claimed: Claim[WebhookDelivery]) -> None:
         async with claims.heartbeat(ctx.db, claimed):
             async with ctx.db.worker() as session:
                 endpoint, event = await _read(session, claimed.row)
+            faults.point("deliver.read")
             started_at = dt.datetime.now(dt.UTC)
             outcome = await _send(ctx, endpoint, event, started_at)
+            faults.point("deliver.answered")
             async with ctx.db.worker() as session:
                 await _record(session, claimed, endpoint, outcome, started_at, ctx.settings.webhook_schedule_seconds)
+            faults.point("deliver.recorded")
     except LeaseLost:
         log.info("webhook.taken_over", delivery=claimed.row.id)
 
 
 async def _read(session: AsyncSession, delivery: WebhookDelivery) -> tuple[WebhookEndpoint, WebhookEvent]:
-    endpoint = await session.get_one(WebhookEndpoint, delivery.endpoint_id)
-    return endpoint, await session.get_one(WebhookEvent, delivery.event_id)
+    query = select(WebhookEndpoint, WebhookEvent).where(
+        WebhookEndpoint.id == delivery.endpoint_id, WebhookEvent.id == delivery.event_id
+    )
+    endpoint, event = (await session.execute(query)).one()
+    return endpoint, event
 
 
 async def _send(ctx: Needs, endpoint: WebhookEndpoint, event: WebhookEvent, now: dt.datetime) -> Outcome | Unsendable:
@@ -94,7 +150,7 @@ async def _send(ctx: Needs, endpoint: WebhookEndpoint, event: WebhookEvent, now:
     if endpoint.disabled_at is not None:
         return Unsendable(f"endpoint_disabled: {endpoint.disabled_reason or 'the endpoint is disabled'}")
     try:
-        secrets = active_secrets(Sealer(ctx.settings.master_key_bytes()), endpoint, now=now)
+        secrets = active_secrets(sealer_of(ctx.settings), endpoint, now=now)
     except SealBroken as broken:
         log.error("webhook.secret_unreadable", endpoint=endpoint.id)
         return Unreachable(reason="secret_unreadable", detail=str(broken), latency_ms=0)
@@ -122,7 +178,8 @@ async def _record(
         ):
             case Succeeded():
                 ended = "succeeded"
-                await _healthy(session, endpoint)
+                if endpoint.failing_since is not None:
+                    await _healthy(session, endpoint)
             case RetryIn(seconds):
                 ended, due_in_seconds = "pending", seconds
                 await _failing(session, endpoint, started_at)

@@ -9,7 +9,7 @@ from sqlalchemy import func, update
 
 from service.tables import UpstreamAccount
 from service.upstream.port import Refused
-from workers.context import Context
+from workers.context import AccountContext
 
 log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ class Hold:
     seconds: float
 
 
-async def after_refusal(ctx: Context, refused: Refused) -> Hold:
+async def after_refusal(ctx: AccountContext, refused: Refused) -> Hold:
     """A rate limit only delays; a refused credential or an empty account holds the account, so no job burns for it."""
     if refused.kind == "rate_limit":
         return Hold(

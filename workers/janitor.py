@@ -6,10 +6,11 @@ import structlog
 from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.http.idempotency import KEY_LIFE
-from service.jobs.lifecycle import ENDED
-from service.tables import File, Job, PendingUpload, RememberedRequest, Upload, UploadPart
+from service import faults
+from service.deletions.asking import ask_for_deletion
+from service.tables import Deletion, File, PendingUpload, Upload, UploadPart
 from workers.context import Context
+from workers.retention import remove_outdated
 
 log = structlog.get_logger()
 
@@ -21,23 +22,16 @@ TURN = 7203684916
 
 async def clear_up(ctx: Context) -> None:
     """One round; with several workers, one of them at a time."""
+    await remove_outdated(ctx)
     async with ctx.db.worker() as session:
         if not await session.scalar(select(func.pg_try_advisory_xact_lock(TURN))):
             return
-        await _expire_files(session)
         await _end_uploads(session)
-        await session.execute(delete(RememberedRequest).where(RememberedRequest.created_at < func.now() - KEY_LIFE))
+        await _ask_for_what_is_left(session)
         orphans = (
             await session.scalars(
                 select(PendingUpload.storage_key)
                 .where(PendingUpload.created_at < func.now() - ORPHAN_LIFE)
-                .limit(BATCH)
-            )
-        ).all()
-        deleted = (
-            await session.scalars(
-                select(File.storage_key)
-                .where(File.deleted_at.is_not(None), File.content_deleted_at.is_(None))
                 .limit(BATCH)
             )
         ).all()
@@ -49,26 +43,26 @@ async def clear_up(ctx: Context) -> None:
                 .limit(BATCH)
             )
         ).all()
-    await ctx.storage.delete_all([*orphans, *deleted, *(part.storage_key for part in parts)])
+    await ctx.storage.delete_all([*orphans, *(part.storage_key for part in parts)])
+    if orphans or parts:
+        faults.point("janitor.deleted")
     async with ctx.db.worker() as session:
         await session.execute(delete(PendingUpload).where(PendingUpload.storage_key.in_(orphans)))
-        await session.execute(update(File).where(File.storage_key.in_(deleted)).values(content_deleted_at=func.now()))
         await session.execute(delete(UploadPart).where(UploadPart.id.in_([part.id for part in parts])))
-    if orphans or deleted or parts:
-        log.info("janitor.cleared", orphans=len(orphans), deleted=len(deleted), parts=len(parts))
+    if orphans or parts:
+        log.info("janitor.cleared", orphans=len(orphans), parts=len(parts))
 
 
-async def _expire_files(session: AsyncSession) -> None:
-    needed = exists().where(
-        Job.project_id == File.project_id,
-        or_(Job.training_file_id == File.id, Job.validation_file_id == File.id),
-        Job.state.not_in(ENDED),
+async def _ask_for_what_is_left(session: AsyncSession) -> None:
+    """Deleted files whose content is still there and that nobody works on, as of a release without deletions."""
+    asked = exists().where(Deletion.kind == "file", Deletion.subject == File.id, Deletion.status != "done")
+    left = await session.execute(
+        select(File.project_id, File.id)
+        .where(File.deleted_at.is_not(None), File.content_deleted_at.is_(None), ~asked)
+        .limit(BATCH)
     )
-    await session.execute(
-        update(File)
-        .where(File.expires_at < func.now(), File.deleted_at.is_(None), ~needed)
-        .values(deleted_at=func.now())
-    )
+    for project_id, file_id in left.all():
+        await ask_for_deletion(session, project_id=project_id, kind="file", subject=file_id)
 
 
 async def _end_uploads(session: AsyncSession) -> None:

@@ -1,15 +1,18 @@
 """One step of a job, by its state."""
 
-from typing import cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
 
 import structlog
+from sqlalchemy import ColumnElement, or_
 
-from service import claims
+from service import claims, faults
 from service.claims import Claim, LeaseLost
 from service.jobs.lifecycle import JobError, State
 from service.tables import Job
-from workers.admissions import admit, fail, judge
-from workers.context import Context
+from service.upstream.accounts import DEFAULT_ACCOUNT, AccountUnusable
+from workers.admissions import attend, fail, judge
+from workers.context import AccountContext, Context
 from workers.creates import create
 from workers.polls import poll
 from workers.settles import settle
@@ -18,8 +21,16 @@ from workers.uploads import upload
 log = structlog.get_logger()
 
 MAX_CRASHES = 20
+FULL_SECONDS = 1.0
+UNUSABLE_SECONDS = 15.0
 HARMLESS_TO_FAIL: tuple[State, ...] = ("validating", "waiting", "uploading")
 """States in which nothing exists upstream yet, so that giving up cannot lose anything."""
+
+
+def claimable(ctx: Context, row_id: str | None = None) -> Sequence[ColumnElement[bool]]:
+    """Which jobs may be claimed now: those whose account this worker has room for."""
+    full = ctx.turns.full()
+    return [or_(Job.account_id.is_(None), Job.account_id.not_in(full), Job.state == "waiting")] if full else []
 
 
 async def advance(ctx: Context, claimed: Claim[Job]) -> None:
@@ -39,19 +50,43 @@ async def _step(ctx: Context, claimed: Claim[Job]) -> None:
     match cast("State", claimed.row.state):
         case "validating":
             await judge(ctx, claimed)
+            faults.point("judge.committed")
         case "waiting":
-            await admit(ctx, claimed)
+            await attend(ctx, claimed)
+            faults.point("admissions.attended")
         case "uploading":
-            await upload(ctx, claimed)
+            await _at_its_account(ctx, claimed, upload)
         case "creating":
-            await create(ctx, claimed)
+            await _at_its_account(ctx, claimed, create)
         case "running":
-            await poll(ctx, claimed)
+            await _at_its_account(ctx, claimed, poll)
         case "settling":
-            await settle(ctx, claimed)
+            await _at_its_account(ctx, claimed, settle)
         case "succeeded" | "failed" | "cancelled":
             async with ctx.db.worker() as session:
                 await claims.give_back(session, claimed, {}, due_in_seconds=None)
+
+
+async def _at_its_account(
+    ctx: Context, claimed: Claim[Job], step: Callable[[AccountContext, Claim[Job]], Awaitable[None]]
+) -> None:
+    """Do a step that calls the job's account, unless enough steps of this worker wait for that account already."""
+    account_id = claimed.row.account_id or DEFAULT_ACCOUNT
+    with ctx.turns.take(account_id) as free:
+        if not free:
+            await _put_back(ctx, claimed, {}, FULL_SECONDS)
+            return
+        try:
+            upstream = await ctx.accounts.get(account_id)
+        except AccountUnusable as error:
+            await _put_back(ctx, claimed, {"waiting_reason": str(error)}, UNUSABLE_SECONDS)
+            return
+        await step(ctx.at(upstream), claimed)
+
+
+async def _put_back(ctx: Context, claimed: Claim[Job], values: dict[str, Any], seconds: float) -> None:
+    async with ctx.db.worker() as session:
+        await claims.give_back(session, claimed, values, due_in_seconds=seconds)
 
 
 async def _after_crash(ctx: Context, claimed: Claim[Job], error: Exception) -> None:

@@ -6,37 +6,79 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from arq.worker import Worker, func
+from redis.exceptions import RedisError
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
+from service.billing.orphans import resolve_orphans
 from service.db import Database, create_engine
-from service.doorbell import QUEUE, Doorbell, deserialize, redis_settings, serialize
+from service.doorbell import QUEUE, Doorbell, deserialize, open_pool, serialize
 from service.errors import SettingsError
 from service.logs import configure
+from service.migrations import refuse_unfit
 from service.models import catalogue
+from service.sealing import sealer_of
 from service.settings import Settings
 from service.storage import Storage
-from service.tables import DatasetPreparation, FileReport, Gateway, Job, WebhookDelivery
-from service.upstream.accounts import ensure_default_account, open_upstream
+from service.tables import (
+    AdmissionTurn,
+    DatasetPreparation,
+    Deletion,
+    FileReport,
+    Gateway,
+    Job,
+    LeakageReport,
+    UpstreamWatch,
+    WebhookDelivery,
+)
+from service.upstream.accounts import Accounts, ensure_default_account
 from service.webhooks.sender import Sender
-from workers import deliveries, janitor, preparations, strays
+from workers import (
+    admissions,
+    comparisons,
+    deletions,
+    deliveries,
+    janitor,
+    preparations,
+    pruning,
+    retirements,
+    stalls,
+    strays,
+    watches,
+)
 from workers.context import Context
 from workers.datasets import validate
-from workers.jobs import advance
+from workers.heartbeats import BEAT_SECONDS, Heartbeat
+from workers.jobs import advance, claimable
 from workers.reconcile import Kind, Reconciler
+from workers.turns import Turns
 from workers.validators import Validators
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 GRACE_SECONDS = 20.0
-DELIVERIES = 128
+DELIVERIES = 256
 """Tries of deliveries at a time: each is a socket that mostly waits, and slow receivers must not use all of them."""
+
+RETRIES = 64
+"""The same of endpoints whose last try failed: in places of their own, so that dead receivers use up no others."""
+
+DELETIONS = 8
+WATCHES = 64
+"""Accounts that are listed at a time: each is a call that mostly waits, and one that hangs must not delay others."""
+
+PRUNE_SECONDS = 600.0
 BELL_RESTART_SECONDS = 2.0
 BELL_POLL_SECONDS = 0.1
+DATABASE_LOOK_SECONDS = 1.0
 JANITOR_SECONDS = 60.0
+ORPHANS_SECONDS = 15.0
 MIN_SWEEP_SECONDS = 5.0
 
 
@@ -60,21 +102,43 @@ async def prepare_dataset(ctx: dict[str, Any], preparation_id: str) -> None:
     await ctx["reconciler"].look_at("preparations", preparation_id)
 
 
-FUNCTIONS = (advance_job, validate_dataset, prepare_dataset, deliver_webhook)
+async def compare_datasets(ctx: dict[str, Any], leakage_id: str) -> None:
+    """ARQ: find out now what these two files share."""
+    await ctx["reconciler"].look_at("comparisons", leakage_id)
+
+
+async def carry_out_deletion(ctx: dict[str, Any], deletion_id: str) -> None:
+    """ARQ: delete this now."""
+    await ctx["reconciler"].look_at("deletions", deletion_id)
+
+
+async def admit_jobs(ctx: dict[str, Any], turn: str) -> None:
+    """ARQ: give free slots to waiting jobs now."""
+    await ctx["reconciler"].look_at("admissions", turn)
+
+
+FUNCTIONS = (
+    advance_job,
+    admit_jobs,
+    validate_dataset,
+    prepare_dataset,
+    compare_datasets,
+    carry_out_deletion,
+    deliver_webhook,
+)
 
 
 async def startup(settings: Settings) -> Context:
     """Everything that the steps need. Raises `SettingsError` for a configuration that cannot work."""
     if settings.upstream_is_self(settings.port):
         raise SettingsError("OPENAI_BASE_URL points at this gateway itself. Give it the upstream's address.")
-    settings.master_key_bytes()
+    sealer = sealer_of(settings)
     db = Database(
         create_engine(settings.database_url, pool_size=settings.database_pool_size, application="tunegate-worker"),
         Doorbell(settings.redis_url),
     )
-    async with db.admin() as session:
-        instance = (await session.scalars(select(Gateway.instance))).one()
-        await ensure_default_account(session, settings)
+    instance = await _begin(db, settings)
+    accounts = Accounts(settings, db, sealer)
     validators = Validators(
         processes=settings.validation_processes, storage_url=settings.storage_url, models_file=settings.models_file
     )
@@ -85,16 +149,30 @@ async def startup(settings: Settings) -> Context:
         db=db,
         storage=Storage(settings.storage_url),
         catalogue=catalogue.load(settings.models_file),
-        upstream=open_upstream(settings),
+        accounts=accounts,
+        turns=Turns(settings.worker_concurrency, accounts.troubled),
         sender=Sender.from_settings(settings),
         validators=validators,
     )
 
 
+async def _begin(db: Database, settings: Settings) -> str:
+    """The gateway's instance, as soon as Postgres answers: a worker that starts before it waits for it."""
+    while True:
+        try:
+            await refuse_unfit(settings, application="tunegate-worker")
+            async with db.admin() as session:
+                await ensure_default_account(session, settings)
+                return (await session.scalars(select(Gateway.instance))).one()
+        except (OSError, DBAPIError) as error:
+            log.warning("worker.waits_for_postgres", error=repr(error))
+            await asyncio.sleep(DATABASE_LOOK_SECONDS)
+
+
 async def shutdown(ctx: Context) -> None:
     """Let everything go."""
     await ctx.validators.close()
-    await ctx.upstream.close()
+    await ctx.accounts.close()
     await ctx.db.close()
 
 
@@ -104,7 +182,9 @@ def reconciler_of(ctx: Context) -> Reconciler:
     return Reconciler(
         ctx.db,
         [
-            Kind("jobs", Job, partial(advance, ctx), concurrency),
+            Kind("jobs", Job, partial(advance, ctx), concurrency, partial(claimable, ctx)),
+            Kind("watches", UpstreamWatch, partial(watches.watch, ctx), WATCHES),
+            Kind("admissions", AdmissionTurn, partial(admissions.take_turn, ctx), 1),
             Kind("reports", FileReport, partial(validate, ctx), ctx.settings.validation_processes),
             Kind(
                 "preparations",
@@ -112,7 +192,16 @@ def reconciler_of(ctx: Context) -> Reconciler:
                 partial(preparations.prepare, ctx),
                 ctx.settings.validation_processes,
             ),
+            Kind("comparisons", LeakageReport, partial(comparisons.compare, ctx), 1),
+            Kind("deletions", Deletion, partial(deletions.carry_out, ctx), DELETIONS),
             Kind("deliveries", WebhookDelivery, partial(deliveries.deliver, ctx), DELIVERIES, deliveries.claimable),
+            Kind(
+                "retries",
+                WebhookDelivery,
+                partial(deliveries.deliver, ctx),
+                RETRIES,
+                partial(deliveries.claimable, failing=True),
+            ),
         ],
         lease_seconds=ctx.settings.lease_seconds,
         every_seconds=ctx.settings.reconcile_seconds,
@@ -120,39 +209,75 @@ def reconciler_of(ctx: Context) -> Reconciler:
 
 
 async def run(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT, then finish what is under way within the grace."""
+    """Work until SIGTERM or SIGINT, then finish what is under way within the grace; a second signal cuts it.
+
+    Raises `SettingsError` for a configuration or a schema that it cannot work with.
+    """
     configure(settings.log_level, settings.log_format)
     logging.getLogger("arq").setLevel(logging.ERROR)
-    stop = asyncio.Event()
+    stop, cut = asyncio.Event(), asyncio.Event()
+
+    def asked_to_stop() -> None:
+        (cut if stop.is_set() else stop).set()
+
+    starting = asyncio.create_task(startup(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    ctx = await startup(settings)
+        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop)
+    ctx = await _unless(stop, starting)
+    if ctx is None:
+        return
     reconciler = reconciler_of(ctx)
+    heartbeat = Heartbeat(ctx.db, reconciler)
     sweep_seconds = max(MIN_SWEEP_SECONDS, settings.settle_seconds)
     tasks = [
         asyncio.create_task(reconciler.run()),
         asyncio.create_task(_every(sweep_seconds, lambda: strays.sweep(ctx))),
         asyncio.create_task(_every(JANITOR_SECONDS, lambda: janitor.clear_up(ctx))),
+        asyncio.create_task(_every(PRUNE_SECONDS, lambda: pruning.prune(ctx))),
+        asyncio.create_task(_every(stalls.EVERY_SECONDS, lambda: stalls.tell_of_stalled(ctx.db))),
+        asyncio.create_task(_every(ORPHANS_SECONDS, lambda: resolve_orphans(ctx.db))),
+        asyncio.create_task(_every(JANITOR_SECONDS, lambda: retirements.announce(ctx.db, ctx.catalogue, ctx.today()))),
+        asyncio.create_task(_every(BEAT_SECONDS, heartbeat.beat, at_once=True)),
     ]
     if settings.redis_url:
         tasks.append(asyncio.create_task(_answer_the_bell(settings.redis_url, reconciler)))
     log.info("worker.started", instance=ctx.instance)
     await stop.wait()
     log.info("worker.stopping")
-    await reconciler.stop(GRACE_SECONDS)
+    await _unless(cut, asyncio.create_task(reconciler.stop(GRACE_SECONDS)))
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    with contextlib.suppress(Exception):
+        await heartbeat.end()
     await shutdown(ctx)
+
+
+async def _unless(event: asyncio.Event, task: "asyncio.Task[T]") -> T | None:
+    """What the task returns, or None when the event comes first; the task is cancelled then."""
+    waiting = asyncio.create_task(event.wait())
+    await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if task.done():
+        return task.result()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return None
 
 
 async def _answer_the_bell(redis_url: str, reconciler: Reconciler) -> None:
     """Run ARQ's worker, and run it again when Redis was away (it ends then)."""
     while True:
+        try:
+            pool = await open_pool(redis_url)
+        except (RedisError, OSError) as error:
+            log.warning("bell.away", error=type(error).__name__)
+            await asyncio.sleep(BELL_RESTART_SECONDS)
+            continue
         bell = Worker(
             functions=[func(function, keep_result=0, max_tries=1, timeout=30) for function in FUNCTIONS],
             queue_name=QUEUE,
-            redis_settings=redis_settings(redis_url),
+            redis_pool=pool,
             handle_signals=False,
             keep_result=0,
             max_tries=1,
@@ -175,10 +300,11 @@ async def _answer_the_bell(redis_url: str, reconciler: Reconciler) -> None:
         await asyncio.sleep(BELL_RESTART_SECONDS)
 
 
-async def _every(seconds: float, act: Callable[[], Awaitable[object]]) -> None:
+async def _every(seconds: float, act: Callable[[], Awaitable[object]], *, at_once: bool = False) -> None:
+    await asyncio.sleep(0.0 if at_once else seconds)
     while True:
-        await asyncio.sleep(seconds)
         try:
             await act()
         except Exception as error:
             log.error("worker.chore_broke", exc_info=error)
+        await asyncio.sleep(seconds)

@@ -16,10 +16,12 @@ from service.ids import new_id
 from service.jobs.lifecycle import upstream_end
 from service.jobs.record import NewEvent, add_events
 from service.jobs.rules import tuned_name
-from service.tables import Checkpoint, File, Job, JobEvent, JobMetric, Model, UpstreamFile
+from service.tables import Checkpoint, Job, JobEvent, JobMetric, Model
+from service.upstream.pace import told_of
 from service.upstream.port import UpstreamCheckpoint, UpstreamError, UpstreamEvent, UpstreamJob
-from workers.context import Context
+from workers.context import AccountContext
 from workers.translate import translated
+from workers.uploads import sent_files
 
 log = structlog.get_logger()
 
@@ -42,28 +44,34 @@ class News:
     job: UpstreamJob
     events: list[UpstreamEvent]
     checkpoints: list[UpstreamCheckpoint]
+    requests: int = 0
 
 
-async def look(ctx: Context, claimed: Claim[Job], *, complete: bool) -> News:
+async def look(ctx: AccountContext, claimed: Claim[Job], *, complete: bool, ends_alone: bool = False) -> News:
     """Ask the upstream what is new. Raises `UpstreamError` and `TimeoutError` when it does not tell of the job.
 
     `complete`: also when it does not tell of the job's events and checkpoints; otherwise those can wait.
+    `ends_alone`: of a job that has ended nothing more is asked, since settling asks for all of it.
     """
     job, seconds = claimed.row, ctx.settings.control_timeout_seconds
     upstream_id = job.upstream_job_id or ""
     async with claimed.call(seconds):
         told = await ctx.upstream.get_job(upstream_id)
+    if ends_alone and upstream_end(told.status) is not None:
+        return News(job=told, events=[], checkpoints=[], requests=1)
     cursor = job.upstream_events_cursor
     events = await _beside(claimed, seconds, lambda: ctx.upstream.events_after(upstream_id, cursor), needed=complete)
     checkpoints: list[UpstreamCheckpoint] = []
-    if events or upstream_end(told.status) is not None:
+    further = bool(events) or upstream_end(told.status) is not None
+    if further:
         checkpoints = await _beside(claimed, seconds, lambda: ctx.upstream.checkpoints(upstream_id), needed=complete)
-    return News(job=told, events=events, checkpoints=checkpoints)
+    return News(job=told, events=events, checkpoints=checkpoints, requests=2 + further)
 
 
-async def write_news(ctx: Context, session: AsyncSession, claimed: Claim[Job], news: News) -> dict[str, Any]:
+async def write_news(ctx: AccountContext, session: AsyncSession, claimed: Claim[Job], news: News) -> dict[str, Any]:
     """Write what is new, each thing once. Returns the values that the job's own row takes on."""
     job = claimed.row
+    known_already = told_of(news.job) == job.upstream_told
     if news.events:
         names = await _names(ctx, session, job, news)
         known = set(
@@ -76,12 +84,20 @@ async def write_news(ctx: Context, session: AsyncSession, claimed: Claim[Job], n
         fresh = [_event(event, names) for event in news.events if event.id not in known]
         if fresh:
             await add_events(session, job.id, job.project_id, fresh)
+            known_already = False
         for event in news.events:
             if event.type == "metrics":
                 await write_metrics(session, job, event.data)
     for checkpoint in news.checkpoints:
         await _write_checkpoint(ctx, session, job, checkpoint)
-    values: dict[str, Any] = {"upstream_status": news.job.status, "failures": 0}
+    values: dict[str, Any] = {
+        "upstream_status": news.job.status,
+        "upstream_told": told_of(news.job),
+        "looked_at": func.clock_timestamp(),
+        "failures": 0,
+    }
+    if not known_already:
+        values.update(news_at=func.clock_timestamp(), stalled_at=None)
     if news.events:
         values["upstream_events_cursor"] = news.events[-1].id
     if news.job.estimated_finish:
@@ -104,12 +120,12 @@ async def write_metrics(session: AsyncSession, job: Job, data: dict[str, Any]) -
     )
 
 
-def our_name(ctx: Context, job: Job) -> str:
+def our_name(ctx: AccountContext, job: Job) -> str:
     """The tuned model's name as callers know it."""
     return tuned_name(base=job.model, organization=ctx.settings.organization_id, suffix=job.suffix, job_id=job.id)
 
 
-async def base_name(ctx: Context, session: AsyncSession, job: Job) -> str:
+async def base_name(ctx: AccountContext, session: AsyncSession, job: Job) -> str:
     """The base model behind a job's model, which may be a tuned one."""
     base = ctx.catalogue.find(job.model)
     if base is not None:
@@ -118,7 +134,9 @@ async def base_name(ctx: Context, session: AsyncSession, job: Job) -> str:
     return tuned.base_model if tuned is not None else job.model
 
 
-async def add_model(ctx: Context, session: AsyncSession, job: Job, *, name: str, upstream_name: str, kind: str) -> None:
+async def add_model(
+    ctx: AccountContext, session: AsyncSession, job: Job, *, name: str, upstream_name: str, kind: str
+) -> None:
     """Give an upstream's model our name, once."""
     await session.execute(
         insert(Model)
@@ -149,7 +167,7 @@ async def _beside(
         return []
 
 
-async def _write_checkpoint(ctx: Context, session: AsyncSession, job: Job, told: UpstreamCheckpoint) -> None:
+async def _write_checkpoint(ctx: AccountContext, session: AsyncSession, job: Job, told: UpstreamCheckpoint) -> None:
     name = f"{our_name(ctx, job)}:ckpt-step-{told.step_number}"
     metrics = {key: value for key in ("step", *FIGURES) if (value := _finite(told.metrics.get(key))) is not None}
     added = await session.scalar(
@@ -171,19 +189,12 @@ async def _write_checkpoint(ctx: Context, session: AsyncSession, job: Job, told:
         await add_model(ctx, session, job, name=name, upstream_name=told.model, kind="checkpoint")
 
 
-async def _names(ctx: Context, session: AsyncSession, job: Job, news: News) -> dict[str, str]:
+async def _names(ctx: AccountContext, session: AsyncSession, job: Job, news: News) -> dict[str, str]:
     names = {job.upstream_job_id or "": job.id}
     if job.upstream_model and job.upstream_model != job.model:
         names[job.upstream_model] = job.model
-    sent = await session.execute(
-        select(UpstreamFile.upstream_file_id, File.id)
-        .join(File, (File.sha256 == UpstreamFile.sha256) & (File.project_id == UpstreamFile.project_id))
-        .where(
-            UpstreamFile.account_id == ctx.upstream.account_id,
-            File.id.in_([job.training_file_id, job.validation_file_id or job.training_file_id]),
-        )
-    )
-    names.update({theirs: ours for theirs, ours in sent if theirs})
+    sent = await sent_files(session, ctx, job)
+    names.update({row.upstream_file_id: ours for ours, row in sent.items() if row.upstream_file_id})
     if news.job.fine_tuned_model:
         names[news.job.fine_tuned_model] = our_name(ctx, job)
     for checkpoint in news.checkpoints:

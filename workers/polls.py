@@ -1,6 +1,10 @@
 """`running` → `settling`: look at the upstream's job, pass on what the caller asks, write down what is new."""
 
+import datetime as dt
+import random
+
 import structlog
+from prometheus_client import Counter
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -8,10 +12,13 @@ from service import claims, faults
 from service.claims import Claim
 from service.jobs.lifecycle import upstream_end
 from service.jobs.record import Move, NewEvent, add_events, move, tell
+from service.jobs.watching import WATCHED
 from service.tables import Job
+from service.upstream.pace import LOOK_REQUESTS, Crowd, next_look_seconds
 from service.upstream.port import Refused, UpstreamError
-from workers import holds
-from workers.context import Context
+from workers import budgets, holds
+from workers.budgets import Standing
+from workers.context import AccountContext
 from workers.news import News, look, write_news
 
 log = structlog.get_logger()
@@ -22,17 +29,38 @@ with production's polls it is some eight minutes."""
 
 LOST_STATUS = "lost"
 
+SCATTER = 2.0
+"""Over so many pauses between looks are those scattered that the budget puts off."""
 
-async def poll(ctx: Context, claimed: Claim[Job]) -> None:
-    """One look; a job that has ended upstream goes on to settle."""
+PUT_OFF = Counter("tunegate_polls_put_off_total", "Looks that an account's budget had no room for.", ["account"])
+
+
+async def poll(ctx: AccountContext, claimed: Claim[Job]) -> None:
+    """One look within the account's budget; a job that has ended upstream goes on to settle."""
     async with claims.heartbeat(ctx.db, claimed):
+        wished = _wishes(claimed.row)
+        requests = LOOK_REQUESTS + wished
+        base = ctx.settings.poll_seconds
+        account = ctx.upstream.account_id
+        if claimed.row.looked_at is None and not wished and not _watched(claimed.row):
+            crowd = await budgets.look_up(ctx.db, account, base_seconds=base)
+            if crowd.listing:  # a list tells of it from now on
+                await _leave_to_the_list(ctx, claimed, crowd)
+                return
+        standing = await budgets.take(ctx.db, account, requests=requests, base_seconds=base, borrow=wished)
+        if not standing.allowed:
+            await _put_off(ctx, claimed, standing)
+            return
         try:
             asked = await _pass_on(ctx, claimed)
-            news = await look(ctx, claimed, complete=False)
+            news = await look(ctx, claimed, complete=False, ends_alone=standing.crowd.listing)
         except (UpstreamError, TimeoutError) as error:
             await _not_told(ctx, claimed, error)
             return
         faults.point("poll.told")
+        if news.requests > LOOK_REQUESTS:
+            more = news.requests - LOOK_REQUESTS
+            await budgets.take(ctx.db, account, requests=more, base_seconds=base, borrow=True)
         async with ctx.db.worker() as session:
             values = {**await write_news(ctx, session, claimed, news), **asked}
             if upstream_end(news.job.status) is not None:
@@ -42,23 +70,69 @@ async def poll(ctx: Context, claimed: Claim[Job]) -> None:
                     Move(to="settling", message="The upstream has ended the job; closing its books", values=values),
                 )
             else:
-                await claims.give_back(session, claimed, values, due_in_seconds=ctx.settings.poll_seconds)
+                seconds = _next_look_seconds(ctx, claimed, standing.crowd, news)
+                await claims.give_back(session, claimed, values, due_in_seconds=seconds)
             await _tell_running(session, claimed.row, news)
+        faults.point("poll.recorded")
 
 
-async def _pass_on(ctx: Context, claimed: Claim[Job]) -> dict[str, object]:
+def _wishes(job: Job) -> bool:
+    """Whether a caller wants something of the job that the upstream has not done yet."""
+    return job.cancel_requested_at is not None or job.pause_requested != job.pause_sent
+
+
+def _next_look_seconds(ctx: AccountContext, claimed: Claim[Job], crowd: Crowd, news: News) -> float:
+    job, now = claimed.row, dt.datetime.now(dt.UTC)
+    since = max(moment for moment in (job.started_at, job.admitted_at, job.created_at) if moment is not None)
+    finish = news.job.estimated_finish
+    return next_look_seconds(
+        ctx.settings.poll_seconds,
+        age_seconds=(now - since).total_seconds(),
+        left_seconds=finish - now.timestamp() if finish else None,
+        watched=_watched(job),
+        wished=_wishes(job),
+        crowd=crowd,
+    )
+
+
+def _watched(job: Job) -> bool:
+    return job.watched_at is not None and dt.datetime.now(dt.UTC) - job.watched_at < WATCHED
+
+
+async def _leave_to_the_list(ctx: AccountContext, claimed: Claim[Job], crowd: Crowd) -> None:
+    """The create's answer was the first look; whoever makes the job due from now on wants another."""
+    seconds = next_look_seconds(
+        ctx.settings.poll_seconds, age_seconds=0, left_seconds=None, watched=False, wished=False, crowd=crowd
+    )
+    async with ctx.db.worker() as session:
+        values = {"failures": 0, "looked_at": func.clock_timestamp()}
+        await claims.give_back(session, claimed, values, due_in_seconds=seconds)
+
+
+async def _put_off(ctx: AccountContext, claimed: Claim[Job], standing: Standing) -> None:
+    """Look again when the budget has room; not all at once, when there are many."""
+    seconds = standing.wait_seconds + random.uniform(0, SCATTER * ctx.settings.poll_seconds)  # noqa: S311
+    PUT_OFF.labels(ctx.upstream.account_id).inc()
+    async with ctx.db.worker() as session:
+        await claims.give_back(session, claimed, {}, due_in_seconds=seconds)
+
+
+async def _pass_on(ctx: AccountContext, claimed: Claim[Job]) -> dict[str, object]:
     """Pass the caller's wish on. Returns what to remember of it.
 
     A wish that cannot be passed on waits for the next look: a job must be able to end without it.
     """
     try:
-        return await _wish(ctx, claimed)
+        told = await _wish(ctx, claimed)
     except (UpstreamError, TimeoutError) as error:
         log.warning("poll.wish_not_passed_on", job=claimed.row.id, error=str(error))
         return {}
+    if claimed.row.cancel_requested_at is not None or told:
+        faults.point("poll.wish_sent")
+    return told
 
 
-async def _wish(ctx: Context, claimed: Claim[Job]) -> dict[str, object]:
+async def _wish(ctx: AccountContext, claimed: Claim[Job]) -> dict[str, object]:
     job = claimed.row
     upstream_id = job.upstream_job_id or ""
     seconds = ctx.settings.control_timeout_seconds
@@ -86,7 +160,7 @@ async def _tell_running(session: AsyncSession, job: Job, news: News) -> None:
     await tell(session, row, "fine_tuning.job.running")
 
 
-async def _not_told(ctx: Context, claimed: Claim[Job], error: UpstreamError | TimeoutError) -> None:
+async def _not_told(ctx: AccountContext, claimed: Claim[Job], error: UpstreamError | TimeoutError) -> None:
     kind = error.kind if isinstance(error, UpstreamError) else "away"
     seconds = ctx.settings.poll_seconds
     failures = claimed.row.failures

@@ -42,6 +42,7 @@ async def prepare(ctx: Context, claimed: Claim[DatasetPreparation]) -> None:
         async with ctx.db.worker() as session:
             await claims.write(session, claimed, {"failures": attempt, "status": "running"})
             file = await session.get_one(File, claimed.row.input_file_id)
+        faults.point("prepare.counted")
         if file.deleted_at is not None or attempt > MAX_ATTEMPTS:
             await _fail(ctx, claimed, DELETED if file.deleted_at is not None else CRASHED, ())
             return
@@ -50,6 +51,7 @@ async def prepare(ctx: Context, claimed: Claim[DatasetPreparation]) -> None:
         async with ctx.db.worker() as session:
             for key in keys:
                 await announce_upload(session, file.project_id, key)
+        faults.point("prepare.announced")
         try:
             made = await ctx.validators.prepare(request, _Told(ctx, claimed).progress)
         except WorkFailed as error:

@@ -21,13 +21,16 @@ UNDER_WAY = Gauge("tunegate_steps_under_way", "Steps of work that are being run.
 
 @dataclass(slots=True)
 class Kind:
-    """A kind of work: its table, the step that is run on a claimed row, and how many steps run at a time."""
+    """A kind of work: its table, the step that is run on a claimed row, and how many steps run at a time.
+
+    `claimable` has more conditions for a row to be claimed: for one that the doorbell named, or (None) for any.
+    """
 
     name: str
     table: Any
     step: Callable[[Any], Awaitable[None]]
     at_a_time: int
-    claimable: Callable[[], Sequence[ColumnElement[bool]]] = tuple
+    claimable: Callable[[str | None], Sequence[ColumnElement[bool]]] = lambda row_id: ()
     tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
     @property
@@ -46,13 +49,15 @@ class Reconciler:
         self._every_seconds = every_seconds
         self._look = asyncio.Event()
         self._stopping = False
+        self.rounds = 0
+        """How many times it has looked at every kind of work and was answered."""
 
     async def run(self) -> None:
         """Look for due rows at once, then every so often and whenever a step has ended; until `stop`."""
         while not self._stopping:
             self._look.clear()
-            for kind in self._kinds.values():
-                await self._claim(kind)
+            if all([await self._claim(kind) for kind in self._kinds.values()]):
+                self.rounds += 1
             try:
                 async with asyncio.timeout(self._every_seconds):
                     await self._look.wait()
@@ -62,7 +67,7 @@ class Reconciler:
     async def look_at(self, kind_name: str, row_id: str) -> None:
         """The doorbell: claim one row now, if it is due and there is room."""
         kind = self._kinds[kind_name]
-        await self._claim(kind, where=[kind.table.id == row_id])
+        await self._claim(kind, row_id)
 
     async def stop(self, grace_seconds: float) -> None:
         """Claim nothing more and let what runs come to its end; what does not is cancelled and left to its lease."""
@@ -71,14 +76,17 @@ class Reconciler:
         tasks = [task for kind in self._kinds.values() for task in kind.tasks]
         if not tasks:
             return
-        _, late = await asyncio.wait(tasks, timeout=grace_seconds)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        try:
+            await asyncio.wait(tasks, timeout=grace_seconds)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _claim(self, kind: Kind, where: Sequence[ColumnElement[bool]] = ()) -> None:
+    async def _claim(self, kind: Kind, row_id: str | None = None) -> bool:
+        """Whether the database answered."""
         if self._stopping or kind.free <= 0:
-            return
+            return True
         try:
             async with self._db.worker() as session:
                 claimed: list[Claim[Any]] = await claims.claim(
@@ -86,15 +94,16 @@ class Reconciler:
                     kind.table,
                     lease_seconds=self._lease_seconds,
                     limit=kind.free,
-                    where=[*where, *kind.claimable()],
+                    where=[*([kind.table.id == row_id] if row_id else []), *kind.claimable(row_id)],
                 )
         except Exception as error:
             log.error("reconcile.cannot_claim", kind=kind.name, error=repr(error))
-            return
+            return False
         for each in claimed:
             task = asyncio.create_task(self._run(kind, each))
             kind.tasks.add(task)
             UNDER_WAY.labels(kind.name).inc()
+        return True
 
     async def _run(self, kind: Kind, claimed: Claim[Any]) -> None:
         structlog.contextvars.clear_contextvars()

@@ -6,9 +6,10 @@ import csv
 import io
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import claims, faults
@@ -16,15 +17,16 @@ from service.billing import actions as billing
 from service.billing.prices import TOKENS_PER_PRICE, cost_micros
 from service.claims import Claim
 from service.datasets.actions import announce_upload
-from service.doorbell import hint
 from service.ids import new_id
 from service.jobs.lifecycle import JobError, State, upstream_end
-from service.jobs.record import ADVANCE, Move, NewEvent, add_events, move
+from service.jobs.record import Move, NewEvent, add_events, move
+from service.models.aliases.actions import deploy
+from service.projects.limits.holding import settle_tokens
 from service.storage import Stored
-from service.tables import File, Job, PendingUpload
+from service.tables import File, Job, PendingUpload, UpstreamAccount
 from service.upstream.port import UpstreamError, UpstreamJob
 from workers import news as upstream_news
-from workers.context import Context
+from workers.context import AccountContext
 from workers.news import News
 from workers.polls import LOST_AFTER, LOST_STATUS
 
@@ -50,7 +52,7 @@ class Result:
     steps: list[dict[str, float | int]]
 
 
-async def settle(ctx: Context, claimed: Claim[Job]) -> None:
+async def settle(ctx: AccountContext, claimed: Claim[Job]) -> None:
     """Close the job's books. What cannot be read after five tries is left out, and an event says so."""
     job = claimed.row
     async with claims.heartbeat(ctx.db, claimed):
@@ -79,7 +81,7 @@ def _ended(told: UpstreamJob, *, patient: bool) -> State:
     return "failed" if target == "succeeded" and told.fine_tuned_model is None else target
 
 
-async def _again(ctx: Context, claimed: Claim[Job], error: UpstreamError | TimeoutError) -> None:
+async def _again(ctx: AccountContext, claimed: Claim[Job], error: UpstreamError | TimeoutError) -> None:
     """Try again later. Only what the upstream says counts towards giving a job up as lost, not that it is away."""
     failures, seconds = claimed.row.failures + 1, RETRY_SECONDS * min(claimed.row.failures + 1, 10)
     values: dict[str, object] = {"failures": failures}
@@ -93,14 +95,15 @@ async def _again(ctx: Context, claimed: Claim[Job], error: UpstreamError | Timeo
 
 
 async def _end(
-    ctx: Context, claimed: Claim[Job], target: State, news: News, results: list[Result], warnings: list[str]
+    ctx: AccountContext, claimed: Claim[Job], target: State, news: News, results: list[Result], warnings: list[str]
 ) -> None:
     job, told = claimed.row, news.job
     tokens = told.trained_tokens
-    cost = _cost(job, target, tokens)
+    cost = _cost(job, target, tokens) if await _billed(ctx, job) else 0
     if target == "succeeded" and tokens is None:
         warnings = [*warnings, "The upstream gave no trained tokens; the expected price was posted"]
     async with ctx.db.worker() as session:
+        await settle_tokens(session, job_id=job.id, trained_tokens=tokens if target == "succeeded" else tokens or 0)
         await billing.settle(session, subject=job.id, actual_micros=cost, quantity=tokens)
         values = await upstream_news.write_news(ctx, session, claimed, news)
         values.update(trained_tokens=tokens, cost_micros=cost)
@@ -122,8 +125,12 @@ async def _end(
         if warnings:
             events = [NewEvent(message=warning, level="warn") for warning in warnings]
             await add_events(session, job.id, job.project_id, events)
+        told_after = []
+        if target == "succeeded" and job.deploy_alias is not None:
+            told_after = [await _deploy(ctx, session, job, job.deploy_alias, values)]
+            faults.point("settle.deployed")
         await move(session, claimed, Move(to=target, message=message, error=error, values=values, due_in_seconds=None))
-        await _wake_waiting(session, job)
+        await add_events(session, job.id, job.project_id, told_after)
         if target == "succeeded" and tokens is not None and job.expected_micros and job.price_micros_per_million:
             estimated = job.expected_micros * TOKENS_PER_PRICE // job.price_micros_per_million
             base = await upstream_news.base_name(ctx, session, job)
@@ -131,9 +138,26 @@ async def _end(
     faults.point("settle.ended")
 
 
-async def _end_lost(ctx: Context, claimed: Claim[Job]) -> None:
+async def _deploy(ctx: AccountContext, session: AsyncSession, job: Job, alias: str, values: dict[str, Any]) -> NewEvent:
+    """Point the alias that the job was created with at its model; what came of it goes with the job's last move."""
+    problem = await deploy(
+        session,
+        project_id=job.project_id,
+        name=alias,
+        model=values["fine_tuned_model"],
+        job_id=job.id,
+        catalogue=ctx.catalogue,
+    )
+    values.update(deploy_status="deployed" if problem is None else "refused", deploy_detail=problem)
+    if problem is not None:
+        return NewEvent(message=f"The model was not deployed to the alias {alias}: {problem}", level="warn")
+    return NewEvent(message=f"The alias {alias} points at the model now")
+
+
+async def _end_lost(ctx: AccountContext, claimed: Claim[Job]) -> None:
     error = JobError("upstream_job_lost", "The upstream no longer knows this job; nothing was charged for it.")
     async with ctx.db.worker() as session:
+        await settle_tokens(session, job_id=claimed.row.id, trained_tokens=0)
         await billing.settle(session, subject=claimed.row.id, actual_micros=0, quantity=0)
         await move(
             session,
@@ -146,7 +170,12 @@ async def _end_lost(ctx: Context, claimed: Claim[Job]) -> None:
                 due_in_seconds=None,
             ),
         )
-        await _wake_waiting(session, claimed.row)
+
+
+async def _billed(ctx: AccountContext, job: Job) -> bool:
+    async with ctx.db.worker() as session:
+        billed = await session.scalar(select(UpstreamAccount.billed).where(UpstreamAccount.id == job.account_id))
+    return billed is not False
 
 
 def _cost(job: Job, target: State, tokens: int | None) -> int:
@@ -155,7 +184,7 @@ def _cost(job: Job, target: State, tokens: int | None) -> int:
     return (job.expected_micros or 0) if target == "succeeded" else 0
 
 
-async def _results(ctx: Context, claimed: Claim[Job], news: News) -> tuple[list[Result], list[str]]:
+async def _results(ctx: AccountContext, claimed: Claim[Job], news: News) -> tuple[list[Result], list[str]]:
     results, warnings = [], []
     for upstream_id in news.job.result_files:
         try:
@@ -170,10 +199,11 @@ async def _results(ctx: Context, claimed: Claim[Job], news: News) -> tuple[list[
     return results, warnings
 
 
-async def _store(ctx: Context, job: Job, content: bytes) -> Result:
+async def _store(ctx: AccountContext, job: Job, content: bytes) -> Result:
     key = f"{job.project_id}/{new_id('object-')}"
     async with ctx.db.worker() as session:
         await announce_upload(session, job.project_id, key)
+    faults.point("settle.announced")
 
     async def chunks() -> AsyncIterator[bytes]:
         yield content
@@ -232,26 +262,7 @@ def _rows(plain: bytes) -> Iterator[dict[str, str]]:
         log.warning("settle.results_end_early", error=str(error))
 
 
-async def _name_model(ctx: Context, session: AsyncSession, job: Job, upstream_name: str) -> str:
+async def _name_model(ctx: AccountContext, session: AsyncSession, job: Job, upstream_name: str) -> str:
     name = upstream_news.our_name(ctx, job)
     await upstream_news.add_model(ctx, session, job, name=name, upstream_name=upstream_name, kind="model")
     return name
-
-
-async def _wake_waiting(session: AsyncSession, ended: Job) -> None:
-    """A slot is free: let the longest waiting jobs look for it now."""
-    longest = (
-        select(Job.id)
-        .where(Job.state == "waiting", Job.pause_requested.is_(False))
-        .order_by(Job.id)
-        .limit(3)
-        .with_for_update(skip_locked=True)
-    )
-    woken = await session.execute(
-        update(Job)
-        .where(Job.id.in_(longest.scalar_subquery()), Job.leased_until.is_(None))
-        .values(due_at=func.clock_timestamp())
-        .returning(Job.id, Job.lease_token)
-    )
-    for job_id, token in woken:
-        hint(session, ADVANCE, job_id, f"slot{token}")

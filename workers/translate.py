@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-FOREIGN_ID = re.compile(r"\b(?:file|ftjob|ftckpt)-[A-Za-z0-9_-]{4,}")
+FOREIGN_ID = re.compile(r"\b(?:(?:file|ftjob|ftckpt)-[A-Za-z0-9_-]{4,}|ft-[0-9a-f]{32}\b)")
 HIDDEN = "(upstream id)"
 
 

@@ -1,29 +1,35 @@
 """`uploading` → `creating`: each dataset is sent upstream once per account, project and content.
 
 The upload has a leased row of its own, so that jobs sharing a file do not send it twice. An upload whose answer was
-lost is looked for by its name, `tunegate-<sha256>.jsonl`, before it is sent again.
+lost is looked for by its name, `tunegate-<sha256>-…`, before it is sent again. Where jobs are told apart by their
+training file, each job has files of its own. Some upstreams want to have looked through a file first; that is waited
+for here, and a file that they no longer know is sent anew.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import claims, faults
 from service.claims import Claim
 from service.ids import new_id
 from service.jobs.lifecycle import JobError
 from service.jobs.record import Move, NewEvent, add_events, move
-from service.tables import File, Job, UpstreamFile
+from service.tables import Deletion, File, Job, UpstreamFile
+from service.upstream.marks import copy_name
 from service.upstream.port import Created, NotSent, Refused, Unknown, UpstreamError
 from workers import holds
 from workers.admissions import cancel, fail
-from workers.context import Context
+from workers.context import AccountContext
 
 log = structlog.get_logger()
 
 ANOTHER_SENDS_SECONDS = 1.0
+LOOKED_THROUGH_SECONDS = 5.0
 RETRY_SECONDS = 5.0
 MAX_UNKNOWN = 1000
 """How often an upload may end unclear before its job fails: the pauses grow to 100 seconds, so it is about a day."""
@@ -37,7 +43,7 @@ class Later:
     seconds: float
 
 
-async def upload(ctx: Context, claimed: Claim[Job]) -> None:
+async def upload(ctx: AccountContext, claimed: Claim[Job]) -> None:
     """Bring both datasets upstream, one after the other."""
     job = claimed.row
     if job.cancel_requested_at is not None:
@@ -48,7 +54,7 @@ async def upload(ctx: Context, claimed: Claim[Job]) -> None:
         for file_id in (job.training_file_id, job.validation_file_id):
             if file_id is None:
                 continue
-            outcome = await _bring(ctx, job, file_id)
+            outcome = await _bring(ctx, claimed, file_id)
             if outcome is None:
                 continue
             async with ctx.db.worker() as session:
@@ -61,50 +67,130 @@ async def upload(ctx: Context, claimed: Claim[Job]) -> None:
             return
         async with ctx.db.worker() as session:
             await move(session, claimed, Move(to="creating", message="Files sent to the upstream"))
+        faults.point("upload.moved")
 
 
-async def _bring(ctx: Context, job: Job, file_id: str) -> Later | JobError | None:
+async def sent_files(session: AsyncSession, ctx: AccountContext, job: Job) -> dict[str, UpstreamFile]:
+    """The rows of a job's files at its account, by our file's id."""
+    found: dict[str, UpstreamFile] = {}
+    for file_id in {job.training_file_id, job.validation_file_id} - {None}:
+        file = await session.get_one(File, file_id)
+        row = (await session.scalars(select(UpstreamFile).where(_same(ctx, job, file)))).one_or_none()
+        if row is not None:
+            found[file.id] = row
+    return found
+
+
+async def forget_vanished(ctx: AccountContext, claimed: Claim[Job]) -> bool:
+    """Let those of a job's files be sent anew that the upstream does not know any more. Whether there are any.
+
+    Raises `UpstreamError` and `TimeoutError` when it does not say.
+    """
+    async with ctx.db.worker() as session:
+        sent = await sent_files(session, ctx, claimed.row)
+    vanished = False
+    for row in sent.values():
+        if row.upstream_file_id is None:
+            vanished = True
+            continue
+        async with claimed.call(ctx.settings.control_timeout_seconds):
+            state = await ctx.upstream.file_state(row.upstream_file_id)
+        if state == "gone":
+            vanished = True
+            await _forget(ctx, row)
+    return vanished
+
+
+def _same(ctx: AccountContext, job: Job, file: File) -> ColumnElement[bool]:
+    own = ctx.upstream.capabilities.marker == "training_file"
+    return (
+        (UpstreamFile.account_id == ctx.upstream.account_id)
+        & (UpstreamFile.project_id == job.project_id)
+        & (UpstreamFile.sha256 == (f"{file.sha256}/{job.id}" if own else file.sha256))
+    )
+
+
+async def _bring(ctx: AccountContext, claimed: Claim[Job], file_id: str) -> Later | JobError | None:
+    job = claimed.row
     async with ctx.db.worker() as session:
         file = await session.get_one(File, file_id)
-        same = (
-            (UpstreamFile.account_id == ctx.upstream.account_id)
-            & (UpstreamFile.project_id == job.project_id)
-            & (UpstreamFile.sha256 == file.sha256)
-        )
+        same = _same(ctx, job, file)
+        own = ctx.upstream.capabilities.marker == "training_file"
         await session.execute(
             insert(UpstreamFile)
             .values(
                 id=new_id("upfile-"),
                 account_id=ctx.upstream.account_id,
                 project_id=job.project_id,
-                sha256=file.sha256,
+                sha256=f"{file.sha256}/{job.id}" if own else file.sha256,
                 due_at=func.now(),
             )
             .on_conflict_do_nothing(index_elements=["account_id", "project_id", "sha256"])
         )
-        row = (await session.scalars(select(UpstreamFile).where(same))).one()
-        if row.phase == "uploaded":
-            return None
-        mine = await claims.claim(session, UpstreamFile, lease_seconds=ctx.settings.lease_seconds, where=[same])
+        row = (await session.scalars(select(UpstreamFile).where(same).with_for_update(read=True))).one()
+        mine = None
+        if row.phase != "uploaded":
+            mine = await claims.claim(session, UpstreamFile, lease_seconds=ctx.settings.lease_seconds, where=[same])
+    if mine is None:
+        return await _looked_through(ctx, claimed, row, file) if ctx.upstream.capabilities.checked_files else None
     if not mine:
         return Later("The file is being sent for another job.", ANOTHER_SENDS_SECONDS)
+    faults.point("upload.claimed")
     async with claims.heartbeat(ctx.db, mine[0]):
-        return await _send(ctx, mine[0], job, file)
+        outcome = await _send(ctx, mine[0], job, file)
+    if outcome is None and ctx.upstream.capabilities.checked_files:
+        return Later("The upstream looks through the file.", 0.0)
+    return outcome
 
 
-async def _send(ctx: Context, claimed: Claim[UpstreamFile], job: Job, file: File) -> Later | JobError | None:
-    name = f"tunegate-{file.sha256}.jsonl"
+async def _looked_through(
+    ctx: AccountContext, claimed: Claim[Job], row: UpstreamFile, file: File
+) -> Later | JobError | None:
+    try:
+        async with claimed.call(ctx.settings.control_timeout_seconds):
+            state = await ctx.upstream.file_state(row.upstream_file_id or "")
+    except (UpstreamError, TimeoutError) as error:
+        return Later(f"The upstream does not answer: {error}", RETRY_SECONDS)
+    match state:
+        case "ready":
+            return None
+        case "pending":
+            return Later("The upstream looks through the file.", LOOKED_THROUGH_SECONDS)
+        case "gone":
+            await _forget(ctx, row)
+            return Later("The upstream has lost the file; it is sent again.", 0.0)
+        case "failed":
+            await _forget(ctx, row)
+            return JobError(
+                "upstream_refused_file", f"The upstream cannot use the file {file.filename}.", "training_file"
+            )
+
+
+async def _forget(ctx: AccountContext, row: UpstreamFile) -> None:
+    async with ctx.db.worker() as session:
+        await session.execute(
+            update(UpstreamFile)
+            .where(UpstreamFile.id == row.id, UpstreamFile.upstream_file_id == row.upstream_file_id)
+            .values(phase="idle", upstream_file_id=None, due_at=func.now())
+        )
+    log.warning("upload.vanished", file=row.id, upstream_file=row.upstream_file_id)
+
+
+async def _send(ctx: AccountContext, claimed: Claim[UpstreamFile], job: Job, file: File) -> Later | JobError | None:
+    name = copy_name(ctx.instance, claimed.row.project_id, claimed.row.sha256)
     if claimed.row.phase == "intent":
         try:
+            going = await _going(ctx, claimed.row)
             async with claimed.call(ctx.settings.control_timeout_seconds):
-                found = await ctx.upstream.find_file(name, file.size_bytes)
+                found = await ctx.upstream.find_file(name, file.size_bytes, other_than=going)
         except (UpstreamError, TimeoutError) as error:
             return await _not_now(ctx, claimed, "intent", f"The upstream does not answer: {error}", RETRY_SECONDS)
         if found is not None:
             await _sent(ctx, claimed, job, file, found)
             return None
     async with ctx.db.worker() as session:
-        await claims.write(session, claimed, {"phase": "intent"})
+        unanswered = claimed.row.failures + (claimed.row.phase == "intent")
+        await claims.write(session, claimed, {"phase": "intent", "failures": unanswered})
     faults.point("upload.intent_committed")
     outcome = await ctx.upstream.upload_file(name, file.size_bytes, ctx.storage.read(file.storage_key))
     faults.point("upload.answered")
@@ -126,15 +212,29 @@ async def _send(ctx: Context, claimed: Claim[UpstreamFile], job: Job, file: File
             return await _unclear(ctx, claimed, reason)
 
 
-async def _sent(ctx: Context, claimed: Claim[UpstreamFile], job: Job, file: File, upstream_id: str) -> None:
+async def _going(ctx: AccountContext, row: UpstreamFile) -> Sequence[str]:
+    """Copies of this content that are about to be deleted: what is found under its name may be one of them."""
+    async with ctx.db.worker() as session:
+        going = select(Deletion.upstream_id).where(
+            Deletion.project_id == row.project_id,
+            Deletion.account_id == row.account_id,
+            Deletion.kind == "upstream_file",
+            Deletion.status != "done",
+            Deletion.upstream_id.is_not(None),
+        )
+        return [each for each in await session.scalars(going) if each is not None]
+
+
+async def _sent(ctx: AccountContext, claimed: Claim[UpstreamFile], job: Job, file: File, upstream_id: str) -> None:
     async with ctx.db.worker() as session:
         await claims.give_back(
             session, claimed, {"phase": "uploaded", "upstream_file_id": upstream_id}, due_in_seconds=None
         )
         await add_events(session, job.id, job.project_id, [NewEvent(message=f"Sent {file.id} to the upstream")])
+    faults.point("upload.recorded")
 
 
-async def _unclear(ctx: Context, claimed: Claim[UpstreamFile], reason: str) -> Later | JobError:
+async def _unclear(ctx: AccountContext, claimed: Claim[UpstreamFile], reason: str) -> Later | JobError:
     failures = claimed.row.failures + 1
     given_up = failures >= MAX_UNKNOWN
     async with ctx.db.worker() as session:
@@ -144,7 +244,7 @@ async def _unclear(ctx: Context, claimed: Claim[UpstreamFile], reason: str) -> L
     return JobError("upstream_unavailable", told, "training_file") if given_up else later
 
 
-async def _not_now(ctx: Context, claimed: Claim[UpstreamFile], phase: str, reason: str, seconds: float) -> Later:
+async def _not_now(ctx: AccountContext, claimed: Claim[UpstreamFile], phase: str, reason: str, seconds: float) -> Later:
     async with ctx.db.worker() as session:
         await claims.give_back(session, claimed, {"phase": phase}, due_in_seconds=0.0)
     log.info("upload.later", reason=reason, seconds=seconds)

@@ -1,10 +1,11 @@
-"""The processes that make reports and those that prepare datasets, apart, so that neither waits for the other."""
+"""The processes that make reports, prepare datasets and compare them, apart, so that none waits for the others."""
 
 from collections.abc import Awaitable, Callable
 
+from service.datasets.comparing import LeakageRequest
 from service.datasets.preparing import Preparation, PrepareRequest, Refusal
-from service.datasets.process import Reported
-from service.datasets.report_schema import FileReport
+from service.datasets.process import Compared, Reported
+from service.datasets.report_schema import FileReport, Leakage
 from service.datasets.validation import ReportRequest
 from workers.processes import ProcessPool, WorkFailed
 
@@ -16,8 +17,9 @@ class Validators:
 
     def __init__(self, *, processes: int, storage_url: str, models_file: str) -> None:
         arguments = (storage_url, models_file)
-        self._reporting = ProcessPool(processes=processes, module=PROGRAM, arguments=arguments)
+        self._reporting = ProcessPool(processes=processes, module=PROGRAM, arguments=(*arguments, "counting"))
         self._preparing = ProcessPool(processes=processes, module=PROGRAM, arguments=arguments)
+        self._comparing = ProcessPool(processes=1, module=PROGRAM, arguments=arguments)
 
     async def warm(self) -> None:
         """Start one process ahead of the first dataset, so that it need not wait for the imports."""
@@ -39,7 +41,15 @@ class Validators:
             raise WorkFailed(f"an answer of another kind: {type(answer).__name__}")
         return answer
 
+    async def compare(self, request: LeakageRequest, progress: Callable[[int], Awaitable[None]]) -> Leakage:
+        """What two datasets share; `progress` hears of bytes read of both. Raises `WorkFailed`."""
+        answer = await self._comparing.ask(request, progress)
+        if not isinstance(answer, Compared):
+            raise WorkFailed(f"an answer of another kind: {type(answer).__name__}")
+        return answer.leakage
+
     async def close(self) -> None:
         """End every process."""
         await self._reporting.close()
         await self._preparing.close()
+        await self._comparing.close()

@@ -1,4 +1,4 @@
-"""Which training price holds on a day: the catalogue's, or one that the platform team has set. Pure.
+"""Which price holds on a day: the catalogue's, or one that the platform team has set. Pure.
 
 Of all prices that have begun, the one that began last holds; of two from the same day, the platform team's.
 """
@@ -22,6 +22,22 @@ class Price:
     origin: Literal["catalogue", "override"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskingPrice:
+    """A price of asking a model from a day on: micro-dollars per million tokens read and written.
+
+    `tuned` says that it is the price of models trained from `model`, not of itself.
+    """
+
+    model: str
+    tuned: bool
+    since: dt.date
+    input_micros_per_million: int
+    output_micros_per_million: int
+    source: str
+    origin: Literal["catalogue", "override"]
+
+
 def prices_of(model: BaseModel, overrides: Sequence[Price]) -> list[Price]:
     """Every price of a model, the latest first; `overrides` may hold other models' too."""
     shipped = [
@@ -41,3 +57,29 @@ def prices_of(model: BaseModel, overrides: Sequence[Price]) -> list[Price]:
 def price_on(model: BaseModel, overrides: Sequence[Price], day: dt.date) -> Price | None:
     """The price that holds on a day; None when the model is not billed by the token."""
     return next((price for price in prices_of(model, overrides) if price.since <= day), None)
+
+
+def asking_prices_of(model: BaseModel, overrides: Sequence[AskingPrice], *, tuned: bool) -> list[AskingPrice]:
+    """Every price of asking a model, or those trained from it, the latest first."""
+    shipped = [
+        AskingPrice(
+            model=model.name,
+            tuned=tuned,
+            since=price.since,
+            input_micros_per_million=price.input_micros,
+            output_micros_per_million=price.output_micros,
+            source=price.source,
+            origin="catalogue",
+        )
+        for price in (model.inference if tuned else model.base_inference)
+    ]
+    own = [price for price in overrides if price.model == model.name and price.tuned == tuned]
+    return sorted([*shipped, *own], key=lambda price: (price.since, price.origin == "override"), reverse=True)
+
+
+def asking_price_on(
+    model: BaseModel, overrides: Sequence[AskingPrice], day: dt.date, *, tuned: bool
+) -> AskingPrice | None:
+    """The price that holds on a day; None for a model that costs nothing to ask."""
+    prices = asking_prices_of(model, overrides, tuned=tuned)
+    return next((price for price in prices if price.since <= day), None)

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.billing.price_list import Price
-from service.tables import ModelCalibration, PriceOverride
+from service.billing.price_list import AskingPrice, Price
+from service.tables import InferencePriceOverride, ModelCalibration, PriceOverride
 
 
 class Calibration(NamedTuple):
@@ -18,7 +18,7 @@ class Calibration(NamedTuple):
 
 
 async def price_overrides(session: AsyncSession) -> Sequence[Price]:
-    """The prices that the platform team has set."""
+    """The training prices that the platform team has set."""
     return [
         Price(
             model=row.model,
@@ -28,6 +28,22 @@ async def price_overrides(session: AsyncSession) -> Sequence[Price]:
             origin="override",
         )
         for row in await session.scalars(select(PriceOverride))
+    ]
+
+
+async def asking_price_overrides(session: AsyncSession) -> Sequence[AskingPrice]:
+    """The prices of inference that the platform team has set."""
+    return [
+        AskingPrice(
+            model=row.model,
+            tuned=row.tuned,
+            since=row.since,
+            input_micros_per_million=row.input_micros_per_million,
+            output_micros_per_million=row.output_micros_per_million,
+            source=row.source,
+            origin="override",
+        )
+        for row in await session.scalars(select(InferencePriceOverride))
     ]
 
 

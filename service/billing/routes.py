@@ -1,4 +1,4 @@
-"""`/v1/organization/prices`: what training costs, and from when; for the platform team."""
+"""`/v1/organization/prices`: what training and asking cost, and from when; and all routes of this folder."""
 
 import datetime as dt
 from typing import Annotated, Literal
@@ -7,80 +7,173 @@ import msgspec
 from litestar import get, post
 from sqlalchemy.dialects.postgresql import insert
 
-from service.billing.price_list import Price, prices_of
+from service.billing import alert_routes, limit_routes, usage_routes
+from service.billing.price_list import AskingPrice, Price, asking_prices_of, prices_of
 from service.billing.prices import Amount, dollars
-from service.billing.queries import price_overrides
-from service.http.bodies import read_body
+from service.billing.queries import asking_price_overrides, price_overrides
+from service.errors import InvalidRequest
+from service.http.bodies import read_body, read_query
 from service.http.operation import operation
 from service.http.shapes import RequestModel
 from service.ids import new_id
+from service.models.catalogue import Catalogue
 from service.models.rules import known_model
+from service.projects import audit
 from service.services import ApiRequest, services
-from service.tables import PriceOverride
+from service.tables import InferencePriceOverride, PriceOverride
 
 ShortText = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Dollars = Annotated[float, msgspec.Meta(ge=0, le=100_000)]
+Kind = Literal["training", "inference", "tuned_inference"]
 
 
 class SetPrice(RequestModel, frozen=True, kw_only=True):
-    """A training price in dollars per million tokens, from a day on, and where it comes from."""
+    """A price in dollars per million tokens, from a day on, and where it comes from.
 
+    `training` takes `dollars_per_million_tokens`; `inference` (of the model itself) and `tuned_inference` (of models
+    trained from it) take `dollars_per_million_input_tokens` and `dollars_per_million_output_tokens`.
+    """
+
+    kind: Kind = "training"
     model: str
     effective_from: dt.date
-    dollars_per_million_tokens: Annotated[float, msgspec.Meta(ge=0, le=100_000)]
+    dollars_per_million_tokens: Dollars | None = None
+    dollars_per_million_input_tokens: Dollars | None = None
+    dollars_per_million_output_tokens: Dollars | None = None
     source: ShortText
 
 
+class ListPrices(RequestModel, frozen=True, kw_only=True):
+    """Which prices."""
+
+    kind: Kind = "training"
+
+
 class PriceObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A training price. `origin` is `catalogue` (shipped or by file) or `override` (set here)."""
+    """A price. `origin` is `catalogue` (shipped or by file) or `override` (set here). What its kind lacks is null."""
 
     object: Literal["price"] = "price"
+    kind: Kind
     model: str
     effective_from: dt.date
-    per_million_tokens: Amount
+    per_million_tokens: Amount | None = None
+    per_million_input_tokens: Amount | None = None
+    per_million_output_tokens: Amount | None = None
     source: str
     origin: Literal["catalogue", "override"]
 
 
 class PriceList(msgspec.Struct, frozen=True, kw_only=True):
-    """Every price of every model, the latest first."""
+    """Every price of a kind, of every model, the latest first."""
 
     object: Literal["list"] = "list"
     data: list[PriceObject]
 
 
-@get("/prices", summary="List training prices", opt=operation(returns=PriceList))
+@get("/prices", summary="List prices", opt=operation(returns=PriceList, query=ListPrices))
 async def get_prices(request: ApiRequest) -> PriceList:
     """Past, present and future prices. Of those that have begun, the latest holds."""
     here = services(request)
+    kind = read_query(request, ListPrices).kind
+    models = here.catalogue.models
     async with here.db.admin() as session:
-        overrides = await price_overrides(session)
-    return PriceList(data=[_show(price) for model in here.catalogue.models for price in prices_of(model, overrides)])
+        if kind == "training":
+            training = await price_overrides(session)
+            return PriceList(data=[_show(price) for model in models for price in prices_of(model, training)])
+        asking, tuned = await asking_price_overrides(session), kind == "tuned_inference"
+    return PriceList(
+        data=[_show_asking(price) for model in models for price in asking_prices_of(model, asking, tuned=tuned)]
+    )
 
 
-@post("/prices", status_code=200, summary="Set a training price", opt=operation(returns=PriceObject, body=SetPrice))
+@post("/prices", status_code=200, summary="Set a price", opt=operation(returns=PriceObject, body=SetPrice))
 async def post_price(request: ApiRequest) -> PriceObject:
     """Set a price from a day on; setting the same day again replaces it. Quotes and jobs that stand keep theirs."""
     here = services(request)
     body, _ = await read_body(request, SetPrice)
-    price = Price(
-        model=known_model(here.catalogue, body.model).name,
+    shown = _training(body, here.catalogue) if body.kind == "training" else _asking(body, here.catalogue)
+    async with here.db.admin() as session:
+        if isinstance(shown, Price):
+            values: dict[str, object] = {"micros_per_million": shown.micros_per_million, "source": shown.source}
+            await session.execute(
+                insert(PriceOverride)
+                .values(id=new_id("price-"), model=shown.model, since=shown.since, **values)
+                .on_conflict_do_update(index_elements=["model", "since"], set_=values)
+            )
+        else:
+            values = {
+                "input_micros_per_million": shown.input_micros_per_million,
+                "output_micros_per_million": shown.output_micros_per_million,
+                "source": shown.source,
+            }
+            await session.execute(
+                insert(InferencePriceOverride)
+                .values(id=new_id("price-"), model=shown.model, tuned=shown.tuned, since=shown.since, **values)
+                .on_conflict_do_update(index_elements=["model", "tuned", "since"], set_=values)
+            )
+        await audit.record(
+            session,
+            audit.actor_of(request),
+            "price.updated",
+            resource_id=shown.model,
+            data={"kind": body.kind, "effective_from": shown.since.isoformat(), **values},
+        )
+    return _show(shown) if isinstance(shown, Price) else _show_asking(shown)
+
+
+def _training(body: SetPrice, catalogue: Catalogue) -> Price:
+    _check_fields(body, wanted=("dollars_per_million_tokens",))
+    return Price(
+        model=known_model(catalogue, body.model).name,
         since=body.effective_from,
-        micros_per_million=round(body.dollars_per_million_tokens * 1_000_000),
+        micros_per_million=_micros(body.dollars_per_million_tokens),
         source=body.source,
         origin="override",
     )
-    values = {"micros_per_million": price.micros_per_million, "source": price.source}
-    async with here.db.admin() as session:
-        await session.execute(
-            insert(PriceOverride)
-            .values(id=new_id("price-"), model=price.model, since=price.since, **values)
-            .on_conflict_do_update(index_elements=["model", "since"], set_=values)
-        )
-    return _show(price)
+
+
+def _asking(body: SetPrice, catalogue: Catalogue) -> AskingPrice:
+    _check_fields(body, wanted=("dollars_per_million_input_tokens", "dollars_per_million_output_tokens"))
+    return AskingPrice(
+        model=known_model(catalogue, body.model).name,
+        tuned=body.kind == "tuned_inference",
+        since=body.effective_from,
+        input_micros_per_million=_micros(body.dollars_per_million_input_tokens),
+        output_micros_per_million=_micros(body.dollars_per_million_output_tokens),
+        source=body.source,
+        origin="override",
+    )
+
+
+def _check_fields(body: SetPrice, *, wanted: tuple[str, ...]) -> None:
+    amounts = (
+        "dollars_per_million_tokens",
+        "dollars_per_million_input_tokens",
+        "dollars_per_million_output_tokens",
+    )
+    for name in amounts:
+        given = getattr(body, name) is not None
+        if name in wanted and not given:
+            raise InvalidRequest(
+                f"Missing required parameter: '{name}'. Give it for a price of kind '{body.kind}'.",
+                param=name,
+                code="missing_required_parameter",
+            )
+        if given and name not in wanted:
+            raise InvalidRequest(
+                f"'{name}' does not belong to a price of kind '{body.kind}'. Leave it out.",
+                param=name,
+                code="conflicting_parameters",
+            )
+
+
+def _micros(amount: float | None) -> int:
+    return round((amount or 0) * 1_000_000)
 
 
 def _show(price: Price) -> PriceObject:
     return PriceObject(
+        kind="training",
         model=price.model,
         effective_from=price.since,
         per_million_tokens=dollars(price.micros_per_million),
@@ -89,4 +182,22 @@ def _show(price: Price) -> PriceObject:
     )
 
 
-ADMIN_ROUTES = [get_prices, post_price]
+def _show_asking(price: AskingPrice) -> PriceObject:
+    return PriceObject(
+        kind="tuned_inference" if price.tuned else "inference",
+        model=price.model,
+        effective_from=price.since,
+        per_million_input_tokens=dollars(price.input_micros_per_million),
+        per_million_output_tokens=dollars(price.output_micros_per_million),
+        source=price.source,
+        origin=price.origin,
+    )
+
+
+ADMIN_ROUTES = [
+    get_prices,
+    post_price,
+    *limit_routes.ADMIN_ROUTES,
+    *alert_routes.ADMIN_ROUTES,
+    *usage_routes.ADMIN_ROUTES,
+]

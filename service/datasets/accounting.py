@@ -21,6 +21,8 @@ from service.datasets.tokens import ModelFacts, TokenCounter
 
 _REMEMBERED_ROLES = ("system", "developer")
 _REMEMBERED_CHARS = 4_000_000
+_REMEMBERED_LABELS = 10_000
+_REMEMBERED_LABEL_CHARS = 256
 
 
 class Sums:
@@ -59,17 +61,19 @@ class Accounting:
         self._model = model
         self._count = counter.count
         self._labels: dict[str, int] = {}
+        self._label_sets: dict[tuple[str, ...], int] = {}
         self._remembered: dict[str, int] = {}
         self._remembered_chars = 0
         self._definitions: dict[bytes, int] = {}
 
     def count(self, examples: Sequence[Example]) -> list[list[int]]:
         """The tokens of every text of every example."""
-        count = self._count
         return [
-            [
-                count(piece.text) if piece.role not in _REMEMBERED_ROLES else self._remembered_count(piece.text)
-                for piece in example.pieces
+            list(map(self._count, example.texts))
+            if example.system is None
+            else [
+                self._remembered_count(text) if role in _REMEMBERED_ROLES else self._count(text)
+                for role, text in zip(example.layout.roles, example.texts, strict=True)
             ]
             for example in examples
         ]
@@ -77,33 +81,33 @@ class Accounting:
     def add(self, examples: Sequence[Example], counts: Sequence[Sequence[int]], sums: Sums, findings: Findings) -> None:
         """Adds a batch to `sums`; `counts` as `count` gave them."""
         limit = self._model.max_tokens
+        totals: list[int] = []
+        plains: list[int] = []
         for example, tokens in zip(examples, counts, strict=True):
-            plain, extra = example.overhead, example.extra_overhead
-            for label in example.labels:
-                plain += self._label(label)
-            trained = 0
-            for piece, number in zip(example.pieces, tokens, strict=True):
-                if piece.plain:
-                    plain += number
-                else:
-                    extra += number
-                if piece.trained:
-                    trained += number
+            layout = example.layout
+            plain = example.overhead + self._all_labels(layout.labels) + sum(tokens)
+            extra = example.extra_overhead
+            if layout.extra:
+                left_out = sum([tokens[at] for at in layout.extra])
+                plain -= left_out
+                extra += left_out
             if example.definitions:
                 defined = self._definition(example.definitions)
                 sums.definitions += defined
                 extra += defined
             total = plain + extra
-            sums.total += total
-            sums.trained += trained
+            totals.append(total)
+            plains.append(plain)
+            sums.trained += sum([tokens[at] for at in layout.trained])
             sums.images += example.images
-            sums.billable += min(total, limit)
-            sums.per_example[total] += 1
-            sums.cookbook_billable += min(plain, limit)
-            sums.cookbook_per_example[plain] += 1
             sums.uncountable += not example.countable or example.definitions is not None
             if total > limit:
                 self._cut(example, total, tokens, sums, findings)
+        sums.total += sum(totals)
+        sums.billable += _within(totals, limit)
+        sums.per_example.update(totals)
+        sums.cookbook_billable += _within(plains, limit)
+        sums.cookbook_per_example.update(plains)
 
     def _cut(self, example: Example, total: int, tokens: Sequence[int], sums: Sums, findings: Findings) -> None:
         limit = self._model.max_tokens
@@ -111,21 +115,25 @@ class Accounting:
         sums.tokens_over_limit += total - limit
         findings.add("over_token_limit", example.line, over_limit("", example.answer or example.prompt, total, limit))
         position = total - sum(tokens)
-        starts: list[int] = []
-        for piece, number in zip(example.pieces, tokens, strict=True):
-            if piece.trained:
-                starts.append(position)
-            position += number
-        if starts and starts[0] >= limit:
+        trained = example.layout.trained
+        if trained and (start := position + sum(tokens[: trained[0]])) >= limit:
             sums.answers_cut_off += 1
-            hit = answer_cut_off(example.answer_pointer, example.answer, starts[0], limit)
+            hit = answer_cut_off(example.answer_pointer, example.answer, start, limit)
             findings.add("answer_cut_off", example.line, hit)
+
+    def _all_labels(self, labels: tuple[str, ...]) -> int:
+        tokens = self._label_sets.get(labels)
+        if tokens is None:
+            tokens = sum(map(self._label, labels))
+            if len(self._label_sets) < _REMEMBERED_LABELS and sum(map(len, labels)) < _REMEMBERED_LABEL_CHARS:
+                self._label_sets[labels] = tokens
+        return tokens
 
     def _label(self, label: str) -> int:
         tokens = self._labels.get(label)
         if tokens is None:
             tokens = self._count(label)
-            if len(self._labels) < 10_000 and len(label) < 256:
+            if len(self._labels) < _REMEMBERED_LABELS and len(label) < _REMEMBERED_LABEL_CHARS:
                 self._labels[label] = tokens
         return tokens
 
@@ -149,3 +157,10 @@ class Accounting:
             if len(self._definitions) < 1_000:
                 self._definitions[key] = tokens
         return tokens
+
+
+def _within(tokens: Sequence[int], limit: int) -> int:
+    """What of the tokens of some examples is within a limit for each."""
+    if max(tokens, default=0) <= limit:
+        return sum(tokens)
+    return sum([min(number, limit) for number in tokens])

@@ -3,17 +3,19 @@
 import datetime as dt
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, update
+from sqlalchemy import delete, func, or_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.datasets.queries import find_report, live_jobs_of, no_such_file
+from service.datasets.queries import Uses, find_report, no_such_file, uses_of
+from service.deletions.asking import ask_for_deletion
 from service.doorbell import hint
 from service.errors import Conflict, InvalidRequest
 from service.ids import new_id
 from service.models.catalogue import BaseModel
+from service.projects.queries import check_kept, get_project
 from service.storage import Stored
-from service.tables import File, FileReport, PendingUpload
+from service.tables import File, FileReport, LeakageReport, PendingUpload
 
 FINE_TUNE = "fine-tune"
 UPLOADABLE = (FINE_TUNE, "assistants", "batch", "vision", "user_data")
@@ -70,7 +72,11 @@ async def keep_file(
     stored: Stored,
     model: BaseModel,
 ) -> File:
-    """Make the file of an object that has been written. Training data gets its report made, for `model`."""
+    """Make the file of an object that has been written. Training data gets its report made, for `model`.
+
+    Raises `InvalidRequest` when the project is being deleted: the object may have come in before that.
+    """
+    check_kept(await get_project(session, project_id, lock="kept"))
     await session.execute(delete(PendingUpload).where(PendingUpload.storage_key == storage_key))
     life = wanted.expires_after_seconds
     row = File(
@@ -116,32 +122,48 @@ async def ask_for_report(session: AsyncSession, file: File, model: BaseModel) ->
     return report
 
 
-async def delete_file(session: AsyncSession, project_id: str, file_id: str) -> str:
-    """Mark a file deleted and return its storage key; its bytes go after the commit.
+async def delete_file(session: AsyncSession, project_id: str, file_id: str) -> None:
+    """Delete a file for its callers at once; a worker deletes its bytes and its upstream copies.
 
-    Raises `NotFound`, and `Conflict` while a job needs it.
+    Raises `NotFound`, and `Conflict` while anything needs it.
     """
-    storage_key: str | None = await session.scalar(
+    uses = await discard_file(session, project_id, file_id)
+    if uses is None:
+        raise no_such_file(file_id)
+    if uses.jobs:
+        raise _in_use(f"by a job that has not ended: {', '.join(uses.jobs)}. Cancel it, or wait for its end.")
+    if uses.preparations:
+        raise _in_use(f"by a preparation that has not ended: {', '.join(uses.preparations)}. Cancel it, or wait.")
+    if uses.being_read:
+        raise _in_use("for a report that is being made of it. Wait until it is ready.")
+
+
+async def discard_file(session: AsyncSession, project_id: str, file_id: str) -> Uses | None:
+    """Mark a file deleted and have the rest of it deleted, unless something needs it; then the caller rolls back.
+
+    None: there is no such file. Whoever is about to use a file locks its row, so either they see that it is deleted, or
+    this sees what they do. Reports go here already, since they show parts of the file.
+    """
+    deleted = await session.scalar(
         update(File)
         .where(File.project_id == project_id, File.id == file_id, File.deleted_at.is_(None))
-        .values(deleted_at=func.now())
-        .returning(File.storage_key)
+        .values(deleted_at=func.now(), status_details=None)
+        .returning(File.id)
     )
-    if storage_key is None:
-        raise no_such_file(file_id)
-    jobs = await live_jobs_of(session, project_id, file_id)
-    if jobs:
-        raise Conflict(
-            f"The file is used by a job that has not ended: {', '.join(jobs)}. Cancel it, or wait for its end.",
-            param="id",
-            code="file_in_use",
-        )
-    return storage_key
+    if deleted is None:
+        return None
+    uses = await uses_of(session, project_id, file_id)
+    if not uses:
+        await forget_reports(session, project_id, file_id)
+        await ask_for_deletion(session, project_id=project_id, kind="file", subject=file_id)
+    return uses
 
 
-async def content_deleted(session: AsyncSession, storage_key: str) -> None:
-    """Note that a deleted file's bytes are gone."""
-    await session.execute(update(File).where(File.storage_key == storage_key).values(content_deleted_at=func.now()))
+async def forget_reports(session: AsyncSession, project_id: str, file_id: str) -> None:
+    """Delete what was found in a file, and between it and others."""
+    await session.execute(delete(FileReport).where(FileReport.project_id == project_id, FileReport.file_id == file_id))
+    pair = or_(LeakageReport.training_file_id == file_id, LeakageReport.validation_file_id == file_id)
+    await session.execute(delete(LeakageReport).where(LeakageReport.project_id == project_id, pair))
 
 
 def clean_filename(filename: str | None) -> str:
@@ -149,6 +171,10 @@ def clean_filename(filename: str | None) -> str:
     name = (filename or "file").replace("\\", "/").rsplit("/", 1)[-1]
     name = "".join(char for char in name if char.isprintable()).strip()[:MAX_FILENAME_LENGTH]
     return name or "file"
+
+
+def _in_use(how: str) -> Conflict:
+    return Conflict(f"The file is used {how}", param="id", code="file_in_use")
 
 
 def _expires_after_seconds(fields: dict[str, str]) -> int | None:

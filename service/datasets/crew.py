@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -24,6 +24,7 @@ R = TypeVar("R")
 _TASKS_AHEAD = 2
 _UNORDERED_PER_PROCESS = 8
 _ENDING_SECONDS = 5.0
+_PIPE_BYTES = 1 << 20
 _GARBAGE_THRESHOLD = 50_000
 
 
@@ -101,6 +102,8 @@ class _Member(Generic[T]):
         self.results, results_out = multiprocessing.Pipe(duplex=False)
         self.ends = [self._tasks, self.results]
         self.waiting = 0
+        for end in self.ends:
+            _widen(end)
         self._queue: SimpleQueue[tuple[int, T] | None] = SimpleQueue()
         self._feeder = threading.Thread(target=self._feed, name="feeder", daemon=True)
         self._process = multiprocessing.get_context("fork").Process(
@@ -144,6 +147,14 @@ class _Member(Generic[T]):
             return  # the process has ended; whoever waits for its answer learns it
         finally:
             self._tasks.close()
+
+
+def _widen(pipe: Connection[Any, Any]) -> None:
+    """Lets a pipe take a whole task or result at once, where the system can (Linux), so that neither end waits."""
+    with suppress(ImportError, AttributeError, OSError):
+        import fcntl
+
+        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _answering(members: list[_Member[T]]) -> list[_Member[T]]:

@@ -33,16 +33,12 @@ SECRET = re.compile(
 )
 """Tokens with a known form, JSON web tokens and private key blocks. Sources: the issuers' own documentation."""
 
-SECRET_NEEDLES = (
-    b"PRIVATE KEY", b"sk-", b"_live_", b"_test_", b"AKIA", b"ASIA", b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_",
-    b"github_pat_", b"glpat-", b"xox", b"AIza", b"hf_", b"npm_", b"pypi-", b"SG.", b"whsec_", b"eyJ",
-)  # fmt: skip
-"""A text without any of these, in UTF-8, cannot match SECRET."""
-
-SECRET_RUN_CHARS = 16
-"""Each form of SECRET but a private key has a run of this many letters, digits and `_-+/=`, with one of the needles in
-it or, for `SG.`, right before it.
-"""
+SECRET_STARTS = (
+    rb"PRIVATE KEY|sk-[A-Za-z0-9_-]{20}|_(?:live|test)_[A-Za-z0-9]{8}|A[KS]IA[A-Z0-9]{8}|gh[pousr]_[A-Za-z0-9]{8}"
+    rb"|github_pat_|glpat-|xox[abprs]-[A-Za-z0-9-]{8}|AIza[A-Za-z0-9_-]{8}|hf_[A-Za-z0-9]{8}|npm_[A-Za-z0-9]{8}"
+    rb"|pypi-[A-Za-z0-9_-]{8}|SG\.[A-Za-z0-9_-]{8}|whsec_|eyJ[A-Za-z0-9_-]{8}"
+)
+"""What each match of SECRET, in UTF-8, has at or near its start: less than a whole one, so quicker to look for."""
 
 DIGIT_RUN = re.compile(r"(?<![0-9A-Za-z.])\+?\(?[0-9](?:[ ()./-]{0,2}[0-9]){8,18}[Xx]?(?![0-9A-Za-z])")
 """Nine digits or more in a row, with the separators of phone and card numbers between them."""

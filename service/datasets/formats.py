@@ -9,7 +9,7 @@ fine-tuning.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -22,6 +22,7 @@ MESSAGE_KEYS = frozenset(
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 PREFERENCE_KEYS = frozenset({"input", "preferred_output", "non_preferred_output"})
 COMPLETION_KEYS = frozenset({"prompt", "completion"})
+PARTS = "[parts]"
 
 TOKENS_PER_MESSAGE = 3
 TOKENS_PER_NAME = 1
@@ -36,19 +37,6 @@ IMAGE_TOKENS_DEFAULT = 765
 """A `low` image is 85 tokens, one of 1024x1024 in high detail 765. Source: OpenAI's guide to images (gpt-4o)."""
 
 
-class PlainMessage(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """A message with nothing but a common role and a string."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
-class PlainRow(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """A chat row with nothing but plain messages: decoded twice as fast as a row of any shape."""
-
-    messages: list[PlainMessage]
-
-
 class Piece(msgspec.Struct, frozen=True, gc=False):
     """One text of a row that costs tokens. `plain` texts are those that the cookbook's script counts as well."""
 
@@ -59,19 +47,33 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
     plain: bool
 
 
-class Example(msgspec.Struct):
+class Layout(msgspec.Struct, frozen=True, gc=False):
+    """All that is to be known of the texts of a row but the texts: where each stands and whose it is.
+
+    `trained` and `extra` are places among the texts: of those that are learnt, and of those that the cookbook's script
+    does not count. `labels` are short strings that cost tokens too (roles, names, ids). Rows of one shape share one.
+    """
+
+    pointers: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    trained: tuple[int, ...] = ()
+    extra: tuple[int, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+class Example(msgspec.Struct, gc=False):
     """One row, read once. `answer` is the last trained text; in a preference row, the preferred one.
 
     `overhead` is what the format itself costs in tokens, `extra_overhead` the part of it that the cookbook's script
-    does not count; `labels` are short strings that cost tokens (roles, names, ids). `has_prompt` says whether a text
-    other than the system's stands before the answer. `prompt_key` and `key` are 64-bit hashes of the prompt and of the
-    whole, equal for equal content in one process and in those forked from it.
+    does not count. `has_prompt` says whether a text other than the system's stands before the answer. `prompt_key` and
+    `key` are 64-bit hashes of the prompt and of the whole, equal for equal content in one process and in those forked
+    from it.
     """
 
     line: int
     row: dict[str, Any]
-    pieces: list[Piece] = []
-    labels: list[str] = []
+    texts: list[str] = []
+    layout: Layout = Layout()
     overhead: int = 0
     extra_overhead: int = 0
     images: int = 0
@@ -85,9 +87,24 @@ class Example(msgspec.Struct):
     key: int = 0
 
     @property
+    def pieces(self) -> list[Piece]:
+        """The texts, each with what is known of it."""
+        layout = self.layout
+        return [
+            Piece(pointer, role, text, at in layout.trained, at not in layout.extra)
+            for at, (pointer, role, text) in enumerate(zip(layout.pointers, layout.roles, self.texts, strict=True))
+        ]
+
+    @property
+    def labels(self) -> list[str]:
+        """The short strings that cost tokens besides the texts."""
+        return list(self.layout.labels)
+
+    @property
     def prompt(self) -> str:
         """The texts before the answer, joined: what a question is compared by."""
-        return "\n".join(piece.text for piece in self.pieces if not piece.trained)
+        trained = self.layout.trained
+        return "\n".join(text for at, text in enumerate(self.texts) if at not in trained)
 
 
 def row_format(row: dict[str, Any]) -> Format | None:
@@ -126,52 +143,17 @@ def same_format(row: dict[str, Any], expected: Format) -> bool:
 def read_example(line: int, row: dict[str, Any], format: Format) -> Example:
     """The `Example` of any row of `format`; never raises."""
     example = Example(line, row)
+    reading = _Reading(example)
     if format == "completion":
-        _read_completion(example)
+        reading.completion()
     elif format == "preference":
-        _read_preference(example)
+        reading.preference()
     else:
-        _read_messages(example, row.get("messages"), "/messages", trained=format == "chat")
+        reading.messages(row.get("messages"), "/messages", trained=format == "chat")
         example.overhead += TOKENS_PER_EXAMPLE
         example.definitions = definitions_of(row)
-    _identify(example)
+    reading.finish()
     return example
-
-
-def read_plain_chat(line: int, row: PlainRow) -> Example | None:
-    """The same as `read_example` for the common row on which no check of scope `example` finds anything; else None.
-
-    That row has nothing but `messages`: an optional system message, then user and assistant messages that end with the
-    assistant, all with non-blank strings as content and nothing else. The example's `row` is empty.
-    """
-    messages = row.messages
-    if not 2 <= len(messages) <= len(_CONTENT) or messages[-1].role != "assistant":
-        return None
-    labels: list[str] = [message.role for message in messages]
-    texts = [message.content for message in messages]
-    if "user" not in labels or "system" in labels[1:]:
-        return None
-    for text in texts:
-        if not text or text.isspace():
-            return None
-    prompt_key = hash((*labels, *texts[:-1]))
-    answer = texts[-1]
-    return Example(
-        line,
-        {},
-        [
-            Piece(pointer, role, text, role == "assistant", True)
-            for pointer, role, text in zip(_CONTENT, labels, texts, strict=False)
-        ],
-        labels,
-        TOKENS_PER_MESSAGE * len(labels) + TOKENS_PER_EXAMPLE,
-        system=texts[0] if labels[0] == "system" else None,
-        answer=answer,
-        answer_pointer=_CONTENT[len(labels) - 1],
-        has_prompt=True,
-        prompt_key=prompt_key,
-        key=hash((prompt_key, answer)),
-    )
 
 
 def messages_of(row: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -180,6 +162,24 @@ def messages_of(row: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         for index, message in enumerate(messages):
             if isinstance(message, dict):
                 yield f"{pointer}/{index}", message
+
+
+def traits(row: dict[str, Any]) -> set[str]:
+    """What checks of rows can depend on: the keys of a row, of its input and of its messages, their roles, and PARTS
+    where any content is a list.
+    """
+    found = set(row)
+    prompt = row.get("input")
+    if isinstance(prompt, dict):
+        found.update(prompt)
+    for _, message in messages_of(row):
+        found.update(message)
+        role = message.get("role")
+        if isinstance(role, str):
+            found.add(role)
+        if isinstance(message.get("content"), list):
+            found.add(PARTS)
+    return found
 
 
 def message_lists(row: dict[str, Any]) -> Iterator[tuple[str, list[Any]]]:
@@ -232,9 +232,6 @@ def definitions_of(holder: dict[str, Any]) -> list[Any] | None:
     return functions if isinstance(functions, list) and functions else None
 
 
-_CONTENT = tuple(f"/messages/{index}/content" for index in range(64))
-
-
 def _looks_like_reinforcement(row: dict[str, Any]) -> bool:
     messages = row["messages"]
     last = messages[-1] if isinstance(messages, list) and messages else None
@@ -242,67 +239,84 @@ def _looks_like_reinforcement(row: dict[str, Any]) -> bool:
     return ends_open and not row.keys() <= CHAT_KEYS
 
 
-def _read_completion(example: Example) -> None:
-    for key, trained in (("prompt", False), ("completion", True)):
-        text = example.row.get(key)
-        if isinstance(text, str):
-            example.pieces.append(Piece(f"/{key}", "user" if key == "prompt" else "assistant", text, trained, True))
+class _Reading:
+    """The texts of one row as they are found; at the end its example has them."""
 
+    def __init__(self, example: Example) -> None:
+        self._example = example
+        self._pieces: list[Piece] = []
+        self._labels: list[str] = []
 
-def _read_preference(example: Example) -> None:
-    row = example.row
-    prompt = row.get("input")
-    if isinstance(prompt, dict):
-        _read_messages(example, prompt.get("messages"), "/input/messages", trained=False)
-        example.definitions = definitions_of(prompt)
-    for key in ("preferred_output", "non_preferred_output"):
-        _read_messages(example, row.get(key), f"/{key}", trained=True)
-    example.overhead += TOKENS_PER_EXAMPLE
-    example.countable = False
+    def completion(self) -> None:
+        for key, role in (("prompt", "user"), ("completion", "assistant")):
+            text = self._example.row.get(key)
+            if isinstance(text, str):
+                self._pieces.append(Piece(f"/{key}", role, text, key == "completion", True))
 
-
-def _read_messages(example: Example, messages: object, pointer: str, *, trained: bool) -> None:
-    if not isinstance(messages, list):
+    def preference(self) -> None:
+        example, row = self._example, self._example.row
+        prompt = row.get("input")
+        if isinstance(prompt, dict):
+            self.messages(prompt.get("messages"), "/input/messages", trained=False)
+            example.definitions = definitions_of(prompt)
+        for key in ("preferred_output", "non_preferred_output"):
+            self.messages(row.get(key), f"/{key}", trained=True)
+        example.overhead += TOKENS_PER_EXAMPLE
         example.countable = False
-        return
-    for index, message in enumerate(messages):
-        if isinstance(message, dict):
-            _read_message(example, message, f"{pointer}/{index}", trained and is_trained(message))
-        else:
-            example.countable = False
 
+    def messages(self, messages: object, pointer: str, *, trained: bool) -> None:
+        if not isinstance(messages, list):
+            self._example.countable = False
+            return
+        for index, message in enumerate(messages):
+            if isinstance(message, dict):
+                self._message(message, f"{pointer}/{index}", trained and is_trained(message))
+            else:
+                self._example.countable = False
 
-def _read_message(example: Example, message: dict[str, Any], pointer: str, trained: bool) -> None:
-    pieces = example.pieces
-    named: Any = message.get("role")
-    role = named if isinstance(named, str) else ""
-    example.overhead += TOKENS_PER_MESSAGE
-    for key, value in message.items():
-        if isinstance(value, str):
-            if key in ("content", "refusal"):
-                pieces.append(Piece(f"{pointer}/{key}", role, value, trained, True))
-            else:
-                example.labels.append(value)
-            if key == "name":
-                example.overhead += TOKENS_PER_NAME
-        else:
-            example.countable = False
-    content = message.get("content")
-    if isinstance(content, list):
-        for place, text, detail in _parts(content):
-            if detail is None:
-                pieces.append(Piece(f"{pointer}/content/{place}", role, text, trained, False))
-            else:
-                example.images += 1
-                example.extra_overhead += IMAGE_TOKENS.get(detail, IMAGE_TOKENS_DEFAULT)
-    for place, function, _ in calls_of(message):
-        example.extra_overhead += TOKENS_PER_CALL
-        for key in ("name", "arguments"):
-            value = function.get(key)
+    def finish(self) -> None:
+        example, pieces = self._example, self._pieces
+        example.texts = [piece.text for piece in pieces]
+        example.layout = Layout(
+            tuple([piece.pointer for piece in pieces]),
+            tuple([piece.role for piece in pieces]),
+            tuple([at for at, piece in enumerate(pieces) if piece.trained]),
+            tuple([at for at, piece in enumerate(pieces) if not piece.plain]),
+            tuple(self._labels),
+        )
+        _identify(example, pieces)
+
+    def _message(self, message: dict[str, Any], pointer: str, trained: bool) -> None:
+        example, pieces = self._example, self._pieces
+        named: Any = message.get("role")
+        role = named if isinstance(named, str) else ""
+        example.overhead += TOKENS_PER_MESSAGE
+        for key, value in message.items():
             if isinstance(value, str):
-                pieces.append(Piece(f"{pointer}{place}/{key}", role, value, trained, False))
-    if role in ("system", "developer") and example.system is None:
-        example.system = text_of(content)
+                if key in ("content", "refusal"):
+                    pieces.append(Piece(f"{pointer}/{key}", role, value, trained, True))
+                else:
+                    self._labels.append(value)
+                if key == "name":
+                    example.overhead += TOKENS_PER_NAME
+            else:
+                example.countable = False
+        content = message.get("content")
+        if isinstance(content, list):
+            for place, text, detail in _parts(content):
+                if detail is None:
+                    pieces.append(Piece(f"{pointer}/content/{place}", role, text, trained, False))
+                else:
+                    example.images += 1
+                    example.extra_overhead += IMAGE_TOKENS.get(detail, IMAGE_TOKENS_DEFAULT)
+        for place, function, _ in calls_of(message):
+            example.extra_overhead += TOKENS_PER_CALL
+            for key in ("name", "arguments"):
+                value = function.get(key)
+                if isinstance(value, str):
+                    pieces.append(Piece(f"{pointer}{place}/{key}", role, value, trained, False))
+        if role in ("system", "developer") and example.system is None:
+            example.system = text_of(content)
 
 
 def _text_parts(content: object) -> Iterator[tuple[str, str, str | None]]:
@@ -325,9 +339,8 @@ def _parts(content: object) -> Iterator[tuple[str, str, str | None]]:
             yield f"{index}/image_url", "", detail if isinstance(detail, str) else "auto"
 
 
-def _identify(example: Example) -> None:
+def _identify(example: Example, pieces: list[Piece]) -> None:
     """Sets the answer and the keys of a row of any shape; equal JSON has equal keys, in any order of names."""
-    pieces = example.pieces
     answers = [piece for piece in pieces if piece.trained]
     answer = answers[0 if "preferred_output" in example.row else -1] if answers else None
     if answer is not None:

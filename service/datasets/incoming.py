@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete
 
+from service import faults
 from service.datasets.actions import announce_upload
 from service.db import Database
 from service.ids import new_id
@@ -29,7 +30,10 @@ class Incoming:
         async with self.db.project(self.project_id) as session:
             await announce_upload(session, self.project_id, self.storage_key)
         self.announced = True
-        return await self.storage.put(self.storage_key, chunks, with_md5=with_md5)
+        faults.point("file.announced")
+        stored = await self.storage.put(self.storage_key, chunks, with_md5=with_md5)
+        faults.point("file.stored")
+        return stored
 
     async def discard(self) -> None:
         """Remove the object and the note of it, best effort; the janitor does what fails here."""

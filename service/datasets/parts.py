@@ -6,17 +6,19 @@ blocks is the same as the two parts merged, so a report does not depend on where
 
 from __future__ import annotations
 
+import enum
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.datasets.accounting import Accounting, Sums
 from service.datasets.checks import DATASET_CHECKS
 from service.datasets.checks.registry import DatasetCheck, Hit, row_checks
 from service.datasets.findings import Findings
-from service.datasets.formats import Example, PlainRow, read_example, read_plain_chat, row_format, same_format
+from service.datasets.formats import Example, read_example, row_format, same_format, traits
 from service.datasets.lines import Block
+from service.datasets.plain import PlainRow, read_plain_chat
 from service.datasets.report_schema import Format
-from service.datasets.rows import Rows, as_object, read_rows
+from service.datasets.rows import Row, Rows, as_object, read_rows
 from service.datasets.stopwatch import Stopwatch, timed, whole
 from service.datasets.texts import TextScanner
 from service.datasets.tokens import ModelFacts, TokenCounter
@@ -28,8 +30,8 @@ _SAMPLE_CHARS = 2_000
 class Part:
     """The findings and figures of some lines that follow each other.
 
-    `lines` counts those with something in them, `examples` those that hold an object. `sample` is a text with its count
-    of tokens, by which the fast counter is checked.
+    `lines` counts those with something in them, `examples` those that hold an object. `end` is the first byte after
+    them. `sample` is a text with its count of tokens, by which the fast counter is checked.
     """
 
     def __init__(self, format: Format | None, listed_per_code: int, full: frozenset[str] = frozenset()) -> None:
@@ -38,6 +40,7 @@ class Part:
         self.checks: list[DatasetCheck] = [make() for formats, make in DATASET_CHECKS if format in formats]
         self.lines = 0
         self.examples = 0
+        self.end = 0
         self.item_fields: Counter[str] = Counter()
         self.crlf: int | None = None
         self.sample: tuple[str, int] | None = None
@@ -51,6 +54,7 @@ class Part:
             check.merge(after)
         self.lines += later.lines
         self.examples += later.examples
+        self.end = later.end
         for field, count in later.item_fields.items():
             if field in self.item_fields or len(self.item_fields) < _MAX_ITEM_FIELDS:
                 self.item_fields[field] += count
@@ -58,15 +62,29 @@ class Part:
         self.seconds.update(later.seconds)
 
 
+class Work(enum.Flag):
+    """What is to be done with a block. The parts of both done apart add up to the part of all at once."""
+
+    CHECKS = enum.auto()
+    COUNTS = enum.auto()
+    ALL = CHECKS | COUNTS
+
+
+class Task(NamedTuple):
+    """A block to read; no findings are listed for the codes in `full`."""
+
+    block: Block
+    full: frozenset[str]
+    work: Work = Work.ALL
+
+
 class PartReader:
-    """Reads blocks of one file. What it keeps from block to block only saves time."""
+    """Reads blocks of one file. What it keeps from block to block only saves time. To count, it is given a counter."""
 
     def __init__(
         self,
         *,
         format: Format | None,
-        model: ModelFacts,
-        counter: TokenCounter,
         listed_per_code: int,
         max_line_bytes: int,
         watch: Stopwatch | None = None,
@@ -76,54 +94,65 @@ class PartReader:
         self._max_line_bytes = max_line_bytes
         self._watch = watch
         self._row_checks = [
-            (check.code, timed(watch, check.code, whole(check.on_row)))
+            (check.code, check.needs, timed(watch, check.code, whole(check.on_row)))
             for check in (row_checks(format) if format else ())
             if check.on_row is not None
         ]
-        accounting = Accounting(model, counter)
-        self._scanner = TextScanner(watch)
+        self._accounting: Accounting | None = None
         self._read_rows = timed(watch, "reading lines and JSON", read_rows)
         self._read_examples = timed(watch, "reading examples", self._examples)
-        self._count = timed(watch, "counting tokens", accounting.count)
-        self._account = timed(watch, "adding up tokens", accounting.add)
-        self._scan = timed(watch, "finding texts to look at", self._scanner.scan)
+        self._scan = timed(watch, "finding texts to look at", TextScanner(watch).scan)
 
-    def read(self, task: tuple[Block, frozenset[str]]) -> Part:
-        """The part of one block; no findings are listed for the codes given with it. Never raises for the bytes."""
-        block, full = task
-        part = Part(self._format, self._listed_per_code, full)
-        rows = self._read_rows(block, max_line_bytes=self._max_line_bytes, plain=self._format == "chat")
-        _note_lines(rows, part)
-        examples = self._read_examples(rows, part)
-        counts = self._count(examples)
-        self._account(examples, counts, part.sums, part.findings)
-        self._scan(examples, part.findings)
-        for check in part.checks:
-            timed(self._watch, type(check).__name__, check.see)(examples)
-        part.sample = _sample(examples, counts)
+    def count_with(self, model: ModelFacts, counter: TokenCounter) -> None:
+        """Says how to count tokens from now on."""
+        self._accounting = Accounting(model, counter)
+
+    def read(self, task: Task) -> Part:
+        """The part of one block. Never raises for what the bytes are."""
+        part = Part(self._format, self._listed_per_code, task.full)
+        part.end = task.block.end
+        rows = self._read_rows(task.block, max_line_bytes=self._max_line_bytes, plain=self._format == "chat")
+        if Work.CHECKS in task.work:
+            _note_lines(rows, part)
+            kept, examples = self._read_examples(rows, part)
+            self._scan(kept, examples, part.findings)
+            for check in part.checks:
+                timed(self._watch, type(check).__name__, check.see)(examples)
+        else:
+            _, examples = self._read_examples(rows, Part(self._format, listed_per_code=0))
+        if Work.COUNTS in task.work and self._accounting is not None:
+            counts = timed(self._watch, "counting tokens", self._accounting.count)(examples)
+            account = timed(self._watch, "adding up tokens", self._accounting.add)
+            account(examples, counts, part.sums, part.findings)
+            part.sample = _sample(examples, counts)
         if self._watch is not None:
             part.seconds = self._watch.take()
         return part
 
-    def _examples(self, rows: Rows, part: Part) -> list[Example]:
-        """Examples of the rows in the file's format; runs the checks of rows on those that are not plain."""
-        expected, examples = self._format, []
+    def _examples(self, rows: Rows, part: Part) -> tuple[list[Row], list[Example]]:
+        """The rows of the file's format and what was read of each; runs the checks of rows where one is not plain."""
+        expected = self._format
+        kept: list[Row] = []
+        examples: list[Example] = []
         part.examples += len(rows.rows)
-        for line, value in rows.rows:
-            example = read_plain_chat(line.number, value) if isinstance(value, PlainRow) else None
+        for row in rows.rows:
+            example = read_plain_chat(row.number, row.value) if isinstance(row.value, PlainRow) else None
             if example is None:
-                row = as_object(line, value)
-                if expected is None or not same_format(row, expected):
-                    _add_foreign(line.number, row, expected, part.findings)
+                value = as_object(row)
+                if expected is None or not same_format(value, expected):
+                    _add_foreign(row.number, value, expected, part.findings)
                     continue
-                for code, find in self._row_checks:
-                    part.findings.add_all(code, line.number, find(row))
-                example = read_example(line.number, row, expected)
+                found = traits(value)
+                for code, needs, find in self._row_checks:
+                    if not needs or not needs.isdisjoint(found):
+                        part.findings.add_all(code, row.number, find(value))
+                example = read_example(row.number, value, expected)
+            kept.append(row)
             examples.append(example)
         if expected == "reinforcement":
             for example in examples:
                 part.item_fields.update(example.row.keys())
-        return examples
+        return kept, examples
 
 
 def _note_lines(rows: Rows, part: Part) -> None:
@@ -153,7 +182,7 @@ def _add_foreign(line: int, row: dict[str, Any], expected: Format | None, findin
 
 def _sample(examples: list[Example], counts: list[list[int]]) -> tuple[str, int] | None:
     for example, tokens in zip(examples, counts, strict=True):
-        for piece, number in zip(example.pieces, tokens, strict=True):
-            if len(piece.text) <= _SAMPLE_CHARS:
-                return piece.text, number
+        for text, number in zip(example.texts, tokens, strict=True):
+            if len(text) <= _SAMPLE_CHARS:
+                return text, number
     return None

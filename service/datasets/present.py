@@ -9,8 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from service.datasets.leakage import Leakage
-from service.datasets.report_schema import FileReport, Finding
+from service.datasets.report_schema import FileReport, Finding, Leakage
 
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 _MARKS = {"error": "✗", "warning": "!", "info": "·"}
@@ -39,10 +38,9 @@ def render_leakage(found: Leakage, console: Console) -> None:
     """Print what a training and a validation file share, the places first."""
     for finding in found.findings:
         console.print(f"  line {finding.line}  {finding.message}", markup=False)
-    shared = found.exact + found.same_prompt + found.near
     console.print(
-        f"{shared} of {found.validation_examples} validation examples are in the {found.training_examples} training "
-        f"examples too: {found.exact} the same, {found.same_prompt} by their prompt, {found.near} nearly the same."
+        f"{found.shared} of {found.validation_examples} validation examples are in the {found.training_examples} "
+        f"training examples too: {found.exact} the same, {found.same_prompt} by their prompt, {found.near} nearly so."
     )
     for note in found.notes:
         console.print(note, markup=False)

@@ -1,9 +1,10 @@
-"""The process that does a worker's CPU work on datasets: reports and preparations.
+"""The process that does a worker's CPU work on datasets: reports, preparations and comparisons.
 
-`python -m service.datasets.process STORAGE_URL MODELS_FILE` serves one worker: it reads requests as JSON lines on its
-input and answers each with lines of progress and, at the end, what came of it. It ends with its input, so it cannot
-outlive the worker, and it runs at low priority, so that this work never slows what callers wait for. The same holds
-for the processes that it forks to share the report of a large file.
+`python -m service.datasets.process STORAGE_URL MODELS_FILE [counting]` serves one worker: it reads requests as JSON
+lines on its input and answers each with lines of progress and, at the end, what came of it. One for `counting` loads
+the default encoding first, which takes longer than all else that it needs to start. It ends with its input, so it
+cannot outlive the worker, and it runs at low priority, so that this work never slows what callers wait for. The same
+holds for the processes that it forks to share the report of a large file.
 """
 
 import os
@@ -14,8 +15,9 @@ from typing import TypeAlias
 
 import msgspec
 
+from service.datasets.comparing import LeakageRequest, leakage_of_objects
 from service.datasets.preparing import Preparation, PrepareRequest, Refusal, prepare_stored
-from service.datasets.report_schema import FileReport
+from service.datasets.report_schema import FileReport, Leakage
 from service.datasets.tokens import EncodingDamaged, reference
 from service.datasets.validation import ReportRequest, report_for_object
 from service.models.catalogue import Catalogue, load
@@ -36,22 +38,29 @@ class Reported(msgspec.Struct, frozen=True, tag="report"):
     report: FileReport
 
 
+class Compared(msgspec.Struct, frozen=True, tag="compared"):
+    """What two datasets share."""
+
+    leakage: Leakage
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """A defect, or a store that is away: trying again may help."""
 
     error: str
 
 
-Request: TypeAlias = ReportRequest | PrepareRequest
-Answer: TypeAlias = Progress | Reported | Preparation | Refusal | Failed
+Request: TypeAlias = ReportRequest | PrepareRequest | LeakageRequest
+Answer: TypeAlias = Progress | Reported | Preparation | Refusal | Compared | Failed
 
 
-def main(storage_url: str, models_file: str) -> None:
+def main(storage_url: str, models_file: str, *, counting: bool = False) -> None:
     """Serve requests until the input ends."""
     os.nice(NICENESS)
     storage, catalogue = Storage(storage_url), load(models_file)
-    with suppress(EncodingDamaged):  # every answer will say so
-        reference(catalogue.default.encoding)
+    if counting:
+        with suppress(EncodingDamaged):  # every answer will say so
+            reference(catalogue.default.encoding)
     out = sys.stdout.buffer
 
     def say(answer: Answer) -> None:
@@ -74,7 +83,9 @@ def _answer(storage: Storage, catalogue: Catalogue, request: Request, progress: 
             return Reported(report_for_object(storage, catalogue, request, progress))
         case PrepareRequest():
             return prepare_stored(storage, catalogue, request, progress)
+        case LeakageRequest():
+            return Compared(leakage_of_objects(storage, request, progress))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1], sys.argv[2], counting="counting" in sys.argv[3:])

@@ -1,15 +1,16 @@
 """Files and their reports, read within one project."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.datasets.schemas import ListFiles
 from service.errors import NotFound
 from service.http.pagination import unknown_cursor
 from service.models.catalogue import BaseModel
-from service.tables import File, FileReport, Job
+from service.tables import DatasetPreparation, File, FileReport, Job, LeakageReport
 
 
 async def find_file(session: AsyncSession, project_id: str, file_id: str, *, lock: bool = False) -> File | None:
@@ -20,9 +21,9 @@ async def find_file(session: AsyncSession, project_id: str, file_id: str, *, loc
     return (await session.scalars(query)).one_or_none()
 
 
-async def get_file(session: AsyncSession, project_id: str, file_id: str) -> File:
-    """The file, or `NotFound`."""
-    row = await find_file(session, project_id, file_id)
+async def get_file(session: AsyncSession, project_id: str, file_id: str, *, lock: bool = False) -> File:
+    """The file, or `NotFound`. `lock` keeps it from being deleted meanwhile."""
+    row = await find_file(session, project_id, file_id, lock=lock)
     if row is None:
         raise no_such_file(file_id)
     return row
@@ -59,11 +60,50 @@ async def find_report(session: AsyncSession, project_id: str, file_id: str, mode
     return (await session.scalars(query)).one_or_none()
 
 
-async def live_jobs_of(session: AsyncSession, project_id: str, file_id: str) -> Sequence[str]:
-    """The jobs that still need the file."""
-    query = select(Job.id).where(
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """What a file is needed for now: jobs and preparations by id, and whether a process reads it."""
+
+    jobs: Sequence[str]
+    preparations: Sequence[str]
+    being_read: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.jobs or self.preparations or self.being_read)
+
+
+async def uses_of(session: AsyncSession, project_id: str, file_id: str) -> Uses:
+    """What needs the file. Whoever asks has locked the file's row, so that nothing new comes to need it meanwhile.
+
+    A row of a report that another transaction is at counts as being read: it is being claimed, or ended.
+    """
+    jobs = select(Job.id).where(
         Job.project_id == project_id,
-        (Job.training_file_id == file_id) | (Job.validation_file_id == file_id),
+        or_(Job.training_file_id == file_id, Job.validation_file_id == file_id),
         Job.finished_at.is_(None),
     )
-    return (await session.scalars(query.limit(5))).all()
+    preparations = select(DatasetPreparation.id).where(
+        DatasetPreparation.project_id == project_id,
+        DatasetPreparation.input_file_id == file_id,
+        DatasetPreparation.finished_at.is_(None),
+    )
+    being_read = False
+    for table, of_file in (
+        (FileReport, FileReport.file_id == file_id),
+        (LeakageReport, or_(LeakageReport.training_file_id == file_id, LeakageReport.validation_file_id == file_id)),
+    ):
+        pending = of_file & (table.status == "pending")
+        there = (await session.scalars(select(table.id).where(pending))).all()
+        at_rest = (
+            await session.scalars(
+                select(table.id)
+                .where(pending, or_(table.leased_until.is_(None), table.leased_until < func.now()))
+                .with_for_update(skip_locked=True)
+            )
+        ).all()
+        being_read = being_read or not set(there) <= set(at_rest)
+    return Uses(
+        jobs=(await session.scalars(jobs.limit(5))).all(),
+        preparations=(await session.scalars(preparations.limit(5))).all(),
+        being_read=being_read,
+    )

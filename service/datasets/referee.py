@@ -1,53 +1,84 @@
-"""Whether the fast counter counts as tiktoken does: on hard texts at the start, and on samples of the file all along.
-
-It works in a thread of its own, since tiktoken takes a while to load and lets others work while it counts.
-"""
+"""Whether the fast counter counts as tiktoken does: on hard texts at first, then on samples of the file all along."""
 
 from __future__ import annotations
 
-import threading
-from queue import SimpleQueue
+import multiprocessing
+import signal
+from multiprocessing.connection import Connection
+from typing import Any
 
 from service.datasets.tokens import HARD_TEXTS, CountsDiffer, TokenCounter, reference
 
 
 class Referee:
-    """Start it, give it samples, end it. What differs is raised by the next call."""
+    """Give it samples, then end it. Raises CountsDiffer, at the latest at the end, if any count is not tiktoken's.
 
-    def __init__(self, encoding: str, counter: TokenCounter) -> None:
+    `apart` lets it work in a process of its own, for tiktoken takes a while to load and lets no other thread work
+    meanwhile. It is best made before anything else is loaded.
+    """
+
+    def __init__(self, encoding: str, *, apart: bool) -> None:
         self._encoding = encoding
-        self._counter = counter
-        self._samples: SimpleQueue[tuple[str, int] | None] = SimpleQueue()
-        self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._work, name="referee", daemon=True)
+        self._process: Any = None
+        if apart:
+            self._samples, theirs = multiprocessing.Pipe()
+            self._process = multiprocessing.get_context("fork").Process(
+                target=_judge_all, args=(encoding, theirs, self._samples), daemon=True
+            )
+            self._process.start()
+            theirs.close()
 
-    def start(self) -> None:
-        """Begins with the hard texts."""
-        self._thread.start()
+    def begin(self, counter: TokenCounter) -> None:
+        """Compares `counter` on hard texts."""
+        for text in HARD_TEXTS:
+            self.compare(text, counter.count(text))
 
     def compare(self, text: str, tokens: int) -> None:
-        """Takes a text and its count. Raises CountsDiffer if an earlier one was wrong."""
-        self._samples.put((text, tokens))
-        if self._failure is not None:
-            raise self._failure
+        """Takes a text and its count."""
+        if self._process is None:
+            _judge(self._encoding, text, tokens)
+        else:
+            self._samples.send((text, tokens))
 
     def end(self) -> None:
-        """Waits until all samples are compared. Raises CountsDiffer if any was wrong, EncodingDamaged."""
-        self._samples.put(None)
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
+        """Waits until all samples are compared. Raises also what kept it from comparing, such as EncodingDamaged."""
+        if self._process is None:
+            return
+        self._samples.send(None)
+        failure: Exception | None = self._samples.recv()
+        self.dismiss()
+        if failure is not None:
+            raise failure
 
-    def _work(self) -> None:
-        try:
-            count = reference(self._encoding).count
-            for text in HARD_TEXTS:
-                self._judge(count(text), self._counter.count(text))
-            while (sample := self._samples.get()) is not None:
-                self._judge(count(sample[0]), sample[1])
-        except Exception as error:
-            self._failure = error
+    def dismiss(self) -> None:
+        """Ends the process, if there is one, whether it is done or not."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.join()
+            self._samples.close()
 
-    def _judge(self, right: int, counted: int) -> None:
-        if right != counted:
-            raise CountsDiffer(f"the fast counter of {self._encoding} differs from tiktoken")
+
+def _judge(encoding: str, text: str, tokens: int) -> None:
+    if reference(encoding).count(text) != tokens:
+        raise CountsDiffer(f"the fast counter of {encoding} differs from tiktoken")
+
+
+def _judge_all(encoding: str, samples: Connection[Any, Any], other_end: Connection[Any, Any]) -> None:
+    """Loads tiktoken, then takes samples until None comes; answers with the first failure, or None."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    other_end.close()
+    failure: Exception | None = None
+    try:
+        reference(encoding)
+    except Exception as error:
+        failure = error
+    try:
+        while (sample := samples.recv()) is not None:
+            try:
+                if failure is None:
+                    _judge(encoding, *sample)
+            except Exception as error:
+                failure = error
+        samples.send(failure)
+    except (EOFError, OSError):
+        return

@@ -7,9 +7,9 @@ Memory is bounded by a few blocks, by a few numbers per example, and by the list
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 
 from service.datasets.checks.file import MIN_EXAMPLES, RECOMMENDED_EXAMPLES
 from service.datasets.checks.registry import Hit
@@ -17,14 +17,24 @@ from service.datasets.crew import in_order
 from service.datasets.epochs import default_epochs, epochs_reason
 from service.datasets.lines import Block, read_blocks
 from service.datasets.opening import read_opening
-from service.datasets.parts import Part, PartReader
+from service.datasets.parts import Part, PartReader, Task, Work
+from service.datasets.pricing import price_line
 from service.datasets.referee import Referee
-from service.datasets.report_schema import Amount, Cookbook, FileReport, Format, PriceLine, Tokens
+from service.datasets.report_schema import Cookbook, FileReport, Format, Tokens
 from service.datasets.statistics import distribution, histogram, spread
 from service.datasets.stopwatch import Stopwatch, timed, whole
-from service.datasets.tokens import CountsDiffer, ModelFacts, ModelPrice, fast, reference
+from service.datasets.tokens import (
+    CountsDiffer,
+    ModelFacts,
+    ModelPrice,
+    TokenCounter,
+    fast,
+    fast_is_installed,
+    reference,
+)
 
 MAX_LINE_BYTES = 16 << 20
+_EARLY_BLOCKS = 32
 
 
 def build_report(
@@ -128,15 +138,6 @@ def first_errors(report: FileReport, limit: int = 5) -> str:
     return f"{text}{more}."
 
 
-def price_line(price: ModelPrice, tokens: int) -> PriceLine:
-    """What `tokens` cost by one price, to the micro-dollar, halves up."""
-    amount = None
-    if price.micros_per_million_tokens is not None:
-        micros = (tokens * price.micros_per_million_tokens + 500_000) // 1_000_000
-        amount = Amount(value=micros / 1_000_000)
-    return PriceLine(model=price.model, price=amount, shutdown_date=price.shutdown_date)
-
-
 class _Whole:
     """One reading of a file; what it leaves is the part that is all of it."""
 
@@ -174,39 +175,52 @@ class _Whole:
             yield chunk
 
     def _read_parts(
-        self, blocks: Iterable[Block], *, processes: int, quick: bool, progress: Callable[[int], None]
+        self, blocks: Iterator[Block], *, processes: int, quick: bool, progress: Callable[[int], None]
     ) -> None:
-        encoding = self._model.encoding
-        fast_counter = fast(encoding) if quick else None
-        referee = Referee(encoding, fast_counter) if fast_counter is not None else None
+        referee = Referee(self._model.encoding, apart=processes > 1) if quick and fast_is_installed() else None
         reader = PartReader(
             format=self.format,
-            model=self._model,
-            counter=fast_counter or reference(encoding),
             listed_per_code=self._listed_per_code,
             max_line_bytes=self._max_line_bytes,
             watch=self._watch,
         )
-        merge = timed(self._watch, "merging parts", self.part.merge)
-        ends: deque[int] = deque()
-
-        def tasks() -> Iterator[tuple[Block, frozenset[str]]]:
-            if referee is not None:
-                referee.start()
-            for block in blocks:
-                ends.append(block.end)
-                yield block, self.part.findings.full()
-
         try:
-            with in_order(tasks(), reader.read, processes=processes) as parts:
+            early: list[Block] = []
+            counter = None if referee is None else self._load_fast(blocks, reader, early)
+            reader.count_with(self._model, counter or reference(self._model.encoding))
+            with in_order(self._tasks(early, blocks), reader.read, processes=processes) as parts:
+                if referee is not None and counter is not None:
+                    referee.begin(counter)
                 for part in parts:
                     if referee is not None and part.sample is not None:
                         referee.compare(*part.sample)
-                    merge(part)
-                    progress(ends.popleft())
-        finally:
+                    self._merge(part)
+                    progress(part.end)
             if referee is not None:
                 referee.end()
+        finally:
+            if referee is not None:
+                referee.dismiss()
+
+    def _load_fast(self, blocks: Iterator[Block], reader: PartReader, early: list[Block]) -> TokenCounter | None:
+        """The fast counter. It lets others work while it loads: some blocks are checked by then, not counted yet."""
+        with ThreadPoolExecutor(1) as loader:
+            loading = loader.submit(fast, self._model.encoding)
+            for block in islice(blocks, _EARLY_BLOCKS):
+                self._merge(reader.read(Task(block, self.part.findings.full(), Work.CHECKS)))
+                early.append(block)
+                if loading.done():
+                    break
+            return loading.result()
+
+    def _tasks(self, early: Iterable[Block], blocks: Iterable[Block]) -> Iterator[Task]:
+        for block in early:
+            yield Task(block, self.part.findings.full(), Work.COUNTS)
+        for block in blocks:
+            yield Task(block, self.part.findings.full())
+
+    def _merge(self, part: Part) -> None:
+        timed(self._watch, "merging parts", self.part.merge)(part)
 
     def _finish(self) -> None:
         """Adds what can be said at the end only."""

@@ -101,6 +101,31 @@ class Finding(msgspec.Struct, frozen=True):
     fix: str | None
 
 
+class Leakage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a validation file shares with the training file: the more, the less its loss says about new examples.
+
+    `exact`, `same_prompt` and `near` count validation examples; one counts once, as the worst of the three, and
+    `share` is the part of all that they make. `findings` name lines of the validation file, one each, capped per code.
+    """
+
+    validation_file: str
+    status: Literal["pending", "ready"]
+    progress: float = 1.0
+    training_examples: int = 0
+    validation_examples: int = 0
+    exact: int = 0
+    same_prompt: int = 0
+    near: int = 0
+    share: float = 0.0
+    findings: list[Finding] = []
+    notes: list[str] = []
+
+    @property
+    def shared(self) -> int:
+        """How many validation examples are in the training file too, in whatever way."""
+        return self.exact + self.same_prompt + self.near
+
+
 class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     """Everything known about a dataset file. `errors`, `warnings` and `counts` are exact; `findings` is capped per
     code.
@@ -108,7 +133,8 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     `examples` counts the lines that hold a JSON object, `lines_with_errors` the lines with at least one error.
     `billable_tokens` is for all `default_epochs`; `billable_tokens_per_epoch` for one, each example cut at
     `max_tokens`. `item_fields` says in how many rows each top-level field stands (a reinforcement grader's template
-    needs them in all). `notes` says in words what was sampled, estimated or left out.
+    needs them in all). `notes` says in words what was sampled, estimated or left out. `leakage` is there where a
+    validation file was named.
     """
 
     object: Literal["file.report"] = "file.report"
@@ -138,6 +164,7 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     findings: list[Finding] = []
     item_fields: dict[str, int] = {}
     notes: list[str] = []
+    leakage: Leakage | None = None
 
 
 def pending_report(*, file_id: str, model: str, max_tokens: int, bytes_total: int, bytes_done: int = 0) -> FileReport:

@@ -1,8 +1,8 @@
 """`/v1/files`: upload, list, retrieve, content, report, delete."""
 
+import datetime as dt
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from urllib.parse import quote
 
 import msgspec
@@ -11,16 +11,18 @@ from litestar.params import FromPath
 from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.billing.queries import price_overrides
 from service.datasets.actions import (
     ask_for_report,
     check_purpose,
-    content_deleted,
     delete_file,
     keep_file,
     new_file,
 )
 from service.datasets.incoming import incoming
-from service.datasets.queries import get_file, list_files
+from service.datasets.leakage_reports import ask_for_leakage
+from service.datasets.pricing import price_lines, price_list
+from service.datasets.queries import find_file, get_file, list_files
 from service.datasets.report_schema import FileReport, pending_report
 from service.datasets.schemas import FileDeleted, FileObject, ListFiles, ReportQuery, show_file
 from service.errors import InvalidRequest, NotFound
@@ -30,8 +32,12 @@ from service.http.multipart import read_form
 from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.shapes import Page
+from service.models.catalogue import provider_of
 from service.models.rules import known_model
+from service.projects import audit
+from service.projects.limits.holding import check_storage, max_file_bytes
 from service.services import ApiRequest, asked_by, caller, services
+from service.tables import File
 
 UPLOAD_FORM = {
     "file": "The file itself, at most 512 MB by default.",
@@ -51,11 +57,13 @@ UPLOAD_FORM = {
 async def upload_file(request: ApiRequest) -> Response[bytes]:
     """Stream a file in. Training data (`purpose=fine-tune`) is then checked; see its report."""
     here, who = services(request), caller(request)
+    async with here.db.project(who.project_id) as session:
+        most_bytes = await max_file_bytes(session, who.project_id, here.settings.max_file_bytes)
     async with incoming(here.db, here.storage, who.project_id) as object_:
         form = await read_form(
             request,
             file_field="file",
-            max_file_bytes=here.settings.max_file_bytes,
+            max_file_bytes=most_bytes,
             keep=object_.keep,
             early=_check_early,
         )
@@ -65,6 +73,7 @@ async def upload_file(request: ApiRequest) -> Response[bytes]:
         identity = msgspec.json.encode([sorted(form.fields.items()), form.filename, stored.sha256])
 
         async def act(session: AsyncSession) -> FileObject:
+            await check_storage(session, who.project_id, adding_bytes=stored.size_bytes)
             row = await keep_file(
                 session,
                 project_id=who.project_id,
@@ -131,28 +140,43 @@ async def get_content(request: ApiRequest, file_id: FromPath[str]) -> Stream:
     opt=operation(returns=FileReport, query=ReportQuery),
 )
 async def get_report(request: ApiRequest, file_id: FromPath[str]) -> FileReport:
-    """Every finding, counts, tokens and prices. `?model=` chooses the encoding and the token limit."""
+    """Every finding, counts, tokens and prices. `?model=` chooses the encoding and the token limit.
+
+    With `?validation_file=` also what that file shares with this one, the training file.
+    """
     here, who = services(request), caller(request)
     query = read_query(request, ReportQuery)
     model = here.catalogue.default if query.model is None else known_model(here.catalogue, query.model)
     async with here.db.project(who.project_id) as session:
-        file = await get_file(session, who.project_id, file_id)
-        if file.purpose != "fine-tune":
-            raise InvalidRequest(
-                f"Reports are made of files with purpose 'fine-tune'; this one is '{file.purpose}'.",
-                param="id",
-                code="wrong_purpose",
-            )
+        file = await get_file(session, who.project_id, file_id, lock=True)
+        _check_reportable(file, param="id")
         row = await ask_for_report(session, file, model)
+        leakage = None
+        if query.validation_file is not None:
+            validation = await find_file(session, who.project_id, query.validation_file, lock=True)
+            if validation is None:
+                raise InvalidRequest(
+                    f"No such File object: {query.validation_file[:128]}. Upload it first.",
+                    param="validation_file",
+                    code="file_not_found",
+                )
+            _check_reportable(validation, param="validation_file")
+            leakage = await ask_for_leakage(session, file, validation)
+        overrides = await price_overrides(session)
     if row.report is not None:
-        return msgspec.convert({**row.report, "file_id": file.id}, FileReport)
-    return pending_report(
-        file_id=file.id,
-        model=model.name,
-        max_tokens=model.max_tokens,
-        bytes_total=file.size_bytes,
-        bytes_done=row.progress_bytes,
-    )
+        report = msgspec.convert({**row.report, "file_id": file.id}, FileReport)
+        provider, today = provider_of(here.settings.upstream_base_url), dt.datetime.now(dt.UTC).date()
+        prices = price_list(here.catalogue, provider, today=today, overrides=overrides)
+        report = msgspec.structs.replace(report, prices=price_lines(report, prices))
+    else:
+        report = pending_report(
+            file_id=file.id,
+            model=model.name,
+            max_tokens=model.max_tokens,
+            bytes_total=file.size_bytes,
+            bytes_done=row.progress_bytes,
+        )
+    return msgspec.structs.replace(report, leakage=leakage)
 
 
 @delete(
@@ -162,15 +186,28 @@ async def get_report(request: ApiRequest, file_id: FromPath[str]) -> FileReport:
     opt=operation(returns=FileDeleted),
 )
 async def remove_file(request: ApiRequest, file_id: FromPath[str]) -> FileDeleted:
-    """Delete a file that no running job needs."""
+    """Delete a file that nothing needs: at once for its callers, then its bytes, reports and upstream copies."""
     here, who = services(request), caller(request)
     async with here.db.project(who.project_id) as session:
-        storage_key = await delete_file(session, who.project_id, file_id)
-    with suppress(Exception):
-        await here.storage.delete(storage_key)
-        async with here.db.project(who.project_id) as session:
-            await content_deleted(session, storage_key)
+        await delete_file(session, who.project_id, file_id)
+        await audit.record(
+            session,
+            audit.actor_of(request),
+            "resource.deleted",
+            project_id=who.project_id,
+            resource_id=file_id,
+            data={"resource_type": "file"},
+        )
     return FileDeleted(id=file_id)
+
+
+def _check_reportable(file: File, *, param: str) -> None:
+    if file.purpose != "fine-tune":
+        raise InvalidRequest(
+            f"Reports are made of files with purpose 'fine-tune'; this one is '{file.purpose}'.",
+            param=param,
+            code="wrong_purpose",
+        )
 
 
 def _check_early(fields: dict[str, str]) -> None:

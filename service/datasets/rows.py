@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from service.datasets.decode import Fault, colons, decode_line, decode_object
-from service.datasets.formats import PlainRow
+from service.datasets.decode import Fault, decode_line, decode_object, spells_out
 from service.datasets.lines import Block, Line, lines_of
+from service.datasets.plain import PlainRow
 
 _BLANK = b" \t\r\n\x0b\x0c"
 _decode_plain = msgspec.json.Decoder(PlainRow).decode
 
 
-class Rows(NamedTuple):
-    """A block, read. `crlf` is its first line that ends with CR LF.
+class Row(NamedTuple):
+    """A line that holds an object, and what it was decoded to: a `PlainRow` where plain ones were wanted and it is one.
 
-    `rows` are the lines that hold an object, each with its bytes and what it was decoded to: a `PlainRow` where plain
-    ones were wanted and the line is one, else the object.
+    `as_written` says that the line has no fault, so that the row's texts stand in its bytes, but for what is escaped.
     """
 
-    rows: list[tuple[Line, PlainRow | dict[str, Any]]]
+    number: int
+    data: bytes
+    value: PlainRow | dict[str, Any]
+    as_written: bool = True
+
+
+class Rows(NamedTuple):
+    """A block, read. `crlf` is its first line that ends with CR LF."""
+
+    rows: list[Row]
     blank: list[int]
     too_long: list[Line]
     faults: list[tuple[int, Fault]]
@@ -35,57 +44,67 @@ def read_rows(block: Block, *, max_line_bytes: int, plain: bool) -> Rows:
     at once, and line by line only where they differ.
     """
     lines = list(lines_of(block, max_line_bytes=max_line_bytes))
-    found: list[tuple[Line, PlainRow | dict[str, Any] | None, int]] = []
+    values: list[PlainRow | dict[str, Any] | None] = [None] * len(lines)
+    if plain and not block.too_long:
+        values = _plain_values([line.data for line in lines])
+    keys: list[int] = []
     blank: list[int] = []
     too_long: list[Line] = []
-    total_keys = 0
+    found: list[tuple[Line, PlainRow | dict[str, Any] | None]] = []
     sound = True
-    for line in lines:
-        value: PlainRow | dict[str, Any] | None = None
-        keys = 0
-        if plain and not line.too_long:
-            try:
-                value = _decode_plain(line.data)
-                keys = 1 + 2 * len(value.messages)
-            except (msgspec.MsgspecError, UnicodeError, RecursionError):
-                value = None
-        if value is None:
-            if line.too_long:
-                too_long.append(line)
-                continue
-            if not line.data.strip(_BLANK):
-                blank.append(line.number)
-                continue
+    for line, value in zip(lines, values, strict=True):
+        if line.too_long:
+            too_long.append(line)
+            continue
+        if isinstance(value, PlainRow):
+            count = 1 + 2 * len(value.messages)
+        elif not line.data.strip(_BLANK):
+            blank.append(line.number)
+            continue
+        else:
             decoded = decode_object(line.data)
-            if decoded is None:
-                sound = False
-            else:
-                value, keys = decoded
-        total_keys += keys
-        found.append((line, value, keys))
-    faults: list[tuple[int, Fault]] = []
-    rows: list[tuple[Line, PlainRow | dict[str, Any]]] = []
-    if sound and colons(block.data) == total_keys:
-        rows = [(line, value) for line, value, _ in found if value is not None]
-    else:
-        for line, value, keys in found:
-            if value is None or colons(line.data) != keys:
-                value, line_faults = decode_line(line.data, line.offset)
-                faults.extend((line.number, fault) for fault in line_faults)
-            if value is not None:
-                rows.append((line, value))
+            sound = sound and decoded is not None
+            value, count = decoded or (None, -1)
+        keys.append(count)
+        found.append((line, value))
     crlf = _first_crlf(lines) if b"\r" in block.data else None
+    if sound and spells_out(block.data, sum(keys)):
+        rows = [Row(line.number, line.data, value) for line, value in found if value is not None]
+        return Rows(rows, blank, too_long, [], crlf)
+    faults: list[tuple[int, Fault]] = []
+    rows = []
+    for (line, value), count in zip(found, keys, strict=True):
+        as_written = True
+        if value is None or not spells_out(line.data, count):
+            value, line_faults = decode_line(line.data, line.offset)
+            faults.extend((line.number, fault) for fault in line_faults)
+            as_written = not line_faults
+        if value is not None:
+            rows.append(Row(line.number, line.data, value, as_written))
     return Rows(rows, blank, too_long, faults, crlf)
 
 
-def as_object(line: Line, value: PlainRow | dict[str, Any]) -> dict[str, Any]:
+def as_object(row: Row) -> dict[str, Any]:
     """A row that turned out not to be plain after all, as the object that it is."""
-    if isinstance(value, dict):
-        return value
-    decoded, _ = decode_line(line.data, line.offset)
+    if isinstance(row.value, dict):
+        return row.value
+    decoded, _ = decode_line(row.data, 0)
     if decoded is None:
         raise ValueError("a plain row is an object")
     return decoded
+
+
+def _plain_values(lines: Sequence[bytes]) -> list[PlainRow | dict[str, Any] | None]:
+    """For each line the plain row that it is, or None. An iterator goes on after what it could not decode."""
+    values: list[PlainRow | dict[str, Any] | None] = []
+    decoded = map(_decode_plain, lines)
+    while len(values) < len(lines):
+        try:
+            for value in decoded:
+                values.append(value)  # noqa: PERF402
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            values.append(None)
+    return values
 
 
 def _first_crlf(lines: list[Line]) -> int | None:

@@ -45,9 +45,10 @@ class ListFiles(RequestModel, frozen=True, kw_only=True):
 
 
 class ReportQuery(RequestModel, frozen=True, kw_only=True):
-    """Which model's encoding and token limit the report is for."""
+    """Which model's encoding and token limit the report is for, and which validation file to compare the file with."""
 
     model: str | None = None
+    validation_file: str | None = None
 
 
 def show_file(row: File) -> FileObject:

@@ -1,52 +1,59 @@
 """Runs the checks of texts and answers over a batch, and looks closely only where something may be.
 
-Most texts hold nothing that a check of texts looks for. So the texts of a batch are joined and searched once for each
-check's needles, at the speed of a plain substring search, and a gate is asked of many texts at once; only a text that
-has a needle or passes the gate is given to the check.
+Most texts hold nothing that a check of texts looks for. So the bytes of many rows are searched at once, as they stand
+in the file, for each check's pattern, and only the texts of a row that has it are given to the check. A text stands in
+its row's bytes as it is but for what JSON escapes; a row that spells anything but line breaks, tabs, quotes and
+backslashes by an escape is searched as its texts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import NamedTuple
 
 from service.datasets.checks import CHECKS
 from service.datasets.checks.registry import Check
 from service.datasets.findings import Findings
-from service.datasets.formats import Example, Piece
+from service.datasets.formats import Example
+from service.datasets.rows import Row
+from service.datasets.search import Search
 from service.datasets.stopwatch import Stopwatch, timed
 
-_TEXTS_AT_ONCE = 32
+_OTHER_ESCAPE = Search(rb"\\[u/bf]")
+
+
+class _Searchable(NamedTuple):
+    """The bytes of some rows, each with a line feed at its end, and where each ends."""
+
+    data: bytes
+    ends: list[int]
+
+    def rows_with(self, search: Search) -> list[int]:
+        return sorted({bisect_left(self.ends, end) for end in search.ends(self.data)})
 
 
 class _Batch(NamedTuple):
-    """The texts of some examples, each with its line. `plain` are the places of ASCII texts, `other` of others."""
+    """Some examples. `answers` are the trained texts, none empty, each with its example's place and its own in that."""
 
-    lines: list[int]
-    pieces: list[Piece]
-    plain: list[int]
-    plain_text: str
-    other: list[int]
-    other_text: str
-    groups: list[tuple[int, bytes]]
+    examples: Sequence[Example]
+    searchable: _Searchable
+    answers: list[tuple[int, int, str]]
 
 
 class TextScanner:
     """Takes batches of examples, in order."""
 
     def __init__(self, watch: Stopwatch | None = None) -> None:
-        scoped = [check for check in CHECKS.values() if check.scope == "text"]
-        by_gate: dict[Callable[[bytes], bool], list[Check]] = {}
-        for check in scoped:
-            if check.gate is not None:
-                by_gate.setdefault(check.gate, []).append(check)
+        by_pattern: dict[bytes, list[Check]] = {}
+        for check in CHECKS.values():
+            if check.pattern is not None:
+                by_pattern.setdefault(check.pattern, []).append(check)
         self._steps: list[Callable[[_Batch, Findings], None]] = [
-            timed(watch, check.code, partial(_search, check)) for check in scoped if check.needles
-        ]
-        self._steps += [
-            timed(watch, ", ".join(check.code for check in checks), partial(_ask, gate, checks))
-            for gate, checks in by_gate.items()
+            timed(watch, ", ".join(check.code for check in checks), partial(_read_found, Search(pattern), checks))
+            for pattern, checks in by_pattern.items()
         ]
         self._steps += [
             timed(watch, check.code, partial(_read_answers, check))
@@ -54,66 +61,55 @@ class TextScanner:
             if check.scope == "answer"
         ]
 
-    def scan(self, examples: Sequence[Example], findings: Findings) -> None:
-        """Adds what the checks of texts and answers find in a batch."""
-        batch = _batch(examples)
+    def scan(self, rows: Sequence[Row], examples: Sequence[Example], findings: Findings) -> None:
+        """Adds what the checks of texts and answers find in a batch: the examples, each with the row that it is of."""
+        answers = [
+            (place, at, example.texts[at])
+            for place, example in enumerate(examples)
+            for at in example.layout.trained
+            if example.texts[at]
+        ]
+        batch = _Batch(examples, _searchable(rows, examples), answers)
         for step in self._steps:
             step(batch, findings)
 
 
-def _batch(examples: Sequence[Example]) -> _Batch:
-    pieces = [piece for example in examples for piece in example.pieces]
-    texts = [piece.text for piece in pieces]
-    plain = [at for at, text in enumerate(texts) if text.isascii()]
-    other = [at for at, text in enumerate(texts) if not text.isascii()]
-    return _Batch(
-        lines=[example.line for example in examples for _ in example.pieces],
-        pieces=pieces,
-        plain=plain,
-        plain_text="\n".join([texts[at] for at in plain]),
-        other=other,
-        other_text="\n".join([texts[at] for at in other]),
-        groups=[
-            (start, "\n".join(texts[start : start + _TEXTS_AT_ONCE]).encode("utf-8", "replace"))
-            for start in range(0, len(texts), _TEXTS_AT_ONCE)
-        ],
-    )
+def _searchable(rows: Sequence[Row], examples: Sequence[Example]) -> _Searchable:
+    """Bytes in which the texts of every row stand as they are, line breaks, tabs, quotes and backslashes aside."""
+    parts = [row.data for row in rows]
+    written = _joined(parts)
+    others = {place for place, row in enumerate(rows) if not row.as_written}
+    others.update(written.rows_with(_OTHER_ESCAPE))
+    for place in others:
+        parts[place] = "\n".join(examples[place].texts).encode("utf-8", "replace")
+    return _joined(parts) if others else written
 
 
-def _search(check: Check, batch: _Batch, findings: Findings) -> None:
-    """Gives a check the texts with one of its needles; an ASCII text can only have an ASCII needle."""
-    pieces = batch.pieces
-    chosen: set[int] = set()
-    for needle in check.needles:
-        if needle.isascii() and needle in batch.plain_text:
-            chosen.update([at for at in batch.plain if needle in pieces[at].text])
-        if needle in batch.other_text:
-            chosen.update([at for at in batch.other if needle in pieces[at].text])
-    _run(check, sorted(chosen), batch, findings)
+def _joined(parts: Sequence[bytes]) -> _Searchable:
+    return _Searchable(b"\n".join([*parts, b""]), list(accumulate([len(part) + 1 for part in parts])))
 
 
-def _ask(gate: Callable[[bytes], bool], checks: Sequence[Check], batch: _Batch, findings: Findings) -> None:
-    """Gives checks the texts that pass their gate."""
-    chosen = [
-        at
-        for start, joined in batch.groups
-        if gate(joined)
-        for at, piece in enumerate(batch.pieces[start : start + _TEXTS_AT_ONCE], start)
-        if gate(piece.text.encode("utf-8", "replace"))
+def _read_found(search: Search, checks: Sequence[Check], batch: _Batch, findings: Findings) -> None:
+    """Gives checks the texts of the rows that have their pattern."""
+    places = [
+        (place, at) for place in batch.searchable.rows_with(search) for at, _ in enumerate(batch.examples[place].texts)
     ]
     for check in checks:
-        _run(check, chosen, batch, findings)
+        _run(check, places, batch, findings)
 
 
 def _read_answers(check: Check, batch: _Batch, findings: Findings) -> None:
-    _run(check, [at for at, piece in enumerate(batch.pieces) if piece.trained and piece.text], batch, findings)
+    """Gives a check the trained texts at which a glance finds something."""
+    glance = check.glance
+    places = [(place, at) for place, at, text in batch.answers if glance is None or glance(text)]
+    _run(check, places, batch, findings)
 
 
-def _run(check: Check, places: Sequence[int], batch: _Batch, findings: Findings) -> None:
+def _run(check: Check, places: Iterable[tuple[int, int]], batch: _Batch, findings: Findings) -> None:
     find = check.on_text
     if find is None:
         return
-    for at in places:
-        piece = batch.pieces[at]
-        for hit in find(piece.text):
-            findings.add(check.code, batch.lines[at], hit._replace(pointer=piece.pointer))
+    for place, at in places:
+        example = batch.examples[place]
+        for hit in find(example.texts[at]):
+            findings.add(check.code, example.line, hit._replace(pointer=example.layout.pointers[at]))

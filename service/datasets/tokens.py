@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import importlib
+import importlib.util
 import re
 import types
 from binascii import a2b_base64
@@ -89,6 +90,11 @@ def load_encoding(name: str) -> tiktoken.Encoding:
 def reference(encoding: str) -> TokenCounter:
     """tiktoken's own counter. Raises EncodingDamaged, and KeyError for an encoding that is not shipped."""
     return TiktokenCounter(load_encoding(encoding))
+
+
+def fast_is_installed() -> bool:
+    """Whether quicktok is there, which says nothing yet about whether it works."""
+    return importlib.util.find_spec("quicktok") is not None
 
 
 @lru_cache(maxsize=len(ENCODINGS))

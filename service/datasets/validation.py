@@ -4,18 +4,22 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from service.datasets.crew import cores
+from service.datasets.pricing import price_list
 from service.datasets.report import build_report
 from service.datasets.report_schema import FileReport
 from service.datasets.stopwatch import Stopwatch
-from service.datasets.tokens import ModelFacts, ModelPrice
+from service.datasets.tokens import ModelFacts
 from service.models.catalogue import BaseModel, Catalogue, load
 from service.models.rules import known_model
 from service.settings import Settings
-from service.storage import Storage
+
+if TYPE_CHECKING:
+    from service.storage import Storage  # a report of a file on this disk goes without
 
 READ_BYTES = 1024 * 1024
 SHARED_FROM_BYTES = 4 << 20
@@ -50,7 +54,7 @@ def report_for_path(
         _Chunks(lambda: pieces_of(path)),
         file_id=path.name,
         model=facts(chosen),
-        prices=price_list(catalogue, ""),
+        prices=price_list(catalogue, "", today=datetime.now(UTC).date()),
         progress=progress,
         processes=_processes(size_bytes),
         quick=size_bytes >= QUICK_FROM_BYTES,
@@ -70,19 +74,8 @@ def facts(model: BaseModel) -> ModelFacts:
     return ModelFacts(name=model.name, encoding=model.encoding, max_tokens=model.max_tokens)
 
 
-def price_list(catalogue: Catalogue, provider: str) -> list[ModelPrice]:
-    """Today's price of every model that is billed by the token, for a provider."""
-    today = datetime.now(UTC).date()
-    prices = []
-    for model in catalogue.models:
-        micros, shutdown = model.training_micros(today), model.shutdown_at(provider)
-        if micros is not None and model.trainable(provider, today):
-            prices.append(ModelPrice(model.name, micros, shutdown.stops if shutdown else None))
-    return prices
-
-
 def report_for_object(
-    storage: Storage, catalogue: Catalogue, request: ReportRequest, progress: Callable[[int], None]
+    storage: "Storage", catalogue: Catalogue, request: ReportRequest, progress: Callable[[int], None]
 ) -> FileReport:
     """The report of an object of the store. Raises `FileNotFoundError`, and `InvalidRequest` for the model."""
     size_bytes = storage.size_sync(request.storage_key)
@@ -90,7 +83,7 @@ def report_for_object(
         _Chunks(partial(storage.read_sync, request.storage_key)),
         file_id=request.file_id,
         model=facts(known_model(catalogue, request.model)),
-        prices=price_list(catalogue, request.provider),
+        prices=price_list(catalogue, request.provider, today=datetime.now(UTC).date()),
         progress=progress,
         processes=_processes(size_bytes),
         quick=size_bytes >= QUICK_FROM_BYTES,

@@ -76,25 +76,31 @@ def check_address(request: Request[Any, Any, Any], query: Any) -> None:
 def read_query(request: Request[Any, Any, Any], model: type[Model], *, extra: tuple[str, ...] = ()) -> Model:
     """The query string as `model`; parameters that begin with one of `extra` are left to the caller.
 
-    Raises `InvalidRequest` for a parameter that is not understood or given twice.
+    A parameter whose name ends in `[]` is a list, and may be given often. Raises `InvalidRequest` for one that is not
+    understood, and for another one given twice.
     """
     values: dict[str, str] = {}
+    lists: dict[str, list[str]] = {}
     given: set[str] = set()
     for name, value in request.query_params.multi_items():
-        if name in given:
+        if name in given and not name.endswith("[]"):
             raise InvalidRequest(f"The query parameter '{name}' is given twice. Give it once.", param=name)
         given.add(name)
         if "\0" in name + value:
             raise _refused_character(name)
-        if not (extra and name.startswith(extra)):
+        if extra and name.startswith(extra):
+            continue
+        if name.endswith("[]"):
+            lists.setdefault(name, []).append(value)
+        else:
             values[name] = value
     try:
-        read = msgspec.convert(values, type=model, strict=False)
+        read = msgspec.convert({**values, **lists}, type=model, strict=False)
         words = {name: value for name, value in values.items() if value.lower() == "null"}  # read as None, being lax
         exact = {name: getattr(msgspec.convert({name: word}, type=model), name) for name, word in words.items()}
         return msgspec.structs.replace(read, **exact)
     except msgspec.ValidationError as error:
-        raise _refusal(str(error), model, lambda: values) from None
+        raise _refusal(str(error), model, lambda: {**values, **lists}) from None
 
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

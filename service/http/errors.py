@@ -1,13 +1,15 @@
 """Every failure becomes OpenAI's error body, whoever raised it: an action, the framework, the database or a defect."""
 
 import asyncio
+import errno
+import socket
 from typing import Any
 
 import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from service.errors import ApiError, Internal, InvalidRequest, MethodNotAllowed, NotFound, TooLarge, Unavailable
@@ -15,8 +17,8 @@ from service.errors import ApiError, Internal, InvalidRequest, MethodNotAllowed,
 log = structlog.get_logger()
 
 OLD_FINE_TUNES = "/v1/fine-tunes"
-CONNECTION_SQLSTATES = ("08", "57P", "53")
-"""SQLSTATE classes that mean "Postgres is away or full for now" (PostgreSQL manual, appendix A)."""
+CONNECTION_SQLSTATES = ("08", "57P", "53", "40")
+"""SQLSTATE classes that mean "Postgres is away or full for now", or "try again" (PostgreSQL manual, appendix A)."""
 
 DATA_SQLSTATE = "22"
 """The class "data exception": a value that no column takes. Checks of ours should refuse it earlier and by name."""
@@ -70,15 +72,21 @@ def as_api_error(request: Request[Any, Any, Any], exception: BaseException) -> A
             )
         case HTTPException(status_code=413):
             return TooLarge("The request body is too large.", code="request_too_large")
+        case HTTPException(detail="client disconnected prematurely"):  # Litestar's words: nobody hears the answer
+            return InvalidRequest("The connection ended before the request did.", code="invalid_request")
         case HTTPException() if exception.status_code < 500:
             return InvalidRequest(exception.detail or "The request could not be read.", code="invalid_request")
         case PoolTimeoutError() | OperationalError() | InterfaceError() | ConnectionError() | TimeoutError():
+            return _unavailable()
+        case socket.gaierror() | OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH | errno.ENETDOWN):
             return _unavailable()
         case asyncio.CancelledError():
             return _unavailable()
         case DBAPIError() if (sqlstate_of(exception) or "").startswith(CONNECTION_SQLSTATES):
             return _unavailable()
         case DBAPIError() if exception.connection_invalidated:
+            return _unavailable()
+        case InternalError() if sqlstate_of(exception) is None:  # the driver's own: the connection died before it saw
             return _unavailable()
         case DBAPIError() if (sqlstate_of(exception) or "").startswith(DATA_SQLSTATE):
             log.error("request.unstorable", error=repr(exception), exc_info=exception)

@@ -16,10 +16,11 @@ from typing import Any
 
 import msgspec
 from litestar import Response
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import ColumnElement, delete, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service import faults
 from service.db import Database
 from service.encryption import Sealer
 from service.errors import InFlight, InvalidRequest, KeyReused
@@ -36,9 +37,12 @@ LOCK_NOT_AVAILABLE = "55P03"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What identifies a request: who asked which route for what, and which try it is."""
+    """What identifies a request: who asked which route for what, and which try it is.
 
-    project_id: str
+    `project_id` is None for the organisation's API, whose callers are one organisation together.
+    """
+
+    project_id: str | None
     key_id: str
     route: str
     body_sha256: bytes
@@ -46,7 +50,7 @@ class Asked:
     retry_count: int
 
 
-def asked(headers: Any, *, method: str, path: str, project_id: str, key_id: str, body_sha256: bytes) -> Asked:
+def asked(headers: Any, *, method: str, path: str, project_id: str | None, key_id: str, body_sha256: bytes) -> Asked:
     """Read the headers that matter here. Raises `InvalidRequest` for a key that is empty or too long."""
     key = headers.get("idempotency-key")
     if key is not None and not 1 <= len(key) <= MAX_KEY_LENGTH:
@@ -71,16 +75,17 @@ async def answer_once(
     *,
     sealer: Sealer | None = None,
 ) -> Response[bytes]:
-    """Run `act` in one transaction of the project, unless its answer is already known; then give that.
+    """Run `act` in one transaction of the asker's scope, unless its answer is already known; then give that.
 
     A route whose answers hold a secret passes its `sealer`, so that they are encrypted while they are remembered.
     Raises `KeyReused` when the key came with another body and `InFlight` when the first is still not done.
     """
-    async with db.project(request.project_id) as session:
+    context = sealed_for(request.project_id, request.route)
+    async with db.admin() if request.project_id is None else db.project(request.project_id) as session:
         await _take_turn(session, request)
         known = await _remembered(session, request)
         if known is not None:
-            plain = known if sealer is None else sealer.open(known, context=_seal_context(request))
+            plain = known if sealer is None else sealer.open(known, context=context)
             return _response(plain, replayed=True)
         body = msgspec.json.encode(await act(session))
         session.add(
@@ -92,22 +97,24 @@ async def answer_once(
                 idempotency_key=request.idempotency_key,
                 body_sha256=request.body_sha256,
                 retry_count=request.retry_count,
-                response=body if sealer is None else sealer.seal(body, context=_seal_context(request)),
+                response=body if sealer is None else sealer.seal(body, context=context),
             )
         )
         await session.flush()
+    faults.point("request.committed")
     return _response(body, replayed=False)
 
 
-def _seal_context(request: Asked) -> str:
-    return f"remembered_request:{request.project_id}:{request.route}"
+def sealed_for(project_id: str | None, route: str) -> str:
+    """What a remembered answer is sealed for."""
+    return f"remembered_request:{project_id or 'organization'}:{route}"
 
 
 async def _take_turn(session: AsyncSession, request: Asked) -> None:
     about = (
         request.idempotency_key.encode() if request.idempotency_key else request.key_id.encode() + request.body_sha256
     )
-    turn = hashlib.sha256(b"\0".join((request.project_id.encode(), request.route.encode(), about))).digest()
+    turn = hashlib.sha256(b"\0".join(((request.project_id or "").encode(), request.route.encode(), about))).digest()
     await session.execute(text(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"))
     try:
         await session.execute(select(func.pg_advisory_xact_lock(int.from_bytes(turn[:8], "big", signed=True))))
@@ -130,9 +137,7 @@ async def _remembered(session: AsyncSession, request: Asked) -> bytes | None:
 
 async def _by_key(session: AsyncSession, request: Asked, key: str) -> bytes | None:
     table = RememberedRequest
-    same_key = (
-        (table.project_id == request.project_id) & (table.route == request.route) & (table.idempotency_key == key)
-    )
+    same_key = _same_asker(request) & (table.route == request.route) & (table.idempotency_key == key)
     await session.execute(delete(table).where(same_key, table.created_at < func.now() - KEY_LIFE))
     row = (await session.scalars(select(table).where(same_key))).one_or_none()
     if row is None:
@@ -150,7 +155,7 @@ async def _by_retry(session: AsyncSession, request: Asked) -> bytes | None:
     earlier = (
         select(table.id)
         .where(
-            table.project_id == request.project_id,
+            _same_asker(request),
             table.key_id == request.key_id,
             table.route == request.route,
             table.body_sha256 == request.body_sha256,
@@ -167,6 +172,11 @@ async def _by_retry(session: AsyncSession, request: Asked) -> bytes | None:
         .values(retry_count=request.retry_count)
         .returning(table.response)
     )
+
+
+def _same_asker(request: Asked) -> ColumnElement[bool]:
+    column = RememberedRequest.project_id
+    return column.is_(None) if request.project_id is None else column == request.project_id
 
 
 def _response(body: bytes, *, replayed: bool) -> Response[bytes]:

@@ -1,6 +1,7 @@
 """Around every request, whatever happens to it: an id, a log line, a metric, and an answer of the right shape."""
 
 import time
+from typing import Any, cast
 
 import structlog
 from litestar.enums import ScopeType
@@ -24,6 +25,9 @@ SECONDS = Histogram(
 )
 
 REQUEST_ID_HEADER = b"x-request-id"
+ANSWER_HEADERS = "tunegate_answer_headers"
+"""Where in the scope headers stand that an answer gets whatever becomes of it: pairs of bytes."""
+
 _METHODS = ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH")
 _QUIET = ("/livez", "/readyz", "/metrics")
 
@@ -54,7 +58,8 @@ class Surroundings:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 first_byte_seconds = time.perf_counter() - started
-                message["headers"] = [*message["headers"], (REQUEST_ID_HEADER, request_id.encode())]
+                added: list[tuple[bytes, bytes]] = cast("dict[str, Any]", scope).get(ANSWER_HEADERS, [])
+                message["headers"] = [*message["headers"], *added, (REQUEST_ID_HEADER, request_id.encode())]
             await send(message)
 
         try:

@@ -77,7 +77,7 @@ def _operation(path: str, handler: HTTPRouteHandler, operation: Operation) -> di
         "summary": handler.summary or "",
         "description": (handler.fn.__doc__ or "").strip(),
     }
-    if not path.startswith("/v1"):
+    if not path.startswith("/v1") or operation.keyless:
         described["security"] = []
     parameters = [*_path_parameters(path), *_query_parameters(operation)]
     if operation.creates:

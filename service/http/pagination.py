@@ -20,10 +20,10 @@ def page_of(rows: Sequence[Row], limit: int, show: Callable[[Row], Item], id_of:
     )
 
 
-def unknown_cursor(after: str) -> InvalidRequest:
-    """The refusal of an `after` that names nothing in this list."""
+def unknown_cursor(after: str, *, param: str = "after") -> InvalidRequest:
+    """The refusal of an `after` (or of another cursor, `param`) that names nothing in this list."""
     return InvalidRequest(
         f"No item with id '{after}' in this list. Pass the last_id of the page before.",
-        param="after",
+        param=param,
         code="invalid_cursor",
     )

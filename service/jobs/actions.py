@@ -11,17 +11,22 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import actions as billing
 from service.billing.quote import Estimate
+from service.datasets.leakage_reports import leakage_warning
 from service.doorbell import hint
 from service.errors import InvalidRequest, QuotaExceeded
 from service.ids import new_id
-from service.jobs.lifecycle import ENDED, JobError
-from service.jobs.order import Order, find_base, take_order, training_data
+from service.jobs.lifecycle import ACTIVE, ENDED, JobError
+from service.jobs.order import Order, check_offer, find_base, providers_of, take_order, training_data
 from service.jobs.queries import count_queued, get_job
 from service.jobs.record import ADVANCE, NewEvent, add_events, enter, tell
-from service.jobs.rules import check_create
+from service.jobs.rules import check_create, check_method
 from service.jobs.schemas import CreateJob
+from service.models.aliases.names import check_not_a_base_model
 from service.models.catalogue import Catalogue
-from service.tables import Job, Project, Quote
+from service.projects.limits.holding import reserve_tokens
+from service.projects.queries import get_active_project
+from service.tables import Job, Project, Quote, UpstreamAccount
+from service.upstream.capabilities import CAPABILITIES, Needs
 
 MAX_SEED = 2**31 - 1
 
@@ -31,16 +36,20 @@ class Market:
     """What can be trained where, today."""
 
     catalogue: Catalogue
-    provider: str
     today: dt.date
 
 
-async def create_job(session: AsyncSession, *, project_id: str, body: CreateJob, market: Market) -> Job:
-    """Accept a job, reserving its upper price when the training file's report is ready.
+async def create_job(
+    session: AsyncSession, *, project_id: str, body: CreateJob, market: Market, api_key_id: str | None = None
+) -> Job:
+    """Accept a job, reserving its upper price when the training file's report is ready. `api_key_id` is who spends.
 
     Raises `InvalidRequest` for what breaks a rule, `QuotaExceeded` over the budget or the queue's limit.
     """
+    await get_active_project(session, project_id)
     method = check_create(body)
+    if body.deploy is not None:
+        check_not_a_base_model(market.catalogue, body.deploy.alias, param="deploy.alias")
     order = await order_of(session, project_id=project_id, body=body, method=method, market=market)
     if order.fault is not None:
         raise refusal(order.fault)
@@ -49,6 +58,7 @@ async def create_job(session: AsyncSession, *, project_id: str, body: CreateJob,
     job = Job(
         id=new_id("ftjob-"),
         project_id=project_id,
+        api_key_id=api_key_id,
         state="validating",
         model=order.base.name,
         upstream_model=order.base.upstream_name,
@@ -60,18 +70,23 @@ async def create_job(session: AsyncSession, *, project_id: str, body: CreateJob,
         integrations=msgspec.to_builtins(body.integrations) if body.integrations else None,
         method=method,
         quote_id=body.quote_id,
+        requested_account_id=body.upstream_account,
         priority=body.priority,
+        deploy_alias=body.deploy.alias if body.deploy is not None else None,
         due_at=func.now(),
     )
     if quote is not None:
-        await _reserve(session, job, upper_micros=quote.upper_micros)
+        await _reserve(session, job, upper_micros=quote.upper_micros, billable_tokens=quote.billable_tokens)
         job.n_epochs, job.price_micros_per_million = quote.n_epochs, quote.price_micros_per_million
         job.expected_micros = quote.expected_micros
     elif order.estimate is not None:
         await accept_estimate(session, job, order.estimate)
     session.add(job)
     await session.flush()
-    sequence = await add_events(session, job.id, project_id, [NewEvent(message=f"Created fine-tuning job: {job.id}")])
+    events = [NewEvent(message=f"Created fine-tuning job: {job.id}")]
+    if order.leakage is not None and (warning := leakage_warning(order.leakage)) is not None:
+        events.append(NewEvent(message=warning, level="warn"))
+    sequence = await add_events(session, job.id, project_id, events)
     await enter(session, job, "validating", sequence, "The job was created.")
     await session.refresh(job)
     await tell(session, job, "fine_tuning.job.created")
@@ -88,7 +103,17 @@ async def order_of(
         market.catalogue,
         project_id=project_id,
         name=body.model,
-        provider=market.provider,
+        providers=await providers_of(session, project_id),
+        today=market.today,
+    )
+    check_method(method, base.model)
+    providers = await check_offer(
+        session,
+        market.catalogue,
+        project_id=project_id,
+        name=body.model,
+        method_type=method["type"],
+        needs=_needs(body),
         today=market.today,
     )
     training = await training_data(session, project_id=project_id, file_id=body.training_file, param="training_file")
@@ -98,13 +123,19 @@ async def order_of(
             session, project_id=project_id, file_id=body.validation_file, param="validation_file"
         )
     return await take_order(
-        session, base=base, method=method, training=training, validation=validation, today=market.today
+        session,
+        base=base,
+        providers=providers,
+        method=method,
+        training=training,
+        validation=validation,
+        today=market.today,
     )
 
 
 async def accept_estimate(session: AsyncSession, job: Job, estimate: Estimate) -> None:
     """Reserve an estimate's upper price and bind its figures to the job. Raises `QuotaExceeded`."""
-    await _reserve(session, job, upper_micros=estimate.upper_micros)
+    await _reserve(session, job, upper_micros=estimate.upper_micros, billable_tokens=estimate.billable_tokens)
     job.n_epochs, job.price_micros_per_million = estimate.n_epochs, estimate.price_micros_per_million
     job.expected_micros = estimate.expected_micros
 
@@ -136,10 +167,25 @@ async def request_pause(session: AsyncSession, project_id: str, job_id: str, *, 
             param="fine_tuning_job_id",
             code="job_not_pausable" if pause else "job_not_resumable",
         )
+    if pause and job.state in ACTIVE and job.account_id is not None:
+        kind = await session.scalar(select(UpstreamAccount.kind).where(UpstreamAccount.id == job.account_id))
+        if kind is not None and not CAPABILITIES[kind].pause:
+            raise InvalidRequest(
+                f"Job {job.id} is at an upstream that cannot pause. Cancel it, or let it run.",
+                param="fine_tuning_job_id",
+                code="upstream_unsupported",
+            )
     if job.pause_requested != pause:
         job.pause_requested = pause
         await _look_again(session, job, "Pause requested." if pause else "Resume requested.")
     return job
+
+
+def _needs(body: Any) -> Needs:
+    """What a create wants of its account; a quote does not say."""
+    if not isinstance(body, CreateJob):
+        return Needs()
+    return Needs(account_id=body.upstream_account, suffix=body.suffix, integrations=bool(body.integrations))
 
 
 def refusal(fault: JobError) -> InvalidRequest:
@@ -155,8 +201,11 @@ async def _look_again(session: AsyncSession, job: Job, message: str) -> None:
     hint(session, ADVANCE, job.id, f"asked{sequence}")
 
 
-async def _reserve(session: AsyncSession, job: Job, *, upper_micros: int) -> None:
+async def _reserve(session: AsyncSession, job: Job, *, upper_micros: int, billable_tokens: int) -> None:
     month = billing.month_of(dt.datetime.now(dt.UTC))
+    await reserve_tokens(
+        session, project_id=job.project_id, job_id=job.id, billable_tokens=billable_tokens, month=month
+    )
     granted = await billing.reserve(
         session,
         project_id=job.project_id,
@@ -164,11 +213,13 @@ async def _reserve(session: AsyncSession, job: Job, *, upper_micros: int) -> Non
         line_item=f"training {job.model}",
         amount_micros=upper_micros,
         month=month,
+        api_key_id=job.api_key_id,
+        model=job.model,
     )
     if not granted:
         standing = await billing.standing(session, job.project_id, month)
         raise QuotaExceeded(
-            f"This job may cost up to ${upper_micros / 1e6:.2f}, and the project's monthly budget has "
+            f"This job may cost up to ${upper_micros / 1e6:.2f}, and the monthly budget has "
             f"${(standing.remaining or 0) / 1e6:.2f} left. Use fewer epochs or tokens, or ask for a higher limit."
         )
 
@@ -176,7 +227,7 @@ async def _reserve(session: AsyncSession, job: Job, *, upper_micros: int) -> Non
 async def _check_queue(session: AsyncSession, project_id: str) -> None:
     await session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:project, 1))"), {"project": project_id})
     most = await session.scalar(select(Project.max_queued_jobs).where(Project.id == project_id))
-    if await count_queued(session, project_id) >= (most or 0):
+    if most is not None and await count_queued(session, project_id) >= most:
         raise QuotaExceeded(
             f"The project has {most} jobs waiting, which is its limit. Wait for some to start, or cancel some.",
             code="too_many_queued_jobs",

@@ -16,7 +16,7 @@ MOVES: dict[State, frozenset[State]] = {
     "validating": frozenset({"waiting", "failed", "cancelled"}),
     "waiting": frozenset({"uploading", "failed", "cancelled"}),
     "uploading": frozenset({"creating", "failed", "cancelled"}),
-    "creating": frozenset({"running", "failed", "cancelled"}),
+    "creating": frozenset({"running", "uploading", "failed", "cancelled"}),
     "running": frozenset({"settling"}),
     "settling": frozenset({"succeeded", "failed", "cancelled"}),
     "succeeded": frozenset(),

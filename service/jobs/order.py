@@ -1,24 +1,28 @@
 """An order: a request for training with everything it refers to looked up. A quote and a create begin alike with it."""
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.price_list import price_on
 from service.billing.queries import price_overrides
 from service.billing.quote import Estimate, estimate
 from service.datasets.actions import FINE_TUNE, ask_for_report
+from service.datasets.leakage_reports import ask_for_leakage
 from service.datasets.queries import find_file
-from service.datasets.report_schema import FileReport
+from service.datasets.report_schema import FileReport, Leakage
 from service.errors import InvalidRequest
 from service.jobs.lifecycle import JobError
 from service.jobs.rules import check_method, dataset_fault, epochs_asked
 from service.models.catalogue import BaseModel, Catalogue
-from service.tables import File, Model
+from service.models.queries import find_model, keep_model
+from service.tables import File
+from service.upstream.capabilities import Needs, provider_at, shutdown_of
+from service.upstream.queries import offer, usable_accounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,33 +36,46 @@ class Base:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """`fault` is why the datasets cannot be used; `estimate` is there once the training file's report is ready."""
+    """`fault` is why the datasets cannot be used; `estimate` is there once the training file's report is ready.
+
+    `leakage` is what the files share, as far as it is known. `providers` are those at which the order can be trained.
+    """
 
     base: Base
+    providers: tuple[str, ...]
     method: dict[str, Any]
     training: File
     validation: File | None
     training_report: FileReport | None
+    leakage: Leakage | None
     fault: JobError | None
     estimate: Estimate | None
 
 
 async def find_base(
-    session: AsyncSession, catalogue: Catalogue, *, project_id: str, name: str, provider: str, today: dt.date
+    session: AsyncSession,
+    catalogue: Catalogue,
+    *,
+    project_id: str,
+    name: str,
+    providers: Collection[str],
+    today: dt.date,
 ) -> Base:
-    """The base model, or the project's own tuned model to go on from.
+    """The base model, or a tuned model to go on from: the project's own, or one it was granted.
 
     Raises `InvalidRequest` that lists what can be trained.
     """
-    trainable = ", ".join(catalogue.trainable_names(provider, today))
+    trainable = ", ".join(
+        each
+        for each in catalogue.names()
+        if not providers or any(each in catalogue.trainable_names(provider, today) for provider in providers)
+    )
     model = catalogue.find(name)
     upstream_name = name
     if model is None and name.startswith("ft:"):
-        tuned = (
-            await session.scalars(
-                select(Model).where(Model.project_id == project_id, Model.name == name, Model.deleted_at.is_(None))
-            )
-        ).one_or_none()
+        tuned = await find_model(session, project_id, name)
+        if tuned is not None and tuned.project_id == project_id and not await keep_model(session, tuned):
+            tuned = None
         if tuned is not None:
             model, upstream_name = catalogue.find(tuned.base_model), tuned.upstream_name
     if model is None:
@@ -67,8 +84,8 @@ async def find_base(
             param="model",
             code="model_not_found",
         )
-    if not model.trainable(provider, today):
-        shutdown = model.shutdown_at(provider)
+    if providers and not any(model.trainable(provider, today) for provider in providers):
+        shutdown = shutdown_of(model, providers)
         raise InvalidRequest(
             f"{model.name} takes no new jobs since {shutdown.no_new_jobs if shutdown else today}. "
             f"Models that can be trained: {trainable}.",
@@ -76,6 +93,54 @@ async def find_base(
             code="model_not_trainable",
         )
     return Base(name=name, upstream_name=upstream_name, model=model)
+
+
+async def providers_of(session: AsyncSession, project_id: str) -> tuple[str, ...]:
+    """The providers at which a project can have anything trained."""
+    return tuple(dict.fromkeys(provider_at(each) for each in await usable_accounts(session, project_id)))
+
+
+async def check_offer(
+    session: AsyncSession,
+    catalogue: Catalogue,
+    *,
+    project_id: str,
+    name: str,
+    method_type: str,
+    needs: Needs,
+    today: dt.date,
+) -> tuple[str, ...]:
+    """The providers of the accounts that can train the model as it is wanted, held and drained ones too.
+
+    Raises `InvalidRequest` when no account ever will, before anything is spent: the job could only wait for ever.
+    """
+    usable = await usable_accounts(session, project_id)
+    if needs.account_id is not None and needs.account_id not in [account.id for account in usable]:
+        raise InvalidRequest(
+            f"No upstream account '{needs.account_id[:128]}' for this project. GET /v1/upstreams lists its own.",
+            param="upstream_account",
+            code="upstream_not_found",
+        )
+    found = await offer(
+        session,
+        project_id=project_id,
+        model=name,
+        method_type=method_type,
+        catalogue=catalogue,
+        today=today,
+        needs=needs,
+    )
+    able = [*found.accounts, *found.waiting]
+    if usable and not able and found.unable:
+        what, param = found.unable[0]
+        raise InvalidRequest(
+            f"The upstream that serves {name[:128]} cannot {what}. Leave it out, or take another model or account.",
+            param=param,
+            code="upstream_unsupported",
+        )
+    if usable and not able:
+        raise InvalidRequest(found.reason, param="model", code="model_not_trainable")
+    return tuple(dict.fromkeys(provider_at(account) for account in able))
 
 
 async def training_data(session: AsyncSession, *, project_id: str, file_id: str, param: str) -> File:
@@ -100,6 +165,7 @@ async def take_order(
     session: AsyncSession,
     *,
     base: Base,
+    providers: tuple[str, ...],
     method: dict[str, Any],
     training: File,
     validation: File | None,
@@ -115,10 +181,12 @@ async def take_order(
             fault = fault or dataset_fault(report, method_type=method["type"], model=base.model, param=param)
     return Order(
         base=base,
+        providers=providers,
         method=method,
         training=training,
         validation=validation,
         training_report=reports[0],
+        leakage=await ask_for_leakage(session, training, validation) if validation is not None else None,
         fault=fault,
         estimate=await estimate_for(session, reports[0], base.model, method, today) if reports[0] is not None else None,
     )

@@ -1,11 +1,12 @@
 """From rows to the wire: one explicit function for each kind of answer."""
 
 from service.http.shapes import unix
-from service.jobs.lifecycle import status_shown
+from service.jobs.lifecycle import ENDED, status_shown
 from service.jobs.rules import hyperparameters_of, with_epochs
 from service.jobs.schemas import (
     CheckpointMetrics,
     CheckpointObject,
+    Deployment,
     FineTuningJob,
     HyperparametersObject,
     JobErrorObject,
@@ -85,3 +86,15 @@ def show_metric(row: JobMetric) -> MetricRow:
 def show_state(row: JobState) -> TimelineEntry:
     """A line of the timeline."""
     return TimelineEntry(state=row.state, entered_at=unix(row.entered_at), reason=row.reason)
+
+
+def show_deployment(row: Job) -> Deployment | None:
+    """What came of the job's `deploy`, if it has one."""
+    if row.deploy_alias is None:
+        return None
+    waiting = "void" if row.state in ENDED else "pending"
+    return Deployment(
+        alias=row.deploy_alias,
+        status=row.deploy_status or waiting,  # type: ignore[arg-type]  # held by a CHECK
+        reason=row.deploy_detail,
+    )

@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.billing import actions as billing
 from service.billing.prices import Amount, dollars
 from service.billing.queries import calibration
+from service.datasets.leakage_reports import leakage_warning
+from service.datasets.report_schema import Leakage
 from service.errors import InFlight
 from service.http.shapes import RequestModel
 from service.ids import new_id
@@ -17,6 +19,7 @@ from service.jobs.actions import Market, order_of, quoted_request
 from service.jobs.rules import resolve_method
 from service.jobs.schemas import Hyperparameters, Method
 from service.tables import Quote
+from service.upstream.capabilities import shutdown_of
 
 QUOTE_LIFE = dt.timedelta(hours=24)
 
@@ -56,7 +59,7 @@ class CalibrationObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QuoteObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A quote."""
+    """A quote. `reasons` say why it is not `allowed`; `warnings` say what to know before, and refuse nothing."""
 
     id: str
     object: Literal["fine_tuning.quote"] = "fine_tuning.quote"
@@ -71,6 +74,7 @@ class QuoteObject(msgspec.Struct, frozen=True, kw_only=True):
     remaining_budget: Amount | None
     allowed: bool
     reasons: list[str]
+    warnings: list[str]
     shutdown_date: dt.date | None
     expires_at: int
 
@@ -98,7 +102,7 @@ async def create_quote(session: AsyncSession, *, project_id: str, body: CreateQu
     reasons = [] if order.fault is None else [order.fault.message]
     if standing.remaining is not None and price.upper_micros > standing.remaining:
         reasons.append("The upper price is more than what is left of the monthly budget.")
-    shutdown = order.base.model.shutdown_at(market.provider)
+    shutdown = shutdown_of(order.base.model, order.providers)
     known = await calibration(session, order.base.model.name)
     row = Quote(
         id=new_id("quote_"),
@@ -137,6 +141,19 @@ async def create_quote(session: AsyncSession, *, project_id: str, body: CreateQu
         remaining_budget=None if standing.remaining is None else dollars(standing.remaining),
         allowed=not reasons,
         reasons=reasons,
+        warnings=_warnings(order.leakage),
         shutdown_date=shutdown.stops if shutdown else None,
         expires_at=int((now + QUOTE_LIFE).timestamp()),
     )
+
+
+def _warnings(leakage: Leakage | None) -> list[str]:
+    if leakage is None:
+        return []
+    if leakage.status == "pending":
+        return [
+            "Whether the validation file has examples of the training file is still being found out: "
+            f"GET /v1/files/{{training_file}}/report?validation_file={leakage.validation_file}."
+        ]
+    warning = leakage_warning(leakage)
+    return [] if warning is None else [warning]

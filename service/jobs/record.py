@@ -15,7 +15,8 @@ from service import claims, outbox
 from service.claims import Claim
 from service.doorbell import hint
 from service.ids import new_id
-from service.jobs.lifecycle import ENDED, JobError, State, may_move, status_shown
+from service.jobs.lifecycle import ACTIVE, ENDED, JobError, State, may_move, status_shown
+from service.jobs.turns import ask_for_turn
 from service.tables import Job, JobEvent, JobState
 
 ADVANCE = "advance_job"
@@ -42,7 +43,10 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """A transition: where to, what changes with it, and when the job is to be looked at next (None: never)."""
+    """A transition: where to, what changes with it, and when the job is to be looked at next.
+
+    None: never, or when somebody wakes it, as the turn of admissions does with a job that waits.
+    """
 
     to: State
     message: str
@@ -96,18 +100,26 @@ async def move(session: AsyncSession, claimed: Claim[Job], step: Move) -> None:
     if not may_move(origin, step.to):
         raise RuntimeError(f"{job.id} cannot move from {origin} to {step.to}.")
     values: dict[str, Any] = {**step.values, "state": step.to, "failures": 0, "waiting_reason": None}
+    values.update(news_at=func.clock_timestamp(), stalled_at=None)
     if step.to in ENDED:
         values["finished_at"] = func.now()
     if step.error is not None:
         values.update(error_code=step.error.code, error_message=step.error.message, error_param=step.error.param)
-    await claims.give_back(session, claimed, values, due_in_seconds=step.due_in_seconds, where=[Job.state == origin])
+    if step.to == "waiting":
+        await claims.rest(session, claimed, values, where=[Job.state == origin])
+    else:
+        await claims.give_back(
+            session, claimed, values, due_in_seconds=step.due_in_seconds, where=[Job.state == origin]
+        )
     level = "error" if step.to == "failed" else "info"
     sequence = await add_events(session, job.id, job.project_id, [NewEvent(message=step.message, level=level)])
     await enter(session, job, step.to, sequence, step.reason)
     if step.to in WEBHOOKS:
         moved = await session.get_one(Job, job.id, populate_existing=True)
         await tell(session, moved, WEBHOOKS[step.to])
-    if step.due_in_seconds == 0.0:
+    if step.to == "waiting" or (origin in ACTIVE and step.to not in ACTIVE):
+        await ask_for_turn(session)
+    elif step.due_in_seconds == 0.0:
         hint(session, ADVANCE, job.id, claimed.token)
 
 
@@ -126,8 +138,12 @@ async def tell(session: AsyncSession, job: Job, event_type: str) -> None:
             "metadata": job.caller_metadata,
             "trained_tokens": job.trained_tokens,
             "cost": None if job.cost_micros is None else {"value": job.cost_micros / 1_000_000, "currency": "usd"},
-            "error": None if job.error_code is None else {"code": job.error_code, "message": job.error_message},
+            "error": None if job.error_code is None else _error(job),
             "sequence": job.last_sequence,
         },
         now=dt.datetime.now(dt.UTC),
     )
+
+
+def _error(job: Job) -> dict[str, str | None]:
+    return {"code": job.error_code, "message": job.error_message, "param": job.error_param}

@@ -16,7 +16,8 @@ from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.shapes import NoFields, Page
 from service.jobs.actions import Market, create_job, request_cancel, request_pause
-from service.jobs.present import show_checkpoint, show_event, show_job, show_metric, show_state
+from service.jobs.forecast import Forecast
+from service.jobs.present import show_checkpoint, show_deployment, show_event, show_job, show_metric, show_state
 from service.jobs.queries import get_job, list_checkpoints, list_events, list_jobs, list_metrics, list_states
 from service.jobs.quotes import CreateQuote, QuoteObject, ask_for_reports, create_quote
 from service.jobs.rules import check_metadata
@@ -34,6 +35,7 @@ from service.jobs.schemas import (
     Timeline,
 )
 from service.jobs.stream import event_stream
+from service.jobs.watching import note_watcher
 from service.services import ApiRequest, Services, asked_by, caller, services
 
 METADATA_FILTER = "metadata["
@@ -51,7 +53,9 @@ async def post_job(request: ApiRequest) -> Response[bytes]:
     body, sha256 = await read_body(request, CreateJob)
 
     async def act(session: AsyncSession) -> FineTuningJob:
-        job = await create_job(session, project_id=who.project_id, body=body, market=_market(here))
+        job = await create_job(
+            session, project_id=who.project_id, body=body, market=_market(here), api_key_id=who.key_id
+        )
         return show_job(job, here.settings.organization_id)
 
     return await answer_once(here.db, asked_by(request, sha256), act)
@@ -80,7 +84,9 @@ async def get_one_job(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJ
     """One job as it stands."""
     here, who = services(request), caller(request)
     async with here.db.project(who.project_id) as session:
-        return show_job(await get_job(session, who.project_id, job_id), here.settings.organization_id)
+        job = await get_job(session, who.project_id, job_id)
+        await note_watcher(session, job)
+        return show_job(job, here.settings.organization_id)
 
 
 @post(
@@ -133,7 +139,7 @@ async def get_events(request: ApiRequest, job_id: FromPath[str]) -> Page[JobEven
         last_event_id = request.headers.get("last-event-id") or query.after
         return await event_stream(here.db, who.project_id, job_id, last_event_id)
     async with here.db.project(who.project_id) as session:
-        await get_job(session, who.project_id, job_id)
+        await note_watcher(session, await get_job(session, who.project_id, job_id))
         rows = await list_events(session, who.project_id, job_id, after=query.after, limit=query.limit)
     return page_of(rows, query.limit, show_event, lambda event: event.id)
 
@@ -148,7 +154,7 @@ async def get_checkpoints(request: ApiRequest, job_id: FromPath[str]) -> Page[Ch
     here, who = services(request), caller(request)
     query = read_query(request, ListCheckpoints)
     async with here.db.project(who.project_id) as session:
-        await get_job(session, who.project_id, job_id)
+        await note_watcher(session, await get_job(session, who.project_id, job_id))
         rows = await list_checkpoints(session, who.project_id, job_id, after=query.after, limit=query.limit)
     return page_of(rows, query.limit, show_checkpoint, lambda checkpoint: checkpoint.id)
 
@@ -163,7 +169,7 @@ async def get_metrics(request: ApiRequest, job_id: FromPath[str]) -> Metrics | R
     here, who = services(request), caller(request)
     query = read_query(request, MetricsQuery)
     async with here.db.project(who.project_id) as session:
-        await get_job(session, who.project_id, job_id)
+        await note_watcher(session, await get_job(session, who.project_id, job_id))
         rows = [show_metric(row) for row in await list_metrics(session, who.project_id, job_id)]
     return Response(_csv(rows), media_type="text/csv") if query.format == "csv" else Metrics(data=rows)
 
@@ -174,12 +180,20 @@ async def get_metrics(request: ApiRequest, job_id: FromPath[str]) -> Metrics | R
     opt=operation(returns=Timeline),
 )
 async def get_timeline(request: ApiRequest, job_id: FromPath[str]) -> Timeline:
-    """Every state with its time, and why the job waits now."""
+    """Every state with its time, why the job waits now and its place in the queue, and what came of its `deploy`."""
     here, who = services(request), caller(request)
     async with here.db.project(who.project_id) as session:
         job = await get_job(session, who.project_id, job_id)
         rows = await list_states(session, who.project_id, job_id)
-    return Timeline(job_id=job.id, data=[show_state(row) for row in rows], waiting_reason=job.waiting_reason)
+    standing = await _forecast(request).of(job)
+    return Timeline(
+        job_id=job.id,
+        data=[show_state(row) for row in rows],
+        waiting_reason=job.waiting_reason if standing is None else standing.message,
+        queue=standing,
+        upstream_account=job.account_id,
+        deploy=show_deployment(job),
+    )
 
 
 @post(
@@ -212,8 +226,16 @@ async def _pause(request: ApiRequest, job_id: str, *, pause: bool) -> FineTuning
         return show_job(job, here.settings.organization_id)
 
 
+def _forecast(request: ApiRequest) -> Forecast:
+    made: dict[str, Forecast] = request.app.state.setdefault("forecast", {})
+    if "jobs" not in made:
+        here = services(request)
+        made["jobs"] = Forecast(here.db, here.catalogue)
+    return made["jobs"]
+
+
 def _market(here: Services) -> Market:
-    return Market(catalogue=here.catalogue, provider=here.upstream.provider, today=dt.datetime.now(dt.UTC).date())
+    return Market(catalogue=here.catalogue, today=dt.datetime.now(dt.UTC).date())
 
 
 def _metadata_filter(request: ApiRequest) -> dict[str, str]:

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from service.http.shapes import PageQuery, RequestModel
+from service.models.aliases.names import Deploy
 
 Auto = Literal["auto"]
 Epochs = Annotated[int, msgspec.Meta(ge=1, le=50)]
@@ -83,7 +84,7 @@ class Integration(RequestModel, frozen=True, kw_only=True):
 
 
 class CreateJob(RequestModel, frozen=True, kw_only=True):
-    """The body of a job's create. `quote_id` and `priority` are ours."""
+    """The body of a job's create. `quote_id`, `priority` and `deploy` are ours."""
 
     model: str
     training_file: str
@@ -95,7 +96,9 @@ class CreateJob(RequestModel, frozen=True, kw_only=True):
     method: Method | None = None
     hyperparameters: Hyperparameters | None = None
     quote_id: str | None = None
+    upstream_account: str | None = None
     priority: Annotated[int, msgspec.Meta(ge=-100, le=100)] = 0
+    deploy: Deploy | None = None
 
 
 class JobErrorObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,13 +205,41 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
 
 
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of `deploy`: `void` when the job has ended without a model, `reason` when the alias refused it."""
+
+    alias: str
+    status: Literal["pending", "deployed", "refused", "void"]
+    reason: str | None
+
+
+WaitingFor = Literal["file_check", "paused", "account_held", "no_account", "project_limit", "account_full", "next"]
+
+
+class QueueObject(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a job waits, and its place: 1 is next, among all who want its account and among its project's jobs.
+
+    `estimated_start` is null with the reason in `estimate_reason` when nothing is known.
+    """
+
+    reason: WaitingFor
+    message: str
+    place: int | None
+    place_in_project: int | None
+    estimated_start: int | None
+    estimate_reason: str
+
+
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
-    """A job's states with their times, and why it waits now."""
+    """A job's states with their times, why it waits now, and what came of its `deploy`."""
 
     object: Literal["fine_tuning.job.timeline"] = "fine_tuning.job.timeline"
     job_id: str
     data: list[TimelineEntry]
     waiting_reason: str | None
+    queue: QueueObject | None
+    upstream_account: str | None
+    deploy: Deployment | None
 
 
 class ListJobs(PageQuery, frozen=True, kw_only=True):

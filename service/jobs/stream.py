@@ -10,6 +10,7 @@ from service.db import Database
 from service.jobs.lifecycle import ENDED
 from service.jobs.present import show_event
 from service.jobs.queries import event_sequence, events_since, get_job
+from service.jobs.watching import note_watcher
 
 LOOK_EVERY_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 15.0
@@ -35,7 +36,9 @@ async def _told(db: Database, project_id: str, job_id: str, sequence: int) -> As
     quiet_seconds = 0.0
     while True:
         async with db.project(project_id) as session:
-            ended = (await get_job(session, project_id, job_id)).state in ENDED
+            job = await get_job(session, project_id, job_id)
+            await note_watcher(session, job)
+            ended = job.state in ENDED
             rows = await events_since(session, project_id, job_id, sequence=sequence, limit=BATCH)
         for row in rows:
             body = msgspec.json.encode(show_event(row)).decode()

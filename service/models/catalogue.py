@@ -22,7 +22,7 @@ class TrainingPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
 
 
 class InferencePrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from"}):
-    """What asking a tuned model costs from a day on: micro-dollars per million tokens."""
+    """What asking a model costs from a day on: micro-dollars per million tokens."""
 
     since: dt.date
     input_micros: int
@@ -38,28 +38,25 @@ class Shutdown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BaseModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model that can be trained."""
+    """A model that can be trained. `inference` is the price of those tuned from it, `base_inference` its own."""
 
     name: str
     aliases: tuple[str, ...] = ()
     encoding: str
     max_tokens: int
+    max_output_tokens: int = 16_384
     methods: tuple[str, ...]
     formats: tuple[str, ...]
     training: tuple[TrainingPrice, ...] = ()
     training_hour: tuple[TrainingPrice, ...] = ()
     inference: tuple[InferencePrice, ...] = ()
+    base_inference: tuple[InferencePrice, ...] = ()
     shutdown: dict[str, Shutdown] = {}
 
     def training_micros(self, on: dt.date) -> int | None:
         """Micro-dollars per million trained tokens on a day; None when it is not billed by tokens."""
         current = [price for price in self.training if price.since <= on]
         return max(current, key=lambda price: price.since).micros if current else None
-
-    def inference_price(self, on: dt.date) -> InferencePrice | None:
-        """The price of asking a model tuned from this one, on a day."""
-        current = [price for price in self.inference if price.since <= on]
-        return max(current, key=lambda price: price.since) if current else None
 
     def shutdown_at(self, provider: str) -> Shutdown | None:
         """The shutdown at this provider, if it has announced one."""

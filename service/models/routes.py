@@ -1,31 +1,41 @@
 """`/v1/models`, `/v1/chat/completions` and `/v1/completions`."""
 
+from collections.abc import Sequence
+
 from litestar import Response, delete, get, post
 from litestar.params import FromPath
 from litestar.response import Stream
 
+from service.deletions.asking import ask_for_deletion
 from service.errors import Conflict, NotFound
 from service.http.bodies import json_body
 from service.http.operation import operation
 from service.http.shapes import unix
+from service.models.aliases.queries import all_standing, find_alias, names_of, standing_for, take_turn
 from service.models.catalogue import BaseModel
 from service.models.inference import ask, read_question
-from service.models.queries import find_model, list_models, mark_deleted
+from service.models.queries import find_model, jobs_training_from, list_models, mark_deleted
 from service.models.schemas import ModelDeleted, ModelList, ModelObject
+from service.projects import audit
+from service.projects.limits.rates import estimated_tokens
 from service.services import ApiRequest, Services, caller, services
-from service.tables import Model
+from service.tables import Model, ModelAlias, UpstreamAccount
+from service.upstream.capabilities import matches, provider_at, shutdown_of
+from service.upstream.queries import usable_accounts
 
 MAX_INFERENCE_BYTES = 64 * 1024 * 1024
 
 
 @get("/models", summary="List models", opt=operation(returns=ModelList))
 async def get_models(request: ApiRequest) -> ModelList:
-    """The base models that can be asked and trained, and the project's own."""
+    """The base models that can be asked and trained, and the project's own: tuned ones, and its aliases."""
     here, who = services(request), caller(request)
     async with here.db.project(who.project_id) as session:
         tuned = await list_models(session, who.project_id)
-    own = [_show_tuned(here, row) for row in tuned]
-    return ModelList(data=own + [_show_base(here, name, model) for name, model in _base_models(here)])
+        aliases = await all_standing(session, who.project_id)
+        accounts = await usable_accounts(session, who.project_id)
+    own = [_show_alias(here, *each, accounts) for each in aliases] + [_show_tuned(here, row, accounts) for row in tuned]
+    return ModelList(data=own + [_show_base(name, model, accounts) for name, model in _base_models(here)])
 
 
 @get("/models/{name:str}", summary="Retrieve a model", opt=operation(returns=ModelObject))
@@ -33,23 +43,63 @@ async def get_model(request: ApiRequest, name: FromPath[str]) -> ModelObject:
     """One model with its `shutdown_date`."""
     here, who = services(request), caller(request)
     base = here.catalogue.find(name)
-    if base is not None:
-        return _show_base(here, name, base)
     async with here.db.project(who.project_id) as session:
+        accounts = await usable_accounts(session, who.project_id)
+        if base is not None:
+            return _show_base(name, base, accounts)
         row = await find_model(session, who.project_id, name)
-    if row is None:
-        raise _no_such_model(name)
-    return _show_tuned(here, row)
+        standing = await standing_for(session, who.project_id, name) if row is None else None
+    if row is not None:
+        return _show_tuned(here, row, accounts)
+    if standing is not None:
+        return _show_alias(here, *standing, accounts)
+    raise _no_such_model(name)
 
 
 @delete("/models/{name:str}", status_code=200, summary="Delete a tuned model", opt=operation(returns=ModelDeleted))
 async def delete_model(request: ApiRequest, name: FromPath[str]) -> ModelDeleted:
-    """Take a tuned model and its checkpoints out of the project: their names are gone at once."""
+    """Take a tuned model and its checkpoints out of the project, at once; the upstream's follow."""
     here, who = services(request), caller(request)
     if here.catalogue.find(name) is not None:
         raise Conflict("Base models cannot be deleted.", param="model", code="model_not_deletable")
     async with here.db.project(who.project_id) as session:
+        await take_turn(session, who.project_id)
+        if aliases := await names_of(session, who.project_id, name):
+            raise Conflict(
+                f"Aliases stand for this model: {', '.join(aliases)}. Promote them to another model first.",
+                param="model",
+                code="model_in_use",
+            )
+        if await find_alias(session, who.project_id, name) is not None:
+            raise Conflict(
+                f"'{name}' is an alias. DELETE /v1/model_aliases/{name} takes it away; the model stays.",
+                param="model",
+                code="model_not_deletable",
+            )
         rows = await mark_deleted(session, who.project_id, name)
+        if jobs := await jobs_training_from(session, who.project_id, [row.name for row in rows]):
+            raise Conflict(
+                f"Jobs that have not ended train from this model: {', '.join(jobs)}. Cancel them, or wait.",
+                param="model",
+                code="model_in_use",
+            )
+        for row in rows:
+            await ask_for_deletion(
+                session,
+                project_id=who.project_id,
+                kind="upstream_model",
+                subject=row.name,
+                account_id=row.account_id,
+                upstream_id=row.upstream_name,
+            )
+            await audit.record(
+                session,
+                audit.actor_of(request),
+                "resource.deleted",
+                project_id=who.project_id,
+                resource_id=row.name,
+                data={"resource_type": "model"},
+            )
     if not rows:
         raise _no_such_model(name)
     return ModelDeleted(id=name)
@@ -82,33 +132,64 @@ async def post_completion(request: ApiRequest) -> Response[bytes] | Stream:
 async def _complete(request: ApiRequest, path: str) -> Response[bytes] | Stream:
     here, who = services(request), caller(request)
     question = await read_question(
-        await json_body(request), path=path, db=here.db, catalogue=here.catalogue, project_id=who.project_id
+        await json_body(request),
+        path=path,
+        db=here.db,
+        catalogue=here.catalogue,
+        accounts=here.accounts,
+        project_id=who.project_id,
     )
-    return await ask(here.upstream, question)
+    limited = question.model if question.base is None else question.base.name
+    await here.rates.admit_question(request.scope, who, model=limited, tokens=estimated_tokens(question.body))
+    return await ask(
+        question,
+        meter=here.meter,
+        api_key_id=who.key_id,
+        seconds=here.settings.inference_timeout_seconds,
+    )
 
 
 def _base_models(here: Services) -> list[tuple[str, BaseModel]]:
     return [(name, model) for name in here.catalogue.names() if (model := here.catalogue.find(name)) is not None]
 
 
-def _show_base(here: Services, name: str, model: BaseModel) -> ModelObject:
-    shutdown = model.shutdown_at(here.upstream.provider)
-    return ModelObject(
-        id=name,
-        created=0,
-        owned_by="system",
-        shutdown_date=shutdown.stops.isoformat() if shutdown else None,
-    )
+def _shutdown_date(base: BaseModel | None, accounts: Sequence[UpstreamAccount], tuned: Model | None) -> str | None:
+    """When a model is gone: a tuned one with the account that has it, a base model with the last that serves it."""
+    if base is None:
+        return None
+    names = (base.name, *base.aliases)
+    serving = [
+        account
+        for account in accounts
+        if (matches(account.models, names) if tuned is None else account.id == tuned.account_id)
+    ]
+    shutdown = shutdown_of(base, [provider_at(account) for account in serving])
+    return shutdown.stops.isoformat() if shutdown else None
 
 
-def _show_tuned(here: Services, row: Model) -> ModelObject:
+def _show_base(name: str, model: BaseModel, accounts: Sequence[UpstreamAccount]) -> ModelObject:
+    return ModelObject(id=name, created=0, owned_by="system", shutdown_date=_shutdown_date(model, accounts, None))
+
+
+def _show_tuned(here: Services, row: Model, accounts: Sequence[UpstreamAccount]) -> ModelObject:
     base = here.catalogue.find(row.base_model)
-    shutdown = base.shutdown_at(here.upstream.provider) if base else None
     return ModelObject(
         id=row.name,
         created=unix(row.created_at),
         owned_by=here.settings.organization_id,
-        shutdown_date=shutdown.stops.isoformat() if shutdown else None,
+        shutdown_date=_shutdown_date(base, accounts, row),
+    )
+
+
+def _show_alias(
+    here: Services, alias: ModelAlias, tuned: Model | None, accounts: Sequence[UpstreamAccount]
+) -> ModelObject:
+    base = here.catalogue.find(alias.model if tuned is None else tuned.base_model)
+    return ModelObject(
+        id=alias.name,
+        created=unix(alias.created_at),
+        owned_by=here.settings.organization_id,
+        shutdown_date=_shutdown_date(base, accounts, tuned),
     )
 
 

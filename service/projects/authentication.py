@@ -4,14 +4,19 @@ import datetime as dt
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
 from service.db import Database
-from service.errors import Forbidden, Unauthenticated
+from service.errors import ApiError, Forbidden, Unauthenticated
+from service.projects.audit import Actor
+from service.projects.callers import Administrator, Caller, may
 from service.projects.keys import fingerprint, well_formed
-from service.tables import ApiKey, Project
+from service.projects.refusals import Kind, Refusals, Refused
+from service.tables import ApiKey, Project, ServiceAccount
 
-REMEMBERED_SECONDS = 0.8
+__all__ = ["Administrator", "Authenticator", "Caller", "works"]
+
+REMEMBERED_SECONDS = 0.5
 """Below the second within which revoking a key must work (RELIABILITY, "Tenancy")."""
 
 LAST_USED_EVERY = dt.timedelta(minutes=1)
@@ -19,44 +24,57 @@ MAX_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """A project's caller."""
+class _Known:
+    """What a key opens, and why it is refused if it is."""
 
-    key_id: str
-    project_id: str
+    who: Caller | Administrator
+    refused: Refused | None
 
 
-@dataclass(frozen=True, slots=True)
-class Administrator:
-    """A caller of the organisation's API."""
-
-    key_id: str
+def works() -> ColumnElement[bool]:
+    """The condition under which a row of `api_keys` is neither revoked nor expired."""
+    return ApiKey.revoked_at.is_(None) & (ApiKey.expires_at.is_(None) | (ApiKey.expires_at > func.now()))
 
 
 class Authenticator:
-    """Looks keys up. One per process."""
+    """Looks keys up, holds them to their scopes, and notes refusals. One per process."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._known: dict[bytes, tuple[float, Caller | Administrator]] = {}
+        self._refusals = Refusals(db)
+        self._known: dict[bytes, tuple[float, _Known]] = {}
 
-    async def project_caller(self, authorization: str | None) -> Caller:
-        """The project's caller, or `Unauthenticated`, or `Forbidden` for an admin key."""
-        match await self._identify(authorization):
-            case Caller() as caller:
-                return caller
-            case Administrator():
-                raise Forbidden("This is an admin key. Project resources need a key of the project.")
+    async def project_caller(self, authorization: str | None, *, method: str, visitor: Actor) -> Caller:
+        """The project's caller. Raises `Unauthenticated`, or `Forbidden` for an admin key or one without the right."""
+        who, sha256 = await self._identify(authorization, visitor)
+        if not isinstance(who, Caller):
+            error = Forbidden("This is an admin key. Project resources need a key of the project.")
+            raise await self._noted(_refused("wrong_kind_of_key", who, sha256), error, visitor)
+        await self._check_scopes(who, sha256, method, visitor)
+        return who
 
-    async def administrator(self, authorization: str | None) -> Administrator:
-        """The organisation's caller, or `Unauthenticated`, or `Forbidden` for a project's key."""
-        match await self._identify(authorization):
-            case Administrator() as administrator:
-                return administrator
-            case Caller():
-                raise Forbidden("This is a project's key. The organisation's resources need an admin key.")
+    async def administrator(self, authorization: str | None, *, method: str, visitor: Actor) -> Administrator:
+        """The organisation's caller. Raises `Unauthenticated`, or `Forbidden` as for a project's caller."""
+        who, sha256 = await self._identify(authorization, visitor)
+        if not isinstance(who, Administrator):
+            error = Forbidden("This is a project's key. The organisation's resources need an admin key.")
+            raise await self._noted(_refused("wrong_kind_of_key", who, sha256), error, visitor)
+        await self._check_scopes(who, sha256, method, visitor)
+        return who
 
-    async def _identify(self, authorization: str | None) -> Caller | Administrator:
+    async def close(self) -> None:
+        """Write what was noted."""
+        await self._refusals.close()
+
+    async def _check_scopes(self, who: Caller | Administrator, sha256: bytes, method: str, visitor: Actor) -> None:
+        if not may(who, method):
+            error = Forbidden(
+                f"This key is read-only (its scopes are {', '.join(who.scopes)}) and {method} needs a key that may "
+                "write. Use a key without scopes, or have this one's scopes removed."
+            )
+            raise await self._noted(_refused("read_only_key", who, sha256), error, visitor)
+
+    async def _identify(self, authorization: str | None, visitor: Actor) -> tuple[Caller | Administrator, bytes]:
         scheme, _, key = (authorization or "").partition(" ")
         key = key.strip()
         if scheme.lower() != "bearer" or not key:
@@ -68,30 +86,58 @@ class Authenticator:
         if not well_formed(key):
             raise _incorrect()
         sha256 = fingerprint(key)
-        known = self._known.get(sha256)
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
-        found = await self._look_up(sha256)
-        if len(self._known) >= MAX_REMEMBERED:
-            self._known.clear()
-        self._known[sha256] = (time.monotonic() + REMEMBERED_SECONDS, found)
-        return found
+        known = self._remembered(sha256)
+        if known is None:
+            asked_at = time.monotonic()
+            known = await self._look_up(sha256)
+            if known is None:
+                raise await self._noted(Refused(kind="unknown_key", sha256=sha256), _incorrect(), visitor)
+            if len(self._known) >= MAX_REMEMBERED:
+                self._known.clear()
+            self._known[sha256] = (asked_at + REMEMBERED_SECONDS, known)
+        if known.refused is not None:
+            raise await self._noted(known.refused, _error_for(known.refused.kind), visitor)
+        return known.who, sha256
 
-    async def _look_up(self, sha256: bytes) -> Caller | Administrator:
+    def _remembered(self, sha256: bytes) -> _Known | None:
+        known = self._known.get(sha256)
+        return known[1] if known is not None and known[0] > time.monotonic() else None
+
+    async def _look_up(self, sha256: bytes) -> _Known | None:
         async with self._db.admin() as session:
             row = (
                 await session.execute(
-                    select(ApiKey.id, ApiKey.kind, ApiKey.project_id, ApiKey.last_used_at, Project.status)
-                    .outerjoin(Project, Project.id == ApiKey.project_id)
-                    .where(
-                        ApiKey.sha256 == sha256,
-                        ApiKey.revoked_at.is_(None),
-                        (ApiKey.expires_at.is_(None)) | (ApiKey.expires_at > func.now()),
+                    select(
+                        ApiKey.id,
+                        ApiKey.project_id,
+                        ApiKey.service_account_id,
+                        ApiKey.scopes,
+                        ApiKey.revoked_at.is_not(None).label("revoked"),
+                        works().label("works"),
+                        Project.status,
+                        ServiceAccount.role,
                     )
+                    .outerjoin(Project, Project.id == ApiKey.project_id)
+                    .outerjoin(ServiceAccount, ServiceAccount.id == ApiKey.service_account_id)
+                    .where(ApiKey.sha256 == sha256)
                 )
             ).one_or_none()
-            if row is None or row.status == "archived":
-                raise _incorrect()
+            if row is None:
+                return None
+            who: Caller | Administrator = (
+                Administrator(row.id, tuple(row.scopes))
+                if row.project_id is None
+                else Caller(row.id, row.project_id, row.service_account_id, tuple(row.scopes))
+            )
+            kind: Kind | None = None
+            if not row.works:
+                kind = "revoked_key" if row.revoked else "expired_key"
+            elif row.project_id is not None and row.status != "active":
+                kind = "archived_project"
+            elif row.role == "none":
+                kind = "no_role"
+            if kind is not None:
+                return _Known(who, _refused(kind, who, sha256))
             await session.execute(
                 update(ApiKey)
                 .where(
@@ -100,7 +146,28 @@ class Authenticator:
                 )
                 .values(last_used_at=func.now())
             )
-        return Administrator(row.id) if row.kind == "admin" else Caller(row.id, row.project_id)
+        return _Known(who, None)
+
+    async def _noted(self, refused: Refused, error: ApiError, visitor: Actor) -> ApiError:
+        await self._refusals.note(refused, error, visitor, now=dt.datetime.now(dt.UTC))
+        return error
+
+
+def _refused(kind: Kind, who: Caller | Administrator, sha256: bytes) -> Refused:
+    project = who if isinstance(who, Caller) else None
+    return Refused(
+        kind=kind,
+        sha256=sha256,
+        key_id=who.key_id,
+        service_account_id=project.service_account_id if project else None,
+        project_id=project.project_id if project else None,
+    )
+
+
+def _error_for(kind: Kind) -> ApiError:
+    if kind == "no_role":
+        return Forbidden("The key's service account has the role 'none' in its project. Give it the role 'member'.")
+    return _incorrect()
 
 
 def _incorrect() -> Unauthenticated:

@@ -1,12 +1,16 @@
 """The first project and the first keys, made by an explicit command or by the development stack."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.db import Database, create_engine
 from service.doorbell import Doorbell
 from service.errors import SettingsError
 from service.ids import new_id
+from service.projects import audit
 from service.projects.keys import fingerprint, hint, new_key
 from service.settings import Settings
 from service.tables import ApiKey, Project
@@ -30,11 +34,9 @@ async def ensure_default_project(settings: Settings, *, api_key: str, admin_key:
     async with db.admin() as session:
         project_id = await session.scalar(select(Project.id).where(Project.name == DEFAULT_PROJECT).limit(1))
         if project_id is None:
-            project_id = new_id("proj_")
-            session.add(Project(id=project_id, name=DEFAULT_PROJECT))
-            await session.flush()
+            project_id = await _add_project(session, DEFAULT_PROJECT)
         for kind, key in (("project", api_key), ("admin", admin_key)):
-            await session.execute(
+            added = await session.scalar(
                 insert(ApiKey)
                 .values(
                     id=new_id("key_"),
@@ -45,35 +47,76 @@ async def ensure_default_project(settings: Settings, *, api_key: str, admin_key:
                     hint=hint(key),
                 )
                 .on_conflict_do_nothing(index_elements=["sha256"])
+                .returning(ApiKey.id)
             )
+            if added is not None:
+                owner = project_id if kind == "project" else None
+                await _record_key(session, added, owner, name=DEFAULT_PROJECT, kind=kind, scopes=())
     await db.close()
 
 
-async def create_key(settings: Settings, *, kind: str, name: str, project: str = DEFAULT_PROJECT) -> str:
+async def create_key(
+    settings: Settings, *, kind: str, name: str, project: str = DEFAULT_PROJECT, scopes: Sequence[str] = ()
+) -> str:
     """Make a key and return its value, which is stored nowhere.
 
-    A project key belongs to the project called `project`, which is made when it is missing and is the default one;
-    another name that does not exist raises `SettingsError`.
+    A project key belongs to the active project whose name or id is `project`, which is made when it is missing and is
+    the default one. Raises `SettingsError` for another one that does not exist, and for a name that several have.
     """
     key = new_key(kind)
     db = _open(settings)
-    async with db.admin() as session:
-        project_id = None
-        if kind == "project":
-            project_id = await session.scalar(select(Project.id).where(Project.name == project).limit(1))
-            if project_id is None:
-                if project != DEFAULT_PROJECT:
-                    raise SettingsError(f"There is no project called {project!r}.")
-                project_id = new_id("proj_")
-                session.add(Project(id=project_id, name=project))
-                await session.flush()
-        session.add(
-            ApiKey(
-                id=new_id("key_"), project_id=project_id, kind=kind, name=name, sha256=fingerprint(key), hint=hint(key)
+    try:
+        async with db.admin() as session:
+            project_id = await _find_project(session, project) if kind == "project" else None
+            key_id = new_id("key_")
+            session.add(
+                ApiKey(
+                    id=key_id,
+                    project_id=project_id,
+                    kind=kind,
+                    name=name,
+                    sha256=fingerprint(key),
+                    hint=hint(key),
+                    scopes=list(scopes),
+                )
             )
-        )
-    await db.close()
+            await session.flush()
+            await _record_key(session, key_id, project_id, name=name, kind=kind, scopes=scopes)
+    finally:
+        await db.close()
     return key
+
+
+async def _find_project(session: AsyncSession, project: str) -> str:
+    named = (Project.name == project) | (Project.id == project)
+    found = (await session.scalars(select(Project.id).where(named, Project.status == "active"))).all()
+    match list(found):
+        case [project_id]:
+            return project_id
+        case [] if project == DEFAULT_PROJECT:
+            return await _add_project(session, DEFAULT_PROJECT)
+        case []:
+            raise SettingsError(f"There is no active project called {project!r}.")
+        case several:
+            raise SettingsError(f"Several projects are called {project!r}. Give the id: {', '.join(several)}.")
+
+
+async def _add_project(session: AsyncSession, name: str) -> str:
+    project_id = new_id("proj_")
+    session.add(Project(id=project_id, name=name))
+    await session.flush()
+    data = {"name": name, "title": name}
+    await audit.record(
+        session, audit.SYSTEM, "project.created", project_id=project_id, resource_id=project_id, data=data
+    )
+    return project_id
+
+
+async def _record_key(
+    session: AsyncSession, key_id: str, project_id: str | None, *, name: str, kind: str, scopes: Sequence[str]
+) -> None:
+    data = {"name": name, "scopes": list(scopes), "kind": kind}
+    await audit.record(session, audit.SYSTEM, "api_key.created", project_id=project_id, resource_id=key_id, data=data)
 
 
 def _open(settings: Settings) -> Database:

@@ -7,9 +7,10 @@
 | anything else (5xx, 408, 409, cut answers, time-outs after connecting, nonsense) | unknown: it may exist |
 """
 
+import asyncio
 import functools
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 import httpx2
 import openai
@@ -21,7 +22,22 @@ Answer = TypeVar("Answer")
 
 NEVER_OPENED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 MAX_RETRY_AFTER_SECONDS = 3600.0
-OUT_OF_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+OUT_OF_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "quotaExceeded"})
+
+
+class Watched(Protocol):
+    """What a reading method belongs to: told how each call ended, and able to take its credential out of a text."""
+
+    def note(self, error: RefusalKind | Literal["away"] | None) -> None:
+        """A call has ended, well when `error` is None."""
+        ...
+
+    def clean(self, value: Answer) -> Answer:
+        """An answer without our credential, should the upstream repeat it."""
+        ...
+
+
+Self = TypeVar("Self", bound=Watched)
 
 
 def create_outcome(error: BaseException) -> CreateOutcome:
@@ -58,19 +74,42 @@ def read_error(error: BaseException) -> UpstreamError:
     return UpstreamError("away", type(error).__name__)
 
 
-def reading(call: Callable[Asked, Coroutine[Any, Any, Answer]]) -> Callable[Asked, Coroutine[Any, Any, Answer]]:
-    """Make a reading method raise `UpstreamError` and nothing else, also for an answer that makes no sense."""
+def reading(
+    call: Callable[Concatenate[Self, Asked], Coroutine[Any, Any, Answer]],
+) -> Callable[Concatenate[Self, Asked], Coroutine[Any, Any, Answer]]:
+    """Make a reading method raise `UpstreamError` and nothing else, also for an answer that makes no sense.
+
+    The cause is left out of it: the SDK's own errors quote what the upstream says, which can be our credential.
+    """
 
     @functools.wraps(call)
-    async def read(*args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
+    async def read(self: Self, /, *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
         try:
-            return await call(*args, **kwargs)
-        except UpstreamError:
+            answer = await call(self, *args, **kwargs)
+        except asyncio.CancelledError:
+            self.note("away")
             raise
         except Exception as error:
-            raise read_error(error) from error
+            told = error if isinstance(error, UpstreamError) else read_error(error)
+            self.note(told.kind)
+            raise told from None
+        self.note(None)
+        return self.clean(answer)
 
     return read
+
+
+def kind_of_status(status_code: int) -> RefusalKind | Literal["away"] | None:
+    """What a status says about the account, for calls whose answers are passed on: None when it is well."""
+    match status_code:
+        case 401 | 403:
+            return "auth"
+        case 429:
+            return "rate_limit"
+        case status if status >= 500:
+            return "away"
+        case _:
+            return None
 
 
 def retry_after(headers: Mapping[str, Any]) -> float | None:
@@ -84,12 +123,12 @@ def retry_after(headers: Mapping[str, Any]) -> float | None:
 
 def _kind(error: openai.APIStatusError) -> RefusalKind | None:
     match error.status_code:
+        case 400 | 403 | 429 if OUT_OF_QUOTA & {error.code, error.type}:
+            return "quota"
         case 401 | 403:
             return "auth"
         case 404:
             return "not_found"
-        case 429 if OUT_OF_QUOTA & {error.code, error.type}:
-            return "quota"
         case 429:
             return "rate_limit"
         case 400 | 422:

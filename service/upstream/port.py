@@ -4,11 +4,14 @@ Creating is the dangerous call, so its outcomes keep apart what was certainly no
 may have been done (`Unknown`). A reading call either returns or raises `UpstreamError`.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from service.upstream.capabilities import Capabilities
+
 RefusalKind = Literal["invalid", "auth", "not_found", "quota", "rate_limit"]
+FileState = Literal["ready", "pending", "failed", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,15 @@ class UpstreamJob:
     error_code: str | None
     error_message: str | None
     error_param: str | None
+    finished_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPage:
+    """A page of an account's jobs, newest first. `after` is the cursor of the next one; None: there is none."""
+
+    jobs: list[UpstreamJob]
+    after: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,24 +148,40 @@ class Upstream(Protocol):
 
     account_id: str
     provider: str
+    capabilities: Capabilities
+
+    def asked_as(self, names: Sequence[str], upstream_name: str) -> str | None:
+        """What a model of ours, known by `names`, is asked as here; None when it has no deployment that it needs."""
+        ...
 
     async def upload_file(self, filename: str, size_bytes: int, chunks: AsyncIterator[bytes]) -> CreateOutcome:
         """Send a dataset."""
         ...
 
-    async def find_file(self, filename: str, size_bytes: int) -> str | None:
-        """The id of a file that was sent under this name before, if it is there."""
+    async def find_file(self, filename: str, size_bytes: int, *, other_than: Collection[str] = ()) -> str | None:
+        """The id of a file that was sent under this name before, if it is there and none of `other_than`."""
+        ...
+
+    async def file_state(self, file_id: str) -> FileState:
+        """Whether a file that was sent can be trained on: `gone` when the upstream does not know it any more."""
         ...
 
     async def create_job(self, order: JobOrder) -> CreateOutcome:
         """Ask for one training job, once: no retries beneath."""
         ...
 
-    async def find_jobs(self, metadata: Mapping[str, str], *, since: float = 0) -> list[UpstreamJob]:
+    async def find_jobs(
+        self, metadata: Mapping[str, str], *, since: float = 0, training_file: str | None = None
+    ) -> list[UpstreamJob]:
         """Every job that carries all of `metadata`, oldest first, checked again on our side.
 
-        Jobs made before `since` (Unix seconds) may be left out.
+        Jobs made before `since` (Unix seconds) may be left out. `training_file` is the file that the jobs were sent
+        with, for an upstream that marks them by it.
         """
+        ...
+
+    async def list_jobs(self, metadata: Mapping[str, str], *, after: str | None) -> JobPage:
+        """A page of the account's jobs. `metadata` may leave out jobs that do not carry it, and need not."""
         ...
 
     async def get_job(self, job_id: str) -> UpstreamJob:
@@ -192,12 +220,16 @@ class Upstream(Protocol):
         """The same, streamed; a `Completion` when the upstream refuses."""
         ...
 
+    async def delete_file(self, file_id: str) -> None:
+        """Delete a file; one that is gone is fine."""
+        ...
+
     async def delete_model(self, name: str) -> None:
         """Delete a tuned model; one that is gone is fine."""
         ...
 
-    async def ping(self) -> bool:
-        """Whether it answers."""
+    async def check(self) -> None:
+        """Whether it answers and takes our credential: the list of models, soon. Raises `UpstreamError`."""
         ...
 
     async def close(self) -> None:

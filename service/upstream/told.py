@@ -39,6 +39,7 @@ def job_told(job: Any) -> UpstreamJob:
         trained_tokens=whole(getattr(job, "trained_tokens", None)),
         estimated_finish=whole(getattr(job, "estimated_finish", None)),
         result_files=[name for file in result_files if (name := text(file))] if isinstance(result_files, list) else [],
+        finished_at=whole(getattr(job, "finished_at", None)),
         error_code=text(getattr(error, "code", None)),
         error_message=text(getattr(error, "message", error)),
         error_param=text(getattr(error, "param", None)),
@@ -51,6 +52,7 @@ def event_told(event: Any) -> UpstreamEvent | None:
     if not event_id:
         return None
     level = getattr(event, "level", None)
+    level = "warn" if level == "warning" else level
     return UpstreamEvent(
         id=event_id,
         created_at=whole(getattr(event, "created_at", None)) or 0,

@@ -8,15 +8,15 @@ from sqlalchemy import exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import doorbell
+from service import doorbell, outbox
 from service.encryption import Sealer
 from service.errors import Conflict, InvalidRequest
 from service.ids import new_id
 from service.outbox import DELIVER
 from service.tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
-from service.webhooks.event_types import EVENT_TYPES, sample_body
+from service.webhooks.event_types import CATALOGUE, EVENT_TYPES, sample_body
 from service.webhooks.outcomes import Unreachable
-from service.webhooks.queries import get_delivery, get_endpoint
+from service.webhooks.queries import get_delivery, get_endpoint, get_event
 from service.webhooks.schemas import CreateEndpoint, TestResult, UpdateEndpoint
 from service.webhooks.secrets import active_secrets, seal_secret
 from service.webhooks.sender import Sender
@@ -38,7 +38,7 @@ async def create_endpoint(
 
     Raises `InvalidRequest` for unknown event types and above the limit of endpoints.
     """
-    event_types = _known_types(wanted.event_types)
+    event_types = check_types(wanted.event_types)
     await session.execute(
         text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"webhook_endpoints:{project_id}"}
     )
@@ -79,7 +79,7 @@ async def update_endpoint(
         changed["name"] = wanted.name
     if wanted.url is not UNSET and wanted.url != row.url:
         changed |= {"url": wanted.url, "failing_since": None}
-    if wanted.event_types is not UNSET and (event_types := _known_types(wanted.event_types)) != row.event_types:
+    if wanted.event_types is not UNSET and (event_types := check_types(wanted.event_types)) != row.event_types:
         changed["event_types"] = event_types
     if row.disabled_at is not None:
         changed |= {"disabled_at": None, "disabled_reason": None, "failing_since": None}
@@ -118,7 +118,7 @@ async def send_test(
 
     Raises `InvalidRequest` for an unknown type, and when the target does not answer.
     """
-    _known_types([event_type], param="event_type")
+    check_types([event_type], param="event_type")
     event_id = new_id("evt_")
     body = sample_body(event_id, type=event_type, now=now)
     headers = signed_headers(message_id=event_id, now=now, body=body, secrets=active_secrets(sealer, endpoint, now=now))
@@ -132,6 +132,21 @@ async def send_test(
             headers={"x-should-retry": "false"},
         )
     return TestResult(webhook_endpoint_id=endpoint.id, event_type=event_type, status_code=outcome.status_code)
+
+
+async def trigger(session: AsyncSession, project_id: str, event_type: str, *, now: dt.datetime) -> WebhookEvent:
+    """Let a sample happen: it goes to whoever would get the real one. Raises `InvalidRequest` for an unknown type."""
+    check_types([event_type], param="event_type")
+    sample = CATALOGUE[event_type]
+    event_id = await outbox.emit(
+        session,
+        project_id=project_id,
+        type=event_type,
+        subject=sample.subject,
+        data={**sample.data, "project_id": project_id},
+        now=now,
+    )
+    return await get_event(session, project_id, event_id)
 
 
 async def redeliver(session: AsyncSession, project_id: str, delivery_id: str) -> WebhookDelivery:
@@ -203,7 +218,8 @@ async def recover(session: AsyncSession, project_id: str, endpoint_id: str, *, s
     return count + len(missed[:MAX_RECOVERED]), len(missed) > MAX_RECOVERED
 
 
-def _known_types(names: Iterable[str], *, param: str = "event_types") -> list[str]:
+def check_types(names: Iterable[str], *, param: str = "event_types") -> list[str]:
+    """The names, each once. Raises `InvalidRequest` for one that is no event type."""
     known = list(dict.fromkeys(names))
     for name in known:
         if name not in EVENT_TYPES:

@@ -1,69 +1,124 @@
-"""The closed catalogue of events, with what each means and a sample of its data for test deliveries.
+"""The closed catalogue of events: what each means, and a sample that has the keys of the real ones.
 
-The first three are OpenAI's own, so the official SDK parses them; the others follow their naming.
+The first three are OpenAI's own, so the official SDK parses them; the others follow their naming. Keys are added to
+`data` as time goes by and never removed. The samples are what test deliveries send and what docs/webhooks.md shows.
 """
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import msgspec
 
-EVENT_TYPES: Mapping[str, str] = MappingProxyType(
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventType:
+    """One type: what it means, and what a sample of it is about and says."""
+
+    meaning: str
+    subject: str
+    data: Mapping[str, object]
+
+
+_PROJECT = {"project_id": "proj_sample"}
+_MODEL = "ft:gpt-4.1-nano-2025-04-14:tunegate:sample:sample01"
+
+
+def _job(meaning: str, status: str, sequence: int, **told: object) -> EventType:
+    data = {
+        "status": status,
+        "model": "gpt-4.1-nano-2025-04-14",
+        "fine_tuned_model": None,
+        **_PROJECT,
+        "metadata": {"sample": "true"},
+        "trained_tokens": None,
+        "cost": None,
+        "error": None,
+        "sequence": sequence,
+    }
+    return EventType(meaning=meaning, subject="ftjob-sample", data=data | told)
+
+
+def _file(meaning: str, status: str, errors: int) -> EventType:
+    found = {"examples": 64, "errors": errors, "warnings": 1}
+    data = {**_PROJECT, "status": status, "filename": "train.jsonl", **found}
+    return EventType(meaning=meaning, subject="file-sample", data=data)
+
+
+CATALOGUE: Mapping[str, EventType] = MappingProxyType(
     {
-        "fine_tuning.job.succeeded": "A fine-tuning job has ended and its model can be used.",
-        "fine_tuning.job.failed": "A fine-tuning job has ended without a model; `data.error` says why.",
-        "fine_tuning.job.cancelled": "A fine-tuning job was cancelled.",
-        "fine_tuning.job.created": "A fine-tuning job was accepted.",
-        "fine_tuning.job.running": "A fine-tuning job has begun to train.",
-        "file.processed": "A file was validated and can be trained on.",
-        "file.error": "A file was validated and has errors; its report lists them.",
-        "spend_alert.triggered": "A project has spent up to one of its alert thresholds.",
-        "model_alias.promoted": "An alias points at another model now.",
-        "model.retiring": "A model that this project uses will be shut down soon.",
+        "fine_tuning.job.succeeded": _job(
+            "A fine-tuning job has ended and its model can be used.",
+            "succeeded",
+            42,
+            fine_tuned_model=_MODEL,
+            trained_tokens=86120,
+            cost={"value": 0.13, "currency": "usd"},
+        ),
+        "fine_tuning.job.failed": _job(
+            "A fine-tuning job has ended without a model; `data.error` says why.",
+            "failed",
+            7,
+            error={"code": "invalid_training_file", "message": "A sample of an error.", "param": "training_file"},
+        ),
+        "fine_tuning.job.cancelled": _job("A fine-tuning job was cancelled.", "cancelled", 9),
+        "fine_tuning.job.created": _job("A fine-tuning job was accepted.", "validating_files", 1),
+        "fine_tuning.job.running": _job("A fine-tuning job has begun to train.", "running", 6),
+        "file.processed": _file("A file was validated and can be trained on.", "processed", 0),
+        "file.error": _file("A file was validated and has errors; its report lists them.", "error", 3),
+        "spend_alert.triggered": EventType(
+            meaning="A project has spent up to one of its alert thresholds. For the organisation's own alerts `scope` "
+            "is `organization`, and `spent`, which adds up other projects, is left out.",
+            subject="alert_sample",
+            data={
+                "scope": "project",
+                "spent": {"value": 80.4, "currency": "usd"},
+                **_PROJECT,
+                "month": "2026-11",
+                "threshold": {"value": 80.0, "currency": "usd"},
+            },
+        ),
+        "model_alias.promoted": EventType(
+            meaning="An alias points at another model now; `action` is `created`, `promoted`, `rolled_back` or "
+            "`deployed` (by the job `job_id`).",
+            subject="alias_sample",
+            data={
+                **_PROJECT,
+                "action": "promoted",
+                "alias": "support-bot",
+                "model": _MODEL,
+                "previous_model": "gpt-4.1-nano-2025-04-14",
+                "version": 2,
+                "reason": "It passed the smoke test.",
+                "job_id": None,
+            },
+        ),
+        "model.retiring": EventType(
+            meaning="The provider shuts down a base model that the project has tuned models of, has aliases on or "
+            "trains on; told once when `days_left` falls to 30, and once when it falls to 7.",
+            subject="gpt-4.1-nano-2025-04-14",
+            data={
+                **_PROJECT,
+                "shutdown_date": "2027-01-14",
+                "days_left": 30,
+                "fine_tuned_models": [_MODEL],
+                "aliases": ["support-bot"],
+            },
+        ),
     }
 )
 
-_JOB = {"project_id": "proj_sample", "metadata": {"sample": "true"}}
-_COST = {"value": 0.13, "currency": "usd"}
-_MODEL = "ft:gpt-4.1-nano-2025-04-14:tunegate:sample:sample01"
-
-_SAMPLES: Mapping[str, tuple[str, Mapping[str, object]]] = {
-    "fine_tuning.job.succeeded": (
-        "ftjob-sample",
-        {**_JOB, "status": "succeeded", "fine_tuned_model": _MODEL, "trained_tokens": 86120, "cost": _COST},
-    ),
-    "fine_tuning.job.failed": (
-        "ftjob-sample",
-        {
-            **_JOB,
-            "status": "failed",
-            "fine_tuned_model": None,
-            "trained_tokens": None,
-            "cost": None,
-            "error": {"code": "invalid_training_file", "message": "A sample of an error.", "param": "training_file"},
-        },
-    ),
-    "fine_tuning.job.cancelled": (
-        "ftjob-sample",
-        {**_JOB, "status": "cancelled", "fine_tuned_model": None, "trained_tokens": None, "cost": None},
-    ),
-    "fine_tuning.job.created": ("ftjob-sample", {**_JOB, "status": "validating_files"}),
-    "fine_tuning.job.running": ("ftjob-sample", {**_JOB, "status": "running"}),
-    "file.processed": ("file-sample", {"project_id": "proj_sample", "status": "processed", "filename": "train.jsonl"}),
-    "file.error": ("file-sample", {"project_id": "proj_sample", "status": "error", "filename": "train.jsonl"}),
-    "spend_alert.triggered": ("alert_sample", {"project_id": "proj_sample"}),
-    "model_alias.promoted": ("alias_sample", {"project_id": "proj_sample", "model": _MODEL}),
-    "model.retiring": (_MODEL, {"project_id": "proj_sample", "shutdown_date": "2027-01-14"}),
-}
+EVENT_TYPES: Mapping[str, str] = MappingProxyType({name: each.meaning for name, each in CATALOGUE.items()})
+"""Every type with its meaning."""
 
 
 def event_body(event_id: str, *, type: str, subject: str, data: Mapping[str, object], now: dt.datetime) -> bytes:
-    """The exact bytes of an event: signed, stored and sent as they are. `subject` becomes `data.id`.
+    """The exact bytes of an event, on one line: signed, stored and sent as they are. `subject` becomes `data.id`.
 
     Raises `ValueError` for a type outside the catalogue: a defect of ours, found by the first test that emits it.
     """
-    if type not in EVENT_TYPES:
+    if type not in CATALOGUE:
         raise ValueError(f"{type!r} is not in the catalogue of webhook event types.")
     return msgspec.json.encode(
         {
@@ -78,5 +133,5 @@ def event_body(event_id: str, *, type: str, subject: str, data: Mapping[str, obj
 
 def sample_body(event_id: str, *, type: str, now: dt.datetime) -> bytes:
     """The bytes of a test delivery."""
-    subject, data = _SAMPLES[type]
-    return event_body(event_id, type=type, subject=subject, data=data, now=now)
+    sample = CATALOGUE[type]
+    return event_body(event_id, type=type, subject=sample.subject, data=sample.data, now=now)

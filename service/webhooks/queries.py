@@ -4,14 +4,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.errors import NotFound
 from service.http.pagination import unknown_cursor
 from service.http.shapes import PageQuery
 from service.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
-from service.webhooks.schemas import ListDeliveries
+from service.webhooks.schemas import ListDeliveries, ListEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,44 @@ async def get_delivery(session: AsyncSession, project_id: str, delivery_id: str)
     return row
 
 
+async def list_events(session: AsyncSession, project_id: str, query: ListEvents) -> Sequence[WebhookEvent]:
+    """Up to `limit + 1` events, newest first. Raises `InvalidRequest` for an unknown cursor."""
+    wanted = _events(project_id, query.types())
+    if query.after is not None:
+        wanted = wanted.where(WebhookEvent.position < await event_position(session, project_id, query.after))
+    return (await session.scalars(wanted.order_by(WebhookEvent.position.desc()).limit(query.limit + 1))).all()
+
+
+async def get_event(session: AsyncSession, project_id: str, event_id: str) -> WebhookEvent:
+    """The event, or `NotFound`."""
+    row = (await session.scalars(_events(project_id, ()).where(WebhookEvent.id == event_id))).one_or_none()
+    if row is None:
+        raise NotFound(f"No such webhook event: {event_id}", param="id", code="webhook_event_not_found")
+    return row
+
+
+async def event_position(session: AsyncSession, project_id: str, event_id: str, *, param: str = "after") -> int:
+    """An event's place among the project's. Raises `InvalidRequest` for an id that is not among them."""
+    query = select(WebhookEvent.position).where(WebhookEvent.project_id == project_id, WebhookEvent.id == event_id)
+    position = await session.scalar(query)
+    if position is None:
+        raise unknown_cursor(event_id, param=param)
+    return position
+
+
+async def newest_event(session: AsyncSession, project_id: str) -> WebhookEvent | None:
+    """The event that has the last position of all."""
+    return (await session.scalars(_events(project_id, ()).order_by(WebhookEvent.position.desc()).limit(1))).first()
+
+
+async def events_after(
+    session: AsyncSession, project_id: str, *, types: Sequence[str], position: int, limit: int
+) -> Sequence[WebhookEvent]:
+    """Events after a place, oldest first. No `types`: all of them."""
+    wanted = _events(project_id, types).where(WebhookEvent.position > position)
+    return (await session.scalars(wanted.order_by(WebhookEvent.position).limit(limit))).all()
+
+
 async def with_attempts(
     session: AsyncSession, project_id: str, rows: Sequence[WebhookDelivery]
 ) -> list[DeliveryWithAttempts]:
@@ -100,3 +138,8 @@ async def with_attempts(
     ):
         attempts_of[attempt.delivery_id].append(attempt)
     return [DeliveryWithAttempts(row, type_of[row.event_id], attempts_of[row.id]) for row in rows]
+
+
+def _events(project_id: str, types: Sequence[str]) -> Select[WebhookEvent]:
+    wanted = select(WebhookEvent).where(WebhookEvent.project_id == project_id)
+    return wanted.where(WebhookEvent.type.in_(types)) if types else wanted

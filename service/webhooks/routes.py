@@ -1,7 +1,11 @@
 """`/v1/webhook_endpoints`, `/v1/webhook_event_types` and `/v1/webhook_deliveries`."""
 
 import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
 
+import msgspec
 from litestar import Response, delete, get, post
 from litestar.params import FromPath
 from msgspec import UNSET
@@ -12,6 +16,7 @@ from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.shapes import NoFields, Page, PageQuery
+from service.projects import audit
 from service.services import ApiRequest, asked_by, caller, services
 from service.webhooks import actions
 from service.webhooks.event_types import EVENT_TYPES
@@ -49,7 +54,9 @@ async def create_endpoint(request: ApiRequest) -> Response[bytes]:
     await here.sender.check(wanted.url)
 
     async def act(session: AsyncSession) -> EndpointWithSecret:
-        return show_with_secret(*await actions.create_endpoint(session, here.sealer, who.project_id, wanted))
+        row, secret = await actions.create_endpoint(session, here.sealer, who.project_id, wanted)
+        await _record(session, request, "webhook_endpoint.created", row.id, _asked_for(wanted))
+        return show_with_secret(row, secret)
 
     return await answer_once(here.db, asked_by(request, body_sha256), act, sealer=here.sealer)
 
@@ -92,7 +99,9 @@ async def update_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> En
     if wanted.url is not UNSET:
         await here.sender.check(wanted.url)
     async with here.db.project(who.project_id) as session:
-        return show_endpoint(await actions.update_endpoint(session, who.project_id, endpoint_id, wanted))
+        row = await actions.update_endpoint(session, who.project_id, endpoint_id, wanted)
+        await _record(session, request, "webhook_endpoint.updated", row.id, _asked_for(wanted))
+        return show_endpoint(row)
 
 
 @delete(
@@ -106,6 +115,7 @@ async def delete_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> En
     who = caller(request)
     async with services(request).db.project(who.project_id) as session:
         await actions.delete_endpoint(session, who.project_id, endpoint_id)
+        await _record(session, request, "resource.deleted", endpoint_id, {"resource_type": "webhook_endpoint"})
     return EndpointDeleted(id=endpoint_id)
 
 
@@ -128,6 +138,8 @@ async def rotate_secret(request: ApiRequest, endpoint_id: FromPath[str]) -> Resp
             endpoint_id,
             keep_old=wanted.keep_old_secret_active_for_24_hours,
         )
+        data = {"old_secret_kept": wanted.keep_old_secret_active_for_24_hours}
+        await _record(session, request, "webhook_endpoint.secret_rotated", row.id, data)
         return show_with_secret(row, secret)
 
     return await answer_once(here.db, asked_by(request, body_sha256), act, sealer=here.sealer)
@@ -203,6 +215,23 @@ async def recover(request: ApiRequest, endpoint_id: FromPath[str]) -> Recovery:
     async with services(request).db.project(who.project_id) as session:
         count, has_more = await actions.recover(session, who.project_id, endpoint_id, since=since)
     return Recovery(webhook_endpoint_id=endpoint_id, since=wanted.since, deliveries=count, has_more=has_more)
+
+
+async def _record(
+    session: AsyncSession, request: ApiRequest, type: str, endpoint_id: str, data: Mapping[str, Any]
+) -> None:
+    who = caller(request)
+    await audit.record(
+        session, audit.actor_of(request), type, project_id=who.project_id, resource_id=endpoint_id, data=data
+    )
+
+
+def _asked_for(wanted: CreateEndpoint | UpdateEndpoint) -> dict[str, Any]:
+    """What the audit log keeps: of a URL its host only, since the rest may be a secret."""
+    data: dict[str, Any] = msgspec.to_builtins(wanted)
+    if "url" in data:
+        data["host"] = urlsplit(data.pop("url")).hostname
+    return data
 
 
 ROUTES = [

@@ -1,13 +1,13 @@
 """Webhook endpoints and deliveries on the wire; endpoints as the SDK's `WebhookEndpoint` has them."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from service.http.shapes import PageQuery, RequestModel, unix
-from service.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from service.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Url = Annotated[str, msgspec.Meta(min_length=1)]
@@ -54,6 +54,34 @@ class ListDeliveries(PageQuery, frozen=True, kw_only=True):
     """The query of a list of deliveries."""
 
     status: DeliveryStatus | None = None
+
+
+class ListEvents(PageQuery, frozen=True, kw_only=True):
+    """The query of a list of events. `event_types` are names separated by commas; `stream=true` answers server-sent
+    events as they happen."""
+
+    event_types: str | None = None
+    stream: bool = False
+
+    def types(self) -> list[str]:
+        """The types that are asked for; none means all."""
+        return [name for name in (self.event_types or "").split(",") if name]
+
+
+class TriggerEvent(RequestModel, frozen=True, kw_only=True):
+    """Which event's sample is to happen."""
+
+    event_type: str
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """An event, as the body of its deliveries has it."""
+
+    id: str
+    object: Literal["event"] = "event"
+    type: str
+    created_at: int
+    data: dict[str, Any]
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +161,11 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     since: int
     deliveries: int
     has_more: bool
+
+
+def show_event(row: WebhookEvent) -> Event:
+    """An event on the wire."""
+    return msgspec.json.decode(row.body, type=Event)
 
 
 def show_endpoint(row: WebhookEndpoint) -> Endpoint:

@@ -8,7 +8,7 @@ from service.tables import WebhookEndpoint
 
 def seal_secret(sealer: Sealer, endpoint_id: str, secret: str) -> bytes:
     """A secret as it is stored."""
-    return sealer.seal(secret.encode(), context=_context(endpoint_id))
+    return sealer.seal(secret.encode(), context=context_of(endpoint_id))
 
 
 def active_secrets(sealer: Sealer, endpoint: WebhookEndpoint, *, now: dt.datetime) -> list[str]:
@@ -17,8 +17,9 @@ def active_secrets(sealer: Sealer, endpoint: WebhookEndpoint, *, now: dt.datetim
     old = endpoint.old_secret_encrypted
     if old is not None and endpoint.old_secret_expires_at is not None and now < endpoint.old_secret_expires_at:
         sealed.append(old)
-    return [sealer.open(each, context=_context(endpoint.id)).decode() for each in sealed]
+    return [sealer.open(each, context=context_of(endpoint.id)).decode() for each in sealed]
 
 
-def _context(endpoint_id: str) -> str:
+def context_of(endpoint_id: str) -> str:
+    """What an endpoint's secrets are sealed for."""
     return f"webhook_endpoint:{endpoint_id}"

@@ -56,3 +56,21 @@ def test_only_an_admin_key_sets_prices(stack: DevStack) -> None:
             json={"model": "no-such", "effective_from": "2026-01-01", "dollars_per_million_tokens": 1, "source": "x"},
         )
         assert answer.status_code == status, answer.text
+
+
+def test_a_report_that_stands_shows_the_prices_of_today(fresh_stack: DevStack) -> None:
+    ready = fresh_stack.ready()
+    admin = httpx2.Client(base_url=ready["base_url"], headers={"authorization": f"Bearer {ready['admin_key']}"})
+    client = fresh_stack.client()
+    file = client.files.create(file=("train.jsonl", jsonl(chat_rows(12))), purpose="fine-tune")
+    client.files.wait_for_processing(file.id, poll_interval=0.1)
+
+    def prices() -> dict[str, float]:
+        report: Any = client.get(f"/files/{file.id}/report", cast_to=object)
+        return {line["model"]: line["price"]["value"] for line in report["prices"]}
+
+    before = prices()
+    body = {"model": "gpt-4o-mini", "effective_from": "2026-01-01", "dollars_per_million_tokens": 9, "source": "x"}
+    assert admin.post("/organization/prices", json=body).status_code == 200
+    changed = "gpt-4o-mini-2024-07-18"
+    assert prices() == {**before, changed: round(before[changed] * 3, 6)}

@@ -29,7 +29,7 @@ def tunegate(*arguments: str, environment: dict[str, str] | None = None) -> subp
 def test_help_names_every_command() -> None:
     done = tunegate("--help")
     assert done.returncode == 0
-    for command in ("serve", "worker", "migrate", "keys", "check", "prepare", "dev", "demo"):
+    for command in ("serve", "worker", "migrate", "keys", "check", "prepare", "dev", "demo", "listen", "trigger"):
         assert f" {command} " in done.stdout
 
 
@@ -75,22 +75,26 @@ class TestLeakage:
     TRAINING, VALIDATION = (f"examples/sarcastic-facts/{name}.jsonl" for name in ("train", "valid"))
 
     def test_files_that_share_nothing_are_status_0(self) -> None:
-        done = tunegate("leakage", self.TRAINING, self.VALIDATION)
+        done = tunegate("check", self.TRAINING, "--validation", self.VALIDATION)
         assert done.returncode == 0
-        assert done.stdout.startswith("0 of 12 validation examples")
+        assert "Ready to train" in done.stdout
+        assert "0 of 12 validation examples" in done.stdout
 
     def test_what_they_share_is_named_by_line_and_status_1(self, tmp_path: Path) -> None:
         copied = tmp_path / "copied.jsonl"
         copied.write_text(Path(self.TRAINING).read_text(encoding="utf-8").splitlines()[6] + "\n", encoding="utf-8")
-        done = tunegate("leakage", self.TRAINING, str(copied), "--json")
-        found = json.loads(done.stdout)
-        assert done.returncode == 1
-        assert (found["exact"], found["findings"][0]["line"]) == (1, 1)
+        done = tunegate("check", self.TRAINING, "--validation", str(copied), "--json")
+        report = json.loads(done.stdout)
+        assert (done.returncode, report["errors"]) == (1, 0)
+        found = report["leakage"]
+        assert (found["validation_file"], found["status"]) == ("copied.jsonl", "ready")
+        assert (found["exact"], found["share"], found["findings"][0]["line"]) == (1, 1.0, 1)
         assert "Line 7 of the training file" in found["findings"][0]["message"]
 
     def test_a_file_that_cannot_be_read_is_status_2(self) -> None:
-        done = tunegate("leakage", self.TRAINING, "missing.jsonl")
+        done = tunegate("check", self.TRAINING, "--validation", "missing.jsonl")
         assert (done.returncode, done.stdout) == (2, "")
+        assert "missing.jsonl" in done.stderr
 
 
 class TestCheck:

@@ -16,8 +16,9 @@ from service.datasets.checks import CHECKS
 from service.datasets.checks.registry import row_checks
 from service.datasets.decode import decode_line
 from service.datasets.excerpts import excerpt, mask
-from service.datasets.formats import PlainRow, read_example, read_plain_chat, row_format
+from service.datasets.formats import read_example, row_format
 from service.datasets.lines import read_lines
+from service.datasets.plain import PlainRow, read_plain_chat
 from service.datasets.report_schema import FileReport, Format
 from tests.datasets.rows import asked, calling, chat, completion, graded, jsonl, message, pair, report_on, with_image
 

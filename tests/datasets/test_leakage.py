@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from service.datasets.leakage import find_leakage
+from service.datasets.report_schema import Leakage
 from service.datasets.sketches import SKETCH_BYTES, near
 from tests.datasets.rows import asked, chat, completion, findings_of, jsonl, report_on
 
@@ -14,11 +15,15 @@ LONG = "The quick brown fox jumps over the lazy dog and goes home to sleep until
 CHINESE = "这个产品的退货政策是收到货物之后七天之内可以无条件退货,运费由我们承担,请联系客服办理相关手续"
 
 
+def leakage_of(training: list[bytes], validation: list[bytes], *, listed_per_code: int = 100) -> Leakage:
+    return find_leakage(training, validation, validation_file="valid.jsonl", listed_per_code=listed_per_code)
+
+
 class TestLeakage:
     def test_same_examples_and_prompts(self) -> None:
         training = jsonl(asked("A?", "a"), asked("B?", "b"), "not json", asked("C?", "c"))
         validation = jsonl("", asked("B?", "b"), asked("C?", "other"), asked("D?", "d"))
-        found = find_leakage([training], [validation])
+        found = leakage_of([training], [validation])
         assert (found.training_examples, found.validation_examples) == (3, 3)
         assert (found.exact, found.same_prompt) == (1, 1)
         assert [(finding.code, finding.line) for finding in found.findings] == [
@@ -29,24 +34,24 @@ class TestLeakage:
         assert "Line 4 of the training file" in found.findings[1].message
 
     def test_nothing_shared(self) -> None:
-        found = find_leakage([jsonl(asked("A?"))], [jsonl(chat())])
+        found = leakage_of([jsonl(asked("A?"))], [jsonl(chat())])
         assert (found.exact, found.same_prompt, found.near, found.findings) == (0, 0, 0, [])
 
     def test_empty_and_broken_files(self) -> None:
-        assert find_leakage([], []).findings == []
-        assert find_leakage([b"\xff\xfe{[", b"\n\x00"], [b"[1]\n"]).findings == []
+        assert leakage_of([], []).findings == []
+        assert leakage_of([b"\xff\xfe{[", b"\n\x00"], [b"[1]\n"]).findings == []
 
     def test_other_formats(self) -> None:
-        found = find_leakage([jsonl(completion())], [jsonl(completion())])
+        found = leakage_of([jsonl(completion())], [jsonl(completion())])
         assert found.exact == 1
 
     def test_findings_are_capped_and_counts_exact(self) -> None:
         rows = jsonl(*[asked(f"{index}?") for index in range(150)])
-        found = find_leakage([rows], [rows], listed_per_code=100)
+        found = leakage_of([rows], [rows], listed_per_code=100)
         assert (found.exact, len(found.findings)) == (150, 100)
 
     def test_near(self) -> None:
-        found = find_leakage([jsonl(asked(LONG))], [jsonl(asked("Other"), asked(LONG.replace("lazy", "sleepy")))])
+        found = leakage_of([jsonl(asked(LONG))], [jsonl(asked("Other"), asked(LONG.replace("lazy", "sleepy")))])
         assert [(finding.code, finding.line) for finding in found.findings] == [("leakage_near", 2)]
 
 

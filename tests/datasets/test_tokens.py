@@ -113,27 +113,34 @@ class Wrong:
         return reference("o200k_base").count(text) + (self.word in text)
 
 
+@pytest.mark.parametrize("apart", [False, True])
 class TestReferee:
-    def test_all_is_well(self) -> None:
-        referee = Referee("o200k_base", reference("o200k_base"))
-        referee.start()
+    def test_all_is_well(self, apart: bool) -> None:
+        referee = Referee("o200k_base", apart=apart)
+        referee.begin(reference("o200k_base"))
         referee.compare("hello world", 2)
         referee.end()
 
     @pytest.mark.parametrize(("counter", "sample"), [(Wrong("Hello"), 2), (Wrong("nothing"), 3)])
-    def test_what_differs_is_raised(self, counter: Wrong, sample: int) -> None:
-        referee = Referee("o200k_base", counter)
-        referee.start()
+    def test_what_differs_is_raised(self, counter: Wrong, sample: int, apart: bool) -> None:
+        referee = Referee("o200k_base", apart=apart)
         with pytest.raises(CountsDiffer):
-            for _ in range(2):
-                referee.compare("hello world", sample)
+            referee.begin(counter)
+            referee.compare("hello world", sample)
+            referee.end()
+        referee.dismiss()
+
+    def test_what_keeps_it_from_comparing_is_raised(self, apart: bool) -> None:
+        referee = Referee("p50k_base", apart=apart)
+        with pytest.raises(KeyError, match="p50k"):
+            referee.compare("hello world", 2)
             referee.end()
 
-    def test_a_file_is_read_again_by_tiktoken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_file_is_read_again_by_tiktoken(self, monkeypatch: pytest.MonkeyPatch, apart: bool) -> None:
         data = jsonl(*[asked(f"Question {index} of a wrong count?") for index in range(30)])
         right = report_on(data)
         monkeypatch.setattr(report, "fast", lambda encoding: Wrong("wrong"))
-        assert report_on(data, quick=True) == right
+        assert report_on(data, quick=True, processes=1 + apart) == right
         with pytest.raises(CountsDiffer):
             build_report(iter([data]), file_id="f", model=MODEL, prices=[], quick=True)
 

@@ -16,6 +16,8 @@ CANCEL = "POST /v1/fine_tuning/jobs/[^/]+/cancel"
 EVENTS = "GET /v1/fine_tuning/jobs/[^/]+/events"
 UPLOAD = "POST /v1/files"
 CONTENT = "GET /v1/files/[^/]+/content"
+DELETE_FILE = "DELETE /v1/files/[^/]+"
+DELETE_MODEL = "DELETE /v1/models/[^/]+"
 
 NEVER = 600.0
 
@@ -29,15 +31,15 @@ def error(status: int, *, code: str | None = None, headers: dict[str, str] | Non
 
 
 class FaultyUpstream:
-    """The program of `tests/faults/upstream.py`, running."""
+    """The program of `tests/faults/upstream.py`, running; or another on its frame."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "tests.faults.upstream", path: str = "/v1") -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.upstream"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", module], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert self._process.stdout is not None
         ports = json.loads(self._process.stdout.readline())
-        self.base_url = f"http://127.0.0.1:{ports['port']}/v1"
+        self.base_url = f"http://127.0.0.1:{ports['port']}{path}"
         self._admin_port = ports["admin_port"]
 
     def stop(self) -> None:
@@ -54,7 +56,7 @@ class FaultyUpstream:
         self._tell("/faults", match=match, answer=answer, times=times, made=made, late_seconds=late)
 
     def world(self, **values: Any) -> None:
-        """Set what holds for everything: `steps` of new jobs, `page_size`, `ignores_metadata`, `faults`."""
+        """Set what holds for everything, fields of `World`: `steps` of new jobs, `page_size`, `terse`, …"""
         self._tell("/world", **values)
 
     def steps(self, *statuses: str | dict[str, Any]) -> None:
@@ -92,6 +94,11 @@ class FaultyUpstream:
         files: list[dict[str, Any]] = self._ask("GET", "/")["files"]
         return files
 
+    def gone_models(self) -> list[str]:
+        """The tuned models and checkpoints that were deleted, in order."""
+        names: list[str] = self._ask("GET", "/")["gone_models"]
+        return names
+
     def seen(self, request: str) -> list[dict[str, Any]]:
         """Every "METHOD path" request so far, with its time."""
         return [each for each in self._ask("GET", "/")["requests"] if each["request"] == request]
@@ -104,7 +111,7 @@ class FaultyUpstream:
         return self._ask("POST", path, json.dumps(body).encode())
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._admin_port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self._admin_port, timeout=90)
         try:
             connection.request(method, path, body, {"connection": "close"})
             answer: dict[str, Any] = json.loads(connection.getresponse().read())

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 HANG_SECONDS = 60.0
 ENDED = ("succeeded", "failed", "cancelled")
@@ -55,9 +55,13 @@ class World:
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
     requests: list[dict[str, Any]] = field(default_factory=list)
+    gone_models: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=lambda: list(STEPS))
     ignores_metadata: bool = False
+    terse: bool = False
+    step_seconds: float = 0.0
+    lists_move: bool = False
     page_size: int = 100
     numbers: Any = field(default_factory=lambda: itertools.count(1))
     lock: Any = field(default_factory=threading.RLock)
@@ -108,6 +112,8 @@ class World:
             "metadata": {},
             "_steps": self.steps,
             "_looks": 0,
+            "_step_seconds": self.step_seconds,
+            "_made_at": time.monotonic(),
             "_events": [],
             "_checkpoints": [],
             **wanted,
@@ -122,7 +128,10 @@ class World:
 
 def shown(job: dict[str, Any]) -> dict[str, Any]:
     """A job as the API shows it now."""
-    step = job["_steps"][min(job["_looks"], len(job["_steps"])) - 1] if job["_looks"] else {}
+    looks = job["_looks"]
+    if job["_step_seconds"]:
+        looks = max(looks, int((time.monotonic() - job["_made_at"]) / job["_step_seconds"]))
+    step = job["_steps"][min(looks, len(job["_steps"])) - 1] if looks else {}
     visible = {name: value for name, value in job.items() if not name.startswith("_")} | step
     if visible["status"] == "succeeded":
         success = {
@@ -194,6 +203,11 @@ def list_files(world: World, query: dict[str, str], body: Any) -> Answer:
     return page(world, list(world.files.values())[::-1], query)
 
 
+def retrieve_file(world: World, query: dict[str, str], body: Any, file_id: str) -> Answer:
+    """GET /v1/files/{id}."""
+    return 200, world.files[file_id]
+
+
 def content(world: World, query: dict[str, str], body: Any, file_id: str) -> Answer:
     """GET /v1/files/{id}/content."""
     return 200, world.contents[file_id]
@@ -207,12 +221,19 @@ def create(world: World, query: dict[str, str], body: dict[str, Any]) -> Answer:
 
 
 def list_jobs(world: World, query: dict[str, str], body: Any) -> Answer:
-    """GET /v1/fine_tuning/jobs, with its metadata filter unless the script says that it is ignored."""
+    """GET /v1/fine_tuning/jobs, with its metadata filter unless the script says that it is ignored.
+
+    In a world where `lists_move`, a list moves each of its jobs that was retrieved before by one step of its script.
+    """
     marks = {name[9:-1]: value for name, value in query.items() if name.startswith("metadata[")}
     jobs = [shown(job) for job in sorted(world.jobs.values(), key=lambda job: -job["created_at"]) if "_gone" not in job]
     if not world.ignores_metadata:
         jobs = [job for job in jobs if marks.items() <= (job["metadata"] or {}).items()]
-    return page(world, jobs, query)
+    answer = page(world, jobs, query)
+    if world.lists_move:
+        for job in answer[1]["data"] if isinstance(answer[1], dict) else []:
+            world.jobs[job["id"]]["_looks"] += world.jobs[job["id"]]["_looks"] > 0
+    return answer
 
 
 def retrieve(world: World, query: dict[str, str], body: Any, job_id: str) -> Answer:
@@ -256,6 +277,23 @@ def checkpoints(world: World, query: dict[str, str], body: Any, job_id: str) -> 
     return page(world, known(world, job_id)["_checkpoints"][::-1], query)
 
 
+def delete_file(world: World, query: dict[str, str], body: Any, file_id: str) -> Answer:
+    """DELETE /v1/files/{id}."""
+    del world.files[file_id]
+    return 200, {"id": file_id, "object": "file", "deleted": True}
+
+
+def delete_model(world: World, query: dict[str, str], body: Any, name: str) -> Answer:
+    """DELETE /v1/models/{name}: a tuned model, or a checkpoint."""
+    name = unquote(name)
+    known = [shown(job)["fine_tuned_model"] for job in world.jobs.values()]
+    known += [told["fine_tuned_model_checkpoint"] for job in world.jobs.values() for told in job["_checkpoints"]]
+    if name not in known or name in world.gone_models:
+        raise LookupError(name)
+    world.gone_models.append(name)
+    return 200, {"id": name, "object": "model", "deleted": True}
+
+
 def models(world: World, query: dict[str, str], body: Any) -> Answer:
     """GET /v1/models."""
     return 200, {"object": "list", "data": []}
@@ -272,6 +310,7 @@ JOB = "/v1/fine_tuning/jobs/([^/]+)"
 ROUTES: list[tuple[str, Callable[..., Answer]]] = [
     ("POST /v1/files", upload),
     ("GET /v1/files", list_files),
+    ("GET /v1/files/([^/]+)", retrieve_file),
     ("GET /v1/files/([^/]+)/content", content),
     ("POST /v1/fine_tuning/jobs", create),
     ("GET /v1/fine_tuning/jobs", list_jobs),
@@ -282,6 +321,8 @@ ROUTES: list[tuple[str, Callable[..., Answer]]] = [
     (f"GET {JOB}/events", events),
     (f"GET {JOB}/checkpoints", checkpoints),
     ("GET /v1/models", models),
+    ("DELETE /v1/files/([^/]+)", delete_file),
+    ("DELETE /v1/models/([^/]+)", delete_model),
 ]
 
 
@@ -337,7 +378,8 @@ class Api(Handler):
         kind = self.headers.get("content-type") or ""
         with world.lock:
             shown_body = json.loads(body) if body and "json" in kind else None
-            world.requests.append({"request": asked, "at": time.time(), "body": shown_body, "query": query})
+            if not world.terse:
+                world.requests.append({"request": asked, "at": time.time(), "body": shown_body, "query": query})
             fault = world.fault_for(asked)
         if fault is None:
             self.reply(*world.act(self.command, url.path, query, body, kind))
@@ -382,7 +424,8 @@ class Admin(Handler):
 
     `/reset`; `/faults` (a `Fault`); `/world` (fields of `World`); `/jobs` (a job that nobody created, or by its `id`
     new fields for one); `/release` (do now what is late); `/listen` (`{"on": false}` refuses connections from now on
-    and cuts those that are open).
+    and cuts those that are open). In a `terse` world commands are answered without the state, and requests are not
+    kept: for runs of thousands of jobs. With `step_seconds` new jobs also move on by themselves.
     """
 
     def do_POST(self) -> None:
@@ -404,14 +447,25 @@ class Admin(Handler):
                 program.world.released.set()
             case "/listen":
                 program.listen(on=wanted["on"])
-        self.do_GET()
+        if program.world.terse:
+            self.reply(200, {"jobs": [], "files": [], "requests": []})
+        else:
+            self.do_GET()
 
     def do_GET(self) -> None:
         """The state."""
         world = program.world
         with world.lock:
             jobs = [{**shown(job), "looks": job["_looks"]} for job in world.jobs.values()]
-            self.reply(200, {"jobs": jobs, "files": list(world.files.values()), "requests": world.requests})
+            self.reply(
+                200,
+                {
+                    "jobs": jobs,
+                    "files": list(world.files.values()),
+                    "gone_models": world.gone_models,
+                    "requests": world.requests,
+                },
+            )
 
 
 class Server(ThreadingHTTPServer):

@@ -37,8 +37,12 @@ class TestMoves:
     def test_success_is_reached_only_through_every_step(self) -> None:
         sources = {state for state, targets in MOVES.items() if "succeeded" in targets}
         assert sources == {"settling"}
-        for before, after in (("uploading", "waiting"), ("creating", "uploading"), ("running", "creating")):
-            assert {state for state, targets in MOVES.items() if before in targets} == {after}
+        for before, after in (
+            ("uploading", {"waiting", "creating"}),
+            ("creating", {"uploading"}),
+            ("running", {"creating"}),
+        ):
+            assert {state for state, targets in MOVES.items() if before in targets} == after
 
     def test_slots_and_queue_do_not_overlap(self) -> None:
         assert not set(ACTIVE) & set(QUEUED)
@@ -46,12 +50,13 @@ class TestMoves:
 
     @given(st.lists(states, max_size=30))
     def test_no_walk_goes_back(self, wanted: list[State]) -> None:
-        """Whatever is tried in whatever order, no state is entered twice and nothing follows an end."""
+        """Whatever is tried, no state is entered twice, but for files sent again, and nothing follows an end."""
         walked: list[State] = ["validating"]
         for target in wanted:
             if may_move(walked[-1], target):
                 walked.append(target)
-        assert len(set(walked)) == len(walked)
+        others = [state for state in walked if state not in ("uploading", "creating")]
+        assert len(set(others)) == len(others)
         assert all(state not in ENDED for state in walked[:-1])
 
 

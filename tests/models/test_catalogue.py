@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from service.billing.price_list import asking_price_on
 from service.errors import InvalidRequest, SettingsError
 from service.models.catalogue import SHIPPED, load, provider_of
 from service.models.rules import known_model
@@ -25,7 +26,9 @@ class TestShipped:
             assert model.formats
             assert model.encoding in ("o200k_base", "cl100k_base")
             assert (model.training_micros(AUTUMN_2026) is None) == bool(model.training_hour)
-            assert model.inference_price(AUTUMN_2026) is not None
+            for tuned in (True, False):
+                assert asking_price_on(model, [], AUTUMN_2026, tuned=tuned) is not None
+            assert model.max_output_tokens > 0
 
     def test_an_alias_is_its_model(self) -> None:
         assert CATALOGUE.find("gpt-4o-mini") is CATALOGUE.find("gpt-4o-mini-2024-07-18") is CATALOGUE.default

@@ -87,7 +87,7 @@ class Workplace:
 def worker_settings(settings: Settings) -> Settings:
     """Settings of a worker that has no upstream to call."""
     return dataclasses.replace(
-        settings, redis_url="", upstream_base_url="http://127.0.0.1:1/v1", upstream_api_key="none", lease_seconds=3.0
+        settings, redis_url="", upstream_base_url="http://127.0.0.1:1/v1", upstream_api_key="none", lease_seconds=30.0
     )
 
 

@@ -96,7 +96,7 @@ class TestSameExamples:
         rows = distinct(20) + [asked("Question number 3?", f"Another answer {index}") for index in range(3)]
         for seed in range(10):
             made = split(rows, validation_share=0.3, seed=seed)
-            leaked = find_leakage([made.training], [made.validation])
+            leaked = find_leakage([made.training], [made.validation], validation_file="")
             assert (leaked.exact, leaked.same_prompt) == (0, 0)
 
     def test_prompts_that_are_nearly_all_the_same_do_not_prevent_a_split(self) -> None:

@@ -33,7 +33,7 @@ async def test_without_the_settle_time_a_late_job_makes_a_second_one(
 
 
 async def test_with_the_retries_of_the_sdk_one_create_makes_three_jobs(bench: Bench) -> None:
-    cast("OpenAIUpstream", bench.ctx.upstream)._client.max_retries = 2
+    cast("OpenAIUpstream", (await bench.at_account()).upstream)._client.max_retries = 2
     bench.upstream.fault(CREATE, "reset", times=3, made=True)
     job_id = await bench.new_job()
     await bench.until_sent(job_id)

@@ -84,7 +84,7 @@ class TestTheFence:
         await bench.until(job_id, "creating")
         stale = await taken_over(bench, job_id)
         with pytest.raises(LeaseLost):
-            await create(bench.ctx, stale)
+            await create(await bench.at_account(), stale)
         assert bench.upstream.creates() == []
 
     async def test_control_without_the_fence_it_does_both(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,9 +103,10 @@ class TestTheFence:
         stale.deadline = time.monotonic() + 60
         holder = Claim(current, current.lease_token, stale.due_at, 30.0, stale.deadline)
         bench.upstream.fault(CREATE, None, late=NEVER)
-        sending = asyncio.create_task(create(bench.ctx, stale))
+        ctx = await bench.at_account()
+        sending = asyncio.create_task(create(ctx, stale))
         await eventually(bench.upstream.creates)
-        await create(bench.ctx, holder)
+        await create(ctx, holder)
         bench.upstream.release()
         await asyncio.gather(sending, return_exceptions=True)
         assert len(bench.upstream.alive(job_id)) == 2, "two workers, two upstream jobs"

@@ -1,5 +1,6 @@
 """Every project route with another project's ids: the same bytes as for an id that never was, but for the id."""
 
+import re
 from typing import Any
 
 import pytest
@@ -31,14 +32,21 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/webhook_endpoints/{endpoint_id}/test": {"event_type": "fine_tuning.job.succeeded"},
     "/v1/webhook_endpoints/{endpoint_id}/recover": {"since": 0},
     "/v1/uploads/{upload_id}/complete": {"part_ids": ["part_none"]},
+    "/v1/model_aliases/{alias}/promote": {"model": "gpt-4o-mini"},
 }
 """What a POST needs to get as far as the look-up."""
+
+FOR_OTHERS = re.compile(r"/v1/(organization/|fine_tuning/checkpoints/|upstreams/[^/]+/events)")
+"""Routes that no project's key reaches: administrators' (tests/projects) and upstreams' (tests/upstream)."""
 
 LISTS = {
     "/files": "file_id",
     "/fine_tuning/jobs": "job_id",
     "/webhook_endpoints": "endpoint_id",
     "/dataset_preparations": "preparation_id",
+    "/model_aliases": "alias",
+    "/webhook_events": "event_id",
+    "/upstreams": "upstream_id",
 }
 
 
@@ -47,7 +55,7 @@ def _routes() -> list[tuple[str, str, tuple[str, ...]]]:
     return sorted(
         (method, route.path_format, tuple(parameter.name for parameter in route.path_parameters.values()))
         for route in app.routes
-        if isinstance(route, HTTPRoute) and route.path_parameters
+        if isinstance(route, HTTPRoute) and route.path_parameters and not FOR_OTHERS.match(route.path_format)
         for handler in route.route_handlers
         if isinstance(handler, HTTPRouteHandler)
         for method in handler.http_methods - {"OPTIONS"}
@@ -68,9 +76,11 @@ async def theirs(api: Api) -> dict[str, str]:
         announced = {"bytes": 1, "filename": "a", "mime_type": "text/plain", "purpose": "user_data"}
         upload = await http.post("/uploads", json=announced)
         preparation = await http.post("/dataset_preparations", json={"file": file.json()["id"]})
+        alias = await http.post("/model_aliases", json={"name": "theirs", "model": "gpt-4o-mini"})
     return {
         "upload_id": upload.json()["id"],
         "preparation_id": preparation.json()["id"],
+        "alias": alias.json()["id"],
         "file_id": file.json()["id"],
         "job_id": job.json()["id"],
         **await _rows(api.db, api.other.project_id, job.json()["id"]),
@@ -120,7 +130,10 @@ async def test_a_list_shows_nothing_of_another_and_takes_no_cursor_of_it(
 @pytest.mark.parametrize(
     ("path", "field"),
     [
-        *(("/fine_tuning/jobs", field) for field in ("training_file", "validation_file", "model", "quote_id")),
+        *(
+            ("/fine_tuning/jobs", field)
+            for field in ("training_file", "validation_file", "model", "quote_id", "upstream_account")
+        ),
         *(("/fine_tuning/quotes", field) for field in ("training_file", "validation_file", "model")),
     ],
 )
@@ -131,7 +144,11 @@ async def test_a_body_that_names_another_s_thing(api: Api, theirs: dict[str, str
             "/files", data={"purpose": "fine-tune"}, files={"file": ("a.jsonl", jsonl(chat_rows(10)))}
         )
         told = []
-        foreign = {"model": theirs["name"], "quote_id": theirs["quote_id"]}.get(field, theirs["file_id"])
+        foreign = {
+            "model": theirs["name"],
+            "quote_id": theirs["quote_id"],
+            "upstream_account": theirs["upstream_id"],
+        }.get(field, theirs["file_id"])
         for value in (foreign, _other_id(foreign)):
             body = {"model": "gpt-4o-mini", "training_file": file.json()["id"], field: value}
             answer = await mine.post(path, json=body)
@@ -156,14 +173,20 @@ def _other_id(known: str) -> str:
 async def _rows(db: Database, project_id: str, job_id: str) -> dict[str, str]:
     ids = {
         "account": new_id("account-"),
+        "upstream_id": new_id("upstream_"),
         "name": f"ft:gpt-4o-mini:tunegate::{job_id[-12:]}",
         "endpoint_id": new_id("we_"),
         "delivery_id": new_id("whd_"),
         "quote_id": new_id("quote_"),
-        "event": new_id("evt_"),
+        "event_id": new_id("evt_"),
     }
     async with db.admin() as session:
         session.add(UpstreamAccount(id=ids["account"], kind="openai", base_url=ids["account"]))
+        session.add(
+            UpstreamAccount(
+                id=ids["upstream_id"], project_id=project_id, kind="openai", base_url="https://upstream.example.com/v1"
+            )
+        )
         await session.flush()
         job = (await session.scalars(select(Job).where(Job.id == job_id))).one()
         session.add_all(
@@ -196,7 +219,11 @@ async def _rows(db: Database, project_id: str, job_id: str) -> dict[str, str]:
                     secret_hint="whsec_...x",
                 ),
                 WebhookEvent(
-                    id=ids["event"], project_id=project_id, type="fine_tuning.job.succeeded", subject=job_id, body=b"{}"
+                    id=ids["event_id"],
+                    project_id=project_id,
+                    type="fine_tuning.job.succeeded",
+                    subject=job_id,
+                    body=b"{}",
                 ),
                 Quote(
                     id=ids["quote_id"],
@@ -215,7 +242,7 @@ async def _rows(db: Database, project_id: str, job_id: str) -> dict[str, str]:
         await session.flush()
         session.add(
             WebhookDelivery(
-                id=ids["delivery_id"], project_id=project_id, endpoint_id=ids["endpoint_id"], event_id=ids["event"]
+                id=ids["delivery_id"], project_id=project_id, endpoint_id=ids["endpoint_id"], event_id=ids["event_id"]
             )
         )
         assert (await session.scalars(select(JobEvent.id).where(JobEvent.job_id == job_id))).all()

@@ -83,12 +83,19 @@ class World:
                 now=dt.datetime.now(dt.UTC),
             )
 
-    async def claim(self, *, limit: int = 1, lease_seconds: float = 5) -> list[Claim[WebhookDelivery]]:
-        """Due deliveries, as the workers claim them."""
+    async def claim(
+        self, *, limit: int = 1, lease_seconds: float = 5, failing: bool | None = None
+    ) -> list[Claim[WebhookDelivery]]:
+        """Due deliveries, as the workers claim them: those of endpoints that are well, of failing ones, or of both."""
+        claimed: list[Claim[WebhookDelivery]] = []
         async with self.db.worker() as session:
-            return await claims.claim(
-                session, WebhookDelivery, lease_seconds=lease_seconds, limit=limit, where=claimable()
-            )
+            for lane in (False, True) if failing is None else (failing,):
+                if left := limit - len(claimed):
+                    where = claimable(failing=lane)
+                    claimed += await claims.claim(
+                        session, WebhookDelivery, lease_seconds=lease_seconds, limit=left, where=where
+                    )
+        return claimed
 
     async def deliver_due(self) -> int:
         """Try every delivery that is due, one after the other; how many were tried."""

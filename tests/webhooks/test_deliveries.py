@@ -126,6 +126,7 @@ class TestFailure:
         await here.emit()
         await here.deliver_due()
         await asyncio.sleep(1.1)
+        await here.make_due()
         await here.deliver_due()
         first, second = (int(request.headers["webhook-timestamp"]) for request in receiver.received)
         assert first < second
@@ -217,7 +218,7 @@ class TestFaults:
     ) -> None:
         await here.new_endpoint(receiver.url("/never"))
         await here.emit()
-        (claimed,) = await here.claim(lease_seconds=0.5)
+        (claimed,) = await here.claim(lease_seconds=4)
         crashing = asyncio.create_task(deliver(here, claimed))
         await receiver.arrived.wait()
         crashing.cancel()
@@ -225,7 +226,7 @@ class TestFaults:
             await crashing
         assert await here.attempts() == []
         assert await here.claim() == []
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(4.1)
         async with here.db.worker() as session:
             await session.execute(update(WebhookEndpoint).values(url=receiver.url("/well")))
         assert await here.deliver_due() == 1
@@ -271,9 +272,9 @@ class TestFaults:
     async def test_a_try_longer_than_its_lease_keeps_it(self, here: World, receiver: Receiver) -> None:
         await here.new_endpoint(receiver.url("/never"))
         await here.emit()
-        (claimed,) = await here.claim(lease_seconds=1)
-        trying = asyncio.create_task(deliver(_with_timeout(here, 2), claimed))
-        await asyncio.sleep(1.5)
+        (claimed,) = await here.claim(lease_seconds=3)
+        trying = asyncio.create_task(deliver(_with_timeout(here, 5), claimed))
+        await asyncio.sleep(4)
         assert await here.claim() == []
         await trying
         (attempt,) = await here.attempts()

@@ -114,12 +114,13 @@ class TestDeadline:
             url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
             assert _reason(await sender.send(url, HEADERS, b"x" * 20_000_000)) == "timeout"
 
-    async def test_slow_targets_do_not_hold_others_up(self, sender: Sender, receiver: Receiver) -> None:
+    async def test_slow_targets_do_not_hold_others_up(self, receiver: Receiver) -> None:
+        sender = Sender(reach=Reach.LOOPBACK, timeout_seconds=4)
         slow = [asyncio.create_task(sender.send(receiver.url("/never"), HEADERS, BODY)) for _ in range(100)]
         await asyncio.sleep(0.1)
         outcome = await sender.send(receiver.url("/"), HEADERS, BODY)
         assert isinstance(outcome, Delivered)
-        assert outcome.latency_ms < 500
+        assert outcome.latency_ms < 2000
         assert not any(task.done() for task in slow)
         assert {_reason(await task) for task in slow} == {"timeout"}
 

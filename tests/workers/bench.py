@@ -26,11 +26,13 @@ from service.ids import new_id
 from service.jobs.actions import Market, create_job, request_cancel, request_pause
 from service.jobs.lifecycle import ENDED
 from service.jobs.schemas import CreateJob
+from service.jobs.turns import ask_for_turn
 from service.models import catalogue
-from service.models.catalogue import provider_of
+from service.sealing import sealer_of
 from service.settings import Settings
 from service.storage import Storage
 from service.tables import (
+    AdmissionTurn,
     Balance,
     File,
     FileReport,
@@ -45,13 +47,15 @@ from service.tables import (
     UpstreamFile,
     WebhookEvent,
 )
-from service.upstream.accounts import ensure_default_account, open_upstream
+from service.upstream.accounts import DEFAULT_ACCOUNT, Accounts, ensure_default_account
 from service.webhooks.sender import Sender
 from tests.faults.control import FaultyUpstream
-from workers.context import Context
+from workers.admissions import take_turn
+from workers.context import AccountContext, Context
 from workers.datasets import validate
 from workers.jobs import advance
 from workers.main import reconciler_of
+from workers.turns import Turns
 from workers.validators import Validators
 
 MODEL = "gpt-4o-mini-2024-07-18"
@@ -68,6 +72,10 @@ class Bench:
     ctx: Context
     upstream: FaultyUpstream
     project_id: str
+
+    async def at_account(self, account_id: str = DEFAULT_ACCOUNT) -> AccountContext:
+        """The context of a step about an account."""
+        return self.ctx.at(await self.ctx.accounts.get(account_id))
 
     async def new_file(self, text: str = "", *, stored: bool = True) -> str:
         """A dataset with a clean report; `stored` False: its bytes are lost."""
@@ -153,7 +161,6 @@ class Bench:
         body = CreateJob(model=MODEL, training_file=training or await self.new_file(), validation_file=validation)
         market = Market(
             catalogue=self.ctx.catalogue,
-            provider=provider_of(self.ctx.settings.upstream_base_url),
             today=self.ctx.today(),
         )
         async with self.ctx.db.project(self.project_id) as session:
@@ -181,7 +188,18 @@ class Bench:
         claimed = await self.claim(job_id)
         if claimed is not None:
             await advance(self.ctx, claimed)
+        elif (await self.job(job_id)).state == "waiting":
+            await self.turn()
         return await self.job(job_id)
+
+    async def turn(self) -> None:
+        """Give the free slots to waiting jobs, as a worker does when somebody asks for it."""
+        async with self.ctx.db.worker() as session:
+            await ask_for_turn(session)
+        async with self.ctx.db.worker() as session:
+            claimed = await claims.claim(session, AdmissionTurn, lease_seconds=self.ctx.settings.lease_seconds)
+        for each in claimed:  # none while another takes it
+            await take_turn(self.ctx, each)
 
     async def steps(self, job_id: str, times: int) -> Job:
         """So many steps."""
@@ -235,7 +253,7 @@ class Bench:
     async def account(self) -> UpstreamAccount:
         """The upstream account."""
         async with self.ctx.db.worker() as session:
-            return await session.get_one(UpstreamAccount, self.ctx.upstream.account_id)
+            return await session.get_one(UpstreamAccount, DEFAULT_ACCOUNT)
 
     async def end_hold(self) -> None:
         """Let the account's hold be over."""
@@ -356,13 +374,15 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
     async with db.admin() as session:
         instance = (await session.scalars(select(Gateway.instance))).one()
         await ensure_default_account(session, settings)
+    accounts = Accounts(settings, db, sealer_of(settings))
     ctx = Context(
         settings=settings,
         instance=instance,
         db=db,
         storage=Storage(settings.storage_url),
         catalogue=catalogue.load(settings.models_file),
-        upstream=open_upstream(settings),
+        accounts=accounts,
+        turns=Turns(settings.worker_concurrency, accounts.troubled),
         sender=Sender.from_settings(settings),
         validators=Validators(processes=1, storage_url=settings.storage_url, models_file=settings.models_file),
     )
@@ -370,7 +390,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         yield ctx
     finally:
         await ctx.validators.close()
-        await ctx.upstream.close()
+        await ctx.accounts.close()
         await ctx.db.close()
 
 

@@ -1,6 +1,5 @@
 """Real worker processes: `tunegate worker` as it runs in production, to be killed, stopped and revived."""
 
-import dataclasses
 import os
 import signal
 import subprocess
@@ -9,23 +8,9 @@ from pathlib import Path
 
 from cli.supervisor import GUARD, log_tail
 from service.settings import Settings
+from tests.faults.processes import environment as environment
 from tests.stack import ROOT
 from tests.workers.bench import DEADLINE_SECONDS, eventually
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """The variables that make these settings again."""
-    env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    for spec in dataclasses.fields(settings):
-        value = getattr(settings, spec.name)
-        match value:
-            case bool():
-                env[spec.metadata["env"]] = str(value).lower()
-            case tuple():
-                env[spec.metadata["env"]] = ",".join(str(part) for part in value)
-            case _:
-                env[spec.metadata["env"]] = str(value)
-    return env
 
 
 class WorkerProcess:

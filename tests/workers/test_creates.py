@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from service.jobs.forecast import Forecast
+from service.upstream.marks import marks
 from tests.faults.control import CREATE, LIST, NEVER, NO_JOBS, FaultyUpstream, error
 from tests.workers.bench import Bench, eventually
 from workers import strays
@@ -147,7 +149,9 @@ class TestARefusal:
         assert reason in (job.waiting_reason or "")
         assert reason in (account.held_reason or "")
         assert (await bench.steps(other, 3)).state == "waiting"
-        assert "held" in ((await bench.job(other)).waiting_reason or "")
+        told = await Forecast(bench.ctx.db, bench.ctx.catalogue).of(await bench.job(other))
+        assert told is not None
+        assert "held" in told.message
         await bench.end_hold()
         for each in (job_id, other):
             await bench.until_end(each)
@@ -184,7 +188,7 @@ class TestAdoption:
         job_id = await bench.new_job()
         await bench.until_sent(job_id)
         made = [
-            bench.upstream.put_job(created_at=at, metadata=strays.marks(bench.ctx.instance, job_id, attempt))["id"]
+            bench.upstream.put_job(created_at=at, metadata=marks(bench.ctx.instance, job_id, attempt))["id"]
             for at, attempt in ((500, 2), (400, 10), (400, 9), (400, 9))
         ]
         job = await bench.until(job_id, "running")
@@ -199,9 +203,9 @@ class TestAdoption:
         bench.upstream.fault(CREATE, "reset")
         job_id = await bench.new_job()
         await bench.until_sent(job_id)
-        marks = strays.marks(bench.ctx.instance, job_id, 1)
-        bench.upstream.put_job(created_at=100, metadata=marks, status="cancelled")
-        alive = bench.upstream.put_job(created_at=200, metadata=marks, status="running")
+        marked = marks(bench.ctx.instance, job_id, 1)
+        bench.upstream.put_job(created_at=100, metadata=marked, status="cancelled")
+        alive = bench.upstream.put_job(created_at=200, metadata=marked, status="running")
         assert (await bench.until(job_id, "running")).upstream_job_id == alive["id"]
 
     @pytest.mark.parametrize("ignores_metadata", [False, True], ids=["filtering", "ignoring the filter"])
@@ -211,8 +215,8 @@ class TestAdoption:
         job_id = await bench.new_job()
         await bench.until_sent(job_id)
         foreign = [
-            strays.marks("another gateway", job_id, 1),
-            strays.marks(bench.ctx.instance, "ftjob-another", 1),
+            marks("another gateway", job_id, 1),
+            marks(bench.ctx.instance, "ftjob-another", 1),
             {"tunegate_job": job_id},
             None,
         ]

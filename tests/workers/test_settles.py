@@ -107,6 +107,7 @@ async def test_two_workers_that_close_the_same_books_close_them_once(bench: Benc
     second = await bench.claim(job_id)
     assert first is not None
     assert second is not None
-    outcomes = await asyncio.gather(settle(bench.ctx, first), settle(bench.ctx, second), return_exceptions=True)
+    ctx = await bench.at_account()
+    outcomes = await asyncio.gather(settle(ctx, first), settle(ctx, second), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [LeaseLost, type(None)]
     await bench.assert_succeeded_once(job_id)

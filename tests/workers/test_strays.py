@@ -1,5 +1,6 @@
 """The sweep cancels what is ours and nobody's. It leaves alone what is foreign, in doubt, or unknown to a copy."""
 
+from service.upstream.marks import marks
 from tests.faults.control import CANCEL, CREATE, LIST, error
 from tests.workers.bench import Bench
 from workers import strays
@@ -16,7 +17,7 @@ async def running(bench: Bench) -> str:
 class TestWhatIsCancelled:
     async def test_a_second_job_of_one_job(self, bench: Bench) -> None:
         job_id = await running(bench)
-        stray = bench.upstream.put_job(metadata=strays.marks(bench.ctx.instance, job_id, 7), status="some new word")
+        stray = bench.upstream.put_job(metadata=marks(bench.ctx.instance, job_id, 7), status="some new word")
         assert await strays.sweep(bench.ctx) == 1
         assert [each["id"] for each in bench.upstream.unended()] == [(await bench.job(job_id)).upstream_job_id]
         [call] = [call for call in await bench.calls(job_id) if call.upstream_job_id == stray["id"]]
@@ -26,13 +27,13 @@ class TestWhatIsCancelled:
         bench.upstream.fault(CREATE, error(400))
         job_id = await bench.new_job()
         await bench.until_end(job_id)
-        bench.upstream.put_job(metadata=strays.marks(bench.ctx.instance, job_id, 1))
+        bench.upstream.put_job(metadata=marks(bench.ctx.instance, job_id, 1))
         assert await strays.sweep(bench.ctx) == 1
         assert bench.upstream.unended() == []
 
     async def test_what_could_not_be_listed_or_cancelled_is_found_by_the_next_sweep(self, bench: Bench) -> None:
         job_id = await running(bench)
-        bench.upstream.put_job(metadata=strays.marks(bench.ctx.instance, job_id, 7))
+        bench.upstream.put_job(metadata=marks(bench.ctx.instance, job_id, 7))
         bench.upstream.fault(LIST, error(500))
         bench.upstream.fault(CANCEL, error(500))
         assert (await strays.sweep(bench.ctx), len(bench.upstream.unended())) == (0, 2)
@@ -48,9 +49,9 @@ class TestWhatIsLeftAlone:
         await bench.until_sent(in_doubt)
         bench.upstream.world(ignores_metadata=True, page_size=2)
         for metadata in (
-            strays.marks("another gateway", on_record, 1),
-            strays.marks(bench.ctx.instance, "ftjob-nobody-knows", 1),
-            {**strays.marks("another gateway", on_record, 1), "tunegate_gateway": ""},
+            marks("another gateway", on_record, 1),
+            marks(bench.ctx.instance, "ftjob-nobody-knows", 1),
+            {**marks("another gateway", on_record, 1), "tunegate_gateway": ""},
             {"tunegate_job": on_record},
             {},
             None,
@@ -66,7 +67,7 @@ class TestWhatIsLeftAlone:
         await bench.set_job(
             job_id, state="creating", create_phase="intent", upstream_job_id=None, upstream_status=None, started_at=None
         )
-        accepted_later = bench.upstream.put_job(metadata=strays.marks(bench.ctx.instance, "ftjob-later", 1))
+        accepted_later = bench.upstream.put_job(metadata=marks(bench.ctx.instance, "ftjob-later", 1))
         assert await strays.sweep(bench.ctx) == 0
         await bench.until(job_id, "running")
         assert await strays.sweep(bench.ctx) == 0

@@ -13,7 +13,8 @@ async def test_jobs_that_share_a_file_send_it_once(bench: Bench) -> None:
     bench.upstream.fault(UPLOAD, None, late=0.3)
     same = await bench.new_file()
     jobs = [await bench.new_job(training=same), await bench.new_job(training=await bench.new_file(), validation=same)]
-    await asyncio.gather(*(bench.until(job_id, "uploading") for job_id in jobs))
+    await asyncio.gather(*(bench.until(job_id, "waiting") for job_id in jobs))
+    await bench.turn()
     sharing = asyncio.gather(*(bench.step(job_id) for job_id in jobs))
     await sharing
     for job_id in jobs:

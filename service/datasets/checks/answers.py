@@ -6,7 +6,7 @@ These are learnt first and noticed last, for a model repeats the manner of its a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from service.datasets.checks.registry import Found, Hit, answer_check, dataset_check, declare
 from service.datasets.formats import Example
@@ -46,6 +46,9 @@ _REFUSAL_CHINESE = re.compile(
     r"|我(?:暂时|目前)?(?:无法|不能|没办法|没有办法)(?:提供|回答|帮助|协助|满足|完成|为|给|进行|回应))",
     re.IGNORECASE,
 )
+_FILLER_STARTS = ("su ce ab de ok al go no of gr un my wi th wh ex in", "i'", "i ")
+_REFUSAL_STARTS = ("so un as", "i'", "i ")
+_CLOSED_ENDS = frozenset(".!?:`\"')]}*0123456789\u3002\uff01\uff1f\u201d\u2026")
 _OPEN_ENDS = frozenset(",;(-\u2013\u2014\uff0c\u3001\uff1b\uff08")
 _SENTENCE_END = re.compile(r"[.!?\u3002\uff01\uff1f](?:\s|$|[^\W\d_])")
 _NOT_PROSE = re.compile(r"\t| {4}|\s*+(?:[-*+\u2022|#>=]|\d+[.)]|https?://)")
@@ -53,7 +56,27 @@ _SHARE = 0.1
 _MIN_ANSWERS = 20
 
 
-@answer_check("filler_opening", "warning", SECTION, fix="strip_filler_openings")
+def _may_start(*starts: str) -> Callable[[str], bool]:
+    """Whether a text may begin with one of some pairs of letters: surely not if it begins with two others in ASCII."""
+    pairs = frozenset(pair for group in starts for pair in ([group] if len(group) == 2 else group.split()))
+
+    def glance(text: str) -> bool:
+        head = text[:2]
+        return head.lower() in pairs or not head.isascii() or head[0].isspace()
+
+    return glance
+
+
+may_be_filler = _may_start(*_FILLER_STARTS)
+may_refuse = _may_start(*_REFUSAL_STARTS)
+
+
+def may_be_cut(text: str) -> bool:
+    """Whether a text may stop in the middle: surely not where a sentence is closed and there is no block of code."""
+    return text[-1] not in _CLOSED_ENDS or "```" in text
+
+
+@answer_check("filler_opening", "warning", SECTION, glance=may_be_filler, fix="strip_filler_openings")
 def filler_opening(text: str) -> Iterator[Hit]:
     """An answer opens with filler, which is paid for and says nothing.
 
@@ -64,14 +87,14 @@ def filler_opening(text: str) -> Iterator[Hit]:
         yield Hit("", text, f"The answer opens with {found.group().strip()!r}, which says nothing; remove it.")
 
 
-@answer_check("refusal", "warning", SECTION)
+@answer_check("refusal", "warning", SECTION, glance=may_refuse)
 def refusal(text: str) -> Iterator[Hit]:
     """An answer refuses, in English or Chinese. A model trained on many refusals refuses more."""
     if _REFUSAL.match(text) or _REFUSAL_CHINESE.match(text):
         yield Hit("", text, "This answer refuses; keep it only if the model shall refuse such questions.")
 
 
-@answer_check("answer_cut_mid_sentence", "warning", SECTION)
+@answer_check("answer_cut_mid_sentence", "warning", SECTION, glance=may_be_cut)
 def answer_cut_mid_sentence(text: str) -> Iterator[Hit]:
     """A longer answer in prose stops without closing punctuation: generation that ran into a token limit."""
     end = text.rstrip()
@@ -126,10 +149,10 @@ class Manners:
             if not answer:
                 continue
             self._answers += 1
-            if FILLER.match(answer) and any(True for _ in filler_opening(answer)):
+            if may_be_filler(answer) and any(True for _ in filler_opening(answer)):
                 self._fillers += 1
                 self._first_filler = self._first_filler or example.line
-            elif _REFUSAL.match(answer) or _REFUSAL_CHINESE.match(answer):
+            elif may_refuse(answer) and any(True for _ in refusal(answer)):
                 self._refusals += 1
                 self._first_refusal = self._first_refusal or example.line
 

@@ -11,14 +11,14 @@ from typing import Any
 import msgspec
 
 from service.datasets.checks.registry import Hit, example_check
-from service.datasets.checks.tools import called_names, compile_schema, definitions
+from service.datasets.checks.tools import CALLING, called_names, compile_schema, definitions
 from service.datasets.formats import calls_of, message_lists, messages_of
 
 SECTION = "Tools and functions"
 _MAX_SCHEMA_FAULTS = 5
 
 
-@example_check("call_shape", "error", SECTION, formats=("chat", "preference"))
+@example_check("call_shape", "error", SECTION, formats=("chat", "preference"), needs=CALLING)
 def call_shape(row: dict[str, Any]) -> Iterator[Hit]:
     """`tool_calls` is a non-empty list of `{"id", "type": "function", "function": {"name", "arguments"}}`."""
     for pointer, message in messages_of(row):
@@ -41,7 +41,7 @@ def call_shape(row: dict[str, Any]) -> Iterator[Hit]:
                 yield Hit(f"{pointer}{place}/name", function, "A call needs the name of the tool that it calls.")
 
 
-@example_check("call_not_by_assistant", "error", SECTION, formats=("chat", "preference"))
+@example_check("call_not_by_assistant", "error", SECTION, formats=("chat", "preference"), needs=CALLING)
 def call_not_by_assistant(row: dict[str, Any]) -> Iterator[Hit]:
     """Only assistant messages call tools."""
     for pointer, message in messages_of(row):
@@ -52,7 +52,7 @@ def call_not_by_assistant(row: dict[str, Any]) -> Iterator[Hit]:
                 )
 
 
-@example_check("call_undeclared", "error", SECTION, formats=("chat", "preference"))
+@example_check("call_undeclared", "error", SECTION, formats=("chat", "preference"), needs=CALLING)
 def call_undeclared(row: dict[str, Any]) -> Iterator[Hit]:
     """A call names a tool that the row declares."""
     declared = {function.get("name") for _, function in definitions(row) if isinstance(function.get("name"), str)}
@@ -65,7 +65,7 @@ def call_undeclared(row: dict[str, Any]) -> Iterator[Hit]:
             yield Hit(f"{pointer}/name", name, message)
 
 
-@example_check("arguments_invalid", "error", SECTION, formats=("chat", "preference"))
+@example_check("arguments_invalid", "error", SECTION, formats=("chat", "preference"), needs=CALLING)
 def arguments_invalid(row: dict[str, Any]) -> Iterator[Hit]:
     """The arguments of a call are a string that parses to a JSON object."""
     for pointer, message in messages_of(row):
@@ -76,7 +76,7 @@ def arguments_invalid(row: dict[str, Any]) -> Iterator[Hit]:
                 yield Hit(f"{pointer}{place}/arguments", arguments, parsed)
 
 
-@example_check("arguments_against_schema", "error", SECTION, formats=("chat", "preference"))
+@example_check("arguments_against_schema", "error", SECTION, formats=("chat", "preference"), needs=CALLING)
 def arguments_against_schema(row: dict[str, Any]) -> Iterator[Hit]:
     """The arguments of a call satisfy the parameters of the tool that it calls: types, required names, enumerations."""
     schemas: dict[str, dict[str, Any]] = {}
@@ -91,7 +91,7 @@ def arguments_against_schema(row: dict[str, Any]) -> Iterator[Hit]:
                 yield Hit(f"{pointer}/arguments", function.get("arguments"), message)
 
 
-@example_check("call_id_missing", "error", SECTION, formats=("chat", "preference"))
+@example_check("call_id_missing", "error", SECTION, formats=("chat", "preference"), needs=("tool_calls", "tool"))
 def call_id_missing(row: dict[str, Any]) -> Iterator[Hit]:
     """Every tool call has an id, and every tool message says in `tool_call_id` which call it answers."""
     for pointer, message in messages_of(row):
@@ -103,7 +103,7 @@ def call_id_missing(row: dict[str, Any]) -> Iterator[Hit]:
             yield Hit(f"{pointer}/tool_call_id", message, "A tool message needs the id of the call that it answers.")
 
 
-@example_check("call_id_duplicate", "error", SECTION, formats=("chat", "preference"))
+@example_check("call_id_duplicate", "error", SECTION, formats=("chat", "preference"), needs=CALLING)
 def call_id_duplicate(row: dict[str, Any]) -> Iterator[Hit]:
     """The ids of the calls in one conversation differ."""
     for pointer, messages in message_lists(row):
@@ -115,7 +115,7 @@ def call_id_duplicate(row: dict[str, Any]) -> Iterator[Hit]:
             seen.add(call_id)
 
 
-@example_check("call_unanswered", "error", SECTION, formats=("chat", "preference"))
+@example_check("call_unanswered", "error", SECTION, formats=("chat", "preference"), needs=CALLING)
 def call_unanswered(row: dict[str, Any]) -> Iterator[Hit]:
     """When the conversation goes on after a call, a tool message answers it before anybody else speaks."""
     for pointer, messages in message_lists(row):
@@ -141,7 +141,7 @@ def call_unanswered(row: dict[str, Any]) -> Iterator[Hit]:
                     yield Hit(place, message["function_call"], "No function message follows this call; add its result.")
 
 
-@example_check("tool_call_id_unresolved", "error", SECTION, formats=("chat", "preference"))
+@example_check("tool_call_id_unresolved", "error", SECTION, formats=("chat", "preference"), needs=("tool",))
 def tool_call_id_unresolved(row: dict[str, Any]) -> Iterator[Hit]:
     """A tool message answers a call that was made before it."""
     for pointer, messages in message_lists(row):

@@ -11,22 +11,17 @@ SECTION = "Quality"
 _MOJIBAKE = re.compile(
     "Ã[\u0080-\u00bf\u0152-\u017e\u0192\u02c6\u2018-\u203a]|â€[\u0080-\u00bf\u0152-\u017e\u02dc\u2013-\u201d\u2122]|Â[\u00a0-\u00bf]|ï»¿|ï¿½|\ufffd|锟斤拷|烫烫烫|屯屯屯"
 )
-_CONTROLS = bytes([*range(9), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F])
+_MOJIBAKE_STARTS = "Ã|â€|Â|ï»¿|ï¿½|\ufffd|锟斤拷|烫烫烫|屯屯屯".encode()
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _INVISIBLE = "\u200b\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _INVISIBLE_PATTERN = re.compile(f"[{_INVISIBLE}]")
-
-
-def has_controls(text: bytes) -> bool:
-    """Whether a text has an ASCII control character other than tab, line feed and carriage return."""
-    return len(text.translate(None, _CONTROLS)) != len(text)
 
 
 @text_check(
     "mojibake",
     "warning",
     SECTION,
-    needles=("Ã", "â", "Â", "ï", "\ufffd", "锟", "烫", "屯"),
+    pattern=_MOJIBAKE_STARTS,
     fix="repair_mojibake",
 )
 def mojibake(text: str) -> Iterator[Hit]:
@@ -37,7 +32,9 @@ def mojibake(text: str) -> Iterator[Hit]:
         yield Hit("", text, message, found.start())
 
 
-@text_check("control_character", "warning", SECTION, gate=has_controls, fix="strip_invisible")
+@text_check(
+    "control_character", "warning", SECTION, pattern=rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", fix="strip_invisible"
+)
 def control_character(text: str) -> Iterator[Hit]:
     """A text holds a control character (not tab or line break), such as a NUL, a bell or an escape sequence."""
     found = _CONTROL.search(text)
@@ -45,7 +42,7 @@ def control_character(text: str) -> Iterator[Hit]:
         yield Hit("", text, f"A control character, U+{ord(found.group()):04X}; remove it.", found.start())
 
 
-@text_check("invisible_character", "warning", SECTION, needles=tuple(_INVISIBLE), fix="strip_invisible")
+@text_check("invisible_character", "warning", SECTION, pattern="|".join(_INVISIBLE).encode(), fix="strip_invisible")
 def invisible_character(text: str) -> Iterator[Hit]:
     """A text holds a zero-width space, a word joiner, a byte order mark, or a mark that reverses the direction of text.
 

@@ -135,7 +135,7 @@ def assistant_missing(row: dict[str, Any]) -> Iterator[Hit]:
         yield Hit("/messages", messages, "No message is from the assistant; add the answer that the model shall learn.")
 
 
-@example_check("nothing_trained", "error", SECTION, formats=("chat",))
+@example_check("nothing_trained", "error", SECTION, formats=("chat",), needs=("weight",))
 def nothing_trained(row: dict[str, Any]) -> Iterator[Hit]:
     """At least one assistant message has a weight other than 0; with all at 0 the row trains nothing."""
     messages = row.get("messages")
@@ -146,7 +146,7 @@ def nothing_trained(row: dict[str, Any]) -> Iterator[Hit]:
         yield Hit("/messages", messages, "Every assistant message has weight 0; give one of them weight 1.")
 
 
-@example_check("weight_value", "error", SECTION, formats=("chat", "preference", "reinforcement"))
+@example_check("weight_value", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=("weight",))
 def weight_value(row: dict[str, Any]) -> Iterator[Hit]:
     """A weight is the number 0 or 1."""
     for pointer, message in messages_of(row):
@@ -155,7 +155,9 @@ def weight_value(row: dict[str, Any]) -> Iterator[Hit]:
             yield Hit(f"{pointer}/weight", weight, "weight must be the number 0 or 1.")
 
 
-@example_check("weight_not_on_assistant", "error", SECTION, formats=("chat", "preference", "reinforcement"))
+@example_check(
+    "weight_not_on_assistant", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=("weight",)
+)
 def weight_not_on_assistant(row: dict[str, Any]) -> Iterator[Hit]:
     """Only assistant messages have a weight."""
     for pointer, message in messages_of(row):
@@ -205,7 +207,9 @@ def user_missing(row: dict[str, Any]) -> Iterator[Hit]:
         yield Hit("/messages", messages, "No message is from the user; add the question that this answers.")
 
 
-@example_check("name_invalid", "error", SECTION, formats=("chat", "preference", "reinforcement"))
+@example_check(
+    "name_invalid", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=("name", "function")
+)
 def name_invalid(row: dict[str, Any]) -> Iterator[Hit]:
     """A name has 1 to 64 letters, digits, underscores or hyphens; a `function` message must have one."""
     for pointer, message in messages_of(row):

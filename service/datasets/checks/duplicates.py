@@ -10,6 +10,8 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
+from operator import ne
 from typing import NamedTuple, TypeVar
 
 from service.datasets.checks.registry import Found, Hit, dataset_check, declare
@@ -173,8 +175,9 @@ def _parts(keys: Sequence[int]) -> Iterator[list[int]]:
 def repeats(keys: Sequence[Key]) -> list[tuple[int, int]]:
     """Every row whose key came before, with the first row that has it; by row."""
     by_key: dict[Key, int] = {}
-    found = enumerate(map(by_key.setdefault, keys, range(len(keys))))
-    return [(row, first) for row, first in found if first != row]
+    rows = range(len(keys))
+    firsts = list(map(by_key.setdefault, keys, rows))
+    return list(compress(zip(rows, firsts, strict=True), map(ne, rows, firsts)))
 
 
 def _many_repeats(keys: Sequence[int]) -> Iterator[tuple[int, int]]:

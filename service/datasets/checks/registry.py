@@ -8,8 +8,8 @@ Where a check runs is its scope:
 
 - `line`: found while a line is read and decoded; declared with `declare`, found by `lines`, `decode` and `report`.
 - `example`: a pure function of one decoded row.
-- `text`: a pure function of one text of a row, called only where its needles or its gate leave a chance.
-- `answer`: a pure function of one text that is trained.
+- `text`: a pure function of one text of a row, called only where its pattern leaves a chance.
+- `answer`: a pure function of one text that is trained, called only where a glance leaves a chance.
 - `pair`: found by `leakage` between a training and a validation file.
 - `dataset`: a class that is shown every example in batches, whose instances can be merged, and that speaks at the end.
 """
@@ -101,9 +101,10 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     doc: str
     scope: str
     formats: frozenset[str] = frozenset()
+    needs: frozenset[str] = frozenset()
     fix: str | None = None
-    needles: tuple[str, ...] = ()
-    gate: Callable[[bytes], bool] | None = None
+    pattern: bytes | None = None
+    glance: Callable[[str], object] | None = None
     on_row: Callable[[dict[str, Any]], Iterable[Hit]] | None = None
     on_text: Callable[[str], Iterable[Hit]] | None = None
 
@@ -131,9 +132,10 @@ def example_check(
     section: str,
     *,
     formats: Iterable[Format],
+    needs: Iterable[str] = (),
     fix: str | None = None,
 ) -> Callable[[RowFunction], RowFunction]:
-    """Registers a function of one row."""
+    """Registers a function of one row, which finds nothing in a row with none of the `formats.traits` that it needs."""
 
     def register(function: RowFunction) -> RowFunction:
         _register(
@@ -144,6 +146,7 @@ def example_check(
                 doc=inspect.getdoc(function) or "",
                 scope="example",
                 formats=frozenset(formats),
+                needs=frozenset(needs),
                 fix=fix,
                 on_row=function,
             )
@@ -158,21 +161,29 @@ def text_check(
     severity: Severity,
     section: str,
     *,
-    needles: Iterable[str] = (),
-    gate: Callable[[bytes], bool] | None = None,
+    pattern: bytes,
     fix: str | None = None,
 ) -> Callable[[TextFunction], TextFunction]:
-    """Registers a function of one text. It is called only for texts with one of `needles`, or else for those that, in
-    UTF-8, pass `gate`. Needles are looked for in many texts at once first; a gate serves where they would be many.
+    """Registers a function of one text, which finds nothing in a text that, in UTF-8, has no match of `pattern`.
+
+    The pattern is one for `search.Search`, looked for in many rows of the file at once. It matches no line breaks,
+    tabs, quotes and backslashes, for these are escaped in the file.
     """
-    return _on_text(code, severity, section, fix, scope="text", needles=tuple(needles), gate=gate)
+    return _on_text(code, severity, section, fix, scope="text", pattern=pattern)
 
 
 def answer_check(
-    code: str, severity: Severity, section: str, *, fix: str | None = None
+    code: str,
+    severity: Severity,
+    section: str,
+    *,
+    glance: Callable[[str], object] | None = None,
+    fix: str | None = None,
 ) -> Callable[[TextFunction], TextFunction]:
-    """Registers a function of one trained text, called for every one: it must be quick to say that it finds nothing."""
-    return _on_text(code, severity, section, fix, scope="answer")
+    """Registers a function of one trained text that is not empty. It is called only where `glance`, which is to be
+    quick, says that it may find something.
+    """
+    return _on_text(code, severity, section, fix, scope="answer", glance=glance)
 
 
 def dataset_check(*, formats: Iterable[Format] = ALL_FORMATS) -> Callable[[Dataset], Dataset]:
@@ -197,8 +208,8 @@ def _on_text(
     fix: str | None,
     *,
     scope: str,
-    needles: tuple[str, ...] = (),
-    gate: Callable[[bytes], bool] | None = None,
+    pattern: bytes | None = None,
+    glance: Callable[[str], object] | None = None,
 ) -> Callable[[TextFunction], TextFunction]:
     def register(function: TextFunction) -> TextFunction:
         _register(
@@ -210,8 +221,8 @@ def _on_text(
                 scope=scope,
                 formats=frozenset(ALL_FORMATS),
                 fix=fix,
-                needles=needles,
-                gate=gate,
+                pattern=pattern,
+                glance=glance,
                 on_text=function,
             )
         )

@@ -10,15 +10,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from service.datasets.checks.registry import Hit, text_check
-from service.datasets.excerpts import DIGIT_RUN, SECRET, SECRET_NEEDLES, SECRET_RUN_CHARS, emails
+from service.datasets.excerpts import DIGIT_RUN, SECRET, SECRET_STARTS, emails
 
 SECTION = "Quality"
-_DIGITS_TO_ZERO = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
-_SEPARATORS = b" ()./-"
-_RUN_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+/="
-_RUNS = bytes(0x61 if byte in _RUN_BYTES else 0x20 for byte in range(256))
-_LONG_RUN = b"a" * SECRET_RUN_CHARS
-_BEFORE_RUN_BYTES = len(b"SG.")
+_NINE_DIGITS = rb"[0-9](?:[ ()./-]{0,2}[0-9]){8}"
+_MAIL_START = rb"[A-Za-z0-9._%+-]@[A-Za-z0-9-]"
 _EXAMPLE_MAIL = re.compile(r"(?i)@(?:[a-z0-9-]+\.)*(?:example\.(?:com|org|net)|example|test|invalid|localhost)$")
 _SSN = re.compile(r"(?!000|666|9)[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}")
 _CHINESE_ID = re.compile(r"[1-9][0-9]{5}(?:18|19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{3}[0-9Xx]")
@@ -39,27 +35,7 @@ _SECRET_KINDS = (
 )
 
 
-def enough_digits(text: bytes) -> bool:
-    """Whether a text has nine digits with nothing but separators between them; quicker than any pattern."""
-    return b"000000000" in text.translate(_DIGITS_TO_ZERO, _SEPARATORS)
-
-
-def may_hold_secret(text: bytes) -> bool:
-    """Whether a text has a run of characters as long as a secret, with one of the parts that secrets have."""
-    runs = text.translate(_RUNS)
-    start = runs.find(_LONG_RUN)
-    while start >= 0:
-        end = runs.find(b" ", start)
-        end = len(runs) if end < 0 else end
-        run = text[max(0, start - _BEFORE_RUN_BYTES) : end]
-        for needle in SECRET_NEEDLES:
-            if needle in run:
-                return True
-        start = runs.find(_LONG_RUN, end)
-    return b"PRIVATE KEY" in text
-
-
-@text_check("secret_found", "warning", SECTION, gate=may_hold_secret, fix="mask_secrets")
+@text_check("secret_found", "warning", SECTION, pattern=SECRET_STARTS, fix="mask_secrets")
 def secret_found(text: str) -> Iterator[Hit]:
     """A text holds an API key, an access token, a JSON web token or a private key. Revoke it and remove it."""
     for found in SECRET.finditer(text):
@@ -67,7 +43,7 @@ def secret_found(text: str) -> Iterator[Hit]:
         yield Hit("", text, f"This looks like {kind}; revoke it, and replace it by a placeholder.", found.start())
 
 
-@text_check("personal_email", "warning", SECTION, needles=("@",), fix="mask_personal_data")
+@text_check("personal_email", "warning", SECTION, pattern=_MAIL_START, fix="mask_personal_data")
 def personal_email(text: str) -> Iterator[Hit]:
     """A text holds an e-mail address (those of example.com and the like are let be)."""
     for start, end in emails(text):
@@ -76,7 +52,7 @@ def personal_email(text: str) -> Iterator[Hit]:
             yield Hit("", text, message, start)
 
 
-@text_check("personal_card", "warning", SECTION, gate=enough_digits, fix="mask_personal_data")
+@text_check("personal_card", "warning", SECTION, pattern=_NINE_DIGITS, fix="mask_personal_data")
 def personal_card(text: str) -> Iterator[Hit]:
     """A text holds the number of a payment card: 13 to 19 digits with a known start and a valid check digit (Luhn)."""
     for at, _, digits in digit_runs(text):
@@ -84,7 +60,7 @@ def personal_card(text: str) -> Iterator[Hit]:
             yield Hit("", text, "This looks like the number of a payment card; replace it by a placeholder.", at)
 
 
-@text_check("personal_national_id", "warning", SECTION, gate=enough_digits, fix="mask_personal_data")
+@text_check("personal_national_id", "warning", SECTION, pattern=_NINE_DIGITS, fix="mask_personal_data")
 def personal_national_id(text: str) -> Iterator[Hit]:
     """A text holds a national id: a Chinese resident id with its check digit, or a US social security number."""
     for at, run, _ in digit_runs(text):
@@ -92,7 +68,7 @@ def personal_national_id(text: str) -> Iterator[Hit]:
             yield Hit("", text, "This looks like a national id; replace it by a placeholder.", at)
 
 
-@text_check("personal_phone", "warning", SECTION, gate=enough_digits, fix="mask_personal_data")
+@text_check("personal_phone", "warning", SECTION, pattern=_NINE_DIGITS, fix="mask_personal_data")
 def personal_phone(text: str) -> Iterator[Hit]:
     """A text holds a phone number: international with a plus, Chinese mobile or land line, or North American."""
     for at, run, digits in digit_runs(text):

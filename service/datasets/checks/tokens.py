@@ -56,7 +56,7 @@ def answer_cut_off(pointer: str, value: str, start: int, limit: int) -> Hit:
     )
 
 
-@text_check("special_token_in_text", "warning", SECTION, needles=("<|",))
+@text_check("special_token_in_text", "warning", SECTION, pattern=rb"<\|")
 def special_token_in_text(text: str) -> Iterator[Hit]:
     """A text spells out a special token such as `<|endoftext|>`. It is counted and trained as plain text, not as the
     token.

@@ -19,13 +19,17 @@ from service.datasets.formats import calls_of, messages_of
 
 SECTION = "Tools and functions"
 MAX_TOOLS = 128
+DECLARING = ("tools", "functions")
+CALLING = ("tool_calls", "function_call")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=10_000)
 _DRAFTS = (jsonschema_rs.Draft202012Validator, jsonschema_rs.Draft7Validator)
 Validator = jsonschema_rs.Draft202012Validator | jsonschema_rs.Draft7Validator
 
 
-@example_check("tools_and_functions", "error", SECTION, formats=("chat", "preference"), fix="functions_to_tools")
+@example_check(
+    "tools_and_functions", "error", SECTION, formats=("chat", "preference"), needs=DECLARING, fix="functions_to_tools"
+)
 def tools_and_functions(row: dict[str, Any]) -> Iterator[Hit]:
     """A row declares `tools` or the older `functions`, not both."""
     for pointer, holder in holders(row):
@@ -33,7 +37,7 @@ def tools_and_functions(row: dict[str, Any]) -> Iterator[Hit]:
             yield Hit(f"{pointer}/functions", holder["functions"], "Declare tools or functions, not both.")
 
 
-@example_check("tools_count", "error", SECTION, formats=("chat", "preference"))
+@example_check("tools_count", "error", SECTION, formats=("chat", "preference"), needs=DECLARING)
 def tools_count(row: dict[str, Any]) -> Iterator[Hit]:
     """`tools` or `functions` is a list of 1 to 128 definitions."""
     for pointer, holder in holders(row):
@@ -48,7 +52,7 @@ def tools_count(row: dict[str, Any]) -> Iterator[Hit]:
                 yield Hit(f"{pointer}/{key}", "", message)
 
 
-@example_check("tool_shape", "error", SECTION, formats=("chat", "preference"))
+@example_check("tool_shape", "error", SECTION, formats=("chat", "preference"), needs=DECLARING)
 def tool_shape(row: dict[str, Any]) -> Iterator[Hit]:
     """A tool is `{"type": "function", "function": {"name": …, "parameters": …}}`; a function is the inner object."""
     for pointer, holder in holders(row):
@@ -66,7 +70,7 @@ def tool_shape(row: dict[str, Any]) -> Iterator[Hit]:
                 yield Hit(f"{pointer}/functions/{index}", function, "A function is an object with a name.")
 
 
-@example_check("tool_name_invalid", "error", SECTION, formats=("chat", "preference"))
+@example_check("tool_name_invalid", "error", SECTION, formats=("chat", "preference"), needs=DECLARING)
 def tool_name_invalid(row: dict[str, Any]) -> Iterator[Hit]:
     """The name of a tool has 1 to 64 letters, digits, underscores or hyphens."""
     for pointer, function in definitions(row):
@@ -75,7 +79,7 @@ def tool_name_invalid(row: dict[str, Any]) -> Iterator[Hit]:
             yield Hit(f"{pointer}/name", name, "A tool's name has 1 to 64 letters, digits, underscores or hyphens.")
 
 
-@example_check("tool_name_duplicate", "error", SECTION, formats=("chat", "preference"))
+@example_check("tool_name_duplicate", "error", SECTION, formats=("chat", "preference"), needs=DECLARING)
 def tool_name_duplicate(row: dict[str, Any]) -> Iterator[Hit]:
     """No two tools of a row have the same name."""
     seen: set[str] = set()
@@ -87,7 +91,7 @@ def tool_name_duplicate(row: dict[str, Any]) -> Iterator[Hit]:
             seen.add(name)
 
 
-@example_check("tool_parameters_invalid", "error", SECTION, formats=("chat", "preference"))
+@example_check("tool_parameters_invalid", "error", SECTION, formats=("chat", "preference"), needs=DECLARING)
 def tool_parameters_invalid(row: dict[str, Any]) -> Iterator[Hit]:
     """The parameters of a tool are a JSON Schema of an object (2020-12 or draft 7), without outside references."""
     for pointer, function in definitions(row):
@@ -100,7 +104,14 @@ def tool_parameters_invalid(row: dict[str, Any]) -> Iterator[Hit]:
             yield Hit(f"{pointer}/parameters", parameters, message)
 
 
-@example_check("older_functions", "info", SECTION, formats=("chat", "preference"), fix="functions_to_tools")
+@example_check(
+    "older_functions",
+    "info",
+    SECTION,
+    formats=("chat", "preference"),
+    needs=("functions", "function_call"),
+    fix="functions_to_tools",
+)
 def older_functions(row: dict[str, Any]) -> Iterator[Hit]:
     """A row uses `functions` and `function_call`, which `tools` and `tool_calls` have replaced; newer models want
     those.

@@ -153,16 +153,19 @@ class Openings:
 
     def see(self, examples: Sequence[Example]) -> None:
         """Counts openings."""
-        counts = self._counts
-        for example in examples:
-            answer = example.answer
-            if len(answer) < _MIN_OPENING_ANSWER_CHARS:
-                continue
-            self._answers += 1
-            head = answer[:60]
-            opening = " ".join(head.split(None, 3)[:3]) if head.isascii() else head.lstrip()[:6]
-            counts[opening] += 1
-            self._first_line.setdefault(opening, example.line)
+        heads = [
+            (example.answer[:60], example.line)
+            for example in examples
+            if len(example.answer) >= _MIN_OPENING_ANSWER_CHARS
+        ]
+        openings = [
+            " ".join(head.split(None, 3)[:3]) if head.isascii() else head.lstrip()[:6]  # three words, or six characters
+            for head, _ in heads
+        ]
+        self._answers += len(heads)
+        self._counts.update(openings)
+        for opening, (_, line) in zip(openings, heads, strict=True):
+            self._first_line.setdefault(opening, line)
 
     def merge(self, later: Openings) -> None:
         """Adds the counts, of up to twenty thousand different ones."""
@@ -196,12 +199,9 @@ class Languages:
 
     def see(self, examples: Sequence[Example]) -> None:
         """Counts scripts."""
-        for example in examples:
-            script = script_of(example.answer)
-            if script:
-                self._counts[script] += 1
-                if script not in self._first_line:
-                    self._first_line[script] = example.line
+        scripts = [(script, example.line) for example in examples if (script := script_of(example.answer))]
+        self._counts.update([script for script, _ in scripts])
+        self._first_line = dict(reversed(scripts)) | self._first_line
 
     def merge(self, later: Languages) -> None:
         """Adds the counts."""
@@ -232,11 +232,13 @@ class Lengths:
 
     def see(self, examples: Sequence[Example]) -> None:
         """Counts lengths in steps of 16 characters, and keeps the lines of long examples."""
-        for example in examples:
-            length = sum([len(piece.text) for piece in example.pieces])
-            self._counts[length >> 4] += 1
-            if length > _MIN_OUTLIER_CHARS:
-                self._long.append((example.line, length))
+        lengths = [sum(map(len, example.texts)) for example in examples]
+        self._counts.update([length >> 4 for length in lengths])
+        self._long += [
+            (example.line, length)
+            for example, length in zip(examples, lengths, strict=True)
+            if length > _MIN_OUTLIER_CHARS
+        ]
 
     def merge(self, later: Lengths) -> None:
         """Adds the counts, and the long examples while there is room."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from service.datasets.checks.registry import Hit, example_check
-from service.datasets.formats import messages_of
+from service.datasets.formats import PARTS, messages_of
 
 SECTION = "Vision"
 MAX_IMAGES = 10
@@ -26,7 +26,9 @@ _OTHER_SUFFIX = re.compile(r"\.(gif|bmp|tiff?|svg|heic|avif|ico|pdf)(?:$|[?#])",
 _DETAILS = (None, "auto", "low", "high")
 
 
-@example_check("image_not_in_user_message", "error", SECTION, formats=("chat", "preference", "reinforcement"))
+@example_check(
+    "image_not_in_user_message", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=(PARTS,)
+)
 def image_not_in_user_message(row: dict[str, Any]) -> Iterator[Hit]:
     """Images stand in user messages only; upstreams drop or refuse rows whose assistant sends one."""
     for pointer, role, _ in images(row):
@@ -34,7 +36,7 @@ def image_not_in_user_message(row: dict[str, Any]) -> Iterator[Hit]:
             yield Hit(pointer, "", "Only user messages can have images; remove this one.")
 
 
-@example_check("image_url_invalid", "error", SECTION, formats=("chat", "preference", "reinforcement"))
+@example_check("image_url_invalid", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=(PARTS,))
 def image_url_invalid(row: dict[str, Any]) -> Iterator[Hit]:
     """`image_url` is an object whose `url` is an HTTP(S) URL or `data:image/…;base64,…`; `detail` is auto, low or
     high.
@@ -54,7 +56,7 @@ def image_url_invalid(row: dict[str, Any]) -> Iterator[Hit]:
             yield Hit(f"{pointer}/detail", image["detail"], "detail must be auto, low or high.")
 
 
-@example_check("image_type", "error", SECTION, formats=("chat", "preference", "reinforcement"))
+@example_check("image_type", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=(PARTS,))
 def image_type(row: dict[str, Any]) -> Iterator[Hit]:
     """An image is JPEG, PNG or WEBP, by its declared type, its first bytes, or the ending of its URL."""
     for pointer, _, image in images(row):
@@ -75,7 +77,7 @@ def image_type(row: dict[str, Any]) -> Iterator[Hit]:
             yield Hit(f"{pointer}/url", url[:60], "The bytes of this image are not JPEG, PNG or WEBP; convert it.")
 
 
-@example_check("image_too_large", "error", SECTION, formats=("chat", "preference", "reinforcement"))
+@example_check("image_too_large", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=(PARTS,))
 def image_too_large(row: dict[str, Any]) -> Iterator[Hit]:
     """An image has at most 10 MB after decoding."""
     for pointer, _, image in images(row):
@@ -88,7 +90,7 @@ def image_too_large(row: dict[str, Any]) -> Iterator[Hit]:
                 yield Hit(f"{pointer}/url", url[:60], message)
 
 
-@example_check("too_many_images", "error", SECTION, formats=("chat", "preference", "reinforcement"))
+@example_check("too_many_images", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=(PARTS,))
 def too_many_images(row: dict[str, Any]) -> Iterator[Hit]:
     """An example has at most 10 images."""
     count = sum(1 for _ in images(row))

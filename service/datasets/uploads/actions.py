@@ -12,6 +12,7 @@ from service.datasets.uploads.schemas import MAX_PARTS, CreateUpload
 from service.db import Database
 from service.errors import InvalidRequest, TooLarge
 from service.ids import new_id
+from service.projects.limits.holding import check_file_size, check_storage
 from service.storage import Storage, Stored
 from service.tables import PendingUpload, Upload, UploadPart
 
@@ -25,13 +26,18 @@ REMOVED_AT_ONCE = 200
 
 
 async def create_upload(session: AsyncSession, *, project_id: str, body: CreateUpload, max_bytes: int) -> Upload:
-    """Announce a file that will come in parts. Raises `InvalidRequest`, and `TooLarge` above `max_bytes`."""
+    """Announce a file that will come in parts. Its bytes count as stored from now on.
+
+    Raises `InvalidRequest`, `TooLarge` above `max_bytes` or the project's limit, `QuotaExceeded` without room for it.
+    """
     check_purpose(body.purpose)
     if body.bytes > max_bytes:
         raise TooLarge(
             f"The file has {body.bytes:,} bytes; at most {max_bytes:,} are taken. Split it, or ask for a higher limit.",
             param="bytes",
         )
+    await check_file_size(session, project_id, size_bytes=body.bytes)
+    await check_storage(session, project_id, adding_bytes=body.bytes)
     row = Upload(
         id=new_id("upload_"),
         project_id=project_id,
@@ -72,7 +78,10 @@ def check_open(upload_id: str, standing: Standing) -> None:
 async def add_part(
     session: AsyncSession, *, project_id: str, upload_id: str, storage_key: str, stored: Stored
 ) -> UploadPart:
-    """Make a part of an object that has been written. Raises `NotFound`, and `InvalidRequest` for one too many."""
+    """Make a part of an object that has been written.
+
+    Raises `NotFound`, `InvalidRequest` for one too many, `QuotaExceeded` for more than was announced without room.
+    """
     upload, standing = await get_upload(session, project_id, upload_id, lock=True)
     check_open(upload_id, standing)
     if stored.size_bytes == 0:
@@ -86,6 +95,8 @@ async def add_part(
             param="data",
             code="too_many_parts",
         )
+    beyond = size_bytes + stored.size_bytes - max(upload.size_bytes, size_bytes)
+    await check_storage(session, project_id, adding_bytes=beyond)
     await session.execute(delete(PendingUpload).where(PendingUpload.storage_key == storage_key))
     part = UploadPart(
         id=new_id("part_"),

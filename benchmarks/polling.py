@@ -1,0 +1,277 @@
+"""`python -m benchmarks.polling`: requests a minute and staleness of polling, by lists and by one request a job.
+
+A simulation: the rules are the workers' own (`service/upstream/pace.py`, `workers.watches.news_of_page`); the upstream,
+the clock and the books of the budget are in this process. An account has so many active jobs all the time: each waits
+upstream for up to ten minutes, trains for one to five hours, and another takes its place. A job in fifty is watched.
+Staleness is from a change upstream (a start, an end) until the job's row knows it. Takes a few minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import itertools
+import random
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.upstream import pace
+from service.upstream.pace import Crowd
+from service.upstream.port import UpstreamJob
+from workers.watches import SKEW, Running, news_of_page
+
+BASE_SECONDS = 15.0
+HOURS = 3600.0
+REQUEST_SECONDS, CLAIM_SECONDS = 0.3, 1.0
+WATCHED_SHARE = 0.02
+WARM_SECONDS = 1.5 * HOURS
+LEAST_HOURS, MOST_HOURS, JOB_HOURS = 0.5, 200.0, 2000.0
+"""How long is measured: so many hours of all jobs together, within bounds."""
+
+
+@dataclass(slots=True)
+class Simulated:
+    """An upstream job, and what our row knows of it."""
+
+    id: str
+    created: float
+    starts: float
+    ends: float
+    watched: bool
+    due: float = 0.0
+    told: str | None = None
+    looked: float | None = None
+    estimates: int = 0
+    untold: list[float] = field(default_factory=list)
+
+    def status(self, now: float) -> str:
+        return "queued" if now < self.starts else "running" if now < self.ends else "succeeded"
+
+    def shown(self, now: float) -> UpstreamJob:
+        """As the upstream tells it: the estimate is made when it starts, and again at each quarter, less wrong."""
+        done = (now - self.starts) / (self.ends - self.starts)
+        wrong = (0.2, 0.1, -0.05, 0.02)[min(int(done * 4), 3)] if done >= 0 else 0.0
+        return UpstreamJob(
+            id=self.id,
+            status=self.status(now),
+            created_at=int(self.created),
+            metadata={},
+            fine_tuned_model=None,
+            trained_tokens=5 if now >= self.ends else None,
+            estimated_finish=int(self.ends + wrong * (self.ends - self.starts)) if 0 <= done < 1 else None,
+            result_files=[],
+            error_code=None,
+            error_message=None,
+            error_param=None,
+            finished_at=int(self.ends) if now >= self.ends else None,
+        )
+
+
+class Books:
+    """The budget, as in `workers/budgets.py`, on a simulated clock."""
+
+    def __init__(self, per_minute: float) -> None:
+        self.each, self.spent = 60 / per_minute, 0.0
+
+    def take(self, now: float, requests: int, *, borrow: bool = False) -> float:
+        """Seconds to wait; 0.0: booked."""
+        spent = max(self.spent, now) + self.each * requests
+        wait = spent - now - max(pace.BURST_SECONDS, self.each * requests)
+        if wait > 0 and not borrow:
+            return max(wait, self.each)
+        self.spent = spent
+        return 0.0
+
+
+class World:
+    """One account with `count` active jobs, polled by lists, or each job by itself (`alone`)."""
+
+    def __init__(self, count: int, *, per_minute: float | None, alone: bool, seed: int = 1) -> None:
+        self.random = random.Random(seed)
+        self.alone, self.bounded = alone, per_minute is not None
+        self.per_minute = per_minute or 1e9
+        self.books = Books(self.per_minute)
+        self.crowd = Crowd(listing=False, active=count, watched=0, per_minute=self.per_minute)
+        self.numbers, self.ties = itertools.count(), itertools.count()
+        self.active: dict[str, Simulated] = {}
+        self.listed: list[Simulated] = []
+        self.heap: list[tuple[float, int, Simulated | None]] = []
+        self.requests = 0
+        self.stale: list[float] = []
+        self.measured_seconds = min(max(JOB_HOURS / count, LEAST_HOURS), MOST_HOURS) * HOURS
+        self.measuring = False
+        for _ in range(count):
+            life = self.random.uniform(1, 5) * HOURS
+            self.new_job(-self.random.uniform(0, life))
+        self.listed.sort(key=lambda job: job.created)
+        if not alone:
+            heapq.heappush(self.heap, (0.0, next(self.ties), None))
+
+    def new_job(self, created: float) -> None:
+        starts = created + self.random.uniform(0, 600)
+        job = Simulated(
+            id=f"ftjob-{next(self.numbers)}",
+            created=created,
+            starts=starts,
+            ends=starts + self.random.uniform(1, 5) * HOURS,
+            watched=self.random.random() < WATCHED_SHARE,
+        )
+        job.untold = [moment for moment in (job.starts, job.ends) if moment > 0]
+        self.active[job.id] = job
+        self.listed.append(job)
+        self.ring(job, max(created, 0.0) + self.random.uniform(0, BASE_SECONDS if created < 0 else 1))
+
+    def ring(self, job: Simulated, at: float) -> None:
+        job.due = at
+        heapq.heappush(self.heap, (at, next(self.ties), job))
+
+    def spend(self, requests: int) -> None:
+        self.requests += requests if self.measuring else 0
+
+    def look(self, job: Simulated, now: float) -> None:
+        if self.crowd.listing and job.looked is None and not job.watched and job.told is None:
+            job.told = pace.NEW
+            self.ring(job, now + pace.SAFETY_SECONDS * 10)
+            return
+        if self.bounded and (wait := self.books.take(now, pace.LOOK_REQUESTS)) > 0:
+            self.ring(job, now + wait + self.random.uniform(0, 2 * BASE_SECONDS))
+            return
+        known = now + self.random.uniform(0, CLAIM_SECONDS) + REQUEST_SECONDS
+        told = job.shown(known)
+        ended = told.status == "succeeded"
+        self.spend(1 if ended and self.crowd.listing else pace.LOOK_REQUESTS)
+        if self.measuring:
+            self.stale += [known - moment for moment in job.untold if moment <= known]
+        job.untold = [moment for moment in job.untold if moment > known]
+        job.told, job.looked = pace.told_of(told), known
+        if ended:
+            del self.active[job.id]
+            self.new_job(known)
+            return
+        left = told.estimated_finish - known if told.estimated_finish else None
+        since = job.starts if known >= job.starts else job.created
+        seconds = BASE_SECONDS
+        if self.alone and self.bounded:
+            seconds = pace.spread_seconds(BASE_SECONDS, active=len(self.active), per_minute=self.per_minute)
+        elif not self.alone:
+            seconds = pace.next_look_seconds(
+                BASE_SECONDS,
+                age_seconds=known - since,
+                left_seconds=left,
+                watched=job.watched,
+                wished=False,
+                crowd=self.crowd,
+            )
+        self.ring(job, known + seconds)
+
+    def lister(self) -> Generator[float, float, None]:
+        """Steps of the watch, a page at a time: yields when it wants to go on, and is sent the time then."""
+        now = yield 0.0
+        while True:
+            few = len(self.active) <= pace.SMALL
+            watched = sum(job.watched for job in self.active.values())
+            self.crowd = Crowd(listing=not few, active=len(self.active), watched=watched, per_minute=self.per_minute)
+            if few and not any(self.rests(job, now) for job in self.active.values()):
+                now = yield now + BASE_SECONDS
+                continue
+            rows = {job.id: self.row(job, now) for job in self.active.values()}
+            oldest = min(job.created for job in self.active.values()) - SKEW.total_seconds()
+            self.listed = [job for job in self.listed if job.created >= oldest]
+            seconds = pace.list_seconds(BASE_SECONDS, pages=-(-len(rows) // pace.PAGE), per_minute=self.per_minute)
+            left = pace.looks_until_next_list(seconds, per_minute=self.per_minute)
+            left -= sum(row.due for row in rows.values())
+            later: list[Running] = []
+            newest_first, pages = self.listed[::-1], 0
+            for start in range(0, len(newest_first), pace.PAGE):
+                self.books.take(now, 1, borrow=True)
+                self.spend(1)
+                pages, now = pages + 1, (yield now + REQUEST_SECONDS)
+                page = newest_first[start : start + pace.PAGE]
+                fresh, progress = news_of_page([job.shown(now) for job in page if job.id in rows], rows, now=now)
+                later += progress
+                left -= self.ring_all(fresh[: max(left, 0)], now)
+                for job in page:
+                    rows.pop(job.id, None)
+                if not rows:
+                    break
+            self.ring_all(later[: max(left, 0)], now)
+            now = yield now + pace.list_seconds(BASE_SECONDS, pages=pages, per_minute=self.per_minute)
+
+    def ring_all(self, rows: Sequence[Running], now: float) -> int:
+        for row in rows:
+            if row.id in self.active:
+                self.ring(self.active[row.id], now)
+        return len(rows)
+
+    def rests(self, job: Simulated, now: float) -> bool:
+        since = job.starts if now >= job.starts else job.created
+        return pace.look_seconds(BASE_SECONDS, age_seconds=now - since, left_seconds=None) > BASE_SECONDS
+
+    def row(self, job: Simulated, now: float) -> Running:
+        return Running(
+            id=job.id, upstream_id=job.id, told=job.told, since=SINCE, age_seconds=0, left_seconds=None,
+            looked_seconds_ago=None if job.looked is None else now - job.looked, due=job.due <= now, failures=0,
+            watched=job.watched,
+        )  # fmt: skip
+
+    def run(self) -> Outcome:
+        end = WARM_SECONDS + self.measured_seconds
+        lister = self.lister()
+        next(lister)
+        while self.heap:
+            now, _, job = heapq.heappop(self.heap)
+            self.measuring = now >= WARM_SECONDS
+            if now > end:
+                break
+            if job is None:
+                heapq.heappush(self.heap, (lister.send(now), next(self.ties), None))
+            elif job.due == now and job.id in self.active:
+                self.look(job, now)
+        late = [end - moment for job in self.active.values() for moment in job.untold if moment <= end]
+        return Outcome(self.requests / (self.measured_seconds / 60), sorted([*self.stale, *late]))
+
+
+SINCE: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to."""
+
+    per_minute: float
+    stale: list[float]
+
+    def row(self) -> str:
+        mean = sum(self.stale) / max(len(self.stale), 1)
+        p99 = self.stale[int(0.99 * (len(self.stale) - 1))] if self.stale else 0.0
+        return f"{self.per_minute:,.0f} | {mean:,.1f} s | {p99:,.1f} s | {len(self.stale):,}"
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.polling", description=__doc__)
+    parser.add_argument("--jobs", type=int, nargs="*", default=[10, 1_000, 10_000])
+    parser.add_argument("--budget", type=float, nargs="*", default=[600.0, 1200.0])
+    wanted = parser.parse_args(list(arguments))
+    print("| active jobs | polled by | requests a minute | stale: mean | p99 | changes |\n|---|---|---|---|---|---|")
+    for count in wanted.jobs:
+        ways: list[tuple[str, float | None, bool]] = [("one request a job, unbounded", None, True)]
+        for budget in wanted.budget:
+            ways.append((f"one request a job, within {budget:,.0f}", budget, True))
+            ways.append((f"lists, within {budget:,.0f}", budget, False))
+        for name, per_minute, alone in ways:
+            if per_minute is None and count > 1000:  # its arithmetic needs no simulation
+                each = count * pace.LOOK_REQUESTS * 60 / BASE_SECONDS
+                print(f"| {count:,} | {name} | {each:,.0f} | {BASE_SECONDS / 2:.1f} s | {BASE_SECONDS:.1f} s | |")
+                continue
+            print(
+                f"| {count:,} | {name} | {World(count, per_minute=per_minute, alone=alone).run().row()} |", flush=True
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    import sys
+
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,158 @@
+"""`python -m benchmarks.recovery`: how long work waits after a worker is killed, and without Redis. Production settings.
+
+Takes some four minutes on two cores, most of it the lease of 30 seconds. Real processes, real servers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from service.settings import Settings
+from tests.faults.callers import Caller, Told
+from tests.faults.control import RETRIEVE
+from tests.faults.processes import wait_until
+from tests.faults.site import Site, open_site
+
+PRODUCTION = {
+    name: getattr(Settings(), name)
+    for name in ("lease_seconds", "reconcile_seconds", "settle_seconds", "poll_seconds", "upstream_timeout_seconds")
+}
+RECOVERED_SECONDS, WOKEN_SECONDS = 35.0, 3.0
+"""What RELIABILITY promises: after a kill at most, and without Redis at the 99th percentile."""
+
+PACE_SECONDS = 0.1
+LOOK_SECONDS = 0.05
+
+
+async def after_a_kill(rounds: int) -> list[float]:
+    """Seconds from kill −9 of a worker until another one has each row that it held."""
+    waits: list[float] = []
+    async with open_site(**PRODUCTION) as site:
+        await _started(site)
+        await _submitted(site, 40)
+        site.upstream.world(steps=[{"status": "running"}])
+        site.workers[0].start()
+        await wait_until(lambda: _all_in(site, "running"), 120, site.workers[0].output())
+        site.upstream.fault(RETRIEVE, "hang", times=0)
+        other = site.new_worker()
+        for _ in range(rounds):
+            await site.execute("UPDATE jobs SET due_at = now() WHERE state = 'running'")
+            held: dict[str, int] = {}
+            until = time.monotonic() + 8
+            while time.monotonic() < until:
+                held = {row["id"]: row["lease_token"] for row in await _held(site)}
+                await asyncio.sleep(LOOK_SECONDS)
+            other.start()
+            await asyncio.sleep(3)
+            held = {row["id"]: row["lease_token"] for row in await _held(site) if row["id"] in held}
+            site.workers[0].kill()
+            killed = time.monotonic()
+            while held and time.monotonic() - killed < 2 * RECOVERED_SECONDS:
+                rows = await site.fetch("SELECT id, lease_token FROM jobs WHERE id = ANY($1)", list(held))
+                for row in rows:
+                    if row["lease_token"] > held[row["id"]]:
+                        waits.append(time.monotonic() - killed)
+                        del held[row["id"]]
+                await asyncio.sleep(LOOK_SECONDS)
+            waits += [float("inf")] * len(held)
+            site.workers.reverse()
+            other = site.workers[1]
+    return waits
+
+
+async def until_woken(jobs: int, *, with_redis: bool) -> tuple[list[float], list[float]]:
+    """Seconds from a job's commit until its first step is committed, and until it is sent upstream."""
+    async with open_site(**PRODUCTION, **({} if with_redis else {"redis_url": ""})) as site:
+        await _started(site)
+        site.workers[0].start()
+        await asyncio.sleep(3)
+        await _submitted(site, jobs)
+        await wait_until(lambda: _all_in(site, "running", "settling", "succeeded"), 180, site.workers[0].output())
+        rows = await site.fetch(
+            "SELECT s.state, extract(epoch FROM s.entered_at - j.created_at)::float8 AS seconds "
+            "FROM jobs j JOIN job_states s ON s.job_id = j.id WHERE s.state IN ('waiting', 'running')"
+        )
+    return (
+        [row["seconds"] for row in rows if row["state"] == "waiting"],
+        [row["seconds"] for row in rows if row["state"] == "running"],
+    )
+
+
+async def _started(site: Site) -> None:
+    """An API, a caller's project, and a worker that is not started; the dataset is checked by one that ends again."""
+    site.new_api().start()
+    await site.serving()
+    caller = Caller(site, await site.new_tenant("0"), Told())
+    await caller.new_file("base")
+    await caller.close()
+    await site.execute("UPDATE upstream_accounts SET max_active_jobs = 1000")
+    worker = site.new_worker().start()
+
+    async def checked() -> bool:
+        rows = await site.fetch("SELECT count(*) FROM files WHERE status = 'uploaded'")
+        return int(rows[0][0]) == 0
+
+    await wait_until(checked, 120, worker.output())
+    await site.execute("UPDATE upstream_accounts SET max_active_jobs = 1000")
+    worker.kill()
+
+
+async def _submitted(site: Site, jobs: int) -> None:
+    import openai
+
+    tenant = site.tenants[0]
+    async with openai.AsyncOpenAI(base_url=site.base_url, api_key=tenant.key, timeout=60) as sdk:
+        file = (await sdk.files.list(purpose="fine-tune")).data[0]
+        for number in range(jobs):
+            await sdk.fine_tuning.jobs.create(
+                model="gpt-4o-mini", training_file=file.id, metadata={"mark": str(number)}
+            )
+            await asyncio.sleep(PACE_SECONDS)
+
+
+async def _held(site: Site) -> list[Any]:
+    return await site.fetch("SELECT id, lease_token FROM jobs WHERE leased_until > now()")
+
+
+async def _all_in(site: Site, *states: str) -> bool:
+    rows = await site.fetch("SELECT count(*) FROM jobs WHERE NOT state = ANY($1)", list(states))
+    return int(rows[0][0]) == 0
+
+
+def _row(name: str, seconds: Sequence[float], promised: str) -> str:
+    cut = statistics.quantiles(seconds, n=100, method="inclusive")
+    return (
+        f"| {name} | {len(seconds)} | {cut[49]:.2f} | {cut[94]:.2f} | {cut[98]:.2f} | {max(seconds):.2f} | {promised} |"
+    )
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recovery", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=4, help="kills of a worker that holds as many rows as it can")
+    parser.add_argument("--jobs", type=int, default=120)
+    options = parser.parse_args()
+    kept = ", ".join(f"{name.replace('_seconds', '')} {value:g} s" for name, value in PRODUCTION.items())
+    print(f"Production settings: {kept}.\n", flush=True)
+    print("| seconds | n | p50 | p95 | p99 | max | promised |\n|---|---|---|---|---|---|---|", flush=True)
+    waits = asyncio.run(after_a_kill(options.rounds))
+    print(_row("from kill −9 of a worker until another has its rows", waits, "max ≤ 35"), flush=True)
+    woken = {}
+    for with_redis in (False, True):
+        first, sent = asyncio.run(until_woken(options.jobs, with_redis=with_redis))
+        how = "with Redis" if with_redis else "without Redis"
+        woken[with_redis] = first
+        print(_row(f"from accepted to the first step, {how}", first, "" if with_redis else "p99 ≤ 3"), flush=True)
+        print(_row(f"from accepted to running upstream, {how}", sent, ""), flush=True)
+    p99 = statistics.quantiles(woken[False], n=100, method="inclusive")[98]
+    if max(waits) > RECOVERED_SECONDS or p99 > WOKEN_SECONDS:
+        raise SystemExit("a promise is broken")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""`/v1/organization/spend_limit` and `/v1/organization/projects/{project_id}/spend_limit`."""
+
+import datetime as dt
+from typing import Annotated, Literal
+
+import msgspec
+from litestar import delete, get, post
+from litestar.params import FromPath
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.billing import limits
+from service.billing.balances import month_of, organization_standing, standing
+from service.billing.ledger import Standing
+from service.billing.prices import MICROS_PER_CENT
+from service.http.bodies import read_body
+from service.http.operation import operation
+from service.http.shapes import RequestModel
+from service.projects import audit
+from service.projects.queries import check_active, get_project
+from service.services import ApiRequest, services
+
+Cents = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000_000)]
+Kind = Literal["organization.spend_limit", "project.spend_limit"]
+
+
+class SetSpendLimit(RequestModel, frozen=True, kw_only=True):
+    """A limit in cents for every calendar month, in UTC."""
+
+    currency: Literal["USD"]
+    interval: Literal["month"]
+    threshold_amount: Cents
+
+
+class Enforcement(msgspec.Struct, frozen=True):
+    """`enforcing` once what is reserved and spent has reached the limit; no new work is accepted then."""
+
+    status: Literal["inactive", "enforcing"]
+
+
+class SpendLimitObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A monthly spend limit."""
+
+    object: Kind
+    currency: Literal["USD"] = "USD"
+    interval: Literal["month"] = "month"
+    threshold_amount: int
+    enforcement: Enforcement
+
+
+class SpendLimitDeleted(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a deletion."""
+
+    object: Literal["organization.spend_limit.deleted", "project.spend_limit.deleted"]
+    deleted: bool = True
+
+
+@get(
+    "/projects/{project_id:str}/spend_limit",
+    summary="Retrieve a project's spend limit",
+    opt=operation(returns=SpendLimitObject),
+)
+async def get_project_limit(request: ApiRequest, project_id: FromPath[str]) -> SpendLimitObject:
+    """The project's limit, and whether it has been reached this month."""
+    async with services(request).db.admin() as session:
+        await get_project(session, project_id)
+        return await _show_project(session, project_id)
+
+
+@post(
+    "/projects/{project_id:str}/spend_limit",
+    status_code=200,
+    summary="Set a project's spend limit",
+    opt=operation(returns=SpendLimitObject, body=SetSpendLimit),
+)
+async def set_project_limit(request: ApiRequest, project_id: FromPath[str]) -> SpendLimitObject:
+    """Holds for the next reservation. Below what is in use already, it refuses new work and stops nothing."""
+    wanted, _ = await read_body(request, SetSpendLimit)
+    async with services(request).db.admin() as session:
+        project = await get_project(session, project_id, lock="alone")
+        check_active(project)
+        await limits.set_project_limit(session, project, wanted.threshold_amount * MICROS_PER_CENT)
+        await audit.record(
+            session,
+            audit.actor_of(request),
+            "spend_limit.updated",
+            project_id=project_id,
+            resource_id=project_id,
+            data={"threshold_amount": wanted.threshold_amount},
+        )
+        return await _show_project(session, project_id)
+
+
+@delete(
+    "/projects/{project_id:str}/spend_limit",
+    status_code=200,
+    summary="Delete a project's spend limit",
+    opt=operation(returns=SpendLimitDeleted),
+)
+async def delete_project_limit(request: ApiRequest, project_id: FromPath[str]) -> SpendLimitDeleted:
+    """The project may spend without a limit of its own; the organisation's still holds."""
+    async with services(request).db.admin() as session:
+        project = await get_project(session, project_id, lock="alone")
+        await limits.lift_project_limit(session, project)
+        await audit.record(
+            session, audit.actor_of(request), "spend_limit.deleted", project_id=project_id, resource_id=project_id
+        )
+    return SpendLimitDeleted(object="project.spend_limit.deleted")
+
+
+@get("/spend_limit", summary="Retrieve the organisation's spend limit", opt=operation(returns=SpendLimitObject))
+async def get_organization_limit(request: ApiRequest) -> SpendLimitObject:
+    """The limit over all projects together, and whether it has been reached this month."""
+    async with services(request).db.admin() as session:
+        return await _show_organization(session)
+
+
+@post(
+    "/spend_limit",
+    status_code=200,
+    summary="Set the organisation's spend limit",
+    opt=operation(returns=SpendLimitObject, body=SetSpendLimit),
+)
+async def set_organization_limit(request: ApiRequest) -> SpendLimitObject:
+    """Holds over all projects together, beside the limits that they have of their own."""
+    wanted, _ = await read_body(request, SetSpendLimit)
+    async with services(request).db.admin() as session:
+        await limits.set_organization_limit(session, wanted.threshold_amount * MICROS_PER_CENT)
+        await audit.record(
+            session,
+            audit.actor_of(request),
+            "spend_limit.updated",
+            resource_id=services(request).settings.organization_id,
+            data={"threshold_amount": wanted.threshold_amount},
+        )
+        return await _show_organization(session)
+
+
+@delete(
+    "/spend_limit",
+    status_code=200,
+    summary="Delete the organisation's spend limit",
+    opt=operation(returns=SpendLimitDeleted),
+)
+async def delete_organization_limit(request: ApiRequest) -> SpendLimitDeleted:
+    """The projects' own limits still hold."""
+    here = services(request)
+    async with here.db.admin() as session:
+        await limits.lift_organization_limit(session)
+        await audit.record(
+            session, audit.actor_of(request), "spend_limit.deleted", resource_id=here.settings.organization_id
+        )
+    return SpendLimitDeleted(object="organization.spend_limit.deleted")
+
+
+async def _show_project(session: AsyncSession, project_id: str) -> SpendLimitObject:
+    month = month_of(dt.datetime.now(dt.UTC))
+    return _show(await standing(session, project_id, month), "project.spend_limit", "The project has no spend limit.")
+
+
+async def _show_organization(session: AsyncSession) -> SpendLimitObject:
+    month = month_of(dt.datetime.now(dt.UTC))
+    return _show(
+        await organization_standing(session, month), "organization.spend_limit", "The organization has no spend limit."
+    )
+
+
+def _show(now: Standing, kind: Kind, missing: str) -> SpendLimitObject:
+    if now.limit is None:
+        raise limits.no_limit(missing)
+    reached = now.in_use >= now.limit
+    return SpendLimitObject(
+        object=kind,
+        threshold_amount=now.limit // MICROS_PER_CENT,
+        enforcement=Enforcement("enforcing" if reached else "inactive"),
+    )
+
+
+ADMIN_ROUTES = [
+    get_project_limit,
+    set_project_limit,
+    delete_project_limit,
+    get_organization_limit,
+    set_organization_limit,
+    delete_organization_limit,
+]

@@ -1,0 +1,51 @@
+"""Calls of inference whose process died between reserving and posting: their reservation is posted in full.
+
+Nobody knows whether such a call was sent, nor how long its answer was, only what it cannot have exceeded. So the budget
+is never charged less than the upstream may charge; the entry's basis says `reservation`.
+"""
+
+from itertools import groupby
+
+import structlog
+from sqlalchemy import func, select
+
+from service.billing.actions import Actual
+from service.billing.cashier import resolve
+from service.db import Database
+from service.tables import LedgerEntry, OpenInference
+
+log = structlog.get_logger()
+
+BATCH = 500
+
+
+async def resolve_orphans(db: Database) -> int:
+    """Post what calls that are over their time have reserved. Returns how many there were; again is harmless."""
+    async with db.worker() as session:
+        rows = (
+            await session.execute(
+                select(OpenInference, LedgerEntry.reserved_micros)
+                .join(LedgerEntry, (LedgerEntry.subject == OpenInference.subject) & (LedgerEntry.kind == "reserve"))
+                .where(OpenInference.expires_at < func.now())
+                .order_by(OpenInference.project_id)
+                .limit(BATCH)
+            )
+        ).all()
+    count = 0
+    for project_id, group in groupby(rows, key=lambda row: row[0].project_id):
+        actuals = [
+            Actual(
+                subject=call.subject,
+                micros=reserved_micros,
+                quantity=call.input_tokens + call.output_tokens,
+                input_tokens=call.input_tokens,
+                output_tokens=call.output_tokens,
+                basis="reservation",
+            )
+            for call, reserved_micros in group
+        ]
+        async with db.project(project_id) as session:
+            settled = await resolve(session, actuals)
+        count += len(settled)
+        log.warning("inference.orphans_posted", project=project_id, calls=sorted(settled))
+    return count

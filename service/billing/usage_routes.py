@@ -1,0 +1,236 @@
+"""`/v1/organization/costs` and `/v1/organization/usage/completions`."""
+
+import time
+from collections.abc import Sequence
+from typing import Annotated, Literal, NoReturn
+
+import msgspec
+from litestar import get
+from litestar.params import FromPath
+
+from service.billing import usage
+from service.billing.buckets import LATEST, SECONDS, Span, Width, span
+from service.billing.prices import Amount, dollars
+from service.errors import InvalidRequest, NotFound
+from service.http.bodies import read_query
+from service.http.operation import operation
+from service.http.shapes import RequestModel
+from service.models.catalogue import Catalogue
+from service.services import ApiRequest, services
+
+Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST)]
+Names = Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=512)]], msgspec.Meta(max_length=100)]
+LIMITS: dict[Width, tuple[int, int]] = {"1d": (7, 31), "1h": (24, 168), "1m": (60, 1440)}
+"""How many buckets of usage a page has, and at most (OpenAI API reference, "Completions usage")."""
+
+
+class CostsQuery(RequestModel, frozen=True, kw_only=True):
+    """The query of costs. Times are Unix seconds; whole days in UTC are given."""
+
+    start_time: Moment
+    end_time: Moment | None = None
+    bucket_width: Literal["1d"] = "1d"
+    group_by: list[Literal["project_id", "line_item", "api_key_id"]] = msgspec.field(
+        default_factory=list, name="group_by[]"
+    )
+    project_ids: Names | None = msgspec.field(default=None, name="project_ids[]")
+    api_key_ids: Names | None = msgspec.field(default=None, name="api_key_ids[]")
+    line_items: Names | None = msgspec.field(default=None, name="line_items[]")
+    limit: Annotated[int, msgspec.Meta(ge=1, le=180)] = 7
+    page: str | None = None
+
+
+class CompletionsQuery(RequestModel, frozen=True, kw_only=True):
+    """The query of completions. Times are Unix seconds; the first and the last bucket end where the range does."""
+
+    start_time: Moment
+    end_time: Moment | None = None
+    bucket_width: Width = "1d"
+    group_by: list[Literal["project_id", "api_key_id", "model"]] = msgspec.field(
+        default_factory=list, name="group_by[]"
+    )
+    project_ids: Names | None = msgspec.field(default=None, name="project_ids[]")
+    api_key_ids: Names | None = msgspec.field(default=None, name="api_key_ids[]")
+    models: Names | None = msgspec.field(default=None, name="models[]")
+    limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    page: str | None = None
+
+
+class CostResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The costs of a group. What it was not grouped by is null."""
+
+    object: Literal["organization.costs.result"] = "organization.costs.result"
+    amount: Amount
+    project_id: str | None = None
+    line_item: str | None = None
+    api_key_id: str | None = None
+    quantity: float | None = None
+    quantity_unit: Literal["tokens"] | None = None
+
+
+class CompletionsResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The inference of a group. What it was not grouped by is null."""
+
+    object: Literal["organization.usage.completions.result"] = "organization.usage.completions.result"
+    input_tokens: int
+    output_tokens: int
+    num_model_requests: int
+    project_id: str | None = None
+    api_key_id: str | None = None
+    model: str | None = None
+
+
+class CostBucket(msgspec.Struct, frozen=True, kw_only=True):
+    """A day. Without costs its results are empty."""
+
+    object: Literal["bucket"] = "bucket"
+    start_time: int
+    end_time: int
+    results: list[CostResult]
+
+
+class CompletionsBucket(msgspec.Struct, frozen=True, kw_only=True):
+    """A minute, an hour or a day. Without calls its results are empty."""
+
+    object: Literal["bucket"] = "bucket"
+    start_time: int
+    end_time: int
+    results: list[CompletionsResult]
+
+
+class CostsPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Buckets, the earliest first. `next_page` goes into `page`."""
+
+    object: Literal["page"] = "page"
+    data: list[CostBucket]
+    has_more: bool
+    next_page: str | None
+
+
+class CompletionsPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Buckets, the earliest first. `next_page` goes into `page`."""
+
+    object: Literal["page"] = "page"
+    data: list[CompletionsBucket]
+    has_more: bool
+    next_page: str | None
+
+
+@get("/costs", summary="List costs", opt=operation(returns=CostsPage, query=CostsQuery))
+async def get_costs(request: ApiRequest) -> CostsPage:
+    """What was posted, by days in UTC; training at its end, inference as it is answered."""
+    query = read_query(request, CostsQuery)
+    covered = _span(query, query.bucket_width, query.limit, whole=True)
+    async with services(request).db.admin() as session:
+        found = await usage.costs(
+            session,
+            covered.buckets,
+            seconds=SECONDS[query.bucket_width],
+            group_by=query.group_by,
+            only={"project_id": query.project_ids, "api_key_id": query.api_key_ids, "line_item": query.line_items},
+        )
+    by_line = "line_item" in query.group_by
+    return CostsPage(
+        data=[
+            CostBucket(
+                start_time=bucket.begin,
+                end_time=bucket.end,
+                results=[
+                    CostResult(
+                        amount=dollars(cost.micros),
+                        quantity=cost.quantity if by_line else None,
+                        quantity_unit="tokens" if by_line and cost.quantity is not None else None,
+                        **cost.group,
+                    )
+                    for cost in costs
+                ],
+            )
+            for bucket, costs in zip(covered.buckets, found, strict=True)
+        ],
+        has_more=covered.next_page is not None,
+        next_page=covered.next_page,
+    )
+
+
+@get(
+    "/usage/completions",
+    summary="List the usage of completions",
+    opt=operation(returns=CompletionsPage, query=CompletionsQuery),
+)
+async def get_completions(request: ApiRequest) -> CompletionsPage:
+    """Tokens and calls of chat and legacy completions, as the upstream counted them."""
+    here = services(request)
+    query = read_query(request, CompletionsQuery)
+    default, most = LIMITS[query.bucket_width]
+    limit = default if query.limit is None else query.limit
+    if limit > most:
+        raise InvalidRequest(f"'limit' is at most {most} for buckets of {query.bucket_width}.", param="limit")
+    covered = _span(query, query.bucket_width, limit, whole=False)
+    async with here.db.admin() as session:
+        found = await usage.completions(
+            session,
+            covered.buckets,
+            seconds=SECONDS[query.bucket_width],
+            group_by=query.group_by,
+            only={
+                "project_id": query.project_ids,
+                "api_key_id": query.api_key_ids,
+                "model": None if query.models is None else _every_name(here.catalogue, query.models),
+            },
+        )
+    return CompletionsPage(
+        data=[
+            CompletionsBucket(
+                start_time=bucket.begin,
+                end_time=bucket.end,
+                results=[
+                    CompletionsResult(
+                        input_tokens=each.input_tokens,
+                        output_tokens=each.output_tokens,
+                        num_model_requests=each.requests,
+                        **each.group,
+                    )
+                    for each in used
+                ],
+            )
+            for bucket, used in zip(covered.buckets, found, strict=True)
+        ],
+        has_more=covered.next_page is not None,
+        next_page=covered.next_page,
+    )
+
+
+@get("/usage/{kind:str}", include_in_schema=False)
+async def get_other_usage(kind: FromPath[str]) -> NoReturn:
+    """Only completions can be asked of models here."""
+    raise NotFound(
+        f"There is no usage of '{kind[:64]}' here, only of completions: GET /v1/organization/usage/completions.",
+        code="unknown_url",
+    )
+
+
+def _span(query: CostsQuery | CompletionsQuery, width: Width, limit: int, *, whole: bool) -> Span:
+    same = msgspec.structs.replace(query, page=None, limit=1)
+    return span(
+        start=query.start_time,
+        end=query.end_time,
+        now=int(time.time()),
+        width=width,
+        limit=limit,
+        page=query.page,
+        query=msgspec.json.encode(same),
+        whole=whole,
+    )
+
+
+def _every_name(catalogue: Catalogue, names: Sequence[str]) -> list[str]:
+    """The names with all others that the same base models have: a call counts under the name that it gave."""
+    every = set(names)
+    for name in names:
+        base = catalogue.find(name)
+        if base is not None:
+            every |= {base.name, *base.aliases}
+    return sorted(every)
+
+
+ADMIN_ROUTES = [get_costs, get_completions, get_other_usage]

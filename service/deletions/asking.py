@@ -1,0 +1,50 @@
+"""Asking for something to be deleted: a row of work, written with the change that makes it superfluous."""
+
+import datetime as dt
+from typing import Literal
+
+from sqlalchemy import func, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.doorbell import hint
+from service.ids import new_id
+from service.tables import Deletion
+
+Kind = Literal["file", "upstream_file", "upstream_model", "project"]
+
+CARRY_OUT = "carry_out_deletion"
+"""The workers' function that looks at one deletion."""
+
+
+async def ask_for_deletion(
+    session: AsyncSession,
+    *,
+    project_id: str,
+    kind: Kind,
+    subject: str,
+    account_id: str | None = None,
+    upstream_id: str | None = None,
+    sha256: str | None = None,
+    size_bytes: int | None = None,
+    in_seconds: float = 0.0,
+) -> None:
+    """Have a worker delete it, not before `in_seconds`. Asking again while it is not done changes nothing."""
+    added = await session.scalar(
+        insert(Deletion)
+        .values(
+            id=new_id("deletion-"),
+            project_id=project_id,
+            kind=kind,
+            subject=subject,
+            account_id=account_id,
+            upstream_id=upstream_id,
+            sha256=sha256,
+            size_bytes=size_bytes,
+            due_at=func.now() + dt.timedelta(seconds=in_seconds),
+        )
+        .on_conflict_do_nothing(index_elements=["kind", "subject"], index_where=text("status <> 'done'"))
+        .returning(Deletion.id)
+    )
+    if added is not None and in_seconds == 0.0:
+        hint(session, CARRY_OUT, added, 0)

@@ -1,0 +1,99 @@
+"""What is left of a deleted project: who it was, what it cost, and who did what (docs/deleting.md). Nothing else.
+
+Every table with a `project_id` is emptied unless it stands here, so a new table is emptied by itself. Of rows that the
+ledger and the upstream's jobs point at, only the figures and ids are kept: whatever a caller wrote is overwritten.
+"""
+
+from typing import Any
+
+from sqlalchemy import Table, and_, case, func, literal, select
+
+from service.tables import (
+    TENANT_TABLES,
+    AuditLog,
+    Balance,
+    Base,
+    Deletion,
+    File,
+    Job,
+    LedgerEntry,
+    Project,
+    TrainingTokens,
+    UpstreamAccount,
+    UpstreamCall,
+)
+
+DELETED = "deleted"
+"""What stands where a text was."""
+
+KEPT: dict[str, str] = {
+    Project.__tablename__: "its id, name, times and status",
+    Balance.__tablename__: "what it spent in each month",
+    LedgerEntry.__tablename__: "every entry of the ledger",
+    TrainingTokens.__tablename__: "how many tokens its jobs trained",
+    Job.__tablename__: "one row a job: model, times, tokens, cost, how it ended, the upstream job's id",
+    File.__tablename__: "one row for each file that a job names: purpose, size, times",
+    UpstreamCall.__tablename__: "the ids of its upstream jobs, so that a stray one is found and cancelled",
+    UpstreamAccount.__tablename__: "one row for each upstream account of its own, without address and credential",
+    Deletion.__tablename__: "what was deleted when, by id",
+    AuditLog.__tablename__: "the audit log",
+}
+"""The tables of which rows stay, with what they tell."""
+
+BY_CASCADE = frozenset({"alias_promotions"})
+"""Append-only for the service; their rows go with those that they belong to."""
+
+
+def emptied() -> list[Table]:
+    """Every other tenant table, those first that refer to others."""
+    return [
+        table
+        for table in reversed(Base.metadata.sorted_tables)
+        if table.name in TENANT_TABLES and table.name not in KEPT and table.name not in BY_CASCADE
+    ]
+
+
+def named_by_jobs() -> Any:
+    """The condition for a file that a job names, and whose row therefore stays."""
+    named = and_(
+        Job.project_id == File.project_id, (Job.training_file_id == File.id) | (Job.validation_file_id == File.id)
+    )
+    return select(literal(1)).where(named).exists()
+
+
+JOB_WITHOUT_WORDS: dict[str, Any] = {
+    "model": case((Job.model.startswith("ft:"), func.split_part(Job.model, ":", 2)), else_=Job.model),
+    "suffix": None,
+    "caller_metadata": None,
+    "integrations": None,
+    "method": func.jsonb_build_object("type", Job.method["type"]),
+    "quote_id": None,
+    "deploy_alias": None,
+    "deploy_status": None,
+    "deploy_detail": None,
+    "upstream_model": None,
+    "upstream_events_cursor": None,
+    "upstream_told": None,
+    "waiting_reason": None,
+    "fine_tuned_model": case((Job.fine_tuned_model.is_not(None), DELETED)),
+    "result_file_ids": [],
+    "error_message": None,
+    "error_param": None,
+}
+
+FILE_WITHOUT_WORDS: dict[str, Any] = {
+    "filename": DELETED,
+    "sha256": DELETED,
+    "status_details": None,
+    "deleted_at": func.coalesce(File.deleted_at, func.now()),
+    "content_deleted_at": func.coalesce(File.content_deleted_at, func.now()),
+}
+
+ACCOUNT_WITHOUT_WORDS: dict[str, Any] = {
+    "name": None,
+    "base_url": DELETED,
+    "credential_sealed": None,
+    "webhook_secret_sealed": None,
+    "deployments": None,
+    "models": None,
+}

@@ -1,0 +1,229 @@
+"""The queue as it stands in the rows, for the rule in `queue.py`. Reads across projects: for the workers' scope."""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    Text,
+    cast,
+    column,
+    extract,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    values,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.jobs.lifecycle import ACTIVE
+from service.jobs.queue import Active, Snapshot, Waiting
+from service.models.catalogue import Catalogue
+from service.tables import Job, Project, UpstreamAccount
+from service.upstream.capabilities import Needs
+from service.upstream.queries import Offer, live_accounts, offer
+
+RECENT_JOBS = 1000
+"""How many of the last successes say how long a job takes."""
+
+LOCK_ACCOUNTS = text(
+    "SELECT pg_advisory_xact_lock(hashtextextended(account.id, 2)) FROM "
+    "(SELECT id FROM upstream_accounts WHERE deleted_at IS NULL ORDER BY id) account"
+)
+
+IS_WAITING: ColumnElement[bool] = literal_column("jobs.state = 'waiting'")
+"""Written out, so that the planner knows the partial index."""
+
+
+class Line(NamedTuple):
+    """What decides where a job may go; all jobs of a line have the same candidates."""
+
+    project_id: str
+    model: str
+    method_type: str
+    account_id: str | None
+    suffix_length: int
+    integrations: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One look at the queue: what the rule goes by, and why lines have no account (`offers`)."""
+
+    snapshot: Snapshot
+    lines: dict[str, Line]
+    offers: dict[Line, Offer]
+    next_hold_ends_in_seconds: float | None
+
+
+async def lock_accounts(session: AsyncSession) -> None:
+    """Let nobody else count the accounts' slots until this transaction ends."""
+    await session.execute(LOCK_ACCOUNTS)
+
+
+async def look(
+    session: AsyncSession,
+    *,
+    catalogue: Catalogue,
+    today: dt.date,
+    heads: int | None,
+    ends_in_seconds: Callable[[str, str], float] = lambda model, account_id: 0.0,
+) -> Look:
+    """Read the queue; `heads` is how many jobs a turn admits: more than the first so many of a line are not read.
+
+    The oldest of a project are read as well, since a project's turn depends on how long it has waited.
+
+    `ends_in_seconds(model, account)` says how long a job takes, from its admission on.
+    """
+    moment: dt.datetime = (await session.execute(select(func.now()))).scalar_one()
+    now = moment.timestamp()
+    accounts = await live_accounts(session)
+    active = [
+        Active(
+            project_id=row.project_id,
+            account_id=row.account_id or "",
+            ends_at=(row.admitted or now) + ends_in_seconds(row.model, row.account_id or ""),
+        )
+        for row in await session.execute(
+            select(Job.project_id, Job.account_id, Job.model, _seconds(Job.admitted_at).label("admitted")).where(
+                Job.state.in_(ACTIVE)
+            )
+        )
+    ]
+    slots = {account.id: account.max_active_jobs for account in accounts if not _stopped(account, moment)}
+    holds = [
+        account.held_until.timestamp() - now
+        for account in accounts
+        if account.held_until is not None and account.held_until > moment
+    ]
+    busy = Counter(each.account_id for each in active)
+    any_free = any(busy[account_id] < most for account_id, most in slots.items())
+    project_limits = await _project_limits(session) if heads is None or any_free else {}
+    own = Counter(each.project_id for each in active)
+    full = [project_id for project_id, most in project_limits.items() if own[project_id] >= most]
+    rows = await _waiting(session, heads, [] if heads is None else full) if heads is None or any_free else []
+    lines = {row.id: _line(row) for row in rows}
+    offers = {line: await _offer(session, line, catalogue, today) for line in dict.fromkeys(lines.values())}
+    waiting = tuple(
+        Waiting(
+            job_id=row.id,
+            project_id=row.project_id,
+            model=row.model,
+            accounts=tuple(account.id for account in offers[lines[row.id]].accounts),
+            priority=row.priority,
+            created_at=row.created,
+        )
+        for row in rows
+    )
+    snapshot = Snapshot(
+        now=now,
+        slots=slots,
+        project_limits=project_limits,
+        active=tuple(active),
+        waiting=waiting,
+        turns=await _turns(session, {(account_id, job.project_id) for job in waiting for account_id in job.accounts}),
+    )
+    return Look(snapshot=snapshot, lines=lines, offers=offers, next_hold_ends_in_seconds=min(holds) if holds else None)
+
+
+async def mean_seconds(session: AsyncSession) -> dict[tuple[str, str], tuple[int, float]]:
+    """How many of the last successes each (model, account) had, and how long they took on average, from admission."""
+    recent = (
+        select(Job.model, Job.account_id, (_seconds(Job.finished_at) - _seconds(Job.admitted_at)).label("seconds"))
+        .where(literal_column("jobs.state = 'succeeded'"), Job.admitted_at.is_not(None))
+        .order_by(Job.finished_at.desc())
+        .limit(RECENT_JOBS)
+        .subquery()
+    )
+    rows = await session.execute(
+        select(recent.c.model, recent.c.account_id, func.count(), func.avg(recent.c.seconds)).group_by(
+            recent.c.model, recent.c.account_id
+        )
+    )
+    return {(model, account_id): (count, float(seconds)) for model, account_id, count, seconds in rows}
+
+
+async def _project_limits(session: AsyncSession) -> dict[str, int]:
+    waiting = select(Job.project_id).where(IS_WAITING).distinct()
+    rows = await session.execute(
+        select(Project.id, Project.max_active_jobs).where(Project.id.in_(waiting), Project.max_active_jobs.is_not(None))
+    )
+    return {project_id: int(most or 0) for project_id, most in rows}
+
+
+async def _waiting(session: AsyncSession, heads: int | None, full: Sequence[str]) -> Sequence[Any]:
+    suffix_length = func.coalesce(func.length(Job.suffix), 0).label("suffix_length")
+    method_type = Job.method["type"].astext.label("method_type")
+    line = (Job.project_id, Job.model, method_type, Job.requested_account_id, suffix_length, Job.integrations.is_(None))
+    order = (Job.priority.desc(), Job.created_at, Job.id)
+    free = [] if heads is None else [or_(Job.leased_until.is_(None), Job.leased_until < func.now())]
+    rows = (
+        select(
+            Job.id,
+            Job.project_id,
+            Job.model,
+            Job.priority,
+            Job.requested_account_id,
+            suffix_length,
+            method_type,
+            Job.integrations.is_not(None).label("integrations"),
+            _seconds(Job.created_at).label("created"),
+            func.row_number().over(partition_by=line, order_by=order).label("place"),
+            func.row_number().over(partition_by=Job.project_id, order_by=Job.created_at).label("age"),
+        )
+        .where(IS_WAITING, Job.pause_requested.is_(False), Job.cancel_requested_at.is_(None), *free)
+        .subquery()
+    )
+    wanted = select(rows)
+    if full:
+        wanted = wanted.where(rows.c.project_id.not_in(full))
+    if heads is not None:
+        wanted = wanted.where((rows.c.place <= heads) | (rows.c.age <= heads + 1))
+    return (await session.execute(wanted)).all()
+
+
+async def _offer(session: AsyncSession, line: Line, catalogue: Catalogue, today: dt.date) -> Offer:
+    return await offer(
+        session,
+        project_id=line.project_id,
+        model=line.model,
+        method_type=line.method_type,
+        catalogue=catalogue,
+        today=today,
+        needs=Needs(
+            account_id=line.account_id, suffix="x" * line.suffix_length or None, integrations=line.integrations
+        ),
+    )
+
+
+async def _turns(session: AsyncSession, pairs: set[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    if not pairs:
+        return {}
+    asked = values(column("account_id", Text), column("project_id", Text), name="asked").data(sorted(pairs))
+    last = (
+        select(func.max(Job.admitted_at))
+        .where(Job.account_id == asked.c.account_id, Job.project_id == asked.c.project_id)
+        .scalar_subquery()
+    )
+    rows = await session.execute(select(asked.c.account_id, asked.c.project_id, _seconds(last)))
+    return {(account_id, project_id): float(at) for account_id, project_id, at in rows if at is not None}
+
+
+def _line(row: Any) -> Line:
+    return Line(
+        row.project_id, row.model, row.method_type, row.requested_account_id, row.suffix_length, row.integrations
+    )
+
+
+def _stopped(account: UpstreamAccount, moment: dt.datetime) -> bool:
+    return account.drained_at is not None or (account.held_until is not None and account.held_until > moment)
+
+
+def _seconds(moment: Any) -> Any:
+    return cast(extract("epoch", moment), Float(53))

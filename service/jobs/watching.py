@@ -1,0 +1,40 @@
+"""Who watches a job: somebody who asked for it, or for what it tells, within the last minute, or follows its events.
+
+While it is watched a running job is looked at by itself, with its events and checkpoints, however many there are.
+"""
+
+import datetime as dt
+
+from sqlalchemy import case, func, or_, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.doorbell import hint
+from service.jobs.record import ADVANCE
+from service.tables import Job
+
+WATCHED = dt.timedelta(seconds=60)
+NOTED = dt.timedelta(seconds=20)
+"""A watcher is written down this often at most, however often it asks."""
+
+
+async def note_watcher(session: AsyncSession, job: Job) -> None:
+    """Remember that somebody watches a running job; the first to do so has it looked at now."""
+    seen_at = job.watched_at
+    if job.state != "running" or (seen_at is not None and dt.datetime.now(dt.UTC) - seen_at < NOTED):
+        return
+    now = func.clock_timestamp()
+    unwatched = or_(Job.watched_at.is_(None), Job.watched_at < now - WATCHED)
+    noted = await session.scalar(
+        update(Job)
+        .where(
+            Job.project_id == job.project_id,
+            Job.id == job.id,
+            Job.state == "running",
+            or_(Job.watched_at.is_(None), Job.watched_at < now - NOTED),
+        )
+        .values(watched_at=now, due_at=case((unwatched, func.least(Job.due_at, now)), else_=Job.due_at))
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    )
+    if noted is not None and seen_at is None:
+        hint(session, ADVANCE, job.id, "watched")

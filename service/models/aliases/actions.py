@@ -1,0 +1,246 @@
+"""Pointing aliases at models. Each action runs in its caller's transaction; those of a project take turns.
+
+A promotion takes effect for the next request: one that has begun keeps the model that it was given. A roll back undoes
+the present promotion, and a second one the promotion before that, so that it never leads back to what was rolled back.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service import outbox
+from service.errors import Conflict, InvalidRequest
+from service.ids import new_id
+from service.models.aliases.names import check_not_a_base_model
+from service.models.aliases.queries import PREFIX, find_alias, get_alias, get_promotion, take_turn
+from service.models.aliases.schemas import CreateAlias, Promote, RollBack
+from service.models.catalogue import Catalogue
+from service.models.queries import find_model
+from service.projects import audit
+from service.projects.audit import Actor
+from service.tables import AliasPromotion, ModelAlias
+
+MAX_ALIASES = 500
+"""Aliases of one project."""
+
+AUDITED = {
+    "created": "model_alias.created",
+    "promoted": "model_alias.promoted",
+    "rolled_back": "model_alias.rolled_back",
+    "deployed": "model_alias.promoted",
+}
+"""The type of the audit log's entry, by the action."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A line of the history to be: what happened, by a key or by a job, and where a roll back from it leads."""
+
+    model: str
+    action: str
+    undo_version: int | None
+    actor: Actor
+    reason: str | None = None
+    job_id: str | None = None
+
+
+async def create_alias(
+    session: AsyncSession, *, project_id: str, actor: Actor, body: CreateAlias, catalogue: Catalogue
+) -> ModelAlias:
+    """A new alias. Raises `InvalidRequest` for a name or model that cannot be, `Conflict` for a taken name."""
+    check_not_a_base_model(catalogue, body.name, param="name")
+    await take_turn(session, project_id)
+    await _check_target(session, project_id, body.model, catalogue)
+    if await find_alias(session, project_id, body.name) is not None:
+        raise Conflict(
+            f"The project has an alias '{body.name}' already. Promote it instead, or take another name.",
+            param="name",
+            code="model_alias_name_taken",
+        )
+    await _check_room(session, project_id)
+    first = Step(model=body.model, action="created", undo_version=None, actor=actor, reason=body.reason)
+    return await _add(session, project_id, body.name, first)
+
+
+async def promote(
+    session: AsyncSession, *, project_id: str, actor: Actor, name: str, body: Promote, catalogue: Catalogue
+) -> ModelAlias:
+    """Point an alias at another model; where it points already, nothing happens.
+
+    Raises `NotFound`, `InvalidRequest` for a model that cannot be, `Conflict` if the alias has moved meanwhile.
+    """
+    await take_turn(session, project_id)
+    alias = await get_alias(session, project_id, name)
+    _check_expected(alias, body.expected_model)
+    await _check_target(session, project_id, body.model, catalogue)
+    if alias.model == body.model:
+        return alias
+    step = Step(model=body.model, action="promoted", undo_version=alias.version, actor=actor, reason=body.reason)
+    return await _point(session, alias, step)
+
+
+async def roll_back(
+    session: AsyncSession, *, project_id: str, actor: Actor, name: str, body: RollBack, catalogue: Catalogue
+) -> ModelAlias:
+    """Undo promotions. Raises `NotFound`, `InvalidRequest` for a version that is not an earlier one, and `Conflict`
+    where there is nothing to go back to, its model is gone, or the alias has moved meanwhile."""
+    await take_turn(session, project_id)
+    alias = await get_alias(session, project_id, name)
+    _check_expected(alias, body.expected_model)
+    version = body.version
+    if version is None:
+        present = await get_promotion(session, alias, alias.version)
+        version = present.undo_version if present is not None else None
+        if version is None:
+            raise Conflict(
+                f"The alias '{alias.name}' has no earlier model to go back to.", code="model_alias_has_no_earlier"
+            )
+    target = await get_promotion(session, alias, version) if version < alias.version else None
+    if target is None:
+        raise InvalidRequest(
+            f"The alias '{alias.name}' has no earlier version {version}. See its history.",
+            param="version",
+            code="model_alias_version_not_found",
+        )
+    if not await _is_known(session, project_id, target.model, catalogue):
+        raise Conflict(
+            f"Version {version} of the alias '{alias.name}' was {target.model}, which is gone. Name another version.",
+            param="version",
+            code="model_alias_model_gone",
+        )
+    step = Step(
+        model=target.model,
+        action="rolled_back",
+        undo_version=target.undo_version,
+        actor=actor,
+        reason=body.reason,
+    )
+    return await _point(session, alias, step)
+
+
+async def deploy(
+    session: AsyncSession, *, project_id: str, name: str, model: str, job_id: str, catalogue: Catalogue
+) -> str | None:
+    """Point an alias at the model of a job that has succeeded, making it if it is missing.
+
+    Returns why that is not possible, else None: a job's success never depends on it.
+    """
+    await take_turn(session, project_id)
+    alias = await find_alias(session, project_id, name)
+    if alias is not None:
+        await _point(session, alias, _deployment(model, job_id, undo_version=alias.version))
+        return None
+    try:
+        check_not_a_base_model(catalogue, name, param="deploy.alias")
+        await _check_room(session, project_id)
+    except InvalidRequest as refusal:
+        return refusal.message
+    await _add(session, project_id, name, _deployment(model, job_id, undo_version=None))
+    return None
+
+
+async def delete_alias(session: AsyncSession, *, project_id: str, actor: Actor, name: str) -> str:
+    """Take an alias away with its history; requests by its name are refused from now on. Returns its id."""
+    await take_turn(session, project_id)
+    alias = await get_alias(session, project_id, name)
+    await session.delete(alias)
+    await audit.record(
+        session,
+        actor,
+        "model_alias.deleted",
+        project_id=project_id,
+        resource_id=alias.id,
+        data={"name": alias.name, "model": alias.model},
+    )
+    return alias.id
+
+
+def _deployment(model: str, job_id: str, *, undo_version: int | None) -> Step:
+    return Step(model=model, action="deployed", undo_version=undo_version, actor=audit.SYSTEM, job_id=job_id)
+
+
+async def _is_known(session: AsyncSession, project_id: str, model: str, catalogue: Catalogue) -> bool:
+    """Asked under the turn, so that the model cannot be deleted before the alias stands for it."""
+    return catalogue.find(model) is not None or await find_model(session, project_id, model) is not None
+
+
+async def _check_target(session: AsyncSession, project_id: str, model: str, catalogue: Catalogue) -> None:
+    if not await _is_known(session, project_id, model, catalogue):
+        raise InvalidRequest(
+            f"The model '{model[:128]}' does not exist or you may not use it. GET /v1/models lists yours.",
+            param="model",
+            code="model_not_found",
+        )
+
+
+def _check_expected(alias: ModelAlias, expected: str | None) -> None:
+    if expected is not None and alias.model != expected:
+        raise Conflict(
+            f"The alias '{alias.name}' points at {alias.model}, not at {expected[:128]}. Look at its history.",
+            param="expected_model",
+            code="model_alias_moved",
+        )
+
+
+async def _check_room(session: AsyncSession, project_id: str) -> None:
+    count = await session.scalar(select(func.count()).where(ModelAlias.project_id == project_id))
+    if (count or 0) >= MAX_ALIASES:
+        raise InvalidRequest(
+            f"A project has at most {MAX_ALIASES} aliases. Delete one that is not needed.",
+            code="too_many_model_aliases",
+        )
+
+
+async def _add(session: AsyncSession, project_id: str, name: str, step: Step) -> ModelAlias:
+    alias = ModelAlias(id=new_id(PREFIX), project_id=project_id, name=name, model=step.model, version=1)
+    session.add(alias)
+    await _write(session, alias, step, previous=None)
+    return alias
+
+
+async def _point(session: AsyncSession, alias: ModelAlias, step: Step) -> ModelAlias:
+    previous = alias.model
+    alias.model, alias.version = step.model, alias.version + 1
+    alias.updated_at = func.now()
+    await _write(session, alias, step, previous=previous)
+    return alias
+
+
+async def _write(session: AsyncSession, alias: ModelAlias, step: Step, *, previous: str | None) -> None:
+    """The alias, its line of history, the audit log's entry and the event: one transaction."""
+    await session.flush()
+    await session.refresh(alias)
+    session.add(
+        AliasPromotion(
+            alias_id=alias.id,
+            version=alias.version,
+            project_id=alias.project_id,
+            model=step.model,
+            action=step.action,
+            reason=step.reason,
+            key_id=step.actor.key_id,
+            job_id=step.job_id,
+            undo_version=step.undo_version,
+        )
+    )
+    told = {
+        "alias": alias.name,
+        "model": alias.model,
+        "previous_model": previous,
+        "version": alias.version,
+        "reason": step.reason,
+        "job_id": step.job_id,
+    }
+    await audit.record(
+        session, step.actor, AUDITED[step.action], project_id=alias.project_id, resource_id=alias.id, data=told
+    )
+    await outbox.emit(
+        session,
+        project_id=alias.project_id,
+        type="model_alias.promoted",
+        subject=alias.id,
+        data={"project_id": alias.project_id, "action": step.action, **told},
+        now=dt.datetime.now(dt.UTC),
+    )

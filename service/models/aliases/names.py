@@ -1,0 +1,26 @@
+"""What an alias may be called, and how a job asks for one. Pure."""
+
+from typing import Annotated
+
+import msgspec
+
+from service.errors import InvalidRequest
+from service.http.shapes import RequestModel
+from service.models.catalogue import Catalogue
+
+AliasName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?\Z")]
+"""Lower case, digits, dots and hyphens, up to 64 characters: never the id of an alias, which has an underscore."""
+
+
+class Deploy(RequestModel, frozen=True, kw_only=True):
+    """`deploy` of a job's create: the alias that takes the model when the job succeeds; made when it is missing."""
+
+    alias: AliasName
+
+
+def check_not_a_base_model(catalogue: Catalogue, name: str, *, param: str) -> None:
+    """Raises `InvalidRequest` for a base model's name: requests by it would never get to the alias."""
+    if catalogue.find(name) is not None:
+        raise InvalidRequest(
+            f"'{name}' is a base model's name. Give the alias another.", param=param, code="model_alias_name_taken"
+        )

@@ -1,0 +1,211 @@
+"""Inference in the ledger: what a call may cost is reserved before it is sent, what it came to is posted after it.
+
+What the upstream reports is posted. Where it reports nothing (a caller that hung up, a stream that broke, an upstream
+that never tells), what was sent and received is counted here and posted as an estimate. A call that the upstream
+refused is voided.
+"""
+
+import asyncio
+import datetime as dt
+import math
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from prometheus_client import Counter
+
+from service.billing.actions import Actual, Basis, Reservation
+from service.billing.balances import month_of, standing
+from service.billing.cashier import Call, Cashier
+from service.billing.price_list import AskingPrice, asking_price_on
+from service.billing.prices import asking_cost_micros
+from service.billing.queries import asking_price_overrides
+from service.datasets.tokens import ENCODINGS, reference
+from service.db import Database
+from service.errors import QuotaExceeded
+from service.ids import new_id
+from service.models.asked import Usage, answer_texts, input_texts, usage_of
+from service.models.catalogue import BaseModel
+
+log = structlog.get_logger()
+
+TOKENS = Counter("tunegate_inference_tokens_total", "Tokens of inference.", ["project", "direction"])
+CALLS = Counter("tunegate_inference_calls_total", "Calls of inference by how their cost was known.", ["basis"])
+
+PRICES_REMEMBERED_SECONDS = 0.8
+"""A price that is set holds within a second, as a key that is revoked."""
+
+INLINE_CHARS = 20_000
+"""Longer texts are counted in a thread, which lets other requests go on."""
+
+COUNTED_CHARS = 4_000_000
+"""No model reads more. A longer text is refused upstream, so it reserves a token a byte instead of being counted."""
+
+
+class Meter:
+    """Opens a tab for each call. One per process."""
+
+    def __init__(self, db: Database, cashier: Cashier) -> None:
+        self._db = db
+        self._cashier = cashier
+        self._overrides: Sequence[AskingPrice] = ()
+        self._read_at = -math.inf
+        self._reading = asyncio.Lock()
+        self._loaded: set[str] = set()
+
+    async def open(
+        self,
+        body: dict[str, Any],
+        *,
+        path: str,
+        model: str,
+        base: BaseModel | None,
+        tuned: bool,
+        billed: bool,
+        output_tokens: int,
+        project_id: str,
+        api_key_id: str,
+    ) -> "Tab":
+        """Reserve what a call may cost with an answer of up to `output_tokens`. Raises `QuotaExceeded` over a limit.
+
+        `base` is the model asked, or the one that it was tuned from; `model` is our name of it. What is not `billed` is
+        counted and costs nothing.
+        """
+        encoding = base.encoding if base is not None else ENCODINGS[0]
+        texts, others = input_texts(body, path=path)
+        input_tokens = others + await self.count(texts, encoding)
+        now = dt.datetime.now(dt.UTC)
+        price = None
+        if base is not None and billed:
+            price = asking_price_on(base, await self._prices(), now.date(), tuned=tuned)
+        tab = Tab(
+            self,
+            self._cashier,
+            subject=new_id("call-"),
+            project_id=project_id,
+            price=price,
+            encoding=encoding,
+            input_tokens=input_tokens,
+        )
+        reservation = Reservation(
+            subject=tab.subject,
+            line_item=f"inference {model}",
+            amount_micros=tab.cost(Usage(input_tokens, output_tokens)),
+            api_key_id=api_key_id,
+            model=model,
+        )
+        call = Call(reservation=reservation, input_tokens=input_tokens, output_tokens=output_tokens)
+        if not await self._cashier.reserve(project_id, call):
+            raise await self._refusal(project_id, reservation.amount_micros, now)
+        return tab
+
+    async def count(self, texts: Sequence[str], encoding: str) -> int:
+        """The tokens of texts; a bound where they are too long for any model."""
+        chars = sum(map(len, texts))
+        if chars > COUNTED_CHARS:
+            return sum(len(text.encode()) for text in texts)
+        if chars <= INLINE_CHARS and encoding in self._loaded:
+            return _count(texts, encoding)
+        tokens = await asyncio.to_thread(_count, texts, encoding)
+        self._loaded.add(encoding)
+        return tokens
+
+    async def _prices(self) -> Sequence[AskingPrice]:
+        if not self._fresh():
+            async with self._reading:
+                if not self._fresh():
+                    started = time.monotonic()
+                    async with self._db.admin() as session:
+                        self._overrides = await asking_price_overrides(session)
+                    self._read_at = started
+        return self._overrides
+
+    def _fresh(self) -> bool:
+        return time.monotonic() - self._read_at < PRICES_REMEMBERED_SECONDS
+
+    async def _refusal(self, project_id: str, amount_micros: int, now: dt.datetime) -> QuotaExceeded:
+        async with self._db.project(project_id) as session:
+            left = (await standing(session, project_id, month_of(now))).remaining or 0
+        return QuotaExceeded(
+            f"This call may cost up to ${amount_micros / 1e6:.6f}, and the monthly budget has ${left / 1e6:.6f} left. "
+            "Give a smaller max_completion_tokens (max_tokens), or ask for a higher limit."
+        )
+
+
+class Tab:
+    """What one call owes. It is closed once, by `post` or by `void`."""
+
+    def __init__(
+        self,
+        meter: Meter,
+        cashier: Cashier,
+        *,
+        subject: str,
+        project_id: str,
+        price: AskingPrice | None,
+        encoding: str,
+        input_tokens: int,
+    ) -> None:
+        self._meter = meter
+        self._cashier = cashier
+        self.subject = subject
+        self._project_id = project_id
+        self._price = price
+        self._encoding = encoding
+        self._input_tokens = input_tokens
+        self._usage: Usage | None = None
+        self._said: defaultdict[int, list[str]] = defaultdict(list)
+
+    def hear(self, body: dict[str, Any]) -> None:
+        """Take in an answer, or a chunk of one."""
+        self._usage = usage_of(body) or self._usage
+        if self._usage is None:
+            for choice, text in answer_texts(body):
+                self._said[choice].append(text)
+
+    async def post(self) -> None:
+        """Post what the upstream reported, else an estimate from what it has said."""
+        usage, basis = self._usage, "usage"
+        if usage is None:
+            said = ["".join(texts) for texts in self._said.values()]
+            usage, basis = Usage(self._input_tokens, await self._meter.count(said, self._encoding)), "estimate"
+        TOKENS.labels(self._project_id, "input").inc(usage.input_tokens)
+        TOKENS.labels(self._project_id, "output").inc(usage.output_tokens)
+        CALLS.labels(basis).inc()
+        await self._settle(usage, "usage" if basis == "usage" else "estimate")
+
+    async def void(self) -> None:
+        """Give the reservation back: nothing was answered."""
+        CALLS.labels("void").inc()
+        await self._cashier.settle(self._project_id, Actual(subject=self.subject, micros=0, quantity=None))
+
+    def cost(self, usage: Usage) -> int:
+        """Micro-dollars, by the price of the day on which the call came."""
+        if self._price is None:
+            return 0
+        return asking_cost_micros(
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            input_micros_per_million=self._price.input_micros_per_million,
+            output_micros_per_million=self._price.output_micros_per_million,
+        )
+
+    async def _settle(self, usage: Usage, basis: Basis) -> None:
+        await self._cashier.settle(
+            self._project_id,
+            Actual(
+                subject=self.subject,
+                micros=self.cost(usage),
+                quantity=usage.input_tokens + usage.output_tokens,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                basis=basis,
+            ),
+        )
+
+
+def _count(texts: Sequence[str], encoding: str) -> int:
+    counter = reference(encoding)
+    return sum(counter.count(text) for text in texts)

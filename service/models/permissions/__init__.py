@@ -1,0 +1,1 @@
+"""Tuned models that one project may use though another one made them."""

@@ -1,0 +1,90 @@
+"""The audit log: one entry for every change and every refusal, written in the transaction of what it tells of.
+
+    await audit.record(session, audit.actor_of(request), "webhook_endpoint.updated", project_id=..., resource_id=...,
+                       data={"url": ...})
+
+`data` says what was asked for, never a secret. The service's role may only add entries and read them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import structlog
+from litestar import Request
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.ids import new_id
+from service.projects.audit_events import EVENT_TYPES
+from service.projects.callers import Administrator, Caller
+from service.tables import AuditLog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who acted: a key, somebody without a valid one (`session`), or the service itself (`system`)."""
+
+    kind: Literal["api_key", "session", "system"]
+    key_id: str | None = None
+    service_account_id: str | None = None
+    ip_address: str | None = None
+    request_id: str | None = None
+
+
+SYSTEM = Actor(kind="system")
+"""A worker, or an operator at the command line."""
+
+
+def actor_of(request: Request[Any, Any, Any]) -> Actor:
+    """The caller of a request. The address is that of the connection's peer: a header could say anything."""
+    key_id: str | None
+    service_account_id: str | None
+    match request.scope.get("auth"):
+        case Caller() as who:
+            key_id, service_account_id = who.key_id, who.service_account_id
+        case Administrator() as who:
+            key_id, service_account_id = who.key_id, None
+        case _:
+            key_id, service_account_id = None, None
+    return Actor(
+        kind="session" if key_id is None else "api_key",
+        key_id=key_id,
+        service_account_id=service_account_id,
+        ip_address=request.client.host if request.client else None,
+        request_id=structlog.contextvars.get_contextvars().get("request_id"),
+    )
+
+
+async def record(
+    session: AsyncSession,
+    actor: Actor,
+    type: str,
+    *,
+    project_id: str | None = None,
+    resource_id: str | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> str:
+    """Add an entry in the caller's transaction, whatever its scope, and return its id.
+
+    A type that ends in `created` shows `data` as what was made, one that ends in `updated` as what was asked for.
+    Raises `ValueError` for a type that `audit_events` does not list.
+    """
+    if type not in EVENT_TYPES:
+        raise ValueError(f"{type!r} is no audit event type.")
+    entry_id = new_id("audit_log-")
+    await session.execute(
+        insert(AuditLog).values(
+            id=entry_id,
+            project_id=project_id,
+            type=type,
+            actor=actor.kind,
+            key_id=actor.key_id,
+            service_account_id=actor.service_account_id,
+            ip_address=actor.ip_address,
+            request_id=actor.request_id,
+            resource_id=resource_id,
+            detail=dict(data or {}),
+        )
+    )
+    return entry_id

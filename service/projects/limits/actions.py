@@ -1,0 +1,74 @@
+"""Setting limits: what administrators can do. Each runs in its caller's transaction and writes an audit entry."""
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.errors import NotFound
+from service.jobs.turns import ask_for_turn
+from service.projects import audit
+from service.projects.audit import Actor
+from service.projects.limits.schemas import ID_PREFIX, UpdateLimits, UpdateRateLimit
+from service.projects.queries import check_active, get_active_project, get_project
+from service.tables import ProjectLimits, RateLimit
+
+OF_PROJECT = ("max_active_jobs", "max_queued_jobs")
+"""The limits that stand in the project's own row."""
+
+
+async def set_limits(session: AsyncSession, actor: Actor, project_id: str, wanted: UpdateLimits) -> None:
+    """Set what is given. A limit below what is used refuses new things and breaks nothing that is.
+
+    Raises `NotFound`, and `InvalidRequest` for an archived project.
+    """
+    project = await get_project(session, project_id, lock="alone")
+    check_active(project)
+    given = _given(wanted)
+    for name in OF_PROJECT:
+        if name in given:
+            setattr(project, name, given[name])
+    others = {name: value for name, value in given.items() if name not in OF_PROJECT}
+    if others:
+        await session.execute(
+            insert(ProjectLimits)
+            .values(project_id=project_id, **others)
+            .on_conflict_do_update(index_elements=["project_id"], set_=others)
+        )
+    await session.flush()
+    await audit.record(
+        session, actor, "project_limits.updated", project_id=project_id, resource_id=project_id, data=given
+    )
+    await ask_for_turn(session)
+
+
+async def set_rate_limit(
+    session: AsyncSession, actor: Actor, project_id: str, rate_limit_id: str, wanted: UpdateRateLimit, models: list[str]
+) -> str:
+    """Set what is given of one of the rate limits of `models`. Returns the model. Raises as `set_limits`."""
+    await get_active_project(session, project_id)
+    model = rate_limit_id.removeprefix(ID_PREFIX)
+    if not rate_limit_id.startswith(ID_PREFIX) or model not in models:
+        raise NotFound(
+            f"No such rate limit in this project: {rate_limit_id}",
+            param="rate_limit_id",
+            code="rate_limit_not_found",
+        )
+    given = _given(wanted)
+    if given:
+        await session.execute(
+            insert(RateLimit)
+            .values(project_id=project_id, model=model, **given)
+            .on_conflict_do_update(index_elements=["project_id", "model"], set_=given)
+        )
+    await audit.record(
+        session, actor, "rate_limit.updated", project_id=project_id, resource_id=rate_limit_id, data=given
+    )
+    return model
+
+
+def _given(wanted: msgspec.Struct) -> dict[str, Any]:
+    values = {name: getattr(wanted, name) for name in wanted.__struct_fields__}
+    return {name: value for name, value in values.items() if value is not UNSET}

@@ -1,0 +1,84 @@
+"""Limits and what is used of them."""
+
+import datetime as dt
+from dataclasses import dataclass, field
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.projects.limits.schemas import ALL_MODELS, DEFAULT_TOKENS
+from service.tables import File, ProjectLimits, RateLimit, TrainingTokens, Upload, UploadPart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """A project's rate limits as they were set: (requests, tokens) a minute by model, null where nothing was."""
+
+    key_requests: int | None = None
+    by_model: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
+
+    def requests(self, default: int) -> int:
+        """How many requests the project may send in a minute, of all kinds."""
+        return self.by_model.get(ALL_MODELS, (None, None))[0] or default
+
+    def model_requests(self, model: str) -> int | None:
+        """How many of them may be inference with this model; None: as many as it likes."""
+        return self.by_model.get(model, (None, None))[0]
+
+    def tokens(self, model: str) -> int:
+        """How many tokens a minute its inference with this model may take."""
+        own, common = self.by_model.get(model, (None, None))[1], self.by_model.get(ALL_MODELS, (None, None))[1]
+        return own or common or DEFAULT_TOKENS
+
+
+async def find_limits(session: AsyncSession, project_id: str) -> ProjectLimits:
+    """The project's limits; a row that is not stored where none was ever set."""
+    row = await session.get(ProjectLimits, project_id, populate_existing=True)
+    return row or ProjectLimits(project_id=project_id)
+
+
+async def rates_of(session: AsyncSession, project_id: str) -> Rates:
+    """The project's rate limits as they were set."""
+    limits = await find_limits(session, project_id)
+    rows = await session.scalars(select(RateLimit).where(RateLimit.project_id == project_id))
+    return Rates(
+        key_requests=limits.max_requests_per_key_per_1_minute,
+        by_model={row.model: (row.max_requests_per_1_minute, row.max_tokens_per_1_minute) for row in rows},
+    )
+
+
+async def storage_bytes(session: AsyncSession, project_id: str) -> int:
+    """The bytes of a project's files, and of its open uploads: what was announced, or what came if that is more.
+
+    One statement, so that an upload which becomes a file meanwhile is seen as one of the two.
+    """
+    files = (
+        select(func.coalesce(func.sum(File.size_bytes), 0))
+        .where(File.project_id == project_id, File.deleted_at.is_(None))
+        .scalar_subquery()
+    )
+    came = (
+        select(func.coalesce(func.sum(UploadPart.size_bytes), 0))
+        .where(UploadPart.project_id == Upload.project_id, UploadPart.upload_id == Upload.id)
+        .scalar_subquery()
+    )
+    uploads = (
+        select(func.coalesce(func.sum(func.greatest(Upload.size_bytes, came)), 0))
+        .where(
+            Upload.project_id == project_id,
+            Upload.status == "pending",
+            (Upload.expires_at > func.now()) | (Upload.leased_until > func.now()),
+        )
+        .scalar_subquery()
+    )
+    return int(await session.scalar(select(files + uploads)) or 0)
+
+
+async def training_tokens(session: AsyncSession, project_id: str, month: dt.date) -> int:
+    """The tokens of a month's jobs: trained where they have ended, reserved where not."""
+    total = await session.scalar(
+        select(
+            func.coalesce(func.sum(func.coalesce(TrainingTokens.trained_tokens, TrainingTokens.reserved_tokens)), 0)
+        ).where(TrainingTokens.project_id == project_id, TrainingTokens.month == month)
+    )
+    return int(total or 0)

@@ -1,0 +1,134 @@
+"""`/v1/organization/projects/{id}/limits` and `/rate_limits`."""
+
+import datetime as dt
+
+from litestar import get, post
+from litestar.params import FromPath
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.billing.actions import month_of
+from service.errors import InvalidRequest
+from service.http.bodies import read_body, read_query
+from service.http.operation import operation
+from service.http.pagination import unknown_cursor
+from service.http.shapes import Page
+from service.projects.audit import actor_of
+from service.projects.limits.actions import set_limits, set_rate_limit
+from service.projects.limits.queries import Rates, find_limits, rates_of
+from service.projects.limits.schemas import (
+    ALL_MODELS,
+    ID_PREFIX,
+    LimitsObject,
+    ListRateLimits,
+    RateLimitObject,
+    UpdateLimits,
+    UpdateRateLimit,
+)
+from service.projects.limits.usage import usage_of
+from service.projects.queries import get_project
+from service.services import ApiRequest, Services, services
+
+
+@get("/projects/{project_id:str}/limits", summary="Retrieve a project's limits", opt=operation(returns=LimitsObject))
+async def get_limits(request: ApiRequest, project_id: FromPath[str]) -> LimitsObject:
+    """Every limit with what is used of it. Null is no limit."""
+    async with services(request).db.admin() as session:
+        return await _show_limits(session, project_id)
+
+
+@post(
+    "/projects/{project_id:str}/limits",
+    status_code=200,
+    summary="Update a project's limits",
+    opt=operation(returns=LimitsObject, body=UpdateLimits),
+)
+async def post_limits(request: ApiRequest, project_id: FromPath[str]) -> LimitsObject:
+    """Set some limits; null lifts one. Below what is used, new things are refused and nothing that is breaks."""
+    wanted, _ = await read_body(request, UpdateLimits)
+    async with services(request).db.admin() as session:
+        await set_limits(session, actor_of(request), project_id, wanted)
+        return await _show_limits(session, project_id)
+
+
+@get(
+    "/projects/{project_id:str}/rate_limits",
+    summary="List a project's rate limits",
+    opt=operation(returns=Page[RateLimitObject], query=ListRateLimits),
+)
+async def get_rate_limits(request: ApiRequest, project_id: FromPath[str]) -> Page[RateLimitObject]:
+    """`*` is all requests of the project; the others are inference with a model, inside that."""
+    here, query = services(request), read_query(request, ListRateLimits)
+    async with here.db.admin() as session:
+        await get_project(session, project_id)
+        rates = await rates_of(session, project_id)
+    return _page([_show_rate(here, rates, model) for model in _models(here)], query)
+
+
+@post(
+    "/projects/{project_id:str}/rate_limits/{rate_limit_id:str}",
+    status_code=200,
+    summary="Update a rate limit",
+    opt=operation(returns=RateLimitObject, body=UpdateRateLimit),
+)
+async def post_rate_limit(
+    request: ApiRequest, project_id: FromPath[str], rate_limit_id: FromPath[str]
+) -> RateLimitObject:
+    """Set requests or tokens per minute. It holds within a second, in every process."""
+    here = services(request)
+    wanted, _ = await read_body(request, UpdateRateLimit)
+    async with here.db.admin() as session:
+        model = await set_rate_limit(session, actor_of(request), project_id, rate_limit_id, wanted, _models(here))
+        return _show_rate(here, await rates_of(session, project_id), model)
+
+
+async def _show_limits(session: AsyncSession, project_id: str) -> LimitsObject:
+    project = await get_project(session, project_id)
+    limits = await find_limits(session, project_id)
+    return LimitsObject(
+        project_id=project_id,
+        max_active_jobs=project.max_active_jobs,
+        max_queued_jobs=project.max_queued_jobs,
+        max_storage_bytes=limits.max_storage_bytes,
+        max_file_bytes=limits.max_file_bytes,
+        max_training_tokens_per_month=limits.max_training_tokens_per_month,
+        max_requests_per_key_per_1_minute=limits.max_requests_per_key_per_1_minute,
+        usage=await usage_of(session, project_id, month_of(dt.datetime.now(dt.UTC))),
+    )
+
+
+def _models(here: Services) -> list[str]:
+    return [ALL_MODELS, *(model.name for model in here.catalogue.models)]
+
+
+def _show_rate(here: Services, rates: Rates, model: str) -> RateLimitObject:
+    whole = rates.requests(here.settings.requests_per_minute)
+    return RateLimitObject(
+        id=f"{ID_PREFIX}{model}",
+        model=model,
+        max_requests_per_1_minute=rates.model_requests(model) or whole,
+        max_tokens_per_1_minute=rates.tokens(model),
+    )
+
+
+def _page(items: list[RateLimitObject], query: ListRateLimits) -> Page[RateLimitObject]:
+    ids = [item.id for item in items]
+    if query.after is not None and query.before is not None:
+        raise InvalidRequest("Give 'after' or 'before', not both.", param="before", code="conflicting_parameters")
+    for name, cursor in (("after", query.after), ("before", query.before)):
+        if cursor is not None and cursor not in ids:
+            raise unknown_cursor(cursor, param=name)
+    if query.before is not None:
+        left = items[: ids.index(query.before)]
+        shown = left[-query.limit :]
+    else:
+        left = items[ids.index(query.after) + 1 :] if query.after is not None else items
+        shown = left[: query.limit]
+    return Page(
+        data=shown,
+        first_id=shown[0].id if shown else None,
+        last_id=shown[-1].id if shown else None,
+        has_more=len(left) > len(shown),
+    )
+
+
+ADMIN_ROUTES = [get_limits, post_limits, get_rate_limits, post_rate_limit]

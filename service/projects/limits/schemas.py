@@ -1,0 +1,77 @@
+"""Limits on the wire: ours as one object, rate limits as the SDK's `ProjectRateLimit`."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from service.http.shapes import RequestModel
+
+ALL_MODELS = "*"
+ID_PREFIX = "rl-"
+DEFAULT_TOKENS = 10_000_000
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Bytes = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
+FileBytes = Annotated[int, msgspec.Meta(ge=1, le=10**15)]
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
+PerMinute = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+
+
+class UpdateLimits(RequestModel, frozen=True, kw_only=True):
+    """What is given is set, null lifts a limit, the rest stays."""
+
+    max_active_jobs: Count | UnsetType | None = UNSET
+    max_queued_jobs: Count | UnsetType | None = UNSET
+    max_storage_bytes: Bytes | UnsetType | None = UNSET
+    max_file_bytes: FileBytes | UnsetType | None = UNSET
+    max_training_tokens_per_month: Tokens | UnsetType | None = UNSET
+    max_requests_per_key_per_1_minute: PerMinute | UnsetType | None = UNSET
+
+
+class LimitsUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """What of the limits is used now. `training_tokens` is what this UTC month has reserved and trained."""
+
+    active_jobs: int
+    queued_jobs: int
+    storage_bytes: int
+    training_tokens: int
+
+
+class LimitsObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A project's limits; null is none."""
+
+    object: Literal["project.limits"] = "project.limits"
+    project_id: str
+    max_active_jobs: int | None
+    max_queued_jobs: int | None
+    max_storage_bytes: int | None
+    max_file_bytes: int | None
+    max_training_tokens_per_month: int | None
+    max_requests_per_key_per_1_minute: int | None
+    usage: LimitsUsage
+
+
+class ListRateLimits(RequestModel, frozen=True, kw_only=True):
+    """The query of a project's rate limits; `after` or `before` is an id."""
+
+    after: str | None = None
+    before: str | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 100
+
+
+class UpdateRateLimit(RequestModel, frozen=True, kw_only=True):
+    """What is given is set, the rest stays."""
+
+    max_requests_per_1_minute: PerMinute | UnsetType = UNSET
+    max_tokens_per_1_minute: PerMinute | UnsetType = UNSET
+
+
+class RateLimitObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A rate limit: of all requests of a project (`model` is `*`), or of its inference with a model."""
+
+    id: str
+    object: Literal["project.rate_limit"] = "project.rate_limit"
+    model: str
+    max_requests_per_1_minute: int
+    max_tokens_per_1_minute: int

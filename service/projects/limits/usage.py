@@ -1,0 +1,27 @@
+"""What a project uses of its limits, jobs included."""
+
+import datetime as dt
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.jobs.lifecycle import ACTIVE, QUEUED
+from service.projects.limits.queries import storage_bytes, training_tokens
+from service.projects.limits.schemas import LimitsUsage
+from service.tables import Job
+
+
+async def usage_of(session: AsyncSession, project_id: str, month: dt.date) -> LimitsUsage:
+    """What is used of each limit."""
+    counted = await session.execute(
+        select(Job.state, func.count())
+        .where(Job.project_id == project_id, Job.state.in_([*ACTIVE, *QUEUED]))
+        .group_by(Job.state)
+    )
+    jobs = {row[0]: int(row[1]) for row in counted}
+    return LimitsUsage(
+        active_jobs=sum(jobs.get(state, 0) for state in ACTIVE),
+        queued_jobs=sum(jobs.get(state, 0) for state in QUEUED),
+        storage_bytes=await storage_bytes(session, project_id),
+        training_tokens=await training_tokens(session, project_id, month),
+    )

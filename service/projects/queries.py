@@ -1,0 +1,157 @@
+"""Projects, service accounts and keys, read by the organisation's API."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.errors import InvalidRequest, NotFound
+from service.http.pagination import unknown_cursor
+from service.http.shapes import PageQuery
+from service.projects.schemas import ListAdminKeys, ListKeys, ListProjects
+from service.tables import ApiKey, Project, ServiceAccount
+
+Lock = Literal["none", "kept", "alone"]
+"""`kept`: it stays as it is, and others may keep it too; `alone`: for a change, which waits for those who keep it."""
+
+
+class KeyWithOwner(NamedTuple):
+    """A project's key, whose it is if it is a service account's, and whether that account may use the project now."""
+
+    row: ApiKey
+    account: ServiceAccount | None
+    access: bool
+
+
+async def get_project(session: AsyncSession, project_id: str, *, lock: Lock = "none") -> Project:
+    """The project, archived or not, or `NotFound`."""
+    query = select(Project).where(Project.id == project_id)
+    if lock != "none":
+        query = query.with_for_update(read=lock == "kept", key_share=lock == "alone")
+    row = (await session.scalars(query)).one_or_none()
+    if row is None:
+        raise NotFound(f"No such project: {project_id}", param="project_id", code="project_not_found")
+    return row
+
+
+async def get_active_project(session: AsyncSession, project_id: str) -> Project:
+    """The project, kept from being archived meanwhile. Raises `NotFound`, and `InvalidRequest` when it is archived."""
+    row = await get_project(session, project_id, lock="kept")
+    check_active(row)
+    return row
+
+
+def check_active(row: Project) -> None:
+    """Raises `InvalidRequest` for a project that is archived or about to be deleted."""
+    if row.status != "active":
+        raise InvalidRequest(
+            f"The project {row.id} is archived. Nothing in it can be made or changed.",
+            param="project_id",
+            code="project_archived",
+        )
+
+
+def check_kept(row: Project) -> None:
+    """Raises `InvalidRequest` for a project that is being deleted."""
+    if row.status in ("deleting", "deleted"):
+        raise InvalidRequest(
+            f"The project {row.id} is deleted. Nothing can be kept in it.", param="project_id", code="project_deleted"
+        )
+
+
+async def list_projects(session: AsyncSession, query: ListProjects) -> Sequence[Project]:
+    """Up to `limit + 1` projects, newest first. Raises `InvalidRequest` for an unknown cursor."""
+    wanted = select(Project)
+    if not query.include_archived:
+        wanted = wanted.where(Project.status == "active")
+    if query.after is not None:
+        if await session.scalar(select(Project.id).where(Project.id == query.after)) is None:
+            raise unknown_cursor(query.after)
+        wanted = wanted.where(Project.id < query.after)
+    return (await session.scalars(wanted.order_by(Project.id.desc()).limit(query.limit + 1))).all()
+
+
+async def get_account(session: AsyncSession, project_id: str, account_id: str, *, lock: bool = False) -> ServiceAccount:
+    """The project's service account, or `NotFound`. `lock` keeps it as it is until the transaction ends."""
+    query = select(ServiceAccount).where(
+        ServiceAccount.project_id == project_id, ServiceAccount.id == account_id, ServiceAccount.deleted_at.is_(None)
+    )
+    row = (await session.scalars(query.with_for_update() if lock else query)).one_or_none()
+    if row is None:
+        raise NotFound(
+            f"No such service account in this project: {account_id}",
+            param="service_account_id",
+            code="service_account_not_found",
+        )
+    return row
+
+
+async def list_accounts(session: AsyncSession, project_id: str, query: PageQuery) -> Sequence[ServiceAccount]:
+    """Up to `limit + 1` service accounts, newest first. Raises `InvalidRequest` for an unknown cursor."""
+    table = ServiceAccount
+    wanted = select(table).where(table.project_id == project_id, table.deleted_at.is_(None))
+    if query.after is not None:
+        known = select(table.id).where(table.project_id == project_id, table.id == query.after)
+        if await session.scalar(known) is None:
+            raise unknown_cursor(query.after)
+        wanted = wanted.where(table.id < query.after)
+    return (await session.scalars(wanted.order_by(table.id.desc()).limit(query.limit + 1))).all()
+
+
+async def get_key(session: AsyncSession, project_id: str, key_id: str, *, lock: bool = False) -> KeyWithOwner:
+    """The project's key, or `NotFound`. `lock` keeps it as it is until the transaction ends."""
+    query = _keys(project_id).where(ApiKey.id == key_id)
+    row = (await session.execute(query.with_for_update(of=ApiKey) if lock else query)).one_or_none()
+    if row is None:
+        raise NotFound(f"No such API key in this project: {key_id}", param="api_key_id", code="api_key_not_found")
+    return KeyWithOwner(*row)
+
+
+async def list_keys(session: AsyncSession, project_id: str, query: ListKeys) -> Sequence[KeyWithOwner]:
+    """Up to `limit + 1` keys, newest first. Raises `InvalidRequest` for an unknown cursor."""
+    wanted = _keys(project_id)
+    if query.owner_project_access != "any":
+        wanted = wanted.where(_access() if query.owner_project_access == "active" else ~_access())
+    if query.after is not None:
+        known = select(ApiKey.id).where(ApiKey.project_id == project_id, ApiKey.id == query.after)
+        if await session.scalar(known) is None:
+            raise unknown_cursor(query.after)
+        wanted = wanted.where(ApiKey.id < query.after)
+    rows = await session.execute(wanted.order_by(ApiKey.id.desc()).limit(query.limit + 1))
+    return [KeyWithOwner(*row) for row in rows]
+
+
+async def get_admin_key(session: AsyncSession, key_id: str) -> ApiKey:
+    """The admin key, or `NotFound`."""
+    query = select(ApiKey).where(ApiKey.id == key_id, ApiKey.kind == "admin", ApiKey.revoked_at.is_(None))
+    row = (await session.scalars(query)).one_or_none()
+    if row is None:
+        raise NotFound(f"No such admin API key: {key_id}", param="key_id", code="api_key_not_found")
+    return row
+
+
+async def list_admin_keys(session: AsyncSession, query: ListAdminKeys) -> Sequence[ApiKey]:
+    """Up to `limit + 1` admin keys in the order asked for. Raises `InvalidRequest` for an unknown cursor."""
+    upwards = query.order == "asc"
+    wanted = select(ApiKey).where(ApiKey.kind == "admin", ApiKey.revoked_at.is_(None))
+    if query.after is not None:
+        known = select(ApiKey.id).where(ApiKey.kind == "admin", ApiKey.id == query.after)
+        if await session.scalar(known) is None:
+            raise unknown_cursor(query.after)
+        wanted = wanted.where(ApiKey.id > query.after if upwards else ApiKey.id < query.after)
+    order = ApiKey.id.asc() if upwards else ApiKey.id.desc()
+    return (await session.scalars(wanted.order_by(order).limit(query.limit + 1))).all()
+
+
+def _access() -> ColumnElement[bool]:
+    return and_(Project.status == "active", ServiceAccount.role.is_distinct_from("none"))
+
+
+def _keys(project_id: str):  # type: ignore[no-untyped-def]  # the row's type is long and said by KeyWithOwner
+    return (
+        select(ApiKey, ServiceAccount, _access())
+        .join(Project, Project.id == ApiKey.project_id)
+        .outerjoin(ServiceAccount, ServiceAccount.id == ApiKey.service_account_id)
+        .where(ApiKey.project_id == project_id, ApiKey.revoked_at.is_(None))
+    )

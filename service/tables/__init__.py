@@ -1,0 +1,100 @@
+"""The whole schema. Every invariant that SQL can hold stands here as a constraint; the migrations build it.
+
+Tenant tables carry `project_id` and refer to each other by (project_id, id), because foreign keys are checked past
+row-level security. Rows of long work carry `Leased`: when they are due, and who works on them (see `claims.py`).
+Amounts are micro-dollars, times are `timestamptz` of the database's clock.
+"""
+
+from service.tables.aliases import AliasPromotion, ModelAlias
+from service.tables.audit import AuditLog, Refusal
+from service.tables.base import Base, Leased
+from service.tables.billing import (
+    Balance,
+    InferencePriceOverride,
+    LedgerEntry,
+    ModelCalibration,
+    OpenInference,
+    OrganizationBalance,
+    OrganizationSpendAlert,
+    OrganizationSpending,
+    PriceOverride,
+    SpendAlert,
+)
+from service.tables.datasets import (
+    DatasetPreparation,
+    File,
+    FileReport,
+    LeakageReport,
+    PendingUpload,
+    Upload,
+    UploadPart,
+)
+from service.tables.deletions import Deletion
+from service.tables.jobs import Checkpoint, Job, JobEvent, JobMetric, JobState, Model, Quote
+from service.tables.limits import AdmissionTurn, ProjectLimits, RateLimit, TrainingTokens
+from service.tables.projects import ApiKey, CheckpointPermission, Gateway, Project, ServiceAccount
+from service.tables.requests import RememberedRequest
+from service.tables.upstream import UpstreamAccount, UpstreamCall, UpstreamFile, UpstreamNotice, UpstreamWatch
+from service.tables.webhooks import RetirementNotice, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from service.tables.workers import WorkerHeartbeat
+
+TENANT_TABLES = tuple(
+    table.name for table in Base.metadata.sorted_tables if "project_id" in table.columns or table.name == "projects"
+)
+"""Every table that row-level security guards; a test compares this with the policies in the database."""
+
+__all__ = [
+    "TENANT_TABLES",
+    "AdmissionTurn",
+    "AliasPromotion",
+    "ApiKey",
+    "AuditLog",
+    "Balance",
+    "Base",
+    "Checkpoint",
+    "CheckpointPermission",
+    "DatasetPreparation",
+    "Deletion",
+    "File",
+    "FileReport",
+    "Gateway",
+    "InferencePriceOverride",
+    "Job",
+    "JobEvent",
+    "JobMetric",
+    "JobState",
+    "LeakageReport",
+    "Leased",
+    "LedgerEntry",
+    "Model",
+    "ModelAlias",
+    "ModelCalibration",
+    "OpenInference",
+    "OrganizationBalance",
+    "OrganizationSpendAlert",
+    "OrganizationSpending",
+    "PendingUpload",
+    "PriceOverride",
+    "Project",
+    "ProjectLimits",
+    "Quote",
+    "RateLimit",
+    "Refusal",
+    "RememberedRequest",
+    "RetirementNotice",
+    "ServiceAccount",
+    "SpendAlert",
+    "TrainingTokens",
+    "Upload",
+    "UploadPart",
+    "UpstreamAccount",
+    "UpstreamCall",
+    "UpstreamFile",
+    "UpstreamNotice",
+    "UpstreamWatch",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEvent",
+    "WorkerHeartbeat",
+]

@@ -1,0 +1,51 @@
+"""What was changed and refused, by whom."""
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.tables.base import Base, now
+
+
+class AuditLog(Base):
+    """One change or refusal. Append-only: the service may add to it and read it.
+
+    It refers to nothing, so that it outlives the projects, keys and things that it tells of.
+    """
+
+    __tablename__ = "audit_logs"
+    __table_args__ = (
+        CheckConstraint("actor IN ('api_key', 'session', 'system')", name="actor"),
+        Index("ix_audit_logs_project", "project_id", "id"),
+        Index("ix_audit_logs_type", "type", "id"),
+        Index("ix_audit_logs_resource", "resource_id", "id"),
+        Index("ix_audit_logs_key", "key_id", "id"),
+        Index("ix_audit_logs_effective", "effective_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str | None]
+    type: Mapped[str]
+    effective_at: Mapped[dt.datetime] = now()
+    actor: Mapped[str]
+    key_id: Mapped[str | None]
+    service_account_id: Mapped[str | None]
+    ip_address: Mapped[str | None]
+    request_id: Mapped[str | None]
+    resource_id: Mapped[str | None]
+    detail: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+
+
+class Refusal(Base):
+    """How often one kind of refusal happened to one key in one minute: `audit_logs` has one entry for all of them."""
+
+    __tablename__ = "refusals"
+    __table_args__ = (UniqueConstraint("kind", "subject", "minute"), CheckConstraint("count > 0", name="count"))
+
+    audit_log_id: Mapped[str] = mapped_column(ForeignKey("audit_logs.id"), primary_key=True)
+    kind: Mapped[str]
+    subject: Mapped[str]
+    minute: Mapped[dt.datetime]
+    count: Mapped[int] = mapped_column(server_default="1")

@@ -1,0 +1,192 @@
+"""Prices, balances, the ledger, and what watches over it."""
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.tables.base import Base, now
+
+
+class PriceOverride(Base):
+    """A training price that the platform team has set, from a day on. It belongs to no project."""
+
+    __tablename__ = "price_overrides"
+    __table_args__ = (
+        UniqueConstraint("model", "since"),
+        CheckConstraint("micros_per_million >= 0", name="price"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    since: Mapped[dt.date]
+    micros_per_million: Mapped[int]
+    source: Mapped[str]
+    created_at: Mapped[dt.datetime] = now()
+
+
+class InferencePriceOverride(Base):
+    """A price of asking a model, set by the platform team from a day on. `tuned`: of models trained from it."""
+
+    __tablename__ = "inference_price_overrides"
+    __table_args__ = (
+        UniqueConstraint("model", "tuned", "since"),
+        CheckConstraint("input_micros_per_million >= 0 AND output_micros_per_million >= 0", name="price"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    tuned: Mapped[bool]
+    since: Mapped[dt.date]
+    input_micros_per_million: Mapped[int]
+    output_micros_per_million: Mapped[int]
+    source: Mapped[str]
+    created_at: Mapped[dt.datetime] = now()
+
+
+class ModelCalibration(Base):
+    """How estimated tokens compared with those that upstreams counted, summed over a model's finished jobs."""
+
+    __tablename__ = "model_calibrations"
+    __table_args__ = (CheckConstraint("jobs > 0 AND estimated_tokens >= 0 AND actual_tokens >= 0", name="sums"),)
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    jobs: Mapped[int]
+    estimated_tokens: Mapped[int]
+    actual_tokens: Mapped[int]
+
+
+class Balance(Base):
+    """What a project has reserved and spent in one UTC month. The sum of its ledger entries, always."""
+
+    __tablename__ = "balances"
+    __table_args__ = (
+        CheckConstraint("reserved_micros >= 0", name="reserved"),
+        CheckConstraint("spent_micros >= 0", name="spent"),
+        CheckConstraint("overage_micros >= 0", name="overage"),
+    )
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    month: Mapped[dt.date] = mapped_column(primary_key=True)
+    reserved_micros: Mapped[int] = mapped_column(server_default="0")
+    spent_micros: Mapped[int] = mapped_column(server_default="0")
+    overage_micros: Mapped[int] = mapped_column(server_default="0")
+
+
+class OrganizationSpending(Base):
+    """One row: the organisation's limit, and whether its balances are kept, as a limit or an alert of it needs."""
+
+    __tablename__ = "organization_spending"
+    __table_args__ = (
+        CheckConstraint("id = 1", name="single"),
+        CheckConstraint("spend_limit_micros >= 0", name="spend_limit"),
+        CheckConstraint("kept OR spend_limit_micros IS NULL", name="kept"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kept: Mapped[bool] = mapped_column(server_default="false")
+    spend_limit_micros: Mapped[int | None]
+
+
+class OrganizationBalance(Base):
+    """The sum of all projects' balances of a month. There are rows only while the balances are kept."""
+
+    __tablename__ = "organization_balances"
+    __table_args__ = (
+        CheckConstraint("reserved_micros >= 0 AND spent_micros >= 0 AND overage_micros >= 0", name="amounts"),
+    )
+
+    month: Mapped[dt.date] = mapped_column(primary_key=True)
+    reserved_micros: Mapped[int] = mapped_column(server_default="0")
+    spent_micros: Mapped[int] = mapped_column(server_default="0")
+    overage_micros: Mapped[int] = mapped_column(server_default="0")
+
+
+class LedgerEntry(Base):
+    """Append-only. One `reserve` a subject, and one of `post` or `void` that resolves it.
+
+    `basis` says how a post of inference was known: the upstream's `usage`, an `estimate` from what it sent, or the
+    `reservation` of a call whose process died. Tokens are those of inference; `quantity` is what was billed.
+    """
+
+    __tablename__ = "ledger_entries"
+    __table_args__ = (
+        ForeignKeyConstraint(["project_id", "month"], ["balances.project_id", "balances.month"]),
+        CheckConstraint("kind IN ('reserve', 'post', 'void')", name="kind"),
+        CheckConstraint("reserved_micros >= 0 AND spent_micros >= 0 AND overage_micros >= 0", name="amounts"),
+        Index("uq_ledger_entries_reserve", "subject", unique=True, postgresql_where=text("kind = 'reserve'")),
+        Index("uq_ledger_entries_resolve", "subject", unique=True, postgresql_where=text("kind <> 'reserve'")),
+        Index("ix_ledger_entries_project", "project_id", "month"),
+        Index("ix_ledger_entries_posted", "created_at", postgresql_where=text("kind = 'post'")),
+        CheckConstraint("basis IN ('usage', 'estimate', 'reservation')", name="basis"),
+        CheckConstraint("input_tokens >= 0 AND output_tokens >= 0", name="tokens"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str]
+    month: Mapped[dt.date]
+    subject: Mapped[str]
+    kind: Mapped[str]
+    line_item: Mapped[str]
+    reserved_micros: Mapped[int]
+    spent_micros: Mapped[int] = mapped_column(server_default="0")
+    overage_micros: Mapped[int] = mapped_column(server_default="0")
+    quantity: Mapped[int | None]
+    created_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
+    api_key_id: Mapped[str | None]
+    model: Mapped[str | None]
+    input_tokens: Mapped[int | None]
+    output_tokens: Mapped[int | None]
+    basis: Mapped[str | None]
+
+
+class OpenInference(Base):
+    """A call that has reserved and is not resolved. After `expires_at` its process is taken to have died.
+
+    The tokens are those that it reserved for.
+    """
+
+    __tablename__ = "open_inferences"
+    __table_args__ = (
+        CheckConstraint("input_tokens >= 0 AND output_tokens >= 0", name="tokens"),
+        Index("ix_open_inferences_expires", "expires_at"),
+    )
+
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    input_tokens: Mapped[int]
+    output_tokens: Mapped[int]
+    expires_at: Mapped[dt.datetime]
+
+
+class SpendAlert(Base):
+    """A threshold of a project's month. `told` has, by month, the threshold at which its event went out."""
+
+    __tablename__ = "spend_alerts"
+    __table_args__ = (
+        CheckConstraint("threshold_micros >= 0", name="threshold"),
+        Index("ix_spend_alerts_project", "project_id", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    threshold_micros: Mapped[int]
+    recipients: Mapped[list[str]]
+    subject_prefix: Mapped[str | None]
+    told: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    created_at: Mapped[dt.datetime] = now()
+
+
+class OrganizationSpendAlert(Base):
+    """A threshold of the organisation's month, over all projects."""
+
+    __tablename__ = "organization_spend_alerts"
+    __table_args__ = (CheckConstraint("threshold_micros >= 0", name="threshold"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    threshold_micros: Mapped[int]
+    recipients: Mapped[list[str]]
+    subject_prefix: Mapped[str | None]
+    told: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    created_at: Mapped[dt.datetime] = now()

@@ -1,0 +1,186 @@
+"""Files, their reports and preparations, what two of them share, and what is on its way in."""
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.tables.base import Base, Leased, now
+
+
+class File(Base):
+    """A dataset or a result file. Its bytes are in the object store at `storage_key`; a deleted file keeps its row."""
+
+    __tablename__ = "files"
+    __table_args__ = (
+        UniqueConstraint("project_id", "id"),
+        CheckConstraint("status IN ('uploaded', 'processed', 'error')", name="status"),
+        CheckConstraint("size_bytes >= 0", name="size"),
+        Index("ix_files_project", "project_id", "id", postgresql_where=text("deleted_at IS NULL")),
+        Index("ix_files_content", "project_id", "sha256", postgresql_where=text("deleted_at IS NULL")),
+        Index(
+            "ix_files_content_left",
+            "id",
+            postgresql_where=text("deleted_at IS NOT NULL AND content_deleted_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    filename: Mapped[str]
+    purpose: Mapped[str]
+    size_bytes: Mapped[int]
+    sha256: Mapped[str]
+    storage_key: Mapped[str]
+    status: Mapped[str]
+    status_details: Mapped[str | None]
+    created_at: Mapped[dt.datetime] = now()
+    expires_at: Mapped[dt.datetime | None]
+    deleted_at: Mapped[dt.datetime | None]
+    content_deleted_at: Mapped[dt.datetime | None]
+
+
+class PendingUpload(Base):
+    """An object that is being written and has no file yet: what a crash leaves here, the janitor removes."""
+
+    __tablename__ = "pending_uploads"
+
+    storage_key: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    created_at: Mapped[dt.datetime] = now()
+
+
+class Upload(Leased, Base):
+    """A file that comes in parts. `due_at` and the lease are its completion's: one at a time joins the parts."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (
+        UniqueConstraint("project_id", "id"),
+        ForeignKeyConstraint(["project_id", "file_id"], ["files.project_id", "files.id"]),
+        CheckConstraint("status IN ('pending', 'completed', 'cancelled', 'expired')", name="status"),
+        CheckConstraint("size_bytes > 0", name="size"),
+        CheckConstraint("(status = 'completed') = (file_id IS NOT NULL)", name="completed"),
+        CheckConstraint("(file_id IS NULL) = (part_ids IS NULL) AND (file_id IS NULL) = (md5 IS NULL)", name="joined"),
+        CheckConstraint("status = 'pending' OR due_at IS NULL", name="ended"),
+        Index("ix_uploads_pending", "expires_at", postgresql_where=text("status = 'pending'")),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    filename: Mapped[str]
+    purpose: Mapped[str]
+    mime_type: Mapped[str]
+    size_bytes: Mapped[int]
+    file_expires_after_seconds: Mapped[int | None]
+    status: Mapped[str] = mapped_column(server_default="pending")
+    part_ids: Mapped[list[str] | None]
+    md5: Mapped[str | None]
+    file_id: Mapped[str | None]
+    created_at: Mapped[dt.datetime] = now()
+    expires_at: Mapped[dt.datetime]
+
+
+class UploadPart(Base):
+    """One part of an upload. Its row lives as long as the object at `storage_key`."""
+
+    __tablename__ = "upload_parts"
+    __table_args__ = (
+        ForeignKeyConstraint(["project_id", "upload_id"], ["uploads.project_id", "uploads.id"]),
+        CheckConstraint("size_bytes > 0", name="size"),
+        Index("ix_upload_parts_upload", "upload_id", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str]
+    upload_id: Mapped[str]
+    size_bytes: Mapped[int]
+    storage_key: Mapped[str]
+    created_at: Mapped[dt.datetime] = now()
+
+
+class FileReport(Leased, Base):
+    """A dataset's report for one encoding and one token limit, and the work of making it."""
+
+    __tablename__ = "file_reports"
+    __table_args__ = (
+        UniqueConstraint("file_id", "encoding", "max_tokens"),
+        ForeignKeyConstraint(["project_id", "file_id"], ["files.project_id", "files.id"]),
+        CheckConstraint("status IN ('pending', 'ready')", name="status"),
+        CheckConstraint("(status = 'ready') = (report IS NOT NULL)", name="ready"),
+        Index("ix_file_reports_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str]
+    file_id: Mapped[str]
+    model: Mapped[str]
+    encoding: Mapped[str]
+    max_tokens: Mapped[int]
+    status: Mapped[str] = mapped_column(server_default="pending")
+    progress_bytes: Mapped[int] = mapped_column(server_default="0")
+    report: Mapped[dict[str, Any] | None]
+    created_at: Mapped[dt.datetime] = now()
+
+
+class LeakageReport(Leased, Base):
+    """What a validation file shares with a training file, and the work of finding out. One for each pair."""
+
+    __tablename__ = "leakage_reports"
+    __table_args__ = (
+        UniqueConstraint("training_file_id", "validation_file_id"),
+        ForeignKeyConstraint(["project_id", "training_file_id"], ["files.project_id", "files.id"]),
+        ForeignKeyConstraint(["project_id", "validation_file_id"], ["files.project_id", "files.id"]),
+        CheckConstraint("status IN ('pending', 'ready')", name="status"),
+        CheckConstraint("(status = 'ready') = (result IS NOT NULL)", name="ready"),
+        Index("ix_leakage_reports_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_leakage_reports_validation", "validation_file_id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str]
+    training_file_id: Mapped[str]
+    validation_file_id: Mapped[str]
+    status: Mapped[str] = mapped_column(server_default="pending")
+    progress_bytes: Mapped[int] = mapped_column(server_default="0")
+    result: Mapped[dict[str, Any] | None]
+    created_at: Mapped[dt.datetime] = now()
+
+
+class DatasetPreparation(Leased, Base):
+    """A file that is made into training data: what was asked for, and what came of it (see `prepare/run.py`)."""
+
+    __tablename__ = "dataset_preparations"
+    __table_args__ = (
+        ForeignKeyConstraint(["project_id", "input_file_id"], ["files.project_id", "files.id"]),
+        ForeignKeyConstraint(["project_id", "training_file_id"], ["files.project_id", "files.id"]),
+        ForeignKeyConstraint(["project_id", "validation_file_id"], ["files.project_id", "files.id"]),
+        CheckConstraint("status IN ('pending', 'running', 'succeeded', 'failed', 'cancelled')", name="status"),
+        CheckConstraint("(status IN ('pending', 'running')) = (finished_at IS NULL)", name="finished"),
+        CheckConstraint("finished_at IS NULL OR due_at IS NULL", name="ended"),
+        CheckConstraint("(status = 'succeeded') = (training_file_id IS NOT NULL)", name="has_output"),
+        CheckConstraint("(status = 'succeeded') = (outcome IS NOT NULL)", name="has_outcome"),
+        CheckConstraint("(changes_key IS NULL) = (changes_size_bytes IS NULL)", name="changes"),
+        CheckConstraint("(status = 'failed') = (error_code IS NOT NULL)", name="has_error"),
+        Index("ix_dataset_preparations_project", "project_id", "id"),
+        Index("ix_dataset_preparations_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    input_file_id: Mapped[str]
+    input_size_bytes: Mapped[int]
+    model: Mapped[str]
+    options: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(server_default="pending")
+    progress_bytes: Mapped[int] = mapped_column(server_default="0")
+    training_file_id: Mapped[str | None]
+    validation_file_id: Mapped[str | None]
+    changes_key: Mapped[str | None]
+    changes_size_bytes: Mapped[int | None]
+    outcome: Mapped[dict[str, Any] | None]
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+    error_param: Mapped[str | None]
+    created_at: Mapped[dt.datetime] = now()
+    finished_at: Mapped[dt.datetime | None]

@@ -1,0 +1,222 @@
+"""Fine-tuning jobs, their story, and the models that came of them."""
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.tables.base import Base, Leased, now
+
+
+class Quote(Base):
+    """A price that binds until it expires; `request` is what it was made for."""
+
+    __tablename__ = "quotes"
+    __table_args__ = (UniqueConstraint("project_id", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    request: Mapped[dict[str, Any]]
+    n_epochs: Mapped[int]
+    billable_tokens: Mapped[int]
+    price_micros_per_million: Mapped[int]
+    low_micros: Mapped[int]
+    expected_micros: Mapped[int]
+    upper_micros: Mapped[int]
+    created_at: Mapped[dt.datetime] = now()
+    expires_at: Mapped[dt.datetime]
+
+
+class Job(Leased, Base):
+    """A fine-tuning job: what the caller asked for, where it stands, and what it has become upstream.
+
+    `upstream_told` is what a list is compared with, `looked_at` the last look at the job itself, `watched_at` when
+    somebody last asked for what it tells, `news_at` the last news; `stalled_at` stands while there are none for long.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        UniqueConstraint("project_id", "id"),
+        ForeignKeyConstraint(["project_id", "training_file_id"], ["files.project_id", "files.id"]),
+        ForeignKeyConstraint(["project_id", "validation_file_id"], ["files.project_id", "files.id"]),
+        ForeignKeyConstraint(["project_id", "quote_id"], ["quotes.project_id", "quotes.id"]),
+        UniqueConstraint("account_id", "upstream_job_id"),
+        CheckConstraint(
+            "state IN ('validating', 'waiting', 'uploading', 'creating', 'running', 'settling', "
+            "'succeeded', 'failed', 'cancelled')",
+            name="state",
+        ),
+        CheckConstraint("create_phase IN ('idle', 'intent', 'created')", name="create_phase"),
+        CheckConstraint("(state IN ('succeeded', 'failed', 'cancelled')) = (finished_at IS NOT NULL)", name="finished"),
+        CheckConstraint("state <> 'failed' OR error_code IS NOT NULL", name="failed_has_error"),
+        CheckConstraint("state <> 'succeeded' OR fine_tuned_model IS NOT NULL", name="succeeded_has_model"),
+        CheckConstraint("(create_phase = 'created') = (upstream_job_id IS NOT NULL)", name="created"),
+        CheckConstraint("state NOT IN ('running', 'settling') OR upstream_job_id IS NOT NULL", name="running"),
+        CheckConstraint("trained_tokens >= 0", name="trained_tokens"),
+        CheckConstraint(
+            "deploy_status IS NULL OR (deploy_status IN ('deployed', 'refused') AND deploy_alias IS NOT NULL)",
+            name="deploy_status",
+        ),
+        CheckConstraint("seed BETWEEN 0 AND 2147483647", name="seed"),
+        Index("ix_jobs_project", "project_id", "id"),
+        Index("ix_jobs_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_jobs_account_state", "account_id", "state"),
+        Index("ix_jobs_metadata", "metadata", postgresql_using="gin"),
+        Index("ix_jobs_training_file", "training_file_id"),
+        Index("ix_jobs_validation_file", "validation_file_id", postgresql_where=text("validation_file_id IS NOT NULL")),
+        Index("ix_jobs_waiting", "project_id", "created_at", postgresql_where=text("state = 'waiting'")),
+        Index("ix_jobs_admitted", "account_id", "project_id", "admitted_at"),
+        Index("ix_jobs_succeeded", "finished_at", postgresql_where=text("state = 'succeeded'")),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    state: Mapped[str]
+    model: Mapped[str]
+    training_file_id: Mapped[str]
+    validation_file_id: Mapped[str | None]
+    suffix: Mapped[str | None]
+    seed: Mapped[int]
+    caller_metadata: Mapped[dict[str, str] | None] = mapped_column("metadata")
+    integrations: Mapped[list[Any] | None]
+    method: Mapped[dict[str, Any]]
+    n_epochs: Mapped[int | None]
+    quote_id: Mapped[str | None]
+    price_micros_per_million: Mapped[int | None]
+    expected_micros: Mapped[int | None]
+    priority: Mapped[int] = mapped_column(server_default="0")
+    deploy_alias: Mapped[str | None]
+    deploy_status: Mapped[str | None]
+    deploy_detail: Mapped[str | None]
+    created_at: Mapped[dt.datetime] = now()
+    admitted_at: Mapped[dt.datetime | None]
+    started_at: Mapped[dt.datetime | None]
+    finished_at: Mapped[dt.datetime | None]
+    estimated_finish_at: Mapped[dt.datetime | None]
+    cancel_requested_at: Mapped[dt.datetime | None]
+    pause_requested: Mapped[bool] = mapped_column(server_default="false")
+    pause_sent: Mapped[bool] = mapped_column(server_default="false")
+    waiting_reason: Mapped[str | None]
+    last_sequence: Mapped[int] = mapped_column(server_default="0")
+
+    api_key_id: Mapped[str | None]
+    requested_account_id: Mapped[str | None] = mapped_column(ForeignKey("upstream_accounts.id"))
+    account_id: Mapped[str | None] = mapped_column(ForeignKey("upstream_accounts.id"))
+    upstream_model: Mapped[str | None]
+    upstream_job_id: Mapped[str | None]
+    upstream_status: Mapped[str | None]
+    upstream_events_cursor: Mapped[str | None]
+    upstream_told: Mapped[str | None]
+    looked_at: Mapped[dt.datetime | None]
+    watched_at: Mapped[dt.datetime | None]
+    news_at: Mapped[dt.datetime | None]
+    stalled_at: Mapped[dt.datetime | None]
+    create_phase: Mapped[str] = mapped_column(server_default="idle")
+    create_attempt: Mapped[int] = mapped_column(server_default="0")
+    create_settled_at: Mapped[dt.datetime | None]
+    create_empty_lists: Mapped[int] = mapped_column(server_default="0")
+
+    fine_tuned_model: Mapped[str | None]
+    trained_tokens: Mapped[int | None]
+    result_file_ids: Mapped[list[str]] = mapped_column(server_default="{}")
+    cost_micros: Mapped[int | None]
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+    error_param: Mapped[str | None]
+
+
+class JobState(Base):
+    """The timeline: when a job entered each state, and why."""
+
+    __tablename__ = "job_states"
+    __table_args__ = (ForeignKeyConstraint(["project_id", "job_id"], ["jobs.project_id", "jobs.id"]),)
+
+    job_id: Mapped[str] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    project_id: Mapped[str]
+    state: Mapped[str]
+    reason: Mapped[str | None]
+    entered_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class JobEvent(Base):
+    """What happened to a job, in order. The upstream's events keep their id, so that none is taken twice."""
+
+    __tablename__ = "job_events"
+    __table_args__ = (
+        ForeignKeyConstraint(["project_id", "job_id"], ["jobs.project_id", "jobs.id"]),
+        UniqueConstraint("job_id", "sequence"),
+        UniqueConstraint("job_id", "upstream_event_id"),
+        CheckConstraint("level IN ('info', 'warn', 'error')", name="level"),
+        CheckConstraint("type IN ('message', 'metrics')", name="type"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str]
+    job_id: Mapped[str]
+    sequence: Mapped[int]
+    created_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
+    level: Mapped[str]
+    type: Mapped[str]
+    message: Mapped[str]
+    data: Mapped[dict[str, Any] | None]
+    upstream_event_id: Mapped[str | None]
+
+
+class JobMetric(Base):
+    """One training step's figures, from the upstream's events while it runs, completed by its result file."""
+
+    __tablename__ = "job_metrics"
+    __table_args__ = (ForeignKeyConstraint(["project_id", "job_id"], ["jobs.project_id", "jobs.id"]),)
+
+    job_id: Mapped[str] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    project_id: Mapped[str]
+    train_loss: Mapped[float | None]
+    train_mean_token_accuracy: Mapped[float | None]
+    valid_loss: Mapped[float | None]
+    valid_mean_token_accuracy: Mapped[float | None]
+    full_valid_loss: Mapped[float | None]
+    full_valid_mean_token_accuracy: Mapped[float | None]
+
+
+class Checkpoint(Base):
+    """A usable model of a step on the way. `name` is ours; `Model` maps it to the upstream's."""
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (
+        ForeignKeyConstraint(["project_id", "job_id"], ["jobs.project_id", "jobs.id"]),
+        UniqueConstraint("job_id", "upstream_checkpoint_id"),
+        Index("ix_checkpoints_job", "job_id", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str]
+    job_id: Mapped[str]
+    step_number: Mapped[int]
+    name: Mapped[str]
+    metrics: Mapped[dict[str, Any]]
+    upstream_checkpoint_id: Mapped[str]
+    created_at: Mapped[dt.datetime] = now()
+
+
+class Model(Base):
+    """A tuned model or checkpoint: our name, and the upstream's name at the account that serves it."""
+
+    __tablename__ = "models"
+    __table_args__ = (
+        ForeignKeyConstraint(["project_id", "job_id"], ["jobs.project_id", "jobs.id"]),
+        Index("ix_models_project", "project_id", "created_at"),
+        CheckConstraint("kind IN ('model', 'checkpoint')", name="kind"),
+    )
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str]
+    job_id: Mapped[str]
+    kind: Mapped[str]
+    base_model: Mapped[str]
+    account_id: Mapped[str] = mapped_column(ForeignKey("upstream_accounts.id"))
+    upstream_name: Mapped[str]
+    created_at: Mapped[dt.datetime] = now()
+    deleted_at: Mapped[dt.datetime | None]

@@ -1,0 +1,131 @@
+"""Accounts at those who train, and what we have there."""
+
+import datetime as dt
+
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.tables.base import Base, Leased, now
+
+
+class UpstreamAccount(Base):
+    """An account at a provider that trains for us: shared, or a project's own (`project_id`).
+
+    `credential_sealed` is null for the account that the environment describes. `version` goes up with every change of
+    what a client is made of, so that each process notices it. `held_until` stops new work there, with the reason;
+    `drained_at` does so until somebody resumes it. A trigger holds that nothing of a project refers to another's
+    account. `polls_per_minute` bounds the requests of polling (null: by the settings); `webhook_secret_sealed` verifies
+    what the upstream tells by itself.
+    """
+
+    __tablename__ = "upstream_accounts"
+    __table_args__ = (
+        CheckConstraint("max_active_jobs > 0", name="slots"),
+        CheckConstraint("polls_per_minute > 0", name="polls"),
+        CheckConstraint("kind IN ('openai', 'azure')", name="kind"),
+        CheckConstraint("deleted_at IS NULL OR credential_sealed IS NULL", name="deleted_forgets"),
+        Index("uq_upstream_accounts_own_name", "project_id", "name", unique=True),
+        Index(
+            "uq_upstream_accounts_shared_name",
+            "name",
+            unique=True,
+            postgresql_where=text("project_id IS NULL"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id"))
+    kind: Mapped[str]
+    name: Mapped[str | None]
+    base_url: Mapped[str]
+    api_version: Mapped[str | None]
+    credential_sealed: Mapped[bytes | None]
+    credential_set_at: Mapped[dt.datetime | None]
+    models: Mapped[list[str] | None]
+    methods: Mapped[list[str] | None]
+    deployments: Mapped[dict[str, str] | None]
+    provider: Mapped[str | None]
+    billed: Mapped[bool] = mapped_column(server_default="true")
+    max_active_jobs: Mapped[int] = mapped_column(server_default="100")
+    held_until: Mapped[dt.datetime | None]
+    held_reason: Mapped[str | None]
+    polls_per_minute: Mapped[int | None]
+    webhook_secret_sealed: Mapped[bytes | None]
+    drained_at: Mapped[dt.datetime | None]
+    last_success_at: Mapped[dt.datetime | None]
+    last_error_at: Mapped[dt.datetime | None]
+    last_error_kind: Mapped[str | None]
+    version: Mapped[int] = mapped_column(server_default="0")
+    created_at: Mapped[dt.datetime] = now()
+    updated_at: Mapped[dt.datetime] = now()
+    deleted_at: Mapped[dt.datetime | None]
+
+
+class UpstreamFile(Leased, Base):
+    """One content at one account for one project: uploaded once, shared by that project's jobs.
+
+    At an account whose jobs are told apart by their training file, each job has files of its own: `sha256` is then
+    followed by `/` and the job's id.
+    """
+
+    __tablename__ = "upstream_files"
+    __table_args__ = (
+        UniqueConstraint("account_id", "project_id", "sha256"),
+        CheckConstraint("phase IN ('idle', 'intent', 'uploaded')", name="phase"),
+        CheckConstraint("(phase = 'uploaded') = (upstream_file_id IS NOT NULL)", name="uploaded"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("upstream_accounts.id"))
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    sha256: Mapped[str]
+    phase: Mapped[str] = mapped_column(server_default="idle")
+    upstream_file_id: Mapped[str | None]
+    created_at: Mapped[dt.datetime] = now()
+
+
+class UpstreamCall(Base):
+    """Every upstream job that a create was ever seen to make. Append-only and never fenced: the memory of money."""
+
+    __tablename__ = "upstream_calls"
+    __table_args__ = (
+        ForeignKeyConstraint(["project_id", "job_id"], ["jobs.project_id", "jobs.id"]),
+        UniqueConstraint("job_id", "upstream_job_id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str]
+    job_id: Mapped[str]
+    account_id: Mapped[str] = mapped_column(ForeignKey("upstream_accounts.id"))
+    attempt: Mapped[int]
+    upstream_job_id: Mapped[str]
+    cancelled_as_stray_at: Mapped[dt.datetime | None]
+    seen_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class UpstreamWatch(Leased, Base):
+    """An account whose running jobs are polled; its id is the account's. A step lists them, or lets each look alone.
+
+    `spent_until` is the budget's books (see `workers/budgets.py`); `listing` says that lists tell of the jobs, of which
+    there were `active`, `watched` of them by somebody, at the last step.
+    """
+
+    __tablename__ = "upstream_watches"
+
+    id: Mapped[str] = mapped_column(ForeignKey("upstream_accounts.id"), primary_key=True)
+    spent_until: Mapped[dt.datetime] = now()
+    listing: Mapped[bool] = mapped_column(server_default="false")
+    active: Mapped[int] = mapped_column(server_default="0")
+    watched: Mapped[int] = mapped_column(server_default="0")
+    listed_at: Mapped[dt.datetime | None]
+
+
+class UpstreamNotice(Base):
+    """A webhook of an upstream that was taken, remembered for as long as its signature is good."""
+
+    __tablename__ = "upstream_notices"
+    __table_args__ = (Index("ix_upstream_notices_received", "received_at"),)
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("upstream_accounts.id"), primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(primary_key=True)
+    received_at: Mapped[dt.datetime] = now()

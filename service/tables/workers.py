@@ -1,0 +1,19 @@
+"""The workers that there are."""
+
+import datetime as dt
+
+from sqlalchemy import Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.tables.base import Base, now
+
+
+class WorkerHeartbeat(Base):
+    """A worker process whose reconciler turns. It belongs to no project; a clean stop removes it."""
+
+    __tablename__ = "worker_heartbeats"
+    __table_args__ = (Index("ix_worker_heartbeats_beat", "beat_at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    started_at: Mapped[dt.datetime] = now()
+    beat_at: Mapped[dt.datetime] = now()

@@ -1,0 +1,21 @@
+"""An account's credential, encrypted in its row; the row's id is the context that it opens in."""
+
+from service.encryption import Sealer
+from service.tables import UpstreamAccount
+
+
+def seal_credential(sealer: Sealer, account_id: str, credential: str) -> bytes:
+    """A credential as it is stored."""
+    return sealer.seal(credential.encode(), context=context_of(account_id))
+
+
+def open_credential(sealer: Sealer, account: UpstreamAccount) -> str | None:
+    """The credential of a row, or None when it has none. Raises `SealBroken`."""
+    if account.credential_sealed is None:
+        return None
+    return sealer.open(account.credential_sealed, context=context_of(account.id)).decode()
+
+
+def context_of(account_id: str) -> str:
+    """What a credential is sealed for."""
+    return f"upstream_account:{account_id}"

@@ -1,0 +1,45 @@
+"""`/v1/upstreams/{id}/events`: for upstreams, which have no key of ours and sign what they send."""
+
+import msgspec
+from litestar import post
+from litestar.params import FromPath
+
+from service.http.bodies import check_address
+from service.http.operation import operation
+from service.projects.audit import actor_of
+from service.services import ApiRequest, services
+from service.upstream import inbound
+
+
+class EventReceived(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to every webhook whose signature is good, known job or not."""
+
+    object: str = "upstream.event"
+    received: bool = True
+
+
+@post(
+    "/v1/upstreams/{upstream_id:str}/events",
+    status_code=200,
+    summary="Tell of an upstream job",
+    opt=operation(returns=EventReceived, keyless=True),
+    request_max_body_size=inbound.MAX_BODY_BYTES,
+)
+async def post_event(request: ApiRequest, upstream_id: FromPath[str]) -> EventReceived:
+    """For the upstream's webhooks, signed by Standard Webhooks: the job that an event names is looked at now."""
+    check_address(request, None)
+    here = services(request)
+    body = await request.body()
+
+    async def act() -> None:
+        signature = inbound.presented(request.headers)
+        async with here.db.worker() as session:
+            await inbound.check(session, here.sealer, upstream_id, signature, body)
+            await inbound.take_notice(session, upstream_id, signature["webhook-id"], body)
+
+    signed = request.headers.get("webhook-signature", "")[: inbound.MAX_HEADER]
+    await here.guesses.watch(actor_of(request).ip_address, signed, act)
+    return EventReceived()
+
+
+ROUTES = [post_event]

@@ -1,0 +1,46 @@
+"""What Prometheus is told of upstream accounts: read from their rows when it asks, whoever noticed it first."""
+
+import asyncio
+
+import structlog
+from prometheus_client import Gauge
+from sqlalchemy import func, select
+
+from service.db import Database
+from service.tables import UpstreamWatch
+from service.upstream.queries import is_held, live_accounts, stalled_jobs
+
+log = structlog.get_logger()
+
+READ_SECONDS = 2.0
+
+HELD = Gauge("tunegate_upstream_held", "1 while an upstream account is held and takes no new work.", ["account"])
+DRAINED = Gauge("tunegate_upstream_drained", "1 while an upstream account is drained.", ["account"])
+FAILING = Gauge("tunegate_upstream_failing", "1 while the last call to an upstream account failed.", ["account"])
+
+STALLED = Gauge("tunegate_jobs_stalled", "Jobs that have had no news for their state's deadline.", ["account"])
+LISTED = Gauge("tunegate_upstream_listed", "1 while lists tell of an upstream account's jobs.", ["account"])
+
+
+async def measure(db: Database) -> None:
+    """Set the gauges. Without the database they are gone: no value is better than an old one."""
+    for gauge in (HELD, DRAINED, FAILING, STALLED, LISTED):
+        gauge.clear()
+    try:
+        async with asyncio.timeout(READ_SECONDS), db.admin() as session:
+            now = await session.scalar(select(func.now()))
+            rows = await live_accounts(session)
+            stalled = await stalled_jobs(session)
+            listed = set(await session.scalars(select(UpstreamWatch.id).where(UpstreamWatch.listing)))
+    except Exception as error:
+        log.warning("upstream.not_measured", error=type(error).__name__)
+        return
+    for row in rows:
+        failed = row.last_error_at is not None and (
+            row.last_success_at is None or row.last_success_at < row.last_error_at
+        )
+        HELD.labels(row.id).set(is_held(row, now))
+        DRAINED.labels(row.id).set(row.drained_at is not None)
+        FAILING.labels(row.id).set(failed)
+        STALLED.labels(row.id).set(stalled.get(row.id, 0))
+        LISTED.labels(row.id).set(row.id in listed)

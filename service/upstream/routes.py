@@ -1,0 +1,291 @@
+"""`/v1/upstreams`, a project's own accounts, and `/v1/organization/upstreams`, all of them."""
+
+import datetime as dt
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import cast
+
+import msgspec
+from litestar import Response, delete, get, post
+from litestar.params import FromPath
+from msgspec import UNSET
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.errors import InvalidRequest
+from service.http.bodies import read_body, read_query
+from service.http.idempotency import answer_once
+from service.http.operation import operation
+from service.http.pagination import page_of
+from service.http.shapes import Page, PageQuery
+from service.ids import new_id
+from service.projects.audit import actor_of
+from service.projects.callers import Administrator, Caller
+from service.services import ApiRequest, Services, asked_by, services
+from service.tables import UpstreamAccount
+from service.upstream import actions
+from service.upstream.accounts import reach_of
+from service.upstream.actions import Found
+from service.upstream.azure import DEFAULT_API_VERSION
+from service.upstream.port import UpstreamError
+from service.upstream.queries import get_account, list_accounts
+from service.upstream.schemas import (
+    CreateSharedUpstream,
+    CreateUpstream,
+    UpdateSharedUpstream,
+    UpdateUpstream,
+    UpstreamDeleted,
+    UpstreamObject,
+    show_upstream,
+)
+from service.upstream.targets import checked_base_url
+
+
+@post(
+    "/upstreams",
+    status_code=200,
+    summary="Add an upstream account of the project",
+    opt=operation(returns=UpstreamObject, body=CreateUpstream, creates=True),
+)
+async def create_own(request: ApiRequest) -> Response[bytes]:
+    """Bring an account that only this project uses; its jobs prefer it. The credential is checked, then encrypted."""
+    return await _create(request, *await read_body(request, CreateUpstream))
+
+
+@get(
+    "/upstreams",
+    summary="List the project's upstream accounts",
+    opt=operation(returns=Page[UpstreamObject], query=PageQuery),
+)
+async def get_own(request: ApiRequest) -> Page[UpstreamObject]:
+    """The project's own accounts, newest first. Shared ones are not listed; their ids are good in a job's create."""
+    return await _list(request)
+
+
+@get(
+    "/upstreams/{upstream_id:str}",
+    summary="Retrieve an upstream account of the project",
+    opt=operation(returns=UpstreamObject),
+)
+async def get_one_own(request: ApiRequest, upstream_id: FromPath[str]) -> UpstreamObject:
+    """One account with its health."""
+    return await _retrieve(request, upstream_id)
+
+
+@post(
+    "/upstreams/{upstream_id:str}",
+    status_code=200,
+    summary="Update an upstream account of the project",
+    opt=operation(returns=UpstreamObject, body=UpdateUpstream),
+)
+async def update_own(request: ApiRequest, upstream_id: FromPath[str]) -> UpstreamObject:
+    """Change it, give it a new credential, drain it, resume it, or end a hold."""
+    wanted, _ = await read_body(request, UpdateUpstream)
+    return await _update(request, upstream_id, wanted)
+
+
+@delete(
+    "/upstreams/{upstream_id:str}",
+    status_code=200,
+    summary="Delete an upstream account of the project",
+    opt=operation(returns=UpstreamDeleted),
+)
+async def delete_own(request: ApiRequest, upstream_id: FromPath[str]) -> UpstreamDeleted:
+    """Take it away and forget its credential. Refused while jobs or tuned models need it."""
+    return await _delete(request, upstream_id)
+
+
+@post(
+    "/upstreams",
+    status_code=200,
+    summary="Add a shared upstream account",
+    opt=operation(returns=UpstreamObject, body=CreateSharedUpstream, creates=True),
+)
+async def create_shared(request: ApiRequest) -> Response[bytes]:
+    """Add an account that every project uses. The credential is checked, then encrypted, and never shown."""
+    return await _create(request, *await read_body(request, CreateSharedUpstream))
+
+
+@get("/upstreams", summary="List upstream accounts", opt=operation(returns=Page[UpstreamObject], query=PageQuery))
+async def get_all(request: ApiRequest) -> Page[UpstreamObject]:
+    """Shared accounts and projects' own, newest first, each with its health and how many jobs it runs."""
+    return await _list(request)
+
+
+@get("/upstreams/{upstream_id:str}", summary="Retrieve an upstream account", opt=operation(returns=UpstreamObject))
+async def get_any(request: ApiRequest, upstream_id: FromPath[str]) -> UpstreamObject:
+    """One account with its health."""
+    return await _retrieve(request, upstream_id)
+
+
+@post(
+    "/upstreams/{upstream_id:str}",
+    status_code=200,
+    summary="Update an upstream account",
+    opt=operation(returns=UpstreamObject, body=UpdateSharedUpstream),
+)
+async def update_any(request: ApiRequest, upstream_id: FromPath[str]) -> UpstreamObject:
+    """Change it, give it a new credential, drain it, resume it, or end a hold."""
+    wanted, _ = await read_body(request, UpdateSharedUpstream)
+    return await _update(request, upstream_id, wanted)
+
+
+@delete(
+    "/upstreams/{upstream_id:str}",
+    status_code=200,
+    summary="Delete an upstream account",
+    opt=operation(returns=UpstreamDeleted),
+)
+async def delete_any(request: ApiRequest, upstream_id: FromPath[str]) -> UpstreamDeleted:
+    """Take it away and forget its credential. Refused while jobs or tuned models need it."""
+    return await _delete(request, upstream_id)
+
+
+async def _create(request: ApiRequest, wanted: CreateUpstream, body_sha256: bytes) -> Response[bytes]:
+    here, owner = services(request), _owner(request)
+    if wanted.api_version is not None and wanted.kind != "azure":
+        raise _only_azure()
+    if wanted.kind == "azure" and wanted.api_version is None:
+        wanted = msgspec.structs.replace(wanted, api_version=DEFAULT_API_VERSION)
+    base_url = _checked(request, wanted.base_url, wanted.kind, owner)
+    row = UpstreamAccount(
+        id=new_id("upstream_"),
+        project_id=owner,
+        kind=wanted.kind,
+        base_url=base_url,
+        api_version=wanted.api_version,
+        provider=wanted.provider,
+    )
+    found = await _check(here, row, wanted.credential)
+
+    async def act(session: AsyncSession) -> UpstreamObject:
+        made = await actions.create_account(
+            session,
+            here.sealer,
+            actor_of(request),
+            account_id=row.id,
+            owner=owner,
+            wanted=wanted,
+            base_url=base_url,
+            found=found,
+        )
+        return show_upstream(made, 0, _now())
+
+    return await answer_once(here.db, asked_by(request, body_sha256), act)
+
+
+async def _list(request: ApiRequest) -> Page[UpstreamObject]:
+    here, owner = services(request), _owner(request)
+    query = read_query(request, PageQuery)
+    async with _scope(here, owner) as session:
+        rows = await list_accounts(session, query, owner=owner, every=owner is None)
+        shown = await _shown(session, rows)
+    return page_of(shown, query.limit, lambda each: each, lambda each: each.id)
+
+
+async def _retrieve(request: ApiRequest, upstream_id: str) -> UpstreamObject:
+    here, owner = services(request), _owner(request)
+    async with _scope(here, owner) as session:
+        row = await get_account(session, upstream_id, owner=owner, every=owner is None)
+        return (await _shown(session, [row]))[0]
+
+
+async def _update(request: ApiRequest, upstream_id: str, wanted: UpdateUpstream) -> UpstreamObject:
+    here, owner = services(request), _owner(request)
+    async with _scope(here, owner) as session:
+        seen = await get_account(session, upstream_id, owner=owner, every=owner is None)
+    actions.check_changeable(seen, wanted)
+    if wanted.api_version is not UNSET and wanted.api_version is not None and seen.kind != "azure":
+        raise _only_azure()
+    base_url, found = None, None
+    if wanted.credential is not UNSET:
+        base_url = seen.base_url
+        if wanted.base_url is not UNSET:
+            base_url = _checked(request, wanted.base_url, seen.kind, seen.project_id)
+        changed = UpstreamAccount(
+            id=seen.id,
+            project_id=seen.project_id,
+            kind=seen.kind,
+            base_url=base_url,
+            api_version=seen.api_version if wanted.api_version is UNSET else wanted.api_version,
+        )
+        found = await _check(here, changed, wanted.credential)
+    async with _scope(here, owner) as session:
+        row = await actions.update_account(
+            session,
+            here.sealer,
+            actor_of(request),
+            account_id=upstream_id,
+            owner=owner,
+            every=owner is None,
+            wanted=wanted,
+            base_url=base_url,
+            seen_version=seen.version,
+            found=found,
+        )
+        return (await _shown(session, [row]))[0]
+
+
+async def _delete(request: ApiRequest, upstream_id: str) -> UpstreamDeleted:
+    here, owner = services(request), _owner(request)
+    async with _scope(here, owner) as session:
+        await actions.delete_account(
+            session, actor_of(request), account_id=upstream_id, owner=owner, every=owner is None
+        )
+    return UpstreamDeleted(id=upstream_id)
+
+
+async def _check(here: Services, row: UpstreamAccount, credential: str) -> Found:
+    """Ask the upstream for its models. Raises `InvalidRequest` when it refuses the credential; away is accepted."""
+    upstream = here.accounts.probe(row, credential)
+    try:
+        await upstream.check()
+    except UpstreamError as error:
+        if error.kind == "auth":
+            raise InvalidRequest(
+                "The upstream refuses the credential. Check it, and that the base URL is the right one for it.",
+                param="credential",
+                code="upstream_credential_refused",
+            ) from None
+        return Found(error=error.kind if error.kind in ("quota", "rate_limit") else "away")
+    finally:
+        await upstream.close()
+    return Found(error=None)
+
+
+async def _shown(session: AsyncSession, rows: Sequence[UpstreamAccount]) -> list[UpstreamObject]:
+    busy = await actions.active_jobs(session, [row.id for row in rows])
+    return [show_upstream(row, busy.get(row.id, 0), _now()) for row in rows]
+
+
+def _checked(request: ApiRequest, base_url: str, kind: str, owner: str | None) -> str:
+    settings = services(request).settings
+    names = {"localhost", "127.0.0.1", "::1", "0.0.0.0", settings.host}  # noqa: S104
+    authority = request.headers.get("host", "")
+    if ":" not in authority.rpartition("]")[2]:
+        authority = f"{authority}:{443 if request.url.scheme == 'https' else 80}"
+    own_hosts = frozenset({f"{name}:{settings.port}" for name in names} | {authority.lower()})
+    return checked_base_url(base_url, kind, reach_of(settings, own=owner is not None), own_hosts=own_hosts)
+
+
+def _owner(request: ApiRequest) -> str | None:
+    """The project whose accounts a caller means; None for an administrator, who means all."""
+    who = cast("Caller | Administrator", request.scope["auth"])
+    return who.project_id if isinstance(who, Caller) else None
+
+
+def _scope(here: Services, owner: str | None) -> AbstractAsyncContextManager[AsyncSession]:
+    return here.db.admin() if owner is None else here.db.project(owner)
+
+
+def _only_azure() -> InvalidRequest:
+    return InvalidRequest(
+        "Only accounts of kind 'azure' have an api_version.", param="api_version", code="conflicting_parameters"
+    )
+
+
+def _now() -> float:
+    return dt.datetime.now(dt.UTC).timestamp()
+
+
+ROUTES = [create_own, get_own, get_one_own, update_own, delete_own]
+ADMIN_ROUTES = [create_shared, get_all, get_any, update_any, delete_any]

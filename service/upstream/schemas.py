@@ -1,0 +1,173 @@
+"""Upstream accounts on the wire. A credential goes in and never comes out."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from service.http.shapes import RequestModel, unix
+from service.tables import UpstreamAccount
+from service.upstream.capabilities import Kind, Method, Provider, provider_at
+from service.upstream.queries import shown_name
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")]
+BaseUrl = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
+Credential = Annotated[str, msgspec.Meta(min_length=8, max_length=1024, pattern=r"^[!-~]*$")]
+ApiVersion = Annotated[str, msgspec.Meta(min_length=1, max_length=40, pattern=r"^[0-9A-Za-z.-]*$")]
+ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[!-~]*$")]
+Models = Annotated[list[ModelName], msgspec.Meta(min_length=1, max_length=200)]
+Methods = Annotated[list[Method], msgspec.Meta(min_length=1, max_length=3)]
+Deployments = Annotated[dict[ModelName, ModelName], msgspec.Meta(max_length=500)]
+WebhookSecret = Annotated[str, msgspec.Meta(pattern=r"^whsec_[A-Za-z0-9+/]{32,128}={0,2}$")]
+PerMinute = Annotated[int, msgspec.Meta(ge=10, le=1_000_000)]
+Slots = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+
+
+class CreateUpstream(RequestModel, frozen=True, kw_only=True):
+    """A new account. `models` are names or patterns (`gpt-4o*`), null for all; `deployments` maps a model's name to
+    the deployment that answers for it. `polls_per_minute` bounds the requests of polling; `webhook_secret` is what the
+    upstream signs its webhooks to `/v1/upstreams/{id}/events` with."""
+
+    name: Name
+    kind: Kind
+    base_url: BaseUrl
+    credential: Credential
+    api_version: ApiVersion | None = None
+    models: Models | None = None
+    methods: Methods | None = None
+    deployments: Deployments | None = None
+    max_active_jobs: Slots = 100
+    polls_per_minute: PerMinute | None = None
+    webhook_secret: WebhookSecret | None = None
+    provider: Provider | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r}, kind={self.kind!r})"
+
+
+class CreateSharedUpstream(CreateUpstream, frozen=True, kw_only=True):
+    """The same by an administrator, who also decides whether its use is billed to projects."""
+
+    billed: bool = True
+
+
+class UpdateUpstream(RequestModel, frozen=True, kw_only=True):
+    """What is to change. `drained` stops new jobs or lets them in again; `held: false` ends a hold at once.
+
+    Another `base_url` needs the credential again, so that nobody can have a stored one sent elsewhere.
+    """
+
+    name: Name | UnsetType = UNSET
+    base_url: BaseUrl | UnsetType = UNSET
+    credential: Credential | UnsetType = UNSET
+    api_version: ApiVersion | UnsetType | None = UNSET
+    models: Models | UnsetType | None = UNSET
+    methods: Methods | UnsetType | None = UNSET
+    deployments: Deployments | UnsetType | None = UNSET
+    max_active_jobs: Slots | UnsetType = UNSET
+    polls_per_minute: PerMinute | UnsetType | None = UNSET
+    webhook_secret: WebhookSecret | UnsetType | None = UNSET
+    provider: Provider | UnsetType | None = UNSET
+    drained: bool | UnsetType = UNSET
+    held: Literal[False] | UnsetType = UNSET
+
+    def __repr__(self) -> str:
+        changed = [name for name in self.__struct_fields__ if getattr(self, name) is not UNSET]
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+
+class UpdateSharedUpstream(UpdateUpstream, frozen=True, kw_only=True):
+    """The same by an administrator."""
+
+    billed: bool | UnsetType = UNSET
+
+
+class UpstreamHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """How the account does: `ok`, `failing` (the last call failed), or `unknown` (none yet). `last_error` is its kind:
+    `auth`, `quota`, `rate_limit` or `away`. While it is held it takes no new work."""
+
+    status: Literal["ok", "failing", "unknown"]
+    last_success_at: int | None
+    last_error_at: int | None
+    last_error: str | None
+    held_until: int | None
+    held_reason: str | None
+
+
+class UpstreamObject(msgspec.Struct, frozen=True, kw_only=True):
+    """An upstream account. `project_id` is null for a shared one."""
+
+    id: str
+    object: Literal["upstream"] = "upstream"
+    created_at: int
+    updated_at: int
+    name: str
+    kind: Kind
+    base_url: str
+    api_version: str | None
+    credential: Literal["stored", "environment"]
+    credential_set_at: int | None
+    project_id: str | None
+    models: list[str] | None
+    methods: list[str] | None
+    deployments: dict[str, str] | None
+    max_active_jobs: int
+    active_jobs: int
+    polls_per_minute: int | None
+    webhook_secret: Literal["stored"] | None
+    provider: str
+    billed: bool
+    drained: bool
+    health: UpstreamHealth
+
+
+class UpstreamDeleted(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a deletion."""
+
+    id: str
+    object: Literal["upstream.deleted"] = "upstream.deleted"
+    deleted: bool = True
+
+
+def show_upstream(row: UpstreamAccount, active_jobs: int, now: float) -> UpstreamObject:
+    """A row on the wire; `now` in Unix seconds decides whether a hold is over."""
+    return UpstreamObject(
+        id=row.id,
+        created_at=unix(row.created_at),
+        updated_at=unix(row.updated_at),
+        name=shown_name(row),
+        kind=row.kind,  # type: ignore[arg-type]  # held by a CHECK
+        base_url=row.base_url,
+        api_version=row.api_version,
+        credential="environment" if row.credential_sealed is None else "stored",
+        credential_set_at=unix(row.credential_set_at) if row.credential_set_at else None,
+        project_id=row.project_id,
+        models=row.models,
+        methods=row.methods,
+        deployments=row.deployments,
+        max_active_jobs=row.max_active_jobs,
+        active_jobs=active_jobs,
+        polls_per_minute=row.polls_per_minute,
+        webhook_secret="stored" if row.webhook_secret_sealed is not None else None,
+        provider=provider_at(row),
+        billed=row.billed,
+        drained=row.drained_at is not None,
+        health=_health(row, now),
+    )
+
+
+def _health(row: UpstreamAccount, now: float) -> UpstreamHealth:
+    held = row.held_until is not None and row.held_until.timestamp() > now
+    status: Literal["ok", "failing", "unknown"] = "unknown"
+    if row.last_error_at is not None and (row.last_success_at is None or row.last_success_at < row.last_error_at):
+        status = "failing"
+    elif row.last_success_at is not None:
+        status = "ok"
+    return UpstreamHealth(
+        status=status,
+        last_success_at=unix(row.last_success_at) if row.last_success_at else None,
+        last_error_at=unix(row.last_error_at) if row.last_error_at else None,
+        last_error=row.last_error_kind,
+        held_until=unix(row.held_until) if held and row.held_until else None,
+        held_reason=row.held_reason if held else None,
+    )

@@ -1,0 +1,70 @@
+"""`/v1/webhook_events`: what has happened, as a list and as a stream, and samples of what can."""
+
+import datetime as dt
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+from litestar.response import Stream
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.http.bodies import read_body, read_query
+from service.http.idempotency import answer_once
+from service.http.operation import operation
+from service.http.pagination import page_of
+from service.http.shapes import Page
+from service.projects.audit import actor_of
+from service.services import ApiRequest, asked_by, caller, services
+from service.webhooks.actions import check_types, trigger
+from service.webhooks.queries import get_event, list_events
+from service.webhooks.schemas import Event, ListEvents, TriggerEvent, show_event
+
+
+@get(
+    "/webhook_events",
+    summary="List webhook events",
+    opt=operation(returns=Page[Event], query=ListEvents),
+)
+async def get_events(request: ApiRequest) -> Page[Event] | Stream:
+    """Newest first; with `stream=true` as server-sent events from now on, or from `Last-Event-ID`."""
+    here, who = services(request), caller(request)
+    query = read_query(request, ListEvents)
+    types = check_types(query.types())
+    if query.stream:
+        key = request.headers.get("authorization")
+        return await here.streams.open(
+            who.project_id,
+            types=types,
+            last_event_id=request.headers.get("last-event-id") or query.after,
+            still_welcome=lambda: here.authenticator.project_caller(key, method="GET", visitor=actor_of(request)),
+        )
+    async with here.db.project(who.project_id) as session:
+        rows = await list_events(session, who.project_id, query)
+    return page_of(rows, query.limit, show_event, lambda event: event.id)
+
+
+@get("/webhook_events/{event_id:str}", summary="Retrieve a webhook event", opt=operation(returns=Event))
+async def get_one_event(request: ApiRequest, event_id: FromPath[str]) -> Event:
+    """One event, as the body of its deliveries has it."""
+    who = caller(request)
+    async with services(request).db.project(who.project_id) as session:
+        return show_event(await get_event(session, who.project_id, event_id))
+
+
+@post(
+    "/webhook_events",
+    status_code=200,
+    summary="Let a sample event happen",
+    opt=operation(returns=Event, body=TriggerEvent, creates=True),
+)
+async def post_event(request: ApiRequest) -> Response[bytes]:
+    """Send a sample to every endpoint that subscribed to its type, and to the streams. Its ids end in `sample`."""
+    here, who = services(request), caller(request)
+    wanted, sha256 = await read_body(request, TriggerEvent)
+
+    async def act(session: AsyncSession) -> Event:
+        return show_event(await trigger(session, who.project_id, wanted.event_type, now=dt.datetime.now(dt.UTC)))
+
+    return await answer_once(here.db, asked_by(request, sha256), act)
+
+
+ROUTES = [get_events, get_one_event, post_event]

@@ -1,0 +1,119 @@
+"""A project's events as server-sent events, as they happen: what `tunegate listen` reads.
+
+Nothing is held between two looks: no transaction, no connection, only the place in the project's events. The data of
+each is the exact body that endpoints get, so whoever signs and passes it on passes on the same bytes.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from litestar.response import Stream
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service import outbox
+from service.db import Database
+from service.errors import ApiError, QuotaExceeded
+from service.http.errors import sqlstate_of
+from service.http.idempotency import LOCK_NOT_AVAILABLE
+from service.tables import WebhookEvent
+from service.webhooks.queries import event_position, events_after, newest_event
+
+MAX_STREAMS = 20
+"""Streams of one project that one API process serves at a time."""
+
+LOOK_EVERY_SECONDS = 0.5
+KEEP_ALIVE_SECONDS = 15.0
+BATCH = 100
+START = "start"
+"""The id of the place before a project's first event, so that a reader who has seen none can come back to it."""
+
+HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+
+Check = Callable[[], Awaitable[object]]
+"""Raises `ApiError` once the caller's key works no more."""
+
+
+class EventStreams:
+    """The streams that this process serves."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._open: Counter[str] = Counter()
+
+    async def open(
+        self, project_id: str, *, types: Sequence[str], last_event_id: str | None, still_welcome: Check
+    ) -> Stream:
+        """Events after `last_event_id`; those from now on, when there is none.
+
+        Raises `InvalidRequest` for an unknown event and `QuotaExceeded` above the limit of streams.
+        """
+        if self._open[project_id] >= MAX_STREAMS:
+            raise QuotaExceeded(
+                f"The project has {MAX_STREAMS} event streams open here, which is the limit. End one of them.",
+                code="too_many_streams",
+            )
+        async with self._db.project(project_id) as session:
+            place = await _place(session, project_id, last_event_id)
+        return Stream(self._counted(project_id, types, place, still_welcome), headers=HEADERS)
+
+    async def _counted(
+        self, project_id: str, types: Sequence[str], place: tuple[str, int], still_welcome: Check
+    ) -> AsyncIterator[bytes]:
+        self._open[project_id] += 1
+        try:
+            async for piece in _told(self._db, project_id, types, place, still_welcome):
+                yield piece
+        finally:
+            self._open[project_id] -= 1
+            if not self._open[project_id]:
+                del self._open[project_id]
+
+
+async def _place(session: AsyncSession, project_id: str, last_event_id: str | None) -> tuple[str, int]:
+    if last_event_id == START:
+        return START, 0
+    if last_event_id is not None:
+        return last_event_id, await event_position(session, project_id, last_event_id, param="Last-Event-ID")
+    newest = await newest_event(session, project_id)
+    return (START, 0) if newest is None else (newest.id, newest.position)
+
+
+async def _told(
+    db: Database, project_id: str, types: Sequence[str], place: tuple[str, int], still_welcome: Check
+) -> AsyncIterator[bytes]:
+    seen, position = place
+    yield f"id: {seen}\n: listening\n\n".encode()
+    quiet_seconds = 0.0
+    while True:
+        try:
+            await still_welcome()
+        except ApiError:
+            return
+        rows = await _next(db, project_id, types, position)
+        for row in rows:
+            yield f"id: {row.id}\nevent: {row.type}\ndata: ".encode() + row.body + b"\n\n"
+            position, quiet_seconds = row.position, 0.0
+        if len(rows) == BATCH:
+            continue
+        if quiet_seconds >= KEEP_ALIVE_SECONDS:
+            yield b": still here\n\n"
+            quiet_seconds = 0.0
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+        quiet_seconds += LOOK_EVERY_SECONDS
+
+
+async def _next(db: Database, project_id: str, types: Sequence[str], position: int) -> Sequence[WebhookEvent]:
+    """The next events. Without news nobody is disturbed; with news, those who write are let finish first."""
+    async with db.project(project_id) as session:
+        if not await events_after(session, project_id, types=types, position=position, limit=1):
+            return []
+    try:
+        async with db.project(project_id) as session:
+            await outbox.settle(session, project_id)
+            return await events_after(session, project_id, types=types, position=position, limit=BATCH)
+    except DBAPIError as error:
+        if sqlstate_of(error) == LOCK_NOT_AVAILABLE:
+            return []  # somebody takes long to write; the next look is soon
+        raise

@@ -1,0 +1,249 @@
+"""What saves time says what the slow way says: searches, glances, needs, and work done in two halves."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from random import Random
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.datasets import lines, report, search
+from service.datasets.checks import CHECKS
+from service.datasets.checks.registry import row_checks
+from service.datasets.excerpts import DIGIT_RUN, SECRET
+from service.datasets.formats import traits
+from service.datasets.lines import read_blocks
+from service.datasets.parts import PartReader, Task, Work
+from service.datasets.report_schema import Format
+from service.datasets.search import Search
+from service.datasets.tokens import TokenCounter, reference
+from tests.datasets.rows import MODEL, asked, jsonl, report_on
+from tests.datasets.test_fuzz import SEED, mutated
+
+TEXT_CHECKS = [check for check in CHECKS.values() if check.scope == "text"]
+ANSWER_CHECKS = [check for check in CHECKS.values() if check.scope == "answer"]
+ROW_CHECKS: dict[str, Any] = {
+    check.code: check for name in ("chat", "completion", "preference", "reinforcement") for check in row_checks(name)
+}
+
+STARTS = [
+    *(
+        "sk-",
+        "sk_live_",
+        "rk_test_",
+        "pk_live_",
+        "AKIA",
+        "ASIA",
+        "ghp_",
+        "ghr_",
+        "github_pat_",
+        "glpat-",
+        "xoxb-",
+        "xoxs-",
+    ),
+    *(
+        "AIza",
+        "hf_",
+        "npm_",
+        "pypi-",
+        "SG.",
+        "SG." + "a" * 16 + ".",
+        "whsec_",
+        "eyJ" + "b" * 13 + ".eyJ" + "c" * 8 + ".",
+    ),
+    *("-----BEGIN PRIVATE KEY-----", "-----BEGIN RSA PRIVATE KEY BLOCK-----", "x-eyJ", "AASIA", "eyJ-"),
+]
+SECRETS = st.builds(
+    lambda start, one, times: start + one * times,
+    st.sampled_from(STARTS),
+    st.sampled_from("aA0_-=/"),
+    st.integers(8, 52),
+)
+"""Tokens of every form, some just too short."""
+
+PERSONAL = st.sampled_from(
+    [
+        *("ann@corp.com", "@", "+49 (30) 123/456-78", "4111 1111 1111 1111", "4111111111111111", "078-05-1120"),
+        *("11010519491231002X", "13812345678", "12345678", "123456789", "12/34/56/78/9", "1 2 3 4 5 6 7 8 9"),
+    ]
+)
+MARKS = st.sampled_from(["Ã©", "â€™", "Â\xa0", "ï»¿", "\ufffd", "锟斤拷", "烫烫烫", "<|endoftext|>", "<|", "é", "好"])
+CONTROLS = st.sampled_from(
+    ["\x00", "\x07", "\b", "\f", "\x1b", "\x7f", "\u200b", "\u2060", "\ufeff", "\u202e", "\u2069"]
+)
+PLAIN = st.sampled_from([" ", "\n", "\t", '"', "\\", "/", ".", "a", "Z", "0", "x", "_", "\ud83d", "👍"])
+TEXT = st.lists(SECRETS | PERSONAL | MARKS | CONTROLS | PLAIN, min_size=1, max_size=6).map("".join)
+
+
+def written(row: Any, style: int) -> str:
+    """A row as different writers of JSON write it."""
+    text = json.dumps(row, ensure_ascii=style % 2 == 0 or "\\ud83d" in json.dumps(row))
+    if style & 2:
+        text = text.replace("/", "\\/")
+    if style & 4:
+        text = text.replace("@", "\\u0040").replace(".", "\\u002e")
+    return text
+
+
+@pytest.mark.parametrize("compiled_from", [0, 1 << 30])
+@given(texts=st.lists(TEXT, min_size=1, max_size=6), styles=st.integers(0, 2**32))
+@settings(max_examples=80, deadline=None)
+def test_checks_of_texts_find_what_they_find_in_every_text(compiled_from: int, texts: list[str], styles: int) -> None:
+    rows = [asked(text, "Because it is so.") for text in texts]
+    data = [written(row, styles >> 3 * at & 7) for at, row in enumerate(rows)]
+    found: dict[str, int] = {}
+    for row in map(json.loads, data):
+        for message in row["messages"]:
+            for check in TEXT_CHECKS:
+                assert check.on_text is not None
+                hits = len(list(check.on_text(message["content"])))
+                if hits:
+                    found[check.code] = found.get(check.code, 0) + hits
+    with mock.patch.object(search, "COMPILED_FROM_BYTES", compiled_from):
+        counts = report_on(jsonl(*data)).counts
+    assert {check.code: counts[check.code] for check in TEXT_CHECKS if check.code in counts} == found
+
+
+@given(text=TEXT)
+@settings(max_examples=300, deadline=None)
+def test_what_a_pattern_stands_for_has_it(text: str) -> None:
+    """Of the texts that a check finds anything in; also of what excerpts mask by the same forms."""
+    encoded = text.encode("utf-8", "replace")
+    patterns = {check.code: check.pattern for check in TEXT_CHECKS}
+    for code, form in (("secret_found", SECRET), ("personal_phone", DIGIT_RUN)):
+        assert not form.search(text) or re.search(patterns[code] or b"", encoded)
+
+
+@given(parts=st.lists(st.binary(max_size=12) | TEXT.map(lambda text: text.encode("utf-8", "replace")), max_size=8))
+@settings(max_examples=200, deadline=None)
+def test_searches_of_both_kinds_agree(parts: list[bytes]) -> None:
+    pytest.importorskip("hyperscan")
+    data = b"".join(part.replace(b"\n", b" ") + b"\n" for part in parts)
+    for pattern in {check.pattern for check in TEXT_CHECKS if check.pattern} | {rb'"[ \t\r]+:', rb"\\[u/bf]"}:
+        both = []
+        for size in (0, 1 << 30):
+            with mock.patch.object(search, "COMPILED_FROM_BYTES", size):
+                both.append(Search(pattern).ends(data))
+        assert both[0] == both[1]
+
+
+OPENINGS = st.sampled_from(
+    [
+        *(
+            "Sure",
+            "sure thing",
+            "Certainly",
+            "Absolutely",
+            "Definitely",
+            "Okay",
+            "OK",
+            "Alright",
+            "All right",
+            "Got it",
+        ),
+        *("No problem", "Of course", "Great", "Understood", "My pleasure", "With pleasure", "That's a great question"),
+        *(
+            "What an interesting question",
+            "Excellent question",
+            "Good question",
+            "I'd be happy to help",
+            "Thank you for",
+        ),
+        *(
+            "I’ll be glad to assist",
+            "i would be happy to help",
+            "thank you for asking",
+            "ſure",
+            "OKay",
+            "I'm sorry, but ",
+        ),
+        *(
+            "I am sorry. I cannot",
+            "Sorry, I can't",
+            "Unfortunately, I won't",
+            "I apologise, but I am unable to",
+            "I cannot",
+        ),
+        *(
+            "I’m unable to",
+            "As an AI",
+            "As a large language model",
+            "好的",
+            "没问题",
+            "当然可以",
+            "很抱歉,我无法提供",
+            "作为一个AI",
+        ),
+        *("我不能回答", "了解", "The", "İ", "ı'm sorry", "1"),
+    ]
+)
+TURNS = st.sampled_from([str, str.upper, str.lower, str.title])
+ENDS = st.sampled_from(
+    [".", "!", "?", "。", ",", "(", "—", "```", "…", '"', "and then", " ", "\n", "1", "所以", "\u3000", ""]
+)
+
+
+@given(
+    before=st.sampled_from(["", " ", "\n", "\u3000", "x", "\x1c"]),
+    opening=OPENINGS | st.text(max_size=3),
+    turn=TURNS,
+    middle=st.sampled_from(
+        ["", "! ", ",", "。", " here it is", " I do", " ```code``` ", "long words " * 12, "很长" * 30]
+    ),
+    end=ENDS | st.text(max_size=2),
+)
+@settings(max_examples=600, deadline=None)
+def test_a_glance_overlooks_nothing(before: str, opening: str, turn: Any, middle: str, end: str) -> None:
+    text = before + turn(opening) + middle + end
+    for check in ANSWER_CHECKS:
+        if text and check.glance is not None and check.on_text is not None and not check.glance(text):
+            assert not list(check.on_text(text)), check.code
+
+
+@given(seed=SEED)
+@settings(max_examples=600, deadline=None)
+def test_a_row_without_what_a_check_needs_has_nothing_for_it(seed: int) -> None:
+    row: dict[str, Any] = mutated(Random(seed))
+    there = traits(row)
+    for check in ROW_CHECKS.values():
+        if check.needs and check.needs.isdisjoint(there):
+            assert not list(check.on_row(row)), check.code
+
+
+@given(seed=SEED)
+@settings(max_examples=60, deadline=None)
+def test_two_halves_of_the_work_make_the_whole(seed: int) -> None:
+    random = Random(seed)
+    data = jsonl(*[json.dumps(mutated(random)) for _ in range(6)])
+    names: tuple[Format, ...] = ("chat", "completion", "preference", "reinforcement")
+    for name in names:
+        reader = PartReader(format=name, listed_per_code=3, max_line_bytes=600)
+        reader.count_with(MODEL, reference(MODEL.encoding))
+        (block,) = read_blocks([data], max_line_bytes=600)
+        whole = reader.read(Task(block, frozenset()))
+        halves = reader.read(Task(block, frozenset(), Work.CHECKS))
+        halves.merge(reader.read(Task(block, frozenset(), Work.COUNTS)))
+        assert vars(halves.sums) == vars(whole.sums)
+        assert halves.findings.counts == whole.findings.counts
+        assert halves.findings.listed() == whole.findings.listed()
+        assert (halves.examples, halves.lines, halves.end) == (whole.examples, whole.lines, whole.end)
+
+
+def test_blocks_that_are_checked_while_the_counter_loads_are_counted_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(encoding: str) -> TokenCounter:
+        time.sleep(0.2)
+        return reference(encoding)
+
+    data = jsonl(*[asked(f"Question {index}? ann{index}@corp.com", "Sure! " * (index % 7)) for index in range(300)])
+    right = report_on(data)
+    monkeypatch.setattr(report, "fast", slow)
+    monkeypatch.setattr(report, "_EARLY_BLOCKS", 5)
+    for processes in (1, 2):
+        with mock.patch.object(lines, "BLOCK_BYTES", 1_000):
+            assert report_on(data, quick=True, processes=processes) == right

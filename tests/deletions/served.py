@@ -1,0 +1,30 @@
+"""The API over the bench's database, in this process, with a key of the project and an admin key."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx2
+
+from service.app import create_litestar
+from service.http.middleware import Surroundings
+from service.projects.bootstrap import create_key
+from tests.workers.bench import Bench
+
+
+@asynccontextmanager
+async def served(bench: Bench, *, admin: bool = False) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client with the project's key, or with an admin key."""
+    settings = bench.ctx.settings
+    key = await create_key(
+        settings, kind="admin" if admin else "project", name="test", **({} if admin else {"project": bench.project_id})
+    )
+    app = create_litestar(settings)
+    async with (
+        app.lifespan(),
+        httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=Surroundings(app)),  # type: ignore[arg-type]  # Litestar types it closer
+            base_url="http://tunegate/v1",
+            headers={"authorization": f"Bearer {key}"},
+        ) as client,
+    ):
+        yield client

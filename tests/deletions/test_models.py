@@ -1,0 +1,113 @@
+"""A deleted model is gone for its callers at once, and upstream as soon as nothing trains from it."""
+
+import httpx2
+import pytest
+from sqlalchemy import select, update
+
+from service.tables import AuditLog, Job, Model
+from tests.deletions.desk import carry_out_all, carry_out_due, deletions, new_project, statuses, trained
+from tests.deletions.served import served
+from tests.faults.control import DELETE_MODEL, error
+from tests.wire import refusal
+from tests.workers.bench import Bench
+
+CHECKPOINT = {
+    "id": "ftckpt-up1",
+    "object": "fine_tuning.job.checkpoint",
+    "created_at": 1,
+    "step_number": 2,
+    "fine_tuned_model_checkpoint": "ft:gpt-4o-mini:org-upstream::one:ckpt-step-2",
+    "fine_tuning_job_id": "ftjob-up1",
+    "metrics": {"step": 2},
+}
+
+
+async def delete_model(bench: Bench, name: str) -> httpx2.Response:
+    async with served(bench) as http:
+        return await http.delete(f"/models/{name}")
+
+
+async def model_of(bench: Bench) -> str:
+    """A tuned model with a checkpoint: its name."""
+    job_id = await bench.new_job()
+    await bench.until(job_id, "running")
+    upstream_id = (await bench.job(job_id)).upstream_job_id
+    bench.upstream.put_job(id=upstream_id, _checkpoints=[CHECKPOINT])
+    job = await bench.until_end(job_id)
+    assert job.fine_tuned_model is not None
+    return job.fine_tuned_model
+
+
+async def test_the_upstream_s_model_and_its_checkpoints_go_too(bench: Bench) -> None:
+    name = await model_of(bench)
+    async with bench.ctx.db.worker() as session:
+        theirs = set(await session.scalars(select(Model.upstream_name)))
+    assert len(theirs) == 2
+    answer = await delete_model(bench, name)
+    assert (answer.status_code, answer.json()["deleted"]) == (200, True)
+    assert bench.upstream.gone_models() == []
+    await carry_out_all(bench)
+    assert set(bench.upstream.gone_models()) == theirs
+    assert await statuses(bench, "upstream_model") == ["done", "done"]
+    async with bench.ctx.db.admin() as session:
+        entries = await session.scalars(select(AuditLog.resource_id).where(AuditLog.type == "resource.deleted"))
+        assert set(entries) == {name, f"{name}:ckpt-step-2"}
+    assert (await delete_model(bench, name)).status_code == 404
+
+
+@pytest.mark.parametrize("answer", ["reset", "hang", error(500), error(403)], ids=str)
+@pytest.mark.parametrize("made", [True, False])
+async def test_a_lost_answer_or_a_refusal_is_tried_again(hasty: Bench, answer: object, made: bool) -> None:
+    job = await trained(hasty)
+    hasty.upstream.fault(DELETE_MODEL, answer, made=made)
+    await delete_model(hasty, job.fine_tuned_model or "")
+    await carry_out_due(hasty)
+    (row,) = await deletions(hasty, "upstream_model")
+    assert (row.status, row.failures) == ("pending", 1)
+    await carry_out_all(hasty)
+    assert len(hasty.upstream.gone_models()) == 1
+
+
+async def test_not_while_a_job_trains_from_it(bench: Bench) -> None:
+    name = (await trained(bench)).fine_tuned_model or ""
+    bench.upstream.steps("running")
+    following = await create_from(bench, name)
+    answer = await delete_model(bench, name)
+    assert (answer.status_code, refusal(answer)["code"]) == (409, "model_in_use")
+    assert following in answer.text
+    assert answer.headers["x-should-retry"] == "false"
+    async with served(bench) as http:
+        assert (await http.get(f"/models/{name}")).status_code == 200
+        await bench.request_cancel(following)
+        await bench.until_end(following)
+        assert (await http.delete(f"/models/{name}")).status_code == 200
+
+
+async def test_a_job_of_another_project_that_trains_from_it_is_waited_for(bench: Bench) -> None:
+    """It was granted, and its owner cannot see who uses it."""
+    job = await trained(bench)
+    other = await new_project(bench)
+    theirs = await other.new_job()
+    async with bench.ctx.db.worker() as session:
+        upstream_name = await session.scalar(select(Model.upstream_name).where(Model.name == job.fine_tuned_model))
+        await session.execute(update(Job).where(Job.id == theirs).values(upstream_model=upstream_name))
+    assert (await delete_model(bench, job.fine_tuned_model or "")).status_code == 200
+    for _ in range(3):
+        await carry_out_due(bench)
+    (row,) = await deletions(bench, "upstream_model")
+    assert (row.status, row.failures, row.last_error) == ("pending", 0, "A job trains from it.")
+    assert bench.upstream.gone_models() == []
+    await other.request_cancel(theirs)
+    await other.until_end(theirs)
+    await carry_out_all(bench)
+    assert bench.upstream.gone_models() == [upstream_name]
+
+
+async def create_from(bench: Bench, name: str) -> str:
+    """A job that goes on from a tuned model: its id."""
+    async with served(bench) as http:
+        body = {"model": name, "training_file": await bench.new_file()}
+        answer = await http.post("/fine_tuning/jobs", json=body)
+        assert answer.status_code == 200, answer.text
+        job_id: str = answer.json()["id"]
+        return job_id

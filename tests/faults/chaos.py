@@ -1,0 +1,238 @@
+"""`python -m tests.faults.chaos`: thousands of jobs, hundreds of faults, and a count of what came of it.
+
+Exits with 1 if anything is lost, doubled, adrift or crossed. `--seed` repeats a schedule: the strokes, after which job
+they come, their targets and what callers do are the same; how the processes interleave with them is the machine's.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx2
+
+from tests.faults.callers import Caller, Told
+from tests.faults.processes import wait_until
+from tests.faults.referee import Verdict, judge, undelivered, unended
+from tests.faults.site import LARGE, Site, open_site
+from tests.faults.strokes import Stroke, schedule, strike
+
+DRAIN_SECONDS = 400.0
+PROBE_SECONDS = 0.2
+ACCOUNT_SLOTS = 300
+CALLERS = 48
+"""How many of them wait for an answer at a time: more than one API process of two has connections for."""
+
+LOOK_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How much of everything."""
+
+    seed: int
+    jobs: int
+    faults: int
+    projects: int = 4
+    apis: int = 2
+    workers: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a run came to."""
+
+    plan: Plan
+    verdict: Verdict
+    strokes: Counter[str]
+    statuses: Counter[int]
+    unanswered: int
+    listed_wrongly: int
+    drain_seconds: float
+    silence_seconds: float
+    took_seconds: float
+
+    def forbidden(self) -> dict[str, int]:
+        """What should be zero and is not."""
+        found = self.verdict.forbidden()
+        if self.listed_wrongly:
+            found["listed_wrongly"] = self.listed_wrongly
+        if self.statuses[500]:
+            found["answers_500"] = self.statuses[500]
+        return found
+
+    def __str__(self) -> str:
+        plan = self.plan
+        answers = ", ".join(f"{status}: {count:,}" for status, count in sorted(self.statuses.items()))
+        return "\n".join(
+            [
+                f"chaos: seed {plan.seed}, {plan.jobs:,} jobs of {plan.projects} projects, {plan.faults} faults, "
+                f"{plan.apis} API processes, {plan.workers} workers, {self.took_seconds:.0f} s",
+                self.verdict.table(),
+                f"  rows of others in lists: {self.listed_wrongly} (must be 0)",
+                f"  answers to callers: {answers}; without an answer: {self.unanswered:,}",
+                f"  longest time without an answer of the API: {self.silence_seconds:.1f} s",
+                f"  from the last fault until everything had ended and was delivered: {self.drain_seconds:.1f} s",
+                "  faults: " + ", ".join(f"{kind} {count}" for kind, count in sorted(self.strokes.items())),
+            ]
+        )
+
+
+async def run(plan: Plan, *, say: Callable[[str], None] = lambda _: None) -> Report:
+    """Do it all. Raises `AssertionError` when the jobs do not end."""
+    started = time.monotonic()
+    async with open_site() as site:
+        for _ in range(plan.apis):
+            site.new_api().start()
+        await site.serving()
+        for _ in range(plan.workers):
+            site.new_worker().start()
+        told = Told()
+        async with _callers(site, told, plan.projects) as callers:
+            await site.execute("UPDATE upstream_accounts SET max_active_jobs = $1", ACCOUNT_SLOTS)
+            say(f"seed {plan.seed}: {plan.jobs:,} jobs and {plan.faults} faults")
+            strokes = schedule(plan.seed, faults=plan.faults, lease_seconds=site.settings.lease_seconds)
+            silence: list[float] = []
+            prober = asyncio.create_task(_probe(site, silence))
+            share = Share(plan.jobs)
+            submitting = asyncio.create_task(_submit(plan, callers, share))
+            await _strike_all(site, strokes, share, say)
+            calm = time.monotonic()
+            await submitting
+            await drained(site)
+            drain_seconds = time.monotonic() - calm
+            prober.cancel()
+            verdict = await judge(site, told.accepted, once=told.once)
+            listed_wrongly = await _listed_wrongly(site, callers)
+        return Report(
+            plan=plan,
+            verdict=verdict,
+            strokes=Counter(stroke.kind for stroke in strokes),
+            statuses=told.statuses,
+            unanswered=told.unanswered,
+            listed_wrongly=listed_wrongly,
+            drain_seconds=drain_seconds,
+            silence_seconds=max(silence, default=0.0),
+            took_seconds=time.monotonic() - started,
+        )
+
+
+@asynccontextmanager
+async def _callers(site: Site, told: Told, projects: int) -> AsyncIterator[list[Caller]]:
+    callers = [Caller(site, await site.new_tenant(str(index)), told) for index in range(projects)]
+    try:
+        await asyncio.gather(*(caller.new_file(f"base{n}") for caller in callers for n in range(2)))
+        yield callers
+    finally:
+        for caller in callers:
+            await caller.close()
+
+
+@dataclass(slots=True)
+class Share:
+    """How far the callers are."""
+
+    jobs: int
+    asked: int = 0
+
+    async def reached(self, share: float) -> None:
+        """Wait until so much of the jobs has been asked for."""
+        while self.asked < share * self.jobs:
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _submit(plan: Plan, callers: list[Caller], share: Share) -> None:
+    chance = random.Random(plan.seed + 1)
+    free = asyncio.Semaphore(CALLERS)
+
+    async def ask(number: int, caller: Caller, own: random.Random) -> None:
+        async with free:
+            await caller.submit(number, own)
+        share.asked += 1
+
+    await asyncio.gather(
+        *(ask(number, chance.choice(callers), random.Random(chance.randrange(LARGE))) for number in range(plan.jobs))
+    )
+
+
+async def _strike_all(site: Site, strokes: list[Stroke], share: Share, say: Callable[[str], None]) -> None:
+    under_way, begun = [], time.monotonic()
+    for number, stroke in enumerate(strokes, start=1):
+        await share.reached(stroke.at_share)
+        under_way.append(asyncio.create_task(strike(site, stroke)))
+        if number % 50 == 0:
+            say(f"{time.monotonic() - begun:4.0f} s: {share.asked:,} jobs, {number} faults")
+    await asyncio.gather(*under_way)
+
+
+async def drained(site: Site, within_seconds: float = DRAIN_SECONDS) -> None:
+    """Wait until every job has ended and every event is delivered. Raises `AssertionError` that says what is left."""
+
+    async def all_done() -> bool:
+        return await unended(site) == 0 and await undelivered(site) == 0
+
+    try:
+        await wait_until(all_done, within_seconds, "")
+    except AssertionError:
+        raise AssertionError(await _left(site)) from None
+
+
+async def _left(site: Site) -> str:
+    jobs = await site.fetch(
+        "SELECT id, state, create_phase, waiting_reason, failures, due_at - now() AS due_in FROM jobs "
+        "WHERE finished_at IS NULL LIMIT 10"
+    )
+    deliveries = await site.fetch(
+        "SELECT id, status, attempts, failures, due_at - now() AS due_in FROM webhook_deliveries "
+        "WHERE status = 'pending' LIMIT 10"
+    )
+    logs = "\n".join(each.output(15) for each in site.workers)
+    return f"not everything has ended: {[dict(row) for row in jobs]} {[dict(row) for row in deliveries]}\n{logs}"
+
+
+async def _probe(site: Site, silence: list[float]) -> None:
+    """Note how long the API goes without an answer that serves."""
+    last = time.monotonic()
+    headers = {"authorization": f"Bearer {site.tenants[0].key}"}
+    async with httpx2.AsyncClient(base_url=site.base_url, headers=headers, timeout=5) as http:
+        while True:
+            with contextlib.suppress(httpx2.TransportError):
+                if (await http.get("/fine_tuning/jobs?limit=1")).status_code == 200:
+                    silence.append(time.monotonic() - last)
+                    last = time.monotonic()
+            await asyncio.sleep(PROBE_SECONDS)
+
+
+async def _listed_wrongly(site: Site, callers: list[Caller]) -> int:
+    wrong = 0
+    for tenant, caller in zip(site.tenants, callers, strict=True):
+        own = {row["id"] for row in await site.fetch("SELECT id FROM jobs WHERE project_id = $1", tenant.project_id)}
+        wrong += len(own ^ await caller.listed())
+    return wrong
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=None, help="default: another one each time; it is printed")
+    parser.add_argument("--jobs", type=int, default=2000)
+    parser.add_argument("--faults", type=int, default=520)
+    options = parser.parse_args()
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1_000_000)
+    plan = Plan(seed=seed, jobs=options.jobs, faults=options.faults)
+    report = asyncio.run(run(plan, say=lambda line: print(line, flush=True)))
+    print(report)
+    if forbidden := report.forbidden():
+        print(f"FORBIDDEN: {forbidden}; again with --seed {seed}")
+        sys.exit(1)
+    print(f"lost 0, doubled 0, drift 0, events lost 0, crossings 0; repeat with --seed {seed}")
+
+
+if __name__ == "__main__":
+    main()

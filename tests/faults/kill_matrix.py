@@ -1,0 +1,432 @@
+"""`python -m tests.faults.kill_matrix`: kill −9 at every fault point, many times each, and count what came of it.
+
+For each point there is a situation that brings a process past it. The process kills itself there; the next one takes
+over, once the leases of the dead have ended (they are ended here, so that a run need not wait for them). At the end of
+each point everything has to come to its end, once.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import openai
+
+from service.faults import POINTS
+from service.tables import Base
+from tests.faults.control import CREATE
+from tests.faults.processes import environment, wait_until
+from tests.faults.referee import Verdict, judge, undelivered, unended
+from tests.faults.site import Site, open_site
+from tests.faults.zygote import Life, Zygote
+from tests.wire import MODEL, Tenant, chat_rows, jsonl
+
+REACH_SECONDS = 60.0
+DRAIN_SECONDS = 120.0
+LEASED = tuple(table.name for table in Base.metadata.sorted_tables if "leased_until" in table.columns)
+OTHER_WORK = """
+    SELECT (SELECT count(*) FROM dataset_preparations WHERE finished_at IS NULL)
+        + (SELECT count(*) FROM leakage_reports WHERE status <> 'ready') + (SELECT count(*) FROM open_inferences)
+        + (SELECT count(*) FROM deletions WHERE due_at IS NOT NULL)
+"""
+"""What has to come to its end beside jobs and deliveries."""
+
+STEPS = [{"status": "running"}, {"status": "succeeded"}]
+
+ELSEWHERE: Mapping[str, str] = {
+    "prepare.working": "tests/prepare/test_worker.py",
+    "leakage.working": "tests/datasets/test_leakage_reports.py",
+    "upload.joined": "tests/uploads/test_races.py",
+    "settle.deployed": "tests/workers/test_deploys.py",
+    "admissions.admitted": "tests/workers/test_queue.py",
+    "watch.listed": "tests/workers/test_polling.py",
+    "watch.rung": "tests/workers/test_polling.py",
+    "project.stopped": "tests/deletions/test_projects.py",
+    "project.let_go_of_some": "tests/deletions/test_projects.py",
+    "project.objects_gone": "tests/deletions/test_projects.py",
+    "project.emptied_some": "tests/deletions/test_projects.py",
+    "project.rows_gone": "tests/deletions/test_projects.py",
+    "project.words_gone_of_some": "tests/deletions/test_projects.py",
+    "project.ended": "tests/deletions/test_projects.py",
+    "deletion.upstream_answered": "tests/deletions/test_projects.py",
+}
+"""Points at which other tests kill, since it takes more than a job to come by; a test looks that they do."""
+
+
+@dataclass(slots=True)
+class Matrix:
+    """A site whose API and workers are forked lives."""
+
+    site: Site
+    zygote: Zygote
+    tenant: Tenant
+    sdk: openai.AsyncOpenAI
+    api: Life
+    base_file: str = ""
+    accepted: dict[str, str] = field(default_factory=dict)
+    marks: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
+    strays: set[str] = field(default_factory=set)
+    waiting: list["asyncio.Task[None]"] = field(default_factory=list)
+
+    def worker(self, point: str = "") -> Life:
+        """A worker, which kills itself at the point."""
+        return self.zygote.live("worker", environment(self.site.settings), self.site.folder / "worker.log", point=point)
+
+    def new_api(self, point: str = "") -> None:
+        """Another API in the place of the one that is there, whose socket it has."""
+        self.api.kill()
+        self.api = _api(self.zygote, self.site, point)
+
+    async def new_file(self) -> str:
+        """A dataset that no other is like."""
+        content = jsonl(chat_rows(10, salt=secrets.token_hex(4)))
+        file_id = (await self.sdk.files.create(file=("data.jsonl", content), purpose="fine-tune")).id
+        self.files.add(file_id)
+        return file_id
+
+    async def new_job(self, file_id: str | None = None) -> str:
+        """A job, on the base file unless another one is given."""
+        mark = secrets.token_hex(6)
+        self.marks.add(mark)
+        job = await self.sdk.fine_tuning.jobs.create(
+            model=MODEL, training_file=file_id or self.base_file, metadata={"mark": mark}
+        )
+        self.accepted[job.id] = self.tenant.project_id
+        return job.id
+
+    async def end_leases(self) -> None:
+        """Let the leases of the dead be over."""
+        for table in LEASED:
+            await self.site.execute(
+                f"UPDATE {table} SET leased_until = now() - interval '1 s' WHERE leased_until > now()"
+            )
+
+    async def by_a_worker(self, done: Callable[[], Awaitable[bool]], about: str) -> None:
+        """Let a worker that nothing kills work until it is done."""
+        await self.end_leases()
+        worker = self.worker()
+        try:
+            await wait_until(done, DRAIN_SECONDS, about)
+        finally:
+            worker.kill()
+
+    async def drain(self) -> None:
+        """Let everything come to its end."""
+        await asyncio.gather(*self.waiting)
+        self.waiting.clear()
+
+        await self.site.execute("UPDATE open_inferences SET expires_at = now()")
+
+        async def all_done() -> bool:
+            running = [each for each in self.site.upstream.jobs() if each["id"] in self.strays]
+            others = await self.site.fetch(OTHER_WORK)
+            return await unended(self.site) + await undelivered(self.site) + int(others[0][0]) == 0 and all(
+                each["status"] == "cancelled" for each in running
+            )
+
+        log = self.site.folder / "worker.log"
+        await self.by_a_worker(all_done, f"not everything ends; see {log}")
+
+    async def judge(self) -> tuple[Verdict, dict[str, int]]:
+        """What came of everything so far, and what is forbidden in it."""
+        verdict = await judge(self.site, self.accepted, once=self.marks, placed=self.strays)
+        found = verdict.forbidden()
+        rows = await self.site.fetch("SELECT count(*) FROM dataset_preparations WHERE status <> 'succeeded'")
+        files = await self.site.fetch("SELECT count(*) FROM files WHERE filename = 'data.jsonl'")
+        if rows[0][0]:
+            found["preparations_lost"] = int(rows[0][0])
+        if files[0][0] != len(self.files):
+            found["files_lost_or_doubled"] = abs(int(files[0][0]) - len(self.files))
+        return verdict, found
+
+
+Provoke = Callable[[Matrix, int], Awaitable[None]]
+
+
+async def jobs(matrix: Matrix, times: int) -> None:
+    """Jobs that go their way."""
+    await asyncio.gather(*(matrix.new_job() for _ in range(times)))
+
+
+async def fresh_jobs(matrix: Matrix, times: int) -> None:
+    """Jobs on files that are to be checked and sent first."""
+    files = await asyncio.gather(*(matrix.new_file() for _ in range(times)))
+    await asyncio.gather(*(matrix.new_job(file_id) for file_id in files))
+
+
+async def unsent_jobs(matrix: Matrix, times: int) -> None:
+    """Jobs whose files are checked and not upstream: the upstream was away."""
+    matrix.site.upstream.listen(on=False)
+    await fresh_jobs(matrix, times)
+
+    async def waiting_to_send() -> bool:
+        rows = await matrix.site.fetch("SELECT count(*) FROM jobs WHERE state = 'uploading'")
+        return int(rows[0][0]) >= times
+
+    await matrix.by_a_worker(waiting_to_send, "the files are not checked")
+    matrix.site.upstream.listen(on=True)
+    await matrix.site.execute("UPDATE jobs SET due_at = now() WHERE state = 'uploading'")
+
+
+async def unanswered_creates(matrix: Matrix, times: int) -> None:
+    """Creates that make their job and whose answer is lost."""
+    matrix.site.upstream.fault(CREATE, "reset", times=times, made=True)
+    await jobs(matrix, times)
+
+
+async def lost_creates(matrix: Matrix, times: int) -> None:
+    """Creates that are lost on the way there."""
+    matrix.site.upstream.fault(CREATE, "reset", times=times)
+    await jobs(matrix, times)
+
+
+async def wishes(matrix: Matrix, times: int) -> None:
+    """Running jobs whose caller wants them cancelled."""
+    matrix.site.upstream.steps("running")
+    made = await asyncio.gather(*(matrix.new_job() for _ in range(times)))
+
+    async def all_running() -> bool:
+        rows = await matrix.site.fetch("SELECT count(*) FROM jobs WHERE id = ANY($1) AND state = 'running'", made)
+        return int(rows[0][0]) == times
+
+    await matrix.by_a_worker(all_running, "the jobs do not run")
+    matrix.site.upstream.world(steps=STEPS)
+    for job_id in made:
+        await matrix.sdk.fine_tuning.jobs.cancel(job_id)
+
+
+async def wishes_of_waiting_jobs(matrix: Matrix, times: int) -> None:
+    """Jobs that wait for a slot and whose caller wants them cancelled."""
+    await matrix.site.execute(
+        "UPDATE upstream_accounts SET held_until = now() + interval '1 h', held_reason = 'a test'"
+    )
+    made = await asyncio.gather(*(matrix.new_job() for _ in range(times)))
+
+    async def all_wait() -> bool:
+        rows = await matrix.site.fetch("SELECT count(*) FROM jobs WHERE id = ANY($1) AND state = 'waiting'", made)
+        return int(rows[0][0]) == times
+
+    await matrix.by_a_worker(all_wait, "the jobs do not wait")
+    for job_id in made:
+        await matrix.sdk.fine_tuning.jobs.cancel(job_id)
+    await matrix.site.execute("UPDATE upstream_accounts SET held_until = NULL, held_reason = NULL")
+
+
+async def stray_jobs(matrix: Matrix, times: int) -> None:
+    """Upstream jobs with our marks that are nobody's."""
+    job_id = await matrix.new_job()
+
+    async def ended() -> bool:
+        return await unended(matrix.site) == 0
+
+    await matrix.by_a_worker(ended, "the job does not end")
+    own = matrix.site.upstream.jobs(job_id)[0]
+    matrix.site.upstream.world(terse=False)
+    for _ in range(times):
+        stray = f"ftjob-stray{secrets.token_hex(4)}"
+        matrix.strays.add(stray)
+        matrix.site.upstream.put_job(
+            id=stray, model=own["model"], metadata=own["metadata"], _steps=[{"status": "running"}], status="running"
+        )
+    matrix.site.upstream.world(terse=True)
+
+
+async def orphans(matrix: Matrix, times: int) -> None:
+    """Objects that a crash has left a day ago."""
+    for _ in range(times):
+        await matrix.site.execute(
+            "INSERT INTO pending_uploads (storage_key, project_id, created_at) VALUES ($1, $2, now() - interval '2 d')",
+            f"{matrix.tenant.project_id}/orphan-{secrets.token_hex(6)}",
+            matrix.tenant.project_id,
+        )
+
+
+async def preparations(matrix: Matrix, times: int) -> None:
+    """Datasets to be prepared."""
+    for _ in range(times):
+        await matrix.sdk.post("/dataset_preparations", body={"file": matrix.base_file}, cast_to=object)
+
+
+async def comparisons(matrix: Matrix, times: int) -> None:
+    """Pairs of files to be compared."""
+    for _ in range(times):
+        other = await matrix.new_file()
+        path = f"/files/{matrix.base_file}/report?validation_file={other}"
+        await matrix.sdk.get(path, cast_to=object)
+
+
+async def deleted_files(matrix: Matrix, times: int) -> None:
+    """Files that were sent upstream and are deleted now."""
+    files = await asyncio.gather(*(matrix.new_file() for _ in range(times)))
+    await asyncio.gather(*(matrix.new_job(file_id) for file_id in files))
+
+    async def ended() -> bool:
+        return await unended(matrix.site) == 0
+
+    await matrix.by_a_worker(ended, "the jobs do not end")
+    for file_id in files:
+        await matrix.sdk.files.delete(file_id)
+
+
+async def asked_for_a_file(matrix: Matrix, times: int) -> None:
+    """A caller uploads; its SDK tries again when the API dies."""
+    matrix.waiting.append(asyncio.create_task(_ignoring_result(matrix.new_file())))
+
+
+async def asked_for_a_job(matrix: Matrix, times: int) -> None:
+    """A caller wants a job; its SDK tries again when the API dies."""
+    matrix.waiting.append(asyncio.create_task(_ignoring_result(matrix.new_job())))
+
+
+async def asked_for_an_answer(matrix: Matrix, times: int) -> None:
+    """A caller asks a tuned model; the upstream has none of that, so only what was reserved matters."""
+    rows = await matrix.site.fetch("SELECT name FROM models LIMIT 1")
+
+    async def ask() -> None:
+        with contextlib.suppress(openai.APIError):
+            await matrix.sdk.chat.completions.create(
+                model=rows[0][0], messages=[{"role": "user", "content": "Well?"}], max_tokens=5
+            )
+
+    matrix.waiting.append(asyncio.create_task(ask()))
+
+
+async def _ignoring_result(asked: Awaitable[object]) -> None:
+    await asked
+
+
+OF_THE_API: Mapping[str, Provoke] = {
+    "file.announced": asked_for_a_file,
+    "file.stored": asked_for_a_file,
+    "request.committed": asked_for_a_job,
+    "inference.booked": asked_for_an_answer,
+}
+
+OF_WORKERS: Sequence[tuple[str, Provoke]] = (
+    ("report.", fresh_jobs),
+    ("prepare.", preparations),
+    ("leakage.", comparisons),
+    ("upload.", unsent_jobs),
+    ("create.given_back", unanswered_creates),
+    ("create.looked", unanswered_creates),
+    ("create.found_nothing", lost_creates),
+    ("create.found", unanswered_creates),
+    ("poll.wish_sent", wishes),
+    ("stray.", stray_jobs),
+    ("janitor.", orphans),
+    ("deletion.", deleted_files),
+    ("admissions.attended", wishes_of_waiting_jobs),
+    ("judge.", jobs),
+    ("admissions.", jobs),
+    ("create.", jobs),
+    ("poll.", jobs),
+    ("settle.", jobs),
+    ("deliver.", jobs),
+)
+"""What brings a worker past the points that begin so; the first that fits."""
+
+
+def situation(point: str) -> Provoke | None:
+    """What brings a process past a point, or None for one that other tests see to."""
+    if point in ELSEWHERE:
+        return None
+    if point in OF_THE_API:
+        return OF_THE_API[point]
+    return next((provoke for prefix, provoke in OF_WORKERS if point.startswith(prefix)), None)
+
+
+@asynccontextmanager
+async def open_matrix() -> AsyncIterator[Matrix]:
+    """A site with an API and a checked dataset."""
+    async with open_site(
+        poll_seconds=0.2, lease_seconds=6.0, reconcile_seconds=0.1, settle_seconds=0.3, redis_url=""
+    ) as site:
+        site.upstream.world(steps=STEPS)
+        zygote = Zygote((site.listener.fileno(),))
+        try:
+            api = _api(zygote, site, "")
+            await site.serving()
+            tenant = await site.new_tenant("0")
+            sdk = openai.AsyncOpenAI(base_url=site.base_url, api_key=tenant.key, max_retries=8, timeout=30)
+            matrix = Matrix(site, zygote, tenant, sdk, api)
+            matrix.base_file = await matrix.new_file()
+            await matrix.new_job()
+            await matrix.drain()
+            yield matrix
+        finally:
+            zygote.stop()
+
+
+def _api(zygote: Zygote, site: Site, point: str) -> Life:
+    log, fd = site.folder / "api.log", site.listener.fileno()
+    return zygote.live("api", environment(site.settings), log, fd=fd, point=point)
+
+
+async def kill_at(matrix: Matrix, point: str, times: int) -> int:
+    """Kill there so many times. Returns how often it came to that."""
+    provoke, kills = situation(point), 0
+    if provoke is None:
+        raise ValueError(f"{point} has no situation")
+    if point in OF_THE_API:
+        for _ in range(times):
+            matrix.new_api(point)
+            await provoke(matrix, 1)
+            kills += await matrix.api.dead(REACH_SECONDS)
+            matrix.new_api()
+            await asyncio.gather(*matrix.waiting)
+            matrix.waiting.clear()
+        return kills
+    await provoke(matrix, times)
+    for _ in range(times):
+        await matrix.end_leases()
+        life = matrix.worker(point)
+        kills += await life.dead(REACH_SECONDS)
+        life.kill()
+    return kills
+
+
+async def run(*, times: int, only: str, say: Callable[[str], None]) -> bool:
+    """The whole matrix, with everything brought to its end after each point. Whether nothing forbidden came of it."""
+    wanted = tuple(only.split(","))
+    points = [point for point in POINTS if point.startswith(wanted) and situation(point) is not None]
+    well, total, begun = True, 0, time.monotonic()
+    say(f"{'point':28} {'kills':>5}  {'lost':>4} {'doubled':>7} {'drift':>5} {'other':>5}  seconds")
+    async with open_matrix() as matrix:
+        for point in points:
+            started = time.monotonic()
+            kills = await kill_at(matrix, point, times)
+            await matrix.drain()
+            verdict, forbidden = await matrix.judge()
+            total += kills
+            drift = verdict.ledger_drift_micros + verdict.reserved_left_micros
+            lost = verdict.lost + verdict.unended + verdict.events_lost
+            other = sum(forbidden.values()) - lost - drift - verdict.doubled
+            say(
+                f"{point:28} {kills:>5}  {lost:>4} {verdict.doubled:>7} {drift:>5} {other:>5}"
+                f"  {time.monotonic() - started:6.1f}{'' if kills == times else '  NOT REACHED'}"
+                f"{f'  {forbidden}' if forbidden else ''}"
+            )
+            well = well and not forbidden and kills == times
+    say(f"{len(points)} points, {total:,} kills in {time.monotonic() - begun:.0f} s")
+    say("\n".join(f"{point:28} killed at in {where}" for point, where in ELSEWHERE.items() if point.startswith(wanted)))
+    return well
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.kill_matrix", description=__doc__)
+    parser.add_argument("--kills", type=int, default=20, help="at each point")
+    parser.add_argument("--only", default="", help="points whose name begins so; several with commas")
+    options = parser.parse_args()
+    well = asyncio.run(run(times=options.kills, only=options.only, say=lambda line: print(line, flush=True)))
+    sys.exit(0 if well else 1)
+
+
+if __name__ == "__main__":
+    main()

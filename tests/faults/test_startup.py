@@ -1,0 +1,287 @@
+"""Starting on a schema, ending on a signal, and what `/readyz` says of it: real processes."""
+
+import asyncio
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+
+from service.migrations import head, unfit
+from service.settings import Settings
+from tests.faults.callers import Caller, Told
+from tests.faults.chaos import drained
+from tests.faults.control import CREATE, NEVER
+from tests.faults.processes import environment, wait_until
+from tests.faults.referee import judge
+from tests.faults.site import Site, connect, open_site
+from tests.stack import ROOT, Servers
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("startup"), pytest.mark.timeout(180)]
+
+CUT_SECONDS = 8.0
+NEXT = f"{int(head()) + 1:04}"
+
+
+class TestSchemas:
+    """Which schemas code may run on; pure."""
+
+    @pytest.mark.parametrize(
+        ("revision", "compatible_from", "fits"),
+        [("0013", 1, True), ("0014", 1, True), ("0020", 13, True), ("0012", 1, False), ("0014", 14, False)],
+    )
+    async def test_older_and_incompatible_ones_are_refused(
+        self, revision: str, compatible_from: int, fits: bool
+    ) -> None:
+        assert (unfit(revision, compatible_from=compatible_from, needs="0013") is None) is fits
+
+    async def test_the_message_has_the_command(self) -> None:
+        for revision in (None, "0001"):
+            assert "`tunegate migrate`" in (unfit(revision, compatible_from=1, needs="0013") or "")
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("UPDATE alembic_version SET version_num = '0004'", "is at revision 0004"),
+        (f"UPDATE gateway SET compatible_from = {NEXT}", "Start a newer version"),
+        ("DROP TABLE alembic_version CASCADE", "has no schema"),
+    ],
+    ids=["older", "incompatible", "none"],
+)
+async def test_refuses_to_start(settings: Settings, owner_url: str, command: str, statement: str, told: str) -> None:
+    connection = await connect(owner_url)
+    await connection.execute(statement)
+    await connection.close()
+    done = await asyncio.to_thread(_run, command, environment(settings) | {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+async def test_migrations_take_as_long_as_they_need(servers: Servers) -> None:
+    """The time of a statement ends for the service, not for the schema's owner."""
+    from service.db import STATEMENT_SECONDS, create_engine
+
+    for given in (None, STATEMENT_SECONDS):
+        engine = create_engine(servers.admin_url, pool_size=1, role=None, statement_seconds=given)
+        async with engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            assert driver._config.command_timeout == given
+        await engine.dispose()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site() -> AsyncIterator[Site]:
+    """A site on a schema that is one revision newer than the code, with a column that the code does not know."""
+    async with open_site(poll_seconds=0.3, upstream_timeout_seconds=5.0, lease_seconds=15.0) as opened:
+        await opened.execute("ALTER TABLE jobs ADD COLUMN of_a_later_version text NOT NULL DEFAULT 'x'")
+        await opened.execute("UPDATE alembic_version SET version_num = $1", NEXT)
+        opened.new_api().start()
+        await opened.serving()
+        yield opened
+
+
+class TestReadiness:
+    async def test_tells_that_no_worker_works_and_serves_nevertheless(self, site: Site) -> None:
+        status, told = await _ready(site)
+        assert (status, told["status"], told["reconciler"]) == (200, "degraded", "no worker has reported")
+        worker = site.new_worker().start()
+        await wait_until(lambda: _is(site, "ok"), 60, worker.output())
+        _, told = await _ready(site)
+        assert {told[name] for name in ("database", "schema", "storage", "redis", "reconciler")} == {"ok"}
+        assert told["reconciler_seconds"] < 20
+        worker.signal(signal.SIGTERM)
+        assert await worker.ended() == 0, worker.output()
+        _, told = await _ready(site)
+        assert told["reconciler"] == "no worker has reported", "a worker that stops takes its row away"
+
+    async def test_tells_how_long_the_oldest_work_is_due(self, site: Site) -> None:
+        caller = Caller(site, await site.new_tenant(str(len(site.tenants))), Told())
+        await caller.new_file("due")
+        await site.execute("UPDATE file_reports SET due_at = now() - interval '90 s' WHERE status = 'pending'")
+        status, told = await _ready(site)
+        assert (status, told["status"]) == (200, "degraded")
+        assert 89 < told["oldest_due_seconds"] < 150
+        await caller.close()
+
+    async def test_an_older_schema_is_not_served(self, site: Site) -> None:
+        await site.execute("UPDATE alembic_version SET version_num = '0004'")
+        try:
+            status, told = await _ready(site)
+            assert (status, told["status"]) == (503, "unavailable")
+            assert "tunegate migrate" in told["schema"]
+        finally:
+            await site.execute("UPDATE alembic_version SET version_num = $1", NEXT)
+
+    async def test_redis_degrades(self, site: Site) -> None:
+        site.redis.kill()
+        status, told = await _ready(site)
+        assert (status, told["status"], told["redis"]) == (200, "degraded", "unavailable")
+        await site.redis.ready()
+        await wait_until(lambda: _redis_is_back(site), 30, "Redis stays away")
+
+
+class TestSigterm:
+    async def test_an_upload_under_way_is_answered(self, site: Site) -> None:
+        api = site.apis[-1]
+        with _half_an_upload(site) as sending:
+            api.signal(signal.SIGTERM)
+            await asyncio.sleep(1.0)
+            assert api.alive
+            site.new_api().start()
+            sending.sendall(_REST)
+            answer = await asyncio.to_thread(sending.recv, 65536)
+        assert answer.startswith(b"HTTP/1.1 200"), answer
+        assert await api.ended(CUT_SECONDS) in (0, -signal.SIGTERM)
+        await site.serving()
+
+    async def test_a_second_one_cuts(self, site: Site) -> None:
+        api = site.apis[-1]
+        with _half_an_upload(site):
+            api.signal(signal.SIGTERM)
+            await asyncio.sleep(0.5)
+            begun = time.monotonic()
+            api.signal(signal.SIGTERM)
+            await api.ended(CUT_SECONDS)
+        assert time.monotonic() - begun < CUT_SECONDS
+        site.new_api().start()
+        await site.serving()
+
+    async def test_a_worker_ends_its_steps(self, site: Site) -> None:
+        worker = site.new_worker().start()
+        site.upstream.fault(CREATE, None, late=2.0)
+        job_id = await _sent_job(site)
+        worker.signal(signal.SIGTERM)
+        assert await worker.ended() == 0, worker.output()
+        [job] = await site.fetch("SELECT state, create_phase, leased_until FROM jobs WHERE id = $1", job_id)
+        assert dict(job) == {"state": "running", "create_phase": "created", "leased_until": None}
+
+    async def test_a_second_one_cuts_a_worker_and_the_next_one_finds_out(self, site: Site) -> None:
+        worker = site.new_worker().start()
+        site.upstream.fault(CREATE, None, late=NEVER)
+        job_id = await _sent_job(site)
+        worker.signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        assert worker.alive
+        worker.signal(signal.SIGTERM)
+        assert await worker.ended(CUT_SECONDS) == 0, worker.output()
+        site.upstream.release()
+        worker = site.new_worker().start()
+        await wait_until(lambda: _ended(site, job_id), 90, worker.output())
+        assert len(site.upstream.jobs(job_id)) == 1
+        worker.signal(signal.SIGTERM)
+        await worker.ended()
+
+
+async def test_a_rolling_deploy_loses_nothing(site: Site) -> None:
+    """Old and new side by side, on the newer schema, replaced one by one while callers call."""
+    told = Told()
+    caller = Caller(site, await site.new_tenant(str(len(site.tenants))), told)
+    site.upstream.world(terse=True)
+    workers = [site.new_worker().start() for _ in range(2)]
+    apis = [site.apis[-1], site.new_api().start()]
+    await caller.new_file("rolling")
+
+    async def load() -> None:
+        for number in range(30):
+            await asyncio.sleep(0.2)
+            await caller.submit(100 + number, random.Random(number))
+
+    calling = asyncio.create_task(load())
+    for old in (*workers, *apis):
+        new = (site.new_worker() if old in workers else site.new_api()).start()
+        await asyncio.sleep(1.5)
+        old.signal(signal.SIGTERM)
+        assert await old.ended() in (0, -signal.SIGTERM), old.output()
+        assert new.alive
+    await calling
+    await drained(site, 120)
+    verdict = await judge(site, told.accepted, once=told.once)
+    assert verdict.forbidden() == {}, verdict.table()
+    assert [status for status in told.statuses if status >= 500] == []
+    await caller.close()
+
+
+_BOUNDARY = b"--together"
+_FIRST = (
+    _BOUNDARY
+    + b'\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nuser_data\r\n'
+    + _BOUNDARY
+    + b'\r\ncontent-disposition: form-data; name="file"; filename="half.txt"\r\n\r\nthe first half, '
+)
+_REST = b"and the second\r\n" + _BOUNDARY + b"--\r\n"
+
+
+def _half_an_upload(site: Site) -> socket.socket:
+    """A connection on which one half of an upload was sent."""
+    key = site.tenants[0].key
+    sending = socket.create_connection(("127.0.0.1", site.listener.getsockname()[1]), timeout=30)
+    sending.sendall(
+        b"POST /v1/files HTTP/1.1\r\nhost: here\r\ncontent-type: multipart/form-data; boundary=together\r\n"
+        + f"authorization: Bearer {key}\r\ncontent-length: {len(_FIRST) + len(_REST)}\r\n\r\n".encode()
+        + _FIRST
+    )
+    time.sleep(0.5)
+    return sending
+
+
+async def _sent_job(site: Site) -> str:
+    """A job whose create is under way."""
+    caller = Caller(site, await site.new_tenant(str(len(site.tenants))), told := Told())
+    site.upstream.world(terse=False)
+    before = len(site.upstream.creates())
+    await caller.new_file(f"sent{before}")
+    await caller.submit(1, _Never())
+    await wait_until(lambda: len(site.upstream.creates()) > before, 60, site.workers[-1].output())
+    await caller.close()
+    return next(iter(told.accepted))
+
+
+class _Never(random.Random):
+    """Chance that cancels and pauses nothing, and calls by the SDK."""
+
+    def random(self) -> float:
+        return 0.99
+
+    def choice(self, seq: Any) -> Any:
+        return seq[0]
+
+
+async def _ended(site: Site, job_id: str) -> bool:
+    rows = await site.fetch("SELECT finished_at FROM jobs WHERE id = $1", job_id)
+    return rows[0][0] is not None
+
+
+async def _ready(site: Site) -> tuple[int, dict[str, Any]]:
+    async with httpx2.AsyncClient(timeout=10) as http:
+        answer = await http.get(f"{site.root_url}/readyz")
+    return answer.status_code, answer.json()
+
+
+async def _is(site: Site, status: str) -> bool:
+    return bool((await _ready(site))[1]["status"] == status)
+
+
+async def _redis_is_back(site: Site) -> bool:
+    return bool((await _ready(site))[1]["redis"] == "ok")
+
+
+def _run(command: str, env: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "cli", command],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

@@ -1,0 +1,29 @@
+"""Transactions that meet on the same rows lock them in the same order, so that none waits for the other for ever."""
+
+import asyncio
+
+from service import claims
+from service.datasets.actions import ask_for_report
+from service.datasets.queries import get_file
+from service.tables import FileReport
+from tests.workers.bench import MODEL, Bench
+from workers import datasets
+
+
+async def test_a_report_that_ends_while_a_job_on_its_file_comes_in(bench: Bench) -> None:
+    """Both lock the file and then its report; the other way round Postgres ended one of them as a deadlock."""
+    file_id = await bench.new_file()
+    await bench.leave_unchecked(file_id)
+    async with bench.ctx.db.worker() as session:
+        [claimed] = await claims.claim(session, FileReport, lease_seconds=30.0)
+    model = bench.ctx.catalogue.find(MODEL)
+    assert model is not None
+    async with bench.ctx.db.project(bench.project_id) as session:
+        file = await get_file(session, bench.project_id, file_id, lock=True)
+        made = datasets._failed_report(claimed.row, file, "made for this test")
+        ending = asyncio.create_task(datasets._end(bench.ctx, claimed, file, made))
+        done, _ = await asyncio.wait({ending}, timeout=0.5)
+        assert not done, "it waits for whoever has the file"
+        await ask_for_report(session, file, model)
+    await ending
+    assert (await bench.report(file_id)).status == "ready"

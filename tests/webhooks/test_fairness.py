@@ -1,0 +1,150 @@
+"""A slow or dead endpoint does not delay others: who is claimed, in which places, and at what cost."""
+
+import asyncio
+import dataclasses
+import datetime as dt
+from collections import Counter
+from functools import partial
+from typing import Any
+
+from sqlalchemy import delete, func, select, text, update
+from sqlalchemy.dialects import postgresql
+
+from service.tables import WebhookDelivery, WebhookEvent
+from tests.webhooks.factories import TYPES, World
+from tests.webhooks.receiver import Receiver
+from workers.deliveries import IN_FLIGHT_PER_ENDPOINT, IN_FLIGHT_PER_FAILING, claimable, deliver
+from workers.reconcile import Kind, Reconciler
+
+DEAD, WELL = TYPES
+"""Types by which an event goes to one kind of endpoint only."""
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+async def _endpoints(here: World, count: int, url: str, type: str, *, failing: bool = False) -> list[str]:
+    since = _now() - dt.timedelta(hours=1) if failing else None
+    return [await here.new_endpoint(url, event_types=[type], failing_since=since) for _ in range(count)]
+
+
+async def _backlog(here: World, endpoint_id: str, count: int) -> None:
+    """So many deliveries that are due for an hour already."""
+    values = {"project": here.project_id, "endpoint": endpoint_id, "count": count}
+    async with here.db.worker() as session:
+        await session.execute(
+            text(
+                "INSERT INTO webhook_events (id, project_id, type, subject, body) "
+                "SELECT 'evt_' || n, :project, 'file.error', 's', '' FROM generate_series(1, :count) n"
+            ),
+            values,
+        )
+        await session.execute(
+            text(
+                "INSERT INTO webhook_deliveries (id, project_id, endpoint_id, event_id, due_at) SELECT 'whd_' || n, "
+                ":project, :endpoint, 'evt_' || n, now() - interval '1 hour' FROM generate_series(1, :count) n"
+            ),
+            values,
+        )
+
+
+class TestPlaces:
+    async def test_each_endpoint_gets_a_few_the_longest_due_first(self, here: World) -> None:
+        first, second = await _endpoints(here, 2, "https://a.example/", WELL)
+        for number in range(6):
+            await here.emit(f"s-{number}", type=WELL)
+        claimed = await here.claim(limit=100)
+        assert Counter(each.row.endpoint_id for each in claimed) == {
+            first: IN_FLIGHT_PER_ENDPOINT,
+            second: IN_FLIGHT_PER_ENDPOINT,
+        }
+        places = {each.id: number for number, each in enumerate(await here.deliveries())}
+        assert sorted(places[each.row.id] for each in claimed) == list(range(2 * IN_FLIGHT_PER_ENDPOINT))
+        assert await here.claim(limit=100) == []
+
+    async def test_a_failing_one_gets_fewer_and_in_places_of_its_own(self, here: World) -> None:
+        (failing,) = await _endpoints(here, 1, "https://dead.example/", DEAD, failing=True)
+        (well,) = await _endpoints(here, 1, "https://well.example/", WELL)
+        for _ in range(6):
+            await here.emit(type=DEAD)
+            await here.emit(type=WELL)
+        quick, retried = await here.claim(limit=100, failing=False), await here.claim(limit=100, failing=True)
+        assert [each.row.endpoint_id for each in quick] == [well] * IN_FLIGHT_PER_ENDPOINT
+        assert [each.row.endpoint_id for each in retried] == [failing] * IN_FLIGHT_PER_FAILING
+
+    async def test_a_lease_that_is_over_is_no_place_taken(self, here: World) -> None:
+        await _endpoints(here, 1, "https://a.example/", WELL)
+        for _ in range(6):
+            await here.emit(type=WELL)
+        claimed = await here.claim(limit=100)
+        async with here.db.worker() as session:
+            mine = WebhookDelivery.id.in_([each.row.id for each in claimed[:2]])
+            await session.execute(update(WebhookDelivery).where(mine).values(leased_until=func.now()))
+        assert len(await here.claim(limit=100)) == 2
+
+    async def test_one_that_the_doorbell_names_waits_for_a_place_too(self, here: World) -> None:
+        await _endpoints(here, 1, "https://a.example/", WELL)
+        for _ in range(5):
+            await here.emit(type=WELL)
+        *others, last = await here.deliveries()
+        assert await self.named(here, last.id) == [last.id]
+        assert await self.named(here, last.id, failing=True) == []
+        claimed = await here.claim(limit=100)
+        assert len(claimed) == IN_FLIGHT_PER_ENDPOINT  # none of them leased by the look above
+        assert await self.named(here, others[-1].id) == []
+
+    async def named(self, here: World, row_id: str, *, failing: bool = False) -> list[str]:
+        where = claimable(row_id, failing=failing)
+        async with here.db.worker() as session:
+            return list(await session.scalars(select(WebhookDelivery.id).where(WebhookDelivery.id == row_id, *where)))
+
+
+class TestCost:
+    async def test_does_not_grow_with_a_backlog(self, here: World) -> None:
+        """Pages of Postgres that one claim looks at: of 20 and of 10,000 deliveries that wait for a dead endpoint."""
+        (dead,) = await _endpoints(here, 1, "https://dead.example/", DEAD)
+        await _endpoints(here, 20, "https://well.example/", WELL)
+        await here.emit(type=WELL)
+        await _backlog(here, dead, 20)
+        small = await self.pages(here)
+        async with here.db.worker() as session:
+            await session.execute(delete(WebhookDelivery).where(WebhookDelivery.endpoint_id == dead))
+            await session.execute(delete(WebhookEvent).where(WebhookEvent.type == "file.error"))
+        await _backlog(here, dead, 10_000)
+        assert await self.pages(here) < 3 * small
+
+    async def pages(self, here: World) -> int:
+        query = select(WebhookDelivery.id).where(*claimable())
+        sql = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
+        async with here.db.worker() as session:
+            plan: Any = await session.scalar(text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}"))
+        return int(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])
+
+
+class TestHanging:
+    async def test_hanging_endpoints_hold_their_share_and_the_others_go_on(
+        self, here: World, receiver: Receiver
+    ) -> None:
+        """Three endpoints never answer, one does: all of its events arrive while the others hang."""
+        here = dataclasses.replace(here, sender=type(here.sender)(reach=here.sender.reach, timeout_seconds=30))
+        await _endpoints(here, 3, receiver.url("/never"), DEAD)
+        await _endpoints(here, 1, receiver.url("/well"), WELL)
+        for _ in range(20):
+            await here.emit(type=DEAD)
+        for _ in range(20):
+            await here.emit(type=WELL)
+        kinds = [
+            Kind("deliveries", WebhookDelivery, partial(deliver, here), 16, claimable),
+            Kind("retries", WebhookDelivery, partial(deliver, here), 4, partial(claimable, failing=True)),
+        ]
+        reconciler = Reconciler(here.db, kinds, lease_seconds=10, every_seconds=0.05)
+        running = asyncio.create_task(reconciler.run())
+        try:
+            async with asyncio.timeout(30):
+                while sum(request.path == "/well" for request in receiver.received) < 20:
+                    await asyncio.sleep(0.05)
+            assert sum(request.path == "/never" for request in receiver.received) == 3 * IN_FLIGHT_PER_ENDPOINT
+        finally:
+            await reconciler.stop(0)
+            await running

@@ -1,0 +1,413 @@
+"""Many running jobs of an account are listed by pages; each is looked at where there is news or somebody watches."""
+
+import asyncio
+import dataclasses
+import datetime as dt
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, insert, select, update
+
+from service import claims
+from service.ids import new_id
+from service.jobs.queries import get_job
+from service.jobs.watching import note_watcher
+from service.settings import Settings
+from service.tables import Job, UpstreamAccount, UpstreamWatch
+from service.upstream import pace
+from service.upstream.accounts import DEFAULT_ACCOUNT
+from service.upstream.marks import marks
+from tests.faults.control import LIST, FaultyUpstream, error
+from tests.workers.bench import MODEL, Bench, eventually, open_bench, working
+from tests.workers.process import WorkerProcess
+from workers import budgets, stalls
+from workers.main import reconciler_of
+from workers.watches import LISTED_NO_MORE, watch
+
+MANY = pace.SMALL + 5
+FAR = dt.timedelta(hours=2)
+METHOD = {
+    "type": "supervised",
+    "supervised": {"hyperparameters": {"n_epochs": 1, "batch_size": "auto", "learning_rate_multiplier": "auto"}},
+}
+
+
+async def running(bench: Bench, count: int, *, account_id: str = DEFAULT_ACCOUNT) -> list[str]:
+    """Jobs that run upstream, known to the last word, and are not due for long."""
+    file_id = await bench.new_file()
+    made = []
+    for _ in range(count):
+        job_id = new_id("ftjob-")
+        steps = [{"status": "running"}]
+        theirs = bench.upstream.put_job(
+            model=MODEL, metadata=marks(bench.ctx.instance, job_id, 1), _steps=steps, status="running"
+        )
+        made.append(
+            {
+                "id": job_id, "project_id": bench.project_id, "state": "running", "model": MODEL, "seed": 1,
+                "training_file_id": file_id, "method": METHOD,
+                "create_phase": "created", "account_id": account_id, "upstream_job_id": theirs["id"],
+                "upstream_status": "running", "upstream_told": "running||||", "due_at": func.now() + FAR,
+                "looked_at": func.now() - FAR, "admitted_at": func.now(), "started_at": func.now(),
+            }
+        )  # fmt: skip
+    async with bench.ctx.db.worker() as session:
+        for values in made:
+            await session.execute(insert(Job).values(**values))
+    await make_due(bench, account_id)
+    return [values["id"] for values in made]
+
+
+async def make_due(bench: Bench, account_id: str = DEFAULT_ACCOUNT) -> None:
+    """Have the account watched over now."""
+    await budgets.take(bench.ctx.db, account_id, requests=1, base_seconds=1.0, borrow=True)
+    async with bench.ctx.db.worker() as session:
+        await session.execute(update(UpstreamWatch).where(UpstreamWatch.id == account_id).values(due_at=func.now()))
+
+
+async def step(bench: Bench, account_id: str = DEFAULT_ACCOUNT) -> UpstreamWatch:
+    """One step of the watch, as a worker does it; and the watch afterwards."""
+    await make_due(bench, account_id)
+    async with bench.ctx.db.worker() as session:
+        [claimed] = await claims.claim(session, UpstreamWatch, lease_seconds=30, where=[UpstreamWatch.id == account_id])
+    await watch(bench.ctx, claimed)
+    return await the_watch(bench, account_id)
+
+
+async def the_watch(bench: Bench, account_id: str = DEFAULT_ACCOUNT) -> UpstreamWatch:
+    """The watch as it is now."""
+    async with bench.ctx.db.worker() as session:
+        return await session.get_one(UpstreamWatch, account_id)
+
+
+async def due(bench: Bench) -> set[str]:
+    """The jobs that are due."""
+    async with bench.ctx.db.worker() as session:
+        return set(await session.scalars(select(Job.id).where(Job.due_at <= func.clock_timestamp())))
+
+
+async def upstream_id(bench: Bench, job_id: str) -> str:
+    """The id of a job's upstream job."""
+    return (await bench.job(job_id)).upstream_job_id or ""
+
+
+async def set_budget(bench: Bench, per_minute: int) -> None:
+    """Give the account a budget."""
+    async with bench.ctx.db.worker() as session:
+        await session.execute(update(UpstreamAccount).values(polls_per_minute=per_minute))
+
+
+async def seconds_until_due(bench: Bench, job_id: str) -> float:
+    """When a job is looked at again."""
+    due_at = (await bench.job(job_id)).due_at
+    assert due_at is not None
+    return (due_at - dt.datetime.now(dt.UTC)).total_seconds()
+
+
+class TestLists:
+    async def test_all_pages_are_read_and_unchanged_jobs_are_not_touched(self, bench: Bench) -> None:
+        job_ids = await running(bench, MANY)
+        bench.upstream.world(page_size=7)
+        before = [await bench.job(job_id) for job_id in job_ids[:3]]
+        seen = await step(bench)
+        assert (seen.listing, seen.active, seen.watched, seen.failures) == (True, MANY, 0, 0)
+        assert len(bench.upstream.seen(LIST)) == -(-MANY // 7)
+        assert await due(bench) == set()
+        after = [await bench.job(job_id) for job_id in job_ids[:3]]
+        assert [(job.due_at, job.lease_token) for job in after] == [(job.due_at, job.lease_token) for job in before]
+        assert not [each for each in bench.upstream.jobs() if each["looks"]], "a job was looked at by itself"
+
+    async def test_it_ends_with_the_oldest_job_of_ours(self, bench: Bench) -> None:
+        await running(bench, MANY)
+        for _ in range(10):
+            bench.upstream.put_job(metadata=marks(bench.ctx.instance, "ftjob-other", 1), created_at=1000)
+        bench.upstream.world(page_size=5)
+        gone = (await running(bench, 1))[0]
+        bench.upstream.put_job(id=await upstream_id(bench, gone), _gone=True)
+        await step(bench)
+        assert len(bench.upstream.seen(LIST)) == MANY // 5 + 1
+        assert await due(bench) == {gone}, "it is missing in the list, and looked at by itself"
+
+    async def test_only_jobs_with_news_are_rung(self, bench: Bench) -> None:
+        job_ids = await running(bench, MANY)
+        news: list[dict[str, Any]] = [
+            {"_steps": [{"status": "failed"}], "status": "failed"},
+            {"status": "paused", "_steps": [{"status": "paused"}]},
+            {"trained_tokens": 7},
+            {"estimated_finish": 2_000_000_000},
+        ]
+        for job_id, values in zip(job_ids, news, strict=False):
+            bench.upstream.put_job(id=await upstream_id(bench, job_id), **values)
+        await step(bench)
+        assert await due(bench) == set(job_ids[: len(news)])
+
+    async def test_mere_progress_rests_a_while(self, bench: Bench) -> None:
+        job_ids = await running(bench, MANY)
+        await bench.set_job(job_ids[0], looked_at=func.now())
+        bench.upstream.put_job(id=await upstream_id(bench, job_ids[0]), trained_tokens=7)
+        await step(bench)
+        assert await due(bench) == set()
+
+    async def test_a_look_takes_the_news_and_leaves_the_job_to_the_list(self, bench: Bench) -> None:
+        job_ids = await running(bench, MANY)
+        bench.upstream.put_job(id=await upstream_id(bench, job_ids[0]), _steps=[{"status": "paused"}], status="paused")
+        await step(bench)
+        job = await bench.step(job_ids[0])
+        assert (job.upstream_status, job.upstream_told) == ("paused", "paused||||")
+        assert await seconds_until_due(bench, job_ids[0]) > 1000
+        await step(bench)
+        assert await due(bench) == set()
+
+    async def test_a_job_that_begins_is_left_to_the_list_until_there_are_news(self, bench: Bench) -> None:
+        job_ids = await running(bench, MANY)
+        await step(bench)
+        theirs = await upstream_id(bench, job_ids[0])
+        bench.upstream.put_job(id=theirs, _steps=[{"status": "running"}], status="queued")
+        await bench.set_job(job_ids[0], looked_at=None, upstream_told=pace.NEW, upstream_status="queued")
+        await bench.step(job_ids[0])
+        await step(bench)
+        assert not [each for each in bench.upstream.jobs() if each["looks"]]
+        assert await due(bench) == set()
+        bench.upstream.put_job(id=theirs, status="running")
+        await step(bench)
+        assert await due(bench) == {job_ids[0]}
+        assert (await bench.step(job_ids[0])).upstream_status == "running"
+
+    async def test_no_more_are_rung_than_can_be_looked_at_and_ends_come_first(self, bench: Bench) -> None:
+        job_ids = await running(bench, MANY)
+        await set_budget(bench, 60)
+        for job_id in job_ids:
+            bench.upstream.put_job(id=await upstream_id(bench, job_id), trained_tokens=7)
+        ended = job_ids[MANY // 2]
+        bench.upstream.put_job(id=await upstream_id(bench, ended), _steps=[{"status": "failed"}], status="failed")
+        await step(bench)
+        rung = await due(bench)
+        assert ended in rung
+        assert len(rung) < MANY / 2
+
+    async def test_few_jobs_look_by_themselves_and_the_change_is_noticed(self, bench: Bench) -> None:
+        job_ids = await running(bench, MANY)
+        assert (await step(bench)).listing
+        async with bench.ctx.db.worker() as session:
+            ended = {"state": "failed", "error_code": "x", "finished_at": func.now(), "due_at": None}
+            await session.execute(update(Job).where(Job.id.in_(job_ids[3:])).values(**ended))
+        assert not (await step(bench)).listing
+        assert await seconds_until_due(bench, job_ids[0]) < 10
+        await bench.step(job_ids[0])
+        assert await seconds_until_due(bench, job_ids[0]) <= bench.ctx.settings.poll_seconds
+
+    async def test_a_list_tells_of_few_jobs_too_while_one_of_them_rests(self, bench: Bench) -> None:
+        young, old = await running(bench, 2)
+        await step(bench)
+        assert not bench.upstream.seen(LIST)
+        long_ago = func.now() - dt.timedelta(hours=5)
+        await bench.set_job(old, admitted_at=long_ago, started_at=long_ago)
+        bench.upstream.put_job(id=await upstream_id(bench, old), status="paused", _steps=[{"status": "paused"}])
+        assert not (await step(bench)).listing
+        assert len(bench.upstream.seen(LIST)) == 1
+        assert await due(bench) == {old}
+        assert young != old
+
+    async def test_without_running_jobs_the_watch_rests(self, bench: Bench) -> None:
+        assert (await step(bench)).due_at is None
+
+
+class TestAnUpstreamThat:
+    async def test_cannot_list_is_asked_for_each_job(self, bench: Bench) -> None:
+        job_ids = await running(bench, MANY)
+        await step(bench)
+        bench.upstream.fault(LIST, error(404), times=0)
+        assert not (await step(bench)).listing
+        for job_id in job_ids[:3]:
+            assert await seconds_until_due(bench, job_id) < 60
+            await bench.step(job_id)
+            assert await seconds_until_due(bench, job_id) < 60
+        assert [each["looks"] for each in bench.upstream.jobs() if each["looks"]] == [1, 1, 1]
+
+    async def test_fails_to_list_for_a_while_too(self, bench: Bench) -> None:
+        await running(bench, MANY)
+        await step(bench)
+        bench.upstream.fault(LIST, error(500), times=LISTED_NO_MORE)
+        seen = [(await step(bench)).listing for _ in range(LISTED_NO_MORE)]
+        assert seen == [True] * (LISTED_NO_MORE - 1) + [False]
+        assert (await step(bench)).listing
+
+    async def test_refuses_us_holds_the_account(self, bench: Bench) -> None:
+        await running(bench, MANY)
+        bench.upstream.fault(LIST, error(401))
+        await step(bench)
+        assert (await bench.account()).held_reason == "the upstream refuses our credential"
+
+    async def test_hangs_at_one_account_does_not_delay_another(self, hasty: Bench) -> None:
+        async with silence() as base_url:
+            account_id = new_id("upstream_")
+            async with hasty.ctx.db.admin() as session:
+                session.add(UpstreamAccount(id=account_id, kind="openai", name="away", base_url=base_url))
+            await running(hasty, MANY, account_id=account_id)
+            job_ids = await running(hasty, MANY)
+            bench = dataclasses.replace(hasty, ctx=dataclasses.replace(hasty.ctx, settings=patient(hasty.ctx.settings)))
+            async with working(bench):
+                await until(bench, "the other account is not listed", lambda: listed(bench))
+                assert (await the_watch(bench, account_id)).leased_until is not None, "it does not hang any more"
+        assert len(job_ids) == MANY
+
+
+class TestWatchers:
+    async def test_a_watched_job_is_looked_at_with_its_events_and_an_unwatched_one_is_not(self, bench: Bench) -> None:
+        job_ids = await running(bench, MANY)
+        await step(bench)
+        for _ in range(2):
+            async with bench.ctx.db.project(bench.project_id) as session:
+                await note_watcher(session, await get_job(session, bench.project_id, job_ids[0]))
+        assert await due(bench) == {job_ids[0]}
+        assert (await step(bench)).watched == 1
+        await bench.step(job_ids[0])
+        assert len(await bench.messages(job_ids[0])) == 3
+        assert await seconds_until_due(bench, job_ids[0]) < 5
+        await bench.set_job(job_ids[0], watched_at=func.now() - dt.timedelta(minutes=2))
+        await bench.step(job_ids[0])
+        assert await seconds_until_due(bench, job_ids[0]) > 1000
+
+    async def test_a_watcher_is_written_down_now_and_then(self, bench: Bench) -> None:
+        [job_id] = await running(bench, 1)
+        noted = []
+        for _ in range(3):
+            async with bench.ctx.db.project(bench.project_id) as session:
+                await note_watcher(session, await get_job(session, bench.project_id, job_id))
+            noted.append((await bench.job(job_id)).watched_at)
+        assert noted[0] is not None
+        assert noted == [noted[0]] * 3
+
+
+class TestTheBudget:
+    async def test_holds_over_all_who_take_from_it(self, bench: Bench) -> None:
+        await set_budget(bench, 60)
+        taken = [
+            await asyncio.gather(
+                *(budgets.take(bench.ctx.db, DEFAULT_ACCOUNT, requests=1, base_seconds=1.0) for _ in range(15))
+            )
+            for _ in range(2)
+        ]
+        standings = [each for many in taken for each in many]
+        allowed = [each for each in standings if each.allowed]
+        assert pace.BURST_SECONDS <= len(allowed) <= pace.BURST_SECONDS + 6, "one a second, and ten at once"
+        assert min(each.wait_seconds for each in standings if not each.allowed) > 0
+
+    async def test_a_look_waits_for_it_and_a_cancel_does_not(self, bench: Bench) -> None:
+        one, other = await running(bench, 2)
+        await set_budget(bench, 10)
+        await budgets.take(bench.ctx.db, DEFAULT_ACCOUNT, requests=30, base_seconds=1.0, borrow=True)
+        await bench.step(one)
+        assert await seconds_until_due(bench, one) > 10
+        assert not [each for each in bench.upstream.jobs() if each["looks"]]
+        await bench.request_cancel(other)
+        await bench.step(other)
+        assert bench.upstream.seen(f"POST /v1/fine_tuning/jobs/{await upstream_id(bench, other)}/cancel")
+
+
+class TestSafety:
+    async def test_two_workers_list_once_in_an_interval(self, bench: Bench) -> None:
+        await running(bench, MANY)
+        bench = dataclasses.replace(bench, ctx=dataclasses.replace(bench.ctx, settings=patient(bench.ctx.settings)))
+        workers = [reconciler_of(bench.ctx) for _ in range(2)]
+        tasks = [asyncio.create_task(worker.run()) for worker in workers]
+        await eventually(lambda: all(worker.rounds > 4 for worker in workers), about="they do not turn")
+        await until(bench, "nobody has listed", lambda: listed(bench))
+        rounds = [worker.rounds for worker in workers]
+        await eventually(
+            lambda: all(worker.rounds > before + 2 for worker, before in zip(workers, rounds, strict=True))
+        )
+        for worker in workers:
+            await worker.stop(10)
+        await asyncio.gather(*tasks)
+        assert len(bench.upstream.seen(LIST)) == 1
+
+    async def test_one_who_was_taken_over_rings_nobody(self, bench: Bench) -> None:
+        job_ids = await running(bench, MANY)
+        bench.upstream.put_job(id=await upstream_id(bench, job_ids[0]), status="paused", _steps=[{"status": "paused"}])
+        async with bench.ctx.db.worker() as session:
+            [claimed] = await claims.claim(session, UpstreamWatch, lease_seconds=30)
+            await session.execute(update(UpstreamWatch).values(lease_token=UpstreamWatch.lease_token + 1))
+        with pytest.raises(claims.LeaseLost):
+            await watch(bench.ctx, claimed)
+        assert await due(bench) == set()
+
+    @pytest.mark.parametrize("point", ["watch.listed", "watch.rung"])
+    async def test_a_lister_killed_there_loses_no_news(
+        self, quick: Settings, upstream: FaultyUpstream, tmp_path: Path, point: str
+    ) -> None:
+        async with open_bench(quick, upstream) as bench:
+            job_ids = await running(bench, MANY)
+            news = {"status": "pondering", "_steps": [{"status": "pondering"}]}
+            upstream.put_job(id=await upstream_id(bench, job_ids[3]), **news)
+            async with WorkerProcess(quick, tmp_path, fault_point=point) as first:
+                await first.killed()
+            async with working(bench):
+                await until(bench, "the news are lost", lambda: has_status(bench, job_ids[3], "pondering"))
+            assert {(await bench.job(job_id)).state for job_id in job_ids} == {"running"}
+
+
+class TestStalls:
+    async def test_are_told_once_until_there_are_news(self, bench: Bench) -> None:
+        stuck, paused, well = await running(bench, 3)
+        long_ago = func.now() - dt.timedelta(days=3)
+        await bench.set_job(stuck, news_at=long_ago)
+        await bench.set_job(paused, news_at=long_ago, upstream_status="paused")
+        await bench.set_job(well, created_at=long_ago, news_at=func.now())
+        assert [await stalls.tell_of_stalled(bench.ctx.db) for _ in range(2)] == [1, 0]
+        said = "The job has stalled: no news for 72 hours (running, running at the upstream). Still looking"
+        assert await bench.messages(stuck, "warn") == [said]
+        await bench.step(stuck)
+        assert (await bench.job(stuck)).stalled_at is None
+        await bench.set_job(stuck, news_at=long_ago)
+        assert await stalls.tell_of_stalled(bench.ctx.db) == 1
+
+    async def test_racing_workers_tell_once(self, bench: Bench) -> None:
+        [stuck] = await running(bench, 1)
+        await bench.set_job(stuck, news_at=func.now() - dt.timedelta(days=3))
+        await asyncio.gather(*(stalls.tell_of_stalled(bench.ctx.db) for _ in range(4)))
+        assert len(await bench.messages(stuck, "warn")) == 1
+
+
+def patient(settings: Settings) -> Settings:
+    """The same with long pauses, so that an interval is not over in the test."""
+    return dataclasses.replace(settings, poll_seconds=300.0)
+
+
+async def listed(bench: Bench) -> bool:
+    """Whether the default account has been listed."""
+    return (await the_watch(bench)).listing
+
+
+async def has_status(bench: Bench, job_id: str, status: str) -> bool:
+    """Whether the job's row knows this status."""
+    return (await bench.job(job_id)).upstream_status == status
+
+
+async def until(bench: Bench, about: str, condition: Any) -> None:
+    """Wait until a condition holds that has to be asked for."""
+    for _ in range(1200):
+        if await condition():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(about)
+
+
+@asynccontextmanager
+async def silence() -> AsyncIterator[str]:
+    """The base URL of a server that takes requests and never answers."""
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with AsyncExitStack() as stack:
+            stack.callback(writer.close)
+            await reader.read()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.close()

@@ -1,0 +1,467 @@
+"""The queue over real rows: whose job gets a slot, when, and that no slot is given twice."""
+
+import asyncio
+import dataclasses
+import datetime as dt
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import ColumnElement, func, select, update
+
+from service import claims
+from service.claims import Claim
+from service.errors import QuotaExceeded
+from service.ids import new_id
+from service.jobs.forecast import Forecast
+from service.jobs.lifecycle import ACTIVE, JobError
+from service.jobs.queue import predict
+from service.jobs.record import move
+from service.jobs.schemas import QueueObject
+from service.jobs.turns import ask_for_turn
+from service.jobs.waiting import look
+from service.settings import Settings
+from service.tables import AdmissionTurn, File, Job, Project, UpstreamAccount
+from tests.faults.control import FaultyUpstream
+from tests.workers.bench import MODEL, Bench, ended, open_bench, working
+from tests.workers.process import WorkerProcess
+from workers import admissions
+from workers.admissions import fail, take_turn
+
+SLOTS = 4
+
+
+async def slots(bench: Bench, count: int) -> None:
+    """How many jobs the account may run."""
+    async with bench.ctx.db.admin() as session:
+        await session.execute(update(UpstreamAccount).values(max_active_jobs=count))
+
+
+async def other_project(bench: Bench, name: str) -> str:
+    """One more project, whose id begins with its name."""
+    project_id = f"{name}-{new_id('proj_')}"
+    async with bench.ctx.db.admin() as session:
+        session.add(Project(id=project_id, name=name))
+    return project_id
+
+
+async def waiting(bench: Bench, project_id: str, count: int, **values: Any) -> list[str]:
+    """Jobs of a project that wait for a slot, each a second younger than the one before."""
+    file_id = new_id("file-")
+    now = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
+    ids = [new_id("ftjob-") for _ in range(count)]
+    async with bench.ctx.db.worker() as session:
+        session.add(
+            File(
+                id=file_id,
+                project_id=project_id,
+                filename="data.jsonl",
+                purpose="fine-tune",
+                size_bytes=1,
+                sha256="0" * 64,
+                storage_key=file_id,
+                status="processed",
+            )
+        )
+        await session.flush()
+        session.add_all(
+            Job(
+                id=job_id,
+                project_id=project_id,
+                state="waiting",
+                model=MODEL,
+                training_file_id=file_id,
+                seed=1,
+                method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": "auto"}}},
+                created_at=now + dt.timedelta(seconds=number),
+                **values,
+            )
+            for number, job_id in enumerate(ids)
+        )
+    return ids
+
+
+async def admitted(bench: Bench) -> Sequence[Job]:
+    """The jobs that have a slot, in the order in which they got it."""
+    async with bench.ctx.db.worker() as session:
+        query = select(Job).where(Job.state.in_(ACTIVE)).order_by(Job.admitted_at)
+        return (await session.scalars(query.execution_options(populate_existing=True))).all()
+
+
+async def end(bench: Bench, job_id: str) -> None:
+    """End a job that has a slot."""
+    claimed = await bench.claim(job_id)
+    assert claimed is not None
+    async with bench.ctx.db.worker() as session:
+        await fail(session, claimed, JobError("upstream_failed", "It failed."))
+
+
+async def turn_is_due(bench: Bench) -> bool:
+    """Whether somebody has asked for a turn."""
+    async with bench.ctx.db.worker() as session:
+        return bool(await session.scalar(select(AdmissionTurn.due_at <= func.now())))
+
+
+async def no_turn(bench: Bench) -> None:
+    """Take the wish for a turn back."""
+    async with bench.ctx.db.worker() as session:
+        await session.execute(update(AdmissionTurn).values(due_at=None))
+
+
+def whose(jobs: Sequence[Job]) -> str:
+    """The first letter of each job's project."""
+    return "".join(job.project_id[0] for job in jobs)
+
+
+class TestFairness:
+    async def test_a_flood_yields_to_a_small_project_at_once(self, bench: Bench) -> None:
+        flood, small = await other_project(bench, "A"), await other_project(bench, "B")
+        await slots(bench, SLOTS)
+        await waiting(bench, flood, 500)
+        await bench.turn()
+        first = await admitted(bench)
+        assert whose(first) == "AAAA"
+        assert [job.id for job in first] == sorted(job.id for job in first), "the oldest first"
+        await waiting(bench, small, 5)
+        for job in first[:3]:
+            await end(bench, job.id)
+            await bench.turn()
+        assert whose(await admitted(bench)) == "ABBA"
+
+    async def test_priority_within_a_project_and_turns_between_projects(self, bench: Bench) -> None:
+        one, two = await other_project(bench, "A"), await other_project(bench, "B")
+        await slots(bench, SLOTS)
+        low = await waiting(bench, one, 2, priority=-1)
+        high = await waiting(bench, one, 2, priority=7)
+        theirs = await waiting(bench, two, 1, priority=-100)
+        await bench.turn()
+        assert [job.id for job in await admitted(bench)] == [high[0], theirs[0], high[1], low[0]]
+
+    async def test_a_project_s_own_limit(self, bench: Bench) -> None:
+        one, two = await other_project(bench, "A"), await other_project(bench, "B")
+        await slots(bench, 10)
+        async with bench.ctx.db.admin() as session:
+            await session.execute(update(Project).where(Project.id == one).values(max_active_jobs=2))
+            await session.execute(update(Project).where(Project.id == two).values(max_active_jobs=None))
+        await waiting(bench, one, 9)
+        await waiting(bench, two, 9)
+        await bench.turn()
+        assert Counter(whose(await admitted(bench))) == {"A": 2, "B": 8}
+
+    async def test_many_are_admitted_over_several_turns(self, bench: Bench) -> None:
+        await slots(bench, 120)
+        await waiting(bench, await other_project(bench, "A"), 130)
+        async with bench.ctx.db.admin() as session:
+            await session.execute(update(Project).values(max_active_jobs=None))
+        await bench.turn()
+        assert len(await admitted(bench)) == admissions.MOST_AT_A_TIME
+        assert await turn_is_due(bench), "the next turn follows by itself"
+        await bench.turn()
+        await bench.turn()
+        assert len(await admitted(bench)) == 120
+
+    async def test_the_order_is_the_one_that_was_foretold(self, bench: Bench) -> None:
+        await slots(bench, 2)
+        for name, count in (("A", 9), ("B", 3), ("C", 5)):
+            await waiting(bench, await other_project(bench, name), count, priority=count)
+        async with bench.ctx.db.worker() as session:
+            seen = await look(session, catalogue=bench.ctx.catalogue, today=bench.ctx.today(), heads=None)
+        foretold = list(predict(seen.snapshot, lambda *_: 60.0, most=99))
+        lived: list[str] = []
+        while True:
+            await bench.turn()
+            running = await admitted(bench)
+            lived += [job.id for job in running if job.id not in lived]
+            if not running:
+                break
+            await end(bench, running[0].id)
+        assert lived == foretold
+        assert len(lived) == 17
+
+
+class TestTheTimeline:
+    """What `GET /fine_tuning/jobs/{id}/timeline` says of a job's place."""
+
+    async def told(self, bench: Bench, job_id: str) -> QueueObject:
+        standing = await Forecast(bench.ctx.db, bench.ctx.catalogue).of(await bench.job(job_id))
+        assert standing is not None
+        return standing
+
+    async def test_a_full_account(self, bench: Bench) -> None:
+        one, two = await other_project(bench, "A"), await other_project(bench, "B")
+        await slots(bench, 1)
+        mine = await waiting(bench, one, 3)
+        await bench.turn()
+        [theirs] = await waiting(bench, two, 1)
+        second = await self.told(bench, mine[1])
+        assert (second.reason, second.place, second.place_in_project) == ("account_full", 2, 1)
+        assert (await self.told(bench, theirs)).place == 1
+        assert (await self.told(bench, mine[2])).place == 3
+        assert second.estimated_start is None
+        assert "No job has finished" in second.estimate_reason
+        assert await Forecast(bench.ctx.db, bench.ctx.catalogue).of(await bench.job(mine[0])) is None
+
+    async def test_a_start_is_estimated_from_jobs_that_have_finished(self, bench: Bench) -> None:
+        project = await other_project(bench, "A")
+        await slots(bench, 1)
+        ids = await waiting(bench, project, 3)
+        await bench.turn()
+        now = dt.datetime.now(dt.UTC)
+        (account,) = {job.account_id for job in await admitted(bench)}
+        await bench.set_job(ids[0], admitted_at=now)
+        done = await waiting(bench, project, 1)
+        await bench.set_job(
+            done[0],
+            state="succeeded",
+            fine_tuned_model="x",
+            account_id=account,
+            admitted_at=now - dt.timedelta(seconds=700),
+            finished_at=now - dt.timedelta(seconds=100),
+        )
+        first, second = await self.told(bench, ids[1]), await self.told(bench, ids[2])
+        assert abs((first.estimated_start or 0) - now.timestamp() - 600) < 5
+        assert abs((second.estimated_start or 0) - now.timestamp() - 1200) < 5
+        assert "took 600 s" in first.estimate_reason
+
+    async def test_other_reasons(self, bench: Bench) -> None:
+        project = await other_project(bench, "A")
+        [job_id] = await waiting(bench, project, 1)
+        assert (await self.told(bench, job_id)).reason == "next"
+        await bench.set_job(job_id, pause_requested=True)
+        assert (await self.told(bench, job_id)).reason == "paused"
+        await bench.set_job(job_id, pause_requested=False)
+        async with bench.ctx.db.admin() as session:
+            await session.execute(update(Project).where(Project.id == project).values(max_active_jobs=0))
+        limited = await self.told(bench, job_id)
+        assert (limited.reason, limited.place) == ("project_limit", None)
+        async with bench.ctx.db.admin() as session:
+            until = func.now() + dt.timedelta(minutes=5)
+            await session.execute(update(UpstreamAccount).values(held_until=until, held_reason="no quota"))
+        held = await self.told(bench, job_id)
+        assert (held.reason, held.place) == ("account_held", None)
+        assert "no quota" in held.message
+        checked = await bench.new_job()
+        assert (await self.told(bench, checked)).reason == "file_check"
+
+
+class TestWhoAsks:
+    """A turn is asked for by whatever may let a job in, in the transaction that does it."""
+
+    async def test_a_job_that_begins_to_wait(self, bench: Bench) -> None:
+        job_id = await bench.new_job()
+        await no_turn(bench)
+        assert (await bench.step(job_id)).state == "waiting"
+        assert (await bench.job(job_id)).due_at is None, "it has no time of its own"
+        assert await turn_is_due(bench)
+
+    @pytest.mark.parametrize("how", ["failed", "cancelled", "succeeded"])
+    async def test_a_slot_that_gets_free(self, bench: Bench, how: str) -> None:
+        await slots(bench, 1)
+        first = await bench.new_job()
+        await bench.until(first, "uploading")
+        second = await bench.new_job()
+        assert (await bench.steps(second, 2)).state == "waiting"
+        await no_turn(bench)
+        match how:
+            case "failed":
+                await end(bench, first)
+            case "cancelled":
+                await bench.request_cancel(first)
+                await bench.step(first)
+            case _:
+                bench.upstream.steps("succeeded")
+                await bench.until_end(first)
+        assert (await bench.job(first)).state == how
+        assert await turn_is_due(bench)
+        await bench.turn()
+        assert (await bench.job(second)).state == "uploading"
+
+    async def test_a_job_that_is_resumed(self, bench: Bench) -> None:
+        job_id = await bench.new_job()
+        await bench.step(job_id)
+        await bench.request_pause(job_id, pause=True)
+        await bench.turn()
+        assert (await bench.steps(job_id, 3)).state == "waiting"
+        assert (await bench.job(job_id)).waiting_reason == "Paused by the caller."
+        await bench.request_pause(job_id, pause=False)
+        await bench.step(job_id)
+        await bench.turn()
+        assert (await bench.job(job_id)).state == "uploading"
+
+    async def test_a_waiting_job_is_cancelled_at_once(self, bench: Bench) -> None:
+        await slots(bench, 1)
+        first, second = await bench.new_job(), await bench.new_job()
+        await bench.until(first, "uploading")
+        assert (await bench.step(second)).state == "waiting"
+        await bench.request_cancel(second)
+        await bench.turn()
+        assert (await bench.step(second)).state == "cancelled"
+        assert await bench.entries(second) == ["reserve", "void"]
+
+    async def test_a_cancel_that_comes_while_the_job_is_judged_is_not_lost(self, bench: Bench) -> None:
+        job_id = await bench.new_job()
+        held = await bench.claim(job_id)
+        assert held is not None
+        await bench.request_cancel(job_id)
+        await admissions.judge(bench.ctx, held)
+        job = await bench.job(job_id)
+        assert (job.state, job.due_at is not None) == ("waiting", True)
+        assert (await bench.step(job_id)).state == "cancelled"
+
+    async def test_a_hold_that_ends(self, bench: Bench) -> None:
+        job_id = await bench.new_job()
+        await bench.step(job_id)
+        async with bench.ctx.db.admin() as session:
+            await session.execute(
+                update(UpstreamAccount).values(held_until=func.now() + dt.timedelta(seconds=7), held_reason="x")
+            )
+        await bench.turn()
+        assert (await bench.job(job_id)).state == "waiting"
+        async with bench.ctx.db.worker() as session:
+            seconds = await session.scalar(select(func.extract("epoch", AdmissionTurn.due_at - func.now())))
+        assert 0 < float(seconds or 0) <= 7
+
+
+class TestFaults:
+    async def test_one_job_that_cannot_be_moved_does_not_keep_the_others_waiting(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = await waiting(bench, await other_project(bench, "A"), 3)
+        real = move
+
+        async def broken(session: Any, claimed: Any, step: Any) -> None:
+            if claimed.row.id == ids[0]:
+                raise RuntimeError("It breaks.")
+            await real(session, claimed, step)
+
+        monkeypatch.setattr(admissions, "move", broken)
+        await bench.turn()
+        assert [job.id for job in await admitted(bench)] == ids[1:]
+
+    async def test_a_turn_that_breaks_is_taken_again(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        await waiting(bench, await other_project(bench, "A"), 1)
+
+        async def broken(*_: object, **__: object) -> None:
+            raise RuntimeError("It breaks.")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(admissions, "look", broken)
+            await bench.turn()
+        async with bench.ctx.db.worker() as session:
+            row = await session.get_one(AdmissionTurn, "jobs")
+            assert (row.failures, row.leased_until) == (1, None)
+            assert row.due_at is not None
+        await bench.turn()
+        assert len(await admitted(bench)) == 1
+
+    async def test_a_worker_killed_in_its_turn_has_admitted_nobody_and_another_takes_it(
+        self, quick: Settings, upstream: FaultyUpstream, tmp_path: Path
+    ) -> None:
+        async with open_bench(quick, upstream) as bench:
+            await slots(bench, 1)
+            job_id, other = await bench.new_job(), await bench.new_job()
+            async with WorkerProcess(quick, tmp_path, fault_point="admissions.admitted") as first:
+                await first.killed()
+            assert await admitted(bench) == []
+            async with working(bench):
+                await eventually_ended(bench, job_id, other)
+
+
+class TestRaces:
+    """Two turns at once, as a worker that was paused past its lease and its successor would make them."""
+
+    async def test_the_limit_holds(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert await two_turns(bench, monkeypatch, locked=True) == SLOTS
+
+    async def test_control_without_the_lock_it_does_not(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert await two_turns(bench, monkeypatch, locked=False) > SLOTS
+
+    async def test_a_turn_that_was_taken_over_admits_nobody(self, bench: Bench) -> None:
+        await waiting(bench, await other_project(bench, "A"), 3)
+        [stale] = await claim_turn(bench)
+        async with bench.ctx.db.worker() as session:
+            await session.execute(update(AdmissionTurn).values(leased_until=func.now() - dt.timedelta(seconds=1)))
+        assert await claim_turn(bench)
+        with pytest.raises(claims.LeaseLost):
+            await take_turn(bench.ctx, stale)
+        assert await admitted(bench) == []
+
+
+class TestTheQueueOfAProject:
+    async def test_creates_beyond_the_limit_are_refused_however_many_race(self, bench: Bench) -> None:
+        async with bench.ctx.db.admin() as session:
+            await session.execute(update(Project).where(Project.id == bench.project_id).values(max_queued_jobs=3))
+        same = await bench.new_file()
+        made = await asyncio.gather(*(bench.new_job(training=same) for _ in range(10)), return_exceptions=True)
+        refused = [each for each in made if isinstance(each, QuotaExceeded)]
+        assert (len(made) - len(refused), len(refused)) == (3, 7)
+        assert {each.code for each in refused} == {"too_many_queued_jobs"}
+        assert refused[0].should_retry is False
+
+    async def test_null_is_no_limit(self, bench: Bench) -> None:
+        async with bench.ctx.db.admin() as session:
+            await session.execute(update(Project).values(max_queued_jobs=None))
+        assert await bench.new_job()
+
+
+async def claim_turn(bench: Bench) -> list[Claim[AdmissionTurn]]:
+    """Take the turn, as a worker that was asked for it."""
+    async with bench.ctx.db.worker() as session:
+        await ask_for_turn(session)
+    async with bench.ctx.db.worker() as session:
+        return await claims.claim(session, AdmissionTurn, lease_seconds=30.0)
+
+
+async def two_turns(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, locked: bool) -> int:
+    """How many jobs two turns admit that both believe to hold the lease, where the second looks before the first wrote.
+
+    What comes to wait between their looks makes them choose differently, so that only the lock keeps them to the slots.
+    """
+    await slots(bench, SLOTS)
+    project = await other_project(bench, "A")
+    await waiting(bench, project, 10)
+    [first] = await claim_turn(bench)
+    second = dataclasses.replace(first)
+    first_looked, second_looked = asyncio.Event(), asyncio.Event()
+    real = look
+
+    async def in_order(*args: Any, **options: Any) -> Any:
+        if not first_looked.is_set():
+            seen = await real(*args, **options)
+            first_looked.set()
+            try:
+                async with asyncio.timeout(0.5 if locked else 30):
+                    await second_looked.wait()
+            except TimeoutError:
+                assert locked, "the control must let both look"
+            return seen
+        seen = await real(*args, **options)
+        second_looked.set()
+        return seen
+
+    def unfenced(self: Claim[Any]) -> ColumnElement[bool]:
+        mine: ColumnElement[bool] = self.table.id == self.row.id
+        return mine
+
+    async def unlocked(*_: object) -> None:
+        return None
+
+    with monkeypatch.context() as patched:
+        patched.setattr(admissions, "look", in_order)
+        patched.setattr(Claim, "held", unfenced)
+        if not locked:
+            patched.setattr(admissions, "lock_accounts", unlocked)
+        one = asyncio.create_task(take_turn(bench.ctx, first))
+        await first_looked.wait()
+        await waiting(bench, project, 10, priority=9)
+        await asyncio.gather(one, take_turn(bench.ctx, second))
+    return len(await admitted(bench))
+
+
+async def eventually_ended(bench: Bench, *job_ids: str) -> None:
+    """Wait until the jobs have ended well."""
+    await ended(bench, *job_ids)
+    for job_id in job_ids:
+        assert (await bench.job(job_id)).state == "succeeded"

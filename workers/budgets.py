@@ -1,0 +1,77 @@
+"""An account's requests of polling, bounded over all workers.
+
+The books are one moment in a row, as in the generic cell rate algorithm: each request moves `spent_until` on by its
+share of a minute, and none is made that would move it further than the burst beyond now. They are in Postgres, not in
+a limiter over Redis, since the bound holds for all workers together and Redis may be away.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.db import Database
+from service.tables import UpstreamAccount, UpstreamWatch
+from service.upstream.pace import BURST_SECONDS, Crowd, default_per_minute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Whether requests may be made now, else in how many seconds; and what the account's jobs are."""
+
+    allowed: bool
+    wait_seconds: float
+    crowd: Crowd
+
+
+async def take(db: Database, account_id: str, *, requests: int, base_seconds: float, borrow: bool = False) -> Standing:
+    """Book requests. `borrow`: whatever the books say, for what may not wait; others wait longer then.
+
+    An account that nobody watches over is watched from now on.
+    """
+    async with db.worker() as session:
+        per_minute = await budget_of(session, account_id, base_seconds)
+        now, each = func.clock_timestamp(), dt.timedelta(seconds=60 / per_minute)
+        spent = func.greatest(UpstreamWatch.spent_until, now) + each * requests
+        room = max(dt.timedelta(seconds=BURST_SECONDS), each * requests)
+        booking = (
+            update(UpstreamWatch)
+            .where(UpstreamWatch.id == account_id)
+            .values(spent_until=spent, due_at=func.coalesce(UpstreamWatch.due_at, now))
+            .returning(UpstreamWatch)
+            .execution_options(synchronize_session=False)
+        )
+        fits = booking if borrow else booking.where(spent <= now + room)
+        row = await session.scalar(fits)
+        if row is None:
+            await session.execute(insert(UpstreamWatch).values(id=account_id, due_at=now).on_conflict_do_nothing())
+            row = await session.scalar(fits)
+        if row is not None:
+            return Standing(allowed=True, wait_seconds=0.0, crowd=crowd_of(row, per_minute))
+        row = await session.get_one(UpstreamWatch, account_id)
+        at: dt.datetime = (await session.execute(select(now))).scalar_one()
+    wait = (row.spent_until + each * requests - room - at).total_seconds()
+    return Standing(allowed=False, wait_seconds=max(wait, each.total_seconds()), crowd=crowd_of(row, per_minute))
+
+
+async def look_up(db: Database, account_id: str, *, base_seconds: float) -> Crowd:
+    """An account's running jobs as they were counted last, without booking anything."""
+    async with db.worker() as session:
+        per_minute = await budget_of(session, account_id, base_seconds)
+        row = await session.get(UpstreamWatch, account_id)
+    return (
+        Crowd(listing=False, active=0, watched=0, per_minute=per_minute) if row is None else crowd_of(row, per_minute)
+    )
+
+
+async def budget_of(session: AsyncSession, account_id: str, base_seconds: float) -> float:
+    """The requests a minute that polling an account may take."""
+    given = await session.scalar(select(UpstreamAccount.polls_per_minute).where(UpstreamAccount.id == account_id))
+    return float(given or default_per_minute(base_seconds))
+
+
+def crowd_of(row: UpstreamWatch, per_minute: float) -> Crowd:
+    """An account's running jobs as they were counted last."""
+    return Crowd(listing=row.listing, active=row.active, watched=row.watched, per_minute=per_minute)
