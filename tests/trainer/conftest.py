@@ -54,7 +54,7 @@ class Trainer:
                 env=os.environ | {"TRAINER_API_KEY": KEY, "TRAINER_PHASE_SECONDS": "0.05"} | self.env,
                 stderr=log,
             )
-        until(self._serves, seconds=30)
+        until(self._serves, seconds=90)
 
     def kill(self) -> None:
         """End the process as a crash would."""
@@ -156,7 +156,7 @@ def ask(
     headers = {"content-type": content_type} | ({"authorization": f"Bearer {key}"} if key else {})
     asked = urllib.request.Request(trainer.url + path, data=body, method=method, headers=headers)
     try:
-        with urllib.request.urlopen(asked, timeout=10) as answer:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         assert error.headers["x-request-id"].startswith("req_")
@@ -171,7 +171,7 @@ def until(true: Callable[[], bool], *, seconds: float) -> None:
         time.sleep(0.08)
 
 
-def ended(client: openai.OpenAI, job_id: str, *, seconds: float = 45) -> FineTuningJob:
+def ended(client: openai.OpenAI, job_id: str, *, seconds: float = 120) -> FineTuningJob:
     """Wait for a job's end."""
     until(lambda: client.fine_tuning.jobs.retrieve(job_id).status in ENDED, seconds=seconds)
     return client.fine_tuning.jobs.retrieve(job_id)

@@ -9,6 +9,7 @@ from .conftest import Starter, Trainer, client_of, ended, events, figures, quest
 
 SLOW = {"TRAINER_PACE_SECONDS": "0.06"}
 SLOWER = {"TRAINER_PACE_SECONDS": "0.4"}
+HELD = {"TRAINER_PACE_SECONDS": "60"}
 
 
 def _start_job(client: openai.OpenAI, *, seed: int = 5) -> str:
@@ -18,7 +19,7 @@ def _start_job(client: openai.OpenAI, *, seed: int = 5) -> str:
 
 
 def _reaches(client: openai.OpenAI, job_id: str, step: int) -> None:
-    until(lambda: len(figures(client, job_id)) >= step, seconds=40)
+    until(lambda: len(figures(client, job_id)) >= step, seconds=120)
 
 
 def _settled(client: openai.OpenAI, job_id: str) -> int:
@@ -48,10 +49,11 @@ class TestCancel:
         assert events(client, job_id)[-1].message == "Fine-tuning job cancelled"
 
     def test_takes_a_waiting_job_out_of_the_queue(self, start_trainer: Starter) -> None:
-        client = client_of(start_trainer(TRAINER_MAX_PROCESSES="1", **SLOWER))
-        running, waiting = _start_job(client), _start_job(client)
-        _reaches(client, running, 1)
-        until(lambda: _status(client, waiting) == "queued", seconds=20)
+        client = client_of(start_trainer(TRAINER_MAX_PROCESSES="1", **HELD))
+        running = _start_job(client)
+        until(lambda: _status(client, running) == "running", seconds=120)
+        waiting = _start_job(client)
+        until(lambda: _status(client, waiting) == "queued", seconds=120)
         client.fine_tuning.jobs.cancel(waiting)
         job = client.fine_tuning.jobs.retrieve(waiting)
         assert (job.status, job.trained_tokens) == ("cancelled", 0)
