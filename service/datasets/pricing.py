@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Sequence
 
 from service.billing.price_list import Price, price_on
-from service.datasets.report_schema import Amount, FileReport, PriceLine
+from service.datasets.report_schema import Amount, PriceLine
 from service.datasets.tokens import ModelPrice
 from service.models.catalogue import Catalogue
 
@@ -20,19 +20,20 @@ def price_list(
     for model in catalogue.models:
         price, shutdown = price_on(model, overrides, today), model.shutdown_at(provider)
         if price is not None and model.trainable(provider, today):
-            prices.append(ModelPrice(model.name, price.micros_per_million, shutdown.stops if shutdown else None))
+            stops = shutdown.stops if shutdown else None
+            prices.append(ModelPrice(model.name, price.micros_per_million, stops, model.formats))
     return prices
 
 
-def price_line(price: ModelPrice, tokens: int) -> PriceLine:
-    """What `tokens` cost by one price, to the micro-dollar, halves up."""
+def price_lines(format: str | None, tokens: int, prices: Sequence[ModelPrice]) -> list[PriceLine]:
+    """What `tokens` cost by each price of a model that trains on the format; by each where a file has none yet."""
+    return [_line(price, tokens) for price in prices if format is None or format in price.formats]
+
+
+def _line(price: ModelPrice, tokens: int) -> PriceLine:
+    """To the micro-dollar, halves up."""
     amount = None
     if price.micros_per_million_tokens is not None:
         micros = (tokens * price.micros_per_million_tokens + 500_000) // 1_000_000
         amount = Amount(value=micros / 1_000_000)
     return PriceLine(model=price.model, price=amount, shutdown_date=price.shutdown_date)
-
-
-def price_lines(report: FileReport, prices: Sequence[ModelPrice]) -> list[PriceLine]:
-    """The prices of a finished report."""
-    return [price_line(price, report.billable_tokens) for price in prices]

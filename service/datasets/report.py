@@ -7,18 +7,19 @@ Memory is bounded by a few blocks, by a few numbers per example, and by the list
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 
 from service.datasets.checks.file import MIN_EXAMPLES, RECOMMENDED_EXAMPLES
-from service.datasets.checks.registry import Hit
+from service.datasets.checks.registry import Found, Hit
 from service.datasets.crew import in_order
 from service.datasets.epochs import default_epochs, epochs_reason
 from service.datasets.lines import Block, read_blocks
 from service.datasets.opening import read_opening
 from service.datasets.parts import Part, PartReader, Task, Work
-from service.datasets.pricing import price_line
+from service.datasets.pricing import price_lines
 from service.datasets.referee import Referee
 from service.datasets.report_schema import Cookbook, FileReport, Format, Tokens
 from service.datasets.statistics import distribution, histogram, spread
@@ -35,6 +36,8 @@ from service.datasets.tokens import (
 
 MAX_LINE_BYTES = 16 << 20
 _EARLY_BLOCKS = 32
+_FEW_EXAMPLES = 10_000
+"""What can be said of so few at the end is said sooner than processes are forked for it."""
 
 
 def build_report(
@@ -117,7 +120,7 @@ def build_report(
         )
         if countable
         else None,
-        prices=[price_line(price, billable) for price in prices],
+        prices=price_lines(whole.format, billable, prices),
         errors=findings.total("error"),
         warnings=findings.total("warning"),
         infos=findings.total("info"),
@@ -159,7 +162,7 @@ class _Whole:
             self.format = opening.format
             self.part = Part(opening.format, self._listed_per_code)
             self._read_parts(chain(opening.blocks, blocks), processes=processes, quick=quick, progress=progress)
-            timed(self._watch, "findings of the whole file", self._finish)()
+            timed(self._watch, "findings of the whole file", self._finish)(processes)
         else:
             for block in blocks:
                 progress(block.end)
@@ -222,7 +225,7 @@ class _Whole:
     def _merge(self, part: Part) -> None:
         timed(self._watch, "merging parts", self.part.merge)(part)
 
-    def _finish(self) -> None:
+    def _finish(self, processes: int) -> None:
         """Adds what can be said at the end only."""
         part = self.part
         findings = part.findings
@@ -236,9 +239,18 @@ class _Whole:
         elif part.examples < RECOMMENDED_EXAMPLES:
             message = f"{part.examples} examples are few; improvements usually show from {RECOMMENDED_EXAMPLES} to 100."
             findings.add("few_examples", 1, Hit("", "", message))
-        for check in part.checks:
-            for found in timed(self._watch, f"{type(check).__name__} (at the end)", whole(check.finish))():
-                findings.add(found.code, found.line, found.hit)
+        processes = processes if part.examples > _FEW_EXAMPLES else 1
+        with in_order(range(len(part.checks)), self._found_by, processes=processes) as finished:
+            for found, seconds in finished:
+                part.seconds.update(seconds)
+                for code, line, hit in found:
+                    findings.add(code, line, hit)
+
+    def _found_by(self, number: int) -> tuple[list[Found], Counter[str]]:
+        """What one of the checks finds at the end, and how long that took it."""
+        check = self.part.checks[number]
+        found = timed(self._watch, f"{type(check).__name__} (at the end)", whole(check.finish))()
+        return found, self._watch.take() if self._watch is not None else Counter()
 
 
 def _notes(part: Part) -> list[str]:

@@ -167,7 +167,7 @@ async def get_report(request: ApiRequest, file_id: FromPath[str]) -> FileReport:
         report = msgspec.convert({**row.report, "file_id": file.id}, FileReport)
         provider, today = provider_of(here.settings.upstream_base_url), dt.datetime.now(dt.UTC).date()
         prices = price_list(here.catalogue, provider, today=today, overrides=overrides)
-        report = msgspec.structs.replace(report, prices=price_lines(report, prices))
+        report = msgspec.structs.replace(report, prices=price_lines(report.format, report.billable_tokens, prices))
     else:
         report = pending_report(
             file_id=file.id,

@@ -52,11 +52,15 @@ class ModelFacts(msgspec.Struct, frozen=True):
 
 
 class ModelPrice(msgspec.Struct, frozen=True):
-    """Training price in micro-dollars per million tokens; null for a model that is billed by the hour."""
+    """Training price in micro-dollars per million tokens; null for a model that is billed by the hour.
+
+    `formats` are those of the files that the model trains on.
+    """
 
     model: str
     micros_per_million_tokens: int | None
     shutdown_date: datetime.date | None = None
+    formats: tuple[str, ...] = ("chat",)
 
 
 class EncodingDamaged(TunegateError):

@@ -229,6 +229,15 @@ class TestContract:
         assert report.prices[0].price == Amount(value=micros / 1_000_000)
         assert report.billable_tokens == report.billable_tokens_per_epoch * 3
 
+    def test_prices_are_of_models_that_train_on_the_format(self) -> None:
+        prices = [ModelPrice("chatty", 1), ModelPrice("plain", 1, None, ("completion",))]
+        chat = report_on(jsonl(*[asked(f"Why {index}?") for index in range(12)]), prices=prices)
+        completion = report_on(
+            jsonl(*[{"prompt": f"Why {index}?", "completion": " So."} for index in range(12)]), prices=prices
+        )
+        assert [line.model for line in chat.prices] == ["chatty"]
+        assert [line.model for line in completion.prices] == ["plain"]
+
     def test_pending(self) -> None:
         report = pending_report(file_id="file-1", model="m", max_tokens=1, bytes_total=10, bytes_done=5)
         assert (report.status, report.progress, report.findings) == ("pending", 0.5, [])
