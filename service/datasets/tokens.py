@@ -87,7 +87,9 @@ def load_encoding(name: str) -> tiktoken.Encoding:
     offline = types.FunctionType(
         definition.__code__, {**vars(_OPENAI_PUBLIC), "load_tiktoken_bpe": _read_merge_table}, name
     )
-    return tiktoken.Encoding(**offline())
+    encoding = tiktoken.Encoding(**offline())
+    encoding._mergeable_ranks = {}  # the core has its own copy, and this one takes 30 MB
+    return encoding
 
 
 @lru_cache(maxsize=len(ENCODINGS))
