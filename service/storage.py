@@ -12,8 +12,10 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 READ_CHUNK_BYTES = 1024 * 1024
 READ_PART_BYTES = 64 * 1024
-WRITE_CHUNK_BYTES = 8 * 1024 * 1024
-WRITES_AT_ONCE = 3
+WRITE_CHUNK_BYTES = 5 * 1024 * 1024
+"""The least that S3 takes as a part."""
+
+WRITES_AT_ONCE = 2
 """Of one object: what is held in memory for it is that many chunks and one more (measured in benchmarks/)."""
 
 DELETES_AT_ONCE = 16
