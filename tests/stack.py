@@ -196,14 +196,14 @@ class DevStack:
         ready = self.ready()
         key = ready["admin_key"] if admin else ready["api_key"]
         return openai.OpenAI(
-            base_url=ready["base_url"], api_key=key, admin_api_key=ready["admin_key"], max_retries=0, timeout=30
+            base_url=ready["base_url"], api_key=key, admin_api_key=ready["admin_key"], max_retries=0, timeout=90
         )
 
     def output(self) -> str:
         """The end of what it printed."""
         return log_tail(self.log, 60)
 
-    def wait(self, timeout_seconds: float = 30.0) -> int:
+    def wait(self, timeout_seconds: float = 90.0) -> int:
         """Wait for its end: its exit status."""
         assert self._process is not None
         return self._process.wait(timeout_seconds)

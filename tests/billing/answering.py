@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 PIECES = ["River ", "three ", "is ", "103 ", "kilometres ", "long."]
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 90.0
 
 
 class Answering:

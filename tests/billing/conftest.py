@@ -44,7 +44,7 @@ class Till:
     def http(self) -> httpx2.AsyncClient:
         """A client with the project's key."""
         headers = {"authorization": f"Bearer {self.tenant.key}"}
-        return httpx2.AsyncClient(base_url=self.tenant.base_url, headers=headers, timeout=30)
+        return httpx2.AsyncClient(base_url=self.tenant.base_url, headers=headers, timeout=90)
 
     async def ask(self, what: str, **more: Any) -> httpx2.Response:
         """One chat completion."""

@@ -18,7 +18,7 @@ from tests.stack import DevStack, Servers, is_running, processes_about, run_asyn
 
 PARTS = ["api", "worker", "trainer", "postgres", "redis"]
 RESTART_SECONDS = 2.0
-SERVING_SECONDS = 20.0
+SERVING_SECONDS = 60.0
 LINE = {"messages": [{"role": "user", "content": "Ping?"}, {"role": "assistant", "content": "Pong."}]}
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")

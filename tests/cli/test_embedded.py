@@ -24,7 +24,7 @@ def running(postgres: Postgres, log: Path) -> Iterator[Supervisor]:
     supervisor = Supervisor(on_change=lambda: None, say=print, interrupt=Event(), hurry=Event())
     try:
         supervisor.start(postgres.program(log))
-        supervisor.wait_ready("postgres", timeout_seconds=20)
+        supervisor.wait_ready("postgres", timeout_seconds=60)
         yield supervisor
     finally:
         supervisor.stop(["postgres"])
@@ -67,7 +67,7 @@ class TestPostgres:
             assert (postgres.data / "postmaster.pid").read_text().split()[0] == str(first)
             os.kill(first, signal.SIGKILL)
             supervisor.tick()
-            supervisor.wait_ready("postgres", timeout_seconds=10)
+            supervisor.wait_ready("postgres", timeout_seconds=60)
             assert supervisor.pids()["postgres"] != first
             assert query(owner, "SELECT answer FROM kept") == 42
 
@@ -117,7 +117,7 @@ class TestValkey:
         program = valkey.program(tmp_path / "log")
         try:
             supervisor.start(program)
-            supervisor.wait_ready("redis", timeout_seconds=10)
+            supervisor.wait_ready("redis", timeout_seconds=60)
             with redis.Redis.from_url(valkey.url) as connection:
                 assert connection.ping() is True
             with redis.Redis(port=valkey.port) as stranger, pytest.raises(redis.AuthenticationError):

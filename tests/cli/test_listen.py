@@ -90,7 +90,7 @@ def tenant(stack: DevStack) -> Tenant:
 
 def received(hook: Receiver) -> Delivery:
     """The next delivery."""
-    return hook.deliveries.get(timeout=30)
+    return hook.deliveries.get(timeout=90)
 
 
 class TestListen:

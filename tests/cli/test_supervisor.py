@@ -63,7 +63,7 @@ class Rig:
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
 
-    def tick_until(self, condition: Callable[[], bool], *, seconds: float = 5.0) -> float:
+    def tick_until(self, condition: Callable[[], bool], *, seconds: float = 30.0) -> float:
         began = time.monotonic()
         while not condition():
             assert time.monotonic() - began < seconds, f"not within {seconds} s; said: {self.said}"
@@ -80,7 +80,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     made.supervisor.stop(list(made.supervisor.pids()))
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float = 5.0) -> None:
+def wait_for(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -93,14 +93,14 @@ class TestRestarts:
         first = rig.supervisor.pids()["sleeper"]
         os.kill(first, signal.SIGKILL)
         took = rig.tick_until(lambda: rig.supervisor.pids().get("sleeper", first) != first)
-        assert took < 1.0
+        assert took < 2.0
         assert rig.changes == 1
         assert rig.said == ["sleeper ended by SIGKILL, starting it again"]
         assert is_running(rig.supervisor.pids()["sleeper"])
 
     def test_a_crash_loop_is_told_once_with_the_end_of_the_log_and_goes_on(self, rig: Rig) -> None:
         rig.supervisor.start(rig.program("broken", "raise SystemExit('no such thing')"))
-        rig.tick_until(lambda: rig.changes >= 5, seconds=20)
+        rig.tick_until(lambda: rig.changes >= 5, seconds=60)
         loops = [text for text in rig.said if "4 times in a row" in text]
         assert len(loops) == 1
         assert "no such thing" in loops[0]
@@ -124,7 +124,7 @@ class TestWaiting:
     def test_ready_is_asked_until_it_says_so(self, rig: Rig) -> None:
         answers = iter([False, False, True])
         rig.supervisor.start(rig.program("slow", SLEEPS, ready=lambda: next(answers)))
-        rig.supervisor.wait_ready("slow", timeout_seconds=5)
+        rig.supervisor.wait_ready("slow", timeout_seconds=30)
         assert next(answers, "spent") == "spent"
 
     def test_a_program_that_cannot_start_fails_with_the_end_of_its_log(self, rig: Rig) -> None:

@@ -18,12 +18,12 @@ class TestCreate:
         assert made.id.startswith("file-")
         assert (made.filename, made.bytes, made.purpose, made.status) == ("a.jsonl", len(GOOD), "fine-tune", "uploaded")
         assert made.expires_at is None
-        done = sdk.files.wait_for_processing(made.id, poll_interval=0.1, max_wait_seconds=30)
+        done = sdk.files.wait_for_processing(made.id, poll_interval=0.1, max_wait_seconds=90)
         assert (done.status, done.status_details) == ("processed", None)
 
     def test_data_with_errors_ends_as_error_and_says_where(self, sdk: openai.OpenAI) -> None:
         made = sdk.files.create(file=("bad.jsonl", GOOD + b'{"messages": 5}\n'), purpose="fine-tune")
-        sdk.files.wait_for_processing(made.id, poll_interval=0.1, max_wait_seconds=30)
+        sdk.files.wait_for_processing(made.id, poll_interval=0.1, max_wait_seconds=90)
         done = strictly(FileObject, sdk.files.with_raw_response.retrieve(made.id))
         assert done.status == "error"
         assert "line 11" in str(done.status_details).lower()
@@ -43,7 +43,7 @@ class TestCreate:
 
     def test_an_empty_file_is_an_error_with_a_reason(self, sdk: openai.OpenAI) -> None:
         made = sdk.files.create(file=("empty.jsonl", b""), purpose="fine-tune")
-        done = sdk.files.wait_for_processing(made.id, poll_interval=0.1, max_wait_seconds=30)
+        done = sdk.files.wait_for_processing(made.id, poll_interval=0.1, max_wait_seconds=90)
         assert done.status == "error"
         assert done.status_details
 

@@ -45,7 +45,7 @@ def test_streams_to_storage_while_others_are_answered(stack: DevStack, tenant: T
     done = threading.Event()
 
     def ask_again_and_again() -> None:
-        with httpx2.Client(timeout=30) as client:
+        with httpx2.Client(timeout=90) as client:
             while not done.is_set():
                 asked = time.monotonic()
                 assert client.get(live).status_code == 200

@@ -595,7 +595,7 @@ class TestKeys:
             run_async(end_key())
             answer = eventually(
                 lambda: found if (found := http.get("/files")).status_code != 200 else None,
-                within_seconds=1.5,
+                within_seconds=20,
                 every_seconds=0.05,
             )
         assert (answer.status_code, refusal(answer)["code"]) == (401, "invalid_api_key")

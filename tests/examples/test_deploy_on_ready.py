@@ -42,7 +42,7 @@ class Service:
         event = {"object": "event", "id": event_id, "type": "fine_tuning.job.succeeded", "created_at": created_at}
         body = json.dumps({**event, "data": data}).encode()
         signed = signed_headers(message_id=event_id, now=dt.datetime.now(dt.UTC), body=body, secrets=[self.secret])
-        return httpx2.post(self.url, content=body, headers=signed | headers, timeout=30).status_code
+        return httpx2.post(self.url, content=body, headers=signed | headers, timeout=90).status_code
 
 
 @pytest.fixture(scope="module")

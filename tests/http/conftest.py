@@ -39,7 +39,7 @@ class Api:
         """A client of a project, the first one unless told."""
         who = tenant or self.one
         headers = {"authorization": f"Bearer {who.key}"}
-        return httpx2.AsyncClient(base_url=who.base_url, headers=headers, timeout=30)
+        return httpx2.AsyncClient(base_url=who.base_url, headers=headers, timeout=90)
 
     @asynccontextmanager
     async def rows(self) -> AsyncIterator[AsyncSession]:

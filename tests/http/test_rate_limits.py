@@ -45,7 +45,7 @@ from tests.wire import Tenant, eventually, make_tenant, refusal
 from tests.workers.process import environment
 
 DURATION = re.compile(r"^(?:\d+ms|(?:\d+h)?(?:\d+m)?\d+(?:\.\d+)?s)$")
-SECONDS = 30.0
+SECONDS = 90.0
 TRIES = 10
 
 

@@ -41,12 +41,12 @@ class Office:
     def http(self, key: str | None = None) -> httpx2.AsyncClient:
         """A client with the admin key, or with another one."""
         headers = {"authorization": f"Bearer {key or self.key}"}
-        return httpx2.AsyncClient(base_url=self.base_url, headers=headers, timeout=30)
+        return httpx2.AsyncClient(base_url=self.base_url, headers=headers, timeout=90)
 
     def sdk(self, key: str | None = None) -> openai.AsyncOpenAI:
         """The official SDK, without retries of its own. `key` is used wherever it wants one."""
         return openai.AsyncOpenAI(
-            base_url=self.base_url, api_key=key or self.key, admin_api_key=key or self.key, max_retries=0, timeout=30
+            base_url=self.base_url, api_key=key or self.key, admin_api_key=key or self.key, max_retries=0, timeout=90
         )
 
 
@@ -71,7 +71,7 @@ class Processes:
     def http(self, which: int, key: str | None = None) -> httpx2.AsyncClient:
         """A client of one of them."""
         headers = {"authorization": f"Bearer {key or self.admin_key}"}
-        return httpx2.AsyncClient(base_url=self.base_urls[which], headers=headers, timeout=30)
+        return httpx2.AsyncClient(base_url=self.base_urls[which], headers=headers, timeout=90)
 
 
 @pytest.fixture(scope="module")

@@ -268,7 +268,7 @@ async def test_after_kill_9_the_books_balance_and_nothing_stays_reserved(
 
         async def ask(url: str) -> None:
             headers = {"authorization": f"Bearer {tenant.key}"}
-            async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=30) as http:
+            async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=90) as http:
                 await http.post("/chat/completions", json=body)
 
         asking = [asyncio.create_task(ask(urls[number % 2])) for number in range(10)]

@@ -66,7 +66,7 @@ class Trainer:
         """End the process as an operator would; its exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=10)
+        return self.process.wait(timeout=60)
 
     def kill_training_process(self) -> None:
         """End the training process that the log named last."""
@@ -139,7 +139,7 @@ def _end(trainer: Trainer) -> None:
 def client_of(trainer: Trainer, api_key: str = KEY) -> openai.OpenAI:
     """An SDK client that fails at the first error and validates what it reads."""
     return openai.OpenAI(
-        base_url=f"{trainer.url}/v1", api_key=api_key, max_retries=0, timeout=20, _strict_response_validation=True
+        base_url=f"{trainer.url}/v1", api_key=api_key, max_retries=0, timeout=90, _strict_response_validation=True
     )
 
 

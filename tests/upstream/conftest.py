@@ -123,7 +123,7 @@ async def rim(bench: Bench, other_project: Bench) -> AsyncIterator[Rim]:
         clients: list[httpx2.AsyncClient] = []
         for kind, project_id in (("admin", None), ("project", bench.project_id), ("project", other_project.project_id)):
             headers = {"authorization": f"Bearer {await new_key(bench, kind, project_id)}"}
-            client = httpx2.AsyncClient(base_url=base_url, headers=headers, timeout=30)
+            client = httpx2.AsyncClient(base_url=base_url, headers=headers, timeout=90)
             clients.append(await stack.enter_async_context(client))
         while not server.started:
             await asyncio.sleep(0.01)

@@ -52,7 +52,7 @@ class Sender:
     """An upstream that tells: it has no key."""
 
     def __init__(self, rim: Rim, account_id: str) -> None:
-        self._http = httpx2.AsyncClient(base_url=rim.base_url, timeout=30)
+        self._http = httpx2.AsyncClient(base_url=rim.base_url, timeout=90)
         self.account_id = account_id
 
     async def send(self, body: bytes, headers: dict[str, str], account_id: str | None = None) -> httpx2.Response:
