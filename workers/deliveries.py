@@ -137,8 +137,10 @@ async def deliver(ctx: Needs, claimed: Claim[WebhookDelivery]) -> None:
 
 
 async def _read(session: AsyncSession, delivery: WebhookDelivery) -> tuple[WebhookEndpoint, WebhookEvent]:
-    query = select(WebhookEndpoint, WebhookEvent).where(
-        WebhookEndpoint.id == delivery.endpoint_id, WebhookEvent.id == delivery.event_id
+    query = (
+        select(WebhookEndpoint, WebhookEvent)
+        .join(WebhookEvent, WebhookEvent.id == delivery.event_id)
+        .where(WebhookEndpoint.id == delivery.endpoint_id)
     )
     endpoint, event = (await session.execute(query)).one()
     return endpoint, event
