@@ -1,9 +1,10 @@
-"""The datasets in `examples/`: each is checked and trained, as its README says."""
+"""The datasets in `examples/`: each is checked, trained, and compared with its base on the rows held back."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import openai
 import pytest
 
 from cli.main import app
@@ -14,6 +15,7 @@ from tests.wire import eventually
 
 EXAMPLES = ROOT / "examples"
 LEAST_ROWS = 50
+COMPARED = 4
 
 
 class Example(NamedTuple):
@@ -23,6 +25,7 @@ class Example(NamedTuple):
     train: str = "train.jsonl"
     model: str = "gpt-4o-mini-2024-07-18"
     method: str = "supervised"
+    grader: str = "text_similarity"
 
     @property
     def files(self) -> tuple[Path, Path]:
@@ -33,9 +36,9 @@ class Example(NamedTuple):
 DATASETS = [
     Example("sarcastic-facts"),
     Example("chinese-finance"),
-    Example("sports-headlines"),
-    Example("function-calling"),
-    Example("ticket-classification", model="babbage-002"),
+    Example("sports-headlines", grader="json_equality"),
+    Example("function-calling", grader="tool_calls"),
+    Example("ticket-classification", model="babbage-002", grader="exact"),
     Example("preference-pairs", method="dpo"),
     Example("campaign-mails"),
 ]
@@ -61,8 +64,9 @@ def test_is_checked(example: Example, capsys: pytest.CaptureFixture[str]) -> Non
     assert (EXAMPLES / example.name / "README.md").stat().st_size > 0
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("example", DATASETS, ids=_ids(DATASETS))
-def test_is_trained(example: Example, stack: DevStack) -> None:
+def test_is_trained_and_compared(example: Example, stack: DevStack) -> None:
     client = stack.client()
     training, validation = (client.files.create(file=path, purpose="fine-tune").id for path in example.files)
     method: Any = {"type": example.method, example.method: {"hyperparameters": {"n_epochs": 1}}}
@@ -74,3 +78,23 @@ def test_is_trained(example: Example, stack: DevStack) -> None:
     )
     assert done.status == "succeeded", done.error
     assert done.trained_tokens
+    asked = {
+        "models": [example.model, done.fine_tuned_model],
+        "file": validation,
+        "graders": [{"type": example.grader}],
+        "max_examples": COMPARED,
+        "max_tokens": 60,
+    }
+    made: Any = client.post("/model_comparisons", body=asked, cast_to=object)
+    compared = eventually(
+        lambda: found if (found := _comparison(client, made["id"]))["finished_at"] else None, within_seconds=100
+    )
+    assert compared["status"] == "succeeded", compared["error"]
+    assert compared["result"]["cases"] == COMPARED
+    base, tuned = compared["result"]["models"]
+    assert (base["model"], tuned["model"]) == (example.model, done.fine_tuned_model)
+    assert base["refused"] == tuned["refused"] == 0
+
+
+def _comparison(client: openai.OpenAI, comparison_id: str) -> Any:
+    return client.get(f"/model_comparisons/{comparison_id}", cast_to=object)
