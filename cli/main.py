@@ -276,6 +276,7 @@ def prepare(
     columns: str | None = None,
     template: str | None = None,
     fix: str = "safe",
+    tool_definitions: Literal["keep", "without_descriptions", "without_parameters", "without_definitions"] = "keep",
     validation: str | None = None,
     seed: int = 0,
     format: Literal["chat", "completion"] | None = None,
@@ -301,6 +302,8 @@ def prepare(
         The question with columns in braces, such as "{title}: {body}".
     fix
         safe, none, or names of fixes separated by commas (docs/checks.md).
+    tool_definitions
+        How much of the definitions of functions to keep; less of them costs fewer tokens (docs/preparations.md).
     validation
         How much to hold back for validation: 10% or 20.
     seed
@@ -322,6 +325,7 @@ def prepare(
         columns=columns,
         template=template,
         fix=fix,
+        tool_definitions=tool_definitions,
         validation=validation,
         seed=seed,
         format=format,
@@ -330,6 +334,226 @@ def prepare(
         as_json=as_json,
     )
     return prepare_file(file, wishes, _settings())
+
+
+@app.command(name="generate")
+def generate_(
+    *topics: str,
+    topics_file: Path | None = None,
+    n: int = 10,
+    model: str | None = None,
+    question_model: str | None = None,
+    question_prompt: str | None = None,
+    question_temperature: float | None = None,
+    question_max_tokens: int | None = None,
+    answer_model: str | None = None,
+    answer_prompt: str | None = None,
+    answer_temperature: float | None = None,
+    answer_max_tokens: int | None = None,
+    system_prompt: str | None = None,
+    tools: Path | None = None,
+    seed: int = 0,
+    budget: float | None = None,
+    concurrency: int | None = None,
+    name: str | None = None,
+    out: Path | None = None,
+    yes: Annotated[bool, Parameter(negative="")] = False,
+    watch: str | None = None,
+    cancel: str | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    ready_file: Path | None = None,
+) -> int:
+    """Make a dataset at the gateway by asking models: topics, a question by one prompt, its answer by another.
+
+    The gateway and the key are those of OPENAI_BASE_URL and OPENAI_API_KEY, or of --ready-file. Exits with 0 if all was
+    made, 1 if it ended early, 2 if it was refused or not begun, 130 after Ctrl-C, which leaves it running.
+
+    Parameters
+    ----------
+    topics
+        What the examples are about.
+    topics_file
+        More topics, one a line.
+    n
+        Examples of each topic.
+    model
+        The model that is asked, unless a step names its own.
+    question_model
+        The model that writes the questions.
+    question_prompt
+        The prompt for a question; {topic}, {number}, {n} and {angle} stand for what they say.
+    question_temperature
+        Its temperature. Default: 1.
+    question_max_tokens
+        Its limit. Default: 200.
+    answer_model
+        The model that answers.
+    answer_prompt
+        What it is told besides the system prompt.
+    answer_temperature
+        Its temperature. Default: the model's.
+    answer_max_tokens
+        Its limit. Default: 800; an answer that is cut is asked once more with a larger one.
+    system_prompt
+        What every example begins with.
+    tools
+        A JSON file with definitions of functions: the answers are calls of them.
+    seed
+        The same seed asks the same.
+    budget
+        Dollars that it may cost. Default: the quote's upper price.
+    concurrency
+        Calls at a time. Default: 8.
+    name
+        The file's name at the gateway.
+    out
+        Where to write the file here.
+    yes
+        Begin without being asked.
+    watch
+        The id of a generation whose progress is shown, instead of beginning one.
+    cancel
+        The id of a generation to stop.
+    as_json
+        Print nothing but the generation as JSON.
+    ready_file
+        The ready file of a running `tunegate dev`.
+    """
+    import cli.generate as generation
+    from cli.gateway import Gateway
+
+    gateway = Gateway.found(os.environ, ready_file)
+    if cancel is not None:
+        return generation.cancel(gateway, cancel)
+    if watch is not None:
+        return generation.watch(gateway, watch, out=out, as_json=as_json)
+    wishes = generation.Wishes(
+        topics=topics,
+        topics_file=topics_file,
+        n=n,
+        model=model,
+        question={
+            "model": question_model,
+            "prompt": question_prompt,
+            "temperature": question_temperature,
+            "max_tokens": question_max_tokens,
+        },
+        answer={
+            "model": answer_model,
+            "prompt": answer_prompt,
+            "temperature": answer_temperature,
+            "max_tokens": answer_max_tokens,
+        },
+        system_prompt=system_prompt,
+        tools=tools,
+        seed=seed,
+        budget=budget,
+        concurrency=concurrency,
+        name=name,
+        out=out,
+        yes=yes,
+        as_json=as_json,
+    )
+    return generation.generate(gateway, wishes)
+
+
+@app.command(name="compare")
+def compare_(
+    file: str = "",
+    /,
+    *,
+    model: tuple[str, ...] = (),
+    grader: tuple[str, ...] = (),
+    max_examples: int | None = None,
+    turn: Literal["last", "first"] | None = None,
+    seed: int | None = None,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+    stop: tuple[str, ...] = (),
+    budget: float | None = None,
+    concurrency: int | None = None,
+    out: Path | None = None,
+    must_beat: Annotated[bool, Parameter(negative="")] = False,
+    yes: Annotated[bool, Parameter(negative="")] = False,
+    watch: str | None = None,
+    cancel: str | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    ready_file: Path | None = None,
+) -> int:
+    """Compare models at the gateway over the examples of a file: scores, wins, tokens and cost, side by side.
+
+    The gateway and the key are those of OPENAI_BASE_URL and OPENAI_API_KEY, or of --ready-file. Exits with 0 if all was
+    compared, 1 if it ended early, 2 if it was refused or not begun, 3 if the last model does not beat the first one
+    (--must-beat), 130 after Ctrl-C, which leaves it running.
+
+    Parameters
+    ----------
+    file
+        A file in JSON Lines, which is uploaded, or the id of one at the gateway.
+    model
+        A model, an alias or a tuned model; several times. The first is what the others are compared with.
+    grader
+        exact, contains, json_equality, tool_calls, text_similarity, regular_expression=PATTERN, contains=TEXT,
+        json_schema=FILE, judge=MODEL, or a grader as JSON; several times. Default: exact.
+    max_examples
+        How many examples are asked, chosen by the seed. Default: 200.
+    turn
+        Which answer of a conversation is asked for again. Default: the last.
+    seed
+        The same seed and inputs give the same result.
+    temperature
+        Default: 0.
+    max_tokens
+        The limit of each answer. Default: 512.
+    stop
+        What ends a completion; several times.
+    budget
+        Dollars that it may cost. Default: the quote's upper price.
+    concurrency
+        Calls at a time. Default: 8.
+    out
+        Where to write all answers with their marks: CSV for a name that ends in .csv, else JSON Lines.
+    must_beat
+        Exit with 3 unless the last model has a higher score than the first.
+    yes
+        Begin without being asked.
+    watch
+        The id of a comparison whose progress is shown, instead of beginning one.
+    cancel
+        The id of a comparison to stop.
+    as_json
+        Print nothing but the comparison as JSON.
+    ready_file
+        The ready file of a running `tunegate dev`.
+    """
+    import cli.compare as comparison
+    from cli.gateway import Gateway
+
+    gateway = Gateway.found(os.environ, ready_file)
+    if cancel is not None:
+        return comparison.cancel(gateway, cancel)
+    wishes = comparison.Wishes(
+        file=file,
+        models=model,
+        graders=grader,
+        options={
+            "max_examples": max_examples,
+            "turn": turn,
+            "seed": seed,
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+            "stop": list(stop) or None,
+            "budget": budget,
+            "concurrency": concurrency,
+        },
+        out=out,
+        must_beat=must_beat,
+        yes=yes,
+        as_json=as_json,
+    )
+    if watch is not None:
+        return comparison.watch(gateway, watch, wishes)
+    return comparison.compare(gateway, wishes)
 
 
 @app.command

@@ -20,6 +20,7 @@ from service.datasets.prepare.changes import Change
 from service.datasets.prepare.options import Columns, Options, Split, Target, check_split, chosen_fixes
 from service.datasets.prepare.refusals import PreparationRefused
 from service.datasets.prepare.run import Outputs, Prepared
+from service.datasets.prepare.tool_definitions import DOES, ToolDefinitions
 from service.datasets.preparing import READ_BYTES, output_names, prepare_to
 from service.datasets.report_schema import FileReport
 from service.datasets.validation import report_for_path
@@ -45,6 +46,7 @@ class Wishes:
     columns: str | None
     template: str | None
     fix: str
+    tool_definitions: ToolDefinitions
     validation: str | None
     seed: int
     format: Target | None
@@ -91,6 +93,7 @@ def read_options(wishes: Wishes) -> Options:
         system_prompt=wishes.system_prompt,
         prompt_template=wishes.template,
         fixes=chosen_fixes(_fix_names(wishes.fix)),
+        tool_definitions=wishes.tool_definitions,
         split=split,
     )
 
@@ -205,6 +208,10 @@ def _show(file: Path, made: Made, console: Console) -> None:
     if options.columns is not None:
         console.print(Padding(_mapping(made), (1, 0, 0, 2)))
     _show_changes(made, console)
+    if outcome.definition_tokens is not None:
+        spent = outcome.definition_tokens
+        figures = f"{spent.before:,} → {spent.after:,} in an epoch, {spent.saved:,} saved"
+        console.print(Padding(Text(f"Tokens of definitions: {figures}"), (1, 0, 0, 2)))
     for note in outcome.notes:
         console.print(Padding(Text(note, style="yellow"), (1, 0, 0, 2)))
     console.print(Padding(_files(made), (1, 0, 0, 2)))
@@ -234,7 +241,7 @@ def _show_changes(made: Made, console: Console) -> None:
     for fix, examples in _examples(made.changes).items():
         title = Text(f"{fix}  ", style="green")
         title.append(f"{counts[fix]:,}x", style="bold")
-        title.append(f"  {FIXES[fix]}", style="dim")
+        title.append(f"  {FIXES.get(fix) or DOES[fix]}", style="dim")
         console.print(Padding(title, (0, 0, 0, 2)))
         for change in examples:
             for line in _change_lines(change, _UNITS.get(made.outcome.options.input_format, "row")):

@@ -12,6 +12,7 @@ from service import health
 from service.billing import routes as billing
 from service.billing.cashier import Cashier
 from service.datasets import routes as datasets
+from service.datasets.generations import routes as generations
 from service.datasets.preparations import routes as preparations
 from service.datasets.uploads import routes as uploads
 from service.db import Database, create_engine
@@ -29,6 +30,8 @@ from service.logs import configure
 from service.models import catalogue, relay
 from service.models import routes as models
 from service.models.aliases import routes as aliases
+from service.models.comparisons import routes as comparisons
+from service.models.deleting import routes as deleting
 from service.models.metering import Meter
 from service.models.permissions import routes as permissions
 from service.projects import routes as projects
@@ -86,9 +89,12 @@ def create_litestar(settings: Settings) -> Litestar:
             *datasets.ROUTES,
             *uploads.ROUTES,
             *preparations.ROUTES,
+            *generations.ROUTES,
             *jobs.ROUTES,
             *models.ROUTES,
+            *deleting.ROUTES,
             *aliases.ROUTES,
+            *comparisons.ROUTES,
             *webhooks.ROUTES,
             *webhook_events.ROUTES,
             *upstreams.ROUTES,

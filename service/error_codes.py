@@ -17,6 +17,9 @@ class ErrorCode(NamedTuple):
 ERROR_CODES: dict[str, ErrorCode] = {
     "api_key_expired": ErrorCode(400, "An expired key cannot be changed.", "Make a new one."),
     "api_key_not_found": ErrorCode(404, "No such key in this project or organisation.", "List the keys."),
+    "budget_exceeded": ErrorCode(
+        None, "A run's next call may exceed its `budget`.", "Give a higher one; what was made is kept."
+    ),
     "checkpoint_permission_not_found": ErrorCode(
         404, "No such permission for this model.", "List the model's permissions."
     ),
@@ -27,6 +30,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "conflicting_parameters": ErrorCode(
         400, "Two fields say the same thing, or do not belong together.", "Give one of them."
     ),
+    "dataset_generation_not_found": ErrorCode(404, "No such generation in this project.", "Check the id."),
     "duplicate_part": ErrorCode(400, "`part_ids` names a part twice.", "Name each once, in the order of the file."),
     "dataset_preparation_not_found": ErrorCode(404, "No such preparation in this project.", "List your preparations."),
     "endpoint_shut_down": ErrorCode(404, "The old fine-tunes API.", "Call `/v1/fine_tuning/jobs`."),
@@ -80,6 +84,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "A webhook to `/v1/upstreams/{id}/events` is not signed with the account's secret, or too old.",
         "Give the account the upstream's `webhook_secret`.",
     ),
+    "invalid_tools": ErrorCode(400, "`tools` are no definitions of functions.", "The message says why; `param` where."),
     "invalid_training_file": ErrorCode(
         400, "The training file has errors, or too few examples.", "See the file's report, mend it, upload it again."
     ),
@@ -118,6 +123,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "model_alias_not_found": ErrorCode(404, "No such alias in this project.", "GET /v1/model_aliases."),
     "model_alias_version_not_found": ErrorCode(400, "The alias has no such earlier version.", "See its history."),
+    "model_comparison_not_found": ErrorCode(404, "No such comparison in this project.", "Check the id."),
     "model_in_use": ErrorCode(409, "Something still needs the model.", "The message names what does."),
     "model_not_deletable": ErrorCode(409, "Base models cannot be deleted.", "Delete tuned models only."),
     "model_not_deployed": ErrorCode(
@@ -126,6 +132,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "model_not_found": ErrorCode(404, "No such model for this project (400 at a job's create).", "GET /v1/models."),
     "model_not_trainable": ErrorCode(400, "The upstream takes no new jobs for the model.", "Take one that is listed."),
     "not_found": ErrorCode(404, "No such thing for this caller.", "Check the id."),
+    "nothing_generated": ErrorCode(
+        None, "No answer of a generation could be used.", "See `outcome.dropped`; change the prompts or the model."
+    ),
     "part_not_found": ErrorCode(
         400, "`part_ids` names a part that the upload does not have.", "Name what adding them answered."
     ),
@@ -145,8 +154,13 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "report_pending": ErrorCode(409, "The file is still being checked.", "Ask again when it is `processed`."),
     "request_in_flight": ErrorCode(409, "The same request is being worked on.", "Try again in a moment."),
     "request_too_large": ErrorCode(413, "The body is too large.", "Send less at once."),
+    "run_crashed": ErrorCode(
+        None, "A generation or comparison ended early several times.", "Ask for less at once, or ask for help."
+    ),
+    "run_not_cancellable": ErrorCode(400, "The generation or comparison has ended.", "Nothing is left to cancel."),
     "service_account_not_found": ErrorCode(404, "No such service account in this project.", "List them."),
     "service_unavailable": ErrorCode(503, "A dependency is away for a moment.", "Try again."),
+    "too_many_examples": ErrorCode(400, "A generation is to make over 10,000 examples.", "Make several."),
     "too_many_model_aliases": ErrorCode(400, "The project has its most aliases.", "Delete one."),
     "too_many_streams": ErrorCode(429, "The project has its most event streams open.", "End one of them."),
     "storage_limit_exceeded": ErrorCode(

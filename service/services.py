@@ -1,5 +1,6 @@
 """What the HTTP routes need, made once by `create_app` and reached through the request."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from service.http.guesses import Guesses
 from service.http.idempotency import Asked, asked
 from service.models.catalogue import Catalogue
 from service.models.metering import Meter
+from service.projects.audit import actor_of
 from service.projects.authentication import Administrator, Authenticator, Caller
 from service.projects.limits.rates import RateKeeper
 from service.settings import Settings
@@ -51,6 +53,16 @@ def services(request: ApiRequest) -> Services:
 def caller(request: ApiRequest) -> Caller:
     """Who is calling; the route's `before_request` has seen to it that there is one."""
     return cast("Caller", request.scope["auth"])
+
+
+def still_welcome(request: ApiRequest) -> Callable[[], Awaitable[object]]:
+    """A check for answers that go on and on: it raises `ApiError` once the caller's key works no more."""
+    authenticator, key, visitor = (
+        services(request).authenticator,
+        request.headers.get("authorization"),
+        actor_of(request),
+    )
+    return lambda: authenticator.project_caller(key, method="GET", visitor=visitor)
 
 
 def asked_by(request: ApiRequest, body_sha256: bytes) -> Asked:

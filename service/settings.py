@@ -128,6 +128,11 @@ class Settings:
         "TUNEGATE_KEEP_DELIVERIES_DAYS", 30.0, "How long webhook events are kept, and deliveries that have ended."
     )
     worker_concurrency: int = _setting("TUNEGATE_WORKER_CONCURRENCY", 32, "Steps that one worker runs at a time.")
+    run_concurrency: int = _setting(
+        "TUNEGATE_RUN_CONCURRENCY",
+        16,
+        "Calls of inference that one generation or comparison has under way at most, whatever it asks for.",
+    )
     validation_processes: int = _setting(
         "TUNEGATE_VALIDATION_PROCESSES", 1, "Processes that validate datasets, per worker."
     )

@@ -1,10 +1,14 @@
 """What the workers' steps need: made once at start-up, closed at the end."""
 
+import asyncio
 import datetime as dt
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
+from service.billing.cashier import Cashier
 from service.db import Database
 from service.models.catalogue import Catalogue
+from service.models.metering import Meter
+from service.projects.limits.rates import RateKeeper
 from service.settings import Settings
 from service.storage import Storage
 from service.upstream.accounts import Accounts
@@ -27,6 +31,11 @@ class Context:
     turns: Turns
     sender: Sender
     validators: Validators
+    cashier: Cashier
+    meter: Meter
+    rates: RateKeeper
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the process is to end: what can be given back is given back."""
 
     def today(self) -> dt.date:
         """The UTC date, for prices."""
@@ -34,11 +43,11 @@ class Context:
 
     def at(self, upstream: Upstream) -> "AccountContext":
         """The same for a step about one upstream account."""
-        return AccountContext(**{field.name: getattr(self, field.name) for field in fields(Context)}, upstream=upstream)
+        return AccountContext(**{each.name: getattr(self, each.name) for each in fields(Context)}, upstream=upstream)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountContext(Context):
     """The context of a step about one upstream account."""
 
-    upstream: Upstream
+    upstream: Upstream = field(kw_only=True)

@@ -14,13 +14,17 @@ from redis.exceptions import RedisError
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
+from service.billing.cashier import Cashier
 from service.billing.orphans import resolve_orphans
 from service.db import Database, create_engine
 from service.doorbell import QUEUE, Doorbell, deserialize, open_pool, serialize
 from service.errors import SettingsError
+from service.http.rate_limits import RateLimiter
 from service.logs import configure
 from service.migrations import refuse_unfit
 from service.models import catalogue
+from service.models.metering import Meter
+from service.projects.limits.rates import RateKeeper
 from service.sealing import sealer_of
 from service.settings import Settings
 from service.storage import Storage
@@ -32,6 +36,7 @@ from service.tables import (
     Gateway,
     Job,
     LeakageReport,
+    Run,
     UpstreamWatch,
     WebhookDelivery,
 )
@@ -42,10 +47,12 @@ from workers import (
     comparisons,
     deletions,
     deliveries,
+    deployments,
     janitor,
     preparations,
     pruning,
     retirements,
+    runs,
     stalls,
     strays,
     watches,
@@ -68,6 +75,9 @@ DELIVERIES = 256
 
 RETRIES = 64
 """The same of endpoints whose last try failed: in places of their own, so that dead receivers use up no others."""
+
+RUNS = 8
+"""Generations and comparisons that take their turn at a time; each has calls of its own under way."""
 
 DELETIONS = 8
 WATCHES = 64
@@ -112,6 +122,11 @@ async def carry_out_deletion(ctx: dict[str, Any], deletion_id: str) -> None:
     await ctx["reconciler"].look_at("deletions", deletion_id)
 
 
+async def advance_run(ctx: dict[str, Any], run_id: str) -> None:
+    """ARQ: go on with this generation or comparison now."""
+    await ctx["reconciler"].look_at("runs", run_id)
+
+
 async def admit_jobs(ctx: dict[str, Any], turn: str) -> None:
     """ARQ: give free slots to waiting jobs now."""
     await ctx["reconciler"].look_at("admissions", turn)
@@ -123,6 +138,7 @@ FUNCTIONS = (
     validate_dataset,
     prepare_dataset,
     compare_datasets,
+    advance_run,
     carry_out_deletion,
     deliver_webhook,
 )
@@ -143,6 +159,7 @@ async def startup(settings: Settings) -> Context:
         processes=settings.validation_processes, storage_url=settings.storage_url, models_file=settings.models_file
     )
     await validators.warm()
+    cashier = Cashier(db, life_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
     return Context(
         settings=settings,
         instance=instance,
@@ -153,6 +170,9 @@ async def startup(settings: Settings) -> Context:
         turns=Turns(settings.worker_concurrency, accounts.troubled),
         sender=Sender.from_settings(settings),
         validators=validators,
+        cashier=cashier,
+        meter=Meter(db, cashier),
+        rates=RateKeeper(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
     )
 
 
@@ -171,7 +191,9 @@ async def _begin(db: Database, settings: Settings) -> str:
 
 async def shutdown(ctx: Context) -> None:
     """Let everything go."""
+    await ctx.cashier.close()
     await ctx.validators.close()
+    await ctx.rates.close()
     await ctx.accounts.close()
     await ctx.db.close()
 
@@ -193,6 +215,7 @@ def reconciler_of(ctx: Context) -> Reconciler:
                 ctx.settings.validation_processes,
             ),
             Kind("comparisons", LeakageReport, partial(comparisons.compare, ctx), 1),
+            Kind("runs", Run, partial(runs.advance, ctx), RUNS),
             Kind("deletions", Deletion, partial(deletions.carry_out, ctx), DELETIONS),
             Kind("deliveries", WebhookDelivery, partial(deliveries.deliver, ctx), DELIVERIES, deliveries.claimable),
             Kind(
@@ -237,6 +260,7 @@ async def run(settings: Settings) -> None:
         asyncio.create_task(_every(stalls.EVERY_SECONDS, lambda: stalls.tell_of_stalled(ctx.db))),
         asyncio.create_task(_every(ORPHANS_SECONDS, lambda: resolve_orphans(ctx.db))),
         asyncio.create_task(_every(JANITOR_SECONDS, lambda: retirements.announce(ctx.db, ctx.catalogue, ctx.today()))),
+        asyncio.create_task(_every(deployments.EVERY_SECONDS, lambda: deployments.advance(ctx))),
         asyncio.create_task(_every(BEAT_SECONDS, heartbeat.beat, at_once=True)),
     ]
     if settings.redis_url:
@@ -244,6 +268,7 @@ async def run(settings: Settings) -> None:
     log.info("worker.started", instance=ctx.instance)
     await stop.wait()
     log.info("worker.stopping")
+    ctx.stopping.set()
     await _unless(cut, asyncio.create_task(reconciler.stop(GRACE_SECONDS)))
     for task in tasks:
         task.cancel()

@@ -27,6 +27,7 @@ from service.deletions.kept import (
 )
 from service.deletions.queries import count_open, count_reserved
 from service.projects import audit
+from service.runs.record import cancel_all
 from service.tables import (
     DatasetPreparation,
     Deletion,
@@ -89,6 +90,7 @@ async def _stop(session: AsyncSession, project_id: str) -> str | None:
         .where(DatasetPreparation.project_id == project_id, DatasetPreparation.finished_at.is_(None))
         .values(status="cancelled", finished_at=func.now(), lease_token=DatasetPreparation.lease_token + 1, **ended)
     )
+    await cancel_all(session, project_id)
     await session.execute(
         update(Upload)
         .where(Upload.project_id == project_id, Upload.status == "pending")

@@ -21,6 +21,9 @@ from service.tables import (
     JobMetric,
     Quote,
     RememberedRequest,
+    Run,
+    RunCall,
+    RunEvent,
     UpstreamNotice,
     WebhookAttempt,
     WebhookDelivery,
@@ -60,6 +63,9 @@ def rules(settings: Settings) -> Iterator[Rule]:
         UpstreamNotice.received_at < func.now() - REMEMBERED,
     )
     yield Rule(JobEvent, (JobEvent.id,), JobEvent.job_id.in_(select(Job.id).where(Job.finished_at < ended_before)))
+    of_ended = select(Run.id).where(Run.finished_at < ended_before)
+    yield Rule(RunEvent, (RunEvent.id,), RunEvent.run_id.in_(of_ended))
+    yield Rule(RunCall, (RunCall.run_id, RunCall.key), RunCall.run_id.in_(of_ended))
     yield Rule(
         JobMetric,
         (JobMetric.job_id, JobMetric.step),

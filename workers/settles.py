@@ -126,7 +126,10 @@ async def _end(
             events = [NewEvent(message=warning, level="warn") for warning in warnings]
             await add_events(session, job.id, job.project_id, events)
         told_after = []
-        if target == "succeeded" and job.deploy_alias is not None:
+        if target == "succeeded" and job.deploy_alias is not None and job.deploy_comparison is not None:
+            values["deploy_status"] = "comparing"
+            told_after = [NewEvent(message=f"The model is compared before the alias {job.deploy_alias} may take it")]
+        elif target == "succeeded" and job.deploy_alias is not None:
             told_after = [await _deploy(ctx, session, job, job.deploy_alias, values)]
             faults.point("settle.deployed")
         await move(session, claimed, Move(to=target, message=message, error=error, values=values, due_in_seconds=None))

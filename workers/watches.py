@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import claims, faults
@@ -74,7 +74,7 @@ async def watch(ctx: Context, claimed: Claim[UpstreamWatch]) -> None:
             watched=sum(job.watched for job in jobs),
             per_minute=per_minute,
         )
-        if not jobs:
+        if not jobs and not _relied_on(claimed.row):
             async with ctx.db.worker() as session:
                 await claims.rest(session, claimed, {"active": 0, "watched": 0, "listing": False, "failures": 0})
         elif crowd.listing or any(_rests(job, base) for job in jobs):
@@ -107,19 +107,33 @@ async def _by_list(ctx: Context, claimed: Claim[UpstreamWatch], jobs: list[Runni
 async def _give_back(
     ctx: Context, claimed: Claim[UpstreamWatch], crowd: Crowd, *, due_in_seconds: float, failures: int = 0
 ) -> None:
-    """End the step. Jobs that relied on a list and do no more are to look soon, one after the other."""
+    """End the step. Jobs that relied on a list and do no more are to look soon, one after the other.
+
+    They are told so twice: with the end of the list and at the step after that, since a job may have read, until the
+    end was committed, that there is a list.
+    """
     values = {"active": crowd.active, "watched": crowd.watched, "listing": crowd.listing, "failures": failures}
+    if crowd.listing:
+        values["listed_at"] = func.now()
+    elif not claimed.row.listing:
+        values["listed_at"] = None
     async with ctx.db.worker() as session:
         await claims.give_back(session, claimed, values, due_in_seconds=due_in_seconds)
-        if claimed.row.listing and not crowd.listing:
+        if _relied_on(claimed.row) and not crowd.listing:
             spread = pace.spread_seconds(ctx.settings.poll_seconds, active=crowd.active, per_minute=crowd.per_minute)
             soon = func.clock_timestamp() + func.random() * dt.timedelta(seconds=spread)
+            under_way = Job.leased_until.is_not(None)
             await session.execute(
                 update(Job)
                 .where(Job.account_id == claimed.row.id, Job.state == "running")
-                .values(due_at=func.least(Job.due_at, soon))
+                .values(due_at=case((under_way, soon), else_=func.least(Job.due_at, soon)))  # moved: it stays a wish
                 .execution_options(synchronize_session=False)
             )
+
+
+def _relied_on(row: UpstreamWatch) -> bool:
+    """Whether jobs may rest because a list tells of them."""
+    return row.listing or row.listed_at is not None
 
 
 async def _list(ctx: AccountContext, claimed: Claim[UpstreamWatch], jobs: list[Running], *, most: int) -> int:
@@ -173,7 +187,7 @@ def news_of_page(
 async def _ring(ctx: AccountContext, claimed: Claim[UpstreamWatch], jobs: Sequence[Running]) -> int:
     """Make jobs due, while the watch is still ours."""
     async with ctx.db.worker() as session:
-        await claims.write(session, claimed, {"listed_at": func.now()})
+        await claims.write(session, claimed, {"failures": claimed.row.failures})
         if jobs:
             await session.execute(
                 update(Job)

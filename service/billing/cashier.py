@@ -7,12 +7,14 @@ A reservation has an end. If this process dies before it posts, a worker posts i
 
 import asyncio
 import datetime as dt
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import structlog
-from sqlalchemy import ARRAY, Text, any_, cast, delete, func, insert
+from sqlalchemy import ARRAY, Text, any_, cast, delete, func, insert, update
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,7 +22,7 @@ from service import faults
 from service.billing.actions import Actual, Reservation, reserve_all, settle_all
 from service.billing.balances import month_of
 from service.db import Database
-from service.tables import OpenInference
+from service.tables import OpenInference, Run
 
 log = structlog.get_logger()
 
@@ -31,11 +33,13 @@ CLOSE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call that is to be made: what it reserves, in money and in tokens."""
+    """A call that is to be made: what it reserves, in money and in tokens. One of a run has its key there."""
 
     reservation: Reservation
     input_tokens: int
     output_tokens: int
+    run_id: str | None = None
+    call_key: str | None = None
 
 
 @dataclass(slots=True)
@@ -60,7 +64,7 @@ class Cashier:
 
     def __init__(self, db: Database, *, life_seconds: float) -> None:
         self._db = db
-        self._life = dt.timedelta(seconds=life_seconds)
+        self.life = dt.timedelta(seconds=life_seconds)
         self._waiting: dict[str, list[_Wish]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -115,10 +119,10 @@ class Cashier:
 
     async def _book(self, project_id: str, together: list[_Wish]) -> None:
         together = [wish for wish in together if not (isinstance(wish.what, Call) and wish.answer.done())]
-        calls = [wish for wish in together if isinstance(wish.what, Call)]
+        calls: list[Any] = [wish for wish in together if isinstance(wish.what, Call)]
         async with self._db.project(project_id) as session:
             await resolve(session, [wish.what for wish in together if isinstance(wish.what, Actual)])
-            granted = await self._grant(session, project_id, [wish.what for wish in calls])
+            granted = await reserve_calls(session, project_id, [wish.what for wish in calls], life=self.life)
         faults.point("inference.booked")
         for wish in together:
             if isinstance(wish.what, Actual):
@@ -126,23 +130,6 @@ class Cashier:
         for wish, fits in zip(calls, granted, strict=True):
             if not wish.told(fits) and fits:
                 self._void(project_id, wish)
-
-    async def _grant(self, session: AsyncSession, project_id: str, calls: list[Any]) -> list[bool]:
-        month = month_of(dt.datetime.now(dt.UTC))
-        granted = await reserve_all(session, project_id, month, [call.reservation for call in calls])
-        rows = [
-            {
-                "subject": call.reservation.subject,
-                "project_id": project_id,
-                "input_tokens": call.input_tokens,
-                "output_tokens": call.output_tokens,
-            }
-            for call, fits in zip(calls, granted, strict=True)
-            if fits
-        ]
-        if rows:
-            await session.execute(insert(OpenInference).values(expires_at=func.now() + self._life), rows)
-        return granted
 
     def _fail(self, project_id: str, together: list[_Wish], error: Exception) -> None:
         for wish in together:
@@ -172,10 +159,57 @@ class Cashier:
         task.add_done_callback(self._tasks.discard)
 
 
-async def resolve(session: AsyncSession, actuals: list[Actual]) -> set[str]:
-    """Resolve calls of inference, which then are no longer open. Returns those that were not resolved before."""
+async def reserve_calls(
+    session: AsyncSession, project_id: str, calls: Sequence[Call], *, life: dt.timedelta
+) -> list[bool]:
+    """Reserve for calls that are open from now on: which of them the limits leave room for."""
+    month = month_of(dt.datetime.now(dt.UTC))
+    granted = await reserve_all(session, project_id, month, [call.reservation for call in calls])
+    rows = [
+        {
+            "subject": call.reservation.subject,
+            "project_id": project_id,
+            "input_tokens": call.input_tokens,
+            "output_tokens": call.output_tokens,
+            "run_id": call.run_id,
+            "call_key": call.call_key,
+        }
+        for call, fits in zip(calls, granted, strict=True)
+        if fits
+    ]
+    if rows:
+        await session.execute(insert(OpenInference).values(expires_at=func.now() + life), rows)
+    return granted
+
+
+async def resolve(session: AsyncSession, actuals: Sequence[Actual]) -> set[str]:
+    """Resolve calls of inference, which then are no longer open. Returns those that were not resolved before.
+
+    Whoever resolves a call of a run, its cost is counted there in the same transaction: a run's cost is at any time the
+    sum of what was posted for it.
+    """
     settled = await settle_all(session, actuals)
     if actuals:
         subjects = cast([actual.subject for actual in actuals], ARRAY(Text))
-        await session.execute(delete(OpenInference).where(OpenInference.subject == any_(subjects)))
+        closed = await session.execute(
+            delete(OpenInference)
+            .where(OpenInference.subject == any_(subjects))
+            .returning(OpenInference.subject, OpenInference.run_id)
+        )
+        runs = {subject: run_id for subject, run_id in closed if run_id is not None and subject in settled}
+        await _count_in_runs(session, [(runs[each.subject], each) for each in actuals if each.subject in runs])
     return settled
+
+
+async def _count_in_runs(session: AsyncSession, posted: Sequence[tuple[str, Actual]]) -> None:
+    for run_id, group in groupby(sorted(posted, key=itemgetter(0)), key=itemgetter(0)):
+        of_run = [actual for _, actual in group if actual.micros or actual.quantity]
+        await session.execute(
+            update(Run)
+            .where(Run.id == run_id)
+            .values(
+                cost_micros=Run.cost_micros + sum(actual.micros for actual in of_run),
+                input_tokens=Run.input_tokens + sum(actual.input_tokens or 0 for actual in of_run),
+                output_tokens=Run.output_tokens + sum(actual.output_tokens or 0 for actual in of_run),
+            )
+        )

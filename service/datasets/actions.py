@@ -134,6 +134,8 @@ async def delete_file(session: AsyncSession, project_id: str, file_id: str) -> N
         raise _in_use(f"by a job that has not ended: {', '.join(uses.jobs)}. Cancel it, or wait for its end.")
     if uses.preparations:
         raise _in_use(f"by a preparation that has not ended: {', '.join(uses.preparations)}. Cancel it, or wait.")
+    if uses.runs:
+        raise _in_use(f"by a comparison that has not ended: {', '.join(uses.runs)}. Cancel it, or wait.")
     if uses.being_read:
         raise _in_use("for a report that is being made of it. Wait until it is ready.")
 

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.datasets.schemas import ListFiles
 from service.errors import NotFound
 from service.http.pagination import unknown_cursor
 from service.models.catalogue import BaseModel
-from service.tables import DatasetPreparation, File, FileReport, Job, LeakageReport
+from service.tables import DatasetPreparation, File, FileReport, Job, LeakageReport, Run
 
 
 async def find_file(session: AsyncSession, project_id: str, file_id: str, *, lock: bool = False) -> File | None:
@@ -62,14 +62,20 @@ async def find_report(session: AsyncSession, project_id: str, file_id: str, mode
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """What a file is needed for now: jobs and preparations by id, and whether a process reads it."""
+    """What a file is needed for now: jobs, preparations and runs by id, and whether a process reads it."""
 
     jobs: Sequence[str]
     preparations: Sequence[str]
+    runs: Sequence[str]
     being_read: bool
 
     def __bool__(self) -> bool:
-        return bool(self.jobs or self.preparations or self.being_read)
+        return bool(self.jobs or self.preparations or self.runs or self.being_read)
+
+
+def not_compared_yet() -> ColumnElement[bool]:
+    """The condition for a job whose model is still to be compared before it is deployed."""
+    return Job.finished_at.is_(None) | (Job.deploy_status == "comparing")
 
 
 async def uses_of(session: AsyncSession, project_id: str, file_id: str) -> Uses:
@@ -77,16 +83,18 @@ async def uses_of(session: AsyncSession, project_id: str, file_id: str) -> Uses:
 
     A row of a report that another transaction is at counts as being read: it is being claimed, or ended.
     """
+    trained_on = or_(Job.training_file_id == file_id, Job.validation_file_id == file_id)
+    compared_over = Job.deploy_comparison["file"].astext == file_id
     jobs = select(Job.id).where(
         Job.project_id == project_id,
-        or_(Job.training_file_id == file_id, Job.validation_file_id == file_id),
-        Job.finished_at.is_(None),
+        or_(trained_on & Job.finished_at.is_(None), compared_over & not_compared_yet()),
     )
     preparations = select(DatasetPreparation.id).where(
         DatasetPreparation.project_id == project_id,
         DatasetPreparation.input_file_id == file_id,
         DatasetPreparation.finished_at.is_(None),
     )
+    runs = select(Run.id).where(Run.project_id == project_id, Run.input_file_id == file_id, Run.finished_at.is_(None))
     being_read = False
     for table, of_file in (
         (FileReport, FileReport.file_id == file_id),
@@ -105,5 +113,6 @@ async def uses_of(session: AsyncSession, project_id: str, file_id: str) -> Uses:
     return Uses(
         jobs=(await session.scalars(jobs.limit(5))).all(),
         preparations=(await session.scalars(preparations.limit(5))).all(),
+        runs=(await session.scalars(runs.limit(5))).all(),
         being_read=being_read,
     )

@@ -71,6 +71,8 @@ JOB_WITHOUT_WORDS: dict[str, Any] = {
     "deploy_alias": None,
     "deploy_status": None,
     "deploy_detail": None,
+    "deploy_comparison": None,
+    "deploy_run_id": None,
     "upstream_model": None,
     "upstream_events_cursor": None,
     "upstream_told": None,

@@ -37,6 +37,9 @@ def _inside(outer: shapes.Type, step: str) -> shapes.Type | None:
         case shapes.ListType(item_type=item) if step.isdecimal():
             return item
         case shapes.UnionType(types=types):
+            tags = tuple(each.tag for each in types if isinstance(each, shapes.StructType) and each.tag_field == step)
+            if tags:
+                return shapes.LiteralType(tags)
             return next((found for each in types if (found := _inside(each, step)) is not None), None)
         case _:
             return None
@@ -49,14 +52,20 @@ def _unknown(wanted: shapes.Type, value: Any, path: str) -> Iterator[str]:
             for name, inner in value.items():
                 if name in known:
                     yield from _unknown(known[name], inner, joined(path, name))
-                else:
+                elif name != wanted.tag_field:
                     yield joined(path, name)
         case shapes.ListType(item_type=item), list():
             for index, inner in enumerate(value):
                 yield from _unknown(item, inner, f"{path}[{index}]")
         case shapes.UnionType(types=types), _:
             for each in types:
-                yield from _unknown(each, value, path)
+                if not isinstance(each, shapes.StructType) or _tagged(each, value):
+                    yield from _unknown(each, value, path)
+
+
+def _tagged(each: shapes.StructType, value: Any) -> bool:
+    """Whether a value is of this one of several structs, as far as its tag says."""
+    return each.tag_field is None or (isinstance(value, dict) and value.get(each.tag_field) == each.tag)
 
 
 def _words(wanted: shapes.Type) -> str:

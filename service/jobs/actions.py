@@ -23,6 +23,7 @@ from service.jobs.rules import check_create, check_method
 from service.jobs.schemas import CreateJob
 from service.models.aliases.names import check_not_a_base_model
 from service.models.catalogue import Catalogue
+from service.models.comparisons.actions import check_deploy_comparison
 from service.projects.limits.holding import reserve_tokens
 from service.projects.queries import get_active_project
 from service.tables import Job, Project, Quote, UpstreamAccount
@@ -50,6 +51,9 @@ async def create_job(
     method = check_create(body)
     if body.deploy is not None:
         check_not_a_base_model(market.catalogue, body.deploy.alias, param="deploy.alias")
+    comparison = body.deploy.comparison if body.deploy is not None else None
+    if comparison is not None:
+        await check_deploy_comparison(session, project_id, comparison)
     order = await order_of(session, project_id=project_id, body=body, method=method, market=market)
     if order.fault is not None:
         raise refusal(order.fault)
@@ -73,6 +77,7 @@ async def create_job(
         requested_account_id=body.upstream_account,
         priority=body.priority,
         deploy_alias=body.deploy.alias if body.deploy is not None else None,
+        deploy_comparison=msgspec.to_builtins(comparison) if comparison is not None else None,
         due_at=func.now(),
     )
     if quote is not None:

@@ -97,4 +97,5 @@ def show_deployment(row: Job) -> Deployment | None:
         alias=row.deploy_alias,
         status=row.deploy_status or waiting,  # type: ignore[arg-type]  # held by a CHECK
         reason=row.deploy_detail,
+        comparison=row.deploy_run_id,
     )

@@ -7,9 +7,13 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.errors import NotFound
+from service.event_log import EventLog
 from service.http.pagination import unknown_cursor
 from service.jobs.lifecycle import QUEUED
 from service.tables import Checkpoint, Job, JobEvent, JobMetric, JobState
+
+EVENTS = EventLog(JobEvent, JobEvent.job_id)
+"""What jobs tell."""
 
 
 async def get_job(session: AsyncSession, project_id: str, job_id: str, *, lock: bool = False) -> Job:
@@ -36,38 +40,6 @@ async def list_jobs(
             raise unknown_cursor(after)
         wanted = wanted.where(Job.id < after)
     return (await session.scalars(wanted.order_by(Job.id.desc()).limit(limit + 1))).all()
-
-
-async def list_events(
-    session: AsyncSession, project_id: str, job_id: str, *, after: str | None, limit: int
-) -> Sequence[JobEvent]:
-    """Up to `limit + 1` events, newest first."""
-    wanted = select(JobEvent).where(JobEvent.project_id == project_id, JobEvent.job_id == job_id)
-    if after is not None:
-        wanted = wanted.where(JobEvent.sequence < await event_sequence(session, project_id, job_id, after))
-    return (await session.scalars(wanted.order_by(JobEvent.sequence.desc()).limit(limit + 1))).all()
-
-
-async def event_sequence(session: AsyncSession, project_id: str, job_id: str, event_id: str) -> int:
-    """An event's place in its job. Raises `InvalidRequest` for an id that is not among them."""
-    sequence = await session.scalar(
-        select(JobEvent.sequence).where(
-            JobEvent.project_id == project_id, JobEvent.job_id == job_id, JobEvent.id == event_id
-        )
-    )
-    if sequence is None:
-        raise unknown_cursor(event_id)
-    return sequence
-
-
-async def events_since(
-    session: AsyncSession, project_id: str, job_id: str, *, sequence: int, limit: int
-) -> Sequence[JobEvent]:
-    """Events after a place, oldest first: what a stream sends next."""
-    wanted = select(JobEvent).where(
-        JobEvent.project_id == project_id, JobEvent.job_id == job_id, JobEvent.sequence > sequence
-    )
-    return (await session.scalars(wanted.order_by(JobEvent.sequence).limit(limit))).all()
 
 
 async def list_checkpoints(

@@ -8,12 +8,13 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import func, insert, update
+from sqlalchemy import func, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import claims, outbox
 from service.claims import Claim
 from service.doorbell import hint
+from service.event_log import take_places
 from service.ids import new_id
 from service.jobs.lifecycle import ACTIVE, ENDED, JobError, State, may_move, status_shown
 from service.jobs.turns import ask_for_turn
@@ -58,14 +59,7 @@ class Move:
 
 async def add_events(session: AsyncSession, job_id: str, project_id: str, events: list[NewEvent]) -> int:
     """Append events under the job's row lock, so that their order is that of their commits. Returns the last place."""
-    last: int | None = await session.scalar(
-        update(Job)
-        .where(Job.id == job_id)
-        .values(last_sequence=Job.last_sequence + len(events))
-        .returning(Job.last_sequence)
-    )
-    if last is None:
-        raise RuntimeError(f"{job_id} is gone.")
+    last = await take_places(session, Job, job_id, len(events))
     for sequence, event in enumerate(events, start=last - len(events) + 1):
         await session.execute(
             insert(JobEvent).values(

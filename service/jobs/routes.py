@@ -18,7 +18,7 @@ from service.http.shapes import NoFields, Page
 from service.jobs.actions import Market, create_job, request_cancel, request_pause
 from service.jobs.forecast import Forecast
 from service.jobs.present import show_checkpoint, show_deployment, show_event, show_job, show_metric, show_state
-from service.jobs.queries import get_job, list_checkpoints, list_events, list_jobs, list_metrics, list_states
+from service.jobs.queries import EVENTS, get_job, list_checkpoints, list_jobs, list_metrics, list_states
 from service.jobs.quotes import CreateQuote, QuoteObject, ask_for_reports, create_quote
 from service.jobs.rules import check_metadata
 from service.jobs.schemas import (
@@ -36,7 +36,7 @@ from service.jobs.schemas import (
 )
 from service.jobs.stream import event_stream
 from service.jobs.watching import note_watcher
-from service.services import ApiRequest, Services, asked_by, caller, services
+from service.services import ApiRequest, Services, asked_by, caller, services, still_welcome
 
 METADATA_FILTER = "metadata["
 
@@ -137,10 +137,10 @@ async def get_events(request: ApiRequest, job_id: FromPath[str]) -> Page[JobEven
     query = read_query(request, ListEvents)
     if query.stream:
         last_event_id = request.headers.get("last-event-id") or query.after
-        return await event_stream(here.db, who.project_id, job_id, last_event_id)
+        return await event_stream(here.db, who.project_id, job_id, last_event_id, still_welcome=still_welcome(request))
     async with here.db.project(who.project_id) as session:
         await note_watcher(session, await get_job(session, who.project_id, job_id))
-        rows = await list_events(session, who.project_id, job_id, after=query.after, limit=query.limit)
+        rows = await EVENTS.page(session, who.project_id, job_id, after=query.after, limit=query.limit)
     return page_of(rows, query.limit, show_event, lambda event: event.id)
 
 

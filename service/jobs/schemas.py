@@ -206,11 +206,15 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of `deploy`: `void` when the job has ended without a model, `reason` when the alias refused it."""
+    """What came of `deploy`: `void` when the job has ended without a model, `reason` when the alias refused it.
+
+    `comparison` is the one that decides, while it runs (`comparing`) and afterwards.
+    """
 
     alias: str
-    status: Literal["pending", "deployed", "refused", "void"]
+    status: Literal["pending", "comparing", "deployed", "refused", "void"]
     reason: str | None
+    comparison: str | None
 
 
 WaitingFor = Literal["file_check", "paused", "account_held", "no_account", "project_limit", "account_full", "next"]

@@ -1,57 +1,36 @@
-"""A job's events as server-sent events, until the job has ended and everything is told."""
-
-import asyncio
-from collections.abc import AsyncIterator
+"""A job's events as server-sent events."""
 
 import msgspec
 from litestar.response import Stream
 
 from service.db import Database
+from service.http import event_streams
+from service.http.event_streams import BATCH, Check, Seen, Told
 from service.jobs.lifecycle import ENDED
 from service.jobs.present import show_event
-from service.jobs.queries import event_sequence, events_since, get_job
+from service.jobs.queries import EVENTS, get_job
 from service.jobs.watching import note_watcher
 
-LOOK_EVERY_SECONDS = 0.5
-KEEP_ALIVE_SECONDS = 15.0
-BATCH = 500
-HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-"""The type stands here because the framework prefers its route's type, JSON, to a stream's `media_type`."""
 
-
-async def event_stream(db: Database, project_id: str, job_id: str, last_event_id: str | None) -> Stream:
+async def event_stream(
+    db: Database, project_id: str, job_id: str, last_event_id: str | None, *, still_welcome: Check
+) -> Stream:
     """Events after `last_event_id` (all, when there is none).
 
     Raises `NotFound` without such a job and `InvalidRequest` for an unknown event.
     """
-    sequence = 0
+    begin = 0
     async with db.project(project_id) as session:
         await get_job(session, project_id, job_id)
         if last_event_id:
-            sequence = await event_sequence(session, project_id, job_id, last_event_id)
-    return Stream(_told(db, project_id, job_id, sequence), headers=HEADERS)
+            begin = await EVENTS.place(session, project_id, job_id, last_event_id)
 
-
-async def _told(db: Database, project_id: str, job_id: str, sequence: int) -> AsyncIterator[bytes]:
-    quiet_seconds = 0.0
-    while True:
+    async def look(sequence: int) -> Seen:
         async with db.project(project_id) as session:
             job = await get_job(session, project_id, job_id)
             await note_watcher(session, job)
             ended = job.state in ENDED
-            rows = await events_since(session, project_id, job_id, sequence=sequence, limit=BATCH)
-        for row in rows:
-            body = msgspec.json.encode(show_event(row)).decode()
-            yield f"id: {row.id}\nevent: fine_tuning.job.event\ndata: {body}\n\n".encode()
-            sequence = row.sequence
-        if rows:
-            quiet_seconds = 0.0
-            continue
-        if ended:
-            yield b"event: done\ndata: [DONE]\n\n"
-            return
-        if quiet_seconds >= KEEP_ALIVE_SECONDS:
-            yield b": still here\n\n"
-            quiet_seconds = 0.0
-        await asyncio.sleep(LOOK_EVERY_SECONDS)
-        quiet_seconds += LOOK_EVERY_SECONDS
+            rows = await EVENTS.since(session, project_id, job_id, sequence=sequence, limit=BATCH)
+        return Seen([Told(row.id, row.sequence, msgspec.json.encode(show_event(row))) for row in rows], ended)
+
+    return event_streams.event_stream(look, name="fine_tuning.job.event", sequence=begin, still_welcome=still_welcome)

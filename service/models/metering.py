@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from prometheus_client import Counter
 
-from service.billing.actions import Actual, Basis, Reservation
+from service.billing.actions import Actual, Reservation
 from service.billing.balances import month_of, standing
 from service.billing.cashier import Call, Cashier
 from service.billing.price_list import AskingPrice, asking_price_on
@@ -27,7 +27,7 @@ from service.db import Database
 from service.errors import QuotaExceeded
 from service.ids import new_id
 from service.models.asked import Usage, answer_texts, input_texts, usage_of
-from service.models.catalogue import BaseModel
+from service.models.questions import Question
 
 log = structlog.get_logger()
 
@@ -55,51 +55,46 @@ class Meter:
         self._reading = asyncio.Lock()
         self._loaded: set[str] = set()
 
-    async def open(
-        self,
-        body: dict[str, Any],
-        *,
-        path: str,
-        model: str,
-        base: BaseModel | None,
-        tuned: bool,
-        billed: bool,
-        output_tokens: int,
-        project_id: str,
-        api_key_id: str,
-    ) -> "Tab":
-        """Reserve what a call may cost with an answer of up to `output_tokens`. Raises `QuotaExceeded` over a limit.
+    async def open(self, question: Question, *, api_key_id: str) -> "Tab":
+        """Reserve what a call may cost, with the longest answer that it allows. Raises `QuotaExceeded` over a limit."""
+        tab, call = await self.draft(question, api_key_id=api_key_id)
+        if not await self._cashier.reserve(question.project_id, call):
+            raise await self.refusal(question.project_id, call.reservation.amount_micros)
+        return tab
 
-        `base` is the model asked, or the one that it was tuned from; `model` is our name of it. What is not `billed` is
-        counted and costs nothing.
+    async def draft(self, question: Question, *, api_key_id: str, subject: str | None = None) -> tuple["Tab", Call]:
+        """A call's tab, and what it is to reserve, which the caller does. What is not billed costs nothing.
+
+        `subject` is that of a reservation which is there already.
         """
+        base = question.base
         encoding = base.encoding if base is not None else ENCODINGS[0]
-        texts, others = input_texts(body, path=path)
+        texts, others = input_texts(question.body, path=question.path)
         input_tokens = others + await self.count(texts, encoding)
-        now = dt.datetime.now(dt.UTC)
-        price = None
-        if base is not None and billed:
-            price = asking_price_on(base, await self._prices(), now.date(), tuned=tuned)
         tab = Tab(
             self,
             self._cashier,
-            subject=new_id("call-"),
-            project_id=project_id,
-            price=price,
+            subject=subject or new_id("call-"),
+            project_id=question.project_id,
+            price=await self.price_of(question),
             encoding=encoding,
             input_tokens=input_tokens,
         )
         reservation = Reservation(
             subject=tab.subject,
-            line_item=f"inference {model}",
-            amount_micros=tab.cost(Usage(input_tokens, output_tokens)),
+            line_item=f"inference {question.model}",
+            amount_micros=tab.cost(Usage(input_tokens, question.output_tokens)),
             api_key_id=api_key_id,
-            model=model,
+            model=question.model,
         )
-        call = Call(reservation=reservation, input_tokens=input_tokens, output_tokens=output_tokens)
-        if not await self._cashier.reserve(project_id, call):
-            raise await self._refusal(project_id, reservation.amount_micros, now)
-        return tab
+        return tab, Call(reservation=reservation, input_tokens=input_tokens, output_tokens=question.output_tokens)
+
+    async def price_of(self, question: Question) -> AskingPrice | None:
+        """What asking costs today; None for nothing."""
+        if question.base is None or not question.billed:
+            return None
+        today = dt.datetime.now(dt.UTC).date()
+        return asking_price_on(question.base, await self._prices(), today, tuned=question.tuned)
 
     async def count(self, texts: Sequence[str], encoding: str) -> int:
         """The tokens of texts; a bound where they are too long for any model."""
@@ -125,9 +120,10 @@ class Meter:
     def _fresh(self) -> bool:
         return time.monotonic() - self._read_at < PRICES_REMEMBERED_SECONDS
 
-    async def _refusal(self, project_id: str, amount_micros: int, now: dt.datetime) -> QuotaExceeded:
+    async def refusal(self, project_id: str, amount_micros: int) -> QuotaExceeded:
+        """The refusal of a call for which a limit leaves no room."""
         async with self._db.project(project_id) as session:
-            left = (await standing(session, project_id, month_of(now))).remaining or 0
+            left = (await standing(session, project_id, month_of(dt.datetime.now(dt.UTC)))).remaining or 0
         return QuotaExceeded(
             f"This call may cost up to ${amount_micros / 1e6:.6f}, and the monthly budget has ${left / 1e6:.6f} left. "
             "Give a smaller max_completion_tokens (max_tokens), or ask for a higher limit."
@@ -165,8 +161,8 @@ class Tab:
             for choice, text in answer_texts(body):
                 self._said[choice].append(text)
 
-    async def post(self) -> None:
-        """Post what the upstream reported, else an estimate from what it has said."""
+    async def bill(self) -> Actual:
+        """What the upstream reported, else an estimate from what it has said."""
         usage, basis = self._usage, "usage"
         if usage is None:
             said = ["".join(texts) for texts in self._said.values()]
@@ -174,12 +170,27 @@ class Tab:
         TOKENS.labels(self._project_id, "input").inc(usage.input_tokens)
         TOKENS.labels(self._project_id, "output").inc(usage.output_tokens)
         CALLS.labels(basis).inc()
-        await self._settle(usage, "usage" if basis == "usage" else "estimate")
+        return Actual(
+            subject=self.subject,
+            micros=self.cost(usage),
+            quantity=usage.input_tokens + usage.output_tokens,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            basis="usage" if basis == "usage" else "estimate",
+        )
+
+    async def post(self) -> None:
+        """Post what it came to."""
+        await self._cashier.settle(self._project_id, await self.bill())
+
+    def nothing(self) -> Actual:
+        """What a call comes to that nobody answered."""
+        CALLS.labels("void").inc()
+        return Actual(subject=self.subject, micros=0, quantity=None)
 
     async def void(self) -> None:
         """Give the reservation back: nothing was answered."""
-        CALLS.labels("void").inc()
-        await self._cashier.settle(self._project_id, Actual(subject=self.subject, micros=0, quantity=None))
+        await self._cashier.settle(self._project_id, self.nothing())
 
     def cost(self, usage: Usage) -> int:
         """Micro-dollars, by the price of the day on which the call came."""
@@ -190,19 +201,6 @@ class Tab:
             output_tokens=usage.output_tokens,
             input_micros_per_million=self._price.input_micros_per_million,
             output_micros_per_million=self._price.output_micros_per_million,
-        )
-
-    async def _settle(self, usage: Usage, basis: Basis) -> None:
-        await self._cashier.settle(
-            self._project_id,
-            Actual(
-                subject=self.subject,
-                micros=self.cost(usage),
-                quantity=usage.input_tokens + usage.output_tokens,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                basis=basis,
-            ),
         )
 
 

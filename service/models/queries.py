@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, select, update
-from sqlalchemy import func as sql
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.tables import CheckpointPermission, Job, Model
@@ -32,19 +31,15 @@ async def list_models(session: AsyncSession, project_id: str) -> Sequence[Model]
     return (await session.scalars(query)).all()
 
 
-async def mark_deleted(session: AsyncSession, project_id: str, name: str) -> Sequence[Model]:
-    """Delete a tuned model and its checkpoints' names from the project. Returns what was deleted."""
+async def trained_from(session: AsyncSession, project_id: str, names: Sequence[str]) -> dict[str, str]:
+    """What the project's own models among these were trained from. Of granted ones it is not known: the model that
+    another project's job began with is that project's."""
     query = (
-        update(Model)
-        .where(
-            Model.project_id == project_id,
-            (Model.name == name) | Model.name.startswith(f"{name}:ckpt-step-", autoescape=True),
-            Model.deleted_at.is_(None),
-        )
-        .values(deleted_at=sql.now())
-        .returning(Model)
+        select(Model.name, Job.model)
+        .join(Job, (Job.project_id == Model.project_id) & (Job.id == Model.job_id))
+        .where(Model.project_id == project_id, Model.name.in_(names))
     )
-    return (await session.scalars(query)).all()
+    return {row[0]: row[1] for row in await session.execute(query)}
 
 
 async def keep_model(session: AsyncSession, model: Model) -> bool:
@@ -56,9 +51,3 @@ async def keep_model(session: AsyncSession, model: Model) -> bool:
         Model.project_id == model.project_id, Model.name == model.name, Model.deleted_at.is_(None)
     )
     return await session.scalar(query.with_for_update(read=True)) is not None
-
-
-async def jobs_training_from(session: AsyncSession, project_id: str, names: Sequence[str]) -> Sequence[str]:
-    """The project's jobs that have not ended and go on from one of these models."""
-    query = select(Job.id).where(Job.project_id == project_id, Job.model.in_(names), Job.finished_at.is_(None))
-    return (await session.scalars(query.order_by(Job.id).limit(5))).all()

@@ -1,22 +1,21 @@
-"""`/v1/models`, `/v1/chat/completions` and `/v1/completions`."""
+"""`/v1/models`, `/v1/chat/completions` and `/v1/completions`; deleting is in `deleting`."""
 
 from collections.abc import Sequence
 
-from litestar import Response, delete, get, post
+from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from service.deletions.asking import ask_for_deletion
-from service.errors import Conflict, NotFound
 from service.http.bodies import json_body
 from service.http.operation import operation
 from service.http.shapes import unix
-from service.models.aliases.queries import all_standing, find_alias, names_of, standing_for, take_turn
+from service.models.aliases.queries import all_standing, standing_for
 from service.models.catalogue import BaseModel
-from service.models.inference import ask, read_question
-from service.models.queries import find_model, jobs_training_from, list_models, mark_deleted
-from service.models.schemas import ModelDeleted, ModelList, ModelObject
-from service.projects import audit
+from service.models.inference import ask
+from service.models.queries import find_model, list_models, trained_from
+from service.models.questions import Directory, read_question
+from service.models.rules import no_such_model
+from service.models.schemas import ModelList, ModelObject
 from service.projects.limits.rates import estimated_tokens
 from service.services import ApiRequest, Services, caller, services
 from service.tables import Model, ModelAlias, UpstreamAccount
@@ -32,9 +31,12 @@ async def get_models(request: ApiRequest) -> ModelList:
     here, who = services(request), caller(request)
     async with here.db.project(who.project_id) as session:
         tuned = await list_models(session, who.project_id)
+        parents = await trained_from(session, who.project_id, [row.name for row in tuned])
         aliases = await all_standing(session, who.project_id)
         accounts = await usable_accounts(session, who.project_id)
-    own = [_show_alias(here, *each, accounts) for each in aliases] + [_show_tuned(here, row, accounts) for row in tuned]
+    own = [_show_alias(here, *each, accounts) for each in aliases] + [
+        _show_tuned(here, row, accounts, parents.get(row.name)) for row in tuned
+    ]
     return ModelList(data=own + [_show_base(name, model, accounts) for name, model in _base_models(here)])
 
 
@@ -49,60 +51,12 @@ async def get_model(request: ApiRequest, name: FromPath[str]) -> ModelObject:
             return _show_base(name, base, accounts)
         row = await find_model(session, who.project_id, name)
         standing = await standing_for(session, who.project_id, name) if row is None else None
+        parents = await trained_from(session, who.project_id, [name])
     if row is not None:
-        return _show_tuned(here, row, accounts)
+        return _show_tuned(here, row, accounts, parents.get(name))
     if standing is not None:
         return _show_alias(here, *standing, accounts)
-    raise _no_such_model(name)
-
-
-@delete("/models/{name:str}", status_code=200, summary="Delete a tuned model", opt=operation(returns=ModelDeleted))
-async def delete_model(request: ApiRequest, name: FromPath[str]) -> ModelDeleted:
-    """Take a tuned model and its checkpoints out of the project, at once; the upstream's follow."""
-    here, who = services(request), caller(request)
-    if here.catalogue.find(name) is not None:
-        raise Conflict("Base models cannot be deleted.", param="model", code="model_not_deletable")
-    async with here.db.project(who.project_id) as session:
-        await take_turn(session, who.project_id)
-        if aliases := await names_of(session, who.project_id, name):
-            raise Conflict(
-                f"Aliases stand for this model: {', '.join(aliases)}. Promote them to another model first.",
-                param="model",
-                code="model_in_use",
-            )
-        if await find_alias(session, who.project_id, name) is not None:
-            raise Conflict(
-                f"'{name}' is an alias. DELETE /v1/model_aliases/{name} takes it away; the model stays.",
-                param="model",
-                code="model_not_deletable",
-            )
-        rows = await mark_deleted(session, who.project_id, name)
-        if jobs := await jobs_training_from(session, who.project_id, [row.name for row in rows]):
-            raise Conflict(
-                f"Jobs that have not ended train from this model: {', '.join(jobs)}. Cancel them, or wait.",
-                param="model",
-                code="model_in_use",
-            )
-        for row in rows:
-            await ask_for_deletion(
-                session,
-                project_id=who.project_id,
-                kind="upstream_model",
-                subject=row.name,
-                account_id=row.account_id,
-                upstream_id=row.upstream_name,
-            )
-            await audit.record(
-                session,
-                audit.actor_of(request),
-                "resource.deleted",
-                project_id=who.project_id,
-                resource_id=row.name,
-                data={"resource_type": "model"},
-            )
-    if not rows:
-        raise _no_such_model(name)
-    return ModelDeleted(id=name)
+    raise no_such_model(name)
 
 
 @post(
@@ -134,9 +88,7 @@ async def _complete(request: ApiRequest, path: str) -> Response[bytes] | Stream:
     question = await read_question(
         await json_body(request),
         path=path,
-        db=here.db,
-        catalogue=here.catalogue,
-        accounts=here.accounts,
+        directory=Directory(db=here.db, catalogue=here.catalogue, accounts=here.accounts),
         project_id=who.project_id,
     )
     limited = question.model if question.base is None else question.base.name
@@ -168,15 +120,24 @@ def _shutdown_date(base: BaseModel | None, accounts: Sequence[UpstreamAccount], 
 
 
 def _show_base(name: str, model: BaseModel, accounts: Sequence[UpstreamAccount]) -> ModelObject:
-    return ModelObject(id=name, created=0, owned_by="system", shutdown_date=_shutdown_date(model, accounts, None))
+    return ModelObject(
+        id=name,
+        created=0,
+        owned_by="system",
+        root=model.name,
+        parent=None,
+        shutdown_date=_shutdown_date(model, accounts, None),
+    )
 
 
-def _show_tuned(here: Services, row: Model, accounts: Sequence[UpstreamAccount]) -> ModelObject:
+def _show_tuned(here: Services, row: Model, accounts: Sequence[UpstreamAccount], parent: str | None) -> ModelObject:
     base = here.catalogue.find(row.base_model)
     return ModelObject(
         id=row.name,
         created=unix(row.created_at),
         owned_by=here.settings.organization_id,
+        root=row.base_model,
+        parent=parent,
         shutdown_date=_shutdown_date(base, accounts, row),
     )
 
@@ -189,16 +150,10 @@ def _show_alias(
         id=alias.name,
         created=unix(alias.created_at),
         owned_by=here.settings.organization_id,
+        root=alias.model if tuned is None else tuned.base_model,
+        parent=alias.model,
         shutdown_date=_shutdown_date(base, accounts, tuned),
     )
 
 
-def _no_such_model(name: str) -> NotFound:
-    return NotFound(
-        f"The model '{name[:128]}' does not exist or you do not have access to it.",
-        param="model",
-        code="model_not_found",
-    )
-
-
-ROUTES = [get_models, get_model, delete_model, post_chat, post_completion]
+ROUTES = [get_models, get_model, post_chat, post_completion]

@@ -1,6 +1,6 @@
 """Which model names a request may give."""
 
-from service.errors import InvalidRequest
+from service.errors import InvalidRequest, NotFound
 from service.models.catalogue import BaseModel, Catalogue
 
 
@@ -14,3 +14,12 @@ def known_model(catalogue: Catalogue, name: str) -> BaseModel:
             code="model_not_found",
         )
     return model
+
+
+def no_such_model(name: str) -> NotFound:
+    """What is answered for a model of nobody here."""
+    return NotFound(
+        f"The model '{name[:128]}' does not exist or you do not have access to it.",
+        param="model",
+        code="model_not_found",
+    )

@@ -35,6 +35,7 @@ from service.projects.schemas import (
     UpdateProject,
     UpdateServiceAccount,
 )
+from service.runs.record import cancel_all
 from service.tables import ApiKey, Project, ServiceAccount
 
 ADMIN_KEYS_TURN = 7203684917
@@ -75,7 +76,10 @@ async def archive_project(session: AsyncSession, actor: Actor, project_id: str) 
         return row
     row.status, row.archived_at = "archived", await session.scalar(select(func.now()))
     await session.flush()
-    data = {"cancelled_jobs": await cancel_unsent(session, project_id)}
+    data = {
+        "cancelled_jobs": await cancel_unsent(session, project_id),
+        "cancelled_runs": await cancel_all(session, project_id),
+    }
     await audit.record(session, actor, "project.archived", project_id=row.id, resource_id=row.id, data=data)
     return row
 

@@ -20,6 +20,7 @@ from service.tables.billing import (
     PriceOverride,
     SpendAlert,
 )
+from service.tables.comparisons import ComparisonCase
 from service.tables.datasets import (
     DatasetPreparation,
     File,
@@ -34,6 +35,7 @@ from service.tables.jobs import Checkpoint, Job, JobEvent, JobMetric, JobState, 
 from service.tables.limits import AdmissionTurn, ProjectLimits, RateLimit, TrainingTokens
 from service.tables.projects import ApiKey, CheckpointPermission, Gateway, Project, ServiceAccount
 from service.tables.requests import RememberedRequest
+from service.tables.runs import Run, RunCall, RunEvent
 from service.tables.upstream import UpstreamAccount, UpstreamCall, UpstreamFile, UpstreamNotice, UpstreamWatch
 from service.tables.webhooks import RetirementNotice, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.tables.workers import WorkerHeartbeat
@@ -53,6 +55,7 @@ __all__ = [
     "Base",
     "Checkpoint",
     "CheckpointPermission",
+    "ComparisonCase",
     "DatasetPreparation",
     "Deletion",
     "File",
@@ -82,6 +85,9 @@ __all__ = [
     "Refusal",
     "RememberedRequest",
     "RetirementNotice",
+    "Run",
+    "RunCall",
+    "RunEvent",
     "ServiceAccount",
     "SpendAlert",
     "TrainingTokens",

@@ -144,11 +144,15 @@ class LedgerEntry(Base):
 class OpenInference(Base):
     """A call that has reserved and is not resolved. After `expires_at` its process is taken to have died.
 
-    The tokens are those that it reserved for.
+    The tokens are those that it reserved for. A call of a run has its key there: who goes on with the run asks it
+    again, under the same reservation.
     """
 
     __tablename__ = "open_inferences"
     __table_args__ = (
+        ForeignKeyConstraint(["project_id", "run_id"], ["runs.project_id", "runs.id"]),
+        CheckConstraint("(run_id IS NULL) = (call_key IS NULL)", name="of_run"),
+        Index("ix_open_inferences_run", "run_id", "call_key", unique=True, postgresql_where=text("run_id IS NOT NULL")),
         CheckConstraint("input_tokens >= 0 AND output_tokens >= 0", name="tokens"),
         Index("ix_open_inferences_expires", "expires_at"),
     )
@@ -158,6 +162,8 @@ class OpenInference(Base):
     input_tokens: Mapped[int]
     output_tokens: Mapped[int]
     expires_at: Mapped[dt.datetime]
+    run_id: Mapped[str | None]
+    call_key: Mapped[str | None]
 
 
 class SpendAlert(Base):

@@ -55,7 +55,8 @@ class Job(Leased, Base):
         CheckConstraint("state NOT IN ('running', 'settling') OR upstream_job_id IS NOT NULL", name="running"),
         CheckConstraint("trained_tokens >= 0", name="trained_tokens"),
         CheckConstraint(
-            "deploy_status IS NULL OR (deploy_status IN ('deployed', 'refused') AND deploy_alias IS NOT NULL)",
+            "deploy_status IS NULL OR (deploy_status IN ('comparing', 'deployed', 'refused') "
+            "AND deploy_alias IS NOT NULL)",
             name="deploy_status",
         ),
         CheckConstraint("seed BETWEEN 0 AND 2147483647", name="seed"),
@@ -67,6 +68,7 @@ class Job(Leased, Base):
         Index("ix_jobs_validation_file", "validation_file_id", postgresql_where=text("validation_file_id IS NOT NULL")),
         Index("ix_jobs_waiting", "project_id", "created_at", postgresql_where=text("state = 'waiting'")),
         Index("ix_jobs_admitted", "account_id", "project_id", "admitted_at"),
+        Index("ix_jobs_comparing", "id", postgresql_where=text("deploy_status = 'comparing'")),
         Index("ix_jobs_succeeded", "finished_at", postgresql_where=text("state = 'succeeded'")),
     )
 
@@ -89,6 +91,8 @@ class Job(Leased, Base):
     deploy_alias: Mapped[str | None]
     deploy_status: Mapped[str | None]
     deploy_detail: Mapped[str | None]
+    deploy_comparison: Mapped[dict[str, Any] | None]
+    deploy_run_id: Mapped[str | None]
     created_at: Mapped[dt.datetime] = now()
     admitted_at: Mapped[dt.datetime | None]
     started_at: Mapped[dt.datetime | None]

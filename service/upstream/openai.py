@@ -267,13 +267,14 @@ class OpenAIUpstream:
             raise UpstreamError("invalid", f"The result file has more than {max_bytes:,} bytes.")
         return answer.content
 
-    async def complete(self, path: str, body: Mapping[str, Any]) -> Completion:
+    async def complete(self, path: str, body: Mapping[str, Any], *, idempotency_key: str | None = None) -> Completion:
         """One inference call, passed on as JSON."""
+        named = {} if idempotency_key is None else {"idempotency-key": idempotency_key}
         try:
             answer = await self._http.post(
                 self._model_url(path, body),
                 json=body,
-                headers=self._client.auth_headers,
+                headers={**self._client.auth_headers, **named},
                 timeout=self._inference_timeout,
             )
         except httpx2.HTTPError:

@@ -212,8 +212,11 @@ class Upstream(Protocol):
         """A result file, whole."""
         ...
 
-    async def complete(self, path: str, body: Mapping[str, Any]) -> Completion:
-        """One inference call, `path` being `/chat/completions` or `/completions`."""
+    async def complete(self, path: str, body: Mapping[str, Any], *, idempotency_key: str | None = None) -> Completion:
+        """One inference call, `path` being `/chat/completions` or `/completions`.
+
+        `idempotency_key` names it for an upstream that answers the same call once.
+        """
         ...
 
     async def stream(self, path: str, body: Mapping[str, Any]) -> Completion | CompletionStream:

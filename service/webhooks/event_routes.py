@@ -12,8 +12,7 @@ from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.shapes import Page
-from service.projects.audit import actor_of
-from service.services import ApiRequest, asked_by, caller, services
+from service.services import ApiRequest, asked_by, caller, services, still_welcome
 from service.webhooks.actions import check_types, trigger
 from service.webhooks.queries import get_event, list_events
 from service.webhooks.schemas import Event, ListEvents, TriggerEvent, show_event
@@ -30,12 +29,11 @@ async def get_events(request: ApiRequest) -> Page[Event] | Stream:
     query = read_query(request, ListEvents)
     types = check_types(query.types())
     if query.stream:
-        key = request.headers.get("authorization")
         return await here.streams.open(
             who.project_id,
             types=types,
             last_event_id=request.headers.get("last-event-id") or query.after,
-            still_welcome=lambda: here.authenticator.project_caller(key, method="GET", visitor=actor_of(request)),
+            still_welcome=still_welcome(request),
         )
     async with here.db.project(who.project_id) as session:
         rows = await list_events(session, who.project_id, query)

@@ -46,6 +46,23 @@ def _file(meaning: str, status: str, errors: int) -> EventType:
     return EventType(meaning=meaning, subject="file-sample", data=data)
 
 
+def _run(meaning: str, status: str, subject: str, **told: object) -> EventType:
+    data = {
+        **_PROJECT,
+        "status": status,
+        "total": 200,
+        "done": 200,
+        "cost": {"value": 0.21, "currency": "usd"},
+        "input_file": None,
+        "file": None,
+        "error": None,
+    }
+    return EventType(meaning=meaning, subject=subject, data=data | told)
+
+
+_STOPPED = {"code": "budget_exceeded", "message": "A sample of an error.", "param": "budget"}
+
+
 CATALOGUE: Mapping[str, EventType] = MappingProxyType(
     {
         "fine_tuning.job.succeeded": _job(
@@ -67,6 +84,32 @@ CATALOGUE: Mapping[str, EventType] = MappingProxyType(
         "fine_tuning.job.running": _job("A fine-tuning job has begun to train.", "running", 6),
         "file.processed": _file("A file was validated and can be trained on.", "processed", 0),
         "file.error": _file("A file was validated and has errors; its report lists them.", "error", 3),
+        "dataset_generation.succeeded": _run(
+            "A generation has made its examples; `file` has them.", "succeeded", "gen_sample", file="file-sample"
+        ),
+        "dataset_generation.failed": _run(
+            "A generation has ended early; `error` says why, and `file` has what was made if anything was.",
+            "failed",
+            "gen_sample",
+            done=120,
+            file="file-sample",
+            error=_STOPPED,
+        ),
+        "dataset_generation.cancelled": _run("A generation was cancelled.", "cancelled", "gen_sample", done=7),
+        "model_comparison.succeeded": _run(
+            "A comparison has its scores.", "succeeded", "cmp_sample", input_file="file-sample"
+        ),
+        "model_comparison.failed": _run(
+            "A comparison has ended early; `error` says why.",
+            "failed",
+            "cmp_sample",
+            done=120,
+            input_file="file-sample",
+            error=_STOPPED,
+        ),
+        "model_comparison.cancelled": _run(
+            "A comparison was cancelled.", "cancelled", "cmp_sample", done=7, input_file="file-sample"
+        ),
         "spend_alert.triggered": EventType(
             meaning="A project has spent up to one of its alert thresholds. For the organisation's own alerts `scope` "
             "is `organization`, and `spent`, which adds up other projects, is left out.",

@@ -6,7 +6,7 @@ each is the exact body that endpoints get, so whoever signs and passes it on pas
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from litestar.response import Stream
 from sqlalchemy.exc import DBAPIError
@@ -16,6 +16,7 @@ from service import outbox
 from service.db import Database
 from service.errors import ApiError, QuotaExceeded
 from service.http.errors import sqlstate_of
+from service.http.event_streams import HEADERS, KEEP_ALIVE_SECONDS, LOOK_EVERY_SECONDS, Check
 from service.http.idempotency import LOCK_NOT_AVAILABLE
 from service.tables import WebhookEvent
 from service.webhooks.queries import event_position, events_after, newest_event
@@ -23,16 +24,9 @@ from service.webhooks.queries import event_position, events_after, newest_event
 MAX_STREAMS = 20
 """Streams of one project that one API process serves at a time."""
 
-LOOK_EVERY_SECONDS = 0.5
-KEEP_ALIVE_SECONDS = 15.0
 BATCH = 100
 START = "start"
 """The id of the place before a project's first event, so that a reader who has seen none can come back to it."""
-
-HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-
-Check = Callable[[], Awaitable[object]]
-"""Raises `ApiError` once the caller's key works no more."""
 
 
 class EventStreams:

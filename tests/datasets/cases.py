@@ -275,6 +275,14 @@ CASES: dict[str, list[Case]] = {
         ),
         Case(_prefixed(calling(tools=[])), 2, "/messages/1/tool_calls/0/function/name", jsonl(calling())),
     ],
+    "calls_without_definitions": [
+        Case(
+            _prefixed(chat(message("user"), message("assistant", None, tool_calls=[call()]))),
+            2,
+            "/messages/1/tool_calls/0/function/name",
+            jsonl(calling(), function_call_row(), calling(calls=[call(name="time")])),
+        ),
+    ],
     "arguments_invalid": [
         Case(
             _prefixed(calling(calls=[call(arguments=wrong)])),

@@ -1,10 +1,15 @@
 """A deleted model is gone for its callers at once, and upstream as soon as nothing trains from it."""
 
+import json
+from typing import Any
+
 import httpx2
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
-from service.tables import AuditLog, Job, Model
+from service.ids import new_id
+from service.runs.actions import NewRun, create_run
+from service.tables import AuditLog, CheckpointPermission, Job, Model, Run
 from tests.deletions.desk import carry_out_all, carry_out_due, deletions, new_project, statuses, trained
 from tests.deletions.served import served
 from tests.faults.control import DELETE_MODEL, error
@@ -101,6 +106,76 @@ async def test_a_job_of_another_project_that_trains_from_it_is_waited_for(bench:
     await other.until_end(theirs)
     await carry_out_all(bench)
     assert bench.upstream.gone_models() == [upstream_name]
+
+
+async def test_what_depends_on_it_is_said_before(bench: Bench) -> None:
+    name = await model_of(bench)
+    bench.upstream.steps("running")
+    following = await create_from(bench, f"{name}:ckpt-step-2")
+    run_id = await running(bench, {"models": [{"asked": "answers", "model": f"{name}:ckpt-step-2"}]})
+    other = await new_project(bench)
+    await grant(other, name)
+    async with served(bench) as http:
+        for alias, model in (("answers", f"{name}:ckpt-step-2"), ("support", name)):
+            assert (await http.post("/model_aliases", json={"name": alias, "model": model})).status_code == 200
+        told = (await http.get(f"/models/{name}/dependents")).json()
+        assert (told["object"], told["model"], told["deletable"]) == ("model.dependents", name, False)
+        assert told["checkpoints"] == [f"{name}:ckpt-step-2"]
+        assert told["aliases"] == ["answers", "support"]
+        assert (told["jobs"], told["runs"], told["granted_projects"]) == ([following], [run_id], 1)
+        refused = await http.delete(f"/models/{name}", params={"force": "true"})
+        assert (refused.status_code, refusal(refused)["code"]) == (409, "model_in_use")
+        assert refused.headers["x-should-retry"] == "false"
+        for each in ("answers", "support", following, run_id):
+            assert each in refused.text
+        assert "Permissions" not in refused.text
+        assert "Permissions let another project use it" in told["reason"]
+        assert other.project_id not in json.dumps(told)
+        for path in ("/models/gpt-4o-mini/dependents", "/models/ft:none/dependents"):
+            answer = await http.get(path)
+            assert refusal(answer)["code"] == ("model_not_found" if "none" in path else "model_not_deletable")
+    async with served(other) as http:
+        assert refusal(await http.get(f"/models/{name}/dependents"))["code"] == "model_not_found"
+
+
+async def test_a_run_that_has_ended_and_one_of_other_models_are_no_hindrance(bench: Bench) -> None:
+    name = (await trained(bench)).fine_tuned_model or ""
+    await running(bench, {"models": [{"model": f"{name}x"}], "prompt": f"Say {name}."})
+    ended = await running(bench, {"models": [{"model": name}]})
+    async with bench.ctx.db.worker() as session:
+        done = {"status": "cancelled", "finished_at": func.now(), "due_at": None}
+        await session.execute(update(Run).where(Run.id == ended).values(**done))
+    async with served(bench) as http:
+        told = (await http.get(f"/models/{name}/dependents")).json()
+        assert (told["deletable"], told["reason"], told["runs"]) == (True, None, [])
+    assert (await delete_model(bench, name)).status_code == 200
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+async def test_one_that_was_granted_goes_by_force_only(bench: Bench, checkpoint: bool) -> None:
+    name = await model_of(bench)
+    await grant(await new_project(bench), f"{name}:ckpt-step-2" if checkpoint else name)
+    refused = await delete_model(bench, name)
+    assert (refused.status_code, refusal(refused)["code"]) == (409, "model_in_use")
+    assert "force=true" in refused.text
+    async with served(bench) as http:
+        assert (await http.get(f"/models/{name}")).status_code == 200
+        assert refusal(await http.delete(f"/models/{name}", params={"force": "maybe"}))["param"] == "force"
+        assert (await http.delete(f"/models/{name}", params={"force": "true"})).status_code == 200
+        assert (await http.get(f"/models/{name}")).status_code == 404
+
+
+async def running(bench: Bench, options: dict[str, Any]) -> str:
+    """A run that has not ended, with these options: its id."""
+    async with bench.ctx.db.project(bench.project_id) as session:
+        new = NewRun(kind="comparison", api_key_id="key_1", options=options, concurrency=1, budget_micros=1, total=1)
+        return (await create_run(session, bench.project_id, new)).id
+
+
+async def grant(bench: Bench, name: str) -> None:
+    """Let a project use another one's model."""
+    async with bench.ctx.db.admin() as session:
+        session.add(CheckpointPermission(id=new_id("cp_"), project_id=bench.project_id, model=name))
 
 
 async def create_from(bench: Bench, name: str) -> str:

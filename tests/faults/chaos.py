@@ -19,7 +19,7 @@ import httpx2
 
 from tests.faults.callers import Caller, Told
 from tests.faults.processes import wait_until
-from tests.faults.referee import Verdict, judge, undelivered, unended
+from tests.faults.referee import Verdict, judge, left, undelivered, unended
 from tests.faults.site import LARGE, Site, open_site
 from tests.faults.strokes import Stroke, schedule, strike
 
@@ -180,20 +180,8 @@ async def drained(site: Site, within_seconds: float = DRAIN_SECONDS) -> None:
     try:
         await wait_until(all_done, within_seconds, "")
     except AssertionError:
-        raise AssertionError(await _left(site)) from None
-
-
-async def _left(site: Site) -> str:
-    jobs = await site.fetch(
-        "SELECT id, state, create_phase, waiting_reason, failures, due_at - now() AS due_in FROM jobs "
-        "WHERE finished_at IS NULL LIMIT 10"
-    )
-    deliveries = await site.fetch(
-        "SELECT id, status, attempts, failures, due_at - now() AS due_in FROM webhook_deliveries "
-        "WHERE status = 'pending' LIMIT 10"
-    )
-    logs = "\n".join(each.output(15) for each in site.workers)
-    return f"not everything has ended: {[dict(row) for row in jobs]} {[dict(row) for row in deliveries]}\n{logs}"
+        logs = "\n".join(each.output(15) for each in site.workers)
+        raise AssertionError(f"not everything has ended:\n{await left(site)}\n{logs}") from None
 
 
 async def _probe(site: Site, silence: list[float]) -> None:

@@ -11,23 +11,32 @@ import contextlib
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import openai
 
+from cli.supervisor import log_tail
 from service.faults import POINTS
 from service.tables import Base
 from tests.faults.control import CREATE
 from tests.faults.processes import environment, wait_until
-from tests.faults.referee import Verdict, judge, undelivered, unended
+from tests.faults.referee import Verdict, judge, left, undelivered, unended
 from tests.faults.site import Site, open_site
 from tests.faults.zygote import Life, Zygote
 from tests.wire import MODEL, Tenant, chat_rows, jsonl
 
-REACH_SECONDS = 60.0
-DRAIN_SECONDS = 120.0
+REACH_SECONDS = 120.0
+DRAIN_SECONDS = 300.0
+AT_A_TIME = 2
+"""Steps of jobs that a life runs beside each other. One that dies in one of them may have brought the others past the
+point, so there is work for so many a kill."""
+
+BESIDE = 2
+"""Matrices, each with a stack of its own, that share the points of a full run."""
+
 LEASED = tuple(table.name for table in Base.metadata.sorted_tables if "leased_until" in table.columns)
 OTHER_WORK = """
     SELECT (SELECT count(*) FROM dataset_preparations WHERE finished_at IS NULL)
@@ -41,6 +50,14 @@ STEPS = [{"status": "running"}, {"status": "succeeded"}]
 ELSEWHERE: Mapping[str, str] = {
     "prepare.working": "tests/prepare/test_worker.py",
     "leakage.working": "tests/datasets/test_leakage_reports.py",
+    "run.begun": "tests/runs/test_kills.py",
+    "run.reserved": "tests/runs/test_kills.py",
+    "run.answered": "tests/runs/test_kills.py",
+    "run.recorded": "tests/runs/test_kills.py",
+    "run.given_back": "tests/runs/test_kills.py",
+    "run.announced": "tests/runs/test_kills.py",
+    "run.stored": "tests/runs/test_kills.py",
+    "run.ended": "tests/runs/test_kills.py",
     "upload.joined": "tests/uploads/test_races.py",
     "settle.deployed": "tests/workers/test_deploys.py",
     "admissions.admitted": "tests/workers/test_queue.py",
@@ -112,7 +129,10 @@ class Matrix:
         await self.end_leases()
         worker = self.worker()
         try:
-            await wait_until(done, DRAIN_SECONDS, about)
+            await wait_until(done, DRAIN_SECONDS, "")
+        except AssertionError:
+            log = log_tail(self.site.folder / "worker.log", 40)
+            raise AssertionError(f"{about}:\n{await left(self.site)}\n{log}") from None
         finally:
             worker.kill()
 
@@ -130,8 +150,7 @@ class Matrix:
                 each["status"] == "cancelled" for each in running
             )
 
-        log = self.site.folder / "worker.log"
-        await self.by_a_worker(all_done, f"not everything ends; see {log}")
+        await self.by_a_worker(all_done, "not everything ends")
 
     async def judge(self) -> tuple[Verdict, dict[str, int]]:
         """What came of everything so far, and what is forbidden in it."""
@@ -345,7 +364,12 @@ def situation(point: str) -> Provoke | None:
 async def open_matrix() -> AsyncIterator[Matrix]:
     """A site with an API and a checked dataset."""
     async with open_site(
-        poll_seconds=0.2, lease_seconds=6.0, reconcile_seconds=0.1, settle_seconds=0.3, redis_url=""
+        poll_seconds=0.2,
+        lease_seconds=6.0,
+        reconcile_seconds=0.2,
+        settle_seconds=0.3,
+        worker_concurrency=AT_A_TIME,
+        redis_url="",
     ) as site:
         site.upstream.world(steps=STEPS)
         zygote = Zygote((site.listener.fileno(),))
@@ -368,13 +392,14 @@ def _api(zygote: Zygote, site: Site, point: str) -> Life:
     return zygote.live("api", environment(site.settings), log, fd=fd, point=point)
 
 
-async def kill_at(matrix: Matrix, point: str, times: int) -> int:
-    """Kill there so many times. Returns how often it came to that."""
-    provoke, kills = situation(point), 0
+async def kill_at(matrix: Matrix, points: Sequence[str], times: int = 1) -> int:
+    """Kill so many times at each of the points, all of one situation. Returns how often it came to that."""
+    provoke, kills = situation(points[0]), 0
     if provoke is None:
-        raise ValueError(f"{point} has no situation")
-    if point in OF_THE_API:
-        for _ in range(times):
+        raise ValueError(f"{points[0]} has no situation")
+    armed = [point for point in points for _ in range(times)]
+    if points[0] in OF_THE_API:
+        for point in armed:
             matrix.new_api(point)
             await provoke(matrix, 1)
             kills += await matrix.api.dead(REACH_SECONDS)
@@ -382,8 +407,8 @@ async def kill_at(matrix: Matrix, point: str, times: int) -> int:
             await asyncio.gather(*matrix.waiting)
             matrix.waiting.clear()
         return kills
-    await provoke(matrix, times)
-    for _ in range(times):
+    await provoke(matrix, AT_A_TIME * len(armed))
+    for point in armed:
         await matrix.end_leases()
         life = matrix.worker(point)
         kills += await life.dead(REACH_SECONDS)
@@ -391,16 +416,36 @@ async def kill_at(matrix: Matrix, point: str, times: int) -> int:
     return kills
 
 
-async def run(*, times: int, only: str, say: Callable[[str], None]) -> bool:
-    """The whole matrix, with everything brought to its end after each point. Whether nothing forbidden came of it."""
+def of_one_situation(points: Iterable[str]) -> list[list[str]]:
+    """The points that processes can be brought to, in their order, those next to each other that one situation serves
+    together."""
+    return [list(group) for provoke, group in groupby(points, situation) if provoke is not None]
+
+
+async def run(*, times: int, only: str, say: Callable[[str], None], matrices: int = BESIDE) -> bool:
+    """Every point, with everything brought to its end after each. Whether nothing forbidden came of it.
+
+    One after the other at each of so many matrices, which take the points in turn.
+    """
     wanted = tuple(only.split(","))
     points = [point for point in POINTS if point.startswith(wanted) and situation(point) is not None]
-    well, total, begun = True, 0, time.monotonic()
+    left_over, begun = iter(points), time.monotonic()
     say(f"{'point':28} {'kills':>5}  {'lost':>4} {'doubled':>7} {'drift':>5} {'other':>5}  seconds")
+    async with asyncio.TaskGroup() as group:
+        tallies = [group.create_task(_tally(left_over, times, say)) for _ in range(min(matrices, len(points)))]
+    total = sum(tally.result()[0] for tally in tallies)
+    say(f"{len(points)} points, {total:,} kills in {time.monotonic() - begun:.0f} s")
+    say("\n".join(f"{point:28} killed at in {where}" for point, where in ELSEWHERE.items() if point.startswith(wanted)))
+    return all(tally.result()[1] for tally in tallies)
+
+
+async def _tally(points: Iterator[str], times: int, say: Callable[[str], None]) -> tuple[int, bool]:
+    """Take points, kill at them and say what came of it. How many kills, and whether nothing forbidden did."""
+    total, well = 0, True
     async with open_matrix() as matrix:
         for point in points:
             started = time.monotonic()
-            kills = await kill_at(matrix, point, times)
+            kills = await kill_at(matrix, [point], times)
             await matrix.drain()
             verdict, forbidden = await matrix.judge()
             total += kills
@@ -413,9 +458,7 @@ async def run(*, times: int, only: str, say: Callable[[str], None]) -> bool:
                 f"{f'  {forbidden}' if forbidden else ''}"
             )
             well = well and not forbidden and kills == times
-    say(f"{len(points)} points, {total:,} kills in {time.monotonic() - begun:.0f} s")
-    say("\n".join(f"{point:28} killed at in {where}" for point, where in ELSEWHERE.items() if point.startswith(wanted)))
-    return well
+    return total, well
 
 
 def main() -> None:

@@ -81,6 +81,22 @@ async def undelivered(site: Site) -> int:
     return int(rows[0][0])
 
 
+async def left(site: Site) -> str:
+    """What has not come to its end, and what it may wait for: for whoever finds a run that does not end."""
+    found = []
+    for query in (
+        "SELECT id, state, create_phase, waiting_reason, upstream_status, upstream_job_id, failures, looked_at, "
+        "due_at - now() AS due_in, leased_until - now() AS leased_for FROM jobs WHERE finished_at IS NULL LIMIT 10",
+        "SELECT id, status, attempts, failures, due_at - now() AS due_in FROM webhook_deliveries "
+        "WHERE status = 'pending' LIMIT 10",
+        "SELECT id, status, due_at - now() AS due_in FROM file_reports WHERE status <> 'ready' LIMIT 10",
+        "SELECT id, held_until - now() AS held_for, held_reason FROM upstream_accounts",
+        "SELECT id, listing, active, failures, due_at - now() AS due_in FROM upstream_watches",
+    ):
+        found += [str(dict(row)) for row in await site.fetch(query)]
+    return "\n".join(found)
+
+
 async def judge(
     site: Site, accepted: Mapping[str, str], *, once: Iterable[str] = (), placed: Collection[str] = ()
 ) -> Verdict:

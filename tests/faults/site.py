@@ -10,6 +10,7 @@ import dataclasses
 import secrets
 import socket
 import tempfile
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -42,6 +43,10 @@ MANY_TRIES = (0.2, 0.4, 0.8, *[1.5] * 60)
 LARGE = 1_000_000
 STEP_SECONDS = 1.0
 """How long an upstream job of a site is queued, then runs; nobody has to look at it for that."""
+
+
+_MIGRATING = threading.Lock()
+"""Alembic does one migration at a time in a process."""
 
 
 @dataclass(slots=True)
@@ -175,11 +180,16 @@ async def open_site(**settings: Any) -> AsyncIterator[Site]:
             try:
                 await asyncio.gather(site.postgres.ready(), site.redis.ready())
                 await server.create_logins()
-                await asyncio.to_thread(upgrade, site.settings)
+                await asyncio.to_thread(_migrate, site.settings)
                 await server.grant_service_role(SERVICE_ROLE)
                 yield site
             finally:
                 site.end()
+
+
+def _migrate(settings: Settings) -> None:
+    with _MIGRATING:
+        upgrade(settings)
 
 
 def hurried(server: Postgres, bell: Valkey, upstream: FaultyUpstream, folder: Path, **settings: Any) -> Settings:

@@ -1,5 +1,8 @@
-"""The schedule of the chaos run (`make chaos`)."""
+"""The chaos run (`make chaos`): its schedule, and a short form of it."""
 
+import pytest
+
+from tests.faults.chaos import Plan, run
 from tests.faults.strokes import KINDS, schedule
 
 
@@ -16,3 +19,11 @@ class TestSchedule:
         assert {stroke.kind for stroke in strokes} == set(KINDS)
         assert len(strokes) == 520
         assert all(0 < stroke.at_share < 1 for stroke in strokes)
+
+
+@pytest.mark.timeout(1200)
+async def test_a_short_run_loses_and_doubles_nothing() -> None:
+    report = await run(Plan(seed=20261121, jobs=40, faults=16, projects=2, apis=1, workers=2))
+    assert report.forbidden() == {}, str(report)
+    assert report.verdict.submitted + report.unanswered >= 40
+    assert report.strokes.total() == 16

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.faults import POINTS
-from tests.faults.kill_matrix import ELSEWHERE, situation
+from tests.faults.kill_matrix import ELSEWHERE, kill_at, of_one_situation, open_matrix, situation
 from tests.stack import ROOT
 
 DOCUMENT = ROOT / "docs" / "durability.md"
@@ -40,3 +40,14 @@ def test_those_killed_at_elsewhere_are(point: str) -> None:
 def test_the_document_has_them() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     assert [point for point in POINTS if f"`{point}`" not in text] == []
+
+
+@pytest.mark.timeout(1200)
+async def test_a_kill_at_each_does_no_harm() -> None:
+    """The short form of `make kills`."""
+    async with open_matrix() as matrix:
+        for points in of_one_situation(POINTS):
+            assert await kill_at(matrix, points) == len(points), f"not all of {points} were reached"
+        await matrix.drain()
+        verdict, forbidden = await matrix.judge()
+    assert not forbidden, f"{forbidden}\n{verdict.table()}"

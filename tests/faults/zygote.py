@@ -4,8 +4,9 @@
 "environment": {...}, "log": path, "fd": listener}`, starts a child that runs what `tunegate worker` or `tunegate serve`
 runs after its imports; the pid is the answer. It reaps its children and ends, with all of them, when its input does.
 
-Two things differ from production, both waits: a worker does not start its first validator ahead, and its sweep for
-strays, its janitor and its look for orphaned calls come round every half second.
+Three things differ from production, all of them waits: a worker does not start its first validator ahead, validators
+run at the priority of everything else, and the sweep for strays, the janitor and the look for orphaned calls come round
+soon in a life that nothing kills, and at once in one that is to die in them.
 """
 
 import asyncio
@@ -19,7 +20,10 @@ from typing import Any
 
 from tests.stack import ROOT
 
-OFTEN_SECONDS = 0.5
+CHORES = {"JANITOR_SECONDS": "janitor.", "MIN_SWEEP_SECONDS": "stray.", "ORPHANS_SECONDS": "inference."}
+"""The pauses of `workers.main` between chores, and how the fault points in them begin."""
+
+AT_ONCE_SECONDS, SOON_SECONDS = 0.3, 1.5
 
 
 def main() -> None:
@@ -73,14 +77,17 @@ def _work() -> None:
 
     import workers.main
     from service.settings import Settings
-    from workers.validators import Validators
+    from workers import validators
 
-    async def not_ahead(self: Validators) -> None:
+    async def not_ahead(self: validators.Validators) -> None:
         return
 
-    Validators.warm = not_ahead  # type: ignore[method-assign]
-    for chore in ("JANITOR_SECONDS", "MIN_SWEEP_SECONDS", "ORPHANS_SECONDS"):
-        setattr(workers.main, chore, OFTEN_SECONDS)
+    validators.Validators.warm = not_ahead  # type: ignore[method-assign]
+    validators.PROGRAM = "tests.faults.eager"
+    point = os.environ.get("TUNEGATE_FAULT_POINT", "")
+    for pause, points in CHORES.items():
+        if not point or point.startswith(points):
+            setattr(workers.main, pause, AT_ONCE_SECONDS if point else SOON_SECONDS)
     uvloop.run(workers.main.run(Settings.from_env(os.environ)))
 
 

@@ -308,7 +308,7 @@ class TestModels:
             shown = (await http.get("/models/support-bot")).json()
             behind = (await http.get(f"/models/{model}")).json()
         assert listed["support-bot"] == shown
-        assert shown == {**behind, "id": "support-bot", "created": alias["created_at"]}
+        assert shown == {**behind, "id": "support-bot", "created": alias["created_at"], "parent": model}
 
     async def test_what_an_alias_stands_for_is_read_at_one_moment(self, api: Api, tuned: Tuned) -> None:
         """Promoted to the next model and the last one deleted, again and again: it stands for one that is there."""

@@ -12,11 +12,13 @@ from service import claims
 from service.settings import Settings
 from service.tables import DatasetPreparation, FileReport
 from tests.http.conftest import Api
+from tests.stack import ROOT
 from tests.wire import refusal
 from tests.workers.bench import open_context
 from workers import datasets, preparations
 from workers.context import Context
 
+EXAMPLES = ROOT / "examples/function-calling"
 ROWS = "".join(f"Größe {number}?;Sie ist {number}.;x\n" for number in range(40))
 
 
@@ -65,6 +67,7 @@ class TestCreate:
             ({"model": "gpt-0"}, "model_not_found", "model"),
             ({"fixes": ["strip_boom"]}, "unknown_fix", "fixes"),
             ({"fixes": "all"}, "invalid_value", "fixes"),
+            ({"tool_definitions": "none"}, "invalid_value", "tool_definitions"),
             ({"target_format": "preference"}, "invalid_value", "target_format"),
             ({"columns": {"question": "a"}}, "unknown_parameter", "columns.question"),
             ({"prompt_template": "{"}, "invalid_value", "prompt_template"),
@@ -194,6 +197,17 @@ async def _walk_changes(http: httpx2.AsyncClient, made: dict[str, Any]) -> None:
     assert "Größe 0?" in reencoded["after"]
     for wrong in ("change-000000000001", "change-fffffffffff0", "change-1", "x"):
         assert refusal(await http.get(path, params={"after": wrong}))["code"] == "invalid_cursor"
+
+
+async def test_shorter_definitions_tell_what_they_save(api: Api, worker: Context) -> None:
+    async with api.http() as http:
+        input_file = await put(http, (EXAMPLES / "train.jsonl").read_bytes(), name="train.jsonl", purpose="fine-tune")
+        made = await prepared(http, worker, api, {"file": input_file, "tool_definitions": "without_parameters"})
+        assert (made["status"], made["options"]["tool_definitions"]) == ("succeeded", "without_parameters")
+        report = (await http.get(f"/files/{made['training_file']}/report")).json()
+    tokens = made["definition_tokens"]
+    assert tokens["after"] == report["tokens"]["definitions"]
+    assert tokens["saved"] == tokens["before"] - tokens["after"] > 0
 
 
 async def test_a_file_that_cannot_be_prepared_says_why(api: Api, worker: Context) -> None:

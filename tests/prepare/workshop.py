@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 from service.datasets.checks.registry import FIXES
 from service.datasets.prepare.options import Columns, Options, Split, Target, chosen_fixes
 from service.datasets.prepare.run import Outputs, Prepared, prepare
+from service.datasets.prepare.tool_definitions import ToolDefinitions
 from service.datasets.tokens import ModelFacts
 from tests.datasets.rows import MODEL
 
@@ -59,6 +60,7 @@ def make(
     system_prompt: str | None = None,
     template: str | None = None,
     split: Split | None = None,
+    tool_definitions: ToolDefinitions = "keep",
     piece_bytes: int = 1 << 16,
 ) -> Made:
     """Prepares bytes, given in pieces."""
@@ -73,6 +75,7 @@ def make(
             prompt_template=template,
             fixes=tuple(fixes),
             split=split,
+            tool_definitions=tool_definitions,
         ),
         model=model,
         target=target,

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from tests.projects.conftest import Processes
+from tests.wire import chat_rows, jsonl
 
 LIMIT_SECONDS = 1.0
 TRIED_EVERY_SECONDS = 0.02
@@ -76,6 +77,26 @@ async def test_an_admin_key_that_is_deleted_stops_in_both(processes: Processes) 
         changed_at = time.monotonic()
         seconds = await _refused_after(processes, key["value"], 401, changed_at, path="/organization/admin_api_keys")
     assert max(seconds) < LIMIT_SECONDS
+
+
+async def test_a_stream_of_a_jobs_events_ends_with_its_key(processes: Processes) -> None:
+    async with processes.http(0) as admin:
+        project = (await admin.post("/organization/projects", json={"name": "geo"})).json()["id"]
+        accounts = f"/organization/projects/{project}/service_accounts"
+        key = (await admin.post(accounts, json={"name": "ci"})).json()["api_key"]
+        async with processes.http(1, key["value"]) as caller:
+            data = jsonl(chat_rows(12))
+            sent = await caller.post("/files", data={"purpose": "fine-tune"}, files={"file": ("a.jsonl", data)})
+            order = {"model": "gpt-4o-mini", "training_file": sent.json()["id"]}  # nobody works here: it never ends
+            job = (await caller.post("/fine_tuning/jobs", json=order)).json()["id"]
+            path = f"/fine_tuning/jobs/{job}/events"
+            async with caller.stream("GET", path, params={"stream": "true"}) as answer:
+                pieces = answer.aiter_bytes()
+                assert b"fine_tuning.job.event" in await anext(pieces)
+                assert (await _delete_key(admin, project, "", key["id"])).status_code == 200
+                async with asyncio.timeout(60):
+                    rest = [piece async for piece in pieces]
+    assert b"[DONE]" not in b"".join(rest)
 
 
 async def _used_at_both(processes: Processes, key: str, *, path: str = "/models") -> None:

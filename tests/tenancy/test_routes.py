@@ -44,6 +44,7 @@ LISTS = {
     "/fine_tuning/jobs": "job_id",
     "/webhook_endpoints": "endpoint_id",
     "/dataset_preparations": "preparation_id",
+    "/dataset_generations": "generation_id",
     "/model_aliases": "alias",
     "/webhook_events": "event_id",
     "/upstreams": "upstream_id",
@@ -76,10 +77,14 @@ async def theirs(api: Api) -> dict[str, str]:
         announced = {"bytes": 1, "filename": "a", "mime_type": "text/plain", "purpose": "user_data"}
         upload = await http.post("/uploads", json=announced)
         preparation = await http.post("/dataset_preparations", json={"file": file.json()["id"]})
+        generation = await http.post(
+            "/dataset_generations", json={"topics": ["rivers"], "n_per_topic": 1, "model": "gpt-4o-mini"}
+        )
         alias = await http.post("/model_aliases", json={"name": "theirs", "model": "gpt-4o-mini"})
     return {
         "upload_id": upload.json()["id"],
         "preparation_id": preparation.json()["id"],
+        "generation_id": generation.json()["id"],
         "alias": alias.json()["id"],
         "file_id": file.json()["id"],
         "job_id": job.json()["id"],

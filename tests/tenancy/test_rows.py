@@ -42,6 +42,9 @@ HELD_BY_CHECKS: dict[str, dict[str, Any]] = {
     "job_events": {"level": "info", "type": "message"},
     "models": {"kind": "model"},
     "ledger_entries": {"kind": "reserve"},
+    "runs": {"kind": "generation"},
+    "run_calls": {"refusal": "No."},
+    "run_events": {"level": "info", "type": "message"},
     "upstream_accounts": {"kind": "openai"},
     "alias_promotions": {"action": "promoted", "key_id": "key_1"},
 }

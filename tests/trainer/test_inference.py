@@ -53,6 +53,20 @@ class TestWhole:
         assert say(1) == say(1)
         assert len({say(seed) for seed in range(5)}) > 1
 
+    def test_an_idempotency_key_gets_its_answer_again(self, client: openai.OpenAI) -> None:
+        def ids(key: str | None, said: str = "Hello", *, times: int = 2) -> set[str]:
+            headers = {} if key is None else {"Idempotency-Key": key}
+            messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": said}]
+            return {
+                client.chat.completions.create(model="gpt-4o", messages=messages, extra_headers=headers).id
+                for _ in range(times)
+            }
+
+        assert len(ids("a")) == 1
+        assert len(ids(None)) == 2
+        assert ids("a", times=1) != ids("b", times=1)
+        assert ids("a", times=1) != ids("a", "Bye", times=1)
+
     def test_legacy_completion(self, client: openai.OpenAI) -> None:
         made = client.completions.create(model="babbage-002", prompt="Hello", max_tokens=200, echo=True)
         assert made.choices[0].text == "Hello" + SAID
@@ -91,6 +105,20 @@ class TestStream:
             lines = [line for line in answer.iter_lines() if line]
         assert all(line.startswith("data: ") for line in lines)
         assert lines[-1] == "data: [DONE]"
+
+    def test_an_idempotency_key_gets_its_answer_again(self, client: openai.OpenAI) -> None:
+        def ids(key: str | None, said: str = "Hello", *, times: int = 2) -> set[str]:
+            headers = {} if key is None else {"Idempotency-Key": key}
+            messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": said}]
+            return {
+                client.chat.completions.create(model="gpt-4o", messages=messages, extra_headers=headers).id
+                for _ in range(times)
+            }
+
+        assert len(ids("a")) == 1
+        assert len(ids(None)) == 2
+        assert ids("a", times=1) != ids("b", times=1)
+        assert ids("a", times=1) != ids("a", "Bye", times=1)
 
     def test_legacy_completion(self, trainer: Trainer) -> None:
         # OpenAI's own chunks have finish_reason null, which the SDK's type does not allow for.

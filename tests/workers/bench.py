@@ -19,15 +19,19 @@ import msgspec
 from sqlalchemy import func, select, update
 
 from service import claims
+from service.billing.cashier import Cashier
 from service.datasets.report_schema import FileReport as Report
 from service.db import Database, create_engine
 from service.doorbell import Doorbell
+from service.http.rate_limits import RateLimiter
 from service.ids import new_id
 from service.jobs.actions import Market, create_job, request_cancel, request_pause
 from service.jobs.lifecycle import ENDED
 from service.jobs.schemas import CreateJob
 from service.jobs.turns import ask_for_turn
 from service.models import catalogue
+from service.models.metering import Meter
+from service.projects.limits.rates import RateKeeper
 from service.sealing import sealer_of
 from service.settings import Settings
 from service.storage import Storage
@@ -375,6 +379,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         instance = (await session.scalars(select(Gateway.instance))).one()
         await ensure_default_account(session, settings)
     accounts = Accounts(settings, db, sealer_of(settings))
+    cashier = Cashier(db, life_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
     ctx = Context(
         settings=settings,
         instance=instance,
@@ -385,10 +390,15 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         turns=Turns(settings.worker_concurrency, accounts.troubled),
         sender=Sender.from_settings(settings),
         validators=Validators(processes=1, storage_url=settings.storage_url, models_file=settings.models_file),
+        cashier=cashier,
+        meter=Meter(db, cashier),
+        rates=RateKeeper(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
     )
     try:
         yield ctx
     finally:
+        await ctx.cashier.close()
+        await ctx.rates.close()
         await ctx.validators.close()
         await ctx.accounts.close()
         await ctx.db.close()

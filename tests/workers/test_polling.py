@@ -89,6 +89,13 @@ async def due(bench: Bench) -> set[str]:
         return set(await session.scalars(select(Job.id).where(Job.due_at <= func.clock_timestamp())))
 
 
+async def end(bench: Bench, job_ids: list[str]) -> None:
+    """End jobs behind the workers' backs."""
+    values = {"state": "failed", "error_code": "x", "finished_at": func.now(), "due_at": None}
+    async with bench.ctx.db.worker() as session:
+        await session.execute(update(Job).where(Job.id.in_(job_ids)).values(**values))
+
+
 async def upstream_id(bench: Bench, job_id: str) -> str:
     """The id of a job's upstream job."""
     return (await bench.job(job_id)).upstream_job_id or ""
@@ -191,13 +198,33 @@ class TestLists:
     async def test_few_jobs_look_by_themselves_and_the_change_is_noticed(self, bench: Bench) -> None:
         job_ids = await running(bench, MANY)
         assert (await step(bench)).listing
-        async with bench.ctx.db.worker() as session:
-            ended = {"state": "failed", "error_code": "x", "finished_at": func.now(), "due_at": None}
-            await session.execute(update(Job).where(Job.id.in_(job_ids[3:])).values(**ended))
+        await end(bench, job_ids[3:])
         assert not (await step(bench)).listing
         assert await seconds_until_due(bench, job_ids[0]) < 10
         await bench.step(job_ids[0])
         assert await seconds_until_due(bench, job_ids[0]) <= bench.ctx.settings.poll_seconds
+
+    async def test_a_look_that_is_under_way_while_the_list_ends_leaves_nothing_to_it(self, bench: Bench) -> None:
+        job_ids = await running(bench, MANY)
+        await step(bench)
+        claimed = await bench.claim(job_ids[0])
+        assert claimed is not None
+        await end(bench, job_ids[1:])
+        assert not (await step(bench)).listing
+        async with bench.ctx.db.worker() as session:
+            await claims.give_back(session, claimed, {}, due_in_seconds=pace.SAFETY_SECONDS)
+        assert await seconds_until_due(bench, job_ids[0]) < 10
+
+    async def test_nor_does_one_that_read_of_the_list_just_before_its_end(self, bench: Bench) -> None:
+        job_ids = await running(bench, MANY)
+        await step(bench)
+        await end(bench, job_ids)
+        assert (await step(bench)).due_at is not None, "it rests, and nobody tells a late job that there is no list"
+        [late] = await running(bench, 1)
+        await step(bench)
+        assert await seconds_until_due(bench, late) < 10
+        await end(bench, [late])
+        assert (await step(bench)).due_at is None
 
     async def test_a_list_tells_of_few_jobs_too_while_one_of_them_rests(self, bench: Bench) -> None:
         young, old = await running(bench, 2)

@@ -14,6 +14,7 @@ from ..settings import Settings
 from ..store import Store
 from . import errors, files, inference, jobs, models
 from .errors import ApiError
+from .once import Once
 from .serving import Serving
 
 
@@ -28,7 +29,7 @@ def create_app(settings: Settings, store: Store, serving: Serving) -> ASGIApp:
             *(models.list_models, models.get_model, models.delete_model),
             *(inference.chat, inference.complete),
         ],
-        state=State({"settings": settings, "store": store, "serving": serving}),
+        state=State({"settings": settings, "store": store, "serving": serving, "once": Once()}),
         exception_handlers={
             ApiError: errors.respond_api_error,
             HTTPException: errors.respond_http_error,

@@ -20,6 +20,8 @@ from .answers import Answer
 from .catalogue_lookup import find_model
 from .create import decode
 from .errors import ApiError
+from .lists import AnyRequest
+from .once import Once
 
 _MAX_BYTES = 2_048
 """An answer ends here even when nobody set a limit."""
@@ -61,14 +63,21 @@ class AskedText(Asked, kw_only=True):
 
 
 @post("/v1/chat/completions", status_code=200, sync_to_thread=True)
-def chat(body: bytes, state: State) -> Response[Any] | ServerSentEvent:
-    """Answer a conversation."""
+def chat(body: bytes, request: AnyRequest, state: State) -> Response[Any] | ServerSentEvent:
+    """Answer a conversation; once for each `Idempotency-Key`, unless it is streamed."""
     asked = decode(body, AskedChat)
     try:
         context = parse_messages(asked.messages)
     except ValueError as error:
         raise ApiError(400, str(error), param="messages") from None
-    return _respond(state, asked, context, asked.max_completion_tokens or asked.max_tokens, _ChatShape())
+
+    def respond() -> Response[Any] | ServerSentEvent:
+        return _respond(state, asked, context, asked.max_completion_tokens or asked.max_tokens, _ChatShape())
+
+    key = None if asked.stream else request.headers.get("idempotency-key")
+    once: Once = state.once
+    answer: Response[Any] | ServerSentEvent = once.answer(key, body, respond)
+    return answer
 
 
 @post("/v1/completions", status_code=200, sync_to_thread=True)

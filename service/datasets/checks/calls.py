@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from service.datasets.checks.registry import Hit, example_check
-from service.datasets.checks.tools import CALLING, called_names, compile_schema, definitions
+from service.datasets.checks.tools import CALLING, called_names, compile_schema, definitions, holders
 from service.datasets.formats import calls_of, message_lists, messages_of
 
 SECTION = "Tools and functions"
@@ -54,7 +54,9 @@ def call_not_by_assistant(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("call_undeclared", "error", SECTION, formats=("chat", "preference"), needs=CALLING)
 def call_undeclared(row: dict[str, Any]) -> Iterator[Hit]:
-    """A call names a tool that the row declares."""
+    """A call names a tool that the row declares, where it declares any."""
+    if not _declares(row):
+        return
     declared = {function.get("name") for _, function in definitions(row) if isinstance(function.get("name"), str)}
     for pointer, _, name in called_names(row):
         if name not in declared:
@@ -63,6 +65,19 @@ def call_undeclared(row: dict[str, Any]) -> Iterator[Hit]:
                 f"{name[:64]!r} is not among the tools of this row ({known[:200]}); declare it or rename the call."
             )
             yield Hit(f"{pointer}/name", name, message)
+
+
+@example_check("calls_without_definitions", "warning", SECTION, formats=("chat", "preference"), needs=CALLING)
+def calls_without_definitions(row: dict[str, Any]) -> Iterator[Hit]:
+    """A row that calls functions defines them. Leaving all definitions out saves tokens, and upstreams take it
+    (OpenAI's guide to fine-tuning, function calling): no error, but the model has to be asked without them too.
+    """
+    if _declares(row):
+        return
+    for pointer, _, name in called_names(row):
+        message = "The row calls this and defines no function. Define it in tools, or ask the model without tools too."
+        yield Hit(f"{pointer}/name", name, message)
+        return
 
 
 @example_check("arguments_invalid", "error", SECTION, formats=("chat", "preference"), needs=CALLING)
@@ -155,6 +170,10 @@ def tool_call_id_unresolved(row: dict[str, Any]) -> Iterator[Hit]:
             if isinstance(answered, str) and made.get(answered, len(messages)) >= index:
                 place = f"{pointer}/{index}/tool_call_id"
                 yield Hit(place, answered, "No earlier call has this id; correct it or remove the message.")
+
+
+def _declares(row: dict[str, Any]) -> bool:
+    return any(holder.get(key) is not None for _, holder in holders(row) for key in ("tools", "functions"))
 
 
 def _call_ids(messages: list[Any]) -> Iterator[tuple[int, str, str]]:

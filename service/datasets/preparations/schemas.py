@@ -8,6 +8,7 @@ from service.datasets.prepare.mapping import check_template
 from service.datasets.prepare.options import Columns, Options, Split, Target, check_split, chosen_fixes
 from service.datasets.prepare.refusals import PreparationRefused
 from service.datasets.prepare.run import Prepared
+from service.datasets.prepare.tool_definitions import DefinitionTokens, ToolDefinitions
 from service.datasets.report_schema import Format
 from service.errors import InvalidRequest
 from service.http.shapes import PageQuery, RequestModel, unix
@@ -47,6 +48,7 @@ class CreatePreparation(RequestModel, frozen=True, kw_only=True):
     system_prompt: Text | None = None
     prompt_template: Text | None = None
     fixes: Annotated[list[str], msgspec.Meta(max_length=100)] | Literal["safe", "none"] = "safe"
+    tool_definitions: ToolDefinitions = "keep"
     split: SplitAsked | None = None
 
 
@@ -70,6 +72,7 @@ class PreparationOptions(msgspec.Struct, frozen=True, kw_only=True):
     system_prompt: str | None
     prompt_template: str | None
     fixes: list[str]
+    tool_definitions: ToolDefinitions
     split: Split | None
 
 
@@ -84,7 +87,8 @@ class PreparationError(msgspec.Struct, frozen=True, kw_only=True):
 class Preparation(msgspec.Struct, frozen=True, kw_only=True):
     """A preparation. `changes` counts by fix; `rows_out` are the rows of both files, `validation_rows` those held back.
 
-    `notes` are to be kept in mind, such as the stop sequence that the completions end with now.
+    `notes` are to be kept in mind, such as the stop sequence that the completions end with now; `definition_tokens` is
+    what shorter definitions of functions saved.
     """
 
     id: str
@@ -100,6 +104,7 @@ class Preparation(msgspec.Struct, frozen=True, kw_only=True):
     rows_in: int | None
     rows_out: int | None
     validation_rows: int | None
+    definition_tokens: DefinitionTokens | None
     notes: list[str]
     error: PreparationError | None
     created_at: int
@@ -116,6 +121,7 @@ def read_options(body: CreatePreparation) -> Options:
             system_prompt=body.system_prompt,
             prompt_template=body.prompt_template,
             fixes=chosen_fixes(body.fixes),
+            tool_definitions=body.tool_definitions,
             split=None
             if split is None
             else Split(
@@ -148,6 +154,7 @@ def show_preparation(row: DatasetPreparation) -> Preparation:
         rows_in=outcome.rows_in if outcome else None,
         rows_out=outcome.rows_out if outcome else None,
         validation_rows=outcome.validation_rows if outcome else None,
+        definition_tokens=outcome.definition_tokens if outcome else None,
         notes=outcome.notes if outcome else [],
         error=_error(row),
         created_at=unix(row.created_at),
@@ -166,6 +173,7 @@ def _options(asked: Options, outcome: Prepared | None) -> PreparationOptions:
         system_prompt=asked.system_prompt,
         prompt_template=resolved.prompt_template if resolved else asked.prompt_template,
         fixes=list(asked.fixes),
+        tool_definitions=asked.tool_definitions,
         split=asked.split,
     )
 

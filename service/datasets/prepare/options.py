@@ -9,6 +9,7 @@ import msgspec
 
 from service.datasets.checks.registry import FIXES
 from service.datasets.prepare.refusals import PreparationRefused
+from service.datasets.prepare.tool_definitions import ToolDefinitions
 from service.datasets.report_schema import Format
 
 Target = Literal["chat", "completion"]
@@ -57,13 +58,15 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """A preparation as it was asked for. `fixes` are names; `target_format` null lets the input or the model decide."""
+    """A preparation as it was asked for. `fixes` are names; `target_format` null lets the input or the model decide;
+    `tool_definitions` says how much of the definitions of functions is kept."""
 
     target_format: Target | None = None
     columns: Columns = Columns()
     system_prompt: str | None = None
     prompt_template: str | None = None
     fixes: tuple[str, ...] = ()
+    tool_definitions: ToolDefinitions = "keep"
     split: Split | None = None
 
 
@@ -82,6 +85,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     prompt_template: str | None
     fixes: list[str]
     split: Split | None
+    tool_definitions: ToolDefinitions = "keep"
 
 
 def chosen_fixes(asked: Sequence[str] | Literal["safe", "none"]) -> tuple[str, ...]:

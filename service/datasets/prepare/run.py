@@ -34,6 +34,7 @@ from service.datasets.prepare.readers.source import open_source
 from service.datasets.prepare.refusals import PreparationRefused, Problems
 from service.datasets.prepare.scratch import Desk, Numbered, Row, Rows, Scratch, encode
 from service.datasets.prepare.split import choose_validation
+from service.datasets.prepare.tool_definitions import DefinitionTokens, Shortening, inference_advice
 from service.datasets.report_schema import Format
 from service.datasets.tokens import ModelFacts
 
@@ -51,7 +52,10 @@ class Outputs(msgspec.Struct, frozen=True):
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it. `changes` counts the records of the diff by fix; `rows_out` are those of both files."""
+    """What came of it. `changes` counts the records of the diff by fix; `rows_out` are those of both files.
+
+    `definition_tokens` is what shortening the definitions of functions saved, where that was asked for.
+    """
 
     options: Resolved
     changes: dict[str, int]
@@ -59,6 +63,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     rows_out: int
     validation_rows: int
     notes: list[str]
+    definition_tokens: DefinitionTokens | None = None
 
 
 def prepare(
@@ -87,6 +92,9 @@ def prepare(
     plan = _plan(source, first, options, target)
     examples = _examples(counted, source, plan, options, log, problems)
     mended = _mended(examples, plan.format, options.fixes, log)
+    shortening = Shortening(options.tool_definitions, model, log) if options.tool_definitions != "keep" else None
+    if shortening is not None:
+        mended = shortening.shortened(mended, plan.format)
     desk = Desk(scratch, tick)
     rows = Rows(desk, mended)
     problems.check()
@@ -94,7 +102,8 @@ def prepare(
     if not rows.count:
         raise PreparationRefused(_nothing_left(counted.count, log))
     validation, notes = _write(rows, plan.format, options, outputs)
-    notes = [*_advice(rows, plan.format, options.fixes), *notes]
+    notes = [*_advice(rows, plan.format, options), *notes]
+    saved = shortening.saved(line for line, _ in rows) if shortening is not None else None
     rows.close()
     return Prepared(
         options=Resolved(
@@ -107,12 +116,14 @@ def prepare(
             prompt_template=plan.template,
             fixes=list(options.fixes),
             split=options.split,
+            tool_definitions=options.tool_definitions,
         ),
         changes=dict(sorted(log.counts.items())),
         rows_in=counted.count,
         rows_out=rows.count,
         validation_rows=validation,
         notes=notes,
+        definition_tokens=saved,
     )
 
 
@@ -285,8 +296,10 @@ def _write(rows: Rows, format: Format | None, options: Options, outputs: Outputs
     return len(held), notes
 
 
-def _advice(rows: Rows, format: Format | None, fixes: Iterable[str]) -> Iterator[str]:
-    """What to keep in mind at inference for what the fixes have added."""
+def _advice(rows: Rows, format: Format | None, options: Options) -> Iterator[str]:
+    """What to keep in mind at inference for what was added or left out."""
+    if (told := inference_advice(options.tool_definitions)) is not None:
+        yield told
     if format != "completion":
         return
     for name, fix, advice in (
@@ -294,7 +307,7 @@ def _advice(rows: Rows, format: Format | None, fixes: Iterable[str]) -> Iterator
         ("completion", "add_ending", "Completions end with {}: ask with it as `stop`."),
     ):
         ending = common_suffix(row[name] for _, row in rows if isinstance(row.get(name), str))
-        if fix in fixes and "###" in ending:
+        if fix in options.fixes and "###" in ending:
             yield advice.format(repr(ending))
 
 

@@ -7,15 +7,20 @@ import msgspec
 from service.errors import InvalidRequest
 from service.http.shapes import RequestModel
 from service.models.catalogue import Catalogue
+from service.models.comparisons.deploying import DeployComparison
 
 AliasName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?\Z")]
 """Lower case, digits, dots and hyphens, up to 64 characters: never the id of an alias, which has an underscore."""
 
 
 class Deploy(RequestModel, frozen=True, kw_only=True):
-    """`deploy` of a job's create: the alias that takes the model when the job succeeds; made when it is missing."""
+    """`deploy` of a job's create: the alias that takes the model when the job succeeds; made when it is missing.
+
+    With a `comparison` it takes the model only when that passes.
+    """
 
     alias: AliasName
+    comparison: DeployComparison | None = None
 
 
 def check_not_a_base_model(catalogue: Catalogue, name: str, *, param: str) -> None:

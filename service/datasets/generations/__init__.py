@@ -1,0 +1,1 @@
+"""`/v1/dataset_generations`: making examples by asking models, topics → questions → answers."""

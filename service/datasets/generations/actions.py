@@ -1,0 +1,160 @@
+"""Generations: what is asked of which model, what it may cost, and beginning one."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.billing.actions import month_of, standing
+from service.billing.prices import dollars
+from service.datasets.actions import clean_filename
+from service.datasets.generations.options import Options, Step
+from service.datasets.generations.prompts import answer_body, question_body
+from service.datasets.generations.quote import Estimate, Rates, estimate
+from service.datasets.generations.schemas import (
+    CallsQuoted,
+    CreateGeneration,
+    GenerationQuote,
+    StepAsked,
+    check_generation,
+)
+from service.datasets.tokens import ENCODINGS
+from service.errors import InvalidRequest, NotFound
+from service.models.asked import input_texts
+from service.models.catalogue import BaseModel
+from service.models.metering import Meter
+from service.models.questions import Directory, Question, question_of
+from service.runs.actions import NewRun, create_run
+from service.runs.plan import CHAT
+from service.runs.schemas import RunPrice, micros_of
+from service.tables import Run
+
+QUESTION_TOKENS, ANSWER_TOKENS = 200, 800
+QUESTION_TEMPERATURE = 1.0
+LARGER = 4
+"""How much longer an answer may be that was cut, within what its model gives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A generation that can be made, with its price."""
+
+    options: Options
+    concurrency: int
+    price: Estimate
+    budget_micros: int
+
+
+async def read_order(
+    body: CreateGeneration, *, directory: Directory, meter: Meter, project_id: str, most_concurrency: int
+) -> Order:
+    """Look the models up and price them. Raises `InvalidRequest` with the field at fault."""
+    check_generation(body)
+    question, of_question = await _step(body, "question", directory, project_id)
+    answer, of_answer = await _step(body, "answer", directory, project_id)
+    options = Options(
+        topics=body.topics,
+        n_per_topic=body.n_per_topic,
+        question=question,
+        answer=answer,
+        system_prompt=body.system_prompt,
+        tools=body.tools,
+        seed=body.seed,
+        filename=_jsonl(clean_filename(body.filename)),
+    )
+    longest = max(range(len(body.topics)), key=lambda item: len(body.topics[item].encode()))
+    price = estimate(
+        options,
+        await _rates(meter, of_question, question_body(options, longest, 1, [])),
+        await _rates(meter, of_answer, answer_body(options, longest, "", attempt=1, larger=False, fault=None)),
+    )
+    return Order(
+        options=options,
+        concurrency=min(body.concurrency, most_concurrency),
+        price=price,
+        budget_micros=price.upper_micros if body.budget is None else micros_of(body.budget),
+    )
+
+
+async def create_generation(session: AsyncSession, project_id: str, api_key_id: str, order: Order) -> Run:
+    """Begin a generation, which workers make. Raises `InvalidRequest` when the project is archived."""
+    return await create_run(
+        session,
+        project_id,
+        NewRun(
+            kind="generation",
+            api_key_id=api_key_id,
+            options=msgspec.to_builtins(order.options),
+            concurrency=order.concurrency,
+            budget_micros=order.budget_micros,
+            total=order.options.total,
+        ),
+    )
+
+
+async def quote_generation(session: AsyncSession, project_id: str, order: Order) -> GenerationQuote:
+    """What it may cost, and whether that is there to be spent."""
+    price = order.price
+    remaining = (await standing(session, project_id, month_of(dt.datetime.now(dt.UTC)))).remaining
+    reasons = []
+    if order.budget_micros < price.expected_micros:
+        reasons.append("The expected price is more than `budget`: the generation would end before its last example.")
+    if remaining is not None and remaining < price.expected_micros:
+        reasons.append("The expected price is more than what is left of the monthly budget.")
+    return GenerationQuote(
+        examples=order.options.total,
+        calls=CallsQuoted(low=price.fewest_calls, upper=price.most_calls),
+        price=RunPrice(
+            low=dollars(price.low_micros), expected=dollars(price.expected_micros), upper=dollars(price.upper_micros)
+        ),
+        budget=dollars(order.budget_micros),
+        remaining_budget=None if remaining is None else dollars(remaining),
+        allowed=not reasons,
+        reasons=reasons,
+    )
+
+
+async def _step(body: CreateGeneration, name: str, directory: Directory, project_id: str) -> tuple[Step, Question]:
+    asked = (body.question if name == "question" else body.answer) or StepAsked()
+    model = asked.model or body.model or ""
+    default = QUESTION_TOKENS if name == "question" else ANSWER_TOKENS
+    param = "model" if asked.model is None else f"{name}.model"
+    try:
+        question = await question_of(
+            {"model": model, "messages": []}, path=CHAT, directory=directory, project_id=project_id
+        )
+    except (InvalidRequest, NotFound) as error:
+        raise InvalidRequest(error.message, param=param, code=error.code) from None
+    base = question.base
+    if base is not None and base.formats == ("completion",):
+        raise InvalidRequest(f"{model} is no chat model. Name one that is.", param=param, code="unsupported_method")
+    most = base.max_output_tokens if base is not None else BaseModel.max_output_tokens
+    limit = asked.max_tokens or min(default, most)
+    if limit > most:
+        raise InvalidRequest(
+            f"{model} answers with {most:,} tokens at most.", param=f"{name}.max_tokens", code="invalid_value"
+        )
+    step = Step(
+        model=model,
+        prompt=asked.prompt,
+        temperature=QUESTION_TEMPERATURE if asked.temperature is None and name == "question" else asked.temperature,
+        max_tokens=limit,
+        larger_max_tokens=min(most, limit * LARGER),
+    )
+    return step, question
+
+
+async def _rates(meter: Meter, question: Question, body: dict[str, object]) -> Rates:
+    texts, others = input_texts(body, path=CHAT)
+    encoding = question.base.encoding if question.base is not None else ENCODINGS[0]
+    price = await meter.price_of(question)
+    return Rates(
+        prompt_tokens=others + await meter.count(texts, encoding),
+        input_micros_per_million=price.input_micros_per_million if price else 0,
+        output_micros_per_million=price.output_micros_per_million if price else 0,
+    )
+
+
+def _jsonl(filename: str) -> str:
+    return filename if filename.endswith(".jsonl") else f"{filename[:249]}.jsonl"

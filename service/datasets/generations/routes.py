@@ -1,0 +1,123 @@
+"""`/v1/dataset_generations`: quote, create, list, retrieve, cancel, events."""
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+from litestar.response import Stream
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.datasets.generations.actions import Order, create_generation, quote_generation, read_order
+from service.datasets.generations.schemas import CreateGeneration, Generation, GenerationQuote, show_generation
+from service.http.bodies import read_body, read_query
+from service.http.idempotency import answer_once
+from service.http.operation import operation
+from service.http.pagination import page_of
+from service.http.shapes import NoFields, Page
+from service.models.questions import Directory
+from service.runs.actions import cancel_run
+from service.runs.events import answer_events
+from service.runs.queries import ListRuns, get_run, list_runs
+from service.runs.schemas import ListRunEvents, RunEventObject
+from service.services import ApiRequest, asked_by, caller, services
+
+
+@post(
+    "/dataset_generations",
+    status_code=200,
+    summary="Generate a dataset",
+    opt=operation(returns=Generation, body=CreateGeneration, creates=True),
+)
+async def post_generation(request: ApiRequest) -> Response[bytes]:
+    """Make examples by asking models: a question for each, then its answer. The result is a file like any other."""
+    here, who = services(request), caller(request)
+    body, sha256 = await read_body(request, CreateGeneration)
+    order = await _order(request, body)
+
+    async def act(session: AsyncSession) -> Generation:
+        return show_generation(await create_generation(session, who.project_id, who.key_id, order))
+
+    return await answer_once(here.db, asked_by(request, sha256), act)
+
+
+@post(
+    "/dataset_generations/quotes",
+    status_code=200,
+    summary="Quote a dataset generation",
+    opt=operation(returns=GenerationQuote, body=CreateGeneration),
+)
+async def post_generation_quote(request: ApiRequest) -> GenerationQuote:
+    """What a generation may cost, before anything is asked."""
+    who = caller(request)
+    body, _ = await read_body(request, CreateGeneration)
+    order = await _order(request, body)
+    async with services(request).db.project(who.project_id) as session:
+        return await quote_generation(session, who.project_id, order)
+
+
+@get(
+    "/dataset_generations",
+    summary="List dataset generations",
+    opt=operation(returns=Page[Generation], query=ListRuns),
+)
+async def get_generations(request: ApiRequest) -> Page[Generation]:
+    """The project's generations, newest first. `?file=` gives the one that a file came out of."""
+    query, who = read_query(request, ListRuns), caller(request)
+    async with services(request).db.project(who.project_id) as session:
+        rows = await list_runs(session, who.project_id, "generation", query)
+    return page_of(rows, query.limit, show_generation, lambda generation: generation.id)
+
+
+@get(
+    "/dataset_generations/{generation_id:str}",
+    summary="Retrieve a dataset generation",
+    opt=operation(returns=Generation),
+)
+async def get_one_generation(request: ApiRequest, generation_id: FromPath[str]) -> Generation:
+    """One generation: how far it is and what it has cost, then its file and what came of it."""
+    who = caller(request)
+    async with services(request).db.project(who.project_id) as session:
+        return show_generation(await get_run(session, who.project_id, "generation", generation_id))
+
+
+@post(
+    "/dataset_generations/{generation_id:str}/cancel",
+    status_code=200,
+    summary="Cancel a dataset generation",
+    opt=operation(returns=Generation),
+)
+async def post_generation_cancel(request: ApiRequest, generation_id: FromPath[str]) -> Generation:
+    """Stop it; no file is made, and what was asked by then is paid."""
+    await read_body(request, NoFields)
+    who = caller(request)
+    async with services(request).db.project(who.project_id) as session:
+        return show_generation(await cancel_run(session, who.project_id, "generation", generation_id))
+
+
+@get(
+    "/dataset_generations/{generation_id:str}/events",
+    summary="List a dataset generation's events",
+    opt=operation(returns=Page[RunEventObject], query=ListRunEvents),
+)
+async def get_generation_events(request: ApiRequest, generation_id: FromPath[str]) -> Page[RunEventObject] | Stream:
+    """Newest first; with `stream=true` as server-sent events from the beginning, or from `Last-Event-ID`."""
+    return await answer_events(request, "generation", generation_id)
+
+
+async def _order(request: ApiRequest, body: CreateGeneration) -> Order:
+    here = services(request)
+    return await read_order(
+        body,
+        directory=Directory(db=here.db, catalogue=here.catalogue, accounts=here.accounts),
+        meter=here.meter,
+        project_id=caller(request).project_id,
+        most_concurrency=here.settings.run_concurrency,
+    )
+
+
+ROUTES = [
+    post_generation,
+    post_generation_quote,
+    get_generations,
+    get_one_generation,
+    post_generation_cancel,
+    get_generation_events,
+]

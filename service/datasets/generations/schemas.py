@@ -1,0 +1,199 @@
+"""Dataset generations on the wire."""
+
+import re
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from service.billing.prices import Amount, dollars
+from service.datasets.checks.tools import (
+    MAX_TOOLS,
+    tool_name_duplicate,
+    tool_name_invalid,
+    tool_parameters_invalid,
+    tool_shape,
+)
+from service.datasets.generations.options import Options
+from service.datasets.generations.plan import Generated
+from service.errors import InvalidRequest
+from service.http.shapes import RequestModel, unix
+from service.runs.schemas import (
+    Budget,
+    RunFault,
+    RunPrice,
+    RunProgress,
+    RunTokens,
+    Status,
+    show_fault,
+    show_progress,
+    show_tokens,
+)
+from service.tables import Run
+
+MOST_EXAMPLES = 10_000
+DEFAULT_CONCURRENCY = 8
+
+Topic = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=20_000)]
+ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+_TOOL_CHECKS = (tool_shape, tool_name_invalid, tool_name_duplicate, tool_parameters_invalid)
+
+
+class StepAsked(RequestModel, frozen=True, kw_only=True):
+    """How one of the two calls is made; what is left out is decided by default."""
+
+    model: ModelName | None = None
+    prompt: Text | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+
+
+class CreateGeneration(RequestModel, frozen=True, kw_only=True):
+    """The body of a creation and of a quote. `model` answers both steps unless a step names its own.
+
+    `budget` is in dollars and bounds what is posted and reserved together; without one the quote's upper price does.
+    """
+
+    topics: Annotated[list[Topic], msgspec.Meta(min_length=1, max_length=1_000)]
+    n_per_topic: Annotated[int, msgspec.Meta(ge=1, le=MOST_EXAMPLES)]
+    model: ModelName | None = None
+    question: StepAsked | None = None
+    answer: StepAsked | None = None
+    system_prompt: Text | None = None
+    tools: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1, max_length=MAX_TOOLS)] | None = None
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2_147_483_647)] = 0
+    budget: Budget | None = None
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=256)] = DEFAULT_CONCURRENCY
+    filename: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] = "generated.jsonl"
+
+
+class GenerationStep(msgspec.Struct, frozen=True, kw_only=True):
+    """How one of the two calls is made; null is the default."""
+
+    model: str
+    prompt: str | None
+    temperature: float | None
+    max_tokens: int
+
+
+class GenerationOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The options as they hold."""
+
+    topics: list[str]
+    n_per_topic: int
+    question: GenerationStep
+    answer: GenerationStep
+    system_prompt: str | None
+    tools: list[dict[str, Any]] | None
+    seed: int
+    concurrency: int
+    filename: str
+
+
+class Generation(msgspec.Struct, frozen=True, kw_only=True):
+    """A generation. `cost` is at any time what was posted for it; `outcome` counts at its end what came of it.
+
+    `file` is there also when it failed with some examples made: `error` says how many.
+    """
+
+    id: str
+    object: Literal["dataset_generation"] = "dataset_generation"
+    status: Status
+    progress: RunProgress
+    options: GenerationOptions
+    budget: Amount
+    cost: Amount
+    tokens: RunTokens
+    file: str | None
+    outcome: Generated | None
+    waiting_reason: str | None
+    error: RunFault | None
+    created_at: int
+    finished_at: int | None
+
+
+class CallsQuoted(msgspec.Struct, frozen=True, kw_only=True):
+    """How many calls there may be."""
+
+    low: int
+    upper: int
+
+
+class GenerationQuote(msgspec.Struct, frozen=True, kw_only=True):
+    """What a generation may cost before it begins. `reasons` say what would keep it from its end.
+
+    `upper` is every retry and every answer at its limit, and the budget unless one is given.
+    """
+
+    object: Literal["dataset_generation.quote"] = "dataset_generation.quote"
+    examples: int
+    calls: CallsQuoted
+    price: RunPrice
+    budget: Amount
+    remaining_budget: Amount | None
+    allowed: bool
+    reasons: list[str]
+
+
+def check_generation(body: CreateGeneration) -> None:
+    """What the body's types cannot say. Raises `InvalidRequest` with the field at fault."""
+    if len(body.topics) * body.n_per_topic > MOST_EXAMPLES:
+        raise InvalidRequest(
+            f"{len(body.topics):,} topics with {body.n_per_topic:,} examples each are more than {MOST_EXAMPLES:,}. "
+            "Make several generations.",
+            param="n_per_topic",
+            code="too_many_examples",
+        )
+    for name, step in (("question", body.question), ("answer", body.answer)):
+        if body.model is None and (step is None or step.model is None):
+            raise InvalidRequest(
+                "Name the `model` that is asked, or one in `question` and one in `answer`.",
+                param="model" if step is None else f"{name}.model",
+                code="missing_required_parameter",
+            )
+    row = {"messages": [], "tools": body.tools}
+    for check in _TOOL_CHECKS if body.tools else ():
+        for hit in check(row):
+            raise InvalidRequest(hit.message, param=_param_at(hit.pointer), code="invalid_tools")
+
+
+def _param_at(pointer: str) -> str:
+    """A JSON pointer as a parameter's name: `/tools/0/function` is `tools[0].function`."""
+    return re.sub(r"/(\d+)(?=/|$)", r"[\1]", pointer).strip("/").replace("/", ".")
+
+
+def show_generation(row: Run) -> Generation:
+    """A row on the wire."""
+    options = msgspec.convert(row.options, Options)
+    return Generation(
+        id=row.id,
+        status=row.status,  # type: ignore[arg-type]  # held by a CHECK
+        progress=show_progress(row),
+        options=GenerationOptions(
+            topics=options.topics,
+            n_per_topic=options.n_per_topic,
+            question=_step(options, "question"),
+            answer=_step(options, "answer"),
+            system_prompt=options.system_prompt,
+            tools=options.tools,
+            seed=options.seed,
+            concurrency=row.concurrency,
+            filename=options.filename,
+        ),
+        budget=dollars(row.budget_micros),
+        cost=dollars(row.cost_micros),
+        tokens=show_tokens(row),
+        file=row.output_file_id,
+        outcome=msgspec.convert(row.outcome, Generated) if row.outcome is not None else None,
+        waiting_reason=row.waiting_reason,
+        error=show_fault(row),
+        created_at=unix(row.created_at),
+        finished_at=unix(row.finished_at) if row.finished_at else None,
+    )
+
+
+def _step(options: Options, name: Literal["question", "answer"]) -> GenerationStep:
+    step = options.question if name == "question" else options.answer
+    return GenerationStep(
+        model=step.model, prompt=step.prompt, temperature=step.temperature, max_tokens=step.max_tokens
+    )

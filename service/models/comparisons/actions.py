@@ -1,0 +1,257 @@
+"""Comparisons: which models are asked what of a file, what it may cost, and beginning one."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.billing.actions import month_of, standing
+from service.billing.prices import dollars
+from service.datasets.actions import FINE_TUNE, ask_for_report
+from service.datasets.queries import find_file
+from service.datasets.report import first_errors
+from service.datasets.report_schema import FileReport
+from service.errors import InFlight, InvalidRequest, NotFound
+from service.models.catalogue import BaseModel
+from service.models.comparisons.deploying import DeployComparison, check_condition
+from service.models.comparisons.graders.judge import JudgeGrader
+from service.models.comparisons.graders.kinds import GraderRefused
+from service.models.comparisons.graders.registry import AnyGrader, named
+from service.models.comparisons.options import Compared, Condition, Options
+from service.models.comparisons.quote import Estimate, Judge, Price, estimate
+from service.models.comparisons.schemas import CallsQuoted, ComparisonQuote, CreateComparison
+from service.models.metering import Meter
+from service.models.queries import find_model, keep_model
+from service.models.questions import Directory, Question, question_of
+from service.runs.actions import NewRun, create_run
+from service.runs.plan import CHAT
+from service.runs.schemas import RunPrice, micros_of
+from service.tables import File, Run
+
+FORMATS = ("chat", "completion", "preference")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A comparison that can be made, with its price."""
+
+    file_id: str
+    options: Options
+    concurrency: int
+    price: Estimate
+    budget_micros: int
+
+
+async def read_order(
+    body: CreateComparison, *, directory: Directory, meter: Meter, project_id: str, most_concurrency: int
+) -> Order:
+    """Look models, graders and file up, and price them. A report of the file that is not there is asked for.
+
+    Raises `InvalidRequest` with the field at fault, and `InFlight` while the file is checked.
+    """
+    graders = check_graders(body.graders, param="graders")
+    if len(set(body.models)) < len(body.models):
+        raise InvalidRequest("A model is named twice. Name each once.", param="models", code="conflicting_parameters")
+    judging = {name: grader for name, grader in graders.items() if isinstance(grader, JudgeGrader)}
+    if judging and len(body.models) == 1:
+        raise InvalidRequest(
+            "A judge compares two answers: name a second model, or leave the judge out.",
+            param="models",
+            code="conflicting_parameters",
+        )
+    asked = [await _question(name, f"models[{place}]", directory, project_id) for place, name in enumerate(body.models)]
+    judges = {
+        name: await _question(grader.model, f"graders[{list(graders).index(name)}].model", directory, project_id)
+        for name, grader in judging.items()
+    }
+    _check_kinds(asked, judges)
+    for place, question in enumerate(asked):
+        _check_limit(body.max_tokens, question, body.models[place])
+    async with directory.db.project(project_id) as session:
+        file = await comparable_file(session, project_id, body.file, param="file")
+        row = await ask_for_report(session, file, asked[0].base or directory.catalogue.default)
+        made = row.report
+    if made is None:
+        raise InFlight(
+            "The file is still being checked. Ask again when its status is 'processed'.",
+            code="report_pending",
+            param="file",
+            retry_after_seconds=1,
+        )
+    report = msgspec.convert({**made, "file_id": body.file}, FileReport)
+    _check_report(report, asked)
+    examples = min(body.max_examples, report.examples)
+    price = estimate(
+        report,
+        examples,
+        models=[await _price(meter, each) for each in asked],
+        judges=[
+            Judge(price=await _price(meter, each), instruction_tokens=len(judging[name].instructions))
+            for name, each in judges.items()
+        ],
+        max_tokens=body.max_tokens,
+    )
+    options = Options(
+        models=[Compared(asked=name, model=each.model) for name, each in zip(body.models, asked, strict=True)],
+        graders=body.graders,
+        judges={name: each.model for name, each in judges.items()},
+        format=report.format,  # type: ignore[arg-type]  # checked above
+        file_examples=report.examples,
+        examples=examples,
+        turn=body.turn,
+        seed=body.seed,
+        temperature=body.temperature,
+        max_tokens=body.max_tokens,
+        stop=body.stop,
+    )
+    return Order(
+        file_id=body.file,
+        options=options,
+        concurrency=min(body.concurrency, most_concurrency),
+        price=price,
+        budget_micros=price.upper_micros if body.budget is None else micros_of(body.budget),
+    )
+
+
+async def create_comparison(
+    session: AsyncSession, project_id: str, api_key_id: str, order: Order, *, condition: Condition | None = None
+) -> Run:
+    """Begin a comparison, which workers make; its file and its models are kept until it has ended.
+
+    Raises `InvalidRequest` when the project is archived, or the file or a model is gone meanwhile.
+    """
+    await comparable_file(session, project_id, order.file_id, param="file")
+    for compared in order.options.models:
+        tuned = await find_model(session, project_id, compared.model)
+        if tuned is not None and tuned.project_id == project_id and not await keep_model(session, tuned):
+            raise InvalidRequest(
+                f"The model '{compared.asked}' has just been deleted.", param="models", code="model_not_found"
+            )
+    return await create_run(
+        session,
+        project_id,
+        NewRun(
+            kind="comparison",
+            api_key_id=api_key_id,
+            options=msgspec.to_builtins(msgspec.structs.replace(order.options, condition=condition)),
+            concurrency=order.concurrency,
+            budget_micros=order.budget_micros,
+            total=order.options.examples,
+            input_file_id=order.file_id,
+        ),
+    )
+
+
+async def quote_comparison(session: AsyncSession, project_id: str, order: Order) -> ComparisonQuote:
+    """What it may cost, and whether that is there to be spent."""
+    price = order.price
+    remaining = (await standing(session, project_id, month_of(dt.datetime.now(dt.UTC)))).remaining
+    reasons = []
+    if order.budget_micros < price.expected_micros:
+        reasons.append("The expected price is more than `budget`: the comparison would end before its last example.")
+    if remaining is not None and remaining < price.expected_micros:
+        reasons.append("The expected price is more than what is left of the monthly budget.")
+    return ComparisonQuote(
+        examples=order.options.examples,
+        calls=CallsQuoted(low=price.fewest_calls, upper=price.most_calls),
+        price=RunPrice(
+            low=dollars(price.low_micros), expected=dollars(price.expected_micros), upper=dollars(price.upper_micros)
+        ),
+        budget=dollars(order.budget_micros),
+        remaining_budget=None if remaining is None else dollars(remaining),
+        allowed=not reasons,
+        reasons=reasons,
+    )
+
+
+async def comparable_file(session: AsyncSession, project_id: str, file_id: str, *, param: str) -> File:
+    """The project's file, kept from being deleted meanwhile. Raises `InvalidRequest` with `param`."""
+    file = await find_file(session, project_id, file_id, lock=True)
+    if file is None:
+        raise InvalidRequest(
+            f"No file '{file_id[:128]}' in this project. Upload it with purpose 'fine-tune' first.",
+            param=param,
+            code="file_not_found",
+        )
+    if file.purpose != FINE_TUNE:
+        raise InvalidRequest(
+            f"File '{file.id}' has the purpose '{file.purpose}'; upload it with purpose 'fine-tune'.",
+            param=param,
+            code="wrong_purpose",
+        )
+    return file
+
+
+async def check_deploy_comparison(session: AsyncSession, project_id: str, wanted: DeployComparison) -> None:
+    """What can be told of a job's `deploy.comparison` before the job begins. Raises `InvalidRequest`."""
+    check_condition(wanted)
+    check_graders(wanted.graders, param="deploy.comparison.graders")
+    await comparable_file(session, project_id, wanted.file, param="deploy.comparison.file")
+
+
+def check_graders(graders: list[AnyGrader], *, param: str) -> dict[str, AnyGrader]:
+    """The graders by their names. Raises `InvalidRequest` with the option at fault."""
+    try:
+        return named(graders)
+    except GraderRefused as refusal:
+        raise InvalidRequest(refusal.message, param=f"{param}{refusal.option}", code=refusal.code) from None
+
+
+async def _question(name: str, param: str, directory: Directory, project_id: str) -> Question:
+    try:
+        return await question_of({"model": name, "messages": []}, path=CHAT, directory=directory, project_id=project_id)
+    except (InvalidRequest, NotFound) as error:
+        raise InvalidRequest(error.message, param=param, code=error.code) from None
+
+
+def _check_kinds(asked: list[Question], judges: dict[str, Question]) -> None:
+    for judge in judges.values():
+        if _completes_only(judge):
+            raise InvalidRequest(
+                f"{judge.model} is no chat model, so it cannot judge. Name one that is.",
+                param="graders",
+                code="unsupported_method",
+            )
+    if len({_completes_only(question) for question in asked}) > 1:
+        raise InvalidRequest(
+            "Chat models and completion models cannot be asked the same. Compare those of one kind.",
+            param="models",
+            code="conflicting_parameters",
+        )
+
+
+def _check_limit(max_tokens: int, question: Question, name: str) -> None:
+    most = question.base.max_output_tokens if question.base is not None else BaseModel.max_output_tokens
+    if max_tokens > most:
+        raise InvalidRequest(f"{name} answers with {most:,} tokens at most.", param="max_tokens", code="invalid_value")
+
+
+def _check_report(report: FileReport, asked: list[Question]) -> None:
+    if report.errors:
+        raise InvalidRequest(f"The file has errors. {first_errors(report)}", param="file", code="invalid_file_format")
+    if report.format not in FORMATS or not report.examples:
+        raise InvalidRequest(
+            f"The file is in the {report.format or 'unknown'} format; examples with answers are needed: "
+            f"{', '.join(FORMATS)}.",
+            param="file",
+            code="invalid_file_format",
+        )
+    if (report.format == "completion") != _completes_only(asked[0]):
+        raise InvalidRequest(
+            f"The file is in the {report.format} format, which {asked[0].model} is not asked in.",
+            param="file",
+            code="invalid_file_format",
+        )
+
+
+def _completes_only(question: Question) -> bool:
+    return question.base is not None and question.base.formats == ("completion",)
+
+
+async def _price(meter: Meter, question: Question) -> Price:
+    price = await meter.price_of(question)
+    return Price(
+        input_micros=price.input_micros_per_million if price else 0,
+        output_micros=price.output_micros_per_million if price else 0,
+    )

@@ -1,0 +1,85 @@
+"""The cases of a comparison, read within one project."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from sqlalchemy import ARRAY, Text, any_, cast, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.errors import InvalidRequest
+from service.http.pagination import unknown_cursor
+from service.models.comparisons.grading import TIE
+from service.models.comparisons.options import Options
+from service.models.comparisons.schemas import ListCases
+from service.tables import ComparisonCase, Run, RunCall
+
+
+async def list_cases(session: AsyncSession, run: Run, query: ListCases, *, limit: int) -> Sequence[ComparisonCase]:
+    """Up to `limit` cases behind `after`, in the order of the file.
+
+    Raises `InvalidRequest` for an unknown cursor, and for a grader or model that the comparison does not have.
+    """
+    table = ComparisonCase
+    wanted = select(table).where(table.project_id == run.project_id, table.run_id == run.id)
+    options = msgspec.convert(run.options, Options)
+    models = {each.asked: number for number, each in enumerate(options.models)}
+    if query.failed is not None or query.model is not None:
+        wanted = wanted.where(table.failed.op("&&")(cast(_failures(options, models, query), ARRAY(Text))))
+    if query.winner == TIE:
+        wanted = wanted.where(table.winner.is_(None))
+    elif query.winner is not None:
+        wanted = wanted.where(table.winner == _number(models, query.winner, "winner"))
+    if query.after is not None:
+        place = query.after.removeprefix(case_id(run, ""))
+        if case_id(run, place) != query.after or not await _is_there(session, run, place):
+            raise unknown_cursor(query.after)
+        wanted = wanted.where(table.place > int(place))
+    return (await session.scalars(wanted.order_by(table.place).limit(limit))).all()
+
+
+async def answers_of(session: AsyncSession, run: Run, keys: Sequence[str]) -> Mapping[str, RunCall]:
+    """The calls of a run by their keys; those that were pruned are not among them."""
+    rows = await session.scalars(
+        select(RunCall).where(
+            RunCall.project_id == run.project_id,
+            RunCall.run_id == run.id,
+            RunCall.key == any_(cast(list(keys), ARRAY(Text))),
+        )
+    )
+    return {row.key: row for row in rows}
+
+
+def case_id(run: Run, place: int | str) -> str:
+    """The id of a case, which is a cursor too."""
+    return f"{run.id}.c{place}"
+
+
+def _failures(options: Options, models: Mapping[str, int], query: ListCases) -> list[str]:
+    graders = list(options.by_name)
+    if query.failed is not None and query.failed not in graders:
+        raise InvalidRequest(
+            f"No grader '{query.failed[:64]}' in this comparison: {', '.join(graders)}.",
+            param="failed",
+            code="invalid_value",
+        )
+    numbers = models.values() if query.model is None else [_number(models, query.model, "model")]
+    return [f"{number}/{name}" for number in numbers for name in ([query.failed] if query.failed else graders)]
+
+
+def _number(models: Mapping[str, int], name: str, param: str) -> int:
+    if name not in models:
+        ties = f", or {TIE}" if param == "winner" else ""
+        raise InvalidRequest(
+            f"No model '{name[:128]}' in this comparison: {', '.join(models)}{ties}.", param=param, code="invalid_value"
+        )
+    return models[name]
+
+
+async def _is_there(session: AsyncSession, run: Run, place: str) -> bool:
+    if not (place.isascii() and place.isdigit() and len(place) <= 9 and place == str(int(place))):
+        return False
+    table = ComparisonCase
+    known = select(table.place).where(
+        table.project_id == run.project_id, table.run_id == run.id, table.place == int(place)
+    )
+    return await session.scalar(known) is not None

@@ -1,0 +1,158 @@
+"""`/v1/model_comparisons`: quote, create, list, retrieve, cancel, events, cases."""
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+from litestar.response import Stream
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.http.bodies import read_body, read_query
+from service.http.idempotency import answer_once
+from service.http.operation import operation
+from service.http.pagination import page_of
+from service.http.shapes import NoFields, Page
+from service.models.comparisons.actions import Order, create_comparison, quote_comparison, read_order
+from service.models.comparisons.export import MEDIA, exported
+from service.models.comparisons.queries import list_cases
+from service.models.comparisons.schemas import (
+    Comparison,
+    ComparisonQuote,
+    CreateComparison,
+    ListCases,
+    show_comparison,
+)
+from service.models.comparisons.showing import CaseShown, show_cases
+from service.models.questions import Directory
+from service.runs.actions import cancel_run
+from service.runs.events import answer_events
+from service.runs.queries import ListRuns, get_run, list_runs
+from service.runs.schemas import ListRunEvents, RunEventObject
+from service.services import ApiRequest, asked_by, caller, services
+
+
+@post(
+    "/model_comparisons",
+    status_code=200,
+    summary="Compare models",
+    opt=operation(returns=Comparison, body=CreateComparison, creates=True),
+)
+async def post_comparison(request: ApiRequest) -> Response[bytes]:
+    """Ask several models the examples of a file, and grade the answers; the first is what others are compared with."""
+    here, who = services(request), caller(request)
+    body, sha256 = await read_body(request, CreateComparison)
+    order = await _order(request, body)
+
+    async def act(session: AsyncSession) -> Comparison:
+        return show_comparison(await create_comparison(session, who.project_id, who.key_id, order))
+
+    return await answer_once(here.db, asked_by(request, sha256), act)
+
+
+@post(
+    "/model_comparisons/quotes",
+    status_code=200,
+    summary="Quote a model comparison",
+    opt=operation(returns=ComparisonQuote, body=CreateComparison),
+)
+async def post_comparison_quote(request: ApiRequest) -> ComparisonQuote:
+    """What a comparison may cost, before anything is asked."""
+    who = caller(request)
+    body, _ = await read_body(request, CreateComparison)
+    order = await _order(request, body)
+    async with services(request).db.project(who.project_id) as session:
+        return await quote_comparison(session, who.project_id, order)
+
+
+@get(
+    "/model_comparisons",
+    summary="List model comparisons",
+    opt=operation(returns=Page[Comparison], query=ListRuns),
+)
+async def get_comparisons(request: ApiRequest) -> Page[Comparison]:
+    """The project's comparisons, newest first. `?file=` gives those over a file."""
+    query, who = read_query(request, ListRuns), caller(request)
+    async with services(request).db.project(who.project_id) as session:
+        rows = await list_runs(session, who.project_id, "comparison", query)
+    return page_of(rows, query.limit, show_comparison, lambda comparison: comparison.id)
+
+
+@get(
+    "/model_comparisons/{comparison_id:str}",
+    summary="Retrieve a model comparison",
+    opt=operation(returns=Comparison),
+)
+async def get_one_comparison(request: ApiRequest, comparison_id: FromPath[str]) -> Comparison:
+    """One comparison: how far it is and what it has cost, then scores, wins, tokens and cost of every model."""
+    who = caller(request)
+    async with services(request).db.project(who.project_id) as session:
+        return show_comparison(await get_run(session, who.project_id, "comparison", comparison_id))
+
+
+@post(
+    "/model_comparisons/{comparison_id:str}/cancel",
+    status_code=200,
+    summary="Cancel a model comparison",
+    opt=operation(returns=Comparison),
+)
+async def post_comparison_cancel(request: ApiRequest, comparison_id: FromPath[str]) -> Comparison:
+    """Stop it; nothing is graded, and what was asked by then is paid."""
+    await read_body(request, NoFields)
+    who = caller(request)
+    async with services(request).db.project(who.project_id) as session:
+        return show_comparison(await cancel_run(session, who.project_id, "comparison", comparison_id))
+
+
+@get(
+    "/model_comparisons/{comparison_id:str}/events",
+    summary="List a model comparison's events",
+    opt=operation(returns=Page[RunEventObject], query=ListRunEvents),
+)
+async def get_comparison_events(request: ApiRequest, comparison_id: FromPath[str]) -> Page[RunEventObject] | Stream:
+    """Newest first; with `stream=true` as server-sent events from the beginning, or from `Last-Event-ID`."""
+    return await answer_events(request, "comparison", comparison_id)
+
+
+@get(
+    "/model_comparisons/{comparison_id:str}/cases",
+    summary="List the cases of a model comparison",
+    opt=operation(returns=Page[CaseShown], query=ListCases),
+)
+async def get_comparison_cases(request: ApiRequest, comparison_id: FromPath[str]) -> Page[CaseShown] | Stream:
+    """Every model's answer to each example, side by side, with its marks, in the order of the file; once it has ended.
+
+    `format=csv` and `format=jsonl` give all that fit the filters in one file.
+    """
+    here, who, query = services(request), caller(request), read_query(request, ListCases)
+    async with here.db.project(who.project_id) as session:
+        run = await get_run(session, who.project_id, "comparison", comparison_id)
+        if query.format != "json":
+            await list_cases(session, run, query, limit=1)  # so that a filter is refused before the file begins
+    if query.format == "json":
+        cases = await show_cases(here.db, here.storage, run, query, limit=query.limit + 1)
+        return page_of(cases, query.limit, lambda case: case, lambda case: case.id)
+    headers = {
+        "content-type": MEDIA[query.format],
+        "content-disposition": f'attachment; filename="{run.id}.{query.format}"',
+    }
+    return Stream(exported(here.db, here.storage, run, query), headers=headers)
+
+
+async def _order(request: ApiRequest, body: CreateComparison) -> Order:
+    here = services(request)
+    return await read_order(
+        body,
+        directory=Directory(db=here.db, catalogue=here.catalogue, accounts=here.accounts),
+        meter=here.meter,
+        project_id=caller(request).project_id,
+        most_concurrency=here.settings.run_concurrency,
+    )
+
+
+ROUTES = [
+    post_comparison,
+    post_comparison_quote,
+    get_comparisons,
+    get_one_comparison,
+    post_comparison_cancel,
+    get_comparison_events,
+    get_comparison_cases,
+]

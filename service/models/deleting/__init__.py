@@ -1,0 +1,1 @@
+"""Deleting tuned models, and saying before what depends on them."""

@@ -1,0 +1,63 @@
+"""`DELETE /v1/models/{name}`, and what depends on a model before."""
+
+from litestar import delete, get
+from litestar.params import FromPath
+
+from service.errors import Conflict
+from service.http.bodies import read_query
+from service.http.operation import operation
+from service.models.deleting.actions import delete_model, find_dependents
+from service.models.deleting.queries import granted_projects
+from service.models.deleting.schemas import DeleteQuery, ModelDependents, show_dependents
+from service.models.schemas import ModelDeleted
+from service.projects import audit
+from service.services import ApiRequest, Services, caller, services
+
+
+@get(
+    "/models/{name:str}/dependents",
+    summary="List what depends on a tuned model",
+    opt=operation(returns=ModelDependents),
+)
+async def get_dependents(request: ApiRequest, name: FromPath[str]) -> ModelDependents:
+    """What a deletion would break: aliases, live jobs and runs, other projects' permissions; and what goes with it."""
+    here, who = services(request), caller(request)
+    _check_not_a_base_model(here, name)
+    granted = await granted_projects(here.db, who.project_id, name)
+    async with here.db.project(who.project_id) as session:
+        found = await find_dependents(session, who.project_id, name, granted_projects=granted)
+    return show_dependents(name, found)
+
+
+@delete(
+    "/models/{name:str}",
+    status_code=200,
+    summary="Delete a tuned model",
+    opt=operation(returns=ModelDeleted, query=DeleteQuery),
+)
+async def delete_one_model(request: ApiRequest, name: FromPath[str]) -> ModelDeleted:
+    """Take a tuned model and its checkpoints out of the project, at once; the upstream's follow.
+
+    Refused while something live depends on it; `force=true` goes past permissions of other projects.
+    """
+    here, who, query = services(request), caller(request), read_query(request, DeleteQuery)
+    _check_not_a_base_model(here, name)
+    granted = await granted_projects(here.db, who.project_id, name)
+    async with here.db.project(who.project_id) as session:
+        await delete_model(
+            session,
+            project_id=who.project_id,
+            actor=audit.actor_of(request),
+            name=name,
+            granted_projects=granted,
+            force=query.force,
+        )
+    return ModelDeleted(id=name)
+
+
+def _check_not_a_base_model(here: Services, name: str) -> None:
+    if here.catalogue.find(name) is not None:
+        raise Conflict("Base models cannot be deleted.", param="model", code="model_not_deletable")
+
+
+ROUTES = [get_dependents, delete_one_model]

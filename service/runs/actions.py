@@ -1,0 +1,65 @@
+"""Runs: beginning one, cancelling it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.doorbell import hint
+from service.errors import InvalidRequest
+from service.ids import new_id
+from service.projects.queries import get_active_project
+from service.runs.queries import get_run
+from service.runs.record import ADVANCE, OBJECTS, Kind, add_event, cancel
+from service.tables import Run
+
+PREFIXES: dict[Kind, str] = {"generation": "gen_", "comparison": "cmp_"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """What a run is made of. `api_key_id` pays; `total` is how much it is to make."""
+
+    kind: Kind
+    api_key_id: str
+    options: dict[str, Any]
+    concurrency: int
+    budget_micros: int
+    total: int
+    input_file_id: str | None = None
+
+
+async def create_run(session: AsyncSession, project_id: str, new: NewRun) -> Run:
+    """Begin a run, which workers go on with. Raises `InvalidRequest` when the project is archived."""
+    await get_active_project(session, project_id)
+    row = Run(
+        id=new_id(PREFIXES[new.kind]),
+        project_id=project_id,
+        api_key_id=new.api_key_id,
+        kind=new.kind,
+        options=new.options,
+        concurrency=new.concurrency,
+        budget_micros=new.budget_micros,
+        total=new.total,
+        input_file_id=new.input_file_id,
+        due_at=func.now(),
+    )
+    session.add(row)
+    await session.flush()
+    await add_event(session, row, f"Created {OBJECTS[new.kind]}: {row.id}")
+    await session.refresh(row)
+    hint(session, ADVANCE, row.id, 0)
+    return row
+
+
+async def cancel_run(session: AsyncSession, project_id: str, kind: Kind, run_id: str) -> Run:
+    """End a run now. One that is cancelled already stays so; `InvalidRequest` for one that has ended otherwise."""
+    row = await get_run(session, project_id, kind, run_id, lock=True)
+    if row.status in ("succeeded", "failed"):
+        raise InvalidRequest(
+            f"The {OBJECTS[kind]} has {row.status}; nothing is left to cancel.", param="id", code="run_not_cancellable"
+        )
+    if row.status != "cancelled":
+        await cancel(session, row)
+    return row

@@ -1,0 +1,46 @@
+"""A run's events over HTTP: a page of them, or a stream until it has ended."""
+
+import msgspec
+from litestar.response import Stream
+
+from service.db import Database
+from service.http import event_streams
+from service.http.bodies import read_query
+from service.http.event_streams import BATCH, Check, Seen, Told
+from service.http.pagination import page_of
+from service.http.shapes import Page
+from service.runs.queries import get_run
+from service.runs.record import EVENTS, LIVE, OBJECTS, Kind
+from service.runs.schemas import ListRunEvents, RunEventObject, show_event
+from service.services import ApiRequest, caller, services, still_welcome
+
+
+async def answer_events(request: ApiRequest, kind: Kind, run_id: str) -> Page[RunEventObject] | Stream:
+    """Newest first; with `stream=true` as server-sent events from the beginning, or from `Last-Event-ID`."""
+    here, who = services(request), caller(request)
+    query = read_query(request, ListRunEvents)
+    if query.stream:
+        last_event_id = request.headers.get("last-event-id") or query.after
+        return await _stream(here.db, who.project_id, kind, run_id, last_event_id, still_welcome=still_welcome(request))
+    async with here.db.project(who.project_id) as session:
+        await get_run(session, who.project_id, kind, run_id)
+        rows = await EVENTS.page(session, who.project_id, run_id, after=query.after, limit=query.limit)
+    return page_of(rows, query.limit, show_event, lambda event: event.id)
+
+
+async def _stream(
+    db: Database, project_id: str, kind: Kind, run_id: str, last_event_id: str | None, *, still_welcome: Check
+) -> Stream:
+    begin = 0
+    async with db.project(project_id) as session:
+        await get_run(session, project_id, kind, run_id)
+        if last_event_id:
+            begin = await EVENTS.place(session, project_id, run_id, last_event_id)
+
+    async def look(sequence: int) -> Seen:
+        async with db.project(project_id) as session:
+            ended = (await get_run(session, project_id, kind, run_id)).status not in LIVE
+            rows = await EVENTS.since(session, project_id, run_id, sequence=sequence, limit=BATCH)
+        return Seen([Told(row.id, row.sequence, msgspec.json.encode(show_event(row))) for row in rows], ended)
+
+    return event_streams.event_stream(look, name=f"{OBJECTS[kind]}.event", sequence=begin, still_welcome=still_welcome)

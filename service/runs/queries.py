@@ -1,0 +1,77 @@
+"""Runs, read within one project; and what a worker needs of one to go on with it."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.errors import NotFound
+from service.http.pagination import unknown_cursor
+from service.http.shapes import PageQuery
+from service.runs.plan import Answer
+from service.runs.record import Kind
+from service.tables import OpenInference, Run, RunCall
+
+
+class ListRuns(PageQuery, frozen=True, kw_only=True):
+    """The query of a list; `file` is an input or an output."""
+
+    file: str | None = None
+
+
+async def get_run(session: AsyncSession, project_id: str, kind: Kind, run_id: str, *, lock: bool = False) -> Run:
+    """The run, or `NotFound`. `lock` keeps it from changing meanwhile."""
+    query = select(Run).where(Run.project_id == project_id, Run.kind == kind, Run.id == run_id)
+    row = (await session.scalars(query.with_for_update() if lock else query)).one_or_none()
+    if row is None:
+        raise _no_such(kind, run_id)
+    return row
+
+
+async def list_runs(session: AsyncSession, project_id: str, kind: Kind, query: ListRuns) -> Sequence[Run]:
+    """Up to `limit + 1` runs of a kind, newest first. Raises `InvalidRequest` for an unknown cursor."""
+    wanted = select(Run).where(Run.project_id == project_id, Run.kind == kind)
+    if query.file is not None:
+        wanted = wanted.where(or_(Run.input_file_id == query.file, Run.output_file_id == query.file))
+    if query.after is not None:
+        known = select(Run.id).where(Run.project_id == project_id, Run.kind == kind, Run.id == query.after)
+        if await session.scalar(known) is None:
+            raise unknown_cursor(query.after)
+        wanted = wanted.where(Run.id < query.after)
+    return (await session.scalars(wanted.order_by(Run.id.desc()).limit(query.limit + 1))).all()
+
+
+async def finished_calls(session: AsyncSession, run: Run) -> dict[str, Answer]:
+    """Every answer that a run has, by its key."""
+    rows = await session.scalars(
+        select(RunCall).where(RunCall.project_id == run.project_id, RunCall.run_id == run.id).order_by(RunCall.key)
+    )
+    return {
+        row.key: Answer(
+            message=row.message,
+            refusal=row.refusal,
+            finish_reason=row.finish_reason,
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+            cost_micros=row.cost_micros,
+        )
+        for row in rows
+    }
+
+
+async def open_calls(session: AsyncSession, run: Run) -> dict[str, str]:
+    """Calls of a run that have reserved and are not resolved: by key, the subject in the ledger."""
+    rows = await session.execute(
+        select(OpenInference.call_key, OpenInference.subject).where(
+            OpenInference.project_id == run.project_id, OpenInference.run_id == run.id
+        )
+    )
+    return {key: subject for key, subject in rows if key is not None}
+
+
+def _no_such(kind: Kind, run_id: str) -> NotFound:
+    match kind:
+        case "generation":
+            return NotFound(f"No such dataset generation: {run_id}", param="id", code="dataset_generation_not_found")
+        case "comparison":
+            return NotFound(f"No such model comparison: {run_id}", param="id", code="model_comparison_not_found")

@@ -1,0 +1,74 @@
+"""Fixtures of the tests of runs: an API before the scripted upstream, and for each test a project with a worker."""
+
+import base64
+import dataclasses
+import secrets
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from cli.embedded import OWNER, SERVICE
+from service.settings import Settings
+from tests.runs.mill import Mill, open_mill, served
+from tests.runs.scripted import Scripted, scripted
+from tests.stack import Servers
+
+At = tuple[Settings, str]
+
+
+@pytest.fixture(scope="session")
+def scripted_program() -> Iterator[Scripted]:
+    """The scripted upstream, one for the tests of an xdist worker."""
+    with scripted() as running:
+        yield running
+
+
+@pytest.fixture
+def upstream(scripted_program: Scripted) -> Scripted:
+    """The scripted upstream, which has heard nothing."""
+    scripted_program.reset()
+    return scripted_program
+
+
+@pytest.fixture(scope="session")
+def mill_site(servers: Servers, scripted_program: Scripted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[At]:
+    """Settings of API and worker, with leases that outlast a slow machine, and the API's base URL."""
+    with servers.fresh_database() as name:
+        settings = Settings(
+            database_url=servers.postgres.url(SERVICE, name),
+            owner_database_url=servers.postgres.url(OWNER, name),
+            upstream_base_url=scripted_program.base_url,
+            upstream_api_key="sk-upstream",
+            master_key=base64.b64encode(secrets.token_bytes(32)).decode(),
+            storage_url=f"file://{tmp_path_factory.mktemp('storage')}",
+            lease_seconds=30.0,
+            reconcile_seconds=0.2,
+            inference_timeout_seconds=60.0,
+            database_pool_size=5,
+        )
+        with served(settings) as base_url:
+            yield settings, base_url
+
+
+@pytest.fixture
+async def mill(mill_site: At, upstream: Scripted) -> AsyncIterator[Mill]:
+    """A fresh project at that API, and a worker's context."""
+    settings, base_url = mill_site
+    async with open_mill(settings, base_url, upstream) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def lone_mill(settings: Settings, upstream: Scripted) -> AsyncIterator[Mill]:
+    """A mill with a database of its own, for worker processes, whose leases end soon."""
+    settings = dataclasses.replace(
+        settings,
+        upstream_base_url=upstream.base_url,
+        upstream_api_key="sk-upstream",
+        redis_url="",
+        reconcile_seconds=0.1,
+        inference_timeout_seconds=60.0,
+    )
+    with served(settings) as base_url:
+        async with open_mill(settings, base_url, upstream) as opened:
+            yield opened

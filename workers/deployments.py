@@ -1,0 +1,158 @@
+"""Jobs whose model takes an alias only when a comparison passes: beginning the comparison, and deciding by it.
+
+Both are looked for every few seconds and not rung for, so that neither a crash between a job's end and its comparison,
+nor a comparison that was cancelled, leaves a job waiting for ever.
+"""
+
+import msgspec
+import structlog
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service import faults
+from service.errors import InFlight, InvalidRequest
+from service.jobs.record import NewEvent, add_events
+from service.models.aliases.actions import deploy
+from service.models.aliases.queries import find_alias, take_turn
+from service.models.comparisons.actions import Order, create_comparison, read_order
+from service.models.comparisons.deploying import DeployComparison, comparison_for, why_not
+from service.models.comparisons.grading import Outcome
+from service.models.comparisons.options import Condition, Options
+from service.models.questions import Directory
+from service.tables import Job, Model, Run
+from workers.context import Context
+
+log = structlog.get_logger()
+
+EVERY_SECONDS = 2.0
+BATCH = 20
+
+
+async def advance(ctx: Context) -> int:
+    """Go on with the jobs whose model is being compared. Returns how many there are."""
+    async with ctx.db.worker() as session:
+        jobs = (await session.scalars(select(Job).where(_comparing()).order_by(Job.id).limit(BATCH))).all()
+    for job in jobs:
+        if job.deploy_run_id is None:
+            await _begin(ctx, job)
+        else:
+            await _decide(ctx, job)
+    return len(jobs)
+
+
+async def _begin(ctx: Context, job: Job) -> None:
+    """Begin the comparison that a job asked for; once, whoever else is at it. What makes it impossible is a refusal."""
+    wanted = msgspec.convert(job.deploy_comparison, DeployComparison)
+    try:
+        order = await read_order(
+            comparison_for(wanted, tuned=job.fine_tuned_model or "", reference=await _reference(ctx, job, wanted)),
+            directory=Directory(db=ctx.db, catalogue=ctx.catalogue, accounts=ctx.accounts),
+            meter=ctx.meter,
+            project_id=job.project_id,
+            most_concurrency=ctx.settings.run_concurrency,
+        )
+        run_id = await _begun(ctx, job, wanted, order)
+    except InFlight:
+        return
+    except InvalidRequest as refusal:
+        async with ctx.db.worker() as session:
+            if await _still_comparing(session, job):
+                await _refuse(session, job, refusal.message)
+        return
+    if run_id is not None:
+        log.info("deployment.comparing", job=job.id, comparison=run_id)
+
+
+async def _begun(ctx: Context, job: Job, wanted: DeployComparison, order: Order) -> str | None:
+    async with ctx.db.worker() as session:
+        if not await _still_comparing(session, job):
+            return None
+        condition = Condition(job_id=job.id, sure=wanted.sure, least_score=wanted.least_score)
+        run = await create_comparison(session, job.project_id, job.api_key_id or "", order, condition=condition)
+        await session.execute(update(Job).where(Job.id == job.id).values(deploy_run_id=run.id))
+        others = ", ".join(each.asked for each in order.options.models[:-1])
+        against = f" with {others}" if others else ""
+        await _tell(session, job, NewEvent(message=f"Comparing the model{against}: {run.id}"))
+    faults.point("deployment.begun")
+    return run.id
+
+
+async def _decide(ctx: Context, job: Job) -> None:
+    """Deploy the model, or say why not, once the comparison has ended."""
+    async with ctx.db.worker() as session:
+        run = await session.get(Run, job.deploy_run_id)
+        if run is not None and run.finished_at is None:
+            return
+        await take_turn(session, job.project_id)
+        if not await _still_comparing(session, job):
+            return
+        reason = await _against(session, job, run)
+        if reason is None:
+            reason = await deploy(
+                session,
+                project_id=job.project_id,
+                name=job.deploy_alias or "",
+                model=job.fine_tuned_model or "",
+                job_id=job.id,
+                catalogue=ctx.catalogue,
+            )
+        if reason is not None:
+            await _refuse(session, job, reason)
+        else:
+            values = {"deploy_status": "deployed", "deploy_detail": None}
+            await session.execute(update(Job).where(Job.id == job.id).values(values))
+            message = f"The comparison passed, and the alias {job.deploy_alias} points at the model now"
+            await _tell(session, job, NewEvent(message=message))
+    faults.point("deployment.decided")
+
+
+async def _against(session: AsyncSession, job: Job, run: Run | None) -> str | None:
+    """What speaks against deploying the model; None if nothing does."""
+    if run is None or run.outcome is None or run.status != "succeeded":
+        told = "is gone" if run is None else f"has {run.status}" if run.status != "cancelled" else "was cancelled"
+        return f"The comparison {told}."
+    options, outcome = msgspec.convert(run.options, Options), msgspec.convert(run.outcome, Outcome)
+    reference = options.models[0].model if len(options.models) > 1 else None
+    if options.condition is not None:
+        reason = why_not(outcome, options.condition, reference=reference)
+        if reason is not None:
+            return f"The comparison did not pass: {reason}."
+    wanted = msgspec.convert(job.deploy_comparison, DeployComparison)
+    alias = await find_alias(session, job.project_id, job.deploy_alias or "")
+    if wanted.must_beat == "current" and alias is not None and alias.model != reference:
+        return f"The alias was promoted to {alias.model} meanwhile, which the model was not compared with."
+    return None
+
+
+async def _reference(ctx: Context, job: Job, wanted: DeployComparison) -> str | None:
+    """What the model has to beat: what the alias stands for now, or the base model; None for nothing."""
+    if wanted.must_beat is None:
+        return None
+    async with ctx.db.worker() as session:
+        alias = await find_alias(session, job.project_id, job.deploy_alias or "")
+        if wanted.must_beat == "current" and alias is not None:
+            return alias.model
+        base = await session.scalar(select(Model.base_model).where(Model.name == job.fine_tuned_model))
+    return base or job.model
+
+
+async def _still_comparing(session: AsyncSession, job: Job) -> bool:
+    """Whether it is, and as this worker saw it; the row is kept so until the transaction ends."""
+    same = Job.deploy_run_id.is_not_distinct_from(job.deploy_run_id)
+    query = select(Job.id).where(Job.id == job.id, _comparing(), same).with_for_update()
+    return await session.scalar(query) is not None
+
+
+async def _refuse(session: AsyncSession, job: Job, reason: str) -> None:
+    values = {"deploy_status": "refused", "deploy_detail": reason}
+    await session.execute(update(Job).where(Job.id == job.id).values(values))
+    message = f"The model was not deployed to the alias {job.deploy_alias}: {reason}"
+    await _tell(session, job, NewEvent(message=message, level="warn"))
+
+
+async def _tell(session: AsyncSession, job: Job, event: NewEvent) -> None:
+    await add_events(session, job.id, job.project_id, [event])
+
+
+def _comparing() -> ColumnElement[bool]:
+    return Job.deploy_status == "comparing"

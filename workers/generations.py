@@ -1,0 +1,74 @@
+"""Generations of datasets: the plan of a run, and the file that comes of it.
+
+The object is announced before it is written; the file, its report and the run's end are one fenced transaction.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from service import faults
+from service.claims import Claim
+from service.datasets.actions import FINE_TUNE, NewFile, announce_upload, keep_file
+from service.datasets.generations.options import Options
+from service.datasets.generations.plan import GenerationPlan
+from service.ids import new_id
+from service.runs.plan import Plan
+from service.runs.record import RunError, end
+from service.tables import Run
+from workers.context import Context
+
+ROWS_AT_ONCE = 500
+
+
+async def open_plan(ctx: Context, run: Run) -> Plan | RunError:
+    """The plan, made of the options alone."""
+    return GenerationPlan(msgspec.convert(run.options, Options))
+
+
+async def conclude(ctx: Context, claimed: Claim[Run], plan: GenerationPlan, error: RunError | None) -> None:
+    """End the run with a file of what was made, also when it could not be all."""
+    run, made = claimed.row, plan.result()
+    values: dict[str, Any] = {"done": plan.done, "total": plan.total, "outcome": msgspec.to_builtins(made)}
+    if not made.examples:
+        nothing = RunError(
+            code="nothing_generated",
+            message="No answer could be used: `outcome.dropped` counts why. Change the prompts, or ask another model.",
+        )
+        async with ctx.db.worker() as session:
+            await end(session, claimed, "Ended without an example", values, error=error or nothing)
+        faults.point("run.ended")
+        return
+    key = f"{run.project_id}/{new_id('object-')}"
+    async with ctx.db.worker() as session:
+        await announce_upload(session, run.project_id, key)
+    faults.point("run.announced")
+    stored = await ctx.storage.put(key, _lines(plan.rows()))
+    faults.point("run.stored")
+    async with ctx.db.worker() as session:
+        file = await keep_file(
+            session,
+            project_id=run.project_id,
+            storage_key=key,
+            wanted=NewFile(filename=run.options["filename"], purpose=FINE_TUNE, expires_after_seconds=None),
+            stored=stored,
+            model=ctx.catalogue.default,
+        )
+        kept = f"{made.examples:,} of {plan.total:,} examples are in {file.id}"
+        if error is not None:
+            error = replace(error, message=f"{error.message} {kept}.")
+        await end(session, claimed, f"Ended: {kept}", {**values, "output_file_id": file.id}, error=error)
+    faults.point("run.ended")
+
+
+async def _lines(rows: Iterable[dict[str, Any]]) -> AsyncIterator[bytes]:
+    batch: list[bytes] = []
+    for row in rows:
+        batch.append(msgspec.json.encode(row) + b"\n")
+        if len(batch) == ROWS_AT_ONCE:
+            yield b"".join(batch)
+            batch = []
+    if batch:
+        yield b"".join(batch)

@@ -1,0 +1,105 @@
+"""Comparisons of models: the plan of a run, out of its file, and what is found of the answers.
+
+The answers are marked in a thread: that is work for the processor, and scipy is imported there for the intervals.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import insert
+
+from service import faults
+from service.claims import Claim
+from service.models.comparisons.cases import Case, choose, read_cases
+from service.models.comparisons.grading import GradedCase, grade
+from service.models.comparisons.options import Options
+from service.models.comparisons.plan import ComparisonPlan
+from service.runs.plan import Plan
+from service.runs.record import RunError, end
+from service.storage import Storage
+from service.tables import ComparisonCase, File, Run
+from workers.context import Context
+
+MOST_ASKED_BYTES = 64 << 20
+"""Of all cases of a comparison: they are held in memory while it runs."""
+
+ROWS_AT_ONCE = 500
+
+FILE_GONE = RunError(code="file_not_found", message="The file is gone. Upload it again.", param="file")
+
+
+class _TooMuch(Exception):
+    """The chosen examples are more than can be held."""
+
+
+async def open_plan(ctx: Context, run: Run) -> Plan | RunError:
+    """The plan of the chosen examples of the file."""
+    options = msgspec.convert(run.options, Options)
+    async with ctx.db.worker() as session:
+        file = await session.get(File, run.input_file_id)
+    if file is None or file.deleted_at is not None:
+        return FILE_GONE
+    try:
+        cases = await asyncio.to_thread(_cases, ctx.storage, file.storage_key, options)
+    except FileNotFoundError:
+        return FILE_GONE
+    except _TooMuch:
+        return RunError(
+            code="too_many_examples",
+            message=f"The chosen examples have more than {MOST_ASKED_BYTES >> 20} MB. Give a smaller `max_examples`.",
+            param="max_examples",
+        )
+    if not cases:
+        return RunError(
+            code="invalid_file_format", message="No example of the file has an answer to compare with.", param="file"
+        )
+    return ComparisonPlan(options, cases)
+
+
+async def conclude(ctx: Context, claimed: Claim[Run], plan: ComparisonPlan, error: RunError | None) -> None:
+    """End the run with the marks of every case that is complete, also when not all are."""
+    run = claimed.row
+    outcome, graded = await asyncio.to_thread(grade, plan)
+    faults.point("run.graded")
+    values: dict[str, Any] = {"done": plan.done, "total": plan.total, "outcome": msgspec.to_builtins(outcome)}
+    rows = [_row(run, place, each) for place, each in enumerate(graded)]
+    async with ctx.db.worker() as session:
+        for begin in range(0, len(rows), ROWS_AT_ONCE):
+            await session.execute(insert(ComparisonCase), rows[begin : begin + ROWS_AT_ONCE])
+        message = f"Ended: {outcome.cases:,} of {plan.total:,} cases are graded"
+        await end(session, claimed, message, values, error=error)
+    faults.point("run.ended")
+
+
+def _cases(storage: Storage, key: str, options: Options) -> Sequence[Case]:
+    chosen = choose(options.file_examples, options.examples, options.seed)
+    cases: list[Case] = []
+    size_bytes = 0
+    for case in read_cases(storage.read_sync(key), chosen, options.format, turn=options.turn, stop=options.stop):
+        cases.append(case)
+        size_bytes += len(msgspec.json.encode(case.body))
+        if size_bytes > MOST_ASKED_BYTES:
+            raise _TooMuch
+    return cases
+
+
+def _row(run: Run, place: int, graded: GradedCase) -> dict[str, Any]:
+    return {
+        "run_id": run.id,
+        "place": place,
+        "project_id": run.project_id,
+        "line": graded.case.line,
+        "turn": graded.case.turn,
+        "offset_bytes": graded.case.offset,
+        "winner": graded.winner,
+        "failed": [
+            f"{number}/{name}"
+            for number, marks in enumerate(graded.marks)
+            for name, mark in marks.items()
+            if not mark.passed
+        ],
+        "scores": graded.scores,
+        "marks": msgspec.to_builtins(graded.marks),
+    }
