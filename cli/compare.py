@@ -1,4 +1,4 @@
-"""`tunegate compare FILE --model BASE --model TUNED`: models over the examples of a file, side by side with their marks.
+"""`tunegate compare FILE --model BASE --model TUNED`: models over the examples of a file, side by side.
 
 `--watch` shows the progress of one that is running, `--cancel` stops it.
 """

@@ -33,6 +33,7 @@ from service.tables import (
     UpstreamWatch,
     WebhookDelivery,
 )
+from service.tables.base import Leased
 
 log = structlog.get_logger()
 
@@ -89,6 +90,15 @@ class Claim(Generic[Row]):
             yield
 
 
+def due(table: type[Leased]) -> ColumnElement[bool]:
+    """The condition under which a row's time has come and nobody is at it."""
+    return (table.due_at <= func.now()) & _free(table)
+
+
+def _free(table: type[Leased]) -> ColumnElement[bool]:
+    return or_(table.leased_until.is_(None), table.leased_until < func.now())
+
+
 async def claim(
     session: AsyncSession,
     table: type[Row],
@@ -100,17 +110,16 @@ async def claim(
 ) -> list[Claim[Row]]:
     """Claim up to `limit` due rows of `table`, the longest due first; `only_due` False: also those that only rest."""
     started = time.monotonic()
-    timely = [table.due_at <= func.now()] if only_due else []
-    due = (
+    wanted = (
         select(table.id)
-        .where(*timely, or_(table.leased_until.is_(None), table.leased_until < func.now()), *where)
+        .where(due(table) if only_due else _free(table), *where)
         .order_by(table.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     rows = await session.scalars(
         update(table)
-        .where(table.id.in_(due.scalar_subquery()))
+        .where(table.id.in_(wanted.scalar_subquery()))
         .values(lease_token=table.lease_token + 1, leased_until=func.now() + dt.timedelta(seconds=lease_seconds))
         .returning(table)
     )

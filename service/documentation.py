@@ -45,8 +45,9 @@ def error_codes_page() -> str:
     return (
         '# Error codes\n\nEvery refusal has OpenAI\'s body, `{"error": {"message", "type", "param", "code"}}`, and a '
         "code that stays the same.\n`x-should-retry: false` says that repeating the call cannot help. A status of "
-        "`job` means that the code stands in the `error` of a job,\na preparation, a generation or a comparison. An upstream's own refusal "
-        "keeps the upstream's code. This page is generated: `make docs`.\n\n| code | status | meaning | what to do |\n"
+        "`job` means that the code stands in the `error` of a job,\na preparation, a generation or a comparison. An "
+        "upstream's own refusal keeps the upstream's code. This page is generated: `make docs`.\n\n"
+        "| code | status | meaning | what to do |\n"
         "|---|---|---|---|\n" + rows
     )
 

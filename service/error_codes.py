@@ -71,6 +71,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "invalid_file_format": ErrorCode(
         400, "The file's format does not fit the method or the model.", "See the report's `format`."
     ),
+    "invalid_grader": ErrorCode(
+        400, "A grader's options make no sense: a pattern, a schema, or two of one name.", "The message says what."
+    ),
     "invalid_idempotency_key": ErrorCode(400, "The key is empty or over 255 characters.", "Use a UUID."),
     "invalid_input_file": ErrorCode(
         None, "The input of a preparation cannot be read, or nothing is left of it.", "The message names the rows."
@@ -125,7 +128,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "model_alias_version_not_found": ErrorCode(400, "The alias has no such earlier version.", "See its history."),
     "model_comparison_not_found": ErrorCode(404, "No such comparison in this project.", "Check the id."),
     "model_in_use": ErrorCode(409, "Something still needs the model.", "The message names what does."),
-    "model_not_deletable": ErrorCode(409, "Base models cannot be deleted.", "Delete tuned models only."),
+    "model_not_deletable": ErrorCode(
+        409, "Base models and aliases cannot be deleted as models.", "Delete tuned models only."
+    ),
     "model_not_deployed": ErrorCode(
         400, "The model has no deployment at its account.", "Name one in the account's `deployments`."
     ),
@@ -160,7 +165,11 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "run_not_cancellable": ErrorCode(400, "The generation or comparison has ended.", "Nothing is left to cancel."),
     "service_account_not_found": ErrorCode(404, "No such service account in this project.", "List them."),
     "service_unavailable": ErrorCode(503, "A dependency is away for a moment.", "Try again."),
-    "too_many_examples": ErrorCode(400, "A generation is to make over 10,000 examples.", "Make several."),
+    "too_many_examples": ErrorCode(
+        400,
+        "A generation is to make over 10,000 examples, or those of a comparison have over 64 MB.",
+        "Make several, or give a smaller `max_examples`.",
+    ),
     "too_many_model_aliases": ErrorCode(400, "The project has its most aliases.", "Delete one."),
     "too_many_streams": ErrorCode(429, "The project has its most event streams open.", "End one of them."),
     "storage_limit_exceeded": ErrorCode(

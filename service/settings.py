@@ -119,7 +119,9 @@ class Settings:
         "Requests a minute with incorrect keys from one address, after which unknown keys from there have to wait.",
     )
     keep_events_days: float = _setting(
-        "TUNEGATE_KEEP_EVENTS_DAYS", 90.0, "How long the events of a job are kept after its end."
+        "TUNEGATE_KEEP_EVENTS_DAYS",
+        90.0,
+        "How long the events of a job, a generation or a comparison are kept after its end, and its calls' answers.",
     )
     keep_metrics_days: float = _setting(
         "TUNEGATE_KEEP_METRICS_DAYS", 730.0, "How long the metrics of a job are kept after its end."

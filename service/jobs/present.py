@@ -1,5 +1,7 @@
 """From rows to the wire: one explicit function for each kind of answer."""
 
+from msgspec import UNSET
+
 from service.http.shapes import unix
 from service.jobs.lifecycle import ENDED, status_shown
 from service.jobs.rules import hyperparameters_of, with_epochs
@@ -97,5 +99,5 @@ def show_deployment(row: Job) -> Deployment | None:
         alias=row.deploy_alias,
         status=row.deploy_status or waiting,  # type: ignore[arg-type]  # held by a CHECK
         reason=row.deploy_detail,
-        comparison=row.deploy_run_id,
+        comparison=row.deploy_run_id if row.deploy_comparison is not None else UNSET,
     )

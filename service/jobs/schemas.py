@@ -208,13 +208,14 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """What came of `deploy`: `void` when the job has ended without a model, `reason` when the alias refused it.
 
-    `comparison` is the one that decides, while it runs (`comparing`) and afterwards.
+    `comparison` is there for a job that asked for one: null until it has begun; it decides, while the status is
+    `comparing`.
     """
 
     alias: str
     status: Literal["pending", "comparing", "deployed", "refused", "void"]
     reason: str | None
-    comparison: str | None
+    comparison: str | UnsetType | None = UNSET
 
 
 WaitingFor = Literal["file_check", "paused", "account_held", "no_account", "project_limit", "account_full", "next"]

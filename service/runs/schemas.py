@@ -1,6 +1,6 @@
 """What every kind of run shows on the wire."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -9,9 +9,6 @@ from service.http.shapes import PageQuery, unix
 from service.tables import Run, RunEvent
 
 Status = Literal["pending", "running", "succeeded", "failed", "cancelled"]
-MOST_BUDGET_DOLLARS = 1_000_000
-Budget = Annotated[float, msgspec.Meta(gt=0, le=MOST_BUDGET_DOLLARS)]
-"""Dollars."""
 
 
 class RunTokens(msgspec.Struct, frozen=True, kw_only=True):

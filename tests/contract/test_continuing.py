@@ -75,7 +75,7 @@ def test_names_prices_and_rules_are_those_of_the_base_model(trained: Trained, fo
         sdk.fine_tuning.jobs.create(
             model=trained.model,
             training_file=trained.training_file,
-            method={"type": "reinforcement", "reinforcement": {"grader": {"type": "string_check"}}},  # type: ignore[typeddict-item]
+            method={"type": "reinforcement", "reinforcement": {"grader": {"type": "string_check"}}},  # type: ignore[arg-type]
         )
     assert refused.value.code == "unsupported_method"
 

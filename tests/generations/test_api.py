@@ -50,6 +50,12 @@ class TestCreate:
         assert made["budget"]["value"] == 1.5
         assert made["options"]["concurrency"] == mill.ctx.settings.run_concurrency
 
+    async def test_an_alias_is_taken_as_what_it_stands_for_now(self, mill: Mill) -> None:
+        async with mill.http() as http:
+            await http.post("/model_aliases", json={"name": "writer", "model": MODEL})
+            made = (await http.post("/dataset_generations", json={**BODY, "model": "writer"})).json()
+        assert {made["options"][step]["model"] for step in ("question", "answer")} == {MODEL}
+
     async def test_once_however_often_it_arrives(self, mill: Mill) -> None:
         async with mill.http() as http:
             answers = [

@@ -19,6 +19,7 @@ from service.tables import (
     JobEvent,
     Model,
     Quote,
+    Run,
     UpstreamAccount,
     WebhookDelivery,
     WebhookEndpoint,
@@ -45,6 +46,7 @@ LISTS = {
     "/webhook_endpoints": "endpoint_id",
     "/dataset_preparations": "preparation_id",
     "/dataset_generations": "generation_id",
+    "/model_comparisons": "comparison_id",
     "/model_aliases": "alias",
     "/webhook_events": "event_id",
     "/upstreams": "upstream_id",
@@ -184,6 +186,7 @@ async def _rows(db: Database, project_id: str, job_id: str) -> dict[str, str]:
         "delivery_id": new_id("whd_"),
         "quote_id": new_id("quote_"),
         "event_id": new_id("evt_"),
+        "comparison_id": new_id("cmp_"),
     }
     async with db.admin() as session:
         session.add(UpstreamAccount(id=ids["account"], kind="openai", base_url=ids["account"]))
@@ -229,6 +232,16 @@ async def _rows(db: Database, project_id: str, job_id: str) -> dict[str, str]:
                     type="fine_tuning.job.succeeded",
                     subject=job_id,
                     body=b"{}",
+                ),
+                Run(
+                    id=ids["comparison_id"],
+                    project_id=project_id,
+                    api_key_id="key_1",
+                    kind="comparison",
+                    options={},
+                    concurrency=1,
+                    budget_micros=1,
+                    total=1,
                 ),
                 Quote(
                     id=ids["quote_id"],

@@ -17,6 +17,7 @@ from ..examples import parse_messages
 from ..ids import new_id
 from ..tokens import count_tokens
 from .answers import Answer
+from .calls import finish_reason, may_be_calls, message_of
 from .catalogue_lookup import find_model
 from .create import decode
 from .errors import ApiError
@@ -93,17 +94,33 @@ class _ChatShape:
     prefix, whole, chunk = "chatcmpl-", "chat.completion", "chat.completion.chunk"
 
     def choice(self, answer: Answer) -> dict[str, Any]:
-        message = {"role": "assistant", "content": answer.text, "refusal": None}
-        return {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
+        message = message_of(answer.text)
+        reason = finish_reason(message, answer.finish_reason)
+        return {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
 
     def pieces(self, answer: Answer) -> Iterator[dict[str, Any]]:
+        """What may be calls is held back until it is known whether it is."""
         yield self._delta({"role": "assistant", "content": ""}, None)
-        for piece in answer.pieces():
+        pieces = answer.pieces()
+        held = ""
+        for piece in pieces:
+            held += piece
+            if not may_be_calls(held):
+                break
+        message = message_of(held)
+        if message["content"] is None:
+            called = {name: value for name, value in message.items() if name in ("tool_calls", "function_call")}
+            for place, call in enumerate(called.get("tool_calls", ())):
+                call["index"] = place
+            yield self._delta(called, None)
+        elif held:
+            yield self._delta({"content": held}, None)
+        for piece in pieces:
             yield self._delta({"content": piece}, None)
-        yield self._delta({}, answer.finish_reason)
+        yield self._delta({}, finish_reason(message, answer.finish_reason))
 
     @staticmethod
-    def _delta(delta: dict[str, str], finish_reason: str | None) -> dict[str, Any]:
+    def _delta(delta: dict[str, Any], finish_reason: str | None) -> dict[str, Any]:
         return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
 
 

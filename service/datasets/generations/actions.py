@@ -116,6 +116,7 @@ async def quote_generation(session: AsyncSession, project_id: str, order: Order)
 
 
 async def _step(body: CreateGeneration, name: str, directory: Directory, project_id: str) -> tuple[Step, Question]:
+    """A step with its defaults. An alias is taken as the model that it stands for now, which then answers all of it."""
     asked = (body.question if name == "question" else body.answer) or StepAsked()
     model = asked.model or body.model or ""
     default = QUESTION_TOKENS if name == "question" else ANSWER_TOKENS
@@ -136,7 +137,7 @@ async def _step(body: CreateGeneration, name: str, directory: Directory, project
             f"{model} answers with {most:,} tokens at most.", param=f"{name}.max_tokens", code="invalid_value"
         )
     step = Step(
-        model=model,
+        model=question.model,
         prompt=asked.prompt,
         temperature=QUESTION_TEMPERATURE if asked.temperature is None and name == "question" else asked.temperature,
         max_tokens=limit,

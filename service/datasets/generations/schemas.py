@@ -17,8 +17,8 @@ from service.datasets.generations.options import Options
 from service.datasets.generations.plan import Generated
 from service.errors import InvalidRequest
 from service.http.shapes import RequestModel, unix
+from service.runs.bounds import Budget
 from service.runs.schemas import (
-    Budget,
     RunFault,
     RunPrice,
     RunProgress,

@@ -14,13 +14,14 @@ from service.datasets.report import first_errors
 from service.datasets.report_schema import FileReport
 from service.errors import InFlight, InvalidRequest, NotFound
 from service.models.catalogue import BaseModel
+from service.models.comparisons.asked import CreateComparison
 from service.models.comparisons.deploying import DeployComparison, check_condition
 from service.models.comparisons.graders.judge import JudgeGrader
 from service.models.comparisons.graders.kinds import GraderRefused
 from service.models.comparisons.graders.registry import AnyGrader, named
 from service.models.comparisons.options import Compared, Condition, Options
 from service.models.comparisons.quote import Estimate, Judge, Price, estimate
-from service.models.comparisons.schemas import CallsQuoted, ComparisonQuote, CreateComparison
+from service.models.comparisons.schemas import CallsQuoted, ComparisonQuote
 from service.models.metering import Meter
 from service.models.queries import find_model, keep_model
 from service.models.questions import Directory, Question, question_of
@@ -195,7 +196,7 @@ def check_graders(graders: list[AnyGrader], *, param: str) -> dict[str, AnyGrade
     try:
         return named(graders)
     except GraderRefused as refusal:
-        raise InvalidRequest(refusal.message, param=f"{param}{refusal.option}", code=refusal.code) from None
+        raise InvalidRequest(refusal.message, param=f"{param}{refusal.option}", code="invalid_grader") from None
 
 
 async def _question(name: str, param: str, directory: Directory, project_id: str) -> Question:

@@ -6,11 +6,7 @@ import msgspec
 
 from service.errors import InvalidRequest
 from service.http.shapes import RequestModel
-from service.models.comparisons.graders.judge import JudgeGrader
-from service.models.comparisons.graders.kinds import Share
-from service.models.comparisons.grading import Outcome
-from service.models.comparisons.options import Condition, Turn
-from service.models.comparisons.schemas import (
+from service.models.comparisons.asked import (
     DEFAULT_EXAMPLES,
     DEFAULT_MAX_TOKENS,
     CreateComparison,
@@ -21,7 +17,11 @@ from service.models.comparisons.schemas import (
     Stop,
     Temperature,
 )
-from service.runs.schemas import Budget
+from service.models.comparisons.graders.judge import JudgeGrader
+from service.models.comparisons.graders.kinds import Share
+from service.models.comparisons.grading import Outcome
+from service.models.comparisons.options import Condition, Turn
+from service.runs.bounds import Budget
 
 
 class DeployComparison(RequestModel, frozen=True, kw_only=True):

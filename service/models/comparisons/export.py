@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 
 from service.db import Database
+from service.models.comparisons.asked import ListCases
 from service.models.comparisons.options import Options
-from service.models.comparisons.schemas import ListCases
 from service.models.comparisons.showing import CallShown, CaseAnswer, CaseShown, show_cases
 from service.storage import Storage
 from service.tables import Run

@@ -8,9 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.errors import InvalidRequest
 from service.http.pagination import unknown_cursor
+from service.models.comparisons.asked import ListCases
 from service.models.comparisons.grading import TIE
 from service.models.comparisons.options import Options
-from service.models.comparisons.schemas import ListCases
 from service.tables import ComparisonCase, Run, RunCall
 
 

@@ -11,15 +11,10 @@ from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.shapes import NoFields, Page
 from service.models.comparisons.actions import Order, create_comparison, quote_comparison, read_order
+from service.models.comparisons.asked import CreateComparison, ListCases
 from service.models.comparisons.export import MEDIA, exported
 from service.models.comparisons.queries import list_cases
-from service.models.comparisons.schemas import (
-    Comparison,
-    ComparisonQuote,
-    CreateComparison,
-    ListCases,
-    show_comparison,
-)
+from service.models.comparisons.schemas import Comparison, ComparisonQuote, show_comparison
 from service.models.comparisons.showing import CaseShown, show_cases
 from service.models.questions import Directory
 from service.runs.actions import cancel_run

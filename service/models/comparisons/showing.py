@@ -13,12 +13,12 @@ from service.billing.prices import Amount, dollars
 from service.datasets.lines import Line
 from service.datasets.queries import find_file
 from service.db import Database
+from service.models.comparisons.asked import ListCases
 from service.models.comparisons.cases import LEGACY, Case, cases_of, said_of
 from service.models.comparisons.graders.kinds import Call, Mark
 from service.models.comparisons.grading import TIE
 from service.models.comparisons.options import Options
 from service.models.comparisons.queries import answers_of, case_id, list_cases
-from service.models.comparisons.schemas import ListCases
 from service.runs.schemas import RunTokens
 from service.storage import Storage
 from service.tables import ComparisonCase, Run, RunCall

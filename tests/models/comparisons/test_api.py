@@ -301,7 +301,7 @@ class TestRefusals:
                 (with_grader, "invalid_file_format"),
                 (other.json()["id"], "wrong_purpose"),
             ):
-                body = {"models": MODELS, "file": file_id, "graders": [{"type": "exact"}]}
+                body: dict[str, Any] = {"models": MODELS, "file": file_id, "graders": [{"type": "exact"}]}
                 error = refusal(await http.post("/model_comparisons", json=body))
                 assert (error["code"], error["param"]) == (code, "file")
 
@@ -324,7 +324,7 @@ class TestRefusals:
                 await http.post("/model_comparisons", json=body, headers={"idempotency-key": "k"}) for _ in range(2)
             ]
             assert answers[0].content == answers[1].content
-            listed = (await http.get("/model_comparisons", params={"file": body["file"]})).json()["data"]
+            listed = (await http.get("/model_comparisons", params={"file": str(body["file"])})).json()["data"]
         assert len(listed) == 1
 
 

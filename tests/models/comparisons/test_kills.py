@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
+from service.tables import Run
 from tests.models.comparisons.desk import Desk, answering
+from tests.models.comparisons.test_deploying import BETTER, decided, trained
 from tests.runs.mill import Mill
 from tests.workers.process import WorkerProcess
 
@@ -39,3 +42,20 @@ async def test_every_call_is_charged_once(lone_mill: Mill, tmp_path: Path, point
     mill.upstream.pace_seconds = 0.0
     undisturbed = await desk.ended((await desk.compare(file_id, graders=GRADERS))["id"])
     assert done["result"] == undisturbed["result"]
+
+
+@pytest.mark.parametrize("point", ["deployment.begun", "deployment.decided"])
+async def test_a_deployment_is_compared_and_decided_once(lone_mill: Mill, tmp_path: Path, point: str) -> None:
+    mill, desk = lone_mill, Desk(lone_mill)
+    mill.upstream.script = BETTER
+    job_id, model = await trained(desk)
+    await desk.check_files()
+    async with WorkerProcess(mill.ctx.settings, tmp_path, fault_point=point) as worker:
+        await worker.killed()
+    async with mill.ctx.db.worker() as session:
+        await session.execute(update(Run).values(leased_until=None))
+    assert (await decided(desk, job_id))["status"] == "deployed"
+    async with mill.http() as http:
+        assert len((await http.get("/model_comparisons")).json()["data"]) == 1
+        history = (await http.get("/model_aliases/support/history")).json()["data"]
+    assert [(each["action"], each["model"]) for each in history] == [("deployed", model)]

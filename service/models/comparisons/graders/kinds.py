@@ -42,11 +42,10 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
 class GraderRefused(TunegateError):
     """A grader's options make no sense. `option` is the one at fault."""
 
-    def __init__(self, message: str, *, option: str, code: str = "invalid_grader") -> None:
+    def __init__(self, message: str, *, option: str) -> None:
         super().__init__(message)
         self.message = message
         self.option = option
-        self.code = code
 
 
 class GraderOptions(RequestModel, frozen=True, kw_only=True, tag_field="type"):

@@ -1,0 +1,130 @@
+"""Every example of training data: clean by the check, trained by the default trainer, and compared with its base.
+
+The comparisons are over the examples' own validation files, which the models have not seen. What a tiny model makes of
+that is printed as it is (`pytest -s`); what is asserted is what holds for it: it learns the form of the answers.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.stack import ROOT, DevStack
+from tests.wire import Tenant, checked, ended, eventually, new_tenant, upload
+
+CHAT = "gpt-4o-mini-2024-07-18"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One folder, and how its models are compared. `beats` says that the tuned one is better on new examples too."""
+
+    name: str
+    graders: list[dict[str, Any]]
+    training: str = "train.jsonl"
+    model: str = CHAT
+    method: str = "supervised"
+    options: dict[str, Any] = field(default_factory=dict)
+    beats: bool = False
+
+
+SIMILAR = {"type": "text_similarity", "at_least": 0.5}
+EXAMPLES = [
+    Example(name="sarcastic-facts", graders=[SIMILAR]),
+    Example(name="chinese-finance", graders=[SIMILAR]),
+    Example(name="sports-headlines", graders=[{"type": "json_equality"}, SIMILAR]),
+    Example(name="function-calling", graders=[{"type": "tool_calls"}], options={"turn": "first"}),
+    Example(
+        name="function-calling",
+        training="train-functions.jsonl",
+        graders=[{"type": "tool_calls", "ignore_arguments": ["reason", "first_day", "days", "location", "unit"]}],
+        options={"turn": "first"},
+        beats=True,
+    ),
+    Example(
+        name="ticket-classification",
+        model="babbage-002",
+        graders=[{"type": "exact"}],
+        options={"max_tokens": 8},
+        beats=True,
+    ),
+    Example(name="preference-pairs", method="dpo", graders=[SIMILAR]),
+    Example(name="campaign-mails", graders=[SIMILAR]),
+]
+
+
+@pytest.fixture(scope="module")
+def tenant(stack: DevStack) -> Tenant:
+    """A project for all of them."""
+    ready = stack.ready()
+    return new_tenant(ready["base_url"], ready["database_url"])
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{example.name}-{example.training}")
+def test_is_checked_trained_and_compared(tenant: Tenant, example: Example) -> None:
+    folder = ROOT / "examples" / example.name
+    assert len((folder / example.training).read_bytes().splitlines()) >= 50
+    with tenant.http() as client:
+        files = {
+            name: upload(client, (folder / name).read_bytes(), name=name) for name in (example.training, "valid.jsonl")
+        }
+        for name, file_id in files.items():
+            shown = checked(client, file_id)
+            assert shown["status"] == "processed", shown
+            report = client.get(f"/files/{file_id}/report").json()
+            assert report["errors"] == 0, (name, report["findings"])
+        body = {
+            "model": example.model,
+            "training_file": files[example.training],
+            "validation_file": files["valid.jsonl"],
+            "seed": 1,
+            "method": {"type": example.method, example.method: {"hyperparameters": {"n_epochs": 5}}},
+        }
+        made = client.post("/fine_tuning/jobs", json=body)
+        assert made.status_code == 200, made.text
+        job = ended(client, made.json()["id"])
+        assert job["status"] == "succeeded", job
+        compared = {
+            name: _compared(client, example, job["fine_tuned_model"], file_id) for name, file_id in files.items()
+        }
+    for name, shown in compared.items():
+        base, tuned = shown["result"]["models"]
+        print(
+            f"{example.name}/{name}: base {base['score']['value']:.3f}, tuned {tuned['score']['value']:.3f} "
+            f"(better by {tuned['difference']['value']:+.3f}, {tuned['difference']['low']:+.3f} to "
+            f"{tuned['difference']['high']:+.3f}; wins {tuned['wins']['wins']}, losses {tuned['wins']['losses']})"
+        )
+    seen, unseen = (compared[name]["result"]["models"][1] for name in (example.training, "valid.jsonl"))
+    assert seen["difference"]["low"] > 0, "it has learnt what it was shown"
+    if example.beats:
+        assert unseen["difference"]["value"] > 0
+        assert unseen["wins"]["losses"] == 0
+
+
+def _compared(client: httpx2.Client, example: Example, tuned: str, file_id: str) -> dict[str, Any]:
+    body = {
+        "models": [example.model, tuned],
+        "file": file_id,
+        "graders": example.graders,
+        "max_examples": 10,
+        "max_tokens": 200,
+        **example.options,
+    }
+
+    def begin() -> dict[str, Any] | None:
+        answer = client.post("/model_comparisons", json=body)
+        assert answer.status_code == 200 or "report_pending" in answer.text, answer.text
+        made: dict[str, Any] = answer.json()
+        return made if answer.status_code == 200 else None
+
+    made = eventually(begin)
+
+    def look() -> dict[str, Any] | None:
+        shown: dict[str, Any] = client.get(f"/model_comparisons/{made['id']}").json()
+        return shown if shown["finished_at"] is not None else None
+
+    shown = eventually(look, within_seconds=300)
+    assert shown["status"] == "succeeded", shown
+    return shown

@@ -1,0 +1,88 @@
+"""What archiving and deleting a project do to its runs, and what is pruned of those that ended long ago."""
+
+import asyncio
+import datetime as dt
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, update
+
+from service import claims
+from service.claims import LeaseLost
+from service.deletions.actions import delete_project
+from service.projects import audit
+from service.projects.actions import archive_project
+from service.tables import Deletion, LedgerEntry, Project, Run, RunCall, RunEvent
+from tests.runs.mill import Mill
+from workers import runs
+from workers.deletions import carry_out
+from workers.pruning import prune
+
+
+async def _count(mill: Mill, table: Any) -> int:
+    async with mill.ctx.db.worker() as session:
+        counted = select(func.count()).select_from(table).where(table.project_id == mill.project_id)
+        return await session.scalar(counted) or 0
+
+
+async def test_archiving_ends_what_runs(mill: Mill) -> None:
+    made = await mill.generate()
+    await mill.until_end((await mill.generate(n_per_topic=1))["id"])
+    async with mill.ctx.db.admin() as session:
+        await archive_project(session, audit.SYSTEM, mill.project_id)
+    row = await mill.row(made["id"])
+    assert (row.status, row.due_at) == ("cancelled", None)
+    assert await mill.webhooks() == ["dataset_generation.succeeded", "dataset_generation.cancelled"]
+
+
+async def test_deleting_waits_for_the_money_and_leaves_no_word(mill: Mill) -> None:
+    """A run with calls under way: they are posted, then everything but the ledger goes."""
+    mill.upstream.gate.clear()
+    made = await mill.generate(topics=["zanzibar"], concurrency=2)
+    claimed = await mill.claim(made["id"])
+    assert claimed is not None
+    turn = asyncio.create_task(runs.advance(mill.ctx, claimed))
+    async with asyncio.timeout(60):
+        while len(mill.upstream.log) < 2:
+            await asyncio.sleep(0.01)
+    async with mill.ctx.db.admin() as session:
+        await archive_project(session, audit.SYSTEM, mill.project_id)
+        await delete_project(session, audit.SYSTEM, mill.project_id)
+    assert await _status(mill) == "deleting"
+    mill.upstream.gate.set()
+    with pytest.raises(LeaseLost):
+        await turn
+    async with asyncio.timeout(90):
+        while await _status(mill) != "deleted":
+            await asyncio.sleep(0.05)
+    for table in (Run, RunCall, RunEvent):
+        assert await _count(mill, table) == 0
+    entries = await mill.entries()
+    assert sum(entry.kind == "post" for entry in entries) == 2
+    assert await _count(mill, LedgerEntry) == 4
+
+
+async def test_the_answers_of_an_old_run_go_and_the_run_stays(mill: Mill) -> None:
+    made = await mill.generate(n_per_topic=1)
+    await mill.until_end(made["id"])
+    await prune(mill.ctx)
+    assert await _count(mill, RunCall) == 4
+    long_ago = func.now() - dt.timedelta(days=mill.ctx.settings.keep_events_days + 1)
+    async with mill.ctx.db.worker() as session:
+        await session.execute(update(Run).where(Run.id == made["id"]).values(finished_at=long_ago))
+    await prune(mill.ctx)
+    assert (await _count(mill, RunCall), await _count(mill, RunEvent), await _count(mill, Run)) == (0, 0, 1)
+    assert (await mill.shown(made["id"]))["status"] == "succeeded"
+
+
+async def _status(mill: Mill) -> str:
+    """The project's, after a step of its deletion."""
+    async with mill.ctx.db.worker() as session:
+        mine = [Deletion.project_id == mill.project_id]
+        await session.execute(update(Deletion).where(*mine, Deletion.due_at.is_not(None)).values(due_at=func.now()))
+        claimed = await claims.claim(session, Deletion, lease_seconds=30.0, limit=10, where=mine)
+    for each in claimed:
+        await carry_out(mill.ctx, each)
+    async with mill.ctx.db.admin() as session:
+        status = await session.scalar(select(Project.status).where(Project.id == mill.project_id))
+    return str(status)
