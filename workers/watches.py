@@ -112,7 +112,12 @@ async def _give_back(
     They are told so twice: with the end of the list and at the step after that, since a job may have read, until the
     end was committed, that there is a list.
     """
-    values = {"active": crowd.active, "watched": crowd.watched, "listing": crowd.listing, "failures": failures}
+    values: dict[str, Any] = {
+        "active": crowd.active,
+        "watched": crowd.watched,
+        "listing": crowd.listing,
+        "failures": failures,
+    }
     if crowd.listing:
         values["listed_at"] = func.now()
     elif not claimed.row.listing:

@@ -107,8 +107,7 @@ class UpstreamWatch(Leased, Base):
     """An account whose running jobs are polled; its id is the account's. A step lists them, or lets each look alone.
 
     `spent_until` is the budget's books (see `workers/budgets.py`); `listing` says that lists tell of the jobs, of which
-    there were `active`, `watched` of them by somebody, at the last step. `listed_at` is null when none of them relies on
-    a list.
+    there were `active`, `watched` of them by somebody, at the last step. `listed_at` is null if none relies on lists.
     """
 
     __tablename__ = "upstream_watches"
