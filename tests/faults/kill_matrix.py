@@ -32,8 +32,8 @@ from tests.wire import MODEL, Tenant, chat_rows, jsonl
 REACH_SECONDS = 120.0
 DRAIN_SECONDS = 300.0
 AT_A_TIME = 2
-"""Steps of jobs that a life which is to die runs beside each other. One that dies in one of them may have brought the others past the
-point, so there is work for so many a kill."""
+"""Steps of jobs that a life which is to die runs beside each other. One that dies in one of them may have brought the
+others past the point, so there is work for so many a kill."""
 
 BESIDE = 2
 """Matrices, each with a stack of its own, that share the points of a full run."""
