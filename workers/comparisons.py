@@ -16,26 +16,25 @@ from service.jobs.record import NewEvent, add_events
 from service.tables import File, Job, LeakageReport
 from workers.context import Context
 from workers.processes import WorkFailed
+from workers.tries import MOST_TRIES, after_crash, pause_seconds
 
 log = structlog.get_logger()
 
-MAX_ATTEMPTS = 5
 PROGRESS_EVERY_SECONDS = 0.5
-RETRY_SECONDS = 2.0
 NOT_COMPARED = "The files could not be compared: it ended early several times."
 
 
 async def compare(ctx: Context, claimed: Claim[LeakageReport]) -> None:
-    """Compare the claimed pair. An attempt counts before it is made; after five the result says so, and is no error."""
+    """Compare the claimed pair. When that cannot be done (see `tries`) the result says so, and is no error."""
     row = claimed.row
     async with claims.heartbeat(ctx.db, claimed):
-        attempt = row.failures + 1
+        tries = row.failures + 1
         async with ctx.db.worker() as session:
-            await claims.write(session, claimed, {"failures": attempt})
+            await claims.write(session, claimed, {"failures": tries})
             training = await session.get_one(File, row.training_file_id)
             validation = await session.get_one(File, row.validation_file_id)
         faults.point("leakage.counted")
-        if attempt > MAX_ATTEMPTS:
+        if tries > MOST_TRIES:
             await _end(ctx, claimed, _not_compared(row))
             return
         told_at = time.monotonic()
@@ -55,9 +54,11 @@ async def compare(ctx: Context, claimed: Claim[LeakageReport]) -> None:
             found = await ctx.validators.compare(request, progress)
         except WorkFailed as error:
             log.error("comparison.failed", training=training.id, validation=validation.id, error=str(error))
-            if attempt < MAX_ATTEMPTS:
+            if (counted := after_crash(tries)) < MOST_TRIES:
                 async with ctx.db.worker() as session:
-                    await claims.give_back(session, claimed, {}, due_in_seconds=RETRY_SECONDS * attempt)
+                    await claims.give_back(
+                        session, claimed, {"failures": counted}, due_in_seconds=pause_seconds(counted)
+                    )
                 return
             found = _not_compared(row)
         faults.point("leakage.made")

@@ -20,39 +20,37 @@ from service.models.catalogue import provider_of
 from service.tables import File, FileReport, Job
 from workers.context import Context
 from workers.processes import WorkFailed
+from workers.tries import MOST_TRIES, after_crash, pause_seconds
 
 log = structlog.get_logger()
 
-MAX_ATTEMPTS = 5
 PROGRESS_EVERY_SECONDS = 0.5
-RETRY_SECONDS = 2.0
 NOT_CHECKED = "The file could not be checked: the check ended early several times. Upload it again, or ask for help."
 
 
 async def validate(ctx: Context, claimed: Claim[FileReport]) -> None:
-    """Make the claimed report. One whose making failed five times becomes a report that says so.
-
-    An attempt counts before it is made, so that a dataset which takes the whole worker down with it counts too.
-    """
+    """Make the claimed report. One that cannot be made (see `tries`) becomes a report that says so."""
     async with claims.heartbeat(ctx.db, claimed):
         async with ctx.db.worker() as session:
-            attempt = claimed.row.failures + 1
-            await claims.write(session, claimed, {"failures": attempt})
+            tries = claimed.row.failures + 1
+            await claims.write(session, claimed, {"failures": tries})
             file = await session.get_one(File, claimed.row.file_id)
         faults.point("report.counted")
         if file.deleted_at is not None:
             await _end(ctx, claimed, file, _failed_report(claimed.row, file, "The file was deleted."))
             return
-        if attempt > MAX_ATTEMPTS:
+        if tries > MOST_TRIES:
             await _end(ctx, claimed, file, _failed_report(claimed.row, file, NOT_CHECKED))
             return
         try:
             report = await _make(ctx, claimed, file)
         except WorkFailed as error:
-            log.error("validation.failed", file=file.id, attempt=attempt, error=str(error))
-            if attempt < MAX_ATTEMPTS:
+            log.error("validation.failed", file=file.id, tries=tries, error=str(error))
+            if (counted := after_crash(tries)) < MOST_TRIES:
                 async with ctx.db.worker() as session:
-                    await claims.give_back(session, claimed, {}, due_in_seconds=RETRY_SECONDS * attempt)
+                    await claims.give_back(
+                        session, claimed, {"failures": counted}, due_in_seconds=pause_seconds(counted)
+                    )
                 return
             report = _failed_report(claimed.row, file, NOT_CHECKED)
         faults.point("report.made")

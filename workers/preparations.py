@@ -21,12 +21,11 @@ from service.models.rules import known_model
 from service.tables import DatasetPreparation, File, PendingUpload
 from workers.context import Context
 from workers.processes import WorkFailed
+from workers.tries import MOST_TRIES, after_crash, pause_seconds
 
 log = structlog.get_logger()
 
-MAX_ATTEMPTS = 5
 PROGRESS_EVERY_SECONDS = 0.5
-RETRY_SECONDS = 2.0
 CRASHED = Refusal(
     code="preparation_crashed",
     message="The preparation ended early several times. Try a smaller file, or ask for help.",
@@ -36,14 +35,14 @@ DELETED = Refusal(code="file_not_found", message="The input file was deleted.", 
 
 
 async def prepare(ctx: Context, claimed: Claim[DatasetPreparation]) -> None:
-    """Make the claimed preparation. An attempt counts before it is made; after five the preparation has failed."""
+    """Make the claimed preparation. One that cannot be made (see `tries`) has failed."""
     async with claims.heartbeat(ctx.db, claimed):
-        attempt = claimed.row.failures + 1
+        tries = claimed.row.failures + 1
         async with ctx.db.worker() as session:
-            await claims.write(session, claimed, {"failures": attempt, "status": "running"})
+            await claims.write(session, claimed, {"failures": tries, "status": "running"})
             file = await session.get_one(File, claimed.row.input_file_id)
         faults.point("prepare.counted")
-        if file.deleted_at is not None or attempt > MAX_ATTEMPTS:
+        if file.deleted_at is not None or tries > MOST_TRIES:
             await _fail(ctx, claimed, DELETED if file.deleted_at is not None else CRASHED, ())
             return
         request = _request(claimed.row, file)
@@ -55,10 +54,12 @@ async def prepare(ctx: Context, claimed: Claim[DatasetPreparation]) -> None:
         try:
             made = await ctx.validators.prepare(request, _Told(ctx, claimed).progress)
         except WorkFailed as error:
-            log.error("preparation.failed", preparation=claimed.row.id, attempt=attempt, error=str(error))
-            if attempt < MAX_ATTEMPTS:
+            log.error("preparation.failed", preparation=claimed.row.id, tries=tries, error=str(error))
+            if (counted := after_crash(tries)) < MOST_TRIES:
                 async with ctx.db.worker() as session:
-                    await claims.give_back(session, claimed, {}, due_in_seconds=RETRY_SECONDS * attempt)
+                    await claims.give_back(
+                        session, claimed, {"failures": counted}, due_in_seconds=pause_seconds(counted)
+                    )
                 return
             made = CRASHED
         match made:

@@ -55,7 +55,7 @@ TURN_SECONDS = 60.0
 """After so long a run lets others have its place; it comes back at once if nobody wants it."""
 
 AWAY_HOURS = 24
-MAX_CRASHES = 5
+MAX_CRASHES = 20
 MOST_REFUSED = 10
 """When so many calls were refused and none was answered, the others would be refused too."""
 

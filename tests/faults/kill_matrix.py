@@ -222,7 +222,9 @@ async def lost_creates(matrix: Matrix, times: int) -> None:
 
 
 async def wishes(matrix: Matrix, times: int) -> None:
-    """Running jobs whose caller wants them cancelled."""
+    """Running jobs whose caller wants them cancelled. No others: an upstream job made meanwhile would run for ever."""
+    if not await matrix.ended():
+        await matrix.by_a_worker(matrix.ended, "the jobs before do not end")
     matrix.site.upstream.steps("running")
     made = await asyncio.gather(*(matrix.new_job() for _ in range(times)))
 

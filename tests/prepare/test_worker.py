@@ -109,7 +109,7 @@ class TestCrashes:
         preparation_id = await workplace.ask()
         table = DatasetPreparation
         async with workplace.ctx.db.worker() as session:
-            await session.execute(update(table).where(table.id == preparation_id).values(failures=3))
+            await session.execute(update(table).where(table.id == preparation_id).values(failures=12))
         waiting = await workplace.step(preparation_id)
         assert (waiting.status, waiting.error) == ("running", None)
         made = await workplace.step(preparation_id)

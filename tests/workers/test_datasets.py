@@ -1,4 +1,4 @@
-"""Datasets whose check takes its process down with it: five tries, then an error that says so, and the job ends."""
+"""Datasets whose check takes its process down with it: five crashes, then an error that says so, and the job ends."""
 
 import asyncio
 import os
@@ -11,7 +11,9 @@ from sqlalchemy import select
 
 from service.tables import File, FileReport
 from tests.workers.bench import DEADLINE_SECONDS, Bench
-from workers.datasets import MAX_ATTEMPTS
+from workers.tries import MOST_TRIES
+
+CRASHES = 5
 
 
 def validators() -> Iterator[int]:
@@ -58,20 +60,20 @@ async def test_a_check_that_is_killed_each_time_ends_as_an_error(bench: Bench) -
     await bench.leave_unchecked(file_id)
     job_id = await bench.new_job(training=file_id)
     async with killing():
-        for attempt in range(1, MAX_ATTEMPTS):
+        for crashes in range(1, CRASHES):
             report = await bench.check_step(file_id)
-            assert (report.status, report.failures) == ("pending", attempt)
+            assert (report.status, report.failures) == ("pending", 4 * crashes)
             assert (await bench.step(job_id)).state == "validating"
         report = await bench.check_step(file_id)
     await assert_ended_as_unchecked(bench, file_id, job_id, report)
 
 
 async def test_a_check_that_takes_the_worker_with_it_ends_as_an_error_too(bench: Bench) -> None:
-    """Each attempt was counted before it was made, and no worker lived to tell of it."""
+    """Each try was counted before it was made, and no worker lived to tell of it."""
     file_id = await bench.new_file()
     await bench.leave_unchecked(file_id)
     job_id = await bench.new_job(training=file_id)
-    for number in range(1, MAX_ATTEMPTS + 1):
+    for number in range(1, MOST_TRIES + 1):
         attempt = asyncio.create_task(bench.check_step(file_id))
         async with asyncio.timeout(DEADLINE_SECONDS):
             while (await bench.report(file_id)).failures < number:
