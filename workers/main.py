@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
+import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -70,6 +72,9 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 GRACE_SECONDS = 20.0
+END_SECONDS = 30.0
+"""A worker that was asked to stop is gone after so long, whatever hangs: its leases see to the rest."""
+
 DELIVERIES = 256
 """Tries of deliveries at a time: each is a socket that mostly waits, and slow receivers must not use all of them."""
 
@@ -241,6 +246,8 @@ async def run(settings: Settings) -> None:
     stop, cut = asyncio.Event(), asyncio.Event()
 
     def asked_to_stop() -> None:
+        if not stop.is_set():
+            _be_gone_soon()
         (cut if stop.is_set() else stop).set()
 
     starting = asyncio.create_task(startup(settings))
@@ -276,6 +283,13 @@ async def run(settings: Settings) -> None:
     with contextlib.suppress(Exception):
         await heartbeat.end()
     await shutdown(ctx)
+
+
+def _be_gone_soon() -> None:
+    """End the process by force when its orderly end takes too long, as with a database that answers no more."""
+    timer = threading.Timer(END_SECONDS, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
 
 
 async def _unless(event: asyncio.Event, task: "asyncio.Task[T]") -> T | None:
