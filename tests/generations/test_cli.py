@@ -12,7 +12,8 @@ import httpx2
 import pytest
 
 from cli.gateway import Gateway
-from cli.generate import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, Refused, Wishes, read_body
+from cli.generate import Wishes, read_body
+from cli.running import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, Refused
 from tests.stack import ROOT, DevStack
 
 TOPICS = ("the history of rivers", "lakes in the mountains", "why it rains")
