@@ -9,6 +9,7 @@
         ├── NotFound          404   no such thing for this caller
         ├── MethodNotAllowed  405
         ├── Conflict          409   the thing is in a state that does not allow this
+        ├── Busy              409   the thing is being worked on: retry
         ├── InFlight          409   the same request is being worked on: retry
         ├── TooLarge          413
         ├── KeyReused         422   an Idempotency-Key came back with another body
@@ -102,6 +103,12 @@ class Conflict(ApiError):
     type = "invalid_request_error"
     code = "conflict"
     should_retry = False
+
+
+class Busy(Conflict):
+    """The thing is being worked on for a moment; the SDK repeats the call by itself."""
+
+    should_retry = True
 
 
 class InFlight(ApiError):

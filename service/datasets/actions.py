@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.datasets.queries import Uses, find_report, no_such_file, uses_of
 from service.deletions.asking import ask_for_deletion
 from service.doorbell import hint
-from service.errors import Conflict, InvalidRequest
+from service.errors import Busy, Conflict, InvalidRequest
 from service.ids import new_id
 from service.models.catalogue import BaseModel
 from service.projects.queries import check_kept, get_project
@@ -137,7 +137,8 @@ async def delete_file(session: AsyncSession, project_id: str, file_id: str) -> N
     if uses.runs:
         raise _in_use(f"by a comparison that has not ended: {', '.join(uses.runs)}. Cancel it, or wait.")
     if uses.being_read:
-        raise _in_use("for a report that is being made of it. Wait until it is ready.")
+        message = "The file is used for a report that is being made of it. Wait until it is ready."
+        raise Busy(message, param="id", code="file_in_use")
 
 
 async def discard_file(session: AsyncSession, project_id: str, file_id: str) -> Uses | None:
