@@ -6,7 +6,7 @@ A benchmark is a module of this folder with a `main` and, as the first line of i
 from __future__ import annotations
 
 import ast
-import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,8 +25,9 @@ def main() -> None:
         names, options = ["datasets"], []
         print("\nRunning datasets:")
     for name in names:
-        sys.argv = [f"benchmarks.{name}", *options]
-        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+        done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *options], check=False)
+        if done.returncode:
+            raise SystemExit(done.returncode)
 
 
 def _summary(path: Path) -> str:
