@@ -192,7 +192,7 @@ class TestABadOne:
 
     async def test_many_are_slowed_down(self, bench: Bench, sender: Sender, secret: str) -> None:
         most = bench.ctx.settings.failed_keys_per_minute
-        statuses = []
+        statuses: list[int] = []
         while 429 not in statuses and len(statuses) < 2 * most + 2:  # the minute may end on the way
             answer = await sender.send(b"{}", signed(new_secret(), b"{}"))
             statuses.append(answer.status_code)
