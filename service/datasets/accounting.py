@@ -47,7 +47,7 @@ class Sums:
         for name, figure in vars(other).items():
             mine = getattr(self, name)
             if isinstance(mine, Counter):
-                mine.update(figure)
+                mine.update(figure.elements())  # one by one, for that is a loop in C and adding counts is not
             else:
                 setattr(self, name, mine + figure)
 

@@ -1,12 +1,13 @@
 """The process that does a worker's CPU work on datasets: reports, preparations and comparisons.
 
 `python -m service.datasets.process STORAGE_URL MODELS_FILE [counting]` serves one worker: it reads requests as JSON
-lines on its input and answers each with lines of progress and, at the end, what came of it. One for `counting` loads
-the default encoding first, which takes longer than all else that it needs to start. It ends with its input, so it
-cannot outlive the worker, and it runs at low priority, so that this work never slows what callers wait for. The same
-holds for the processes that it forks to share the report of a large file.
+lines on its input and answers each with lines of progress and, at the end, what came of it. One for `counting` first
+loads the default encoding, which takes longer than all else that it needs to start, and numpy. It ends with its input,
+so it cannot outlive the worker, and it runs at low priority, so that this work never slows what callers wait for. The
+same holds for the processes that it forks to share the report of a large file.
 """
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -59,6 +60,7 @@ def main(storage_url: str, models_file: str, *, counting: bool = False) -> None:
     os.nice(NICENESS)
     storage, catalogue = Storage(storage_url), load(models_file)
     if counting:
+        importlib.import_module("service.datasets.twins")
         with suppress(EncodingDamaged):  # every answer will say so
             reference(catalogue.default.encoding)
     out = sys.stdout.buffer

@@ -18,10 +18,10 @@ from service.datasets.formats import Example
 PERMUTATIONS = 50
 BANDS = 10
 SKETCH_BYTES = PERMUTATIONS * 4
-_ALIKE = 41
+LEAST_ALIKE = 41
 """A little over 80 %: fewer numbers say it less exactly, and what is found shall be true."""
 
-_MAX_DIFFERING_BITS = (PERMUTATIONS - _ALIKE) * 32
+_MAX_DIFFERING_BITS = (PERMUTATIONS - LEAST_ALIKE) * 32
 _SKETCHED_CHARS = 600
 _SKETCHED_CHARS_OF_A_TEXT = 300
 _SEED = 1
@@ -55,7 +55,7 @@ def near(one: bytes, other: bytes) -> bool:
     if differing_bits.bit_count() > _MAX_DIFFERING_BITS:
         return False
     alike: int = sum(map(eq, memoryview(one).cast("I"), memoryview(other).cast("I")))
-    return alike >= _ALIKE
+    return alike >= LEAST_ALIKE
 
 
 def _start(example: Example) -> str:

@@ -53,8 +53,10 @@ def error_response(error: ApiError) -> Response[bytes]:
 def handle(request: Request[Any, Any, Any], exception: Exception) -> Response[bytes]:
     """Litestar's exception handler for everything."""
     error = as_api_error(request, exception)
-    if error.status >= 500:
+    if error.status == Internal.status:
         log.error("request.failed", error=repr(exception), exc_info=exception)
+    elif error.status > Internal.status:
+        log.warning("request.unavailable", status=error.status, error=repr(exception))
     return error_response(error)
 
 

@@ -53,6 +53,7 @@ class Report:
     strokes: Counter[str]
     statuses: Counter[int]
     unanswered: int
+    defects: list[str]
     listed_wrongly: int
     drain_seconds: float
     silence_seconds: float
@@ -63,8 +64,8 @@ class Report:
         found = self.verdict.forbidden()
         if self.listed_wrongly:
             found["listed_wrongly"] = self.listed_wrongly
-        if self.statuses[500]:
-            found["answers_500"] = self.statuses[500]
+        if defects := max(self.statuses[500], len(self.defects)):
+            found["answers_500"] = defects
         return found
 
     def __str__(self) -> str:
@@ -80,6 +81,7 @@ class Report:
                 f"  longest time without an answer of the API: {self.silence_seconds:.1f} s",
                 f"  from the last fault until everything had ended and was delivered: {self.drain_seconds:.1f} s",
                 "  faults: " + ", ".join(f"{kind} {count}" for kind, count in sorted(self.strokes.items())),
+                *self.defects,
             ]
         )
 
@@ -116,6 +118,7 @@ async def run(plan: Plan, *, say: Callable[[str], None] = lambda _: None) -> Rep
             strokes=Counter(stroke.kind for stroke in strokes),
             statuses=told.statuses,
             unanswered=told.unanswered,
+            defects=site.defects(),
             listed_wrongly=listed_wrongly,
             drain_seconds=drain_seconds,
             silence_seconds=max(silence, default=0.0),

@@ -7,6 +7,7 @@ in the database, and everything else goes over HTTP.
 import asyncio
 import base64
 import dataclasses
+import json
 import secrets
 import socket
 import tempfile
@@ -142,6 +143,12 @@ class Site:
             self._owner = await connect(self.owner_url)
         return self._owner
 
+    def defects(self) -> list[str]:
+        """What the API processes have logged of answers of 500, each with its traceback."""
+        logs = sorted(self.folder.glob("api*.log"))
+        lines = [line for log in logs for line in log.read_text(errors="replace").splitlines()]
+        return [str(entry["exception"]) for entry in map(_entry, lines) if entry.get("event") == "request.failed"]
+
     def end(self) -> None:
         """End every process."""
         for each in (*self.apis, *self.workers, self.redis, self.postgres):
@@ -185,6 +192,14 @@ async def open_site(**settings: Any) -> AsyncIterator[Site]:
                 yield site
             finally:
                 site.end()
+
+
+def _entry(line: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}
 
 
 def _migrate(settings: Settings) -> None:

@@ -12,13 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress
 from operator import ne
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from service.datasets.checks.registry import Found, Hit, dataset_check, declare
 from service.datasets.formats import Example
 
 SECTION = "Quality"
-Key = TypeVar("Key", int, bytes)
 _PART_ROWS = 200_000
 _MIN_REPEATED_CHARS = 20
 _MIN_REPEATED = 3
@@ -172,9 +171,9 @@ def _parts(keys: Sequence[int]) -> Iterator[list[int]]:
         yield [row for row, key in enumerate(keys) if key % parts == part] if parts > 1 else list(range(len(keys)))
 
 
-def repeats(keys: Sequence[Key]) -> list[tuple[int, int]]:
+def _repeats(keys: Sequence[int]) -> list[tuple[int, int]]:
     """Every row whose key came before, with the first row that has it; by row."""
-    by_key: dict[Key, int] = {}
+    by_key: dict[int, int] = {}
     rows = range(len(keys))
     firsts = list(map(by_key.setdefault, keys, rows))
     return list(compress(zip(rows, firsts, strict=True), map(ne, rows, firsts)))
@@ -184,7 +183,7 @@ def _many_repeats(keys: Sequence[int]) -> Iterator[tuple[int, int]]:
     """The same in parts."""
     firsts = array("i", [-1]) * len(keys)
     for rows in _parts(keys):
-        for at, first in repeats([keys[row] for row in rows]):
+        for at, first in _repeats([keys[row] for row in rows]):
             firsts[rows[at]] = rows[first]
     return ((row, first) for row, first in enumerate(firsts) if first >= 0)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 
-from service.datasets.checks.duplicates import repeats
 from service.datasets.checks.registry import Found, Hit, dataset_check, declare
 from service.datasets.formats import Example
-from service.datasets.sketches import SKETCH_BYTES, bands, near, sketches
+from service.datasets.sketches import sketches
 
 SECTION = "Quality"
 MAX_LINES = 200_000
@@ -50,13 +49,9 @@ class NearDuplicates:
 
     def finish(self) -> Iterable[Found]:
         """Every row that is near an earlier one and not the same; by line."""
-        firsts: dict[int, int] = {}
-        keys, numbers = self._keys, bytes(self._sketches)
-        for band in bands(numbers):
-            for row, first in repeats(band):
-                if row not in firsts and keys[row] != keys[first] and near(_at(numbers, row), _at(numbers, first)):
-                    firsts[row] = first
-        for row, first in sorted(firsts.items()):
+        from service.datasets.twins import near_earlier  # numpy takes longer to import than most files to report on
+
+        for row, first in near_earlier(self._sketches, self._keys):
             message = f"Nearly the same example as line {self._lines[first]}; keep one, or make them differ."
             yield Found(NEAR_DUPLICATE, self._lines[row], Hit("", "", message))
 
@@ -64,7 +59,3 @@ class NearDuplicates:
         """Says where it is a sample."""
         if self._more:
             yield f"Near duplicates were looked for among the first {MAX_LINES:,} lines."
-
-
-def _at(numbers: bytes, row: int) -> bytes:
-    return numbers[row * SKETCH_BYTES : (row + 1) * SKETCH_BYTES]

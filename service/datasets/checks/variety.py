@@ -170,10 +170,14 @@ class Openings:
     def merge(self, later: Openings) -> None:
         """Adds the counts, of up to twenty thousand different ones."""
         self._answers += later._answers
+        counts = self._counts
         for opening, count in later._counts.items():
-            if opening in self._counts or len(self._counts) < _MAX_OPENINGS:
-                self._counts[opening] += count
-                self._first_line.setdefault(opening, later._first_line[opening])
+            mine = counts.get(opening)
+            if mine is not None:
+                counts[opening] = mine + count
+            elif len(counts) < _MAX_OPENINGS:
+                counts[opening] = count
+                self._first_line[opening] = later._first_line[opening]
 
     def finish(self) -> Iterable[Found]:
         """Each opening that is too common; at most three can be."""
@@ -242,7 +246,7 @@ class Lengths:
 
     def merge(self, later: Lengths) -> None:
         """Adds the counts, and the long examples while there is room."""
-        self._counts.update(later._counts)
+        self._counts.update(later._counts.elements())
         self._long += later._long[: _MAX_OUTLIERS - len(self._long)]
 
     def finish(self) -> Iterable[Found]:
