@@ -16,7 +16,7 @@ from service.runs.pace import MOST_WAIT_SECONDS, Window, wait_seconds
 from service.tables import OpenInference, Run
 from tests.runs.mill import Mill
 from tests.runs.scripted import Call, Reply, plain
-from workers import runs
+from workers import run_turn, runs
 
 
 class TestPace:
@@ -103,7 +103,7 @@ class TestUpstream:
         made = await mill.generate(n_per_topic=50, concurrency=4)
         ended = await mill.until_end(made["id"])
         assert (ended["status"], ended["error"]["code"]) == ("failed", "upstream_refused")
-        assert len(mill.upstream.log) <= runs.MOST_REFUSED + 4
+        assert len(mill.upstream.log) <= run_turn.MOST_REFUSED + 4
         assert await mill.assert_books(made["id"]) == 0
 
     async def test_an_answer_of_nonsense_is_no_accident(self, mill: Mill) -> None:
@@ -298,7 +298,7 @@ class TestRecord:
                 raise ConnectionError("gone")
             return settled
 
-        monkeypatch.setattr(runs, "resolve", breaking)
+        monkeypatch.setattr(run_turn, "resolve", breaking)
         made = await mill.generate(n_per_topic=2)
         ended = await mill.until_end(made["id"])
         assert (ended["status"], ended["progress"]["calls"]) == ("succeeded", 8)
