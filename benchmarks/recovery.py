@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import random
 import statistics
 import time
 from collections.abc import Sequence
@@ -25,6 +26,12 @@ PRODUCTION = {
 RECOVERED_SECONDS, WOKEN_SECONDS = 35.0, 3.0
 """What RELIABILITY promises: after a kill at most, and without Redis at the 99th percentile."""
 
+HELD = 20
+"""Jobs at which a worker is at work as it is killed: as many as another one, idle, has room for (`workers/turns.py`)."""
+
+SLOW_SECONDS = 15.0
+"""How long the upstream takes for an answer meanwhile: longer than a round takes until the kill."""
+
 PACE_SECONDS = 0.1
 LOOK_SECONDS = 0.05
 
@@ -34,16 +41,16 @@ async def after_a_kill(rounds: int) -> list[float]:
     waits: list[float] = []
     async with open_site(**PRODUCTION) as site:
         await _started(site)
-        await _submitted(site, 40)
+        await _submitted(site, HELD)
         site.upstream.world(steps=[{"status": "running"}])
         site.workers[0].start()
         await wait_until(lambda: _all_in(site, "running"), 120, site.workers[0].output())
-        site.upstream.fault(RETRIEVE, "hang", times=0)
+        site.upstream.fault(RETRIEVE, times=0, late=SLOW_SECONDS)
         other = site.new_worker()
         for _ in range(rounds):
             await site.execute("UPDATE jobs SET due_at = now() WHERE state = 'running'")
             held: dict[str, int] = {}
-            until = time.monotonic() + 8
+            until = time.monotonic() + random.uniform(5, 8)  # before and after leases are renewed
             while time.monotonic() < until:
                 held = {row["id"]: row["lease_token"] for row in await _held(site)}
                 await asyncio.sleep(LOOK_SECONDS)

@@ -6,7 +6,6 @@
 import secrets
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from cli.commands.compare import Wishes as Wishes
 from cli.gateway import Gateway
 from cli.running import (
     EXIT_DONE,
@@ -43,20 +43,6 @@ CHECK_SECONDS = 600.0
 
 SHORT_GRADERS = {"regular_expression": "pattern", "judge": "model", "contains": "text", "json_schema": "schema"}
 """What stands behind `=` in `TYPE=VALUE`; a schema is the name of a file."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wishes:
-    """The command's options, as they were typed."""
-
-    file: str
-    models: tuple[str, ...]
-    graders: tuple[str, ...]
-    options: dict[str, Any]
-    out: Path | None
-    must_beat: bool
-    yes: bool
-    as_json: bool
 
 
 def compare(gateway: Gateway, wishes: Wishes) -> int:
@@ -100,7 +86,7 @@ def read_body(wishes: Wishes) -> dict[str, Any]:
     if not wishes.models:
         raise Refused("Name the models: --model gpt-4o-mini --model ft:…; the first is what others are compared with.")
     graders = [_grader(text) for text in wishes.graders or ("exact",)]
-    chosen = {name: value for name, value in wishes.options.items() if value is not None}
+    chosen = {name: value for name, value in wishes.options.items() if value not in (None, ())}
     return {"models": list(wishes.models), "file": wishes.file, "graders": graders, **chosen}
 
 

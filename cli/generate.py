@@ -5,7 +5,6 @@ The gateway does the work, so this command may be ended at any time: `--watch` s
 
 import secrets
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from cli.commands.generate import Wishes as Wishes
 from cli.gateway import Gateway
 from cli.running import (
     EXIT_DONE,
@@ -31,27 +31,6 @@ from cli.running import (
 )
 
 PATH = "/dataset_generations"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wishes:
-    """The command's options, as they were typed."""
-
-    topics: tuple[str, ...]
-    topics_file: Path | None
-    n: int
-    model: str | None
-    question: dict[str, Any]
-    answer: dict[str, Any]
-    system_prompt: str | None
-    tools: Path | None
-    seed: int
-    budget: float | None
-    concurrency: int | None
-    name: str | None
-    out: Path | None
-    yes: bool
-    as_json: bool
 
 
 def generate(gateway: Gateway, wishes: Wishes) -> int:

@@ -15,12 +15,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from cli.commands.prepare import Wishes
 from service.datasets.checks.registry import FIXES
 from service.datasets.prepare.changes import Change
-from service.datasets.prepare.options import Columns, Options, Split, Target, check_split, chosen_fixes
+from service.datasets.prepare.options import Columns, Options, Split, check_split, chosen_fixes
 from service.datasets.prepare.refusals import PreparationRefused
 from service.datasets.prepare.run import Outputs, Prepared
-from service.datasets.prepare.tool_definitions import DOES, ToolDefinitions
+from service.datasets.prepare.tool_definitions import DOES
 from service.datasets.preparing import READ_BYTES, output_names, prepare_to
 from service.datasets.report_schema import FileReport
 from service.datasets.validation import report_for_path
@@ -35,24 +36,6 @@ SHOWN_CHANGES = 2
 
 _UNITS = {"json": "item", "jsonl": "line", "txt": "line"}
 COLUMN_ROLES = ("prompt", "answer", "system")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wishes:
-    """The command's options, as they were typed."""
-
-    out: Path | None
-    system_prompt: str | None
-    columns: str | None
-    template: str | None
-    fix: str
-    tool_definitions: ToolDefinitions
-    validation: str | None
-    seed: int
-    format: Target | None
-    model: str | None
-    force: bool
-    as_json: bool
 
 
 @dataclass(frozen=True, kw_only=True)

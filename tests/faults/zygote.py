@@ -92,7 +92,7 @@ def _work() -> None:
 
 
 def _serve(fd: int) -> None:
-    from cli.main import serve
+    from cli.commands.serve import serve
 
     serve(fd=fd)
 

@@ -1,0 +1,35 @@
+"""`tunegate audit`: the proof of the balances."""
+
+import os
+from pathlib import Path
+
+from cli.options import AsJson
+from service.settings import Settings
+
+
+def audit(
+    *,
+    as_json: AsJson = False,
+    ready_file: Path | None = None,
+) -> int:
+    """Prove the balances from the ledger, while the service runs.
+
+    Exits with 0 if the books balance, 1 if anything drifts. The database is that of DATABASE_URL, or of --ready-file.
+
+    Parameters
+    ----------
+    as_json
+        Print nothing but the proof as JSON.
+    ready_file
+        The ready file of a running `tunegate dev`.
+    """
+    import asyncio
+    import json
+
+    from cli.audit import audit
+
+    if ready_file is None:
+        url = Settings.from_env(os.environ).database_url
+    else:
+        url = json.loads(ready_file.read_text())["database_url"]
+    return asyncio.run(audit(url, as_json=as_json))

@@ -1,0 +1,85 @@
+"""`tunegate keys`: the keys of projects, of the organisation and of what is stored."""
+
+import os
+
+from cyclopts import App
+
+from cli.options import Flag
+from service.settings import Settings
+
+keys = App(name="keys", help="Make keys.")
+
+
+@keys.command
+def project(name: str, /, *, project: str = "default", read_only: Flag = False) -> None:
+    """Make a key for a project's resources and print it. It is shown this once.
+
+    Parameters
+    ----------
+    name
+        What the key is for, as shown in lists.
+    project
+        The name or id of the project it opens.
+    read_only
+        Whether it may only read.
+    """
+    import asyncio
+
+    from service.projects.bootstrap import create_key
+    from service.projects.callers import READ_ONLY
+
+    scopes = [READ_ONLY] if read_only else []
+    settings = Settings.from_env(os.environ)
+    print(asyncio.run(create_key(settings, kind="project", name=name, project=project, scopes=scopes)))
+
+
+@keys.command
+def admin(name: str, /, *, read_only: Flag = False) -> None:
+    """Make a key for the organisation's API and print it. It is shown this once.
+
+    Parameters
+    ----------
+    name
+        What the key is for, as shown in lists.
+    read_only
+        Whether it may only read.
+    """
+    import asyncio
+
+    from service.projects.bootstrap import create_key
+    from service.projects.callers import READ_ONLY
+
+    scopes = [READ_ONLY] if read_only else []
+    print(asyncio.run(create_key(Settings.from_env(os.environ), kind="admin", name=name, scopes=scopes)))
+
+
+@keys.command
+def master() -> None:
+    """Print a new TUNEGATE_MASTER_KEY, which encrypts webhook secrets and upstream credentials at rest."""
+    from cli.credentials import new_master_key
+
+    print(new_master_key())
+
+
+@keys.command
+def reseal() -> None:
+    """Encrypt every stored secret under TUNEGATE_MASTER_KEY that is still under one of TUNEGATE_OLD_MASTER_KEYS."""
+    import asyncio
+
+    from service.db import Database, create_engine
+    from service.doorbell import Doorbell
+    from service.sealing import reseal as reseal_all
+    from service.sealing import sealer_of
+
+    settings = Settings.from_env(os.environ)
+
+    async def run() -> int:
+        db = Database(create_engine(settings.database_url, pool_size=1), Doorbell(""))
+        try:
+            return await reseal_all(db, sealer_of(settings))
+        finally:
+            await db.close()
+
+    print(
+        f"{asyncio.run(run())} secrets were encrypted anew. Once every process runs with the new key, forget the old."
+    )

@@ -1,0 +1,57 @@
+"""`tunegate serve`: the HTTP API."""
+
+import os
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from service.errors import SettingsError
+from service.settings import Settings
+
+GRACEFUL_SHUTDOWN_SECONDS = 20
+"""How long requests under way, uploads too, may take after SIGTERM. A second signal cuts them."""
+
+
+def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
+    """Serve the HTTP API on TUNEGATE_HOST and TUNEGATE_PORT.
+
+    Parameters
+    ----------
+    fd
+        A listening socket that was inherited, instead of the host and port of the settings.
+    """
+    import asyncio
+    import socket
+
+    import uvicorn
+
+    from service.app import create_app
+    from service.migrations import refuse_unfit
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: Any) -> None:
+            """uvicorn cuts at the second Ctrl-C only; a second SIGTERM means the same."""
+            self.force_exit = self.should_exit
+            super().handle_exit(sig, frame)
+
+    settings = Settings.from_env(os.environ)
+    sockets = None if fd is None else [socket.socket(fileno=fd)]
+    port = sockets[0].getsockname()[1] if sockets else settings.port
+    if settings.upstream_is_self(port):
+        raise SettingsError("OPENAI_BASE_URL points at this gateway itself: every job would create another one.")
+    asyncio.run(refuse_unfit(settings, application="tunegate-api"))
+    server = Server(
+        uvicorn.Config(
+            create_app(settings),
+            host=settings.host,
+            port=settings.port,
+            loop="uvloop",
+            http="httptools",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+        )
+    )
+    server.run(sockets=sockets)

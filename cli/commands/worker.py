@@ -1,0 +1,19 @@
+"""`tunegate worker`: what the API accepted is done."""
+
+import os
+
+from service.settings import Settings
+
+
+def worker() -> None:
+    """Do the work that the API accepted: uploads, creates, polls, deliveries."""
+    import uvloop
+
+    from workers.main import run
+
+    settings = Settings.from_env(os.environ)
+
+    async def work() -> None:
+        await run(settings)
+
+    uvloop.run(work())

@@ -1,0 +1,8 @@
+"""The kinds of options that several commands have."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+Flag = Annotated[bool, Parameter(negative="")]
+AsJson = Annotated[bool, Parameter(name="--json", negative="")]
