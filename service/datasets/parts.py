@@ -6,7 +6,6 @@ blocks is the same as the two parts merged, so a report does not depend on where
 
 from __future__ import annotations
 
-import enum
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -62,29 +61,22 @@ class Part:
         self.seconds.update(later.seconds)
 
 
-class Work(enum.Flag):
-    """What is to be done with a block. The parts of both done apart add up to the part of all at once."""
-
-    CHECKS = enum.auto()
-    COUNTS = enum.auto()
-    ALL = CHECKS | COUNTS
-
-
 class Task(NamedTuple):
     """A block to read; no findings are listed for the codes in `full`."""
 
     block: Block
     full: frozenset[str]
-    work: Work = Work.ALL
 
 
 class PartReader:
-    """Reads blocks of one file. What it keeps from block to block only saves time. To count, it is given a counter."""
+    """Reads blocks of one file. What it keeps from block to block only saves time."""
 
     def __init__(
         self,
         *,
         format: Format | None,
+        model: ModelFacts,
+        counter: TokenCounter,
         listed_per_code: int,
         max_line_bytes: int,
         watch: Stopwatch | None = None,
@@ -98,33 +90,26 @@ class PartReader:
             for check in (row_checks(format) if format else ())
             if check.on_row is not None
         ]
-        self._accounting: Accounting | None = None
+        accounting = Accounting(model, counter)
+        self._count = timed(watch, "counting tokens", accounting.count)
+        self._account = timed(watch, "adding up tokens", accounting.add)
         self._read_rows = timed(watch, "reading lines and JSON", read_rows)
         self._read_examples = timed(watch, "reading examples", self._examples)
         self._scan = timed(watch, "finding texts to look at", TextScanner(watch).scan)
-
-    def count_with(self, model: ModelFacts, counter: TokenCounter) -> None:
-        """Says how to count tokens from now on."""
-        self._accounting = Accounting(model, counter)
 
     def read(self, task: Task) -> Part:
         """The part of one block. Never raises for what the bytes are."""
         part = Part(self._format, self._listed_per_code, task.full)
         part.end = task.block.end
         rows = self._read_rows(task.block, max_line_bytes=self._max_line_bytes, plain=self._format == "chat")
-        if Work.CHECKS in task.work:
-            _note_lines(rows, part)
-            kept, examples = self._read_examples(rows, part)
-            self._scan(kept, examples, part.findings)
-            for check in part.checks:
-                timed(self._watch, type(check).__name__, check.see)(examples)
-        else:
-            _, examples = self._read_examples(rows, Part(self._format, listed_per_code=0))
-        if Work.COUNTS in task.work and self._accounting is not None:
-            counts = timed(self._watch, "counting tokens", self._accounting.count)(examples)
-            account = timed(self._watch, "adding up tokens", self._accounting.add)
-            account(examples, counts, part.sums, part.findings)
-            part.sample = _sample(examples, counts)
+        _note_lines(rows, part)
+        kept, examples = self._read_examples(rows, part)
+        self._scan(kept, examples, part.findings)
+        for check in part.checks:
+            timed(self._watch, type(check).__name__, check.see)(examples)
+        counts = self._count(examples)
+        self._account(examples, counts, part.sums, part.findings)
+        part.sample = _sample(examples, counts)
         if self._watch is not None:
             part.seconds = self._watch.take()
         return part

@@ -9,33 +9,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import chain
 
 from service.datasets.checks.file import MIN_EXAMPLES, RECOMMENDED_EXAMPLES
 from service.datasets.checks.registry import Found, Hit
 from service.datasets.crew import in_order
 from service.datasets.epochs import default_epochs, epochs_reason
+from service.datasets.findings import Findings
 from service.datasets.lines import Block, read_blocks
 from service.datasets.opening import read_opening
-from service.datasets.parts import Part, PartReader, Task, Work
+from service.datasets.parts import Part, PartReader, Task
 from service.datasets.pricing import price_lines
 from service.datasets.referee import Referee
 from service.datasets.report_schema import Cookbook, FileReport, Format, Tokens
 from service.datasets.statistics import distribution, histogram, spread
-from service.datasets.stopwatch import Stopwatch, timed, whole
+from service.datasets.stopwatch import Stopwatch, timed
 from service.datasets.tokens import (
     CountsDiffer,
     ModelFacts,
     ModelPrice,
-    TokenCounter,
     fast,
     fast_is_installed,
     reference,
 )
 
 MAX_LINE_BYTES = 16 << 20
-_EARLY_BLOCKS = 32
 _FEW_EXAMPLES = 10_000
 """What can be said of so few at the end is said sooner than processes are forked for it."""
 
@@ -181,17 +179,18 @@ class _Whole:
         self, blocks: Iterator[Block], *, processes: int, quick: bool, progress: Callable[[int], None]
     ) -> None:
         referee = Referee(self._model.encoding, apart=processes > 1) if quick and fast_is_installed() else None
-        reader = PartReader(
-            format=self.format,
-            listed_per_code=self._listed_per_code,
-            max_line_bytes=self._max_line_bytes,
-            watch=self._watch,
-        )
         try:
-            early: list[Block] = []
-            counter = None if referee is None else self._load_fast(blocks, reader, early)
-            reader.count_with(self._model, counter or reference(self._model.encoding))
-            with in_order(self._tasks(early, blocks), reader.read, processes=processes) as parts:
+            counter = fast(self._model.encoding) if referee is not None else None
+            reader = PartReader(
+                format=self.format,
+                model=self._model,
+                counter=counter or reference(self._model.encoding),
+                listed_per_code=self._listed_per_code,
+                max_line_bytes=self._max_line_bytes,
+                watch=self._watch,
+            )
+            tasks = (Task(block, self.part.findings.full()) for block in blocks)
+            with in_order(tasks, reader.read, processes=processes) as parts:
                 if referee is not None and counter is not None:
                     referee.begin(counter)
                 for part in parts:
@@ -204,23 +203,6 @@ class _Whole:
         finally:
             if referee is not None:
                 referee.dismiss()
-
-    def _load_fast(self, blocks: Iterator[Block], reader: PartReader, early: list[Block]) -> TokenCounter | None:
-        """The fast counter. It lets others work while it loads: some blocks are checked by then, not counted yet."""
-        with ThreadPoolExecutor(1) as loader:
-            loading = loader.submit(fast, self._model.encoding)
-            for block in islice(blocks, _EARLY_BLOCKS):
-                self._merge(reader.read(Task(block, self.part.findings.full(), Work.CHECKS)))
-                early.append(block)
-                if loading.done():
-                    break
-            return loading.result()
-
-    def _tasks(self, early: Iterable[Block], blocks: Iterable[Block]) -> Iterator[Task]:
-        for block in early:
-            yield Task(block, self.part.findings.full(), Work.COUNTS)
-        for block in blocks:
-            yield Task(block, self.part.findings.full())
 
     def _merge(self, part: Part) -> None:
         timed(self._watch, "merging parts", self.part.merge)(part)
@@ -243,14 +225,19 @@ class _Whole:
         with in_order(range(len(part.checks)), self._found_by, processes=processes) as finished:
             for found, seconds in finished:
                 part.seconds.update(seconds)
-                for code, line, hit in found:
-                    findings.add(code, line, hit)
+                findings.merge(found)
 
-    def _found_by(self, number: int) -> tuple[list[Found], Counter[str]]:
+    def _found_by(self, number: int) -> tuple[Findings, Counter[str]]:
         """What one of the checks finds at the end, and how long that took it."""
         check = self.part.checks[number]
-        found = timed(self._watch, f"{type(check).__name__} (at the end)", whole(check.finish))()
+        found = Findings(self._listed_per_code)
+        timed(self._watch, f"{type(check).__name__} (at the end)", self._add_all)(check.finish, found)
         return found, self._watch.take() if self._watch is not None else Counter()
+
+    @staticmethod
+    def _add_all(finish: Callable[[], Iterable[Found]], findings: Findings) -> None:
+        for code, line, hit in finish():
+            findings.add(code, line, hit)
 
 
 def _notes(part: Part) -> list[str]:

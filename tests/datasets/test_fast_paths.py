@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from random import Random
 from typing import Any
 from unittest import mock
@@ -13,17 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.datasets import lines, report, search
+from service.datasets import search
 from service.datasets.checks import CHECKS
 from service.datasets.checks.registry import row_checks
 from service.datasets.excerpts import DIGIT_RUN, SECRET
 from service.datasets.formats import traits
-from service.datasets.lines import read_blocks
-from service.datasets.parts import PartReader, Task, Work
-from service.datasets.report_schema import Format
 from service.datasets.search import Search
-from service.datasets.tokens import TokenCounter, reference
-from tests.datasets.rows import MODEL, asked, jsonl, report_on
+from tests.datasets.rows import asked, jsonl, report_on
 from tests.datasets.test_fuzz import SEED, mutated
 
 TEXT_CHECKS = [check for check in CHECKS.values() if check.scope == "text"]
@@ -214,36 +209,3 @@ def test_a_row_without_what_a_check_needs_has_nothing_for_it(seed: int) -> None:
     for check in ROW_CHECKS.values():
         if check.needs and check.needs.isdisjoint(there):
             assert not list(check.on_row(row)), check.code
-
-
-@given(seed=SEED)
-@settings(max_examples=60, deadline=None)
-def test_two_halves_of_the_work_make_the_whole(seed: int) -> None:
-    random = Random(seed)
-    data = jsonl(*[json.dumps(mutated(random)) for _ in range(6)])
-    names: tuple[Format, ...] = ("chat", "completion", "preference", "reinforcement")
-    for name in names:
-        reader = PartReader(format=name, listed_per_code=3, max_line_bytes=600)
-        reader.count_with(MODEL, reference(MODEL.encoding))
-        (block,) = read_blocks([data], max_line_bytes=600)
-        whole = reader.read(Task(block, frozenset()))
-        halves = reader.read(Task(block, frozenset(), Work.CHECKS))
-        halves.merge(reader.read(Task(block, frozenset(), Work.COUNTS)))
-        assert vars(halves.sums) == vars(whole.sums)
-        assert halves.findings.counts == whole.findings.counts
-        assert halves.findings.listed() == whole.findings.listed()
-        assert (halves.examples, halves.lines, halves.end) == (whole.examples, whole.lines, whole.end)
-
-
-def test_blocks_that_are_checked_while_the_counter_loads_are_counted_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(encoding: str) -> TokenCounter:
-        time.sleep(0.2)
-        return reference(encoding)
-
-    data = jsonl(*[asked(f"Question {index}? ann{index}@corp.com", "Sure! " * (index % 7)) for index in range(300)])
-    right = report_on(data)
-    monkeypatch.setattr(report, "fast", slow)
-    monkeypatch.setattr(report, "_EARLY_BLOCKS", 5)
-    for processes in (1, 2):
-        with mock.patch.object(lines, "BLOCK_BYTES", 1_000):
-            assert report_on(data, quick=True, processes=processes) == right

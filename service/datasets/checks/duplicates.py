@@ -63,7 +63,7 @@ SYSTEM_MISSING = declare(
 )
 
 
-@dataset_check()
+@dataset_check(slow_to_finish=True)
 class Sameness:
     """Keeps the hashes of all examples."""
 

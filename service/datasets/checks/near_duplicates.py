@@ -22,7 +22,7 @@ NEAR_DUPLICATE = declare(
 )
 
 
-@dataset_check()
+@dataset_check(slow_to_finish=True)
 class NearDuplicates:
     """Keeps 212 bytes for each example of the first 200,000 lines."""
 
