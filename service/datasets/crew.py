@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-_TASKS_AHEAD = 2
+_TASKS_AHEAD = 4
 _UNORDERED_PER_PROCESS = 8
 _ENDING_SECONDS = 5.0
 _PIPE_BYTES = 1 << 20
