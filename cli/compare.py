@@ -17,7 +17,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cli.commands.compare import Wishes as Wishes
+from cli.commands.compare import Wishes
 from cli.gateway import Gateway
 from cli.running import (
     EXIT_DONE,

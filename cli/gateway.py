@@ -21,11 +21,7 @@ class Gateway:
     def found(cls, environ: Mapping[str, str], ready_file: Path | None) -> "Gateway":
         """From the ready file if there is one, else from OPENAI_BASE_URL and OPENAI_API_KEY. Raises `SettingsError`."""
         if ready_file is not None:
-            try:
-                ready = json.loads(ready_file.read_text(encoding="utf-8"))
-                return cls(base_url=ready["base_url"], api_key=ready["api_key"])
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise SettingsError(f"{ready_file} is no ready file of a running stack: {error!r}") from None
+            return cls(base_url=said_in(ready_file, "base_url"), api_key=said_in(ready_file, "api_key"))
         base_url, api_key = environ.get("OPENAI_BASE_URL", ""), environ.get("OPENAI_API_KEY", "")
         if not base_url or not api_key:
             raise SettingsError("Set OPENAI_BASE_URL and OPENAI_API_KEY, as for the SDK, or give --ready-file.")
@@ -34,6 +30,14 @@ class Gateway:
     def headers(self) -> dict[str, str]:
         """What every request to it carries."""
         return {"authorization": f"Bearer {self.api_key}"}
+
+
+def said_in(ready_file: Path, name: str) -> str:
+    """A field of the ready file of a running `tunegate dev`. Raises `SettingsError` where it is none."""
+    try:
+        return str(json.loads(ready_file.read_text(encoding="utf-8"))[name])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(f"{ready_file} is no ready file of a running stack: {error!r}") from None
 
 
 def refusal(answer: httpx2.Response) -> str:

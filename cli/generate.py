@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from cli.commands.generate import Wishes as Wishes
+from cli.commands.generate import Wishes
 from cli.gateway import Gateway
 from cli.running import (
     EXIT_DONE,

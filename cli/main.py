@@ -1,12 +1,13 @@
 """The `tunegate` command. A subcommand's module is imported when it is named, and brings what it needs when it runs."""
 
 import sys
+from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
 from service.errors import SettingsError
 
-EXIT_OK, EXIT_USAGE = 0, 2
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 COMMANDS = (
     *("keys", "serve", "worker", "migrate", "audit", "openapi", "check", "deletions", "prepare", "generate", "compare"),
     *("dev", "listen", "trigger", "demo"),
@@ -14,7 +15,10 @@ COMMANDS = (
 """Each is a module of `cli.commands`, and the function or the app of the same name in it."""
 
 app = App(
-    name="tunegate", help="A fine-tuning gateway: the official openai SDK is its client.", version_flags=["--version"]
+    name="tunegate",
+    help="A fine-tuning gateway: the official openai SDK is its client.",
+    version=lambda: version("tunegate"),
+    version_flags=["--version"],
 )
 for command in COMMANDS:
     app.command(f"cli.commands.{command}:{command}")
@@ -32,4 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     except SettingsError as error:
         print(f"tunegate: {error}", file=sys.stderr)
         sys.exit(EXIT_USAGE)
+    except ConnectionError as error:
+        print(f"tunegate: a server that this needs does not answer: {error}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)
     sys.exit(status if isinstance(status, int) else EXIT_OK)

@@ -24,12 +24,9 @@ def audit(
         The ready file of a running `tunegate dev`.
     """
     import asyncio
-    import json
 
     from cli.audit import audit
+    from cli.gateway import said_in
 
-    if ready_file is None:
-        url = Settings.from_env(os.environ).database_url
-    else:
-        url = json.loads(ready_file.read_text())["database_url"]
+    url = Settings.from_env(os.environ).database_url if ready_file is None else said_in(ready_file, "database_url")
     return asyncio.run(audit(url, as_json=as_json))

@@ -5,10 +5,12 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from cli.embedded import free_port
 from service.settings import Settings
 from tests.stack import ROOT
 
@@ -49,6 +51,26 @@ def test_a_gateway_does_not_serve_with_itself_as_its_upstream() -> None:
     done = tunegate("serve", environment={"OPENAI_BASE_URL": "http://127.0.0.1:8080/v1", "OPENAI_API_KEY": "k"})
     assert done.returncode == 2
     assert "this gateway itself" in done.stderr
+
+
+def test_every_command_tells_the_projects_version() -> None:
+    assert {tunegate(*command, "--version").stdout.strip() for command in ([], ["check"], ["keys"])} == {
+        version("tunegate")
+    }
+
+
+class TestAudit:
+    def test_what_is_no_ready_file_is_named(self, tmp_path: Path) -> None:
+        done = tunegate("audit", "--ready-file", str(tmp_path / "none.json"))
+        assert done.returncode == 2
+        assert "none.json is no ready file of a running stack" in done.stderr
+
+    def test_a_database_that_is_away_is_said_in_a_line(self) -> None:
+        key = base64.b64encode(bytes(32)).decode()
+        away = {"DATABASE_URL": f"postgresql://a:b@127.0.0.1:{free_port()}/c", "TUNEGATE_MASTER_KEY": key}
+        done = tunegate("audit", environment=away)
+        assert done.returncode == 1
+        assert "does not answer" in done.stderr and "Traceback" not in done.stderr
 
 
 class TestKeys:

@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from cli.commands.generate import Wishes
 from cli.gateway import Gateway
-from cli.generate import Wishes, read_body
+from cli.generate import read_body
 from cli.running import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, Refused
 from tests.stack import ROOT, DevStack
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.compare import Wishes, read_body
+from cli.commands.compare import Wishes
+from cli.compare import read_body
 from cli.running import Refused
 from tests.cli.test_main import tunegate
 from tests.stack import DevStack
