@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import URL, event, make_url, text
-from sqlalchemy.exc import DBAPIError, InvalidatePoolError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, InvalidRequestError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from service.doorbell import Doorbell, take_hints
 
@@ -103,6 +103,14 @@ def _leaves_it_broken(error: BaseException) -> bool:
     return isinstance(error, (OSError, asyncio.CancelledError))
 
 
+async def _connected(session: AsyncSession) -> AsyncConnection:
+    """The session's connection. Raises `ConnectionError` where two in a row were dead as they were looked at."""
+    try:
+        return await session.connection()
+    except InvalidRequestError as error:  # the pool's word for it, and nothing else can be invalid yet
+        raise ConnectionError("Postgres ends connections as soon as they are made") from error
+
+
 _SCOPE = text("SELECT set_config('tunegate.scope', :scope, true), set_config('tunegate.project', :project, true)")
 
 
@@ -138,7 +146,7 @@ class Database:
     @asynccontextmanager
     async def _scoped(self, scope: str, project_id: str) -> AsyncIterator[AsyncSession]:
         async with self._sessions() as session:
-            driver = (await (await session.connection()).get_raw_connection()).driver_connection
+            driver = (await (await _connected(session)).get_raw_connection()).driver_connection
             try:
                 await session.execute(_SCOPE, {"scope": scope, "project": project_id})
                 yield session

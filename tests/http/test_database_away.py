@@ -1,0 +1,35 @@
+"""What a caller hears when Postgres is away in ways that only chance brings about."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from service.db import Database, create_engine
+from service.doorbell import Doorbell
+from service.http.errors import as_api_error
+
+
+async def test_connections_that_die_as_they_are_made_are_no_defect_of_ours(database_url: str) -> None:
+    """As when Postgres is killed while it comes up: the pool looks at two new ones and gives up."""
+    looked_at = 0
+
+    def kill(connection: Any, record: Any, proxy: Any) -> None:
+        nonlocal looked_at
+        looked_at += 1
+        connection.driver_connection.terminate()
+
+    engine = create_engine(database_url, pool_size=2)
+    event.listen(engine.sync_engine, "checkout", kill, insert=True)
+    db = Database(engine, Doorbell(""))
+    try:
+        with pytest.raises(ConnectionError) as raised:
+            async with db.admin():
+                pass
+        assert as_api_error(None, raised.value).status == 503  # type: ignore[arg-type]  # it is not looked at
+        assert looked_at > 1
+        event.remove(engine.sync_engine, "checkout", kill)
+        async with db.admin():
+            pass
+    finally:
+        await db.close()
