@@ -5,6 +5,7 @@
 
 import secrets
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,13 @@ from cli.running import (
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
     LOOK_SECONDS,
+    Interrupted,
     Refused,
     StillChecking,
     agreed,
     answer_of,
     client_of,
+    interruptible,
     posted,
     show_quote,
     stop,
@@ -57,8 +60,9 @@ def compare(gateway: Gateway, wishes: Wishes) -> int:
             show_quote(quote, console)
             if not wishes.yes and not agreed(console):
                 return EXIT_REFUSED
-            made = posted(client, PATH, body, key=secrets.token_hex(16))
-            return _watched(client, made["id"], console, wishes)
+            with interruptible() as interrupted:
+                made = posted(client, PATH, body, key=secrets.token_hex(16))
+                return _watched(client, made["id"], console, interrupted, wishes)
         except Refused as error:
             print(f"tunegate: {error}", file=sys.stderr)
             return EXIT_REFUSED
@@ -68,7 +72,9 @@ def watch(gateway: Gateway, comparison_id: str, wishes: Wishes) -> int:
     """Show how far a comparison is until it has ended, then its figures. The exit status."""
     with client_of(gateway) as client:
         try:
-            return _watched(client, comparison_id, Console(highlight=False, stderr=wishes.as_json), wishes)
+            with interruptible() as interrupted:
+                console = Console(highlight=False, stderr=wishes.as_json)
+                return _watched(client, comparison_id, console, interrupted, wishes)
         except Refused as error:
             print(f"tunegate: {error}", file=sys.stderr)
             return EXIT_REFUSED
@@ -136,10 +142,12 @@ def _checked(client: httpx2.Client, path: str, body: dict[str, Any]) -> dict[str
             time.sleep(LOOK_SECONDS)
 
 
-def _watched(client: httpx2.Client, comparison_id: str, console: Console, wishes: Wishes) -> int:
+def _watched(
+    client: httpx2.Client, comparison_id: str, console: Console, interrupted: threading.Event, wishes: Wishes
+) -> int:
     try:
-        shown = until_ended(client, PATH, comparison_id, console)
-    except KeyboardInterrupt:
+        shown = until_ended(client, PATH, comparison_id, console, interrupted)
+    except Interrupted:
         console.print(f"\n{comparison_id} goes on at the gateway.")
         console.print(f"  tunegate compare --watch {comparison_id}    shows how far it is")
         console.print(f"  tunegate compare --cancel {comparison_id}   stops it")

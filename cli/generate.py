@@ -5,6 +5,7 @@ The gateway does the work, so this command may be ended at any time: `--watch` s
 
 import secrets
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from cli.running import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
+    Interrupted,
     Refused,
     agreed,
     client_of,
+    interruptible,
     posted,
     show_quote,
     stop,
@@ -43,8 +46,9 @@ def generate(gateway: Gateway, wishes: Wishes) -> int:
             show_quote(quote, console)
             if not wishes.yes and not agreed(console):
                 return EXIT_REFUSED
-            made = posted(client, PATH, body, key=secrets.token_hex(16))
-            return _watched(client, made["id"], console, wishes.out, as_json=wishes.as_json)
+            with interruptible() as interrupted:
+                made = posted(client, PATH, body, key=secrets.token_hex(16))
+                return _watched(client, made["id"], console, interrupted, wishes.out, as_json=wishes.as_json)
         except Refused as error:
             print(f"tunegate: {error}", file=sys.stderr)
             return EXIT_REFUSED
@@ -53,8 +57,10 @@ def generate(gateway: Gateway, wishes: Wishes) -> int:
 def watch(gateway: Gateway, generation_id: str, *, out: Path | None, as_json: bool) -> int:
     """Show how far a generation is until it has ended. The exit status."""
     with client_of(gateway) as client:
+        console = Console(highlight=False, stderr=as_json)
         try:
-            return _watched(client, generation_id, Console(highlight=False, stderr=as_json), out, as_json=as_json)
+            with interruptible() as interrupted:
+                return _watched(client, generation_id, console, interrupted, out, as_json=as_json)
         except Refused as error:
             print(f"tunegate: {error}", file=sys.stderr)
             return EXIT_REFUSED
@@ -100,10 +106,18 @@ def _text(file: Path) -> str:
         raise Refused(f"{file}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _watched(client: httpx2.Client, generation_id: str, console: Console, out: Path | None, *, as_json: bool) -> int:
+def _watched(
+    client: httpx2.Client,
+    generation_id: str,
+    console: Console,
+    interrupted: threading.Event,
+    out: Path | None,
+    *,
+    as_json: bool,
+) -> int:
     try:
-        shown = until_ended(client, PATH, generation_id, console)
-    except KeyboardInterrupt:
+        shown = until_ended(client, PATH, generation_id, console, interrupted)
+    except Interrupted:
         console.print(f"\n{generation_id} goes on at the gateway.")
         console.print(f"  tunegate generate --watch {generation_id}    shows how far it is")
         console.print(f"  tunegate generate --cancel {generation_id}   stops it")

@@ -7,7 +7,7 @@ from cyclopts import App, CycloptsError
 
 from service.errors import SettingsError
 
-EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 COMMANDS = (
     *("keys", "serve", "worker", "migrate", "audit", "openapi", "check", "deletions", "prepare", "generate", "compare"),
     *("dev", "listen", "trigger", "demo"),
@@ -25,7 +25,7 @@ for command in COMMANDS:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command and exit: 0 done, 1 failed (or errors found), 2 wrong usage or settings."""
+    """Run a command and exit: 0 done, 1 failed (or errors found), 2 wrong usage or settings, 130 Ctrl-C."""
     given = sys.argv[1:] if arguments is None else arguments
     if not given or given[0] not in COMMANDS:
         app.resolved_commands()  # a list of them has the help of those that are loaded
@@ -36,6 +36,8 @@ def main(arguments: list[str] | None = None) -> None:
     except SettingsError as error:
         print(f"tunegate: {error}", file=sys.stderr)
         sys.exit(EXIT_USAGE)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
     except ConnectionError as error:
         print(f"tunegate: a server that this needs does not answer: {error}", file=sys.stderr)
         sys.exit(EXIT_FAILED)

@@ -3,8 +3,13 @@
 The gateway does the work, so a command that is ended by Ctrl-C leaves its run going.
 """
 
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import httpx2
@@ -27,6 +32,10 @@ ENDED = ("succeeded", "failed", "cancelled")
 
 class Refused(Exception):
     """It cannot be done as it is asked for; the message says why."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C; the run goes on."""
 
 
 class StillChecking(Refused):
@@ -70,8 +79,29 @@ def agreed(console: Console) -> bool:
     return console.input("Begin? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def until_ended(client: httpx2.Client, path: str, run_id: str, console: Console) -> dict[str, Any]:
-    """A bar until the run has ended, then the run. Raises `Refused` when the gateway is away for long."""
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C sets this and nothing else, so that a call under way comes to its end; a second one cuts.
+
+    The exception that Python raises by itself may come where it is swallowed, or where nobody knows yet what was begun.
+    """
+    asked = threading.Event()
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, hear)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def until_ended(
+    client: httpx2.Client, path: str, run_id: str, console: Console, interrupted: threading.Event
+) -> dict[str, Any]:
+    """A bar until the run has ended, then it. Raises `Interrupted`, and `Refused` when the gateway is away for long."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -83,13 +113,13 @@ def until_ended(client: httpx2.Client, path: str, run_id: str, console: Console)
     heard_at = time.monotonic()
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task(run_id, total=None, cost=0.0, waiting="")
-        while True:
+        while not interrupted.is_set():
             try:
                 shown = answer_of(client.get(f"{path}/{run_id}"))
             except httpx2.HTTPError as error:
                 if time.monotonic() - heard_at > AWAY_SECONDS:
                     raise Refused(f"The gateway cannot be reached: {error}") from None
-                time.sleep(LOOK_SECONDS)
+                interrupted.wait(LOOK_SECONDS)
                 continue
             heard_at = time.monotonic()
             progress.update(
@@ -101,7 +131,8 @@ def until_ended(client: httpx2.Client, path: str, run_id: str, console: Console)
             )
             if shown["status"] in ENDED:
                 return shown
-            time.sleep(LOOK_SECONDS)
+            interrupted.wait(LOOK_SECONDS)
+    raise Interrupted
 
 
 def show_quote(quote: dict[str, Any], console: Console) -> None:

@@ -19,6 +19,9 @@ from tests.stack import HANDOVER, DevStack, Servers, running_servers
 if TYPE_CHECKING:
     import openai
 
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "authority.pem")
+"""A certificate authority of nobody: nothing here goes to the world, and each client would read all of the system's."""
+
 _RUN = pytest.StashKey[ExitStack]()
 
 hypothesis.settings.register_profile("tunegate", deadline=None, derandomize=True, database=None)

@@ -164,7 +164,7 @@ class DevStack:
 
     def launch(self) -> None:
         """Start it without waiting. It ends with this process, whatever happens."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SSL_CERT_FILE") if name in os.environ}
         where = ["--port", str(self.port), "--data-dir", str(self.data), "--ready-file", str(self.ready_file)]
         dev = ["-m", "cli", "dev", *where]
         guard = [sys.executable, "-I", "-S", str(GUARD), "--parent", str(os.getpid()), "--", sys.executable, *dev]

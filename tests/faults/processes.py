@@ -114,7 +114,7 @@ async def wait_until(
 
 def environment(settings: Settings) -> dict[str, str]:
     """The variables that make these settings again."""
-    env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SSL_CERT_FILE") if name in os.environ}
     for spec in dataclasses.fields(settings):
         value = getattr(settings, spec.name)
         match value:

@@ -87,6 +87,7 @@ async def site() -> AsyncIterator[Site]:
         await opened.execute("UPDATE alembic_version SET version_num = $1", NEXT)
         opened.new_api().start()
         await opened.serving()
+        await opened.new_tenant("first")
         yield opened
 
 

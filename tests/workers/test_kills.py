@@ -1,45 +1,16 @@
-"""Real workers killed with −9 between any two steps; another one finishes, and everything has happened once.
+"""Real workers killed with −9 while the upstream is at work; another one finishes, and everything has happened once.
 
-The first is a process as in production (without Redis), with a fault point by which it kills itself; the second is the
-reconciler in this process, which has to wait for the lease of the first to end.
+The first is a process as in production (without Redis); the second is the reconciler in this process, which has to wait
+for the lease of the first to end. Kills at every commit and send are in `tests/faults/test_kill_matrix.py`.
 """
 
 import signal
 from pathlib import Path
 
-import pytest
-
 from service.settings import Settings
 from tests.faults.control import CREATE, NEVER, UPLOAD, FaultyUpstream
 from tests.workers.bench import ended, eventually, open_bench, working
 from tests.workers.process import WorkerProcess
-
-POINTS = [
-    "upload.intent_committed",
-    "upload.answered",
-    "create.intent_committed",
-    "create.answered",
-    "create.remembered",
-    "create.recorded",
-    "poll.told",
-    "settle.results_stored",
-    "settle.ended",
-]
-
-
-@pytest.mark.parametrize("point", POINTS)
-async def test_a_worker_killed_there_has_done_no_harm(
-    quick: Settings, upstream: FaultyUpstream, tmp_path: Path, point: str
-) -> None:
-    upstream.steps("running", "running", "succeeded")
-    async with open_bench(quick, upstream) as bench:
-        job_id = await bench.new_job(validation=await bench.new_file("\n"))
-        async with WorkerProcess(quick, tmp_path, fault_point=point) as first:
-            await first.killed()
-        async with working(bench):
-            await ended(bench, job_id)
-        await bench.assert_succeeded_once(job_id)
-        assert (len(upstream.creates()), len(upstream.files())) == (1, 2)
 
 
 async def test_a_worker_killed_while_the_upstream_works_on_its_requests(
