@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import dataclasses
 import datetime as dt
 import json
 import secrets
@@ -14,6 +15,7 @@ from sqlalchemy import func, select, update
 from standardwebhooks import Webhook
 
 from service.ids import new_id
+from service.settings import Settings
 from service.tables import AuditLog, Job, UpstreamAccount, UpstreamNotice
 from service.upstream import inbound
 from tests.faults.control import FaultyUpstream
@@ -59,6 +61,12 @@ class Sender:
         """One POST."""
         path = f"/upstreams/{account_id or self.account_id}/events"
         return await self._http.post(path, content=body, headers=headers)
+
+
+@pytest.fixture
+def quick(quick: Settings) -> Settings:
+    """Few refusals a minute, but more than any test but the one of them brings about."""
+    return dataclasses.replace(quick, failed_keys_per_minute=60)
 
 
 @pytest.fixture
