@@ -28,7 +28,9 @@ def grader(**options: object) -> AnyGrader:
 
 
 def mark(said: str | Said, wanted: str | Said = "", **options: object) -> Mark:
-    return grader(**options).mark(_said(said), _said(wanted))
+    made = grader(**options)
+    assert not isinstance(made, JudgeGrader)
+    return made.mark(_said(said), _said(wanted))
 
 
 def _said(what: str | Said) -> Said:

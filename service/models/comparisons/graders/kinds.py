@@ -49,7 +49,11 @@ class GraderRefused(TunegateError):
 
 
 class GraderOptions(RequestModel, frozen=True, kw_only=True, tag_field="type"):
-    """What every grader can be given: a `name`, which has to be its own among those of a comparison."""
+    """What every grader can be given: a `name`, which has to be its own among those of a comparison.
+
+    All but the judge, who is asked about two answers at a time, have `mark(said, wanted)`: the mark of an answer, where
+    `wanted` is the example's own.
+    """
 
     name: GraderName | None = None
 
@@ -58,10 +62,6 @@ class GraderOptions(RequestModel, frozen=True, kw_only=True, tag_field="type"):
 
     def check(self) -> None:
         """Raises `GraderRefused` for options that no answer can be graded with."""
-
-    def mark(self, said: Said, wanted: Said) -> Mark:
-        """The mark of an answer; `wanted` is the example's own."""
-        raise NotImplementedError
 
 
 def verdict(passed: bool, why: str) -> Mark:
