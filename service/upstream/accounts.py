@@ -236,14 +236,15 @@ class Accounts:
 
 
 async def ensure_default_account(session: AsyncSession, settings: Settings) -> None:
-    """The default account's row, with the base URL that is in use now. The worker calls this at start-up."""
+    """The default account's row, with the base URL that is in use now. API and workers call this at start-up.
+
+    Two that start at once meet at the key or at the unique name, whichever is first; an upsert minds only one of them.
+    """
+    values = {"name": DEFAULT_ACCOUNT, "base_url": settings.upstream_base_url}
     await session.execute(
-        insert(UpstreamAccount)
-        .values(id=DEFAULT_ACCOUNT, kind="openai", name=DEFAULT_ACCOUNT, base_url=settings.upstream_base_url)
-        .on_conflict_do_update(
-            index_elements=["id"], set_={"base_url": settings.upstream_base_url, "name": DEFAULT_ACCOUNT}
-        )
+        insert(UpstreamAccount).values(id=DEFAULT_ACCOUNT, kind="openai", **values).on_conflict_do_nothing()
     )
+    await session.execute(update(UpstreamAccount).where(UpstreamAccount.id == DEFAULT_ACCOUNT).values(**values))
 
 
 async def account_ids(session: AsyncSession) -> list[str]:
