@@ -93,6 +93,10 @@ class Storage:
         """Write a whole file, for a process without a loop."""
         obstore.put(self._store, key, file, use_multipart=True, chunk_size=WRITE_CHUNK_BYTES)
 
+    def path(self, key: str) -> Path | None:
+        """Where the object is on this disk, if the store is a folder: for who reads it at several places at once."""
+        return None if self._folder is None else self._folder / key
+
     def size_sync(self, key: str) -> int:
         """The object's length in bytes. Raises `FileNotFoundError`."""
         return obstore.head(self._store, key)["size"]

@@ -7,8 +7,9 @@ report's excerpt, the rest is counted and dropped.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 BLOCK_BYTES = 512 << 10
 KEPT_OF_A_LONG_LINE_BYTES = 256
@@ -36,6 +37,16 @@ class Block(NamedTuple):
     data: bytes
     end: int
     too_long: bool = False
+
+    def emptied(self) -> Block:
+        """Only where it is in the file, for `filled` to read it there: that is told sooner than data are sent."""
+        return self if self.too_long else self._replace(data=b"")
+
+    def filled(self, file: BinaryIO) -> Block:
+        """The block with its data; others may read the same open file meanwhile."""
+        if self.data:
+            return self
+        return self._replace(data=os.pread(file.fileno(), self.end - self.offset, self.offset))
 
 
 def read_blocks(chunks: Iterable[bytes], *, max_line_bytes: int) -> Iterator[Block]:

@@ -7,7 +7,7 @@ blocks is the same as the two parts merged, so a report does not depend on where
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from service.datasets.accounting import Accounting, Sums
 from service.datasets.checks import DATASET_CHECKS
@@ -62,7 +62,7 @@ class Part:
 
 
 class Task(NamedTuple):
-    """A block to read; no findings are listed for the codes in `full`."""
+    """A block to read, emptied if the reader has the file; no findings are listed for the codes in `full`."""
 
     block: Block
     full: frozenset[str]
@@ -79,11 +79,13 @@ class PartReader:
         counter: TokenCounter,
         listed_per_code: int,
         max_line_bytes: int,
+        file: BinaryIO | None = None,
         watch: Stopwatch | None = None,
     ) -> None:
         self._format = format
         self._listed_per_code = listed_per_code
         self._max_line_bytes = max_line_bytes
+        self._file = file
         self._watch = watch
         self._row_checks = [
             (check.code, check.needs, timed(watch, check.code, whole(check.on_row)))
@@ -100,8 +102,9 @@ class PartReader:
     def read(self, task: Task) -> Part:
         """The part of one block. Never raises for what the bytes are."""
         part = Part(self._format, self._listed_per_code, task.full)
-        part.end = task.block.end
-        rows = self._read_rows(task.block, max_line_bytes=self._max_line_bytes, plain=self._format == "chat")
+        block = task.block if self._file is None else task.block.filled(self._file)
+        part.end = block.end
+        rows = self._read_rows(block, max_line_bytes=self._max_line_bytes, plain=self._format == "chat")
         _note_lines(rows, part)
         kept, examples = self._read_examples(rows, part)
         self._scan(kept, examples, part.findings)

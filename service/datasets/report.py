@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
 
 from service.datasets.checks.file import MIN_EXAMPLES, RECOMMENDED_EXAMPLES
 from service.datasets.checks.registry import Found, Hit
@@ -50,6 +53,7 @@ def build_report(
     max_file_bytes: int | None = None,
     processes: int = 1,
     quick: bool = False,
+    path: Path | None = None,
     watch: Stopwatch | None = None,
 ) -> FileReport:
     """Reads a whole file and reports on it. Never raises for what the bytes are.
@@ -58,13 +62,14 @@ def build_report(
     once a megabyte and at the end. `prices` are listed for the default epochs, with the token counts of `model`. With
     `processes` over 1 so many are forked to share the work. `quick` counts with the fast counter, where there is one,
     and compares it with tiktoken; should they differ, `chunks` are read again from the start and counted by tiktoken.
+    `path` says where on this disk the same bytes are, if they are there: the processes then read them by themselves.
     `watch` learns what took how long. Raises EncodingDamaged, and KeyError for an encoding that is not shipped;
     CountsDiffer only where `chunks` is an iterator, which cannot be read again.
     """
 
     def read(*, quick: bool) -> _Whole:
         whole = _Whole(model, listed_per_code=listed_per_code, max_line_bytes=max_line_bytes, watch=watch)
-        whole.read(chunks, processes=processes, quick=quick, progress=progress or _ignore)
+        whole.read(chunks, path, processes=processes, quick=quick, progress=progress or _ignore)
         return whole
 
     try:
@@ -153,13 +158,24 @@ class _Whole:
         self._max_line_bytes = max_line_bytes
         self._watch = watch
 
-    def read(self, chunks: Iterable[bytes], *, processes: int, quick: bool, progress: Callable[[int], None]) -> None:
+    def read(
+        self,
+        chunks: Iterable[bytes],
+        path: Path | None,
+        *,
+        processes: int,
+        quick: bool,
+        progress: Callable[[int], None],
+    ) -> None:
         blocks = read_blocks(self._measured(chunks), max_line_bytes=self._max_line_bytes)
         opening = read_opening(blocks, max_line_bytes=self._max_line_bytes)
         if opening.other_kind is None:
             self.format = opening.format
             self.part = Part(opening.format, self._listed_per_code)
-            self._read_parts(chain(opening.blocks, blocks), processes=processes, quick=quick, progress=progress)
+            with nullcontext() if path is None or processes == 1 else path.open("rb") as file:
+                self._read_parts(
+                    chain(opening.blocks, blocks), file, processes=processes, quick=quick, progress=progress
+                )
             timed(self._watch, "findings of the whole file", self._finish)(processes)
         else:
             for block in blocks:
@@ -176,7 +192,13 @@ class _Whole:
             yield chunk
 
     def _read_parts(
-        self, blocks: Iterator[Block], *, processes: int, quick: bool, progress: Callable[[int], None]
+        self,
+        blocks: Iterator[Block],
+        file: BinaryIO | None,
+        *,
+        processes: int,
+        quick: bool,
+        progress: Callable[[int], None],
     ) -> None:
         referee = Referee(self._model.encoding, apart=processes > 1) if quick and fast_is_installed() else None
         try:
@@ -187,9 +209,10 @@ class _Whole:
                 counter=counter or reference(self._model.encoding),
                 listed_per_code=self._listed_per_code,
                 max_line_bytes=self._max_line_bytes,
+                file=file,
                 watch=self._watch,
             )
-            tasks = (Task(block, self.part.findings.full()) for block in blocks)
+            tasks = (Task(block if file is None else block.emptied(), self.part.findings.full()) for block in blocks)
             with in_order(tasks, reader.read, processes=processes) as parts:
                 if referee is not None and counter is not None:
                     referee.begin(counter)

@@ -6,16 +6,12 @@ does the same ten times as slowly, and this stands at the end of a report, where
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Iterator
 
+from service.datasets.numerics import NDArray, np
+from service.datasets.repeats import Rows, first_rows
 from service.datasets.sketches import BANDS, LEAST_ALIKE, PERMUTATIONS
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # or numpy starts threads, which forks would lose
-
-import numpy as np
-from numpy.typing import NDArray
 
 _COMPARED_AT_ONCE = 20_000
 """Of 400 bytes each, so that memory stays small."""
@@ -46,12 +42,8 @@ def near_earlier(sketches: bytearray, keys: array[int]) -> Iterator[tuple[int, i
     yield from zip(found.tolist(), firsts[found].tolist(), strict=True)
 
 
-def _sharing(band: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _sharing(band: NDArray[np.uint32]) -> tuple[Rows, Rows]:
     """The rows whose numbers came before, and for each the first row that has them."""
-    mixed = band.astype(np.uint64) @ np.array(_FACTORS, dtype=np.uint64)
-    order = np.argsort(mixed, kind="stable")
-    sorted_ = mixed[order]
-    starts = np.flatnonzero(np.concatenate(([True], sorted_[1:] != sorted_[:-1])))
-    firsts = np.repeat(order[starts], np.diff(starts, append=len(order)))
-    repeated = order != firsts
-    return order[repeated], firsts[repeated]
+    firsts = first_rows(band.astype(np.uint64) @ np.array(_FACTORS, dtype=np.uint64))
+    repeated = np.flatnonzero(firsts != np.arange(len(firsts), dtype=np.int32)).astype(np.int32)
+    return repeated, firsts[repeated]

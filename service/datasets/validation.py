@@ -58,6 +58,7 @@ def report_for_path(
         progress=progress,
         processes=_processes(size_bytes),
         quick=size_bytes >= QUICK_FROM_BYTES,
+        path=path,
         watch=watch,
     )
 
@@ -87,6 +88,7 @@ def report_for_object(
         progress=progress,
         processes=_processes(size_bytes),
         quick=size_bytes >= QUICK_FROM_BYTES,
+        path=storage.path(request.storage_key),
     )
 
 

@@ -179,7 +179,7 @@ async def test_one_that_crashes_every_time_ends_without_a_result(
 
 
 LARGE = """
-import resource, sys
+import pathlib, re
 from service.datasets.leakage import find_leakage
 def rows(count, salt):
     for start in range(0, count, 1000):
@@ -187,9 +187,11 @@ def rows(count, salt):
             b'{"messages":[{"role":"user","content":"%s %d %d %d"},{"role":"assistant","content":"%d"}]}\\n'
             % (salt, n * 7919 % 1000003, n * 104729 % 999983, n, n) for n in range(start, start + 1000)
         )
-base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():  # of this program alone: ru_maxrss begins with what the process was that started it
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", pathlib.Path("/proc/self/status").read_text())[1])
+base = peak()
 found = find_leakage(rows(60_000, b"t"), rows(120_000, b"v"), validation_file="v")
-print(found.validation_examples, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) // 1024)
+print(found.validation_examples, (peak() - base) // 1024)
 """
 
 

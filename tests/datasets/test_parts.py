@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.datasets import lines, opening, parts
+from service.datasets import lines, opening, parts, repeats
 from service.datasets.checks import completion_file, duplicates, near_duplicates, reinforcement, variety
 from service.datasets.crew import in_order
 from service.datasets.report import build_report
@@ -28,7 +28,7 @@ from tests.datasets.test_fuzz import any_value, mutated
 
 SMALL = [
     (duplicates, "_MAX_SYSTEMS", 3),
-    (duplicates, "_PART_ROWS", 7),
+    (repeats, "PART_ROWS", 7),
     (variety, "_MAX_LABELS", 4),
     (variety, "_MAX_OPENINGS", 3),
     (variety, "_MAX_OUTLIERS", 2),
@@ -134,13 +134,26 @@ def test_any_blocks_give_the_same_report(seed: int) -> None:
 
 @pytest.mark.parametrize("processes", [2, 3])
 @pytest.mark.parametrize("quick", [False, True])
-def test_any_number_of_processes_gives_the_same_report(processes: int, quick: bool) -> None:
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_any_number_of_processes_gives_the_same_report(
+    processes: int, quick: bool, on_disk: bool, tmp_path: Path
+) -> None:
     for seed in range(4):
         random = Random(seed)
         data = some_file(random)
         whole = report_of([data])
+        (tmp_path / "f").write_bytes(data)
+        path = tmp_path / "f" if on_disk else None
         with mock.patch.object(lines, "BLOCK_BYTES", 500):
-            assert report_of([data], processes=processes, quick=quick) == whole
+            assert report_of([data], processes=processes, quick=quick, path=path) == whole
+
+
+def test_a_file_that_shrinks_meanwhile_is_no_defect(tmp_path: Path) -> None:
+    data = some_file(Random(1))
+    (tmp_path / "f").write_bytes(data[: len(data) // 3])
+    with mock.patch.object(lines, "BLOCK_BYTES", 500):
+        report = report_of([data], processes=2, path=tmp_path / "f")
+    assert report.bytes == len(data)
 
 
 def test_a_stopwatch_changes_nothing_and_hears_of_every_process() -> None:

@@ -1,24 +1,20 @@
 """Checks of sameness over the whole file: duplicates, conflicting answers, identical answers, system prompts.
 
-Each example leaves three 64-bit hashes and its line, 29 bytes. They are compared at the end, in parts of 200,000, so
-that memory stays small for millions of rows. The hashes are Python's own, keyed anew in every process: nobody can aim
-at a collision, and one by chance among a million rows has odds of 1 to 37 million.
+Each example leaves three 64-bit hashes and its line, 29 bytes, which are compared at the end (`repeats`). The hashes
+are Python's own, keyed anew in every process: nobody can aim at a collision, and one by chance among a million rows has
+odds of 1 to 37 million.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import compress
-from operator import ne
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
 from service.datasets.checks.registry import Found, Hit, dataset_check, declare
 from service.datasets.formats import Example
 
 SECTION = "Quality"
-_PART_ROWS = 200_000
 _MIN_REPEATED_CHARS = 20
 _MIN_REPEATED = 3
 _MIN_REPEATED_SHARE = 0.01
@@ -93,16 +89,18 @@ class Sameness:
 
     def finish(self) -> Iterable[Found]:
         """All duplicates, conflicts and repeated answers."""
-        for row, first in _many_repeats(self._keys):
+        from service.datasets.repeats import conflicts, repeated_answers, repeats  # numpy is slow to import
+
+        for row, first in repeats(self._keys):
             line = self._lines[first]
             hit = Hit("", "", f"The same example as line {line}; remove one.")
             yield Found(DUPLICATE, self._lines[row], hit)
-        for row, first in _conflicts(self._prompts, self._answers, self._keys):
+        for row, first in conflicts(self._prompts, self._answers, self._keys):
             line = self._lines[first]
             hit = Hit("", "", f"Line {line} answers the same prompt differently; keep the better answer.")
             yield Found(CONFLICT, self._lines[row], hit)
         least = max(_MIN_REPEATED, int(len(self._keys) * _MIN_REPEATED_SHARE))
-        for group in _repeated_answers(self._answers, self._long, self._prompts, least):
+        for group in repeated_answers(self._answers, self._long, self._prompts, least):
             message = f"{group.size:,} examples have this same answer; the model learns to give it to everything."
             yield Found(IDENTICAL_ANSWERS, self._lines[group.first], Hit("", "", message))
 
@@ -162,64 +160,3 @@ class SystemPrompts:
 def _has_one_answer(example: Example) -> bool:
     """Whether the row has a prompt that one answer belongs to: not the empty one, not that of a preference pair."""
     return example.has_prompt and bool(example.answer) and "preferred_output" not in example.row
-
-
-def _parts(keys: Sequence[int]) -> Iterator[list[int]]:
-    """Row numbers, a part of the hash space at a time, ascending in each part."""
-    parts = len(keys) // _PART_ROWS + 1
-    for part in range(parts):
-        yield [row for row, key in enumerate(keys) if key % parts == part] if parts > 1 else list(range(len(keys)))
-
-
-def _repeats(keys: Sequence[int]) -> list[tuple[int, int]]:
-    """Every row whose key came before, with the first row that has it; by row."""
-    by_key: dict[int, int] = {}
-    rows = range(len(keys))
-    firsts = list(map(by_key.setdefault, keys, rows))
-    return list(compress(zip(rows, firsts, strict=True), map(ne, rows, firsts)))
-
-
-def _many_repeats(keys: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """The same in parts."""
-    firsts = array("i", [-1]) * len(keys)
-    for rows in _parts(keys):
-        for at, first in _repeats([keys[row] for row in rows]):
-            firsts[rows[at]] = rows[first]
-    return ((row, first) for row, first in enumerate(firsts) if first >= 0)
-
-
-def _conflicts(prompts: Sequence[int], answers: Sequence[int], keys: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Every row whose prompt came before with another answer, with the first row that has the prompt; by row."""
-    firsts = array("i", [-1]) * len(prompts)
-    for rows in _parts(prompts):
-        seen: dict[int, int] = {}
-        for row in rows:
-            if prompts[row]:
-                first = seen.setdefault(prompts[row], row)
-                if answers[first] != answers[row] and keys[first] != keys[row]:
-                    firsts[row] = first
-    return ((row, first) for row, first in enumerate(firsts) if first >= 0)
-
-
-class _Group(NamedTuple):
-    first: int
-    size: int
-
-
-def _repeated_answers(answers: Sequence[int], long: Sequence[int], prompts: Sequence[int], least: int) -> list[_Group]:
-    """Long answers under at least `least` different prompts; by their first row."""
-    groups: list[_Group] = []
-    for rows in _parts(answers):
-        counts = Counter(answers[row] for row in rows if long[row])
-        often = {key for key, count in counts.items() if count >= least}
-        if not often:
-            continue
-        first: dict[int, int] = {}
-        different: dict[int, set[int]] = {key: set() for key in often}
-        for row in rows:
-            key = answers[row]
-            if key in often and long[row]:
-                first.setdefault(key, row)
-                different[key].add(prompts[row])
-        groups.extend(_Group(first[key], counts[key]) for key in often if len(different[key]) >= least)
-    return sorted(groups)
