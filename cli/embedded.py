@@ -34,7 +34,11 @@ NOBODY = 65534
 PORTS = range(18000, 32000)
 """Below Linux's range for outgoing connections, which could take a port while its server is being started again."""
 
+_held_ports: list[socket.socket] = []
 ORPHAN_SECONDS = 10.0
+CONNECT_SECONDS = 60.0
+PROBE_SECONDS = 5.0
+"""Less than `CONNECT_SECONDS`: while it asks whether a server is up, nobody looks after the others."""
 
 
 class EmbeddedFailed(Exception):
@@ -42,20 +46,37 @@ class EmbeddedFailed(Exception):
 
 
 def free_port(host: str = LOOPBACK) -> int:
-    """A port on which nothing listens. Chosen at random, so that two stacks that start together differ."""
-    for port in random.sample(PORTS, k=200):
-        with socket.socket() as probe:
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
+    """A port on which nothing listens. It stays ours as long as this process lives, on Linux.
+
+    There a port that is bound and not listened on can be bound again by a server that reuses addresses, as every server
+    does, and by nobody who looks for a free one. So no other stack takes it before its server has started, nor while
+    that is started again. Elsewhere only chance keeps two stacks apart that start together.
+    """
+    for port in random.sample(PORTS, k=min(200, len(PORTS))):
+        if _bound(host, port) and (sys.platform != "linux" or _bound(host, port, held=True)):
             return port
     raise EmbeddedFailed(f"No free port between {PORTS.start} and {PORTS.stop} on {host}.")
 
 
-async def execute(url: str, statement: str) -> Any:
+def _bound(host: str, port: int, *, held: bool = False) -> bool:
+    """Whether the port could be bound; `held` keeps it so, for us and for our servers."""
+    probe = socket.socket()
+    try:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, held)
+        probe.bind((host, port))
+    except OSError:
+        probe.close()
+        return False
+    if held:
+        _held_ports.append(probe)
+    else:
+        probe.close()
+    return True
+
+
+async def execute(url: str, statement: str, *, connect_seconds: float = CONNECT_SECONDS) -> Any:
     """Run one statement on a connection of its own: the first value of the answer, or None."""
-    connection: Any = await asyncpg.connect(url, timeout=5)  # type: ignore[no-untyped-call]  # asyncpg has no types
+    connection: Any = await asyncpg.connect(url, timeout=connect_seconds)  # type: ignore[no-untyped-call]  # no types
     try:
         return await connection.fetchval(statement)
     finally:
@@ -143,7 +164,7 @@ class Postgres:
 
     def _answers(self) -> bool:
         try:
-            asyncio.run(execute(self.url(SUPERUSER, "postgres"), "SELECT 1"))
+            asyncio.run(execute(self.url(SUPERUSER, "postgres"), "SELECT 1", connect_seconds=PROBE_SECONDS))
         except asyncpg.InvalidPasswordError:
             raise EmbeddedFailed(
                 f"The database in {self.data} has another password than the credentials beside it. "

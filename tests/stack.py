@@ -36,7 +36,7 @@ HANDOVER = "TUNEGATE_TEST_SERVERS"
 """The variable by which pytest-xdist's controller tells its workers where the servers' folder is."""
 
 TEMPLATE = "tunegate_template"
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 
 QUICK = {
     "TUNEGATE_POLL_SECONDS": "0.2",

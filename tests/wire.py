@@ -21,7 +21,7 @@ from tests.stack import run_async
 if TYPE_CHECKING:
     import openai
 
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 120.0
 MODEL = "gpt-4o-mini"
 OTHER_ENCODING = "gpt-3.5-turbo"
 """A model for which the report is made only when a job asks for it, so its create never finds one."""
@@ -43,13 +43,13 @@ class Tenant:
         """The official SDK, without retries of its own."""
         import openai
 
-        return openai.OpenAI(base_url=self.base_url, api_key=self.key, max_retries=0, timeout=60)
+        return openai.OpenAI(base_url=self.base_url, api_key=self.key, max_retries=0, timeout=90)
 
     @contextmanager
     def http(self) -> Iterator[httpx2.Client]:
         """A plain client with the key."""
         headers = {"authorization": f"Bearer {self.key}"}
-        with httpx2.Client(base_url=self.base_url, headers=headers, timeout=60) as client:
+        with httpx2.Client(base_url=self.base_url, headers=headers, timeout=90) as client:
             yield client
 
 

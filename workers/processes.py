@@ -7,6 +7,7 @@ another shape at the end (see `service/datasets/process.py`).
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -15,6 +16,8 @@ from service.datasets.process import Answer, Failed, Progress, Request
 
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
 ENDING_SECONDS = 2.0
+"""So long is waited for one that was killed; it goes without that, too."""
+
 SILENCE_SECONDS = 600.0
 """A process that says nothing for so long, not even how far it is, hangs."""
 
@@ -82,7 +85,8 @@ class ProcessPool:
             self._idle.remove(process)
         if process.returncode is None:
             process.kill()
-            await asyncio.wait_for(process.wait(), ENDING_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), ENDING_SECONDS)
 
 
 _ANSWER: Any = Answer

@@ -8,6 +8,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 
 from service.webhooks.targets import Address
@@ -65,7 +66,7 @@ class Resolver:
                 result = self._lookup(host)
             except LookupFailed as error:
                 result = error
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop has closed, and nobody waits any more
                 loop.call_soon_threadsafe(settle, result)
 
         threading.Thread(target=look_up, daemon=True, name="webhook-dns").start()

@@ -138,7 +138,7 @@ class TestCommand:
         """The command as an operator gives it."""
         environ = {**os.environ, "DATABASE_URL": database_url}
         command = [sys.executable, "-m", "cli", "audit", *options]
-        return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120)
 
     async def test_says_that_the_books_balance(self, books: Database, database_url: str) -> None:
         done = self.run(database_url)

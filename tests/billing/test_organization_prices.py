@@ -10,7 +10,8 @@ from tests.wire import chat_rows, eventually, jsonl
 
 def test_a_price_that_is_set_holds_for_quotes_and_a_finished_job_calibrates_the_next_one(fresh_stack: DevStack) -> None:
     ready = fresh_stack.ready()
-    admin = httpx2.Client(base_url=ready["base_url"], headers={"authorization": f"Bearer {ready['admin_key']}"})
+    headers = {"authorization": f"Bearer {ready['admin_key']}"}
+    admin = httpx2.Client(base_url=ready["base_url"], headers=headers, timeout=90)
     client = fresh_stack.client()
     file = client.files.create(file=("train.jsonl", jsonl(chat_rows(12))), purpose="fine-tune")
     client.files.wait_for_processing(file.id, poll_interval=0.1)
@@ -54,13 +55,15 @@ def test_only_an_admin_key_sets_prices(stack: DevStack) -> None:
             f"{ready['base_url']}/organization/prices",
             headers={"authorization": f"Bearer {key}"},
             json={"model": "no-such", "effective_from": "2026-01-01", "dollars_per_million_tokens": 1, "source": "x"},
+            timeout=90,
         )
         assert answer.status_code == status, answer.text
 
 
 def test_a_report_that_stands_shows_the_prices_of_today(fresh_stack: DevStack) -> None:
     ready = fresh_stack.ready()
-    admin = httpx2.Client(base_url=ready["base_url"], headers={"authorization": f"Bearer {ready['admin_key']}"})
+    headers = {"authorization": f"Bearer {ready['admin_key']}"}
+    admin = httpx2.Client(base_url=ready["base_url"], headers=headers, timeout=90)
     client = fresh_stack.client()
     file = client.files.create(file=("train.jsonl", jsonl(chat_rows(12))), purpose="fine-tune")
     client.files.wait_for_processing(file.id, poll_interval=0.1)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack import ROOT, processes_about
+from tests.cli.leftovers import nothing_is_left_of
+from tests.stack import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
@@ -35,9 +36,10 @@ def start(folder: Path) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.timeout(400)
 def test_it_tells_the_whole_story_and_leaves_nothing(tmp_path: Path) -> None:
     demo = start(tmp_path)
-    output, _ = demo.communicate(timeout=110)
+    output, _ = demo.communicate(timeout=300)
     assert demo.returncode == 0, output
     for part in (
         "Uploaded and checked train.jsonl",
@@ -50,19 +52,19 @@ def test_it_tells_the_whole_story_and_leaves_nothing(tmp_path: Path) -> None:
         assert part in output
     assert "\x1b" not in output
     assert list(tmp_path.iterdir()) == []
-    assert processes_about(tmp_path) == []
+    nothing_is_left_of(tmp_path)
 
 
 def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     demo = start(tmp_path)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not list(tmp_path.glob("*/logs/worker.log")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     demo.send_signal(signal.SIGINT)
-    output, _ = demo.communicate(timeout=60)
+    output, _ = demo.communicate(timeout=90)
     assert demo.returncode == 130, output
     assert "interrupted" in output
     assert "Traceback" not in output
     assert list(tmp_path.iterdir()) == []
-    assert processes_about(tmp_path) == []
+    nothing_is_left_of(tmp_path)

@@ -14,11 +14,12 @@ import pytest
 import redis
 
 from cli.embedded import OWNER, SERVICE, execute, free_port
-from tests.stack import DevStack, Servers, is_running, processes_about, run_async
+from tests.cli.leftovers import nothing_is_left_of
+from tests.stack import DevStack, Servers, is_running, run_async
+from tests.wire import eventually
 
 PARTS = ["api", "worker", "trainer", "postgres", "redis"]
-RESTART_SECONDS = 2.0
-SERVING_SECONDS = 60.0
+SERVING_SECONDS = 120.0
 LINE = {"messages": [{"role": "user", "content": "Ping?"}, {"role": "assistant", "content": "Pong."}]}
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
@@ -97,19 +98,17 @@ class TestReadyFile:
 @pytest.mark.xdist_group("dev")
 class TestKills:
     @pytest.mark.parametrize("name", PARTS)
-    def test_a_killed_part_is_back_within_two_seconds_where_it_was(self, dev: DevStack, name: str) -> None:
+    def test_a_killed_part_is_back_where_it_was(self, dev: DevStack, name: str) -> None:
+        """How soon, the delays in tests/cli/test_supervisor.py say: a loaded machine keeps no time."""
         serves_again(dev)
         before = dev.ready()
         file_id = upload(dev.client())
         os.kill(before["pids"][name], signal.SIGKILL)
-        began = time.monotonic()
-        while dev.ready()["pids"][name] == before["pids"][name]:
-            assert time.monotonic() - began < RESTART_SECONDS, dev.output()
-            time.sleep(0.01)
-        after = dev.ready()
-        assert is_running(after["pids"][name])
-        assert {**after, "pids": {**after["pids"], name: None}} == {**before, "pids": {**before["pids"], name: None}}
+        eventually(lambda: dev.ready()["pids"][name] != before["pids"][name], every_seconds=0.01)
         serves_again(dev)
+        eventually(lambda: is_running(dev.ready()["pids"][name]))
+        after = dev.ready()
+        assert {**after, "pids": {**after["pids"], name: None}} == {**before, "pids": {**before["pids"], name: None}}
         assert dev.client().files.retrieve(file_id).id == file_id
 
     def test_a_caller_who_comes_while_the_api_is_away_is_served_by_the_next_one(self, dev: DevStack) -> None:
@@ -143,7 +142,7 @@ class TestRefusals:
         assert stack.wait() == 1
         assert "this gateway itself" in stack.output()
         assert not stack.ready_file.exists()
-        assert processes_about(tmp_path) == []
+        nothing_is_left_of(tmp_path)
 
 
 class TestStops:
@@ -153,27 +152,24 @@ class TestStops:
             before = stack.start().ready()
             file_id = upload(stack.client())
             assert stack.stop(signal.SIGTERM) == 0
-            assert processes_about(tmp_path) == []
+            nothing_is_left_of(tmp_path)
             assert not stack.ready_file.exists()
 
             after = stack.start().ready()
             assert (after["api_key"], after["admin_key"]) == (before["api_key"], before["admin_key"])
             assert stack.client().files.content(file_id).read().count(b"\n") == 10
             assert stack.stop(signal.SIGINT) == 0
-            assert processes_about(tmp_path) == []
+            nothing_is_left_of(tmp_path)
         finally:
             stack.stop()
 
     def test_a_killed_dev_takes_everything_along_and_can_be_started_again(self, tmp_path: Path) -> None:
         stack = DevStack(tmp_path)
         try:
-            pids = stack.start().ready()["pids"]
+            stack.start()
             file_id = upload(stack.client())
             stack.stop(signal.SIGKILL)
-            deadline = time.monotonic() + 5
-            while processes_about(tmp_path):
-                assert time.monotonic() < deadline, f"left: {processes_about(tmp_path)} of {pids}"
-                time.sleep(0.05)
+            nothing_is_left_of(tmp_path)
             stack.ready_file.unlink()  # nobody was left to do it
             stack.start()
             assert stack.client().files.retrieve(file_id).id == file_id
@@ -183,12 +179,9 @@ class TestStops:
     def test_a_stop_while_starting_leaves_nothing(self, tmp_path: Path) -> None:
         stack = DevStack(tmp_path)
         stack.launch()
-        deadline = time.monotonic() + 30
-        while "bringing the database" not in stack.output():
-            assert time.monotonic() < deadline, stack.output()
-            time.sleep(0.02)
+        eventually(lambda: "bringing the database" in stack.output(), every_seconds=0.02)
         assert stack.stop() == 0
-        assert processes_about(tmp_path) == []
+        nothing_is_left_of(tmp_path)
 
 
 @pytest.mark.xdist_group("dev")

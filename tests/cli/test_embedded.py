@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,5 +132,16 @@ class TestValkey:
 def test_free_ports_are_free_and_below_the_outgoing_range() -> None:
     port = free_port()
     assert port in PORTS
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", port))
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a port for its finder")
+def test_a_free_port_stays_its_finder_s_between_two_starts_of_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setattr("cli.embedded.PORTS", range(port, port + 1))
+    for _ in range(2):
+        with pytest.raises(EmbeddedFailed, match="No free port"):
+            free_port()
+        with socket.create_server(("127.0.0.1", port)):
+            pass

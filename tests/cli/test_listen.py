@@ -23,6 +23,7 @@ from tests.stack import ROOT, DevStack
 from tests.wire import Tenant, eventually, new_tenant
 
 SUCCEEDED = "fine_tuning.job.succeeded"
+STOP_SECONDS = 60.0
 
 
 def environment(base_url: str, key: str) -> dict[str, str]:
@@ -39,7 +40,7 @@ def tunegate(tenant: Tenant, *arguments: str) -> "subprocess.CompletedProcess[st
         env=environment(tenant.base_url, tenant.key),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -63,7 +64,7 @@ class Listening:
     def stop(self) -> int:
         """Ctrl-C: its exit status."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(20)
+        return self.process.wait(STOP_SECONDS)
 
 
 @contextlib.contextmanager
@@ -79,7 +80,7 @@ def listening(folder: Path, env: dict[str, str], *arguments: str) -> Iterator[Li
     finally:
         if process.poll() is None:
             process.kill()
-        process.wait(10)
+        process.wait(STOP_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -130,12 +131,12 @@ class TestListen:
         with receiver() as hook, listening(tmp_path, env, "--forward-to", hook.url, *ready) as listen:
             listen.until_said("listening; forwarding to")
             listen.process.send_signal(signal.SIGTERM)
-            assert listen.process.wait(20) == 0
+            assert listen.process.wait(STOP_SECONDS) == 0
 
     def test_a_key_that_is_refused_ends_it(self, tenant: Tenant, tmp_path: Path) -> None:
         env = environment(tenant.base_url, "tg_live_nonsense")
         with listening(tmp_path, env, "--forward-to", "http://127.0.0.1:1/") as listen:
-            assert listen.process.wait(30) == 1
+            assert listen.process.wait(STOP_SECONDS) == 1
             assert "Incorrect API key" in listen.said()
 
     @pytest.mark.parametrize("url", ["ftp://x/", "127.0.0.1:3000", ""])

@@ -23,6 +23,8 @@ from cli.supervisor import (
 )
 from tests.stack import ROOT, is_running
 
+PATIENCE_SECONDS = 90.0
+LONGER_THAN_ANY_TEST_SECONDS = 1000.0
 SLEEPS = "import time; time.sleep(600)"
 IGNORES_SIGTERM = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
 LEAVES_A_CHILD = """
@@ -63,13 +65,12 @@ class Rig:
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
 
-    def tick_until(self, condition: Callable[[], bool], *, seconds: float = 30.0) -> float:
+    def tick_until(self, condition: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> None:
         began = time.monotonic()
         while not condition():
             assert time.monotonic() - began < seconds, f"not within {seconds} s; said: {self.said}"
             self.supervisor.tick()
             time.sleep(0.01)
-        return time.monotonic() - began
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     made.supervisor.stop(list(made.supervisor.pids()))
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
+def wait_for(condition: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -92,18 +93,24 @@ class TestRestarts:
         rig.supervisor.start(rig.program("sleeper", SLEEPS))
         first = rig.supervisor.pids()["sleeper"]
         os.kill(first, signal.SIGKILL)
-        took = rig.tick_until(lambda: rig.supervisor.pids().get("sleeper", first) != first)
-        assert took < 2.0
+        wait_for(lambda: not is_running(first))
+        rig.supervisor.tick()
+        assert rig.supervisor.pids()["sleeper"] != first, "the first look after a death starts it again"
         assert rig.changes == 1
         assert rig.said == ["sleeper ended by SIGKILL, starting it again"]
         assert is_running(rig.supervisor.pids()["sleeper"])
 
     def test_a_crash_loop_is_told_once_with_the_end_of_the_log_and_goes_on(self, rig: Rig) -> None:
         rig.supervisor.start(rig.program("broken", "raise SystemExit('no such thing')"))
-        rig.tick_until(lambda: rig.changes >= 5, seconds=60)
-        loops = [text for text in rig.said if "4 times in a row" in text]
-        assert len(loops) == 1
-        assert "no such thing" in loops[0]
+
+        def loops() -> list[str]:
+            return [text for text in rig.said if "4 times in a row" in text]
+
+        rig.tick_until(lambda: bool(loops()))
+        before = rig.changes
+        rig.tick_until(lambda: rig.changes >= before + 2)
+        (told,) = loops()
+        assert "no such thing" in told
 
     def test_no_delay_reaches_the_promised_two_seconds(self) -> None:
         assert restart_delay_seconds(0) == 0
@@ -124,13 +131,13 @@ class TestWaiting:
     def test_ready_is_asked_until_it_says_so(self, rig: Rig) -> None:
         answers = iter([False, False, True])
         rig.supervisor.start(rig.program("slow", SLEEPS, ready=lambda: next(answers)))
-        rig.supervisor.wait_ready("slow", timeout_seconds=30)
+        rig.supervisor.wait_ready("slow", timeout_seconds=PATIENCE_SECONDS)
         assert next(answers, "spent") == "spent"
 
     def test_a_program_that_cannot_start_fails_with_the_end_of_its_log(self, rig: Rig) -> None:
         rig.supervisor.start(rig.program("broken", "raise SystemExit('bad flag')", ready=lambda: False))
         with pytest.raises(ProgramFailed, match=r"(?s)ended 4 times.*bad flag"):
-            rig.supervisor.wait_ready("broken", timeout_seconds=30)
+            rig.supervisor.wait_ready("broken", timeout_seconds=PATIENCE_SECONDS)
 
     def test_a_program_that_never_answers_fails(self, rig: Rig) -> None:
         rig.supervisor.start(rig.program("mute", SLEEPS, ready=lambda: False))
@@ -141,13 +148,13 @@ class TestWaiting:
         missing = Program(name="ghost", command=["/no/such/program"], log=rig.folder / "ghost.log", ready=lambda: False)
         rig.supervisor.start(missing)
         with pytest.raises(ProgramFailed, match="cannot start /no/such/program"):
-            rig.supervisor.wait_ready("ghost", timeout_seconds=30)
+            rig.supervisor.wait_ready("ghost", timeout_seconds=PATIENCE_SECONDS)
 
     def test_an_interrupt_ends_the_wait(self, rig: Rig) -> None:
         rig.supervisor.start(rig.program("mute", SLEEPS, ready=lambda: False))
         rig.interrupt.set()
         with pytest.raises(Interrupted):
-            rig.supervisor.wait_ready("mute", timeout_seconds=30)
+            rig.supervisor.wait_ready("mute", timeout_seconds=PATIENCE_SECONDS)
 
 
 class TestStopping:
@@ -169,21 +176,19 @@ class TestStopping:
         assert not is_running(pid)
 
     def test_hurry_does_not_wait(self, rig: Rig) -> None:
-        rig.supervisor.start(rig.program("deaf", IGNORES_SIGTERM, stop_seconds=60))
+        rig.supervisor.start(rig.program("deaf", IGNORES_SIGTERM, stop_seconds=LONGER_THAN_ANY_TEST_SECONDS))
         wait_for(lambda: "deaf" in rig.log("deaf"))
+        pid = rig.supervisor.pids()["deaf"]
         rig.hurry.set()
-        began = time.monotonic()
         rig.supervisor.stop(["deaf"])
-        assert time.monotonic() - began < 5
+        assert not is_running(pid)
 
     def test_a_paused_program_ends_too(self, rig: Rig) -> None:
-        rig.supervisor.start(rig.program("paused", SLEEPS))
+        rig.supervisor.start(rig.program("paused", SLEEPS, stop_seconds=LONGER_THAN_ANY_TEST_SECONDS))
         pid = rig.supervisor.pids()["paused"]
         os.kill(pid, signal.SIGSTOP)
-        began = time.monotonic()
         rig.supervisor.stop(["paused"])
         assert not is_running(pid)
-        assert time.monotonic() - began < 5
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals the children of a killed process")

@@ -81,14 +81,16 @@ class TestAsking:
         callers = [threading.Thread(target=ask) for _ in range(3)]
         for caller in callers:
             caller.start()
-        with trained.tenant.http() as http:
-            for number in range(40):
-                model = (BASE, trained.model)[number % 2]
-                assert http.post(f"/model_aliases/{alias}/promote", json={"model": model}).status_code == 200
-            eventually(lambda: sum(answered.values()) > 20)
-        done.set()
-        for caller in callers:
-            caller.join()
+        try:
+            with trained.tenant.http() as http:
+                for number in range(40):
+                    model = (BASE, trained.model)[number % 2]
+                    assert http.post(f"/model_aliases/{alias}/promote", json={"model": model}).status_code == 200
+                eventually(lambda: sum(answered.values()) > 20)
+        finally:
+            done.set()
+            for caller in callers:
+                caller.join()
         assert set(answered) <= {BASE, trained.model}, answered
 
 

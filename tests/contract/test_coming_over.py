@@ -4,14 +4,14 @@ import json
 import time
 from pathlib import Path
 
-from tests.wire import Tenant
+from tests.wire import WAIT_SECONDS, Tenant
 
 QUESTIONS = [f"What colour is thing {number}?" for number in range(12)]
 
 
 def test_generate_upload_train_poll_and_ask(tenant: Tenant, tmp_path: Path) -> None:
-    """The seeds' way, call for call, within a minute."""
-    started = time.monotonic()
+    """The seeds' way, call for call."""
+    deadline = time.monotonic() + WAIT_SECONDS
     client = tenant.sdk()
 
     rows = []
@@ -37,7 +37,7 @@ def test_generate_upload_train_poll_and_ask(tenant: Tenant, tmp_path: Path) -> N
     )
     seen = set()
     while job.status not in ("succeeded", "failed", "cancelled"):
-        assert time.monotonic() - started < 60
+        assert time.monotonic() < deadline
         time.sleep(1)
         job = client.fine_tuning.jobs.retrieve(job.id)
         seen.add(job.status)
@@ -52,4 +52,3 @@ def test_generate_upload_train_poll_and_ask(tenant: Tenant, tmp_path: Path) -> N
     )
     assert told.choices[0].message.content
     assert job.trained_tokens
-    assert time.monotonic() - started < 60

@@ -3,6 +3,8 @@
 import base64
 import time
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import httpx2
 import openai
@@ -12,9 +14,21 @@ from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 
 from tests.contract.conftest import Trained
 from tests.contract.strict import strict_items, strict_list, strictly, walked
-from tests.wire import ENDED, MODEL, OTHER_ENCODING, chat_rows, checked, eventually, jsonl, preference_rows, upload
+from tests.wire import (
+    ENDED,
+    MODEL,
+    OTHER_ENCODING,
+    WAIT_SECONDS,
+    chat_rows,
+    checked,
+    eventually,
+    jsonl,
+    preference_rows,
+    upload,
+)
 
 STATUSES = ("validating_files", "queued", "running", "succeeded")
+LONG: Any = {"n_epochs": 50}
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +39,18 @@ def training_file(http: httpx2.Client) -> str:
     return file_id
 
 
+@pytest.fixture(scope="module")
+def long_file(http: httpx2.Client) -> str:
+    """A checked file whose fifty epochs take two minutes: no job with it ends by itself while a test lasts."""
+    file_id = upload(http, jsonl(chat_rows(120, salt="L")))
+    checked(http, file_id)
+    return file_id
+
+
 @pytest.fixture
-def held(sdk: openai.OpenAI, training_file: str) -> Iterator[str]:
+def held(sdk: openai.OpenAI, long_file: str) -> Iterator[str]:
     """A job that trains for as long as the test lasts."""
-    job = sdk.fine_tuning.jobs.create(model=MODEL, training_file=training_file, hyperparameters={"n_epochs": 50})
+    job = sdk.fine_tuning.jobs.create(model=MODEL, training_file=long_file, hyperparameters=LONG)
     yield job.id
     if sdk.fine_tuning.jobs.retrieve(job.id).status not in ENDED:
         sdk.fine_tuning.jobs.cancel(job.id)
@@ -47,7 +69,7 @@ class TestCreate:
         assert job.hyperparameters.n_epochs == 2
         assert 0 <= job.seed < 2**31
         seen = [job.status]
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + WAIT_SECONDS
         while seen[-1] not in ENDED:
             assert time.monotonic() < deadline
             shown = strictly(FineTuningJob, sdk.fine_tuning.jobs.with_raw_response.retrieve(job.id))
@@ -126,9 +148,11 @@ class TestCreate:
 
 
 class TestList:
-    def test_pages_newest_first(self, sdk: openai.OpenAI, training_file: str) -> None:
+    def test_pages_newest_first(self, sdk: openai.OpenAI, long_file: str) -> None:
         made = [
-            sdk.fine_tuning.jobs.create(model=MODEL, training_file=training_file, metadata={"for": "list", "n": str(n)})
+            sdk.fine_tuning.jobs.create(
+                model=MODEL, training_file=long_file, hyperparameters=LONG, metadata={"for": "list", "n": str(n)}
+            )
             for n in range(5)
         ]
         for job in made:
@@ -146,9 +170,9 @@ class TestList:
         assert found(**{"for": "list", "n": "3"}) == [made[3].id]
         assert found(n="9") == []
 
-    def test_metadata_null_finds_jobs_without(self, sdk: openai.OpenAI, training_file: str) -> None:
-        plain = sdk.fine_tuning.jobs.create(model=MODEL, training_file=training_file).id
-        marked = sdk.fine_tuning.jobs.create(model=MODEL, training_file=training_file, metadata={"a": "b"}).id
+    def test_metadata_null_finds_jobs_without(self, sdk: openai.OpenAI, long_file: str) -> None:
+        create = partial(sdk.fine_tuning.jobs.create, model=MODEL, training_file=long_file, hyperparameters=LONG)
+        plain, marked = create().id, create(metadata={"a": "b"}).id
         found = walked(lambda: sdk.fine_tuning.jobs.list(extra_query={"metadata": "null"}))
         for job_id in (plain, marked):
             sdk.fine_tuning.jobs.cancel(job_id)

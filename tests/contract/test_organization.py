@@ -95,7 +95,7 @@ class TestProjects:
                 return True
             return False
 
-        eventually(refused, within_seconds=20)
+        eventually(refused)
         with pytest.raises(openai.BadRequestError) as archived:
             accounts.create(project, name="another")
         assert archived.value.code == "project_archived"
@@ -201,7 +201,7 @@ class TestKeys:
                 return str(error.code)
             return None
 
-        assert eventually(refusal, within_seconds=30) == "api_key_expired"
+        assert eventually(refusal) == "api_key_expired"
         assert keys.retrieve(account.api_key.id, project_id=project).expires_at is not None
 
     def test_lists_by_the_owner_s_access(self, admin: openai.OpenAI, project: str) -> None:

@@ -14,6 +14,7 @@ import httpx2
 import openai
 import pytest
 
+from cli.embedded import free_port
 from service.ids import new_id
 from service.webhooks.signing import signed_headers
 from tests.stack import ROOT, DevStack
@@ -48,12 +49,9 @@ class Service:
 @pytest.fixture(scope="module")
 def service(stack: DevStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The example on a free port. Its secret is known once it is registered, so its port is chosen before."""
-    import socket
-
     folder = tmp_path_factory.mktemp("deploy")
     tenant = new_tenant(stack.ready()["base_url"], stack.ready()["database_url"])
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     url, log = f"http://127.0.0.1:{port}/", folder / "log"
     endpoint = tenant.sdk().webhooks.create(name="deploy", url=url, event_types=["fine_tuning.job.succeeded"])
     environment = {
@@ -79,7 +77,7 @@ def service(stack: DevStack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield made
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +99,7 @@ def test_a_real_job_s_model_serves_under_the_alias(service: Service, deployed: s
         model=ALIAS, messages=[{"role": "user", "content": "How long is river 3?"}]
     )
     assert answer.model == deployed
-    assert service.said(f"made {ALIAS} for {deployed}")
+    eventually(lambda: service.said(f"made {ALIAS} for {deployed}"))  # it says so once the gateway has answered it
 
 
 def test_a_redelivery_changes_nothing(service: Service, deployed: str) -> None:

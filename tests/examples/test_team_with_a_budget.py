@@ -20,7 +20,7 @@ def test_a_team_is_made_and_its_costs_are_its_trained_tokens(stack: DevStack) ->
         env=environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stderr

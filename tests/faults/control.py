@@ -101,7 +101,12 @@ class FaultyUpstream:
 
     def seen(self, request: str) -> list[dict[str, Any]]:
         """Every "METHOD path" request so far, with its time."""
-        return [each for each in self._ask("GET", "/")["requests"] if each["request"] == request]
+        return [each for each in self.requests() if each["request"] == request]
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Every request so far."""
+        requests: list[dict[str, Any]] = self._ask("GET", "/")["requests"]
+        return requests
 
     def creates(self) -> list[dict[str, Any]]:
         """Every create that arrived."""

@@ -376,7 +376,12 @@ def situation(point: str) -> Provoke | None:
 async def open_matrix() -> AsyncIterator[Matrix]:
     """A site with an API and a checked dataset."""
     async with open_site(
-        poll_seconds=0.5, lease_seconds=6.0, reconcile_seconds=0.2, settle_seconds=0.3, redis_url=""
+        poll_seconds=0.5,
+        lease_seconds=12.0,
+        upstream_timeout_seconds=7.0,
+        reconcile_seconds=0.2,
+        settle_seconds=0.3,
+        redis_url="",
     ) as site:
         site.upstream.world(steps=STEPS)
         zygote = Zygote((site.listener.fileno(),))
@@ -384,7 +389,7 @@ async def open_matrix() -> AsyncIterator[Matrix]:
             api = _api(zygote, site, "")
             await site.serving()
             tenant = await site.new_tenant("0")
-            sdk = openai.AsyncOpenAI(base_url=site.base_url, api_key=tenant.key, max_retries=8, timeout=30)
+            sdk = openai.AsyncOpenAI(base_url=site.base_url, api_key=tenant.key, max_retries=8, timeout=60)
             matrix = Matrix(site, zygote, tenant, sdk, api)
             matrix.base_file = await matrix.new_file()
             await matrix.new_job()

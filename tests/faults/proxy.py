@@ -47,7 +47,10 @@ class Link:
         self._weather = Weather()
         self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
-        self.port = 0
+        self._place = socket.socket()
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._place.bind(("127.0.0.1", 0))  # keeps the port ours while nothing listens
+        self.port: int = self._place.getsockname()[1]
 
     @property
     def connections(self) -> int:
@@ -57,7 +60,6 @@ class Link:
     async def listen(self) -> None:
         """Take connections."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=512)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def change(self, weather: Weather) -> None:
         """Let it be so from now on."""
@@ -158,7 +160,7 @@ class Proxy:
 
     def change(self, weather: Weather) -> int:
         """Change the link's weather: how many connections were open through it."""
-        with socket.create_connection(("127.0.0.1", self._control), timeout=10) as control, control.makefile() as lines:
+        with socket.create_connection(("127.0.0.1", self._control), timeout=90) as control, control.makefile() as lines:
             control.sendall(json.dumps(dataclasses.asdict(weather)).encode() + b"\n")
             answer = json.loads(lines.readline())
         return int(answer["connections"])

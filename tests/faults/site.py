@@ -116,7 +116,7 @@ class Site:
         )
         headers = {"authorization": f"Bearer {tenant.key}"}
         body = {"name": name, "url": self.receiver.url(f"/{name}"), "event_types": EVENTS}
-        async with httpx2.AsyncClient(base_url=self.base_url, headers=headers, timeout=30) as http:
+        async with httpx2.AsyncClient(base_url=self.base_url, headers=headers, timeout=90) as http:
             answer = await http.post("/webhook_endpoints", json=body)
             assert answer.status_code == 200, answer.text
         self.tenants.append(tenant)
@@ -159,7 +159,7 @@ class Site:
 
 async def connect(url: str) -> Any:
     """A connection of asyncpg's."""
-    return await asyncpg.connect(url, timeout=10, command_timeout=60)  # type: ignore[no-untyped-call]
+    return await asyncpg.connect(url, timeout=60, command_timeout=60)  # type: ignore[no-untyped-call]
 
 
 @asynccontextmanager

@@ -18,18 +18,22 @@ import httpx2
 import pytest
 import pytest_asyncio
 
+from service.health import READY_SECONDS
 from tests.faults.callers import Caller, Told
 from tests.faults.chaos import drained
 from tests.faults.proxy import Proxy, Weather
 from tests.faults.referee import judge
 from tests.faults.site import Site, open_site
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("links"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("links"), pytest.mark.timeout(400)]
 
 LASTS_SECONDS = 2.0
-CLEAR_UP_SECONDS = 60.0
-ANSWER_SECONDS = 20.0
+CLEAR_UP_SECONDS = 90.0
+ANSWER_SECONDS = 40.0
 """Whatever Postgres does, a caller has an answer by then."""
+
+SLACK_SECONDS = 10.0
+"""How long a busy machine may stand still."""
 
 WEATHERS = {
     "latency": Weather("latency", seconds=0.1),
@@ -132,8 +136,8 @@ async def _answers_in_time(site: Site, *, dark: bool) -> None:
             *(_timed(http, "/v1/fine_tuning/jobs?limit=1") for _ in range(5)),
         )
     assert alive[0].status_code == 200
-    assert alive[1] < 2.0
-    assert ready[1] < 8.0
+    assert alive[1] < SLACK_SECONDS
+    assert ready[1] < READY_SECONDS + SLACK_SECONDS
     if not dark:
         assert {answer.status_code for answer, _ in answers} == {200}
         return

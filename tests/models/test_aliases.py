@@ -318,8 +318,11 @@ class TestModels:
 
             async def move() -> None:
                 for last, following in itertools.pairwise(models):
+                    seen = looks
                     await promoted(http, following)
                     assert (await http.delete(f"/models/{last}")).status_code == 200
+                    while looks == seen:
+                        await asyncio.sleep(0)
                 done.set()
 
             moving = asyncio.create_task(move())

@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, update
+from sqlalchemy import func, text, update
 
 from service.claims import LeaseLost
 from service.datasets.preparations.actions import cancel_preparation
+from service.db import create_engine
 from service.settings import Settings
 from service.tables import DatasetPreparation, File
 from tests.prepare.conftest import Workplace
+from tests.workers.bench import DEADLINE_SECONDS
 from tests.workers.process import WorkerProcess
 from workers import preparations
 
 SPLIT: dict[str, Any] = {"split": {"validation_examples": 4}}
 ONCE = {"files": 2, "reports": 2}
+WAITED_FOR = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'files'::regclass AND NOT granted"
 
 
 async def _end_lease(workplace: Workplace, preparation_id: str) -> None:
@@ -72,19 +75,24 @@ class TestCancel:
         assert (await workplace.shown(preparation_id)).status == "cancelled"
         assert await workplace.counts() == {"files": 0, "reports": 0, "announced": 0}
 
-    async def test_also_at_the_last_moment(self, workplace: Workplace) -> None:
+    async def test_also_at_the_last_moment(self, workplace: Workplace, owner_url: str) -> None:
         """What a worker has stored when the cancel comes is announced, so that the janitor finds it."""
-        preparation_id = await workplace.ask(b"question,answer\n" + b"a" * 2_000_000 + b",b\n", **SPLIT)
+        preparation_id = await workplace.ask(**SPLIT)
         claimed = await workplace.claim(preparation_id)
-        task = asyncio.create_task(preparations.prepare(workplace.ctx, claimed))
-        while (await workplace.shown(preparation_id)).status != "running":
-            await asyncio.sleep(0.01)
-        async with workplace.ctx.db.project(workplace.project_id) as session:
-            await cancel_preparation(session, workplace.project_id, preparation_id)
+        engine = create_engine(owner_url, pool_size=1, role=None)
+        async with engine.begin() as holding:  # no file is recorded until the cancel has come
+            await holding.execute(text("LOCK TABLE files IN SHARE MODE"))
+            task = asyncio.create_task(preparations.prepare(workplace.ctx, claimed))
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while not await holding.scalar(text(WAITED_FOR)):
+                    await asyncio.sleep(0.01)
+            async with workplace.ctx.db.project(workplace.project_id) as session:
+                await cancel_preparation(session, workplace.project_id, preparation_id)
         with pytest.raises(LeaseLost):
             await task
-        counts = await workplace.counts()
-        assert (counts["files"], counts["reports"]) == (0, 0)
+        await engine.dispose()
+        assert (await workplace.shown(preparation_id)).status == "cancelled"
+        assert await workplace.counts() == {"files": 0, "reports": 0, "announced": 3}
 
 
 class TestCrashes:

@@ -121,7 +121,7 @@ class _serving:
         def up() -> bool:
             assert self._process.poll() is None, log_tail(self._log, 30)
             try:
-                return httpx2.get(f"{self._url}/livez").status_code == 200
+                return httpx2.get(f"{self._url}/livez", timeout=60).status_code == 200
             except httpx2.HTTPError:
                 return False
 
@@ -130,4 +130,4 @@ class _serving:
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(90)

@@ -51,6 +51,7 @@ def test_a_read_only_key_of_the_command_line(processes: Processes, kind: str, pa
     )
     assert made.returncode == 0, made.stderr
     headers = {"authorization": f"Bearer {made.stdout.strip()}"}
-    assert httpx2.get(processes.base_urls[1] + path, headers=headers).status_code == 200
-    refused = httpx2.post(processes.base_urls[1] + path, headers=headers, json={"name": "x"})
+    with httpx2.Client(base_url=processes.base_urls[1], headers=headers, timeout=90) as http:
+        assert http.get(path).status_code == 200
+        refused = http.post(path, json={"name": "x"})
     assert refused.status_code == 403

@@ -1,5 +1,5 @@
 """Fixtures of the races: the workers' bench."""
 
-from tests.workers.conftest import _short_logs, bench, hasty, patience, quick, upstream, upstream_program
+from tests.workers.conftest import _short_logs, bench, hasty, patience, quick, steady, upstream, upstream_program
 
-__all__ = ["_short_logs", "bench", "hasty", "patience", "quick", "upstream", "upstream_program"]
+__all__ = ["_short_logs", "bench", "hasty", "patience", "quick", "steady", "upstream", "upstream_program"]

@@ -41,7 +41,7 @@ from tests.wire import Tenant, chat_rows, jsonl, make_tenant
 from tests.workers.bench import Bench
 
 PROCESSES, ROOM, CALLERS = 3, 5, 24
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def serving(
         for process in running:
             process.send_signal(signal.SIGTERM)
         for process in running:
-            process.wait(30)
+            process.wait(START_SECONDS)
 
 
 def _wait_for(url: str) -> None:
@@ -269,7 +269,8 @@ async def test_after_kill_9_the_books_balance_and_nothing_stays_reserved(
         async def ask(url: str) -> None:
             headers = {"authorization": f"Bearer {tenant.key}"}
             async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=90) as http:
-                await http.post("/chat/completions", json=body)
+                while (await http.post("/chat/completions", json=body)).status_code == 503:
+                    await asyncio.sleep(0.2)  # the machine is busy; it says so and means nothing else
 
         asking = [asyncio.create_task(ask(urls[number % 2])) for number in range(10)]
         while len(answers.asked) < 10:
@@ -364,7 +365,7 @@ class TestOrganisation:
                     month=MONTH,
                 )
                 setting = asyncio.create_task(self.set_limit(bench))
-                await asyncio.wait([setting], timeout=1.0)
+                await asyncio.wait([setting], timeout=60.0 if drifts else 1.0)
             await setting
             async with bench.ctx.db.worker() as session:
                 total = await session.scalar(select(func.sum(Balance.reserved_micros)))

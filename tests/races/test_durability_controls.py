@@ -34,9 +34,9 @@ async def test_without_a_heartbeat_long_work_is_done_twice(
         monkeypatch.setattr(claims, "_renew", never)
     await bench.new_job()
     async with bench.ctx.db.worker() as session:
-        [held] = await claims.claim(session, Job, lease_seconds=1.5)
+        [held] = await claims.claim(session, Job, lease_seconds=9.0)
     async with claims.heartbeat(bench.ctx.db, held):
-        await asyncio.sleep(2.2)
+        await asyncio.sleep(9.5)
         assert await _claimed_by_another(bench) is not guard
 
 

@@ -28,15 +28,16 @@ async def test_stopped_between_two_steps(quick: Settings, upstream: FaultyUpstre
 
 
 async def test_stopped_while_the_upstream_makes_the_job(
-    quick: Settings, upstream: FaultyUpstream, tmp_path: Path
+    steady: Settings, upstream: FaultyUpstream, tmp_path: Path
 ) -> None:
     """The answer is in the socket when the worker wakes up; another worker has adopted the job meanwhile."""
     upstream.fault(CREATE, None, late=NEVER)
-    async with open_bench(quick, upstream) as bench, WorkerProcess(quick, tmp_path) as paused:
+    async with open_bench(steady, upstream) as bench, WorkerProcess(steady, tmp_path) as paused:
         job_id = await bench.new_job()
         await eventually(upstream.creates)
         paused.send(signal.SIGSTOP)
         await paused.stopped()
+        await bench.end_leases()
         upstream.release()
         async with working(bench):
             await ended(bench, job_id)

@@ -60,12 +60,13 @@ async def mill(mill_site: At, upstream: Scripted) -> AsyncIterator[Mill]:
 
 @pytest.fixture
 async def lone_mill(settings: Settings, upstream: Scripted) -> AsyncIterator[Mill]:
-    """A mill with a database of its own, for worker processes, whose leases end soon."""
+    """A mill with a database of its own, for worker processes: a test ends the leases of those that it kills."""
     settings = dataclasses.replace(
         settings,
         upstream_base_url=upstream.base_url,
         upstream_api_key="sk-upstream",
         redis_url="",
+        lease_seconds=30.0,
         reconcile_seconds=0.1,
         inference_timeout_seconds=60.0,
     )

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import datetime as dt
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
@@ -117,16 +118,18 @@ class TestUpstream:
         assert "ab c?" in questions
 
     async def test_no_more_at_once_than_is_wanted_or_allowed(self, mill: Mill) -> None:
-        mill.upstream.pace_seconds = 0.05
-        made = await mill.generate(n_per_topic=20, concurrency=3)
-        await mill.until_end(made["id"])
-        assert 2 <= mill.upstream.most_at_once <= 3
-        mill.upstream.reset()
-        mill.upstream.pace_seconds = 0.05
-        ctx = dataclasses.replace(mill.ctx, settings=dataclasses.replace(mill.ctx.settings, run_concurrency=2))
-        made = await mill.generate(n_per_topic=10, concurrency=200)
-        await dataclasses.replace(mill, ctx=ctx).until_end(made["id"])
-        assert mill.upstream.most_at_once == 2
+        allowed = dataclasses.replace(mill.ctx.settings, run_concurrency=2)
+        other = dataclasses.replace(mill, ctx=dataclasses.replace(mill.ctx, settings=allowed))
+        for by, wanted, most in ((mill, 3, 3), (other, 200, 2)):
+            mill.upstream.reset()
+            mill.upstream.gate.clear()
+            made = await mill.generate(n_per_topic=10, concurrency=wanted)
+            ending = asyncio.create_task(by.until_end(made["id"]))
+            await _until(partial(_asked, mill, most))
+            mill.upstream.pace_seconds = 0.02
+            mill.upstream.gate.set()
+            await ending
+            assert mill.upstream.most_at_once == most
 
 
 class TestBounds:
@@ -143,7 +146,9 @@ class TestBounds:
         claimed = await mill.claim(made["id"])
         assert claimed is not None
         turn = asyncio.create_task(runs.advance(mill.ctx, claimed))
-        while not turn.done():
+        done = False
+        while not done:
+            done = turn.done()  # looked at before the last look, which sees what it has come to
             async with mill.ctx.db.worker() as session:
                 used = await session.scalar(text(IN_USE), {"run": made["id"]})
             most = max(most, used or 0)
@@ -245,7 +250,7 @@ class TestTakenAway:
         async with mill.ctx.db.worker() as session:
             mine = OpenInference.project_id == mill.project_id
             await session.execute(update(OpenInference).where(mine).values(expires_at=func.now()))
-        assert await resolve_orphans(mill.ctx.db) == 2
+        assert await resolve_orphans(mill.ctx.db) >= 2
         cost = await mill.assert_books(made["id"])
         assert cost > 0
         mill.upstream.gate.set()
@@ -360,6 +365,10 @@ async def _quote(mill: Mill, **body: Any) -> dict[str, Any]:
 
 async def _nothing_open(mill: Mill) -> bool:
     return not await mill.open_calls()
+
+
+def _asked(mill: Mill, calls: int) -> bool:
+    return len(mill.upstream.log) == calls
 
 
 async def _until(condition: Any) -> None:

@@ -20,10 +20,14 @@ import openai
 import pytest
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 
+from cli.embedded import free_port
 from trainer.engines import make_engine
 
 ROOT = Path(__file__).parents[2]
 KEY = "trainer-test-key"
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "TIKTOKEN_CACHE_DIR"}
+"""Without tiktoken's files tokens are quarters of bytes, which these tests count with."""
+
 PLACES = ("tower", "bridge", "harbour", "museum", "garden", "library", "station", "castle")
 QUANTITIES = ("height", "width", "depth", "length", "age")
 ENDED = ("succeeded", "failed", "cancelled")
@@ -51,7 +55,7 @@ class Trainer:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "trainer", "--port", str(self.port), "--data-dir", str(self.data_dir)],
                 cwd=ROOT,
-                env=os.environ | {"TRAINER_API_KEY": KEY, "TRAINER_PHASE_SECONDS": "0.05"} | self.env,
+                env=ENVIRONMENT | {"TRAINER_API_KEY": KEY, "TRAINER_PHASE_SECONDS": "0.05"} | self.env,
                 stderr=log,
             )
         until(self._serves, seconds=90)
@@ -68,9 +72,9 @@ class Trainer:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=60)
 
-    def kill_training_process(self) -> None:
-        """End the training process that the log named last."""
-        os.kill(int(re.findall(r"training in process (\d+)", self.log)[-1]), signal.SIGKILL)
+    def training_process(self) -> int:
+        """The pid of the training process that the log named last."""
+        return int(re.findall(r"training in process (\d+)", self.log)[-1])
 
     def _serves(self) -> bool:
         assert self.process is not None
@@ -126,7 +130,7 @@ def _made(folder: Path, base_weights: Path, env: dict[str, str]) -> Trainer:
     (folder / "data" / "weights").mkdir(parents=True)
     for file in base_weights.iterdir():
         os.link(file, folder / "data" / "weights" / file.name)
-    trainer = Trainer(folder / "data", env, _free_port())
+    trainer = Trainer(folder / "data", env, free_port())
     trainer.start()
     return trainer
 
@@ -205,10 +209,3 @@ def chat_row(question: str, answer: str) -> str:
 def upload(client: openai.OpenAI, rows: list[str]) -> str:
     """Upload rows as a training file; its id."""
     return client.files.create(file=("data.jsonl", "\n".join(rows).encode()), purpose="fine-tune").id
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

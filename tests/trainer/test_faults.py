@@ -1,20 +1,27 @@
 """Cancel, pause, and death in the middle of a training."""
 
+import os
+import signal
 import sqlite3
 import time
 
 import openai
 
+from tests.stack import is_running
+
 from .conftest import Starter, Trainer, client_of, ended, events, figures, questions, until, upload
 
 SLOW = {"TRAINER_PACE_SECONDS": "0.06"}
-SLOWER = {"TRAINER_PACE_SECONDS": "0.4"}
+LONG = 25
+"""Epochs that take 12 seconds at that pace: a training is then caught in its first ones, whatever holds us up."""
+
 HELD = {"TRAINER_PACE_SECONDS": "60"}
 
 
-def _start_job(client: openai.OpenAI, *, seed: int = 5) -> str:
+def _start_job(client: openai.OpenAI, *, n_epochs: int = 3) -> str:
+    """Eight steps an epoch."""
     return client.fine_tuning.jobs.create(
-        model="gpt-4o-mini", training_file=upload(client, questions(8)), seed=seed, hyperparameters={"n_epochs": 3}
+        model="gpt-4o-mini", training_file=upload(client, questions(8)), seed=5, hyperparameters={"n_epochs": n_epochs}
     ).id
 
 
@@ -35,12 +42,12 @@ def _status(client: openai.OpenAI, job_id: str) -> str:
 
 class TestCancel:
     def test_stops_a_training_at_once_and_says_what_was_trained(self, start_trainer: Starter) -> None:
-        client = client_of(start_trainer(**SLOWER))
-        job_id = _start_job(client)
+        client = client_of(start_trainer(**SLOW))
+        job_id = _start_job(client, n_epochs=LONG)
         _reaches(client, job_id, 2)
         assert client.fine_tuning.jobs.cancel(job_id).status == "cancelled"
         steps = len(figures(client, job_id))
-        assert _settled(client, job_id) == steps < 24
+        assert _settled(client, job_id) == steps < LONG * 8
         job = client.fine_tuning.jobs.retrieve(job_id)
         assert (job.status, job.fine_tuned_model, job.error) == ("cancelled", None, None)
         assert job.trained_tokens is not None
@@ -62,16 +69,25 @@ class TestCancel:
 
 class TestPause:
     def test_holds_a_training_and_lets_it_go_on_with_the_same_figures(self, start_trainer: Starter) -> None:
-        client = client_of(start_trainer(**SLOW))
-        job_id, untouched = _start_job(client), _start_job(client)
+        trainer = start_trainer(**SLOW)
+        client = client_of(trainer)
+        job_id = _start_job(client, n_epochs=LONG)
         _reaches(client, job_id, 11)
         paused = client.fine_tuning.jobs.with_raw_response.pause(job_id).http_response.json()
         assert paused["status"] == "paused"
         steps = len(figures(client, job_id))
-        assert _settled(client, job_id) == steps < 24
+        assert _settled(client, job_id) == steps < LONG * 8
+        self._at_full_speed(trainer)
+        assert len(figures(client, job_id)) == steps
+        untouched = _start_job(client, n_epochs=LONG)
         assert client.fine_tuning.jobs.resume(job_id).status == "queued"
         assert ended(client, job_id).status == ended(client, untouched).status == "succeeded"
         assert figures(client, job_id) == figures(client, untouched)
+
+    def _at_full_speed(self, trainer: Trainer) -> None:
+        trainer.stop()
+        trainer.env = {}
+        trainer.start()
 
 
 class TestDeath:
@@ -81,11 +97,12 @@ class TestDeath:
         job_id = _start_job(client)
         _reaches(client, job_id, 6)
         assert self._weights(trainer, job_id), "no snapshot inside the first epoch"
+        training = trainer.training_process()
         trainer.kill()
-        time.sleep(0.1)
+        until(lambda: not is_running(training), seconds=60)
         written = _events_written(trainer, job_id)
         time.sleep(0.3)
-        assert _events_written(trainer, job_id) == written, "a training process outlived its server"
+        assert _events_written(trainer, job_id) == written, "another one trains without its server"
         trainer.start()
         _reaches(client, job_id, 12)
         assert trainer.stop() == 0
@@ -105,20 +122,21 @@ class TestDeath:
     def test_of_a_training_process_is_repaired(self, start_trainer: Starter) -> None:
         trainer = start_trainer(**SLOW)
         client = client_of(trainer)
-        job_id = _start_job(client)
+        job_id = _start_job(client, n_epochs=LONG)
         _reaches(client, job_id, 5)
-        trainer.kill_training_process()
+        os.kill(trainer.training_process(), signal.SIGKILL)
         assert ended(client, job_id).status == "succeeded"
-        assert [f["step"] for f in figures(client, job_id)] == list(range(1, 25))  # type: ignore[index]
+        assert [f["step"] for f in figures(client, job_id)] == list(range(1, LONG * 8 + 1))  # type: ignore[index]
 
     def test_again_and_again_without_a_step_fails_the_job(self, start_trainer: Starter) -> None:
         trainer = start_trainer(**SLOW)
         client = client_of(trainer)
-        job_id = _start_job(client)
+        job_id = _start_job(client, n_epochs=LONG)
         _reaches(client, job_id, 9)
+        os.kill(trainer.training_process(), signal.SIGSTOP)  # so that it writes no good ones meanwhile
         for weights in (trainer.data_dir / "weights" / job_id).iterdir():
             weights.write_bytes(b"damaged")
-        trainer.kill_training_process()
+        os.kill(trainer.training_process(), signal.SIGKILL)
         job = ended(client, job_id)
         assert job.status == "failed"
         assert job.error is not None

@@ -64,10 +64,11 @@ class TestDelete:
             with pytest.raises(openai.NotFoundError):
                 gone(file_id)
 
-    def test_is_refused_while_a_job_needs_the_file(self, client: openai.OpenAI) -> None:
-        file_id = upload(client, questions(10))
-        job = client.fine_tuning.jobs.create(model="gpt-4o", training_file=file_id, hyperparameters={"n_epochs": 50})
-        with pytest.raises(openai.ConflictError):
-            client.files.delete(file_id)
-        client.fine_tuning.jobs.cancel(job.id)
-        assert client.files.delete(file_id).deleted is True
+    def test_is_refused_while_a_job_needs_the_file(self, start_trainer: Starter) -> None:
+        with client_of(start_trainer(TRAINER_PACE_SECONDS="60")) as client:
+            file_id = upload(client, questions(10))
+            job = client.fine_tuning.jobs.create(model="gpt-4o", training_file=file_id)
+            with pytest.raises(openai.ConflictError):
+                client.files.delete(file_id)
+            client.fine_tuning.jobs.cancel(job.id)
+            assert client.files.delete(file_id).deleted is True

@@ -30,5 +30,5 @@ def test_come_in_and_are_checked_in_bounded_memory(stack: DevStack, way: Way) ->
     assert measured.validator_peak_mb < MOST_MB
     assert measured.livez_ms(0.5) > 0  # others were answered meanwhile; how fast, the benchmark says
     assert measured.progress == sorted(measured.progress)
-    assert len(set(measured.progress)) > 2
+    assert any(0 < share < 1 for share in measured.progress)
     assert all(0 <= share <= 1 for share in measured.progress)

@@ -1,6 +1,9 @@
 """Several accounts under the workers: who takes which job, and that one that is broken stops no other."""
 
 import asyncio
+import dataclasses
+import re
+from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import func, select, update
@@ -9,12 +12,13 @@ from service.errors import InvalidRequest
 from service.jobs.actions import Market, create_job, request_pause
 from service.jobs.schemas import CreateJob, Integration, Method, Wandb
 from service.sealing import sealer_of
+from service.settings import Settings
 from service.tables import Model, UpstreamAccount
 from service.upstream.accounts import DEFAULT_ACCOUNT, TROUBLED_AFTER, Accounts
 from service.upstream.credentials import seal_credential
 from tests.faults.control import CREATE, LIST, RETRIEVE, UPLOAD, FaultyUpstream, error
 from tests.upstream.conftest import add_account
-from tests.workers.bench import MODEL, Bench, ended, working
+from tests.workers.bench import MODEL, Bench, ended, eventually, open_bench, working
 from workers import strays
 from workers.turns import PROBES, Turns
 
@@ -37,6 +41,14 @@ async def create(bench: Bench, **fields: object) -> str:
         return (await create_job(session, project_id=bench.project_id, body=body, market=market)).id
 
 
+@pytest.fixture
+async def unhurried(patience: Settings, upstream: FaultyUpstream) -> AsyncIterator[Bench]:
+    """A bench whose calls have a minute and a half: what hangs does so until the test has seen enough."""
+    settings = dataclasses.replace(patience, lease_seconds=150.0, upstream_timeout_seconds=90.0)
+    async with open_bench(settings, upstream) as opened:
+        yield opened
+
+
 async def hanging_jobs(bench: Bench, second: FaultyUpstream) -> list[str]:
     """Running jobs at an account that has stopped to answer."""
     account_id = await add_account(bench, second.base_url)
@@ -46,6 +58,11 @@ async def hanging_jobs(bench: Bench, second: FaultyUpstream) -> list[str]:
         await bench.until(job_id, "running")
     second.fault(".*", "hang", times=0)
     return hung
+
+
+def asked_for_jobs(second: FaultyUpstream) -> int:
+    """How often somebody has asked for a job."""
+    return sum(re.fullmatch(RETRIEVE, each["request"]) is not None for each in second.requests())
 
 
 class TestWhoTakesAJob:
@@ -176,27 +193,32 @@ class TestAFileThatVanished:
 
 
 class TestABrokenAccount:
-    async def test_that_hangs_holds_no_other_up(self, bench: Bench, second: FaultyUpstream) -> None:
+    async def test_that_hangs_holds_no_other_up(self, unhurried: Bench, second: FaultyUpstream) -> None:
         """More jobs at an account that never answers than a worker has steps, and one healthy job beside them."""
+        bench = unhurried
         hung = await hanging_jobs(bench, second)
         healthy = await create(bench, upstream_account=DEFAULT_ACCOUNT)
         async with working(bench):
-            async with asyncio.timeout(bench.ctx.settings.upstream_timeout_seconds):
+            async with asyncio.timeout(bench.ctx.settings.upstream_timeout_seconds - 20):  # nothing hung has ended
                 await ended(bench, healthy)
-        assert (await bench.job(healthy)).state == "succeeded"
-        assert {(await bench.job(each)).state for each in hung} == {"running"}
+            assert (await bench.job(healthy)).state == "succeeded"
+            assert {(await bench.job(each)).state for each in hung} == {"running"}
+            second.reset()
 
     async def test_control_without_turns_it_does(
-        self, bench: Bench, second: FaultyUpstream, monkeypatch: pytest.MonkeyPatch
+        self, unhurried: Bench, second: FaultyUpstream, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        bench = unhurried
         monkeypatch.setattr(Turns, "_most", lambda turns, account_id: 1000)
         await hanging_jobs(bench, second)
+        before = asked_for_jobs(second)
         async with working(bench):
-            await asyncio.sleep(2)
+            await eventually(lambda: asked_for_jobs(second) == before + bench.ctx.settings.worker_concurrency)
             healthy = await create(bench, upstream_account=DEFAULT_ACCOUNT)
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(5):
                     await ended(bench, healthy)
+            second.reset()
 
     async def test_that_cannot_be_listed_keeps_the_sweep_from_no_other(
         self, bench: Bench, second: FaultyUpstream

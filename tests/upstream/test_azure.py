@@ -64,9 +64,9 @@ def _connection(azure: FaultyUpstream, key: str) -> Connection:
         base_url=azure.base_url,
         api_key=key,
         deployments={"gpt-4o-mini": "base-deployment"},
-        control_timeout=5,
-        upload_timeout=5,
-        inference_timeout=5,
+        control_timeout=60,
+        upload_timeout=60,
+        inference_timeout=60,
     )
 
 

@@ -64,9 +64,9 @@ class Sender:
 
 
 @pytest.fixture
-def quick(quick: Settings) -> Settings:
+def patience(patience: Settings) -> Settings:
     """Few refusals a minute, but more than any test but the one of them brings about."""
-    return dataclasses.replace(quick, failed_keys_per_minute=60)
+    return dataclasses.replace(patience, failed_keys_per_minute=60)
 
 
 @pytest.fixture

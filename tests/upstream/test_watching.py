@@ -36,7 +36,7 @@ async def test_nobody_watches_the_job_of_another(bench: Bench, rim: Rim) -> None
 
 
 async def _until_due(bench: Bench, job_id: str) -> None:
-    for _ in range(600):
+    for _ in range(1800):
         if job_id in await due(bench):
             return
         await asyncio.sleep(0.05)

@@ -84,7 +84,7 @@ class World:
             )
 
     async def claim(
-        self, *, limit: int = 1, lease_seconds: float = 5, failing: bool | None = None
+        self, *, limit: int = 1, lease_seconds: float = 60, failing: bool | None = None
     ) -> list[Claim[WebhookDelivery]]:
         """Due deliveries, as the workers claim them: those of endpoints that are well, of failing ones, or of both."""
         claimed: list[Claim[WebhookDelivery]] = []

@@ -25,7 +25,10 @@ class Received:
 
 @dataclass(slots=True)
 class Receiver:
-    """What was received, and how to answer: `answers` by path (first come, first served; the last one stays)."""
+    """What was received, and how to answer: `answers` by path (first come, first served; the last one stays).
+
+    `/held` is answered with 500 as soon as `let_go` is set.
+    """
 
     port: int = 0
     host: str = "127.0.0.1"
@@ -33,6 +36,7 @@ class Receiver:
     received: list[Received] = field(default_factory=list)
     answers: dict[str, list[bytes]] = field(default_factory=dict)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
     open_connections: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -61,6 +65,10 @@ class Receiver:
         match path:
             case "/never":
                 await reader.read()
+            case "/held":
+                await self.let_go.wait()
+                writer.write(answer(500))
+                await writer.drain()
             case "/reset":
                 writer.transport.abort()
             case "/drip-headers":

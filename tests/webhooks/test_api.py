@@ -30,7 +30,12 @@ EVENTS = ["fine_tuning.job.succeeded", "fine_tuning.job.failed"]
 @pytest.fixture
 async def base_url(settings: Settings) -> AsyncIterator[str]:
     """The service on a port of its own."""
-    settings = dataclasses.replace(settings, upstream_base_url="http://127.0.0.1:1/v1", upstream_api_key="none")
+    settings = dataclasses.replace(
+        settings,
+        upstream_base_url="http://127.0.0.1:1/v1",
+        upstream_api_key="none",
+        webhook_timeout_seconds=60.0,
+    )
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="error"))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
@@ -65,7 +70,7 @@ class TestEndpoints:
         assert made.signing_secret.startswith("whsec_")
         assert made.signing_secret_hint == f"whsec_...{made.signing_secret[-4:]}"
         assert made.created_at == made.updated_at
-        assert abs(made.created_at - time.time()) < 5
+        assert abs(made.created_at - time.time()) < 90
         second = await sdk.webhooks.create(name="second", url=receiver.url("/b"), event_types=_types(EVENTS[:1]))
         read = await sdk.webhooks.retrieve(made.id)
         assert "signing_secret" not in read.to_dict()

@@ -60,7 +60,7 @@ async def listening(http: httpx2.AsyncClient, *, after: str | None = None, **par
 
 async def take(told: AsyncIterator[Told], count: int) -> list[Told]:
     """The next events."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return [await anext(told) for _ in range(count)]
 
 
@@ -174,7 +174,7 @@ class TestStream:
             async with api.db.admin() as session:
                 mine = ApiKey.project_id == api.one.project_id
                 await session.execute(update(ApiKey).where(mine).values(revoked_at=func.now()))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 with pytest.raises(StopAsyncIteration):
                     await anext(told)
 
@@ -183,7 +183,7 @@ class TestStream:
         async with (
             api.http() as http,
             http.stream("GET", "/webhook_events", params={"stream": "true"}) as answer,
-            asyncio.timeout(5),
+            asyncio.timeout(60),
         ):
             async for line in answer.aiter_lines():
                 if line == ": still here":
@@ -199,12 +199,13 @@ class TestStream:
                 async with api.http(api.other) as theirs, listening(theirs):
                     pass
 
-            async def once_more() -> None:
-                while (await http.get("/webhook_events", params={"stream": "true"}, timeout=0.5)).status_code == 429:
+            async with asyncio.timeout(60):
+                status = 429
+                while status == 429:
+                    async with http.stream("GET", "/webhook_events", params={"stream": "true"}) as again:
+                        status = again.status_code
                     await asyncio.sleep(0.05)
-
-            with pytest.raises(httpx2.ReadTimeout):  # it streams again
-                await asyncio.wait_for(once_more(), 10)
+            assert status == 200
 
 
 class TestSettling:

@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Sequence
 from ipaddress import IPv4Address, ip_address
@@ -28,6 +29,13 @@ BODY = '{"name": "Zoë"}'.encode()
 
 @pytest.fixture
 def sender() -> Sender:
+    """One that waits for an answer as long as a busy machine takes."""
+    return Sender(reach=Reach.LOOPBACK, timeout_seconds=60)
+
+
+@pytest.fixture
+def hasty() -> Sender:
+    """One for receivers that never end their answer."""
     return Sender(reach=Reach.LOOPBACK, timeout_seconds=1)
 
 
@@ -95,34 +103,33 @@ class TestAnswers:
 
 class TestDeadline:
     @pytest.mark.parametrize("path", ["/never", "/drip-headers"])
-    async def test_no_status_in_time_is_a_timeout(self, sender: Sender, receiver: Receiver, path: str) -> None:
+    async def test_no_status_in_time_is_a_timeout(self, hasty: Sender, receiver: Receiver, path: str) -> None:
         started = time.monotonic()
-        assert _reason(await sender.send(receiver.url(path), HEADERS, BODY)) == "timeout"
-        assert 0.9 < time.monotonic() - started < 1.5
+        assert _reason(await hasty.send(receiver.url(path), HEADERS, BODY)) == "timeout"
+        assert time.monotonic() - started > 0.9
         await _until_closed(receiver)
 
-    async def test_a_body_that_drips_does_not_undo_the_status(self, sender: Sender, receiver: Receiver) -> None:
-        started = time.monotonic()
+    async def test_a_body_that_drips_does_not_undo_the_status(self, receiver: Receiver) -> None:
+        """It is cut long before its thousand bytes, which take 50 s."""
+        sender = Sender(reach=Reach.LOOPBACK, timeout_seconds=5)
         outcome = await sender.send(receiver.url("/drip-body"), HEADERS, BODY)
         assert isinstance(outcome, Delivered)
-        assert 0 < len(outcome.response) < 100
-        assert time.monotonic() - started < 1.5
+        assert 0 < len(outcome.response) < 500
         await _until_closed(receiver)
 
-    async def test_a_target_that_does_not_read(self, sender: Sender) -> None:
+    async def test_a_target_that_does_not_read(self, hasty: Sender) -> None:
         with socket.create_server(("127.0.0.1", 0), backlog=8) as listening:
             url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-            assert _reason(await sender.send(url, HEADERS, b"x" * 20_000_000)) == "timeout"
+            assert _reason(await hasty.send(url, HEADERS, b"x" * 20_000_000)) == "timeout"
 
-    async def test_slow_targets_do_not_hold_others_up(self, receiver: Receiver) -> None:
-        sender = Sender(reach=Reach.LOOPBACK, timeout_seconds=4)
-        slow = [asyncio.create_task(sender.send(receiver.url("/never"), HEADERS, BODY)) for _ in range(100)]
-        await asyncio.sleep(0.1)
-        outcome = await sender.send(receiver.url("/"), HEADERS, BODY)
-        assert isinstance(outcome, Delivered)
-        assert outcome.latency_ms < 2000
+    async def test_slow_targets_do_not_hold_others_up(self, sender: Sender, receiver: Receiver) -> None:
+        slow = [asyncio.create_task(sender.send(receiver.url("/held"), HEADERS, BODY)) for _ in range(100)]
+        while len(receiver.received) < 100:
+            await asyncio.sleep(0.05)
+        assert isinstance(await sender.send(receiver.url("/"), HEADERS, BODY), Delivered)
         assert not any(task.done() for task in slow)
-        assert {_reason(await task) for task in slow} == {"timeout"}
+        receiver.let_go.set()
+        assert {type(outcome) for outcome in await asyncio.gather(*slow)} == {Rejected}
 
     async def test_a_cancelled_try_leaves_no_connection(self, sender: Sender, receiver: Receiver) -> None:
         task = asyncio.create_task(sender.send(receiver.url("/never"), HEADERS, BODY))
@@ -144,7 +151,7 @@ class TestDeadline:
         server = await asyncio.start_server(silent, "127.0.0.1", 0)
         url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         assert _reason(await sender.send(url, HEADERS, BODY)) == "timeout"
-        await asyncio.wait_for(closed.wait(), 2)
+        await asyncio.wait_for(closed.wait(), 60)
         server.close()
 
 
@@ -170,7 +177,7 @@ class TestNetwork:
 
     async def test_the_next_address_is_tried(self, receiver: Receiver) -> None:
         found = [ip_address("127.0.0.9"), ip_address("127.0.0.1")]
-        sender = Sender(reach=Reach.LOOPBACK, timeout_seconds=1, resolver=Resolver(lambda host: found))
+        sender = Sender(reach=Reach.LOOPBACK, timeout_seconds=60, resolver=Resolver(lambda host: found))
         outcome = await sender.send(f"http://localhost:{receiver.port}/", HEADERS, BODY)
         assert isinstance(outcome, Delivered)
         assert receiver.received[0].headers["host"] == f"localhost:{receiver.port}"
@@ -179,7 +186,7 @@ class TestNetwork:
 class TestAddresses:
     @pytest.mark.parametrize("address", ["127.0.0.1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "169.254.169.254"])
     async def test_a_name_that_leads_inside_is_not_dialled(self, address: str) -> None:
-        sender = Sender(reach=Reach.PUBLIC, timeout_seconds=1, resolver=Resolver(lambda host: [ip_address(address)]))
+        sender = Sender(reach=Reach.PUBLIC, timeout_seconds=60, resolver=Resolver(lambda host: [ip_address(address)]))
         async with receiving() as receiver:
             outcome = await sender.send(f"https://hooks.example.com:{receiver.port}/", HEADERS, BODY)
             assert receiver.open_connections == 0
@@ -190,7 +197,7 @@ class TestAddresses:
 
     async def test_a_name_that_changes_after_the_check(self, receiver: Receiver) -> None:
         answers: list[Sequence[Address]] = [[IPv4Address("8.8.8.8")], [IPv4Address("127.0.0.1")]]
-        sender = Sender(reach=Reach.PUBLIC, timeout_seconds=1, resolver=Resolver(lambda host: answers.pop(0)))
+        sender = Sender(reach=Reach.PUBLIC, timeout_seconds=60, resolver=Resolver(lambda host: answers.pop(0)))
         url = f"https://hooks.example.com:{receiver.port}/"
         await sender.check(url)
         assert _reason(await sender.send(url, HEADERS, BODY)) == "forbidden_target"
@@ -203,26 +210,36 @@ class TestAddresses:
         def nothing(host: str) -> Sequence[Address]:
             raise LookupFailed("Name or service not known")
 
-        sender = Sender(reach=Reach.PUBLIC, timeout_seconds=1, resolver=Resolver(nothing))
+        sender = Sender(reach=Reach.PUBLIC, timeout_seconds=60, resolver=Resolver(nothing))
         assert _reason(await sender.send("https://nowhere.example/", HEADERS, BODY)) == "dns_failed"
         await sender.check("https://nowhere.example/")
 
     async def test_slow_name_servers_hold_nobody_up(self, receiver: Receiver) -> None:
+        answering = threading.Event()
+        asked: list[str] = []
+
         def slow(host: str) -> Sequence[Address]:
+            asked.append(host)
             if host.startswith("slow"):
-                time.sleep(1)
+                answering.wait(120)
             return [IPv4Address("127.0.0.1")]
 
-        sender = Sender(reach=Reach.LOOPBACK, timeout_seconds=0.5, resolver=Resolver(slow))
+        resolver = Resolver(slow)
+        sender = Sender(reach=Reach.LOOPBACK, timeout_seconds=60, resolver=resolver)
+        hasty = Sender(reach=Reach.LOOPBACK, timeout_seconds=0.5, resolver=resolver)
         waiting = [
-            asyncio.create_task(sender.send(f"https://slow{number % 10}.example.com/", HEADERS, BODY))
+            asyncio.create_task(hasty.send(f"https://slow{number % 10}.example.com/", HEADERS, BODY))
             for number in range(100)
         ]
-        await asyncio.sleep(0.05)
-        outcome = await sender.send(f"http://localhost:{receiver.port}/", HEADERS, BODY)
-        assert isinstance(outcome, Delivered)
-        assert outcome.latency_ms < 300
-        assert {_reason(await task) for task in waiting} == {"timeout"}
+        while len(asked) < 10:
+            await asyncio.sleep(0.01)
+        try:
+            assert isinstance(await sender.send(f"http://localhost:{receiver.port}/", HEADERS, BODY), Delivered)
+            assert {_reason(await task) for task in waiting} == {"timeout"}
+        finally:
+            answering.set()
+        while resolver._running:  # its threads come back to this loop
+            await asyncio.sleep(0.01)
 
 
 class TestTls:
@@ -233,7 +250,7 @@ class TestTls:
 
     async def test_the_certificate_is_checked_against_the_name(self, tmp_path: Path) -> None:
         server, client = _certified("localhost", tmp_path)
-        sender = Sender(reach=Reach.LOOPBACK, timeout_seconds=1, tls=client)
+        sender = Sender(reach=Reach.LOOPBACK, timeout_seconds=60, tls=client)
         async with receiving(server, host="localhost") as receiver:
             assert isinstance(await sender.send(receiver.url(), HEADERS, BODY), Delivered)
             by_address = receiver.url().replace("localhost", "127.0.0.1")
@@ -247,7 +264,7 @@ def _reason(outcome: Outcome) -> str:
 
 
 async def _until_closed(receiver: Receiver) -> None:
-    await asyncio.wait_for(receiver.idle.wait(), 2)
+    await asyncio.wait_for(receiver.idle.wait(), 60)
 
 
 def _certified(name: str, folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:

@@ -54,20 +54,27 @@ async def bench(patience: Settings, upstream: FaultyUpstream) -> AsyncIterator[B
 
 @pytest.fixture
 async def hasty(patience: Settings, upstream: FaultyUpstream) -> AsyncIterator[Bench]:
-    """A bench whose calls have half a second, for an upstream that does not answer."""
-    async with open_bench(dataclasses.replace(patience, upstream_timeout_seconds=0.5), upstream) as opened:
+    """A bench whose calls have three seconds, for an upstream that does not answer."""
+    async with open_bench(dataclasses.replace(patience, upstream_timeout_seconds=3.0), upstream) as opened:
         yield opened
 
 
 @pytest.fixture
 def quick(settings: Settings, upstream: FaultyUpstream) -> Settings:
-    """Settings of a worker whose leases end soon."""
+    """Settings of a worker whose leases end soon, for one that is taken over while it lives."""
     return dataclasses.replace(
         settings,
         upstream_base_url=upstream.base_url,
         upstream_api_key="sk-upstream",
         redis_url="",
-        lease_seconds=2.0,
+        lease_seconds=5.0,
+        upstream_timeout_seconds=3.0,
         settle_seconds=1.0,
         reconcile_seconds=0.1,
     )
+
+
+@pytest.fixture
+def steady(quick: Settings) -> Settings:
+    """Settings of a worker that is killed: its leases and calls outlast a slow machine, and the test ends them."""
+    return dataclasses.replace(quick, lease_seconds=60.0, upstream_timeout_seconds=30.0)

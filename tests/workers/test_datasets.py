@@ -1,11 +1,9 @@
 """Datasets whose check takes its process down with it: five crashes, then an error that says so, and the job ends."""
 
 import asyncio
-import os
-import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import select
 
@@ -16,30 +14,21 @@ from workers.tries import MOST_TRIES
 CRASHES = 5
 
 
-def validators() -> Iterator[int]:
-    """The validating processes that this process runs."""
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(OSError):  # a thread or a process that has ended meanwhile
-            for pid in (task / "children").read_text().split():
-                if b"service.datasets." in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    yield int(pid)
+DIES = "import os, signal, sys; sys.stdin.readline(); os.kill(os.getpid(), signal.SIGKILL)"
+HANGS = "import sys; sys.stdin.read()"
+"""Programs in the place of the one that validates, from its first request on."""
 
 
-async def kill_each() -> None:
-    """Kill every validating process as soon as it is there."""
-    while True:
-        for pid in validators():
-            os.kill(pid, signal.SIGKILL)
-        await asyncio.sleep(0.01)
-
-
-@asynccontextmanager
-async def killing() -> AsyncIterator[None]:
-    """While this lasts, no validating process lives. Raises what stopped the killing, if anything did."""
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(kill_each())
+@contextmanager
+def validating_by(bench: Bench, program: str) -> Iterator[None]:
+    """While this lasts, a validating process is one that runs this program."""
+    pool = bench.ctx.validators._reporting
+    real = pool._command
+    pool._command = (sys.executable, "-c", program)
+    try:
         yield
-        task.cancel()
+    finally:
+        pool._command = real
 
 
 async def assert_ended_as_unchecked(bench: Bench, file_id: str, job_id: str, report: FileReport) -> None:
@@ -59,7 +48,7 @@ async def test_a_check_that_is_killed_each_time_ends_as_an_error(bench: Bench) -
     file_id = await bench.new_file()
     await bench.leave_unchecked(file_id)
     job_id = await bench.new_job(training=file_id)
-    async with killing():
+    with validating_by(bench, DIES):
         for crashes in range(1, CRASHES):
             report = await bench.check_step(file_id)
             assert (report.status, report.failures) == ("pending", 4 * crashes)
@@ -73,21 +62,22 @@ async def test_a_check_that_takes_the_worker_with_it_ends_as_an_error_too(bench:
     file_id = await bench.new_file()
     await bench.leave_unchecked(file_id)
     job_id = await bench.new_job(training=file_id)
-    for number in range(1, MOST_TRIES + 1):
-        attempt = asyncio.create_task(bench.check_step(file_id))
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while (await bench.report(file_id)).failures < number:
-                await asyncio.sleep(0.01)
-        attempt.cancel()
-        await asyncio.gather(attempt, return_exceptions=True)
-        await bench.end_leases()
+    with validating_by(bench, HANGS):
+        for number in range(1, MOST_TRIES + 1):
+            attempt = asyncio.create_task(bench.check_step(file_id))
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while (await bench.report(file_id)).failures < number:
+                    await asyncio.sleep(0.01)
+            attempt.cancel()
+            await asyncio.gather(attempt, return_exceptions=True)
+            await bench.end_leases()
     await assert_ended_as_unchecked(bench, file_id, job_id, await bench.check_step(file_id))
 
 
 async def test_one_killed_once_is_checked_by_the_next(bench: Bench) -> None:
     file_id = await bench.new_file()
     await bench.leave_unchecked(file_id)
-    async with killing():
+    with validating_by(bench, DIES):
         assert (await bench.check_step(file_id)).status == "pending"
     report = await bench.check_step(file_id)
     assert report.report is not None

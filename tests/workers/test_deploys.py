@@ -39,13 +39,14 @@ async def told(bench: Bench) -> list[str]:
 
 @pytest.mark.parametrize("point", ["settle.results_stored", "settle.deployed", "settle.ended"])
 async def test_a_worker_killed_there_has_promoted_once(
-    quick: Settings, upstream: FaultyUpstream, tmp_path: Path, point: str
+    steady: Settings, upstream: FaultyUpstream, tmp_path: Path, point: str
 ) -> None:
     upstream.steps("running", "succeeded")
-    async with open_bench(quick, upstream) as bench:
+    async with open_bench(steady, upstream) as bench:
         job_id = await deploying(bench, "live")
-        async with WorkerProcess(quick, tmp_path, fault_point=point) as first:
+        async with WorkerProcess(steady, tmp_path, fault_point=point) as first:
             await first.killed()
+        await bench.end_leases()
         async with working(bench):
             await ended(bench, job_id)
         job = await bench.assert_succeeded_once(job_id)

@@ -1,7 +1,7 @@
 """Real workers killed with −9 while the upstream is at work; another one finishes, and everything has happened once.
 
-The first is a process as in production (without Redis); the second is the reconciler in this process, which has to wait
-for the lease of the first to end. Kills at every commit and send are in `tests/faults/test_kill_matrix.py`.
+The first is a process as in production (without Redis); the second is the reconciler in this process, once the lease of
+the first has ended. Kills at every commit and send are in `tests/faults/test_kill_matrix.py`.
 """
 
 import signal
@@ -14,13 +14,13 @@ from tests.workers.process import WorkerProcess
 
 
 async def test_a_worker_killed_while_the_upstream_works_on_its_requests(
-    quick: Settings, upstream: FaultyUpstream, tmp_path: Path
+    steady: Settings, upstream: FaultyUpstream, tmp_path: Path
 ) -> None:
     """The answers come when nobody listens any more: to a create of one job and to an upload of another."""
     upstream.fault(CREATE, None, late=NEVER)
-    async with open_bench(quick, upstream) as bench:
+    async with open_bench(steady, upstream) as bench:
         job_id = await bench.new_job()
-        async with WorkerProcess(quick, tmp_path) as first:
+        async with WorkerProcess(steady, tmp_path) as first:
             await eventually(upstream.creates, about=first.output())
             upstream.fault(UPLOAD, None, late=NEVER)
             other = await bench.new_job(training=await bench.new_file("\n"))
@@ -28,6 +28,8 @@ async def test_a_worker_killed_while_the_upstream_works_on_its_requests(
             first.send(signal.SIGKILL)
             await first.killed()
         upstream.release()
+        await eventually(lambda: upstream.jobs() and len(upstream.files()) == 2, about="nobody made what was asked for")
+        await bench.end_leases()
         async with working(bench):
             await ended(bench, job_id, other)
         for each in (job_id, other):

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from service.tables import Checkpoint, JobMetric
 from tests.faults.control import CANCEL, EVENTS, RETRIEVE, error
 from tests.workers.bench import Bench
+from tests.workers.test_polling import patient
 from workers.polls import LOST_AFTER
 
 PAUSE = "POST /v1/fine_tuning/jobs/[^/]+/pause"
@@ -68,6 +69,7 @@ class TestAJobThatTheUpstreamDoesNotKnow:
         job_id = await bench.new_job()
         job = await bench.until(job_id, "running")
         bench.upstream.put_job(id=job.upstream_job_id, _gone=True)
+        bench = patient(bench, 30.0)  # the pauses are long, and what a step takes is nothing beside them
         waited = []
         for _ in range(LOST_AFTER - 1):
             before = dt.datetime.now(dt.UTC)

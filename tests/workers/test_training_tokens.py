@@ -13,7 +13,10 @@ from service.projects.limits.queries import training_tokens
 from service.tables import ProjectLimits, TrainingTokens
 from tests.workers.bench import TOKENS_PER_EPOCH, Bench
 
-MONTH = month_of(dt.datetime.now(dt.UTC))
+
+def this_month() -> dt.date:
+    """The month that jobs count in now."""
+    return month_of(dt.datetime.now(dt.UTC))
 
 
 async def limit(bench: Bench, tokens: int) -> None:
@@ -25,7 +28,7 @@ async def limit(bench: Bench, tokens: int) -> None:
 async def used(bench: Bench) -> int:
     """What the month has reserved and trained."""
     async with bench.ctx.db.project(bench.project_id) as session:
-        return await training_tokens(session, bench.project_id, MONTH)
+        return await training_tokens(session, bench.project_id, this_month())
 
 
 async def reserved_for(bench: Bench, job_id: str) -> int:
@@ -96,6 +99,7 @@ async def test_control_without_the_lock_more_are_granted(bench: Bench, monkeypat
 async def granted(bench: Bench) -> int:
     """How many of many callers at once get their reservation of 110 tokens, where three fit."""
     await limit(bench, 350)
+    month = this_month()
 
     async def reserve(number: int) -> bool:
         try:
@@ -105,7 +109,7 @@ async def granted(bench: Bench) -> int:
                     project_id=bench.project_id,
                     job_id=f"ftjob-{number}",
                     billable_tokens=100,
-                    month=MONTH,
+                    month=month,
                 )
         except QuotaExceeded:
             return False
