@@ -12,6 +12,7 @@ from openai import OpenAI
 
 TRAINING_FILE = Path(__file__).parent.parent / "sarcastic-facts" / "train.jsonl"
 MODEL = "gpt-4o-mini-2024-07-18"
+DAY = 86_400
 
 
 def main() -> None:
@@ -46,9 +47,8 @@ def main() -> None:
         job = team.fine_tuning.jobs.retrieve(job.id)
     print(f"{job.id} {job.status}: {job.fine_tuned_model}, {job.trained_tokens} tokens")
 
-    day = 86_400
     costs = organization.usage.costs(
-        start_time=int(time.time()) // day * day, project_ids=[project.id], group_by=["project_id", "line_item"]
+        start_time=project.created_at // DAY * DAY, project_ids=[project.id], group_by=["project_id", "line_item"]
     )
     for bucket in costs.data:
         for result in bucket.results:

@@ -86,6 +86,7 @@ def build_report(
         message = f"The file has {whole.bytes:,} bytes; the limit is {max_file_bytes:,}. Split it or shorten it."
         findings.add("file_too_large", 1, Hit("", "", message))
     examples, sums = part.examples, part.sums
+    per_example = Counter(sums.per_example)
     epochs = default_epochs(examples)
     billable = sums.billable * epochs
     countable = whole.format in ("chat", "reinforcement")
@@ -104,8 +105,8 @@ def build_report(
             total=sums.total,
             trained=sums.trained,
             definitions=sums.definitions,
-            per_example=distribution(sums.per_example),
-            histogram=histogram(sums.per_example),
+            per_example=distribution(per_example),
+            histogram=histogram(per_example),
         ),
         tokens_over_limit=sums.tokens_over_limit,
         examples_over_limit=sums.examples_over_limit,
@@ -118,7 +119,7 @@ def build_report(
             tokens=sums.cookbook_billable,
             n_epochs=epochs,
             billed_tokens=sums.cookbook_billable * epochs,
-            per_example=spread(sums.cookbook_per_example),
+            per_example=spread(Counter(sums.cookbook_per_example)),
             uncountable_examples=sums.uncountable,
         )
         if countable

@@ -170,11 +170,14 @@ class Openings:
     def merge(self, later: Openings) -> None:
         """Adds the counts, of up to twenty thousand different ones."""
         self._answers += later._answers
-        counts = self._counts
-        for opening, count in later._counts.items():
-            mine = counts.get(opening)
-            if mine is not None:
-                counts[opening] = mine + count
+        counts, more = self._counts, later._counts
+        if len(counts) >= _MAX_OPENINGS:
+            for opening in counts.keys() & more.keys():
+                counts[opening] += more[opening]
+            return
+        for opening, count in more.items():
+            if opening in counts:
+                counts[opening] += count
             elif len(counts) < _MAX_OPENINGS:
                 counts[opening] = count
                 self._first_line[opening] = later._first_line[opening]
