@@ -168,9 +168,12 @@ async def _record(
     started_at: dt.datetime,
     schedule_seconds: Sequence[float],
 ) -> None:
-    """The one fenced transaction: the attempt, the delivery's next state, and the endpoint's health."""
+    """The one fenced transaction: the attempt, the delivery's next state, and the endpoint's health.
+
+    Who asked for the delivery again while this try was under way gets another one, whatever came of this.
+    """
     row = await _held(session, claimed)
-    ended, due_in_seconds = "failed", None
+    ended, failures, due_in_seconds = "failed", row.failures + 1, None
     if not isinstance(outcome, Unsendable):
         match verdict(
             outcome,
@@ -179,7 +182,7 @@ async def _record(
             random=random.random(),  # noqa: S311  (jitter)
         ):
             case Succeeded():
-                ended = "succeeded"
+                ended, failures = "succeeded", 0
                 if endpoint.failing_since is not None:
                     await _healthy(session, endpoint)
             case RetryIn(seconds):
@@ -191,8 +194,9 @@ async def _record(
                 await _disable(session, endpoint, "The receiver answered 410 Gone.")
             case unknown:
                 assert_never(unknown)
+    if due_in_seconds is None and row.due_at != claimed.due_at:
+        ended, due_in_seconds = "pending", 0.0
     attempt = row.attempts + 1
-    failures = 0 if ended == "succeeded" else row.failures + 1
     values = {"status": ended, "attempts": attempt, "failures": failures}
     await session.execute(insert(WebhookAttempt).values(_attempt(row, attempt, outcome, started_at)))
     await claims.give_back(session, claimed, values, due_in_seconds=due_in_seconds)

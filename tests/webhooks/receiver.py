@@ -27,7 +27,7 @@ class Received:
 class Receiver:
     """What was received, and how to answer: `answers` by path (first come, first served; the last one stays).
 
-    `/held` is answered with 500 as soon as `let_go` is set.
+    What comes under `/held` is answered as soon as `let_go` is set, with 500 unless told.
     """
 
     port: int = 0
@@ -67,7 +67,7 @@ class Receiver:
                 await reader.read()
             case "/held":
                 await self.let_go.wait()
-                writer.write(answer(500))
+                writer.write(self.answers.get(path, [answer(500)])[0])
                 await writer.drain()
             case "/reset":
                 writer.transport.abort()

@@ -281,7 +281,11 @@ class TestFaults:
         (attempt,) = await here.attempts()
         assert (attempt.error or "").startswith("timeout")
 
-    async def test_asked_for_again_while_its_last_try_is_under_way(self, here: World, receiver: Receiver) -> None:
+    @pytest.mark.parametrize("status", [200, 410, 500])
+    async def test_asked_for_again_while_its_last_try_is_under_way(
+        self, here: World, receiver: Receiver, status: int
+    ) -> None:
+        receiver.answers["/held"] = [answer(status)]
         await here.new_endpoint(receiver.url("/held"))
         await here.emit()
         async with here.db.worker() as session:
@@ -293,7 +297,9 @@ class TestFaults:
             await actions.redeliver(session, here.project_id, claimed.row.id)
         receiver.let_go.set()
         await trying
-        assert len(await here.claim()) == 1
+        assert [row.status for row in await here.deliveries()] == ["pending"]
+        assert [attempt.status_code for attempt in await here.attempts()] == [status]
+        assert len(await here.claim(failing=status == 500)) == 1
 
 
 class TestFairness:
