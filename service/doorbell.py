@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 import structlog
 from arq.connections import ArqRedis, RedisSettings, create_pool
-from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.outages import REDIS_AWAY
 
 log = structlog.get_logger()
 
@@ -64,7 +65,7 @@ def deserialize(raw: bytes) -> dict[str, Any]:
 
 
 async def open_pool(url: str) -> ArqRedis:
-    """Connections to Redis, none of which waits for ever. Raises `RedisError` or `OSError` when it is away.
+    """Connections to Redis, none of which waits for ever. Raises one of `REDIS_AWAY`.
 
     ARQ has no setting for the time of a command, so it is set on the pool, and the connection that was made is closed.
     """
@@ -106,7 +107,7 @@ class Doorbell:
             async with asyncio.timeout(1):
                 pool = await self._connected()
                 await pool.ping()
-        except (RedisError, OSError, TimeoutError):
+        except REDIS_AWAY:
             return False
         return True
 
@@ -129,7 +130,7 @@ class Doorbell:
                         _job_id=f"{each.function}:{each.row_id}:{each.version}",
                         _queue_name=QUEUE,
                     )
-        except (RedisError, OSError, TimeoutError) as error:
+        except REDIS_AWAY as error:
             log.info("doorbell.unheard", hints=len(hints), error=type(error).__name__)
 
     async def _connected(self) -> ArqRedis:

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import structlog
 from arq.worker import Worker, func
-from redis.exceptions import RedisError
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
@@ -26,6 +25,7 @@ from service.logs import configure
 from service.migrations import refuse_unfit
 from service.models import catalogue
 from service.models.metering import Meter
+from service.outages import REDIS_AWAY
 from service.projects.limits.rates import RateKeeper
 from service.sealing import sealer_of
 from service.settings import Settings
@@ -309,7 +309,7 @@ async def _answer_the_bell(redis_url: str, reconciler: Reconciler) -> None:
     while True:
         try:
             pool = await open_pool(redis_url)
-        except (RedisError, OSError) as error:
+        except REDIS_AWAY as error:
             log.warning("bell.away", error=type(error).__name__)
             await asyncio.sleep(BELL_RESTART_SECONDS)
             continue

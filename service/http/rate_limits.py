@@ -18,7 +18,8 @@ import structlog
 from limits.aio.storage import MemoryStorage, RedisStorage
 from prometheus_client import Counter
 from redis.asyncio import ConnectionPool
-from redis.exceptions import RedisError
+
+from service.outages import REDIS_AWAY
 
 log = structlog.get_logger()
 
@@ -118,7 +119,7 @@ class RateLimiter:
         try:
             async with asyncio.timeout(WARM_SECONDS):
                 await asyncio.gather(*(self._count("warm", 1, 1) for _ in range(AT_A_TIME)))
-        except (RedisError, OSError, TimeoutError) as error:
+        except REDIS_AWAY as error:
             self._open(error)
 
     async def take(self, name: str, *, per_minute: int, cost: int = 1) -> Verdict | None:
@@ -132,7 +133,7 @@ class RateLimiter:
                 return None
             try:
                 verdict = await self._punctual(self._count(name, per_minute, cost))
-            except (RedisError, OSError, TimeoutError) as error:
+            except REDIS_AWAY as error:
                 self._failed(error)
                 return None
         return verdict
@@ -185,7 +186,7 @@ class RateLimiter:
             try:
                 if await self._punctual(self._storage.check()):
                     break
-            except (RedisError, OSError, TimeoutError):
+            except REDIS_AWAY:
                 continue
         self._recovery = None
 

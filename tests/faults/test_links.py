@@ -123,7 +123,8 @@ async def test_everything_recovers_by_itself(linked: Linked, link: str, name: st
     await drained(site, CLEAR_UP_SECONDS)
     verdict = await judge(site, linked.told.accepted, once=linked.told.once)
     assert verdict.forbidden() == {}, verdict.table()
-    assert linked.told.statuses[500] == 0
+    assert linked.told.statuses[500] == 0, site.defects()
+    assert site.defects() == []
 
 
 async def _answers_in_time(site: Site, *, dark: bool) -> None:

@@ -23,6 +23,7 @@ import httpx2
 import openai
 import pytest
 import redis.asyncio
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 from limits.aio.storage import MemoryStorage
@@ -384,6 +385,35 @@ class TestWithoutRedis:
         verdicts = [await limiter.take("x", per_minute=2) for _ in range(3)]
         assert [verdict.retry_after_seconds is None for verdict in verdicts if verdict] == [True, True, False]
         await limiter.close()
+
+
+def test_a_connection_that_ends_as_something_is_written_to_it_is_a_redis_that_is_away(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the event loop of the processes, whose word for it is `RuntimeError`. redis-py lets it out."""
+    url = servers.valkey.url
+    look: Any = redis.asyncio.Connection.can_read_destructive
+
+    async def look_and_end(connection: Any) -> Any:
+        found = await look(connection)
+        connection._writer.transport.abort()
+        return found
+
+    async def act() -> None:
+        limiter, bell = RateLimiter(url), Doorbell(url)
+        try:
+            assert await bell.ping()
+            assert await limiter.take("closed", per_minute=10) is not None
+            with monkeypatch.context() as patched:
+                patched.setattr(redis.asyncio.Connection, "can_read_destructive", look_and_end)
+                assert await limiter.take("closed", per_minute=10) is None
+                assert not await bell.ping()
+            assert await bell.ping()
+        finally:
+            await limiter.close()
+            await bell.close()
+
+    uvloop.run(act())
 
 
 class TestRules:
