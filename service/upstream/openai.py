@@ -36,7 +36,7 @@ from service.upstream.port import (
 )
 from service.upstream.redact import redacted
 from service.upstream.told import checkpoint_told, event_told, job_told
-from service.upstream.transport import LIMITS
+from service.upstream.transport import UpstreamTransport
 
 Answer = TypeVar("Answer")
 
@@ -80,7 +80,7 @@ class OpenAIUpstream:
         self._note = connection.note
         self._deployments = connection.deployments
         self._http = httpx2.AsyncClient(
-            trust_env=False, follow_redirects=False, limits=LIMITS, transport=connection.transport
+            trust_env=False, follow_redirects=False, transport=connection.transport or UpstreamTransport()
         )
         self._client = self._made(connection)
         if connection.transport is not None:  # the environment's organisation belongs to the environment's account

@@ -1,4 +1,4 @@
-"""Connections to upstream accounts that callers describe: each address is checked where it is dialled.
+"""Connections to upstream accounts, and to those that callers describe: each address is checked where it is dialled.
 
 A name can change between a check and its use, so the rules of webhooks' targets hold at the socket. An answer has a
 limit, and must come as it is: a caller's upstream could otherwise fill our memory with a few bytes.
@@ -10,6 +10,7 @@ from contextlib import suppress
 import httpcore2
 import httpx2
 
+from service.connections import Backend
 from service.webhooks import targets
 from service.webhooks.resolver import LookupFailed, Resolver
 from service.webhooks.targets import Reach
@@ -20,18 +21,26 @@ MAX_ANSWER_BYTES = 96 * 1024 * 1024
 LIMITS = httpx2.Limits(max_connections=200, max_keepalive_connections=50)
 
 
-class CheckedTransport(httpx2.AsyncHTTPTransport):
-    """A connection pool that dials only where `reach` may go, without proxies of the environment."""
+class UpstreamTransport(httpx2.AsyncHTTPTransport):
+    """A connection pool, without proxies of the environment."""
 
-    def __init__(self, reach: Reach, resolver: Resolver | None = None) -> None:
-        super().__init__(trust_env=False, limits=LIMITS)
+    def __init__(self, backend: httpcore2.AsyncNetworkBackend | None = None) -> None:
+        tls = httpx2.create_ssl_context(trust_env=False)
+        super().__init__(verify=tls, trust_env=False, limits=LIMITS)
         self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=httpx2.create_ssl_context(trust_env=False),
+            ssl_context=tls,
             max_connections=LIMITS.max_connections,
             max_keepalive_connections=LIMITS.max_keepalive_connections,
             keepalive_expiry=LIMITS.keepalive_expiry,
-            network_backend=_Dialler(resolver or Resolver(), reach),
+            network_backend=backend or Backend(),
         )
+
+
+class CheckedTransport(UpstreamTransport):
+    """One that dials only where `reach` may go, and takes answers only as they are and up to a size."""
+
+    def __init__(self, reach: Reach, resolver: Resolver | None = None) -> None:
+        super().__init__(_Dialler(resolver or Resolver(), reach))
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request. Raises `httpx2.HTTPError`; `ConnectError` when no address may be dialled."""
@@ -68,7 +77,7 @@ class _Dialler(httpcore2.AsyncNetworkBackend):
     def __init__(self, resolver: Resolver, reach: Reach) -> None:
         self._resolver = resolver
         self._reach = reach
-        self._backend = httpcore2.AnyIOBackend()
+        self._backend = Backend()
 
     async def connect_tcp(
         self,

@@ -15,6 +15,7 @@ from contextlib import aclosing, suppress
 
 import httpcore2
 
+from service.connections import Backend
 from service.errors import InvalidRequest
 from service.settings import Settings
 from service.webhooks import targets
@@ -114,7 +115,7 @@ class _Dialler(httpcore2.AsyncNetworkBackend):
     def __init__(self, resolver: Resolver, reach: Reach) -> None:
         self._resolver = resolver
         self._reach = reach
-        self._backend = httpcore2.AnyIOBackend()
+        self._backend = Backend()
         self._opened: httpcore2.AsyncNetworkStream | None = None
 
     async def __aenter__(self) -> "_Dialler":
