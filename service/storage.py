@@ -3,15 +3,21 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
 import obstore
+from obstore.exceptions import GenericError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 READ_CHUNK_BYTES = 1024 * 1024
 READ_PART_BYTES = 64 * 1024
+READ_RANGE_BYTES = 8 * 1024 * 1024
+"""What is asked of the store at a time: one request must not last as long as a slow reader takes for a large object."""
+
 WRITE_CHUNK_BYTES = 5 * 1024 * 1024
 """The least that S3 takes as a part."""
 
@@ -20,6 +26,9 @@ WRITES_AT_ONCE = 2
 
 DELETES_AT_ONCE = 16
 LISTED_AT_ONCE = 500
+MOST_RETRIES = 3
+RETRY_SECONDS = 20.0
+PING_SECONDS = 2.0
 HASHED_ASIDE_BYTES = 256 * 1024
 """A chunk from this size is hashed in a thread, so that the loop serves others meanwhile."""
 
@@ -33,13 +42,20 @@ class Stored:
     md5: str | None = None
 
 
+class StorageAway(ConnectionError):
+    """The store does not answer, or cannot do it now, as when a disk is full: trying again later helps."""
+
+
 class Storage:
-    """Objects by key. Nothing is ever changed in place, so a key is written once and read or deleted afterwards."""
+    """Objects by key. Nothing is ever changed in place, so a key is written once and read or deleted afterwards.
+
+    Every method raises `StorageAway` when the store is away, within a minute.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._folder = Path(url.removeprefix("file://")).absolute() if url.startswith("file://") else None
-        self._store = from_url(url) if self._folder is None else _open(self._folder)
+        self._store = _remote(url) if self._folder is None else _open(self._folder)
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, with_md5: bool = False) -> Stored:
         """Write a stream, counting and hashing it. When `chunks` raises, nothing is left behind."""
@@ -62,36 +78,43 @@ class Storage:
                     await asyncio.to_thread(digest, chunk)
                 yield chunk
 
-        await obstore.put_async(
-            self._store,
-            key,
-            counted(),
-            use_multipart=True,
-            chunk_size=WRITE_CHUNK_BYTES,
-            max_concurrency=WRITES_AT_ONCE,
-        )
+        with _by_name():
+            await obstore.put_async(
+                self._store,
+                key,
+                counted(),
+                use_multipart=True,
+                chunk_size=WRITE_CHUNK_BYTES,
+                max_concurrency=WRITES_AT_ONCE,
+            )
         return Stored(size_bytes, sha256.hexdigest(), md5.hexdigest() if md5 else None)
 
     async def read(self, key: str) -> AsyncIterator[bytes]:
         """The object in chunks of about 1 MB. Raises `FileNotFoundError`."""
-        found = await obstore.get_async(self._store, key)
-        async for chunk in found.stream(min_chunk_size=READ_CHUNK_BYTES):
-            yield bytes(chunk)
+        async for chunk in self.read_from(key, 0, chunk_bytes=READ_CHUNK_BYTES):
+            yield chunk
+
+    async def read_from(self, key: str, offset: int, *, chunk_bytes: int = READ_PART_BYTES) -> AsyncIterator[bytes]:
+        """The object's bytes from `offset` on, by default in small chunks: for who wants some of them."""
+        with _by_name():
+            size_bytes = (await obstore.head_async(self._store, key))["size"]
+            for begin, end in _ranges(offset, size_bytes):
+                found = await obstore.get_async(self._store, key, options={"range": (begin, end)})
+                async for chunk in found.stream(min_chunk_size=chunk_bytes):
+                    yield bytes(chunk)
 
     def read_sync(self, key: str) -> Iterator[bytes]:
-        """The same for a process without a loop."""
-        for chunk in obstore.get(self._store, key).stream(min_chunk_size=READ_CHUNK_BYTES):
-            yield bytes(chunk)
-
-    async def read_from(self, key: str, offset: int) -> AsyncIterator[bytes]:
-        """The object's bytes from `offset` on, which lies inside it, in small chunks: for who wants some of them."""
-        found = await obstore.get_async(self._store, key, options={"range": {"offset": offset}})
-        async for chunk in found.stream(min_chunk_size=READ_PART_BYTES):
-            yield bytes(chunk)
+        """The object in chunks of about 1 MB, for a process without a loop. Raises `FileNotFoundError`."""
+        with _by_name():
+            for begin, end in _ranges(0, self.size_sync(key)):
+                found = obstore.get(self._store, key, options={"range": (begin, end)})
+                for chunk in found.stream(min_chunk_size=READ_CHUNK_BYTES):
+                    yield bytes(chunk)
 
     def put_sync(self, key: str, file: BinaryIO) -> None:
         """Write a whole file, for a process without a loop."""
-        obstore.put(self._store, key, file, use_multipart=True, chunk_size=WRITE_CHUNK_BYTES)
+        with _by_name():
+            obstore.put(self._store, key, file, use_multipart=True, chunk_size=WRITE_CHUNK_BYTES)
 
     def path(self, key: str) -> Path | None:
         """Where the object is on this disk, if the store is a folder: for who reads it at several places at once."""
@@ -99,16 +122,15 @@ class Storage:
 
     def size_sync(self, key: str) -> int:
         """The object's length in bytes. Raises `FileNotFoundError`."""
-        return obstore.head(self._store, key)["size"]
+        with _by_name():
+            return obstore.head(self._store, key)["size"]
 
     async def delete(self, key: str) -> None:
         """Remove the object, and what a killed process has left of writing it; one that is gone already is fine."""
         if self._folder is not None:
             await asyncio.to_thread(_remove_staged, self._folder / key)
-        try:
+        with _by_name(), suppress(FileNotFoundError):
             await obstore.delete_async(self._store, key)
-        except FileNotFoundError:
-            return
 
     async def delete_all(self, keys: Sequence[str]) -> None:
         """Remove objects, some at a time."""
@@ -122,9 +144,9 @@ class Storage:
 
     async def keys(self, prefix: str) -> AsyncIterator[list[str]]:
         """Every key that begins with `prefix`, which ends in `/`, some at a time; also of writes that never ended."""
-        listed = obstore.list(self._store, prefix, chunk_size=LISTED_AT_ONCE)
-        async for chunk in listed:
-            yield [each["path"] for each in chunk]
+        with _by_name():
+            async for chunk in obstore.list(self._store, prefix, chunk_size=LISTED_AT_ONCE):
+                yield [each["path"] for each in chunk]
         if self._folder is not None:
             staged = await asyncio.to_thread(_staged, self._folder, prefix)
             if staged:
@@ -133,12 +155,30 @@ class Storage:
     async def ping(self) -> bool:
         """Whether the store answers: a look at a key that need not exist."""
         try:
-            await obstore.head_async(self._store, "ping")
+            async with asyncio.timeout(PING_SECONDS):
+                await obstore.head_async(self._store, "ping")
         except FileNotFoundError:
             return True
         except Exception:
             return False
         return True
+
+
+@contextmanager
+def _by_name() -> Iterator[None]:
+    try:
+        yield
+    except GenericError as error:  # its further lines are obstore's own debugging
+        raise StorageAway(str(error).partition("\n")[0]) from None
+
+
+def _ranges(begin: int, end: int) -> Iterator[tuple[int, int]]:
+    for at in range(begin, end, READ_RANGE_BYTES):
+        yield at, min(at + READ_RANGE_BYTES, end)
+
+
+def _remote(url: str) -> ObjectStore:
+    return from_url(url, retry_config={"max_retries": MOST_RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)})
 
 
 def _open(folder: Path) -> ObjectStore:

@@ -16,7 +16,7 @@ from service.jobs.record import NewEvent, add_events
 from service.tables import File, Job, LeakageReport
 from workers.context import Context
 from workers.processes import WorkFailed
-from workers.tries import MOST_TRIES, after_crash, pause_seconds
+from workers.tries import MOST_TRIES, after_failure
 
 log = structlog.get_logger()
 
@@ -54,11 +54,9 @@ async def compare(ctx: Context, claimed: Claim[LeakageReport]) -> None:
             found = await ctx.validators.compare(request, progress)
         except WorkFailed as error:
             log.error("comparison.failed", training=training.id, validation=validation.id, error=str(error))
-            if (counted := after_crash(tries)) < MOST_TRIES:
+            if (again := after_failure(tries, store_away=error.store_away)) is not None:
                 async with ctx.db.worker() as session:
-                    await claims.give_back(
-                        session, claimed, {"failures": counted}, due_in_seconds=pause_seconds(counted)
-                    )
+                    await claims.give_back(session, claimed, {"failures": again.tries}, due_in_seconds=again.in_seconds)
                 return
             found = _not_compared(row)
         faults.point("leakage.made")

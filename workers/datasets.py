@@ -20,7 +20,7 @@ from service.models.catalogue import provider_of
 from service.tables import File, FileReport, Job
 from workers.context import Context
 from workers.processes import WorkFailed
-from workers.tries import MOST_TRIES, after_crash, pause_seconds
+from workers.tries import MOST_TRIES, after_failure
 
 log = structlog.get_logger()
 
@@ -46,11 +46,9 @@ async def validate(ctx: Context, claimed: Claim[FileReport]) -> None:
             report = await _make(ctx, claimed, file)
         except WorkFailed as error:
             log.error("validation.failed", file=file.id, tries=tries, error=str(error))
-            if (counted := after_crash(tries)) < MOST_TRIES:
+            if (again := after_failure(tries, store_away=error.store_away)) is not None:
                 async with ctx.db.worker() as session:
-                    await claims.give_back(
-                        session, claimed, {"failures": counted}, due_in_seconds=pause_seconds(counted)
-                    )
+                    await claims.give_back(session, claimed, {"failures": again.tries}, due_in_seconds=again.in_seconds)
                 return
             report = _failed_report(claimed.row, file, NOT_CHECKED)
         faults.point("report.made")

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, or_
 from service import claims, faults
 from service.claims import Claim, LeaseLost
 from service.jobs.lifecycle import JobError, State
+from service.storage import StorageAway
 from service.tables import Job
 from service.upstream.accounts import DEFAULT_ACCOUNT, AccountUnusable
 from workers.admissions import attend, fail, judge
@@ -16,6 +17,7 @@ from workers.context import AccountContext, Context
 from workers.creates import create
 from workers.polls import poll
 from workers.settles import settle
+from workers.tries import STORE_AWAY, STORE_AWAY_SECONDS
 from workers.uploads import upload
 
 log = structlog.get_logger()
@@ -38,7 +40,11 @@ async def advance(ctx: Context, claimed: Claim[Job]) -> None:
     job = claimed.row
     structlog.contextvars.bind_contextvars(job_id=job.id, project_id=job.project_id)
     try:
-        await _step(ctx, claimed)
+        try:
+            await _step(ctx, claimed)
+        except StorageAway as error:
+            log.warning("job.waits_for_the_store", state=job.state, error=str(error))
+            await _put_back(ctx, claimed, {"waiting_reason": STORE_AWAY}, STORE_AWAY_SECONDS)
     except LeaseLost:
         log.info("job.taken_over", state=job.state)
     except Exception as error:

@@ -21,7 +21,7 @@ from service.models.rules import known_model
 from service.tables import DatasetPreparation, File, PendingUpload
 from workers.context import Context
 from workers.processes import WorkFailed
-from workers.tries import MOST_TRIES, after_crash, pause_seconds
+from workers.tries import MOST_TRIES, after_failure
 
 log = structlog.get_logger()
 
@@ -55,11 +55,9 @@ async def prepare(ctx: Context, claimed: Claim[DatasetPreparation]) -> None:
             made = await ctx.validators.prepare(request, _Told(ctx, claimed).progress)
         except WorkFailed as error:
             log.error("preparation.failed", preparation=claimed.row.id, tries=tries, error=str(error))
-            if (counted := after_crash(tries)) < MOST_TRIES:
+            if (again := after_failure(tries, store_away=error.store_away)) is not None:
                 async with ctx.db.worker() as session:
-                    await claims.give_back(
-                        session, claimed, {"failures": counted}, due_in_seconds=pause_seconds(counted)
-                    )
+                    await claims.give_back(session, claimed, {"failures": again.tries}, due_in_seconds=again.in_seconds)
                 return
             made = CRASHED
         match made:

@@ -23,7 +23,11 @@ SILENCE_SECONDS = 600.0
 
 
 class WorkFailed(Exception):
-    """There is no answer: the process died or hangs, or the dataset cannot be read now."""
+    """There is no answer: the process died or hangs, or the dataset cannot be read since the store is away."""
+
+    def __init__(self, error: str, *, store_away: bool = False) -> None:
+        super().__init__(error)
+        self.store_away = store_away
 
 
 class ProcessPool:
@@ -53,7 +57,7 @@ class ProcessPool:
                 raise
             self._idle.append(process)
         if isinstance(answer, Failed):
-            raise WorkFailed(answer.error)
+            raise WorkFailed(answer.error, store_away=answer.store_away)
         return answer
 
     async def close(self) -> None:

@@ -11,15 +11,21 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+import structlog
+
 from service import claims, faults
 from service.claims import Claim
 from service.runs.plan import Plan
 from service.runs.queries import finished_calls, open_calls
 from service.runs.record import RunError, add_event, end
+from service.storage import StorageAway
 from service.tables import Run
 from workers import generations, model_comparisons
 from workers.context import Context
 from workers.run_turn import Ended, Later, Turn
+from workers.tries import STORE_AWAY, STORE_AWAY_SECONDS
+
+log = structlog.get_logger()
 
 MAX_CRASHES = 20
 CRASHED = RunError(
@@ -47,6 +53,14 @@ KINDS: Mapping[str, RunKind] = {
 
 async def advance(ctx: Context, claimed: Claim[Run]) -> None:
     """One turn of a run. An attempt counts before it is made, until something is answered."""
+    try:
+        await _advance(ctx, claimed)
+    except StorageAway as error:
+        log.warning("run.waits_for_the_store", run=claimed.row.id, error=str(error))
+        await _put_back(ctx, claimed, STORE_AWAY, STORE_AWAY_SECONDS)
+
+
+async def _advance(ctx: Context, claimed: Claim[Run]) -> None:
     run, kind = claimed.row, KINDS[claimed.row.kind]
     async with claims.heartbeat(ctx.db, claimed):
         async with ctx.db.worker() as session:

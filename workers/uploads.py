@@ -19,12 +19,14 @@ from service.claims import Claim
 from service.ids import new_id
 from service.jobs.lifecycle import JobError
 from service.jobs.record import Move, NewEvent, add_events, move
+from service.storage import StorageAway
 from service.tables import Deletion, File, Job, UpstreamFile
 from service.upstream.marks import copy_name
 from service.upstream.port import Created, NotSent, Refused, Unknown, UpstreamError
 from workers import holds
 from workers.admissions import cancel, fail
 from workers.context import AccountContext
+from workers.tries import STORE_AWAY, STORE_AWAY_SECONDS
 
 log = structlog.get_logger()
 
@@ -192,7 +194,10 @@ async def _send(ctx: AccountContext, claimed: Claim[UpstreamFile], job: Job, fil
         unanswered = claimed.row.failures + (claimed.row.phase == "intent")
         await claims.write(session, claimed, {"phase": "intent", "failures": unanswered})
     faults.point("upload.intent_committed")
-    outcome = await ctx.upstream.upload_file(name, file.size_bytes, ctx.storage.read(file.storage_key))
+    try:
+        outcome = await ctx.upstream.upload_file(name, file.size_bytes, ctx.storage.read(file.storage_key))
+    except StorageAway:  # the upstream has had a part at most, and takes only the whole
+        return await _not_now(ctx, claimed, "idle", STORE_AWAY, STORE_AWAY_SECONDS)
     faults.point("upload.answered")
     match outcome:
         case Created(id=upstream_id):

@@ -22,7 +22,7 @@ from service.datasets.report_schema import FileReport, Leakage
 from service.datasets.tokens import EncodingDamaged, reference
 from service.datasets.validation import ReportRequest, report_for_object
 from service.models.catalogue import Catalogue, load
-from service.storage import Storage
+from service.storage import Storage, StorageAway
 
 NICENESS = 10
 
@@ -49,6 +49,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """A defect, or a store that is away: trying again may help."""
 
     error: str
+    store_away: bool = False
 
 
 Request: TypeAlias = ReportRequest | PrepareRequest | LeakageRequest
@@ -76,7 +77,7 @@ def main(storage_url: str, models_file: str, *, counting: bool = False) -> None:
         except BrokenPipeError:
             return
         except Exception as error:
-            say(Failed(f"{type(error).__name__}: {error}"))
+            say(Failed(f"{type(error).__name__}: {error}", store_away=isinstance(error, StorageAway)))
 
 
 def _answer(storage: Storage, catalogue: Catalogue, request: Request, progress: Callable[[int], None]) -> Answer:

@@ -1,0 +1,48 @@
+"""Fixtures: a store that speaks S3, behind a proxy that can take it away, and a bench that keeps its datasets there."""
+
+import dataclasses
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from service.settings import Settings
+from tests.faults.control import FaultyUpstream
+from tests.faults.proxy import Proxy
+from tests.storage.s3 import ObjectStore
+from tests.workers.bench import Bench, open_bench
+from tests.workers.conftest import _short_logs, patience, upstream, upstream_program
+
+__all__ = ["_short_logs", "patience", "upstream", "upstream_program"]
+
+URL = "s3://bucket/tunegate"
+
+
+@pytest.fixture
+def store() -> Iterator[ObjectStore]:
+    """The store."""
+    started = ObjectStore()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def link(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """The way to it, as the environment tells obstore."""
+    proxy = Proxy(store.port)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT": f"http://127.0.0.1:{proxy.port}",
+        "AWS_ALLOW_HTTP": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture
+async def bench(patience: Settings, upstream: FaultyUpstream, link: Proxy) -> AsyncIterator[Bench]:
+    """A bench whose datasets are in that store."""
+    async with open_bench(dataclasses.replace(patience, storage_url=URL), upstream) as opened:
+        yield opened

@@ -1,0 +1,89 @@
+"""The store is away: callers hear 503 within a bounded time, and no dataset, job or run is given up for it."""
+
+import time
+from typing import Any
+
+import pytest
+
+from service.storage import Storage, StorageAway
+from tests.deletions.served import served
+from tests.faults.proxy import Proxy, Weather
+from tests.storage.conftest import URL
+from tests.workers.bench import Bench
+from workers.tries import STORE_AWAY
+
+TRIES = 8
+"""More than the five crashes after which a dataset is given up."""
+
+REFUSED, SILENT, CLEAR = Weather("refuse"), Weather("black hole"), Weather()
+
+
+async def test_every_way_of_asking_says_so(link: Proxy) -> None:
+    kept = Storage(URL)
+    link.change(REFUSED)
+
+    async def listed() -> None:
+        [keys async for keys in kept.keys("one/")]
+
+    async def read() -> None:
+        [chunk async for chunk in kept.read("one")]
+
+    async def read_by_a_process() -> None:
+        list(kept.read_sync("one"))
+
+    for asked in (listed(), read(), read_by_a_process(), kept.delete("one")):
+        with pytest.raises(StorageAway):
+            await asked
+    assert not await kept.ping()
+    link.change(CLEAR)
+    assert await kept.ping()
+
+
+async def test_callers_hear_503(bench: Bench, link: Proxy) -> None:
+    file_id = await bench.new_file()
+    async with served(bench) as http:
+        link.change(REFUSED)
+        upload: dict[str, Any] = {
+            "files": {"file": ("data.jsonl", b"{}\n")},
+            "data": {"purpose": "fine-tune"},
+            "timeout": 90,
+        }
+        for answer in (await http.post("/files", **upload), await http.get(f"/files/{file_id}/content", timeout=90)):
+            assert answer.status_code == 503, answer.text
+            assert answer.json()["error"]["code"] == "service_unavailable"
+            assert answer.headers["retry-after"]
+        assert (await http.get(f"/files/{file_id}")).status_code == 200, "what needs no bytes is answered"
+        link.change(CLEAR)
+        assert (await http.post("/files", **upload)).status_code == 200
+
+
+async def test_readiness_tells_in_time_when_the_store_is_silent(bench: Bench, link: Proxy) -> None:
+    async with served(bench) as http:
+        link.change(SILENT)
+        begun = time.monotonic()
+        ready = await http.get("http://tunegate/readyz", timeout=90)
+        assert (ready.status_code, ready.json()["storage"]) == (503, "unavailable")
+        assert time.monotonic() - begun < 20, "it would take the store's own retries: half a minute and more"
+
+
+async def test_a_report_waits_however_long_it_takes(bench: Bench, link: Proxy) -> None:
+    file_id = await bench.new_file()
+    await bench.leave_unchecked(file_id)
+    link.change(REFUSED)
+    for _ in range(TRIES):
+        report = await bench.check_step(file_id)
+        assert (report.status, report.failures) == ("pending", 0)
+    link.change(CLEAR)
+    assert (await bench.check_step(file_id)).status == "ready"
+
+
+async def test_a_job_waits_and_its_file_is_sent_once(bench: Bench, link: Proxy) -> None:
+    job_id = await bench.new_job()
+    while (await bench.job(job_id)).state != "uploading":
+        await bench.step(job_id)
+    link.change(REFUSED)
+    for _ in range(TRIES):
+        job = await bench.step(job_id)
+        assert (job.state, job.failures, job.waiting_reason) == ("uploading", 0, STORE_AWAY)
+    link.change(CLEAR)
+    assert (await bench.until_end(job_id)).state == "succeeded"
