@@ -52,6 +52,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_allowed_seconds, reverse=True)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests of a group share servers, so they run in one process, and pytest-xdist must have seen their marks."""
+    apart = hasattr(item.config, "workerinput") and item.get_closest_marker("xdist_group")
+    if apart and "@" not in item.nodeid.rpartition("]")[2]:
+        pytest.fail("pytest-xdist does not group the tests of this version of pytest", pytrace=False)
+
+
 def _allowed_seconds(item: pytest.Item) -> float:
     marker = item.get_closest_marker("timeout")
     return float(marker.args[0]) if marker else 0.0
