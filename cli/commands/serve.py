@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from cli.starting import imports
 from service.errors import SettingsError
 from service.settings import Settings
 
@@ -20,13 +21,14 @@ def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
     fd
         A listening socket that was inherited, instead of the host and port of the settings.
     """
-    import asyncio
-    import socket
+    with imports():
+        import asyncio
+        import socket
 
-    import uvicorn
+        import uvicorn
 
-    from service.app import create_app
-    from service.migrations import refuse_unfit
+        from service.app import create_app
+        from service.migrations import refuse_unfit
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: Any) -> None:

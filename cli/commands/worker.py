@@ -2,14 +2,16 @@
 
 import os
 
+from cli.starting import imports
 from service.settings import Settings
 
 
 def worker() -> None:
     """Do the work that the API accepted: uploads, creates, polls, deliveries."""
-    import uvloop
+    with imports():
+        import uvloop
 
-    from workers.main import run
+        from workers.main import run
 
     settings = Settings.from_env(os.environ)
 

@@ -7,7 +7,9 @@ and then lets it clear up: nothing is started again, so everything has to recove
 import asyncio
 import dataclasses
 import random
+import re
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -17,13 +19,16 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 import pytest_asyncio
+import yaml
 
 from service.health import READY_SECONDS
+from service.projects.bootstrap import create_key
 from tests.faults.callers import Caller, Told
 from tests.faults.chaos import drained
 from tests.faults.proxy import Proxy, Weather
 from tests.faults.referee import judge
 from tests.faults.site import Site, open_site
+from tests.stack import ROOT
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("links"), pytest.mark.timeout(400)]
 
@@ -34,6 +39,15 @@ ANSWER_SECONDS = 40.0
 
 SLACK_SECONDS = 10.0
 """How long a busy machine may stand still."""
+
+FLAPS_SECONDS = 10.0
+ASKERS = 8
+ROUTES = [
+    (method.upper(), path)
+    for path, operations in yaml.safe_load((ROOT / "openapi.yaml").read_text())["paths"].items()
+    for method in operations
+    if not path.endswith("/stream")
+]
 
 WEATHERS = {
     "latency": Weather("latency", seconds=0.1),
@@ -69,7 +83,7 @@ class Linked:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def linked() -> AsyncIterator[Linked]:
-    async with open_site(poll_seconds=0.5) as site, AsyncExitStack() as held:
+    async with open_site(poll_seconds=0.5, requests_per_minute=1_000_000) as site, AsyncExitStack() as held:
         ports = {
             "postgres": urlsplit(site.settings.database_url).port,
             "redis": urlsplit(site.settings.redis_url).port,
@@ -124,6 +138,33 @@ async def test_everything_recovers_by_itself(linked: Linked, link: str, name: st
     verdict = await judge(site, linked.told.accepted, once=linked.told.once)
     assert verdict.forbidden() == {}, verdict.table()
     assert linked.told.statuses[500] == 0, site.defects()
+    assert site.defects() == []
+
+
+async def test_no_route_takes_it_for_a_defect_of_ours_while_links_come_and_go(linked: Linked) -> None:
+    """Every route is asked, some with nonsense: whatever a link does, the answer is never 500."""
+    site, statuses, ends_at = linked.site, Counter[int](), time.monotonic() + FLAPS_SECONDS
+    keys = (site.tenants[0].key, await create_key(site.settings, kind="admin", name="flapping"))
+
+    async def ask(chance: random.Random) -> None:
+        async with httpx2.AsyncClient(base_url=site.root_url, timeout=ANSWER_SECONDS) as http:
+            while time.monotonic() < ends_at:
+                method, path = chance.choice(ROUTES)
+                headers = {"authorization": f"Bearer {chance.choice(keys)}"}
+                answer = await http.request(method, re.sub("{.*?}", "unknown", path), headers=headers, json={})
+                statuses[answer.status_code] += 1
+
+    async def flap(link: str, chance: random.Random) -> None:
+        while time.monotonic() < ends_at:
+            await linked.weather(link, WEATHERS[chance.choice(("cut", "reset", "refuse"))])
+            await asyncio.sleep(chance.uniform(0, 0.3))
+            await linked.weather(link, Weather())
+            await asyncio.sleep(chance.uniform(0, 1.5))
+
+    flapping = (flap(link, random.Random(link)) for link in ("postgres", "redis"))
+    await asyncio.gather(*flapping, *(ask(random.Random(number)) for number in range(ASKERS)))
+    await site.serving()
+    assert {503, 404, 400} <= set(statuses)
     assert site.defects() == []
 
 
