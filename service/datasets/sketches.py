@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from operator import eq
 
 from rensa import RMinHash
@@ -59,12 +60,14 @@ def near(one: bytes, other: bytes) -> bool:
 
 
 def _start(example: Example) -> str:
-    starts = [
-        text[:_SKETCHED_CHARS_OF_A_TEXT]
-        for role, text in zip(example.layout.roles, example.texts, strict=True)
-        if role != "system"
-    ]
-    return "\n".join(starts[:4])[:_SKETCHED_CHARS]
+    texts = example.texts
+    starts = [texts[at][:_SKETCHED_CHARS_OF_A_TEXT] for at in _sketched_texts(example.layout.roles)]
+    return "\n".join(starts)[:_SKETCHED_CHARS]
+
+
+@lru_cache(maxsize=1000)
+def _sketched_texts(roles: tuple[str, ...]) -> list[int]:
+    return [at for at, role in enumerate(roles) if role != "system"][:4]
 
 
 def _by_words(texts: Sequence[str]) -> list[list[int]]:

@@ -30,7 +30,6 @@ SMALL = [
     (duplicates, "_MAX_SYSTEMS", 3),
     (repeats, "PART_ROWS", 7),
     (variety, "_MAX_LABELS", 4),
-    (variety, "_MAX_OPENINGS", 3),
     (variety, "_MAX_OUTLIERS", 2),
     (variety, "_MAX_VARIETY_LINES", 25),
     (near_duplicates, "MAX_LINES", 25),

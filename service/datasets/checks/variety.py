@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from service.datasets.checks.registry import Found, Hit, dataset_check, declare
 from service.datasets.formats import Example
 from service.datasets.statistics import quantiles
+
+Key = TypeVar("Key")
 
 SECTION = "Quality"
 _MIN_ROWS = 20
@@ -16,7 +20,6 @@ _MAX_LABEL_CHARS = 40
 _MAX_LABELS = 1_000
 _MAX_SHARE_OF_A_LABEL = 0.8
 _MIN_ROWS_OF_A_LABEL = 3
-_MAX_OPENINGS = 20_000
 _OPENING_SHARE = 0.3
 _MIN_OPENING_ANSWER_CHARS = 30
 _OUTLIER_FACTOR = 20
@@ -144,15 +147,19 @@ class Labels:
 
 @dataset_check(formats=("chat", "completion", "preference"))
 class Openings:
-    """The first three words of answers, or their first six characters in a script without spaces."""
+    """The first three words of answers, or their first six characters in a script without spaces.
+
+    Kept are their hashes, 12 bytes for each answer, and the words of those that are common in a part of the file, as
+    one that is common in the whole must be somewhere.
+    """
 
     def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._first_line: dict[str, int] = {}
-        self._answers = 0
+        self._keys = array("q")
+        self._lines = array("I")
+        self._words: dict[int, str] = {}
 
     def see(self, examples: Sequence[Example]) -> None:
-        """Counts openings."""
+        """Keeps openings."""
         heads = [
             (example.answer[:60], example.line)
             for example in examples
@@ -162,37 +169,28 @@ class Openings:
             " ".join(head.split(None, 3)[:3]) if head.isascii() else head.lstrip()[:6]  # three words, or six characters
             for head, _ in heads
         ]
-        self._answers += len(heads)
-        self._counts.update(openings)
-        for opening, (_, line) in zip(openings, heads, strict=True):
-            self._first_line.setdefault(opening, line)
+        self._keys.extend(map(hash, openings))
+        self._lines.extend([line for _, line in heads])
+        self._words |= {hash(opening): opening for opening, _ in _common(Counter(openings), len(openings))}
 
     def merge(self, later: Openings) -> None:
-        """Adds the counts, of up to twenty thousand different ones."""
-        self._answers += later._answers
-        counts, more = self._counts, later._counts
-        if len(counts) >= _MAX_OPENINGS:
-            for opening in counts.keys() & more.keys():
-                counts[opening] += more[opening]
-            return
-        for opening, count in more.items():
-            if opening in counts:
-                counts[opening] += count
-            elif len(counts) < _MAX_OPENINGS:
-                counts[opening] = count
-                self._first_line[opening] = later._first_line[opening]
+        """Appends them."""
+        self._keys += later._keys
+        self._lines += later._lines
+        self._words |= later._words
 
     def finish(self) -> Iterable[Found]:
         """Each opening that is too common; at most three can be."""
-        if self._answers >= _MIN_ROWS:
-            for opening, count in self._counts.most_common(3):
-                if count > self._answers * _OPENING_SHARE:
-                    share = 100 * count // self._answers
-                    message = f"{share} % of the answers start with {opening!r}; vary or drop it unless it is meant."
-                    yield Found(REPEATED_OPENING, self._first_line[opening], Hit("", opening, message))
+        answers = len(self._keys)
+        if answers >= _MIN_ROWS:
+            for key, count in _common(Counter(self._keys), answers):
+                opening = self._words[key]
+                share = 100 * count // answers
+                message = f"{share} % of the answers start with {opening!r}; vary or drop it unless it is meant."
+                yield Found(REPEATED_OPENING, self._lines[self._keys.index(key)], Hit("", opening, message))
 
     def notes(self) -> Iterable[str]:
-        """Complete: an opening of 30 % of the answers is among the first twenty thousand."""
+        """Complete."""
         return ()
 
 
@@ -275,8 +273,7 @@ class Variety:
     """How many of the prompts differ, among the first two hundred thousand lines."""
 
     def __init__(self) -> None:
-        self._prompts: set[int] = set()
-        self._rows = 0
+        self._prompts = array("q")
         self._first_line = 0
         self._more = False
 
@@ -288,26 +285,29 @@ class Variety:
                 return
             if example.answer and example.has_prompt:
                 self._first_line = self._first_line or example.line
-                self._prompts.add(example.prompt_key)
-                self._rows += 1
+                self._prompts.append(example.prompt_key)
 
     def merge(self, later: Variety) -> None:
-        """Joins the hashes."""
-        self._prompts |= later._prompts
-        self._rows += later._rows
+        """Appends the hashes."""
+        self._prompts += later._prompts
         self._first_line = self._first_line or later._first_line
         self._more = self._more or later._more
 
     def finish(self) -> Iterable[Found]:
         """At most one finding, at the first row."""
-        if self._rows >= _MIN_ROWS and len(self._prompts) < self._rows * _LOW_VARIETY:
-            message = f"Only {len(self._prompts):,} of {self._rows:,} prompts differ; add other questions."
+        rows, different = len(self._prompts), len(set(self._prompts))
+        if rows >= _MIN_ROWS and different < rows * _LOW_VARIETY:
+            message = f"Only {different:,} of {rows:,} prompts differ; add other questions."
             yield Found(LOW_VARIETY, self._first_line, Hit("", "", message))
 
     def notes(self) -> Iterable[str]:
         """Says where it is a sample."""
         if self._more:
             yield f"The variety of prompts was judged by the first {_MAX_VARIETY_LINES:,} lines."
+
+
+def _common(counts: Counter[Key], answers: int) -> list[tuple[Key, int]]:
+    return [(key, count) for key, count in counts.most_common(3) if count > answers * _OPENING_SHARE]
 
 
 def script_of(answer: str) -> str | None:
