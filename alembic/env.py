@@ -6,9 +6,9 @@ import os
 from sqlalchemy import Connection, text
 
 from alembic import context
-from service.db import create_engine
+from service.database.engine import create_engine
+from service.database.tables import Base
 from service.settings import Settings
-from service.tables import Base
 
 LOCK_TIMEOUT = "5s"
 STATEMENT_TIMEOUT = "5min"

@@ -30,12 +30,12 @@ from service.billing import cashier
 from service.billing.actions import Actual
 from service.billing.audit import opened_books, prove
 from service.billing.cashier import Cashier
-from service.db import Database, create_engine
+from service.database.engine import Database, create_engine
+from service.database.tables import LedgerEntry
 from service.doorbell import Doorbell
 from service.models.asked import Usage
 from service.models.metering import Meter, Tab
 from service.settings import Settings
-from service.tables import LedgerEntry
 from tests.stack import running_servers
 from tests.wire import Tenant, make_tenant
 

@@ -6,12 +6,12 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import func, update
 
-from service.db import Database, create_engine
+from service.database.engine import Database, create_engine
+from service.database.tables import Deletion
 from service.deletions.queries import failed_deletions
 from service.doorbell import Doorbell
 from service.projects import audit
 from service.settings import Settings
-from service.tables import Deletion
 
 LISTED = 1000
 EXIT_NONE, EXIT_SOME = 0, 1

@@ -23,8 +23,8 @@ from cli import environment
 from cli.credentials import Credentials, load_or_create, write_private
 from cli.embedded import LOOPBACK, OWNER, SERVICE, SUPERUSER, Postgres, Valkey, free_port
 from cli.supervisor import Program, Supervisor
-from service.db import SERVICE_ROLE
-from service.migrations import upgrade
+from service.database.engine import SERVICE_ROLE
+from service.database.migrations import upgrade
 from service.projects.bootstrap import ensure_default_project
 from service.settings import Settings
 

@@ -11,11 +11,11 @@ from litestar.types import ASGIApp
 from service import health
 from service.billing import routes as billing
 from service.billing.cashier import Cashier
+from service.database.engine import Database, create_engine
 from service.datasets import routes as datasets
 from service.datasets.generations import routes as generations
 from service.datasets.preparations import routes as preparations
 from service.datasets.uploads import routes as uploads
-from service.db import Database, create_engine
 from service.deletions import routes as deletions
 from service.doorbell import Doorbell
 from service.errors import SettingsError

@@ -11,12 +11,8 @@ from litestar import Response, get
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import Select, func, or_, select, union_all
 
-from service.http.docs import docs_page
-from service.http.openapi import document, to_yaml
-from service.http.operation import operation
-from service.migrations import schema_fault
-from service.services import ApiRequest, Services, services
-from service.tables import (
+from service.database.migrations import schema_fault
+from service.database.tables import (
     AdmissionTurn,
     DatasetPreparation,
     Deletion,
@@ -27,6 +23,10 @@ from service.tables import (
     WebhookDelivery,
     WorkerHeartbeat,
 )
+from service.http.docs import docs_page
+from service.http.openapi import document, to_yaml
+from service.http.operation import operation
+from service.services import ApiRequest, Services, services
 from service.upstream.metrics import measure
 
 READY_SECONDS = 2.0

@@ -14,8 +14,8 @@ from sqlalchemy import any_, func, insert, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import doorbell
+from service.database.tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.ids import new_id
-from service.tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.webhooks.event_types import event_body
 
 DELIVER = "deliver_webhook"

@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from service.db import Database
-from service.encryption import Sealer, is_sealed
+from service.database.encryption import Sealer, is_sealed
+from service.database.engine import Database
+from service.database.tables import RememberedRequest, UpstreamAccount, WebhookEndpoint
 from service.http.idempotency import sealed_for
 from service.settings import Settings
-from service.tables import RememberedRequest, UpstreamAccount, WebhookEndpoint
 from service.upstream.credentials import context_of as upstream_context
 from service.upstream.inbound import webhook_context_of
 from service.webhooks.secrets import context_of as webhook_context

@@ -8,8 +8,8 @@ from litestar import Request
 from litestar.datastructures import State
 
 from service.billing.cashier import Cashier
-from service.db import Database
-from service.encryption import Sealer
+from service.database.encryption import Sealer
+from service.database.engine import Database
 from service.http.guesses import Guesses
 from service.http.idempotency import Asked, asked
 from service.models.catalogue import Catalogue

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from cli.embedded import OWNER, SERVICE
-from service import db
+from service.database import engine
 from service.settings import Settings
 from tests.stack import HANDOVER, DevStack, Servers, running_servers
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "authority.pem")
 """A certificate authority of nobody: nothing here goes to the world, and each client would read all of the system's."""
 
-db.CONNECT_SECONDS = db.PING_SECONDS = db.POOL_WAIT_SECONDS = 60.0
+engine.CONNECT_SECONDS = engine.PING_SECONDS = engine.POOL_WAIT_SECONDS = 60.0
 """What a test asks of Postgres in this process is answered in time, however long the machine stands still."""
 
 _RUN = pytest.StashKey[ExitStack]()

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cli.embedded import OWNER, SERVICE, SUPERUSER, Postgres, Valkey, execute, free_port
 from cli.supervisor import GUARD, Supervisor, log_tail
-from service.db import SERVICE_ROLE
+from service.database.engine import SERVICE_ROLE
 from service.settings import Settings
 
 if TYPE_CHECKING:  # the SDK takes a second to import, and tests of pure rules do not need it
@@ -108,7 +108,9 @@ class Servers:
             run_async(execute(self.admin_url, f"CREATE DATABASE {TEMPLATE} OWNER {OWNER}"))
             owner_url = self.postgres.url(OWNER, TEMPLATE)
             settings = Settings(database_url=owner_url, owner_database_url=owner_url)
-            from service.migrations import upgrade  # slow to import, and most runs of a few tests do not need it
+            from service.database.migrations import (
+                upgrade,  # slow to import, and most runs of a few tests do not need it
+            )
 
             with ThreadPoolExecutor(max_workers=1) as thread:
                 thread.submit(upgrade, settings).result()

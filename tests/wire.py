@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx2
 from sqlalchemy import select
 
-from service.db import Database, create_engine
+from service.database.engine import Database, create_engine
+from service.database.tables import Project
 from service.doorbell import Doorbell
 from service.ids import new_id
 from service.projects.bootstrap import create_key
 from service.settings import Settings
-from service.tables import Project
 from tests.stack import run_async
 
 if TYPE_CHECKING:

@@ -12,9 +12,11 @@ from prometheus_client import Counter
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import claims, faults
+from service import faults
 from service.billing import actions as billing
-from service.claims import Claim
+from service.database import leases
+from service.database.leases import Claim
+from service.database.tables import AdmissionTurn, File, Job, Model
 from service.datasets.actions import ask_for_report
 from service.datasets.report_schema import FileReport as Report
 from service.errors import InvalidRequest, QuotaExceeded
@@ -28,7 +30,6 @@ from service.jobs.turns import ask_for_turn
 from service.jobs.waiting import IS_WAITING, lock_accounts, look
 from service.models.catalogue import BaseModel
 from service.projects.limits.holding import settle_tokens
-from service.tables import AdmissionTurn, File, Job, Model
 from workers.context import Context
 
 log = structlog.get_logger()
@@ -62,7 +63,7 @@ async def judge(ctx: Context, claimed: Claim[Job]) -> None:
                 continue
             report = await _report(session, file_id, base)
             if report is None:
-                await claims.give_back(
+                await leases.give_back(
                     session,
                     claimed,
                     {"waiting_reason": f"The {param} is being checked."},
@@ -105,7 +106,7 @@ async def attend(ctx: Context, claimed: Claim[Job]) -> None:
             await cancel(session, claimed, "Cancelled while it waited.")
             return
         reason = "Paused by the caller." if job.pause_requested else None
-        await claims.rest(session, claimed, {"waiting_reason": reason})
+        await leases.rest(session, claimed, {"waiting_reason": reason})
         await ask_for_turn(session)
 
 
@@ -115,15 +116,15 @@ async def take_turn(ctx: Context, claimed: Claim[AdmissionTurn]) -> None:
         async with ctx.db.worker() as session:
             seconds = await _admit(ctx, session)
             faults.point("admissions.admitted")
-            await claims.give_back(session, claimed, {"failures": 0}, due_in_seconds=seconds)
+            await leases.give_back(session, claimed, {"failures": 0}, due_in_seconds=seconds)
         faults.point("admissions.committed")
-    except claims.LeaseLost:
+    except leases.LeaseLost:
         raise
     except Exception as error:
         failures = claimed.row.failures + 1
         log.error("admissions.turn_broke", failures=failures, exc_info=error)
         async with ctx.db.worker() as session:
-            await claims.give_back(
+            await leases.give_back(
                 session,
                 claimed,
                 {"failures": failures},
@@ -142,7 +143,7 @@ async def _admit(ctx: Context, session: AsyncSession) -> float:
         Job.pause_requested.is_(False),
         Job.cancel_requested_at.is_(None),
     ]
-    free = await claims.claim(
+    free = await leases.claim(
         session,
         Job,
         lease_seconds=ctx.settings.lease_seconds,

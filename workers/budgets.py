@@ -12,8 +12,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.db import Database
-from service.tables import UpstreamAccount, UpstreamWatch
+from service.database.engine import Database
+from service.database.tables import UpstreamAccount, UpstreamWatch
 from service.upstream.pace import BURST_SECONDS, Crowd, default_per_minute
 
 

@@ -7,13 +7,14 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import claims, faults
-from service.claims import Claim
+from service import faults
+from service.database import leases
+from service.database.leases import Claim
+from service.database.tables import File, Job, LeakageReport
 from service.datasets.comparing import LeakageRequest
 from service.datasets.leakage_reports import leakage_warning
 from service.datasets.report_schema import Leakage
 from service.jobs.record import NewEvent, add_events
-from service.tables import File, Job, LeakageReport
 from workers.context import Context
 from workers.processes import WorkFailed
 from workers.tries import MOST_TRIES, after_failure
@@ -27,10 +28,10 @@ NOT_COMPARED = "The files could not be compared: it ended early several times."
 async def compare(ctx: Context, claimed: Claim[LeakageReport]) -> None:
     """Compare the claimed pair. When that cannot be done (see `tries`) the result says so, and is no error."""
     row = claimed.row
-    async with claims.heartbeat(ctx.db, claimed):
+    async with leases.heartbeat(ctx.db, claimed):
         tries = row.failures + 1
         async with ctx.db.worker() as session:
-            await claims.write(session, claimed, {"failures": tries})
+            await leases.write(session, claimed, {"failures": tries})
             training = await session.get_one(File, row.training_file_id)
             validation = await session.get_one(File, row.validation_file_id)
         faults.point("leakage.counted")
@@ -45,7 +46,7 @@ async def compare(ctx: Context, claimed: Claim[LeakageReport]) -> None:
                 return
             told_at = time.monotonic()
             async with ctx.db.worker() as session:
-                await claims.write(session, claimed, {"progress_bytes": done_bytes})
+                await leases.write(session, claimed, {"progress_bytes": done_bytes})
 
         request = LeakageRequest(
             training_key=training.storage_key, validation_key=validation.storage_key, validation_file=validation.id
@@ -56,7 +57,7 @@ async def compare(ctx: Context, claimed: Claim[LeakageReport]) -> None:
             log.error("comparison.failed", training=training.id, validation=validation.id, error=str(error))
             if (again := after_failure(tries, store_away=error.store_away)) is not None:
                 async with ctx.db.worker() as session:
-                    await claims.give_back(session, claimed, {"failures": again.tries}, due_in_seconds=again.in_seconds)
+                    await leases.give_back(session, claimed, {"failures": again.tries}, due_in_seconds=again.in_seconds)
                 return
             found = _not_compared(row)
         faults.point("leakage.made")
@@ -66,7 +67,7 @@ async def compare(ctx: Context, claimed: Claim[LeakageReport]) -> None:
 async def _end(ctx: Context, claimed: Claim[LeakageReport], found: Leakage) -> None:
     async with ctx.db.worker() as session:
         result = {"status": "ready", "result": msgspec.to_builtins(found), "failures": 0}
-        await claims.give_back(session, claimed, result, due_in_seconds=None)
+        await leases.give_back(session, claimed, result, due_in_seconds=None)
         warning = leakage_warning(found)
         if warning is not None:
             await _tell_jobs(session, claimed.row, warning)

@@ -5,7 +5,7 @@ import datetime as dt
 from dataclasses import dataclass, field, fields
 
 from service.billing.cashier import Cashier
-from service.db import Database
+from service.database.engine import Database
 from service.models.catalogue import Catalogue
 from service.models.metering import Meter
 from service.projects.limits.rates import RateKeeper

@@ -9,9 +9,9 @@ from functools import partial
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import File, Job, UpstreamFile
 from service.deletions.asking import ask_for_deletion
 from service.settings import Settings
-from service.tables import File, Job, UpstreamFile
 
 
 class StillSending(Exception):

@@ -17,13 +17,14 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import claims, faults
-from service.claims import Claim
+from service import faults
+from service.database import leases
+from service.database.leases import Claim
+from service.database.tables import Job, JobState, UpstreamCall
 from service.ids import new_id
 from service.jobs.lifecycle import JobError
 from service.jobs.record import Move, move
 from service.jobs.rules import with_epochs
-from service.tables import Job, JobState, UpstreamCall
 from service.upstream.marks import GATEWAY, JOB, attempt_of, marks
 from service.upstream.pace import NEW
 from service.upstream.port import (
@@ -55,7 +56,7 @@ MAX_NEVER_MADE = 1000
 
 async def create(ctx: AccountContext, claimed: Claim[Job]) -> None:
     """Send the job, or find out what became of sending it."""
-    async with claims.heartbeat(ctx.db, claimed):
+    async with leases.heartbeat(ctx.db, claimed):
         if claimed.row.create_phase == "intent":
             await _find_out(ctx, claimed)
         elif claimed.row.cancel_requested_at is not None:
@@ -75,7 +76,7 @@ async def _send(ctx: AccountContext, claimed: Claim[Job]) -> None:
     attempt = job.create_attempt + 1
     async with ctx.db.worker() as session:
         settle = ctx.settings.lease_seconds + ctx.settings.settle_seconds
-        await claims.write(
+        await leases.write(
             session,
             claimed,
             {
@@ -119,7 +120,7 @@ async def _refused(ctx: AccountContext, claimed: Claim[Job], refused: Refused) -
         await _later(ctx, claimed, "idle", f"Finding out why the upstream refuses the job: {away}", RETRY_SECONDS)
         return
     async with ctx.db.worker() as session:
-        await claims.write(session, claimed, {"create_phase": "idle"})
+        await leases.write(session, claimed, {"create_phase": "idle"})
         uploads = await session.scalar(
             select(func.count()).where(JobState.job_id == claimed.row.id, JobState.state == "uploading")
         )
@@ -155,7 +156,7 @@ async def _find_out(ctx: AccountContext, claimed: Claim[Job]) -> None:
             log.info("create.never_made", job=job.id, attempt=job.create_attempt)
             await _never_made(session, claimed)
         else:
-            await claims.give_back(
+            await leases.give_back(
                 session,
                 claimed,
                 {
@@ -171,9 +172,9 @@ async def _never_made(session: AsyncSession, claimed: Claim[Job]) -> None:
     failures = claimed.row.failures + 1
     values = {"create_phase": "idle", "create_empty_lists": 0, "failures": failures}
     if failures < MAX_NEVER_MADE:
-        await claims.give_back(session, claimed, values, due_in_seconds=0.0)
+        await leases.give_back(session, claimed, values, due_in_seconds=0.0)
         return
-    await claims.write(session, claimed, values)
+    await leases.write(session, claimed, values)
     await fail(session, claimed, JobError("upstream_unavailable", "The upstream never gave a clear answer."))
 
 
@@ -242,7 +243,7 @@ async def _record(ctx: AccountContext, claimed: Claim[Job], upstream_id: str) ->
 
 async def _later(ctx: AccountContext, claimed: Claim[Job], phase: str, reason: str, seconds: float) -> None:
     async with ctx.db.worker() as session:
-        await claims.give_back(
+        await leases.give_back(
             session, claimed, {"create_phase": phase, "waiting_reason": reason}, due_in_seconds=seconds
         )
     faults.point("create.given_back")

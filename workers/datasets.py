@@ -8,8 +8,10 @@ import structlog
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import claims, faults, outbox
-from service.claims import Claim
+from service import faults, outbox
+from service.database import leases
+from service.database.leases import Claim
+from service.database.tables import File, FileReport, Job
 from service.datasets.report import first_errors
 from service.datasets.report_schema import FileReport as Report
 from service.datasets.report_schema import Finding
@@ -17,7 +19,6 @@ from service.datasets.validation import ReportRequest
 from service.doorbell import hint
 from service.jobs.record import ADVANCE
 from service.models.catalogue import provider_of
-from service.tables import File, FileReport, Job
 from workers.context import Context
 from workers.processes import WorkFailed
 from workers.tries import MOST_TRIES, after_failure
@@ -30,10 +31,10 @@ NOT_CHECKED = "The file could not be checked: the check ended early several time
 
 async def validate(ctx: Context, claimed: Claim[FileReport]) -> None:
     """Make the claimed report. One that cannot be made (see `tries`) becomes a report that says so."""
-    async with claims.heartbeat(ctx.db, claimed):
+    async with leases.heartbeat(ctx.db, claimed):
         async with ctx.db.worker() as session:
             tries = claimed.row.failures + 1
-            await claims.write(session, claimed, {"failures": tries})
+            await leases.write(session, claimed, {"failures": tries})
             file = await session.get_one(File, claimed.row.file_id)
         faults.point("report.counted")
         if file.deleted_at is not None:
@@ -48,7 +49,7 @@ async def validate(ctx: Context, claimed: Claim[FileReport]) -> None:
             log.error("validation.failed", file=file.id, tries=tries, error=str(error))
             if (again := after_failure(tries, store_away=error.store_away)) is not None:
                 async with ctx.db.worker() as session:
-                    await claims.give_back(session, claimed, {"failures": again.tries}, due_in_seconds=again.in_seconds)
+                    await leases.give_back(session, claimed, {"failures": again.tries}, due_in_seconds=again.in_seconds)
                 return
             report = _failed_report(claimed.row, file, NOT_CHECKED)
         faults.point("report.made")
@@ -64,7 +65,7 @@ async def _make(ctx: Context, claimed: Claim[FileReport], file: File) -> Report:
             return
         told_at = time.monotonic()
         async with ctx.db.worker() as session:
-            await claims.write(session, claimed, {"progress_bytes": done_bytes})
+            await leases.write(session, claimed, {"progress_bytes": done_bytes})
 
     return await ctx.validators.report(
         ReportRequest(
@@ -81,7 +82,7 @@ async def _end(ctx: Context, claimed: Claim[FileReport], file: File, report: Rep
     async with ctx.db.worker() as session:
         # The file before its report, as who creates a job locks them.
         await session.execute(select(File.id).where(File.id == file.id).with_for_update(key_share=True))
-        await claims.give_back(
+        await leases.give_back(
             session,
             claimed,
             {

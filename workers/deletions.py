@@ -11,10 +11,11 @@ import structlog
 from prometheus_client import Counter
 from sqlalchemy import func, select, update
 
-from service import claims, faults
-from service.claims import Claim, LeaseLost
+from service import faults
+from service.database import leases
+from service.database.leases import Claim, LeaseLost
+from service.database.tables import DatasetPreparation, Deletion, File, Job, Model, UpstreamFile
 from service.datasets.actions import forget_reports
-from service.tables import DatasetPreparation, Deletion, File, Job, Model, UpstreamFile
 from service.upstream.accounts import AccountUnusable
 from service.upstream.marks import copy_name
 from service.upstream.port import UpstreamError
@@ -38,7 +39,7 @@ STILL_SENDING_SECONDS = 5.0
 async def carry_out(ctx: Context, claimed: Claim[Deletion]) -> None:
     """One try of a claimed deletion. Whatever it breaks at, it is tried again or shown as failed."""
     try:
-        async with claims.heartbeat(ctx.db, claimed):
+        async with leases.heartbeat(ctx.db, claimed):
             try:
                 outcome = await _STEPS[claimed.row.kind](ctx, claimed)
             except StillSending:
@@ -58,10 +59,10 @@ async def _record(ctx: Context, claimed: Claim[Deletion], outcome: Done | NotYet
         match outcome:
             case NotYet(reason, seconds):
                 waiting = {"last_error": reason, "failures": 0}
-                await claims.give_back(session, claimed, waiting, due_in_seconds=seconds)
+                await leases.give_back(session, claimed, waiting, due_in_seconds=seconds)
             case Done():
                 done = {"status": "done", "finished_at": func.now(), "last_error": None, "failures": 0}
-                await claims.give_back(session, claimed, done, due_in_seconds=None)
+                await leases.give_back(session, claimed, done, due_in_seconds=None)
                 ENDED.labels(claimed.row.kind, "done").inc()
                 log.info("deletion.done", deletion=claimed.row.id, kind=claimed.row.kind, subject=claimed.row.subject)
 
@@ -89,7 +90,7 @@ async def _failed(ctx: Context, claimed: Claim[Deletion], error: Exception) -> N
         exc_info=None if isinstance(error, (UpstreamError, AccountUnusable, TimeoutError)) else error,
     )
     async with ctx.db.worker() as session:
-        await claims.give_back(session, claimed, values, due_in_seconds=None if given_up else pause)
+        await leases.give_back(session, claimed, values, due_in_seconds=None if given_up else pause)
 
 
 async def _file(ctx: Context, claimed: Claim[Deletion]) -> Done | NotYet:
@@ -108,7 +109,7 @@ async def _file(ctx: Context, claimed: Claim[Deletion]) -> Done | NotYet:
     await ctx.storage.delete_all(keys)
     faults.point("deletion.content_gone")
     async with ctx.db.worker() as session:
-        await claims.write(session, claimed, {"subject": row.subject})
+        await leases.write(session, claimed, {"subject": row.subject})
         await session.execute(update(File).where(File.id == file.id).values(content_deleted_at=func.now()))
         await session.execute(
             update(DatasetPreparation)
@@ -117,7 +118,7 @@ async def _file(ctx: Context, claimed: Claim[Deletion]) -> Done | NotYet:
         )
         await forget_reports(session, row.project_id, file.id)
     async with ctx.db.worker() as session:
-        await claims.write(session, claimed, {"subject": row.subject})
+        await leases.write(session, claimed, {"subject": row.subject})
         await let_go_of_content(
             session, ctx.settings, project_id=row.project_id, sha256=file.sha256, size_bytes=file.size_bytes
         )

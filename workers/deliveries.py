@@ -16,13 +16,14 @@ from sqlalchemy import CTE, ColumnElement, func, insert, or_, select, true, upda
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from service import claims, faults
-from service.claims import Claim, LeaseLost
-from service.db import Database
-from service.encryption import SealBroken
+from service import faults
+from service.database import leases
+from service.database.encryption import SealBroken
+from service.database.engine import Database
+from service.database.leases import Claim, LeaseLost
+from service.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.sealing import sealer_of
 from service.settings import Settings
-from service.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.webhooks.outcomes import Delivered, Outcome, Rejected, Unreachable
 from service.webhooks.schedule import Exhausted, Gone, RetryIn, Succeeded, given_up, verdict
 from service.webhooks.secrets import active_secrets
@@ -122,7 +123,7 @@ def _waiting_endpoints() -> CTE:
 async def deliver(ctx: Needs, claimed: Claim[WebhookDelivery]) -> None:
     """Try the claimed delivery once, and record what came of it. Ends quietly when the lease is lost."""
     try:
-        async with claims.heartbeat(ctx.db, claimed):
+        async with leases.heartbeat(ctx.db, claimed):
             async with ctx.db.worker() as session:
                 endpoint, event = await _read(session, claimed.row)
             faults.point("deliver.read")
@@ -199,7 +200,7 @@ async def _record(
     attempt = row.attempts + 1
     values = {"status": ended, "attempts": attempt, "failures": failures}
     await session.execute(insert(WebhookAttempt).values(_attempt(row, attempt, outcome, started_at)))
-    await claims.give_back(session, claimed, values, due_in_seconds=due_in_seconds)
+    await leases.give_back(session, claimed, values, due_in_seconds=due_in_seconds)
     log.info("webhook.attempted", delivery=row.id, endpoint=endpoint.id, attempt=attempt, status=ended)
 
 

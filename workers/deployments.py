@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import faults
+from service.database.tables import Job, Model, Run
 from service.errors import InFlight, InvalidRequest
 from service.jobs.record import NewEvent, add_events
 from service.models.aliases.actions import deploy
@@ -19,7 +20,6 @@ from service.models.comparisons.deploying import DeployComparison, comparison_fo
 from service.models.comparisons.grading import Outcome
 from service.models.comparisons.options import Condition, Options
 from service.models.questions import Directory
-from service.tables import Job, Model, Run
 from workers.context import Context
 
 log = structlog.get_logger()

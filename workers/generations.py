@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 
 from service import faults
-from service.claims import Claim
+from service.database.leases import Claim
+from service.database.tables import Run
 from service.datasets.actions import FINE_TUNE, NewFile, announce_upload, keep_file
 from service.datasets.generations.options import Options
 from service.datasets.generations.plan import GenerationPlan
 from service.ids import new_id
 from service.runs.plan import Plan
 from service.runs.record import RunError, end
-from service.tables import Run
 from workers.context import Context
 
 ROWS_AT_ONCE = 500

@@ -5,9 +5,9 @@ import datetime as dt
 from sqlalchemy import delete, func
 from sqlalchemy.dialects.postgresql import insert
 
-from service.db import Database
+from service.database.engine import Database
+from service.database.tables import WorkerHeartbeat
 from service.ids import new_id
-from service.tables import WorkerHeartbeat
 from workers.reconcile import Reconciler
 
 BEAT_SECONDS = 5.0

@@ -7,7 +7,7 @@ import structlog
 from prometheus_client import Counter
 from sqlalchemy import func, update
 
-from service.tables import UpstreamAccount
+from service.database.tables import UpstreamAccount
 from service.upstream.port import Refused
 from workers.context import AccountContext
 

@@ -7,8 +7,8 @@ from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import faults
+from service.database.tables import Deletion, File, PendingUpload, Upload, UploadPart
 from service.deletions.asking import ask_for_deletion
-from service.tables import Deletion, File, PendingUpload, Upload, UploadPart
 from workers.context import Context
 from workers.retention import remove_outdated
 

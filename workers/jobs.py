@@ -6,11 +6,12 @@ from typing import Any, cast
 import structlog
 from sqlalchemy import ColumnElement, or_
 
-from service import claims, faults
-from service.claims import Claim, LeaseLost
+from service import faults
+from service.database import leases
+from service.database.leases import Claim, LeaseLost
+from service.database.tables import Job
 from service.jobs.lifecycle import JobError, State
 from service.storage import StorageAway
-from service.tables import Job
 from service.upstream.accounts import DEFAULT_ACCOUNT, AccountUnusable
 from workers.admissions import attend, fail, judge
 from workers.context import AccountContext, Context
@@ -70,7 +71,7 @@ async def _step(ctx: Context, claimed: Claim[Job]) -> None:
             await _at_its_account(ctx, claimed, settle)
         case "succeeded" | "failed" | "cancelled":
             async with ctx.db.worker() as session:
-                await claims.give_back(session, claimed, {}, due_in_seconds=None)
+                await leases.give_back(session, claimed, {}, due_in_seconds=None)
 
 
 async def _at_its_account(
@@ -92,7 +93,7 @@ async def _at_its_account(
 
 async def _put_back(ctx: Context, claimed: Claim[Job], values: dict[str, Any], seconds: float) -> None:
     async with ctx.db.worker() as session:
-        await claims.give_back(session, claimed, values, due_in_seconds=seconds)
+        await leases.give_back(session, claimed, values, due_in_seconds=seconds)
 
 
 async def _after_crash(ctx: Context, claimed: Claim[Job], error: Exception) -> None:
@@ -104,7 +105,7 @@ async def _after_crash(ctx: Context, claimed: Claim[Job], error: Exception) -> N
                 reason = "Something on our side kept failing. The platform team can see why by this job's id."
                 await fail(session, claimed, JobError("internal_error", reason))
             else:
-                await claims.give_back(
+                await leases.give_back(
                     session, claimed, {"failures": failures}, due_in_seconds=min(2.0**failures, 60.0)
                 )
     except LeaseLost:

@@ -17,20 +17,9 @@ from sqlalchemy.exc import DBAPIError
 
 from service.billing.cashier import Cashier
 from service.billing.orphans import resolve_orphans
-from service.db import Database, create_engine
-from service.doorbell import QUEUE, Doorbell, deserialize, open_pool, serialize
-from service.errors import SettingsError
-from service.http.rate_limits import RateLimiter
-from service.logs import configure
-from service.migrations import refuse_unfit
-from service.models import catalogue
-from service.models.metering import Meter
-from service.outages import REDIS_AWAY
-from service.projects.limits.rates import RateKeeper
-from service.sealing import sealer_of
-from service.settings import Settings
-from service.storage import Storage
-from service.tables import (
+from service.database.engine import Database, create_engine
+from service.database.migrations import refuse_unfit
+from service.database.tables import (
     AdmissionTurn,
     DatasetPreparation,
     Deletion,
@@ -42,6 +31,17 @@ from service.tables import (
     UpstreamWatch,
     WebhookDelivery,
 )
+from service.doorbell import QUEUE, Doorbell, deserialize, open_pool, serialize
+from service.errors import SettingsError
+from service.http.rate_limits import RateLimiter
+from service.logs import configure
+from service.models import catalogue
+from service.models.metering import Meter
+from service.outages import REDIS_AWAY
+from service.projects.limits.rates import RateKeeper
+from service.sealing import sealer_of
+from service.settings import Settings
+from service.storage import Storage
 from service.upstream.accounts import Accounts, ensure_default_account
 from service.webhooks.sender import Sender
 from workers import (

@@ -11,7 +11,8 @@ import msgspec
 from sqlalchemy import insert
 
 from service import faults
-from service.claims import Claim
+from service.database.leases import Claim
+from service.database.tables import ComparisonCase, File, Run
 from service.models.comparisons.cases import Case, choose, read_cases
 from service.models.comparisons.grading import GradedCase, grade
 from service.models.comparisons.options import Options
@@ -19,7 +20,6 @@ from service.models.comparisons.plan import ComparisonPlan
 from service.runs.plan import Plan
 from service.runs.record import RunError, end
 from service.storage import Storage
-from service.tables import ComparisonCase, File, Run
 from workers.context import Context
 
 MOST_ASKED_BYTES = 64 << 20

@@ -11,12 +11,12 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.claims import Claim
+from service.database.leases import Claim
+from service.database.tables import Checkpoint, Job, JobEvent, JobMetric, Model
 from service.ids import new_id
 from service.jobs.lifecycle import upstream_end
 from service.jobs.record import NewEvent, add_events
 from service.jobs.rules import tuned_name
-from service.tables import Checkpoint, Job, JobEvent, JobMetric, Model
 from service.upstream.pace import told_of
 from service.upstream.port import UpstreamCheckpoint, UpstreamError, UpstreamEvent, UpstreamJob
 from workers.context import AccountContext

@@ -8,12 +8,13 @@ from prometheus_client import Counter
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import claims, faults
-from service.claims import Claim
+from service import faults
+from service.database import leases
+from service.database.leases import Claim
+from service.database.tables import Job
 from service.jobs.lifecycle import upstream_end
 from service.jobs.record import Move, NewEvent, add_events, move, tell
 from service.jobs.watching import WATCHED
-from service.tables import Job
 from service.upstream.pace import LOOK_REQUESTS, Crowd, next_look_seconds
 from service.upstream.port import Refused, UpstreamError
 from workers import budgets, holds
@@ -37,7 +38,7 @@ PUT_OFF = Counter("tunegate_polls_put_off_total", "Looks that an account's budge
 
 async def poll(ctx: AccountContext, claimed: Claim[Job]) -> None:
     """One look within the account's budget; a job that has ended upstream goes on to settle."""
-    async with claims.heartbeat(ctx.db, claimed):
+    async with leases.heartbeat(ctx.db, claimed):
         wished = _wishes(claimed.row)
         requests = LOOK_REQUESTS + wished
         base = ctx.settings.poll_seconds
@@ -71,7 +72,7 @@ async def poll(ctx: AccountContext, claimed: Claim[Job]) -> None:
                 )
             else:
                 seconds = _next_look_seconds(ctx, claimed, standing.crowd, news)
-                await claims.give_back(session, claimed, values, due_in_seconds=seconds)
+                await leases.give_back(session, claimed, values, due_in_seconds=seconds)
             await _tell_running(session, claimed.row, news)
         faults.point("poll.recorded")
 
@@ -106,7 +107,7 @@ async def _leave_to_the_list(ctx: AccountContext, claimed: Claim[Job], crowd: Cr
     )
     async with ctx.db.worker() as session:
         values = {"failures": 0, "looked_at": func.clock_timestamp()}
-        await claims.give_back(session, claimed, values, due_in_seconds=seconds)
+        await leases.give_back(session, claimed, values, due_in_seconds=seconds)
 
 
 async def _put_off(ctx: AccountContext, claimed: Claim[Job], standing: Standing) -> None:
@@ -114,7 +115,7 @@ async def _put_off(ctx: AccountContext, claimed: Claim[Job], standing: Standing)
     seconds = standing.wait_seconds + random.uniform(0, SCATTER * ctx.settings.poll_seconds)  # noqa: S311
     PUT_OFF.labels(ctx.upstream.account_id).inc()
     async with ctx.db.worker() as session:
-        await claims.give_back(session, claimed, {}, due_in_seconds=seconds)
+        await leases.give_back(session, claimed, {}, due_in_seconds=seconds)
 
 
 async def _pass_on(ctx: AccountContext, claimed: Claim[Job]) -> dict[str, object]:
@@ -187,4 +188,4 @@ async def _not_told(ctx: AccountContext, claimed: Claim[Job], error: UpstreamErr
         if kind == "not_found":
             event = NewEvent(message="The upstream does not know the job; looking again", level="warn")
             await add_events(session, claimed.row.id, claimed.row.project_id, [event])
-        await claims.give_back(session, claimed, {"failures": failures}, due_in_seconds=seconds)
+        await leases.give_back(session, claimed, {"failures": failures}, due_in_seconds=seconds)

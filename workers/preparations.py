@@ -11,14 +11,15 @@ import structlog
 from sqlalchemy import delete, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import claims, faults
-from service.claims import Claim
+from service import faults
+from service.database import leases
+from service.database.leases import Claim
+from service.database.tables import DatasetPreparation, File, PendingUpload
 from service.datasets.actions import FINE_TUNE, NewFile, announce_upload, keep_file
 from service.datasets.prepare.options import Options
 from service.datasets.preparing import Preparation, PrepareRequest, Refusal, output_names
 from service.ids import new_id
 from service.models.rules import known_model
-from service.tables import DatasetPreparation, File, PendingUpload
 from workers.context import Context
 from workers.processes import WorkFailed
 from workers.tries import MOST_TRIES, after_failure
@@ -36,10 +37,10 @@ DELETED = Refusal(code="file_not_found", message="The input file was deleted.", 
 
 async def prepare(ctx: Context, claimed: Claim[DatasetPreparation]) -> None:
     """Make the claimed preparation. One that cannot be made (see `tries`) has failed."""
-    async with claims.heartbeat(ctx.db, claimed):
+    async with leases.heartbeat(ctx.db, claimed):
         tries = claimed.row.failures + 1
         async with ctx.db.worker() as session:
-            await claims.write(session, claimed, {"failures": tries, "status": "running"})
+            await leases.write(session, claimed, {"failures": tries, "status": "running"})
             file = await session.get_one(File, claimed.row.input_file_id)
         faults.point("prepare.counted")
         if file.deleted_at is not None or tries > MOST_TRIES:
@@ -57,7 +58,7 @@ async def prepare(ctx: Context, claimed: Claim[DatasetPreparation]) -> None:
             log.error("preparation.failed", preparation=claimed.row.id, tries=tries, error=str(error))
             if (again := after_failure(tries, store_away=error.store_away)) is not None:
                 async with ctx.db.worker() as session:
-                    await claims.give_back(session, claimed, {"failures": again.tries}, due_in_seconds=again.in_seconds)
+                    await leases.give_back(session, claimed, {"failures": again.tries}, due_in_seconds=again.in_seconds)
                 return
             made = CRASHED
         match made:
@@ -82,7 +83,7 @@ class _Told:
             return
         self._at = time.monotonic()
         async with self._ctx.db.worker() as session:
-            await claims.write(session, self._claimed, {"progress_bytes": done_bytes})
+            await leases.write(session, self._claimed, {"progress_bytes": done_bytes})
 
 
 def _request(row: DatasetPreparation, file: File) -> PrepareRequest:
@@ -118,7 +119,7 @@ async def _succeed(
             if stored is not None
         ]
         await _forget(session, (request.validation_key, request.changes_key))
-        await claims.give_back(
+        await leases.give_back(
             session,
             claimed,
             {
@@ -137,7 +138,7 @@ async def _succeed(
 
 async def _fail(ctx: Context, claimed: Claim[DatasetPreparation], refusal: Refusal, keys: tuple[str, ...]) -> None:
     async with ctx.db.worker() as session:
-        await claims.give_back(
+        await leases.give_back(
             session,
             claimed,
             {

@@ -15,20 +15,10 @@ from typing import Any
 from sqlalchemy import Table, delete, func, literal_column, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import claims, faults
-from service.claims import Claim
-from service.deletions.asking import ask_for_deletion
-from service.deletions.kept import (
-    ACCOUNT_WITHOUT_WORDS,
-    FILE_WITHOUT_WORDS,
-    JOB_WITHOUT_WORDS,
-    emptied,
-    named_by_jobs,
-)
-from service.deletions.queries import count_open, count_reserved
-from service.projects import audit
-from service.runs.record import cancel_all
-from service.tables import (
+from service import faults
+from service.database import leases
+from service.database.leases import Claim
+from service.database.tables import (
     DatasetPreparation,
     Deletion,
     File,
@@ -40,6 +30,17 @@ from service.tables import (
     UpstreamAccount,
     UpstreamFile,
 )
+from service.deletions.asking import ask_for_deletion
+from service.deletions.kept import (
+    ACCOUNT_WITHOUT_WORDS,
+    FILE_WITHOUT_WORDS,
+    JOB_WITHOUT_WORDS,
+    emptied,
+    named_by_jobs,
+)
+from service.deletions.queries import count_open, count_reserved
+from service.projects import audit
+from service.runs.record import cancel_all
 from workers.context import Context
 from workers.copies import let_go_of_copy
 from workers.endings import DONE, Done, NotYet
@@ -53,7 +54,7 @@ async def delete_project(ctx: Context, claimed: Claim[Deletion]) -> Done | NotYe
     """Go as far as it goes now."""
     project_id = claimed.row.subject
     async with ctx.db.worker() as session:
-        await claims.write(session, claimed, {"subject": project_id})
+        await leases.write(session, claimed, {"subject": project_id})
         status = await session.scalar(select(Project.status).where(Project.id == project_id))
         if status != "deleting":
             return DONE
@@ -175,7 +176,7 @@ async def _empty_files(ctx: Context, project_id: str) -> bool:
 
 async def _end(ctx: Context, claimed: Claim[Deletion], project_id: str) -> Done | NotYet:
     async with ctx.db.worker() as session:
-        await claims.write(session, claimed, {"subject": project_id})
+        await leases.write(session, claimed, {"subject": project_id})
         await session.execute(select(Project.id).where(Project.id == project_id).with_for_update())
         if await _left(session, project_id) or await _has_objects(ctx, project_id):
             return NotYet("Something was written meanwhile.", 0.0)

@@ -11,9 +11,7 @@ from typing import Any, NamedTuple
 import structlog
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
 
-from service.http.idempotency import KEY_LIFE
-from service.settings import Settings
-from service.tables import (
+from service.database.tables import (
     Base,
     Deletion,
     Job,
@@ -30,6 +28,8 @@ from service.tables import (
     WebhookEndpoint,
     WebhookEvent,
 )
+from service.http.idempotency import KEY_LIFE
+from service.settings import Settings
 from service.upstream.inbound import REMEMBERED
 from workers.context import Context
 

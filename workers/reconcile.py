@@ -9,9 +9,9 @@ import structlog
 from prometheus_client import Counter, Gauge
 from sqlalchemy import ColumnElement, exists, select
 
-from service import claims
-from service.claims import Claim
-from service.db import Database
+from service.database import leases
+from service.database.engine import Database
+from service.database.leases import Claim
 
 log = structlog.get_logger()
 
@@ -90,7 +90,7 @@ class Reconciler:
         try:
             async with self._db.worker() as session:
                 found = (
-                    await session.execute(select(*(exists().where(claims.due(kind.table)) for kind in kinds)))
+                    await session.execute(select(*(exists().where(leases.due(kind.table)) for kind in kinds)))
                 ).one()
         except Exception as error:
             log.error("reconcile.cannot_look", error=repr(error))
@@ -103,7 +103,7 @@ class Reconciler:
             return True
         try:
             async with self._db.worker() as session:
-                claimed: list[Claim[Any]] = await claims.claim(
+                claimed: list[Claim[Any]] = await leases.claim(
                     session,
                     kind.table,
                     lease_seconds=self._lease_seconds,
@@ -123,7 +123,7 @@ class Reconciler:
         structlog.contextvars.clear_contextvars()
         try:
             await kind.step(claimed)
-        except claims.LeaseLost:
+        except leases.LeaseLost:
             log.info("step.taken_over", kind=kind.name, row=claimed.row.id)
         except Exception as error:
             log.error("step.broke", kind=kind.name, row=claimed.row.id, exc_info=error)

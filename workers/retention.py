@@ -10,9 +10,9 @@ import structlog
 from sqlalchemy import ColumnElement, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import File, Job, Project
 from service.datasets.actions import discard_file
 from service.projects import audit
-from service.tables import File, Job, Project
 from workers.context import Context
 
 log = structlog.get_logger()

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.actions import Actual
 from service.billing.cashier import Call as Priced
+from service.database.tables import LedgerEntry, OpenInference, Run
 from service.errors import InvalidRequest, QuotaExceeded
 from service.models.inference import refusal_of
 from service.models.metering import Tab
@@ -24,7 +25,6 @@ from service.models.questions import Question
 from service.runs.pace import MOST_WAIT_SECONDS
 from service.runs.plan import Answer, Call
 from service.runs.spoken import message_of
-from service.tables import LedgerEntry, OpenInference, Run
 from workers.context import Context
 
 log = structlog.get_logger()

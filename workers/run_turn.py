@@ -15,13 +15,15 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import claims, faults
+from service import faults
 from service.billing.actions import Actual
 from service.billing.balances import lock, month_of
 from service.billing.cashier import reserve_calls, resolve
 from service.billing.ledger import grant
 from service.billing.prices import dollars
-from service.claims import Claim, LeaseLost
+from service.database import leases
+from service.database.leases import Claim, LeaseLost
+from service.database.tables import Run, RunCall
 from service.errors import InvalidRequest, NotFound, QuotaExceeded, RateLimited, Unavailable
 from service.models.questions import Directory, question_of
 from service.projects.callers import Caller
@@ -29,7 +31,6 @@ from service.projects.limits.rates import estimated_tokens
 from service.runs.pace import Window, wait_seconds
 from service.runs.plan import Answer, Call, Plan, unanswered
 from service.runs.record import RunError, add_event
-from service.tables import Run, RunCall
 from workers.context import Context
 from workers.run_calls import Again, Asked, ask, kept_open, post_alone, reserved_micros, row_of
 
@@ -274,13 +275,13 @@ class Turn:
     async def _write(self, session: AsyncSession, answers: Sequence[tuple[Asked, Answer]]) -> None:
         run, plan = self._run, self._plan
         if not answers:
-            await claims.write(session, self._claimed, {"status": "running"})
+            await leases.write(session, self._claimed, {"status": "running"})
             return
         rows = [row_of(run, asked, answer) for asked, answer in answers]
         added = (await session.scalars(insert(RunCall).on_conflict_do_nothing().returning(RunCall.key), rows)).all()
         values = {"done": plan.done, "total": plan.total, "calls": Run.calls + len(added)}
         values.update(news_at=func.clock_timestamp(), failures=0, waiting_reason=None)
-        await claims.write(session, self._claimed, values)
+        await leases.write(session, self._claimed, values)
         self._news_at = time.monotonic()
         told = plan.done * PROGRESS_EVENTS // max(1, plan.total)
         if told != self._told:

@@ -13,13 +13,14 @@ from typing import Any, assert_never
 
 import structlog
 
-from service import claims, faults
-from service.claims import Claim
+from service import faults
+from service.database import leases
+from service.database.leases import Claim
+from service.database.tables import Run
 from service.runs.plan import Plan
 from service.runs.queries import finished_calls, open_calls
 from service.runs.record import RunError, add_event, end
 from service.storage import StorageAway
-from service.tables import Run
 from workers import generations, model_comparisons
 from workers.context import Context
 from workers.run_turn import Ended, Later, Turn
@@ -62,9 +63,9 @@ async def advance(ctx: Context, claimed: Claim[Run]) -> None:
 
 async def _advance(ctx: Context, claimed: Claim[Run]) -> None:
     run, kind = claimed.row, KINDS[claimed.row.kind]
-    async with claims.heartbeat(ctx.db, claimed):
+    async with leases.heartbeat(ctx.db, claimed):
         async with ctx.db.worker() as session:
-            await claims.write(session, claimed, {"failures": run.failures + 1, "status": "running"})
+            await leases.write(session, claimed, {"failures": run.failures + 1, "status": "running"})
             if run.status == "pending":
                 await add_event(session, run, "Started")
             finished, still_open = await finished_calls(session, run), await open_calls(session, run)
@@ -94,7 +95,7 @@ async def _advance(ctx: Context, claimed: Claim[Run]) -> None:
 
 async def _put_back(ctx: Context, claimed: Claim[Run], reason: str | None, seconds: float) -> None:
     async with ctx.db.worker() as session:
-        await claims.give_back(session, claimed, {"waiting_reason": reason, "failures": 0}, due_in_seconds=seconds)
+        await leases.give_back(session, claimed, {"waiting_reason": reason, "failures": 0}, due_in_seconds=seconds)
         if reason is not None and reason != claimed.row.waiting_reason:
             await add_event(session, claimed.row, f"Waiting: {reason}", level="warn")
     faults.point("run.given_back")

@@ -12,10 +12,12 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import claims, faults
+from service import faults
 from service.billing import actions as billing
 from service.billing.prices import TOKENS_PER_PRICE, cost_micros
-from service.claims import Claim
+from service.database import leases
+from service.database.leases import Claim
+from service.database.tables import File, Job, PendingUpload, UpstreamAccount
 from service.datasets.actions import announce_upload
 from service.ids import new_id
 from service.jobs.lifecycle import JobError, State, upstream_end
@@ -23,7 +25,6 @@ from service.jobs.record import Move, NewEvent, add_events, move
 from service.models.aliases.actions import deploy
 from service.projects.limits.holding import settle_tokens
 from service.storage import Stored
-from service.tables import File, Job, PendingUpload, UpstreamAccount
 from service.upstream.port import UpstreamError, UpstreamJob
 from workers import news as upstream_news
 from workers.context import AccountContext
@@ -55,7 +56,7 @@ class Result:
 async def settle(ctx: AccountContext, claimed: Claim[Job]) -> None:
     """Close the job's books. What cannot be read after five tries is left out, and an event says so."""
     job = claimed.row
-    async with claims.heartbeat(ctx.db, claimed):
+    async with leases.heartbeat(ctx.db, claimed):
         if job.upstream_status == LOST_STATUS:
             await _end_lost(ctx, claimed)
             return
@@ -91,7 +92,7 @@ async def _again(ctx: AccountContext, claimed: Claim[Job], error: UpstreamError 
         values, seconds = {"upstream_status": LOST_STATUS}, 0.0
     log.warning("settle.later", job=claimed.row.id, error=str(error), failures=failures)
     async with ctx.db.worker() as session:
-        await claims.give_back(session, claimed, values, due_in_seconds=seconds)
+        await leases.give_back(session, claimed, values, due_in_seconds=seconds)
 
 
 async def _end(

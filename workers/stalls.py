@@ -7,9 +7,9 @@ import structlog
 from prometheus_client import Counter
 from sqlalchemy import ColumnElement, Float, and_, case, cast, func, or_, select, update
 
-from service.db import Database
+from service.database.engine import Database
+from service.database.tables import Job
 from service.jobs.record import NewEvent, add_events
-from service.tables import Job
 from service.upstream.pace import STALLED_AFTER_SECONDS
 
 log = structlog.get_logger()

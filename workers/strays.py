@@ -14,9 +14,9 @@ from sqlalchemy import func, update
 from sqlalchemy.dialects.postgresql import insert
 
 from service import faults
+from service.database.tables import Job, UpstreamCall
 from service.ids import new_id
 from service.jobs.lifecycle import ENDED, upstream_end
-from service.tables import Job, UpstreamCall
 from service.upstream.accounts import AccountUnusable, account_ids
 from service.upstream.marks import GATEWAY, JOB, attempt_of
 from service.upstream.port import UpstreamError, UpstreamJob

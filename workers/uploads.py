@@ -14,13 +14,14 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import claims, faults
-from service.claims import Claim
+from service import faults
+from service.database import leases
+from service.database.leases import Claim
+from service.database.tables import Deletion, File, Job, UpstreamFile
 from service.ids import new_id
 from service.jobs.lifecycle import JobError
 from service.jobs.record import Move, NewEvent, add_events, move
 from service.storage import StorageAway
-from service.tables import Deletion, File, Job, UpstreamFile
 from service.upstream.marks import copy_name
 from service.upstream.port import Created, NotSent, Refused, Unknown, UpstreamError
 from workers import holds
@@ -52,7 +53,7 @@ async def upload(ctx: AccountContext, claimed: Claim[Job]) -> None:
         async with ctx.db.worker() as session:
             await cancel(session, claimed, "Cancelled before it was sent.")
         return
-    async with claims.heartbeat(ctx.db, claimed):
+    async with leases.heartbeat(ctx.db, claimed):
         for file_id in (job.training_file_id, job.validation_file_id):
             if file_id is None:
                 continue
@@ -63,7 +64,7 @@ async def upload(ctx: AccountContext, claimed: Claim[Job]) -> None:
                 if isinstance(outcome, JobError):
                     await fail(session, claimed, outcome)
                 else:
-                    await claims.give_back(
+                    await leases.give_back(
                         session, claimed, {"waiting_reason": outcome.reason}, due_in_seconds=outcome.seconds
                     )
             return
@@ -132,13 +133,13 @@ async def _bring(ctx: AccountContext, claimed: Claim[Job], file_id: str) -> Late
         row = (await session.scalars(select(UpstreamFile).where(same).with_for_update(read=True))).one()
         mine = None
         if row.phase != "uploaded":
-            mine = await claims.claim(session, UpstreamFile, lease_seconds=ctx.settings.lease_seconds, where=[same])
+            mine = await leases.claim(session, UpstreamFile, lease_seconds=ctx.settings.lease_seconds, where=[same])
     if mine is None:
         return await _looked_through(ctx, claimed, row, file) if ctx.upstream.capabilities.checked_files else None
     if not mine:
         return Later("The file is being sent for another job.", ANOTHER_SENDS_SECONDS)
     faults.point("upload.claimed")
-    async with claims.heartbeat(ctx.db, mine[0]):
+    async with leases.heartbeat(ctx.db, mine[0]):
         outcome = await _send(ctx, mine[0], job, file)
     if outcome is None and ctx.upstream.capabilities.checked_files:
         return Later("The upstream looks through the file.", 0.0)
@@ -192,7 +193,7 @@ async def _send(ctx: AccountContext, claimed: Claim[UpstreamFile], job: Job, fil
             return None
     async with ctx.db.worker() as session:
         unanswered = claimed.row.failures + (claimed.row.phase == "intent")
-        await claims.write(session, claimed, {"phase": "intent", "failures": unanswered})
+        await leases.write(session, claimed, {"phase": "intent", "failures": unanswered})
     faults.point("upload.intent_committed")
     try:
         outcome = await ctx.upstream.upload_file(name, file.size_bytes, ctx.storage.read(file.storage_key))
@@ -232,7 +233,7 @@ async def _going(ctx: AccountContext, row: UpstreamFile) -> Sequence[str]:
 
 async def _sent(ctx: AccountContext, claimed: Claim[UpstreamFile], job: Job, file: File, upstream_id: str) -> None:
     async with ctx.db.worker() as session:
-        await claims.give_back(
+        await leases.give_back(
             session, claimed, {"phase": "uploaded", "upstream_file_id": upstream_id}, due_in_seconds=None
         )
         await add_events(session, job.id, job.project_id, [NewEvent(message=f"Sent {file.id} to the upstream")])
@@ -243,7 +244,7 @@ async def _unclear(ctx: AccountContext, claimed: Claim[UpstreamFile], reason: st
     failures = claimed.row.failures + 1
     given_up = failures >= MAX_UNKNOWN
     async with ctx.db.worker() as session:
-        await claims.write(session, claimed, {"failures": 0 if given_up else failures})
+        await leases.write(session, claimed, {"failures": 0 if given_up else failures})
     told = f"The upstream gave no clear answer: {reason}"
     later = await _not_now(ctx, claimed, "intent", told, RETRY_SECONDS * min(failures, 20))
     return JobError("upstream_unavailable", told, "training_file") if given_up else later
@@ -251,6 +252,6 @@ async def _unclear(ctx: AccountContext, claimed: Claim[UpstreamFile], reason: st
 
 async def _not_now(ctx: AccountContext, claimed: Claim[UpstreamFile], phase: str, reason: str, seconds: float) -> Later:
     async with ctx.db.worker() as session:
-        await claims.give_back(session, claimed, {"phase": phase}, due_in_seconds=0.0)
+        await leases.give_back(session, claimed, {"phase": phase}, due_in_seconds=0.0)
     log.info("upload.later", reason=reason, seconds=seconds)
     return Later(reason, seconds)

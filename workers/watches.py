@@ -16,11 +16,12 @@ from prometheus_client import Counter
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import claims, faults
-from service.claims import Claim
+from service import faults
+from service.database import leases
+from service.database.leases import Claim
+from service.database.tables import Job, UpstreamWatch
 from service.jobs.lifecycle import upstream_end
 from service.jobs.watching import WATCHED
-from service.tables import Job, UpstreamWatch
 from service.upstream import pace
 from service.upstream.accounts import AccountUnusable
 from service.upstream.marks import GATEWAY
@@ -64,7 +65,7 @@ class Running(NamedTuple):
 async def watch(ctx: Context, claimed: Claim[UpstreamWatch]) -> None:
     """One step for one account."""
     base = ctx.settings.poll_seconds
-    async with claims.heartbeat(ctx.db, claimed):
+    async with leases.heartbeat(ctx.db, claimed):
         async with ctx.db.worker() as session:
             jobs = await _running(session, claimed.row.id)
             per_minute = await budgets.budget_of(session, claimed.row.id, base)
@@ -76,7 +77,7 @@ async def watch(ctx: Context, claimed: Claim[UpstreamWatch]) -> None:
         )
         if not jobs and not _relied_on(claimed.row):
             async with ctx.db.worker() as session:
-                await claims.rest(session, claimed, {"active": 0, "watched": 0, "listing": False, "failures": 0})
+                await leases.rest(session, claimed, {"active": 0, "watched": 0, "listing": False, "failures": 0})
         elif crowd.listing or any(_rests(job, base) for job in jobs):
             await _by_list(ctx, claimed, jobs, crowd)
         else:
@@ -123,7 +124,7 @@ async def _give_back(
     elif not claimed.row.listing:
         values["listed_at"] = None
     async with ctx.db.worker() as session:
-        await claims.give_back(session, claimed, values, due_in_seconds=due_in_seconds)
+        await leases.give_back(session, claimed, values, due_in_seconds=due_in_seconds)
         if _relied_on(claimed.row) and not crowd.listing:
             spread = pace.spread_seconds(ctx.settings.poll_seconds, active=crowd.active, per_minute=crowd.per_minute)
             soon = func.clock_timestamp() + func.random() * dt.timedelta(seconds=spread)
@@ -192,7 +193,7 @@ def news_of_page(
 async def _ring(ctx: AccountContext, claimed: Claim[UpstreamWatch], jobs: Sequence[Running]) -> int:
     """Make jobs due, while the watch is still ours."""
     async with ctx.db.worker() as session:
-        await claims.write(session, claimed, {"failures": claimed.row.failures})
+        await leases.write(session, claimed, {"failures": claimed.row.failures})
         if jobs:
             await session.execute(
                 update(Job)

@@ -66,7 +66,7 @@ def reseal() -> None:
     """Encrypt every stored secret under TUNEGATE_MASTER_KEY that is still under one of TUNEGATE_OLD_MASTER_KEYS."""
     import asyncio
 
-    from service.db import Database, create_engine
+    from service.database.engine import Database, create_engine
     from service.doorbell import Doorbell
     from service.sealing import reseal as reseal_all
     from service.sealing import sealer_of

@@ -28,7 +28,7 @@ def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
         import uvicorn
 
         from service.app import create_app
-        from service.migrations import refuse_unfit
+        from service.database.migrations import refuse_unfit
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: Any) -> None:

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.billing import alerts
 from service.billing.balances import lock, month_of, move, standing
 from service.billing.ledger import grant, post
+from service.database.tables import LedgerEntry, ModelCalibration
 from service.ids import new_id
-from service.tables import LedgerEntry, ModelCalibration
 
 __all__ = [
     "Actual",

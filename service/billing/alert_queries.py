@@ -7,10 +7,10 @@ from sqlalchemy import Select, delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import limits
+from service.database.tables import OrganizationSpendAlert, SpendAlert
 from service.errors import InvalidRequest, NotFound
 from service.http.pagination import unknown_cursor
 from service.ids import new_id
-from service.tables import OrganizationSpendAlert, SpendAlert
 
 Alert = SpendAlert | OrganizationSpendAlert
 

@@ -10,13 +10,13 @@ from service.billing import alert_queries as alerts
 from service.billing.alert_queries import Alert
 from service.billing.limit_routes import Cents
 from service.billing.prices import MICROS_PER_CENT
+from service.database.tables import SpendAlert
 from service.http.bodies import read_body, read_query
 from service.http.operation import operation
 from service.http.shapes import Page, PageQuery, RequestModel
 from service.projects import audit
 from service.projects.queries import get_active_project, get_project
 from service.services import ApiRequest, services
-from service.tables import SpendAlert
 
 Recipient = Annotated[str, msgspec.Meta(min_length=1, max_length=320)]
 

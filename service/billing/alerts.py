@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service import outbox
 from service.billing.balances import Month, untold
 from service.billing.ledger import Standing
-from service.tables import OrganizationSpendAlert, SpendAlert
+from service.database.tables import OrganizationSpendAlert, SpendAlert
 
 TRIGGERED = "spend_alert.triggered"
 

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.ledger import Standing
-from service.tables import (
+from service.database.tables import (
     Balance,
     OrganizationBalance,
     OrganizationSpendAlert,

@@ -21,8 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service import faults
 from service.billing.actions import Actual, Reservation, reserve_all, settle_all
 from service.billing.balances import month_of
-from service.db import Database
-from service.tables import OpenInference, Run
+from service.database.engine import Database
+from service.database.tables import OpenInference, Run
 
 log = structlog.get_logger()
 

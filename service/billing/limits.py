@@ -11,8 +11,8 @@ from sqlalchemy import delete, exists, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import Balance, OrganizationBalance, OrganizationSpendAlert, OrganizationSpending, Project
 from service.errors import NotFound, Unavailable
-from service.tables import Balance, OrganizationBalance, OrganizationSpendAlert, OrganizationSpending, Project
 
 LOCK_NOT_AVAILABLE = "55P03"
 

@@ -11,8 +11,8 @@ from sqlalchemy import func, select
 
 from service.billing.actions import Actual
 from service.billing.cashier import resolve
-from service.db import Database
-from service.tables import LedgerEntry, OpenInference
+from service.database.engine import Database
+from service.database.tables import LedgerEntry, OpenInference
 
 log = structlog.get_logger()
 

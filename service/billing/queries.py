@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.price_list import AskingPrice, Price
-from service.tables import InferencePriceOverride, ModelCalibration, PriceOverride
+from service.database.tables import InferencePriceOverride, ModelCalibration, PriceOverride
 
 
 class Calibration(NamedTuple):

@@ -11,6 +11,7 @@ from service.billing import alert_routes, limit_routes, usage_routes
 from service.billing.price_list import AskingPrice, Price, asking_prices_of, prices_of
 from service.billing.prices import Amount, dollars
 from service.billing.queries import asking_price_overrides, price_overrides
+from service.database.tables import InferencePriceOverride, PriceOverride
 from service.errors import InvalidRequest
 from service.http.bodies import read_body, read_query
 from service.http.operation import operation
@@ -20,7 +21,6 @@ from service.models.catalogue import Catalogue
 from service.models.rules import known_model
 from service.projects import audit
 from service.services import ApiRequest, services
-from service.tables import InferencePriceOverride, PriceOverride
 
 ShortText = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Dollars = Annotated[float, msgspec.Meta(ge=0, le=100_000)]

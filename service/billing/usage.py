@@ -14,7 +14,7 @@ from sqlalchemy import ARRAY, ColumnElement, Text, any_, cast, func, literal, se
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.buckets import Bucket
-from service.tables import LedgerEntry
+from service.database.tables import LedgerEntry
 
 COLUMNS: Mapping[str, Any] = {
     "project_id": LedgerEntry.project_id,

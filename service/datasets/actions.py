@@ -7,6 +7,7 @@ from sqlalchemy import delete, func, or_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import File, FileReport, LeakageReport, PendingUpload
 from service.datasets.queries import Uses, find_report, no_such_file, uses_of
 from service.deletions.asking import ask_for_deletion
 from service.doorbell import hint
@@ -15,7 +16,6 @@ from service.ids import new_id
 from service.models.catalogue import BaseModel
 from service.projects.queries import check_kept, get_project
 from service.storage import Stored
-from service.tables import File, FileReport, LeakageReport, PendingUpload
 
 FINE_TUNE = "fine-tune"
 UPLOADABLE = (FINE_TUNE, "assistants", "batch", "vision", "user_data")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from sqlalchemy import delete
 
 from service import faults
+from service.database.engine import Database
+from service.database.tables import PendingUpload
 from service.datasets.actions import announce_upload
-from service.db import Database
 from service.ids import new_id
 from service.storage import Storage, Stored
-from service.tables import PendingUpload
 
 
 @dataclass(slots=True)

@@ -5,10 +5,10 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import File, LeakageReport
 from service.datasets.report_schema import Leakage
 from service.doorbell import hint
 from service.ids import new_id
-from service.tables import File, LeakageReport
 
 COMPARE = "compare_datasets"
 """The workers' function that looks at one pair."""

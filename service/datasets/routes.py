@@ -12,6 +12,7 @@ from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.queries import price_overrides
+from service.database.tables import File
 from service.datasets.actions import (
     ask_for_report,
     check_purpose,
@@ -37,7 +38,6 @@ from service.models.rules import known_model
 from service.projects import audit
 from service.projects.limits.holding import check_storage, max_file_bytes
 from service.services import ApiRequest, asked_by, caller, services
-from service.tables import File
 
 UPLOAD_FORM = {
     "file": "The file itself, at most 512 MB by default.",

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from service.database.tables import File
 from service.http.shapes import RequestModel, unix
-from service.tables import File
 
 Purpose = Literal[
     "assistants", "assistants_output", "batch", "batch_output", "fine-tune", "fine-tune-results", "vision", "user_data"

@@ -2,6 +2,7 @@
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import Project
 from service.deletions.asking import ask_for_deletion
 from service.deletions.queries import count_left, count_open, deletion_of_project
 from service.deletions.schemas import ProjectDeletion, UpdateRetention, show_deletion
@@ -9,7 +10,6 @@ from service.errors import Conflict, NotFound
 from service.projects import audit
 from service.projects.audit import Actor
 from service.projects.queries import check_active, get_project
-from service.tables import Project
 
 
 async def delete_project(session: AsyncSession, actor: Actor, project_id: str) -> ProjectDeletion:

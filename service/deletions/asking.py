@@ -7,9 +7,9 @@ from sqlalchemy import func, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import Deletion
 from service.doorbell import hint
 from service.ids import new_id
-from service.tables import Deletion
 
 Kind = Literal["file", "upstream_file", "upstream_model", "project"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Table, and_, case, func, literal, select
 
-from service.tables import (
+from service.database.tables import (
     TENANT_TABLES,
     AuditLog,
     Balance,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.tables import Balance, Deletion, File, Job
+from service.database.tables import Balance, Deletion, File, Job
 
 
 class Open(NamedTuple):

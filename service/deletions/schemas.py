@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from service.database.tables import Deletion, Project
 from service.deletions.queries import Left, Open
 from service.http.shapes import RequestModel, unix
-from service.tables import Deletion, Project
 
 
 class ProjectDeletion(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,12 +21,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import faults
-from service.db import Database
-from service.encryption import Sealer
+from service.database.encryption import Sealer
+from service.database.engine import Database
+from service.database.tables import RememberedRequest
 from service.errors import InFlight, InvalidRequest, KeyReused
 from service.http.errors import sqlstate_of
 from service.ids import new_id
-from service.tables import RememberedRequest
 
 KEY_LIFE = dt.timedelta(hours=24)
 RETRY_LIFE = dt.timedelta(minutes=10)

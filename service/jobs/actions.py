@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import actions as billing
 from service.billing.quote import Estimate
+from service.database.tables import Job, Project, Quote, UpstreamAccount
 from service.datasets.leakage_reports import leakage_warning
 from service.doorbell import hint
 from service.errors import InvalidRequest, QuotaExceeded
@@ -26,7 +27,6 @@ from service.models.catalogue import Catalogue
 from service.models.comparisons.actions import check_deploy_comparison
 from service.projects.limits.holding import reserve_tokens
 from service.projects.queries import get_active_project
-from service.tables import Job, Project, Quote, UpstreamAccount
 from service.upstream.capabilities import CAPABILITIES, Needs
 
 MAX_SEED = 2**31 - 1

@@ -2,6 +2,7 @@
 
 from msgspec import UNSET
 
+from service.database.tables import Checkpoint, Job, JobEvent, JobMetric, JobState
 from service.http.shapes import unix
 from service.jobs.lifecycle import ENDED, status_shown
 from service.jobs.rules import hyperparameters_of, with_epochs
@@ -16,7 +17,6 @@ from service.jobs.schemas import (
     MetricRow,
     TimelineEntry,
 )
-from service.tables import Checkpoint, Job, JobEvent, JobMetric, JobState
 
 
 def show_job(row: Job, organization: str) -> FineTuningJob:

@@ -6,11 +6,11 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.event_log import EventLog
+from service.database.tables import Checkpoint, Job, JobEvent, JobMetric, JobState
 from service.errors import NotFound
-from service.event_log import EventLog
 from service.http.pagination import unknown_cursor
 from service.jobs.lifecycle import QUEUED
-from service.tables import Checkpoint, Job, JobEvent, JobMetric, JobState
 
 EVENTS = EventLog(JobEvent, JobEvent.job_id)
 """What jobs tell."""

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.billing import actions as billing
 from service.billing.prices import Amount, dollars
 from service.billing.queries import calibration
+from service.database.tables import Quote
 from service.datasets.leakage_reports import leakage_warning
 from service.datasets.report_schema import Leakage
 from service.errors import InFlight
@@ -18,7 +19,6 @@ from service.ids import new_id
 from service.jobs.actions import Market, order_of, quoted_request
 from service.jobs.rules import resolve_method
 from service.jobs.schemas import Hyperparameters, Method
-from service.tables import Quote
 from service.upstream.capabilities import shutdown_of
 
 QUOTE_LIFE = dt.timedelta(hours=24)

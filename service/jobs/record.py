@@ -11,14 +11,15 @@ from typing import Any
 from sqlalchemy import func, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import claims, outbox
-from service.claims import Claim
+from service import outbox
+from service.database import leases
+from service.database.event_log import take_places
+from service.database.leases import Claim
+from service.database.tables import Job, JobEvent, JobState
 from service.doorbell import hint
-from service.event_log import take_places
 from service.ids import new_id
 from service.jobs.lifecycle import ACTIVE, ENDED, JobError, State, may_move, status_shown
 from service.jobs.turns import ask_for_turn
-from service.tables import Job, JobEvent, JobState
 
 ADVANCE = "advance_job"
 """The workers' function that looks at one job."""
@@ -100,9 +101,9 @@ async def move(session: AsyncSession, claimed: Claim[Job], step: Move) -> None:
     if step.error is not None:
         values.update(error_code=step.error.code, error_message=step.error.message, error_param=step.error.param)
     if step.to == "waiting":
-        await claims.rest(session, claimed, values, where=[Job.state == origin])
+        await leases.rest(session, claimed, values, where=[Job.state == origin])
     else:
-        await claims.give_back(
+        await leases.give_back(
             session, claimed, values, due_in_seconds=step.due_in_seconds, where=[Job.state == origin]
         )
     level = "error" if step.to == "failed" else "info"

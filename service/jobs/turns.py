@@ -7,8 +7,8 @@ a slot gets free, a limit is raised, a pause ends) makes the one row of `admissi
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import AdmissionTurn
 from service.doorbell import hint
-from service.tables import AdmissionTurn
 
 TURN = "jobs"
 ADMIT = "admit_jobs"

@@ -8,9 +8,9 @@ import datetime as dt
 from sqlalchemy import case, func, or_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import Job
 from service.doorbell import hint
 from service.jobs.record import ADVANCE
-from service.tables import Job
 
 WATCHED = dt.timedelta(seconds=60)
 NOTED = dt.timedelta(seconds=20)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.tables import CheckpointPermission, Job, Model
+from service.database.tables import CheckpointPermission, Job, Model
 
 
 def usable(project_id: str) -> ColumnElement[bool]:

@@ -5,14 +5,14 @@ from typing import Any
 
 import structlog
 
-from service.db import Database
+from service.database.engine import Database
+from service.database.tables import Model
 from service.errors import InvalidRequest, NotFound, Unavailable
 from service.http.bodies import plain
 from service.models.aliases.queries import standing_for
 from service.models.asked import most_output_tokens
 from service.models.catalogue import BaseModel, Catalogue
 from service.models.queries import find_model
-from service.tables import Model
 from service.upstream.accounts import DEFAULT_ACCOUNT, Accounts, AccountUnusable
 from service.upstream.port import Upstream
 from service.upstream.queries import asked_at

@@ -6,6 +6,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.response import Stream
 
+from service.database.tables import Model, ModelAlias, UpstreamAccount
 from service.http.bodies import json_body
 from service.http.operation import operation
 from service.http.shapes import unix
@@ -18,7 +19,6 @@ from service.models.rules import no_such_model
 from service.models.schemas import ModelList, ModelObject
 from service.projects.limits.rates import estimated_tokens
 from service.services import ApiRequest, Services, caller, services
-from service.tables import Model, ModelAlias, UpstreamAccount
 from service.upstream.capabilities import matches, provider_at, shutdown_of
 from service.upstream.queries import usable_accounts
 

@@ -10,6 +10,7 @@ from msgspec import UNSET
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import ApiKey, Project, ServiceAccount
 from service.errors import Conflict, InvalidRequest
 from service.ids import new_id
 from service.jobs.archiving import cancel_unsent
@@ -36,7 +37,6 @@ from service.projects.schemas import (
     UpdateServiceAccount,
 )
 from service.runs.record import cancel_all
-from service.tables import ApiKey, Project, ServiceAccount
 
 ADMIN_KEYS_TURN = 7203684917
 """The advisory lock under which admin keys are deleted, so that two cannot delete each other."""

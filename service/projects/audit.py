@@ -15,10 +15,10 @@ from litestar import Request
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import AuditLog
 from service.ids import new_id
 from service.projects.audit_events import EVENT_TYPES
 from service.projects.callers import Administrator, Caller
-from service.tables import AuditLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

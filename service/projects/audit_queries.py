@@ -7,9 +7,9 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import AuditLog, Project, Refusal
 from service.http.pagination import unknown_cursor
 from service.projects.audit_schemas import ListAuditLogs
-from service.tables import AuditLog, Project, Refusal
 
 
 class Entry(NamedTuple):

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, func, select, update
 
-from service.db import Database
+from service.database.engine import Database
+from service.database.tables import ApiKey, Project, ServiceAccount
 from service.errors import ApiError, Forbidden, Unauthenticated
 from service.projects.audit import Actor
 from service.projects.callers import Administrator, Caller, may
 from service.projects.keys import fingerprint, well_formed
 from service.projects.refusals import Kind, Refusals, Refused
-from service.tables import ApiKey, Project, ServiceAccount
 
 __all__ = ["Administrator", "Authenticator", "Caller", "works"]
 

@@ -6,14 +6,14 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.db import Database, create_engine
+from service.database.engine import Database, create_engine
+from service.database.tables import ApiKey, Project
 from service.doorbell import Doorbell
 from service.errors import SettingsError
 from service.ids import new_id
 from service.projects import audit
 from service.projects.keys import fingerprint, hint, new_key
 from service.settings import Settings
-from service.tables import ApiKey, Project
 
 DEFAULT_PROJECT = "default"
 

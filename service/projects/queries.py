@@ -6,11 +6,11 @@ from typing import Literal, NamedTuple
 from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import ApiKey, Project, ServiceAccount
 from service.errors import InvalidRequest, NotFound
 from service.http.pagination import unknown_cursor
 from service.http.shapes import PageQuery
 from service.projects.schemas import ListAdminKeys, ListKeys, ListProjects
-from service.tables import ApiKey, Project, ServiceAccount
 
 Lock = Literal["none", "kept", "alone"]
 """`kept`: it stays as it is, and others may keep it too; `alone`: for a change, which waits for those who keep it."""

@@ -14,11 +14,11 @@ from typing import Literal
 import structlog
 from sqlalchemy import func, insert, select, update
 
-from service.db import Database
+from service.database.engine import Database
+from service.database.tables import Refusal
 from service.errors import ApiError
 from service.projects import audit
 from service.projects.audit import Actor
-from service.tables import Refusal
 
 log = structlog.get_logger()
 

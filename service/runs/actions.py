@@ -6,13 +6,13 @@ from typing import Any
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import Run
 from service.doorbell import hint
 from service.errors import InvalidRequest
 from service.ids import new_id
 from service.projects.queries import get_active_project
 from service.runs.queries import get_run
 from service.runs.record import ADVANCE, OBJECTS, Kind, add_event, cancel
-from service.tables import Run
 
 PREFIXES: dict[Kind, str] = {"generation": "gen_", "comparison": "cmp_"}
 

@@ -3,7 +3,7 @@
 import msgspec
 from litestar.response import Stream
 
-from service.db import Database
+from service.database.engine import Database
 from service.http import event_streams
 from service.http.bodies import read_query
 from service.http.event_streams import BATCH, Check, Seen, Told

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import OpenInference, Run, RunCall
 from service.errors import NotFound
 from service.http.pagination import unknown_cursor
 from service.http.shapes import PageQuery
 from service.runs.plan import Answer
 from service.runs.record import Kind
-from service.tables import OpenInference, Run, RunCall
 
 
 class ListRuns(PageQuery, frozen=True, kw_only=True):

@@ -11,11 +11,12 @@ from typing import Any, Literal
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import claims, outbox
-from service.claims import Claim
-from service.event_log import EventLog, take_places
+from service import outbox
+from service.database import leases
+from service.database.event_log import EventLog, take_places
+from service.database.leases import Claim
+from service.database.tables import Run, RunEvent
 from service.ids import new_id
-from service.tables import Run, RunEvent
 
 ADVANCE = "advance_run"
 """The workers' function that looks at one run."""
@@ -80,7 +81,7 @@ async def end(
     values = {**values, "status": status, "finished_at": func.now(), "waiting_reason": None}
     if error is not None:
         values.update(error_code=error.code, error_message=error.message, error_param=error.param)
-    await claims.give_back(session, claimed, values, due_in_seconds=None, where=[Run.status.in_(LIVE)])
+    await leases.give_back(session, claimed, values, due_in_seconds=None, where=[Run.status.in_(LIVE)])
     await add_event(session, claimed.row, message, level="info" if error is None else "error")
     await tell(session, claimed.row.id)
 

@@ -5,8 +5,8 @@ from typing import Any, Literal
 import msgspec
 
 from service.billing.prices import Amount
+from service.database.tables import Run, RunEvent
 from service.http.shapes import PageQuery, unix
-from service.tables import Run, RunEvent
 
 Status = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 

@@ -15,12 +15,12 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.db import Database
-from service.encryption import SealBroken, Sealer
+from service.database.encryption import SealBroken, Sealer
+from service.database.engine import Database
+from service.database.tables import UpstreamAccount
 from service.errors import SettingsError
 from service.models.catalogue import provider_of
 from service.settings import Settings
-from service.tables import UpstreamAccount
 from service.upstream.azure import AzureUpstream
 from service.upstream.capabilities import provider_at
 from service.upstream.credentials import open_credential

@@ -12,13 +12,13 @@ from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.encryption import Sealer
+from service.database.encryption import Sealer
+from service.database.tables import Job, Model, UpstreamAccount
 from service.errors import Conflict, InvalidRequest
 from service.jobs.lifecycle import ACTIVE
 from service.jobs.turns import ask_for_turn
 from service.projects import audit
 from service.projects.audit import Actor
-from service.tables import Job, Model, UpstreamAccount
 from service.upstream.accounts import DEFAULT_ACCOUNT
 from service.upstream.credentials import seal_credential
 from service.upstream.inbound import seal_webhook_secret

@@ -1,7 +1,7 @@
 """An account's credential, encrypted in its row; the row's id is the context that it opens in."""
 
-from service.encryption import Sealer
-from service.tables import UpstreamAccount
+from service.database.encryption import Sealer
+from service.database.tables import UpstreamAccount
 
 
 def seal_credential(sealer: Sealer, account_id: str, credential: str) -> bytes:

@@ -14,11 +14,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from standardwebhooks import Webhook
 
+from service.database.encryption import SealBroken, Sealer
+from service.database.tables import Job, UpstreamAccount, UpstreamNotice
 from service.doorbell import hint
-from service.encryption import SealBroken, Sealer
 from service.errors import Unauthenticated
 from service.jobs.record import ADVANCE
-from service.tables import Job, UpstreamAccount, UpstreamNotice
 
 HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 MAX_HEADER = 1024

@@ -6,8 +6,8 @@ import structlog
 from prometheus_client import Gauge
 from sqlalchemy import func, select
 
-from service.db import Database
-from service.tables import UpstreamWatch
+from service.database.engine import Database
+from service.database.tables import UpstreamWatch
 from service.upstream.queries import is_held, live_accounts, stalled_jobs
 
 log = structlog.get_logger()

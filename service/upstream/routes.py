@@ -11,6 +11,7 @@ from litestar.params import FromPath
 from msgspec import UNSET
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import UpstreamAccount
 from service.errors import InvalidRequest
 from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
@@ -21,7 +22,6 @@ from service.ids import new_id
 from service.projects.audit import actor_of
 from service.projects.callers import Administrator, Caller
 from service.services import ApiRequest, Services, asked_by, services
-from service.tables import UpstreamAccount
 from service.upstream import actions
 from service.upstream.accounts import reach_of
 from service.upstream.actions import Found

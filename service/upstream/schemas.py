@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from service.database.tables import UpstreamAccount
 from service.http.shapes import RequestModel, unix
-from service.tables import UpstreamAccount
 from service.upstream.capabilities import Kind, Method, Provider, provider_at
 from service.upstream.queries import shown_name
 

@@ -9,11 +9,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import doorbell, outbox
-from service.encryption import Sealer
+from service.database.encryption import Sealer
+from service.database.tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.errors import Conflict, InvalidRequest
 from service.ids import new_id
 from service.outbox import DELIVER
-from service.tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.webhooks.event_types import CATALOGUE, EVENT_TYPES, sample_body
 from service.webhooks.outcomes import Unreachable
 from service.webhooks.queries import get_delivery, get_endpoint, get_event

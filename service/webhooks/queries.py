@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.errors import NotFound
 from service.http.pagination import unknown_cursor
 from service.http.shapes import PageQuery
-from service.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.webhooks.schemas import ListDeliveries, ListEvents
 
 

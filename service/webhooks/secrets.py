@@ -2,8 +2,8 @@
 
 import datetime as dt
 
-from service.encryption import Sealer
-from service.tables import WebhookEndpoint
+from service.database.encryption import Sealer
+from service.database.tables import WebhookEndpoint
 
 
 def seal_secret(sealer: Sealer, endpoint_id: str, secret: str) -> bytes:

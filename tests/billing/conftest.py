@@ -16,10 +16,10 @@ from sqlalchemy import select, update
 
 from cli.embedded import OWNER, SERVICE
 from service.app import create_app
-from service.db import Database, create_engine
+from service.database.engine import Database, create_engine
+from service.database.tables import Balance, LedgerEntry, OpenInference, Project
 from service.doorbell import Doorbell
 from service.settings import Settings
-from service.tables import Balance, LedgerEntry, OpenInference, Project
 from tests.billing.answering import Answering, answering
 from tests.stack import Servers
 from tests.wire import Tenant, make_tenant

@@ -14,9 +14,9 @@ from sqlalchemy import text
 from service.billing import actions as billing
 from service.billing import limits
 from service.billing.audit import CHECKS, Proof, opened_books, prove
-from service.db import Database, create_engine
+from service.database.engine import Database, create_engine
+from service.database.tables import OpenInference, Project
 from service.doorbell import Doorbell
-from service.tables import OpenInference, Project
 from tests.stack import ROOT
 
 MONTH = dt.date(2026, 11, 1)

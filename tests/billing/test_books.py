@@ -21,9 +21,9 @@ from service.billing import actions as billing
 from service.billing import alert_queries, limits
 from service.billing.actions import Actual, Reservation
 from service.billing.audit import opened_books, prove
-from service.db import Database, create_engine
+from service.database.engine import Database, create_engine
+from service.database.tables import Balance, OrganizationBalance, Project, WebhookEvent
 from service.doorbell import Doorbell
-from service.tables import Balance, OrganizationBalance, Project, WebhookEvent
 from tests.stack import Servers
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, update
 
 from service.billing.orphans import resolve_orphans
-from service.tables import OpenInference, UpstreamAccount
+from service.database.tables import OpenInference, UpstreamAccount
 from tests.billing.answering import PIECES
 from tests.billing.conftest import Till
 from tests.wire import refusal

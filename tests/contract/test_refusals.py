@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
-from service.db import Database, create_engine
+from service.database.engine import Database, create_engine
 from service.doorbell import Doorbell
 from service.projects.keys import fingerprint, new_key
 from tests.stack import DevStack, run_async

@@ -14,10 +14,10 @@ import httpx2
 import pytest
 from sqlalchemy import func, select, update
 
-from service import claims
+from service.database import leases
+from service.database.tables import FileReport, JobEvent, LeakageReport
 from service.datasets.leakage import find_leakage
 from service.settings import Settings
-from service.tables import FileReport, JobEvent, LeakageReport
 from tests.datasets.rows import asked
 from tests.http.conftest import Api
 from tests.stack import ROOT
@@ -44,11 +44,11 @@ async def put(http: httpx2.AsyncClient, rows: list[Any], *, purpose: str = "fine
     return file_id
 
 
-async def claimed(ctx: Context, api: Api, table: Any) -> list[claims.Claim[Any]]:
+async def claimed(ctx: Context, api: Api, table: Any) -> list[leases.Claim[Any]]:
     async with ctx.db.worker() as session:
         mine = table.project_id == api.one.project_id
         await session.execute(update(table).where(mine, table.due_at.is_not(None)).values(due_at=func.now()))
-        return await claims.claim(session, table, lease_seconds=60.0, limit=10, where=[mine])
+        return await leases.claim(session, table, lease_seconds=60.0, limit=10, where=[mine])
 
 
 async def compare(ctx: Context, api: Api) -> int:

@@ -5,14 +5,14 @@ from typing import Any
 
 from sqlalchemy import func, select, update
 
-from service import claims
+from service.database import leases
+from service.database.tables import Deletion, File, Job, Project, UpstreamFile
 from service.datasets.actions import delete_file
 from service.deletions.actions import delete_project
 from service.deletions.schemas import ProjectDeletion
 from service.ids import new_id
 from service.projects import audit
 from service.projects.actions import archive_project
-from service.tables import Deletion, File, Job, Project, UpstreamFile
 from tests.workers.bench import Bench
 from workers.deletions import carry_out
 
@@ -37,7 +37,7 @@ async def carry_out_due(bench: Bench, *, due_only: bool = False) -> int:
     async with bench.ctx.db.worker() as session:
         if not due_only:
             await session.execute(update(Deletion).where(Deletion.due_at.is_not(None)).values(due_at=func.now()))
-        claimed = await claims.claim(session, Deletion, lease_seconds=30.0, limit=100)
+        claimed = await leases.claim(session, Deletion, lease_seconds=30.0, limit=100)
     for each in claimed:
         await carry_out(bench.ctx, each)
     return len(claimed)

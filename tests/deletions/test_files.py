@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import func, select
 
-from service import claims
+from service.database import leases
+from service.database.tables import DatasetPreparation, File, FileReport, LeakageReport
 from service.datasets.leakage_reports import ask_for_leakage
 from service.datasets.preparations.actions import create_preparation
 from service.datasets.preparations.schemas import CreatePreparation
 from service.errors import Conflict, NotFound
-from service.tables import DatasetPreparation, File, FileReport, LeakageReport
 from tests.deletions.desk import (
     carry_out_all,
     carry_out_due,
@@ -97,7 +97,7 @@ class TestInUse:
         file_id = await bench.new_file()
         await bench.leave_unchecked(file_id)
         async with bench.ctx.db.worker() as session:
-            await claims.claim(session, FileReport, lease_seconds=30.0)
+            await leases.claim(session, FileReport, lease_seconds=30.0)
         await self.refused(bench, file_id)
         await bench.end_leases()
         await remove(bench, file_id)
@@ -108,11 +108,11 @@ class TestInUse:
             pair = [await session.get_one(File, file_id) for file_id in (training, validation)]
             await ask_for_leakage(session, *pair)
         async with bench.ctx.db.worker() as session:
-            (claimed,) = await claims.claim(session, LeakageReport, lease_seconds=30.0)
+            (claimed,) = await leases.claim(session, LeakageReport, lease_seconds=30.0)
         for file_id in (training, validation):
             await self.refused(bench, file_id)
         async with bench.ctx.db.worker() as session:
-            await claims.give_back(session, claimed, {}, due_in_seconds=5.0)
+            await leases.give_back(session, claimed, {}, due_in_seconds=5.0)
         await remove(bench, validation)
         async with bench.ctx.db.worker() as session:
             assert await session.scalar(select(func.count()).select_from(LeakageReport)) == 0
@@ -122,7 +122,7 @@ class TestInUse:
         file_id = await bench.new_file()
         await bench.leave_unchecked(file_id)
         async with bench.ctx.db.worker() as session:
-            await claims.claim(session, FileReport, lease_seconds=30.0)
+            await leases.claim(session, FileReport, lease_seconds=30.0)
             await self.refused(bench, file_id)
 
     async def test_a_preparation_and_a_deletion_that_race_do_not_both_win(self, bench: Bench) -> None:

@@ -5,8 +5,8 @@ import sys
 
 from sqlalchemy import select
 
+from service.database.tables import AuditLog
 from service.settings import Settings
-from service.tables import AuditLog
 from tests.deletions.desk import carry_out_due, deletions, remove, statuses, trained
 from tests.faults.control import DELETE_FILE, error
 from tests.stack import ROOT

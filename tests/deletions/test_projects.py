@@ -12,14 +12,14 @@ from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cli.embedded import SUPERUSER
+from service.database.engine import create_engine
+from service.database.tables import TENANT_TABLES, AuditLog, Base, Deletion, File, Job, LedgerEntry, Project
 from service.datasets.actions import NewFile, keep_file
-from service.db import create_engine
 from service.deletions.kept import BY_CASCADE, KEPT, emptied
 from service.errors import InvalidRequest
 from service.ids import new_id
 from service.settings import Settings
 from service.storage import Stored
-from service.tables import TENANT_TABLES, AuditLog, Base, Deletion, File, Job, LedgerEntry, Project
 from service.upstream.accounts import DEFAULT_ACCOUNT
 from tests.deletions.desk import (
     MOST_ROUNDS,

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from service.ids import new_id
-from service.tables import (
+from service.database.tables import (
     AuditLog,
     Base,
     File,
@@ -23,6 +22,7 @@ from service.tables import (
     WebhookEndpoint,
     WebhookEvent,
 )
+from service.ids import new_id
 from tests.deletions.desk import carry_out_all, file_row, set_project, trained
 from tests.deletions.served import served
 from tests.wire import refusal

@@ -20,8 +20,8 @@ from itertools import groupby
 import openai
 
 from cli.supervisor import log_tail
+from service.database.tables import Base
 from service.faults import POINTS
-from service.tables import Base
 from tests.faults.control import CREATE
 from tests.faults.processes import environment, wait_until
 from tests.faults.referee import Verdict, judge, left, undelivered, unended

@@ -22,8 +22,8 @@ import asyncpg
 import httpx2
 
 from cli.embedded import DATABASE, OWNER, SERVICE, SUPERUSER, Postgres, Valkey, free_port
-from service.db import SERVICE_ROLE
-from service.migrations import upgrade
+from service.database.engine import SERVICE_ROLE
+from service.database.migrations import upgrade
 from service.settings import Settings
 from tests.faults import processes
 from tests.faults.control import FaultyUpstream

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from service.migrations import head, unfit
+from service.database.migrations import head, unfit
 from service.settings import Settings
 from tests.faults.callers import Caller, Told
 from tests.faults.chaos import drained
@@ -71,7 +71,7 @@ async def test_refuses_to_start(settings: Settings, owner_url: str, command: str
 
 async def test_migrations_take_as_long_as_they_need(servers: Servers) -> None:
     """The time of a statement ends for the service, not for the schema's owner."""
-    from service.db import STATEMENT_SECONDS, create_engine
+    from service.database.engine import STATEMENT_SECONDS, create_engine
 
     for given in (None, STATEMENT_SECONDS):
         engine = create_engine(servers.admin_url, pool_size=1, role=None, statement_seconds=given)

@@ -33,7 +33,7 @@ def main() -> None:
 
     import service.app  # noqa: F401
     import workers.main  # noqa: F401
-    from service.migrations import head
+    from service.database.migrations import head
 
     head()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps; the parent looks at /proc

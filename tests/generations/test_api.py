@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from service.tables import Run
+from service.database.tables import Run
 from tests.generations.test_plan import WEATHER
 from tests.runs.mill import MODEL, Mill
 from tests.wire import make_tenant, refusal

@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from service import claims
-from service.tables import FileReport
+from service.database import leases
+from service.database.tables import FileReport
 from tests.generations.test_plan import WEATHER
 from tests.runs.mill import Mill
 from tests.runs.scripted import Call, Reply, plain, words
@@ -15,7 +15,7 @@ from workers import datasets
 async def _report(mill: Mill, file_id: str) -> dict[str, Any]:
     """The file's report, which a worker makes."""
     async with mill.ctx.db.worker() as session:
-        [claimed] = await claims.claim(
+        [claimed] = await leases.claim(
             session, FileReport, lease_seconds=60.0, where=[FileReport.project_id == mill.project_id]
         )
     await datasets.validate(mill.ctx, claimed)

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from cli.embedded import OWNER, SERVICE
 from service.app import create_app
-from service.db import Database, create_engine
+from service.database.engine import Database, create_engine
 from service.doorbell import Doorbell
 from service.settings import Settings
 from tests.stack import Servers

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from service.db import Database, create_engine
+from service.database.engine import Database, create_engine
 from service.doorbell import Doorbell
 from service.http.errors import as_api_error
 

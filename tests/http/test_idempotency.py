@@ -9,8 +9,8 @@ import httpx2
 import pytest
 from sqlalchemy import func, select, text, update
 
+from service.database.tables import File, Job, RememberedRequest
 from service.http import idempotency
-from service.tables import File, Job, RememberedRequest
 from tests.http.conftest import Api
 from tests.wire import Tenant, chat_rows, jsonl, refusal
 

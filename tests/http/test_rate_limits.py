@@ -31,7 +31,8 @@ from sqlalchemy import delete
 
 from cli.embedded import OWNER, SERVICE, Valkey, free_port
 from cli.supervisor import GUARD, log_tail
-from service.db import Database, create_engine
+from service.database.engine import Database, create_engine
+from service.database.tables import RateLimit
 from service.doorbell import Doorbell
 from service.errors import RateLimited, Unauthenticated
 from service.http.guesses import Guesses, peer_address
@@ -41,7 +42,6 @@ from service.projects.limits import rates
 from service.projects.limits.rates import estimated_tokens
 from service.projects.limits.schemas import ALL_MODELS
 from service.settings import Settings
-from service.tables import RateLimit
 from tests.stack import ROOT, Servers
 from tests.wire import Tenant, eventually, make_tenant, refusal
 from tests.workers.process import environment

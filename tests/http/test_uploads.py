@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import func, select
 
-from service.tables import File, PendingUpload
+from service.database.tables import File, PendingUpload
 from tests.http.conftest import Api
 from tests.wire import refusal
 

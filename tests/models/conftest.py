@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from service.database.tables import Job, Model, UpstreamAccount
 from service.ids import new_id
-from service.tables import Job, Model, UpstreamAccount
 from tests.http.conftest import Api, api, gateway
 from tests.wire import chat_rows, jsonl
 

@@ -10,10 +10,10 @@ import httpx2
 import pytest
 from sqlalchemy import func, select, text
 
+from service.database.tables import AliasPromotion, AuditLog, ModelAlias, WebhookEvent
 from service.ids import new_id
 from service.models.aliases import actions, queries
 from service.models.aliases.actions import MAX_ALIASES
-from service.tables import AliasPromotion, AuditLog, ModelAlias, WebhookEvent
 from tests.http.conftest import Api
 from tests.models.conftest import BASE
 from tests.wire import refusal

@@ -9,14 +9,14 @@ import msgspec
 import pytest
 from sqlalchemy import func, select, update
 
-from service import claims
-from service.claims import Claim
+from service.database import leases
+from service.database.leases import Claim
+from service.database.tables import DatasetPreparation, File, FileReport, PendingUpload, Project
 from service.datasets.actions import NewFile, keep_file
 from service.datasets.preparations.actions import create_preparation
 from service.datasets.preparations.schemas import CreatePreparation, Preparation, show_preparation
 from service.ids import new_id
 from service.settings import Settings
-from service.tables import DatasetPreparation, File, FileReport, PendingUpload, Project
 from tests.http.conftest import api, gateway
 from tests.workers.bench import open_context
 from workers import preparations
@@ -59,7 +59,7 @@ class Workplace:
         table = DatasetPreparation
         async with self.ctx.db.worker() as session:
             await session.execute(update(table).where(table.id == preparation_id).values(due_at=func.now()))
-            (claimed,) = await claims.claim(session, table, lease_seconds=30.0, where=[table.id == preparation_id])
+            (claimed,) = await leases.claim(session, table, lease_seconds=30.0, where=[table.id == preparation_id])
         return claimed
 
     async def step(self, preparation_id: str) -> Preparation:

@@ -8,9 +8,9 @@ import httpx2
 import pytest
 from sqlalchemy import update
 
-from service import claims
+from service.database import leases
+from service.database.tables import DatasetPreparation, FileReport
 from service.settings import Settings
-from service.tables import DatasetPreparation, FileReport
 from tests.http.conftest import Api
 from tests.stack import ROOT
 from tests.wire import refusal
@@ -145,7 +145,7 @@ async def work(ctx: Context, project_id: str) -> None:
     for table, step in ((DatasetPreparation, preparations.prepare), (FileReport, datasets.validate)):
         async with ctx.db.worker() as session:
             where = [table.project_id == project_id]
-            claimed: list[Any] = await claims.claim(session, table, lease_seconds=60.0, limit=10, where=where)
+            claimed: list[Any] = await leases.claim(session, table, lease_seconds=60.0, limit=10, where=where)
         for each in claimed:
             await step(ctx, each)
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import func, text, update
 
-from service.claims import LeaseLost
+from service.database.engine import create_engine
+from service.database.leases import LeaseLost
+from service.database.tables import DatasetPreparation, File
 from service.datasets.preparations.actions import cancel_preparation
-from service.db import create_engine
 from service.settings import Settings
-from service.tables import DatasetPreparation, File
 from tests.prepare.conftest import Workplace
 from tests.workers.bench import DEADLINE_SECONDS
 from tests.workers.process import WorkerProcess

@@ -17,7 +17,7 @@ import pytest
 
 from cli.embedded import OWNER, SERVICE
 from cli.supervisor import GUARD, log_tail
-from service.db import Database, create_engine
+from service.database.engine import Database, create_engine
 from service.doorbell import Doorbell
 from service.projects.bootstrap import create_key
 from service.settings import Settings

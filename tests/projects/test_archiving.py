@@ -6,12 +6,12 @@ import openai
 import pytest
 from sqlalchemy import select, update
 
-from service.db import Database, create_engine
+from service.database.engine import Database, create_engine
+from service.database.tables import Job, JobEvent, Project
 from service.doorbell import Doorbell
 from service.errors import InvalidRequest
 from service.projects import actions, audit
 from service.projects.queries import get_active_project
-from service.tables import Job, JobEvent, Project
 from tests.projects.conftest import Api, Office
 from tests.stack import DevStack, run_async
 from tests.wire import MODEL, Tenant, chat_rows, checked, eventually, jsonl, new_tenant, upload

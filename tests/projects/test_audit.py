@@ -12,12 +12,12 @@ from openai.types.admin.organization import AuditLogListResponse
 from pydantic import TypeAdapter
 
 from service.app import create_litestar
+from service.database.tables import File, Job, Model, Project, UpstreamAccount, WebhookEndpoint
 from service.http.openapi import document
 from service.ids import new_id
 from service.projects import audit
 from service.projects.audit_events import EVENT_TYPES, OWN_TYPES, SDK_TYPES, detail_of
 from service.settings import Settings
-from service.tables import File, Job, Model, Project, UpstreamAccount, WebhookEndpoint
 from tests.projects.conftest import Api, Office, Processes
 from tests.projects.test_refused_keys import new_project
 from tests.projects.test_roles import FOR_ADMINISTRATORS

@@ -10,7 +10,7 @@ import pytest
 from openai.types.admin.organization.projects import ProjectRateLimit
 from sqlalchemy import func, update
 
-from service.tables import Upload
+from service.database.tables import Upload
 from tests.contract.strict import strict_list, strictly
 from tests.http.conftest import MAX_FILE_BYTES
 from tests.projects.conftest import Api, Office

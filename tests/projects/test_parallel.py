@@ -6,14 +6,14 @@ import datetime as dt
 import pytest
 from sqlalchemy import func, select, update
 
-from service.db import Database, create_engine
+from service.database.engine import Database, create_engine
+from service.database.tables import ApiKey, RememberedRequest
 from service.doorbell import Doorbell
 from service.errors import Conflict
 from service.projects import actions, audit
 from service.projects.authentication import works
 from service.projects.bootstrap import create_key
 from service.settings import Settings
-from service.tables import ApiKey, RememberedRequest
 from tests.projects.conftest import Processes
 from tests.wire import refusal
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from sqlalchemy import ColumnElement, func, select, update
 
-from service.db import SERVICE_ROLE
+from service.database.engine import SERVICE_ROLE
+from service.database.tables import ApiKey, AuditLog, Refusal
 from service.errors import ApiError
 from service.projects import refusals
 from service.projects.audit import Actor
 from service.projects.authentication import Authenticator
 from service.projects.keys import new_key
-from service.tables import ApiKey, AuditLog, Refusal
 from tests.projects.conftest import Api, Office, Processes
 from tests.wire import refusal
 

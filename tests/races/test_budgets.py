@@ -22,18 +22,11 @@ from service.billing import alert_queries, limits
 from service.billing.audit import opened_books, prove
 from service.billing.balances import month_of
 from service.billing.orphans import resolve_orphans
-from service.db import Database, create_engine
+from service.database.engine import Database, create_engine
+from service.database.tables import Balance, LedgerEntry, OpenInference, OrganizationBalance, Project, WebhookEvent
 from service.doorbell import Doorbell
 from service.ids import new_id
 from service.settings import Settings
-from service.tables import (
-    Balance,
-    LedgerEntry,
-    OpenInference,
-    OrganizationBalance,
-    Project,
-    WebhookEvent,
-)
 from tests.billing.answering import Answering, answering
 from tests.races.test_reservations import AMOUNT, MONTH, naive
 from tests.stack import ROOT
@@ -214,8 +207,8 @@ class TestProcesses:
         """Stand in for the worker that makes the report."""
         import msgspec
 
+        from service.database.tables import File, FileReport
         from service.datasets.report_schema import FileReport as Report
-        from service.tables import File, FileReport
 
         async with db.worker() as session:
             row = (await session.scalars(select(FileReport).where(FileReport.file_id == file_id))).one()

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import ColumnElement
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import claims
-from service.claims import Claim, LeaseLost
+from service.database import leases
+from service.database.leases import Claim, LeaseLost
+from service.database.tables import Job
 from service.jobs.record import Move, move
-from service.tables import Job
 from tests.faults.control import CREATE, NEVER
 from tests.workers.bench import Bench, eventually
 from workers.creates import create
@@ -25,7 +25,7 @@ CLAIMERS = 8
 async def claim(bench: Bench, *, limit: int = 1, lease_seconds: float = 30.0) -> list[Claim[Job]]:
     """Claim due jobs, as a worker does."""
     async with bench.ctx.db.worker() as session:
-        return await claims.claim(session, Job, lease_seconds=lease_seconds, limit=limit)
+        return await leases.claim(session, Job, lease_seconds=lease_seconds, limit=limit)
 
 
 async def taken_over(bench: Bench, job_id: str) -> Claim[Job]:
@@ -67,8 +67,8 @@ class TestTheFence:
         stale = await taken_over(bench, job_id)
         before = await bench.job(job_id)
         writes: list[Callable[[AsyncSession], Awaitable[None]]] = [
-            lambda session: claims.write(session, stale, {"failures": 9}),
-            lambda session: claims.give_back(session, stale, {"failures": 9}, due_in_seconds=None),
+            lambda session: leases.write(session, stale, {"failures": 9}),
+            lambda session: leases.give_back(session, stale, {"failures": 9}, due_in_seconds=None),
             lambda session: move(session, stale, Move(to="failed", message="no")),
         ]
         for write in writes:
@@ -98,7 +98,7 @@ class TestTheFence:
         current = await bench.job(job_id)
         monkeypatch.setattr(Claim, "held", unfenced)
         async with bench.ctx.db.worker() as session:
-            await claims.write(session, stale, {"failures": 9})
+            await leases.write(session, stale, {"failures": 9})
         assert (await bench.job(job_id)).failures == 9
         stale.deadline = time.monotonic() + 60
         holder = Claim(current, current.lease_token, stale.due_at, 30.0, stale.deadline)
@@ -163,7 +163,7 @@ class TestTime:
     async def test_a_heartbeat_keeps_the_lease_beyond_its_length(self, bench: Bench) -> None:
         await bench.new_job()
         [held] = await claim(bench, lease_seconds=9.0)
-        async with claims.heartbeat(bench.ctx.db, held):
+        async with leases.heartbeat(bench.ctx.db, held):
             await asyncio.sleep(9.5)
             assert await claim(bench) == []
 
@@ -172,7 +172,7 @@ class TestTime:
         [held] = await claim(bench, lease_seconds=0.6)
         await bench.set_job(job_id, lease_token=held.token + 1)
         with pytest.raises(LeaseLost):
-            async with claims.heartbeat(bench.ctx.db, held):
+            async with leases.heartbeat(bench.ctx.db, held):
                 await asyncio.sleep(30)
 
     async def test_a_heartbeat_stops_the_work_when_it_cannot_be_renewed_in_time(self, bench: Bench) -> None:
@@ -182,7 +182,7 @@ class TestTime:
         async with bench.ctx.db.worker() as session:
             await session.get_one(Job, job_id, with_for_update=True)
             with pytest.raises(LeaseLost):
-                async with claims.heartbeat(bench.ctx.db, held):
+                async with leases.heartbeat(bench.ctx.db, held):
                     await asyncio.sleep(30)
 
     async def test_a_wish_to_look_again_survives_the_giving_back(self, bench: Bench) -> None:
@@ -191,5 +191,5 @@ class TestTime:
         assert held is not None
         await bench.request_cancel(job_id)
         async with bench.ctx.db.worker() as session:
-            await claims.give_back(session, held, {}, due_in_seconds=300.0)
+            await leases.give_back(session, held, {}, due_in_seconds=300.0)
         assert [each.row.id for each in await claim(bench)] == [job_id]

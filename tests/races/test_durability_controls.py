@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from service import claims, outbox
-from service.tables import Job
+from service import outbox
+from service.database import leases
+from service.database.tables import Job
 from service.upstream.openai import OpenAIUpstream
 from service.upstream.port import UpstreamJob
 from tests.faults.control import CREATE
@@ -20,7 +21,7 @@ from tests.workers.bench import Bench
 
 async def _claimed_by_another(bench: Bench) -> bool:
     async with bench.ctx.db.worker() as session:
-        return bool(await claims.claim(session, Job, lease_seconds=30.0))
+        return bool(await leases.claim(session, Job, lease_seconds=30.0))
 
 
 @pytest.mark.parametrize("guard", [True, False], ids=["with heartbeat", "without"])
@@ -31,11 +32,11 @@ async def test_without_a_heartbeat_long_work_is_done_twice(
         await asyncio.Event().wait()
 
     if not guard:
-        monkeypatch.setattr(claims, "_renew", never)
+        monkeypatch.setattr(leases, "_renew", never)
     await bench.new_job()
     async with bench.ctx.db.worker() as session:
-        [held] = await claims.claim(session, Job, lease_seconds=9.0)
-    async with claims.heartbeat(bench.ctx.db, held):
+        [held] = await leases.claim(session, Job, lease_seconds=9.0)
+    async with leases.heartbeat(bench.ctx.db, held):
         await asyncio.sleep(9.5)
         assert await _claimed_by_another(bench) is not guard
 
@@ -88,7 +89,7 @@ async def test_an_event_that_is_written_after_the_commit_is_lost_with_the_proces
     assert bool(later) is not guard
 
 
-async def _ends_and_dies(bench: Bench, claimed: claims.Claim[Job]) -> None:
+async def _ends_and_dies(bench: Bench, claimed: leases.Claim[Job]) -> None:
     from workers.jobs import advance
 
     await advance(bench.ctx, claimed)

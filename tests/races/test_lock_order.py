@@ -2,10 +2,10 @@
 
 import asyncio
 
-from service import claims
+from service.database import leases
+from service.database.tables import FileReport
 from service.datasets.actions import ask_for_report
 from service.datasets.queries import get_file
-from service.tables import FileReport
 from tests.workers.bench import MODEL, Bench
 from workers import datasets
 
@@ -15,7 +15,7 @@ async def test_a_report_that_ends_while_a_job_on_its_file_comes_in(bench: Bench)
     file_id = await bench.new_file()
     await bench.leave_unchecked(file_id)
     async with bench.ctx.db.worker() as session:
-        [claimed] = await claims.claim(session, FileReport, lease_seconds=30.0)
+        [claimed] = await leases.claim(session, FileReport, lease_seconds=30.0)
     model = bench.ctx.catalogue.find(MODEL)
     assert model is not None
     async with bench.ctx.db.project(bench.project_id) as session:

@@ -9,9 +9,9 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import actions as billing
+from service.database.tables import Balance, LedgerEntry, Project
 from service.errors import QuotaExceeded
 from service.ids import new_id
-from service.tables import Balance, LedgerEntry, Project
 from tests.workers.bench import Bench
 
 CALLERS, ROOM, AMOUNT = 60, 17, 1_000

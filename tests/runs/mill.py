@@ -14,10 +14,9 @@ import msgspec
 import uvicorn
 from sqlalchemy import func, select, update
 
-from service import claims
 from service.app import create_app
-from service.settings import Settings
-from service.tables import (
+from service.database import leases
+from service.database.tables import (
     Balance,
     File,
     FileReport,
@@ -29,6 +28,7 @@ from service.tables import (
     RunCall,
     WebhookEvent,
 )
+from service.settings import Settings
 from tests.runs.scripted import Scripted
 from tests.wire import Tenant, make_tenant
 from tests.workers.bench import open_context
@@ -83,13 +83,13 @@ class Mill:
         events: list[dict[str, Any]] = answer.json()["data"]
         return events[::-1]
 
-    async def claim(self, run_id: str) -> claims.Claim[Run] | None:
+    async def claim(self, run_id: str) -> leases.Claim[Run] | None:
         """Claim it as if its time had come; None while another has it, or when it has ended."""
         async with self.ctx.db.worker() as session:
             await session.execute(
                 update(Run).where(Run.id == run_id, Run.due_at.is_not(None)).values(due_at=func.now())
             )
-            claimed = await claims.claim(
+            claimed = await leases.claim(
                 session, Run, lease_seconds=self.ctx.settings.lease_seconds, where=[Run.id == run_id]
             )
         return claimed[0] if claimed else None

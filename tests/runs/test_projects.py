@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from service import claims
-from service.claims import LeaseLost
+from service.database import leases
+from service.database.leases import LeaseLost
+from service.database.tables import Deletion, LedgerEntry, Project, Run, RunCall, RunEvent
 from service.deletions.actions import delete_project
 from service.projects import audit
 from service.projects.actions import archive_project
-from service.tables import Deletion, LedgerEntry, Project, Run, RunCall, RunEvent
 from tests.runs.mill import Mill
 from workers import runs
 from workers.deletions import carry_out
@@ -80,7 +80,7 @@ async def _status(mill: Mill) -> str:
     async with mill.ctx.db.worker() as session:
         mine = [Deletion.project_id == mill.project_id]
         await session.execute(update(Deletion).where(*mine, Deletion.due_at.is_not(None)).values(due_at=func.now()))
-        claimed = await claims.claim(session, Deletion, lease_seconds=30.0, limit=10, where=mine)
+        claimed = await leases.claim(session, Deletion, lease_seconds=30.0, limit=10, where=mine)
     for each in claimed:
         await carry_out(mill.ctx, each)
     async with mill.ctx.db.admin() as session:

@@ -12,9 +12,9 @@ from sqlalchemy import func, select, text, update
 
 from service.billing.cashier import resolve
 from service.billing.orphans import resolve_orphans
-from service.claims import LeaseLost
+from service.database.leases import LeaseLost
+from service.database.tables import OpenInference, Run
 from service.runs.pace import MOST_WAIT_SECONDS, Window, wait_seconds
-from service.tables import OpenInference, Run
 from tests.runs.mill import Mill
 from tests.runs.scripted import Call, Reply, plain
 from workers import run_turn, runs

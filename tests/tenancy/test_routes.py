@@ -10,10 +10,8 @@ from litestar.routes import HTTPRoute
 from sqlalchemy import select
 
 from service.app import create_litestar
-from service.db import Database
-from service.ids import new_id
-from service.settings import Settings
-from service.tables import (
+from service.database.engine import Database
+from service.database.tables import (
     Checkpoint,
     File,
     Job,
@@ -26,6 +24,8 @@ from service.tables import (
     WebhookEndpoint,
     WebhookEvent,
 )
+from service.ids import new_id
+from service.settings import Settings
 from tests.http.conftest import Api
 from tests.wire import chat_rows, jsonl
 

@@ -27,9 +27,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from cli.embedded import SERVICE, SUPERUSER
-from service.db import SERVICE_ROLE, create_engine
+from service.database.engine import SERVICE_ROLE, create_engine
+from service.database.tables import TENANT_TABLES, Base
 from service.http.errors import sqlstate_of
-from service.tables import TENANT_TABLES, Base
 from tests.stack import Servers, run_async
 
 MINE, THEIRS = "proj_mine", "proj_theirs"

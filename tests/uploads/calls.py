@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 from sqlalchemy import func, select, update
 
-from service.tables import File, PendingUpload, Upload, UploadPart
+from service.database.tables import File, PendingUpload, Upload, UploadPart
 from tests.http.conftest import Api
 from tests.wire import refusal
 

@@ -12,11 +12,11 @@ import pytest
 import uvicorn
 
 from service.app import create_app
+from service.database.tables import ApiKey, Project, UpstreamAccount
 from service.ids import new_id
 from service.projects import keys
 from service.sealing import sealer_of
 from service.settings import Settings
-from service.tables import ApiKey, Project, UpstreamAccount
 from service.upstream.credentials import seal_credential
 from tests.faults.control import FaultyUpstream
 from tests.upstream.azure_program import KEY

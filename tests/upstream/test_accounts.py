@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import func, select, update
 
+from service.database.tables import Model, UpstreamAccount
 from service.errors import InvalidRequest
 from service.jobs.actions import Market, create_job, request_pause
 from service.jobs.schemas import CreateJob, Integration, Method, Wandb
 from service.sealing import sealer_of
 from service.settings import Settings
-from service.tables import Model, UpstreamAccount
 from service.upstream.accounts import DEFAULT_ACCOUNT, TROUBLED_AFTER, Accounts
 from service.upstream.credentials import seal_credential
 from tests.faults.control import CREATE, LIST, RETRIEVE, UPLOAD, FaultyUpstream, error

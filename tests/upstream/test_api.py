@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from service.db import create_engine
+from service.database.engine import create_engine
+from service.database.tables import UpstreamAccount
 from service.sealing import sealer_of
-from service.tables import UpstreamAccount
 from service.upstream.accounts import Accounts
 from service.upstream.port import UpstreamError
 from tests.faults.control import FaultyUpstream, error

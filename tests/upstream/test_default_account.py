@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import select, text, update
 
 from cli.embedded import execute
-from service.db import Database, create_engine
+from service.database.engine import Database, create_engine
+from service.database.tables import UpstreamAccount
 from service.doorbell import Doorbell
 from service.settings import Settings
-from service.tables import UpstreamAccount
 from service.upstream.accounts import ensure_default_account
 
 STARTS = 4

@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import func, select, update
 from standardwebhooks import Webhook
 
+from service.database.tables import AuditLog, Job, UpstreamAccount, UpstreamNotice
 from service.ids import new_id
 from service.settings import Settings
-from service.tables import AuditLog, Job, UpstreamAccount, UpstreamNotice
 from service.upstream import inbound
 from tests.faults.control import FaultyUpstream
 from tests.upstream.conftest import Rim, account

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 
-from service.db import create_engine
-from service.encryption import SealBroken, Sealer
+from service.database.encryption import SealBroken, Sealer
+from service.database.engine import create_engine
+from service.database.tables import Base, RememberedRequest, UpstreamAccount, WebhookEndpoint
 from service.http.idempotency import sealed_for
 from service.ids import new_id
 from service.sealing import PLACES, reseal, sealer_of
 from service.settings import Settings
-from service.tables import Base, RememberedRequest, UpstreamAccount, WebhookEndpoint
 from service.upstream.credentials import open_credential
 from service.upstream.openai import Connection
 from service.upstream.port import JobOrder, UpstreamError

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select, update
 
-from service import claims, outbox
-from service.claims import Claim
-from service.db import Database, create_engine
+from service import outbox
+from service.database import leases
+from service.database.encryption import Sealer
+from service.database.engine import Database, create_engine
+from service.database.leases import Claim
+from service.database.tables import Project, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.doorbell import Doorbell
-from service.encryption import Sealer
 from service.ids import new_id
 from service.settings import Settings
-from service.tables import Project, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.webhooks.secrets import seal_secret
 from service.webhooks.sender import Sender
 from service.webhooks.signing import new_secret, secret_hint
@@ -92,7 +93,7 @@ class World:
             for lane in (False, True) if failing is None else (failing,):
                 if left := limit - len(claimed):
                     where = claimable(failing=lane)
-                    claimed += await claims.claim(
+                    claimed += await leases.claim(
                         session, WebhookDelivery, lease_seconds=lease_seconds, limit=left, where=where
                     )
         return claimed

@@ -9,8 +9,8 @@ import pytest
 from openai import OpenAI
 from sqlalchemy import func, update
 
-from service.encryption import Sealer
-from service.tables import WebhookDelivery, WebhookEndpoint
+from service.database.encryption import Sealer
+from service.database.tables import WebhookDelivery, WebhookEndpoint
 from service.webhooks import actions
 from service.webhooks.schemas import UpdateEndpoint
 from service.webhooks.secrets import seal_secret

@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 
 from cli.listen import Told, events_in
 from service import outbox
-from service.tables import ApiKey, WebhookDelivery, WebhookEvent
+from service.database.tables import ApiKey, WebhookDelivery, WebhookEvent
 from service.webhooks import stream
 from service.webhooks.event_types import CATALOGUE
 from tests.http.conftest import Api, api, gateway

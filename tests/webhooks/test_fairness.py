@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects import postgresql
 
-from service.tables import WebhookDelivery, WebhookEvent
+from service.database.tables import WebhookDelivery, WebhookEvent
 from tests.webhooks.factories import TYPES, World
 from tests.webhooks.receiver import Receiver
 from workers.deliveries import IN_FLIGHT_PER_ENDPOINT, IN_FLIGHT_PER_FAILING, claimable, deliver

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from service import outbox
-from service.tables import WebhookEndpoint
+from service.database.tables import WebhookEndpoint
 from tests.webhooks.factories import TYPES, World
 
 

@@ -12,8 +12,8 @@ from openai import OpenAI
 from openai.types.webhooks import FineTuningJobSucceededWebhookEvent
 from standardwebhooks import Webhook
 
-from service.encryption import SealBroken, Sealer
-from service.tables import WebhookEndpoint
+from service.database.encryption import SealBroken, Sealer
+from service.database.tables import WebhookEndpoint
 from service.webhooks.event_types import EVENT_TYPES, event_body, sample_body
 from service.webhooks.secrets import active_secrets, seal_secret
 from service.webhooks.signing import new_secret, secret_hint, signed_headers

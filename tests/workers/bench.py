@@ -18,24 +18,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import func, select, update
 
-from service import claims
 from service.billing.cashier import Cashier
-from service.datasets.report_schema import FileReport as Report
-from service.db import Database, create_engine
-from service.doorbell import Doorbell
-from service.http.rate_limits import RateLimiter
-from service.ids import new_id
-from service.jobs.actions import Market, create_job, request_cancel, request_pause
-from service.jobs.lifecycle import ENDED
-from service.jobs.schemas import CreateJob
-from service.jobs.turns import ask_for_turn
-from service.models import catalogue
-from service.models.metering import Meter
-from service.projects.limits.rates import RateKeeper
-from service.sealing import sealer_of
-from service.settings import Settings
-from service.storage import Storage
-from service.tables import (
+from service.database import leases
+from service.database.engine import Database, create_engine
+from service.database.tables import (
     AdmissionTurn,
     Balance,
     File,
@@ -52,6 +38,20 @@ from service.tables import (
     UpstreamWatch,
     WebhookEvent,
 )
+from service.datasets.report_schema import FileReport as Report
+from service.doorbell import Doorbell
+from service.http.rate_limits import RateLimiter
+from service.ids import new_id
+from service.jobs.actions import Market, create_job, request_cancel, request_pause
+from service.jobs.lifecycle import ENDED
+from service.jobs.schemas import CreateJob
+from service.jobs.turns import ask_for_turn
+from service.models import catalogue
+from service.models.metering import Meter
+from service.projects.limits.rates import RateKeeper
+from service.sealing import sealer_of
+from service.settings import Settings
+from service.storage import Storage
 from service.upstream.accounts import DEFAULT_ACCOUNT, Accounts, ensure_default_account
 from service.webhooks.sender import Sender
 from tests.faults.control import FaultyUpstream
@@ -151,7 +151,7 @@ class Bench:
             await session.execute(
                 update(FileReport).where(mine, FileReport.due_at.is_not(None)).values(due_at=func.now())
             )
-            claimed = await claims.claim(session, FileReport, lease_seconds=30.0, where=[mine])
+            claimed = await leases.claim(session, FileReport, lease_seconds=30.0, where=[mine])
         for each in claimed:
             await validate(self.ctx, each)
         return await self.report(file_id)
@@ -177,13 +177,13 @@ class Bench:
         async with self.ctx.db.worker() as session:
             return await session.get_one(Job, job_id)
 
-    async def claim(self, job_id: str) -> claims.Claim[Job] | None:
+    async def claim(self, job_id: str) -> leases.Claim[Job] | None:
         """Claim the job as if its time had come; None while another holds it, or when nothing is left to do."""
         async with self.ctx.db.worker() as session:
             await session.execute(
                 update(Job).where(Job.id == job_id, Job.due_at.is_not(None)).values(due_at=func.now())
             )
-            claimed = await claims.claim(
+            claimed = await leases.claim(
                 session, Job, lease_seconds=self.ctx.settings.lease_seconds, where=[Job.id == job_id]
             )
         return claimed[0] if claimed else None
@@ -202,7 +202,7 @@ class Bench:
         async with self.ctx.db.worker() as session:
             await ask_for_turn(session)
         async with self.ctx.db.worker() as session:
-            claimed = await claims.claim(session, AdmissionTurn, lease_seconds=self.ctx.settings.lease_seconds)
+            claimed = await leases.claim(session, AdmissionTurn, lease_seconds=self.ctx.settings.lease_seconds)
         for each in claimed:  # none while another takes it
             await take_turn(self.ctx, each)
 

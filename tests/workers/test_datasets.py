@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import select
 
-from service.tables import File, FileReport
+from service.database.tables import File, FileReport
 from tests.workers.bench import DEADLINE_SECONDS, Bench
 from workers.tries import MOST_TRIES
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from service.database.tables import AliasPromotion, Job, ModelAlias, WebhookEvent
 from service.ids import new_id
 from service.models.aliases.actions import MAX_ALIASES
 from service.settings import Settings
-from service.tables import AliasPromotion, Job, ModelAlias, WebhookEvent
 from tests.faults.control import FaultyUpstream
 from tests.workers.bench import MODEL, Bench, ended, open_bench, working
 from tests.workers.process import WorkerProcess

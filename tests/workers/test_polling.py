@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from service import claims
+from service.database import leases
+from service.database.tables import Job, UpstreamAccount, UpstreamWatch
 from service.ids import new_id
 from service.jobs.queries import get_job
 from service.jobs.watching import note_watcher
 from service.settings import Settings
-from service.tables import Job, UpstreamAccount, UpstreamWatch
 from service.upstream import pace
 from service.upstream.accounts import DEFAULT_ACCOUNT
 from service.upstream.marks import marks
@@ -74,7 +74,7 @@ async def step(bench: Bench, account_id: str = DEFAULT_ACCOUNT) -> UpstreamWatch
     """One step of the watch, as a worker does it; and the watch afterwards."""
     await make_due(bench, account_id)
     async with bench.ctx.db.worker() as session:
-        [claimed] = await claims.claim(session, UpstreamWatch, lease_seconds=30, where=[UpstreamWatch.id == account_id])
+        [claimed] = await leases.claim(session, UpstreamWatch, lease_seconds=30, where=[UpstreamWatch.id == account_id])
     await watch(bench.ctx, claimed)
     return await the_watch(bench, account_id)
 
@@ -214,7 +214,7 @@ class TestLists:
         await end(bench, job_ids[1:])
         assert not (await step(bench)).listing
         async with bench.ctx.db.worker() as session:
-            await claims.give_back(session, claimed, {}, due_in_seconds=pace.SAFETY_SECONDS)
+            await leases.give_back(session, claimed, {}, due_in_seconds=pace.SAFETY_SECONDS)
         assert await seconds_until_due(bench, job_ids[0]) < 10
 
     async def test_nor_does_one_that_read_of_the_list_just_before_its_end(self, bench: Bench) -> None:
@@ -363,9 +363,9 @@ class TestSafety:
         job_ids = await running(bench, MANY)
         bench.upstream.put_job(id=await upstream_id(bench, job_ids[0]), status="paused", _steps=[{"status": "paused"}])
         async with bench.ctx.db.worker() as session:
-            [claimed] = await claims.claim(session, UpstreamWatch, lease_seconds=30)
+            [claimed] = await leases.claim(session, UpstreamWatch, lease_seconds=30)
             await session.execute(update(UpstreamWatch).values(lease_token=UpstreamWatch.lease_token + 1))
-        with pytest.raises(claims.LeaseLost):
+        with pytest.raises(leases.LeaseLost):
             await watch(bench.ctx, claimed)
         assert await due(bench) == set()
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from service.tables import Checkpoint, JobMetric
+from service.database.tables import Checkpoint, JobMetric
 from tests.faults.control import CANCEL, EVENTS, RETRIEVE, error
 from tests.workers.bench import Bench
 from tests.workers.test_polling import patient

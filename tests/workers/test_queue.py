@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import ColumnElement, func, select, update
 
-from service import claims
-from service.claims import Claim
+from service.database import leases
+from service.database.leases import Claim
+from service.database.tables import AdmissionTurn, File, Job, Project, UpstreamAccount
 from service.errors import QuotaExceeded
 from service.ids import new_id
 from service.jobs.forecast import Forecast
@@ -23,7 +24,6 @@ from service.jobs.schemas import QueueObject
 from service.jobs.turns import ask_for_turn
 from service.jobs.waiting import look
 from service.settings import Settings
-from service.tables import AdmissionTurn, File, Job, Project, UpstreamAccount
 from tests.faults.control import FaultyUpstream
 from tests.workers.bench import MODEL, Bench, ended, open_bench, working
 from tests.workers.process import WorkerProcess
@@ -385,7 +385,7 @@ class TestRaces:
         async with bench.ctx.db.worker() as session:
             await session.execute(update(AdmissionTurn).values(leased_until=func.now() - dt.timedelta(seconds=1)))
         assert await claim_turn(bench)
-        with pytest.raises(claims.LeaseLost):
+        with pytest.raises(leases.LeaseLost):
             await take_turn(bench.ctx, stale)
         assert await admitted(bench) == []
 
@@ -412,7 +412,7 @@ async def claim_turn(bench: Bench) -> list[Claim[AdmissionTurn]]:
     async with bench.ctx.db.worker() as session:
         await ask_for_turn(session)
     async with bench.ctx.db.worker() as session:
-        return await claims.claim(session, AdmissionTurn, lease_seconds=30.0)
+        return await leases.claim(session, AdmissionTurn, lease_seconds=30.0)
 
 
 async def two_turns(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, locked: bool) -> int:

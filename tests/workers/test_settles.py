@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.claims import LeaseLost
+from service.database.leases import LeaseLost
 from tests.faults.control import CONTENT, RETRIEVE, error
 from tests.workers.bench import Bench
 from workers.settles import MAX_TRIES, settle

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import select
 
 from service.billing.actions import month_of
+from service.database.tables import ProjectLimits, TrainingTokens
 from service.errors import QuotaExceeded
 from service.projects.limits import holding
 from service.projects.limits.queries import training_tokens
-from service.tables import ProjectLimits, TrainingTokens
 from tests.workers.bench import TOKENS_PER_EPOCH, Bench
 
 

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.actions import month_of, standing
 from service.billing.prices import dollars
+from service.database.tables import Run
 from service.datasets.actions import clean_filename
 from service.datasets.generations.options import Options, Step
 from service.datasets.generations.prompts import answer_body, question_body
@@ -28,7 +29,6 @@ from service.models.questions import Directory, Question, question_of
 from service.runs.actions import NewRun, create_run
 from service.runs.plan import CHAT
 from service.runs.schemas import RunPrice, micros_of
-from service.tables import Run
 
 QUESTION_TOKENS, ANSWER_TOKENS = 200, 800
 QUESTION_TEMPERATURE = 1.0

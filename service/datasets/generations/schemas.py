@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from service.billing.prices import Amount, dollars
+from service.database.tables import Run
 from service.datasets.checks.tools import (
     MAX_TOOLS,
     tool_name_duplicate,
@@ -28,7 +29,6 @@ from service.runs.schemas import (
     show_progress,
     show_tokens,
 )
-from service.tables import Run
 
 MOST_EXAMPLES = 10_000
 DEFAULT_CONCURRENCY = 8

@@ -4,6 +4,7 @@ import msgspec
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import DatasetPreparation
 from service.datasets.preparations.queries import get_preparation
 from service.datasets.preparations.schemas import CreatePreparation, read_options
 from service.datasets.prepare.changes import Change, change_offset
@@ -15,7 +16,6 @@ from service.ids import new_id
 from service.models.catalogue import Catalogue
 from service.models.rules import known_model
 from service.storage import Storage
-from service.tables import DatasetPreparation
 
 PREPARABLE = ("fine-tune", "user_data")
 PREPARE = "prepare_dataset"

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import DatasetPreparation
 from service.datasets.preparations.schemas import ListPreparations
 from service.errors import NotFound
 from service.http.pagination import unknown_cursor
-from service.tables import DatasetPreparation
 
 
 async def get_preparation(

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from service.database.tables import DatasetPreparation
 from service.datasets.prepare.mapping import check_template
 from service.datasets.prepare.options import Columns, Options, Split, Target, check_split, chosen_fixes
 from service.datasets.prepare.refusals import PreparationRefused
@@ -12,7 +13,6 @@ from service.datasets.prepare.tool_definitions import DefinitionTokens, ToolDefi
 from service.datasets.report_schema import Format
 from service.errors import InvalidRequest
 from service.http.shapes import PageQuery, RequestModel, unix
-from service.tables import DatasetPreparation
 
 Status = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 ColumnName = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]

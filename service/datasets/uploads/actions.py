@@ -6,15 +6,15 @@ from contextlib import suppress
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.engine import Database
+from service.database.tables import PendingUpload, Upload, UploadPart
 from service.datasets.actions import check_purpose, clean_filename
 from service.datasets.uploads.queries import Standing, count_parts, get_upload
 from service.datasets.uploads.schemas import MAX_PARTS, CreateUpload
-from service.db import Database
 from service.errors import InvalidRequest, TooLarge
 from service.ids import new_id
 from service.projects.limits.holding import check_file_size, check_storage
 from service.storage import Storage, Stored
-from service.tables import PendingUpload, Upload, UploadPart
 
 LIFE = dt.timedelta(hours=1)
 MAX_PART_BYTES = 64 * 1024 * 1024

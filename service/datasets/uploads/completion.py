@@ -16,19 +16,20 @@ from dataclasses import dataclass
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import claims, faults
-from service.claims import Claim, LeaseLost
+from service import faults
+from service.database import leases
+from service.database.engine import Database
+from service.database.leases import Claim, LeaseLost
+from service.database.tables import Upload, UploadPart
 from service.datasets.actions import NewFile, keep_file
 from service.datasets.incoming import Incoming, incoming
 from service.datasets.queries import find_file
 from service.datasets.uploads.actions import LIFE, check_open
 from service.datasets.uploads.queries import get_upload, list_parts
 from service.datasets.uploads.schemas import CompleteUpload, UploadObject, show_upload
-from service.db import Database
 from service.errors import InFlight, InvalidRequest
 from service.models.catalogue import BaseModel
 from service.storage import Storage, Stored
-from service.tables import Upload, UploadPart
 
 WAIT_SECONDS = 540.0
 """How long a call waits for another one that joins the same parts: less than the 600 s that the SDK waits for us."""
@@ -95,7 +96,7 @@ async def _take_turn(
     await session.execute(
         update(Upload).where(this).values(due_at=func.now(), expires_at=Upload.created_at + LIFE + GRACE)
     )
-    claimed = await claims.claim(session, Upload, lease_seconds=lease_seconds, where=[this])
+    claimed = await leases.claim(session, Upload, lease_seconds=lease_seconds, where=[this])
     return Joining(claimed[0], parts) if claimed else None
 
 
@@ -103,7 +104,7 @@ async def _join(
     db: Database, storage: Storage, turn: Joining, wanted: CompleteUpload, model: BaseModel
 ) -> UploadObject:
     claimed = turn.claimed
-    async with claims.heartbeat(db, claimed), incoming(db, storage, claimed.row.project_id) as object_:
+    async with leases.heartbeat(db, claimed), incoming(db, storage, claimed.row.project_id) as object_:
         try:
             stored = await object_.keep(_joined(storage, turn.parts), with_md5=True)
             _check_md5(stored.md5, wanted)
@@ -133,7 +134,7 @@ async def _record(
             model=model,
         )
         ended = {"status": "completed", "file_id": file.id, "part_ids": wanted.part_ids, "md5": stored.md5}
-        await claims.give_back(session, claimed, ended, due_in_seconds=None)
+        await leases.give_back(session, claimed, ended, due_in_seconds=None)
         recorded, _ = await get_upload(session, upload.project_id, upload.id)
         answer = show_upload(recorded, file)
         object_.handed_over = True
@@ -143,7 +144,7 @@ async def _record(
 async def _let_go(db: Database, claimed: Claim[Upload]) -> None:
     """Give the turn back at once, so that the next call need not wait for the lease's end. Raises `LeaseLost`."""
     async with db.project(claimed.row.project_id) as session:
-        await claims.give_back(session, claimed, {}, due_in_seconds=None)
+        await leases.give_back(session, claimed, {}, due_in_seconds=None)
 
 
 async def _joined(storage: Storage, parts: Sequence[UploadPart]) -> AsyncIterator[bytes]:

@@ -6,8 +6,8 @@ from typing import Literal, cast
 from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import Upload, UploadPart
 from service.errors import NotFound
-from service.tables import Upload, UploadPart
 
 Standing = Literal["pending", "joining", "completed", "cancelled", "expired"]
 """A status, where `joining` is a pending upload whose parts are being joined: it does not expire meanwhile."""

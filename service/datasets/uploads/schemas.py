@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from service.database.tables import File, Upload, UploadPart
 from service.datasets.schemas import FileObject, show_file
 from service.http.shapes import RequestModel, unix
-from service.tables import File, Upload, UploadPart
 
 MAX_PARTS = 10_000
 

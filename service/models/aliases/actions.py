@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import outbox
+from service.database.tables import AliasPromotion, ModelAlias
 from service.errors import Conflict, InvalidRequest
 from service.ids import new_id
 from service.models.aliases.names import check_not_a_base_model
@@ -20,7 +21,6 @@ from service.models.catalogue import Catalogue
 from service.models.queries import find_model
 from service.projects import audit
 from service.projects.audit import Actor
-from service.tables import AliasPromotion, ModelAlias
 
 MAX_ALIASES = 500
 """Aliases of one project."""

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from sqlalchemy import Select, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import AliasPromotion, Model, ModelAlias
 from service.errors import NotFound
 from service.http.pagination import unknown_cursor
 from service.http.shapes import PageQuery
 from service.models.queries import usable
-from service.tables import AliasPromotion, Model, ModelAlias
 
 PREFIX = "alias_"
 

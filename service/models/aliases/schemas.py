@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from service.database.tables import AliasPromotion, ModelAlias
 from service.http.shapes import RequestModel, unix
 from service.models.aliases.names import AliasName
-from service.tables import AliasPromotion, ModelAlias
 
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 

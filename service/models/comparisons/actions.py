@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.actions import month_of, standing
 from service.billing.prices import dollars
+from service.database.tables import File, Run
 from service.datasets.actions import FINE_TUNE, ask_for_report
 from service.datasets.queries import find_file
 from service.datasets.report import first_errors
@@ -28,7 +29,6 @@ from service.models.questions import Directory, Question, question_of
 from service.runs.actions import NewRun, create_run
 from service.runs.plan import CHAT
 from service.runs.schemas import RunPrice, micros_of
-from service.tables import File, Run
 
 FORMATS = ("chat", "completion", "preference")
 

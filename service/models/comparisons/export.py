@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from service.db import Database
+from service.database.engine import Database
+from service.database.tables import Run
 from service.models.comparisons.asked import ListCases
 from service.models.comparisons.options import Options
 from service.models.comparisons.showing import CallShown, CaseAnswer, CaseShown, show_cases
 from service.storage import Storage
-from service.tables import Run
 
 CASES_AT_ONCE = 50
 MEDIA = {"csv": "text/csv", "jsonl": "application/jsonl"}

@@ -6,12 +6,12 @@ import msgspec
 from sqlalchemy import ARRAY, Text, any_, cast, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import ComparisonCase, Run, RunCall
 from service.errors import InvalidRequest
 from service.http.pagination import unknown_cursor
 from service.models.comparisons.asked import ListCases
 from service.models.comparisons.grading import TIE
 from service.models.comparisons.options import Options
-from service.tables import ComparisonCase, Run, RunCall
 
 
 async def list_cases(session: AsyncSession, run: Run, query: ListCases, *, limit: int) -> Sequence[ComparisonCase]:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from service.billing.prices import Amount, dollars
+from service.database.tables import Run
 from service.http.shapes import unix
 from service.models.comparisons.graders.registry import AnyGrader
 from service.models.comparisons.grading import GraderFigures, JudgeFigures, ModelFigures, Outcome
@@ -20,7 +21,6 @@ from service.runs.schemas import (
     show_progress,
     show_tokens,
 )
-from service.tables import Run
 
 
 class ComparisonOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,9 +10,10 @@ from typing import Any, Literal
 import msgspec
 
 from service.billing.prices import Amount, dollars
+from service.database.engine import Database
+from service.database.tables import ComparisonCase, Run, RunCall
 from service.datasets.lines import Line
 from service.datasets.queries import find_file
-from service.db import Database
 from service.models.comparisons.asked import ListCases
 from service.models.comparisons.cases import LEGACY, Case, cases_of, said_of
 from service.models.comparisons.graders.kinds import Call, Mark
@@ -21,7 +22,6 @@ from service.models.comparisons.options import Options
 from service.models.comparisons.queries import answers_of, case_id, list_cases
 from service.runs.schemas import RunTokens
 from service.storage import Storage
-from service.tables import ComparisonCase, Run, RunCall
 
 MOST_SHOWN_BYTES = 256 * 1024
 """A longer example is not shown, so that a page stays small."""

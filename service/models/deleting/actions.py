@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import Model
 from service.deletions.asking import ask_for_deletion
 from service.errors import Conflict
 from service.models.aliases.queries import find_alias, take_turn
@@ -13,7 +14,6 @@ from service.models.deleting.queries import dependents_of, family
 from service.models.rules import no_such_model
 from service.projects import audit
 from service.projects.audit import Actor
-from service.tables import Model
 
 
 async def delete_model(

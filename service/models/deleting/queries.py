@@ -6,10 +6,10 @@ from sqlalchemy import Select, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.db import Database
+from service.database.engine import Database
+from service.database.tables import CheckpointPermission, Job, Model, Run
 from service.models.aliases.queries import names_of
 from service.models.deleting.dependents import Dependents
-from service.tables import CheckpointPermission, Job, Model, Run
 
 MOST_LISTED = 100
 

@@ -6,6 +6,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import CheckpointPermission, Model
 from service.errors import NotFound
 from service.http.pagination import unknown_cursor
 from service.ids import new_id
@@ -13,7 +14,6 @@ from service.models.permissions.schemas import ListPermissions
 from service.projects import audit
 from service.projects.audit import Actor
 from service.projects.queries import get_active_project
-from service.tables import CheckpointPermission, Model
 
 
 async def grant(

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from service.database.tables import CheckpointPermission
 from service.http.shapes import PageQuery, RequestModel, unix
-from service.tables import CheckpointPermission
 
 MAX_PROJECTS = 100
 

@@ -10,9 +10,9 @@ from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import ProjectLimits, TrainingTokens
 from service.errors import QuotaExceeded, TooLarge
 from service.projects.limits.queries import storage_bytes, training_tokens
-from service.tables import ProjectLimits, TrainingTokens
 
 TOLERANCE_PERCENT = 10
 """Upstreams count with templates of their own; a reservation leaves them as much room as a price's upper bound does."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import File, ProjectLimits, RateLimit, TrainingTokens, Upload, UploadPart
 from service.projects.limits.schemas import ALL_MODELS, DEFAULT_TOKENS
-from service.tables import File, ProjectLimits, RateLimit, TrainingTokens, Upload, UploadPart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

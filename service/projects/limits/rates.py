@@ -5,7 +5,7 @@ import math
 import time
 from typing import Any
 
-from service.db import Database
+from service.database.engine import Database
 from service.errors import QuotaExceeded, RateLimited
 from service.http.middleware import ANSWER_HEADERS
 from service.http.rate_limits import RateLimiter, Verdict

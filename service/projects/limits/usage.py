@@ -5,10 +5,10 @@ import datetime as dt
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.tables import Job
 from service.jobs.lifecycle import ACTIVE, QUEUED
 from service.projects.limits.queries import storage_bytes, training_tokens
 from service.projects.limits.schemas import LimitsUsage
-from service.tables import Job
 
 
 async def usage_of(session: AsyncSession, project_id: str, month: dt.date) -> LimitsUsage:

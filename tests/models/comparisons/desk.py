@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import func, update
 
-from service import claims
-from service.tables import FileReport
+from service.database import leases
+from service.database.tables import FileReport
 from tests.runs.mill import PATIENCE_SECONDS, Mill
 from tests.runs.scripted import Call, Reply
 from tests.wire import Tenant, jsonl
@@ -91,7 +91,7 @@ class Desk:
             await session.execute(
                 update(FileReport).where(mine, FileReport.due_at.is_not(None)).values(due_at=func.now())
             )
-            claimed = await claims.claim(session, FileReport, lease_seconds=PATIENCE_SECONDS, limit=20, where=[mine])
+            claimed = await leases.claim(session, FileReport, lease_seconds=PATIENCE_SECONDS, limit=20, where=[mine])
         for each in claimed:
             await datasets.validate(ctx, each)
 

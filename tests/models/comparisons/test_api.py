@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select
 
-from service.tables import ComparisonCase, RunCall
+from service.database.tables import ComparisonCase, RunCall
 from tests.models.comparisons.desk import MODELS, Desk, Place, answering, capitals
 from tests.runs.scripted import Call, Reply
 from tests.wire import jsonl, make_tenant, refusal

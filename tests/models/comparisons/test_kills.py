@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from service.tables import Run
+from service.database.tables import Run
 from tests.models.comparisons.desk import Desk, answering
 from tests.models.comparisons.test_deploying import BETTER, decided, trained
 from tests.runs.mill import Mill

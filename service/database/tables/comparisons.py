@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.tables.base import Base
+from service.database.tables.base import Base
 
 
 class ComparisonCase(Base):

@@ -10,13 +10,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from alembic import command
-from service.db import Database, create_engine
+from service.database.engine import Database, create_engine
 from service.doorbell import Doorbell
 from service.errors import SettingsError
 from service.http.errors import sqlstate_of
 from service.settings import Settings
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 NO_SCHEMA = ("42P01", "42704", "22023")
 """SQLSTATEs of a database that was never migrated: no such table, or our role, which the first migration makes."""

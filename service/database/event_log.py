@@ -11,8 +11,8 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
+from service.database.tables import Job, JobEvent, Run, RunEvent
 from service.http.pagination import unknown_cursor
-from service.tables import Job, JobEvent, Run, RunEvent
 
 Event = TypeVar("Event", JobEvent, RunEvent)
 

@@ -5,7 +5,7 @@ import datetime as dt
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.tables.base import Base, now
+from service.database.tables.base import Base, now
 
 
 class RememberedRequest(Base):

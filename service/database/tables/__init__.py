@@ -5,10 +5,10 @@ row-level security. Rows of long work carry `Leased`: when they are due, and who
 Amounts are micro-dollars, times are `timestamptz` of the database's clock.
 """
 
-from service.tables.aliases import AliasPromotion, ModelAlias
-from service.tables.audit import AuditLog, Refusal
-from service.tables.base import Base, Leased
-from service.tables.billing import (
+from service.database.tables.aliases import AliasPromotion, ModelAlias
+from service.database.tables.audit import AuditLog, Refusal
+from service.database.tables.base import Base, Leased
+from service.database.tables.billing import (
     Balance,
     InferencePriceOverride,
     LedgerEntry,
@@ -20,8 +20,8 @@ from service.tables.billing import (
     PriceOverride,
     SpendAlert,
 )
-from service.tables.comparisons import ComparisonCase
-from service.tables.datasets import (
+from service.database.tables.comparisons import ComparisonCase
+from service.database.tables.datasets import (
     DatasetPreparation,
     File,
     FileReport,
@@ -30,15 +30,21 @@ from service.tables.datasets import (
     Upload,
     UploadPart,
 )
-from service.tables.deletions import Deletion
-from service.tables.jobs import Checkpoint, Job, JobEvent, JobMetric, JobState, Model, Quote
-from service.tables.limits import AdmissionTurn, ProjectLimits, RateLimit, TrainingTokens
-from service.tables.projects import ApiKey, CheckpointPermission, Gateway, Project, ServiceAccount
-from service.tables.requests import RememberedRequest
-from service.tables.runs import Run, RunCall, RunEvent
-from service.tables.upstream import UpstreamAccount, UpstreamCall, UpstreamFile, UpstreamNotice, UpstreamWatch
-from service.tables.webhooks import RetirementNotice, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
-from service.tables.workers import WorkerHeartbeat
+from service.database.tables.deletions import Deletion
+from service.database.tables.identity import ApiKey, CheckpointPermission, Gateway, Project, ServiceAccount
+from service.database.tables.jobs import Checkpoint, Job, JobEvent, JobMetric, JobState, Model, Quote
+from service.database.tables.limits import AdmissionTurn, ProjectLimits, RateLimit, TrainingTokens
+from service.database.tables.requests import RememberedRequest
+from service.database.tables.runs import Run, RunCall, RunEvent
+from service.database.tables.upstreams import UpstreamAccount, UpstreamCall, UpstreamFile, UpstreamNotice, UpstreamWatch
+from service.database.tables.webhooks import (
+    RetirementNotice,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
+)
+from service.database.tables.workers import WorkerHeartbeat
 
 TENANT_TABLES = tuple(
     table.name for table in Base.metadata.sorted_tables if "project_id" in table.columns or table.name == "projects"

@@ -5,7 +5,7 @@ import datetime as dt
 from sqlalchemy import CheckConstraint, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.tables.base import Base, Leased, now
+from service.database.tables.base import Base, Leased, now
 
 
 class AdmissionTurn(Leased, Base):

@@ -18,9 +18,8 @@ import structlog
 from sqlalchemy import ColumnElement, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.db import Database
-from service.settings import LEASE_MARGIN_SHARE
-from service.tables import (
+from service.database.engine import Database
+from service.database.tables import (
     AdmissionTurn,
     DatasetPreparation,
     Deletion,
@@ -33,7 +32,8 @@ from service.tables import (
     UpstreamWatch,
     WebhookDelivery,
 )
-from service.tables.base import Leased
+from service.database.tables.base import Leased
+from service.settings import LEASE_MARGIN_SHARE
 
 log = structlog.get_logger()
 
