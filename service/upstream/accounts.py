@@ -18,6 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.database.encryption import SealBroken, Sealer
 from service.database.engine import Database
 from service.database.tables import UpstreamAccount
+from service.egress.addresses import Reach
+from service.egress.resolver import Resolver
 from service.errors import SettingsError
 from service.models.catalogue import provider_of
 from service.settings import Settings
@@ -27,8 +29,6 @@ from service.upstream.credentials import open_credential
 from service.upstream.openai import Connection, OpenAIUpstream
 from service.upstream.port import RefusalKind, Upstream
 from service.upstream.transport import CheckedTransport
-from service.webhooks.resolver import Resolver
-from service.webhooks.targets import Reach
 
 log = structlog.get_logger()
 

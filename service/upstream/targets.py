@@ -5,9 +5,9 @@ The address itself is checked again where it is dialled (`transport.py`), for na
 
 from urllib.parse import urlsplit
 
+from service.egress import addresses
+from service.egress.addresses import Reach
 from service.errors import InvalidRequest
-from service.webhooks import targets
-from service.webhooks.targets import Reach
 
 FORBIDDEN = "forbidden_webhook_target"
 
@@ -18,7 +18,7 @@ def checked_base_url(base_url: str, kind: str, reach: Reach, *, own_hosts: froze
     `own_hosts` are the `host:port` pairs that this gateway knows itself by: a job sent there would come back for ever.
     """
     try:
-        target = targets.parse(base_url, reach)
+        target = addresses.parse(base_url, reach)
     except InvalidRequest as refused:
         if refused.code == FORBIDDEN:
             raise _forbidden(refused.message) from None

@@ -10,10 +10,10 @@ from contextlib import suppress
 import httpcore2
 import httpx2
 
-from service.connections import Backend
-from service.webhooks import targets
-from service.webhooks.resolver import LookupFailed, Resolver
-from service.webhooks.targets import Reach
+from service.egress import addresses
+from service.egress.addresses import Reach
+from service.egress.connections import Backend
+from service.egress.resolver import LookupFailed, Resolver
 
 CONNECT_SECONDS = 5.0
 MAX_ADDRESSES = 4
@@ -92,7 +92,7 @@ class _Dialler(httpcore2.AsyncNetworkBackend):
             found = await self._resolver.addresses(host)
         except LookupFailed as error:
             raise httpcore2.ConnectError(f"{host}: {error}") from None
-        allowed = [each for each in found if targets.forbidden(each, self._reach) is None]
+        allowed = [each for each in found if addresses.forbidden(each, self._reach) is None]
         if not allowed:
             raise httpcore2.ConnectError(f"{host} leads to no address that may be dialled.")
         *first, last = allowed[:MAX_ADDRESSES]

@@ -15,14 +15,14 @@ from contextlib import aclosing, suppress
 
 import httpcore2
 
-from service.connections import Backend
+from service.egress import addresses as targets
+from service.egress.addresses import Address, Reach, Target
+from service.egress.connections import Backend
+from service.egress.resolver import LookupFailed, Resolver
 from service.errors import InvalidRequest
 from service.settings import Settings
-from service.webhooks import targets
 from service.webhooks.outcomes import Delivered, Outcome, Rejected, Unreachable, UnreachableReason
-from service.webhooks.resolver import LookupFailed, Resolver
 from service.webhooks.schedule import parse_retry_after
-from service.webhooks.targets import Address, Reach, Target
 
 MAX_RESPONSE_BYTES = 2048
 """How much of an answer is read and kept."""

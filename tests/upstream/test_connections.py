@@ -9,12 +9,12 @@ import httpx2
 import pytest
 import uvloop
 
-from service.connections import Backend
+from service.egress.addresses import Reach
+from service.egress.connections import Backend
 from service.upstream.openai import Connection, OpenAIUpstream
 from service.upstream.port import NotSent, Unknown
 from service.webhooks.outcomes import Unreachable
 from service.webhooks.sender import Sender
-from service.webhooks.targets import Reach
 from tests.upstream.test_azure import order
 
 BEFORE, AFTER = "before it is looked at", "after that"

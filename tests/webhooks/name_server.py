@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from service.webhooks.resolver import system_lookup
-from service.webhooks.targets import Address
+from service.egress.addresses import Address
+from service.egress.resolver import system_lookup
 
 A, AAAA, IN = 1, 28, 1
 NSCOUNT_OFFSET, NSADDR_OFFSET = 16, 20

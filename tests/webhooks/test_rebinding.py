@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from service.egress.addresses import Reach
+from service.egress.resolver import Resolver
 from service.errors import InvalidRequest
 from service.webhooks.outcomes import Delivered, Unreachable
-from service.webhooks.resolver import Resolver
 from service.webhooks.sender import Sender
-from service.webhooks.targets import Reach
 from tests.webhooks.factories import World
 from tests.webhooks.name_server import can_be_asked, name_server
 from tests.webhooks.receiver import Receiver

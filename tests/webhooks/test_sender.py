@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from service.egress.addresses import Address, Reach
+from service.egress.resolver import LookupFailed, Resolver
 from service.errors import InvalidRequest
 from service.webhooks.outcomes import Delivered, Outcome, Rejected, Unreachable
-from service.webhooks.resolver import LookupFailed, Resolver
 from service.webhooks.sender import MAX_RESPONSE_BYTES, Sender
-from service.webhooks.targets import Address, Reach
 from tests.webhooks.receiver import Receiver, answer, receiving
 
 HEADERS = {"webhook-id": "evt_1", "webhook-timestamp": "1", "webhook-signature": "v1,x"}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.egress.addresses import IPV4, IPV6, Reach, Target, forbidden, parse
 from service.errors import InvalidRequest
-from service.webhooks.targets import IPV4, IPV6, Reach, Target, forbidden, parse
 
 FORBIDDEN = [
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.100.100.200", "100.127.255.255",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 
-from service.webhooks.targets import Address
+from service.egress.addresses import Address
 
 MAX_LOOKUPS = 64
 
