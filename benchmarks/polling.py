@@ -1,6 +1,6 @@
 """`python -m benchmarks.polling`: requests a minute and staleness of polling, by lists and by one request a job.
 
-A simulation: the rules are the workers' own (`service/upstream/pace.py`, `workers.watches.news_of_page`); the upstream,
+A simulation: the rules are the workers' own (`service/upstreams/poll_schedule.py`, `workers.watches.news_of_page`); the upstream,
 the clock and the books of the budget are in this process. An account has so many active jobs all the time: each waits
 upstream for up to ten minutes, trains for one to five hours, and another takes its place. A job in fifty is watched.
 Staleness is from a change upstream (a start, an end) until the job's row knows it. Takes a few minutes.
@@ -16,9 +16,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.upstream import pace
-from service.upstream.pace import Crowd
-from service.upstream.port import UpstreamJob
+from service.upstreams import poll_schedule
+from service.upstreams.poll_schedule import Crowd
+from service.upstreams.port import UpstreamJob
 from workers.watches import SKEW, Running, news_of_page
 
 BASE_SECONDS = 15.0
@@ -77,7 +77,7 @@ class Books:
     def take(self, now: float, requests: int, *, borrow: bool = False) -> float:
         """Seconds to wait; 0.0: booked."""
         spent = max(self.spent, now) + self.each * requests
-        wait = spent - now - max(pace.BURST_SECONDS, self.each * requests)
+        wait = spent - now - max(poll_schedule.BURST_SECONDS, self.each * requests)
         if wait > 0 and not borrow:
             return max(wait, self.each)
         self.spent = spent
@@ -131,20 +131,20 @@ class World:
 
     def look(self, job: Simulated, now: float) -> None:
         if self.crowd.listing and job.looked is None and not job.watched and job.told is None:
-            job.told = pace.NEW
-            self.ring(job, now + pace.SAFETY_SECONDS * 10)
+            job.told = poll_schedule.NEW
+            self.ring(job, now + poll_schedule.SAFETY_SECONDS * 10)
             return
-        if self.bounded and (wait := self.books.take(now, pace.LOOK_REQUESTS)) > 0:
+        if self.bounded and (wait := self.books.take(now, poll_schedule.LOOK_REQUESTS)) > 0:
             self.ring(job, now + wait + self.random.uniform(0, 2 * BASE_SECONDS))
             return
         known = now + self.random.uniform(0, CLAIM_SECONDS) + REQUEST_SECONDS
         told = job.shown(known)
         ended = told.status == "succeeded"
-        self.spend(1 if ended and self.crowd.listing else pace.LOOK_REQUESTS)
+        self.spend(1 if ended and self.crowd.listing else poll_schedule.LOOK_REQUESTS)
         if self.measuring:
             self.stale += [known - moment for moment in job.untold if moment <= known]
         job.untold = [moment for moment in job.untold if moment > known]
-        job.told, job.looked = pace.told_of(told), known
+        job.told, job.looked = poll_schedule.told_of(told), known
         if ended:
             del self.active[job.id]
             self.new_job(known)
@@ -153,9 +153,9 @@ class World:
         since = job.starts if known >= job.starts else job.created
         seconds = BASE_SECONDS
         if self.alone and self.bounded:
-            seconds = pace.spread_seconds(BASE_SECONDS, active=len(self.active), per_minute=self.per_minute)
+            seconds = poll_schedule.spread_seconds(BASE_SECONDS, active=len(self.active), per_minute=self.per_minute)
         elif not self.alone:
-            seconds = pace.next_look_seconds(
+            seconds = poll_schedule.next_look_seconds(
                 BASE_SECONDS,
                 age_seconds=known - since,
                 left_seconds=left,
@@ -169,7 +169,7 @@ class World:
         """Steps of the watch, a page at a time: yields when it wants to go on, and is sent the time then."""
         now = yield 0.0
         while True:
-            few = len(self.active) <= pace.SMALL
+            few = len(self.active) <= poll_schedule.SMALL
             watched = sum(job.watched for job in self.active.values())
             self.crowd = Crowd(listing=not few, active=len(self.active), watched=watched, per_minute=self.per_minute)
             if few and not any(self.rests(job, now) for job in self.active.values()):
@@ -178,16 +178,18 @@ class World:
             rows = {job.id: self.row(job, now) for job in self.active.values()}
             oldest = min(job.created for job in self.active.values()) - SKEW.total_seconds()
             self.listed = [job for job in self.listed if job.created >= oldest]
-            seconds = pace.list_seconds(BASE_SECONDS, pages=-(-len(rows) // pace.PAGE), per_minute=self.per_minute)
-            left = pace.looks_until_next_list(seconds, per_minute=self.per_minute)
+            seconds = poll_schedule.list_seconds(
+                BASE_SECONDS, pages=-(-len(rows) // poll_schedule.PAGE), per_minute=self.per_minute
+            )
+            left = poll_schedule.looks_until_next_list(seconds, per_minute=self.per_minute)
             left -= sum(row.due for row in rows.values())
             later: list[Running] = []
             newest_first, pages = self.listed[::-1], 0
-            for start in range(0, len(newest_first), pace.PAGE):
+            for start in range(0, len(newest_first), poll_schedule.PAGE):
                 self.books.take(now, 1, borrow=True)
                 self.spend(1)
                 pages, now = pages + 1, (yield now + REQUEST_SECONDS)
-                page = newest_first[start : start + pace.PAGE]
+                page = newest_first[start : start + poll_schedule.PAGE]
                 fresh, progress = news_of_page([job.shown(now) for job in page if job.id in rows], rows, now=now)
                 later += progress
                 left -= self.ring_all(fresh[: max(left, 0)], now)
@@ -196,7 +198,7 @@ class World:
                 if not rows:
                     break
             self.ring_all(later[: max(left, 0)], now)
-            now = yield now + pace.list_seconds(BASE_SECONDS, pages=pages, per_minute=self.per_minute)
+            now = yield now + poll_schedule.list_seconds(BASE_SECONDS, pages=pages, per_minute=self.per_minute)
 
     def ring_all(self, rows: Sequence[Running], now: float) -> int:
         for row in rows:
@@ -206,7 +208,7 @@ class World:
 
     def rests(self, job: Simulated, now: float) -> bool:
         since = job.starts if now >= job.starts else job.created
-        return pace.look_seconds(BASE_SECONDS, age_seconds=now - since, left_seconds=None) > BASE_SECONDS
+        return poll_schedule.look_seconds(BASE_SECONDS, age_seconds=now - since, left_seconds=None) > BASE_SECONDS
 
     def row(self, job: Simulated, now: float) -> Running:
         return Running(
@@ -262,7 +264,7 @@ def main(arguments: Sequence[str] = ()) -> int:
             ways.append((f"lists, within {budget:,.0f}", budget, False))
         for name, per_minute, alone in ways:
             if per_minute is None and count > 1000:  # its arithmetic needs no simulation
-                each = count * pace.LOOK_REQUESTS * 60 / BASE_SECONDS
+                each = count * poll_schedule.LOOK_REQUESTS * 60 / BASE_SECONDS
                 print(f"| {count:,} | {name} | {each:,.0f} | {BASE_SECONDS / 2:.1f} s | {BASE_SECONDS:.1f} s | |")
                 continue
             print(

@@ -43,9 +43,9 @@ from service.sealing import sealer_of
 from service.services import ApiRequest, Services, services
 from service.settings import Settings
 from service.storage import Storage
-from service.upstream import inbound_routes
-from service.upstream import routes as upstreams
-from service.upstream.accounts import Accounts
+from service.upstreams import inbound_routes
+from service.upstreams import routes as upstreams
+from service.upstreams.accounts import Accounts
 from service.webhooks import event_routes as webhook_events
 from service.webhooks import routes as webhooks
 from service.webhooks.sender import Sender

@@ -27,7 +27,7 @@ from service.http.docs import docs_page
 from service.http.openapi import document, to_yaml
 from service.http.operation import operation
 from service.services import ApiRequest, Services, services
-from service.upstream.metrics import measure
+from service.upstreams.metrics import measure
 
 READY_SECONDS = 2.0
 SILENT_SECONDS = 20.0

@@ -15,8 +15,8 @@ from service.database.engine import Database
 from service.database.tables import RememberedRequest, UpstreamAccount, WebhookEndpoint
 from service.http.idempotency import sealed_for
 from service.settings import Settings
-from service.upstream.credentials import context_of as upstream_context
-from service.upstream.inbound import webhook_context_of
+from service.upstreams.credentials import context_of as upstream_context
+from service.upstreams.inbound_webhooks import webhook_context_of
 from service.webhooks.secrets import context_of as webhook_context
 
 BATCH = 200

@@ -19,7 +19,7 @@ from service.projects.authentication import Administrator, Authenticator, Caller
 from service.projects.limits.rates import RateKeeper
 from service.settings import Settings
 from service.storage import Storage
-from service.upstream.accounts import Accounts
+from service.upstreams.accounts import Accounts
 from service.webhooks.sender import Sender
 from service.webhooks.stream import EventStreams
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.engine import Database
 from service.database.tables import UpstreamAccount, UpstreamWatch
-from service.upstream.pace import BURST_SECONDS, Crowd, default_per_minute
+from service.upstreams.poll_schedule import BURST_SECONDS, Crowd, default_per_minute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from service.models.metering import Meter
 from service.projects.limits.rates import RateKeeper
 from service.settings import Settings
 from service.storage import Storage
-from service.upstream.accounts import Accounts
-from service.upstream.port import Upstream
+from service.upstreams.accounts import Accounts
+from service.upstreams.port import Upstream
 from service.webhooks.sender import Sender
 from workers.turns import Turns
 from workers.validators import Validators

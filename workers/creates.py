@@ -25,17 +25,9 @@ from service.ids import new_id
 from service.jobs.lifecycle import JobError
 from service.jobs.record import Move, move
 from service.jobs.rules import with_epochs
-from service.upstream.marks import GATEWAY, JOB, attempt_of, marks
-from service.upstream.pace import NEW
-from service.upstream.port import (
-    Created,
-    JobOrder,
-    NotSent,
-    Refused,
-    Unknown,
-    UpstreamError,
-    UpstreamJob,
-)
+from service.upstreams.labels import GATEWAY, JOB, attempt_of, marks
+from service.upstreams.poll_schedule import NEW
+from service.upstreams.port import Created, JobOrder, NotSent, Refused, Unknown, UpstreamError, UpstreamJob
 from workers import holds
 from workers.admissions import cancel, fail
 from workers.context import AccountContext

@@ -16,9 +16,9 @@ from service.database import leases
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import DatasetPreparation, Deletion, File, Job, Model, UpstreamFile
 from service.datasets.actions import forget_reports
-from service.upstream.accounts import AccountUnusable
-from service.upstream.marks import copy_name
-from service.upstream.port import UpstreamError
+from service.upstreams.accounts import AccountUnusable
+from service.upstreams.labels import copy_name
+from service.upstreams.port import UpstreamError
 from workers import project_deletions
 from workers.context import Context
 from workers.copies import StillSending, let_go_of_content

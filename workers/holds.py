@@ -8,7 +8,7 @@ from prometheus_client import Counter
 from sqlalchemy import func, update
 
 from service.database.tables import UpstreamAccount
-from service.upstream.port import Refused
+from service.upstreams.port import Refused
 from workers.context import AccountContext
 
 log = structlog.get_logger()

@@ -12,7 +12,7 @@ from service.database.leases import Claim, LeaseLost
 from service.database.tables import Job
 from service.jobs.lifecycle import JobError, State
 from service.storage import StorageAway
-from service.upstream.accounts import DEFAULT_ACCOUNT, AccountUnusable
+from service.upstreams.accounts import DEFAULT_ACCOUNT, AccountUnusable
 from workers.admissions import attend, fail, judge
 from workers.context import AccountContext, Context
 from workers.creates import create

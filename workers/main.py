@@ -42,7 +42,7 @@ from service.projects.limits.rates import RateKeeper
 from service.sealing import sealer_of
 from service.settings import Settings
 from service.storage import Storage
-from service.upstream.accounts import Accounts, ensure_default_account
+from service.upstreams.accounts import Accounts, ensure_default_account
 from service.webhooks.sender import Sender
 from workers import (
     admissions,

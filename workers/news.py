@@ -17,8 +17,8 @@ from service.ids import new_id
 from service.jobs.lifecycle import upstream_end
 from service.jobs.record import NewEvent, add_events
 from service.jobs.rules import tuned_name
-from service.upstream.pace import told_of
-from service.upstream.port import UpstreamCheckpoint, UpstreamError, UpstreamEvent, UpstreamJob
+from service.upstreams.poll_schedule import told_of
+from service.upstreams.port import UpstreamCheckpoint, UpstreamError, UpstreamEvent, UpstreamJob
 from workers.context import AccountContext
 from workers.translate import translated
 from workers.uploads import sent_files

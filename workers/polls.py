@@ -15,8 +15,8 @@ from service.database.tables import Job
 from service.jobs.lifecycle import upstream_end
 from service.jobs.record import Move, NewEvent, add_events, move, tell
 from service.jobs.watching import WATCHED
-from service.upstream.pace import LOOK_REQUESTS, Crowd, next_look_seconds
-from service.upstream.port import Refused, UpstreamError
+from service.upstreams.poll_schedule import LOOK_REQUESTS, Crowd, next_look_seconds
+from service.upstreams.port import Refused, UpstreamError
 from workers import budgets, holds
 from workers.budgets import Standing
 from workers.context import AccountContext

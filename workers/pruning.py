@@ -30,7 +30,7 @@ from service.database.tables import (
 )
 from service.http.idempotency import KEY_LIFE
 from service.settings import Settings
-from service.upstream.inbound import REMEMBERED
+from service.upstreams.inbound_webhooks import REMEMBERED
 from workers.context import Context
 
 log = structlog.get_logger()

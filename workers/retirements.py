@@ -18,7 +18,7 @@ from service import outbox
 from service.database.engine import Database
 from service.database.tables import Job, Model, ModelAlias, RetirementNotice, UpstreamAccount
 from service.models.catalogue import BaseModel, Catalogue
-from service.upstream.capabilities import provider_at, shutdown_of
+from service.upstreams.capabilities import provider_at, shutdown_of
 
 log = structlog.get_logger()
 

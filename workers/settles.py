@@ -25,7 +25,7 @@ from service.jobs.record import Move, NewEvent, add_events, move
 from service.models.aliases.actions import deploy
 from service.projects.limits.holding import settle_tokens
 from service.storage import Stored
-from service.upstream.port import UpstreamError, UpstreamJob
+from service.upstreams.port import UpstreamError, UpstreamJob
 from workers import news as upstream_news
 from workers.context import AccountContext
 from workers.news import News

@@ -1,6 +1,6 @@
 """Jobs without news for their state's deadline: an event says so, once until there are news again, and a metric counts.
 
-Nothing is done to the job: what helps is for people to decide. The deadlines stand in `service/upstream/pace.py`.
+Nothing is done to the job: what helps is for people to decide. The deadlines stand in `service/upstreams/poll_schedule.py`.
 """
 
 import structlog
@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Float, and_, case, cast, func, or_, select
 from service.database.engine import Database
 from service.database.tables import Job
 from service.jobs.record import NewEvent, add_events
-from service.upstream.pace import STALLED_AFTER_SECONDS
+from service.upstreams.poll_schedule import STALLED_AFTER_SECONDS
 
 log = structlog.get_logger()
 

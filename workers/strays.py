@@ -17,9 +17,9 @@ from service import faults
 from service.database.tables import Job, UpstreamCall
 from service.ids import new_id
 from service.jobs.lifecycle import ENDED, upstream_end
-from service.upstream.accounts import AccountUnusable, account_ids
-from service.upstream.marks import GATEWAY, JOB, attempt_of
-from service.upstream.port import UpstreamError, UpstreamJob
+from service.upstreams.accounts import AccountUnusable, account_ids
+from service.upstreams.labels import GATEWAY, JOB, attempt_of
+from service.upstreams.port import UpstreamError, UpstreamJob
 from workers.context import AccountContext, Context
 
 log = structlog.get_logger()

@@ -22,8 +22,8 @@ from service.ids import new_id
 from service.jobs.lifecycle import JobError
 from service.jobs.record import Move, NewEvent, add_events, move
 from service.storage import StorageAway
-from service.upstream.marks import copy_name
-from service.upstream.port import Created, NotSent, Refused, Unknown, UpstreamError
+from service.upstreams.labels import copy_name
+from service.upstreams.port import Created, NotSent, Refused, Unknown, UpstreamError
 from workers import holds
 from workers.admissions import cancel, fail
 from workers.context import AccountContext

@@ -22,11 +22,11 @@ from service.database.leases import Claim
 from service.database.tables import Job, UpstreamWatch
 from service.jobs.lifecycle import upstream_end
 from service.jobs.watching import WATCHED
-from service.upstream import pace
-from service.upstream.accounts import AccountUnusable
-from service.upstream.marks import GATEWAY
-from service.upstream.pace import Crowd, News
-from service.upstream.port import Refused, UpstreamError, UpstreamJob
+from service.upstreams import poll_schedule
+from service.upstreams.accounts import AccountUnusable
+from service.upstreams.labels import GATEWAY
+from service.upstreams.poll_schedule import Crowd, News
+from service.upstreams.port import Refused, UpstreamError, UpstreamJob
 from workers import budgets, holds
 from workers.context import AccountContext, Context
 
@@ -70,7 +70,7 @@ async def watch(ctx: Context, claimed: Claim[UpstreamWatch]) -> None:
             jobs = await _running(session, claimed.row.id)
             per_minute = await budgets.budget_of(session, claimed.row.id, base)
         crowd = Crowd(
-            listing=len(jobs) > pace.SMALL,
+            listing=len(jobs) > poll_schedule.SMALL,
             active=len(jobs),
             watched=sum(job.watched for job in jobs),
             per_minute=per_minute,
@@ -86,14 +86,14 @@ async def watch(ctx: Context, claimed: Claim[UpstreamWatch]) -> None:
 
 def _rests(job: Running, base: float) -> bool:
     """Whether a job that looks by itself does so less often than the settings say, so that a list does it no harm."""
-    return pace.look_seconds(base, age_seconds=job.age_seconds, left_seconds=job.left_seconds) > base
+    return poll_schedule.look_seconds(base, age_seconds=job.age_seconds, left_seconds=job.left_seconds) > base
 
 
 async def _by_list(ctx: Context, claimed: Claim[UpstreamWatch], jobs: list[Running], crowd: Crowd) -> None:
     def pause(pages: int) -> float:
-        return pace.list_seconds(ctx.settings.poll_seconds, pages=pages, per_minute=crowd.per_minute)
+        return poll_schedule.list_seconds(ctx.settings.poll_seconds, pages=pages, per_minute=crowd.per_minute)
 
-    most = pace.looks_until_next_list(pause(-(-len(jobs) // pace.PAGE)), per_minute=crowd.per_minute)
+    most = poll_schedule.looks_until_next_list(pause(-(-len(jobs) // poll_schedule.PAGE)), per_minute=crowd.per_minute)
     try:
         at = ctx.at(await ctx.accounts.get(claimed.row.id))
         pages = await _list(at, claimed, jobs, most=most)
@@ -126,7 +126,9 @@ async def _give_back(
     async with ctx.db.worker() as session:
         await leases.give_back(session, claimed, values, due_in_seconds=due_in_seconds)
         if _relied_on(claimed.row) and not crowd.listing:
-            spread = pace.spread_seconds(ctx.settings.poll_seconds, active=crowd.active, per_minute=crowd.per_minute)
+            spread = poll_schedule.spread_seconds(
+                ctx.settings.poll_seconds, active=crowd.active, per_minute=crowd.per_minute
+            )
             soon = func.clock_timestamp() + func.random() * dt.timedelta(seconds=spread)
             under_way = Job.leased_until.is_not(None)
             await session.execute(
@@ -179,13 +181,15 @@ def news_of_page(
     for each in told:
         job = unheard.get(each.id)
         if job is not None and not job.due:
-            found[pace.news_in(job.told, each, ended=upstream_end(each.status) is not None, now=now)].append(job)
+            found[poll_schedule.news_in(job.told, each, ended=upstream_end(each.status) is not None, now=now)].append(
+                job
+            )
     for news in ("progress", "change", "end"):
         NEWS.labels(news).inc(len(found[news]))
     rested = [
         job
         for job in found["progress"]
-        if job.looked_seconds_ago is None or job.looked_seconds_ago > pace.PROGRESS_SECONDS
+        if job.looked_seconds_ago is None or job.looked_seconds_ago > poll_schedule.PROGRESS_SECONDS
     ]
     return [*found["end"], *found["change"]], rested
 

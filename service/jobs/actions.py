@@ -27,7 +27,7 @@ from service.models.catalogue import Catalogue
 from service.models.comparisons.actions import check_deploy_comparison
 from service.projects.limits.holding import reserve_tokens
 from service.projects.queries import get_active_project
-from service.upstream.capabilities import CAPABILITIES, Needs
+from service.upstreams.capabilities import CAPABILITIES, Needs
 
 MAX_SEED = 2**31 - 1
 

@@ -21,8 +21,8 @@ from service.jobs.lifecycle import JobError
 from service.jobs.rules import check_method, dataset_fault, epochs_asked
 from service.models.catalogue import BaseModel, Catalogue
 from service.models.queries import find_model, keep_model
-from service.upstream.capabilities import Needs, provider_at, shutdown_of
-from service.upstream.queries import offer, usable_accounts
+from service.upstreams.capabilities import Needs, provider_at, shutdown_of
+from service.upstreams.queries import offer, usable_accounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

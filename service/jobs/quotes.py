@@ -19,7 +19,7 @@ from service.ids import new_id
 from service.jobs.actions import Market, order_of, quoted_request
 from service.jobs.rules import resolve_method
 from service.jobs.schemas import Hyperparameters, Method
-from service.upstream.capabilities import shutdown_of
+from service.upstreams.capabilities import shutdown_of
 
 QUOTE_LIFE = dt.timedelta(hours=24)
 

@@ -26,8 +26,8 @@ from service.database.tables import Job, Project, UpstreamAccount
 from service.jobs.lifecycle import ACTIVE
 from service.jobs.queue import Active, Snapshot, Waiting
 from service.models.catalogue import Catalogue
-from service.upstream.capabilities import Needs
-from service.upstream.queries import Offer, live_accounts, offer
+from service.upstreams.capabilities import Needs
+from service.upstreams.queries import Offer, live_accounts, offer
 
 RECENT_JOBS = 1000
 """How many of the last successes say how long a job takes."""

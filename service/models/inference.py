@@ -14,7 +14,7 @@ from service.errors import ApiError, InvalidRequest, QuotaExceeded, RateLimited,
 from service.models.metering import Meter, Tab
 from service.models.questions import USAGE, Question
 from service.models.relay import Relay
-from service.upstream.port import Completion, CompletionStream, Upstream
+from service.upstreams.port import Completion, CompletionStream, Upstream
 
 log = structlog.get_logger()
 

@@ -13,9 +13,9 @@ from service.models.aliases.queries import standing_for
 from service.models.asked import most_output_tokens
 from service.models.catalogue import BaseModel, Catalogue
 from service.models.queries import find_model
-from service.upstream.accounts import DEFAULT_ACCOUNT, Accounts, AccountUnusable
-from service.upstream.port import Upstream
-from service.upstream.queries import asked_at
+from service.upstreams.accounts import DEFAULT_ACCOUNT, Accounts, AccountUnusable
+from service.upstreams.port import Upstream
+from service.upstreams.queries import asked_at
 
 log = structlog.get_logger()
 

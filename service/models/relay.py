@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from service.models.metering import Tab
-from service.upstream.port import CompletionStream
+from service.upstreams.port import CompletionStream
 
 log = structlog.get_logger()
 

@@ -19,8 +19,8 @@ from service.models.rules import no_such_model
 from service.models.schemas import ModelList, ModelObject
 from service.projects.limits.rates import estimated_tokens
 from service.services import ApiRequest, Services, caller, services
-from service.upstream.capabilities import matches, provider_at, shutdown_of
-from service.upstream.queries import usable_accounts
+from service.upstreams.capabilities import matches, provider_at, shutdown_of
+from service.upstreams.queries import usable_accounts
 
 MAX_INFERENCE_BYTES = 64 * 1024 * 1024
 

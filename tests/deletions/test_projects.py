@@ -20,7 +20,7 @@ from service.errors import InvalidRequest
 from service.ids import new_id
 from service.settings import Settings
 from service.storage import Stored
-from service.upstream.accounts import DEFAULT_ACCOUNT
+from service.upstreams.accounts import DEFAULT_ACCOUNT
 from tests.deletions.desk import (
     MOST_ROUNDS,
     carry_out_all,

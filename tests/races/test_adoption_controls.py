@@ -4,7 +4,7 @@ from typing import cast
 
 import pytest
 
-from service.upstream.openai import OpenAIUpstream
+from service.upstreams.adapters.openai import OpenAIUpstream
 from tests.faults.control import CREATE, NEVER
 from tests.workers.bench import Bench
 from workers import creates

@@ -13,8 +13,8 @@ import pytest
 from service import outbox
 from service.database import leases
 from service.database.tables import Job
-from service.upstream.openai import OpenAIUpstream
-from service.upstream.port import UpstreamJob
+from service.upstreams.adapters.openai import OpenAIUpstream
+from service.upstreams.port import UpstreamJob
 from tests.faults.control import CREATE
 from tests.workers.bench import Bench
 

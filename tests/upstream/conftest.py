@@ -17,7 +17,7 @@ from service.ids import new_id
 from service.projects import keys
 from service.sealing import sealer_of
 from service.settings import Settings
-from service.upstream.credentials import seal_credential
+from service.upstreams.credentials import seal_credential
 from tests.faults.control import FaultyUpstream
 from tests.upstream.azure_program import KEY
 from tests.workers.bench import Bench

@@ -14,8 +14,8 @@ from service.jobs.actions import Market, create_job, request_pause
 from service.jobs.schemas import CreateJob, Integration, Method, Wandb
 from service.sealing import sealer_of
 from service.settings import Settings
-from service.upstream.accounts import DEFAULT_ACCOUNT, TROUBLED_AFTER, Accounts
-from service.upstream.credentials import seal_credential
+from service.upstreams.accounts import DEFAULT_ACCOUNT, TROUBLED_AFTER, Accounts
+from service.upstreams.credentials import seal_credential
 from tests.faults.control import CREATE, LIST, RETRIEVE, UPLOAD, FaultyUpstream, error
 from tests.upstream.conftest import add_account
 from tests.workers.bench import MODEL, Bench, ended, eventually, open_bench, working

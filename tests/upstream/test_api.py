@@ -9,8 +9,8 @@ from sqlalchemy import text
 from service.database.engine import create_engine
 from service.database.tables import UpstreamAccount
 from service.sealing import sealer_of
-from service.upstream.accounts import Accounts
-from service.upstream.port import UpstreamError
+from service.upstreams.accounts import Accounts
+from service.upstreams.port import UpstreamError
 from tests.faults.control import FaultyUpstream, error
 from tests.upstream.azure_program import KEY
 from tests.upstream.conftest import CREDENTIAL, Rim, account, add_account

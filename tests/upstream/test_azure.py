@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from service.upstream.accounts import DEFAULT_ACCOUNT
-from service.upstream.azure import AzureUpstream
-from service.upstream.marks import GATEWAY, JOB, job_file_name, marks_of_name
-from service.upstream.openai import Connection
-from service.upstream.port import Completion, Created, JobOrder, Refused, Unknown, UpstreamError
+from service.upstreams.accounts import DEFAULT_ACCOUNT
+from service.upstreams.adapters.azure import AzureUpstream
+from service.upstreams.adapters.openai import Connection
+from service.upstreams.labels import GATEWAY, JOB, job_file_name, marks_of_name
+from service.upstreams.port import Completion, Created, JobOrder, Refused, Unknown, UpstreamError
 from tests.faults.control import FaultyUpstream
 from tests.upstream.azure_program import KEY
 from tests.upstream.conftest import add_account

@@ -11,8 +11,8 @@ import uvloop
 
 from service.egress.addresses import Reach
 from service.egress.connections import Backend
-from service.upstream.openai import Connection, OpenAIUpstream
-from service.upstream.port import NotSent, Unknown
+from service.upstreams.adapters.openai import Connection, OpenAIUpstream
+from service.upstreams.port import NotSent, Unknown
 from service.webhooks.outcomes import Unreachable
 from service.webhooks.sender import Sender
 from tests.upstream.test_azure import order

@@ -12,7 +12,7 @@ from service.database.engine import Database, create_engine
 from service.database.tables import UpstreamAccount
 from service.doorbell import Doorbell
 from service.settings import Settings
-from service.upstream.accounts import ensure_default_account
+from service.upstreams.accounts import ensure_default_account
 
 STARTS = 4
 A_SLOW_KEY = (

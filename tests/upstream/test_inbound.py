@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 from service.database.tables import AuditLog, Job, UpstreamAccount, UpstreamNotice
 from service.ids import new_id
 from service.settings import Settings
-from service.upstream import inbound
+from service.upstreams import inbound_webhooks
 from tests.faults.control import FaultyUpstream
 from tests.upstream.conftest import Rim, account
 from tests.workers.bench import Bench
@@ -137,10 +137,12 @@ class TestAGoodSignature:
         await pruning.prune(bench.ctx)
         assert await notices(bench) == 1
         async with bench.ctx.db.admin() as session:
-            await session.execute(update(UpstreamNotice).values(received_at=func.now() - inbound.REMEMBERED))
+            await session.execute(update(UpstreamNotice).values(received_at=func.now() - inbound_webhooks.REMEMBERED))
         await pruning.prune(bench.ctx)
         assert await notices(bench) == 0
-        assert inbound.REMEMBERED > 2 * inbound.TOLERANCE, "else a timestamp of the future could come again"
+        assert inbound_webhooks.REMEMBERED > 2 * inbound_webhooks.TOLERANCE, (
+            "else a timestamp of the future could come again"
+        )
 
 
 class TestABadOne:
@@ -163,7 +165,7 @@ class TestABadOne:
             await self.refused(bench, sender, body, good, account_id="upstream_none"),
             await self.refused(bench, sender, b"\xff", good),
         }
-        for name in inbound.HEADERS:
+        for name in inbound_webhooks.HEADERS:
             told.add(await self.refused(bench, sender, body, {key: good[key] for key in good if key != name}))
         for signature in GARBAGE:
             headers: Any = {**good, "webhook-signature": signature.encode()}
@@ -193,7 +195,7 @@ class TestABadOne:
         assert await due(bench) == set()
 
     async def test_too_large_is_not_read(self, bench: Bench, sender: Sender, secret: str) -> None:
-        body = event("x" * inbound.MAX_BODY_BYTES)
+        body = event("x" * inbound_webhooks.MAX_BODY_BYTES)
         answer = await sender.send(body, signed(secret, body))
         assert answer.status_code == 413
         assert await notices(bench) == 0

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.upstream.pace import (
+from service.upstreams.poll_schedule import (
     LIST_SHARE,
     LOOK_REQUESTS,
     PAGE,
@@ -19,7 +19,7 @@ from service.upstream.pace import (
     next_look_seconds,
     told_of,
 )
-from service.upstream.port import UpstreamJob
+from service.upstreams.port import UpstreamJob
 
 BASE = 15.0
 HOURS = 3600.0

@@ -22,11 +22,11 @@ from service.http.idempotency import sealed_for
 from service.ids import new_id
 from service.sealing import PLACES, reseal, sealer_of
 from service.settings import Settings
-from service.upstream.credentials import open_credential
-from service.upstream.openai import Connection
-from service.upstream.port import JobOrder, UpstreamError
-from service.upstream.redact import redacted
-from service.upstream.schemas import CreateSharedUpstream, UpdateUpstream
+from service.upstreams.adapters.openai import Connection
+from service.upstreams.adapters.redaction import redacted
+from service.upstreams.credentials import open_credential
+from service.upstreams.port import JobOrder, UpstreamError
+from service.upstreams.schemas import CreateSharedUpstream, UpdateUpstream
 from service.webhooks.secrets import active_secrets, seal_secret
 from tests.faults.control import CREATE, EVENTS, RETRIEVE, UPLOAD, FaultyUpstream
 from tests.upstream.conftest import CREDENTIAL, Rim, account

@@ -52,7 +52,7 @@ from service.projects.limits.rates import RateKeeper
 from service.sealing import sealer_of
 from service.settings import Settings
 from service.storage import Storage
-from service.upstream.accounts import DEFAULT_ACCOUNT, Accounts, ensure_default_account
+from service.upstreams.accounts import DEFAULT_ACCOUNT, Accounts, ensure_default_account
 from service.webhooks.sender import Sender
 from tests.faults.control import FaultyUpstream
 from workers.admissions import take_turn

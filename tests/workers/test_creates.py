@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.jobs.forecast import Forecast
-from service.upstream.marks import marks
+from service.upstreams.labels import marks
 from tests.faults.control import CREATE, LIST, NEVER, NO_JOBS, FaultyUpstream, error
 from tests.workers.bench import Bench, eventually
 from workers import strays

@@ -18,9 +18,9 @@ from service.ids import new_id
 from service.jobs.queries import get_job
 from service.jobs.watching import note_watcher
 from service.settings import Settings
-from service.upstream import pace
-from service.upstream.accounts import DEFAULT_ACCOUNT
-from service.upstream.marks import marks
+from service.upstreams import poll_schedule
+from service.upstreams.accounts import DEFAULT_ACCOUNT
+from service.upstreams.labels import marks
 from tests.faults.control import LIST, FaultyUpstream, error
 from tests.upstream.conftest import add_account
 from tests.workers.bench import MODEL, Bench, eventually, open_bench, working
@@ -29,7 +29,7 @@ from workers import budgets, stalls
 from workers.main import reconciler_of
 from workers.watches import LISTED_NO_MORE, watch
 
-MANY = pace.SMALL + 5
+MANY = poll_schedule.SMALL + 5
 FAR = dt.timedelta(hours=2)
 METHOD = {
     "type": "supervised",
@@ -175,7 +175,7 @@ class TestLists:
         await step(bench)
         theirs = await upstream_id(bench, job_ids[0])
         bench.upstream.put_job(id=theirs, _steps=[{"status": "running"}], status="queued")
-        await bench.set_job(job_ids[0], looked_at=None, upstream_told=pace.NEW, upstream_status="queued")
+        await bench.set_job(job_ids[0], looked_at=None, upstream_told=poll_schedule.NEW, upstream_status="queued")
         await bench.step(job_ids[0])
         await step(bench)
         assert not [each for each in bench.upstream.jobs() if each["looks"]]
@@ -214,7 +214,7 @@ class TestLists:
         await end(bench, job_ids[1:])
         assert not (await step(bench)).listing
         async with bench.ctx.db.worker() as session:
-            await leases.give_back(session, claimed, {}, due_in_seconds=pace.SAFETY_SECONDS)
+            await leases.give_back(session, claimed, {}, due_in_seconds=poll_schedule.SAFETY_SECONDS)
         assert await seconds_until_due(bench, job_ids[0]) < 10
 
     async def test_nor_does_one_that_read_of_the_list_just_before_its_end(self, bench: Bench) -> None:
@@ -326,7 +326,9 @@ class TestTheBudget:
         standings = [each for many in taken for each in many]
         allowed = [each for each in standings if each.allowed]
         passed = time.monotonic() - began
-        assert pace.BURST_SECONDS <= len(allowed) <= pace.BURST_SECONDS + passed + 1, "one a second, and ten at once"
+        assert poll_schedule.BURST_SECONDS <= len(allowed) <= poll_schedule.BURST_SECONDS + passed + 1, (
+            "one a second, and ten at once"
+        )
         assert len(allowed) < len(standings)
         assert min(each.wait_seconds for each in standings if not each.allowed) > 0
 

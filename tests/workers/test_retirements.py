@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from service.database.tables import Job, Model, ModelAlias, Project, UpstreamAccount, WebhookEvent
 from service.ids import new_id
-from service.upstream.accounts import DEFAULT_ACCOUNT
+from service.upstreams.accounts import DEFAULT_ACCOUNT
 from service.webhooks.event_types import CATALOGUE
 from tests.workers.bench import MODEL, Bench
 from workers.retirements import announce

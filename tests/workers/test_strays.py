@@ -1,6 +1,6 @@
 """The sweep cancels what is ours and nobody's. It leaves alone what is foreign, in doubt, or unknown to a copy."""
 
-from service.upstream.marks import marks
+from service.upstreams.labels import marks
 from tests.faults.control import CANCEL, CREATE, LIST, error
 from tests.workers.bench import Bench
 from workers import strays

@@ -12,7 +12,7 @@ from service.models.comparisons.deploying import why_not
 from service.models.comparisons.grading import JudgeFigures, ModelFigures, Outcome
 from service.models.comparisons.options import Condition
 from service.models.comparisons.statistics import Estimate
-from service.upstream.accounts import DEFAULT_ACCOUNT
+from service.upstreams.accounts import DEFAULT_ACCOUNT
 from tests.models.comparisons.desk import Desk, answering, capitals
 from tests.wire import refusal
 from workers import deployments

@@ -17,11 +17,11 @@ from urllib.parse import quote
 import openai
 from openai import AsyncAzureOpenAI
 
-from service.upstream.marks import GATEWAY, JOB, marks_of_name
-from service.upstream.openai import MAX_PAGES, PAGE, Connection, OpenAIUpstream
-from service.upstream.outcomes import reading
-from service.upstream.port import FileState, JobOrder, UpstreamError, UpstreamJob
-from service.upstream.told import job_told
+from service.upstreams.adapters.answers import job_told
+from service.upstreams.adapters.openai import MAX_PAGES, PAGE, Connection, OpenAIUpstream
+from service.upstreams.adapters.outcomes import reading
+from service.upstreams.labels import GATEWAY, JOB, marks_of_name
+from service.upstreams.port import FileState, JobOrder, UpstreamError, UpstreamJob
 
 DEFAULT_API_VERSION = "2024-10-21"
 STATUSES = {

@@ -19,11 +19,11 @@ from service.jobs.lifecycle import ACTIVE
 from service.jobs.turns import ask_for_turn
 from service.projects import audit
 from service.projects.audit import Actor
-from service.upstream.accounts import DEFAULT_ACCOUNT
-from service.upstream.credentials import seal_credential
-from service.upstream.inbound import seal_webhook_secret
-from service.upstream.queries import get_account
-from service.upstream.schemas import CreateUpstream, UpdateUpstream
+from service.upstreams.accounts import DEFAULT_ACCOUNT
+from service.upstreams.credentials import seal_credential
+from service.upstreams.inbound_webhooks import seal_webhook_secret
+from service.upstreams.queries import get_account
+from service.upstreams.schemas import CreateUpstream, UpdateUpstream
 
 MAX_OWN = 20
 """Accounts that a project may bring."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from openai import BaseModel
 
-from service.upstream.port import UpstreamCheckpoint, UpstreamEvent, UpstreamJob
+from service.upstreams.port import UpstreamCheckpoint, UpstreamEvent, UpstreamJob
 
 MAX_WHOLE = 10**11
 """Beyond any count of tokens, and as Unix seconds still within the calendar."""

@@ -23,12 +23,12 @@ from service.egress.resolver import Resolver
 from service.errors import SettingsError
 from service.models.catalogue import provider_of
 from service.settings import Settings
-from service.upstream.azure import AzureUpstream
-from service.upstream.capabilities import provider_at
-from service.upstream.credentials import open_credential
-from service.upstream.openai import Connection, OpenAIUpstream
-from service.upstream.port import RefusalKind, Upstream
-from service.upstream.transport import CheckedTransport
+from service.upstreams.adapters.azure import AzureUpstream
+from service.upstreams.adapters.openai import Connection, OpenAIUpstream
+from service.upstreams.adapters.transport import CheckedTransport
+from service.upstreams.capabilities import provider_at
+from service.upstreams.credentials import open_credential
+from service.upstreams.port import RefusalKind, Upstream
 
 log = structlog.get_logger()
 

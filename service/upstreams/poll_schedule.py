@@ -9,7 +9,7 @@ bounds one of these; docs/operations.md tells it to operators.
 from dataclasses import dataclass
 from typing import Literal
 
-from service.upstream.port import UpstreamJob
+from service.upstreams.port import UpstreamJob
 
 SMALL = 25
 """Jobs that are looked at one by one: so few cost no more than watchers of a list would."""

@@ -8,7 +8,7 @@ from service.http.bodies import check_address
 from service.http.operation import operation
 from service.projects.audit import actor_of
 from service.services import ApiRequest, services
-from service.upstream import inbound
+from service.upstreams import inbound_webhooks
 
 
 class EventReceived(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +23,7 @@ class EventReceived(msgspec.Struct, frozen=True, kw_only=True):
     status_code=200,
     summary="Tell of an upstream job",
     opt=operation(returns=EventReceived, keyless=True),
-    request_max_body_size=inbound.MAX_BODY_BYTES,
+    request_max_body_size=inbound_webhooks.MAX_BODY_BYTES,
 )
 async def post_event(request: ApiRequest, upstream_id: FromPath[str]) -> EventReceived:
     """For the upstream's webhooks, signed by Standard Webhooks: the job that an event names is looked at now."""
@@ -32,12 +32,12 @@ async def post_event(request: ApiRequest, upstream_id: FromPath[str]) -> EventRe
     body = await request.body()
 
     async def act() -> None:
-        signature = inbound.presented(request.headers)
+        signature = inbound_webhooks.presented(request.headers)
         async with here.db.worker() as session:
-            await inbound.check(session, here.sealer, upstream_id, signature, body)
-            await inbound.take_notice(session, upstream_id, signature["webhook-id"], body)
+            await inbound_webhooks.check(session, here.sealer, upstream_id, signature, body)
+            await inbound_webhooks.take_notice(session, upstream_id, signature["webhook-id"], body)
 
-    signed = request.headers.get("webhook-signature", "")[: inbound.MAX_HEADER]
+    signed = request.headers.get("webhook-signature", "")[: inbound_webhooks.MAX_HEADER]
     await here.guesses.watch(actor_of(request).ip_address, signed, act)
     return EventReceived()
 

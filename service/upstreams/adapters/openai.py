@@ -15,9 +15,12 @@ import msgspec
 import openai
 from openai import AsyncOpenAI
 
-from service.upstream.capabilities import CAPABILITIES, Capabilities
-from service.upstream.outcomes import create_outcome, kind_of_status, reading, retry_after
-from service.upstream.port import (
+from service.upstreams.adapters.answers import checkpoint_told, event_told, job_told
+from service.upstreams.adapters.outcomes import create_outcome, kind_of_status, reading, retry_after
+from service.upstreams.adapters.redaction import redacted
+from service.upstreams.adapters.transport import UpstreamTransport
+from service.upstreams.capabilities import CAPABILITIES, Capabilities
+from service.upstreams.port import (
     Completion,
     CompletionStream,
     Created,
@@ -34,9 +37,6 @@ from service.upstream.port import (
     UpstreamEvent,
     UpstreamJob,
 )
-from service.upstream.redact import redacted
-from service.upstream.told import checkpoint_told, event_told, job_told
-from service.upstream.transport import UpstreamTransport
 
 Answer = TypeVar("Answer")
 

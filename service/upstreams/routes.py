@@ -22,13 +22,13 @@ from service.ids import new_id
 from service.projects.audit import actor_of
 from service.projects.callers import Administrator, Caller
 from service.services import ApiRequest, Services, asked_by, services
-from service.upstream import actions
-from service.upstream.accounts import reach_of
-from service.upstream.actions import Found
-from service.upstream.azure import DEFAULT_API_VERSION
-from service.upstream.port import UpstreamError
-from service.upstream.queries import get_account, list_accounts
-from service.upstream.schemas import (
+from service.upstreams import actions
+from service.upstreams.accounts import reach_of
+from service.upstreams.actions import Found
+from service.upstreams.adapters.azure import DEFAULT_API_VERSION
+from service.upstreams.port import UpstreamError
+from service.upstreams.queries import get_account, list_accounts
+from service.upstreams.schemas import (
     CreateSharedUpstream,
     CreateUpstream,
     UpdateSharedUpstream,
@@ -37,7 +37,7 @@ from service.upstream.schemas import (
     UpstreamObject,
     show_upstream,
 )
-from service.upstream.targets import checked_base_url
+from service.upstreams.targets import checked_base_url
 
 
 @post(

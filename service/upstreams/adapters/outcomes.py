@@ -15,7 +15,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 import httpx2
 import openai
 
-from service.upstream.port import CreateOutcome, NotSent, RefusalKind, Refused, Unknown, UpstreamError
+from service.upstreams.port import CreateOutcome, NotSent, RefusalKind, Refused, Unknown, UpstreamError
 
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")

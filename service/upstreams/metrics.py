@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from service.database.engine import Database
 from service.database.tables import UpstreamWatch
-from service.upstream.queries import is_held, live_accounts, stalled_jobs
+from service.upstreams.queries import is_held, live_accounts, stalled_jobs
 
 log = structlog.get_logger()
 

@@ -7,8 +7,8 @@ from msgspec import UNSET, UnsetType
 
 from service.database.tables import UpstreamAccount
 from service.http.shapes import RequestModel, unix
-from service.upstream.capabilities import Kind, Method, Provider, provider_at
-from service.upstream.queries import shown_name
+from service.upstreams.capabilities import Kind, Method, Provider, provider_at
+from service.upstreams.queries import shown_name
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")]
 BaseUrl = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from service.upstream.capabilities import Capabilities
+from service.upstreams.capabilities import Capabilities
 
 RefusalKind = Literal["invalid", "auth", "not_found", "quota", "rate_limit"]
 FileState = Literal["ready", "pending", "failed", "gone"]

@@ -17,7 +17,7 @@ from service.http.pagination import unknown_cursor
 from service.http.shapes import PageQuery
 from service.models.catalogue import BaseModel, Catalogue
 from service.models.queries import usable
-from service.upstream.capabilities import NOTHING_MORE, Needs, matches, unserved, unsupported
+from service.upstreams.capabilities import NOTHING_MORE, Needs, matches, unserved, unsupported
 
 UNKNOWN = ""
 """The account of a tuned model that nobody knows: none."""
