@@ -7,7 +7,7 @@ import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from service.projects.bootstrap import new_admin_key, new_project_key
+from service.identity.bootstrap import new_admin_key, new_project_key
 
 
 def new_master_key() -> str:

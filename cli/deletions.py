@@ -10,7 +10,7 @@ from service.database.engine import Database, create_engine
 from service.database.tables import Deletion
 from service.deletions.queries import failed_deletions
 from service.doorbell import Doorbell
-from service.projects import audit
+from service.identity import audit
 from service.settings import Settings
 
 LISTED = 1000

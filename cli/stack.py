@@ -25,7 +25,7 @@ from cli.embedded import LOOPBACK, OWNER, SERVICE, SUPERUSER, Postgres, Valkey, 
 from cli.supervisor import Program, Supervisor
 from service.database.engine import SERVICE_ROLE
 from service.database.migrations import upgrade
-from service.projects.bootstrap import ensure_default_project
+from service.identity.bootstrap import ensure_default_project
 from service.settings import Settings
 
 PARTS = ("api", "worker", "trainer", "postgres", "redis")

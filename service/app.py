@@ -25,7 +25,12 @@ from service.http.guesses import Guesses
 from service.http.middleware import Surroundings
 from service.http.operation import OPT_KEY
 from service.http.rate_limits import RateLimiter
+from service.identity import routes as projects
+from service.identity.audit import actor_of
+from service.identity.authentication import Authenticator
 from service.jobs import routes as jobs
+from service.limits.rates import RateKeeper
+from service.limits.routes import ADMIN_ROUTES as LIMIT_ROUTES
 from service.logs import configure
 from service.models import catalogue, relay
 from service.models import routes as models
@@ -34,11 +39,6 @@ from service.models.comparisons import routes as comparisons
 from service.models.deleting import routes as deleting
 from service.models.metering import Meter
 from service.models.permissions import routes as permissions
-from service.projects import routes as projects
-from service.projects.audit import actor_of
-from service.projects.authentication import Authenticator
-from service.projects.limits.rates import RateKeeper
-from service.projects.limits.routes import ADMIN_ROUTES as LIMIT_ROUTES
 from service.sealing import sealer_of
 from service.services import ApiRequest, Services, services
 from service.settings import Settings

@@ -12,11 +12,11 @@ from service.database.encryption import Sealer
 from service.database.engine import Database
 from service.http.guesses import Guesses
 from service.http.idempotency import Asked, asked
+from service.identity.audit import actor_of
+from service.identity.authentication import Administrator, Authenticator, Caller
+from service.limits.rates import RateKeeper
 from service.models.catalogue import Catalogue
 from service.models.metering import Meter
-from service.projects.audit import actor_of
-from service.projects.authentication import Administrator, Authenticator, Caller
-from service.projects.limits.rates import RateKeeper
 from service.settings import Settings
 from service.storage import Storage
 from service.upstreams.accounts import Accounts

@@ -13,8 +13,8 @@ from sqlalchemy import select
 from service.database.engine import Database, create_engine
 from service.database.tables import Project
 from service.doorbell import Doorbell
+from service.identity.bootstrap import create_key
 from service.ids import new_id
-from service.projects.bootstrap import create_key
 from service.settings import Settings
 from tests.stack import run_async
 

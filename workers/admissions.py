@@ -28,8 +28,8 @@ from service.jobs.record import Move, move
 from service.jobs.rules import dataset_fault
 from service.jobs.turns import ask_for_turn
 from service.jobs.waiting import IS_WAITING, lock_accounts, look
+from service.limits.enforcement import settle_tokens
 from service.models.catalogue import BaseModel
-from service.projects.limits.holding import settle_tokens
 from workers.context import Context
 
 log = structlog.get_logger()

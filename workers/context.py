@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields
 
 from service.billing.cashier import Cashier
 from service.database.engine import Database
+from service.limits.rates import RateKeeper
 from service.models.catalogue import Catalogue
 from service.models.metering import Meter
-from service.projects.limits.rates import RateKeeper
 from service.settings import Settings
 from service.storage import Storage
 from service.upstreams.accounts import Accounts

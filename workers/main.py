@@ -34,11 +34,11 @@ from service.database.tables import (
 from service.doorbell import QUEUE, Doorbell, deserialize, open_pool, serialize
 from service.errors import SettingsError
 from service.http.rate_limits import RateLimiter
+from service.limits.rates import RateKeeper
 from service.logs import configure
 from service.models import catalogue
 from service.models.metering import Meter
 from service.outages import REDIS_AWAY
-from service.projects.limits.rates import RateKeeper
 from service.sealing import sealer_of
 from service.settings import Settings
 from service.storage import Storage

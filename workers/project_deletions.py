@@ -39,7 +39,7 @@ from service.deletions.kept import (
     named_by_jobs,
 )
 from service.deletions.queries import count_open, count_reserved
-from service.projects import audit
+from service.identity import audit
 from service.runs.record import cancel_all
 from workers.context import Context
 from workers.copies import let_go_of_copy

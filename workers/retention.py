@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import File, Job, Project
 from service.datasets.actions import discard_file
-from service.projects import audit
+from service.identity import audit
 from workers.context import Context
 
 log = structlog.get_logger()

@@ -22,8 +22,8 @@ from service.datasets.actions import announce_upload
 from service.ids import new_id
 from service.jobs.lifecycle import JobError, State, upstream_end
 from service.jobs.record import Move, NewEvent, add_events, move
+from service.limits.enforcement import settle_tokens
 from service.models.aliases.actions import deploy
-from service.projects.limits.holding import settle_tokens
 from service.storage import Stored
 from service.upstreams.port import UpstreamError, UpstreamJob
 from workers import news as upstream_news

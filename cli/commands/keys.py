@@ -25,8 +25,8 @@ def project(name: str, /, *, project: str = "default", read_only: Flag = False) 
     """
     import asyncio
 
-    from service.projects.bootstrap import create_key
-    from service.projects.callers import READ_ONLY
+    from service.identity.bootstrap import create_key
+    from service.identity.callers import READ_ONLY
 
     scopes = [READ_ONLY] if read_only else []
     settings = Settings.from_env(os.environ)
@@ -46,8 +46,8 @@ def admin(name: str, /, *, read_only: Flag = False) -> None:
     """
     import asyncio
 
-    from service.projects.bootstrap import create_key
-    from service.projects.callers import READ_ONLY
+    from service.identity.bootstrap import create_key
+    from service.identity.callers import READ_ONLY
 
     scopes = [READ_ONLY] if read_only else []
     print(asyncio.run(create_key(Settings.from_env(os.environ), kind="admin", name=name, scopes=scopes)))

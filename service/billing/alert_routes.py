@@ -14,8 +14,8 @@ from service.database.tables import SpendAlert
 from service.http.bodies import read_body, read_query
 from service.http.operation import operation
 from service.http.shapes import Page, PageQuery, RequestModel
-from service.projects import audit
-from service.projects.queries import get_active_project, get_project
+from service.identity import audit
+from service.identity.queries import get_active_project, get_project
 from service.services import ApiRequest, services
 
 Recipient = Annotated[str, msgspec.Meta(min_length=1, max_length=320)]

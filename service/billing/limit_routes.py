@@ -15,8 +15,8 @@ from service.billing.prices import MICROS_PER_CENT
 from service.http.bodies import read_body
 from service.http.operation import operation
 from service.http.shapes import RequestModel
-from service.projects import audit
-from service.projects.queries import check_active, get_project
+from service.identity import audit
+from service.identity.queries import check_active, get_project
 from service.services import ApiRequest, services
 
 Cents = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000_000)]

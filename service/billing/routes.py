@@ -16,10 +16,10 @@ from service.errors import InvalidRequest
 from service.http.bodies import read_body, read_query
 from service.http.operation import operation
 from service.http.shapes import RequestModel
+from service.identity import audit
 from service.ids import new_id
 from service.models.catalogue import Catalogue
 from service.models.rules import known_model
-from service.projects import audit
 from service.services import ApiRequest, services
 
 ShortText = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]

@@ -12,9 +12,9 @@ from service.datasets.queries import Uses, find_report, no_such_file, uses_of
 from service.deletions.asking import ask_for_deletion
 from service.doorbell import hint
 from service.errors import Busy, Conflict, InvalidRequest
+from service.identity.queries import check_kept, get_project
 from service.ids import new_id
 from service.models.catalogue import BaseModel
-from service.projects.queries import check_kept, get_project
 from service.storage import Stored
 
 FINE_TUNE = "fine-tune"

@@ -33,10 +33,10 @@ from service.http.multipart import read_form
 from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.shapes import Page
+from service.identity import audit
+from service.limits.enforcement import check_storage, max_file_bytes
 from service.models.catalogue import provider_of
 from service.models.rules import known_model
-from service.projects import audit
-from service.projects.limits.holding import check_storage, max_file_bytes
 from service.services import ApiRequest, asked_by, caller, services
 
 UPLOAD_FORM = {

@@ -7,9 +7,9 @@ from service.deletions.asking import ask_for_deletion
 from service.deletions.queries import count_left, count_open, deletion_of_project
 from service.deletions.schemas import ProjectDeletion, UpdateRetention, show_deletion
 from service.errors import Conflict, NotFound
-from service.projects import audit
-from service.projects.audit import Actor
-from service.projects.queries import check_active, get_project
+from service.identity import audit
+from service.identity.audit import Actor
+from service.identity.queries import check_active, get_project
 
 
 async def delete_project(session: AsyncSession, actor: Actor, project_id: str) -> ProjectDeletion:

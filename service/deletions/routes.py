@@ -7,8 +7,8 @@ from service.deletions import actions
 from service.deletions.schemas import ProjectDeletion, Retention, UpdateRetention, show_retention
 from service.http.bodies import read_body
 from service.http.operation import operation
-from service.projects.audit import actor_of
-from service.projects.queries import get_project
+from service.identity.audit import actor_of
+from service.identity.queries import get_project
 from service.services import ApiRequest, services
 
 

@@ -15,10 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.database.encryption import Sealer
 from service.database.tables import Job, Model, UpstreamAccount
 from service.errors import Conflict, InvalidRequest
+from service.identity import audit
+from service.identity.audit import Actor
 from service.jobs.lifecycle import ACTIVE
 from service.jobs.turns import ask_for_turn
-from service.projects import audit
-from service.projects.audit import Actor
 from service.upstreams.accounts import DEFAULT_ACCOUNT
 from service.upstreams.credentials import seal_credential
 from service.upstreams.inbound_webhooks import seal_webhook_secret

@@ -6,7 +6,7 @@ from litestar.params import FromPath
 
 from service.http.bodies import check_address
 from service.http.operation import operation
-from service.projects.audit import actor_of
+from service.identity.audit import actor_of
 from service.services import ApiRequest, services
 from service.upstreams import inbound_webhooks
 

@@ -18,9 +18,9 @@ from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.shapes import Page, PageQuery
+from service.identity.audit import actor_of
+from service.identity.callers import Administrator, Caller
 from service.ids import new_id
-from service.projects.audit import actor_of
-from service.projects.callers import Administrator, Caller
 from service.services import ApiRequest, Services, asked_by, services
 from service.upstreams import actions
 from service.upstreams.accounts import reach_of

@@ -16,7 +16,7 @@ from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.shapes import NoFields, Page, PageQuery
-from service.projects import audit
+from service.identity import audit
 from service.services import ApiRequest, asked_by, caller, services
 from service.webhooks import actions
 from service.webhooks.event_types import EVENT_TYPES

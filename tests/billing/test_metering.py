@@ -229,7 +229,7 @@ async def test_what_an_account_does_not_bill_is_counted_and_costs_nothing(till: 
 
 
 async def test_a_price_that_is_set_holds_within_a_second(till: Till) -> None:
-    from service.projects.bootstrap import create_key
+    from service.identity.bootstrap import create_key
 
     key = await create_key(till.settings, kind="admin", name="prices")
     price = {

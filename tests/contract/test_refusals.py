@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from service.database.engine import Database, create_engine
 from service.doorbell import Doorbell
-from service.projects.keys import fingerprint, new_key
+from service.identity.keys import fingerprint, new_key
 from tests.stack import DevStack, run_async
 from tests.wire import (
     MODEL,

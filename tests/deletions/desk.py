@@ -10,9 +10,9 @@ from service.database.tables import Deletion, File, Job, Project, UpstreamFile
 from service.datasets.actions import delete_file
 from service.deletions.actions import delete_project
 from service.deletions.schemas import ProjectDeletion
+from service.identity import audit
+from service.identity.actions import archive_project
 from service.ids import new_id
-from service.projects import audit
-from service.projects.actions import archive_project
 from tests.workers.bench import Bench
 from workers.deletions import carry_out
 

@@ -7,7 +7,7 @@ import httpx2
 
 from service.app import create_litestar
 from service.http.middleware import Surroundings
-from service.projects.bootstrap import create_key
+from service.identity.bootstrap import create_key
 from tests.workers.bench import Bench
 
 

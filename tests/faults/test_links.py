@@ -22,7 +22,7 @@ import pytest_asyncio
 import yaml
 
 from service.health import READY_SECONDS
-from service.projects.bootstrap import create_key
+from service.identity.bootstrap import create_key
 from tests.faults.callers import Caller, Told
 from tests.faults.chaos import drained
 from tests.faults.proxy import Proxy, Weather

@@ -37,10 +37,10 @@ from service.doorbell import Doorbell
 from service.errors import RateLimited, Unauthenticated
 from service.http.guesses import Guesses, peer_address
 from service.http.rate_limits import MAX_RETRY_AFTER_SECONDS, PATIENCE_SECONDS, RateLimiter, Window, duration
-from service.projects.keys import new_key
-from service.projects.limits import rates
-from service.projects.limits.rates import estimated_tokens
-from service.projects.limits.schemas import ALL_MODELS
+from service.identity.keys import new_key
+from service.limits import rates
+from service.limits.rates import estimated_tokens
+from service.limits.schemas import ALL_MODELS
 from service.settings import Settings
 from tests.stack import ROOT, Servers
 from tests.wire import Tenant, eventually, make_tenant, refusal

@@ -19,7 +19,7 @@ from cli.embedded import OWNER, SERVICE
 from cli.supervisor import GUARD, log_tail
 from service.database.engine import Database, create_engine
 from service.doorbell import Doorbell
-from service.projects.bootstrap import create_key
+from service.identity.bootstrap import create_key
 from service.settings import Settings
 from tests.http.conftest import Api, api, gateway
 from tests.stack import ROOT, Servers, run_async

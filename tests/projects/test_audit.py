@@ -14,9 +14,9 @@ from pydantic import TypeAdapter
 from service.app import create_litestar
 from service.database.tables import File, Job, Model, Project, UpstreamAccount, WebhookEndpoint
 from service.http.openapi import document
+from service.identity import audit
+from service.identity.audit_events import EVENT_TYPES, OWN_TYPES, SDK_TYPES, detail_of
 from service.ids import new_id
-from service.projects import audit
-from service.projects.audit_events import EVENT_TYPES, OWN_TYPES, SDK_TYPES, detail_of
 from service.settings import Settings
 from tests.projects.conftest import Api, Office, Processes
 from tests.projects.test_refused_keys import new_project

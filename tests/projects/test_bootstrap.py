@@ -8,9 +8,9 @@ from service.database.engine import Database, create_engine
 from service.database.tables import ApiKey, AuditLog, Project
 from service.doorbell import Doorbell
 from service.errors import SettingsError
+from service.identity.bootstrap import create_key, ensure_default_project, new_admin_key, new_project_key
+from service.identity.keys import fingerprint
 from service.ids import new_id
-from service.projects.bootstrap import create_key, ensure_default_project, new_admin_key, new_project_key
-from service.projects.keys import fingerprint
 from service.settings import Settings
 from tests.cli.test_main import tunegate
 from tests.projects.conftest import Processes

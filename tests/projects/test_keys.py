@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.projects.keys import ALPHABET, PREFIXES, fingerprint, hint, new_key, well_formed
+from service.identity.keys import ALPHABET, PREFIXES, fingerprint, hint, new_key, well_formed
 
 
 class TestNew:

@@ -10,10 +10,10 @@ from sqlalchemy import ColumnElement, func, select, update
 from service.database.engine import SERVICE_ROLE
 from service.database.tables import ApiKey, AuditLog, Refusal
 from service.errors import ApiError
-from service.projects import refusals
-from service.projects.audit import Actor
-from service.projects.authentication import Authenticator
-from service.projects.keys import new_key
+from service.identity import refused_requests
+from service.identity.audit import Actor
+from service.identity.authentication import Authenticator
+from service.identity.keys import new_key
 from tests.projects.conftest import Api, Office, Processes
 from tests.wire import refusal
 
@@ -129,7 +129,7 @@ class TestBounds:
                 await authenticator.project_caller(f"Bearer {new_key('project')}", method="GET", visitor=visitor)
         await authenticator.close()
         added = await _unknown_entries(office) - before
-        assert 1 <= added <= 2 * refusals.UNKNOWN_SUBJECTS  # twice: a minute may have passed
+        assert 1 <= added <= 2 * refused_requests.UNKNOWN_SUBJECTS  # twice: a minute may have passed
         async with office.db.admin() as session:
             counted = await session.scalar(
                 select(func.sum(Refusal.count)).where(Refusal.subject.startswith("unknown-"))

@@ -7,7 +7,7 @@ import pytest
 
 from service.app import create_litestar
 from service.http.openapi import document
-from service.projects.callers import Administrator, Caller, may
+from service.identity.callers import Administrator, Caller, may
 from service.settings import Settings
 from tests.projects.conftest import Office
 from tests.projects.test_refused_keys import new_project

@@ -11,8 +11,8 @@ from service.database import leases
 from service.database.leases import LeaseLost
 from service.database.tables import Deletion, LedgerEntry, Project, Run, RunCall, RunEvent
 from service.deletions.actions import delete_project
-from service.projects import audit
-from service.projects.actions import archive_project
+from service.identity import audit
+from service.identity.actions import archive_project
 from tests.runs.mill import Mill
 from workers import runs
 from workers.deletions import carry_out

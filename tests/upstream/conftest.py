@@ -13,8 +13,8 @@ import uvicorn
 
 from service.app import create_app
 from service.database.tables import ApiKey, Project, UpstreamAccount
+from service.identity import keys
 from service.ids import new_id
-from service.projects import keys
 from service.sealing import sealer_of
 from service.settings import Settings
 from service.upstreams.credentials import seal_credential

@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 
 from service.app import create_app
 from service.database.tables import Project, RememberedRequest, WebhookDelivery, WebhookEndpoint
-from service.projects.bootstrap import create_key
+from service.identity.bootstrap import create_key
 from service.settings import Settings
 from service.webhooks.actions import MAX_ENDPOINTS
 from service.webhooks.event_types import EVENT_TYPES

@@ -46,9 +46,9 @@ from service.jobs.actions import Market, create_job, request_cancel, request_pau
 from service.jobs.lifecycle import ENDED
 from service.jobs.schemas import CreateJob
 from service.jobs.turns import ask_for_turn
+from service.limits.rates import RateKeeper
 from service.models import catalogue
 from service.models.metering import Meter
-from service.projects.limits.rates import RateKeeper
 from service.sealing import sealer_of
 from service.settings import Settings
 from service.storage import Storage

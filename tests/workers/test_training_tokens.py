@@ -9,8 +9,8 @@ from sqlalchemy import select
 from service.billing.actions import month_of
 from service.database.tables import ProjectLimits, TrainingTokens
 from service.errors import QuotaExceeded
-from service.projects.limits import holding
-from service.projects.limits.queries import training_tokens
+from service.limits import enforcement
+from service.limits.queries import training_tokens
 from tests.workers.bench import TOKENS_PER_EPOCH, Bench
 
 
@@ -91,8 +91,8 @@ async def test_control_without_the_lock_more_are_granted(bench: Bench, monkeypat
         await looked.wait()
         return tokens
 
-    monkeypatch.setattr(holding, "_LOCK", select(1))
-    monkeypatch.setattr(holding, "training_tokens", meeting)
+    monkeypatch.setattr(enforcement, "_LOCK", select(1))
+    monkeypatch.setattr(enforcement, "training_tokens", meeting)
     assert await granted(bench) > 3
 
 
@@ -104,7 +104,7 @@ async def granted(bench: Bench) -> int:
     async def reserve(number: int) -> bool:
         try:
             async with bench.ctx.db.project(bench.project_id) as session:
-                await holding.reserve_tokens(
+                await enforcement.reserve_tokens(
                     session,
                     project_id=bench.project_id,
                     job_id=f"ftjob-{number}",

@@ -13,7 +13,7 @@ from service.datasets.uploads.queries import Standing, count_parts, get_upload
 from service.datasets.uploads.schemas import MAX_PARTS, CreateUpload
 from service.errors import InvalidRequest, TooLarge
 from service.ids import new_id
-from service.projects.limits.holding import check_file_size, check_storage
+from service.limits.enforcement import check_file_size, check_storage
 from service.storage import Storage, Stored
 
 LIFE = dt.timedelta(hours=1)

@@ -9,6 +9,7 @@ from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.shapes import Page, PageQuery
+from service.identity.audit import actor_of
 from service.models.aliases import actions
 from service.models.aliases.queries import get_alias, list_aliases, list_promotions
 from service.models.aliases.schemas import (
@@ -21,7 +22,6 @@ from service.models.aliases.schemas import (
     show_alias,
     show_promotion,
 )
-from service.projects.audit import actor_of
 from service.services import ApiRequest, asked_by, caller, services
 
 

@@ -8,12 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.database.tables import Model
 from service.deletions.asking import ask_for_deletion
 from service.errors import Conflict
+from service.identity import audit
+from service.identity.audit import Actor
 from service.models.aliases.queries import find_alias, take_turn
 from service.models.deleting.dependents import Dependents, in_the_way
 from service.models.deleting.queries import dependents_of, family
 from service.models.rules import no_such_model
-from service.projects import audit
-from service.projects.audit import Actor
 
 
 async def delete_model(

@@ -6,11 +6,11 @@ from litestar.params import FromPath
 from service.errors import Conflict
 from service.http.bodies import read_query
 from service.http.operation import operation
+from service.identity import audit
 from service.models.deleting.actions import delete_model, find_dependents
 from service.models.deleting.queries import granted_projects
 from service.models.deleting.schemas import DeleteQuery, ModelDependents, show_dependents
 from service.models.schemas import ModelDeleted
-from service.projects import audit
 from service.services import ApiRequest, Services, caller, services
 
 

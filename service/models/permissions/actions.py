@@ -9,11 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.database.tables import CheckpointPermission, Model
 from service.errors import NotFound
 from service.http.pagination import unknown_cursor
+from service.identity import audit
+from service.identity.audit import Actor
+from service.identity.queries import get_active_project
 from service.ids import new_id
 from service.models.permissions.schemas import ListPermissions
-from service.projects import audit
-from service.projects.audit import Actor
-from service.projects.queries import get_active_project
 
 
 async def grant(

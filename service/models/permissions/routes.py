@@ -9,6 +9,7 @@ from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.shapes import Page
+from service.identity.audit import actor_of
 from service.models.permissions import actions
 from service.models.permissions.schemas import (
     CreatePermissions,
@@ -17,7 +18,6 @@ from service.models.permissions.schemas import (
     PermissionObject,
     show_permission,
 )
-from service.projects.audit import actor_of
 from service.services import ApiRequest, asked_by, services
 
 

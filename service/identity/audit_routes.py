@@ -7,8 +7,8 @@ from litestar import get
 from service.http.bodies import read_query
 from service.http.operation import operation
 from service.http.shapes import Page
-from service.projects.audit_queries import list_entries
-from service.projects.audit_schemas import AuditLogObject, ListAuditLogs, check_event_types, show_entry
+from service.identity.audit_queries import list_entries
+from service.identity.audit_schemas import AuditLogObject, ListAuditLogs, check_event_types, show_entry
 from service.services import ApiRequest, services
 
 

@@ -17,8 +17,8 @@ from sqlalchemy import func, insert, select, update
 from service.database.engine import Database
 from service.database.tables import Refusal
 from service.errors import ApiError
-from service.projects import audit
-from service.projects.audit import Actor
+from service.identity import audit
+from service.identity.audit import Actor
 
 log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ import msgspec
 from service.database.tables import AuditLog
 from service.errors import InvalidRequest
 from service.http.shapes import PageQuery, unix
-from service.projects.audit_events import EVENT_TYPES, OWN_TYPES, detail_of
+from service.identity.audit_events import EVENT_TYPES, OWN_TYPES, detail_of
 
 MAX_FILTERED = 100
 LATEST_SECOND = 253_370_764_800

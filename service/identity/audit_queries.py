@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import AuditLog, Project, Refusal
 from service.http.pagination import unknown_cursor
-from service.projects.audit_schemas import ListAuditLogs
+from service.identity.audit_schemas import ListAuditLogs
 
 
 class Entry(NamedTuple):

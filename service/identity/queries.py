@@ -10,7 +10,7 @@ from service.database.tables import ApiKey, Project, ServiceAccount
 from service.errors import InvalidRequest, NotFound
 from service.http.pagination import unknown_cursor
 from service.http.shapes import PageQuery
-from service.projects.schemas import ListAdminKeys, ListKeys, ListProjects
+from service.identity.schemas import ListAdminKeys, ListKeys, ListProjects
 
 Lock = Literal["none", "kept", "alone"]
 """`kept`: it stays as it is, and others may keep it too; `alone`: for a change, which waits for those who keep it."""

@@ -16,9 +16,9 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import AuditLog
+from service.identity.audit_events import EVENT_TYPES
+from service.identity.callers import Administrator, Caller
 from service.ids import new_id
-from service.projects.audit_events import EVENT_TYPES
-from service.projects.callers import Administrator, Caller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

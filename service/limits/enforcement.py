@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import ProjectLimits, TrainingTokens
 from service.errors import QuotaExceeded, TooLarge
-from service.projects.limits.queries import storage_bytes, training_tokens
+from service.limits.queries import storage_bytes, training_tokens
 
 TOLERANCE_PERCENT = 10
 """Upstreams count with templates of their own; a reservation leaves them as much room as a price's upper bound does."""

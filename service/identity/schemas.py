@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from service.database.tables import ApiKey, Project, ServiceAccount
 from service.http.shapes import PageQuery, RequestModel, unix
-from service.projects.callers import Scope
+from service.identity.callers import Scope
 
 MAX_KEY_SECONDS = 10 * 366 * 24 * 3600
 """Ten years: what is meant to last longer is a key that does not expire."""

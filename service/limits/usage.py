@@ -7,8 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import Job
 from service.jobs.lifecycle import ACTIVE, QUEUED
-from service.projects.limits.queries import storage_bytes, training_tokens
-from service.projects.limits.schemas import LimitsUsage
+from service.limits.queries import storage_bytes, training_tokens
+from service.limits.schemas import LimitsUsage
 
 
 async def usage_of(session: AsyncSession, project_id: str, month: dt.date) -> LimitsUsage:

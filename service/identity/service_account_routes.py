@@ -9,10 +9,10 @@ from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.shapes import Page, PageQuery
-from service.projects import actions
-from service.projects.audit import actor_of
-from service.projects.queries import get_account, get_project, list_accounts
-from service.projects.schemas import (
+from service.identity import actions
+from service.identity.audit import actor_of
+from service.identity.queries import get_account, get_project, list_accounts
+from service.identity.schemas import (
     CreateKey,
     CreateServiceAccount,
     NewKey,

@@ -9,11 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import ProjectLimits, RateLimit
 from service.errors import NotFound
+from service.identity import audit
+from service.identity.audit import Actor
+from service.identity.queries import check_active, get_active_project, get_project
 from service.jobs.turns import ask_for_turn
-from service.projects import audit
-from service.projects.audit import Actor
-from service.projects.limits.schemas import ID_PREFIX, UpdateLimits, UpdateRateLimit
-from service.projects.queries import check_active, get_active_project, get_project
+from service.limits.schemas import ID_PREFIX, UpdateLimits, UpdateRateLimit
 
 OF_PROJECT = ("max_active_jobs", "max_queued_jobs")
 """The limits that stand in the project's own row."""

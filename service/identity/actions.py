@@ -12,13 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import ApiKey, Project, ServiceAccount
 from service.errors import Conflict, InvalidRequest
-from service.ids import new_id
-from service.jobs.archiving import cancel_unsent
-from service.projects import audit
-from service.projects.audit import Actor
-from service.projects.authentication import works
-from service.projects.keys import fingerprint, hint, new_key
-from service.projects.queries import (
+from service.identity import audit
+from service.identity.audit import Actor
+from service.identity.authentication import works
+from service.identity.keys import fingerprint, hint, new_key
+from service.identity.queries import (
     KeyWithOwner,
     check_active,
     get_account,
@@ -27,7 +25,7 @@ from service.projects.queries import (
     get_key,
     get_project,
 )
-from service.projects.schemas import (
+from service.identity.schemas import (
     CreateAdminKey,
     CreateKey,
     CreateProject,
@@ -36,6 +34,8 @@ from service.projects.schemas import (
     UpdateProject,
     UpdateServiceAccount,
 )
+from service.ids import new_id
+from service.jobs.archiving import cancel_unsent
 from service.runs.record import cancel_all
 
 ADMIN_KEYS_TURN = 7203684917

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import File, ProjectLimits, RateLimit, TrainingTokens, Upload, UploadPart
-from service.projects.limits.schemas import ALL_MODELS, DEFAULT_TOKENS
+from service.limits.schemas import ALL_MODELS, DEFAULT_TOKENS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,10 @@ from sqlalchemy import ColumnElement, func, select, update
 from service.database.engine import Database
 from service.database.tables import ApiKey, Project, ServiceAccount
 from service.errors import ApiError, Forbidden, Unauthenticated
-from service.projects.audit import Actor
-from service.projects.callers import Administrator, Caller, may
-from service.projects.keys import fingerprint, well_formed
-from service.projects.refusals import Kind, Refusals, Refused
+from service.identity.audit import Actor
+from service.identity.callers import Administrator, Caller, may
+from service.identity.keys import fingerprint, well_formed
+from service.identity.refused_requests import Kind, Refusals, Refused
 
 __all__ = ["Administrator", "Authenticator", "Caller", "works"]
 

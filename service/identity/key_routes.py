@@ -9,17 +9,10 @@ from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.shapes import Page
-from service.projects import actions
-from service.projects.audit import actor_of
-from service.projects.queries import (
-    KeyWithOwner,
-    get_admin_key,
-    get_key,
-    get_project,
-    list_admin_keys,
-    list_keys,
-)
-from service.projects.schemas import (
+from service.identity import actions
+from service.identity.audit import actor_of
+from service.identity.queries import KeyWithOwner, get_admin_key, get_key, get_project, list_admin_keys, list_keys
+from service.identity.schemas import (
     AdminKeyDeleted,
     AdminKeyObject,
     CreateAdminKey,

@@ -9,10 +9,10 @@ from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.shapes import NoFields, Page
-from service.projects import account_routes, actions, audit_routes, key_routes
-from service.projects.audit import actor_of
-from service.projects.queries import get_project, list_projects
-from service.projects.schemas import CreateProject, ListProjects, ProjectObject, UpdateProject, show_project
+from service.identity import actions, audit_routes, key_routes, service_account_routes
+from service.identity.audit import actor_of
+from service.identity.queries import get_project, list_projects
+from service.identity.schemas import CreateProject, ListProjects, ProjectObject, UpdateProject, show_project
 from service.services import ApiRequest, asked_by, services
 
 
@@ -81,7 +81,7 @@ ADMIN_ROUTES = [
     get_one_project,
     update_project,
     archive_project,
-    *account_routes.ADMIN_ROUTES,
+    *service_account_routes.ADMIN_ROUTES,
     *key_routes.ADMIN_ROUTES,
     *audit_routes.ADMIN_ROUTES,
 ]

@@ -12,10 +12,11 @@ from service.http.bodies import read_body, read_query
 from service.http.operation import operation
 from service.http.pagination import unknown_cursor
 from service.http.shapes import Page
-from service.projects.audit import actor_of
-from service.projects.limits.actions import set_limits, set_rate_limit
-from service.projects.limits.queries import Rates, find_limits, rates_of
-from service.projects.limits.schemas import (
+from service.identity.audit import actor_of
+from service.identity.queries import get_project
+from service.limits.actions import set_limits, set_rate_limit
+from service.limits.queries import Rates, find_limits, rates_of
+from service.limits.schemas import (
     ALL_MODELS,
     ID_PREFIX,
     LimitsObject,
@@ -24,8 +25,7 @@ from service.projects.limits.schemas import (
     UpdateLimits,
     UpdateRateLimit,
 )
-from service.projects.limits.usage import usage_of
-from service.projects.queries import get_project
+from service.limits.usage import usage_of
 from service.services import ApiRequest, Services, services
 
 

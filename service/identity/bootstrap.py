@@ -10,9 +10,9 @@ from service.database.engine import Database, create_engine
 from service.database.tables import ApiKey, Project
 from service.doorbell import Doorbell
 from service.errors import SettingsError
+from service.identity import audit
+from service.identity.keys import fingerprint, hint, new_key
 from service.ids import new_id
-from service.projects import audit
-from service.projects.keys import fingerprint, hint, new_key
 from service.settings import Settings
 
 DEFAULT_PROJECT = "default"

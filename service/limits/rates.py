@@ -9,8 +9,8 @@ from service.database.engine import Database
 from service.errors import QuotaExceeded, RateLimited
 from service.http.middleware import ANSWER_HEADERS
 from service.http.rate_limits import RateLimiter, Verdict
-from service.projects.callers import Caller
-from service.projects.limits.queries import Rates, rates_of
+from service.identity.callers import Caller
+from service.limits.queries import Rates, rates_of
 
 KNOWN_SECONDS = 0.8
 """A changed limit holds within a second."""
