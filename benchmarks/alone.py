@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
+from service.catalogue.tokens import TokenCounter, fast, reference
 from service.datasets.crew import cores, in_order
 from service.datasets.lines import Block, read_blocks
 from service.datasets.plain import PlainRow
-from service.datasets.tokens import TokenCounter, fast, reference
 
 READ_BYTES = 1 << 20
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.corpus import MEGABYTE, write_corpus
-from service.datasets.tokens import ENCODINGS_DIR
+from service.catalogue.tokens import ENCODINGS_DIR
 
 ROOT = Path(__file__).parents[1]
 LOOK_EVERY_SECONDS = 0.1

@@ -16,6 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.commands.prepare import Wishes
+from service.catalogue.base_models import load
+from service.catalogue.lookup import known_model
 from service.datasets.checks.registry import FIXES
 from service.datasets.prepare.changes import Change
 from service.datasets.prepare.options import Columns, Options, Split, check_split, chosen_fixes
@@ -26,8 +28,6 @@ from service.datasets.preparing import READ_BYTES, output_names, prepare_to
 from service.datasets.report_schema import FileReport
 from service.datasets.validation import report_for_path
 from service.errors import ApiError
-from service.models.catalogue import load
-from service.models.rules import known_model
 from service.settings import Settings
 
 EXIT_DONE, EXIT_ERRORS, EXIT_REFUSED = 0, 1, 2

@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
 
-import service.datasets
+import service.catalogue
 from cli import environment
 from cli.credentials import Credentials, load_or_create, write_private
 from cli.embedded import LOOPBACK, OWNER, SERVICE, SUPERUSER, Postgres, Valkey, free_port
@@ -227,7 +227,7 @@ class Stack:
                 environment=environment.for_trainer(
                     self._plan.environ,
                     key=credentials.trainer_key,
-                    encodings=Path(service.datasets.__file__).parent / "encodings",
+                    encodings=Path(service.catalogue.__file__).parent / "encodings",
                 ),
                 ready=partial(_answers, f"{url}/models", credentials.trainer_key),
             )

@@ -11,6 +11,7 @@ from litestar.types import ASGIApp
 from service import health
 from service.billing import routes as billing
 from service.billing.cashier import Cashier
+from service.catalogue import base_models
 from service.database.engine import Database, create_engine
 from service.datasets import routes as datasets
 from service.datasets.generations import routes as generations
@@ -32,7 +33,7 @@ from service.jobs import routes as jobs
 from service.limits.rates import RateKeeper
 from service.limits.routes import ADMIN_ROUTES as LIMIT_ROUTES
 from service.logs import configure
-from service.models import catalogue, relay
+from service.models import relay
 from service.models import routes as models
 from service.models.aliases import routes as aliases
 from service.models.comparisons import routes as comparisons
@@ -172,7 +173,7 @@ def _services(settings: Settings) -> Services:
         authenticator=Authenticator(db),
         guesses=Guesses(per_minute=settings.failed_keys_per_minute),
         rates=RateKeeper(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
-        catalogue=catalogue.load(settings.models_file),
+        catalogue=base_models.load(settings.models_file),
         accounts=Accounts(settings, db, sealer),
         cashier=cashier,
         meter=Meter(db, cashier),

@@ -8,6 +8,7 @@ from litestar import Request
 from litestar.datastructures import State
 
 from service.billing.cashier import Cashier
+from service.catalogue.base_models import Catalogue
 from service.database.encryption import Sealer
 from service.database.engine import Database
 from service.http.guesses import Guesses
@@ -15,7 +16,6 @@ from service.http.idempotency import Asked, asked
 from service.identity.audit import actor_of
 from service.identity.authentication import Administrator, Authenticator, Caller
 from service.limits.rates import RateKeeper
-from service.models.catalogue import Catalogue
 from service.models.metering import Meter
 from service.settings import Settings
 from service.storage import Storage

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import faults
 from service.billing import actions as billing
+from service.catalogue.base_models import BaseModel
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import AdmissionTurn, File, Job, Model
@@ -29,7 +30,6 @@ from service.jobs.rules import dataset_fault
 from service.jobs.turns import ask_for_turn
 from service.jobs.waiting import IS_WAITING, lock_accounts, look
 from service.limits.enforcement import settle_tokens
-from service.models.catalogue import BaseModel
 from workers.context import Context
 
 log = structlog.get_logger()

@@ -5,9 +5,9 @@ import datetime as dt
 from dataclasses import dataclass, field, fields
 
 from service.billing.cashier import Cashier
+from service.catalogue.base_models import Catalogue
 from service.database.engine import Database
 from service.limits.rates import RateKeeper
-from service.models.catalogue import Catalogue
 from service.models.metering import Meter
 from service.settings import Settings
 from service.storage import Storage

@@ -9,6 +9,7 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import faults, outbox
+from service.catalogue.base_models import provider_of
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import File, FileReport, Job
@@ -18,7 +19,6 @@ from service.datasets.report_schema import Finding
 from service.datasets.validation import ReportRequest
 from service.doorbell import hint
 from service.jobs.record import ADVANCE
-from service.models.catalogue import provider_of
 from workers.context import Context
 from workers.processes import WorkFailed
 from workers.tries import MOST_TRIES, after_failure

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from service.billing.cashier import Cashier
 from service.billing.orphans import resolve_orphans
+from service.catalogue import base_models
 from service.database.engine import Database, create_engine
 from service.database.migrations import refuse_unfit
 from service.database.tables import (
@@ -36,7 +37,6 @@ from service.errors import SettingsError
 from service.http.rate_limits import RateLimiter
 from service.limits.rates import RateKeeper
 from service.logs import configure
-from service.models import catalogue
 from service.models.metering import Meter
 from service.outages import REDIS_AWAY
 from service.sealing import sealer_of
@@ -170,7 +170,7 @@ async def startup(settings: Settings) -> Context:
         instance=instance,
         db=db,
         storage=Storage(settings.storage_url),
-        catalogue=catalogue.load(settings.models_file),
+        catalogue=base_models.load(settings.models_file),
         accounts=accounts,
         turns=Turns(settings.worker_concurrency, accounts.troubled),
         sender=Sender.from_settings(settings),

@@ -12,6 +12,7 @@ from sqlalchemy import delete, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import faults
+from service.catalogue.lookup import known_model
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import DatasetPreparation, File, PendingUpload
@@ -19,7 +20,6 @@ from service.datasets.actions import FINE_TUNE, NewFile, announce_upload, keep_f
 from service.datasets.prepare.options import Options
 from service.datasets.preparing import Preparation, PrepareRequest, Refusal, output_names
 from service.ids import new_id
-from service.models.rules import known_model
 from workers.context import Context
 from workers.processes import WorkFailed
 from workers.tries import MOST_TRIES, after_failure

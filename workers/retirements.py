@@ -15,9 +15,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import outbox
+from service.catalogue.base_models import BaseModel, Catalogue
 from service.database.engine import Database
 from service.database.tables import Job, Model, ModelAlias, RetirementNotice, UpstreamAccount
-from service.models.catalogue import BaseModel, Catalogue
 from service.upstreams.capabilities import provider_at, shutdown_of
 
 log = structlog.get_logger()

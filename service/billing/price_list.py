@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from service.models.catalogue import BaseModel
+from service.catalogue.base_models import BaseModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

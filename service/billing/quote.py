@@ -7,7 +7,7 @@ either way; the upper bound is what a job reserves.
 from dataclasses import dataclass
 
 from service.billing.prices import cost_micros
-from service.datasets.epochs import default_epochs
+from service.catalogue.epochs import default_epochs
 
 COUNTING_TOLERANCE_PERCENT = 10
 

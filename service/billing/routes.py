@@ -11,6 +11,8 @@ from service.billing import alert_routes, limit_routes, usage_routes
 from service.billing.price_list import AskingPrice, Price, asking_prices_of, prices_of
 from service.billing.prices import Amount, dollars
 from service.billing.queries import asking_price_overrides, price_overrides
+from service.catalogue.base_models import Catalogue
+from service.catalogue.lookup import known_model
 from service.database.tables import InferencePriceOverride, PriceOverride
 from service.errors import InvalidRequest
 from service.http.bodies import read_body, read_query
@@ -18,8 +20,6 @@ from service.http.operation import operation
 from service.http.shapes import RequestModel
 from service.identity import audit
 from service.ids import new_id
-from service.models.catalogue import Catalogue
-from service.models.rules import known_model
 from service.services import ApiRequest, services
 
 ShortText = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]

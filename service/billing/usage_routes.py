@@ -11,11 +11,11 @@ from litestar.params import FromPath
 from service.billing import usage
 from service.billing.buckets import LATEST, SECONDS, Span, Width, span
 from service.billing.prices import Amount, dollars
+from service.catalogue.base_models import Catalogue
 from service.errors import InvalidRequest, NotFound
 from service.http.bodies import read_query
 from service.http.operation import operation
 from service.http.shapes import RequestModel
-from service.models.catalogue import Catalogue
 from service.services import ApiRequest, services
 
 Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST)]

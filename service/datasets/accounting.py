@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from service.catalogue.tokens import ModelFacts, TokenCounter
 from service.datasets.checks.tokens import answer_cut_off, over_limit
 from service.datasets.definitions import definition_tokens
 from service.datasets.findings import Findings
 from service.datasets.formats import Example
-from service.datasets.tokens import ModelFacts, TokenCounter
 
 _REMEMBERED_ROLES = ("system", "developer")
 _REMEMBERED_CHARS = 4_000_000

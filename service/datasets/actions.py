@@ -7,6 +7,7 @@ from sqlalchemy import delete, func, or_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.catalogue.base_models import BaseModel
 from service.database.tables import File, FileReport, LeakageReport, PendingUpload
 from service.datasets.queries import Uses, find_report, no_such_file, uses_of
 from service.deletions.asking import ask_for_deletion
@@ -14,7 +15,6 @@ from service.doorbell import hint
 from service.errors import Busy, Conflict, InvalidRequest
 from service.identity.queries import check_kept, get_project
 from service.ids import new_id
-from service.models.catalogue import BaseModel
 from service.storage import Stored
 
 FINE_TUNE = "fine-tune"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, BinaryIO, NamedTuple
 
+from service.catalogue.tokens import ModelFacts, TokenCounter
 from service.datasets.accounting import Accounting, Sums
 from service.datasets.checks import DATASET_CHECKS
 from service.datasets.checks.registry import DatasetCheck, Hit, row_checks
@@ -20,7 +21,6 @@ from service.datasets.report_schema import Format
 from service.datasets.rows import Row, Rows, as_object, read_rows
 from service.datasets.stopwatch import Stopwatch, timed, whole
 from service.datasets.texts import TextScanner
-from service.datasets.tokens import ModelFacts, TokenCounter
 
 _MAX_ITEM_FIELDS = 1_000
 _SAMPLE_CHARS = 2_000

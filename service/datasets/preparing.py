@@ -11,13 +11,13 @@ from typing import BinaryIO
 import msgspec
 
 from service import faults
+from service.catalogue.base_models import BaseModel, Catalogue
+from service.catalogue.lookup import known_model
+from service.catalogue.tokens import ModelFacts
 from service.datasets.prepare.options import Options, Target
 from service.datasets.prepare.readers.reading import Chunks
 from service.datasets.prepare.refusals import PreparationRefused
 from service.datasets.prepare.run import Outputs, Prepared, prepare
-from service.datasets.tokens import ModelFacts
-from service.models.catalogue import BaseModel, Catalogue
-from service.models.rules import known_model
 from service.storage import Storage, Stored
 
 READ_BYTES = 1 << 20

@@ -7,9 +7,9 @@ import datetime as dt
 from collections.abc import Sequence
 
 from service.billing.price_list import Price, price_on
+from service.catalogue.base_models import Catalogue
+from service.catalogue.tokens import ModelPrice
 from service.datasets.report_schema import Amount, PriceLine
-from service.datasets.tokens import ModelPrice
-from service.models.catalogue import Catalogue
 
 
 def price_list(

@@ -16,12 +16,12 @@ from typing import TypeAlias
 
 import msgspec
 
+from service.catalogue.base_models import Catalogue, load
+from service.catalogue.tokens import EncodingDamaged, reference
 from service.datasets.comparing import LeakageRequest, leakage_of_objects
 from service.datasets.preparing import Preparation, PrepareRequest, Refusal, prepare_stored
 from service.datasets.report_schema import FileReport, Leakage
-from service.datasets.tokens import EncodingDamaged, reference
 from service.datasets.validation import ReportRequest, report_for_object
-from service.models.catalogue import Catalogue, load
 from service.storage import Storage, StorageAway
 
 NICENESS = 10

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.catalogue.base_models import BaseModel
 from service.database.tables import DatasetPreparation, File, FileReport, Job, LeakageReport, Run
 from service.datasets.schemas import ListFiles
 from service.errors import NotFound
 from service.http.pagination import unknown_cursor
-from service.models.catalogue import BaseModel
 
 
 async def find_file(session: AsyncSession, project_id: str, file_id: str, *, lock: bool = False) -> File | None:

@@ -14,27 +14,20 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
+from service.catalogue.epochs import default_epochs, epochs_reason
+from service.catalogue.tokenizer_check import Referee
+from service.catalogue.tokens import CountsDiffer, ModelFacts, ModelPrice, fast, fast_is_installed, reference
 from service.datasets.checks.file import MIN_EXAMPLES, RECOMMENDED_EXAMPLES
 from service.datasets.checks.registry import Found, Hit
 from service.datasets.crew import in_order
-from service.datasets.epochs import default_epochs, epochs_reason
 from service.datasets.findings import Findings
 from service.datasets.lines import Block, read_blocks
 from service.datasets.opening import read_opening
 from service.datasets.parts import Part, PartReader, Task
 from service.datasets.pricing import price_lines
-from service.datasets.referee import Referee
 from service.datasets.report_schema import Cookbook, FileReport, Format, Tokens
 from service.datasets.statistics import distribution, histogram, spread
 from service.datasets.stopwatch import Stopwatch, timed
-from service.datasets.tokens import (
-    CountsDiffer,
-    ModelFacts,
-    ModelPrice,
-    fast,
-    fast_is_installed,
-    reference,
-)
 
 MAX_LINE_BYTES = 16 << 20
 _FEW_EXAMPLES = 10_000

@@ -12,6 +12,8 @@ from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.queries import price_overrides
+from service.catalogue.base_models import provider_of
+from service.catalogue.lookup import known_model
 from service.database.tables import File
 from service.datasets.actions import (
     ask_for_report,
@@ -35,8 +37,6 @@ from service.http.pagination import page_of
 from service.http.shapes import Page
 from service.identity import audit
 from service.limits.enforcement import check_storage, max_file_bytes
-from service.models.catalogue import provider_of
-from service.models.rules import known_model
 from service.services import ApiRequest, asked_by, caller, services
 
 UPLOAD_FORM = {

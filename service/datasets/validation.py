@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from service.catalogue.base_models import BaseModel, Catalogue, load
+from service.catalogue.lookup import known_model
+from service.catalogue.tokens import ModelFacts
 from service.datasets.crew import cores
 from service.datasets.pricing import price_list
 from service.datasets.report import build_report
 from service.datasets.report_schema import FileReport
 from service.datasets.stopwatch import Stopwatch
-from service.datasets.tokens import ModelFacts
-from service.models.catalogue import BaseModel, Catalogue, load
-from service.models.rules import known_model
 from service.settings import Settings
 
 if TYPE_CHECKING:

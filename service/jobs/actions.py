@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import actions as billing
 from service.billing.quote import Estimate
+from service.catalogue.base_models import Catalogue
 from service.database.tables import Job, Project, Quote, UpstreamAccount
 from service.datasets.leakage_reports import leakage_warning
 from service.doorbell import hint
@@ -25,7 +26,6 @@ from service.jobs.rules import check_create, check_method
 from service.jobs.schemas import CreateJob
 from service.limits.enforcement import reserve_tokens
 from service.models.aliases.names import check_not_a_base_model
-from service.models.catalogue import Catalogue
 from service.models.comparisons.actions import check_deploy_comparison
 from service.upstreams.capabilities import CAPABILITIES, Needs
 

@@ -10,12 +10,12 @@ import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from service.catalogue.base_models import Catalogue
 from service.database.engine import Database
 from service.database.tables import Job
 from service.jobs.queue import Place, predict
 from service.jobs.schemas import QueueObject, WaitingFor
 from service.jobs.waiting import Look, look, mean_seconds
-from service.models.catalogue import Catalogue
 
 KNOWN_SECONDS = 1.0
 """How long a look is good for. One at a very long queue is good for twice as long as it took."""

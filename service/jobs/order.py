@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.billing.price_list import price_on
 from service.billing.queries import price_overrides
 from service.billing.quote import Estimate, estimate
+from service.catalogue.base_models import BaseModel, Catalogue
 from service.database.tables import File
 from service.datasets.actions import FINE_TUNE, ask_for_report
 from service.datasets.leakage_reports import ask_for_leakage
@@ -19,7 +20,6 @@ from service.datasets.report_schema import FileReport, Leakage
 from service.errors import InvalidRequest
 from service.jobs.lifecycle import JobError
 from service.jobs.rules import check_method, dataset_fault, epochs_asked
-from service.models.catalogue import BaseModel, Catalogue
 from service.models.queries import find_model, keep_model
 from service.upstreams.capabilities import Needs, provider_at, shutdown_of
 from service.upstreams.queries import offer, usable_accounts

@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 
+from service.catalogue.base_models import BaseModel
 from service.datasets.report import first_errors
 from service.datasets.report_schema import FileReport
 from service.errors import InvalidRequest
 from service.jobs.lifecycle import JobError
 from service.jobs.schemas import CreateJob, Dpo, Hyperparameters, Method, Supervised
-from service.models.catalogue import BaseModel
 
 MAX_METADATA_PAIRS = 16
 MAX_METADATA_KEY = 64

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
+from service.catalogue.base_models import BaseModel
 from service.errors import InvalidRequest
-from service.models.catalogue import BaseModel
 
 CHAT = "/chat/completions"
 

@@ -22,8 +22,8 @@ from service.billing.cashier import Call, Cashier
 from service.billing.price_list import AskingPrice, asking_price_on
 from service.billing.prices import asking_cost_micros
 from service.billing.queries import asking_price_overrides
+from service.catalogue.tokens import ENCODINGS, reference
 from service.database.engine import Database
-from service.datasets.tokens import ENCODINGS, reference
 from service.errors import QuotaExceeded
 from service.ids import new_id
 from service.models.asked import Usage, answer_texts, input_texts, usage_of

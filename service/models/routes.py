@@ -6,17 +6,17 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.response import Stream
 
+from service.catalogue.base_models import BaseModel
+from service.catalogue.lookup import no_such_model
 from service.database.tables import Model, ModelAlias, UpstreamAccount
 from service.http.bodies import json_body
 from service.http.operation import operation
 from service.http.shapes import unix
 from service.limits.rates import estimated_tokens
 from service.models.aliases.queries import all_standing, standing_for
-from service.models.catalogue import BaseModel
 from service.models.inference import ask
 from service.models.queries import find_model, list_models, trained_from
 from service.models.questions import Directory, read_question
-from service.models.rules import no_such_model
 from service.models.schemas import ModelList, ModelObject
 from service.services import ApiRequest, Services, caller, services
 from service.upstreams.capabilities import matches, provider_at, shutdown_of

@@ -15,13 +15,13 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.catalogue.base_models import provider_of
 from service.database.encryption import SealBroken, Sealer
 from service.database.engine import Database
 from service.database.tables import UpstreamAccount
 from service.egress.addresses import Reach
 from service.egress.resolver import Resolver
 from service.errors import SettingsError
-from service.models.catalogue import provider_of
 from service.settings import Settings
 from service.upstreams.adapters.azure import AzureUpstream
 from service.upstreams.adapters.openai import Connection, OpenAIUpstream

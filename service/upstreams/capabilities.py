@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal, Protocol
 
-from service.models.catalogue import BaseModel, Shutdown, provider_of
+from service.catalogue.base_models import BaseModel, Shutdown, provider_of
 
 Kind = Literal["openai", "azure"]
 Provider = Literal["openai", "azure", "self-hosted"]

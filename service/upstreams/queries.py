@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.catalogue.base_models import BaseModel, Catalogue
 from service.database.tables import Job, Model, UpstreamAccount
 from service.errors import NotFound
 from service.http.pagination import unknown_cursor
 from service.http.shapes import PageQuery
-from service.models.catalogue import BaseModel, Catalogue
 from service.models.queries import usable
 from service.upstreams.capabilities import NOTHING_MORE, Needs, matches, unserved, unsupported
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.datasets.tokens import reference
+from service.catalogue.base_models import load
+from service.catalogue.tokens import reference
 from service.errors import InvalidRequest
 from service.models.asked import (
     CHAT,
@@ -19,7 +20,6 @@ from service.models.asked import (
     most_output_tokens,
     usage_of,
 )
-from service.models.catalogue import load
 
 MINI = load().find("gpt-4o-mini")
 LEGACY = "/completions"

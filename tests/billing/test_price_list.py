@@ -3,7 +3,7 @@
 import datetime as dt
 
 from service.billing.price_list import Price, price_on, prices_of
-from service.models.catalogue import BaseModel, TrainingPrice
+from service.catalogue.base_models import BaseModel, TrainingPrice
 
 JULY, AUGUST, SEPTEMBER = (dt.date(2026, month, 1) for month in (7, 8, 9))
 MODEL = BaseModel(

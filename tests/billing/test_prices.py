@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from service.billing.prices import cost_micros, dollars
 from service.billing.quote import COUNTING_TOLERANCE_PERCENT, estimate
-from service.models.catalogue import load
+from service.catalogue.base_models import load
 
 tokens = st.integers(0, 10**12)
 prices = st.integers(0, 10**9)

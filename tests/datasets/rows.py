@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from service.catalogue.tokens import ModelFacts, ModelPrice
 from service.datasets.report import build_report
 from service.datasets.report_schema import FileReport, Finding
-from service.datasets.tokens import ModelFacts, ModelPrice
 
 MODEL = ModelFacts(name="gpt-4o-mini", encoding="o200k_base", max_tokens=65_536)
 OLD_MODEL = ModelFacts(name="gpt-3.5-turbo-0613", encoding="cl100k_base", max_tokens=4_096)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.datasets.epochs import default_epochs, epochs_reason
+from service.catalogue.epochs import default_epochs, epochs_reason
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import io
 
 from rich.console import Console
 
+from service.catalogue.tokens import ModelPrice
 from service.datasets.present import render_report
 from service.datasets.report_schema import FileReport, pending_report
-from service.datasets.tokens import ModelPrice
 from tests.datasets.rows import MODEL, asked, calling, jsonl, message, report_on
 
 

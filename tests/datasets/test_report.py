@@ -9,9 +9,9 @@ import tracemalloc
 import msgspec
 import pytest
 
+from service.catalogue.tokens import ModelFacts, ModelPrice, reference
 from service.datasets.report import build_report, first_errors
 from service.datasets.report_schema import Amount, FileReport, pending_report
-from service.datasets.tokens import ModelFacts, ModelPrice, reference
 from tests.datasets.rows import (
     MODEL,
     OLD_MODEL,

@@ -15,11 +15,9 @@ import tiktoken.load
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.datasets import report, tokens
-from service.datasets.definitions import definition_tokens
-from service.datasets.referee import Referee
-from service.datasets.report import build_report
-from service.datasets.tokens import (
+from service.catalogue import tokens
+from service.catalogue.tokenizer_check import Referee
+from service.catalogue.tokens import (
     ENCODINGS,
     ENCODINGS_DIR,
     CountsDiffer,
@@ -29,6 +27,9 @@ from service.datasets.tokens import (
     load_encoding,
     reference,
 )
+from service.datasets import report
+from service.datasets.definitions import definition_tokens
+from service.datasets.report import build_report
 from tests.datasets.rows import MODEL, asked, jsonl, report_on, tool
 
 SPACES_AND_MORE = [

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from openai.types.fine_tuning import FineTuningJob
 from pydantic import TypeAdapter
 
+from service.catalogue.base_models import BaseModel, load
 from service.datasets.report_schema import FileReport, pending_report
 from service.errors import InvalidRequest
 from service.jobs.rules import (
@@ -29,7 +30,6 @@ from service.jobs.schemas import (
     Reinforcement,
     Supervised,
 )
-from service.models.catalogue import BaseModel, load
 
 CATALOGUE = load()
 

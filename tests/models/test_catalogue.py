@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from service.billing.price_list import asking_price_on
+from service.catalogue.base_models import SHIPPED, load, provider_of
+from service.catalogue.lookup import known_model
 from service.errors import InvalidRequest, SettingsError
-from service.models.catalogue import SHIPPED, load, provider_of
-from service.models.rules import known_model
 
 CATALOGUE = load()
 AUTUMN_2026 = dt.date(2026, 10, 1)

@@ -19,6 +19,7 @@ import msgspec
 from sqlalchemy import func, select, update
 
 from service.billing.cashier import Cashier
+from service.catalogue import base_models
 from service.database import leases
 from service.database.engine import Database, create_engine
 from service.database.tables import (
@@ -47,7 +48,6 @@ from service.jobs.lifecycle import ENDED
 from service.jobs.schemas import CreateJob
 from service.jobs.turns import ask_for_turn
 from service.limits.rates import RateKeeper
-from service.models import catalogue
 from service.models.metering import Meter
 from service.sealing import sealer_of
 from service.settings import Settings
@@ -386,7 +386,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         instance=instance,
         db=db,
         storage=Storage(settings.storage_url),
-        catalogue=catalogue.load(settings.models_file),
+        catalogue=base_models.load(settings.models_file),
         accounts=accounts,
         turns=Turns(settings.worker_concurrency, accounts.troubled),
         sender=Sender.from_settings(settings),

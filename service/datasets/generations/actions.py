@@ -8,6 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.actions import month_of, standing
 from service.billing.prices import dollars
+from service.catalogue.base_models import BaseModel
+from service.catalogue.tokens import ENCODINGS
 from service.database.tables import Run
 from service.datasets.actions import clean_filename
 from service.datasets.generations.options import Options, Step
@@ -20,10 +22,8 @@ from service.datasets.generations.schemas import (
     StepAsked,
     check_generation,
 )
-from service.datasets.tokens import ENCODINGS
 from service.errors import InvalidRequest, NotFound
 from service.models.asked import input_texts
-from service.models.catalogue import BaseModel
 from service.models.metering import Meter
 from service.models.questions import Directory, Question, question_of
 from service.runs.actions import NewRun, create_run

@@ -4,6 +4,8 @@ import msgspec
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.catalogue.base_models import Catalogue
+from service.catalogue.lookup import known_model
 from service.database.tables import DatasetPreparation
 from service.datasets.preparations.queries import get_preparation
 from service.datasets.preparations.schemas import CreatePreparation, read_options
@@ -13,8 +15,6 @@ from service.doorbell import hint
 from service.errors import InvalidRequest
 from service.http.pagination import unknown_cursor
 from service.ids import new_id
-from service.models.catalogue import Catalogue
-from service.models.rules import known_model
 from service.storage import Storage
 
 PREPARABLE = ("fine-tune", "user_data")

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from service.catalogue.tokens import ModelFacts
 from service.datasets.formats import file_format, same_format
 from service.datasets.prepare.changes import ChangeLog, Dropped
 from service.datasets.prepare.fixes.completion_file import common_suffix
@@ -36,7 +37,6 @@ from service.datasets.prepare.scratch import Desk, Numbered, Row, Rows, Scratch,
 from service.datasets.prepare.split import choose_validation
 from service.datasets.prepare.tool_definitions import DefinitionTokens, Shortening, inference_advice
 from service.datasets.report_schema import Format
-from service.datasets.tokens import ModelFacts
 
 PEEKED_ROWS = 256
 _MOST_ROUNDS = 8

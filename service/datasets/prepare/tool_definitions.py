@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from service.catalogue.tokens import ModelFacts, reference
 from service.datasets.checks.tools import holders
 from service.datasets.definitions import definition_tokens
 from service.datasets.formats import definitions_of
 from service.datasets.prepare.changes import ChangeLog
 from service.datasets.prepare.scratch import Numbered, Row, encode
 from service.datasets.report_schema import Format
-from service.datasets.tokens import ModelFacts, reference
 
 ToolDefinitions = Literal["keep", "without_descriptions", "without_parameters", "without_definitions"]
 

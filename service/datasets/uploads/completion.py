@@ -17,6 +17,7 @@ from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import faults
+from service.catalogue.base_models import BaseModel
 from service.database import leases
 from service.database.engine import Database
 from service.database.leases import Claim, LeaseLost
@@ -28,7 +29,6 @@ from service.datasets.uploads.actions import LIFE, check_open
 from service.datasets.uploads.queries import get_upload, list_parts
 from service.datasets.uploads.schemas import CompleteUpload, UploadObject, show_upload
 from service.errors import InFlight, InvalidRequest
-from service.models.catalogue import BaseModel
 from service.storage import Storage, Stored
 
 WAIT_SECONDS = 540.0

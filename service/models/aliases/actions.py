@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import outbox
+from service.catalogue.base_models import Catalogue
 from service.database.tables import AliasPromotion, ModelAlias
 from service.errors import Conflict, InvalidRequest
 from service.identity import audit
@@ -19,7 +20,6 @@ from service.ids import new_id
 from service.models.aliases.names import check_not_a_base_model
 from service.models.aliases.queries import PREFIX, find_alias, get_alias, get_promotion, take_turn
 from service.models.aliases.schemas import CreateAlias, Promote, RollBack
-from service.models.catalogue import Catalogue
 from service.models.queries import find_model
 
 MAX_ALIASES = 500

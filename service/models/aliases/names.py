@@ -4,9 +4,9 @@ from typing import Annotated
 
 import msgspec
 
+from service.catalogue.base_models import Catalogue
 from service.errors import InvalidRequest
 from service.http.shapes import RequestModel
-from service.models.catalogue import Catalogue
 from service.models.comparisons.deploying import DeployComparison
 
 AliasName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?\Z")]

@@ -8,13 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.actions import month_of, standing
 from service.billing.prices import dollars
+from service.catalogue.base_models import BaseModel
 from service.database.tables import File, Run
 from service.datasets.actions import FINE_TUNE, ask_for_report
 from service.datasets.queries import find_file
 from service.datasets.report import first_errors
 from service.datasets.report_schema import FileReport
 from service.errors import InFlight, InvalidRequest, NotFound
-from service.models.catalogue import BaseModel
 from service.models.comparisons.asked import CreateComparison
 from service.models.comparisons.deploying import DeployComparison, check_condition
 from service.models.comparisons.graders.judge import JudgeGrader

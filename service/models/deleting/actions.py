@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.catalogue.lookup import no_such_model
 from service.database.tables import Model
 from service.deletions.asking import ask_for_deletion
 from service.errors import Conflict
@@ -13,7 +14,6 @@ from service.identity.audit import Actor
 from service.models.aliases.queries import find_alias, take_turn
 from service.models.deleting.dependents import Dependents, in_the_way
 from service.models.deleting.queries import dependents_of, family
-from service.models.rules import no_such_model
 
 
 async def delete_model(

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
+from service.catalogue.tokens import ModelFacts
 from service.datasets.checks.completion_file import (
     COMPLETION_PREFIX,
     MAX_COMPLETION_PREFIX,
@@ -26,7 +27,6 @@ from service.datasets.prepare.changes import Dropped
 from service.datasets.prepare.fixes.kinds import NumberedFix
 from service.datasets.prepare.scratch import Numbered, Row
 from service.datasets.report_schema import Format
-from service.datasets.tokens import ModelFacts
 
 _BATCH = 256
 _LEAST_MARKS = 3

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from service.catalogue.tokens import ModelFacts
 from service.datasets.checks.completion import completion_long_row, completion_no_leading_space
 from service.datasets.formats import COMPLETION_KEYS, row_format
 from service.datasets.prepare.changes import Dropped
 from service.datasets.prepare.fixes.kinds import NumberedFix
 from service.datasets.prepare.scratch import Numbered, Row
 from service.datasets.report_schema import Format
-from service.datasets.tokens import ModelFacts
 
 
 def drop_extra_columns(row: Row, format: Format) -> Row | Dropped:

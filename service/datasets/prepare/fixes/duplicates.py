@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 import msgspec
 
+from service.catalogue.tokens import ModelFacts
 from service.datasets.prepare.changes import Dropped
 from service.datasets.prepare.fixes.kinds import NumberedFix
 from service.datasets.prepare.scratch import Numbered, Row
 from service.datasets.report_schema import Format
-from service.datasets.tokens import ModelFacts
 
 _KEY_BYTES = 8
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
+from service.catalogue.tokens import ModelFacts
 from service.datasets.prepare.changes import Dropped
 from service.datasets.prepare.scratch import Numbered, Row
 from service.datasets.report_schema import Format
-from service.datasets.tokens import ModelFacts
 
 RowFix: TypeAlias = Callable[[Row, Format], Row | Dropped]
 NumberedFix: TypeAlias = Callable[[int, Row], Row | Dropped]

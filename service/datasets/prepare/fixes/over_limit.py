@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from service.catalogue.tokens import ModelFacts, reference
 from service.datasets.accounting import Accounting, Sums
 from service.datasets.findings import Findings
 from service.datasets.formats import Example, read_example, same_format
@@ -11,7 +12,6 @@ from service.datasets.prepare.changes import Dropped
 from service.datasets.prepare.fixes.kinds import NumberedFix
 from service.datasets.prepare.scratch import Numbered
 from service.datasets.report_schema import Format
-from service.datasets.tokens import ModelFacts, reference
 
 
 def drop_over_limit(rows: Iterable[Numbered], format: Format, model: ModelFacts) -> NumberedFix | None:

@@ -7,7 +7,7 @@ import signal
 from multiprocessing.connection import Connection
 from typing import Any
 
-from service.datasets.tokens import HARD_TEXTS, CountsDiffer, TokenCounter, reference
+from service.catalogue.tokens import HARD_TEXTS, CountsDiffer, TokenCounter, reference
 
 
 class Referee:

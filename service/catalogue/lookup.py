@@ -1,7 +1,7 @@
 """Which model names a request may give."""
 
+from service.catalogue.base_models import BaseModel, Catalogue
 from service.errors import InvalidRequest, NotFound
-from service.models.catalogue import BaseModel, Catalogue
 
 
 def known_model(catalogue: Catalogue, name: str) -> BaseModel:
