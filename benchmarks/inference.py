@@ -33,8 +33,8 @@ from service.billing.cashier import Cashier
 from service.database.engine import Database, create_engine
 from service.database.tables import LedgerEntry
 from service.doorbell import Doorbell
-from service.models.asked import Usage
-from service.models.metering import Meter, Tab
+from service.inference.bounds import Usage
+from service.inference.metering import Meter, Tab
 from service.settings import Settings
 from tests.stack import running_servers
 from tests.wire import Tenant, make_tenant

@@ -29,16 +29,16 @@ from service.http.rate_limits import RateLimiter
 from service.identity import routes as projects
 from service.identity.audit import actor_of
 from service.identity.authentication import Authenticator
+from service.inference import streaming
+from service.inference.metering import Meter
 from service.jobs import routes as jobs
 from service.limits.rates import RateKeeper
 from service.limits.routes import ADMIN_ROUTES as LIMIT_ROUTES
 from service.logs import configure
-from service.models import relay
 from service.models import routes as models
 from service.models.aliases import routes as aliases
 from service.models.comparisons import routes as comparisons
 from service.models.deleting import routes as deleting
-from service.models.metering import Meter
 from service.models.permissions import routes as permissions
 from service.sealing import sealer_of
 from service.services import ApiRequest, Services, services
@@ -77,7 +77,7 @@ def create_litestar(settings: Settings) -> Litestar:
         try:
             yield
         finally:
-            await relay.finish_all()
+            await streaming.finish_all()
             await made.cashier.close()
             await made.authenticator.close()
             await made.rates.close()

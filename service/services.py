@@ -15,8 +15,8 @@ from service.http.guesses import Guesses
 from service.http.idempotency import Asked, asked
 from service.identity.audit import actor_of
 from service.identity.authentication import Administrator, Authenticator, Caller
+from service.inference.metering import Meter
 from service.limits.rates import RateKeeper
-from service.models.metering import Meter
 from service.settings import Settings
 from service.storage import Storage
 from service.upstreams.accounts import Accounts

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 from service.billing.cashier import Cashier
 from service.catalogue.base_models import Catalogue
 from service.database.engine import Database
+from service.inference.metering import Meter
 from service.limits.rates import RateKeeper
-from service.models.metering import Meter
 from service.settings import Settings
 from service.storage import Storage
 from service.upstreams.accounts import Accounts

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service import faults
 from service.database.tables import Job, Model, Run
 from service.errors import InFlight, InvalidRequest
+from service.inference.requests import Directory
 from service.jobs.record import NewEvent, add_events
 from service.models.aliases.actions import deploy
 from service.models.aliases.queries import find_alias, take_turn
@@ -19,7 +20,6 @@ from service.models.comparisons.actions import Order, create_comparison, read_or
 from service.models.comparisons.deploying import DeployComparison, comparison_for, why_not
 from service.models.comparisons.grading import Outcome
 from service.models.comparisons.options import Condition, Options
-from service.models.questions import Directory
 from workers.context import Context
 
 log = structlog.get_logger()

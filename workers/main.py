@@ -35,9 +35,9 @@ from service.database.tables import (
 from service.doorbell import QUEUE, Doorbell, deserialize, open_pool, serialize
 from service.errors import SettingsError
 from service.http.rate_limits import RateLimiter
+from service.inference.metering import Meter
 from service.limits.rates import RateKeeper
 from service.logs import configure
-from service.models.metering import Meter
 from service.outages import REDIS_AWAY
 from service.sealing import sealer_of
 from service.settings import Settings

@@ -19,9 +19,9 @@ from service.billing.actions import Actual
 from service.billing.cashier import Call as Priced
 from service.database.tables import LedgerEntry, OpenInference, Run
 from service.errors import InvalidRequest, QuotaExceeded
-from service.models.inference import refusal_of
-from service.models.metering import Tab
-from service.models.questions import Question
+from service.inference.calls import refusal_of
+from service.inference.metering import Tab
+from service.inference.requests import Question
 from service.runs.pace import MOST_WAIT_SECONDS
 from service.runs.plan import Answer, Call
 from service.runs.spoken import message_of

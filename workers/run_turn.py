@@ -26,8 +26,8 @@ from service.database.leases import Claim, LeaseLost
 from service.database.tables import Run, RunCall
 from service.errors import InvalidRequest, NotFound, QuotaExceeded, RateLimited, Unavailable
 from service.identity.callers import Caller
+from service.inference.requests import Directory, question_of
 from service.limits.rates import estimated_tokens
-from service.models.questions import Directory, question_of
 from service.runs.pace import Window, wait_seconds
 from service.runs.plan import Answer, Call, Plan, unanswered
 from service.runs.record import RunError, add_event

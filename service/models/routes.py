@@ -12,11 +12,11 @@ from service.database.tables import Model, ModelAlias, UpstreamAccount
 from service.http.bodies import json_body
 from service.http.operation import operation
 from service.http.shapes import unix
+from service.inference.calls import ask
+from service.inference.requests import Directory, read_question
 from service.limits.rates import estimated_tokens
 from service.models.aliases.queries import all_standing, standing_for
-from service.models.inference import ask
 from service.models.queries import find_model, list_models, trained_from
-from service.models.questions import Directory, read_question
 from service.models.schemas import ModelList, ModelObject
 from service.services import ApiRequest, Services, caller, services
 from service.upstreams.capabilities import matches, provider_at, shutdown_of

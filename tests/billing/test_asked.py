@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from service.catalogue.base_models import load
 from service.catalogue.tokens import reference
 from service.errors import InvalidRequest
-from service.models.asked import (
+from service.inference.bounds import (
     CHAT,
     MOST_CHOICES,
     MOST_TOKENS,

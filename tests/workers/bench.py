@@ -43,12 +43,12 @@ from service.datasets.report_schema import FileReport as Report
 from service.doorbell import Doorbell
 from service.http.rate_limits import RateLimiter
 from service.ids import new_id
+from service.inference.metering import Meter
 from service.jobs.actions import Market, create_job, request_cancel, request_pause
 from service.jobs.lifecycle import ENDED
 from service.jobs.schemas import CreateJob
 from service.jobs.turns import ask_for_turn
 from service.limits.rates import RateKeeper
-from service.models.metering import Meter
 from service.sealing import sealer_of
 from service.settings import Settings
 from service.storage import Storage

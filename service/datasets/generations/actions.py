@@ -23,9 +23,9 @@ from service.datasets.generations.schemas import (
     check_generation,
 )
 from service.errors import InvalidRequest, NotFound
-from service.models.asked import input_texts
-from service.models.metering import Meter
-from service.models.questions import Directory, Question, question_of
+from service.inference.bounds import input_texts
+from service.inference.metering import Meter
+from service.inference.requests import Directory, Question, question_of
 from service.runs.actions import NewRun, create_run
 from service.runs.plan import CHAT
 from service.runs.schemas import RunPrice, micros_of

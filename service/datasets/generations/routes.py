@@ -12,7 +12,7 @@ from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.shapes import NoFields, Page
-from service.models.questions import Directory
+from service.inference.requests import Directory
 from service.runs.actions import cancel_run
 from service.runs.events import answer_events
 from service.runs.queries import ListRuns, get_run, list_runs

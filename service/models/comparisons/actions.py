@@ -15,6 +15,8 @@ from service.datasets.queries import find_file
 from service.datasets.report import first_errors
 from service.datasets.report_schema import FileReport
 from service.errors import InFlight, InvalidRequest, NotFound
+from service.inference.metering import Meter
+from service.inference.requests import Directory, Question, question_of
 from service.models.comparisons.asked import CreateComparison
 from service.models.comparisons.deploying import DeployComparison, check_condition
 from service.models.comparisons.graders.judge import JudgeGrader
@@ -23,9 +25,7 @@ from service.models.comparisons.graders.registry import AnyGrader, named
 from service.models.comparisons.options import Compared, Condition, Options
 from service.models.comparisons.quote import Estimate, Judge, Price, estimate
 from service.models.comparisons.schemas import CallsQuoted, ComparisonQuote
-from service.models.metering import Meter
 from service.models.queries import find_model, keep_model
-from service.models.questions import Directory, Question, question_of
 from service.runs.actions import NewRun, create_run
 from service.runs.plan import CHAT
 from service.runs.schemas import RunPrice, micros_of

@@ -10,13 +10,13 @@ from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.shapes import NoFields, Page
+from service.inference.requests import Directory
 from service.models.comparisons.actions import Order, create_comparison, quote_comparison, read_order
 from service.models.comparisons.asked import CreateComparison, ListCases
 from service.models.comparisons.export import MEDIA, exported
 from service.models.comparisons.queries import list_cases
 from service.models.comparisons.schemas import Comparison, ComparisonQuote, show_comparison
 from service.models.comparisons.showing import CaseShown, show_cases
-from service.models.questions import Directory
 from service.runs.actions import cancel_run
 from service.runs.events import answer_events
 from service.runs.queries import ListRuns, get_run, list_runs

@@ -11,9 +11,9 @@ from litestar.background_tasks import BackgroundTask
 from litestar.response import Stream
 
 from service.errors import ApiError, InvalidRequest, QuotaExceeded, RateLimited, Unavailable
-from service.models.metering import Meter, Tab
-from service.models.questions import USAGE, Question
-from service.models.relay import Relay
+from service.inference.metering import Meter, Tab
+from service.inference.requests import USAGE, Question
+from service.inference.streaming import Relay
 from service.upstreams.port import Completion, CompletionStream, Upstream
 
 log = structlog.get_logger()

@@ -26,8 +26,8 @@ from service.catalogue.tokens import ENCODINGS, reference
 from service.database.engine import Database
 from service.errors import QuotaExceeded
 from service.ids import new_id
-from service.models.asked import Usage, answer_texts, input_texts, usage_of
-from service.models.questions import Question
+from service.inference.bounds import Usage, answer_texts, input_texts, usage_of
+from service.inference.requests import Question
 
 log = structlog.get_logger()
 

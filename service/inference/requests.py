@@ -10,8 +10,8 @@ from service.database.engine import Database
 from service.database.tables import Model
 from service.errors import InvalidRequest, NotFound, Unavailable
 from service.http.bodies import plain
+from service.inference.bounds import most_output_tokens
 from service.models.aliases.queries import standing_for
-from service.models.asked import most_output_tokens
 from service.models.queries import find_model
 from service.upstreams.accounts import DEFAULT_ACCOUNT, Accounts, AccountUnusable
 from service.upstreams.port import Upstream

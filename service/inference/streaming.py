@@ -13,7 +13,7 @@ import httpx2
 import msgspec
 import structlog
 
-from service.models.metering import Tab
+from service.inference.metering import Tab
 from service.upstreams.port import CompletionStream
 
 log = structlog.get_logger()
