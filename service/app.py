@@ -14,7 +14,6 @@ from service.billing.cashier import Cashier
 from service.catalogue import base_models
 from service.database.engine import Database, create_engine
 from service.datasets import routes as datasets
-from service.datasets.generations import routes as generations
 from service.datasets.preparations import routes as preparations
 from service.datasets.uploads import routes as uploads
 from service.deletions import routes as deletions
@@ -37,9 +36,10 @@ from service.limits.routes import ADMIN_ROUTES as LIMIT_ROUTES
 from service.logs import configure
 from service.models import routes as models
 from service.models.aliases import routes as aliases
-from service.models.comparisons import routes as comparisons
 from service.models.deleting import routes as deleting
 from service.models.permissions import routes as permissions
+from service.runs.comparisons import routes as comparisons
+from service.runs.generations import routes as generations
 from service.sealing import sealer_of
 from service.services import ApiRequest, Services, services
 from service.settings import Settings

@@ -16,10 +16,10 @@ from service.inference.requests import Directory
 from service.jobs.record import NewEvent, add_events
 from service.models.aliases.actions import deploy
 from service.models.aliases.queries import find_alias, take_turn
-from service.models.comparisons.actions import Order, create_comparison, read_order
-from service.models.comparisons.deploying import DeployComparison, comparison_for, why_not
-from service.models.comparisons.grading import Outcome
-from service.models.comparisons.options import Condition, Options
+from service.runs.comparisons.actions import Order, create_comparison, read_order
+from service.runs.comparisons.deployment import DeployComparison, comparison_for, why_not
+from service.runs.comparisons.grading import Outcome
+from service.runs.comparisons.options import Condition, Options
 from workers.context import Context
 
 log = structlog.get_logger()

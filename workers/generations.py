@@ -13,9 +13,9 @@ from service import faults
 from service.database.leases import Claim
 from service.database.tables import Run
 from service.datasets.actions import FINE_TUNE, NewFile, announce_upload, keep_file
-from service.datasets.generations.options import Options
-from service.datasets.generations.plan import GenerationPlan
 from service.ids import new_id
+from service.runs.generations.options import Options
+from service.runs.generations.plan import GenerationPlan
 from service.runs.plan import Plan
 from service.runs.record import RunError, end
 from workers.context import Context

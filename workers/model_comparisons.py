@@ -13,10 +13,10 @@ from sqlalchemy import insert
 from service import faults
 from service.database.leases import Claim
 from service.database.tables import ComparisonCase, File, Run
-from service.models.comparisons.cases import Case, choose, read_cases
-from service.models.comparisons.grading import GradedCase, grade
-from service.models.comparisons.options import Options
-from service.models.comparisons.plan import ComparisonPlan
+from service.runs.comparisons.cases import Case, choose, read_cases
+from service.runs.comparisons.grading import GradedCase, grade
+from service.runs.comparisons.options import Options
+from service.runs.comparisons.plan import ComparisonPlan
 from service.runs.plan import Plan
 from service.runs.record import RunError, end
 from service.storage import Storage

@@ -22,9 +22,9 @@ from service.errors import InvalidRequest, QuotaExceeded
 from service.inference.calls import refusal_of
 from service.inference.metering import Tab
 from service.inference.requests import Question
-from service.runs.pace import MOST_WAIT_SECONDS
+from service.runs.answers import message_of
+from service.runs.load import MOST_WAIT_SECONDS
 from service.runs.plan import Answer, Call
-from service.runs.spoken import message_of
 from workers.context import Context
 
 log = structlog.get_logger()

@@ -28,7 +28,7 @@ from service.errors import InvalidRequest, NotFound, QuotaExceeded, RateLimited,
 from service.identity.callers import Caller
 from service.inference.requests import Directory, question_of
 from service.limits.rates import estimated_tokens
-from service.runs.pace import Window, wait_seconds
+from service.runs.load import Window, wait_seconds
 from service.runs.plan import Answer, Call, Plan, unanswered
 from service.runs.record import RunError, add_event
 from workers.context import Context

@@ -26,7 +26,7 @@ from service.jobs.rules import check_create, check_method
 from service.jobs.schemas import CreateJob
 from service.limits.enforcement import reserve_tokens
 from service.models.aliases.names import check_not_a_base_model
-from service.models.comparisons.actions import check_deploy_comparison
+from service.runs.comparisons.actions import check_deploy_comparison
 from service.upstreams.capabilities import CAPABILITIES, Needs
 
 MAX_SEED = 2**31 - 1

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.datasets.generations.options import Options, Step
-from service.datasets.generations.plan import ANSWER_TRIES, QUESTION_TRIES, Generated, GenerationPlan
-from service.datasets.generations.prompts import ASKED
+from service.runs.generations.options import Options, Step
+from service.runs.generations.plan import ANSWER_TRIES, QUESTION_TRIES, Generated, GenerationPlan
+from service.runs.generations.prompts import ASKED
 from service.runs.plan import Answer, Call, unanswered
 from tests.runs.scripted import words
 

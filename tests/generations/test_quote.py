@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.billing.prices import asking_cost_micros
-from service.datasets.generations.plan import ANSWER_TRIES, QUESTION_TRIES
-from service.datasets.generations.quote import Rates, estimate
+from service.runs.generations.plan import ANSWER_TRIES, QUESTION_TRIES
+from service.runs.generations.quote import Rates, estimate
 from tests.generations.test_plan import made, options, said_at
 
 RATES = Rates(prompt_tokens=1_000, input_micros_per_million=150_000, output_micros_per_million=600_000)

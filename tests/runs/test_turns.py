@@ -14,7 +14,7 @@ from service.billing.cashier import resolve
 from service.billing.orphans import resolve_orphans
 from service.database.leases import LeaseLost
 from service.database.tables import OpenInference, Run
-from service.runs.pace import MOST_WAIT_SECONDS, Window, wait_seconds
+from service.runs.load import MOST_WAIT_SECONDS, Window, wait_seconds
 from tests.runs.mill import Mill
 from tests.runs.scripted import Call, Reply, plain
 from workers import run_turn, runs

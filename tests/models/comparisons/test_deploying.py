@@ -8,10 +8,10 @@ from sqlalchemy import func, select, update
 
 from service.database.tables import Job, Model
 from service.ids import new_id
-from service.models.comparisons.deploying import why_not
-from service.models.comparisons.grading import JudgeFigures, ModelFigures, Outcome
-from service.models.comparisons.options import Condition
-from service.models.comparisons.statistics import Estimate
+from service.runs.comparisons.deployment import why_not
+from service.runs.comparisons.grading import JudgeFigures, ModelFigures, Outcome
+from service.runs.comparisons.options import Condition
+from service.runs.comparisons.statistics import Estimate
 from service.upstreams.accounts import DEFAULT_ACCOUNT
 from tests.models.comparisons.desk import Desk, answering, capitals
 from tests.wire import refusal

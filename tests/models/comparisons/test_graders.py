@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.models.comparisons.graders.judge import JudgeGrader, judged, judging_messages, read_verdict
-from service.models.comparisons.graders.kinds import Call, GraderRefused, Mark, Said
-from service.models.comparisons.graders.reading import canonical, shared_leaves
-from service.models.comparisons.graders.registry import MARKING, TYPES, AnyGrader, named
+from service.runs.comparisons.graders.judge import JudgeGrader, judged, judging_messages, read_verdict
+from service.runs.comparisons.graders.kinds import Call, GraderRefused, Mark, Said
+from service.runs.comparisons.graders.reading import canonical, shared_leaves
+from service.runs.comparisons.graders.registry import MARKING, TYPES, AnyGrader, named
 
 MOST_SECONDS = 60.0
 """Of the processor: what hostile input could cost is without end."""

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.models.comparisons.cases import choose, read_cases
-from service.models.comparisons.graders.registry import AnyGrader
-from service.models.comparisons.grading import Outcome, grade
-from service.models.comparisons.options import Compared, Format, Options, Turn
-from service.models.comparisons.plan import ComparisonPlan
+from service.runs.comparisons.cases import choose, read_cases
+from service.runs.comparisons.graders.registry import AnyGrader
+from service.runs.comparisons.grading import Outcome, grade
+from service.runs.comparisons.options import Compared, Format, Options, Turn
+from service.runs.comparisons.plan import ComparisonPlan
 from service.runs.plan import Answer, Call, walk
 from tests.datasets.rows import asked, call, calling, jsonl, message, tool
 from tests.models.comparisons.desk import capitals

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from service.models.comparisons.statistics import NOTHING, mean, rate, wins
+from service.runs.comparisons.statistics import NOTHING, mean, rate, wins
 
 
 class TestRate:
@@ -62,8 +62,8 @@ class TestWins:
 def test_scipy_is_not_imported_before_it_is_needed() -> None:
     """The API's process reads these modules, and has to stay small."""
     code = (
-        "import sys, service.app, service.models.comparisons.statistics, "
-        "service.models.comparisons.graders.registry; "
+        "import sys, service.app, service.runs.comparisons.statistics, "
+        "service.runs.comparisons.graders.registry; "
         "print([name for name in ('scipy', 'numpy', 'rapidfuzz') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

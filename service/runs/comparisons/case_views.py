@@ -14,12 +14,12 @@ from service.database.engine import Database
 from service.database.tables import ComparisonCase, Run, RunCall
 from service.datasets.lines import Line
 from service.datasets.queries import find_file
-from service.models.comparisons.asked import ListCases
-from service.models.comparisons.cases import LEGACY, Case, cases_of, said_of
-from service.models.comparisons.graders.kinds import Call, Mark
-from service.models.comparisons.grading import TIE
-from service.models.comparisons.options import Options
-from service.models.comparisons.queries import answers_of, case_id, list_cases
+from service.runs.comparisons.cases import LEGACY, Case, cases_of, said_of
+from service.runs.comparisons.graders.kinds import Call, Mark
+from service.runs.comparisons.grading import TIE
+from service.runs.comparisons.options import Options
+from service.runs.comparisons.options_schema import ListCases
+from service.runs.comparisons.queries import answers_of, case_id, list_cases
 from service.runs.schemas import RunTokens
 from service.storage import Storage
 

@@ -11,13 +11,13 @@ from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.shapes import NoFields, Page
 from service.inference.requests import Directory
-from service.models.comparisons.actions import Order, create_comparison, quote_comparison, read_order
-from service.models.comparisons.asked import CreateComparison, ListCases
-from service.models.comparisons.export import MEDIA, exported
-from service.models.comparisons.queries import list_cases
-from service.models.comparisons.schemas import Comparison, ComparisonQuote, show_comparison
-from service.models.comparisons.showing import CaseShown, show_cases
 from service.runs.actions import cancel_run
+from service.runs.comparisons.actions import Order, create_comparison, quote_comparison, read_order
+from service.runs.comparisons.case_views import CaseShown, show_cases
+from service.runs.comparisons.export import MEDIA, exported
+from service.runs.comparisons.options_schema import CreateComparison, ListCases
+from service.runs.comparisons.queries import list_cases
+from service.runs.comparisons.schemas import Comparison, ComparisonQuote, show_comparison
 from service.runs.events import answer_events
 from service.runs.queries import ListRuns, get_run, list_runs
 from service.runs.schemas import ListRunEvents, RunEventObject

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from service.billing.prices import asking_cost_micros
 from service.datasets.report_schema import FileReport
-from service.models.comparisons.plan import VERDICT_TOKENS
+from service.runs.comparisons.plan import VERDICT_TOKENS
 
 INSTRUCTION_TOKENS = 250
 """What a judge is told besides its own instructions."""

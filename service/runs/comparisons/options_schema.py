@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from service.http.shapes import PageQuery, RequestModel
-from service.models.comparisons.graders.registry import AnyGrader
-from service.models.comparisons.options import Turn
-from service.runs.bounds import Budget
+from service.runs.comparisons.graders.registry import AnyGrader
+from service.runs.comparisons.options import Turn
+from service.runs.limits import Budget
 
 MOST_EXAMPLES = 5_000
 DEFAULT_EXAMPLES = 200

@@ -7,10 +7,10 @@ import msgspec
 from service.billing.prices import Amount, dollars
 from service.database.tables import Run
 from service.http.shapes import unix
-from service.models.comparisons.graders.registry import AnyGrader
-from service.models.comparisons.grading import GraderFigures, JudgeFigures, ModelFigures, Outcome
-from service.models.comparisons.options import Options, Turn
-from service.models.comparisons.statistics import Estimate, Wins
+from service.runs.comparisons.graders.registry import AnyGrader
+from service.runs.comparisons.grading import GraderFigures, JudgeFigures, ModelFigures, Outcome
+from service.runs.comparisons.options import Options, Turn
+from service.runs.comparisons.statistics import Estimate, Wins
 from service.runs.schemas import (
     RunFault,
     RunPrice,

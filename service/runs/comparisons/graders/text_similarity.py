@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from service.models.comparisons.graders.kinds import GraderOptions, Mark, Said, Share
+from service.runs.comparisons.graders.kinds import GraderOptions, Mark, Said, Share
 
 READ_CHARACTERS = 20_000
 """Of each text: what is compared takes a time in proportion to the product of both lengths."""

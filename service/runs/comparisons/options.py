@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from service.models.comparisons.graders.registry import AnyGrader, named
+from service.runs.comparisons.graders.registry import AnyGrader, named
 
 Format = Literal["chat", "completion", "preference"]
 Turn = Literal["last", "first"]

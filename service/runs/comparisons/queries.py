@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.database.tables import ComparisonCase, Run, RunCall
 from service.errors import InvalidRequest
 from service.http.pagination import unknown_cursor
-from service.models.comparisons.asked import ListCases
-from service.models.comparisons.grading import TIE
-from service.models.comparisons.options import Options
+from service.runs.comparisons.grading import TIE
+from service.runs.comparisons.options import Options
+from service.runs.comparisons.options_schema import ListCases
 
 
 async def list_cases(session: AsyncSession, run: Run, query: ListCases, *, limit: int) -> Sequence[ComparisonCase]:

@@ -7,11 +7,11 @@ from statistics import fmean
 
 import msgspec
 
-from service.models.comparisons.cases import Case
-from service.models.comparisons.graders.judge import JudgeGrader, judged
-from service.models.comparisons.graders.kinds import Mark
-from service.models.comparisons.plan import STRAIGHT, SWAPPED, ComparisonPlan, answer_key, verdict_key
-from service.models.comparisons.statistics import Estimate, Wins, mean, rate, wins
+from service.runs.comparisons.cases import Case
+from service.runs.comparisons.graders.judge import JudgeGrader, judged
+from service.runs.comparisons.graders.kinds import Mark
+from service.runs.comparisons.plan import STRAIGHT, SWAPPED, ComparisonPlan, answer_key, verdict_key
+from service.runs.comparisons.statistics import Estimate, Wins, mean, rate, wins
 from service.runs.plan import Answer
 
 TIE = "tie"

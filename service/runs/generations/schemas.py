@@ -14,11 +14,11 @@ from service.datasets.checks.tools import (
     tool_parameters_invalid,
     tool_shape,
 )
-from service.datasets.generations.options import Options
-from service.datasets.generations.plan import Generated
 from service.errors import InvalidRequest
 from service.http.shapes import RequestModel, unix
-from service.runs.bounds import Budget
+from service.runs.generations.options import Options
+from service.runs.generations.plan import Generated
+from service.runs.limits import Budget
 from service.runs.schemas import (
     RunFault,
     RunPrice,

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import jsonschema_rs
 import msgspec
 
-from service.models.comparisons.graders.kinds import GraderOptions, GraderRefused, Mark, Said, verdict
-from service.models.comparisons.graders.reading import NotJson, canonical, read_json
+from service.runs.comparisons.graders.kinds import GraderOptions, GraderRefused, Mark, Said, verdict
+from service.runs.comparisons.graders.reading import NotJson, canonical, read_json
 
 MOST_SCHEMA_BYTES = 100_000
 

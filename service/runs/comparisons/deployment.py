@@ -6,7 +6,11 @@ import msgspec
 
 from service.errors import InvalidRequest
 from service.http.shapes import RequestModel
-from service.models.comparisons.asked import (
+from service.runs.comparisons.graders.judge import JudgeGrader
+from service.runs.comparisons.graders.kinds import Share
+from service.runs.comparisons.grading import Outcome
+from service.runs.comparisons.options import Condition, Turn
+from service.runs.comparisons.options_schema import (
     DEFAULT_EXAMPLES,
     DEFAULT_MAX_TOKENS,
     CreateComparison,
@@ -17,11 +21,7 @@ from service.models.comparisons.asked import (
     Stop,
     Temperature,
 )
-from service.models.comparisons.graders.judge import JudgeGrader
-from service.models.comparisons.graders.kinds import Share
-from service.models.comparisons.grading import Outcome
-from service.models.comparisons.options import Condition, Turn
-from service.runs.bounds import Budget
+from service.runs.limits import Budget
 
 
 class DeployComparison(RequestModel, frozen=True, kw_only=True):

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from service.billing.prices import asking_cost_micros
-from service.datasets.generations.options import Options
-from service.datasets.generations.plan import ANSWER_TRIES, MOST_FAULT_CHARS, QUESTION_TRIES
-from service.datasets.generations.prompts import MOST_ASKED_CHARS, MOST_ASKED_SHOWN
+from service.runs.generations.options import Options
+from service.runs.generations.plan import ANSWER_TRIES, MOST_FAULT_CHARS, QUESTION_TRIES
+from service.runs.generations.prompts import MOST_ASKED_CHARS, MOST_ASKED_SHOWN
 
 SHORT_QUESTION, USUAL_QUESTION = 15, 50
 SHORT_ANSWER, USUAL_ANSWER = 60, 250

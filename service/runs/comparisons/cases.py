@@ -10,8 +10,8 @@ import msgspec
 
 from service.datasets.formats import calls_of, is_zero, text_of
 from service.datasets.lines import Line, read_lines
-from service.models.comparisons.graders.kinds import Call, Said
-from service.models.comparisons.options import Format, Turn
+from service.runs.comparisons.graders.kinds import Call, Said
+from service.runs.comparisons.options import Format, Turn
 from service.runs.plan import CHAT
 
 MAX_LINE_BYTES = 16 << 20

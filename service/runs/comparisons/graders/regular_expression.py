@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 import re2
 
-from service.models.comparisons.graders.kinds import GraderOptions, GraderRefused, Mark, Said, shown, verdict
+from service.runs.comparisons.graders.kinds import GraderOptions, GraderRefused, Mark, Said, shown, verdict
 
 MOST_MEMORY_BYTES = 1 << 20
 """Of one compiled pattern; RE2 refuses one that needs more."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from service.models.comparisons.graders.contains import ContainsGrader
-from service.models.comparisons.graders.exact import ExactGrader
-from service.models.comparisons.graders.json_equality import JsonEqualityGrader
-from service.models.comparisons.graders.json_schema import JsonSchemaGrader
-from service.models.comparisons.graders.judge import JudgeGrader
-from service.models.comparisons.graders.kinds import GraderOptions, GraderRefused
-from service.models.comparisons.graders.regular_expression import RegularExpressionGrader
-from service.models.comparisons.graders.text_similarity import TextSimilarityGrader
-from service.models.comparisons.graders.tool_calls import ToolCallsGrader
+from service.runs.comparisons.graders.contains import ContainsGrader
+from service.runs.comparisons.graders.exact import ExactGrader
+from service.runs.comparisons.graders.json_equality import JsonEqualityGrader
+from service.runs.comparisons.graders.json_schema import JsonSchemaGrader
+from service.runs.comparisons.graders.judge import JudgeGrader
+from service.runs.comparisons.graders.kinds import GraderOptions, GraderRefused
+from service.runs.comparisons.graders.regular_expression import RegularExpressionGrader
+from service.runs.comparisons.graders.text_similarity import TextSimilarityGrader
+from service.runs.comparisons.graders.tool_calls import ToolCallsGrader
 
 AnyGrader: TypeAlias = (
     ExactGrader

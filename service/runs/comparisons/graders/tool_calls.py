@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from service.models.comparisons.graders.kinds import Call, GraderOptions, Mark, Said, verdict
-from service.models.comparisons.graders.reading import NotJson, canonical, read_json
+from service.runs.comparisons.graders.kinds import Call, GraderOptions, Mark, Said, verdict
+from service.runs.comparisons.graders.reading import NotJson, canonical, read_json
 
 
 class ToolCallsGrader(GraderOptions, frozen=True, kw_only=True, tag="tool_calls"):

@@ -5,8 +5,6 @@ from litestar.params import FromPath
 from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.datasets.generations.actions import Order, create_generation, quote_generation, read_order
-from service.datasets.generations.schemas import CreateGeneration, Generation, GenerationQuote, show_generation
 from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
@@ -15,6 +13,8 @@ from service.http.shapes import NoFields, Page
 from service.inference.requests import Directory
 from service.runs.actions import cancel_run
 from service.runs.events import answer_events
+from service.runs.generations.actions import Order, create_generation, quote_generation, read_order
+from service.runs.generations.schemas import CreateGeneration, Generation, GenerationQuote, show_generation
 from service.runs.queries import ListRuns, get_run, list_runs
 from service.runs.schemas import ListRunEvents, RunEventObject
 from service.services import ApiRequest, asked_by, caller, services

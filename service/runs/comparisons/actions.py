@@ -17,16 +17,16 @@ from service.datasets.report_schema import FileReport
 from service.errors import InFlight, InvalidRequest, NotFound
 from service.inference.metering import Meter
 from service.inference.requests import Directory, Question, question_of
-from service.models.comparisons.asked import CreateComparison
-from service.models.comparisons.deploying import DeployComparison, check_condition
-from service.models.comparisons.graders.judge import JudgeGrader
-from service.models.comparisons.graders.kinds import GraderRefused
-from service.models.comparisons.graders.registry import AnyGrader, named
-from service.models.comparisons.options import Compared, Condition, Options
-from service.models.comparisons.quote import Estimate, Judge, Price, estimate
-from service.models.comparisons.schemas import CallsQuoted, ComparisonQuote
 from service.models.queries import find_model, keep_model
 from service.runs.actions import NewRun, create_run
+from service.runs.comparisons.deployment import DeployComparison, check_condition
+from service.runs.comparisons.graders.judge import JudgeGrader
+from service.runs.comparisons.graders.kinds import GraderRefused
+from service.runs.comparisons.graders.registry import AnyGrader, named
+from service.runs.comparisons.options import Compared, Condition, Options
+from service.runs.comparisons.options_schema import CreateComparison
+from service.runs.comparisons.quote import Estimate, Judge, Price, estimate
+from service.runs.comparisons.schemas import CallsQuoted, ComparisonQuote
 from service.runs.plan import CHAT
 from service.runs.schemas import RunPrice, micros_of
 

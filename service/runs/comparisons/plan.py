@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from service.models.comparisons.cases import Case, said_of
-from service.models.comparisons.graders.judge import JudgeGrader, judging_messages
-from service.models.comparisons.graders.kinds import Said
-from service.models.comparisons.options import Options
+from service.runs.comparisons.cases import Case, said_of
+from service.runs.comparisons.graders.judge import JudgeGrader, judging_messages
+from service.runs.comparisons.graders.kinds import Said
+from service.runs.comparisons.options import Options
 from service.runs.plan import CHAT, Answer, Call
 
 STRAIGHT, SWAPPED = "straight", "swapped"

@@ -12,21 +12,15 @@ from service.catalogue.base_models import BaseModel
 from service.catalogue.tokens import ENCODINGS
 from service.database.tables import Run
 from service.datasets.actions import clean_filename
-from service.datasets.generations.options import Options, Step
-from service.datasets.generations.prompts import answer_body, question_body
-from service.datasets.generations.quote import Estimate, Rates, estimate
-from service.datasets.generations.schemas import (
-    CallsQuoted,
-    CreateGeneration,
-    GenerationQuote,
-    StepAsked,
-    check_generation,
-)
 from service.errors import InvalidRequest, NotFound
 from service.inference.bounds import input_texts
 from service.inference.metering import Meter
 from service.inference.requests import Directory, Question, question_of
 from service.runs.actions import NewRun, create_run
+from service.runs.generations.options import Options, Step
+from service.runs.generations.prompts import answer_body, question_body
+from service.runs.generations.quote import Estimate, Rates, estimate
+from service.runs.generations.schemas import CallsQuoted, CreateGeneration, GenerationQuote, StepAsked, check_generation
 from service.runs.plan import CHAT
 from service.runs.schemas import RunPrice, micros_of
 

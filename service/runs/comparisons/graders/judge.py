@@ -11,8 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from service.models.comparisons.graders.kinds import GraderOptions, Mark, Said, shown
-from service.models.comparisons.graders.reading import NotJson, canonical, read_json
+from service.runs.comparisons.graders.kinds import GraderOptions, Mark, Said, shown
+from service.runs.comparisons.graders.reading import NotJson, canonical, read_json
 
 Verdict = Literal["first", "second", "tie"]
 

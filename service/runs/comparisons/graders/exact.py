@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.models.comparisons.graders.kinds import GraderOptions, Mark, Said, verdict
+from service.runs.comparisons.graders.kinds import GraderOptions, Mark, Said, verdict
 
 
 class ExactGrader(GraderOptions, frozen=True, kw_only=True, tag="exact"):

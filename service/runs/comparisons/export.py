@@ -8,9 +8,9 @@ import msgspec
 
 from service.database.engine import Database
 from service.database.tables import Run
-from service.models.comparisons.asked import ListCases
-from service.models.comparisons.options import Options
-from service.models.comparisons.showing import CallShown, CaseAnswer, CaseShown, show_cases
+from service.runs.comparisons.case_views import CallShown, CaseAnswer, CaseShown, show_cases
+from service.runs.comparisons.options import Options
+from service.runs.comparisons.options_schema import ListCases
 from service.storage import Storage
 
 CASES_AT_ONCE = 50

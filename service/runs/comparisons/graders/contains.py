@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from service.models.comparisons.graders.kinds import GraderOptions, Mark, Said, shown, verdict
+from service.runs.comparisons.graders.kinds import GraderOptions, Mark, Said, shown, verdict
 
 
 class ContainsGrader(GraderOptions, frozen=True, kw_only=True, tag="contains"):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from service.models.comparisons.graders.kinds import GraderOptions, Mark, Said, verdict
-from service.models.comparisons.graders.reading import NotJson, canonical, read_json, shared_leaves
+from service.runs.comparisons.graders.kinds import GraderOptions, Mark, Said, verdict
+from service.runs.comparisons.graders.reading import NotJson, canonical, read_json, shared_leaves
 
 
 class JsonEqualityGrader(GraderOptions, frozen=True, kw_only=True, tag="json_equality"):

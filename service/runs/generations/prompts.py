@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from service.datasets.generations.options import Options, Step
+from service.runs.generations.options import Options, Step
 
 QUESTION = """\
 Write one message that a real person might send to an assistant about this topic: {topic}
