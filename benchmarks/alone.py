@@ -14,9 +14,9 @@ from pathlib import Path
 import msgspec
 
 from service.catalogue.tokens import TokenCounter, fast, reference
-from service.datasets.crew import cores, in_order
-from service.datasets.lines import Block, read_blocks
-from service.datasets.plain import PlainRow
+from service.datasets.parsing.fast_chat import PlainRow
+from service.datasets.parsing.lines import Block, read_blocks
+from service.datasets.report.process_pool import cores, in_order
 
 READ_BYTES = 1 << 20
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from service.datasets.processes.report import report_for_path
+from service.datasets.report.profiler import Stopwatch
 from service.datasets.report_schema import FileReport
-from service.datasets.stopwatch import Stopwatch
-from service.datasets.validation import report_for_path
 from service.errors import ApiError
 from service.settings import Settings
 
@@ -34,7 +34,7 @@ def check_file(
     try:
         report = _read(file, model, settings, watch)
         if validation is not None:
-            from service.datasets.comparing import leakage_of_paths
+            from service.datasets.processes.leakage import leakage_of_paths
 
             report = msgspec.structs.replace(report, leakage=leakage_of_paths(file, validation))
     except OSError as error:
@@ -48,7 +48,7 @@ def check_file(
     else:
         from rich.console import Console
 
-        from service.datasets.present import render_leakage, render_report
+        from service.datasets.report.terminal import render_leakage, render_report
 
         console = Console(highlight=False)
         render_report(report, console)
@@ -57,7 +57,7 @@ def check_file(
     if watch is not None:
         from rich.console import Console
 
-        from service.datasets.present import render_profile
+        from service.datasets.report.terminal import render_profile
 
         render_profile(watch.seconds, Console(stderr=True, highlight=False))
     shares = report.leakage is not None and report.leakage.shared > 0

@@ -19,7 +19,7 @@ from rich.text import Text
 from cli.receiver import Receiver, receiver
 from cli.stack import Ready
 from cli.training_view import training_view
-from service.datasets.present import render_report
+from service.datasets.report.terminal import render_report
 from service.datasets.report_schema import FileReport
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "sarcastic-facts"

@@ -19,14 +19,14 @@ from cli.commands.prepare import Wishes
 from service.catalogue.base_models import load
 from service.catalogue.lookup import known_model
 from service.datasets.checks.registry import FIXES
-from service.datasets.prepare.changes import Change
-from service.datasets.prepare.options import Columns, Options, Split, check_split, chosen_fixes
-from service.datasets.prepare.refusals import PreparationRefused
-from service.datasets.prepare.run import Outputs, Prepared
-from service.datasets.prepare.tool_definitions import DOES
-from service.datasets.preparing import READ_BYTES, output_names, prepare_to
+from service.datasets.preparation.changes import Change
+from service.datasets.preparation.options import Columns, Options, Split, check_split, chosen_fixes
+from service.datasets.preparation.refusals import PreparationRefused
+from service.datasets.preparation.run import Outputs, Prepared
+from service.datasets.preparation.tool_definitions import DOES
+from service.datasets.processes.preparation import READ_BYTES, output_names, prepare_to
+from service.datasets.processes.report import report_for_path
 from service.datasets.report_schema import FileReport
-from service.datasets.validation import report_for_path
 from service.errors import ApiError
 from service.settings import Settings
 

@@ -13,8 +13,8 @@ from service.billing import routes as billing
 from service.billing.cashier import Cashier
 from service.catalogue import base_models
 from service.database.engine import Database, create_engine
-from service.datasets import routes as datasets
-from service.datasets.preparations import routes as preparations
+from service.datasets.files import routes as datasets
+from service.datasets.preparation import routes as preparations
 from service.datasets.uploads import routes as uploads
 from service.deletions import routes as deletions
 from service.doorbell import Doorbell

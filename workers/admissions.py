@@ -18,7 +18,7 @@ from service.catalogue.base_models import BaseModel
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import AdmissionTurn, File, Job, Model
-from service.datasets.actions import ask_for_report
+from service.datasets.files.actions import ask_for_report
 from service.datasets.report_schema import FileReport as Report
 from service.errors import InvalidRequest, QuotaExceeded
 from service.jobs.actions import accept_estimate

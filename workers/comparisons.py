@@ -11,8 +11,8 @@ from service import faults
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import File, Job, LeakageReport
-from service.datasets.comparing import LeakageRequest
-from service.datasets.leakage_reports import leakage_warning
+from service.datasets.leakage.reports import leakage_warning
+from service.datasets.processes.leakage import LeakageRequest
 from service.datasets.report_schema import Leakage
 from service.jobs.record import NewEvent, add_events
 from workers.context import Context

@@ -13,10 +13,10 @@ from service.catalogue.base_models import provider_of
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import File, FileReport, Job
-from service.datasets.report import first_errors
+from service.datasets.processes.report import ReportRequest
+from service.datasets.report.build import first_errors
 from service.datasets.report_schema import FileReport as Report
 from service.datasets.report_schema import Finding
-from service.datasets.validation import ReportRequest
 from service.doorbell import hint
 from service.jobs.record import ADVANCE
 from workers.context import Context

@@ -12,7 +12,7 @@ import msgspec
 from service import faults
 from service.database.leases import Claim
 from service.database.tables import Run
-from service.datasets.actions import FINE_TUNE, NewFile, announce_upload, keep_file
+from service.datasets.files.actions import FINE_TUNE, NewFile, announce_upload, keep_file
 from service.ids import new_id
 from service.runs.generations.options import Options
 from service.runs.generations.plan import GenerationPlan

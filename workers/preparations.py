@@ -16,9 +16,9 @@ from service.catalogue.lookup import known_model
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import DatasetPreparation, File, PendingUpload
-from service.datasets.actions import FINE_TUNE, NewFile, announce_upload, keep_file
-from service.datasets.prepare.options import Options
-from service.datasets.preparing import Preparation, PrepareRequest, Refusal, output_names
+from service.datasets.files.actions import FINE_TUNE, NewFile, announce_upload, keep_file
+from service.datasets.preparation.options import Options
+from service.datasets.processes.preparation import Preparation, PrepareRequest, Refusal, output_names
 from service.ids import new_id
 from workers.context import Context
 from workers.processes import WorkFailed

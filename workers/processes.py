@@ -1,7 +1,7 @@
 """Processes for CPU work: each serves one request at a time and is replaced when it dies.
 
 A program of this kind reads requests as JSON lines on its input, and answers each with lines of progress and one of
-another shape at the end (see `service/datasets/process.py`).
+another shape at the end (see `service/datasets/processes/main.py`).
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from service.datasets.process import Answer, Failed, Progress, Request
+from service.datasets.processes.main import Answer, Failed, Progress, Request
 
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
 ENDING_SECONDS = 2.0

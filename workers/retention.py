@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import File, Job, Project
-from service.datasets.actions import discard_file
+from service.datasets.files.actions import discard_file
 from service.identity import audit
 from workers.context import Context
 

@@ -18,7 +18,7 @@ from service.billing.prices import TOKENS_PER_PRICE, cost_micros
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import File, Job, PendingUpload, UpstreamAccount
-from service.datasets.actions import announce_upload
+from service.datasets.files.actions import announce_upload
 from service.ids import new_id
 from service.jobs.lifecycle import JobError, State, upstream_end
 from service.jobs.record import Move, NewEvent, add_events, move

@@ -1,6 +1,6 @@
 """Jobs without news for their state's deadline: an event says so, once until there are news again, and a metric counts.
 
-Nothing is done to the job: what helps is for people to decide. The deadlines stand in `service/upstreams/poll_schedule.py`.
+Nothing is done to the job: what helps is for people to decide. The deadlines: `service/upstreams/poll_schedule.py`.
 """
 
 import structlog

@@ -2,14 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 
-from service.datasets.comparing import LeakageRequest
-from service.datasets.preparing import Preparation, PrepareRequest, Refusal
-from service.datasets.process import Compared, Reported
+from service.datasets.processes.leakage import LeakageRequest
+from service.datasets.processes.main import Compared, Reported
+from service.datasets.processes.preparation import Preparation, PrepareRequest, Refusal
+from service.datasets.processes.report import ReportRequest
 from service.datasets.report_schema import FileReport, Leakage
-from service.datasets.validation import ReportRequest
 from workers.processes import ProcessPool, WorkFailed
 
-PROGRAM = "service.datasets.process"
+PROGRAM = "service.datasets.processes.main"
 
 
 class Validators:

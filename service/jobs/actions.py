@@ -13,7 +13,7 @@ from service.billing import actions as billing
 from service.billing.quote import Estimate
 from service.catalogue.base_models import Catalogue
 from service.database.tables import Job, Project, Quote, UpstreamAccount
-from service.datasets.leakage_reports import leakage_warning
+from service.datasets.leakage.reports import leakage_warning
 from service.doorbell import hint
 from service.errors import InvalidRequest, QuotaExceeded
 from service.identity.queries import get_active_project

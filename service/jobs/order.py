@@ -13,9 +13,9 @@ from service.billing.queries import price_overrides
 from service.billing.quote import Estimate, estimate
 from service.catalogue.base_models import BaseModel, Catalogue
 from service.database.tables import File
-from service.datasets.actions import FINE_TUNE, ask_for_report
-from service.datasets.leakage_reports import ask_for_leakage
-from service.datasets.queries import find_file
+from service.datasets.files.actions import FINE_TUNE, ask_for_report
+from service.datasets.files.queries import find_file
+from service.datasets.leakage.reports import ask_for_leakage
 from service.datasets.report_schema import FileReport, Leakage
 from service.errors import InvalidRequest
 from service.jobs.lifecycle import JobError

@@ -11,7 +11,7 @@ from service.billing import actions as billing
 from service.billing.prices import Amount, dollars
 from service.billing.queries import calibration
 from service.database.tables import Quote
-from service.datasets.leakage_reports import leakage_warning
+from service.datasets.leakage.reports import leakage_warning
 from service.datasets.report_schema import Leakage
 from service.errors import InFlight
 from service.http.shapes import RequestModel

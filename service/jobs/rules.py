@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from service.catalogue.base_models import BaseModel
-from service.datasets.report import first_errors
+from service.datasets.report.build import first_errors
 from service.datasets.report_schema import FileReport
 from service.errors import InvalidRequest
 from service.jobs.lifecycle import JobError

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from service.catalogue.tokens import ModelFacts, ModelPrice
-from service.datasets.report import build_report
+from service.datasets.report.build import build_report
 from service.datasets.report_schema import FileReport, Finding
 
 MODEL = ModelFacts(name="gpt-4o-mini", encoding="o200k_base", max_tokens=65_536)

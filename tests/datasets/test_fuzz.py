@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from service.datasets.checks import CHECKS
 from service.datasets.checks.registry import row_checks
-from service.datasets.decode import decode_line
 from service.datasets.excerpts import excerpt, mask
-from service.datasets.formats import read_example, row_format
-from service.datasets.lines import read_lines
-from service.datasets.plain import PlainRow, read_plain_chat
+from service.datasets.parsing.decode import decode_line
+from service.datasets.parsing.fast_chat import PlainRow, read_plain_chat
+from service.datasets.parsing.formats import read_example, row_format
+from service.datasets.parsing.lines import read_lines
 from service.datasets.report_schema import FileReport, Format
 from tests.datasets.rows import asked, calling, chat, completion, graded, jsonl, message, pair, report_on, with_image
 

@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from service.datasets.leakage import find_leakage
+from service.datasets.duplicates.sketches import SKETCH_BYTES, near
+from service.datasets.leakage.find import find_leakage
 from service.datasets.report_schema import Leakage
-from service.datasets.sketches import SKETCH_BYTES, near
 from tests.datasets.rows import asked, chat, completion, findings_of, jsonl, report_on
 
 LONG = "The quick brown fox jumps over the lazy dog and goes home to sleep until the next morning comes along"

@@ -16,7 +16,7 @@ from sqlalchemy import func, select, update
 
 from service.database import leases
 from service.database.tables import FileReport, JobEvent, LeakageReport
-from service.datasets.leakage import find_leakage
+from service.datasets.leakage.find import find_leakage
 from service.settings import Settings
 from tests.datasets.rows import asked
 from tests.http.conftest import Api
@@ -180,7 +180,7 @@ async def test_one_that_crashes_every_time_ends_without_a_result(
 
 LARGE = """
 import pathlib, re
-from service.datasets.leakage import find_leakage
+from service.datasets.leakage.find import find_leakage
 def rows(count, salt):
     for start in range(0, count, 1000):
         yield b"".join(

@@ -17,18 +17,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.datasets import lines, opening, parts, repeats
 from service.datasets.checks import completion_file, duplicates, near_duplicates, reinforcement, variety
-from service.datasets.crew import in_order
-from service.datasets.report import build_report
+from service.datasets.duplicates import exact
+from service.datasets.parsing import format_detection, lines
+from service.datasets.report import parts
+from service.datasets.report.build import build_report
+from service.datasets.report.process_pool import in_order
+from service.datasets.report.profiler import Stopwatch
 from service.datasets.report_schema import FileReport
-from service.datasets.stopwatch import Stopwatch
 from tests.datasets.rows import MODEL, OLD_MODEL, asked, calling, chat, completion, graded, jsonl, message, pair
 from tests.datasets.test_fuzz import any_value, mutated
 
 SMALL = [
     (duplicates, "_MAX_SYSTEMS", 3),
-    (repeats, "PART_ROWS", 7),
+    (exact, "PART_ROWS", 7),
     (variety, "_MAX_LABELS", 4),
     (variety, "_MAX_OUTLIERS", 2),
     (variety, "_MAX_VARIETY_LINES", 25),
@@ -39,8 +41,8 @@ SMALL = [
     (completion_file, "_KEPT_CHARS", 400),
     (completion_file, "_MAX_DISTINCT", 5),
     (parts, "_MAX_ITEM_FIELDS", 4),
-    (opening, "_VOTING_ROWS", 5),
-    (opening, "_OPENING_BYTES", 900),
+    (format_detection, "_VOTING_ROWS", 5),
+    (format_detection, "_OPENING_BYTES", 900),
 ]
 """Bounds, so low that a file of forty lines goes beyond each."""
 

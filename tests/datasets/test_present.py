@@ -8,7 +8,7 @@ import io
 from rich.console import Console
 
 from service.catalogue.tokens import ModelPrice
-from service.datasets.present import render_report
+from service.datasets.report.terminal import render_report
 from service.datasets.report_schema import FileReport, pending_report
 from tests.datasets.rows import MODEL, asked, calling, jsonl, message, report_on
 

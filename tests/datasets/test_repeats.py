@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.datasets import repeats
+from service.datasets.duplicates import exact
 
 HASHES = st.sampled_from((0, 1, -1, 5, 2**63 - 1, -(2**63)))
 ROWS = st.lists(st.tuples(HASHES, HASHES, HASHES, st.booleans()), max_size=40)
@@ -20,7 +20,7 @@ ROWS = st.lists(st.tuples(HASHES, HASHES, HASHES, st.booleans()), max_size=40)
 def part_rows(request: pytest.FixtureRequest) -> object:
     """How many rows are sorted at once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(repeats, "PART_ROWS", request.param)
+        patch.setattr(exact, "PART_ROWS", request.param)
         yield request.param
 
 
@@ -30,7 +30,7 @@ def test_the_same_key(rows: list[tuple[int, int, int, bool]]) -> None:
     keys = [key for _, _, key, _ in rows]
     firsts = [seen.setdefault(key, row) for row, key in enumerate(keys)]
     expected = [(row, first) for row, first in enumerate(firsts) if first != row]
-    assert list(repeats.repeats(array("q", keys))) == expected
+    assert list(exact.repeats(array("q", keys))) == expected
 
 
 @given(ROWS)
@@ -42,7 +42,7 @@ def test_another_answer_to_the_same_prompt(rows: list[tuple[int, int, int, bool]
         if prompt and answer != rows[first][1] and key != rows[first][2]:
             expected.append((row, first))
     prompts, answers, keys = (array("q", [one[at] for one in rows]) for at in range(3))
-    assert list(repeats.conflicts(prompts, answers, keys)) == expected
+    assert list(exact.conflicts(prompts, answers, keys)) == expected
 
 
 @given(ROWS, st.integers(min_value=2, max_value=4))
@@ -56,5 +56,5 @@ def test_one_answer_to_several_prompts(rows: list[tuple[int, int, int, bool]], l
     )
     prompts, answers = (array("q", [one[at] for one in rows]) for at in range(2))
     long = array("b", [one[3] for one in rows])
-    found = repeats.repeated_answers(answers, long, prompts, least)
+    found = exact.repeated_answers(answers, long, prompts, least)
     assert [tuple(group) for group in found] == expected

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from service.catalogue.tokens import ModelFacts, ModelPrice, reference
-from service.datasets.report import build_report, first_errors
+from service.datasets.report.build import build_report, first_errors
 from service.datasets.report_schema import Amount, FileReport, pending_report
 from tests.datasets.rows import (
     MODEL,

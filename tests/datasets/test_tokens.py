@@ -27,9 +27,9 @@ from service.catalogue.tokens import (
     load_encoding,
     reference,
 )
-from service.datasets import report
-from service.datasets.definitions import definition_tokens
-from service.datasets.report import build_report
+from service.datasets.report import build
+from service.datasets.report.build import build_report
+from service.datasets.report.definition_tokens import definition_tokens
 from tests.datasets.rows import MODEL, asked, jsonl, report_on, tool
 
 SPACES_AND_MORE = [
@@ -140,7 +140,7 @@ class TestReferee:
     def test_a_file_is_read_again_by_tiktoken(self, monkeypatch: pytest.MonkeyPatch, apart: bool) -> None:
         data = jsonl(*[asked(f"Question {index} of a wrong count?") for index in range(30)])
         right = report_on(data)
-        monkeypatch.setattr(report, "fast", lambda encoding: Wrong("wrong"))
+        monkeypatch.setattr(build, "fast", lambda encoding: Wrong("wrong"))
         assert report_on(data, quick=True, processes=1 + apart) == right
         with pytest.raises(CountsDiffer):
             build_report(iter([data]), file_id="f", model=MODEL, prices=[], quick=True)

@@ -7,8 +7,8 @@ from array import array
 
 import pytest
 
-from service.datasets.sketches import PERMUTATIONS, SKETCH_BYTES, bands, near
-from service.datasets.twins import near_earlier
+from service.datasets.duplicates.near import near_earlier
+from service.datasets.duplicates.sketches import PERMUTATIONS, SKETCH_BYTES, bands, near
 
 DIFFERING = (0, 0, 1, 5, 8, 9, 10, 14, 50)
 """Of 50 numbers; up to nine may differ."""

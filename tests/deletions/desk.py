@@ -7,7 +7,7 @@ from sqlalchemy import func, select, update
 
 from service.database import leases
 from service.database.tables import Deletion, File, Job, Project, UpstreamFile
-from service.datasets.actions import delete_file
+from service.datasets.files.actions import delete_file
 from service.deletions.actions import delete_project
 from service.deletions.schemas import ProjectDeletion
 from service.identity import audit

@@ -8,9 +8,9 @@ from sqlalchemy import func, select
 
 from service.database import leases
 from service.database.tables import DatasetPreparation, File, FileReport, LeakageReport
-from service.datasets.leakage_reports import ask_for_leakage
-from service.datasets.preparations.actions import create_preparation
-from service.datasets.preparations.schemas import CreatePreparation
+from service.datasets.leakage.reports import ask_for_leakage
+from service.datasets.preparation.actions import create_preparation
+from service.datasets.preparation.schemas import CreatePreparation
 from service.errors import Conflict, NotFound
 from tests.deletions.desk import (
     carry_out_all,

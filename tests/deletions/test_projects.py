@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from cli.embedded import SUPERUSER
 from service.database.engine import create_engine
 from service.database.tables import TENANT_TABLES, AuditLog, Base, Deletion, File, Job, LedgerEntry, Project
-from service.datasets.actions import NewFile, keep_file
+from service.datasets.files.actions import NewFile, keep_file
 from service.deletions.kept import BY_CASCADE, KEPT, emptied
 from service.errors import InvalidRequest
 from service.ids import new_id

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pytest
 
 from cli.main import app
-from service.datasets.validation import report_for_path
+from service.datasets.processes.report import report_for_path
 from service.settings import Settings
 from tests.stack import ROOT
 

@@ -6,11 +6,11 @@ wait for another such process after each kill.
 
 import sys
 
-from service.datasets import process
+from service.datasets.processes import main as process
 
 
 def main() -> None:
-    """What `service.datasets.process` does."""
+    """What `service.datasets.processes.main` does."""
     process.NICENESS = 0
     process.main(sys.argv[1], sys.argv[2], counting="counting" in sys.argv[3:])
 

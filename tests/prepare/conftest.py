@@ -12,9 +12,9 @@ from sqlalchemy import func, select, update
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import DatasetPreparation, File, FileReport, PendingUpload, Project
-from service.datasets.actions import NewFile, keep_file
-from service.datasets.preparations.actions import create_preparation
-from service.datasets.preparations.schemas import CreatePreparation, Preparation, show_preparation
+from service.datasets.files.actions import NewFile, keep_file
+from service.datasets.preparation.actions import create_preparation
+from service.datasets.preparation.schemas import CreatePreparation, Preparation, show_preparation
 from service.ids import new_id
 from service.settings import Settings
 from tests.http.conftest import api, gateway

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.datasets.checks import CHECKS, FIXES
-from service.datasets.formats import file_format
-from service.datasets.prepare.changes import Dropped, first_difference
-from service.datasets.prepare.fixes.registry import FILE_FIXES, READING_FIXES, ROW_FIXES
-from service.datasets.prepare.options import IMPLIED_FIXES, SAFE_FIXES
-from service.datasets.prepare.refusals import PreparationRefused
+from service.datasets.parsing.formats import file_format
+from service.datasets.preparation.changes import Dropped, first_difference
+from service.datasets.preparation.fixes.registry import FILE_FIXES, READING_FIXES, ROW_FIXES
+from service.datasets.preparation.options import IMPLIED_FIXES, SAFE_FIXES
+from service.datasets.preparation.refusals import PreparationRefused
 from tests.datasets.cases import CASES, Case
 from tests.datasets.rows import (
     MODEL,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from service.datasets.prepare.mapping import Template, guess_columns
-from service.datasets.prepare.options import Columns, Split, check_split, chosen_fixes
-from service.datasets.prepare.refusals import PreparationRefused
+from service.datasets.preparation.mapping import Template, guess_columns
+from service.datasets.preparation.options import Columns, Split, check_split, chosen_fixes
+from service.datasets.preparation.refusals import PreparationRefused
 from tests.prepare.workshop import make
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.datasets.prepare.encodings import narrow_encoding
-from service.datasets.prepare.options import Columns
-from service.datasets.prepare.readers.json_values import json_texts
-from service.datasets.prepare.refusals import PreparationRefused
+from service.datasets.preparation.options import Columns
+from service.datasets.preparation.readers.json_values import json_texts
+from service.datasets.preparation.refusals import PreparationRefused
+from service.datasets.preparation.text_encodings import narrow_encoding
 from tests.datasets.rows import asked, chat, graded, jsonl, pair
 from tests.prepare.workshop import ALL, SAFE, Date, make, workbook
 

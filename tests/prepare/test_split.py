@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.datasets.leakage import find_leakage
-from service.datasets.prepare.options import Split
-from service.datasets.prepare.refusals import PreparationRefused
+from service.datasets.leakage.find import find_leakage
+from service.datasets.preparation.options import Split
+from service.datasets.preparation.refusals import PreparationRefused
 from tests.datasets.rows import asked, completion, jsonl, pair
 from tests.prepare.workshop import Made, make
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.datasets.prepare.tool_definitions import DefinitionTokens, ToolDefinitions, shorten
+from service.datasets.preparation.tool_definitions import DefinitionTokens, ToolDefinitions, shorten
 from tests.cli.test_main import tunegate
 from tests.datasets.rows import OLD_MODEL, asked, calling, chat, jsonl, message, report_on, tool
 from tests.prepare.workshop import SAFE, make

@@ -11,7 +11,7 @@ from sqlalchemy import func, text, update
 from service.database.engine import create_engine
 from service.database.leases import LeaseLost
 from service.database.tables import DatasetPreparation, File
-from service.datasets.preparations.actions import cancel_preparation
+from service.datasets.preparation.actions import cancel_preparation
 from service.settings import Settings
 from tests.prepare.conftest import Workplace
 from tests.workers.bench import DEADLINE_SECONDS

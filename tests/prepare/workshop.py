@@ -12,9 +12,9 @@ from xml.sax.saxutils import escape
 
 from service.catalogue.tokens import ModelFacts
 from service.datasets.checks.registry import FIXES
-from service.datasets.prepare.options import Columns, Options, Split, Target, chosen_fixes
-from service.datasets.prepare.run import Outputs, Prepared, prepare
-from service.datasets.prepare.tool_definitions import ToolDefinitions
+from service.datasets.preparation.options import Columns, Options, Split, Target, chosen_fixes
+from service.datasets.preparation.run import Outputs, Prepared, prepare
+from service.datasets.preparation.tool_definitions import ToolDefinitions
 from tests.datasets.rows import MODEL
 
 SAFE = chosen_fixes("safe")

@@ -4,8 +4,8 @@ import asyncio
 
 from service.database import leases
 from service.database.tables import FileReport
-from service.datasets.actions import ask_for_report
-from service.datasets.queries import get_file
+from service.datasets.files.actions import ask_for_report
+from service.datasets.files.queries import get_file
 from tests.workers.bench import MODEL, Bench
 from workers import datasets
 

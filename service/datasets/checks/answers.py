@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from service.datasets.checks.registry import Found, Hit, answer_check, dataset_check, declare
-from service.datasets.formats import Example
+from service.datasets.parsing.formats import Example
 
 SECTION = "Quality"
 

@@ -12,7 +12,7 @@ import msgspec
 
 from service.datasets.checks.registry import Hit, example_check
 from service.datasets.checks.tools import CALLING, called_names, compile_schema, definitions, holders
-from service.datasets.formats import calls_of, message_lists, messages_of
+from service.datasets.parsing.formats import calls_of, message_lists, messages_of
 
 SECTION = "Tools and functions"
 _MAX_SCHEMA_FAULTS = 5

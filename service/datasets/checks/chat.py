@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from service.datasets.checks.registry import Hit, example_check
-from service.datasets.formats import CHAT_KEYS, MESSAGE_KEYS, ROLES, is_zero, message_lists, messages_of
+from service.datasets.parsing.formats import CHAT_KEYS, MESSAGE_KEYS, ROLES, is_zero, message_lists, messages_of
 
 SECTION = "Chat"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

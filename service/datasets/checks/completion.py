@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from service.datasets.checks.registry import Hit, example_check
-from service.datasets.formats import COMPLETION_KEYS
+from service.datasets.parsing.formats import COMPLETION_KEYS
 
 SECTION = "Completion"
 MAX_ROW_CHARS = 10_000

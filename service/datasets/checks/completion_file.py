@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from service.datasets.checks.registry import Found, Hit, dataset_check, declare
-from service.datasets.formats import Example
+from service.datasets.parsing.formats import Example
 
 SECTION = "Completion"
 MIN_ROWS = 100

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from service.datasets.checks.registry import Found, Hit, dataset_check, declare
-from service.datasets.formats import Example
+from service.datasets.parsing.formats import Example
 
 SECTION = "Quality"
 _MIN_REPEATED_CHARS = 20
@@ -89,7 +89,7 @@ class Sameness:
 
     def finish(self) -> Iterable[Found]:
         """All duplicates, conflicts and repeated answers."""
-        from service.datasets.repeats import conflicts, repeated_answers, repeats  # numpy is slow to import
+        from service.datasets.duplicates.exact import conflicts, repeated_answers, repeats  # numpy is slow to import
 
         for row, first in repeats(self._keys):
             line = self._lines[first]

@@ -1,4 +1,4 @@
-"""Codes of what a training file and a validation file share; found by `service.datasets.leakage`."""
+"""Codes of what a training file and a validation file share; found by `service.datasets.leakage.find`."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ from array import array
 from collections.abc import Iterable, Sequence
 
 from service.datasets.checks.registry import Found, Hit, dataset_check, declare
-from service.datasets.formats import Example
-from service.datasets.sketches import sketches
+from service.datasets.duplicates.sketches import sketches
+from service.datasets.parsing.formats import Example
 
 SECTION = "Quality"
 MAX_LINES = 200_000
@@ -49,7 +49,9 @@ class NearDuplicates:
 
     def finish(self) -> Iterable[Found]:
         """Every row that is near an earlier one and not the same; by line."""
-        from service.datasets.twins import near_earlier  # numpy takes longer to import than most files to report on
+        from service.datasets.duplicates.near import (
+            near_earlier,  # numpy takes longer to import than most files to report on
+        )
 
         for row, first in near_earlier(self._sketches, self._keys):
             message = f"Nearly the same example as line {self._lines[first]}; keep one, or make them differ."

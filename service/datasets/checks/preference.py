@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from service.datasets.checks.registry import Found, Hit, dataset_check, declare, example_check
-from service.datasets.formats import PREFERENCE_KEYS, Example, text_of
+from service.datasets.parsing.formats import PREFERENCE_KEYS, Example, text_of
 
 SECTION = "Preference"
 _INPUT_KEYS = frozenset({"messages", "tools", "functions", "parallel_tool_calls"})

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from service.datasets.formats import Example
+from service.datasets.parsing.formats import Example
 from service.datasets.report_schema import Format, Severity
 
 FIXES = {

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from service.datasets.checks.registry import Found, Hit, dataset_check, declare, example_check
-from service.datasets.formats import CHAT_KEYS, Example
+from service.datasets.parsing.formats import CHAT_KEYS, Example
 
 SECTION = "Reinforcement"
 _ITEM_FIELD = re.compile(r"\{\{\s*item\.([A-Za-z0-9_]+)")

@@ -15,7 +15,7 @@ import jsonschema_rs
 import msgspec
 
 from service.datasets.checks.registry import Hit, example_check
-from service.datasets.formats import calls_of, messages_of
+from service.datasets.parsing.formats import calls_of, messages_of
 
 SECTION = "Tools and functions"
 MAX_TOOLS = 128

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from service.datasets.checks.registry import Found, Hit, dataset_check, declare
-from service.datasets.formats import Example
-from service.datasets.statistics import quantiles
+from service.datasets.parsing.formats import Example
+from service.datasets.report.statistics import quantiles
 
 Key = TypeVar("Key")
 

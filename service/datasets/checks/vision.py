@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from service.datasets.checks.registry import Hit, example_check
-from service.datasets.formats import PARTS, messages_of
+from service.datasets.parsing.formats import PARTS, messages_of
 
 SECTION = "Vision"
 MAX_IMAGES = 10

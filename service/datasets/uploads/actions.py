@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.engine import Database
 from service.database.tables import PendingUpload, Upload, UploadPart
-from service.datasets.actions import check_purpose, clean_filename
+from service.datasets.files.actions import check_purpose, clean_filename
 from service.datasets.uploads.queries import Standing, count_parts, get_upload
 from service.datasets.uploads.schemas import MAX_PARTS, CreateUpload
 from service.errors import InvalidRequest, TooLarge

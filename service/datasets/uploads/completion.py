@@ -22,9 +22,9 @@ from service.database import leases
 from service.database.engine import Database
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import Upload, UploadPart
-from service.datasets.actions import NewFile, keep_file
-from service.datasets.incoming import Incoming, incoming
-from service.datasets.queries import find_file
+from service.datasets.files.actions import NewFile, keep_file
+from service.datasets.files.queries import find_file
+from service.datasets.files.staged_object import Incoming, incoming
 from service.datasets.uploads.actions import LIFE, check_open
 from service.datasets.uploads.queries import get_upload, list_parts
 from service.datasets.uploads.schemas import CompleteUpload, UploadObject, show_upload

@@ -7,7 +7,7 @@ from litestar import Response, post
 from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.datasets.incoming import incoming
+from service.datasets.files.staged_object import incoming
 from service.datasets.uploads.actions import (
     MAX_PART_BYTES,
     add_part,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from service.database.tables import File, Upload, UploadPart
-from service.datasets.schemas import FileObject, show_file
+from service.datasets.files.schemas import FileObject, show_file
 from service.http.shapes import RequestModel, unix
 
 MAX_PARTS = 10_000

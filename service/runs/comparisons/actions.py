@@ -10,9 +10,9 @@ from service.billing.actions import month_of, standing
 from service.billing.prices import dollars
 from service.catalogue.base_models import BaseModel
 from service.database.tables import File, Run
-from service.datasets.actions import FINE_TUNE, ask_for_report
-from service.datasets.queries import find_file
-from service.datasets.report import first_errors
+from service.datasets.files.actions import FINE_TUNE, ask_for_report
+from service.datasets.files.queries import find_file
+from service.datasets.report.build import first_errors
 from service.datasets.report_schema import FileReport
 from service.errors import InFlight, InvalidRequest, NotFound
 from service.inference.metering import Meter

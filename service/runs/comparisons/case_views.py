@@ -12,8 +12,8 @@ import msgspec
 from service.billing.prices import Amount, dollars
 from service.database.engine import Database
 from service.database.tables import ComparisonCase, Run, RunCall
-from service.datasets.lines import Line
-from service.datasets.queries import find_file
+from service.datasets.files.queries import find_file
+from service.datasets.parsing.lines import Line
 from service.runs.comparisons.cases import LEGACY, Case, cases_of, said_of
 from service.runs.comparisons.graders.kinds import Call, Mark
 from service.runs.comparisons.grading import TIE

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from service.datasets.formats import calls_of, is_zero, text_of
-from service.datasets.lines import Line, read_lines
+from service.datasets.parsing.formats import calls_of, is_zero, text_of
+from service.datasets.parsing.lines import Line, read_lines
 from service.runs.comparisons.graders.kinds import Call, Said
 from service.runs.comparisons.options import Format, Turn
 from service.runs.plan import CHAT

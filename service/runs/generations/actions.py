@@ -11,7 +11,7 @@ from service.billing.prices import dollars
 from service.catalogue.base_models import BaseModel
 from service.catalogue.tokens import ENCODINGS
 from service.database.tables import Run
-from service.datasets.actions import clean_filename
+from service.datasets.files.actions import clean_filename
 from service.errors import InvalidRequest, NotFound
 from service.inference.bounds import input_texts
 from service.inference.metering import Meter

@@ -1,7 +1,7 @@
 """Which texts are nearly the same as an earlier one, by the sketches that find near duplicates in files. Pure."""
 
-from service.datasets.formats import read_example
-from service.datasets.sketches import BANDS, bands, near, sketches
+from service.datasets.duplicates.sketches import BANDS, bands, near, sketches
+from service.datasets.parsing.formats import read_example
 
 
 class Alike:

@@ -14,8 +14,8 @@ import msgspec
 
 from service.datasets.checks.answers import FILLER
 from service.datasets.checks.calls import arguments_against_schema, arguments_invalid, call_shape, call_undeclared
-from service.datasets.prepare.changes import Dropped
-from service.datasets.prepare.fixes.texts import strip_filler_openings
+from service.datasets.preparation.changes import Dropped
+from service.datasets.preparation.fixes.texts import strip_filler_openings
 from service.runs.generations.near_duplicates import Alike
 from service.runs.generations.options import Options
 from service.runs.generations.prompts import answer_body, question_body

@@ -1,0 +1,219 @@
+"""`/v1/files`: upload, list, retrieve, content, report, delete."""
+
+import datetime as dt
+import hashlib
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+import msgspec
+from litestar import Response, delete, get, post
+from litestar.params import FromPath
+from litestar.response import Stream
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.billing.queries import price_overrides
+from service.catalogue.base_models import provider_of
+from service.catalogue.lookup import known_model
+from service.database.tables import File
+from service.datasets.files.actions import ask_for_report, check_purpose, delete_file, keep_file, new_file
+from service.datasets.files.queries import find_file, get_file, list_files
+from service.datasets.files.schemas import FileDeleted, FileObject, ListFiles, ReportQuery, show_file
+from service.datasets.files.staged_object import incoming
+from service.datasets.leakage.reports import ask_for_leakage
+from service.datasets.report.prices import price_lines, price_list
+from service.datasets.report_schema import FileReport, pending_report
+from service.errors import InvalidRequest, NotFound
+from service.http.bodies import read_query
+from service.http.idempotency import answer_once
+from service.http.multipart import read_form
+from service.http.operation import operation
+from service.http.pagination import page_of
+from service.http.shapes import Page
+from service.identity import audit
+from service.limits.enforcement import check_storage, max_file_bytes
+from service.services import ApiRequest, asked_by, caller, services
+
+UPLOAD_FORM = {
+    "file": "The file itself, at most 512 MB by default.",
+    "purpose": "`fine-tune` for training data; also `assistants`, `batch`, `vision` or `user_data`.",
+    "expires_after[anchor]": "`created_at`, when the file shall expire.",
+    "expires_after[seconds]": "3600 to 2592000.",
+}
+
+
+@post(
+    "/files",
+    status_code=200,
+    request_max_body_size=None,
+    summary="Upload a file",
+    opt=operation(returns=FileObject, form=UPLOAD_FORM, creates=True),
+)
+async def upload_file(request: ApiRequest) -> Response[bytes]:
+    """Stream a file in. Training data (`purpose=fine-tune`) is then checked; see its report."""
+    here, who = services(request), caller(request)
+    async with here.db.project(who.project_id) as session:
+        most_bytes = await max_file_bytes(session, who.project_id, here.settings.max_file_bytes)
+    async with incoming(here.db, here.storage, who.project_id) as object_:
+        form = await read_form(
+            request,
+            file_field="file",
+            max_file_bytes=most_bytes,
+            keep=object_.keep,
+            early=_check_early,
+        )
+        if form.file is None:
+            raise InvalidRequest("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
+        stored, wanted = form.file, new_file(form.fields, form.filename)
+        identity = msgspec.json.encode([sorted(form.fields.items()), form.filename, stored.sha256])
+
+        async def act(session: AsyncSession) -> FileObject:
+            await check_storage(session, who.project_id, adding_bytes=stored.size_bytes)
+            row = await keep_file(
+                session,
+                project_id=who.project_id,
+                storage_key=object_.storage_key,
+                wanted=wanted,
+                stored=stored,
+                model=here.catalogue.default,
+            )
+            object_.handed_over = True
+            return show_file(row)
+
+        return await answer_once(here.db, asked_by(request, hashlib.sha256(identity).digest()), act)
+
+
+@get("/files", summary="List files", opt=operation(returns=Page[FileObject], query=ListFiles))
+async def get_files(request: ApiRequest) -> Page[FileObject]:
+    """The project's files, newest first unless `order=asc`."""
+    query, who = read_query(request, ListFiles), caller(request)
+    async with services(request).db.project(who.project_id) as session:
+        rows = await list_files(session, who.project_id, query)
+    return page_of(rows, query.limit, show_file, lambda file: file.id)
+
+
+@get("/files/{file_id:str}", summary="Retrieve a file", opt=operation(returns=FileObject))
+async def get_one_file(request: ApiRequest, file_id: FromPath[str]) -> FileObject:
+    """One file with its status; `status_details` names the first errors."""
+    who = caller(request)
+    async with services(request).db.project(who.project_id) as session:
+        return show_file(await get_file(session, who.project_id, file_id))
+
+
+@get(
+    "/files/{file_id:str}/content",
+    summary="Download a file",
+    opt=operation(media="application/octet-stream"),
+)
+async def get_content(request: ApiRequest, file_id: FromPath[str]) -> Stream:
+    """The file's bytes, as they were uploaded."""
+    here, who = services(request), caller(request)
+    async with here.db.project(who.project_id) as session:
+        row = await get_file(session, who.project_id, file_id)
+    chunks = here.storage.read(row.storage_key)
+    first = await _first(chunks, file_id)
+
+    async def content() -> AsyncIterator[bytes]:
+        yield first
+        async for chunk in chunks:
+            yield chunk
+
+    return Stream(
+        content(),
+        media_type="application/octet-stream",
+        headers={
+            "content-length": str(row.size_bytes),
+            "content-disposition": f"attachment; filename*=UTF-8''{quote(row.filename)}",
+            "x-content-type-options": "nosniff",
+        },
+    )
+
+
+@get(
+    "/files/{file_id:str}/report",
+    summary="Retrieve a dataset's report",
+    opt=operation(returns=FileReport, query=ReportQuery),
+)
+async def get_report(request: ApiRequest, file_id: FromPath[str]) -> FileReport:
+    """Every finding, counts, tokens and prices. `?model=` chooses the encoding and the token limit.
+
+    With `?validation_file=` also what that file shares with this one, the training file.
+    """
+    here, who = services(request), caller(request)
+    query = read_query(request, ReportQuery)
+    model = here.catalogue.default if query.model is None else known_model(here.catalogue, query.model)
+    async with here.db.project(who.project_id) as session:
+        file = await get_file(session, who.project_id, file_id, lock=True)
+        _check_reportable(file, param="id")
+        row = await ask_for_report(session, file, model)
+        leakage = None
+        if query.validation_file is not None:
+            validation = await find_file(session, who.project_id, query.validation_file, lock=True)
+            if validation is None:
+                raise InvalidRequest(
+                    f"No such File object: {query.validation_file[:128]}. Upload it first.",
+                    param="validation_file",
+                    code="file_not_found",
+                )
+            _check_reportable(validation, param="validation_file")
+            leakage = await ask_for_leakage(session, file, validation)
+        overrides = await price_overrides(session)
+    if row.report is not None:
+        report = msgspec.convert({**row.report, "file_id": file.id}, FileReport)
+        provider, today = provider_of(here.settings.upstream_base_url), dt.datetime.now(dt.UTC).date()
+        prices = price_list(here.catalogue, provider, today=today, overrides=overrides)
+        report = msgspec.structs.replace(report, prices=price_lines(report.format, report.billable_tokens, prices))
+    else:
+        report = pending_report(
+            file_id=file.id,
+            model=model.name,
+            max_tokens=model.max_tokens,
+            bytes_total=file.size_bytes,
+            bytes_done=row.progress_bytes,
+        )
+    return msgspec.structs.replace(report, leakage=leakage)
+
+
+@delete(
+    "/files/{file_id:str}",
+    status_code=200,
+    summary="Delete a file",
+    opt=operation(returns=FileDeleted),
+)
+async def remove_file(request: ApiRequest, file_id: FromPath[str]) -> FileDeleted:
+    """Delete a file that nothing needs: at once for its callers, then its bytes, reports and upstream copies."""
+    here, who = services(request), caller(request)
+    async with here.db.project(who.project_id) as session:
+        await delete_file(session, who.project_id, file_id)
+        await audit.record(
+            session,
+            audit.actor_of(request),
+            "resource.deleted",
+            project_id=who.project_id,
+            resource_id=file_id,
+            data={"resource_type": "file"},
+        )
+    return FileDeleted(id=file_id)
+
+
+def _check_reportable(file: File, *, param: str) -> None:
+    if file.purpose != "fine-tune":
+        raise InvalidRequest(
+            f"Reports are made of files with purpose 'fine-tune'; this one is '{file.purpose}'.",
+            param=param,
+            code="wrong_purpose",
+        )
+
+
+def _check_early(fields: dict[str, str]) -> None:
+    if "purpose" in fields:
+        check_purpose(fields["purpose"])
+
+
+async def _first(chunks: AsyncIterator[bytes], file_id: FromPath[str]) -> bytes:
+    try:
+        return await anext(chunks, b"")
+    except FileNotFoundError:
+        raise NotFound(f"The content of {file_id} is no longer stored.", code="file_not_found") from None
+
+
+ROUTES = [upload_file, get_files, get_one_file, get_content, get_report, remove_file]

@@ -1,0 +1,249 @@
+"""One line of bytes into one JSON object, with everything that is wrong with it.
+
+The fast path is one C decode and one count of colons, which `rows` does for many lines at once. Only a line that is not
+plain JSON, or whose colons and keys do not add up (a duplicate key looks so), takes the careful path, which names each
+fault and its place.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from service.datasets.parsing.pattern_search import Search
+
+MAX_DEPTH = 100
+"""Deepest nesting of arrays and objects in a line. Training data needs about 20; parsers give up at some hundred."""
+
+_MAX_INTEGER_DIGITS = 300
+_decode = msgspec.json.Decoder().decode
+_SPACED_COLON = Search(rb'"[ \t\r]+:')
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_IGNORED = re.compile(rb"[ \t\r]*")
+
+
+class Fault(NamedTuple):
+    """A fault of a line: the code of its check, where it is, what to show of the line and what to say."""
+
+    code: str
+    pointer: str
+    value: object
+    message: str
+    at: int = 0
+
+
+def decode_line(data: bytes, offset: int) -> tuple[dict[str, Any] | None, list[Fault]]:
+    """The line's object, or None if there is none, and its faults. `offset` is the line's first byte in the file.
+
+    Never raises. An object with faults that can be stepped over (duplicate keys, NaN, lone surrogates) is returned too.
+    """
+    found = decode_object(data)
+    if found is not None and spells_out(data, found[1]):
+        return found[0], []
+    return _decode_carefully(data, offset)
+
+
+def decode_object(data: bytes) -> tuple[dict[str, Any], int] | None:
+    """The line's object and how many keys all objects in it have, without a look for duplicates; None for any fault."""
+    try:
+        value = _decode(data)
+        return (value, _count_keys(value, 1)) if type(value) is dict else None
+    except (msgspec.DecodeError, UnicodeError, RecursionError, _TooDeep):
+        return None
+
+
+def _decode_carefully(data: bytes, offset: int) -> tuple[dict[str, Any] | None, list[Fault]]:
+    faults: list[Fault] = []
+    if b"\x00" in data:
+        at = data.index(b"\x00")
+        faults.append(
+            Fault(
+                "nul_byte",
+                "",
+                data.decode("utf-8", "replace"),
+                f"A NUL byte stands at byte {at + 1} of this line; remove it (often UTF-16 saved as text).",
+                at,
+            )
+        )
+        data = data.replace(b"\x00", b"")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = data[error.start]
+        faults.append(
+            Fault(
+                "not_utf8",
+                "",
+                data.decode("utf-8", "replace"),
+                f"Byte 0x{byte:02x} at byte {error.start + 1} of this line (byte {offset + error.start} of the file) "
+                "is not UTF-8; save the file as UTF-8.",
+                error.start,
+            )
+        )
+        return None, faults
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_Object, parse_constant=_Constant, parse_int=_integer, parse_float=_number
+        )
+        faults.extend(_faults_inside(value))
+        value = _plain(value)
+    except json.JSONDecodeError as error:
+        message = f"Not JSON at character {error.pos + 1} of this line: {error.msg}. {_json_hint(text, error)}"
+        faults.append(Fault("invalid_json", "", text, message.rstrip(), error.pos))
+        return None, faults
+    except (RecursionError, _TooDeep):
+        message = f"Arrays and objects are nested more than {MAX_DEPTH} deep; flatten this line or remove it."
+        faults.append(Fault("nested_too_deep", "", text, message))
+        return None, faults
+    if not isinstance(value, dict):
+        message = f'A line holds one JSON object; this one is {_kind(value)}. Write it as {{"messages": [...]}}.'
+        faults.append(Fault("not_an_object", "", text, message))
+        return None, faults
+    return value, faults
+
+
+class _TooDeep(Exception):
+    pass
+
+
+class _Object(dict[str, Any]):
+    """An object that remembers which of its keys came twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.twice: list[str] = []
+        if len(self) != len(pairs):
+            seen: set[str] = set()
+            for key, _ in pairs:
+                if key in seen and key not in self.twice:
+                    self.twice.append(key)
+                seen.add(key)
+
+
+class _Constant(str):
+    """NaN, Infinity or -Infinity, which JSON does not have."""
+
+
+class _OutOfRange(str):
+    """A number that no double can hold."""
+
+
+def _integer(digits: str) -> Any:
+    return int(digits) if len(digits) <= _MAX_INTEGER_DIGITS else _OutOfRange(digits[:20] + "…")
+
+
+def _number(digits: str) -> Any:
+    value = float(digits)
+    return value if abs(value) != float("inf") else _OutOfRange(digits[:20])
+
+
+def _faults_inside(value: Any) -> Iterator[Fault]:
+    for pointer, item in _walk(value, "", 1):
+        if isinstance(item, _Object):
+            for key in item.twice:
+                place = f"{pointer}/{_escape(key)}"
+                message = f"The key {key!r} stands twice in one object, and only one of its values would be read."
+                yield Fault("duplicate_key", place, item[key], message)
+            keys = [key for key in item if _SURROGATE.search(key)]
+            if keys:
+                yield Fault("lone_surrogate", pointer, keys[0], "A key holds half of a surrogate pair; rewrite it.")
+        elif isinstance(item, _Constant):
+            yield Fault("nan_or_infinity", pointer, str(item), f"{item} is not JSON; write null or a number.")
+        elif isinstance(item, _OutOfRange):
+            yield Fault("number_out_of_range", pointer, str(item), "This number is too large; write it as a string.")
+        elif isinstance(item, str):
+            found = _SURROGATE.search(item)
+            if found:
+                message = (
+                    f"\\u{ord(found.group()):04x} is half of a surrogate pair: a character was cut in two (often an "
+                    "emoji). Restore or remove it."
+                )
+                yield Fault("lone_surrogate", pointer, item, message, found.start())
+
+
+def _walk(value: Any, pointer: str, depth: int) -> Iterator[tuple[str, Any]]:
+    yield pointer, value
+    if isinstance(value, dict):
+        if depth > MAX_DEPTH:
+            raise _TooDeep
+        for key, item in value.items():
+            yield from _walk(item, f"{pointer}/{_escape(key)}", depth + 1)
+    elif isinstance(value, list):
+        if depth > MAX_DEPTH:
+            raise _TooDeep
+        for index, item in enumerate(value):
+            yield from _walk(item, f"{pointer}/{index}", depth + 1)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, (_Constant, _OutOfRange)):
+        return None
+    return value
+
+
+def spells_out(data: bytes, keys: int) -> bool:
+    """Whether `data`, one line or many, surely spells out as many keys as were decoded of it: then none stands twice.
+
+    Each key is followed by `":`, but where white space stands between the two (not sure). So is a quote inside a string
+    (`\\":`, subtracted), unless a backslash before it is itself escaped (not sure). As nothing makes the count too
+    low, a sum over many lines is right only if it is right for each; a string that begins with a colon makes it too
+    high, which costs a look by the careful path.
+    """
+    spelled = data.count(b'":')
+    if spelled != keys and (spelled - data.count(b'\\":') != keys or b'\\\\":' in data):
+        return False
+    return not _SPACED_COLON.ends(data if data.endswith(b"\n") else data + b"\n")
+
+
+def _count_keys(value: Any, depth: int) -> int:
+    """Keys of all objects inside `value`; raises _TooDeep."""
+    if depth > MAX_DEPTH:
+        raise _TooDeep
+    keys = 0
+    if type(value) is dict:
+        keys = len(value)
+        value = value.values()
+    for item in value:
+        if type(item) is dict:
+            keys += len(item)
+            for inner in item.values():
+                if type(inner) is list or type(inner) is dict:
+                    keys += _count_keys(inner, depth + 2)
+        elif type(item) is list:
+            keys += _count_keys(item, depth + 1)
+    return keys
+
+
+def _escape(key: str) -> str:
+    """A key as a reference token of RFC 6901, short enough for a report."""
+    return key[:80].replace("~", "~0").replace("/", "~1")
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    names = {str: "a string", bool: "true or false", int: "a number", float: "a number", list: "an array"}
+    return names.get(type(value), "something else")
+
+
+def _json_hint(text: str, error: json.JSONDecodeError) -> str:
+    rest = text[error.pos : error.pos + 1]
+    if error.msg == "Extra data":
+        return "Write one object per line, and nothing after it."
+    if rest == "'":
+        return "JSON needs double quotes."
+    if "property name" in error.msg and rest in "}":
+        return "Remove the comma before the closing brace."
+    if "Unterminated string" in error.msg:
+        return "The string is not closed on this line; a line break inside it is written \\n."
+    if "control character" in error.msg:
+        return "Inside a string, write tabs as \\t and line breaks as \\n."
+    return ""

@@ -1,0 +1,111 @@
+"""The lines of a block into rows: decoded together, looked at one by one only where something may be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from service.datasets.parsing.decode import Fault, decode_line, decode_object, spells_out
+from service.datasets.parsing.fast_chat import PlainRow
+from service.datasets.parsing.lines import Block, Line, lines_of
+
+_BLANK = b" \t\r\n\x0b\x0c"
+_decode_plain = msgspec.json.Decoder(PlainRow).decode
+
+
+class Row(NamedTuple):
+    """A line that holds an object, and what it was decoded to: a `PlainRow` where plain ones were wanted and it is one.
+
+    `as_written` says that the line has no fault, so that the row's texts stand in its bytes, but for what is escaped.
+    """
+
+    number: int
+    data: bytes
+    value: PlainRow | dict[str, Any]
+    as_written: bool = True
+
+
+class Rows(NamedTuple):
+    """A block, read. `crlf` is its first line that ends with CR LF."""
+
+    rows: list[Row]
+    blank: list[int]
+    too_long: list[Line]
+    faults: list[tuple[int, Fault]]
+    crlf: int | None
+
+
+def read_rows(block: Block, *, max_line_bytes: int, plain: bool) -> Rows:
+    """Every line of a block. Never raises for what the bytes are.
+
+    A duplicate key shows only in that more keys are spelled out than decoded. The two are compared for the whole block
+    at once, and line by line only where they differ.
+    """
+    lines = list(lines_of(block, max_line_bytes=max_line_bytes))
+    values: list[PlainRow | dict[str, Any] | None] = [None] * len(lines)
+    if plain and not block.too_long:
+        values = _plain_values([line.data for line in lines])
+    keys: list[int] = []
+    blank: list[int] = []
+    too_long: list[Line] = []
+    found: list[tuple[Line, PlainRow | dict[str, Any] | None]] = []
+    sound = True
+    for line, value in zip(lines, values, strict=True):
+        if line.too_long:
+            too_long.append(line)
+            continue
+        if isinstance(value, PlainRow):
+            count = 1 + 2 * len(value.messages)
+        elif not line.data.strip(_BLANK):
+            blank.append(line.number)
+            continue
+        else:
+            decoded = decode_object(line.data)
+            sound = sound and decoded is not None
+            value, count = decoded or (None, -1)
+        keys.append(count)
+        found.append((line, value))
+    crlf = _first_crlf(lines) if b"\r" in block.data else None
+    if sound and spells_out(block.data, sum(keys)):
+        rows = [Row(line.number, line.data, value) for line, value in found if value is not None]
+        return Rows(rows, blank, too_long, [], crlf)
+    faults: list[tuple[int, Fault]] = []
+    rows = []
+    for (line, value), count in zip(found, keys, strict=True):
+        as_written = True
+        if value is None or not spells_out(line.data, count):
+            value, line_faults = decode_line(line.data, line.offset)
+            faults.extend((line.number, fault) for fault in line_faults)
+            as_written = not line_faults
+        if value is not None:
+            rows.append(Row(line.number, line.data, value, as_written))
+    return Rows(rows, blank, too_long, faults, crlf)
+
+
+def as_object(row: Row) -> dict[str, Any]:
+    """A row that turned out not to be plain after all, as the object that it is."""
+    if isinstance(row.value, dict):
+        return row.value
+    decoded, _ = decode_line(row.data, 0)
+    if decoded is None:
+        raise ValueError("a plain row is an object")
+    return decoded
+
+
+def _plain_values(lines: Sequence[bytes]) -> list[PlainRow | dict[str, Any] | None]:
+    """For each line the plain row that it is, or None. An iterator goes on after what it could not decode."""
+    values: list[PlainRow | dict[str, Any] | None] = []
+    decoded = map(_decode_plain, lines)
+    while len(values) < len(lines):
+        try:
+            for value in decoded:
+                values.append(value)  # noqa: PERF402
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            values.append(None)
+    return values
+
+
+def _first_crlf(lines: list[Line]) -> int | None:
+    return next((line.number for line in lines if line.data.endswith(b"\r") and not line.too_long), None)

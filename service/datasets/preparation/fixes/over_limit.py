@@ -1,0 +1,46 @@
+"""Dropping examples that the model's limit of tokens would cut, counted as the report counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from service.catalogue.tokens import ModelFacts, reference
+from service.datasets.parsing.formats import Example, read_example, same_format
+from service.datasets.preparation.changes import Dropped
+from service.datasets.preparation.fixes.kinds import NumberedFix
+from service.datasets.preparation.scratch import Numbered
+from service.datasets.report.findings import Findings
+from service.datasets.report.token_accounting import Accounting, Sums
+from service.datasets.report_schema import Format
+
+
+def drop_over_limit(rows: Iterable[Numbered], format: Format, model: ModelFacts) -> NumberedFix | None:
+    """Removes examples with more tokens than the model takes: their end, the answer, would be cut off."""
+    over = set(_lines_over_limit(rows, format, model))
+    if not over:
+        return None
+    reason = f"It has more than the {model.max_tokens:,} tokens that {model.name} takes."
+    return lambda line, row: Dropped(reason) if line in over else row
+
+
+def _lines_over_limit(rows: Iterable[Numbered], format: Format, model: ModelFacts) -> Iterator[int]:
+    sums = Sums()
+    for line, row in rows:
+        if not same_format(row, format):
+            continue
+        example = read_example(line, row, format)
+        if _may_be_over(example, model.max_tokens):
+            accounting = Accounting(model, reference(model.encoding))
+            before = sums.examples_over_limit
+            accounting.add([example], accounting.count([example]), sums, Findings(listed_per_code=0))
+            if sums.examples_over_limit > before:
+                yield line
+
+
+def _may_be_over(example: Example, limit: int) -> bool:
+    """False where even a token for each byte would fit, as it is for nearly all examples."""
+    if example.definitions:
+        return True
+    texts = [piece.text for piece in example.pieces] + example.labels
+    most = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    return most + example.overhead + example.extra_overhead > limit

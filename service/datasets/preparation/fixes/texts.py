@@ -1,0 +1,154 @@
+"""Fixes of texts: wrong decodings, invisible characters, secrets, personal data, filler openings.
+
+Each uses the check that names it, so that it mends exactly what is found.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from service.datasets.checks.answers import FILLER, filler_opening
+from service.datasets.checks.characters import control_character, invisible_character, mojibake
+from service.datasets.checks.secrets import (
+    digit_runs,
+    personal_card,
+    personal_email,
+    personal_national_id,
+    personal_phone,
+)
+from service.datasets.excerpts import SECRET, emails
+from service.datasets.parsing.formats import read_example
+from service.datasets.preparation.changes import Dropped
+from service.datasets.preparation.scratch import Row
+from service.datasets.report_schema import Format
+
+_WRONGLY_DECODED = re.compile(
+    "[\u0080-\u00ff\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]{2,}"
+)
+"""Runs of what Windows-1252 makes of bytes from 0x80 on."""
+
+_PERSONAL = (
+    (personal_card, "[CARD]"),
+    (personal_national_id, "[ID]"),
+    (personal_phone, "[PHONE]"),
+)
+
+
+def repair_mojibake(row: Row, format: Format) -> Row | Dropped:
+    """Undoes a wrong decoding where it can be undone; a row that keeps marks of one goes, for its text is lost."""
+    row = each_text(row, format, _repaired)
+    if any(True for text in _texts(row, format) for _ in mojibake(text)):
+        return Dropped("A text was decoded wrongly, and its characters are lost.")
+    return row
+
+
+def strip_invisible(row: Row, format: Format) -> Row | Dropped:
+    """Removes control characters, zero-width spaces, byte order marks and marks of direction."""
+    return each_text(row, format, _visible)
+
+
+def mask_secrets(row: Row, format: Format) -> Row | Dropped:
+    """Puts `[SECRET]` in the place of keys, tokens and private keys."""
+    return each_text(row, format, lambda text: _until_stable(text, lambda each: SECRET.sub("[SECRET]", each)))
+
+
+def mask_personal_data(row: Row, format: Format) -> Row | Dropped:
+    """Puts `[EMAIL]`, `[CARD]`, `[ID]` or `[PHONE]` in the place of what is one."""
+    return each_text(row, format, lambda text: _until_stable(text, _without_personal_data))
+
+
+def strip_filler_openings(row: Row, format: Format) -> Row | Dropped:
+    """Removes filler at the start of trained texts; white space before it stays, and a capital letter too."""
+    return each_text(row, format, lambda text: _until_stable(text, _without_filler), trained=True)
+
+
+def each_text(row: Row, format: Format, change: Callable[[str], str], *, trained: bool = False) -> Row:
+    """The row with every text, or every trained one, as `change` makes it; a copy where that differs."""
+    made: Row | None = None
+    for piece in read_example(0, row, format).pieces:
+        if piece.trained or not trained:
+            text = change(piece.text)
+            if text != piece.text:
+                made = copy.deepcopy(row) if made is None else made
+                _put(made, piece.pointer, text)
+    return row if made is None else made
+
+
+def _texts(row: Row, format: Format) -> Iterator[str]:
+    return (piece.text for piece in read_example(0, row, format).pieces)
+
+
+def _put(row: Row, pointer: str, text: str) -> None:
+    """Sets the text at a pointer of `formats`, whose steps are names without escapes and places in lists."""
+    place: Any = row
+    *steps, last = pointer[1:].split("/")
+    for step in steps:
+        place = place[int(step)] if isinstance(place, list) else place[step]
+    place[int(last) if isinstance(place, list) else last] = text
+
+
+def _until_stable(text: str, change: Callable[[str], str]) -> str:
+    """`change` again and again: what it leaves can look like what it looks for."""
+    while (changed := change(text)) != text:
+        text = changed
+    return text
+
+
+def _visible(text: str) -> str:
+    for find in (control_character, invisible_character):
+        while found := next(iter(find(text)), None):
+            text = text.replace(text[found.at], "")
+    return text
+
+
+def _repaired(text: str) -> str:
+    return _until_stable(text, lambda each: _WRONGLY_DECODED.sub(_decoded_again, each) if _is_wrong(each) else each)
+
+
+def _is_wrong(text: str) -> bool:
+    return any(True for _ in mojibake(text))
+
+
+def _decoded_again(found: re.Match[str]) -> str:
+    """The run as UTF-8, where it was that before; a run that is not is right as it is, as in `Âge`."""
+    try:
+        return b"".join(map(_byte_of, found.group())).decode().replace("\ufeff", "")
+    except UnicodeError:
+        return found.group()
+
+
+def _byte_of(char: str) -> bytes:
+    """The byte that Windows-1252 has for a character; its five undefined bytes stand for themselves."""
+    try:
+        return char.encode("cp1252")
+    except UnicodeEncodeError:
+        return char.encode("latin-1")
+
+
+def _without_personal_data(text: str) -> str:
+    ends = dict(emails(text))
+    text = _replaced(text, [(hit.at, ends[hit.at]) for hit in personal_email(text)], "[EMAIL]")
+    for find, placeholder in _PERSONAL:
+        ends = {at: at + len(run) for at, run, _ in digit_runs(text)}
+        text = _replaced(text, [(hit.at, ends[hit.at]) for hit in find(text)], placeholder)
+    return text
+
+
+def _replaced(text: str, places: list[tuple[int, int]], placeholder: str) -> str:
+    for start, end in reversed(places):
+        text = text[:start] + placeholder + text[end:]
+    return text
+
+
+def _without_filler(text: str) -> str:
+    found = FILLER.match(text)
+    if found is None or not any(True for _ in filler_opening(text)):
+        return text
+    opening, rest = found.group(), text[found.end() :].lstrip()
+    indent = opening[: len(opening) - len(opening.lstrip())]
+    if opening.lstrip()[:1].isupper():
+        rest = rest[:1].upper() + rest[1:]
+    return indent + rest

@@ -1,0 +1,209 @@
+"""Examples out of rows of columns: which column holds the question and which the answer, and the template around them.
+
+Columns are guessed by their names, English and Chinese. A template's placeholders are names of columns and nothing
+else: no attribute, index or format of Python's own formatting is looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from service.datasets.preparation.options import Columns, Target
+from service.datasets.preparation.refusals import PreparationRefused
+
+_NAMES = {
+    "prompt": (
+        "prompt", "question", "instruction", "query", "user", "input", "request", "source", "q",
+        "问题", "提问", "指令", "用户", "输入",
+    ),
+    "answer": (
+        "completion", "answer", "response", "output", "reply", "assistant", "label", "target", "category", "class",
+        "intent", "sentiment", "a", "回答", "答案", "回复", "输出", "标签", "类别",
+    ),
+    "system": ("system", "systemprompt", "systemmessage", "系统", "系统提示"),
+}  # fmt: skip
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_SHOWN_COLUMNS = 20
+
+
+class EmptyCell(Exception):
+    """A row lacks what an example needs; the message names the column."""
+
+
+class WrongCell(Exception):
+    """A cell holds what no text can be made of; the message names the column."""
+
+
+class Template:
+    """A prompt with `{column}` placeholders; `{{` and `}}` are braces. Raises `PreparationRefused` for a lone brace."""
+
+    def __init__(self, text: str) -> None:
+        self._parts: list[tuple[str, str | None]] = []
+        at = 0
+        for found in _PLACEHOLDER.finditer(text):
+            literal, token, name = text[at : found.start()], found.group(), found.group(1)
+            if token in ("{", "}"):
+                raise PreparationRefused(
+                    f"prompt_template has a lone {token!r} at character {found.start() + 1}; write it twice.",
+                    code="invalid_value",
+                    param="prompt_template",
+                )
+            self._parts.append((literal + (token[0] if name is None else ""), name))
+            at = found.end()
+        self._parts.append((text[at:], None))
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that it places."""
+        return [name for _, name in self._parts if name is not None]
+
+    def filled(self, row: dict[str, Any]) -> str:
+        """The template with a row's texts in place."""
+        return "".join(text + (_cell(row, name) if name is not None else "") for text, name in self._parts)
+
+
+def check_template(text: str | None) -> None:
+    """Raises `PreparationRefused` for a template that cannot be read."""
+    if text is not None:
+        Template(text)
+
+
+def guess_template(names: Sequence[str]) -> str | None:
+    """The template that an instruction with an input of its own needs (as in Alpaca's data); None for other columns."""
+    plain = _plain_names(names)
+    instruction = plain.get("instruction") or plain.get("指令")
+    context = plain.get("input") or plain.get("context") or plain.get("输入")
+    if instruction is None or context is None or set("{}") & set(instruction + context):
+        return None
+    return f"{{{instruction}}}\n\n{{{context}}}"
+
+
+def guess_columns(names: Sequence[str], given: Columns, template: Template | None) -> tuple[Columns, list[str]]:
+    """The columns to use, and which of them were guessed. Raises `PreparationRefused` where names say nothing.
+
+    A column that the template places is not guessed to be anything else, and a template needs no prompt column.
+    """
+    for param, name in (("prompt", given.prompt), ("answer", given.answer), ("system", given.system)):
+        if name is not None and name not in names:
+            raise PreparationRefused(
+                f"There is no column `{name[:64]}`; the file has {_listed(names)}.",
+                code="unknown_column",
+                param=f"columns.{param}",
+            )
+    unknown = [name for name in template.names if name not in names] if template is not None else []
+    if unknown:
+        raise PreparationRefused(
+            f"prompt_template places {{{unknown[0][:64]}}}, which is no column; the file has {_listed(names)}.",
+            code="unknown_column",
+            param="prompt_template",
+        )
+    taken = {name for name in (given.prompt, given.answer, given.system) if name is not None}
+    taken |= set(template.names) if template is not None else set()
+    prompt = given.prompt if template is not None else given.prompt or _guess("prompt", names, taken)
+    answer = given.answer or _guess("answer", names, taken | {prompt or ""})
+    system = given.system or _guess("system", names, taken | {prompt or "", answer or ""})
+    if answer is None and len(names) == 1 and names[0] not in taken:
+        answer, prompt = names[0], None
+    if answer is None or (prompt is None and template is None and len(names) > 1):
+        missing = "answer" if answer is None else "prompt"
+        raise PreparationRefused(
+            f"No column's name says that it holds the {missing}; the file has {_listed(names)}. Give columns: "
+            f'{{"prompt": …, "answer": …}}, or prompt_template.',
+            code="columns_not_guessed",
+            param="columns",
+        )
+    found = Columns(prompt=prompt, answer=answer, system=system)
+    guessed = [
+        part
+        for part, one, other in (
+            ("prompt", prompt, given.prompt),
+            ("answer", answer, given.answer),
+            ("system", system, given.system),
+        )
+        if one is not None and other is None
+    ]
+    return found, guessed
+
+
+def example_maker(
+    columns: Columns, *, target: Target, system_prompt: str | None, template: Template | None
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A function from a row of cells to an example. It raises `EmptyCell` for a row without an answer or question
+    and `WrongCell` for one whose cells are lists or objects.
+
+    A chat example's question may not be empty; a completion's prompt may (open-ended generation). A system column
+    wins over the system prompt where its cell is not empty.
+    """
+
+    def make(row: dict[str, Any]) -> dict[str, Any]:
+        answer = _cell(row, columns.answer or "").strip()
+        if not answer:
+            raise EmptyCell(f"column `{columns.answer}` is empty")
+        if template is not None:
+            prompt = template.filled(row)
+        else:
+            prompt = _cell(row, columns.prompt or "").strip() if columns.prompt is not None else ""
+        if target == "completion":
+            return {"prompt": prompt, "completion": answer}
+        prompt = prompt.strip()
+        if not prompt:
+            place = "prompt_template" if template is not None else f"column `{columns.prompt}`"
+            raise EmptyCell(f"{place} is empty")
+        system = (_cell(row, columns.system).strip() if columns.system is not None else "") or system_prompt or ""
+        texts = (("system", system), ("user", prompt), ("assistant", answer))
+        return {"messages": [{"role": role, "content": text} for role, text in texts if text]}
+
+    return make
+
+
+def _guess(part: str, names: Sequence[str], taken: set[str]) -> str | None:
+    plain = _plain_names([name for name in names if name not in taken])
+    return next((plain[known] for known in _NAMES[part] if known in plain), None)
+
+
+def _plain_names(names: Sequence[str]) -> dict[str, str]:
+    """Columns by their names in lower case without spaces and punctuation; of two alike the first."""
+    return {re.sub(r"[\W_]+", "", name).casefold(): name for name in reversed(names)}
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    value = row.get(name)
+    match value:
+        case str():
+            return value
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case float() if value.is_integer() and abs(value) < 1e15:
+            return str(int(value))
+        case int() | float():
+            return str(value)
+        case _:
+            kind = "a list" if isinstance(value, list) else "an object"
+            raise WrongCell(f"column `{name}` holds {kind} where a text is wanted")
+
+
+def _listed(names: Sequence[str]) -> str:
+    if not names:
+        return "no columns"
+    shown = ", ".join(f"`{name[:64]}`" for name in names[:_SHOWN_COLUMNS])
+    return shown + (f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else "")
+
+
+def with_system(row: dict[str, Any], system_prompt: str) -> dict[str, Any]:
+    """A chat row with the system prompt first, unless it has a system (or developer) message or no list of messages."""
+    messages = row.get("messages")
+    if not isinstance(messages, list):
+        return row
+    roles = [message.get("role") for message in messages if isinstance(message, dict)]
+    if "system" in roles or "developer" in roles:
+        return row
+    return {**row, "messages": [{"role": "system", "content": system_prompt}, *messages]}
+
+
+def column_names(rows: Sequence[tuple[int, dict[str, Any]]]) -> list[str]:
+    """Every key of the rows, in the order of its first appearance."""
+    return list({key: None for _, row in rows for key in row})

@@ -1,0 +1,165 @@
+"""JSON that is not JSON Lines: an array of objects, objects one after another, an object of arrays (as pandas writes).
+
+An array is read value by value, whatever its size; only an object of arrays is held as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+from service.datasets.parsing.decode import decode_line
+from service.datasets.parsing.formats import row_format
+from service.datasets.preparation.readers.reading import Reading, Source
+from service.datasets.preparation.readers.text import Text
+from service.datasets.preparation.refusals import PreparationRefused
+
+MAX_VALUE_CHARS = 256 << 20
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\],]|"', re.DOTALL)
+_BETWEEN = " \t\r\n,"
+
+
+def read_json(reading: Reading) -> Source:
+    """Rows of a JSON file, numbered as its items."""
+    text = Text(reading)
+    values = _decoded(reading, json_texts(text.pieces()))
+    first, second = next(values, None), next(values, None)
+    reading.problems.check()
+    if first is None:
+        raise PreparationRefused("The file holds no JSON object.")
+    rows = values if second is None else chain((second,), values)
+    inner = _rows_inside(first[1]) if second is None else None
+    if inner is None:
+        return Source("json", text.encoding, "item", None, chain((first,), rows))
+    return Source("json", text.encoding, "item", None, iter(inner))
+
+
+def holds_rows(line: bytes) -> bool:
+    """Whether one line is an object that holds rows, and not a row itself."""
+    value, _ = decode_line(line, 0)
+    return value is not None and _rows_inside(value) is not None
+
+
+def json_texts(pieces: Iterable[str]) -> Iterator[str]:
+    """The text of each top-level value, or of each item where the file is one array. Pieces are of any size.
+
+    Raises `PreparationRefused` for brackets that do not match and for a value over 256 million characters.
+    """
+    scan = _Scan()
+    pending: list[str] = []
+    pending_chars = 0
+    for piece in pieces:
+        pending.append(piece)
+        pending_chars += len(piece)
+        if pending_chars >= scan.unfinished_chars:  # so that a value over many pieces is not joined for each of them
+            yield from scan.feed("".join(pending))
+            pending, pending_chars = [], 0
+    yield from scan.feed("".join(pending))
+    yield from scan.end()
+
+
+class _Scan:
+    """Where one value ends and the next begins: brackets are counted, strings stepped over."""
+
+    def __init__(self) -> None:
+        self._buffer = ""
+        self._at = 0
+        self._depth = 0
+        self._base = -1
+        self._items = 0
+        self._closed = False
+
+    @property
+    def unfinished_chars(self) -> int:
+        """Length of the value that has not ended yet."""
+        return len(self._buffer)
+
+    def feed(self, text: str) -> Iterator[str]:
+        """The values that end in `text`."""
+        self._buffer += text
+        if self._base < 0 and not self._begin():
+            return
+        start = 0
+        while found := _TOKEN.search(self._buffer, self._at):
+            mark = found.group()
+            if mark == '"':
+                break
+            self._at = found.end()
+            self._depth += (mark in "{[") - (mark in "}]")
+            if self._depth < self._base or self._closed:
+                self._close(mark)
+            if self._depth <= self._base and (mark == "," or mark in "}]"):
+                end = found.start() if mark == "," or self._depth < self._base else found.end()
+                if mark == "," or self._base == 0 or self._closed:
+                    yield from self._value(self._buffer[start:end])
+                    start = self._at
+        else:
+            self._at = len(self._buffer)
+        self._buffer = self._buffer[start:]
+        self._at -= start
+        if len(self._buffer) > MAX_VALUE_CHARS:
+            message = f"it is over {MAX_VALUE_CHARS:,} characters long; split the file"
+            raise PreparationRefused(f"item {self._items + 1}: {message}.")
+
+    def end(self) -> Iterator[str]:
+        """What is left at the end of the file."""
+        if self._depth > 0:
+            message = "the file ends in the middle of it; a bracket is not closed"
+            raise PreparationRefused(f"item {self._items + 1}: {message}.")
+        if self._closed and self._buffer.strip(_BETWEEN):
+            raise PreparationRefused("Something follows the end of the JSON array; give one array.")
+        yield from self._value(self._buffer)
+
+    def _begin(self) -> bool:
+        self._buffer = self._buffer.lstrip(_BETWEEN)
+        if not self._buffer:
+            return False
+        self._base = self._depth = 1 if self._buffer[0] == "[" else 0
+        self._buffer = self._buffer[self._base :]
+        return True
+
+    def _close(self, mark: str) -> None:
+        if self._closed:
+            raise PreparationRefused("Something follows the end of the JSON array; give one array.")
+        if self._base == 0:
+            raise PreparationRefused(f"item {self._items + 1}: a bracket is closed that was never opened.")
+        self._closed = True
+
+    def _value(self, text: str) -> Iterator[str]:
+        text = text.strip(_BETWEEN)
+        if text:
+            self._items += 1
+            yield text
+
+
+def _decoded(reading: Reading, texts: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, text in enumerate(texts, start=1):
+        row, faults = decode_line(text.encode("utf-8", "replace"), 0)
+        for fault in faults:
+            reading.problems.add(f"item {number}", fault.message.replace("of this line", "of this item"))
+        if row is not None and not faults:
+            yield number, row
+
+
+def _rows_inside(value: dict[str, Any]) -> list[tuple[int, dict[str, Any]]] | None:
+    """The rows that one object holds: columns as arrays or by index, or a list of objects under its only such key."""
+    if row_format(value) is not None and not _are_columns(list(value.values())):
+        return None
+    columns = list(value.values())
+    if columns and _are_columns(columns):
+        keys = list(range(len(columns[0]))) if isinstance(columns[0], list) else list(columns[0])
+        return [(number, {name: column[key] for name, column in value.items()}) for number, key in enumerate(keys, 1)]
+    lists = [each for each in columns if isinstance(each, list) and each and all(isinstance(row, dict) for row in each)]
+    return list(enumerate(lists[0], start=1)) if len(lists) == 1 else None
+
+
+def _are_columns(columns: list[Any]) -> bool:
+    if all(isinstance(column, list) for column in columns):
+        scalars = not any(isinstance(cell, dict) for column in columns for cell in column[:20])
+        return scalars and len({len(column) for column in columns}) == 1
+    if all(isinstance(column, dict) for column in columns):
+        keys = [list(column) for column in columns]
+        return all(each == keys[0] and all(key.isdecimal() for key in each) for each in keys)
+    return False

@@ -1,0 +1,109 @@
+"""CSV and TSV, and what every table needs: a header with a name for each column.
+
+Source of the format: RFC 4180. Cells may hold line breaks and quotes; the delimiter is told from the first rows.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from service.datasets.preparation.readers.reading import Reading, Source
+from service.datasets.preparation.readers.text import MAX_LINE_BYTES, Text
+from service.datasets.preparation.refusals import PreparationRefused
+
+_DELIMITERS = (",", ";", "\t", "|")
+_HEAD_LINES = 50
+_FAULTS = {
+    "unexpected end of data": "a cell opens with a quote that is never closed",
+    "expected after": "a quote stands inside a quoted cell; write it twice",
+    "field limit": f"a cell is larger than {MAX_LINE_BYTES:,} bytes",
+}
+
+
+def read_delimited(reading: Reading, *, delimiter: str | None, kind: str) -> Source:
+    """A CSV or TSV file; rows are numbered as spreadsheets do, the header being row 1."""
+    text = Text(reading)
+    lines = text.lines(blank=True)
+    head = list(islice(lines, _HEAD_LINES))
+    chosen = delimiter or sniff_delimiter([line for _, line in head])
+    records = _records([*head], lines, chosen)
+    header = next((cells for _, cells in records if any(cell.strip() for cell in cells)), None)
+    if header is None:
+        reading.problems.check()
+        raise PreparationRefused("The table is empty: it has no header row.")
+    columns = column_names(header)
+    return Source(kind, text.encoding, "row", columns, table_rows(reading, columns, records))
+
+
+def column_names(header: Sequence[str]) -> list[str]:
+    """A name for each column; one without a name is called by its place. Raises `PreparationRefused` for a name twice.
+
+    Columns without a name at the end of the header are left out: they are leftovers of formatting.
+    """
+    names = [cell.strip() for cell in header]
+    while names and not names[-1]:
+        names.pop()
+    named = [name or f"column_{place}" for place, name in enumerate(names, start=1)]
+    name, times = Counter(named).most_common(1)[0]
+    if times > 1:
+        raise PreparationRefused(f"row 1: two columns are called `{name[:64]}`; rename one of them.")
+    return named
+
+
+def table_rows(
+    reading: Reading, columns: list[str], records: Iterable[tuple[int, Sequence[str]]]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows as texts by column. Blank rows are noted and skipped; more cells than columns are a problem."""
+    width = len(columns)
+    for number, cells in records:
+        if not any(cell.strip() for cell in cells):
+            reading.log.dropped("drop_blank_lines", number, "", "The row is blank.")
+        elif any(cell.strip() for cell in cells[width:]):
+            message = f"it has {len(cells)} cells where the header has {width}; is a delimiter missing its quotes?"
+            reading.problems.add(f"row {number}", message)
+        else:
+            padded = [*cells[:width], *[""] * (width - len(cells))]
+            yield number, dict(zip(columns, padded, strict=True))
+
+
+def sniff_delimiter(lines: Sequence[str]) -> str:
+    """The delimiter by which the first rows have the same number of cells, of several the one that gives most."""
+    best, most = ",", (0.0, 1)
+    for delimiter in _DELIMITERS:
+        try:
+            rows = [row for row in csv.reader([f"{line}\n" for line in lines], delimiter=delimiter) if row]
+        except csv.Error:
+            continue
+        width = len(rows[0]) if rows else 1
+        if width > 1:
+            even = sum(len(row) == width for row in rows) / len(rows)
+            if (even, width) > most:
+                best, most = delimiter, (even, width)
+    return best
+
+
+def _records(
+    head: list[tuple[int, str]], lines: Iterator[tuple[int, str]], delimiter: str
+) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(MAX_LINE_BYTES)
+    reader = csv.reader(_fed(head, lines), delimiter=delimiter, strict=True)
+    number = 0
+    while True:
+        number += 1
+        try:
+            yield number, next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            fault = next((words for sign, words in _FAULTS.items() if sign in str(error)), str(error))
+            raise PreparationRefused(f"row {number} (near line {reader.line_num}): {fault}.") from None
+
+
+def _fed(head: list[tuple[int, str]], lines: Iterator[tuple[int, str]]) -> Iterator[str]:
+    while head:
+        yield f"{head.pop(0)[1]}\n"
+    for _, line in lines:
+        yield f"{line}\n"

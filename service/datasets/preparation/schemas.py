@@ -1,0 +1,190 @@
+"""Dataset preparations on the wire."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from service.database.tables import DatasetPreparation
+from service.datasets.preparation.mapping import check_template
+from service.datasets.preparation.options import Columns, Options, Split, Target, check_split, chosen_fixes
+from service.datasets.preparation.refusals import PreparationRefused
+from service.datasets.preparation.run import Prepared
+from service.datasets.preparation.tool_definitions import DefinitionTokens, ToolDefinitions
+from service.datasets.report_schema import Format
+from service.errors import InvalidRequest
+from service.http.shapes import PageQuery, RequestModel, unix
+
+Status = Literal["pending", "running", "succeeded", "failed", "cancelled"]
+ColumnName = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=100_000)]
+MOST_BEFORE_THE_END = 0.99
+PASSES = 2
+"""How often an input is read: once to know its encoding, once for its rows."""
+
+
+class ColumnsAsked(RequestModel, frozen=True, kw_only=True):
+    """Which column holds what; those that are left out are guessed."""
+
+    prompt: ColumnName | None = None
+    answer: ColumnName | None = None
+    system: ColumnName | None = None
+
+
+class SplitAsked(RequestModel, frozen=True, kw_only=True):
+    """How much to hold back for validation: a share or a number of examples."""
+
+    validation_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
+    validation_examples: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2_147_483_647)] = 0
+
+
+class CreatePreparation(RequestModel, frozen=True, kw_only=True):
+    """The body of a creation. `fixes` are names of `docs/checks.md`, or all safe ones, or none."""
+
+    file: str
+    model: str | None = None
+    target_format: Target | None = None
+    columns: ColumnsAsked | None = None
+    system_prompt: Text | None = None
+    prompt_template: Text | None = None
+    fixes: Annotated[list[str], msgspec.Meta(max_length=100)] | Literal["safe", "none"] = "safe"
+    tool_definitions: ToolDefinitions = "keep"
+    split: SplitAsked | None = None
+
+
+class ListPreparations(PageQuery, frozen=True, kw_only=True):
+    """The query of a list; `file` is an input or an output."""
+
+    file: str | None = None
+
+
+class PreparationOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The options as they were asked for, and once it has succeeded as they came to be.
+
+    `columns` is null where rows had a format of their own; `guessed_columns` names those that nobody gave.
+    """
+
+    input_format: str | None
+    encoding: str | None
+    target_format: Format | None
+    columns: Columns | None
+    guessed_columns: list[str]
+    system_prompt: str | None
+    prompt_template: str | None
+    fixes: list[str]
+    tool_definitions: ToolDefinitions
+    split: Split | None
+
+
+class PreparationError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why it failed: `message` names rows or columns, `param` the option at fault if one is."""
+
+    code: str
+    message: str
+    param: str | None
+
+
+class Preparation(msgspec.Struct, frozen=True, kw_only=True):
+    """A preparation. `changes` counts by fix; `rows_out` are the rows of both files, `validation_rows` those held back.
+
+    `notes` are to be kept in mind, such as the stop sequence that the completions end with now; `definition_tokens` is
+    what shorter definitions of functions saved.
+    """
+
+    id: str
+    object: Literal["dataset_preparation"] = "dataset_preparation"
+    status: Status
+    progress: float
+    input_file: str
+    model: str
+    options: PreparationOptions
+    training_file: str | None
+    validation_file: str | None
+    changes: dict[str, int]
+    rows_in: int | None
+    rows_out: int | None
+    validation_rows: int | None
+    definition_tokens: DefinitionTokens | None
+    notes: list[str]
+    error: PreparationError | None
+    created_at: int
+    finished_at: int | None
+
+
+def read_options(body: CreatePreparation) -> Options:
+    """The body's options, checked as far as that is possible without the file. Raises `InvalidRequest`."""
+    columns, split = body.columns or ColumnsAsked(), body.split
+    try:
+        options = Options(
+            target_format=body.target_format,
+            columns=Columns(prompt=columns.prompt, answer=columns.answer, system=columns.system),
+            system_prompt=body.system_prompt,
+            prompt_template=body.prompt_template,
+            fixes=chosen_fixes(body.fixes),
+            tool_definitions=body.tool_definitions,
+            split=None
+            if split is None
+            else Split(
+                validation_share=split.validation_share,
+                validation_examples=split.validation_examples,
+                seed=split.seed,
+            ),
+        )
+        check_split(options.split)
+        check_template(options.prompt_template)
+    except PreparationRefused as error:
+        raise InvalidRequest(error.message, param=error.param, code=error.code) from None
+    return options
+
+
+def show_preparation(row: DatasetPreparation) -> Preparation:
+    """A row on the wire."""
+    asked = msgspec.convert(row.options, Options)
+    outcome = msgspec.convert(row.outcome, Prepared) if row.outcome is not None else None
+    return Preparation(
+        id=row.id,
+        status=row.status,  # type: ignore[arg-type]  # held by a CHECK
+        progress=_progress(row),
+        input_file=row.input_file_id,
+        model=row.model,
+        options=_options(asked, outcome),
+        training_file=row.training_file_id,
+        validation_file=row.validation_file_id,
+        changes=outcome.changes if outcome else {},
+        rows_in=outcome.rows_in if outcome else None,
+        rows_out=outcome.rows_out if outcome else None,
+        validation_rows=outcome.validation_rows if outcome else None,
+        definition_tokens=outcome.definition_tokens if outcome else None,
+        notes=outcome.notes if outcome else [],
+        error=_error(row),
+        created_at=unix(row.created_at),
+        finished_at=unix(row.finished_at) if row.finished_at else None,
+    )
+
+
+def _options(asked: Options, outcome: Prepared | None) -> PreparationOptions:
+    resolved = outcome.options if outcome else None
+    return PreparationOptions(
+        input_format=resolved.input_format if resolved else None,
+        encoding=resolved.encoding if resolved else None,
+        target_format=resolved.target_format if resolved else asked.target_format,
+        columns=resolved.columns if resolved else asked.columns,
+        guessed_columns=resolved.guessed_columns if resolved else [],
+        system_prompt=asked.system_prompt,
+        prompt_template=resolved.prompt_template if resolved else asked.prompt_template,
+        fixes=list(asked.fixes),
+        tool_definitions=asked.tool_definitions,
+        split=asked.split,
+    )
+
+
+def _progress(row: DatasetPreparation) -> float:
+    if row.status == "succeeded":
+        return 1.0
+    return round(min(MOST_BEFORE_THE_END, row.progress_bytes / (PASSES * max(1, row.input_size_bytes))), 2)
+
+
+def _error(row: DatasetPreparation) -> PreparationError | None:
+    if row.error_code is None:
+        return None
+    return PreparationError(code=row.error_code, message=row.error_message or "", param=row.error_param)

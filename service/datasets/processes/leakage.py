@@ -1,0 +1,45 @@
+"""Finding leakage outside the API: of two objects of the store for a worker's process, or of two files on this disk."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from service import faults
+from service.datasets.leakage.find import find_leakage
+from service.datasets.processes.report import pieces_of
+from service.datasets.report_schema import Leakage
+from service.storage import Storage
+
+
+class LeakageRequest(msgspec.Struct, frozen=True, kw_only=True, tag="leakage"):
+    """Two datasets to compare."""
+
+    training_key: str
+    validation_key: str
+    validation_file: str
+
+
+def leakage_of_objects(storage: Storage, request: LeakageRequest, progress: Callable[[int], None]) -> Leakage:
+    """Compares two objects of the store. `progress` hears of bytes read, the validation file's first.
+
+    Raises `FileNotFoundError`.
+    """
+    faults.point("leakage.working")
+    done_bytes = 0
+
+    def chunks(key: str) -> Iterator[bytes]:
+        nonlocal done_bytes
+        for chunk in storage.read_sync(key):
+            done_bytes += len(chunk)
+            progress(done_bytes)
+            yield chunk
+
+    return find_leakage(
+        chunks(request.training_key), chunks(request.validation_key), validation_file=request.validation_file
+    )
+
+
+def leakage_of_paths(training: Path, validation: Path) -> Leakage:
+    """Compares two files on this disk. Raises `OSError`."""
+    return find_leakage(pieces_of(training), pieces_of(validation), validation_file=validation.name)

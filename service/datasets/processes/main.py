@@ -1,0 +1,94 @@
+"""The process that does a worker's CPU work on datasets: reports, preparations and comparisons.
+
+`python -m service.datasets.processes.main STORAGE_URL MODELS_FILE [counting]` serves one worker: it reads requests as JSON
+lines on its input and answers each with lines of progress and, at the end, what came of it. One for `counting` first
+loads the default encoding, which takes longer than all else that it needs to start, and numpy. It ends with its input,
+so it cannot outlive the worker, and it runs at low priority, so that this work never slows what callers wait for. The
+same holds for the processes that it forks to share the report of a large file.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeAlias
+
+import msgspec
+
+from service.catalogue.base_models import Catalogue, load
+from service.catalogue.tokens import EncodingDamaged, reference
+from service.datasets.processes.leakage import LeakageRequest, leakage_of_objects
+from service.datasets.processes.preparation import Preparation, PrepareRequest, Refusal, prepare_stored
+from service.datasets.processes.report import ReportRequest, report_for_object
+from service.datasets.report_schema import FileReport, Leakage
+from service.storage import Storage, StorageAway
+
+NICENESS = 10
+
+
+class Progress(msgspec.Struct, frozen=True, tag="progress"):
+    """How many bytes have been read so far."""
+
+    done_bytes: int
+
+
+class Reported(msgspec.Struct, frozen=True, tag="report"):
+    """A report."""
+
+    report: FileReport
+
+
+class Compared(msgspec.Struct, frozen=True, tag="compared"):
+    """What two datasets share."""
+
+    leakage: Leakage
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """A defect, or a store that is away: trying again may help."""
+
+    error: str
+    store_away: bool = False
+
+
+Request: TypeAlias = ReportRequest | PrepareRequest | LeakageRequest
+Answer: TypeAlias = Progress | Reported | Preparation | Refusal | Compared | Failed
+
+
+def main(storage_url: str, models_file: str, *, counting: bool = False) -> None:
+    """Serve requests until the input ends."""
+    os.nice(NICENESS)
+    storage, catalogue = Storage(storage_url), load(models_file)
+    if counting:
+        importlib.import_module("service.datasets.duplicates.near")
+        with suppress(EncodingDamaged):  # every answer will say so
+            reference(catalogue.default.encoding)
+    out = sys.stdout.buffer
+
+    def say(answer: Answer) -> None:
+        out.write(msgspec.json.encode(answer) + b"\n")
+        out.flush()
+
+    for line in sys.stdin.buffer:
+        try:
+            request = msgspec.json.decode(line, type=Request)
+            say(_answer(storage, catalogue, request, lambda done: say(Progress(done))))
+        except BrokenPipeError:
+            return
+        except Exception as error:
+            say(Failed(f"{type(error).__name__}: {error}", store_away=isinstance(error, StorageAway)))
+
+
+def _answer(storage: Storage, catalogue: Catalogue, request: Request, progress: Callable[[int], None]) -> Answer:
+    match request:
+        case ReportRequest():
+            return Reported(report_for_object(storage, catalogue, request, progress))
+        case PrepareRequest():
+            return prepare_stored(storage, catalogue, request, progress)
+        case LeakageRequest():
+            return Compared(leakage_of_objects(storage, request, progress))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], counting="counting" in sys.argv[3:])

@@ -1,0 +1,143 @@
+"""Preparing outside the API: an object of the store for a worker's process, or a file on this disk.
+
+Results are made in temporary files first and stored as a whole at the end, so that a crash leaves no half of one.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+import msgspec
+
+from service import faults
+from service.catalogue.base_models import BaseModel, Catalogue
+from service.catalogue.lookup import known_model
+from service.catalogue.tokens import ModelFacts
+from service.datasets.preparation.options import Options, Target
+from service.datasets.preparation.readers.reading import Chunks
+from service.datasets.preparation.refusals import PreparationRefused
+from service.datasets.preparation.run import Outputs, Prepared, prepare
+from service.storage import Storage, Stored
+
+READ_BYTES = 1 << 20
+
+
+class PrepareRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prepare"):
+    """One dataset to prepare, and the keys to store what comes of it under."""
+
+    storage_key: str
+    filename: str
+    options: Options
+    model: str
+    training_key: str
+    validation_key: str
+    changes_key: str
+
+
+class Preparation(msgspec.Struct, frozen=True, kw_only=True, tag="prepared"):
+    """What was made and stored. `validation` is null without a split."""
+
+    outcome: Prepared
+    training: Stored
+    validation: Stored | None
+    changes: Stored
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
+    """Why nothing could be made; trying again would not help."""
+
+    code: str
+    message: str
+    param: str | None
+
+
+def prepare_stored(
+    storage: Storage, catalogue: Catalogue, request: PrepareRequest, progress: Callable[[int], None]
+) -> Preparation | Refusal:
+    """Prepares an object of the store. `progress` hears of bytes read, each pass over the input counted."""
+    faults.point("prepare.working")
+    model = known_model(catalogue, request.model)
+    done_bytes = 0
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal done_bytes
+        for chunk in storage.read_sync(request.storage_key):
+            done_bytes += len(chunk)
+            progress(done_bytes)
+            yield chunk
+
+    with (
+        tempfile.TemporaryFile() as training,
+        tempfile.TemporaryFile() as validation,
+        tempfile.TemporaryFile() as changes,
+    ):
+        try:
+            outcome = prepare_to(
+                Outputs(training, validation, changes),
+                chunks,
+                filename=request.filename,
+                options=request.options,
+                model=model,
+                tick=lambda: progress(done_bytes),
+            )
+        except PreparationRefused as error:
+            return Refusal(code=error.code, message=error.message, param=error.param)
+        except FileNotFoundError:
+            return Refusal(code="file_not_found", message="The input file was deleted meanwhile.", param="file")
+        return Preparation(
+            outcome=outcome,
+            training=_stored(storage, request.training_key, training),
+            validation=_stored(storage, request.validation_key, validation) if request.options.split else None,
+            changes=_stored(storage, request.changes_key, changes),
+        )
+
+
+def prepare_to(
+    outputs: Outputs,
+    chunks: Chunks,
+    *,
+    filename: str,
+    options: Options,
+    model: BaseModel,
+    tick: Callable[[], None],
+) -> Prepared:
+    """Prepares bytes for a model. Tables become chat, or completions where the model takes nothing else.
+
+    `tick` is called every few thousand rows. Raises `PreparationRefused`.
+    """
+    target: Target = "completion" if model.formats == ("completion",) else "chat"
+    return prepare(
+        chunks,
+        filename=filename,
+        options=options,
+        model=ModelFacts(name=model.name, encoding=model.encoding, max_tokens=model.max_tokens),
+        target=target,
+        outputs=outputs,
+        scratch=_scratch,
+        tick=tick,
+    )
+
+
+def output_names(filename: str, *, split: bool) -> tuple[str, str]:
+    """What the training and the validation file are called, as `prepare_data` called them."""
+    stem = filename.removesuffix(".gz").rsplit(".", 1)[0] if "." in filename.lstrip(".") else filename
+    return (
+        f"{stem}_prepared_train.jsonl" if split else f"{stem}_prepared.jsonl",
+        f"{stem}_prepared_valid.jsonl",
+    )
+
+
+def _scratch() -> BinaryIO:
+    return tempfile.TemporaryFile()
+
+
+def _stored(storage: Storage, key: str, file: BinaryIO) -> Stored:
+    digest = hashlib.sha256()
+    file.seek(0)
+    while piece := file.read(READ_BYTES):
+        digest.update(piece)
+    size_bytes = file.tell()
+    file.seek(0)
+    storage.put_sync(key, file)
+    return Stored(size_bytes, digest.hexdigest())
