@@ -26,16 +26,16 @@ from sqlalchemy import func, select
 
 from cli.embedded import OWNER, SERVICE
 from service.app import create_app
-from service.billing import cashier
+from service.billing import batcher
 from service.billing.actions import Actual
 from service.billing.audit import opened_books, prove
-from service.billing.cashier import Cashier
+from service.billing.batcher import Cashier
 from service.database.engine import Database, create_engine
 from service.database.tables import LedgerEntry
-from service.doorbell import Doorbell
 from service.inference.bounds import Usage
 from service.inference.metering import Meter, Tab
 from service.settings import Settings
+from service.wakeups import Doorbell
 from tests.stack import running_servers
 from tests.wire import Tenant, make_tenant
 
@@ -74,8 +74,8 @@ class _NoTab(Tab):
 class Naive(Cashier):
     """A transaction for each booking, as one would write it first."""
 
-    async def _ask(self, project_id: str, what: cashier.Call | Actual) -> bool:
-        wish = cashier._Wish(what)
+    async def _ask(self, project_id: str, what: batcher.Call | Actual) -> bool:
+        wish = batcher._Wish(what)
         await self._book_or_fail(project_id, [wish])
         return await wish.answer
 

@@ -30,14 +30,14 @@ from pathlib import Path
 from sqlalchemy import insert, update
 
 from cli.embedded import OWNER, SERVICE
-from service import outbox
 from service.database.encryption import Sealer
 from service.database.engine import Database, create_engine
 from service.database.tables import Project, WebhookEndpoint
-from service.doorbell import Doorbell
 from service.ids import new_id
 from service.logs import configure
 from service.settings import Settings
+from service.wakeups import Doorbell
+from service.webhooks import outbox
 from service.webhooks.secrets import seal_secret
 from service.webhooks.signing import new_secret
 from tests.stack import Servers, running_servers

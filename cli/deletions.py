@@ -9,9 +9,9 @@ from sqlalchemy import func, update
 from service.database.engine import Database, create_engine
 from service.database.tables import Deletion
 from service.deletions.queries import failed_deletions
-from service.doorbell import Doorbell
 from service.identity import audit
 from service.settings import Settings
+from service.wakeups import Doorbell
 
 LISTED = 1000
 EXIT_NONE, EXIT_SOME = 0, 1

@@ -10,18 +10,17 @@ from litestar.types import ASGIApp
 
 from service import health
 from service.billing import routes as billing
-from service.billing.cashier import Cashier
+from service.billing.batcher import Cashier
 from service.catalogue import base_models
 from service.database.engine import Database, create_engine
 from service.datasets.files import routes as datasets
 from service.datasets.preparation import routes as preparations
 from service.datasets.uploads import routes as uploads
 from service.deletions import routes as deletions
-from service.doorbell import Doorbell
 from service.errors import SettingsError
 from service.http.bodies import check_address
 from service.http.errors import handle
-from service.http.guesses import Guesses
+from service.http.login_throttle import Guesses
 from service.http.middleware import Surroundings
 from service.http.operation import OPT_KEY
 from service.http.rate_limits import RateLimiter
@@ -31,22 +30,23 @@ from service.identity.authentication import Authenticator
 from service.inference import streaming
 from service.inference.metering import Meter
 from service.jobs import routes as jobs
+from service.key_rotation import sealer_of
 from service.limits.rates import RateKeeper
 from service.limits.routes import ADMIN_ROUTES as LIMIT_ROUTES
 from service.logs import configure
 from service.models import routes as models
 from service.models.aliases import routes as aliases
-from service.models.deleting import routes as deleting
+from service.models.deletion import routes as deleting
 from service.models.permissions import routes as permissions
 from service.runs.comparisons import routes as comparisons
 from service.runs.generations import routes as generations
-from service.sealing import sealer_of
 from service.services import ApiRequest, Services, services
 from service.settings import Settings
 from service.storage import Storage
 from service.upstreams import inbound_routes
 from service.upstreams import routes as upstreams
 from service.upstreams.accounts import Accounts
+from service.wakeups import Doorbell
 from service.webhooks import event_routes as webhook_events
 from service.webhooks import routes as webhooks
 from service.webhooks.sender import Sender

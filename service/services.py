@@ -7,12 +7,12 @@ from typing import Any, cast
 from litestar import Request
 from litestar.datastructures import State
 
-from service.billing.cashier import Cashier
+from service.billing.batcher import Cashier
 from service.catalogue.base_models import Catalogue
 from service.database.encryption import Sealer
 from service.database.engine import Database
-from service.http.guesses import Guesses
 from service.http.idempotency import Asked, asked
+from service.http.login_throttle import Guesses
 from service.identity.audit import actor_of
 from service.identity.authentication import Administrator, Authenticator, Caller
 from service.inference.metering import Meter

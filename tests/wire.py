@@ -12,10 +12,10 @@ from sqlalchemy import select
 
 from service.database.engine import Database, create_engine
 from service.database.tables import Project
-from service.doorbell import Doorbell
 from service.identity.bootstrap import create_key
 from service.ids import new_id
 from service.settings import Settings
+from service.wakeups import Doorbell
 from tests.stack import run_async
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from prometheus_client import Counter
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import faults
+from service import fault_points
 from service.billing import actions as billing
 from service.catalogue.base_models import BaseModel
 from service.database import leases
@@ -23,11 +23,11 @@ from service.datasets.report_schema import FileReport as Report
 from service.errors import InvalidRequest, QuotaExceeded
 from service.jobs.actions import accept_estimate
 from service.jobs.lifecycle import JobError
-from service.jobs.order import estimate_for
 from service.jobs.queue import Admission, admissions
 from service.jobs.record import Move, move
+from service.jobs.resolved_request import estimate_for
 from service.jobs.rules import dataset_fault
-from service.jobs.turns import ask_for_turn
+from service.jobs.scheduling_pass import ask_for_turn
 from service.jobs.waiting import IS_WAITING, lock_accounts, look
 from service.limits.enforcement import settle_tokens
 from workers.context import Context
@@ -115,9 +115,9 @@ async def take_turn(ctx: Context, claimed: Claim[AdmissionTurn]) -> None:
     try:
         async with ctx.db.worker() as session:
             seconds = await _admit(ctx, session)
-            faults.point("admissions.admitted")
+            fault_points.point("admissions.admitted")
             await leases.give_back(session, claimed, {"failures": 0}, due_in_seconds=seconds)
-        faults.point("admissions.committed")
+        fault_points.point("admissions.committed")
     except leases.LeaseLost:
         raise
     except Exception as error:

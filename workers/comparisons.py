@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import faults
+from service import fault_points
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import File, Job, LeakageReport
@@ -34,7 +34,7 @@ async def compare(ctx: Context, claimed: Claim[LeakageReport]) -> None:
             await leases.write(session, claimed, {"failures": tries})
             training = await session.get_one(File, row.training_file_id)
             validation = await session.get_one(File, row.validation_file_id)
-        faults.point("leakage.counted")
+        fault_points.point("leakage.counted")
         if tries > MOST_TRIES:
             await _end(ctx, claimed, _not_compared(row))
             return
@@ -60,7 +60,7 @@ async def compare(ctx: Context, claimed: Claim[LeakageReport]) -> None:
                     await leases.give_back(session, claimed, {"failures": again.tries}, due_in_seconds=again.in_seconds)
                 return
             found = _not_compared(row)
-        faults.point("leakage.made")
+        fault_points.point("leakage.made")
         await _end(ctx, claimed, found)
 
 
@@ -71,7 +71,7 @@ async def _end(ctx: Context, claimed: Claim[LeakageReport], found: Leakage) -> N
         warning = leakage_warning(found)
         if warning is not None:
             await _tell_jobs(session, claimed.row, warning)
-    faults.point("leakage.recorded")
+    fault_points.point("leakage.recorded")
 
 
 async def _tell_jobs(session: AsyncSession, row: LeakageReport, warning: str) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import datetime as dt
 from dataclasses import dataclass, field, fields
 
-from service.billing.cashier import Cashier
+from service.billing.batcher import Cashier
 from service.catalogue.base_models import Catalogue
 from service.database.engine import Database
 from service.inference.metering import Meter

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import faults
+from service import fault_points
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import Job, JobState, UpstreamCall
@@ -78,19 +78,19 @@ async def _send(ctx: AccountContext, claimed: Claim[Job]) -> None:
                 "create_empty_lists": 0,
             },
         )
-    faults.point("create.intent_committed")
+    fault_points.point("create.intent_committed")
     outcome: Created | Refused | NotSent | Unknown
     try:
         async with claimed.call(ctx.settings.control_timeout_seconds):
             outcome = await ctx.upstream.create_job(order)
     except TimeoutError:
         outcome = Unknown("time-out")
-    faults.point("create.answered")
+    fault_points.point("create.answered")
     ATTEMPTS.labels(type(outcome).__name__.lower()).inc()
     match outcome:
         case Created(id=upstream_id):
             await asyncio.shield(_remember(ctx, job, [(upstream_id, attempt)]))
-            faults.point("create.remembered")
+            fault_points.point("create.remembered")
             await _record(ctx, claimed, upstream_id)
         case Refused(kind="invalid" | "not_found") as refused:
             await _refused(ctx, claimed, refused)
@@ -133,10 +133,10 @@ async def _find_out(ctx: AccountContext, claimed: Claim[Job]) -> None:
     except (UpstreamError, TimeoutError) as error:
         await _later(ctx, claimed, "intent", f"Finding out what the upstream made of it: {error}", RETRY_SECONDS)
         return
-    faults.point("create.looked")
+    fault_points.point("create.looked")
     if found:
         await _remember(ctx, job, [(each.id, attempt_of(each.metadata)) for each in found])
-        faults.point("create.found")
+        fault_points.point("create.found")
         adopted = _first_alive(found)
         log.warning("create.adopted", job=job.id, upstream_job=adopted.id, found=len(found))
         await _record(ctx, claimed, adopted.id)
@@ -157,7 +157,7 @@ async def _find_out(ctx: AccountContext, claimed: Claim[Job]) -> None:
                 },
                 due_in_seconds=min(RETRY_SECONDS, max(0.2, ctx.settings.settle_seconds / 4)),
             )
-    faults.point("create.found_nothing")
+    fault_points.point("create.found_nothing")
 
 
 async def _never_made(session: AsyncSession, claimed: Claim[Job]) -> None:
@@ -230,7 +230,7 @@ async def _record(ctx: AccountContext, claimed: Claim[Job], upstream_id: str) ->
                 },
             ),
         )
-    faults.point("create.recorded")
+    fault_points.point("create.recorded")
 
 
 async def _later(ctx: AccountContext, claimed: Claim[Job], phase: str, reason: str, seconds: float) -> None:
@@ -238,7 +238,7 @@ async def _later(ctx: AccountContext, claimed: Claim[Job], phase: str, reason: s
         await leases.give_back(
             session, claimed, {"create_phase": phase, "waiting_reason": reason}, due_in_seconds=seconds
         )
-    faults.point("create.given_back")
+    fault_points.point("create.given_back")
 
 
 def _first_alive(found: list[UpstreamJob]) -> UpstreamJob:

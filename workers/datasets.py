@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import faults, outbox
+from service import fault_points
 from service.catalogue.base_models import provider_of
 from service.database import leases
 from service.database.leases import Claim
@@ -17,8 +17,9 @@ from service.datasets.processes.report import ReportRequest
 from service.datasets.report.build import first_errors
 from service.datasets.report_schema import FileReport as Report
 from service.datasets.report_schema import Finding
-from service.doorbell import hint
 from service.jobs.record import ADVANCE
+from service.wakeups import hint
+from service.webhooks import outbox
 from workers.context import Context
 from workers.processes import WorkFailed
 from workers.tries import MOST_TRIES, after_failure
@@ -36,7 +37,7 @@ async def validate(ctx: Context, claimed: Claim[FileReport]) -> None:
             tries = claimed.row.failures + 1
             await leases.write(session, claimed, {"failures": tries})
             file = await session.get_one(File, claimed.row.file_id)
-        faults.point("report.counted")
+        fault_points.point("report.counted")
         if file.deleted_at is not None:
             await _end(ctx, claimed, file, _failed_report(claimed.row, file, "The file was deleted."))
             return
@@ -52,7 +53,7 @@ async def validate(ctx: Context, claimed: Claim[FileReport]) -> None:
                     await leases.give_back(session, claimed, {"failures": again.tries}, due_in_seconds=again.in_seconds)
                 return
             report = _failed_report(claimed.row, file, NOT_CHECKED)
-        faults.point("report.made")
+        fault_points.point("report.made")
         await _end(ctx, claimed, file, report)
 
 
@@ -95,7 +96,7 @@ async def _end(ctx: Context, claimed: Claim[FileReport], file: File, report: Rep
         )
         await _settle_file(session, file, report)
         await _wake_jobs(session, file)
-    faults.point("report.recorded")
+    fault_points.point("report.recorded")
 
 
 async def _settle_file(session: AsyncSession, file: File, report: Report) -> None:

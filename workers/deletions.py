@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import Counter
 from sqlalchemy import func, select, update
 
-from service import faults
+from service import fault_points
 from service.database import leases
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import DatasetPreparation, Deletion, File, Job, Model, UpstreamFile
@@ -107,7 +107,7 @@ async def _file(ctx: Context, claimed: Claim[Deletion]) -> Done | NotYet:
         )
         keys = [file.storage_key, *(key for key in await session.scalars(lists) if key is not None)]
     await ctx.storage.delete_all(keys)
-    faults.point("deletion.content_gone")
+    fault_points.point("deletion.content_gone")
     async with ctx.db.worker() as session:
         await leases.write(session, claimed, {"subject": row.subject})
         await session.execute(update(File).where(File.id == file.id).values(content_deleted_at=func.now()))
@@ -122,7 +122,7 @@ async def _file(ctx: Context, claimed: Claim[Deletion]) -> Done | NotYet:
         await let_go_of_content(
             session, ctx.settings, project_id=row.project_id, sha256=file.sha256, size_bytes=file.size_bytes
         )
-    faults.point("deletion.copies_let_go")
+    fault_points.point("deletion.copies_let_go")
     return DONE
 
 
@@ -134,7 +134,7 @@ async def _upstream_file(ctx: Context, claimed: Claim[Deletion]) -> Done | NotYe
         if not await _recorded(ctx, row, row.upstream_id):
             async with claimed.call(ctx.settings.control_timeout_seconds):
                 await upstream.delete_file(row.upstream_id)
-            faults.point("deletion.upstream_answered")
+            fault_points.point("deletion.upstream_answered")
         return DONE
     content = row.sha256 or ""
     name = copy_name(ctx.instance, row.project_id, content)
@@ -151,7 +151,7 @@ async def _upstream_file(ctx: Context, claimed: Claim[Deletion]) -> Done | NotYe
             continue
         async with claimed.call(ctx.settings.control_timeout_seconds):
             await upstream.delete_file(found)
-        faults.point("deletion.upstream_answered")
+        fault_points.point("deletion.upstream_answered")
 
 
 async def _upstream_model(ctx: Context, claimed: Claim[Deletion]) -> Done | NotYet:
@@ -169,7 +169,7 @@ async def _upstream_model(ctx: Context, claimed: Claim[Deletion]) -> Done | NotY
     upstream = await ctx.accounts.get(row.account_id or "")
     async with claimed.call(ctx.settings.control_timeout_seconds):
         await upstream.delete_model(row.upstream_id or "")
-    faults.point("deletion.upstream_answered")
+    fault_points.point("deletion.upstream_answered")
     return DONE
 
 

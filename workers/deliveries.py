@@ -16,13 +16,13 @@ from sqlalchemy import CTE, ColumnElement, func, insert, or_, select, true, upda
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from service import faults
+from service import fault_points
 from service.database import leases
 from service.database.encryption import SealBroken
 from service.database.engine import Database
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
-from service.sealing import sealer_of
+from service.key_rotation import sealer_of
 from service.settings import Settings
 from service.webhooks.outcomes import Delivered, Outcome, Rejected, Unreachable
 from service.webhooks.schedule import Exhausted, Gone, RetryIn, Succeeded, given_up, verdict
@@ -126,13 +126,13 @@ async def deliver(ctx: Needs, claimed: Claim[WebhookDelivery]) -> None:
         async with leases.heartbeat(ctx.db, claimed):
             async with ctx.db.worker() as session:
                 endpoint, event = await _read(session, claimed.row)
-            faults.point("deliver.read")
+            fault_points.point("deliver.read")
             started_at = dt.datetime.now(dt.UTC)
             outcome = await _send(ctx, endpoint, event, started_at)
-            faults.point("deliver.answered")
+            fault_points.point("deliver.answered")
             async with ctx.db.worker() as session:
                 await _record(session, claimed, endpoint, outcome, started_at, ctx.settings.webhook_schedule_seconds)
-            faults.point("deliver.recorded")
+            fault_points.point("deliver.recorded")
     except LeaseLost:
         log.info("webhook.taken_over", delivery=claimed.row.id)
 

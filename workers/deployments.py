@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import faults
+from service import fault_points
 from service.database.tables import Job, Model, Run
 from service.errors import InFlight, InvalidRequest
 from service.inference.requests import Directory
@@ -73,7 +73,7 @@ async def _begun(ctx: Context, job: Job, wanted: DeployComparison, order: Order)
         others = ", ".join(each.asked for each in order.options.models[:-1])
         against = f" with {others}" if others else ""
         await _tell(session, job, NewEvent(message=f"Comparing the model{against}: {run.id}"))
-    faults.point("deployment.begun")
+    fault_points.point("deployment.begun")
     return run.id
 
 
@@ -103,7 +103,7 @@ async def _decide(ctx: Context, job: Job) -> None:
             await session.execute(update(Job).where(Job.id == job.id).values(values))
             message = f"The comparison passed, and the alias {job.deploy_alias} points at the model now"
             await _tell(session, job, NewEvent(message=message))
-    faults.point("deployment.decided")
+    fault_points.point("deployment.decided")
 
 
 async def _against(session: AsyncSession, job: Job, run: Run | None) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from service import faults
+from service import fault_points
 from service.database.leases import Claim
 from service.database.tables import Run
 from service.datasets.files.actions import FINE_TUNE, NewFile, announce_upload, keep_file
@@ -39,14 +39,14 @@ async def conclude(ctx: Context, claimed: Claim[Run], plan: GenerationPlan, erro
         )
         async with ctx.db.worker() as session:
             await end(session, claimed, "Ended without an example", values, error=error or nothing)
-        faults.point("run.ended")
+        fault_points.point("run.ended")
         return
     key = f"{run.project_id}/{new_id('object-')}"
     async with ctx.db.worker() as session:
         await announce_upload(session, run.project_id, key)
-    faults.point("run.announced")
+    fault_points.point("run.announced")
     stored = await ctx.storage.put(key, _lines(plan.rows()))
-    faults.point("run.stored")
+    fault_points.point("run.stored")
     async with ctx.db.worker() as session:
         file = await keep_file(
             session,
@@ -60,7 +60,7 @@ async def conclude(ctx: Context, claimed: Claim[Run], plan: GenerationPlan, erro
         if error is not None:
             error = replace(error, message=f"{error.message} {kept}.")
         await end(session, claimed, f"Ended: {kept}", {**values, "output_file_id": file.id}, error=error)
-    faults.point("run.ended")
+    fault_points.point("run.ended")
 
 
 async def _lines(rows: Iterable[dict[str, Any]]) -> AsyncIterator[bytes]:

@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import faults
+from service import fault_points
 from service.database.tables import Deletion, File, PendingUpload, Upload, UploadPart
 from service.deletions.asking import ask_for_deletion
 from workers.context import Context
@@ -45,7 +45,7 @@ async def clear_up(ctx: Context) -> None:
         ).all()
     await ctx.storage.delete_all([*orphans, *(part.storage_key for part in parts)])
     if orphans or parts:
-        faults.point("janitor.deleted")
+        fault_points.point("janitor.deleted")
     async with ctx.db.worker() as session:
         await session.execute(delete(PendingUpload).where(PendingUpload.storage_key.in_(orphans)))
         await session.execute(delete(UploadPart).where(UploadPart.id.in_([part.id for part in parts])))

@@ -6,7 +6,7 @@ from typing import Any, cast
 import structlog
 from sqlalchemy import ColumnElement, or_
 
-from service import faults
+from service import fault_points
 from service.database import leases
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import Job
@@ -57,10 +57,10 @@ async def _step(ctx: Context, claimed: Claim[Job]) -> None:
     match cast("State", claimed.row.state):
         case "validating":
             await judge(ctx, claimed)
-            faults.point("judge.committed")
+            fault_points.point("judge.committed")
         case "waiting":
             await attend(ctx, claimed)
-            faults.point("admissions.attended")
+            fault_points.point("admissions.attended")
         case "uploading":
             await _at_its_account(ctx, claimed, upload)
         case "creating":

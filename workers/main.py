@@ -15,8 +15,8 @@ from arq.worker import Worker, func
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from service.billing.cashier import Cashier
-from service.billing.orphans import resolve_orphans
+from service.billing.abandoned_reservations import resolve_orphans
+from service.billing.batcher import Cashier
 from service.catalogue import base_models
 from service.database.engine import Database, create_engine
 from service.database.migrations import refuse_unfit
@@ -32,17 +32,17 @@ from service.database.tables import (
     UpstreamWatch,
     WebhookDelivery,
 )
-from service.doorbell import QUEUE, Doorbell, deserialize, open_pool, serialize
 from service.errors import SettingsError
 from service.http.rate_limits import RateLimiter
 from service.inference.metering import Meter
+from service.key_rotation import sealer_of
 from service.limits.rates import RateKeeper
 from service.logs import configure
 from service.outages import REDIS_AWAY
-from service.sealing import sealer_of
 from service.settings import Settings
 from service.storage import Storage
 from service.upstreams.accounts import Accounts, ensure_default_account
+from service.wakeups import QUEUE, Doorbell, deserialize, open_pool, serialize
 from service.webhooks.sender import Sender
 from workers import (
     admissions,

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import insert
 
-from service import faults
+from service import fault_points
 from service.database.leases import Claim
 from service.database.tables import ComparisonCase, File, Run
 from service.runs.comparisons.cases import Case, choose, read_cases
@@ -62,7 +62,7 @@ async def conclude(ctx: Context, claimed: Claim[Run], plan: ComparisonPlan, erro
     """End the run with the marks of every case that is complete, also when not all are."""
     run = claimed.row
     outcome, graded = await asyncio.to_thread(grade, plan)
-    faults.point("run.graded")
+    fault_points.point("run.graded")
     values: dict[str, Any] = {"done": plan.done, "total": plan.total, "outcome": msgspec.to_builtins(outcome)}
     rows = [_row(run, place, each) for place, each in enumerate(graded)]
     async with ctx.db.worker() as session:
@@ -70,7 +70,7 @@ async def conclude(ctx: Context, claimed: Claim[Run], plan: ComparisonPlan, erro
             await session.execute(insert(ComparisonCase), rows[begin : begin + ROWS_AT_ONCE])
         message = f"Ended: {outcome.cases:,} of {plan.total:,} cases are graded"
         await end(session, claimed, message, values, error=error)
-    faults.point("run.ended")
+    fault_points.point("run.ended")
 
 
 def _cases(storage: Storage, key: str, options: Options) -> Sequence[Case]:

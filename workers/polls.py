@@ -8,13 +8,13 @@ from prometheus_client import Counter
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import faults
+from service import fault_points
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import Job
+from service.jobs.last_viewed import WATCHED
 from service.jobs.lifecycle import upstream_end
 from service.jobs.record import Move, NewEvent, add_events, move, tell
-from service.jobs.watching import WATCHED
 from service.upstreams.poll_schedule import LOOK_REQUESTS, Crowd, next_look_seconds
 from service.upstreams.port import Refused, UpstreamError
 from workers import budgets, holds
@@ -58,7 +58,7 @@ async def poll(ctx: AccountContext, claimed: Claim[Job]) -> None:
         except (UpstreamError, TimeoutError) as error:
             await _not_told(ctx, claimed, error)
             return
-        faults.point("poll.told")
+        fault_points.point("poll.told")
         if news.requests > LOOK_REQUESTS:
             more = news.requests - LOOK_REQUESTS
             await budgets.take(ctx.db, account, requests=more, base_seconds=base, borrow=True)
@@ -74,7 +74,7 @@ async def poll(ctx: AccountContext, claimed: Claim[Job]) -> None:
                 seconds = _next_look_seconds(ctx, claimed, standing.crowd, news)
                 await leases.give_back(session, claimed, values, due_in_seconds=seconds)
             await _tell_running(session, claimed.row, news)
-        faults.point("poll.recorded")
+        fault_points.point("poll.recorded")
 
 
 def _wishes(job: Job) -> bool:
@@ -129,7 +129,7 @@ async def _pass_on(ctx: AccountContext, claimed: Claim[Job]) -> dict[str, object
         log.warning("poll.wish_not_passed_on", job=claimed.row.id, error=str(error))
         return {}
     if claimed.row.cancel_requested_at is not None or told:
-        faults.point("poll.wish_sent")
+        fault_points.point("poll.wish_sent")
     return told
 
 

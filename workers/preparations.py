@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import delete, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import faults
+from service import fault_points
 from service.catalogue.lookup import known_model
 from service.database import leases
 from service.database.leases import Claim
@@ -42,7 +42,7 @@ async def prepare(ctx: Context, claimed: Claim[DatasetPreparation]) -> None:
         async with ctx.db.worker() as session:
             await leases.write(session, claimed, {"failures": tries, "status": "running"})
             file = await session.get_one(File, claimed.row.input_file_id)
-        faults.point("prepare.counted")
+        fault_points.point("prepare.counted")
         if file.deleted_at is not None or tries > MOST_TRIES:
             await _fail(ctx, claimed, DELETED if file.deleted_at is not None else CRASHED, ())
             return
@@ -51,7 +51,7 @@ async def prepare(ctx: Context, claimed: Claim[DatasetPreparation]) -> None:
         async with ctx.db.worker() as session:
             for key in keys:
                 await announce_upload(session, file.project_id, key)
-        faults.point("prepare.announced")
+        fault_points.point("prepare.announced")
         try:
             made = await ctx.validators.prepare(request, _Told(ctx, claimed).progress)
         except WorkFailed as error:
@@ -65,9 +65,9 @@ async def prepare(ctx: Context, claimed: Claim[DatasetPreparation]) -> None:
             case Refusal():
                 await _fail(ctx, claimed, made, keys)
             case Preparation():
-                faults.point("prepare.stored")
+                fault_points.point("prepare.stored")
                 await _succeed(ctx, claimed, file, request, made)
-                faults.point("prepare.ended")
+                fault_points.point("prepare.ended")
 
 
 class _Told:

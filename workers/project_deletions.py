@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Table, delete, func, literal_column, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import faults
+from service import fault_points
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import (
@@ -59,22 +59,22 @@ async def delete_project(ctx: Context, claimed: Claim[Deletion]) -> Done | NotYe
         if status != "deleting":
             return DONE
         running = await _stop(session, project_id)
-    faults.point("project.stopped")
+    fault_points.point("project.stopped")
     if running:
         return NotYet(running, LOOK_SECONDS)
     await _without_words(ctx, Job, project_id, JOB_WITHOUT_WORDS)
     while await _let_go_of_some(ctx, project_id):
-        faults.point("project.let_go_of_some")
+        fault_points.point("project.let_go_of_some")
     async for keys in ctx.storage.keys(f"{project_id}/"):
         await ctx.storage.delete_all(keys)
-    faults.point("project.objects_gone")
+    fault_points.point("project.objects_gone")
     for table in emptied():
         while await _empty_some(ctx, table, project_id):
-            faults.point("project.emptied_some")
+            fault_points.point("project.emptied_some")
     while await _empty_files(ctx, project_id):
-        faults.point("project.emptied_some")
+        fault_points.point("project.emptied_some")
     await _without_words(ctx, File, project_id, FILE_WITHOUT_WORDS)
-    faults.point("project.rows_gone")
+    fault_points.point("project.rows_gone")
     return await _end(ctx, claimed, project_id)
 
 
@@ -163,7 +163,7 @@ async def _without_words(
                 update(table).where(table.id.in_(ids)).values(values).execution_options(synchronize_session=False)
             )
         last = ids[-1]
-        faults.point("project.words_gone_of_some")
+        fault_points.point("project.words_gone_of_some")
 
 
 async def _empty_files(ctx: Context, project_id: str) -> bool:
@@ -200,7 +200,7 @@ async def _end(ctx: Context, claimed: Claim[Deletion], project_id: str) -> Done 
             resource_id=project_id,
             data={"deletion": claimed.row.id, "completed": True},
         )
-    faults.point("project.ended")
+    fault_points.point("project.ended")
     return DONE
 
 

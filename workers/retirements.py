@@ -14,11 +14,11 @@ from sqlalchemy import ColumnElement, Select, exists, false, func, select, union
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import outbox
 from service.catalogue.base_models import BaseModel, Catalogue
 from service.database.engine import Database
 from service.database.tables import Job, Model, ModelAlias, RetirementNotice, UpstreamAccount
 from service.upstreams.capabilities import provider_at, shutdown_of
+from service.webhooks import outbox
 
 log = structlog.get_logger()
 

@@ -15,10 +15,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import faults
+from service import fault_points
 from service.billing.actions import Actual
 from service.billing.balances import lock, month_of
-from service.billing.cashier import reserve_calls, resolve
+from service.billing.batcher import reserve_calls, resolve
 from service.billing.ledger import grant
 from service.billing.prices import dollars
 from service.database import leases
@@ -200,7 +200,7 @@ class Turn:
             granted = await reserve_calls(
                 session, run.project_id, [each.priced for each in within], life=ctx.cashier.life
             )
-        faults.point("run.reserved")
+        fault_points.point("run.reserved")
         sent = [*kept, *(each for each, fits in zip(within, granted, strict=True) if fits)]
         for each in asked:
             if each not in sent:
@@ -216,7 +216,7 @@ class Turn:
 
     async def _record(self, done: set["asyncio.Task[Answer | Again]"]) -> None:
         """Write down what has come, with what it cost, and let the plan have it."""
-        faults.point("run.answered")
+        fault_points.point("run.answered")
         answers: list[tuple[Asked, Answer]] = []
         for task in done:
             asked, heard = self._under_way[task], task.result()
@@ -247,7 +247,7 @@ class Turn:
                 self._finished[asked.call.key] = heard
                 self._plan.take(asked.call.key, heard)
         await self._written([self._bills[task] for task in done], answers)
-        faults.point("run.recorded")
+        fault_points.point("run.recorded")
         self._too_tight = None
         for task in done:
             self._open.pop(self._under_way.pop(task).call.key, None)

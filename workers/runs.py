@@ -13,7 +13,7 @@ from typing import Any, assert_never
 
 import structlog
 
-from service import faults
+from service import fault_points
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import Run
@@ -69,7 +69,7 @@ async def _advance(ctx: Context, claimed: Claim[Run]) -> None:
             if run.status == "pending":
                 await add_event(session, run, "Started")
             finished, still_open = await finished_calls(session, run), await open_calls(session, run)
-        faults.point("run.begun")
+        fault_points.point("run.begun")
         plan = await kind.open(ctx, run)
         if isinstance(plan, RunError):
             async with ctx.db.worker() as session:
@@ -98,4 +98,4 @@ async def _put_back(ctx: Context, claimed: Claim[Run], reason: str | None, secon
         await leases.give_back(session, claimed, {"waiting_reason": reason, "failures": 0}, due_in_seconds=seconds)
         if reason is not None and reason != claimed.row.waiting_reason:
             await add_event(session, claimed.row, f"Waiting: {reason}", level="warn")
-    faults.point("run.given_back")
+    fault_points.point("run.given_back")

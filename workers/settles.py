@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import faults
+from service import fault_points
 from service.billing import actions as billing
 from service.billing.prices import TOKENS_PER_PRICE, cost_micros
 from service.database import leases
@@ -68,7 +68,7 @@ async def settle(ctx: AccountContext, claimed: Claim[Job]) -> None:
         except (UpstreamError, TimeoutError) as error:
             await _again(ctx, claimed, error)
             return
-        faults.point("settle.results_stored")
+        fault_points.point("settle.results_stored")
         await _end(ctx, claimed, target, news, results, warnings)
 
 
@@ -132,14 +132,14 @@ async def _end(
             told_after = [NewEvent(message=f"The model is compared before the alias {job.deploy_alias} may take it")]
         elif target == "succeeded" and job.deploy_alias is not None:
             told_after = [await _deploy(ctx, session, job, job.deploy_alias, values)]
-            faults.point("settle.deployed")
+            fault_points.point("settle.deployed")
         await move(session, claimed, Move(to=target, message=message, error=error, values=values, due_in_seconds=None))
         await add_events(session, job.id, job.project_id, told_after)
         if target == "succeeded" and tokens is not None and job.expected_micros and job.price_micros_per_million:
             estimated = job.expected_micros * TOKENS_PER_PRICE // job.price_micros_per_million
             base = await upstream_news.base_name(ctx, session, job)
             await billing.calibrate(session, model=base, estimated_tokens=estimated, actual_tokens=tokens)
-    faults.point("settle.ended")
+    fault_points.point("settle.ended")
 
 
 async def _deploy(ctx: AccountContext, session: AsyncSession, job: Job, alias: str, values: dict[str, Any]) -> NewEvent:
@@ -207,7 +207,7 @@ async def _store(ctx: AccountContext, job: Job, content: bytes) -> Result:
     key = f"{job.project_id}/{new_id('object-')}"
     async with ctx.db.worker() as session:
         await announce_upload(session, job.project_id, key)
-    faults.point("settle.announced")
+    fault_points.point("settle.announced")
 
     async def chunks() -> AsyncIterator[bytes]:
         yield content

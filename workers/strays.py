@@ -13,7 +13,7 @@ from prometheus_client import Counter
 from sqlalchemy import func, update
 from sqlalchemy.dialects.postgresql import insert
 
-from service import faults
+from service import fault_points
 from service.database.tables import Job, UpstreamCall
 from service.ids import new_id
 from service.jobs.lifecycle import ENDED, upstream_end
@@ -59,7 +59,7 @@ async def _cancel_strays(ctx: AccountContext) -> int:
     for each in alive:
         if await _is_stray(ctx, each):
             found += 1
-            faults.point("stray.found")
+            fault_points.point("stray.found")
             await _cancel(ctx, each)
     return found
 
@@ -98,7 +98,7 @@ async def _cancel(ctx: AccountContext, each: UpstreamJob) -> None:
     except UpstreamError as error:
         log.error("strays.not_cancelled", upstream_job=each.id, error=str(error))
         return
-    faults.point("stray.cancelled")
+    fault_points.point("stray.cancelled")
     CANCELLED.inc()
     log.warning("strays.cancelled", upstream_job=each.id, job=each.metadata.get(JOB))
     async with ctx.db.worker() as session:

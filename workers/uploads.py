@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import faults
+from service import fault_points
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import Deletion, File, Job, UpstreamFile
@@ -70,7 +70,7 @@ async def upload(ctx: AccountContext, claimed: Claim[Job]) -> None:
             return
         async with ctx.db.worker() as session:
             await move(session, claimed, Move(to="creating", message="Files sent to the upstream"))
-        faults.point("upload.moved")
+        fault_points.point("upload.moved")
 
 
 async def sent_files(session: AsyncSession, ctx: AccountContext, job: Job) -> dict[str, UpstreamFile]:
@@ -138,7 +138,7 @@ async def _bring(ctx: AccountContext, claimed: Claim[Job], file_id: str) -> Late
         return await _looked_through(ctx, claimed, row, file) if ctx.upstream.capabilities.checked_files else None
     if not mine:
         return Later("The file is being sent for another job.", ANOTHER_SENDS_SECONDS)
-    faults.point("upload.claimed")
+    fault_points.point("upload.claimed")
     async with leases.heartbeat(ctx.db, mine[0]):
         outcome = await _send(ctx, mine[0], job, file)
     if outcome is None and ctx.upstream.capabilities.checked_files:
@@ -194,12 +194,12 @@ async def _send(ctx: AccountContext, claimed: Claim[UpstreamFile], job: Job, fil
     async with ctx.db.worker() as session:
         unanswered = claimed.row.failures + (claimed.row.phase == "intent")
         await leases.write(session, claimed, {"phase": "intent", "failures": unanswered})
-    faults.point("upload.intent_committed")
+    fault_points.point("upload.intent_committed")
     try:
         outcome = await ctx.upstream.upload_file(name, file.size_bytes, ctx.storage.read(file.storage_key))
     except StorageAway:  # the upstream has had a part at most, and takes only the whole
         return await _not_now(ctx, claimed, "idle", STORE_AWAY, STORE_AWAY_SECONDS)
-    faults.point("upload.answered")
+    fault_points.point("upload.answered")
     match outcome:
         case Created(id=upstream_id):
             await _sent(ctx, claimed, job, file, upstream_id)
@@ -237,7 +237,7 @@ async def _sent(ctx: AccountContext, claimed: Claim[UpstreamFile], job: Job, fil
             session, claimed, {"phase": "uploaded", "upstream_file_id": upstream_id}, due_in_seconds=None
         )
         await add_events(session, job.id, job.project_id, [NewEvent(message=f"Sent {file.id} to the upstream")])
-    faults.point("upload.recorded")
+    fault_points.point("upload.recorded")
 
 
 async def _unclear(ctx: AccountContext, claimed: Claim[UpstreamFile], reason: str) -> Later | JobError:

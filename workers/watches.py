@@ -16,12 +16,12 @@ from prometheus_client import Counter
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import faults
+from service import fault_points
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import Job, UpstreamWatch
+from service.jobs.last_viewed import WATCHED
 from service.jobs.lifecycle import upstream_end
-from service.jobs.watching import WATCHED
 from service.upstreams import poll_schedule
 from service.upstreams.accounts import AccountUnusable
 from service.upstreams.labels import GATEWAY
@@ -156,7 +156,7 @@ async def _list(ctx: AccountContext, claimed: Claim[UpstreamWatch], jobs: list[R
         LISTS.labels(claimed.row.id).inc()
         async with claimed.call(ctx.settings.control_timeout_seconds):
             page = await ctx.upstream.list_jobs({GATEWAY: ctx.instance}, after=after)
-        faults.point("watch.listed")
+        fault_points.point("watch.listed")
         fresh, progress = news_of_page(page.jobs, unheard, now=dt.datetime.now(dt.UTC).timestamp())
         later += progress
         left -= await _ring(ctx, claimed, fresh[: max(left, 0)])
@@ -205,7 +205,7 @@ async def _ring(ctx: AccountContext, claimed: Claim[UpstreamWatch], jobs: Sequen
                 .values(due_at=func.clock_timestamp())
                 .execution_options(synchronize_session=False)
             )
-    faults.point("watch.rung")
+    fault_points.point("watch.rung")
     return len(jobs)
 
 

@@ -67,9 +67,9 @@ def reseal() -> None:
     import asyncio
 
     from service.database.engine import Database, create_engine
-    from service.doorbell import Doorbell
-    from service.sealing import reseal as reseal_all
-    from service.sealing import sealer_of
+    from service.key_rotation import reseal as reseal_all
+    from service.key_rotation import sealer_of
+    from service.wakeups import Doorbell
 
     settings = Settings.from_env(os.environ)
 

@@ -13,7 +13,7 @@ from service.billing.prices import MICROS_PER_CENT
 from service.database.tables import SpendAlert
 from service.http.bodies import read_body, read_query
 from service.http.operation import operation
-from service.http.shapes import Page, PageQuery, RequestModel
+from service.http.wire_types import Page, PageQuery, RequestModel
 from service.identity import audit
 from service.identity.queries import get_active_project, get_project
 from service.services import ApiRequest, services

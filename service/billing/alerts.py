@@ -11,10 +11,10 @@ from sqlalchemy import String, cast, func, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import outbox
 from service.billing.balances import Month, untold
 from service.billing.ledger import Standing
 from service.database.tables import OrganizationSpendAlert, SpendAlert
+from service.webhooks import outbox
 
 TRIGGERED = "spend_alert.triggered"
 

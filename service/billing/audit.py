@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.engine import Database, create_engine
-from service.doorbell import Doorbell
+from service.wakeups import Doorbell
 
 MOST_SHOWN = 20
 

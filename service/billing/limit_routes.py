@@ -14,7 +14,7 @@ from service.billing.ledger import Standing
 from service.billing.prices import MICROS_PER_CENT
 from service.http.bodies import read_body
 from service.http.operation import operation
-from service.http.shapes import RequestModel
+from service.http.wire_types import RequestModel
 from service.identity import audit
 from service.identity.queries import check_active, get_project
 from service.services import ApiRequest, services

@@ -17,7 +17,7 @@ from service.database.tables import InferencePriceOverride, PriceOverride
 from service.errors import InvalidRequest
 from service.http.bodies import read_body, read_query
 from service.http.operation import operation
-from service.http.shapes import RequestModel
+from service.http.wire_types import RequestModel
 from service.identity import audit
 from service.ids import new_id
 from service.services import ApiRequest, services

@@ -15,7 +15,7 @@ from service.catalogue.base_models import Catalogue
 from service.errors import InvalidRequest, NotFound
 from service.http.bodies import read_query
 from service.http.operation import operation
-from service.http.shapes import RequestModel
+from service.http.wire_types import RequestModel
 from service.services import ApiRequest, services
 
 Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST)]

@@ -19,7 +19,7 @@ from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
-from service.doorbell import Doorbell, take_hints
+from service.wakeups import Doorbell, take_hints
 
 SERVICE_ROLE = "tunegate_service"
 

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from alembic import command
 from service.database.engine import Database, create_engine
-from service.doorbell import Doorbell
 from service.errors import SettingsError
 from service.http.errors import sqlstate_of
 from service.settings import Settings
+from service.wakeups import Doorbell
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,8 +8,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import Deletion
-from service.doorbell import hint
 from service.ids import new_id
+from service.wakeups import hint
 
 Kind = Literal["file", "upstream_file", "upstream_model", "project"]
 

@@ -6,7 +6,7 @@ import msgspec
 
 from service.database.tables import Deletion, Project
 from service.deletions.queries import Left, Open
-from service.http.shapes import RequestModel, unix
+from service.http.wire_types import RequestModel, unix
 
 
 class ProjectDeletion(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,8 +14,8 @@ import msgspec
 from litestar import Request
 
 from service.errors import InvalidRequest, NotFound
-from service.http.expected import joined, unknown_fields, wanted_at
-from service.http.shapes import NoFields, RequestModel
+from service.http.schema_text import joined, unknown_fields, wanted_at
+from service.http.wire_types import NoFields, RequestModel
 
 Model = TypeVar("Model", bound=RequestModel)
 

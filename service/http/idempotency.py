@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, delete, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import faults
+from service import fault_points
 from service.database.encryption import Sealer
 from service.database.engine import Database
 from service.database.tables import RememberedRequest
@@ -101,7 +101,7 @@ async def answer_once(
             )
         )
         await session.flush()
-    faults.point("request.committed")
+    fault_points.point("request.committed")
     return _response(body, replayed=False)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from service.errors import InvalidRequest
-from service.http.shapes import Item, Page
+from service.http.wire_types import Item, Page
 
 Row = TypeVar("Row")
 

@@ -6,7 +6,7 @@ from litestar import get
 
 from service.http.bodies import read_query
 from service.http.operation import operation
-from service.http.shapes import Page
+from service.http.wire_types import Page
 from service.identity.audit_queries import list_entries
 from service.identity.audit_schemas import AuditLogObject, ListAuditLogs, check_event_types, show_entry
 from service.services import ApiRequest, services

@@ -6,7 +6,7 @@ import msgspec
 
 from service.database.tables import AuditLog
 from service.errors import InvalidRequest
-from service.http.shapes import PageQuery, unix
+from service.http.wire_types import PageQuery, unix
 from service.identity.audit_events import EVENT_TYPES, OWN_TYPES, detail_of
 
 MAX_FILTERED = 100

@@ -8,12 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.engine import Database, create_engine
 from service.database.tables import ApiKey, Project
-from service.doorbell import Doorbell
 from service.errors import SettingsError
 from service.identity import audit
 from service.identity.keys import fingerprint, hint, new_key
 from service.ids import new_id
 from service.settings import Settings
+from service.wakeups import Doorbell
 
 DEFAULT_PROJECT = "default"
 

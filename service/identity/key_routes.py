@@ -8,7 +8,7 @@ from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
-from service.http.shapes import Page
+from service.http.wire_types import Page
 from service.identity import actions
 from service.identity.audit import actor_of
 from service.identity.queries import KeyWithOwner, get_admin_key, get_key, get_project, list_admin_keys, list_keys

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.database.tables import ApiKey, Project, ServiceAccount
 from service.errors import InvalidRequest, NotFound
 from service.http.pagination import unknown_cursor
-from service.http.shapes import PageQuery
+from service.http.wire_types import PageQuery
 from service.identity.schemas import ListAdminKeys, ListKeys, ListProjects
 
 Lock = Literal["none", "kept", "alone"]

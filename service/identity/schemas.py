@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from service.database.tables import ApiKey, Project, ServiceAccount
-from service.http.shapes import PageQuery, RequestModel, unix
+from service.http.wire_types import PageQuery, RequestModel, unix
 from service.identity.callers import Scope
 
 MAX_KEY_SECONDS = 10 * 366 * 24 * 3600

@@ -8,7 +8,7 @@ from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
-from service.http.shapes import Page, PageQuery
+from service.http.wire_types import Page, PageQuery
 from service.identity import actions
 from service.identity.audit import actor_of
 from service.identity.queries import get_account, get_project, list_accounts

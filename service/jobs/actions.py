@@ -14,20 +14,20 @@ from service.billing.quote import Estimate
 from service.catalogue.base_models import Catalogue
 from service.database.tables import Job, Project, Quote, UpstreamAccount
 from service.datasets.leakage.reports import leakage_warning
-from service.doorbell import hint
 from service.errors import InvalidRequest, QuotaExceeded
 from service.identity.queries import get_active_project
 from service.ids import new_id
 from service.jobs.lifecycle import ACTIVE, ENDED, JobError
-from service.jobs.order import Order, check_offer, find_base, providers_of, take_order, training_data
 from service.jobs.queries import count_queued, get_job
 from service.jobs.record import ADVANCE, NewEvent, add_events, enter, tell
+from service.jobs.resolved_request import Order, check_offer, find_base, providers_of, take_order, training_data
 from service.jobs.rules import check_create, check_method
 from service.jobs.schemas import CreateJob
 from service.limits.enforcement import reserve_tokens
 from service.models.aliases.names import check_not_a_base_model
 from service.runs.comparisons.actions import check_deploy_comparison
 from service.upstreams.capabilities import CAPABILITIES, Needs
+from service.wakeups import hint
 
 MAX_SEED = 2**31 - 1
 

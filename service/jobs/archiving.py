@@ -4,9 +4,9 @@ from sqlalchemy import func, insert, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import Job, JobEvent
-from service.doorbell import hint
 from service.ids import new_id
 from service.jobs.record import ADVANCE
+from service.wakeups import hint
 
 MESSAGE = "Cancel requested: the project was archived."
 

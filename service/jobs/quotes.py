@@ -14,7 +14,7 @@ from service.database.tables import Quote
 from service.datasets.leakage.reports import leakage_warning
 from service.datasets.report_schema import Leakage
 from service.errors import InFlight
-from service.http.shapes import RequestModel
+from service.http.wire_types import RequestModel
 from service.ids import new_id
 from service.jobs.actions import Market, order_of, quoted_request
 from service.jobs.rules import resolve_method

@@ -11,15 +11,15 @@ from typing import Any
 from sqlalchemy import func, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import outbox
 from service.database import leases
 from service.database.event_log import take_places
 from service.database.leases import Claim
 from service.database.tables import Job, JobEvent, JobState
-from service.doorbell import hint
 from service.ids import new_id
 from service.jobs.lifecycle import ACTIVE, ENDED, JobError, State, may_move, status_shown
-from service.jobs.turns import ask_for_turn
+from service.jobs.scheduling_pass import ask_for_turn
+from service.wakeups import hint
+from service.webhooks import outbox
 
 ADVANCE = "advance_job"
 """The workers' function that looks at one job."""

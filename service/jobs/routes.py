@@ -14,10 +14,11 @@ from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
-from service.http.shapes import NoFields, Page
+from service.http.wire_types import NoFields, Page
 from service.jobs.actions import Market, create_job, request_cancel, request_pause
 from service.jobs.forecast import Forecast
-from service.jobs.present import show_checkpoint, show_deployment, show_event, show_job, show_metric, show_state
+from service.jobs.last_viewed import note_watcher
+from service.jobs.presentation import show_checkpoint, show_deployment, show_event, show_job, show_metric, show_state
 from service.jobs.queries import EVENTS, get_job, list_checkpoints, list_jobs, list_metrics, list_states
 from service.jobs.quotes import CreateQuote, QuoteObject, ask_for_reports, create_quote
 from service.jobs.rules import check_metadata
@@ -35,7 +36,6 @@ from service.jobs.schemas import (
     Timeline,
 )
 from service.jobs.stream import event_stream
-from service.jobs.watching import note_watcher
 from service.services import ApiRequest, Services, asked_by, caller, services, still_welcome
 
 METADATA_FILTER = "metadata["

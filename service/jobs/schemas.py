@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from service.http.shapes import PageQuery, RequestModel
+from service.http.wire_types import PageQuery, RequestModel
 from service.models.aliases.names import Deploy
 
 Auto = Literal["auto"]

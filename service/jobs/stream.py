@@ -6,10 +6,10 @@ from litestar.response import Stream
 from service.database.engine import Database
 from service.http import event_streams
 from service.http.event_streams import BATCH, Check, Seen, Told
+from service.jobs.last_viewed import note_watcher
 from service.jobs.lifecycle import ENDED
-from service.jobs.present import show_event
+from service.jobs.presentation import show_event
 from service.jobs.queries import EVENTS, get_job
-from service.jobs.watching import note_watcher
 
 
 async def event_stream(

@@ -11,7 +11,7 @@ from service.errors import InvalidRequest
 from service.http.bodies import read_body, read_query
 from service.http.operation import operation
 from service.http.pagination import unknown_cursor
-from service.http.shapes import Page
+from service.http.wire_types import Page
 from service.identity.audit import actor_of
 from service.identity.queries import get_project
 from service.limits.actions import set_limits, set_rate_limit

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from service.http.shapes import RequestModel
+from service.http.wire_types import RequestModel
 
 ALL_MODELS = "*"
 ID_PREFIX = "rl-"

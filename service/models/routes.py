@@ -11,7 +11,7 @@ from service.catalogue.lookup import no_such_model
 from service.database.tables import Model, ModelAlias, UpstreamAccount
 from service.http.bodies import json_body
 from service.http.operation import operation
-from service.http.shapes import unix
+from service.http.wire_types import unix
 from service.inference.calls import ask
 from service.inference.requests import Directory, read_question
 from service.limits.rates import estimated_tokens

@@ -7,12 +7,12 @@ from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import Run
-from service.doorbell import hint
 from service.errors import InvalidRequest
 from service.identity.queries import get_active_project
 from service.ids import new_id
 from service.runs.queries import get_run
 from service.runs.record import ADVANCE, OBJECTS, Kind, add_event, cancel
+from service.wakeups import hint
 
 PREFIXES: dict[Kind, str] = {"generation": "gen_", "comparison": "cmp_"}
 

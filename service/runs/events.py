@@ -8,7 +8,7 @@ from service.http import event_streams
 from service.http.bodies import read_query
 from service.http.event_streams import BATCH, Check, Seen, Told
 from service.http.pagination import page_of
-from service.http.shapes import Page
+from service.http.wire_types import Page
 from service.runs.queries import get_run
 from service.runs.record import EVENTS, LIVE, OBJECTS, Kind
 from service.runs.schemas import ListRunEvents, RunEventObject, show_event

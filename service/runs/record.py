@@ -11,12 +11,12 @@ from typing import Any, Literal
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import outbox
 from service.database import leases
 from service.database.event_log import EventLog, take_places
 from service.database.leases import Claim
 from service.database.tables import Run, RunEvent
 from service.ids import new_id
+from service.webhooks import outbox
 
 ADVANCE = "advance_run"
 """The workers' function that looks at one run."""

@@ -6,7 +6,7 @@ import msgspec
 
 from service.billing.prices import Amount
 from service.database.tables import Run, RunEvent
-from service.http.shapes import PageQuery, unix
+from service.http.wire_types import PageQuery, unix
 
 Status = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 

@@ -18,7 +18,7 @@ from service.errors import Conflict, InvalidRequest
 from service.identity import audit
 from service.identity.audit import Actor
 from service.jobs.lifecycle import ACTIVE
-from service.jobs.turns import ask_for_turn
+from service.jobs.scheduling_pass import ask_for_turn
 from service.upstreams.accounts import DEFAULT_ACCOUNT
 from service.upstreams.credentials import seal_credential
 from service.upstreams.inbound_webhooks import seal_webhook_secret

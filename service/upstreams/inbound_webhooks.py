@@ -16,9 +16,9 @@ from standardwebhooks import Webhook
 
 from service.database.encryption import SealBroken, Sealer
 from service.database.tables import Job, UpstreamAccount, UpstreamNotice
-from service.doorbell import hint
 from service.errors import Unauthenticated
 from service.jobs.record import ADVANCE
+from service.wakeups import hint
 
 HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 MAX_HEADER = 1024

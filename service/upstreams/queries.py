@@ -15,7 +15,7 @@ from service.catalogue.base_models import BaseModel, Catalogue
 from service.database.tables import Job, Model, UpstreamAccount
 from service.errors import NotFound
 from service.http.pagination import unknown_cursor
-from service.http.shapes import PageQuery
+from service.http.wire_types import PageQuery
 from service.models.queries import usable
 from service.upstreams.capabilities import NOTHING_MORE, Needs, matches, unserved, unsupported
 

@@ -17,7 +17,7 @@ from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
-from service.http.shapes import Page, PageQuery
+from service.http.wire_types import Page, PageQuery
 from service.identity.audit import actor_of
 from service.identity.callers import Administrator, Caller
 from service.ids import new_id

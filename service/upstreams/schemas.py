@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from service.database.tables import UpstreamAccount
-from service.http.shapes import RequestModel, unix
+from service.http.wire_types import RequestModel, unix
 from service.upstreams.capabilities import Kind, Method, Provider, provider_at
 from service.upstreams.queries import shown_name
 

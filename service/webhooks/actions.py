@@ -8,13 +8,14 @@ from sqlalchemy import exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import doorbell, outbox
+from service import wakeups
 from service.database.encryption import Sealer
 from service.database.tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.errors import Conflict, InvalidRequest
 from service.ids import new_id
-from service.outbox import DELIVER
+from service.webhooks import outbox
 from service.webhooks.event_types import CATALOGUE, EVENT_TYPES, sample_body
+from service.webhooks.outbox import DELIVER
 from service.webhooks.outcomes import Unreachable
 from service.webhooks.queries import get_delivery, get_endpoint, get_event
 from service.webhooks.schemas import CreateEndpoint, TestResult, UpdateEndpoint
@@ -162,7 +163,7 @@ async def redeliver(session: AsyncSession, project_id: str, delivery_id: str) ->
     row.status, row.failures, row.due_at = "pending", 0, func.now()
     await session.flush()
     await session.refresh(row)
-    doorbell.hint(session, DELIVER, row.id, row.lease_token)
+    wakeups.hint(session, DELIVER, row.id, row.lease_token)
     return row
 
 

@@ -11,7 +11,7 @@ from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
-from service.http.shapes import Page
+from service.http.wire_types import Page
 from service.services import ApiRequest, asked_by, caller, services, still_welcome
 from service.webhooks.actions import check_types, trigger
 from service.webhooks.queries import get_event, list_events

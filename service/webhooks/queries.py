@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.errors import NotFound
 from service.http.pagination import unknown_cursor
-from service.http.shapes import PageQuery
+from service.http.wire_types import PageQuery
 from service.webhooks.schemas import ListDeliveries, ListEvents
 
 

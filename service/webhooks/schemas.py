@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from service.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
-from service.http.shapes import PageQuery, RequestModel, unix
+from service.http.wire_types import PageQuery, RequestModel, unix
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Url = Annotated[str, msgspec.Meta(min_length=1)]

@@ -12,13 +12,13 @@ from litestar.response import Stream
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import outbox
 from service.database.engine import Database
 from service.database.tables import WebhookEvent
 from service.errors import ApiError, QuotaExceeded
 from service.http.errors import sqlstate_of
 from service.http.event_streams import HEADERS, KEEP_ALIVE_SECONDS, LOOK_EVERY_SECONDS, Check
 from service.http.idempotency import LOCK_NOT_AVAILABLE
+from service.webhooks import outbox
 from service.webhooks.queries import event_position, events_after, newest_event
 
 MAX_STREAMS = 20

@@ -18,8 +18,8 @@ from cli.embedded import OWNER, SERVICE
 from service.app import create_app
 from service.database.engine import Database, create_engine
 from service.database.tables import Balance, LedgerEntry, OpenInference, Project
-from service.doorbell import Doorbell
 from service.settings import Settings
+from service.wakeups import Doorbell
 from tests.billing.answering import Answering, answering
 from tests.stack import Servers
 from tests.wire import Tenant, make_tenant

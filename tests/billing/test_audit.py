@@ -16,7 +16,7 @@ from service.billing import limits
 from service.billing.audit import CHECKS, Proof, opened_books, prove
 from service.database.engine import Database, create_engine
 from service.database.tables import OpenInference, Project
-from service.doorbell import Doorbell
+from service.wakeups import Doorbell
 from tests.stack import ROOT
 
 MONTH = dt.date(2026, 11, 1)

@@ -23,7 +23,7 @@ from service.billing.actions import Actual, Reservation
 from service.billing.audit import opened_books, prove
 from service.database.engine import Database, create_engine
 from service.database.tables import Balance, OrganizationBalance, Project, WebhookEvent
-from service.doorbell import Doorbell
+from service.wakeups import Doorbell
 from tests.stack import Servers
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from sqlalchemy import func, update
 
-from service.billing.orphans import resolve_orphans
+from service.billing.abandoned_reservations import resolve_orphans
 from service.database.tables import OpenInference, UpstreamAccount
 from tests.billing.answering import PIECES
 from tests.billing.conftest import Till

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from service.database.engine import Database, create_engine
-from service.doorbell import Doorbell
 from service.identity.keys import fingerprint, new_key
+from service.wakeups import Doorbell
 from tests.stack import DevStack, run_async
 from tests.wire import (
     MODEL,

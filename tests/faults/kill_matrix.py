@@ -21,7 +21,7 @@ import openai
 
 from cli.supervisor import log_tail
 from service.database.tables import Base
-from service.faults import POINTS
+from service.fault_points import POINTS
 from tests.faults.control import CREATE
 from tests.faults.processes import environment, wait_until
 from tests.faults.referee import Verdict, judge, left, undelivered, unended

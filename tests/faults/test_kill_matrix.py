@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.faults import POINTS
+from service.fault_points import POINTS
 from tests.faults.kill_matrix import ELSEWHERE, kill_at, of_one_situation, open_matrix, situation
 from tests.stack import ROOT
 

@@ -67,9 +67,9 @@ def _live(asked: dict[str, Any]) -> None:
 
 
 def _lend_a_hand(point: str) -> None:
-    from service import faults
+    from service import fault_points
 
-    faults._WANTED, _, faults._NTH = point.partition(":")
+    fault_points._WANTED, _, fault_points._NTH = point.partition(":")
 
 
 def _work() -> None:

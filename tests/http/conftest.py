@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from cli.embedded import OWNER, SERVICE
 from service.app import create_app
 from service.database.engine import Database, create_engine
-from service.doorbell import Doorbell
 from service.settings import Settings
+from service.wakeups import Doorbell
 from tests.stack import Servers
 from tests.wire import Tenant, make_tenant
 

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import event
 
 from service.database.engine import Database, create_engine
-from service.doorbell import Doorbell
 from service.http.errors import as_api_error
+from service.wakeups import Doorbell
 
 
 async def test_connections_that_die_as_they_are_made_are_no_defect_of_ours(database_url: str) -> None:

@@ -33,15 +33,15 @@ from cli.embedded import OWNER, SERVICE, Valkey, free_port
 from cli.supervisor import GUARD, log_tail
 from service.database.engine import Database, create_engine
 from service.database.tables import RateLimit
-from service.doorbell import Doorbell
 from service.errors import RateLimited, Unauthenticated
-from service.http.guesses import Guesses, peer_address
+from service.http.login_throttle import Guesses, peer_address
 from service.http.rate_limits import MAX_RETRY_AFTER_SECONDS, PATIENCE_SECONDS, RateLimiter, Window, duration
 from service.identity.keys import new_key
 from service.limits import rates
 from service.limits.rates import estimated_tokens
 from service.limits.schemas import ALL_MODELS
 from service.settings import Settings
+from service.wakeups import Doorbell
 from tests.stack import ROOT, Servers
 from tests.wire import Tenant, eventually, make_tenant, refusal
 from tests.workers.process import environment

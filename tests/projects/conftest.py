@@ -18,9 +18,9 @@ import pytest
 from cli.embedded import OWNER, SERVICE
 from cli.supervisor import GUARD, log_tail
 from service.database.engine import Database, create_engine
-from service.doorbell import Doorbell
 from service.identity.bootstrap import create_key
 from service.settings import Settings
+from service.wakeups import Doorbell
 from tests.http.conftest import Api, api, gateway
 from tests.stack import ROOT, Servers, run_async
 from tests.wire import eventually

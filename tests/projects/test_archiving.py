@@ -8,10 +8,10 @@ from sqlalchemy import select, update
 
 from service.database.engine import Database, create_engine
 from service.database.tables import Job, JobEvent, Project
-from service.doorbell import Doorbell
 from service.errors import InvalidRequest
 from service.identity import actions, audit
 from service.identity.queries import get_active_project
+from service.wakeups import Doorbell
 from tests.projects.conftest import Api, Office
 from tests.stack import DevStack, run_async
 from tests.wire import MODEL, Tenant, chat_rows, checked, eventually, jsonl, new_tenant, upload

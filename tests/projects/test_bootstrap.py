@@ -6,12 +6,12 @@ from sqlalchemy import select
 
 from service.database.engine import Database, create_engine
 from service.database.tables import ApiKey, AuditLog, Project
-from service.doorbell import Doorbell
 from service.errors import SettingsError
 from service.identity.bootstrap import create_key, ensure_default_project, new_admin_key, new_project_key
 from service.identity.keys import fingerprint
 from service.ids import new_id
 from service.settings import Settings
+from service.wakeups import Doorbell
 from tests.cli.test_main import tunegate
 from tests.projects.conftest import Processes
 

@@ -8,12 +8,12 @@ from sqlalchemy import func, select, update
 
 from service.database.engine import Database, create_engine
 from service.database.tables import ApiKey, RememberedRequest
-from service.doorbell import Doorbell
 from service.errors import Conflict
 from service.identity import actions, audit
 from service.identity.authentication import works
 from service.identity.bootstrap import create_key
 from service.settings import Settings
+from service.wakeups import Doorbell
 from tests.projects.conftest import Processes
 from tests.wire import refusal
 

@@ -19,14 +19,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import actions as billing
 from service.billing import alert_queries, limits
+from service.billing.abandoned_reservations import resolve_orphans
 from service.billing.audit import opened_books, prove
 from service.billing.balances import month_of
-from service.billing.orphans import resolve_orphans
 from service.database.engine import Database, create_engine
 from service.database.tables import Balance, LedgerEntry, OpenInference, OrganizationBalance, Project, WebhookEvent
-from service.doorbell import Doorbell
 from service.ids import new_id
 from service.settings import Settings
+from service.wakeups import Doorbell
 from tests.billing.answering import Answering, answering
 from tests.races.test_reservations import AMOUNT, MONTH, naive
 from tests.stack import ROOT

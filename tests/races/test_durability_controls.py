@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from service import outbox
 from service.database import leases
 from service.database.tables import Job
 from service.upstreams.adapters.openai import OpenAIUpstream
 from service.upstreams.port import UpstreamJob
+from service.webhooks import outbox
 from tests.faults.control import CREATE
 from tests.workers.bench import Bench
 

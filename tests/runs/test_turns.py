@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, text, update
 
-from service.billing.cashier import resolve
-from service.billing.orphans import resolve_orphans
+from service.billing.abandoned_reservations import resolve_orphans
+from service.billing.batcher import resolve
 from service.database.leases import LeaseLost
 from service.database.tables import OpenInference, Run
 from service.runs.load import MOST_WAIT_SECONDS, Window, wait_seconds

@@ -14,8 +14,8 @@ import uvicorn
 from cli.embedded import OWNER, SERVICE
 from service.app import create_app
 from service.database.engine import Database, create_engine
-from service.doorbell import Doorbell
 from service.settings import Settings
+from service.wakeups import Doorbell
 from tests.http.conftest import Api
 from tests.stack import Servers
 from tests.wire import make_tenant

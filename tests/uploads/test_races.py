@@ -20,8 +20,8 @@ from cli.embedded import free_port
 from cli.supervisor import GUARD, log_tail
 from service.database.engine import Database, create_engine
 from service.database.tables import File, FileReport, PendingUpload, Upload
-from service.doorbell import Doorbell
 from service.settings import Settings
+from service.wakeups import Doorbell
 from tests.http.conftest import Api
 from tests.stack import ROOT
 from tests.uploads.calls import NOTHING, ONE_FILE, age, announce, cancel, change, code_of, complete, counts, send

@@ -15,7 +15,7 @@ from service.app import create_app
 from service.database.tables import ApiKey, Project, UpstreamAccount
 from service.identity import keys
 from service.ids import new_id
-from service.sealing import sealer_of
+from service.key_rotation import sealer_of
 from service.settings import Settings
 from service.upstreams.credentials import seal_credential
 from tests.faults.control import FaultyUpstream

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from service.database.engine import create_engine
 from service.database.tables import UpstreamAccount
-from service.sealing import sealer_of
+from service.key_rotation import sealer_of
 from service.upstreams.accounts import Accounts
 from service.upstreams.port import UpstreamError
 from tests.faults.control import FaultyUpstream, error

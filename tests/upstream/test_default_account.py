@@ -10,9 +10,9 @@ from sqlalchemy import select, text, update
 from cli.embedded import execute
 from service.database.engine import Database, create_engine
 from service.database.tables import UpstreamAccount
-from service.doorbell import Doorbell
 from service.settings import Settings
 from service.upstreams.accounts import ensure_default_account
+from service.wakeups import Doorbell
 
 STARTS = 4
 A_SLOW_KEY = (

@@ -20,7 +20,7 @@ from service.database.engine import create_engine
 from service.database.tables import Base, RememberedRequest, UpstreamAccount, WebhookEndpoint
 from service.http.idempotency import sealed_for
 from service.ids import new_id
-from service.sealing import PLACES, reseal, sealer_of
+from service.key_rotation import PLACES, reseal, sealer_of
 from service.settings import Settings
 from service.upstreams.adapters.openai import Connection
 from service.upstreams.adapters.redaction import redacted

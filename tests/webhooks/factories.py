@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select, update
 
-from service import outbox
 from service.database import leases
 from service.database.encryption import Sealer
 from service.database.engine import Database, create_engine
 from service.database.leases import Claim
 from service.database.tables import Project, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
-from service.doorbell import Doorbell
 from service.ids import new_id
 from service.settings import Settings
+from service.wakeups import Doorbell
+from service.webhooks import outbox
 from service.webhooks.secrets import seal_secret
 from service.webhooks.sender import Sender
 from service.webhooks.signing import new_secret, secret_hint

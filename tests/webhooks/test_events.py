@@ -12,9 +12,8 @@ import pytest
 from sqlalchemy import func, select, update
 
 from cli.listen import Told, events_in
-from service import outbox
 from service.database.tables import ApiKey, WebhookDelivery, WebhookEvent
-from service.webhooks import stream
+from service.webhooks import outbox, stream
 from service.webhooks.event_types import CATALOGUE
 from tests.http.conftest import Api, api, gateway
 from tests.wire import refusal

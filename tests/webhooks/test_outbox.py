@@ -6,8 +6,8 @@ import json
 import pytest
 from sqlalchemy import update
 
-from service import outbox
 from service.database.tables import WebhookEndpoint
+from service.webhooks import outbox
 from tests.webhooks.factories import TYPES, World
 
 

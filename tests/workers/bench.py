@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import func, select, update
 
-from service.billing.cashier import Cashier
+from service.billing.batcher import Cashier
 from service.catalogue import base_models
 from service.database import leases
 from service.database.engine import Database, create_engine
@@ -40,19 +40,19 @@ from service.database.tables import (
     WebhookEvent,
 )
 from service.datasets.report_schema import FileReport as Report
-from service.doorbell import Doorbell
 from service.http.rate_limits import RateLimiter
 from service.ids import new_id
 from service.inference.metering import Meter
 from service.jobs.actions import Market, create_job, request_cancel, request_pause
 from service.jobs.lifecycle import ENDED
+from service.jobs.scheduling_pass import ask_for_turn
 from service.jobs.schemas import CreateJob
-from service.jobs.turns import ask_for_turn
+from service.key_rotation import sealer_of
 from service.limits.rates import RateKeeper
-from service.sealing import sealer_of
 from service.settings import Settings
 from service.storage import Storage
 from service.upstreams.accounts import DEFAULT_ACCOUNT, Accounts, ensure_default_account
+from service.wakeups import Doorbell
 from service.webhooks.sender import Sender
 from tests.faults.control import FaultyUpstream
 from workers.admissions import take_turn

@@ -14,7 +14,7 @@ from tests.workers.bench import DEADLINE_SECONDS, eventually
 
 
 class WorkerProcess:
-    """One worker. `fault_point` is where it gets a signal from its own hand (see `service/faults.py`)."""
+    """One worker. `fault_point` is where it gets a signal from its own hand (see `service/fault_points.py`)."""
 
     def __init__(
         self, settings: Settings, folder: Path, *, fault_point: str = "", fault_signal: str = "SIGKILL"

@@ -15,8 +15,8 @@ from sqlalchemy import func, insert, select, update
 from service.database import leases
 from service.database.tables import Job, UpstreamAccount, UpstreamWatch
 from service.ids import new_id
+from service.jobs.last_viewed import note_watcher
 from service.jobs.queries import get_job
-from service.jobs.watching import note_watcher
 from service.settings import Settings
 from service.upstreams import poll_schedule
 from service.upstreams.accounts import DEFAULT_ACCOUNT

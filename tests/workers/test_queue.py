@@ -20,8 +20,8 @@ from service.jobs.forecast import Forecast
 from service.jobs.lifecycle import ACTIVE, JobError
 from service.jobs.queue import predict
 from service.jobs.record import move
+from service.jobs.scheduling_pass import ask_for_turn
 from service.jobs.schemas import QueueObject
-from service.jobs.turns import ask_for_turn
 from service.jobs.waiting import look
 from service.settings import Settings
 from tests.faults.control import FaultyUpstream

@@ -11,11 +11,11 @@ from service.catalogue.base_models import BaseModel
 from service.database.tables import File, FileReport, LeakageReport, PendingUpload
 from service.datasets.files.queries import Uses, find_report, no_such_file, uses_of
 from service.deletions.asking import ask_for_deletion
-from service.doorbell import hint
 from service.errors import Busy, Conflict, InvalidRequest
 from service.identity.queries import check_kept, get_project
 from service.ids import new_id
 from service.storage import Stored
+from service.wakeups import hint
 
 FINE_TUNE = "fine-tune"
 UPLOADABLE = (FINE_TUNE, "assistants", "batch", "vision", "user_data")

@@ -28,7 +28,7 @@ from service.http.idempotency import answer_once
 from service.http.multipart import read_form
 from service.http.operation import operation
 from service.http.pagination import page_of
-from service.http.shapes import Page
+from service.http.wire_types import Page
 from service.identity import audit
 from service.limits.enforcement import check_storage, max_file_bytes
 from service.services import ApiRequest, asked_by, caller, services

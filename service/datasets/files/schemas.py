@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from service.database.tables import File
-from service.http.shapes import RequestModel, unix
+from service.http.wire_types import RequestModel, unix
 
 Purpose = Literal[
     "assistants", "assistants_output", "batch", "batch_output", "fine-tune", "fine-tune-results", "vision", "user_data"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete
 
-from service import faults
+from service import fault_points
 from service.database.engine import Database
 from service.database.tables import PendingUpload
 from service.datasets.files.actions import announce_upload
@@ -30,9 +30,9 @@ class Incoming:
         async with self.db.project(self.project_id) as session:
             await announce_upload(session, self.project_id, self.storage_key)
         self.announced = True
-        faults.point("file.announced")
+        fault_points.point("file.announced")
         stored = await self.storage.put(self.storage_key, chunks, with_md5=with_md5)
-        faults.point("file.stored")
+        fault_points.point("file.stored")
         return stored
 
     async def discard(self) -> None:

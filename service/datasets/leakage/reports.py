@@ -7,8 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import File, LeakageReport
 from service.datasets.report_schema import Leakage
-from service.doorbell import hint
 from service.ids import new_id
+from service.wakeups import hint
 
 COMPARE = "compare_datasets"
 """The workers' function that looks at one pair."""

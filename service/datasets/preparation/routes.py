@@ -12,7 +12,7 @@ from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
-from service.http.shapes import NoFields, Page, PageQuery
+from service.http.wire_types import NoFields, Page, PageQuery
 from service.services import ApiRequest, asked_by, caller, services
 
 

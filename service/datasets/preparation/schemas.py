@@ -12,7 +12,7 @@ from service.datasets.preparation.run import Prepared
 from service.datasets.preparation.tool_definitions import DefinitionTokens, ToolDefinitions
 from service.datasets.report_schema import Format
 from service.errors import InvalidRequest
-from service.http.shapes import PageQuery, RequestModel, unix
+from service.http.wire_types import PageQuery, RequestModel, unix
 
 Status = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 ColumnName = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]

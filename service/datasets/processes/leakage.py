@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from service import faults
+from service import fault_points
 from service.datasets.leakage.find import find_leakage
 from service.datasets.processes.report import pieces_of
 from service.datasets.report_schema import Leakage
@@ -25,7 +25,7 @@ def leakage_of_objects(storage: Storage, request: LeakageRequest, progress: Call
 
     Raises `FileNotFoundError`.
     """
-    faults.point("leakage.working")
+    fault_points.point("leakage.working")
     done_bytes = 0
 
     def chunks(key: str) -> Iterator[bytes]:

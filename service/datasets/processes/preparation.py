@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from service import faults
+from service import fault_points
 from service.catalogue.base_models import BaseModel, Catalogue
 from service.catalogue.lookup import known_model
 from service.catalogue.tokens import ModelFacts
@@ -56,7 +56,7 @@ def prepare_stored(
     storage: Storage, catalogue: Catalogue, request: PrepareRequest, progress: Callable[[int], None]
 ) -> Preparation | Refusal:
     """Prepares an object of the store. `progress` hears of bytes read, each pass over the input counted."""
-    faults.point("prepare.working")
+    fault_points.point("prepare.working")
     model = known_model(catalogue, request.model)
     done_bytes = 0
 

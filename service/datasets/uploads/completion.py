@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import faults
+from service import fault_points
 from service.catalogue.base_models import BaseModel
 from service.database import leases
 from service.database.engine import Database
@@ -108,7 +108,7 @@ async def _join(
         try:
             stored = await object_.keep(_joined(storage, turn.parts), with_md5=True)
             _check_md5(stored.md5, wanted)
-            faults.point("upload.joined")
+            fault_points.point("upload.joined")
             return await _record(db, object_, claimed, stored, wanted, model)
         except Exception:
             if not object_.handed_over:

@@ -31,7 +31,7 @@ from service.http.bodies import read_body
 from service.http.idempotency import answer_once
 from service.http.multipart import read_form
 from service.http.operation import operation
-from service.http.shapes import NoFields
+from service.http.wire_types import NoFields
 from service.services import ApiRequest, asked_by, caller, services
 
 PART_FORM = {"data": "The bytes of this part, at most 64 MB. Parts may come in any order and at the same time."}

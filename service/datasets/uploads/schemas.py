@@ -6,7 +6,7 @@ import msgspec
 
 from service.database.tables import File, Upload, UploadPart
 from service.datasets.files.schemas import FileObject, show_file
-from service.http.shapes import RequestModel, unix
+from service.http.wire_types import RequestModel, unix
 
 MAX_PARTS = 10_000
 

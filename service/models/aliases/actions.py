@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import outbox
 from service.catalogue.base_models import Catalogue
 from service.database.tables import AliasPromotion, ModelAlias
 from service.errors import Conflict, InvalidRequest
@@ -21,6 +20,7 @@ from service.models.aliases.names import check_not_a_base_model
 from service.models.aliases.queries import PREFIX, find_alias, get_alias, get_promotion, take_turn
 from service.models.aliases.schemas import CreateAlias, Promote, RollBack
 from service.models.queries import find_model
+from service.webhooks import outbox
 
 MAX_ALIASES = 500
 """Aliases of one project."""

@@ -6,7 +6,7 @@ import msgspec
 
 from service.catalogue.base_models import Catalogue
 from service.errors import InvalidRequest
-from service.http.shapes import RequestModel
+from service.http.wire_types import RequestModel
 from service.runs.comparisons.deployment import DeployComparison
 
 AliasName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?\Z")]

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.database.tables import AliasPromotion, Model, ModelAlias
 from service.errors import NotFound
 from service.http.pagination import unknown_cursor
-from service.http.shapes import PageQuery
+from service.http.wire_types import PageQuery
 from service.models.queries import usable
 
 PREFIX = "alias_"

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from service.database.tables import AliasPromotion, ModelAlias
-from service.http.shapes import RequestModel, unix
+from service.http.wire_types import RequestModel, unix
 from service.models.aliases.names import AliasName
 
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from service.database.tables import CheckpointPermission
-from service.http.shapes import PageQuery, RequestModel, unix
+from service.http.wire_types import PageQuery, RequestModel, unix
 
 MAX_PROJECTS = 100
 

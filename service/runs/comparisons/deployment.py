@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from service.errors import InvalidRequest
-from service.http.shapes import RequestModel
+from service.http.wire_types import RequestModel
 from service.runs.comparisons.graders.judge import JudgeGrader
 from service.runs.comparisons.graders.kinds import Share
 from service.runs.comparisons.grading import Outcome

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from service.http.shapes import PageQuery, RequestModel
+from service.http.wire_types import PageQuery, RequestModel
 from service.runs.comparisons.graders.registry import AnyGrader
 from service.runs.comparisons.options import Turn
 from service.runs.limits import Budget

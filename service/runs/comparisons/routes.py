@@ -9,7 +9,7 @@ from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
-from service.http.shapes import NoFields, Page
+from service.http.wire_types import NoFields, Page
 from service.inference.requests import Directory
 from service.runs.actions import cancel_run
 from service.runs.comparisons.actions import Order, create_comparison, quote_comparison, read_order

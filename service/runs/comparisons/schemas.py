@@ -6,7 +6,7 @@ import msgspec
 
 from service.billing.prices import Amount, dollars
 from service.database.tables import Run
-from service.http.shapes import unix
+from service.http.wire_types import unix
 from service.runs.comparisons.graders.registry import AnyGrader
 from service.runs.comparisons.grading import GraderFigures, JudgeFigures, ModelFigures, Outcome
 from service.runs.comparisons.options import Options, Turn

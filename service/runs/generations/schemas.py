@@ -15,7 +15,7 @@ from service.datasets.checks.tools import (
     tool_shape,
 )
 from service.errors import InvalidRequest
-from service.http.shapes import RequestModel, unix
+from service.http.wire_types import RequestModel, unix
 from service.runs.generations.options import Options
 from service.runs.generations.plan import Generated
 from service.runs.limits import Budget

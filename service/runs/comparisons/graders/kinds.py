@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, NamedTuple
 import msgspec
 
 from service.errors import TunegateError
-from service.http.shapes import RequestModel
+from service.http.wire_types import RequestModel
 
 GraderName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 

@@ -4,8 +4,8 @@ from typing import Literal
 
 import msgspec
 
-from service.http.shapes import RequestModel
-from service.models.deleting.dependents import Dependents, in_the_way
+from service.http.wire_types import RequestModel
+from service.models.deletion.dependents import Dependents, in_the_way
 
 
 class DeleteQuery(RequestModel, frozen=True, kw_only=True):

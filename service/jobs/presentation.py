@@ -3,7 +3,7 @@
 from msgspec import UNSET
 
 from service.database.tables import Checkpoint, Job, JobEvent, JobMetric, JobState
-from service.http.shapes import unix
+from service.http.wire_types import unix
 from service.jobs.lifecycle import ENDED, status_shown
 from service.jobs.rules import hyperparameters_of, with_epochs
 from service.jobs.schemas import (

@@ -8,7 +8,7 @@ from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import AdmissionTurn
-from service.doorbell import hint
+from service.wakeups import hint
 
 TURN = "jobs"
 ADMIT = "admit_jobs"

@@ -18,7 +18,7 @@ from sqlalchemy import ARRAY, Text, any_, cast, delete, func, insert, update
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import faults
+from service import fault_points
 from service.billing.actions import Actual, Reservation, reserve_all, settle_all
 from service.billing.balances import month_of
 from service.database.engine import Database
@@ -123,7 +123,7 @@ class Cashier:
         async with self._db.project(project_id) as session:
             await resolve(session, [wish.what for wish in together if isinstance(wish.what, Actual)])
             granted = await reserve_calls(session, project_id, [wish.what for wish in calls], life=self.life)
-        faults.point("inference.booked")
+        fault_points.point("inference.booked")
         for wish in together:
             if isinstance(wish.what, Actual):
                 wish.told(True)

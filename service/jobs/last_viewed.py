@@ -9,8 +9,8 @@ from sqlalchemy import case, func, or_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import Job
-from service.doorbell import hint
 from service.jobs.record import ADVANCE
+from service.wakeups import hint
 
 WATCHED = dt.timedelta(seconds=60)
 NOTED = dt.timedelta(seconds=20)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from sqlalchemy import any_, func, insert, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import doorbell
+from service import wakeups
 from service.database.tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.ids import new_id
 from service.webhooks.event_types import event_body
@@ -67,7 +67,7 @@ async def emit(
         )
     )
     for delivery_id, _ in deliveries:
-        doorbell.hint(session, DELIVER, delivery_id, 0)
+        wakeups.hint(session, DELIVER, delivery_id, 0)
     return event_id
 
 

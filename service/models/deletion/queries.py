@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.database.engine import Database
 from service.database.tables import CheckpointPermission, Job, Model, Run
 from service.models.aliases.queries import names_of
-from service.models.deleting.dependents import Dependents
+from service.models.deletion.dependents import Dependents
 
 MOST_LISTED = 100
 

@@ -12,8 +12,8 @@ from service.errors import Conflict
 from service.identity import audit
 from service.identity.audit import Actor
 from service.models.aliases.queries import find_alias, take_turn
-from service.models.deleting.dependents import Dependents, in_the_way
-from service.models.deleting.queries import dependents_of, family
+from service.models.deletion.dependents import Dependents, in_the_way
+from service.models.deletion.queries import dependents_of, family
 
 
 async def delete_model(

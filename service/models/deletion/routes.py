@@ -7,9 +7,9 @@ from service.errors import Conflict
 from service.http.bodies import read_query
 from service.http.operation import operation
 from service.identity import audit
-from service.models.deleting.actions import delete_model, find_dependents
-from service.models.deleting.queries import granted_projects
-from service.models.deleting.schemas import DeleteQuery, ModelDependents, show_dependents
+from service.models.deletion.actions import delete_model, find_dependents
+from service.models.deletion.queries import granted_projects
+from service.models.deletion.schemas import DeleteQuery, ModelDependents, show_dependents
 from service.models.schemas import ModelDeleted
 from service.services import ApiRequest, Services, caller, services
 
