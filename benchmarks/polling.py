@@ -1,6 +1,6 @@
 """`python -m benchmarks.polling`: requests a minute and staleness of polling, by lists and by one request a job.
 
-A simulation: the rules are the workers' own (`service/upstreams/poll_schedule.py`, `workers.watches.news_of_page`); the upstream,
+A simulation: the rules are the workers' own (`service/upstreams/poll_schedule.py`, `workers.jobs.account_poller.news_of_page`); the upstream,
 the clock and the books of the budget are in this process. An account has so many active jobs all the time: each waits
 upstream for up to ten minutes, trains for one to five hours, and another takes its place. A job in fifty is watched.
 Staleness is from a change upstream (a start, an end) until the job's row knows it. Takes a few minutes.
@@ -19,7 +19,7 @@ from typing import Any
 from service.upstreams import poll_schedule
 from service.upstreams.poll_schedule import Crowd
 from service.upstreams.port import UpstreamJob
-from workers.watches import SKEW, Running, news_of_page
+from workers.jobs.account_poller import SKEW, Running, news_of_page
 
 BASE_SECONDS = 15.0
 HOURS = 3600.0
@@ -69,7 +69,7 @@ class Simulated:
 
 
 class Books:
-    """The budget, as in `workers/budgets.py`, on a simulated clock."""
+    """The budget, as in `workers/jobs/poll_limiter.py`, on a simulated clock."""
 
     def __init__(self, per_minute: float) -> None:
         self.each, self.spent = 60 / per_minute, 0.0

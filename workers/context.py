@@ -14,8 +14,8 @@ from service.storage import Storage
 from service.upstreams.accounts import Accounts
 from service.upstreams.port import Upstream
 from service.webhooks.sender import Sender
-from workers.turns import Turns
-from workers.validators import Validators
+from workers.datasets.validators import Validators
+from workers.jobs.bulkhead import Turns
 
 
 @dataclass(frozen=True, slots=True)

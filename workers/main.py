@@ -44,28 +44,19 @@ from service.storage import Storage
 from service.upstreams.accounts import Accounts, ensure_default_account
 from service.wakeups import QUEUE, Doorbell, deserialize, open_pool, serialize
 from service.webhooks.sender import Sender
-from workers import (
-    admissions,
-    comparisons,
-    deletions,
-    deliveries,
-    deployments,
-    janitor,
-    preparations,
-    pruning,
-    retirements,
-    runs,
-    stalls,
-    strays,
-    watches,
-)
 from workers.context import Context
-from workers.datasets import validate
-from workers.heartbeats import BEAT_SECONDS, Heartbeat
-from workers.jobs import advance, claimable
-from workers.reconcile import Kind, Reconciler
-from workers.turns import Turns
-from workers.validators import Validators
+from workers.datasets import leakage, preparation
+from workers.datasets.report import validate
+from workers.datasets.validators import Validators
+from workers.deletions import carry_out
+from workers.dispatcher import Kind, Reconciler
+from workers.heartbeat import BEAT_SECONDS, Heartbeat
+from workers.jobs import account_poller, deploy, schedule
+from workers.jobs.advance import advance, claimable
+from workers.jobs.bulkhead import Turns
+from workers.maintenance import orphaned_upstream_jobs, pruning, retirement_notices, stalled_jobs, storage_cleanup
+from workers.runs import advance as runs
+from workers.webhooks import deliver
 
 log = structlog.get_logger()
 
@@ -210,25 +201,25 @@ def reconciler_of(ctx: Context) -> Reconciler:
         ctx.db,
         [
             Kind("jobs", Job, partial(advance, ctx), concurrency, partial(claimable, ctx)),
-            Kind("watches", UpstreamWatch, partial(watches.watch, ctx), WATCHES),
-            Kind("admissions", AdmissionTurn, partial(admissions.take_turn, ctx), 1),
+            Kind("watches", UpstreamWatch, partial(account_poller.watch, ctx), WATCHES),
+            Kind("admissions", AdmissionTurn, partial(schedule.take_turn, ctx), 1),
             Kind("reports", FileReport, partial(validate, ctx), ctx.settings.validation_processes),
             Kind(
                 "preparations",
                 DatasetPreparation,
-                partial(preparations.prepare, ctx),
+                partial(preparation.prepare, ctx),
                 ctx.settings.validation_processes,
             ),
-            Kind("comparisons", LeakageReport, partial(comparisons.compare, ctx), 1),
+            Kind("comparisons", LeakageReport, partial(leakage.compare, ctx), 1),
             Kind("runs", Run, partial(runs.advance, ctx), RUNS),
-            Kind("deletions", Deletion, partial(deletions.carry_out, ctx), DELETIONS),
-            Kind("deliveries", WebhookDelivery, partial(deliveries.deliver, ctx), DELIVERIES, deliveries.claimable),
+            Kind("deletions", Deletion, partial(carry_out.carry_out, ctx), DELETIONS),
+            Kind("deliveries", WebhookDelivery, partial(deliver.deliver, ctx), DELIVERIES, deliver.claimable),
             Kind(
                 "retries",
                 WebhookDelivery,
-                partial(deliveries.deliver, ctx),
+                partial(deliver.deliver, ctx),
                 RETRIES,
-                partial(deliveries.claimable, failing=True),
+                partial(deliver.claimable, failing=True),
             ),
         ],
         lease_seconds=ctx.settings.lease_seconds,
@@ -261,13 +252,15 @@ async def run(settings: Settings) -> None:
     sweep_seconds = max(MIN_SWEEP_SECONDS, settings.settle_seconds)
     tasks = [
         asyncio.create_task(reconciler.run()),
-        asyncio.create_task(_every(sweep_seconds, lambda: strays.sweep(ctx))),
-        asyncio.create_task(_every(JANITOR_SECONDS, lambda: janitor.clear_up(ctx))),
+        asyncio.create_task(_every(sweep_seconds, lambda: orphaned_upstream_jobs.sweep(ctx))),
+        asyncio.create_task(_every(JANITOR_SECONDS, lambda: storage_cleanup.clear_up(ctx))),
         asyncio.create_task(_every(PRUNE_SECONDS, lambda: pruning.prune(ctx))),
-        asyncio.create_task(_every(stalls.EVERY_SECONDS, lambda: stalls.tell_of_stalled(ctx.db))),
+        asyncio.create_task(_every(stalled_jobs.EVERY_SECONDS, lambda: stalled_jobs.tell_of_stalled(ctx.db))),
         asyncio.create_task(_every(ORPHANS_SECONDS, lambda: resolve_orphans(ctx.db))),
-        asyncio.create_task(_every(JANITOR_SECONDS, lambda: retirements.announce(ctx.db, ctx.catalogue, ctx.today()))),
-        asyncio.create_task(_every(deployments.EVERY_SECONDS, lambda: deployments.advance(ctx))),
+        asyncio.create_task(
+            _every(JANITOR_SECONDS, lambda: retirement_notices.announce(ctx.db, ctx.catalogue, ctx.today()))
+        ),
+        asyncio.create_task(_every(deploy.EVERY_SECONDS, lambda: deploy.advance(ctx))),
         asyncio.create_task(_every(BEAT_SECONDS, heartbeat.beat, at_once=True)),
     ]
     if settings.redis_url:

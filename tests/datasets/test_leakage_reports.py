@@ -23,9 +23,9 @@ from tests.http.conftest import Api
 from tests.stack import ROOT
 from tests.wire import chat_rows, jsonl, refusal
 from tests.workers.bench import open_context
-from workers import comparisons, datasets
 from workers.context import Context
-from workers.tries import MOST_TRIES
+from workers.datasets import leakage, report
+from workers.datasets.retry_policy import MOST_TRIES
 
 TRAINING = chat_rows(12)
 MODEL = "gpt-4o-mini"
@@ -55,13 +55,13 @@ async def compare(ctx: Context, api: Api) -> int:
     """Do what is to be compared. Returns how much that was."""
     found = await claimed(ctx, api, LeakageReport)
     for each in found:
-        await comparisons.compare(ctx, each)
+        await leakage.compare(ctx, each)
     return len(found)
 
 
 async def check(ctx: Context, api: Api) -> None:
     for each in await claimed(ctx, api, FileReport):
-        await datasets.validate(ctx, each)
+        await report.validate(ctx, each)
 
 
 async def warnings_of(api: Api, job_id: str) -> list[str]:
@@ -174,7 +174,7 @@ async def test_one_that_crashes_every_time_ends_without_a_result(
             assert await compare(worker, api) == 1
             found = (await http.get(path)).json()["leakage"]
             assert found["status"] == status
-        assert found["notes"] == [comparisons.NOT_COMPARED]
+        assert found["notes"] == [leakage.NOT_COMPARED]
         assert await compare(worker, api) == 0
 
 

@@ -14,7 +14,7 @@ from service.identity import audit
 from service.identity.actions import archive_project
 from service.ids import new_id
 from tests.workers.bench import Bench
-from workers.deletions import carry_out
+from workers.deletions.carry_out import carry_out
 
 MOST_ROUNDS = 60
 

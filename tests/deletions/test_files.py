@@ -25,7 +25,7 @@ from tests.deletions.desk import (
 )
 from tests.faults.control import DELETE_FILE, NEVER, UPLOAD, error
 from tests.workers.bench import Bench
-from workers.deletions import MAX_TRIES
+from workers.deletions.carry_out import MAX_TRIES
 
 
 class TestHere:

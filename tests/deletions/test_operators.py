@@ -12,7 +12,7 @@ from tests.faults.control import DELETE_FILE, error
 from tests.stack import ROOT
 from tests.workers.bench import Bench
 from tests.workers.process import environment
-from workers.deletions import MAX_TRIES
+from workers.deletions.carry_out import MAX_TRIES
 
 
 def tunegate(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:

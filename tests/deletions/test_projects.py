@@ -38,7 +38,7 @@ from tests.tenancy.test_rows import _row, _typed
 from tests.wire import refusal
 from tests.workers.bench import DEADLINE_SECONDS, Bench, open_bench, working
 from tests.workers.process import WorkerProcess
-from workers.deletions import MAX_TRIES
+from workers.deletions.carry_out import MAX_TRIES
 
 SECRET = "Zanzibar-kumquat"
 POINTS = [

@@ -27,7 +27,7 @@ from tests.deletions.desk import carry_out_all, file_row, set_project, trained
 from tests.deletions.served import served
 from tests.wire import refusal
 from tests.workers.bench import Bench
-from workers import pruning, retention
+from workers.maintenance import pruning, retention
 
 
 async def age(bench: Bench, table: Any, days: float, *, column: str = "created_at", **where: Any) -> None:

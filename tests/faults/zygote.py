@@ -77,7 +77,7 @@ def _work() -> None:
 
     import workers.main
     from service.settings import Settings
-    from workers import validators
+    from workers.datasets import validators
 
     async def not_ahead(self: validators.Validators) -> None:
         return

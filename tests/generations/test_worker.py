@@ -9,7 +9,7 @@ from service.database.tables import FileReport
 from tests.generations.test_plan import WEATHER
 from tests.runs.mill import Mill
 from tests.runs.scripted import Call, Reply, plain, words
-from workers import datasets
+from workers.datasets import report as datasets
 
 
 async def _report(mill: Mill, file_id: str) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from service.ids import new_id
 from service.settings import Settings
 from tests.http.conftest import api, gateway
 from tests.workers.bench import open_context
-from workers import preparations
 from workers.context import Context
+from workers.datasets import preparation
 
 __all__ = ["api", "gateway"]
 
@@ -64,7 +64,7 @@ class Workplace:
 
     async def step(self, preparation_id: str) -> Preparation:
         """One step, as a worker does it."""
-        await preparations.prepare(self.ctx, await self.claim(preparation_id))
+        await preparation.prepare(self.ctx, await self.claim(preparation_id))
         return await self.shown(preparation_id)
 
     async def shown(self, preparation_id: str) -> Preparation:

@@ -15,8 +15,9 @@ from tests.http.conftest import Api
 from tests.stack import ROOT
 from tests.wire import refusal
 from tests.workers.bench import open_context
-from workers import datasets, preparations
 from workers.context import Context
+from workers.datasets import preparation
+from workers.datasets import report as datasets
 
 EXAMPLES = ROOT / "examples/function-calling"
 ROWS = "".join(f"Größe {number}?;Sie ist {number}.;x\n" for number in range(40))
@@ -142,7 +143,7 @@ async def worker(gateway: tuple[Settings, str]) -> AsyncIterator[Context]:
 
 async def work(ctx: Context, project_id: str) -> None:
     """Do what is due for a project: preparations, then the reports of what they made."""
-    for table, step in ((DatasetPreparation, preparations.prepare), (FileReport, datasets.validate)):
+    for table, step in ((DatasetPreparation, preparation.prepare), (FileReport, datasets.validate)):
         async with ctx.db.worker() as session:
             where = [table.project_id == project_id]
             claimed: list[Any] = await leases.claim(session, table, lease_seconds=60.0, limit=10, where=where)

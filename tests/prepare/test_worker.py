@@ -16,7 +16,7 @@ from service.settings import Settings
 from tests.prepare.conftest import Workplace
 from tests.workers.bench import DEADLINE_SECONDS
 from tests.workers.process import WorkerProcess
-from workers import preparations
+from workers.datasets import preparation
 
 SPLIT: dict[str, Any] = {"split": {"validation_examples": 4}}
 ONCE = {"files": 2, "reports": 2}
@@ -58,7 +58,7 @@ class TestOutputs:
         async with workplace.ctx.db.worker() as session:
             file = await session.get_one(File, claimed.row.input_file_id)
         await workplace.ctx.storage.delete(file.storage_key)
-        await preparations.prepare(workplace.ctx, claimed)
+        await preparation.prepare(workplace.ctx, claimed)
         made = await workplace.shown(preparation_id)
         assert made.error is not None
         assert (made.status, made.error.code) == ("failed", "file_not_found")
@@ -71,7 +71,7 @@ class TestCancel:
         async with workplace.ctx.db.project(workplace.project_id) as session:
             await cancel_preparation(session, workplace.project_id, preparation_id)
         with pytest.raises(LeaseLost):
-            await preparations.prepare(workplace.ctx, claimed)
+            await preparation.prepare(workplace.ctx, claimed)
         assert (await workplace.shown(preparation_id)).status == "cancelled"
         assert await workplace.counts() == {"files": 0, "reports": 0, "announced": 0}
 
@@ -82,7 +82,7 @@ class TestCancel:
         engine = create_engine(owner_url, pool_size=1, role=None)
         async with engine.begin() as holding:  # no file is recorded until the cancel has come
             await holding.execute(text("LOCK TABLE files IN SHARE MODE"))
-            task = asyncio.create_task(preparations.prepare(workplace.ctx, claimed))
+            task = asyncio.create_task(preparation.prepare(workplace.ctx, claimed))
             async with asyncio.timeout(DEADLINE_SECONDS):
                 while not await holding.scalar(text(WAITED_FOR)):
                     await asyncio.sleep(0.01)

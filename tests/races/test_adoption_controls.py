@@ -7,13 +7,13 @@ import pytest
 from service.upstreams.adapters.openai import OpenAIUpstream
 from tests.faults.control import CREATE, NEVER
 from tests.workers.bench import Bench
-from workers import creates
+from workers.jobs import create
 
 
 async def test_without_finding_out_a_lost_answer_makes_a_second_job(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(creates, "_find_out", creates._send)
+    monkeypatch.setattr(create, "_find_out", create._send)
     bench.upstream.fault(CREATE, "reset", made=True)
     job_id = await bench.new_job()
     await bench.until(job_id, "running")
@@ -23,7 +23,7 @@ async def test_without_finding_out_a_lost_answer_makes_a_second_job(
 async def test_without_the_settle_time_a_late_job_makes_a_second_one(
     hasty: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(creates, "EMPTY_LISTS", 0)
+    monkeypatch.setattr(create, "EMPTY_LISTS", 0)
     hasty.upstream.fault(CREATE, None, late=NEVER)
     job_id = await hasty.new_job()
     await hasty.until_sent(job_id)

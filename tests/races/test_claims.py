@@ -16,8 +16,8 @@ from service.database.tables import Job
 from service.jobs.record import Move, move
 from tests.faults.control import CREATE, NEVER
 from tests.workers.bench import Bench, eventually
-from workers.creates import create
-from workers.jobs import advance
+from workers.jobs.advance import advance
+from workers.jobs.create import create
 
 CLAIMERS = 8
 

@@ -90,7 +90,7 @@ async def test_an_event_that_is_written_after_the_commit_is_lost_with_the_proces
 
 
 async def _ends_and_dies(bench: Bench, claimed: leases.Claim[Job]) -> None:
-    from workers.jobs import advance
+    from workers.jobs.advance import advance
 
     await advance(bench.ctx, claimed)
     raise _Died

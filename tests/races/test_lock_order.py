@@ -7,7 +7,7 @@ from service.database.tables import FileReport
 from service.datasets.files.actions import ask_for_report
 from service.datasets.files.queries import get_file
 from tests.workers.bench import MODEL, Bench
-from workers import datasets
+from workers.datasets import report
 
 
 async def test_a_report_that_ends_while_a_job_on_its_file_comes_in(bench: Bench) -> None:
@@ -20,8 +20,8 @@ async def test_a_report_that_ends_while_a_job_on_its_file_comes_in(bench: Bench)
     assert model is not None
     async with bench.ctx.db.project(bench.project_id) as session:
         file = await get_file(session, bench.project_id, file_id, lock=True)
-        made = datasets._failed_report(claimed.row, file, "made for this test")
-        ending = asyncio.create_task(datasets._end(bench.ctx, claimed, file, made))
+        made = report._failed_report(claimed.row, file, "made for this test")
+        ending = asyncio.create_task(report._end(bench.ctx, claimed, file, made))
         done, _ = await asyncio.wait({ending}, timeout=0.5)
         assert not done, "it waits for whoever has the file"
         await ask_for_report(session, file, model)

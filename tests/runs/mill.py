@@ -32,8 +32,8 @@ from service.settings import Settings
 from tests.runs.scripted import Scripted
 from tests.wire import Tenant, make_tenant
 from tests.workers.bench import open_context
-from workers import runs
 from workers.context import Context
+from workers.runs import advance
 
 MODEL = "gpt-4o-mini"
 MOST_STEPS = 60
@@ -98,7 +98,7 @@ class Mill:
         """One turn, as a worker takes it."""
         claimed = await self.claim(run_id)
         if claimed is not None:
-            await runs.advance(self.ctx, claimed)
+            await advance.advance(self.ctx, claimed)
         return await self.shown(run_id)
 
     async def until_end(self, run_id: str) -> dict[str, Any]:

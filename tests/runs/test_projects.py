@@ -14,9 +14,9 @@ from service.deletions.actions import delete_project
 from service.identity import audit
 from service.identity.actions import archive_project
 from tests.runs.mill import Mill
-from workers import runs
-from workers.deletions import carry_out
-from workers.pruning import prune
+from workers.deletions.carry_out import carry_out
+from workers.maintenance.pruning import prune
+from workers.runs import advance
 
 
 async def _count(mill: Mill, table: Any) -> int:
@@ -41,7 +41,7 @@ async def test_deleting_waits_for_the_money_and_leaves_no_word(mill: Mill) -> No
     made = await mill.generate(topics=["zanzibar"], concurrency=2)
     claimed = await mill.claim(made["id"])
     assert claimed is not None
-    turn = asyncio.create_task(runs.advance(mill.ctx, claimed))
+    turn = asyncio.create_task(advance.advance(mill.ctx, claimed))
     async with asyncio.timeout(60):
         while len(mill.upstream.log) < 2:
             await asyncio.sleep(0.01)

@@ -17,7 +17,7 @@ from service.database.tables import OpenInference, Run
 from service.runs.load import MOST_WAIT_SECONDS, Window, wait_seconds
 from tests.runs.mill import Mill
 from tests.runs.scripted import Call, Reply, plain
-from workers import run_turn, runs
+from workers.runs import advance, time_slice
 
 
 class TestPace:
@@ -104,7 +104,7 @@ class TestUpstream:
         made = await mill.generate(n_per_topic=50, concurrency=4)
         ended = await mill.until_end(made["id"])
         assert (ended["status"], ended["error"]["code"]) == ("failed", "upstream_refused")
-        assert len(mill.upstream.log) <= run_turn.MOST_REFUSED + 4
+        assert len(mill.upstream.log) <= time_slice.MOST_REFUSED + 4
         assert await mill.assert_books(made["id"]) == 0
 
     async def test_an_answer_of_nonsense_is_no_accident(self, mill: Mill) -> None:
@@ -145,7 +145,7 @@ class TestBounds:
         made = await mill.generate(n_per_topic=20, budget=budget, answer={"max_tokens": 100})
         claimed = await mill.claim(made["id"])
         assert claimed is not None
-        turn = asyncio.create_task(runs.advance(mill.ctx, claimed))
+        turn = asyncio.create_task(advance.advance(mill.ctx, claimed))
         done = False
         while not done:
             done = turn.done()  # looked at before the last look, which sees what it has come to
@@ -196,7 +196,7 @@ class TestTakenAway:
         made = await mill.generate(concurrency=4)
         claimed = await mill.claim(made["id"])
         assert claimed is not None
-        turn = asyncio.create_task(runs.advance(mill.ctx, claimed))
+        turn = asyncio.create_task(advance.advance(mill.ctx, claimed))
         await _until(lambda: len(mill.upstream.log) == 4)
         async with mill.http() as http:
             cancelled = (await http.post(f"/dataset_generations/{made['id']}/cancel")).json()
@@ -218,13 +218,13 @@ class TestTakenAway:
         made = await mill.generate(n_per_topic=2, concurrency=4)
         first = await mill.claim(made["id"])
         assert first is not None
-        standing = asyncio.create_task(runs.advance(mill.ctx, first))
+        standing = asyncio.create_task(advance.advance(mill.ctx, first))
         await _until(lambda: len(mill.upstream.log) == 4)
         reserved = len(await mill.entries())
         await mill.end_lease(made["id"])
         second = await mill.claim(made["id"])
         assert second is not None
-        taking_over = asyncio.create_task(runs.advance(mill.ctx, second))
+        taking_over = asyncio.create_task(advance.advance(mill.ctx, second))
         await _until(lambda: len(mill.upstream.log) == 8)
         assert len(await mill.entries()) == reserved, "the reservations are adopted"
         mill.upstream.gate.set()
@@ -243,7 +243,7 @@ class TestTakenAway:
         made = await mill.generate(n_per_topic=1, concurrency=2)
         claimed = await mill.claim(made["id"])
         assert claimed is not None
-        turn = asyncio.create_task(runs.advance(mill.ctx, claimed))
+        turn = asyncio.create_task(advance.advance(mill.ctx, claimed))
         await _until(lambda: len(mill.upstream.log) == 2)
         turn.cancel()
         await asyncio.gather(turn, return_exceptions=True)
@@ -264,7 +264,7 @@ class TestTakenAway:
         made = await mill.generate(concurrency=2)
         claimed = await mill.claim(made["id"])
         assert claimed is not None
-        turn = asyncio.create_task(runs.advance(mill.ctx, claimed))
+        turn = asyncio.create_task(advance.advance(mill.ctx, claimed))
         await _until(lambda: len(mill.upstream.log) == 2)
         mill.ctx.stopping.set()
         mill.upstream.gate.set()
@@ -278,7 +278,7 @@ class TestTakenAway:
 
     async def test_one_that_ends_its_workers_again_and_again_ends(self, mill: Mill) -> None:
         """With what was made by then; and if that ends them too, without."""
-        for failures, file in ((runs.MAX_CRASHES, True), (runs.MAX_CRASHES + 1, False)):
+        for failures, file in ((advance.MAX_CRASHES, True), (advance.MAX_CRASHES + 1, False)):
             mill.upstream.script = lambda call: plain(call) if call.item == 0 else Reply(status=429, retry_after="60")
             made = await mill.generate(concurrency=1)
             await mill.step(made["id"])
@@ -303,7 +303,7 @@ class TestRecord:
                 raise ConnectionError("gone")
             return settled
 
-        monkeypatch.setattr(run_turn, "resolve", breaking)
+        monkeypatch.setattr(time_slice, "resolve", breaking)
         made = await mill.generate(n_per_topic=2)
         ended = await mill.until_end(made["id"])
         assert (ended["status"], ended["progress"]["calls"]) == ("succeeded", 8)

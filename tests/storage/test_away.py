@@ -10,7 +10,7 @@ from tests.deletions.served import served
 from tests.faults.proxy import Proxy, Weather
 from tests.storage.conftest import URL
 from tests.workers.bench import Bench
-from workers.tries import STORE_AWAY
+from workers.datasets.retry_policy import STORE_AWAY
 
 TRIES = 8
 """More than the five crashes after which a dataset is given up."""

@@ -19,8 +19,8 @@ from service.upstreams.credentials import seal_credential
 from tests.faults.control import CREATE, LIST, RETRIEVE, UPLOAD, FaultyUpstream, error
 from tests.upstream.conftest import add_account
 from tests.workers.bench import MODEL, Bench, ended, eventually, open_bench, working
-from workers import strays
-from workers.turns import PROBES, Turns
+from workers.jobs.bulkhead import PROBES, Turns
+from workers.maintenance import orphaned_upstream_jobs
 
 
 async def change(bench: Bench, account_id: str, **values: object) -> None:
@@ -230,7 +230,7 @@ class TestABrokenAccount:
         second.fault(LIST, error(500), times=0)
         await add_account(bench, second.base_url)
         bench.upstream.put_job(metadata={**bench.upstream.jobs(job_id)[0]["metadata"], "tunegate_attempt": "9"})
-        assert await strays.sweep(bench.ctx) == 1
+        assert await orphaned_upstream_jobs.sweep(bench.ctx) == 1
         assert len(bench.upstream.unended()) == 1
 
     async def test_whose_credential_does_not_open_waits_and_loses_nothing(

@@ -16,7 +16,7 @@ from tests.upstream.azure_program import KEY
 from tests.upstream.conftest import add_account
 from tests.upstream.test_accounts import change
 from tests.workers.bench import Bench
-from workers import strays
+from workers.maintenance import orphaned_upstream_jobs
 
 CREATE = "POST /openai/fine_tuning/jobs"
 LIST = "GET /openai/fine_tuning/jobs"
@@ -240,7 +240,7 @@ class TestUnderTheWorkers:
         [job] = azure.jobs()
         azure.put_job(training_file=job["training_file"], status="running", _steps=[{"status": "running"}])
         azure.put_job(training_file="file-of-somebody", status="running", _steps=[{"status": "running"}])
-        assert await strays.sweep(bench.ctx) == 1
+        assert await orphaned_upstream_jobs.sweep(bench.ctx) == 1
         assert len([each for each in azure.jobs() if each["status"] == "canceled"]) == 1
         assert (await bench.job(job_id)).upstream_job_id == job["id"]
 

@@ -22,7 +22,7 @@ from tests.faults.control import FaultyUpstream
 from tests.upstream.conftest import Rim, account
 from tests.workers.bench import Bench
 from tests.workers.test_polling import due, running, upstream_id
-from workers import pruning
+from workers.maintenance import pruning
 
 GARBAGE = ["v1,", "v1", "v1,!!!", "v2,AAAA", ",", "x" * 2000, "v1,é", "v1,AAAA v1,BBBB", "v1a,AAAA"]
 

@@ -31,7 +31,7 @@ from service.webhooks.secrets import active_secrets, seal_secret
 from tests.faults.control import CREATE, EVENTS, RETRIEVE, UPLOAD, FaultyUpstream
 from tests.upstream.conftest import CREDENTIAL, Rim, account
 from tests.workers.bench import Bench, open_bench
-from workers import strays
+from workers.maintenance import orphaned_upstream_jobs
 
 
 def says(status: int) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class TestNowhere:
             metadata=second.jobs()[-1]["metadata"],
             _events=[{"id": "ftevent-1", "level": "info", "type": "message", "message": CREDENTIAL, "data": {}}],
         )
-        await strays.sweep(bench.ctx)
+        await orphaned_upstream_jobs.sweep(bench.ctx)
         for each in (*jobs, job_id):
             await call("GET", f"/fine_tuning/jobs/{each}")
             await call("GET", f"/fine_tuning/jobs/{each}/timeline")

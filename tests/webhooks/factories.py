@@ -19,7 +19,7 @@ from service.webhooks import outbox
 from service.webhooks.secrets import seal_secret
 from service.webhooks.sender import Sender
 from service.webhooks.signing import new_secret, secret_hint
-from workers.deliveries import claimable, deliver
+from workers.webhooks.deliver import claimable, deliver
 
 TYPES = ("fine_tuning.job.succeeded", "fine_tuning.job.failed")
 

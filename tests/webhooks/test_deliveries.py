@@ -17,7 +17,7 @@ from service.webhooks.secrets import seal_secret
 from service.webhooks.signing import new_secret
 from tests.webhooks.factories import World
 from tests.webhooks.receiver import Receiver, answer
-from workers.deliveries import IN_FLIGHT_PER_ENDPOINT, deliver
+from workers.webhooks.deliver import IN_FLIGHT_PER_ENDPOINT, deliver
 
 client = OpenAI(api_key="none", base_url="http://127.0.0.1:1/v1")
 

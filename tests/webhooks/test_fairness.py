@@ -12,8 +12,8 @@ from sqlalchemy.dialects import postgresql
 from service.database.tables import WebhookDelivery, WebhookEvent
 from tests.webhooks.factories import TYPES, World
 from tests.webhooks.receiver import Receiver
-from workers.deliveries import IN_FLIGHT_PER_ENDPOINT, IN_FLIGHT_PER_FAILING, claimable, deliver
-from workers.reconcile import Kind, Reconciler
+from workers.dispatcher import Kind, Reconciler
+from workers.webhooks.deliver import IN_FLIGHT_PER_ENDPOINT, IN_FLIGHT_PER_FAILING, claimable, deliver
 
 DEAD, WELL = TYPES
 """Types by which an event goes to one kind of endpoint only."""

@@ -17,7 +17,7 @@ from tests.webhooks.factories import World
 from tests.webhooks.name_server import can_be_asked, name_server
 from tests.webhooks.receiver import Receiver
 from tests.webhooks.test_targets import FORBIDDEN
-from workers.deliveries import deliver
+from workers.webhooks.deliver import deliver
 
 HEADERS = {"webhook-id": "evt_1", "webhook-timestamp": "1", "webhook-signature": "v1,x"}
 PUBLIC = "192.0.9.1"

@@ -55,13 +55,13 @@ from service.upstreams.accounts import DEFAULT_ACCOUNT, Accounts, ensure_default
 from service.wakeups import Doorbell
 from service.webhooks.sender import Sender
 from tests.faults.control import FaultyUpstream
-from workers.admissions import take_turn
 from workers.context import AccountContext, Context
-from workers.datasets import validate
-from workers.jobs import advance
+from workers.datasets.report import validate
+from workers.datasets.validators import Validators
+from workers.jobs.advance import advance
+from workers.jobs.bulkhead import Turns
+from workers.jobs.schedule import take_turn
 from workers.main import reconciler_of
-from workers.turns import Turns
-from workers.validators import Validators
 
 MODEL = "gpt-4o-mini-2024-07-18"
 TOKENS_PER_EPOCH = 1000

@@ -10,7 +10,7 @@ from service.jobs.forecast import Forecast
 from service.upstreams.labels import marks
 from tests.faults.control import CREATE, LIST, NEVER, NO_JOBS, FaultyUpstream, error
 from tests.workers.bench import Bench, eventually
-from workers import strays
+from workers.maintenance import orphaned_upstream_jobs
 
 HTML = {"status": 502, "body": "<html>Bad gateway</html>"}
 LOST_ANSWERS: dict[str, Any] = {
@@ -116,7 +116,7 @@ class TestAnAnswerIsLost:
         await hasty.until(job_id, "running")
         hasty.upstream.release()
         await eventually(lambda: len(hasty.upstream.jobs(job_id)) == 2)
-        await strays.sweep(hasty.ctx)
+        await orphaned_upstream_jobs.sweep(hasty.ctx)
         job = await hasty.job(job_id)
         assert [each["id"] for each in hasty.upstream.unended()] == [job.upstream_job_id]
 
@@ -194,7 +194,7 @@ class TestAdoption:
         job = await bench.until(job_id, "running")
         assert job.upstream_job_id == made[2], "the oldest; of equals the first attempt; of equals the first id"
         assert len(bench.upstream.unended()) == 4, "nothing is cancelled before the adoption is on record"
-        await strays.sweep(bench.ctx)
+        await orphaned_upstream_jobs.sweep(bench.ctx)
         assert [each["id"] for each in bench.upstream.unended()] == [made[2]]
         calls = {call.upstream_job_id: call.cancelled_as_stray_at is not None for call in await bench.calls(job_id)}
         assert calls == {each: each != made[2] for each in made}
@@ -280,7 +280,7 @@ class TestACancel:
         assert (await hasty.until_end(job_id)).state == "cancelled"
         hasty.upstream.release()
         await eventually(hasty.upstream.jobs)
-        assert await strays.sweep(hasty.ctx) == 1
+        assert await orphaned_upstream_jobs.sweep(hasty.ctx) == 1
         assert hasty.upstream.unended() == []
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from service.database.tables import File, FileReport
 from tests.workers.bench import DEADLINE_SECONDS, Bench
-from workers.tries import MOST_TRIES
+from workers.datasets.retry_policy import MOST_TRIES
 
 CRASHES = 5
 

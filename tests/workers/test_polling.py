@@ -25,9 +25,10 @@ from tests.faults.control import LIST, FaultyUpstream, error
 from tests.upstream.conftest import add_account
 from tests.workers.bench import MODEL, Bench, eventually, open_bench, working
 from tests.workers.process import WorkerProcess
-from workers import budgets, stalls
+from workers.jobs import poll_limiter
+from workers.jobs.account_poller import LISTED_NO_MORE, watch
 from workers.main import reconciler_of
-from workers.watches import LISTED_NO_MORE, watch
+from workers.maintenance import stalled_jobs
 
 MANY = poll_schedule.SMALL + 5
 FAR = dt.timedelta(hours=2)
@@ -65,7 +66,7 @@ async def running(bench: Bench, count: int, *, account_id: str = DEFAULT_ACCOUNT
 
 async def make_due(bench: Bench, account_id: str = DEFAULT_ACCOUNT) -> None:
     """Have the account watched over now."""
-    await budgets.take(bench.ctx.db, account_id, requests=1, base_seconds=1.0, borrow=True)
+    await poll_limiter.take(bench.ctx.db, account_id, requests=1, base_seconds=1.0, borrow=True)
     async with bench.ctx.db.worker() as session:
         await session.execute(update(UpstreamWatch).where(UpstreamWatch.id == account_id).values(due_at=func.now()))
 
@@ -319,7 +320,7 @@ class TestTheBudget:
         began = time.monotonic()
         taken = [
             await asyncio.gather(
-                *(budgets.take(bench.ctx.db, DEFAULT_ACCOUNT, requests=1, base_seconds=1.0) for _ in range(50))
+                *(poll_limiter.take(bench.ctx.db, DEFAULT_ACCOUNT, requests=1, base_seconds=1.0) for _ in range(50))
             )
             for _ in range(2)
         ]
@@ -335,7 +336,7 @@ class TestTheBudget:
     async def test_a_look_waits_for_it_and_a_cancel_does_not(self, bench: Bench) -> None:
         one, other = await running(bench, 2)
         await set_budget(bench, 10)
-        await budgets.take(bench.ctx.db, DEFAULT_ACCOUNT, requests=30, base_seconds=1.0, borrow=True)
+        await poll_limiter.take(bench.ctx.db, DEFAULT_ACCOUNT, requests=30, base_seconds=1.0, borrow=True)
         await bench.step(one)
         assert await seconds_until_due(bench, one) > 10
         assert not [each for each in bench.upstream.jobs() if each["looks"]]
@@ -394,18 +395,18 @@ class TestStalls:
         await bench.set_job(stuck, news_at=long_ago)
         await bench.set_job(paused, news_at=long_ago, upstream_status="paused")
         await bench.set_job(well, created_at=long_ago, news_at=func.now())
-        assert [await stalls.tell_of_stalled(bench.ctx.db) for _ in range(2)] == [1, 0]
+        assert [await stalled_jobs.tell_of_stalled(bench.ctx.db) for _ in range(2)] == [1, 0]
         said = "The job has stalled: no news for 72 hours (running, running at the upstream). Still looking"
         assert await bench.messages(stuck, "warn") == [said]
         await bench.step(stuck)
         assert (await bench.job(stuck)).stalled_at is None
         await bench.set_job(stuck, news_at=long_ago)
-        assert await stalls.tell_of_stalled(bench.ctx.db) == 1
+        assert await stalled_jobs.tell_of_stalled(bench.ctx.db) == 1
 
     async def test_racing_workers_tell_once(self, bench: Bench) -> None:
         [stuck] = await running(bench, 1)
         await bench.set_job(stuck, news_at=func.now() - dt.timedelta(days=3))
-        await asyncio.gather(*(stalls.tell_of_stalled(bench.ctx.db) for _ in range(4)))
+        await asyncio.gather(*(stalled_jobs.tell_of_stalled(bench.ctx.db) for _ in range(4)))
         assert len(await bench.messages(stuck, "warn")) == 1
 
 

@@ -10,7 +10,7 @@ from service.database.tables import Checkpoint, JobMetric
 from tests.faults.control import CANCEL, EVENTS, RETRIEVE, error
 from tests.workers.bench import Bench
 from tests.workers.test_polling import patient
-from workers.polls import LOST_AFTER
+from workers.jobs.poll import LOST_AFTER
 
 PAUSE = "POST /v1/fine_tuning/jobs/[^/]+/pause"
 CHECKPOINTS = "GET /v1/fine_tuning/jobs/[^/]+/checkpoints"

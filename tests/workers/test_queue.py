@@ -27,8 +27,8 @@ from service.settings import Settings
 from tests.faults.control import FaultyUpstream
 from tests.workers.bench import MODEL, Bench, ended, open_bench, working
 from tests.workers.process import WorkerProcess
-from workers import admissions
-from workers.admissions import fail, take_turn
+from workers.jobs import schedule
+from workers.jobs.schedule import fail, take_turn
 
 SLOTS = 4
 
@@ -156,7 +156,7 @@ class TestFairness:
         async with bench.ctx.db.admin() as session:
             await session.execute(update(Project).values(max_active_jobs=None))
         await bench.turn()
-        assert len(await admitted(bench)) == admissions.MOST_AT_A_TIME
+        assert len(await admitted(bench)) == schedule.MOST_AT_A_TIME
         assert await turn_is_due(bench), "the next turn follows by itself"
         await bench.turn()
         await bench.turn()
@@ -305,7 +305,7 @@ class TestWhoAsks:
         held = await bench.claim(job_id)
         assert held is not None
         await bench.request_cancel(job_id)
-        await admissions.judge(bench.ctx, held)
+        await schedule.judge(bench.ctx, held)
         job = await bench.job(job_id)
         assert (job.state, job.due_at is not None) == ("waiting", True)
         assert (await bench.step(job_id)).state == "cancelled"
@@ -336,7 +336,7 @@ class TestFaults:
                 raise RuntimeError("It breaks.")
             await real(session, claimed, step)
 
-        monkeypatch.setattr(admissions, "move", broken)
+        monkeypatch.setattr(schedule, "move", broken)
         await bench.turn()
         assert [job.id for job in await admitted(bench)] == ids[1:]
 
@@ -347,7 +347,7 @@ class TestFaults:
             raise RuntimeError("It breaks.")
 
         with monkeypatch.context() as patched:
-            patched.setattr(admissions, "look", broken)
+            patched.setattr(schedule, "look", broken)
             await bench.turn()
         async with bench.ctx.db.worker() as session:
             row = await session.get_one(AdmissionTurn, "jobs")
@@ -450,10 +450,10 @@ async def two_turns(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, locked: bo
         return None
 
     with monkeypatch.context() as patched:
-        patched.setattr(admissions, "look", in_order)
+        patched.setattr(schedule, "look", in_order)
         patched.setattr(Claim, "held", unfenced)
         if not locked:
-            patched.setattr(admissions, "lock_accounts", unlocked)
+            patched.setattr(schedule, "lock_accounts", unlocked)
         one = asyncio.create_task(take_turn(bench.ctx, first))
         await first_looked.wait()
         await waiting(bench, project, 10, priority=9)

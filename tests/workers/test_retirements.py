@@ -13,7 +13,7 @@ from service.ids import new_id
 from service.upstreams.accounts import DEFAULT_ACCOUNT
 from service.webhooks.event_types import CATALOGUE
 from tests.workers.bench import MODEL, Bench
-from workers.retirements import announce
+from workers.maintenance.retirement_notices import announce
 
 STOPS = dt.date(2027, 1, 14)
 """When OpenAI shuts gpt-4o-mini down, by the catalogue."""

@@ -7,7 +7,7 @@ import pytest
 from service.database.leases import LeaseLost
 from tests.faults.control import CONTENT, RETRIEVE, error
 from tests.workers.bench import Bench
-from workers.settles import MAX_TRIES, settle
+from workers.jobs.settle import MAX_TRIES, settle
 
 
 class TestWhatIsSaidLater:

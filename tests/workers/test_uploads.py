@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.control import UPLOAD, error
 from tests.workers.bench import Bench
-from workers.jobs import MAX_CRASHES
+from workers.jobs.advance import MAX_CRASHES
 
 
 async def test_jobs_that_share_a_file_send_it_once(bench: Bench) -> None:

@@ -106,7 +106,7 @@ class UpstreamCall(Base):
 class UpstreamWatch(Leased, Base):
     """An account whose running jobs are polled; its id is the account's. A step lists them, or lets each look alone.
 
-    `spent_until` is the budget's books (see `workers/budgets.py`); `listing` says that lists tell of the jobs, of which
+    `spent_until` is the budget's books (see `workers/jobs/poll_limiter.py`); `listing` says that lists tell of the jobs, of which
     there were `active`, `watched` of them by somebody, at the last step. `listed_at` is null if none relies on lists.
     """
 

@@ -12,7 +12,8 @@ from service.database.tables import FileReport
 from tests.runs.mill import PATIENCE_SECONDS, Mill
 from tests.runs.scripted import Call, Reply
 from tests.wire import Tenant, jsonl
-from workers import datasets, runs
+from workers.datasets import report
+from workers.runs import advance
 
 MODELS = ["gpt-4o-mini", "gpt-4o"]
 
@@ -93,7 +94,7 @@ class Desk:
             )
             claimed = await leases.claim(session, FileReport, lease_seconds=PATIENCE_SECONDS, limit=20, where=[mine])
         for each in claimed:
-            await datasets.validate(ctx, each)
+            await report.validate(ctx, each)
 
     async def compare(self, file_id: str, **body: Any) -> dict[str, Any]:
         """A comparison as the API accepts it."""
@@ -117,7 +118,7 @@ class Desk:
         """One turn of a worker."""
         claimed = await self.mill.claim(comparison_id)
         if claimed is not None:
-            await runs.advance(self.mill.ctx, claimed)
+            await advance.advance(self.mill.ctx, claimed)
 
     async def shown(self, comparison_id: str) -> dict[str, Any]:
         """The comparison as the API shows it."""

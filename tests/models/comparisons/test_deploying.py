@@ -15,7 +15,7 @@ from service.runs.comparisons.statistics import Estimate
 from service.upstreams.accounts import DEFAULT_ACCOUNT
 from tests.models.comparisons.desk import Desk, answering, capitals
 from tests.wire import refusal
-from workers import deployments
+from workers.jobs import deploy
 
 BASE = "gpt-4o-mini-2024-07-18"
 BETTER = answering({0: lambda line: line % 3 == 0, 1: lambda line: line % 4 != 0})
@@ -101,7 +101,7 @@ async def decided(desk: Desk, job_id: str) -> dict[str, Any]:
     """It, worked on until it is decided."""
     while (told := await deployment(desk, job_id))["status"] == "comparing":
         await desk.check_files()
-        await deployments.advance(desk.mill.ctx)
+        await deploy.advance(desk.mill.ctx)
         comparison = (await deployment(desk, job_id))["comparison"]
         if comparison is not None:
             await desk.ended(comparison)
@@ -147,7 +147,7 @@ async def test_one_that_beat_what_the_alias_no_longer_is_waits_for_nobody(desk: 
     async with desk.mill.http() as http:
         await http.post("/model_aliases", json={"name": "support", "model": "gpt-4o"})
         job_id, _ = await trained(desk, must_beat="current")
-        await deployments.advance(desk.mill.ctx)
+        await deploy.advance(desk.mill.ctx)
         await http.post("/model_aliases/support/promote", json={"model": "gpt-4.1"})
     told = await decided(desk, job_id)
     assert (told["status"], await alias_of(desk)) == ("refused", "gpt-4.1")
@@ -156,7 +156,7 @@ async def test_one_that_beat_what_the_alias_no_longer_is_waits_for_nobody(desk: 
 
 async def test_a_cancelled_comparison_deploys_nothing(desk: Desk) -> None:
     job_id, _ = await trained(desk)
-    await deployments.advance(desk.mill.ctx)
+    await deploy.advance(desk.mill.ctx)
     comparison = (await deployment(desk, job_id))["comparison"]
     async with desk.mill.http() as http:
         assert (await http.post(f"/model_comparisons/{comparison}/cancel")).status_code == 200
@@ -176,7 +176,7 @@ async def test_workers_beside_each_other_begin_and_decide_once(desk: Desk) -> No
     desk.mill.upstream.script = BETTER
     job_id, model = await trained(desk)
     for _ in range(2):
-        await asyncio.gather(*(deployments.advance(desk.mill.ctx) for _ in range(4)))
+        await asyncio.gather(*(deploy.advance(desk.mill.ctx) for _ in range(4)))
         comparison = (await deployment(desk, job_id))["comparison"]
         await desk.ended(comparison)
     assert (await deployment(desk, job_id))["status"] == "deployed"

@@ -13,13 +13,13 @@ from service.database.tables import Job
 from service.jobs.lifecycle import JobError, State
 from service.storage import StorageAway
 from service.upstreams.accounts import DEFAULT_ACCOUNT, AccountUnusable
-from workers.admissions import attend, fail, judge
 from workers.context import AccountContext, Context
-from workers.creates import create
-from workers.polls import poll
-from workers.settles import settle
-from workers.tries import STORE_AWAY, STORE_AWAY_SECONDS
-from workers.uploads import upload
+from workers.datasets.retry_policy import STORE_AWAY, STORE_AWAY_SECONDS
+from workers.jobs.create import create
+from workers.jobs.poll import poll
+from workers.jobs.schedule import attend, fail, judge
+from workers.jobs.settle import settle
+from workers.jobs.upload import upload
 
 log = structlog.get_logger()
 

@@ -28,10 +28,10 @@ from service.jobs.rules import with_epochs
 from service.upstreams.labels import GATEWAY, JOB, attempt_of, marks
 from service.upstreams.poll_schedule import NEW
 from service.upstreams.port import Created, JobOrder, NotSent, Refused, Unknown, UpstreamError, UpstreamJob
-from workers import holds
-from workers.admissions import cancel, fail
 from workers.context import AccountContext
-from workers.uploads import forget_vanished, sent_files
+from workers.jobs import cool_down
+from workers.jobs.schedule import cancel, fail
+from workers.jobs.upload import forget_vanished, sent_files
 
 log = structlog.get_logger()
 
@@ -95,7 +95,7 @@ async def _send(ctx: AccountContext, claimed: Claim[Job]) -> None:
         case Refused(kind="invalid" | "not_found") as refused:
             await _refused(ctx, claimed, refused)
         case Refused() as refused:
-            hold = await holds.after_refusal(ctx, refused)
+            hold = await cool_down.after_refusal(ctx, refused)
             await _later(ctx, claimed, "idle", hold.reason, hold.seconds)
         case NotSent(reason=reason):
             await _later(ctx, claimed, "idle", f"The upstream cannot be reached: {reason}", RETRY_SECONDS)

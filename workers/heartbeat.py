@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from service.database.engine import Database
 from service.database.tables import WorkerHeartbeat
 from service.ids import new_id
-from workers.reconcile import Reconciler
+from workers.dispatcher import Reconciler
 
 BEAT_SECONDS = 5.0
 FORGOTTEN = dt.timedelta(days=1)

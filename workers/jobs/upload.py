@@ -24,10 +24,10 @@ from service.jobs.record import Move, NewEvent, add_events, move
 from service.storage import StorageAway
 from service.upstreams.labels import copy_name
 from service.upstreams.port import Created, NotSent, Refused, Unknown, UpstreamError
-from workers import holds
-from workers.admissions import cancel, fail
 from workers.context import AccountContext
-from workers.tries import STORE_AWAY, STORE_AWAY_SECONDS
+from workers.datasets.retry_policy import STORE_AWAY, STORE_AWAY_SECONDS
+from workers.jobs import cool_down
+from workers.jobs.schedule import cancel, fail
 
 log = structlog.get_logger()
 
@@ -210,7 +210,7 @@ async def _send(ctx: AccountContext, claimed: Claim[UpstreamFile], job: Job, fil
                 "upstream_refused_file", f"The upstream refuses the file {file.filename}: {message}", "training_file"
             )
         case Refused() as refused:
-            hold = await holds.after_refusal(ctx, refused)
+            hold = await cool_down.after_refusal(ctx, refused)
             return await _not_now(ctx, claimed, "idle", hold.reason, hold.seconds)
         case NotSent(reason=reason):
             return await _not_now(ctx, claimed, "idle", f"The upstream cannot be reached: {reason}", RETRY_SECONDS)

@@ -42,8 +42,8 @@ from service.deletions.queries import count_open, count_reserved
 from service.identity import audit
 from service.runs.record import cancel_all
 from workers.context import Context
-from workers.copies import let_go_of_copy
-from workers.endings import DONE, Done, NotYet
+from workers.deletions.outcomes import DONE, Done, NotYet
+from workers.deletions.upstream_copies import let_go_of_copy
 
 BATCH = 500
 LOOK_SECONDS = 1.0

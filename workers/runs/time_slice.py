@@ -32,7 +32,7 @@ from service.runs.load import Window, wait_seconds
 from service.runs.plan import Answer, Call, Plan, unanswered
 from service.runs.record import RunError, add_event
 from workers.context import Context
-from workers.run_calls import Again, Asked, ask, kept_open, post_alone, reserved_micros, row_of
+from workers.runs.calls import Again, Asked, ask, kept_open, post_alone, reserved_micros, row_of
 
 log = structlog.get_logger()
 

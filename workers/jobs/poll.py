@@ -17,10 +17,10 @@ from service.jobs.lifecycle import upstream_end
 from service.jobs.record import Move, NewEvent, add_events, move, tell
 from service.upstreams.poll_schedule import LOOK_REQUESTS, Crowd, next_look_seconds
 from service.upstreams.port import Refused, UpstreamError
-from workers import budgets, holds
-from workers.budgets import Standing
 from workers.context import AccountContext
-from workers.news import News, look, write_news
+from workers.jobs import cool_down, poll_limiter
+from workers.jobs.poll_limiter import Standing
+from workers.jobs.sync import News, look, write_news
 
 log = structlog.get_logger()
 
@@ -44,11 +44,11 @@ async def poll(ctx: AccountContext, claimed: Claim[Job]) -> None:
         base = ctx.settings.poll_seconds
         account = ctx.upstream.account_id
         if claimed.row.looked_at is None and not wished and not _watched(claimed.row):
-            crowd = await budgets.look_up(ctx.db, account, base_seconds=base)
+            crowd = await poll_limiter.look_up(ctx.db, account, base_seconds=base)
             if crowd.listing:  # a list tells of it from now on
                 await _leave_to_the_list(ctx, claimed, crowd)
                 return
-        standing = await budgets.take(ctx.db, account, requests=requests, base_seconds=base, borrow=wished)
+        standing = await poll_limiter.take(ctx.db, account, requests=requests, base_seconds=base, borrow=wished)
         if not standing.allowed:
             await _put_off(ctx, claimed, standing)
             return
@@ -61,7 +61,7 @@ async def poll(ctx: AccountContext, claimed: Claim[Job]) -> None:
         fault_points.point("poll.told")
         if news.requests > LOOK_REQUESTS:
             more = news.requests - LOOK_REQUESTS
-            await budgets.take(ctx.db, account, requests=more, base_seconds=base, borrow=True)
+            await poll_limiter.take(ctx.db, account, requests=more, base_seconds=base, borrow=True)
         async with ctx.db.worker() as session:
             values = {**await write_news(ctx, session, claimed, news), **asked}
             if upstream_end(news.job.status) is not None:
@@ -167,7 +167,7 @@ async def _not_told(ctx: AccountContext, claimed: Claim[Job], error: UpstreamErr
     failures = claimed.row.failures
     if kind in ("auth", "quota", "rate_limit"):
         retry_after = error.retry_after_seconds if isinstance(error, UpstreamError) else None
-        hold = await holds.after_refusal(ctx, Refused(kind, kind, str(error), retry_after_seconds=retry_after))
+        hold = await cool_down.after_refusal(ctx, Refused(kind, kind, str(error), retry_after_seconds=retry_after))
         seconds = max(seconds, hold.seconds)
     elif kind == "not_found":
         seconds *= 2**failures

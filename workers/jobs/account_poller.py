@@ -27,8 +27,8 @@ from service.upstreams.accounts import AccountUnusable
 from service.upstreams.labels import GATEWAY
 from service.upstreams.poll_schedule import Crowd, News
 from service.upstreams.port import Refused, UpstreamError, UpstreamJob
-from workers import budgets, holds
 from workers.context import AccountContext, Context
+from workers.jobs import cool_down, poll_limiter
 
 log = structlog.get_logger()
 
@@ -68,7 +68,7 @@ async def watch(ctx: Context, claimed: Claim[UpstreamWatch]) -> None:
     async with leases.heartbeat(ctx.db, claimed):
         async with ctx.db.worker() as session:
             jobs = await _running(session, claimed.row.id)
-            per_minute = await budgets.budget_of(session, claimed.row.id, base)
+            per_minute = await poll_limiter.budget_of(session, claimed.row.id, base)
         crowd = Crowd(
             listing=len(jobs) > poll_schedule.SMALL,
             active=len(jobs),
@@ -152,7 +152,7 @@ async def _list(ctx: AccountContext, claimed: Claim[UpstreamWatch], jobs: list[R
     later: list[Running] = []
     after: str | None = None
     for page_number in range(1, MAX_PAGES + 1):
-        await budgets.take(ctx.db, claimed.row.id, requests=1, base_seconds=ctx.settings.poll_seconds, borrow=True)
+        await poll_limiter.take(ctx.db, claimed.row.id, requests=1, base_seconds=ctx.settings.poll_seconds, borrow=True)
         LISTS.labels(claimed.row.id).inc()
         async with claimed.call(ctx.settings.control_timeout_seconds):
             page = await ctx.upstream.list_jobs({GATEWAY: ctx.instance}, after=after)
@@ -221,7 +221,7 @@ async def _not_listed(
     if kind in ("auth", "quota", "rate_limit"):
         retry_after = error.retry_after_seconds if isinstance(error, UpstreamError) else None
         at = ctx.at(await ctx.accounts.get(claimed.row.id))
-        hold = await holds.after_refusal(at, Refused(kind, kind, str(error), retry_after_seconds=retry_after))
+        hold = await cool_down.after_refusal(at, Refused(kind, kind, str(error), retry_after_seconds=retry_after))
         await _give_back(ctx, claimed, as_it_was, due_in_seconds=hold.seconds)
     elif kind in ("not_found", "invalid"):
         await _give_back(ctx, claimed, alone, due_in_seconds=UNLISTABLE_SECONDS)

@@ -26,10 +26,10 @@ from service.limits.enforcement import settle_tokens
 from service.models.aliases.actions import deploy
 from service.storage import Stored
 from service.upstreams.port import UpstreamError, UpstreamJob
-from workers import news as upstream_news
 from workers.context import AccountContext
-from workers.news import News
-from workers.polls import LOST_AFTER, LOST_STATUS
+from workers.jobs import sync as upstream_news
+from workers.jobs.poll import LOST_AFTER, LOST_STATUS
+from workers.jobs.sync import News
 
 log = structlog.get_logger()
 

@@ -21,8 +21,8 @@ from service.jobs.record import ADVANCE
 from service.wakeups import hint
 from service.webhooks import outbox
 from workers.context import Context
-from workers.processes import WorkFailed
-from workers.tries import MOST_TRIES, after_failure
+from workers.datasets.processes import WorkFailed
+from workers.datasets.retry_policy import MOST_TRIES, after_failure
 
 log = structlog.get_logger()
 

@@ -21,10 +21,10 @@ from service.runs.plan import Plan
 from service.runs.queries import finished_calls, open_calls
 from service.runs.record import RunError, add_event, end
 from service.storage import StorageAway
-from workers import generations, model_comparisons
 from workers.context import Context
-from workers.run_turn import Ended, Later, Turn
-from workers.tries import STORE_AWAY, STORE_AWAY_SECONDS
+from workers.datasets.retry_policy import STORE_AWAY, STORE_AWAY_SECONDS
+from workers.runs import comparisons, generations
+from workers.runs.time_slice import Ended, Later, Turn
 
 log = structlog.get_logger()
 
@@ -48,7 +48,7 @@ class RunKind:
 
 KINDS: Mapping[str, RunKind] = {
     "generation": RunKind(generations.open_plan, generations.conclude),
-    "comparison": RunKind(model_comparisons.open_plan, model_comparisons.conclude),
+    "comparison": RunKind(comparisons.open_plan, comparisons.conclude),
 }
 
 

@@ -16,8 +16,8 @@ from service.datasets.processes.leakage import LeakageRequest
 from service.datasets.report_schema import Leakage
 from service.jobs.record import NewEvent, add_events
 from workers.context import Context
-from workers.processes import WorkFailed
-from workers.tries import MOST_TRIES, after_failure
+from workers.datasets.processes import WorkFailed
+from workers.datasets.retry_policy import MOST_TRIES, after_failure
 
 log = structlog.get_logger()
 

@@ -20,8 +20,8 @@ from service.jobs.rules import tuned_name
 from service.upstreams.poll_schedule import told_of
 from service.upstreams.port import UpstreamCheckpoint, UpstreamError, UpstreamEvent, UpstreamJob
 from workers.context import AccountContext
-from workers.translate import translated
-from workers.uploads import sent_files
+from workers.jobs.translate import translated
+from workers.jobs.upload import sent_files
 
 log = structlog.get_logger()
 

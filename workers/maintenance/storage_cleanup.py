@@ -10,7 +10,7 @@ from service import fault_points
 from service.database.tables import Deletion, File, PendingUpload, Upload, UploadPart
 from service.deletions.asking import ask_for_deletion
 from workers.context import Context
-from workers.retention import remove_outdated
+from workers.maintenance.retention import remove_outdated
 
 log = structlog.get_logger()
 

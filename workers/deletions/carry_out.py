@@ -19,10 +19,10 @@ from service.datasets.files.actions import forget_reports
 from service.upstreams.accounts import AccountUnusable
 from service.upstreams.labels import copy_name
 from service.upstreams.port import UpstreamError
-from workers import project_deletions
 from workers.context import Context
-from workers.copies import StillSending, let_go_of_content
-from workers.endings import DONE, Done, NotYet
+from workers.deletions import projects
+from workers.deletions.outcomes import DONE, Done, NotYet
+from workers.deletions.upstream_copies import StillSending, let_go_of_content
 
 log = structlog.get_logger()
 
@@ -198,5 +198,5 @@ _STEPS: dict[str, Callable[[Context, Claim[Deletion]], Awaitable[Done | NotYet]]
     "file": _file,
     "upstream_file": _upstream_file,
     "upstream_model": _upstream_model,
-    "project": project_deletions.delete_project,
+    "project": projects.delete_project,
 }
