@@ -165,3 +165,12 @@ class Unavailable(ApiError):
     type = "server_error"
     code = "service_unavailable"
     should_retry = True
+
+
+def unknown_cursor(after: str, *, param: str = "after") -> InvalidRequest:
+    """The refusal of an `after` (or of another cursor, `param`) that names nothing in this list."""
+    return InvalidRequest(
+        f"No item with id '{after}' in this list. Pass the last_id of the page before.",
+        param=param,
+        code="invalid_cursor",
+    )

@@ -11,6 +11,7 @@ from litestar import Response, get
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import Select, func, or_, select, union_all
 
+from service.database.engine import Database
 from service.database.migrations import schema_fault
 from service.database.tables import (
     AdmissionTurn,
@@ -26,7 +27,8 @@ from service.database.tables import (
 from service.http.docs import docs_page
 from service.http.openapi import document, to_yaml
 from service.http.operation import operation
-from service.services import ApiRequest, Services, services
+from service.http.resources import ApiRequest, resource
+from service.storage import Storage
 from service.upstreams.metrics import measure
 
 READY_SECONDS = 2.0
@@ -81,12 +83,14 @@ async def livez() -> Alive:
 @get("/readyz", summary="Whether requests can be served", opt=operation(returns=Readiness))
 async def readyz(request: ApiRequest) -> Response[Readiness]:
     """Database, schema and storage decide; Redis and the workers are only told."""
-    here = services(request)
-    database, storage, redis = await asyncio.gather(_database(here), here.storage.ping(), here.db.doorbell.ping())
+    db = resource(request, Database)
+    database, storage, redis = await asyncio.gather(
+        _database(db), resource(request, Storage).ping(), db.doorbell.ping()
+    )
     ready = database.error is None and database.schema is None and storage
     reconciler = _reconciler(database)
     late = (database.oldest_due_seconds or 0.0) > LATE_SECONDS
-    without = not here.db.doorbell.configured
+    without = not db.doorbell.configured
     well = (redis or without) and reconciler == "ok" and not late
     return Response(
         Readiness(
@@ -106,7 +110,7 @@ async def readyz(request: ApiRequest) -> Response[Readiness]:
 @get("/metrics", summary="Prometheus metrics", opt=operation(media="text/plain"))
 async def metrics(request: ApiRequest) -> Response[bytes]:
     """The exposition format of Prometheus."""
-    await measure(services(request).db)
+    await measure(resource(request, Database))
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -139,9 +143,9 @@ class _Found:
     oldest_due_seconds: float | None = None
 
 
-async def _database(here: Services) -> _Found:
+async def _database(db: Database) -> _Found:
     try:
-        async with asyncio.timeout(READY_SECONDS), here.db.worker() as session:
+        async with asyncio.timeout(READY_SECONDS), db.worker() as session:
             fault = await schema_fault(session)
             if fault is not None:
                 return _Found(schema=fault)

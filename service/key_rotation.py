@@ -14,7 +14,6 @@ from service.database.encryption import Sealer, is_sealed
 from service.database.engine import Database
 from service.database.tables import RememberedRequest, UpstreamAccount, WebhookEndpoint
 from service.http.idempotency import sealed_for
-from service.settings import Settings
 from service.upstreams.credentials import context_of as upstream_context
 from service.upstreams.inbound_webhooks import webhook_context_of
 from service.webhooks.secrets import context_of as webhook_context
@@ -38,11 +37,6 @@ PLACES = (
     Sealed(WebhookEndpoint, "old_secret_encrypted", lambda row: webhook_context(row.id)),
     Sealed(RememberedRequest, "response", lambda row: sealed_for(row.project_id, row.route)),
 )
-
-
-def sealer_of(settings: Settings) -> Sealer:
-    """The sealer that the settings describe. Raises `SettingsError`."""
-    return Sealer(settings.master_key_bytes(), old_keys=settings.old_master_keys_bytes())
 
 
 async def reseal(db: Database, sealer: Sealer) -> int:

@@ -1,34 +1,35 @@
-"""What the HTTP routes need, made once by `create_app` and reached through the request."""
+"""Everything that an API process makes at its start and closes at its end: the composition root.
 
-from collections.abc import Awaitable, Callable
+Only the app knows this module; a route takes what it needs by `service.http.resources.resource`.
+"""
+
+import dataclasses
 from dataclasses import dataclass
-from typing import Any, cast
-
-from litestar import Request
-from litestar.datastructures import State
 
 from service.billing.batcher import Cashier
+from service.catalogue import base_models
 from service.catalogue.base_models import Catalogue
-from service.database.encryption import Sealer
-from service.database.engine import Database
-from service.http.idempotency import Asked, asked
+from service.database.encryption import Sealer, sealer_of
+from service.database.engine import Database, create_engine
 from service.http.login_throttle import Guesses
-from service.identity.audit import actor_of
-from service.identity.authentication import Administrator, Authenticator, Caller
+from service.http.rate_limits import RateLimiter
+from service.http.resources import Resources
+from service.identity.authentication import Authenticator
+from service.inference import streaming
 from service.inference.metering import Meter
+from service.jobs.forecast import Forecast
 from service.limits.rates import RateKeeper
 from service.settings import Settings
 from service.storage import Storage
 from service.upstreams.accounts import Accounts
+from service.wakeups import Doorbell
 from service.webhooks.sender import Sender
 from service.webhooks.stream import EventStreams
 
-ApiRequest = Request[Any, Any, State]
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """The composition root of an API process."""
+    """The resources of an API process."""
 
     settings: Settings
     db: Database
@@ -43,36 +44,44 @@ class Services:
     sealer: Sealer
     sender: Sender
     streams: EventStreams
+    forecast: Forecast
 
+    @classmethod
+    def open(cls, settings: Settings) -> "Services":
+        """Make them from the settings. Connections are opened when they are first used."""
+        db = Database(
+            create_engine(settings.database_url, pool_size=settings.database_pool_size, application="tunegate-api"),
+            Doorbell(settings.redis_url),
+        )
+        catalogue = base_models.load(settings.models_file)
+        cashier = Cashier(db, life_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
+        sealer = sealer_of(settings)
+        return cls(
+            settings=settings,
+            db=db,
+            storage=Storage(settings.storage_url),
+            authenticator=Authenticator(db),
+            guesses=Guesses(per_minute=settings.failed_keys_per_minute),
+            rates=RateKeeper(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
+            catalogue=catalogue,
+            accounts=Accounts(settings, db, sealer),
+            cashier=cashier,
+            meter=Meter(db, cashier),
+            sealer=sealer,
+            sender=Sender.from_settings(settings),
+            streams=EventStreams(db),
+            forecast=Forecast(db, catalogue),
+        )
 
-def services(request: ApiRequest) -> Services:
-    """The services of the app that serves this request."""
-    return cast("Services", request.app.state.services)
+    def resources(self) -> Resources:
+        """The same for the routes, by their types."""
+        return Resources(*(getattr(self, each.name) for each in dataclasses.fields(self)))
 
-
-def caller(request: ApiRequest) -> Caller:
-    """Who is calling; the route's `before_request` has seen to it that there is one."""
-    return cast("Caller", request.scope["auth"])
-
-
-def still_welcome(request: ApiRequest) -> Callable[[], Awaitable[object]]:
-    """A check for answers that go on and on: it raises `ApiError` once the caller's key works no more."""
-    authenticator, key, visitor = (
-        services(request).authenticator,
-        request.headers.get("authorization"),
-        actor_of(request),
-    )
-    return lambda: authenticator.project_caller(key, method="GET", visitor=visitor)
-
-
-def asked_by(request: ApiRequest, body_sha256: bytes) -> Asked:
-    """The identity of a creating request, for `answer_once`: of a project, or of the organisation's API."""
-    who = cast("Caller | Administrator", request.scope["auth"])
-    return asked(
-        request.headers,
-        method=request.method,
-        path=request.scope["path"],
-        project_id=who.project_id if isinstance(who, Caller) else None,
-        key_id=who.key_id,
-        body_sha256=body_sha256,
-    )
+    async def close(self) -> None:
+        """Finish the streamed answers that are under way, then close every connection."""
+        await streaming.finish_all()
+        await self.cashier.close()
+        await self.authenticator.close()
+        await self.rates.close()
+        await self.accounts.close()
+        await self.db.close()

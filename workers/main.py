@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from service.billing.abandoned_reservations import resolve_orphans
 from service.billing.batcher import Cashier
 from service.catalogue import base_models
+from service.database.encryption import sealer_of
 from service.database.engine import Database, create_engine
 from service.database.migrations import refuse_unfit
 from service.database.tables import (
@@ -35,7 +36,6 @@ from service.database.tables import (
 from service.errors import SettingsError
 from service.http.rate_limits import RateLimiter
 from service.inference.metering import Meter
-from service.key_rotation import sealer_of
 from service.limits.rates import RateKeeper
 from service.logs import configure
 from service.outages import REDIS_AWAY

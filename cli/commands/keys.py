@@ -66,9 +66,9 @@ def reseal() -> None:
     """Encrypt every stored secret under TUNEGATE_MASTER_KEY that is still under one of TUNEGATE_OLD_MASTER_KEYS."""
     import asyncio
 
+    from service.database.encryption import sealer_of
     from service.database.engine import Database, create_engine
     from service.key_rotation import reseal as reseal_all
-    from service.key_rotation import sealer_of
     from service.wakeups import Doorbell
 
     settings = Settings.from_env(os.environ)

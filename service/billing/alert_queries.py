@@ -8,8 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import limits
 from service.database.tables import OrganizationSpendAlert, SpendAlert
-from service.errors import InvalidRequest, NotFound
-from service.http.pagination import unknown_cursor
+from service.errors import InvalidRequest, NotFound, unknown_cursor
 from service.ids import new_id
 
 Alert = SpendAlert | OrganizationSpendAlert

@@ -10,13 +10,14 @@ from service.billing import alert_queries as alerts
 from service.billing.alert_queries import Alert
 from service.billing.limit_routes import Cents
 from service.billing.prices import MICROS_PER_CENT
+from service.database.engine import Database
 from service.database.tables import SpendAlert
 from service.http.bodies import read_body, read_query
 from service.http.operation import operation
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page, PageQuery, RequestModel
 from service.identity import audit
 from service.identity.queries import get_active_project, get_project
-from service.services import ApiRequest, services
 
 Recipient = Annotated[str, msgspec.Meta(min_length=1, max_length=320)]
 
@@ -188,7 +189,7 @@ async def delete_organization_alert(request: ApiRequest, alert_id: FromPath[str]
 
 async def _create(request: ApiRequest, project_id: str | None) -> SpendAlertObject:
     wanted, _ = await read_body(request, SetSpendAlert)
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         if project_id is not None:
             await get_active_project(session, project_id)
         row = await alerts.create_alert(
@@ -211,7 +212,7 @@ async def _create(request: ApiRequest, project_id: str | None) -> SpendAlertObje
 
 async def _list(request: ApiRequest, project_id: str | None) -> Page[SpendAlertObject]:
     query = read_query(request, ListSpendAlerts)
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         if project_id is not None:
             await get_project(session, project_id)
         rows, more = await alerts.list_alerts(
@@ -226,7 +227,7 @@ async def _list(request: ApiRequest, project_id: str | None) -> Page[SpendAlertO
 
 
 async def _get(request: ApiRequest, project_id: str | None, alert_id: str) -> SpendAlertObject:
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         if project_id is not None:
             await get_project(session, project_id)
         return _show(await alerts.get_alert(session, project_id, alert_id))
@@ -234,7 +235,7 @@ async def _get(request: ApiRequest, project_id: str | None, alert_id: str) -> Sp
 
 async def _update(request: ApiRequest, project_id: str | None, alert_id: str) -> SpendAlertObject:
     wanted, _ = await read_body(request, SetSpendAlert)
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         if project_id is not None:
             await get_active_project(session, project_id)
         row = await alerts.get_alert(session, project_id, alert_id, lock=True)
@@ -253,7 +254,7 @@ async def _update(request: ApiRequest, project_id: str | None, alert_id: str) ->
 
 
 async def _delete(request: ApiRequest, project_id: str | None, alert_id: str) -> None:
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         if project_id is not None:
             await get_project(session, project_id)
         await alerts.delete_alert(session, project_id, alert_id)

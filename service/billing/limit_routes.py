@@ -12,12 +12,14 @@ from service.billing import limits
 from service.billing.balances import month_of, organization_standing, standing
 from service.billing.ledger import Standing
 from service.billing.prices import MICROS_PER_CENT
+from service.database.engine import Database
 from service.http.bodies import read_body
 from service.http.operation import operation
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import RequestModel
 from service.identity import audit
 from service.identity.queries import check_active, get_project
-from service.services import ApiRequest, services
+from service.settings import Settings
 
 Cents = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000_000)]
 Kind = Literal["organization.spend_limit", "project.spend_limit"]
@@ -61,7 +63,7 @@ class SpendLimitDeleted(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def get_project_limit(request: ApiRequest, project_id: FromPath[str]) -> SpendLimitObject:
     """The project's limit, and whether it has been reached this month."""
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         await get_project(session, project_id)
         return await _show_project(session, project_id)
 
@@ -75,7 +77,7 @@ async def get_project_limit(request: ApiRequest, project_id: FromPath[str]) -> S
 async def set_project_limit(request: ApiRequest, project_id: FromPath[str]) -> SpendLimitObject:
     """Holds for the next reservation. Below what is in use already, it refuses new work and stops nothing."""
     wanted, _ = await read_body(request, SetSpendLimit)
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         project = await get_project(session, project_id, lock="alone")
         check_active(project)
         await limits.set_project_limit(session, project, wanted.threshold_amount * MICROS_PER_CENT)
@@ -98,7 +100,7 @@ async def set_project_limit(request: ApiRequest, project_id: FromPath[str]) -> S
 )
 async def delete_project_limit(request: ApiRequest, project_id: FromPath[str]) -> SpendLimitDeleted:
     """The project may spend without a limit of its own; the organisation's still holds."""
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         project = await get_project(session, project_id, lock="alone")
         await limits.lift_project_limit(session, project)
         await audit.record(
@@ -110,7 +112,7 @@ async def delete_project_limit(request: ApiRequest, project_id: FromPath[str]) -
 @get("/spend_limit", summary="Retrieve the organisation's spend limit", opt=operation(returns=SpendLimitObject))
 async def get_organization_limit(request: ApiRequest) -> SpendLimitObject:
     """The limit over all projects together, and whether it has been reached this month."""
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         return await _show_organization(session)
 
 
@@ -123,13 +125,13 @@ async def get_organization_limit(request: ApiRequest) -> SpendLimitObject:
 async def set_organization_limit(request: ApiRequest) -> SpendLimitObject:
     """Holds over all projects together, beside the limits that they have of their own."""
     wanted, _ = await read_body(request, SetSpendLimit)
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         await limits.set_organization_limit(session, wanted.threshold_amount * MICROS_PER_CENT)
         await audit.record(
             session,
             audit.actor_of(request),
             "spend_limit.updated",
-            resource_id=services(request).settings.organization_id,
+            resource_id=resource(request, Settings).organization_id,
             data={"threshold_amount": wanted.threshold_amount},
         )
         return await _show_organization(session)
@@ -143,11 +145,13 @@ async def set_organization_limit(request: ApiRequest) -> SpendLimitObject:
 )
 async def delete_organization_limit(request: ApiRequest) -> SpendLimitDeleted:
     """The projects' own limits still hold."""
-    here = services(request)
-    async with here.db.admin() as session:
+    async with resource(request, Database).admin() as session:
         await limits.lift_organization_limit(session)
         await audit.record(
-            session, audit.actor_of(request), "spend_limit.deleted", resource_id=here.settings.organization_id
+            session,
+            audit.actor_of(request),
+            "spend_limit.deleted",
+            resource_id=resource(request, Settings).organization_id,
         )
     return SpendLimitDeleted(object="organization.spend_limit.deleted")
 

@@ -13,14 +13,15 @@ from service.billing.prices import Amount, dollars
 from service.billing.queries import asking_price_overrides, price_overrides
 from service.catalogue.base_models import Catalogue
 from service.catalogue.lookup import known_model
+from service.database.engine import Database
 from service.database.tables import InferencePriceOverride, PriceOverride
 from service.errors import InvalidRequest
 from service.http.bodies import read_body, read_query
 from service.http.operation import operation
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import RequestModel
 from service.identity import audit
 from service.ids import new_id
-from service.services import ApiRequest, services
 
 ShortText = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Dollars = Annotated[float, msgspec.Meta(ge=0, le=100_000)]
@@ -73,10 +74,9 @@ class PriceList(msgspec.Struct, frozen=True, kw_only=True):
 @get("/prices", summary="List prices", opt=operation(returns=PriceList, query=ListPrices))
 async def get_prices(request: ApiRequest) -> PriceList:
     """Past, present and future prices. Of those that have begun, the latest holds."""
-    here = services(request)
     kind = read_query(request, ListPrices).kind
-    models = here.catalogue.models
-    async with here.db.admin() as session:
+    models = resource(request, Catalogue).models
+    async with resource(request, Database).admin() as session:
         if kind == "training":
             training = await price_overrides(session)
             return PriceList(data=[_show(price) for model in models for price in prices_of(model, training)])
@@ -89,10 +89,10 @@ async def get_prices(request: ApiRequest) -> PriceList:
 @post("/prices", status_code=200, summary="Set a price", opt=operation(returns=PriceObject, body=SetPrice))
 async def post_price(request: ApiRequest) -> PriceObject:
     """Set a price from a day on; setting the same day again replaces it. Quotes and jobs that stand keep theirs."""
-    here = services(request)
+    catalogue = resource(request, Catalogue)
     body, _ = await read_body(request, SetPrice)
-    shown = _training(body, here.catalogue) if body.kind == "training" else _asking(body, here.catalogue)
-    async with here.db.admin() as session:
+    shown = _training(body, catalogue) if body.kind == "training" else _asking(body, catalogue)
+    async with resource(request, Database).admin() as session:
         if isinstance(shown, Price):
             values: dict[str, object] = {"micros_per_million": shown.micros_per_million, "source": shown.source}
             await session.execute(

@@ -12,11 +12,12 @@ from service.billing import usage
 from service.billing.buckets import LATEST, SECONDS, Span, Width, span
 from service.billing.prices import Amount, dollars
 from service.catalogue.base_models import Catalogue
+from service.database.engine import Database
 from service.errors import InvalidRequest, NotFound
 from service.http.bodies import read_query
 from service.http.operation import operation
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import RequestModel
-from service.services import ApiRequest, services
 
 Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST)]
 Names = Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=512)]], msgspec.Meta(max_length=100)]
@@ -121,7 +122,7 @@ async def get_costs(request: ApiRequest) -> CostsPage:
     """What was posted, by days in UTC; training at its end, inference as it is answered."""
     query = read_query(request, CostsQuery)
     covered = _span(query, query.bucket_width, query.limit, whole=True)
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         found = await usage.costs(
             session,
             covered.buckets,
@@ -159,14 +160,13 @@ async def get_costs(request: ApiRequest) -> CostsPage:
 )
 async def get_completions(request: ApiRequest) -> CompletionsPage:
     """Tokens and calls of chat and legacy completions, as the upstream counted them."""
-    here = services(request)
     query = read_query(request, CompletionsQuery)
     default, most = LIMITS[query.bucket_width]
     limit = default if query.limit is None else query.limit
     if limit > most:
         raise InvalidRequest(f"'limit' is at most {most} for buckets of {query.bucket_width}.", param="limit")
     covered = _span(query, query.bucket_width, limit, whole=False)
-    async with here.db.admin() as session:
+    async with resource(request, Database).admin() as session:
         found = await usage.completions(
             session,
             covered.buckets,
@@ -175,7 +175,7 @@ async def get_completions(request: ApiRequest) -> CompletionsPage:
             only={
                 "project_id": query.project_ids,
                 "api_key_id": query.api_key_ids,
-                "model": None if query.models is None else _every_name(here.catalogue, query.models),
+                "model": None if query.models is None else _every_name(resource(request, Catalogue), query.models),
             },
         )
     return CompletionsPage(

@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from service.errors import TunegateError
+from service.settings import Settings
 
 VERSION = b"\x01"
 KEY_BYTES = 32
@@ -70,3 +71,8 @@ def _opened(cipher: AESGCM, sealed: bytes, context: str) -> bytes | None:
 
 def _associated(context: str) -> bytes:
     return VERSION + context.encode()
+
+
+def sealer_of(settings: Settings) -> Sealer:
+    """The sealer that the settings describe. Raises `SettingsError`."""
+    return Sealer(settings.master_key_bytes(), old_keys=settings.old_master_keys_bytes())

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from service.database.tables import Job, JobEvent, Run, RunEvent
-from service.http.pagination import unknown_cursor
+from service.errors import unknown_cursor
 
 Event = TypeVar("Event", JobEvent, RunEvent)
 

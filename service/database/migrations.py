@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from alembic import command
 from service.database.engine import Database, create_engine
+from service.database.sqlstates import sqlstate_of
 from service.errors import SettingsError
-from service.http.errors import sqlstate_of
 from service.settings import Settings
 from service.wakeups import Doorbell
 

@@ -3,13 +3,14 @@
 from litestar import delete, get, post
 from litestar.params import FromPath
 
+from service.database.engine import Database
 from service.deletions import actions
 from service.deletions.schemas import ProjectDeletion, Retention, UpdateRetention, show_retention
 from service.http.bodies import read_body
 from service.http.operation import operation
+from service.http.resources import ApiRequest, resource
 from service.identity.audit import actor_of
 from service.identity.queries import get_project
-from service.services import ApiRequest, services
 
 
 @delete(
@@ -20,7 +21,7 @@ from service.services import ApiRequest, services
 )
 async def delete_project(request: ApiRequest, project_id: FromPath[str]) -> ProjectDeletion:
     """Delete an archived project with all of its data, here and upstream. What it cost and the audit log stay."""
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         return await actions.delete_project(session, actor_of(request), project_id)
 
 
@@ -31,7 +32,7 @@ async def delete_project(request: ApiRequest, project_id: FromPath[str]) -> Proj
 )
 async def get_deletion(request: ApiRequest, project_id: FromPath[str]) -> ProjectDeletion:
     """How far it is, and what it waits for."""
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         return await actions.progress_of(session, await get_project(session, project_id))
 
 
@@ -42,7 +43,7 @@ async def get_deletion(request: ApiRequest, project_id: FromPath[str]) -> Projec
 )
 async def get_retention(request: ApiRequest, project_id: FromPath[str]) -> Retention:
     """For how many days its files are kept after a job last used them; null keeps them."""
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         return show_retention(await get_project(session, project_id))
 
 
@@ -55,7 +56,7 @@ async def get_retention(request: ApiRequest, project_id: FromPath[str]) -> Reten
 async def post_retention(request: ApiRequest, project_id: FromPath[str]) -> Retention:
     """Set it. Files that are older already go within minutes."""
     wanted, _ = await read_body(request, UpdateRetention)
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         return show_retention(await actions.set_retention(session, actor_of(request), project_id, wanted))
 
 

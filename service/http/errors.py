@@ -12,6 +12,7 @@ from litestar.exceptions import HTTPException
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from service.database.sqlstates import sqlstate_of
 from service.errors import ApiError, Internal, InvalidRequest, MethodNotAllowed, NotFound, TooLarge, Unavailable
 
 log = structlog.get_logger()
@@ -97,12 +98,6 @@ def as_api_error(request: Request[Any, Any, Any], exception: BaseException) -> A
             )
         case _:
             return Internal("Something went wrong on our side. The request id in x-request-id finds it in the logs.")
-
-
-def sqlstate_of(error: DBAPIError) -> str | None:
-    """The five characters by which Postgres names an error."""
-    state: str | None = getattr(error.orig, "sqlstate", None)
-    return state
 
 
 def _unknown_route(path: str, method: str) -> NotFound:

@@ -23,9 +23,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service import fault_points
 from service.database.encryption import Sealer
 from service.database.engine import Database
+from service.database.sqlstates import sqlstate_of
 from service.database.tables import RememberedRequest
 from service.errors import InFlight, InvalidRequest, KeyReused
-from service.http.errors import sqlstate_of
 from service.ids import new_id
 
 KEY_LIFE = dt.timedelta(hours=24)

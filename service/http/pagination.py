@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from service.errors import InvalidRequest
 from service.http.wire_types import Item, Page
 
 Row = TypeVar("Row")
@@ -17,13 +16,4 @@ def page_of(rows: Sequence[Row], limit: int, show: Callable[[Row], Item], id_of:
         first_id=id_of(data[0]) if data else None,
         last_id=id_of(data[-1]) if data else None,
         has_more=len(rows) > limit,
-    )
-
-
-def unknown_cursor(after: str, *, param: str = "after") -> InvalidRequest:
-    """The refusal of an `after` (or of another cursor, `param`) that names nothing in this list."""
-    return InvalidRequest(
-        f"No item with id '{after}' in this list. Pass the last_id of the page before.",
-        param=param,
-        code="invalid_cursor",
     )

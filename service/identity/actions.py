@@ -35,8 +35,6 @@ from service.identity.schemas import (
     UpdateServiceAccount,
 )
 from service.ids import new_id
-from service.jobs.archiving import cancel_unsent
-from service.runs.record import cancel_all
 
 ADMIN_KEYS_TURN = 7203684917
 """The advisory lock under which admin keys are deleted, so that two cannot delete each other."""
@@ -63,24 +61,6 @@ async def update_project(session: AsyncSession, actor: Actor, project_id: str, w
         row.name = wanted.name
     data = {} if wanted.name is None else {"title": wanted.name}
     await audit.record(session, actor, "project.updated", project_id=row.id, resource_id=row.id, data=data)
-    return row
-
-
-async def archive_project(session: AsyncSession, actor: Actor, project_id: str) -> Project:
-    """Archive a project for good: its keys stop, and its jobs that are not upstream yet are cancelled.
-
-    Jobs that run upstream are followed to their end, because they cost. Again is fine. Raises `NotFound`.
-    """
-    row = await get_project(session, project_id, lock="alone")
-    if row.status != "active":
-        return row
-    row.status, row.archived_at = "archived", await session.scalar(select(func.now()))
-    await session.flush()
-    data = {
-        "cancelled_jobs": await cancel_unsent(session, project_id),
-        "cancelled_runs": await cancel_all(session, project_id),
-    }
-    await audit.record(session, actor, "project.archived", project_id=row.id, resource_id=row.id, data=data)
     return row
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import AuditLog, Project, Refusal
-from service.http.pagination import unknown_cursor
+from service.errors import unknown_cursor
 from service.identity.audit_schemas import ListAuditLogs
 
 

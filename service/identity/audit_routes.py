@@ -4,12 +4,13 @@ from typing import Any
 
 from litestar import get
 
+from service.database.engine import Database
 from service.http.bodies import read_query
 from service.http.operation import operation
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page
 from service.identity.audit_queries import list_entries
 from service.identity.audit_schemas import AuditLogObject, ListAuditLogs, check_event_types, show_entry
-from service.services import ApiRequest, services
 
 
 @get(
@@ -21,7 +22,7 @@ async def get_audit_logs(request: ApiRequest) -> Page[dict[str, Any]]:
     """Changes and refusals, newest first. `after` goes on to older entries, `before` to newer ones."""
     query = read_query(request, ListAuditLogs)
     check_event_types(query)
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         found = await list_entries(session, query)
     data = [show_entry(*entry) for entry in found[: query.limit]]
     if query.before is not None and query.after is None:

@@ -4,14 +4,18 @@ from litestar import Response, delete, get, post
 from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.encryption import Sealer
+from service.database.engine import Database
 from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page
 from service.identity import actions
 from service.identity.audit import actor_of
 from service.identity.queries import KeyWithOwner, get_admin_key, get_key, get_project, list_admin_keys, list_keys
+from service.identity.requests import asked_by
 from service.identity.schemas import (
     AdminKeyDeleted,
     AdminKeyObject,
@@ -26,7 +30,6 @@ from service.identity.schemas import (
     show_key,
     show_new_admin_key,
 )
-from service.services import ApiRequest, asked_by, services
 
 KEYS = "/projects/{project_id:str}/api_keys"
 KEY = KEYS + "/{api_key_id:str}"
@@ -36,7 +39,7 @@ KEY = KEYS + "/{api_key_id:str}"
 async def get_project_keys(request: ApiRequest, project_id: FromPath[str]) -> Page[KeyObject]:
     """Newest first, without their values; expired ones until they are deleted."""
     query = read_query(request, ListKeys)
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         await get_project(session, project_id)
         found = await list_keys(session, project_id, query)
     return page_of(found, query.limit, _show, lambda key: key.id)
@@ -45,7 +48,7 @@ async def get_project_keys(request: ApiRequest, project_id: FromPath[str]) -> Pa
 @get(KEY, summary="Retrieve a project's API key", opt=operation(returns=KeyObject))
 async def get_project_key(request: ApiRequest, project_id: FromPath[str], api_key_id: FromPath[str]) -> KeyObject:
     """One key: whose it is, what it may do, when it was last used and when it ends."""
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         await get_project(session, project_id)
         return _show(await get_key(session, project_id, api_key_id))
 
@@ -59,14 +62,14 @@ async def get_project_key(request: ApiRequest, project_id: FromPath[str], api_ke
 async def update_project_key(request: ApiRequest, project_id: FromPath[str], api_key_id: FromPath[str]) -> KeyObject:
     """Change its scopes, or when it ends. Both hold within a second."""
     wanted, _ = await read_body(request, UpdateKey)
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         return _show(await actions.update_key(session, actor_of(request), project_id, api_key_id, wanted))
 
 
 @delete(KEY, status_code=200, summary="Delete a project's API key", opt=operation(returns=KeyDeleted))
 async def delete_project_key(request: ApiRequest, project_id: FromPath[str], api_key_id: FromPath[str]) -> KeyDeleted:
     """It stops within a second."""
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         await actions.delete_key(session, actor_of(request), project_id, api_key_id)
     return KeyDeleted(id=api_key_id)
 
@@ -79,13 +82,14 @@ async def delete_project_key(request: ApiRequest, project_id: FromPath[str], api
 )
 async def create_admin_key(request: ApiRequest) -> Response[bytes]:
     """A key for the organisation's API, whose value the answer shows, this once."""
-    here = services(request)
     wanted, body_sha256 = await read_body(request, CreateAdminKey)
 
     async def act(session: AsyncSession) -> NewAdminKey:
         return show_new_admin_key(*await actions.create_admin_key(session, actor_of(request), wanted))
 
-    return await answer_once(here.db, asked_by(request, body_sha256), act, sealer=here.sealer)
+    return await answer_once(
+        resource(request, Database), asked_by(request, body_sha256), act, sealer=resource(request, Sealer)
+    )
 
 
 @get(
@@ -96,7 +100,7 @@ async def create_admin_key(request: ApiRequest) -> Response[bytes]:
 async def get_admin_keys(request: ApiRequest) -> Page[AdminKeyObject]:
     """Oldest first unless `order=desc`."""
     query = read_query(request, ListAdminKeys)
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         rows = await list_admin_keys(session, query)
     return page_of(rows, query.limit, show_admin_key, lambda key: key.id)
 
@@ -104,7 +108,7 @@ async def get_admin_keys(request: ApiRequest) -> Page[AdminKeyObject]:
 @get("/admin_api_keys/{key_id:str}", summary="Retrieve an admin API key", opt=operation(returns=AdminKeyObject))
 async def get_one_admin_key(request: ApiRequest, key_id: FromPath[str]) -> AdminKeyObject:
     """One admin key without its value."""
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         return show_admin_key(await get_admin_key(session, key_id))
 
 
@@ -116,7 +120,7 @@ async def get_one_admin_key(request: ApiRequest, key_id: FromPath[str]) -> Admin
 )
 async def delete_admin_key(request: ApiRequest, key_id: FromPath[str]) -> AdminKeyDeleted:
     """It stops within a second. The last one that works and may change things cannot be deleted."""
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         await actions.delete_admin_key(session, actor_of(request), key_id)
     return AdminKeyDeleted(id=key_id)
 

@@ -7,8 +7,7 @@ from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import ApiKey, Project, ServiceAccount
-from service.errors import InvalidRequest, NotFound
-from service.http.pagination import unknown_cursor
+from service.errors import InvalidRequest, NotFound, unknown_cursor
 from service.http.wire_types import PageQuery
 from service.identity.schemas import ListAdminKeys, ListKeys, ListProjects
 

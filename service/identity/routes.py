@@ -4,16 +4,18 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.engine import Database
 from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
-from service.http.wire_types import NoFields, Page
+from service.http.resources import ApiRequest, resource
+from service.http.wire_types import Page
 from service.identity import actions, audit_routes, key_routes, service_account_routes
 from service.identity.audit import actor_of
 from service.identity.queries import get_project, list_projects
+from service.identity.requests import asked_by
 from service.identity.schemas import CreateProject, ListProjects, ProjectObject, UpdateProject, show_project
-from service.services import ApiRequest, asked_by, services
 
 
 @post(
@@ -24,20 +26,19 @@ from service.services import ApiRequest, asked_by, services
 )
 async def create_project(request: ApiRequest) -> Response[bytes]:
     """A tenant with data, jobs, models and a budget of its own. Its keys belong to service accounts."""
-    here = services(request)
     wanted, body_sha256 = await read_body(request, CreateProject)
 
     async def act(session: AsyncSession) -> ProjectObject:
         return show_project(await actions.create_project(session, actor_of(request), wanted))
 
-    return await answer_once(here.db, asked_by(request, body_sha256), act)
+    return await answer_once(resource(request, Database), asked_by(request, body_sha256), act)
 
 
 @get("/projects", summary="List projects", opt=operation(returns=Page[ProjectObject], query=ListProjects))
 async def get_projects(request: ApiRequest) -> Page[ProjectObject]:
     """Newest first; archived ones with `include_archived=true`."""
     query = read_query(request, ListProjects)
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         rows = await list_projects(session, query)
     return page_of(rows, query.limit, show_project, lambda project: project.id)
 
@@ -45,7 +46,7 @@ async def get_projects(request: ApiRequest) -> Page[ProjectObject]:
 @get("/projects/{project_id:str}", summary="Retrieve a project", opt=operation(returns=ProjectObject))
 async def get_one_project(request: ApiRequest, project_id: FromPath[str]) -> ProjectObject:
     """One project, archived or not."""
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         return show_project(await get_project(session, project_id))
 
 
@@ -58,21 +59,8 @@ async def get_one_project(request: ApiRequest, project_id: FromPath[str]) -> Pro
 async def update_project(request: ApiRequest, project_id: FromPath[str]) -> ProjectObject:
     """Give a project another name."""
     wanted, _ = await read_body(request, UpdateProject)
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         return show_project(await actions.update_project(session, actor_of(request), project_id, wanted))
-
-
-@post(
-    "/projects/{project_id:str}/archive",
-    status_code=200,
-    summary="Archive a project",
-    opt=operation(returns=ProjectObject),
-)
-async def archive_project(request: ApiRequest, project_id: FromPath[str]) -> ProjectObject:
-    """For good. Its keys stop within a second, jobs that are not upstream yet are cancelled, running ones go on."""
-    await read_body(request, NoFields)
-    async with services(request).db.admin() as session:
-        return show_project(await actions.archive_project(session, actor_of(request), project_id))
 
 
 ADMIN_ROUTES = [
@@ -80,7 +68,6 @@ ADMIN_ROUTES = [
     get_projects,
     get_one_project,
     update_project,
-    archive_project,
     *service_account_routes.ADMIN_ROUTES,
     *key_routes.ADMIN_ROUTES,
     *audit_routes.ADMIN_ROUTES,

@@ -4,14 +4,18 @@ from litestar import Response, delete, get, post
 from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.encryption import Sealer
+from service.database.engine import Database
 from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page, PageQuery
 from service.identity import actions
 from service.identity.audit import actor_of
 from service.identity.queries import get_account, get_project, list_accounts
+from service.identity.requests import asked_by
 from service.identity.schemas import (
     CreateKey,
     CreateServiceAccount,
@@ -24,7 +28,6 @@ from service.identity.schemas import (
     show_created,
     show_new_key,
 )
-from service.services import ApiRequest, asked_by, services
 
 ACCOUNTS = "/projects/{project_id:str}/service_accounts"
 ACCOUNT = ACCOUNTS + "/{service_account_id:str}"
@@ -38,14 +41,15 @@ ACCOUNT = ACCOUNTS + "/{service_account_id:str}"
 )
 async def create_service_account(request: ApiRequest, project_id: FromPath[str]) -> Response[bytes]:
     """A service account with a key, whose value the answer shows, this once."""
-    here = services(request)
     wanted, body_sha256 = await read_body(request, CreateServiceAccount)
 
     async def act(session: AsyncSession) -> ServiceAccountCreated:
         account, key, value = await actions.create_account(session, actor_of(request), project_id, wanted)
         return show_created(account, None if key is None else show_new_key(key, value))
 
-    return await answer_once(here.db, asked_by(request, body_sha256), act, sealer=here.sealer)
+    return await answer_once(
+        resource(request, Database), asked_by(request, body_sha256), act, sealer=resource(request, Sealer)
+    )
 
 
 @get(
@@ -56,7 +60,7 @@ async def create_service_account(request: ApiRequest, project_id: FromPath[str])
 async def get_service_accounts(request: ApiRequest, project_id: FromPath[str]) -> Page[ServiceAccountObject]:
     """Newest first."""
     query = read_query(request, PageQuery)
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         await get_project(session, project_id)
         rows = await list_accounts(session, project_id, query)
     return page_of(rows, query.limit, show_account, lambda account: account.id)
@@ -67,7 +71,7 @@ async def get_service_account(
     request: ApiRequest, project_id: FromPath[str], service_account_id: FromPath[str]
 ) -> ServiceAccountObject:
     """One service account with its role."""
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         await get_project(session, project_id)
         return show_account(await get_account(session, project_id, service_account_id))
 
@@ -83,7 +87,7 @@ async def update_service_account(
 ) -> ServiceAccountObject:
     """Change its name, or its role: with `none` its keys are refused within a second, until it has another role."""
     wanted, _ = await read_body(request, UpdateServiceAccount)
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         return show_account(
             await actions.update_account(session, actor_of(request), project_id, service_account_id, wanted)
         )
@@ -94,7 +98,7 @@ async def delete_service_account(
     request: ApiRequest, project_id: FromPath[str], service_account_id: FromPath[str]
 ) -> ServiceAccountDeleted:
     """Delete it and its keys, which stop within a second."""
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         await actions.delete_account(session, actor_of(request), project_id, service_account_id)
     return ServiceAccountDeleted(id=service_account_id)
 
@@ -109,14 +113,15 @@ async def create_service_account_key(
     request: ApiRequest, project_id: FromPath[str], service_account_id: FromPath[str]
 ) -> Response[bytes]:
     """Another key, whose value the answer shows, this once. `scopes: ["api.all.read"]` makes one that only reads."""
-    here = services(request)
     wanted, body_sha256 = await read_body(request, CreateKey)
 
     async def act(session: AsyncSession) -> NewKey:
         made = await actions.create_key(session, actor_of(request), project_id, service_account_id, wanted)
         return show_new_key(*made)
 
-    return await answer_once(here.db, asked_by(request, body_sha256), act, sealer=here.sealer)
+    return await answer_once(
+        resource(request, Database), asked_by(request, body_sha256), act, sealer=resource(request, Sealer)
+    )
 
 
 ADMIN_ROUTES = [

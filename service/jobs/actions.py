@@ -17,7 +17,8 @@ from service.datasets.leakage.reports import leakage_warning
 from service.errors import InvalidRequest, QuotaExceeded
 from service.identity.queries import get_active_project
 from service.ids import new_id
-from service.jobs.lifecycle import ACTIVE, ENDED, JobError
+from service.jobs.deployment import DeployComparison, check_condition
+from service.jobs.lifecycle import JobError
 from service.jobs.queries import count_queued, get_job
 from service.jobs.record import ADVANCE, NewEvent, add_events, enter, tell
 from service.jobs.resolved_request import Order, check_offer, find_base, providers_of, take_order, training_data
@@ -25,7 +26,8 @@ from service.jobs.rules import check_create, check_method
 from service.jobs.schemas import CreateJob
 from service.limits.enforcement import reserve_tokens
 from service.models.aliases.names import check_not_a_base_model
-from service.runs.comparisons.actions import check_deploy_comparison
+from service.runs.comparisons.actions import check_graders, comparable_file
+from service.states import ACTIVE, ENDED
 from service.upstreams.capabilities import CAPABILITIES, Needs
 from service.wakeups import hint
 
@@ -53,7 +55,7 @@ async def create_job(
         check_not_a_base_model(market.catalogue, body.deploy.alias, param="deploy.alias")
     comparison = body.deploy.comparison if body.deploy is not None else None
     if comparison is not None:
-        await check_deploy_comparison(session, project_id, comparison)
+        await _check_deploy_comparison(session, project_id, comparison)
     order = await order_of(session, project_id=project_id, body=body, method=method, market=market)
     if order.fault is not None:
         raise refusal(order.fault)
@@ -227,6 +229,13 @@ async def _reserve(session: AsyncSession, job: Job, *, upper_micros: int, billab
             f"This job may cost up to ${upper_micros / 1e6:.2f}, and the monthly budget has "
             f"${(standing.remaining or 0) / 1e6:.2f} left. Use fewer epochs or tokens, or ask for a higher limit."
         )
+
+
+async def _check_deploy_comparison(session: AsyncSession, project_id: str, wanted: DeployComparison) -> None:
+    """What can be told of a job's `deploy.comparison` before the job begins. Raises `InvalidRequest`."""
+    check_condition(wanted)
+    check_graders(wanted.graders, param="deploy.comparison.graders")
+    await comparable_file(session, project_id, wanted.file, param="deploy.comparison.file")
 
 
 async def _check_queue(session: AsyncSession, project_id: str) -> None:

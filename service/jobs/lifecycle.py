@@ -7,9 +7,8 @@ and metrics are closed in `settling`, so an ended job is complete in every respe
 from dataclasses import dataclass
 from typing import Literal
 
-State = Literal[
-    "validating", "waiting", "uploading", "creating", "running", "settling", "succeeded", "failed", "cancelled"
-]
+from service.states import State
+
 Status = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"]
 
 MOVES: dict[State, frozenset[State]] = {
@@ -23,12 +22,6 @@ MOVES: dict[State, frozenset[State]] = {
     "failed": frozenset(),
     "cancelled": frozenset(),
 }
-
-ENDED: tuple[State, ...] = ("succeeded", "failed", "cancelled")
-ACTIVE: tuple[State, ...] = ("uploading", "creating", "running", "settling")
-"""States that hold one of the upstream account's slots."""
-
-QUEUED: tuple[State, ...] = ("validating", "waiting")
 
 _SHOWN: dict[State, Status] = {
     "validating": "validating_files",

@@ -4,7 +4,7 @@ from msgspec import UNSET
 
 from service.database.tables import Checkpoint, Job, JobEvent, JobMetric, JobState
 from service.http.wire_types import unix
-from service.jobs.lifecycle import ENDED, status_shown
+from service.jobs.lifecycle import status_shown
 from service.jobs.rules import hyperparameters_of, with_epochs
 from service.jobs.schemas import (
     CheckpointMetrics,
@@ -17,6 +17,7 @@ from service.jobs.schemas import (
     MetricRow,
     TimelineEntry,
 )
+from service.states import ENDED
 
 
 def show_job(row: Job, organization: str) -> FineTuningJob:

@@ -8,9 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.event_log import EventLog
 from service.database.tables import Checkpoint, Job, JobEvent, JobMetric, JobState
-from service.errors import NotFound
-from service.http.pagination import unknown_cursor
-from service.jobs.lifecycle import QUEUED
+from service.errors import NotFound, unknown_cursor
+from service.states import QUEUED
 
 EVENTS = EventLog(JobEvent, JobEvent.job_id)
 """What jobs tell."""

@@ -16,8 +16,9 @@ from service.database.event_log import take_places
 from service.database.leases import Claim
 from service.database.tables import Job, JobEvent, JobState
 from service.ids import new_id
-from service.jobs.lifecycle import ACTIVE, ENDED, JobError, State, may_move, status_shown
-from service.jobs.scheduling_pass import ask_for_turn
+from service.jobs.lifecycle import JobError, may_move, status_shown
+from service.limits.scheduling_pass import ask_for_turn
+from service.states import ACTIVE, ENDED, State
 from service.wakeups import hint
 from service.webhooks import outbox
 

@@ -9,12 +9,16 @@ from litestar.params import FromPath
 from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.catalogue.base_models import Catalogue
+from service.database.engine import Database
 from service.errors import InFlight, InvalidRequest
 from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields, Page
+from service.identity.requests import asked_by, caller, still_welcome
 from service.jobs.actions import Market, create_job, request_cancel, request_pause
 from service.jobs.forecast import Forecast
 from service.jobs.last_viewed import note_watcher
@@ -36,7 +40,7 @@ from service.jobs.schemas import (
     Timeline,
 )
 from service.jobs.stream import event_stream
-from service.services import ApiRequest, Services, asked_by, caller, services, still_welcome
+from service.settings import Settings
 
 METADATA_FILTER = "metadata["
 
@@ -48,23 +52,23 @@ METADATA_FILTER = "metadata["
     opt=operation(returns=FineTuningJob, body=CreateJob, creates=True),
 )
 async def post_job(request: ApiRequest) -> Response[bytes]:
-    """Accept a job. Bad data, an unknown model or a full budget are refused here, before anything is spent."""
-    here, who = services(request), caller(request)
+    """Accept a job. Bad data, an unknown model or a full budget are refused request, before anything is spent."""
+    who = caller(request)
     body, sha256 = await read_body(request, CreateJob)
 
     async def act(session: AsyncSession) -> FineTuningJob:
         job = await create_job(
-            session, project_id=who.project_id, body=body, market=_market(here), api_key_id=who.key_id
+            session, project_id=who.project_id, body=body, market=_market(request), api_key_id=who.key_id
         )
-        return show_job(job, here.settings.organization_id)
+        return show_job(job, resource(request, Settings).organization_id)
 
-    return await answer_once(here.db, asked_by(request, sha256), act)
+    return await answer_once(resource(request, Database), asked_by(request, sha256), act)
 
 
 @get("/fine_tuning/jobs", summary="List fine-tuning jobs", opt=operation(returns=Page[FineTuningJob], query=ListJobs))
 async def get_jobs(request: ApiRequest) -> Page[FineTuningJob]:
     """The project's jobs, newest first; `metadata[key]=value` and `metadata=null` filter them."""
-    here, who = services(request), caller(request)
+    who = caller(request)
     query = read_query(request, ListJobs, extra=(METADATA_FILTER,))
     wanted = _metadata_filter(request)
     check_metadata(wanted)
@@ -72,21 +76,23 @@ async def get_jobs(request: ApiRequest) -> Page[FineTuningJob]:
         raise InvalidRequest(
             "'metadata=null' finds jobs without metadata. Give it alone, or metadata[key]=value.", param="metadata"
         )
-    async with here.db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         rows = await list_jobs(
             session, who.project_id, after=query.after, limit=query.limit, metadata=query.metadata or wanted
         )
-    return page_of(rows, query.limit, lambda row: show_job(row, here.settings.organization_id), lambda job: job.id)
+    return page_of(
+        rows, query.limit, lambda row: show_job(row, resource(request, Settings).organization_id), lambda job: job.id
+    )
 
 
 @get("/fine_tuning/jobs/{job_id:str}", summary="Retrieve a fine-tuning job", opt=operation(returns=FineTuningJob))
 async def get_one_job(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJob:
     """One job as it stands."""
-    here, who = services(request), caller(request)
-    async with here.db.project(who.project_id) as session:
+    who = caller(request)
+    async with resource(request, Database).project(who.project_id) as session:
         job = await get_job(session, who.project_id, job_id)
         await note_watcher(session, job)
-        return show_job(job, here.settings.organization_id)
+        return show_job(job, resource(request, Settings).organization_id)
 
 
 @post(
@@ -97,11 +103,11 @@ async def get_one_job(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJ
 )
 async def post_cancel(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJob:
     """Ask for a cancel. Workers carry it out in any state; the job ends as `cancelled`, or as it ended before that."""
-    here, who = services(request), caller(request)
+    who = caller(request)
     await read_body(request, NoFields)
-    async with here.db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         job = await request_cancel(session, who.project_id, job_id)
-        return show_job(job, here.settings.organization_id)
+        return show_job(job, resource(request, Settings).organization_id)
 
 
 @post(
@@ -133,12 +139,13 @@ async def post_resume(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJ
 )
 async def get_events(request: ApiRequest, job_id: FromPath[str]) -> Page[JobEventObject] | Stream:
     """Newest first; with `stream=true` as server-sent events from the beginning, or from `Last-Event-ID`."""
-    here, who = services(request), caller(request)
+    db = resource(request, Database)
+    who = caller(request)
     query = read_query(request, ListEvents)
     if query.stream:
         last_event_id = request.headers.get("last-event-id") or query.after
-        return await event_stream(here.db, who.project_id, job_id, last_event_id, still_welcome=still_welcome(request))
-    async with here.db.project(who.project_id) as session:
+        return await event_stream(db, who.project_id, job_id, last_event_id, still_welcome=still_welcome(request))
+    async with db.project(who.project_id) as session:
         await note_watcher(session, await get_job(session, who.project_id, job_id))
         rows = await EVENTS.page(session, who.project_id, job_id, after=query.after, limit=query.limit)
     return page_of(rows, query.limit, show_event, lambda event: event.id)
@@ -151,9 +158,9 @@ async def get_events(request: ApiRequest, job_id: FromPath[str]) -> Page[JobEven
 )
 async def get_checkpoints(request: ApiRequest, job_id: FromPath[str]) -> Page[CheckpointObject]:
     """Newest first."""
-    here, who = services(request), caller(request)
+    who = caller(request)
     query = read_query(request, ListCheckpoints)
-    async with here.db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         await note_watcher(session, await get_job(session, who.project_id, job_id))
         rows = await list_checkpoints(session, who.project_id, job_id, after=query.after, limit=query.limit)
     return page_of(rows, query.limit, show_checkpoint, lambda checkpoint: checkpoint.id)
@@ -166,9 +173,9 @@ async def get_checkpoints(request: ApiRequest, job_id: FromPath[str]) -> Page[Ch
 )
 async def get_metrics(request: ApiRequest, job_id: FromPath[str]) -> Metrics | Response[str]:
     """Every step's figures in order, while it runs and afterwards; `format=csv` for a table."""
-    here, who = services(request), caller(request)
+    who = caller(request)
     query = read_query(request, MetricsQuery)
-    async with here.db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         await note_watcher(session, await get_job(session, who.project_id, job_id))
         rows = [show_metric(row) for row in await list_metrics(session, who.project_id, job_id)]
     return Response(_csv(rows), media_type="text/csv") if query.format == "csv" else Metrics(data=rows)
@@ -181,11 +188,11 @@ async def get_metrics(request: ApiRequest, job_id: FromPath[str]) -> Metrics | R
 )
 async def get_timeline(request: ApiRequest, job_id: FromPath[str]) -> Timeline:
     """Every state with its time, why the job waits now and its place in the queue, and what came of its `deploy`."""
-    here, who = services(request), caller(request)
-    async with here.db.project(who.project_id) as session:
+    who = caller(request)
+    async with resource(request, Database).project(who.project_id) as session:
         job = await get_job(session, who.project_id, job_id)
         rows = await list_states(session, who.project_id, job_id)
-    standing = await _forecast(request).of(job)
+    standing = await resource(request, Forecast).of(job)
     return Timeline(
         job_id=job.id,
         data=[show_state(row) for row in rows],
@@ -204,38 +211,31 @@ async def get_timeline(request: ApiRequest, job_id: FromPath[str]) -> Timeline:
 )
 async def post_quote(request: ApiRequest) -> Response[bytes]:
     """Tokens, epochs and price before the spend. `quote_id` given to a job's create binds the price."""
-    here, who = services(request), caller(request)
+    db = resource(request, Database)
+    who = caller(request)
     body, sha256 = await read_body(request, CreateQuote)
 
     async def act(session: AsyncSession) -> QuoteObject:
-        return await create_quote(session, project_id=who.project_id, body=body, market=_market(here))
+        return await create_quote(session, project_id=who.project_id, body=body, market=_market(request))
 
     try:
-        return await answer_once(here.db, asked_by(request, sha256), act)
+        return await answer_once(db, asked_by(request, sha256), act)
     except InFlight:
-        async with here.db.project(who.project_id) as session:  # the refusal has undone what asked for the report
-            await ask_for_reports(session, project_id=who.project_id, body=body, market=_market(here))
+        async with db.project(who.project_id) as session:  # the refusal has undone what asked for the report
+            await ask_for_reports(session, project_id=who.project_id, body=body, market=_market(request))
         raise
 
 
 async def _pause(request: ApiRequest, job_id: str, *, pause: bool) -> FineTuningJob:
-    here, who = services(request), caller(request)
+    who = caller(request)
     await read_body(request, NoFields)
-    async with here.db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         job = await request_pause(session, who.project_id, job_id, pause=pause)
-        return show_job(job, here.settings.organization_id)
+        return show_job(job, resource(request, Settings).organization_id)
 
 
-def _forecast(request: ApiRequest) -> Forecast:
-    made: dict[str, Forecast] = request.app.state.setdefault("forecast", {})
-    if "jobs" not in made:
-        here = services(request)
-        made["jobs"] = Forecast(here.db, here.catalogue)
-    return made["jobs"]
-
-
-def _market(here: Services) -> Market:
-    return Market(catalogue=here.catalogue, today=dt.datetime.now(dt.UTC).date())
+def _market(request: ApiRequest) -> Market:
+    return Market(catalogue=resource(request, Catalogue), today=dt.datetime.now(dt.UTC).date())
 
 
 def _metadata_filter(request: ApiRequest) -> dict[str, str]:

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from service.http.wire_types import PageQuery, RequestModel
-from service.models.aliases.names import Deploy
+from service.jobs.deployment import Deploy
 
 Auto = Literal["auto"]
 Epochs = Annotated[int, msgspec.Meta(ge=1, le=50)]

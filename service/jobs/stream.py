@@ -7,9 +7,9 @@ from service.database.engine import Database
 from service.http import event_streams
 from service.http.event_streams import BATCH, Check, Seen, Told
 from service.jobs.last_viewed import note_watcher
-from service.jobs.lifecycle import ENDED
 from service.jobs.presentation import show_event
 from service.jobs.queries import EVENTS, get_job
+from service.states import ENDED
 
 
 async def event_stream(

@@ -24,8 +24,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.catalogue.base_models import Catalogue
 from service.database.tables import Job, Project, UpstreamAccount
-from service.jobs.lifecycle import ACTIVE
 from service.jobs.queue import Active, Snapshot, Waiting
+from service.states import ACTIVE
 from service.upstreams.capabilities import Needs
 from service.upstreams.queries import Offer, live_accounts, offer
 

@@ -12,7 +12,7 @@ from service.errors import NotFound
 from service.identity import audit
 from service.identity.audit import Actor
 from service.identity.queries import check_active, get_active_project, get_project
-from service.jobs.scheduling_pass import ask_for_turn
+from service.limits.scheduling_pass import ask_for_turn
 from service.limits.schemas import ID_PREFIX, UpdateLimits, UpdateRateLimit
 
 OF_PROJECT = ("max_active_jobs", "max_queued_jobs")

@@ -7,10 +7,12 @@ from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.actions import month_of
-from service.errors import InvalidRequest
+from service.catalogue.base_models import Catalogue
+from service.database.engine import Database
+from service.errors import InvalidRequest, unknown_cursor
 from service.http.bodies import read_body, read_query
 from service.http.operation import operation
-from service.http.pagination import unknown_cursor
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page
 from service.identity.audit import actor_of
 from service.identity.queries import get_project
@@ -26,13 +28,13 @@ from service.limits.schemas import (
     UpdateRateLimit,
 )
 from service.limits.usage import usage_of
-from service.services import ApiRequest, Services, services
+from service.settings import Settings
 
 
 @get("/projects/{project_id:str}/limits", summary="Retrieve a project's limits", opt=operation(returns=LimitsObject))
 async def get_limits(request: ApiRequest, project_id: FromPath[str]) -> LimitsObject:
     """Every limit with what is used of it. Null is no limit."""
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         return await _show_limits(session, project_id)
 
 
@@ -45,7 +47,7 @@ async def get_limits(request: ApiRequest, project_id: FromPath[str]) -> LimitsOb
 async def post_limits(request: ApiRequest, project_id: FromPath[str]) -> LimitsObject:
     """Set some limits; null lifts one. Below what is used, new things are refused and nothing that is breaks."""
     wanted, _ = await read_body(request, UpdateLimits)
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         await set_limits(session, actor_of(request), project_id, wanted)
         return await _show_limits(session, project_id)
 
@@ -57,11 +59,11 @@ async def post_limits(request: ApiRequest, project_id: FromPath[str]) -> LimitsO
 )
 async def get_rate_limits(request: ApiRequest, project_id: FromPath[str]) -> Page[RateLimitObject]:
     """`*` is all requests of the project; the others are inference with a model, inside that."""
-    here, query = services(request), read_query(request, ListRateLimits)
-    async with here.db.admin() as session:
+    query = read_query(request, ListRateLimits)
+    async with resource(request, Database).admin() as session:
         await get_project(session, project_id)
         rates = await rates_of(session, project_id)
-    return _page([_show_rate(here, rates, model) for model in _models(here)], query)
+    return _page([_show_rate(request, rates, model) for model in _models(request)], query)
 
 
 @post(
@@ -74,11 +76,10 @@ async def post_rate_limit(
     request: ApiRequest, project_id: FromPath[str], rate_limit_id: FromPath[str]
 ) -> RateLimitObject:
     """Set requests or tokens per minute. It holds within a second, in every process."""
-    here = services(request)
     wanted, _ = await read_body(request, UpdateRateLimit)
-    async with here.db.admin() as session:
-        model = await set_rate_limit(session, actor_of(request), project_id, rate_limit_id, wanted, _models(here))
-        return _show_rate(here, await rates_of(session, project_id), model)
+    async with resource(request, Database).admin() as session:
+        model = await set_rate_limit(session, actor_of(request), project_id, rate_limit_id, wanted, _models(request))
+        return _show_rate(request, await rates_of(session, project_id), model)
 
 
 async def _show_limits(session: AsyncSession, project_id: str) -> LimitsObject:
@@ -96,12 +97,12 @@ async def _show_limits(session: AsyncSession, project_id: str) -> LimitsObject:
     )
 
 
-def _models(here: Services) -> list[str]:
-    return [ALL_MODELS, *(model.name for model in here.catalogue.models)]
+def _models(request: ApiRequest) -> list[str]:
+    return [ALL_MODELS, *(model.name for model in resource(request, Catalogue).models)]
 
 
-def _show_rate(here: Services, rates: Rates, model: str) -> RateLimitObject:
-    whole = rates.requests(here.settings.requests_per_minute)
+def _show_rate(request: ApiRequest, rates: Rates, model: str) -> RateLimitObject:
+    whole = rates.requests(resource(request, Settings).requests_per_minute)
     return RateLimitObject(
         id=f"{ID_PREFIX}{model}",
         model=model,

@@ -6,9 +6,9 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import Job
-from service.jobs.lifecycle import ACTIVE, QUEUED
 from service.limits.queries import storage_bytes, training_tokens
 from service.limits.schemas import LimitsUsage
+from service.states import ACTIVE, QUEUED
 
 
 async def usage_of(session: AsyncSession, project_id: str, month: dt.date) -> LimitsUsage:

@@ -2,16 +2,11 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.database.tables import CheckpointPermission, Job, Model
-
-
-def usable(project_id: str) -> ColumnElement[bool]:
-    """The condition under which a project may use a model: it is its own, or was granted (`models/permissions.py`)."""
-    granted = select(CheckpointPermission.model).where(CheckpointPermission.project_id == project_id)
-    return (Model.project_id == project_id) | Model.name.in_(granted)
+from service.database.tables import Job, Model
+from service.identity.model_access import usable
 
 
 async def find_model(session: AsyncSession, project_id: str, name: str) -> Model | None:

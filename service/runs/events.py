@@ -8,21 +8,23 @@ from service.http import event_streams
 from service.http.bodies import read_query
 from service.http.event_streams import BATCH, Check, Seen, Told
 from service.http.pagination import page_of
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page
+from service.identity.requests import caller, still_welcome
 from service.runs.queries import get_run
 from service.runs.record import EVENTS, LIVE, OBJECTS, Kind
 from service.runs.schemas import ListRunEvents, RunEventObject, show_event
-from service.services import ApiRequest, caller, services, still_welcome
 
 
 async def answer_events(request: ApiRequest, kind: Kind, run_id: str) -> Page[RunEventObject] | Stream:
     """Newest first; with `stream=true` as server-sent events from the beginning, or from `Last-Event-ID`."""
-    here, who = services(request), caller(request)
+    db = resource(request, Database)
+    who = caller(request)
     query = read_query(request, ListRunEvents)
     if query.stream:
         last_event_id = request.headers.get("last-event-id") or query.after
-        return await _stream(here.db, who.project_id, kind, run_id, last_event_id, still_welcome=still_welcome(request))
-    async with here.db.project(who.project_id) as session:
+        return await _stream(db, who.project_id, kind, run_id, last_event_id, still_welcome=still_welcome(request))
+    async with db.project(who.project_id) as session:
         await get_run(session, who.project_id, kind, run_id)
         rows = await EVENTS.page(session, who.project_id, run_id, after=query.after, limit=query.limit)
     return page_of(rows, query.limit, show_event, lambda event: event.id)

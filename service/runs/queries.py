@@ -6,8 +6,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import OpenInference, Run, RunCall
-from service.errors import NotFound
-from service.http.pagination import unknown_cursor
+from service.errors import NotFound, unknown_cursor
 from service.http.wire_types import PageQuery
 from service.runs.plan import Answer
 from service.runs.record import Kind

@@ -17,8 +17,8 @@ from service.database.tables import Job, Model, UpstreamAccount
 from service.errors import Conflict, InvalidRequest
 from service.identity import audit
 from service.identity.audit import Actor
-from service.jobs.lifecycle import ACTIVE
-from service.jobs.scheduling_pass import ask_for_turn
+from service.limits.scheduling_pass import ask_for_turn
+from service.states import ACTIVE
 from service.upstreams.accounts import DEFAULT_ACCOUNT
 from service.upstreams.credentials import seal_credential
 from service.upstreams.inbound_webhooks import seal_webhook_secret

@@ -4,10 +4,13 @@ import msgspec
 from litestar import post
 from litestar.params import FromPath
 
+from service.database.encryption import Sealer
+from service.database.engine import Database
 from service.http.bodies import check_address
+from service.http.login_throttle import Guesses
 from service.http.operation import operation
+from service.http.resources import ApiRequest, resource
 from service.identity.audit import actor_of
-from service.services import ApiRequest, services
 from service.upstreams import inbound_webhooks
 
 
@@ -28,17 +31,16 @@ class EventReceived(msgspec.Struct, frozen=True, kw_only=True):
 async def post_event(request: ApiRequest, upstream_id: FromPath[str]) -> EventReceived:
     """For the upstream's webhooks, signed by Standard Webhooks: the job that an event names is looked at now."""
     check_address(request, None)
-    here = services(request)
     body = await request.body()
 
     async def act() -> None:
         signature = inbound_webhooks.presented(request.headers)
-        async with here.db.worker() as session:
-            await inbound_webhooks.check(session, here.sealer, upstream_id, signature, body)
+        async with resource(request, Database).worker() as session:
+            await inbound_webhooks.check(session, resource(request, Sealer), upstream_id, signature, body)
             await inbound_webhooks.take_notice(session, upstream_id, signature["webhook-id"], body)
 
     signed = request.headers.get("webhook-signature", "")[: inbound_webhooks.MAX_HEADER]
-    await here.guesses.watch(actor_of(request).ip_address, signed, act)
+    await resource(request, Guesses).watch(actor_of(request).ip_address, signed, act)
     return EventReceived()
 
 

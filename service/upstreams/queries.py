@@ -13,10 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.catalogue.base_models import BaseModel, Catalogue
 from service.database.tables import Job, Model, UpstreamAccount
-from service.errors import NotFound
-from service.http.pagination import unknown_cursor
+from service.errors import NotFound, unknown_cursor
 from service.http.wire_types import PageQuery
-from service.models.queries import usable
+from service.identity.model_access import usable
 from service.upstreams.capabilities import NOTHING_MORE, Needs, matches, unserved, unsupported
 
 UNKNOWN = ""

@@ -11,19 +11,23 @@ from litestar.params import FromPath
 from msgspec import UNSET
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.encryption import Sealer
+from service.database.engine import Database
 from service.database.tables import UpstreamAccount
 from service.errors import InvalidRequest
 from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page, PageQuery
 from service.identity.audit import actor_of
 from service.identity.callers import Administrator, Caller
+from service.identity.requests import asked_by
 from service.ids import new_id
-from service.services import ApiRequest, Services, asked_by, services
+from service.settings import Settings
 from service.upstreams import actions
-from service.upstreams.accounts import reach_of
+from service.upstreams.accounts import Accounts, reach_of
 from service.upstreams.actions import Found
 from service.upstreams.adapters.azure import DEFAULT_API_VERSION
 from service.upstreams.port import UpstreamError
@@ -141,7 +145,7 @@ async def delete_any(request: ApiRequest, upstream_id: FromPath[str]) -> Upstrea
 
 
 async def _create(request: ApiRequest, wanted: CreateUpstream, body_sha256: bytes) -> Response[bytes]:
-    here, owner = services(request), _owner(request)
+    owner = _owner(request)
     if wanted.api_version is not None and wanted.kind != "azure":
         raise _only_azure()
     if wanted.kind == "azure" and wanted.api_version is None:
@@ -155,12 +159,12 @@ async def _create(request: ApiRequest, wanted: CreateUpstream, body_sha256: byte
         api_version=wanted.api_version,
         provider=wanted.provider,
     )
-    found = await _check(here, row, wanted.credential)
+    found = await _check(request, row, wanted.credential)
 
     async def act(session: AsyncSession) -> UpstreamObject:
         made = await actions.create_account(
             session,
-            here.sealer,
+            resource(request, Sealer),
             actor_of(request),
             account_id=row.id,
             owner=owner,
@@ -170,28 +174,28 @@ async def _create(request: ApiRequest, wanted: CreateUpstream, body_sha256: byte
         )
         return show_upstream(made, 0, _now())
 
-    return await answer_once(here.db, asked_by(request, body_sha256), act)
+    return await answer_once(resource(request, Database), asked_by(request, body_sha256), act)
 
 
 async def _list(request: ApiRequest) -> Page[UpstreamObject]:
-    here, owner = services(request), _owner(request)
+    owner = _owner(request)
     query = read_query(request, PageQuery)
-    async with _scope(here, owner) as session:
+    async with _scope(request, owner) as session:
         rows = await list_accounts(session, query, owner=owner, every=owner is None)
         shown = await _shown(session, rows)
     return page_of(shown, query.limit, lambda each: each, lambda each: each.id)
 
 
 async def _retrieve(request: ApiRequest, upstream_id: str) -> UpstreamObject:
-    here, owner = services(request), _owner(request)
-    async with _scope(here, owner) as session:
+    owner = _owner(request)
+    async with _scope(request, owner) as session:
         row = await get_account(session, upstream_id, owner=owner, every=owner is None)
         return (await _shown(session, [row]))[0]
 
 
 async def _update(request: ApiRequest, upstream_id: str, wanted: UpdateUpstream) -> UpstreamObject:
-    here, owner = services(request), _owner(request)
-    async with _scope(here, owner) as session:
+    owner = _owner(request)
+    async with _scope(request, owner) as session:
         seen = await get_account(session, upstream_id, owner=owner, every=owner is None)
     actions.check_changeable(seen, wanted)
     if wanted.api_version is not UNSET and wanted.api_version is not None and seen.kind != "azure":
@@ -208,11 +212,11 @@ async def _update(request: ApiRequest, upstream_id: str, wanted: UpdateUpstream)
             base_url=base_url,
             api_version=seen.api_version if wanted.api_version is UNSET else wanted.api_version,
         )
-        found = await _check(here, changed, wanted.credential)
-    async with _scope(here, owner) as session:
+        found = await _check(request, changed, wanted.credential)
+    async with _scope(request, owner) as session:
         row = await actions.update_account(
             session,
-            here.sealer,
+            resource(request, Sealer),
             actor_of(request),
             account_id=upstream_id,
             owner=owner,
@@ -226,17 +230,17 @@ async def _update(request: ApiRequest, upstream_id: str, wanted: UpdateUpstream)
 
 
 async def _delete(request: ApiRequest, upstream_id: str) -> UpstreamDeleted:
-    here, owner = services(request), _owner(request)
-    async with _scope(here, owner) as session:
+    owner = _owner(request)
+    async with _scope(request, owner) as session:
         await actions.delete_account(
             session, actor_of(request), account_id=upstream_id, owner=owner, every=owner is None
         )
     return UpstreamDeleted(id=upstream_id)
 
 
-async def _check(here: Services, row: UpstreamAccount, credential: str) -> Found:
+async def _check(request: ApiRequest, row: UpstreamAccount, credential: str) -> Found:
     """Ask the upstream for its models. Raises `InvalidRequest` when it refuses the credential; away is accepted."""
-    upstream = here.accounts.probe(row, credential)
+    upstream = resource(request, Accounts).probe(row, credential)
     try:
         await upstream.check()
     except UpstreamError as error:
@@ -258,7 +262,7 @@ async def _shown(session: AsyncSession, rows: Sequence[UpstreamAccount]) -> list
 
 
 def _checked(request: ApiRequest, base_url: str, kind: str, owner: str | None) -> str:
-    settings = services(request).settings
+    settings = resource(request, Settings)
     names = {"localhost", "127.0.0.1", "::1", "0.0.0.0", settings.host}  # noqa: S104
     authority = request.headers.get("host", "")
     if ":" not in authority.rpartition("]")[2]:
@@ -273,8 +277,9 @@ def _owner(request: ApiRequest) -> str | None:
     return who.project_id if isinstance(who, Caller) else None
 
 
-def _scope(here: Services, owner: str | None) -> AbstractAsyncContextManager[AsyncSession]:
-    return here.db.admin() if owner is None else here.db.project(owner)
+def _scope(request: ApiRequest, owner: str | None) -> AbstractAsyncContextManager[AsyncSession]:
+    db = resource(request, Database)
+    return db.admin() if owner is None else db.project(owner)
 
 
 def _only_azure() -> InvalidRequest:

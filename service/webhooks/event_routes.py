@@ -7,15 +7,18 @@ from litestar.params import FromPath
 from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.engine import Database
 from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page
-from service.services import ApiRequest, asked_by, caller, services, still_welcome
+from service.identity.requests import asked_by, caller, still_welcome
 from service.webhooks.actions import check_types, trigger
 from service.webhooks.queries import get_event, list_events
 from service.webhooks.schemas import Event, ListEvents, TriggerEvent, show_event
+from service.webhooks.stream import EventStreams
 
 
 @get(
@@ -25,17 +28,17 @@ from service.webhooks.schemas import Event, ListEvents, TriggerEvent, show_event
 )
 async def get_events(request: ApiRequest) -> Page[Event] | Stream:
     """Newest first; with `stream=true` as server-sent events from now on, or from `Last-Event-ID`."""
-    here, who = services(request), caller(request)
+    who = caller(request)
     query = read_query(request, ListEvents)
     types = check_types(query.types())
     if query.stream:
-        return await here.streams.open(
+        return await resource(request, EventStreams).open(
             who.project_id,
             types=types,
             last_event_id=request.headers.get("last-event-id") or query.after,
             still_welcome=still_welcome(request),
         )
-    async with here.db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         rows = await list_events(session, who.project_id, query)
     return page_of(rows, query.limit, show_event, lambda event: event.id)
 
@@ -44,7 +47,7 @@ async def get_events(request: ApiRequest) -> Page[Event] | Stream:
 async def get_one_event(request: ApiRequest, event_id: FromPath[str]) -> Event:
     """One event, as the body of its deliveries has it."""
     who = caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         return show_event(await get_event(session, who.project_id, event_id))
 
 
@@ -56,13 +59,13 @@ async def get_one_event(request: ApiRequest, event_id: FromPath[str]) -> Event:
 )
 async def post_event(request: ApiRequest) -> Response[bytes]:
     """Send a sample to every endpoint that subscribed to its type, and to the streams. Its ids end in `sample`."""
-    here, who = services(request), caller(request)
+    who = caller(request)
     wanted, sha256 = await read_body(request, TriggerEvent)
 
     async def act(session: AsyncSession) -> Event:
         return show_event(await trigger(session, who.project_id, wanted.event_type, now=dt.datetime.now(dt.UTC)))
 
-    return await answer_once(here.db, asked_by(request, sha256), act)
+    return await answer_once(resource(request, Database), asked_by(request, sha256), act)
 
 
 ROUTES = [get_events, get_one_event, post_event]

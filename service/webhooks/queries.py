@@ -8,8 +8,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
-from service.errors import NotFound
-from service.http.pagination import unknown_cursor
+from service.errors import NotFound, unknown_cursor
 from service.http.wire_types import PageQuery
 from service.webhooks.schemas import ListDeliveries, ListEvents
 

@@ -11,13 +11,16 @@ from litestar.params import FromPath
 from msgspec import UNSET
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.encryption import Sealer
+from service.database.engine import Database
 from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields, Page, PageQuery
 from service.identity import audit
-from service.services import ApiRequest, asked_by, caller, services
+from service.identity.requests import asked_by, caller
 from service.webhooks import actions
 from service.webhooks.event_types import EVENT_TYPES
 from service.webhooks.queries import get_endpoint, list_deliveries, list_endpoints, with_attempts
@@ -39,6 +42,7 @@ from service.webhooks.schemas import (
     show_endpoint,
     show_with_secret,
 )
+from service.webhooks.sender import Sender
 
 
 @post(
@@ -49,16 +53,17 @@ from service.webhooks.schemas import (
 )
 async def create_endpoint(request: ApiRequest) -> Response[bytes]:
     """Have events sent to a URL. The answer shows the signing secret, this once."""
-    here, who = services(request), caller(request)
+    sealer = resource(request, Sealer)
+    who = caller(request)
     wanted, body_sha256 = await read_body(request, CreateEndpoint)
-    await here.sender.check(wanted.url)
+    await resource(request, Sender).check(wanted.url)
 
     async def act(session: AsyncSession) -> EndpointWithSecret:
-        row, secret = await actions.create_endpoint(session, here.sealer, who.project_id, wanted)
+        row, secret = await actions.create_endpoint(session, sealer, who.project_id, wanted)
         await _record(session, request, "webhook_endpoint.created", row.id, _asked_for(wanted))
         return show_with_secret(row, secret)
 
-    return await answer_once(here.db, asked_by(request, body_sha256), act, sealer=here.sealer)
+    return await answer_once(resource(request, Database), asked_by(request, body_sha256), act, sealer=sealer)
 
 
 @get(
@@ -69,7 +74,7 @@ async def create_endpoint(request: ApiRequest) -> Response[bytes]:
 async def get_endpoints(request: ApiRequest) -> Page[Endpoint]:
     """The project's endpoints, newest first."""
     query, who = read_query(request, PageQuery), caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         rows = await list_endpoints(session, who.project_id, query)
     return page_of(rows, query.limit, show_endpoint, lambda endpoint: endpoint.id)
 
@@ -82,7 +87,7 @@ async def get_endpoints(request: ApiRequest) -> Page[Endpoint]:
 async def get_one_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> Endpoint:
     """One endpoint; `disabled_reason` says why it gets nothing, if so."""
     who = caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         return show_endpoint(await get_endpoint(session, who.project_id, endpoint_id))
 
 
@@ -94,11 +99,11 @@ async def get_one_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> E
 )
 async def update_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> Endpoint:
     """Change the name, the URL or the whole set of event types. A disabled endpoint is enabled again."""
-    here, who = services(request), caller(request)
+    who = caller(request)
     wanted, _ = await read_body(request, UpdateEndpoint)
     if wanted.url is not UNSET:
-        await here.sender.check(wanted.url)
-    async with here.db.project(who.project_id) as session:
+        await resource(request, Sender).check(wanted.url)
+    async with resource(request, Database).project(who.project_id) as session:
         row = await actions.update_endpoint(session, who.project_id, endpoint_id, wanted)
         await _record(session, request, "webhook_endpoint.updated", row.id, _asked_for(wanted))
         return show_endpoint(row)
@@ -113,7 +118,7 @@ async def update_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> En
 async def delete_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> EndpointDeleted:
     """Stop sending to an endpoint for good; what was on its way to it ends as failed."""
     who = caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         await actions.delete_endpoint(session, who.project_id, endpoint_id)
         await _record(session, request, "resource.deleted", endpoint_id, {"resource_type": "webhook_endpoint"})
     return EndpointDeleted(id=endpoint_id)
@@ -127,13 +132,14 @@ async def delete_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> En
 )
 async def rotate_secret(request: ApiRequest, endpoint_id: FromPath[str]) -> Response[bytes]:
     """Make a new signing secret, shown this once. The old one can sign beside it for 24 hours."""
-    here, who = services(request), caller(request)
+    sealer = resource(request, Sealer)
+    who = caller(request)
     wanted, body_sha256 = await read_body(request, RotateSecret)
 
     async def act(session: AsyncSession) -> EndpointWithSecret:
         row, secret = await actions.rotate_secret(
             session,
-            here.sealer,
+            sealer,
             who.project_id,
             endpoint_id,
             keep_old=wanted.keep_old_secret_active_for_24_hours,
@@ -142,7 +148,7 @@ async def rotate_secret(request: ApiRequest, endpoint_id: FromPath[str]) -> Resp
         await _record(session, request, "webhook_endpoint.secret_rotated", row.id, data)
         return show_with_secret(row, secret)
 
-    return await answer_once(here.db, asked_by(request, body_sha256), act, sealer=here.sealer)
+    return await answer_once(resource(request, Database), asked_by(request, body_sha256), act, sealer=sealer)
 
 
 @post(
@@ -153,11 +159,13 @@ async def rotate_secret(request: ApiRequest, endpoint_id: FromPath[str]) -> Resp
 )
 async def test_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> TestResult:
     """A real, signed delivery of sample data, now. It ignores the subscription; no answer from the target is a 400."""
-    here, who = services(request), caller(request)
+    who = caller(request)
     wanted, _ = await read_body(request, SendTest)
-    async with here.db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         endpoint = await get_endpoint(session, who.project_id, endpoint_id)
-    return await actions.send_test(here.sender, here.sealer, endpoint, wanted.event_type, now=dt.datetime.now(dt.UTC))
+    return await actions.send_test(
+        resource(request, Sender), resource(request, Sealer), endpoint, wanted.event_type, now=dt.datetime.now(dt.UTC)
+    )
 
 
 @get("/webhook_event_types", summary="List webhook event types", opt=operation(returns=EventTypeList))
@@ -174,7 +182,7 @@ async def get_event_types(request: ApiRequest) -> EventTypeList:
 async def get_deliveries(request: ApiRequest, endpoint_id: FromPath[str]) -> Page[Delivery]:
     """Newest first, each with every try: status, latency, and the start of the answer. `?status=` filters."""
     query, who = read_query(request, ListDeliveries), caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         await get_endpoint(session, who.project_id, endpoint_id)
         found = await list_deliveries(session, who.project_id, endpoint_id, query)
     return page_of(
@@ -195,7 +203,7 @@ async def redeliver(request: ApiRequest, delivery_id: FromPath[str]) -> Delivery
     """Send it now, with the same `webhook-id`; its schedule of retries begins anew."""
     await read_body(request, NoFields)
     who = caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         row = await actions.redeliver(session, who.project_id, delivery_id)
         (shown,) = await with_attempts(session, who.project_id, [row])
     return show_delivery(shown.row, shown.event_type, shown.attempts)
@@ -212,7 +220,7 @@ async def recover(request: ApiRequest, endpoint_id: FromPath[str]) -> Recovery:
     who = caller(request)
     wanted, _ = await read_body(request, Recover)
     since = dt.datetime.fromtimestamp(wanted.since, dt.UTC)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         count, has_more = await actions.recover(session, who.project_id, endpoint_id, since=since)
     return Recovery(webhook_endpoint_id=endpoint_id, since=wanted.since, deliveries=count, has_more=has_more)
 

@@ -10,14 +10,14 @@ import datetime as dt
 import os
 import ssl
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import aclosing, suppress
 
 import httpcore2
 
 from service.egress import addresses as targets
-from service.egress.addresses import Address, Reach, Target
-from service.egress.connections import Backend
+from service.egress.addresses import Reach, Target
+from service.egress.dialler import Dialler, allowed_addresses
 from service.egress.resolver import LookupFailed, Resolver
 from service.errors import InvalidRequest
 from service.settings import Settings
@@ -27,13 +27,9 @@ from service.webhooks.schedule import parse_retry_after
 MAX_RESPONSE_BYTES = 2048
 """How much of an answer is read and kept."""
 
-CONNECT_SECONDS = 5.0
-"""How long one address of several may take to answer before the next one is tried."""
-
 BODY_SECONDS = 2.0
 """How long to wait for the start of an answer's body, which is only shown."""
 
-MAX_ADDRESSES = 4
 CHECK_SECONDS = 2.0
 USER_AGENT = "Tunegate-Webhooks/1 (+https://www.standardwebhooks.com)"
 
@@ -69,7 +65,7 @@ class Sender:
         target = targets.parse(url, self.reach)
         with suppress(LookupFailed, TimeoutError):
             async with asyncio.timeout(CHECK_SECONDS):
-                _allowed(target.host, await self._resolver.addresses(target.host), self.reach)
+                allowed_addresses(target.host, await self._resolver.addresses(target.host), self.reach)
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
         """POST exactly `body`. Never raises for what a receiver or the network does."""
@@ -97,7 +93,7 @@ class Sender:
         request = httpcore2.Request(
             method="POST", url=url, headers=_request_headers(target, headers, body), content=body
         )
-        async with _Dialler(self._resolver, self.reach) as dialler:
+        async with _OneConnection(self._resolver, self.reach) as dialler:
             connection = httpcore2.AsyncHTTPConnection(
                 origin=url.origin, ssl_context=self._tls, network_backend=dialler, http1=True, http2=False
             )
@@ -106,19 +102,15 @@ class Sender:
             return _outcome(response, await _excerpt(response, deadline), started)
 
 
-class _Dialler(httpcore2.AsyncNetworkBackend):
-    """Opens the one connection of a try, to an address that may be dialled, and closes it whatever happens.
+class _OneConnection(Dialler):
+    """The dialler of one attempt: it closes the connection that it opened, whatever happens.
 
-    (httpcore2 leaves a socket behind that is cancelled in its TLS handshake.)
+    (httpcore2 leaves a socket open when it is cancelled in its TLS handshake.)
     """
 
-    def __init__(self, resolver: Resolver, reach: Reach) -> None:
-        self._resolver = resolver
-        self._reach = reach
-        self._backend = Backend()
-        self._opened: httpcore2.AsyncNetworkStream | None = None
+    _opened: httpcore2.AsyncNetworkStream | None = None
 
-    async def __aenter__(self) -> "_Dialler":
+    async def __aenter__(self) -> "_OneConnection":
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -133,26 +125,9 @@ class _Dialler(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """httpcore2's hook: look the name up, drop what is forbidden, and dial what is left, not the name."""
-        *first, last = _allowed(host, await self._resolver.addresses(host), self._reach)
-        for address in first:
-            with suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
-                return await self._dial(address, port, CONNECT_SECONDS)
-        return await self._dial(last, port, None)
-
-    async def _dial(self, address: Address, port: int, seconds: float | None) -> httpcore2.AsyncNetworkStream:
-        self._opened = await self._backend.connect_tcp(str(address), port, timeout=seconds)
+        """Dial, and remember what is to be closed."""
+        self._opened = await super().connect_tcp(host, port, timeout, local_address, socket_options)
         return self._opened
-
-
-def _allowed(host: str, addresses: Sequence[Address], reach: Reach) -> list[Address]:
-    """Those of a host's addresses that may be dialled. Raises `InvalidRequest` when there is none."""
-    reasons = {address: targets.forbidden(address, reach) for address in addresses}
-    allowed = [address for address, reason in reasons.items() if reason is None]
-    if not allowed:
-        listed = ", ".join(f"{address} is {reason}" for address, reason in reasons.items())
-        raise targets.refused(host, listed)
-    return allowed[:MAX_ADDRESSES]
 
 
 def _request_headers(target: Target, headers: Mapping[str, str], body: bytes) -> list[tuple[bytes, bytes]]:

@@ -13,9 +13,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.engine import Database
+from service.database.sqlstates import sqlstate_of
 from service.database.tables import WebhookEvent
 from service.errors import ApiError, QuotaExceeded
-from service.http.errors import sqlstate_of
 from service.http.event_streams import HEADERS, KEEP_ALIVE_SECONDS, LOOK_EVERY_SECONDS, Check
 from service.http.idempotency import LOCK_NOT_AVAILABLE
 from service.webhooks import outbox

@@ -5,13 +5,13 @@ from typing import Any
 
 from sqlalchemy import func, select, update
 
+from service.archiving import archive_project
 from service.database import leases
 from service.database.tables import Deletion, File, Job, Project, UpstreamFile
 from service.datasets.files.actions import delete_file
 from service.deletions.actions import delete_project
 from service.deletions.schemas import ProjectDeletion
 from service.identity import audit
-from service.identity.actions import archive_project
 from service.ids import new_id
 from tests.workers.bench import Bench
 from workers.deletions.carry_out import carry_out

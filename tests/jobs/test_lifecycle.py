@@ -6,17 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.fine_tuning import FineTuningJob
 
-from service.jobs.lifecycle import (
-    ACTIVE,
-    ENDED,
-    MOVES,
-    QUEUED,
-    State,
-    Status,
-    may_move,
-    status_shown,
-    upstream_end,
-)
+from service.jobs.lifecycle import MOVES, Status, may_move, status_shown, upstream_end
+from service.states import ACTIVE, ENDED, QUEUED, State
 
 STATES: tuple[State, ...] = get_args(State)
 OPENAI = get_args(FineTuningJob.model_fields["status"].annotation)

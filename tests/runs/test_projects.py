@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
+from service.archiving import archive_project
 from service.database import leases
 from service.database.leases import LeaseLost
 from service.database.tables import Deletion, LedgerEntry, Project, Run, RunCall, RunEvent
 from service.deletions.actions import delete_project
 from service.identity import audit
-from service.identity.actions import archive_project
 from tests.runs.mill import Mill
 from workers.deletions.carry_out import carry_out
 from workers.maintenance.pruning import prune

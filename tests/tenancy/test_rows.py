@@ -28,8 +28,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from cli.embedded import SERVICE, SUPERUSER
 from service.database.engine import SERVICE_ROLE, create_engine
+from service.database.sqlstates import sqlstate_of
 from service.database.tables import TENANT_TABLES, Base
-from service.http.errors import sqlstate_of
 from tests.stack import Servers, run_async
 
 MINE, THEIRS = "proj_mine", "proj_theirs"

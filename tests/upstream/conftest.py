@@ -12,10 +12,10 @@ import pytest
 import uvicorn
 
 from service.app import create_app
+from service.database.encryption import sealer_of
 from service.database.tables import ApiKey, Project, UpstreamAccount
 from service.identity import keys
 from service.ids import new_id
-from service.key_rotation import sealer_of
 from service.settings import Settings
 from service.upstreams.credentials import seal_credential
 from tests.faults.control import FaultyUpstream

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import func, select, update
 
+from service.database.encryption import sealer_of
 from service.database.tables import Model, UpstreamAccount
 from service.errors import InvalidRequest
 from service.jobs.actions import Market, create_job, request_pause
 from service.jobs.schemas import CreateJob, Integration, Method, Wandb
-from service.key_rotation import sealer_of
 from service.settings import Settings
 from service.upstreams.accounts import DEFAULT_ACCOUNT, TROUBLED_AFTER, Accounts
 from service.upstreams.credentials import seal_credential

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from service.database.encryption import sealer_of
 from service.database.engine import create_engine
 from service.database.tables import UpstreamAccount
-from service.key_rotation import sealer_of
 from service.upstreams.accounts import Accounts
 from service.upstreams.port import UpstreamError
 from tests.faults.control import FaultyUpstream, error

@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 
-from service.database.encryption import SealBroken, Sealer
+from service.database.encryption import SealBroken, Sealer, sealer_of
 from service.database.engine import create_engine
 from service.database.tables import Base, RememberedRequest, UpstreamAccount, WebhookEndpoint
 from service.http.idempotency import sealed_for
 from service.ids import new_id
-from service.key_rotation import PLACES, reseal, sealer_of
+from service.key_rotation import PLACES, reseal
 from service.settings import Settings
 from service.upstreams.adapters.openai import Connection
 from service.upstreams.adapters.redaction import redacted

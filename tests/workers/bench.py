@@ -21,6 +21,7 @@ from sqlalchemy import func, select, update
 from service.billing.batcher import Cashier
 from service.catalogue import base_models
 from service.database import leases
+from service.database.encryption import sealer_of
 from service.database.engine import Database, create_engine
 from service.database.tables import (
     AdmissionTurn,
@@ -44,12 +45,11 @@ from service.http.rate_limits import RateLimiter
 from service.ids import new_id
 from service.inference.metering import Meter
 from service.jobs.actions import Market, create_job, request_cancel, request_pause
-from service.jobs.lifecycle import ENDED
-from service.jobs.scheduling_pass import ask_for_turn
 from service.jobs.schemas import CreateJob
-from service.key_rotation import sealer_of
 from service.limits.rates import RateKeeper
+from service.limits.scheduling_pass import ask_for_turn
 from service.settings import Settings
+from service.states import ENDED
 from service.storage import Storage
 from service.upstreams.accounts import DEFAULT_ACCOUNT, Accounts, ensure_default_account
 from service.wakeups import Doorbell

@@ -17,13 +17,14 @@ from service.database.tables import AdmissionTurn, File, Job, Project, UpstreamA
 from service.errors import QuotaExceeded
 from service.ids import new_id
 from service.jobs.forecast import Forecast
-from service.jobs.lifecycle import ACTIVE, JobError
+from service.jobs.lifecycle import JobError
 from service.jobs.queue import predict
 from service.jobs.record import move
-from service.jobs.scheduling_pass import ask_for_turn
 from service.jobs.schemas import QueueObject
 from service.jobs.waiting import look
+from service.limits.scheduling_pass import ask_for_turn
 from service.settings import Settings
+from service.states import ACTIVE
 from tests.faults.control import FaultyUpstream
 from tests.workers.bench import MODEL, Bench, ended, open_bench, working
 from tests.workers.process import WorkerProcess

@@ -10,7 +10,8 @@ from service import fault_points
 from service.database import leases
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import Job
-from service.jobs.lifecycle import JobError, State
+from service.jobs.lifecycle import JobError
+from service.states import State
 from service.storage import StorageAway
 from service.upstreams.accounts import DEFAULT_ACCOUNT, AccountUnusable
 from workers.context import AccountContext, Context

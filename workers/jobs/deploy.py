@@ -13,11 +13,11 @@ from service import fault_points
 from service.database.tables import Job, Model, Run
 from service.errors import InFlight, InvalidRequest
 from service.inference.requests import Directory
+from service.jobs.deployment import DeployComparison, comparison_for, why_not
 from service.jobs.record import NewEvent, add_events
 from service.models.aliases.actions import deploy
 from service.models.aliases.queries import find_alias, take_turn
 from service.runs.comparisons.actions import Order, create_comparison, read_order
-from service.runs.comparisons.deployment import DeployComparison, comparison_for, why_not
 from service.runs.comparisons.grading import Outcome
 from service.runs.comparisons.options import Condition, Options
 from workers.context import Context

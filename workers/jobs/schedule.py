@@ -27,9 +27,9 @@ from service.jobs.queue import Admission, admissions
 from service.jobs.record import Move, move
 from service.jobs.resolved_request import estimate_for
 from service.jobs.rules import dataset_fault
-from service.jobs.scheduling_pass import ask_for_turn
 from service.jobs.waiting import IS_WAITING, lock_accounts, look
 from service.limits.enforcement import settle_tokens
+from service.limits.scheduling_pass import ask_for_turn
 from workers.context import Context
 
 log = structlog.get_logger()

@@ -20,10 +20,11 @@ from service.database.leases import Claim
 from service.database.tables import File, Job, PendingUpload, UpstreamAccount
 from service.datasets.files.actions import announce_upload
 from service.ids import new_id
-from service.jobs.lifecycle import JobError, State, upstream_end
+from service.jobs.lifecycle import JobError, upstream_end
 from service.jobs.record import Move, NewEvent, add_events, move
 from service.limits.enforcement import settle_tokens
 from service.models.aliases.actions import deploy
+from service.states import State
 from service.storage import Stored
 from service.upstreams.port import UpstreamError, UpstreamJob
 from workers.context import AccountContext

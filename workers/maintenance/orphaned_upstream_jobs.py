@@ -16,7 +16,8 @@ from sqlalchemy.dialects.postgresql import insert
 from service import fault_points
 from service.database.tables import Job, UpstreamCall
 from service.ids import new_id
-from service.jobs.lifecycle import ENDED, upstream_end
+from service.jobs.lifecycle import upstream_end
+from service.states import ENDED
 from service.upstreams.accounts import AccountUnusable, account_ids
 from service.upstreams.labels import GATEWAY, JOB, attempt_of
 from service.upstreams.port import UpstreamError, UpstreamJob

@@ -18,11 +18,10 @@ from sqlalchemy.orm import aliased
 
 from service import fault_points
 from service.database import leases
-from service.database.encryption import SealBroken
+from service.database.encryption import SealBroken, sealer_of
 from service.database.engine import Database
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
-from service.key_rotation import sealer_of
 from service.settings import Settings
 from service.webhooks.outcomes import Delivered, Outcome, Rejected, Unreachable
 from service.webhooks.schedule import Exhausted, Gone, RetryIn, Succeeded, given_up, verdict

@@ -106,8 +106,8 @@ class UpstreamCall(Base):
 class UpstreamWatch(Leased, Base):
     """An account whose running jobs are polled; its id is the account's. A step lists them, or lets each look alone.
 
-    `spent_until` is the budget's books (see `workers/jobs/poll_limiter.py`); `listing` says that lists tell of the jobs, of which
-    there were `active`, `watched` of them by somebody, at the last step. `listed_at` is null if none relies on lists.
+    `spent_until` is the poll limiter's state (`workers/jobs/poll_limiter.py`). `listing`: the jobs rely on lists; there
+    were `active` of them, `watched` of them by somebody, at the last step. `listed_at` is null if none relies on lists.
     """
 
     __tablename__ = "upstream_watches"

@@ -9,8 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.catalogue.base_models import BaseModel
 from service.database.tables import DatasetPreparation, File, FileReport, Job, LeakageReport, Run
 from service.datasets.files.schemas import ListFiles
-from service.errors import NotFound
-from service.http.pagination import unknown_cursor
+from service.errors import NotFound, unknown_cursor
 
 
 async def find_file(session: AsyncSession, project_id: str, file_id: str, *, lock: bool = False) -> File | None:

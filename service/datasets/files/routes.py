@@ -12,8 +12,9 @@ from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.queries import price_overrides
-from service.catalogue.base_models import provider_of
+from service.catalogue.base_models import Catalogue, provider_of
 from service.catalogue.lookup import known_model
+from service.database.engine import Database
 from service.database.tables import File
 from service.datasets.files.actions import ask_for_report, check_purpose, delete_file, keep_file, new_file
 from service.datasets.files.queries import find_file, get_file, list_files
@@ -28,10 +29,13 @@ from service.http.idempotency import answer_once
 from service.http.multipart import read_form
 from service.http.operation import operation
 from service.http.pagination import page_of
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page
 from service.identity import audit
+from service.identity.requests import asked_by, caller
 from service.limits.enforcement import check_storage, max_file_bytes
-from service.services import ApiRequest, asked_by, caller, services
+from service.settings import Settings
+from service.storage import Storage
 
 UPLOAD_FORM = {
     "file": "The file itself, at most 512 MB by default.",
@@ -50,10 +54,11 @@ UPLOAD_FORM = {
 )
 async def upload_file(request: ApiRequest) -> Response[bytes]:
     """Stream a file in. Training data (`purpose=fine-tune`) is then checked; see its report."""
-    here, who = services(request), caller(request)
-    async with here.db.project(who.project_id) as session:
-        most_bytes = await max_file_bytes(session, who.project_id, here.settings.max_file_bytes)
-    async with incoming(here.db, here.storage, who.project_id) as object_:
+    db = resource(request, Database)
+    who = caller(request)
+    async with db.project(who.project_id) as session:
+        most_bytes = await max_file_bytes(session, who.project_id, resource(request, Settings).max_file_bytes)
+    async with incoming(db, resource(request, Storage), who.project_id) as object_:
         form = await read_form(
             request,
             file_field="file",
@@ -74,19 +79,19 @@ async def upload_file(request: ApiRequest) -> Response[bytes]:
                 storage_key=object_.storage_key,
                 wanted=wanted,
                 stored=stored,
-                model=here.catalogue.default,
+                model=resource(request, Catalogue).default,
             )
             object_.handed_over = True
             return show_file(row)
 
-        return await answer_once(here.db, asked_by(request, hashlib.sha256(identity).digest()), act)
+        return await answer_once(db, asked_by(request, hashlib.sha256(identity).digest()), act)
 
 
 @get("/files", summary="List files", opt=operation(returns=Page[FileObject], query=ListFiles))
 async def get_files(request: ApiRequest) -> Page[FileObject]:
     """The project's files, newest first unless `order=asc`."""
     query, who = read_query(request, ListFiles), caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         rows = await list_files(session, who.project_id, query)
     return page_of(rows, query.limit, show_file, lambda file: file.id)
 
@@ -95,7 +100,7 @@ async def get_files(request: ApiRequest) -> Page[FileObject]:
 async def get_one_file(request: ApiRequest, file_id: FromPath[str]) -> FileObject:
     """One file with its status; `status_details` names the first errors."""
     who = caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         return show_file(await get_file(session, who.project_id, file_id))
 
 
@@ -106,10 +111,10 @@ async def get_one_file(request: ApiRequest, file_id: FromPath[str]) -> FileObjec
 )
 async def get_content(request: ApiRequest, file_id: FromPath[str]) -> Stream:
     """The file's bytes, as they were uploaded."""
-    here, who = services(request), caller(request)
-    async with here.db.project(who.project_id) as session:
+    who = caller(request)
+    async with resource(request, Database).project(who.project_id) as session:
         row = await get_file(session, who.project_id, file_id)
-    chunks = here.storage.read(row.storage_key)
+    chunks = resource(request, Storage).read(row.storage_key)
     first = await _first(chunks, file_id)
 
     async def content() -> AsyncIterator[bytes]:
@@ -138,10 +143,11 @@ async def get_report(request: ApiRequest, file_id: FromPath[str]) -> FileReport:
 
     With `?validation_file=` also what that file shares with this one, the training file.
     """
-    here, who = services(request), caller(request)
+    catalogue = resource(request, Catalogue)
+    who = caller(request)
     query = read_query(request, ReportQuery)
-    model = here.catalogue.default if query.model is None else known_model(here.catalogue, query.model)
-    async with here.db.project(who.project_id) as session:
+    model = catalogue.default if query.model is None else known_model(catalogue, query.model)
+    async with resource(request, Database).project(who.project_id) as session:
         file = await get_file(session, who.project_id, file_id, lock=True)
         _check_reportable(file, param="id")
         row = await ask_for_report(session, file, model)
@@ -159,8 +165,8 @@ async def get_report(request: ApiRequest, file_id: FromPath[str]) -> FileReport:
         overrides = await price_overrides(session)
     if row.report is not None:
         report = msgspec.convert({**row.report, "file_id": file.id}, FileReport)
-        provider, today = provider_of(here.settings.upstream_base_url), dt.datetime.now(dt.UTC).date()
-        prices = price_list(here.catalogue, provider, today=today, overrides=overrides)
+        provider, today = provider_of(resource(request, Settings).upstream_base_url), dt.datetime.now(dt.UTC).date()
+        prices = price_list(catalogue, provider, today=today, overrides=overrides)
         report = msgspec.structs.replace(report, prices=price_lines(report.format, report.billable_tokens, prices))
     else:
         report = pending_report(
@@ -181,8 +187,8 @@ async def get_report(request: ApiRequest, file_id: FromPath[str]) -> FileReport:
 )
 async def remove_file(request: ApiRequest, file_id: FromPath[str]) -> FileDeleted:
     """Delete a file that nothing needs: at once for its callers, then its bytes, reports and upstream copies."""
-    here, who = services(request), caller(request)
-    async with here.db.project(who.project_id) as session:
+    who = caller(request)
+    async with resource(request, Database).project(who.project_id) as session:
         await delete_file(session, who.project_id, file_id)
         await audit.record(
             session,

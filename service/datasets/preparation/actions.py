@@ -11,8 +11,7 @@ from service.datasets.files.queries import find_file
 from service.datasets.preparation.changes import Change, change_offset
 from service.datasets.preparation.queries import get_preparation
 from service.datasets.preparation.schemas import CreatePreparation, read_options
-from service.errors import InvalidRequest
-from service.http.pagination import unknown_cursor
+from service.errors import InvalidRequest, unknown_cursor
 from service.ids import new_id
 from service.storage import Storage
 from service.wakeups import hint

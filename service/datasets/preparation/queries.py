@@ -7,8 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import DatasetPreparation
 from service.datasets.preparation.schemas import ListPreparations
-from service.errors import NotFound
-from service.http.pagination import unknown_cursor
+from service.errors import NotFound, unknown_cursor
 
 
 async def get_preparation(

@@ -4,6 +4,8 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.catalogue.base_models import Catalogue
+from service.database.engine import Database
 from service.datasets.preparation.actions import cancel_preparation, create_preparation, read_changes
 from service.datasets.preparation.changes import Change
 from service.datasets.preparation.queries import get_preparation, list_preparations
@@ -12,8 +14,10 @@ from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields, Page, PageQuery
-from service.services import ApiRequest, asked_by, caller, services
+from service.identity.requests import asked_by, caller
+from service.storage import Storage
 
 
 @post(
@@ -24,13 +28,13 @@ from service.services import ApiRequest, asked_by, caller, services
 )
 async def post_preparation(request: ApiRequest) -> Response[bytes]:
     """Make training and validation files of CSV, TSV, XLSX, JSON, JSON Lines or text, and mend what checks found."""
-    here, who = services(request), caller(request)
+    who = caller(request)
     body, sha256 = await read_body(request, CreatePreparation)
 
     async def act(session: AsyncSession) -> Preparation:
-        return show_preparation(await create_preparation(session, who.project_id, body, here.catalogue))
+        return show_preparation(await create_preparation(session, who.project_id, body, resource(request, Catalogue)))
 
-    return await answer_once(here.db, asked_by(request, sha256), act)
+    return await answer_once(resource(request, Database), asked_by(request, sha256), act)
 
 
 @get(
@@ -41,7 +45,7 @@ async def post_preparation(request: ApiRequest) -> Response[bytes]:
 async def get_preparations(request: ApiRequest) -> Page[Preparation]:
     """The project's preparations, newest first. `?file=` gives those that a file went into or came out of."""
     query, who = read_query(request, ListPreparations), caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         rows = await list_preparations(session, who.project_id, query)
     return page_of(rows, query.limit, show_preparation, lambda preparation: preparation.id)
 
@@ -54,7 +58,7 @@ async def get_preparations(request: ApiRequest) -> Page[Preparation]:
 async def get_one_preparation(request: ApiRequest, preparation_id: FromPath[str]) -> Preparation:
     """One preparation: its progress, then its files, what was guessed, and how much each fix changed."""
     who = caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         return show_preparation(await get_preparation(session, who.project_id, preparation_id))
 
 
@@ -68,7 +72,7 @@ async def post_cancel(request: ApiRequest, preparation_id: FromPath[str]) -> Pre
     """Stop it; nothing of it is kept."""
     await read_body(request, NoFields)
     who = caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         return show_preparation(await cancel_preparation(session, who.project_id, preparation_id))
 
 
@@ -80,10 +84,9 @@ async def post_cancel(request: ApiRequest, preparation_id: FromPath[str]) -> Pre
 async def get_changes(request: ApiRequest, preparation_id: FromPath[str]) -> Page[Change]:
     """Every row that was changed or dropped, with the fix and excerpts of before and after, as the fixes met them."""
     query, who = read_query(request, PageQuery), caller(request)
-    here = services(request)
-    async with here.db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         row = await get_preparation(session, who.project_id, preparation_id)
-    changes = await read_changes(here.storage, row, after=query.after, limit=query.limit)
+    changes = await read_changes(resource(request, Storage), row, after=query.after, limit=query.limit)
     return page_of(changes, query.limit, lambda change: change, lambda change: change.id)
 
 

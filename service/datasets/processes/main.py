@@ -1,7 +1,7 @@
 """The process that does a worker's CPU work on datasets: reports, preparations and comparisons.
 
-`python -m service.datasets.processes.main STORAGE_URL MODELS_FILE [counting]` serves one worker: it reads requests as JSON
-lines on its input and answers each with lines of progress and, at the end, what came of it. One for `counting` first
+`python -m service.datasets.processes.main STORAGE_URL MODELS_FILE [counting]` serves one worker: it reads requests as
+JSON lines on its input and answers each with lines of progress and, at the end, what came of it. One for `counting` first
 loads the default encoding, which takes longer than all else that it needs to start, and numpy. It ends with its input,
 so it cannot outlive the worker, and it runs at low priority, so that this work never slows what callers wait for. The
 same holds for the processes that it forks to share the report of a large file.

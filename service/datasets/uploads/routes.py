@@ -7,6 +7,8 @@ from litestar import Response, post
 from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.catalogue.base_models import Catalogue
+from service.database.engine import Database
 from service.datasets.files.staged_object import incoming
 from service.datasets.uploads.actions import (
     MAX_PART_BYTES,
@@ -31,8 +33,11 @@ from service.http.bodies import read_body
 from service.http.idempotency import answer_once
 from service.http.multipart import read_form
 from service.http.operation import operation
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields
-from service.services import ApiRequest, asked_by, caller, services
+from service.identity.requests import asked_by, caller
+from service.settings import Settings
+from service.storage import Storage
 
 PART_FORM = {"data": "The bytes of this part, at most 64 MB. Parts may come in any order and at the same time."}
 
@@ -45,16 +50,16 @@ PART_FORM = {"data": "The bytes of this part, at most 64 MB. Parts may come in a
 )
 async def post_upload(request: ApiRequest) -> Response[bytes]:
     """Announce a file that comes in parts, at most 8 GB by default. The upload lives for an hour."""
-    here, who = services(request), caller(request)
+    who = caller(request)
     body, sha256 = await read_body(request, CreateUpload)
 
     async def act(session: AsyncSession) -> UploadObject:
         row = await create_upload(
-            session, project_id=who.project_id, body=body, max_bytes=here.settings.max_upload_bytes
+            session, project_id=who.project_id, body=body, max_bytes=resource(request, Settings).max_upload_bytes
         )
         return show_upload(row, None)
 
-    return await answer_once(here.db, asked_by(request, sha256), act)
+    return await answer_once(resource(request, Database), asked_by(request, sha256), act)
 
 
 @post(
@@ -66,11 +71,12 @@ async def post_upload(request: ApiRequest) -> Response[bytes]:
 )
 async def post_upload_part(request: ApiRequest, upload_id: FromPath[str]) -> Response[bytes]:
     """Stream one part in. It belongs to the file once completing names its id."""
-    here, who = services(request), caller(request)
-    async with here.db.project(who.project_id) as session:
+    db = resource(request, Database)
+    who = caller(request)
+    async with db.project(who.project_id) as session:
         _, standing = await get_upload(session, who.project_id, upload_id)
     check_open(upload_id, standing)
-    async with incoming(here.db, here.storage, who.project_id) as object_:
+    async with incoming(db, resource(request, Storage), who.project_id) as object_:
         form = await read_form(
             request, file_field="data", max_file_bytes=MAX_PART_BYTES, keep=object_.keep, early=_no_fields
         )
@@ -91,7 +97,7 @@ async def post_upload_part(request: ApiRequest, upload_id: FromPath[str]) -> Res
             return show_part(part)
 
         identity = hashlib.sha256(msgspec.json.encode([form.filename, stored.sha256])).digest()
-        return await answer_once(here.db, asked_by(request, identity), act)
+        return await answer_once(db, asked_by(request, identity), act)
 
 
 @post(
@@ -102,18 +108,20 @@ async def post_upload_part(request: ApiRequest, upload_id: FromPath[str]) -> Res
 )
 async def complete_one_upload(request: ApiRequest, upload_id: FromPath[str]) -> UploadObject:
     """Join the parts in the order given. Answers when the file is there; asking again answers the same."""
-    here, who = services(request), caller(request)
+    db = resource(request, Database)
+    storage = resource(request, Storage)
+    who = caller(request)
     body, _ = await read_body(request, CompleteUpload)
     answer = await complete_upload(
-        here.db,
-        here.storage,
+        db,
+        storage,
         project_id=who.project_id,
         upload_id=upload_id,
         wanted=body,
-        model=here.catalogue.default,
-        lease_seconds=here.settings.lease_seconds,
+        model=resource(request, Catalogue).default,
+        lease_seconds=resource(request, Settings).lease_seconds,
     )
-    await remove_parts(here.db, here.storage, who.project_id, upload_id)
+    await remove_parts(db, storage, who.project_id, upload_id)
     return answer
 
 
@@ -125,11 +133,12 @@ async def complete_one_upload(request: ApiRequest, upload_id: FromPath[str]) -> 
 )
 async def cancel_one_upload(request: ApiRequest, upload_id: FromPath[str]) -> UploadObject:
     """Give an upload up and remove its parts. One that is being completed stops, unless its file is there already."""
-    here, who = services(request), caller(request)
+    db = resource(request, Database)
+    who = caller(request)
     await read_body(request, NoFields)
-    async with here.db.project(who.project_id) as session:
+    async with db.project(who.project_id) as session:
         answer = show_upload(await cancel_upload(session, who.project_id, upload_id), None)
-    await remove_parts(here.db, here.storage, who.project_id, upload_id)
+    await remove_parts(db, resource(request, Storage), who.project_id, upload_id)
     return answer
 
 

@@ -1,4 +1,4 @@
-"""What an alias may be called, and how a job asks for one. Pure."""
+"""What an alias may be called. Pure."""
 
 from typing import Annotated
 
@@ -6,21 +6,9 @@ import msgspec
 
 from service.catalogue.base_models import Catalogue
 from service.errors import InvalidRequest
-from service.http.wire_types import RequestModel
-from service.runs.comparisons.deployment import DeployComparison
 
 AliasName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?\Z")]
 """Lower case, digits, dots and hyphens, up to 64 characters: never the id of an alias, which has an underscore."""
-
-
-class Deploy(RequestModel, frozen=True, kw_only=True):
-    """`deploy` of a job's create: the alias that takes the model when the job succeeds; made when it is missing.
-
-    With a `comparison` it takes the model only when that passes.
-    """
-
-    alias: AliasName
-    comparison: DeployComparison | None = None
 
 
 def check_not_a_base_model(catalogue: Catalogue, name: str, *, param: str) -> None:

@@ -6,10 +6,9 @@ from sqlalchemy import Select, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import AliasPromotion, Model, ModelAlias
-from service.errors import NotFound
-from service.http.pagination import unknown_cursor
+from service.errors import NotFound, unknown_cursor
 from service.http.wire_types import PageQuery
-from service.models.queries import usable
+from service.identity.model_access import usable
 
 PREFIX = "alias_"
 

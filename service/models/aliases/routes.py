@@ -4,12 +4,16 @@ from litestar import Response, delete, get, post
 from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.catalogue.base_models import Catalogue
+from service.database.engine import Database
 from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page, PageQuery
 from service.identity.audit import actor_of
+from service.identity.requests import asked_by, caller
 from service.models.aliases import actions
 from service.models.aliases.queries import get_alias, list_aliases, list_promotions
 from service.models.aliases.schemas import (
@@ -22,7 +26,6 @@ from service.models.aliases.schemas import (
     show_alias,
     show_promotion,
 )
-from service.services import ApiRequest, asked_by, caller, services
 
 
 @post(
@@ -33,23 +36,27 @@ from service.services import ApiRequest, asked_by, caller, services
 )
 async def post_alias(request: ApiRequest) -> Response[bytes]:
     """Give a model a stable name, which can be asked in its place and promoted to other models later."""
-    here, who = services(request), caller(request)
+    who = caller(request)
     body, sha256 = await read_body(request, CreateAlias)
 
     async def act(session: AsyncSession) -> Alias:
         row = await actions.create_alias(
-            session, project_id=who.project_id, actor=actor_of(request), body=body, catalogue=here.catalogue
+            session,
+            project_id=who.project_id,
+            actor=actor_of(request),
+            body=body,
+            catalogue=resource(request, Catalogue),
         )
         return show_alias(row)
 
-    return await answer_once(here.db, asked_by(request, sha256), act)
+    return await answer_once(resource(request, Database), asked_by(request, sha256), act)
 
 
 @get("/model_aliases", summary="List model aliases", opt=operation(returns=Page[Alias], query=PageQuery))
 async def get_aliases(request: ApiRequest) -> Page[Alias]:
     """The project's aliases, newest first."""
     query, who = read_query(request, PageQuery), caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         rows = await list_aliases(session, who.project_id, query)
     return page_of(rows, query.limit, show_alias, lambda alias: alias.id)
 
@@ -58,7 +65,7 @@ async def get_aliases(request: ApiRequest) -> Page[Alias]:
 async def get_one_alias(request: ApiRequest, alias: FromPath[str]) -> Alias:
     """One alias, by its name or its id."""
     who = caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         return show_alias(await get_alias(session, who.project_id, alias))
 
 
@@ -70,16 +77,21 @@ async def get_one_alias(request: ApiRequest, alias: FromPath[str]) -> Alias:
 )
 async def post_promote(request: ApiRequest, alias: FromPath[str]) -> Response[bytes]:
     """Point the alias at another model, for every request from now on. `expected_model` guards against a race."""
-    here, who = services(request), caller(request)
+    who = caller(request)
     body, sha256 = await read_body(request, Promote)
 
     async def act(session: AsyncSession) -> Alias:
         row = await actions.promote(
-            session, project_id=who.project_id, actor=actor_of(request), name=alias, body=body, catalogue=here.catalogue
+            session,
+            project_id=who.project_id,
+            actor=actor_of(request),
+            name=alias,
+            body=body,
+            catalogue=resource(request, Catalogue),
         )
         return show_alias(row)
 
-    return await answer_once(here.db, asked_by(request, sha256), act)
+    return await answer_once(resource(request, Database), asked_by(request, sha256), act)
 
 
 @post(
@@ -90,16 +102,21 @@ async def post_promote(request: ApiRequest, alias: FromPath[str]) -> Response[by
 )
 async def post_rollback(request: ApiRequest, alias: FromPath[str]) -> Response[bytes]:
     """Undo the present promotion, or go back to a version of the history."""
-    here, who = services(request), caller(request)
+    who = caller(request)
     body, sha256 = await read_body(request, RollBack)
 
     async def act(session: AsyncSession) -> Alias:
         row = await actions.roll_back(
-            session, project_id=who.project_id, actor=actor_of(request), name=alias, body=body, catalogue=here.catalogue
+            session,
+            project_id=who.project_id,
+            actor=actor_of(request),
+            name=alias,
+            body=body,
+            catalogue=resource(request, Catalogue),
         )
         return show_alias(row)
 
-    return await answer_once(here.db, asked_by(request, sha256), act)
+    return await answer_once(resource(request, Database), asked_by(request, sha256), act)
 
 
 @get(
@@ -110,7 +127,7 @@ async def post_rollback(request: ApiRequest, alias: FromPath[str]) -> Response[b
 async def get_history(request: ApiRequest, alias: FromPath[str]) -> Page[Promotion]:
     """Every promotion and roll back with who, why and when, newest first."""
     query, who = read_query(request, PageQuery), caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         rows = await list_promotions(session, await get_alias(session, who.project_id, alias), query)
     return page_of(rows, query.limit, show_promotion, lambda promotion: promotion.id)
 
@@ -124,7 +141,7 @@ async def get_history(request: ApiRequest, alias: FromPath[str]) -> Page[Promoti
 async def delete_alias(request: ApiRequest, alias: FromPath[str]) -> AliasDeleted:
     """Take the name and its history away; the model stays."""
     who = caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         return AliasDeleted(
             id=await actions.delete_alias(session, project_id=who.project_id, actor=actor_of(request), name=alias)
         )

@@ -3,15 +3,18 @@
 from litestar import delete, get
 from litestar.params import FromPath
 
+from service.catalogue.base_models import Catalogue
+from service.database.engine import Database
 from service.errors import Conflict
 from service.http.bodies import read_query
 from service.http.operation import operation
+from service.http.resources import ApiRequest, resource
 from service.identity import audit
+from service.identity.requests import caller
 from service.models.deletion.actions import delete_model, find_dependents
 from service.models.deletion.queries import granted_projects
 from service.models.deletion.schemas import DeleteQuery, ModelDependents, show_dependents
 from service.models.schemas import ModelDeleted
-from service.services import ApiRequest, Services, caller, services
 
 
 @get(
@@ -21,10 +24,11 @@ from service.services import ApiRequest, Services, caller, services
 )
 async def get_dependents(request: ApiRequest, name: FromPath[str]) -> ModelDependents:
     """What a deletion would break: aliases, live jobs and runs, other projects' permissions; and what goes with it."""
-    here, who = services(request), caller(request)
-    _check_not_a_base_model(here, name)
-    granted = await granted_projects(here.db, who.project_id, name)
-    async with here.db.project(who.project_id) as session:
+    db = resource(request, Database)
+    who = caller(request)
+    _check_not_a_base_model(request, name)
+    granted = await granted_projects(db, who.project_id, name)
+    async with db.project(who.project_id) as session:
         found = await find_dependents(session, who.project_id, name, granted_projects=granted)
     return show_dependents(name, found)
 
@@ -40,10 +44,11 @@ async def delete_one_model(request: ApiRequest, name: FromPath[str]) -> ModelDel
 
     Refused while something live depends on it; `force=true` goes past permissions of other projects.
     """
-    here, who, query = services(request), caller(request), read_query(request, DeleteQuery)
-    _check_not_a_base_model(here, name)
-    granted = await granted_projects(here.db, who.project_id, name)
-    async with here.db.project(who.project_id) as session:
+    db = resource(request, Database)
+    who, query = caller(request), read_query(request, DeleteQuery)
+    _check_not_a_base_model(request, name)
+    granted = await granted_projects(db, who.project_id, name)
+    async with db.project(who.project_id) as session:
         await delete_model(
             session,
             project_id=who.project_id,
@@ -55,8 +60,8 @@ async def delete_one_model(request: ApiRequest, name: FromPath[str]) -> ModelDel
     return ModelDeleted(id=name)
 
 
-def _check_not_a_base_model(here: Services, name: str) -> None:
-    if here.catalogue.find(name) is not None:
+def _check_not_a_base_model(request: ApiRequest, name: str) -> None:
+    if resource(request, Catalogue).find(name) is not None:
         raise Conflict("Base models cannot be deleted.", param="model", code="model_not_deletable")
 
 

@@ -7,8 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import CheckpointPermission, Model
-from service.errors import NotFound
-from service.http.pagination import unknown_cursor
+from service.errors import NotFound, unknown_cursor
 from service.identity import audit
 from service.identity.audit import Actor
 from service.identity.queries import get_active_project

@@ -4,12 +4,15 @@ from litestar import Response, delete, get, post
 from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.engine import Database
 from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page
 from service.identity.audit import actor_of
+from service.identity.requests import asked_by
 from service.models.permissions import actions
 from service.models.permissions.schemas import (
     CreatePermissions,
@@ -18,7 +21,6 @@ from service.models.permissions.schemas import (
     PermissionObject,
     show_permission,
 )
-from service.services import ApiRequest, asked_by, services
 
 
 @post(
@@ -35,7 +37,7 @@ async def create_permissions(request: ApiRequest, checkpoint: FromPath[str]) -> 
         rows = await actions.grant(session, actor_of(request), checkpoint, wanted.project_ids)
         return page_of(rows, len(rows), show_permission, lambda permission: permission.id)
 
-    return await answer_once(services(request).db, asked_by(request, body_sha256), act)
+    return await answer_once(resource(request, Database), asked_by(request, body_sha256), act)
 
 
 @get(
@@ -46,7 +48,7 @@ async def create_permissions(request: ApiRequest, checkpoint: FromPath[str]) -> 
 async def get_permissions(request: ApiRequest, checkpoint: FromPath[str]) -> Page[PermissionObject]:
     """Newest first unless `order=ascending`."""
     query = read_query(request, ListPermissions)
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         rows = await actions.list_permissions(session, checkpoint, query)
     return page_of(rows, query.limit, show_permission, lambda permission: permission.id)
 
@@ -61,7 +63,7 @@ async def delete_permission(
     request: ApiRequest, checkpoint: FromPath[str], permission_id: FromPath[str]
 ) -> PermissionDeleted:
     """The project can no longer use the model, from now on."""
-    async with services(request).db.admin() as session:
+    async with resource(request, Database).admin() as session:
         await actions.take_back(session, actor_of(request), checkpoint, permission_id)
     return PermissionDeleted(id=permission_id)
 

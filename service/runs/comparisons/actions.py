@@ -19,7 +19,6 @@ from service.inference.metering import Meter
 from service.inference.requests import Directory, Question, question_of
 from service.models.queries import find_model, keep_model
 from service.runs.actions import NewRun, create_run
-from service.runs.comparisons.deployment import DeployComparison, check_condition
 from service.runs.comparisons.graders.judge import JudgeGrader
 from service.runs.comparisons.graders.kinds import GraderRefused
 from service.runs.comparisons.graders.registry import AnyGrader, named
@@ -182,13 +181,6 @@ async def comparable_file(session: AsyncSession, project_id: str, file_id: str, 
             code="wrong_purpose",
         )
     return file
-
-
-async def check_deploy_comparison(session: AsyncSession, project_id: str, wanted: DeployComparison) -> None:
-    """What can be told of a job's `deploy.comparison` before the job begins. Raises `InvalidRequest`."""
-    check_condition(wanted)
-    check_graders(wanted.graders, param="deploy.comparison.graders")
-    await comparable_file(session, project_id, wanted.file, param="deploy.comparison.file")
 
 
 def check_graders(graders: list[AnyGrader], *, param: str) -> dict[str, AnyGrader]:

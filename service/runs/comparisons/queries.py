@@ -7,8 +7,7 @@ from sqlalchemy import ARRAY, Text, any_, cast, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import ComparisonCase, Run, RunCall
-from service.errors import InvalidRequest
-from service.http.pagination import unknown_cursor
+from service.errors import InvalidRequest, unknown_cursor
 from service.runs.comparisons.grading import TIE
 from service.runs.comparisons.options import Options
 from service.runs.comparisons.options_schema import ListCases

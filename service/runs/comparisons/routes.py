@@ -5,11 +5,16 @@ from litestar.params import FromPath
 from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.catalogue.base_models import Catalogue
+from service.database.engine import Database
 from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields, Page
+from service.identity.requests import asked_by, caller
+from service.inference.metering import Meter
 from service.inference.requests import Directory
 from service.runs.actions import cancel_run
 from service.runs.comparisons.actions import Order, create_comparison, quote_comparison, read_order
@@ -21,7 +26,9 @@ from service.runs.comparisons.schemas import Comparison, ComparisonQuote, show_c
 from service.runs.events import answer_events
 from service.runs.queries import ListRuns, get_run, list_runs
 from service.runs.schemas import ListRunEvents, RunEventObject
-from service.services import ApiRequest, asked_by, caller, services
+from service.settings import Settings
+from service.storage import Storage
+from service.upstreams.accounts import Accounts
 
 
 @post(
@@ -32,14 +39,14 @@ from service.services import ApiRequest, asked_by, caller, services
 )
 async def post_comparison(request: ApiRequest) -> Response[bytes]:
     """Ask several models the examples of a file, and grade the answers; the first is what others are compared with."""
-    here, who = services(request), caller(request)
+    who = caller(request)
     body, sha256 = await read_body(request, CreateComparison)
     order = await _order(request, body)
 
     async def act(session: AsyncSession) -> Comparison:
         return show_comparison(await create_comparison(session, who.project_id, who.key_id, order))
 
-    return await answer_once(here.db, asked_by(request, sha256), act)
+    return await answer_once(resource(request, Database), asked_by(request, sha256), act)
 
 
 @post(
@@ -53,7 +60,7 @@ async def post_comparison_quote(request: ApiRequest) -> ComparisonQuote:
     who = caller(request)
     body, _ = await read_body(request, CreateComparison)
     order = await _order(request, body)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         return await quote_comparison(session, who.project_id, order)
 
 
@@ -65,7 +72,7 @@ async def post_comparison_quote(request: ApiRequest) -> ComparisonQuote:
 async def get_comparisons(request: ApiRequest) -> Page[Comparison]:
     """The project's comparisons, newest first. `?file=` gives those over a file."""
     query, who = read_query(request, ListRuns), caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         rows = await list_runs(session, who.project_id, "comparison", query)
     return page_of(rows, query.limit, show_comparison, lambda comparison: comparison.id)
 
@@ -78,7 +85,7 @@ async def get_comparisons(request: ApiRequest) -> Page[Comparison]:
 async def get_one_comparison(request: ApiRequest, comparison_id: FromPath[str]) -> Comparison:
     """One comparison: how far it is and what it has cost, then scores, wins, tokens and cost of every model."""
     who = caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         return show_comparison(await get_run(session, who.project_id, "comparison", comparison_id))
 
 
@@ -92,7 +99,7 @@ async def post_comparison_cancel(request: ApiRequest, comparison_id: FromPath[st
     """Stop it; nothing is graded, and what was asked by then is paid."""
     await read_body(request, NoFields)
     who = caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         return show_comparison(await cancel_run(session, who.project_id, "comparison", comparison_id))
 
 
@@ -116,29 +123,32 @@ async def get_comparison_cases(request: ApiRequest, comparison_id: FromPath[str]
 
     `format=csv` and `format=jsonl` give all that fit the filters in one file.
     """
-    here, who, query = services(request), caller(request), read_query(request, ListCases)
-    async with here.db.project(who.project_id) as session:
+    db = resource(request, Database)
+    storage = resource(request, Storage)
+    who, query = caller(request), read_query(request, ListCases)
+    async with db.project(who.project_id) as session:
         run = await get_run(session, who.project_id, "comparison", comparison_id)
         if query.format != "json":
             await list_cases(session, run, query, limit=1)  # so that a filter is refused before the file begins
     if query.format == "json":
-        cases = await show_cases(here.db, here.storage, run, query, limit=query.limit + 1)
+        cases = await show_cases(db, storage, run, query, limit=query.limit + 1)
         return page_of(cases, query.limit, lambda case: case, lambda case: case.id)
     headers = {
         "content-type": MEDIA[query.format],
         "content-disposition": f'attachment; filename="{run.id}.{query.format}"',
     }
-    return Stream(exported(here.db, here.storage, run, query), headers=headers)
+    return Stream(exported(db, storage, run, query), headers=headers)
 
 
 async def _order(request: ApiRequest, body: CreateComparison) -> Order:
-    here = services(request)
     return await read_order(
         body,
-        directory=Directory(db=here.db, catalogue=here.catalogue, accounts=here.accounts),
-        meter=here.meter,
+        directory=Directory(
+            db=resource(request, Database), catalogue=resource(request, Catalogue), accounts=resource(request, Accounts)
+        ),
+        meter=resource(request, Meter),
         project_id=caller(request).project_id,
-        most_concurrency=here.settings.run_concurrency,
+        most_concurrency=resource(request, Settings).run_concurrency,
     )
 
 

@@ -5,11 +5,16 @@ from litestar.params import FromPath
 from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.catalogue.base_models import Catalogue
+from service.database.engine import Database
 from service.http.bodies import read_body, read_query
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
+from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields, Page
+from service.identity.requests import asked_by, caller
+from service.inference.metering import Meter
 from service.inference.requests import Directory
 from service.runs.actions import cancel_run
 from service.runs.events import answer_events
@@ -17,7 +22,8 @@ from service.runs.generations.actions import Order, create_generation, quote_gen
 from service.runs.generations.schemas import CreateGeneration, Generation, GenerationQuote, show_generation
 from service.runs.queries import ListRuns, get_run, list_runs
 from service.runs.schemas import ListRunEvents, RunEventObject
-from service.services import ApiRequest, asked_by, caller, services
+from service.settings import Settings
+from service.upstreams.accounts import Accounts
 
 
 @post(
@@ -28,14 +34,14 @@ from service.services import ApiRequest, asked_by, caller, services
 )
 async def post_generation(request: ApiRequest) -> Response[bytes]:
     """Make examples by asking models: a question for each, then its answer. The result is a file like any other."""
-    here, who = services(request), caller(request)
+    who = caller(request)
     body, sha256 = await read_body(request, CreateGeneration)
     order = await _order(request, body)
 
     async def act(session: AsyncSession) -> Generation:
         return show_generation(await create_generation(session, who.project_id, who.key_id, order))
 
-    return await answer_once(here.db, asked_by(request, sha256), act)
+    return await answer_once(resource(request, Database), asked_by(request, sha256), act)
 
 
 @post(
@@ -49,7 +55,7 @@ async def post_generation_quote(request: ApiRequest) -> GenerationQuote:
     who = caller(request)
     body, _ = await read_body(request, CreateGeneration)
     order = await _order(request, body)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         return await quote_generation(session, who.project_id, order)
 
 
@@ -61,7 +67,7 @@ async def post_generation_quote(request: ApiRequest) -> GenerationQuote:
 async def get_generations(request: ApiRequest) -> Page[Generation]:
     """The project's generations, newest first. `?file=` gives the one that a file came out of."""
     query, who = read_query(request, ListRuns), caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         rows = await list_runs(session, who.project_id, "generation", query)
     return page_of(rows, query.limit, show_generation, lambda generation: generation.id)
 
@@ -74,7 +80,7 @@ async def get_generations(request: ApiRequest) -> Page[Generation]:
 async def get_one_generation(request: ApiRequest, generation_id: FromPath[str]) -> Generation:
     """One generation: how far it is and what it has cost, then its file and what came of it."""
     who = caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         return show_generation(await get_run(session, who.project_id, "generation", generation_id))
 
 
@@ -88,7 +94,7 @@ async def post_generation_cancel(request: ApiRequest, generation_id: FromPath[st
     """Stop it; no file is made, and what was asked by then is paid."""
     await read_body(request, NoFields)
     who = caller(request)
-    async with services(request).db.project(who.project_id) as session:
+    async with resource(request, Database).project(who.project_id) as session:
         return show_generation(await cancel_run(session, who.project_id, "generation", generation_id))
 
 
@@ -103,13 +109,14 @@ async def get_generation_events(request: ApiRequest, generation_id: FromPath[str
 
 
 async def _order(request: ApiRequest, body: CreateGeneration) -> Order:
-    here = services(request)
     return await read_order(
         body,
-        directory=Directory(db=here.db, catalogue=here.catalogue, accounts=here.accounts),
-        meter=here.meter,
+        directory=Directory(
+            db=resource(request, Database), catalogue=resource(request, Catalogue), accounts=resource(request, Accounts)
+        ),
+        meter=resource(request, Meter),
         project_id=caller(request).project_id,
-        most_concurrency=here.settings.run_concurrency,
+        most_concurrency=resource(request, Settings).run_concurrency,
     )
 
 

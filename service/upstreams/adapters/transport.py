@@ -4,19 +4,17 @@ A name can change between a check and its use, so the rules of webhooks' targets
 limit, and must come as it is: a caller's upstream could otherwise fill our memory with a few bytes.
 """
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator
 
 import httpcore2
 import httpx2
 
-from service.egress import addresses
 from service.egress.addresses import Reach
 from service.egress.connections import Backend
+from service.egress.dialler import Dialler
 from service.egress.resolver import LookupFailed, Resolver
+from service.errors import InvalidRequest
 
-CONNECT_SECONDS = 5.0
-MAX_ADDRESSES = 4
 MAX_ANSWER_BYTES = 96 * 1024 * 1024
 LIMITS = httpx2.Limits(max_connections=200, max_keepalive_connections=50)
 
@@ -40,12 +38,17 @@ class CheckedTransport(UpstreamTransport):
     """One that dials only where `reach` may go, and takes answers only as they are and up to a size."""
 
     def __init__(self, reach: Reach, resolver: Resolver | None = None) -> None:
-        super().__init__(_Dialler(resolver or Resolver(), reach))
+        super().__init__(Dialler(resolver or Resolver(), reach))
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request. Raises `httpx2.HTTPError`; `ConnectError` when no address may be dialled."""
         request.headers["accept-encoding"] = "identity"
-        response = await super().handle_async_request(request)
+        try:
+            response = await super().handle_async_request(request)
+        except LookupFailed as error:
+            raise httpx2.ConnectError(f"{request.url.host}: {error}") from None
+        except InvalidRequest:
+            raise httpx2.ConnectError(f"{request.url.host} leads to no address that may be dialled.") from None
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             await response.aclose()
             raise httpx2.RemoteProtocolError("The answer is compressed, which was not asked for.")
@@ -71,38 +74,3 @@ class _Capped(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._response.aclose()
-
-
-class _Dialler(httpcore2.AsyncNetworkBackend):
-    def __init__(self, resolver: Resolver, reach: Reach) -> None:
-        self._resolver = resolver
-        self._reach = reach
-        self._backend = Backend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        """httpcore2's hook: look the name up, and dial the first of its addresses that may be and answers."""
-        try:
-            found = await self._resolver.addresses(host)
-        except LookupFailed as error:
-            raise httpcore2.ConnectError(f"{host}: {error}") from None
-        allowed = [each for each in found if addresses.forbidden(each, self._reach) is None]
-        if not allowed:
-            raise httpcore2.ConnectError(f"{host} leads to no address that may be dialled.")
-        *first, last = allowed[:MAX_ADDRESSES]
-        for address in first:
-            with suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
-                return await self._backend.connect_tcp(
-                    str(address), port, timeout=CONNECT_SECONDS, socket_options=socket_options
-                )
-        return await self._backend.connect_tcp(str(last), port, timeout=timeout, socket_options=socket_options)
-
-    async def sleep(self, seconds: float) -> None:
-        """httpcore2's hook: between its own tries, of which it makes none here."""
-        await self._backend.sleep(seconds)

@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 
 from service.database.tables import Job, Model
 from service.ids import new_id
-from service.runs.comparisons.deployment import why_not
+from service.jobs.deployment import why_not
 from service.runs.comparisons.grading import JudgeFigures, ModelFigures, Outcome
 from service.runs.comparisons.options import Condition
 from service.runs.comparisons.statistics import Estimate

@@ -1,4 +1,4 @@
-"""Deploying a job's model only when a comparison passes: how a job asks for that, and the verdict. Pure."""
+"""`deploy` of a job: the alias that takes its model, and the comparison that it has to pass before. Pure."""
 
 from typing import Literal
 
@@ -6,6 +6,7 @@ import msgspec
 
 from service.errors import InvalidRequest
 from service.http.wire_types import RequestModel
+from service.models.aliases.names import AliasName
 from service.runs.comparisons.graders.judge import JudgeGrader
 from service.runs.comparisons.graders.kinds import Share
 from service.runs.comparisons.grading import Outcome
@@ -40,6 +41,16 @@ class DeployComparison(RequestModel, frozen=True, kw_only=True):
     max_tokens: MaxTokens = DEFAULT_MAX_TOKENS
     stop: Stop = msgspec.field(default_factory=list)
     budget: Budget | None = None
+
+
+class Deploy(RequestModel, frozen=True, kw_only=True):
+    """`deploy` of a job's create: the alias that takes the model when the job succeeds; made when it is missing.
+
+    With a `comparison` it takes the model only when that passes.
+    """
+
+    alias: AliasName
+    comparison: DeployComparison | None = None
 
 
 def check_condition(wanted: DeployComparison) -> None:

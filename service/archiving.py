@@ -1,0 +1,56 @@
+"""Archiving a project: its keys stop, and what has not been sent upstream is cancelled in every domain that has work.
+
+It stands above the domains, because it asks several of them in one transaction.
+"""
+
+from litestar import post
+from litestar.params import FromPath
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.database.engine import Database
+from service.database.tables import Project
+from service.http.bodies import read_body
+from service.http.operation import operation
+from service.http.resources import ApiRequest, resource
+from service.http.wire_types import NoFields
+from service.identity import audit
+from service.identity.audit import Actor, actor_of
+from service.identity.queries import get_project
+from service.identity.schemas import ProjectObject, show_project
+from service.jobs.archiving import cancel_unsent
+from service.runs.record import cancel_all
+
+
+@post(
+    "/projects/{project_id:str}/archive",
+    status_code=200,
+    summary="Archive a project",
+    opt=operation(returns=ProjectObject),
+)
+async def post_archive(request: ApiRequest, project_id: FromPath[str]) -> ProjectObject:
+    """For good. Its keys stop within a second, jobs that are not upstream yet are cancelled, running ones go on."""
+    await read_body(request, NoFields)
+    async with resource(request, Database).admin() as session:
+        return show_project(await archive_project(session, actor_of(request), project_id))
+
+
+async def archive_project(session: AsyncSession, actor: Actor, project_id: str) -> Project:
+    """Archive a project for good; archiving it again changes nothing. Runs in its caller's transaction.
+
+    Jobs that run upstream are followed to their end, because they cost. Raises `NotFound`.
+    """
+    row = await get_project(session, project_id, lock="alone")
+    if row.status != "active":
+        return row
+    row.status, row.archived_at = "archived", await session.scalar(select(func.now()))
+    await session.flush()
+    data = {
+        "cancelled_jobs": await cancel_unsent(session, project_id),
+        "cancelled_runs": await cancel_all(session, project_id),
+    }
+    await audit.record(session, actor, "project.archived", project_id=row.id, resource_id=row.id, data=data)
+    return row
+
+
+ADMIN_ROUTES = [post_archive]

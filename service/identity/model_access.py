@@ -1,0 +1,11 @@
+"""Which tuned models a project may use."""
+
+from sqlalchemy import ColumnElement, select
+
+from service.database.tables import CheckpointPermission, Model
+
+
+def usable(project_id: str) -> ColumnElement[bool]:
+    """The condition under which a project may use a model: its own, or granted (`service/models/permissions/`)."""
+    granted = select(CheckpointPermission.model).where(CheckpointPermission.project_id == project_id)
+    return (Model.project_id == project_id) | Model.name.in_(granted)

@@ -1,0 +1,68 @@
+"""`/v1/chat/completions` and `/v1/completions`."""
+
+from litestar import Response, post
+from litestar.response import Stream
+
+from service.catalogue.base_models import Catalogue
+from service.database.engine import Database
+from service.http.bodies import json_body
+from service.http.operation import operation
+from service.http.resources import ApiRequest, resource
+from service.identity.requests import caller
+from service.inference.calls import ask
+from service.inference.metering import Meter
+from service.inference.requests import Directory, read_question
+from service.limits.rates import RateKeeper, estimated_tokens
+from service.settings import Settings
+from service.upstreams.accounts import Accounts
+
+MAX_INFERENCE_BYTES = 64 * 1024 * 1024
+
+
+@post(
+    "/chat/completions",
+    status_code=200,
+    request_max_body_size=MAX_INFERENCE_BYTES,
+    summary="Create a chat completion",
+    opt=operation(body=dict, returns=dict),
+)
+async def post_chat(request: ApiRequest) -> Response[bytes] | Stream:
+    """Ask a base model or one of the project's own."""
+    return await _complete(request, "/chat/completions")
+
+
+@post(
+    "/completions",
+    status_code=200,
+    request_max_body_size=MAX_INFERENCE_BYTES,
+    summary="Create a completion",
+    opt=operation(body=dict, returns=dict),
+)
+async def post_completion(request: ApiRequest) -> Response[bytes] | Stream:
+    """The legacy call, for prompt and completion models."""
+    return await _complete(request, "/completions")
+
+
+async def _complete(request: ApiRequest, path: str) -> Response[bytes] | Stream:
+    who = caller(request)
+    question = await read_question(
+        await json_body(request),
+        path=path,
+        directory=Directory(
+            db=resource(request, Database), catalogue=resource(request, Catalogue), accounts=resource(request, Accounts)
+        ),
+        project_id=who.project_id,
+    )
+    limited = question.model if question.base is None else question.base.name
+    await resource(request, RateKeeper).admit_question(
+        request.scope, who, model=limited, tokens=estimated_tokens(question.body)
+    )
+    return await ask(
+        question,
+        meter=resource(request, Meter),
+        api_key_id=who.key_id,
+        seconds=resource(request, Settings).inference_timeout_seconds,
+    )
+
+
+ROUTES = [post_chat, post_completion]
