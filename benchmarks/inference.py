@@ -35,7 +35,7 @@ from service.database.tables import LedgerEntry
 from service.inference.bounds import Usage
 from service.inference.metering import Meter, Tab
 from service.settings import Settings
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from tests.stack import running_servers
 from tests.wire import Tenant, make_tenant
 
@@ -181,7 +181,7 @@ async def compare(settings: Settings, urls: dict[str, str], pids: dict[str, int]
             cpu = "  ".join(f"{used[way] / max(1, calls[way]):.2f}" for way in WAYS)
             shown = "".join(f"{best[way]:>12.0f}" for way in WAYS)
             print(f"{callers:>8} {len(tenants):>9}  {shown}   {ratios};  {times};  {cpu}", flush=True)
-    db = Database(create_engine(settings.database_url, pool_size=1), Doorbell(""))
+    db = Database(create_engine(settings.database_url, pool_size=1), Wakeups(""))
     async with db.worker() as session:
         posted = await session.scalar(
             select(func.count())

@@ -36,7 +36,7 @@ from service.database.tables import Project, WebhookEndpoint
 from service.ids import new_id
 from service.logs import configure
 from service.settings import Settings
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from service.webhooks import outbox
 from service.webhooks.secrets import seal_secret
 from service.webhooks.signing import new_secret
@@ -221,7 +221,7 @@ async def bench_on(servers: Servers, database: str, *, redis: bool, receiver: Re
             webhook_allow_private=True,
             log_level="error",
         )
-        db = Database(create_engine(settings.database_url, pool_size=12), Doorbell(settings.redis_url))
+        db = Database(create_engine(settings.database_url, pool_size=12), Wakeups(settings.redis_url))
         folders = [Path(folder) / str(number) for number in range(WORKERS)]
         for each in folders:
             each.mkdir()

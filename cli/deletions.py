@@ -11,7 +11,7 @@ from service.database.tables import Deletion
 from service.deletions.queries import failed_deletions
 from service.identity import audit
 from service.settings import Settings
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 
 LISTED = 1000
 EXIT_NONE, EXIT_SOME = 0, 1
@@ -80,4 +80,4 @@ async def _resolve(settings: Settings, deletion: str, *, accept: bool) -> int:
 
 
 def _open(settings: Settings) -> Database:
-    return Database(create_engine(settings.database_url, pool_size=1), Doorbell(settings.redis_url))
+    return Database(create_engine(settings.database_url, pool_size=1), Wakeups(settings.redis_url))

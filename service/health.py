@@ -9,21 +9,12 @@ from typing import Any, Literal
 import msgspec
 from litestar import Response, get
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sqlalchemy import Select, func, or_, select, union_all
+from sqlalchemy import Select, func, select, union_all
 
+from service.database import leased_work, leases
 from service.database.engine import Database
 from service.database.migrations import schema_fault
-from service.database.tables import (
-    AdmissionTurn,
-    DatasetPreparation,
-    Deletion,
-    FileReport,
-    Job,
-    LeakageReport,
-    UpstreamWatch,
-    WebhookDelivery,
-    WorkerHeartbeat,
-)
+from service.database.tables import WorkerHeartbeat
 from service.http.docs import docs_page
 from service.http.openapi import document, to_yaml
 from service.http.operation import operation
@@ -37,17 +28,6 @@ SILENT_SECONDS = 20.0
 
 LATE_SECONDS = 60.0
 """Due work that nobody has taken on for so long means that there are too few workers, or none."""
-
-LEASED_TABLES = (
-    Job,
-    AdmissionTurn,
-    FileReport,
-    DatasetPreparation,
-    LeakageReport,
-    Deletion,
-    UpstreamWatch,
-    WebhookDelivery,
-)
 
 
 class Alive(msgspec.Struct, frozen=True):
@@ -84,13 +64,11 @@ async def livez() -> Alive:
 async def readyz(request: ApiRequest) -> Response[Readiness]:
     """Database, schema and storage decide; Redis and the workers are only told."""
     db = resource(request, Database)
-    database, storage, redis = await asyncio.gather(
-        _database(db), resource(request, Storage).ping(), db.doorbell.ping()
-    )
+    database, storage, redis = await asyncio.gather(_database(db), resource(request, Storage).ping(), db.wakeups.ping())
     ready = database.error is None and database.schema is None and storage
     reconciler = _reconciler(database)
     late = (database.oldest_due_seconds or 0.0) > LATE_SECONDS
-    without = not db.doorbell.configured
+    without = not db.wakeups.configured
     well = (redis or without) and reconciler == "ok" and not late
     return Response(
         Readiness(
@@ -158,10 +136,8 @@ async def _database(db: Database) -> _Found:
 def _signs_of_life() -> Select[dt.datetime | None, dt.datetime | None, dt.datetime]:
     due = union_all(
         *(
-            select(func.min(table.due_at).label("due_at")).where(
-                table.due_at <= func.now(), or_(table.leased_until.is_(None), table.leased_until < func.now())
-            )
-            for table in LEASED_TABLES
+            select(func.min(table.due_at).label("due_at")).where(leases.due(table))
+            for table in [work.table for work in leased_work.ALL]
         )
     ).subquery()
     beat_at = select(func.max(WorkerHeartbeat.beat_at)).scalar_subquery()

@@ -22,7 +22,7 @@ from service.limits.rates import RateKeeper
 from service.settings import Settings
 from service.storage import Storage
 from service.upstreams.accounts import Accounts
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from service.webhooks.sender import Sender
 from service.webhooks.stream import EventStreams
 
@@ -51,7 +51,7 @@ class Services:
         """Make them from the settings. Connections are opened when they are first used."""
         db = Database(
             create_engine(settings.database_url, pool_size=settings.database_pool_size, application="tunegate-api"),
-            Doorbell(settings.redis_url),
+            Wakeups(settings.redis_url),
         )
         catalogue = base_models.load(settings.models_file)
         cashier = Cashier(db, life_seconds=settings.inference_timeout_seconds + settings.lease_seconds)

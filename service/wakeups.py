@@ -1,8 +1,9 @@
-"""The doorbell: the one module that knows ARQ's enqueue.
+"""Wake-ups: the one module that knows ARQ's enqueue.
 
-A hint says "look at this row now". It is rung after the commit, within 250 ms, and lost without harm: the workers'
-reconciler claims whatever is due. Arguments are ids only, the serializer is JSON (ARQ's default, pickle, would run
-code for whoever can write to Redis), and the ARQ id carries the row's version so that one change rings once.
+A wake-up tells the workers that a row of leased work is due now. It is sent after the commit, within 250 ms, and may
+be lost without harm: every worker claims whatever is due once a second. It carries ids only, the serializer is JSON
+(ARQ's default, pickle, would run code for whoever can write to Redis), and the ARQ id carries the row's version, so
+that one change wakes once.
 """
 
 import asyncio
@@ -12,41 +13,48 @@ from typing import Any
 import msgspec
 import structlog
 from arq.connections import ArqRedis, RedisSettings, create_pool
+from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncSession
-
-from service.outages import REDIS_AWAY
 
 log = structlog.get_logger()
 
 QUEUE = "tunegate"
-RING_SECONDS = 0.25
+SEND_SECONDS = 0.25
 SILENCE_SECONDS = 5.0
-"""A Redis that keeps a command waiting for so long is taken to be away; redis-py would wait for ever."""
-_HINTS = "tunegate_hints"
+"""A Redis that keeps a command waiting for this long counts as away; redis-py would wait without limit."""
+
+REDIS_AWAY = (RedisError, OSError, RuntimeError)
+"""What a call to Redis raises when Redis is away.
+
+`RuntimeError` is uvloop's, for a write to a connection that ended just before: the event loop learns of a reset before
+redis-py does, which lets the error out. (asyncpg learns of it in time, and anyio, below the HTTP clients, translates.)
+"""
+
+_WAKEUPS = "tunegate_wakeups"
 
 
 @dataclass(frozen=True, slots=True)
-class Hint:
-    """Which worker function should look at which row, at which version of it."""
+class Wakeup:
+    """Which row of which kind of leased work is due, at which version of it."""
 
-    function: str
+    work: str
     row_id: str
     version: str
 
 
-def hint(session: AsyncSession, function: str, row_id: str, version: object) -> None:
-    """Leave a hint in this transaction; it is rung when the transaction has committed."""
-    session.info.setdefault(_HINTS, []).append(Hint(function, row_id, str(version)))
+def add_wakeup(session: AsyncSession, wakeup: Wakeup) -> None:
+    """Keep a wake-up with this transaction; it is sent when the transaction has committed."""
+    session.info.setdefault(_WAKEUPS, []).append(wakeup)
 
 
-def take_hints(session: AsyncSession) -> list[Hint]:
-    """The hints of a finished transaction, once."""
-    hints: list[Hint] = session.info.pop(_HINTS, [])
-    return hints
+def take_wakeups(session: AsyncSession) -> list[Wakeup]:
+    """The wake-ups of a finished transaction, once."""
+    wakeups: list[Wakeup] = session.info.pop(_WAKEUPS, [])
+    return wakeups
 
 
 def redis_settings(url: str) -> RedisSettings:
-    """ARQ's connection settings: short timeouts, few tries, since Redis may be away."""
+    """ARQ's connection settings: short timeouts and few attempts, since Redis may be away."""
     settings = RedisSettings.from_dsn(url)
     settings.conn_timeout = 1
     settings.conn_retries = 0
@@ -65,9 +73,9 @@ def deserialize(raw: bytes) -> dict[str, Any]:
 
 
 async def open_pool(url: str) -> ArqRedis:
-    """Connections to Redis, none of which waits for ever. Raises one of `REDIS_AWAY`.
+    """Connections to Redis, none of which waits without limit. Raises one of `REDIS_AWAY`.
 
-    ARQ has no setting for the time of a command, so it is set on the pool, and the connection that was made is closed.
+    ARQ has no setting for the time of a command, so it is set on the pool, and the first connection is closed.
     """
     pool = await create_pool(
         redis_settings(url), job_serializer=serialize, job_deserializer=deserialize, default_queue_name=QUEUE
@@ -77,8 +85,8 @@ async def open_pool(url: str) -> ArqRedis:
     return pool
 
 
-class Doorbell:
-    """Rings in the background. Without a URL, or with Redis away, it rings nowhere and nothing is lost."""
+class Wakeups:
+    """Sends wake-ups in the background. Without a URL, or while Redis is away, it sends none and nothing is lost."""
 
     def __init__(self, redis_url: str) -> None:
         self._url = redis_url
@@ -86,11 +94,11 @@ class Doorbell:
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def ring(self, hints: list[Hint]) -> None:
-        """Send the hints without making the caller wait."""
-        if not hints or not self._url:
+    def send(self, wakeups: list[Wakeup]) -> None:
+        """Send the wake-ups without making the caller wait."""
+        if not wakeups or not self._url:
             return
-        task = asyncio.create_task(self._send(hints))
+        task = asyncio.create_task(self._send(wakeups))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -112,26 +120,26 @@ class Doorbell:
         return True
 
     async def close(self) -> None:
-        """Finish what is being rung and disconnect."""
+        """Finish sending and disconnect."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=RING_SECONDS)
+            await asyncio.wait(self._tasks, timeout=SEND_SECONDS)
         if self._pool is not None:
             await self._pool.aclose()
             self._pool = None
 
-    async def _send(self, hints: list[Hint]) -> None:
+    async def _send(self, wakeups: list[Wakeup]) -> None:
         try:
-            async with asyncio.timeout(RING_SECONDS):
+            async with asyncio.timeout(SEND_SECONDS):
                 pool = await self._connected()
-                for each in hints:
+                for each in wakeups:
                     await pool.enqueue_job(
-                        each.function,
+                        each.work,
                         each.row_id,
-                        _job_id=f"{each.function}:{each.row_id}:{each.version}",
+                        _job_id=f"{each.work}:{each.row_id}:{each.version}",
                         _queue_name=QUEUE,
                     )
         except REDIS_AWAY as error:
-            log.info("doorbell.unheard", hints=len(hints), error=type(error).__name__)
+            log.info("wakeups.not_sent", wakeups=len(wakeups), error=type(error).__name__)
 
     async def _connected(self) -> ArqRedis:
         async with self._lock:

@@ -15,7 +15,7 @@ from service.database.tables import Project
 from service.identity.bootstrap import create_key
 from service.ids import new_id
 from service.settings import Settings
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from tests.stack import run_async
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def new_tenant(base_url: str, database_url: str) -> Tenant:
 async def make_tenant(base_url: str, database_url: str) -> Tenant:
     """The same inside an event loop."""
     name = new_id("name-")
-    db = Database(create_engine(database_url, pool_size=1), Doorbell(""))
+    db = Database(create_engine(database_url, pool_size=1), Wakeups(""))
     async with db.admin() as session:
         session.add(Project(id=new_id("proj_"), name=name))
     key = await create_key(Settings(database_url=database_url), kind="project", name=name, project=name)

@@ -4,18 +4,33 @@ import asyncio
 import datetime as dt
 from dataclasses import dataclass, field, fields
 
+import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+
 from service.billing.batcher import Cashier
+from service.catalogue import base_models
 from service.catalogue.base_models import Catalogue
-from service.database.engine import Database
+from service.database.encryption import sealer_of
+from service.database.engine import Database, create_engine
+from service.database.migrations import refuse_unfit
+from service.database.tables import Gateway
+from service.errors import SettingsError
+from service.http.rate_limits import RateLimiter
 from service.inference.metering import Meter
 from service.limits.rates import RateKeeper
 from service.settings import Settings
 from service.storage import Storage
-from service.upstreams.accounts import Accounts
+from service.upstreams.accounts import Accounts, ensure_default_account
 from service.upstreams.port import Upstream
+from service.wakeups import Wakeups
 from service.webhooks.sender import Sender
 from workers.datasets.validators import Validators
 from workers.jobs.bulkhead import Turns
+
+log = structlog.get_logger()
+
+DATABASE_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +66,57 @@ class AccountContext(Context):
     """The context of a step about one upstream account."""
 
     upstream: Upstream = field(kw_only=True)
+
+
+async def open_context(settings: Settings) -> Context:
+    """Make everything that the steps need. Raises `SettingsError` for a configuration that cannot work."""
+    if settings.upstream_is_self(settings.port):
+        raise SettingsError("OPENAI_BASE_URL points at this gateway itself. Give it the upstream's address.")
+    sealer = sealer_of(settings)
+    db = Database(
+        create_engine(settings.database_url, pool_size=settings.database_pool_size, application="tunegate-worker"),
+        Wakeups(settings.redis_url),
+    )
+    instance = await _instance(db, settings)
+    accounts = Accounts(settings, db, sealer)
+    validators = Validators(
+        processes=settings.validation_processes, storage_url=settings.storage_url, models_file=settings.models_file
+    )
+    await validators.warm()
+    cashier = Cashier(db, life_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
+    return Context(
+        settings=settings,
+        instance=instance,
+        db=db,
+        storage=Storage(settings.storage_url),
+        catalogue=base_models.load(settings.models_file),
+        accounts=accounts,
+        turns=Turns(settings.worker_concurrency, accounts.troubled),
+        sender=Sender.from_settings(settings),
+        validators=validators,
+        cashier=cashier,
+        meter=Meter(db, cashier),
+        rates=RateKeeper(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
+    )
+
+
+async def close_context(ctx: Context) -> None:
+    """Close every connection and end every process."""
+    await ctx.cashier.close()
+    await ctx.validators.close()
+    await ctx.rates.close()
+    await ctx.accounts.close()
+    await ctx.db.close()
+
+
+async def _instance(db: Database, settings: Settings) -> str:
+    """The gateway's instance, as soon as Postgres answers: a worker that starts before Postgres waits for it."""
+    while True:
+        try:
+            await refuse_unfit(settings, application="tunegate-worker")
+            async with db.admin() as session:
+                await ensure_default_account(session, settings)
+                return (await session.scalars(select(Gateway.instance))).one()
+        except (OSError, DBAPIError) as error:
+            log.warning("worker.waits_for_postgres", error=repr(error))
+            await asyncio.sleep(DATABASE_RETRY_SECONDS)

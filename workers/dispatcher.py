@@ -1,4 +1,4 @@
-"""The loop that makes Postgres the truth: it claims what is due every second, whether anybody rang or not."""
+"""The loop that makes Postgres the truth: it claims what is due every second, whether a wake-up came or not."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,70 +11,72 @@ from sqlalchemy import ColumnElement, exists, select
 
 from service.database import leases
 from service.database.engine import Database
+from service.database.leased_work import LeasedWork
 from service.database.leases import Claim
 
 log = structlog.get_logger()
 
-STEPS = Counter("tunegate_steps_total", "Steps of work that were run.", ["kind"])
-UNDER_WAY = Gauge("tunegate_steps_under_way", "Steps of work that are being run.", ["kind"])
+STEPS = Counter("tunegate_steps_total", "Steps of leased work that have ended.", ["kind"])
+RUNNING = Gauge("tunegate_steps_running", "Steps of leased work that are running.", ["kind"])
 
 
 @dataclass(slots=True)
-class Kind:
-    """A kind of work: its table, the step that is run on a claimed row, and how many steps run at a time.
+class Queue:
+    """One kind of leased work as a worker processes it: the step for a claimed row, and how many run at a time.
 
-    `claimable` has more conditions for a row to be claimed: for one that the doorbell named, or (None) for any.
+    `claimable` gives further conditions for a row to be claimed: for the row that a wake-up names, or (None) for any.
+    A kind may have several queues with conditions that exclude each other; the first one gets its wake-ups.
     """
 
     name: str
-    table: Any
-    step: Callable[[Any], Awaitable[None]]
-    at_a_time: int
+    work: LeasedWork
+    step: Callable[[Claim[Any]], Awaitable[None]]
+    concurrency: int
     claimable: Callable[[str | None], Sequence[ColumnElement[bool]]] = lambda row_id: ()
     tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
     @property
     def free(self) -> int:
         """How many more steps may start now."""
-        return self.at_a_time - len(self.tasks)
+        return self.concurrency - len(self.tasks)
 
 
-class Reconciler:
+class Dispatcher:
     """Claims due rows and runs their steps."""
 
-    def __init__(self, db: Database, kinds: list[Kind], *, lease_seconds: float, every_seconds: float) -> None:
+    def __init__(self, db: Database, queues: list[Queue], *, lease_seconds: float, every_seconds: float) -> None:
         self._db = db
-        self._kinds = {kind.name: kind for kind in kinds}
+        self._queues = queues
         self._lease_seconds = lease_seconds
         self._every_seconds = every_seconds
-        self._look = asyncio.Event()
+        self._again = asyncio.Event()
         self._stopping = False
         self.rounds = 0
-        """How many times it has looked at every kind of work and was answered."""
+        """How many rounds over all queues the database has answered."""
 
     async def run(self) -> None:
-        """Look for due rows at once, then every so often and whenever a step has ended; until `stop`."""
+        """Claim what is due at once, then every `every_seconds` and whenever a step has ended; until `stop`."""
         while not self._stopping:
-            self._look.clear()
+            self._again.clear()
             due = await self._due()
-            if due is not None and all([await self._claim(kind) for kind in due]):
+            if due is not None and all([await self._claim(queue) for queue in due]):
                 self.rounds += 1
             try:
                 async with asyncio.timeout(self._every_seconds):
-                    await self._look.wait()
+                    await self._again.wait()
             except TimeoutError:
                 continue
 
-    async def look_at(self, kind_name: str, row_id: str) -> None:
-        """The doorbell: claim one row now, if it is due and there is room."""
-        kind = self._kinds[kind_name]
-        await self._claim(kind, row_id)
+    async def wake(self, work: str, row_id: str) -> None:
+        """A wake-up: claim one row of this kind now, if it is due and there is room."""
+        queue = next(each for each in self._queues if each.work.name == work)
+        await self._claim(queue, row_id)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Claim nothing more and let what runs come to its end; what does not is cancelled and left to its lease."""
+        """Claim nothing more and let running steps end; what has not ended then is cancelled and left to its lease."""
         self._stopping = True
-        self._look.set()
-        tasks = [task for kind in self._kinds.values() for task in kind.tasks]
+        self._again.set()
+        tasks = [task for queue in self._queues for task in queue.tasks]
         if not tasks:
             return
         try:
@@ -84,53 +86,52 @@ class Reconciler:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _due(self) -> list[Kind] | None:
-        """The kinds that have something due, asked in one query, for mostly there is nothing; None: no answer."""
-        kinds = list(self._kinds.values())
+    async def _due(self) -> list[Queue] | None:
+        """The queues that have something due, by one query, since mostly none has; None: the database is away."""
+        conditions = [exists().where(leases.due(queue.work.table)) for queue in self._queues]
         try:
             async with self._db.worker() as session:
-                found = (
-                    await session.execute(select(*(exists().where(leases.due(kind.table)) for kind in kinds)))
-                ).one()
+                found = (await session.execute(select(*conditions))).one()
         except Exception as error:
-            log.error("reconcile.cannot_look", error=repr(error))
+            log.error("dispatcher.database_away", error=repr(error))
             return None
-        return [kind for kind, is_due in zip(kinds, found, strict=True) if is_due]
+        return [queue for queue, is_due in zip(self._queues, found, strict=True) if is_due]
 
-    async def _claim(self, kind: Kind, row_id: str | None = None) -> bool:
+    async def _claim(self, queue: Queue, row_id: str | None = None) -> bool:
         """Whether the database answered."""
-        if self._stopping or kind.free <= 0:
+        if self._stopping or queue.free <= 0:
             return True
+        table: Any = queue.work.table
         try:
             async with self._db.worker() as session:
                 claimed: list[Claim[Any]] = await leases.claim(
                     session,
-                    kind.table,
+                    table,
                     lease_seconds=self._lease_seconds,
-                    limit=kind.free,
-                    where=[*([kind.table.id == row_id] if row_id else []), *kind.claimable(row_id)],
+                    limit=queue.free,
+                    where=[*([table.id == row_id] if row_id else []), *queue.claimable(row_id)],
                 )
         except Exception as error:
-            log.error("reconcile.cannot_claim", kind=kind.name, error=repr(error))
+            log.error("dispatcher.claim_failed", kind=queue.name, error=repr(error))
             return False
         for each in claimed:
-            task = asyncio.create_task(self._run(kind, each))
-            kind.tasks.add(task)
-            UNDER_WAY.labels(kind.name).inc()
+            task = asyncio.create_task(self._run(queue, each))
+            queue.tasks.add(task)
+            RUNNING.labels(queue.name).inc()
         return True
 
-    async def _run(self, kind: Kind, claimed: Claim[Any]) -> None:
+    async def _run(self, queue: Queue, claimed: Claim[Any]) -> None:
         structlog.contextvars.clear_contextvars()
         try:
-            await kind.step(claimed)
+            await queue.step(claimed)
         except leases.LeaseLost:
-            log.info("step.taken_over", kind=kind.name, row=claimed.row.id)
+            log.info("step.taken_over", kind=queue.name, row=claimed.row.id)
         except Exception as error:
-            log.error("step.broke", kind=kind.name, row=claimed.row.id, exc_info=error)
+            log.error("step.failed", kind=queue.name, row=claimed.row.id, exc_info=error)
         finally:
-            STEPS.labels(kind.name).inc()
-            UNDER_WAY.labels(kind.name).dec()
+            STEPS.labels(queue.name).inc()
+            RUNNING.labels(queue.name).dec()
             task = asyncio.current_task()
             if task is not None:
-                kind.tasks.discard(task)
-            self._look.set()
+                queue.tasks.discard(task)
+            self._again.set()

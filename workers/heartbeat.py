@@ -1,40 +1,53 @@
-"""A worker's sign of life: a row that says when its reconciler last turned. `/readyz` shows the newest."""
+"""A worker's heartbeat: a row that says when its dispatcher last made a round. `/readyz` shows the newest."""
 
+import asyncio
 import datetime as dt
 
+import structlog
 from sqlalchemy import delete, func
 from sqlalchemy.dialects.postgresql import insert
 
 from service.database.engine import Database
 from service.database.tables import WorkerHeartbeat
 from service.ids import new_id
-from workers.dispatcher import Reconciler
+from workers.dispatcher import Dispatcher
+
+log = structlog.get_logger()
 
 BEAT_SECONDS = 5.0
-FORGOTTEN = dt.timedelta(days=1)
-"""Rows of workers that were killed; those of workers that stopped are removed by themselves."""
+KEPT = dt.timedelta(days=1)
+"""Rows of workers that were killed; workers that stop remove their own."""
 
 
 class Heartbeat:
-    """Tells of one worker, and only while its reconciler turns: a process that lives and claims nothing is silent."""
+    """Reports one worker, and only while its dispatcher makes rounds: a process that claims nothing is silent."""
 
-    def __init__(self, db: Database, reconciler: Reconciler) -> None:
+    def __init__(self, db: Database, dispatcher: Dispatcher) -> None:
         self._db = db
-        self._reconciler = reconciler
+        self._dispatcher = dispatcher
         self._rounds = -1
         self._id = new_id("worker-")
 
+    async def run(self) -> None:
+        """Beat at once and every `BEAT_SECONDS`, until cancelled."""
+        while True:
+            try:
+                await self.beat()
+            except Exception as error:
+                log.error("heartbeat.failed", error=repr(error))
+            await asyncio.sleep(BEAT_SECONDS)
+
     async def beat(self) -> None:
-        """Write the row, at the start and whenever the reconciler has made a round since the last time."""
-        if self._reconciler.rounds == self._rounds:
+        """Write the row if this is the first beat, or if the dispatcher has made a round since the last one."""
+        if self._dispatcher.rounds == self._rounds:
             return
-        self._rounds = self._reconciler.rounds
+        self._rounds = self._dispatcher.rounds
         beaten = insert(WorkerHeartbeat).values(id=self._id)
         async with self._db.worker() as session:
             await session.execute(
                 beaten.on_conflict_do_update(index_elements=["id"], set_={"beat_at": func.clock_timestamp()})
             )
-            await session.execute(delete(WorkerHeartbeat).where(WorkerHeartbeat.beat_at < func.now() - FORGOTTEN))
+            await session.execute(delete(WorkerHeartbeat).where(WorkerHeartbeat.beat_at < func.now() - KEPT))
 
     async def end(self) -> None:
         """Remove the row: this worker stops."""

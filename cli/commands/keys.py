@@ -69,12 +69,12 @@ def reseal() -> None:
     from service.database.encryption import sealer_of
     from service.database.engine import Database, create_engine
     from service.key_rotation import reseal as reseal_all
-    from service.wakeups import Doorbell
+    from service.wakeups import Wakeups
 
     settings = Settings.from_env(os.environ)
 
     async def run() -> int:
-        db = Database(create_engine(settings.database_url, pool_size=1), Doorbell(""))
+        db = Database(create_engine(settings.database_url, pool_size=1), Wakeups(""))
         try:
             return await reseal_all(db, sealer_of(settings))
         finally:

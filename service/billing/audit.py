@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.engine import Database, create_engine
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 
 MOST_SHOWN = 20
 
@@ -140,7 +140,7 @@ async def opened_books(database_url: str) -> AsyncIterator[AsyncSession]:
     """A read-only transaction over all projects in which every query sees the same moment."""
     engine = create_engine(database_url, pool_size=1, application="tunegate-audit", statement_seconds=None)
     snapshot = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    db = Database(snapshot, Doorbell(""))
+    db = Database(snapshot, Wakeups(""))
     try:
         async with db.worker() as session:
             yield session

@@ -19,7 +19,7 @@ from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
-from service.wakeups import Doorbell, take_hints
+from service.wakeups import Wakeups, take_wakeups
 
 SERVICE_ROLE = "tunegate_service"
 
@@ -117,13 +117,13 @@ _SCOPE = text("SELECT set_config('tunegate.scope', :scope, true), set_config('tu
 class Database:
     """Scoped transactions. One action, one transaction: each function opens one and commits at its end.
 
-    Hints that the action left for the workers (`doorbell.hint`) are rung after the commit, best effort.
+    Wake-ups that the action added (`leased_work.wake`) are sent after the commit, best effort.
     """
 
-    def __init__(self, engine: AsyncEngine, doorbell: Doorbell) -> None:
+    def __init__(self, engine: AsyncEngine, wakeups: Wakeups) -> None:
         self.engine = engine
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
-        self.doorbell = doorbell
+        self.wakeups = wakeups
 
     @asynccontextmanager
     async def project(self, project_id: str) -> AsyncIterator[AsyncSession]:
@@ -157,9 +157,9 @@ class Database:
                         driver.terminate()
                     await session.invalidate()
                 raise
-        self.doorbell.ring(take_hints(session))
+        self.wakeups.send(take_wakeups(session))
 
     async def close(self) -> None:
         """Return every connection."""
-        await self.doorbell.close()
+        await self.wakeups.close()
         await self.engine.dispose()

@@ -19,38 +19,12 @@ from sqlalchemy import ColumnElement, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.engine import Database
-from service.database.tables import (
-    AdmissionTurn,
-    DatasetPreparation,
-    Deletion,
-    FileReport,
-    Job,
-    LeakageReport,
-    Run,
-    Upload,
-    UpstreamFile,
-    UpstreamWatch,
-    WebhookDelivery,
-)
 from service.database.tables.base import Leased
 from service.settings import LEASE_MARGIN_SHARE
 
 log = structlog.get_logger()
 
-Row = TypeVar(
-    "Row",
-    AdmissionTurn,
-    DatasetPreparation,
-    Deletion,
-    FileReport,
-    Job,
-    LeakageReport,
-    Run,
-    Upload,
-    UpstreamFile,
-    UpstreamWatch,
-    WebhookDelivery,
-)
+Row = TypeVar("Row", bound=Leased)
 
 
 class LeaseLost(Exception):

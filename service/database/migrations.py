@@ -14,7 +14,7 @@ from service.database.engine import Database, create_engine
 from service.database.sqlstates import sqlstate_of
 from service.errors import SettingsError
 from service.settings import Settings
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,7 +80,7 @@ async def schema_fault(session: AsyncSession) -> str | None:
 
 async def refuse_unfit(settings: Settings, *, application: str) -> None:
     """Raise `SchemaUnfit` if the schema is not one to run on. A database that is away decides nothing here."""
-    db = Database(create_engine(settings.database_url, pool_size=1, application=application), Doorbell(""))
+    db = Database(create_engine(settings.database_url, pool_size=1, application=application), Wakeups(""))
     try:
         async with db.admin() as session:
             fault = await schema_fault(session)

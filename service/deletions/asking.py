@@ -7,14 +7,11 @@ from sqlalchemy import func, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.leased_work import DELETIONS, wake
 from service.database.tables import Deletion
 from service.ids import new_id
-from service.wakeups import hint
 
 Kind = Literal["file", "upstream_file", "upstream_model", "project"]
-
-CARRY_OUT = "carry_out_deletion"
-"""The workers' function that looks at one deletion."""
 
 
 async def ask_for_deletion(
@@ -47,4 +44,4 @@ async def ask_for_deletion(
         .returning(Deletion.id)
     )
     if added is not None and in_seconds == 0.0:
-        hint(session, CARRY_OUT, added, 0)
+        wake(session, DELETIONS, added, 0)

@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import fault_points
+from service.database.advisory_locks import REMEMBERED_REQUESTS
 from service.database.encryption import Sealer
 from service.database.engine import Database
 from service.database.sqlstates import sqlstate_of
@@ -117,7 +118,7 @@ async def _take_turn(session: AsyncSession, request: Asked) -> None:
     turn = hashlib.sha256(b"\0".join(((request.project_id or "").encode(), request.route.encode(), about))).digest()
     await session.execute(text(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"))
     try:
-        await session.execute(select(func.pg_advisory_xact_lock(int.from_bytes(turn[:8], "big", signed=True))))
+        await session.execute(REMEMBERED_REQUESTS.take(turn))
     except DBAPIError as error:
         if sqlstate_of(error) == LOCK_NOT_AVAILABLE:
             raise InFlight(

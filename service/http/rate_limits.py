@@ -19,7 +19,7 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from prometheus_client import Counter
 from redis.asyncio import ConnectionPool
 
-from service.outages import REDIS_AWAY
+from service.wakeups import REDIS_AWAY
 
 log = structlog.get_logger()
 

@@ -7,9 +7,10 @@ that is how long `authentication` remembers what it has looked up.
 import datetime as dt
 
 from msgspec import UNSET
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.advisory_locks import ADMIN_KEYS
 from service.database.tables import ApiKey, Project, ServiceAccount
 from service.errors import Conflict, InvalidRequest
 from service.identity import audit
@@ -35,9 +36,6 @@ from service.identity.schemas import (
     UpdateServiceAccount,
 )
 from service.ids import new_id
-
-ADMIN_KEYS_TURN = 7203684917
-"""The advisory lock under which admin keys are deleted, so that two cannot delete each other."""
 
 
 async def create_project(session: AsyncSession, actor: Actor, wanted: CreateProject) -> Project:
@@ -181,7 +179,7 @@ async def delete_admin_key(session: AsyncSession, actor: Actor, key_id: str) -> 
 
     A key that only reads does not count: nobody could make another one with it.
     """
-    await session.execute(text("SELECT pg_advisory_xact_lock(:turn)"), {"turn": ADMIN_KEYS_TURN})
+    await session.execute(ADMIN_KEYS.take())
     row = await get_admin_key(session, key_id)
     others = await session.scalar(
         select(func.count()).where(

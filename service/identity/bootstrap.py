@@ -13,7 +13,7 @@ from service.identity import audit
 from service.identity.keys import fingerprint, hint, new_key
 from service.ids import new_id
 from service.settings import Settings
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 
 DEFAULT_PROJECT = "default"
 
@@ -120,4 +120,4 @@ async def _record_key(
 
 
 def _open(settings: Settings) -> Database:
-    return Database(create_engine(settings.database_url, pool_size=1), Doorbell(""))
+    return Database(create_engine(settings.database_url, pool_size=1), Wakeups(""))

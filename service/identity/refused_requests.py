@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import structlog
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, update
 
+from service.database.advisory_locks import REFUSALS
 from service.database.engine import Database
 from service.database.tables import Refusal
 from service.errors import ApiError
@@ -110,7 +111,7 @@ class Refusals:
         about = (Refusal.kind == refused.kind) & (Refusal.subject == refused.subject) & (Refusal.minute == minute)
         turn = hashlib.sha256(f"{refused.kind} {refused.subject} {minute}".encode()).digest()
         async with self._db.admin() as session:
-            await session.execute(select(func.pg_advisory_xact_lock(int.from_bytes(turn[:8], "big", signed=True))))
+            await session.execute(REFUSALS.take(turn))
             known = await session.scalar(
                 update(Refusal)
                 .where(about)

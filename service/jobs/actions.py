@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import actions as billing
 from service.billing.quote import Estimate
 from service.catalogue.base_models import Catalogue
+from service.database.advisory_locks import PROJECT_QUEUE
+from service.database.leased_work import JOBS, wake
 from service.database.tables import Job, Project, Quote, UpstreamAccount
 from service.datasets.leakage.reports import leakage_warning
 from service.errors import InvalidRequest, QuotaExceeded
@@ -20,7 +22,7 @@ from service.ids import new_id
 from service.jobs.deployment import DeployComparison, check_condition
 from service.jobs.lifecycle import JobError
 from service.jobs.queries import count_queued, get_job
-from service.jobs.record import ADVANCE, NewEvent, add_events, enter, tell
+from service.jobs.record import NewEvent, add_events, enter, tell
 from service.jobs.resolved_request import Order, check_offer, find_base, providers_of, take_order, training_data
 from service.jobs.rules import check_create, check_method
 from service.jobs.schemas import CreateJob
@@ -29,7 +31,6 @@ from service.models.aliases.names import check_not_a_base_model
 from service.runs.comparisons.actions import check_graders, comparable_file
 from service.states import ACTIVE, ENDED
 from service.upstreams.capabilities import CAPABILITIES, Needs
-from service.wakeups import hint
 
 MAX_SEED = 2**31 - 1
 
@@ -97,7 +98,7 @@ async def create_job(
     await enter(session, job, "validating", sequence, "The job was created.")
     await session.refresh(job)
     await tell(session, job, "fine_tuning.job.created")
-    hint(session, ADVANCE, job.id, 0)
+    wake(session, JOBS, job.id, 0)
     return job
 
 
@@ -205,7 +206,7 @@ async def _look_again(session: AsyncSession, job: Job, message: str) -> None:
     await session.flush()
     sequence = await add_events(session, job.id, job.project_id, [NewEvent(message=message)])
     await session.refresh(job)
-    hint(session, ADVANCE, job.id, f"asked{sequence}")
+    wake(session, JOBS, job.id, f"asked{sequence}")
 
 
 async def _reserve(session: AsyncSession, job: Job, *, upper_micros: int, billable_tokens: int) -> None:
@@ -239,7 +240,7 @@ async def _check_deploy_comparison(session: AsyncSession, project_id: str, wante
 
 
 async def _check_queue(session: AsyncSession, project_id: str) -> None:
-    await session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:project, 1))"), {"project": project_id})
+    await session.execute(PROJECT_QUEUE.take(project_id))
     most = await session.scalar(select(Project.max_queued_jobs).where(Project.id == project_id))
     if most is not None and await count_queued(session, project_id) >= most:
         raise QuotaExceeded(

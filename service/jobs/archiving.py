@@ -3,10 +3,9 @@
 from sqlalchemy import func, insert, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.leased_work import JOBS, wake
 from service.database.tables import Job, JobEvent
 from service.ids import new_id
-from service.jobs.record import ADVANCE
-from service.wakeups import hint
 
 MESSAGE = "Cancel requested: the project was archived."
 
@@ -49,5 +48,5 @@ async def cancel_unsent(session: AsyncSession, project_id: str) -> int:
             ],
         )
     for job in asked:
-        hint(session, ADVANCE, job.id, f"asked{job.last_sequence}")
+        wake(session, JOBS, job.id, f"asked{job.last_sequence}")
     return len(asked)

@@ -8,9 +8,8 @@ import datetime as dt
 from sqlalchemy import case, func, or_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.leased_work import JOBS, wake
 from service.database.tables import Job
-from service.jobs.record import ADVANCE
-from service.wakeups import hint
 
 WATCHED = dt.timedelta(seconds=60)
 NOTED = dt.timedelta(seconds=20)
@@ -37,4 +36,4 @@ async def note_watcher(session: AsyncSession, job: Job) -> None:
         .execution_options(synchronize_session=False)
     )
     if noted is not None and seen_at is None:
-        hint(session, ADVANCE, job.id, "watched")
+        wake(session, JOBS, job.id, "watched")

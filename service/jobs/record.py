@@ -13,17 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database import leases
 from service.database.event_log import take_places
+from service.database.leased_work import JOBS, wake
 from service.database.leases import Claim
 from service.database.tables import Job, JobEvent, JobState
 from service.ids import new_id
 from service.jobs.lifecycle import JobError, may_move, status_shown
 from service.limits.scheduling_pass import ask_for_turn
 from service.states import ACTIVE, ENDED, State
-from service.wakeups import hint
 from service.webhooks import outbox
-
-ADVANCE = "advance_job"
-"""The workers' function that looks at one job."""
 
 WEBHOOKS: dict[State, str] = {
     "succeeded": "fine_tuning.job.succeeded",
@@ -116,7 +113,7 @@ async def move(session: AsyncSession, claimed: Claim[Job], step: Move) -> None:
     if step.to == "waiting" or (origin in ACTIVE and step.to not in ACTIVE):
         await ask_for_turn(session)
     elif step.due_in_seconds == 0.0:
-        hint(session, ADVANCE, job.id, claimed.token)
+        wake(session, JOBS, job.id, claimed.token)
 
 
 async def tell(session: AsyncSession, job: Job, event_type: str) -> None:

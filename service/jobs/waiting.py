@@ -17,12 +17,12 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    text,
     values,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.catalogue.base_models import Catalogue
+from service.database.advisory_locks import ACCOUNT_SLOTS
 from service.database.tables import Job, Project, UpstreamAccount
 from service.jobs.queue import Active, Snapshot, Waiting
 from service.states import ACTIVE
@@ -32,9 +32,8 @@ from service.upstreams.queries import Offer, live_accounts, offer
 RECENT_JOBS = 1000
 """How many of the last successes say how long a job takes."""
 
-LOCK_ACCOUNTS = text(
-    "SELECT pg_advisory_xact_lock(hashtextextended(account.id, 2)) FROM "
-    "(SELECT id FROM upstream_accounts WHERE deleted_at IS NULL ORDER BY id) account"
+LOCK_ACCOUNTS = ACCOUNT_SLOTS.take_each(
+    select(UpstreamAccount.id).where(UpstreamAccount.deleted_at.is_(None)).order_by(UpstreamAccount.id)
 )
 
 IS_WAITING: ColumnElement[bool] = literal_column("jobs.state = 'waiting'")

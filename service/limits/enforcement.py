@@ -6,19 +6,17 @@ drift, and projects without a limit pay for one look-up only.
 
 import datetime as dt
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.advisory_locks import PROJECT_STORAGE, TRAINING_TOKENS
 from service.database.tables import ProjectLimits, TrainingTokens
 from service.errors import QuotaExceeded, TooLarge
 from service.limits.queries import storage_bytes, training_tokens
 
 TOLERANCE_PERCENT = 10
 """Upstreams count with templates of their own; a reservation leaves them as much room as a price's upper bound does."""
-
-_STORAGE, _TOKENS = 3, 4
-_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:project, :kind))")
 
 
 async def max_file_bytes(session: AsyncSession, project_id: str, default_bytes: int) -> int:
@@ -38,7 +36,7 @@ async def check_storage(session: AsyncSession, project_id: str, *, adding_bytes:
     limit = await session.scalar(select(ProjectLimits.max_storage_bytes).where(ProjectLimits.project_id == project_id))
     if limit is None or adding_bytes <= 0:
         return
-    await session.execute(_LOCK, {"project": project_id, "kind": _STORAGE})
+    await session.execute(PROJECT_STORAGE.take(project_id))
     used = await storage_bytes(session, project_id)
     if used + adding_bytes > limit:
         raise _storage_full(used, limit, adding_bytes)
@@ -67,7 +65,7 @@ async def reserve_tokens(
         select(ProjectLimits.max_training_tokens_per_month).where(ProjectLimits.project_id == project_id)
     )
     if limit is not None:
-        await session.execute(_LOCK, {"project": project_id, "kind": _TOKENS})
+        await session.execute(TRAINING_TOKENS.take(project_id))
         known = await session.scalar(select(TrainingTokens.job_id).where(TrainingTokens.job_id == job_id))
         used = await training_tokens(session, project_id, month)
         if known is None and used + upper > limit:

@@ -7,15 +7,13 @@ a slot gets free, a limit is raised, a pause ends) makes the one row of `admissi
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.leased_work import SCHEDULING, wake
 from service.database.tables import AdmissionTurn
-from service.wakeups import hint
 
 TURN = "jobs"
-ADMIT = "admit_jobs"
-"""The workers' function that takes the turn."""
 
 
 async def ask_for_turn(session: AsyncSession) -> None:
     """Have the waiting jobs looked at once this transaction has committed. The turn's row is locked last."""
     await session.execute(update(AdmissionTurn).where(AdmissionTurn.id == TURN).values(due_at=func.clock_timestamp()))
-    hint(session, ADMIT, TURN, "asked")
+    wake(session, SCHEDULING, TURN, "asked")

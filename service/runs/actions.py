@@ -6,13 +6,13 @@ from typing import Any
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.leased_work import RUNS, wake
 from service.database.tables import Run
 from service.errors import InvalidRequest
 from service.identity.queries import get_active_project
 from service.ids import new_id
 from service.runs.queries import get_run
-from service.runs.record import ADVANCE, OBJECTS, Kind, add_event, cancel
-from service.wakeups import hint
+from service.runs.record import OBJECTS, Kind, add_event, cancel
 
 PREFIXES: dict[Kind, str] = {"generation": "gen_", "comparison": "cmp_"}
 
@@ -49,7 +49,7 @@ async def create_run(session: AsyncSession, project_id: str, new: NewRun) -> Run
     await session.flush()
     await add_event(session, row, f"Created {OBJECTS[new.kind]}: {row.id}")
     await session.refresh(row)
-    hint(session, ADVANCE, row.id, 0)
+    wake(session, RUNS, row.id, 0)
     return row
 
 

@@ -18,9 +18,6 @@ from service.database.tables import Run, RunEvent
 from service.ids import new_id
 from service.webhooks import outbox
 
-ADVANCE = "advance_run"
-"""The workers' function that looks at one run."""
-
 Kind = Literal["generation", "comparison"]
 End = Literal["succeeded", "failed", "cancelled"]
 OBJECTS: Mapping[str, str] = {"generation": "dataset_generation", "comparison": "model_comparison"}

@@ -8,10 +8,11 @@ import dataclasses
 from typing import Any
 
 from msgspec import UNSET
-from sqlalchemy import func, or_, select, text, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.advisory_locks import ACCOUNT_SLOTS, PROJECT_UPSTREAMS
 from service.database.encryption import Sealer
 from service.database.tables import Job, Model, UpstreamAccount
 from service.errors import Conflict, InvalidRequest
@@ -28,7 +29,6 @@ from service.upstreams.schemas import CreateUpstream, UpdateUpstream
 MAX_OWN = 20
 """Accounts that a project may bring."""
 
-LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:account, 2))")
 OF_THE_CLIENT = ("base_url", "credential", "api_version")
 PLAIN = (
     "name",
@@ -69,9 +69,7 @@ async def create_account(
 ) -> UpstreamAccount:
     """A new account of a project, or shared (`owner` None). Raises `Conflict` for a name that is taken."""
     if owner is not None:
-        await session.execute(
-            text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"upstreams:{owner}"}
-        )
+        await session.execute(PROJECT_UPSTREAMS.take(owner))
         count = await session.scalar(
             select(func.count()).where(UpstreamAccount.project_id == owner, UpstreamAccount.deleted_at.is_(None))
         )
@@ -131,7 +129,7 @@ async def update_account(
     Raises `NotFound`, and `Conflict` for the environment's account, a name that is taken, an address that jobs still
     need, and a change that came between.
     """
-    await session.execute(LOCK, {"account": account_id})
+    await session.execute(ACCOUNT_SLOTS.take(account_id))
     row = await get_account(session, account_id, owner=owner, every=every, lock=True)
     if row.version != seen_version:
         raise Conflict("The account was changed by somebody else at the same time. Look at it, then try again.")
@@ -176,7 +174,7 @@ async def delete_account(
     session: AsyncSession, actor: Actor, *, account_id: str, owner: str | None, every: bool
 ) -> None:
     """Take an account away and forget its credential. Raises `NotFound`, and `Conflict` while anything needs it."""
-    await session.execute(LOCK, {"account": account_id})
+    await session.execute(ACCOUNT_SLOTS.take(account_id))
     row = await get_account(session, account_id, owner=owner, every=every, lock=True)
     if row.id == DEFAULT_ACCOUNT:
         raise _from_environment("deleted")

@@ -15,10 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from standardwebhooks import Webhook
 
 from service.database.encryption import SealBroken, Sealer
+from service.database.leased_work import JOBS, wake
 from service.database.tables import Job, UpstreamAccount, UpstreamNotice
 from service.errors import Unauthenticated
-from service.jobs.record import ADVANCE
-from service.wakeups import hint
 
 HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 MAX_HEADER = 1024
@@ -106,7 +105,7 @@ async def take_notice(session: AsyncSession, account_id: str, webhook_id: str, b
         .execution_options(synchronize_session=False)
     )
     if job_id is not None:
-        hint(session, ADVANCE, job_id, webhook_id)
+        wake(session, JOBS, job_id, webhook_id)
     return job_id is not None
 
 

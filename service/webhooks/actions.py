@@ -4,18 +4,18 @@ import datetime as dt
 from collections.abc import Iterable
 
 from msgspec import UNSET
-from sqlalchemy import exists, func, select, text, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import wakeups
+from service.database.advisory_locks import PROJECT_ENDPOINTS
 from service.database.encryption import Sealer
+from service.database.leased_work import DELIVERIES, wake
 from service.database.tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.errors import Conflict, InvalidRequest
 from service.ids import new_id
 from service.webhooks import outbox
 from service.webhooks.event_types import CATALOGUE, EVENT_TYPES, sample_body
-from service.webhooks.outbox import DELIVER
 from service.webhooks.outcomes import Unreachable
 from service.webhooks.queries import get_delivery, get_endpoint, get_event
 from service.webhooks.schemas import CreateEndpoint, TestResult, UpdateEndpoint
@@ -40,9 +40,7 @@ async def create_endpoint(
     Raises `InvalidRequest` for unknown event types and above the limit of endpoints.
     """
     event_types = check_types(wanted.event_types)
-    await session.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"webhook_endpoints:{project_id}"}
-    )
+    await session.execute(PROJECT_ENDPOINTS.take(project_id))
     count = await session.scalar(
         select(func.count()).where(WebhookEndpoint.project_id == project_id, WebhookEndpoint.deleted_at.is_(None))
     )
@@ -163,7 +161,7 @@ async def redeliver(session: AsyncSession, project_id: str, delivery_id: str) ->
     row.status, row.failures, row.due_at = "pending", 0, func.now()
     await session.flush()
     await session.refresh(row)
-    wakeups.hint(session, DELIVER, row.id, row.lease_token)
+    wake(session, DELIVERIES, row.id, row.lease_token)
     return row
 
 

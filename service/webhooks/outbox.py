@@ -13,13 +13,11 @@ from collections.abc import Mapping
 from sqlalchemy import any_, func, insert, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import wakeups
+from service.database.advisory_locks import EVENT_ORDER
+from service.database.leased_work import DELIVERIES, wake
 from service.database.tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.ids import new_id
 from service.webhooks.event_types import event_body
-
-DELIVER = "deliver_webhook"
-"""The workers' function that looks at one delivery."""
 
 SETTLE_MILLISECONDS = 200
 """How long a reader waits for those who write; meanwhile others who begin to write wait behind it."""
@@ -35,7 +33,7 @@ async def emit(
     """
     event_id = new_id("evt_")
     body = event_body(event_id, type=type, subject=subject, data=data, now=now)
-    await session.execute(text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:name, 0))"), _turn(project_id))
+    await session.execute(EVENT_ORDER.share(project_id))
     await session.execute(
         insert(WebhookEvent).values(
             id=event_id, project_id=project_id, type=type, subject=subject, body=body, created_at=now
@@ -67,7 +65,7 @@ async def emit(
         )
     )
     for delivery_id, _ in deliveries:
-        wakeups.hint(session, DELIVER, delivery_id, 0)
+        wake(session, DELIVERIES, delivery_id, 0)
     return event_id
 
 
@@ -77,8 +75,4 @@ async def settle(session: AsyncSession, project_id: str) -> None:
     Raises `DBAPIError` with LOCK_NOT_AVAILABLE when somebody takes longer than a reader should wait.
     """
     await session.execute(text(f"SET LOCAL lock_timeout = '{SETTLE_MILLISECONDS}ms'"))
-    await session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), _turn(project_id))
-
-
-def _turn(project_id: str) -> dict[str, str]:
-    return {"name": f"webhook_events:{project_id}"}
+    await session.execute(EVENT_ORDER.take(project_id))

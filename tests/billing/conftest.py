@@ -19,7 +19,7 @@ from service.app import create_app
 from service.database.engine import Database, create_engine
 from service.database.tables import Balance, LedgerEntry, OpenInference, Project
 from service.settings import Settings
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from tests.billing.answering import Answering, answering
 from tests.stack import Servers
 from tests.wire import Tenant, make_tenant
@@ -120,7 +120,7 @@ async def till(counter: tuple[Settings, str], answers: Answering) -> AsyncIterat
     """A fresh project."""
     settings, base_url = counter
     answers.reset()
-    db = Database(create_engine(settings.database_url, pool_size=5), Doorbell(""))
+    db = Database(create_engine(settings.database_url, pool_size=5), Wakeups(""))
     try:
         yield Till(db, await make_tenant(base_url, settings.database_url), answers, settings)
     finally:

@@ -16,7 +16,7 @@ from service.billing import limits
 from service.billing.audit import CHECKS, Proof, opened_books, prove
 from service.database.engine import Database, create_engine
 from service.database.tables import OpenInference, Project
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from tests.stack import ROOT
 
 MONTH = dt.date(2026, 11, 1)
@@ -25,7 +25,7 @@ MONTH = dt.date(2026, 11, 1)
 @pytest.fixture
 async def books(database_url: str) -> AsyncIterator[Database]:
     """Two projects that have spent, with one reservation open, and the organisation's balances kept."""
-    db = Database(create_engine(database_url, pool_size=2), Doorbell(""))
+    db = Database(create_engine(database_url, pool_size=2), Wakeups(""))
     async with db.admin() as session:
         session.add_all([Project(id=name, name=name, spend_limit_micros=1_000) for name in ("proj_a", "proj_b")])
     async with db.admin() as session:

@@ -23,7 +23,7 @@ from service.billing.actions import Actual, Reservation
 from service.billing.audit import opened_books, prove
 from service.database.engine import Database, create_engine
 from service.database.tables import Balance, OrganizationBalance, Project, WebhookEvent
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from tests.stack import Servers
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ class Books(RuleBasedStateMachine):
             )
             await connection.execute(text("UPDATE organization_spending SET kept = false, spend_limit_micros = NULL"))
         await owner.dispose()
-        db = Database(create_engine(self.urls[0], pool_size=1), Doorbell(""))
+        db = Database(create_engine(self.urls[0], pool_size=1), Wakeups(""))
         async with db.admin() as session:
             session.add_all([Project(id=name, name=name) for name in PROJECTS])
         return db

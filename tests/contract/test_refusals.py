@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from service.database.engine import Database, create_engine
 from service.identity.keys import fingerprint, new_key
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from tests.stack import DevStack, run_async
 from tests.wire import (
     MODEL,
@@ -586,7 +586,7 @@ class TestKeys:
         other = new_tenant(tenant.base_url, tenant.database_url)
 
         async def end_key() -> None:
-            db = Database(create_engine(other.database_url, pool_size=1), Doorbell(""))
+            db = Database(create_engine(other.database_url, pool_size=1), Wakeups(""))
             async with db.admin() as session:
                 await session.execute(
                     text(f"UPDATE api_keys SET {end} WHERE sha256 = :hash"), {"hash": fingerprint(other.key)}

@@ -19,7 +19,7 @@ from cli.embedded import OWNER, SERVICE
 from service.app import create_app
 from service.database.engine import Database, create_engine
 from service.settings import Settings
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from tests.stack import Servers
 from tests.wire import Tenant, make_tenant
 
@@ -78,7 +78,7 @@ def gateway(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Itera
 async def api(gateway: tuple[Settings, str]) -> AsyncIterator[Api]:
     """Two fresh projects at that API."""
     settings, base_url = gateway
-    db = Database(create_engine(settings.database_url, pool_size=2), Doorbell(""))
+    db = Database(create_engine(settings.database_url, pool_size=2), Wakeups(""))
     storage = settings.storage_path
     assert storage is not None
     try:

@@ -7,7 +7,7 @@ from sqlalchemy import event
 
 from service.database.engine import Database, create_engine
 from service.http.errors import as_api_error
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 
 
 async def test_connections_that_die_as_they_are_made_are_no_defect_of_ours(database_url: str) -> None:
@@ -21,7 +21,7 @@ async def test_connections_that_die_as_they_are_made_are_no_defect_of_ours(datab
 
     engine = create_engine(database_url, pool_size=2)
     event.listen(engine.sync_engine, "checkout", kill, insert=True)
-    db = Database(engine, Doorbell(""))
+    db = Database(engine, Wakeups(""))
     try:
         with pytest.raises(ConnectionError) as raised:
             async with db.admin():

@@ -41,7 +41,7 @@ from service.limits import rates
 from service.limits.rates import estimated_tokens
 from service.limits.schemas import ALL_MODELS
 from service.settings import Settings
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from tests.stack import ROOT, Servers
 from tests.wire import Tenant, eventually, make_tenant, refusal
 from tests.workers.process import environment
@@ -186,7 +186,7 @@ def processes(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture
 async def apis(processes: Processes) -> AsyncIterator[Apis]:
     """The processes, once all of them count."""
-    db = Database(create_engine(processes.settings.database_url, pool_size=2), Doorbell(""))
+    db = Database(create_engine(processes.settings.database_url, pool_size=2), Wakeups(""))
     made = Apis(base_urls=processes.base_urls, settings=processes.settings, redis=processes.redis, db=db)
     tenant = await made.tenant()
     for number in range(len(made.base_urls)):
@@ -400,7 +400,7 @@ def test_a_connection_that_ends_as_something_is_written_to_it_is_a_redis_that_is
         return found
 
     async def act() -> None:
-        limiter, bell = RateLimiter(url), Doorbell(url)
+        limiter, bell = RateLimiter(url), Wakeups(url)
         try:
             assert await bell.ping()
             assert await limiter.take("closed", per_minute=10) is not None

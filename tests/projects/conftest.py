@@ -20,7 +20,7 @@ from cli.supervisor import GUARD, log_tail
 from service.database.engine import Database, create_engine
 from service.identity.bootstrap import create_key
 from service.settings import Settings
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from tests.http.conftest import Api, api, gateway
 from tests.stack import ROOT, Servers, run_async
 from tests.wire import eventually
@@ -54,7 +54,7 @@ class Office:
 async def office(gateway: tuple[Settings, str]) -> AsyncIterator[Office]:
     """A fresh admin key at the API that other tests of this worker use too."""
     settings, base_url = gateway
-    db = Database(create_engine(settings.database_url, pool_size=2), Doorbell(""))
+    db = Database(create_engine(settings.database_url, pool_size=2), Wakeups(""))
     key = await create_key(settings, kind="admin", name="office")
     yield Office(base_url=base_url, database_url=settings.database_url, key=key, db=db)
     await db.close()

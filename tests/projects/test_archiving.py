@@ -12,7 +12,7 @@ from service.database.tables import Job, JobEvent, Project
 from service.errors import InvalidRequest
 from service.identity import audit
 from service.identity.queries import get_active_project
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from tests.projects.conftest import Api, Office
 from tests.stack import DevStack, run_async
 from tests.wire import MODEL, Tenant, chat_rows, checked, eventually, jsonl, new_tenant, upload
@@ -81,7 +81,7 @@ async def test_a_job_that_is_made_meanwhile_is_cancelled_or_refused(api: Api, of
 
 def _rows(tenant: Tenant) -> dict[str, Job]:
     async def read() -> dict[str, Job]:
-        db = Database(create_engine(tenant.database_url, pool_size=1), Doorbell(""))
+        db = Database(create_engine(tenant.database_url, pool_size=1), Wakeups(""))
         async with db.project(tenant.project_id) as session:
             rows = (await session.scalars(select(Job))).all()
         await db.close()
@@ -91,7 +91,7 @@ def _rows(tenant: Tenant) -> dict[str, Job]:
 
 
 async def _one_at_a_time(tenant: Tenant) -> None:
-    db = Database(create_engine(tenant.database_url, pool_size=1), Doorbell(""))
+    db = Database(create_engine(tenant.database_url, pool_size=1), Wakeups(""))
     async with db.admin() as session:
         await session.execute(update(Project).where(Project.id == tenant.project_id).values(max_active_jobs=1))
     await db.close()

@@ -11,7 +11,7 @@ from service.identity.bootstrap import create_key, ensure_default_project, new_a
 from service.identity.keys import fingerprint
 from service.ids import new_id
 from service.settings import Settings
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from tests.cli.test_main import tunegate
 from tests.projects.conftest import Processes
 
@@ -20,7 +20,7 @@ async def test_the_first_start_is_told_once(settings: Settings) -> None:
     keys = {"api_key": new_project_key(), "admin_key": new_admin_key()}
     for _ in range(2):
         await ensure_default_project(settings, **keys)
-    db = Database(create_engine(settings.database_url, pool_size=1), Doorbell(""))
+    db = Database(create_engine(settings.database_url, pool_size=1), Wakeups(""))
     async with db.admin() as session:
         entries = (await session.scalars(select(AuditLog).order_by(AuditLog.id))).all()
     await db.close()
@@ -29,7 +29,7 @@ async def test_the_first_start_is_told_once(settings: Settings) -> None:
 
 
 async def test_a_project_is_named_or_given_by_its_id(settings: Settings) -> None:
-    db = Database(create_engine(settings.database_url, pool_size=1), Doorbell(""))
+    db = Database(create_engine(settings.database_url, pool_size=1), Wakeups(""))
     ids = [new_id("proj_") for _ in range(3)]
     async with db.admin() as session:
         session.add_all([Project(id=each, name="twin") for each in ids[:2]])

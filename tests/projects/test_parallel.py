@@ -13,7 +13,7 @@ from service.identity import actions, audit
 from service.identity.authentication import works
 from service.identity.bootstrap import create_key
 from service.settings import Settings
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from tests.projects.conftest import Processes
 from tests.wire import refusal
 
@@ -67,7 +67,7 @@ async def test_two_admin_keys_cannot_delete_each_other(settings: Settings) -> No
     await create_key(settings, kind="admin", name="reads", scopes=["api.all.read"])
     for name in ("one", "other", "expired"):
         await create_key(settings, kind="admin", name=name)
-    db = Database(create_engine(settings.database_url, pool_size=3), Doorbell(""))
+    db = Database(create_engine(settings.database_url, pool_size=3), Wakeups(""))
     async with db.admin() as session:
         ids = {row.name: row.id for row in await session.execute(select(ApiKey.name, ApiKey.id))}
         past = func.now() - dt.timedelta(seconds=1)
@@ -117,7 +117,7 @@ async def test_archiving_twice_at_once_is_one_change(processes: Processes) -> No
 
 
 async def _stored_answers(processes: Processes) -> bytes:
-    db = Database(create_engine(processes.settings.database_url, pool_size=1), Doorbell(""))
+    db = Database(create_engine(processes.settings.database_url, pool_size=1), Wakeups(""))
     async with db.admin() as session:
         stored = (await session.scalars(select(RememberedRequest.response))).all()
     await db.close()

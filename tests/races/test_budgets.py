@@ -26,7 +26,7 @@ from service.database.engine import Database, create_engine
 from service.database.tables import Balance, LedgerEntry, OpenInference, OrganizationBalance, Project, WebhookEvent
 from service.ids import new_id
 from service.settings import Settings
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from tests.billing.answering import Answering, answering
 from tests.races.test_reservations import AMOUNT, MONTH, naive
 from tests.stack import ROOT
@@ -97,7 +97,7 @@ def _wait_for(url: str) -> None:
 @pytest.fixture
 async def db(settings: Settings) -> AsyncIterator[Database]:
     """The database, seen by the test."""
-    opened = Database(create_engine(settings.database_url, pool_size=5), Doorbell(""))
+    opened = Database(create_engine(settings.database_url, pool_size=5), Wakeups(""))
     yield opened
     await opened.close()
 

@@ -15,7 +15,7 @@ from cli.embedded import OWNER, SERVICE
 from service.app import create_app
 from service.database.engine import Database, create_engine
 from service.settings import Settings
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from tests.http.conftest import Api
 from tests.stack import Servers
 from tests.wire import make_tenant
@@ -56,7 +56,7 @@ def gateway(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture
 async def api(gateway: Gateway) -> AsyncIterator[Api]:
     """Two fresh projects at that API."""
-    db = Database(create_engine(gateway.settings.database_url, pool_size=2), Doorbell(""))
+    db = Database(create_engine(gateway.settings.database_url, pool_size=2), Wakeups(""))
     storage = gateway.settings.storage_path
     assert storage is not None
     try:

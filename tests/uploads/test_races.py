@@ -21,7 +21,7 @@ from cli.supervisor import GUARD, log_tail
 from service.database.engine import Database, create_engine
 from service.database.tables import File, FileReport, PendingUpload, Upload
 from service.settings import Settings
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from tests.http.conftest import Api
 from tests.stack import ROOT
 from tests.uploads.calls import NOTHING, ONE_FILE, age, announce, cancel, change, code_of, complete, counts, send
@@ -190,7 +190,7 @@ async def test_a_crash_in_the_middle_is_finished_by_completing_again(settings: S
         settings, upstream_base_url="http://127.0.0.1:1/v1", upstream_api_key="none", lease_seconds=1.0
     )
     assert settings.storage_path is not None
-    db = Database(create_engine(settings.database_url, pool_size=1), Doorbell(""))
+    db = Database(create_engine(settings.database_url, pool_size=1), Wakeups(""))
     try:
         async with serving(settings, tmp_path, fault_point="upload.joined") as base_url:
             tenant = await make_tenant(base_url, settings.database_url)

@@ -12,7 +12,7 @@ from service.database.engine import Database, create_engine
 from service.database.tables import UpstreamAccount
 from service.settings import Settings
 from service.upstreams.accounts import ensure_default_account
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 
 STARTS = 4
 A_SLOW_KEY = (
@@ -29,7 +29,7 @@ in which they were made. What hits one start in thousands then hits every one.""
 @pytest.fixture
 async def db(settings: Settings) -> AsyncIterator[Database]:
     """The fresh database, with a connection for each start."""
-    db = Database(create_engine(settings.database_url, pool_size=STARTS), Doorbell(""))
+    db = Database(create_engine(settings.database_url, pool_size=STARTS), Wakeups(""))
     yield db
     await db.close()
 

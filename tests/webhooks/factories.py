@@ -14,12 +14,12 @@ from service.database.leases import Claim
 from service.database.tables import Project, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.ids import new_id
 from service.settings import Settings
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from service.webhooks import outbox
 from service.webhooks.secrets import seal_secret
 from service.webhooks.sender import Sender
 from service.webhooks.signing import new_secret, secret_hint
-from workers.webhooks.deliver import claimable, deliver
+from workers.webhooks.deliver import claimable, claimable_retries, deliver
 
 TYPES = ("fine_tuning.job.succeeded", "fine_tuning.job.failed")
 
@@ -92,7 +92,7 @@ class World:
         async with self.db.worker() as session:
             for lane in (False, True) if failing is None else (failing,):
                 if left := limit - len(claimed):
-                    where = claimable(failing=lane)
+                    where = claimable_retries(self) if lane else claimable(self)
                     claimed += await leases.claim(
                         session, WebhookDelivery, lease_seconds=lease_seconds, limit=left, where=where
                     )
@@ -141,7 +141,7 @@ class World:
 @asynccontextmanager
 async def world(settings: Settings) -> AsyncIterator[World]:
     """A project in a fresh database, with a sender."""
-    db = Database(create_engine(settings.database_url, pool_size=settings.database_pool_size), Doorbell(""))
+    db = Database(create_engine(settings.database_url, pool_size=settings.database_pool_size), Wakeups(""))
     try:
         here = World(settings, db, Sender.from_settings(settings), new_id("proj_"))
         async with db.admin() as session:

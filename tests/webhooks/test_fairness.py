@@ -9,11 +9,18 @@ from typing import Any
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects import postgresql
 
+from service.database.leased_work import DELIVERIES
 from service.database.tables import WebhookDelivery, WebhookEvent
 from tests.webhooks.factories import TYPES, World
 from tests.webhooks.receiver import Receiver
-from workers.dispatcher import Kind, Reconciler
-from workers.webhooks.deliver import IN_FLIGHT_PER_ENDPOINT, IN_FLIGHT_PER_FAILING, claimable, deliver
+from workers.dispatcher import Dispatcher, Queue
+from workers.webhooks.deliver import (
+    IN_FLIGHT_PER_ENDPOINT,
+    IN_FLIGHT_PER_FAILING,
+    claimable,
+    claimable_retries,
+    deliver,
+)
 
 DEAD, WELL = TYPES
 """Types by which an event goes to one kind of endpoint only."""
@@ -82,7 +89,7 @@ class TestPlaces:
             await session.execute(update(WebhookDelivery).where(mine).values(leased_until=func.now()))
         assert len(await here.claim(limit=100)) == 2
 
-    async def test_one_that_the_doorbell_names_waits_for_a_place_too(self, here: World) -> None:
+    async def test_one_that_a_wakeup_names_waits_for_a_place_too(self, here: World) -> None:
         await _endpoints(here, 1, "https://a.example/", WELL)
         for _ in range(5):
             await here.emit(type=WELL)
@@ -94,7 +101,7 @@ class TestPlaces:
         assert await self.named(here, others[-1].id) == []
 
     async def named(self, here: World, row_id: str, *, failing: bool = False) -> list[str]:
-        where = claimable(row_id, failing=failing)
+        where = claimable_retries(here, row_id) if failing else claimable(here, row_id)
         async with here.db.worker() as session:
             return list(await session.scalars(select(WebhookDelivery.id).where(WebhookDelivery.id == row_id, *where)))
 
@@ -114,7 +121,7 @@ class TestCost:
         assert await self.pages(here) < 3 * small
 
     async def pages(self, here: World) -> int:
-        query = select(WebhookDelivery.id).where(*claimable())
+        query = select(WebhookDelivery.id).where(*claimable(here))
         sql = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
         async with here.db.worker() as session:
             plan: Any = await session.scalar(text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}"))
@@ -132,12 +139,12 @@ class TestHanging:
             await here.emit(type=DEAD)
         for _ in range(20):
             await here.emit(type=WELL)
-        kinds = [
-            Kind("deliveries", WebhookDelivery, partial(deliver, here), 16, claimable),
-            Kind("retries", WebhookDelivery, partial(deliver, here), 4, partial(claimable, failing=True)),
+        queues = [
+            Queue("deliveries", DELIVERIES, partial(deliver, here), 16, partial(claimable, here)),
+            Queue("retries", DELIVERIES, partial(deliver, here), 4, partial(claimable_retries, here)),
         ]
-        reconciler = Reconciler(here.db, kinds, lease_seconds=60, every_seconds=0.05)
-        running = asyncio.create_task(reconciler.run())
+        dispatcher = Dispatcher(here.db, queues, lease_seconds=60, every_seconds=0.05)
+        running = asyncio.create_task(dispatcher.run())
 
         def came() -> Counter[str]:
             return Counter(request.path for request in receiver.received)
@@ -148,5 +155,5 @@ class TestHanging:
                     await asyncio.sleep(0.05)
             assert came() == {"/well": 20, "/never": 3 * IN_FLIGHT_PER_ENDPOINT}
         finally:
-            await reconciler.stop(0)
+            await dispatcher.stop(0)
             await running

@@ -52,7 +52,7 @@ from service.settings import Settings
 from service.states import ENDED
 from service.storage import Storage
 from service.upstreams.accounts import DEFAULT_ACCOUNT, Accounts, ensure_default_account
-from service.wakeups import Doorbell
+from service.wakeups import Wakeups
 from service.webhooks.sender import Sender
 from tests.faults.control import FaultyUpstream
 from workers.context import AccountContext, Context
@@ -61,7 +61,7 @@ from workers.datasets.validators import Validators
 from workers.jobs.advance import advance
 from workers.jobs.bulkhead import Turns
 from workers.jobs.schedule import take_turn
-from workers.main import reconciler_of
+from workers.registry import dispatcher_of
 
 MODEL = "gpt-4o-mini-2024-07-18"
 TOKENS_PER_EPOCH = 1000
@@ -349,12 +349,12 @@ async def eventually(condition: Callable[[], object], *, about: str = "") -> Non
 @asynccontextmanager
 async def working(bench: Bench) -> AsyncIterator[None]:
     """A worker in this process, as `workers.main` runs it."""
-    reconciler = reconciler_of(bench.ctx)
-    task = asyncio.create_task(reconciler.run())
+    dispatcher = dispatcher_of(bench.ctx)
+    task = asyncio.create_task(dispatcher.run())
     try:
         yield
     finally:
-        await reconciler.stop(10)
+        await dispatcher.stop(10)
         await task
 
 
@@ -374,7 +374,7 @@ async def ended(bench: Bench, *job_ids: str) -> None:
 async def open_context(settings: Settings) -> AsyncIterator[Context]:
     """A worker's context of real parts, without the warm validator that a worker starts with."""
     db = Database(
-        create_engine(settings.database_url, pool_size=settings.database_pool_size), Doorbell(settings.redis_url)
+        create_engine(settings.database_url, pool_size=settings.database_pool_size), Wakeups(settings.redis_url)
     )
     async with db.admin() as session:
         instance = (await session.scalars(select(Gateway.instance))).one()

@@ -27,8 +27,8 @@ from tests.workers.bench import MODEL, Bench, eventually, open_bench, working
 from tests.workers.process import WorkerProcess
 from workers.jobs import poll_limiter
 from workers.jobs.account_poller import LISTED_NO_MORE, watch
-from workers.main import reconciler_of
 from workers.maintenance import stalled_jobs
+from workers.registry import dispatcher_of
 
 MANY = poll_schedule.SMALL + 5
 FAR = dt.timedelta(hours=2)
@@ -349,7 +349,7 @@ class TestSafety:
     async def test_two_workers_list_once_in_an_interval(self, bench: Bench) -> None:
         await running(bench, MANY)
         bench = patient(bench)
-        workers = [reconciler_of(bench.ctx) for _ in range(2)]
+        workers = [dispatcher_of(bench.ctx) for _ in range(2)]
         tasks = [asyncio.create_task(worker.run()) for worker in workers]
         await eventually(lambda: all(worker.rounds > 4 for worker in workers), about="they do not turn")
         await until(bench, "nobody has listed", lambda: listed(bench))

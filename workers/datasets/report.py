@@ -11,14 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service import fault_points
 from service.catalogue.base_models import provider_of
 from service.database import leases
+from service.database.leased_work import JOBS, wake
 from service.database.leases import Claim
 from service.database.tables import File, FileReport, Job
 from service.datasets.processes.report import ReportRequest
 from service.datasets.report.build import first_errors
 from service.datasets.report_schema import FileReport as Report
 from service.datasets.report_schema import Finding
-from service.jobs.record import ADVANCE
-from service.wakeups import hint
 from service.webhooks import outbox
 from workers.context import Context
 from workers.datasets.processes import WorkFailed
@@ -138,7 +137,7 @@ async def _wake_jobs(session: AsyncSession, file: File) -> None:
         .returning(Job.id, Job.lease_token)
     )
     for job_id, token in woken:
-        hint(session, ADVANCE, job_id, f"file{token}")
+        wake(session, JOBS, job_id, f"file{token}")
 
 
 def _failed_report(row: FileReport, file: File, reason: str) -> Report:

@@ -24,7 +24,6 @@ from workers.context import Context
 
 log = structlog.get_logger()
 
-EVERY_SECONDS = 2.0
 BATCH = 20
 
 

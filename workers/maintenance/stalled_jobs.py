@@ -14,7 +14,6 @@ from service.upstreams.poll_schedule import STALLED_AFTER_SECONDS
 
 log = structlog.get_logger()
 
-EVERY_SECONDS = 30.0
 BATCH = 500
 
 STALLED = Counter("tunegate_job_stalls_total", "Jobs that had no news for their state's deadline.", ["state"])

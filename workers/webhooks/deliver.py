@@ -62,7 +62,17 @@ class Unsendable:
     reason: str
 
 
-def claimable(row_id: str | None = None, *, failing: bool = False) -> Sequence[ColumnElement[bool]]:
+def claimable(ctx: Needs, row_id: str | None = None) -> Sequence[ColumnElement[bool]]:
+    """Conditions for the deliveries of endpoints whose last attempt succeeded, or that had none."""
+    return _claimable(row_id, failing=False)
+
+
+def claimable_retries(ctx: Needs, row_id: str | None = None) -> Sequence[ColumnElement[bool]]:
+    """Conditions for the deliveries of endpoints whose last attempt failed."""
+    return _claimable(row_id, failing=True)
+
+
+def _claimable(row_id: str | None, *, failing: bool) -> Sequence[ColumnElement[bool]]:
     """Conditions for `claims.claim`: the longest due of every endpoint, as many as it has places left.
 
     Goes from one waiting endpoint to the next by the index (a "loose index scan") and looks at a few rows of each, so

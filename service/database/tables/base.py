@@ -38,8 +38,11 @@ def now() -> Any:
 
 
 class Leased:
-    """Columns of a row that workers take turns at. `due_at` null: nothing to do."""
+    """Columns of a row of leased work: one worker at a time works on it. `due_at` null: nothing to do."""
 
+    __tablename__: Any
+
+    id: Mapped[str] = mapped_column(primary_key=True)
     due_at: Mapped[dt.datetime | None]
     lease_token: Mapped[int] = mapped_column(server_default="0")
     leased_until: Mapped[dt.datetime | None]

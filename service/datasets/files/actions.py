@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.catalogue.base_models import BaseModel
+from service.database.leased_work import REPORTS, wake
 from service.database.tables import File, FileReport, LeakageReport, PendingUpload
 from service.datasets.files.queries import Uses, find_report, no_such_file, uses_of
 from service.deletions.asking import ask_for_deletion
@@ -15,7 +16,6 @@ from service.errors import Busy, Conflict, InvalidRequest
 from service.identity.queries import check_kept, get_project
 from service.ids import new_id
 from service.storage import Stored
-from service.wakeups import hint
 
 FINE_TUNE = "fine-tune"
 UPLOADABLE = (FINE_TUNE, "assistants", "batch", "vision", "user_data")
@@ -115,7 +115,7 @@ async def ask_for_report(session: AsyncSession, file: File, model: BaseModel) ->
         .returning(FileReport.id)
     )
     if added is not None:
-        hint(session, "validate_dataset", added, 0)
+        wake(session, REPORTS, added, 0)
     report = await find_report(session, file.project_id, file.id, model)
     if report is None:
         raise RuntimeError("A report that was just made is not there.")

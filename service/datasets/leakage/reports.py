@@ -5,13 +5,10 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.leased_work import LEAKAGE_REPORTS, wake
 from service.database.tables import File, LeakageReport
 from service.datasets.report_schema import Leakage
 from service.ids import new_id
-from service.wakeups import hint
-
-COMPARE = "compare_datasets"
-"""The workers' function that looks at one pair."""
 
 
 async def ask_for_leakage(session: AsyncSession, training: File, validation: File) -> Leakage:
@@ -33,7 +30,7 @@ async def ask_for_leakage(session: AsyncSession, training: File, validation: Fil
         .returning(LeakageReport.id)
     )
     if added is not None:
-        hint(session, COMPARE, added, 0)
+        wake(session, LEAKAGE_REPORTS, added, 0)
     row = (
         await session.scalars(
             select(LeakageReport)

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.catalogue.base_models import Catalogue
 from service.catalogue.lookup import known_model
+from service.database.leased_work import PREPARATIONS, wake
 from service.database.tables import DatasetPreparation
 from service.datasets.files.queries import find_file
 from service.datasets.preparation.changes import Change, change_offset
@@ -14,10 +15,8 @@ from service.datasets.preparation.schemas import CreatePreparation, read_options
 from service.errors import InvalidRequest, unknown_cursor
 from service.ids import new_id
 from service.storage import Storage
-from service.wakeups import hint
 
 PREPARABLE = ("fine-tune", "user_data")
-PREPARE = "prepare_dataset"
 
 
 async def create_preparation(
@@ -47,7 +46,7 @@ async def create_preparation(
     session.add(row)
     await session.flush()
     await session.refresh(row)
-    hint(session, PREPARE, row.id, 0)
+    wake(session, PREPARATIONS, row.id, 0)
     return row
 
 

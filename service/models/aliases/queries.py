@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Select, select, text
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.advisory_locks import PROJECT_ALIASES
 from service.database.tables import AliasPromotion, Model, ModelAlias
 from service.errors import NotFound, unknown_cursor
 from service.http.wire_types import PageQuery
@@ -56,9 +57,7 @@ async def names_of(session: AsyncSession, project_id: str, model: str) -> Sequen
 
 async def take_turn(session: AsyncSession, project_id: str) -> None:
     """Makes this transaction the only one that makes, moves, deletes or needs the project's aliases as they are."""
-    await session.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"model_aliases:{project_id}"}
-    )
+    await session.execute(PROJECT_ALIASES.take(project_id))
 
 
 async def list_aliases(session: AsyncSession, project_id: str, query: PageQuery) -> Sequence[ModelAlias]:
