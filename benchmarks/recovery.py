@@ -27,7 +27,7 @@ RECOVERED_SECONDS, WOKEN_SECONDS = 35.0, 3.0
 """What RELIABILITY promises: after a kill at most, and without Redis at the 99th percentile."""
 
 HELD = 20
-"""Jobs at which a worker is at work as it is killed: as many as another one, idle, has room for (`workers/jobs/bulkhead.py`)."""
+"""Jobs at which a worker is at work as it is killed: as many as another one, idle, has room for (`workers/bulkhead.py`)."""
 
 SLOW_SECONDS = 15.0
 """How long the upstream takes for an answer meanwhile: longer than a round takes until the kill."""

@@ -18,7 +18,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cli.commands.compare import Wishes
+from cli.arguments.compare import CompareArguments
 from cli.gateway import Gateway
 from cli.running import (
     EXIT_DONE,
@@ -48,33 +48,33 @@ SHORT_GRADERS = {"regular_expression": "pattern", "judge": "model", "contains": 
 """What stands behind `=` in `TYPE=VALUE`; a schema is the name of a file."""
 
 
-def compare(gateway: Gateway, wishes: Wishes) -> int:
+def compare(gateway: Gateway, arguments: CompareArguments) -> int:
     """Quote, ask, begin and watch. The exit status; what keeps it from being done goes to stderr."""
-    console = Console(highlight=False, stderr=wishes.as_json)
+    console = Console(highlight=False, stderr=arguments.as_json)
     with client_of(gateway) as client:
         try:
-            body = read_body(wishes)
-            if not wishes.file.startswith("file-"):
-                body["file"] = _uploaded(client, Path(wishes.file), console)
+            body = read_body(arguments)
+            if not arguments.file.startswith("file-"):
+                body["file"] = _uploaded(client, Path(arguments.file), console)
             quote = _checked(client, f"{PATH}/quotes", body)
             show_quote(quote, console)
-            if not wishes.yes and not agreed(console):
+            if not arguments.yes and not agreed(console):
                 return EXIT_REFUSED
             with interruptible() as interrupted:
                 made = posted(client, PATH, body, key=secrets.token_hex(16))
-                return _watched(client, made["id"], console, interrupted, wishes)
+                return _watched(client, made["id"], console, interrupted, arguments)
         except Refused as error:
             print(f"tunegate: {error}", file=sys.stderr)
             return EXIT_REFUSED
 
 
-def watch(gateway: Gateway, comparison_id: str, wishes: Wishes) -> int:
+def watch(gateway: Gateway, comparison_id: str, arguments: CompareArguments) -> int:
     """Show how far a comparison is until it has ended, then its figures. The exit status."""
     with client_of(gateway) as client:
         try:
             with interruptible() as interrupted:
-                console = Console(highlight=False, stderr=wishes.as_json)
-                return _watched(client, comparison_id, console, interrupted, wishes)
+                console = Console(highlight=False, stderr=arguments.as_json)
+                return _watched(client, comparison_id, console, interrupted, arguments)
         except Refused as error:
             print(f"tunegate: {error}", file=sys.stderr)
             return EXIT_REFUSED
@@ -85,15 +85,15 @@ def cancel(gateway: Gateway, comparison_id: str) -> int:
     return stop(gateway, PATH, comparison_id)
 
 
-def read_body(wishes: Wishes) -> dict[str, Any]:
+def read_body(arguments: CompareArguments) -> dict[str, Any]:
     """The body of a creation. Raises `Refused` for what cannot be read."""
-    if not wishes.file:
+    if not arguments.file:
         raise Refused("Name the file: JSON Lines with examples, or the id of one at the gateway.")
-    if not wishes.models:
+    if not arguments.models:
         raise Refused("Name the models: --model gpt-4o-mini --model ft:…; the first is what others are compared with.")
-    graders = [_grader(text) for text in wishes.graders or ("exact",)]
-    chosen = {name: value for name, value in wishes.options.items() if value not in (None, ())}
-    return {"models": list(wishes.models), "file": wishes.file, "graders": graders, **chosen}
+    graders = [_grader(text) for text in arguments.graders or ("exact",)]
+    chosen = {name: value for name, value in arguments.options.items() if value not in (None, ())}
+    return {"models": list(arguments.models), "file": arguments.file, "graders": graders, **chosen}
 
 
 def _grader(text: str) -> dict[str, Any]:
@@ -143,7 +143,11 @@ def _checked(client: httpx2.Client, path: str, body: dict[str, Any]) -> dict[str
 
 
 def _watched(
-    client: httpx2.Client, comparison_id: str, console: Console, interrupted: threading.Event, wishes: Wishes
+    client: httpx2.Client,
+    comparison_id: str,
+    console: Console,
+    interrupted: threading.Event,
+    arguments: CompareArguments,
 ) -> int:
     try:
         shown = until_ended(client, PATH, comparison_id, console, interrupted)
@@ -152,15 +156,15 @@ def _watched(
         console.print(f"  tunegate compare --watch {comparison_id}    shows how far it is")
         console.print(f"  tunegate compare --cancel {comparison_id}   stops it")
         return EXIT_INTERRUPTED
-    if wishes.out is not None and shown["result"] is not None:
-        _export(client, comparison_id, wishes.out)
-    if wishes.as_json:
+    if arguments.out is not None and shown["result"] is not None:
+        _export(client, comparison_id, arguments.out)
+    if arguments.as_json:
         print(msgspec.json.encode(shown).decode())
     else:
-        _show(shown, wishes.out, console)
+        _show(shown, arguments.out, console)
     if shown["status"] != "succeeded":
         return EXIT_FAILED
-    return EXIT_NOT_BETTER if wishes.must_beat and not is_better(shown) else EXIT_DONE
+    return EXIT_NOT_BETTER if arguments.must_beat and not is_better(shown) else EXIT_DONE
 
 
 def is_better(shown: dict[str, Any]) -> bool:

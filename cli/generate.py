@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from cli.commands.generate import Wishes
+from cli.arguments.generate import GenerateArguments
 from cli.gateway import Gateway
 from cli.running import (
     EXIT_DONE,
@@ -36,19 +36,19 @@ from cli.running import (
 PATH = "/dataset_generations"
 
 
-def generate(gateway: Gateway, wishes: Wishes) -> int:
+def generate(gateway: Gateway, arguments: GenerateArguments) -> int:
     """Quote, ask, begin and watch. The exit status; what keeps it from being done goes to stderr."""
-    console = Console(highlight=False, stderr=wishes.as_json)
+    console = Console(highlight=False, stderr=arguments.as_json)
     with client_of(gateway) as client:
         try:
-            body = read_body(wishes)
+            body = read_body(arguments)
             quote = posted(client, f"{PATH}/quotes", body)
             show_quote(quote, console)
-            if not wishes.yes and not agreed(console):
+            if not arguments.yes and not agreed(console):
                 return EXIT_REFUSED
             with interruptible() as interrupted:
                 made = posted(client, PATH, body, key=secrets.token_hex(16))
-                return _watched(client, made["id"], console, interrupted, wishes.out, as_json=wishes.as_json)
+                return _watched(client, made["id"], console, interrupted, arguments.out, as_json=arguments.as_json)
         except Refused as error:
             print(f"tunegate: {error}", file=sys.stderr)
             return EXIT_REFUSED
@@ -71,30 +71,30 @@ def cancel(gateway: Gateway, generation_id: str) -> int:
     return stop(gateway, PATH, generation_id)
 
 
-def read_body(wishes: Wishes) -> dict[str, Any]:
+def read_body(arguments: GenerateArguments) -> dict[str, Any]:
     """The body of a creation. Raises `Refused` for a file that cannot be read."""
-    topics = list(wishes.topics)
-    if wishes.topics_file is not None:
-        topics += [line.strip() for line in _text(wishes.topics_file).splitlines() if line.strip()]
+    topics = list(arguments.topics)
+    if arguments.topics_file is not None:
+        topics += [line.strip() for line in _text(arguments.topics_file).splitlines() if line.strip()]
     if not topics:
         raise Refused("Give topics, or --topics-file with one a line.")
-    body: dict[str, Any] = {"topics": topics, "n_per_topic": wishes.n, "seed": wishes.seed}
-    if wishes.tools is not None:
+    body: dict[str, Any] = {"topics": topics, "n_per_topic": arguments.n, "seed": arguments.seed}
+    if arguments.tools is not None:
         try:
-            body["tools"] = msgspec.json.decode(_text(wishes.tools))
+            body["tools"] = msgspec.json.decode(_text(arguments.tools))
         except msgspec.DecodeError as error:
-            raise Refused(f"{wishes.tools} is no JSON: {error}") from None
+            raise Refused(f"{arguments.tools} is no JSON: {error}") from None
     steps = {
         name: {field: value for field, value in step.items() if value is not None}
-        for name, step in (("question", wishes.question), ("answer", wishes.answer))
+        for name, step in (("question", arguments.question), ("answer", arguments.answer))
     }
     body |= {name: step for name, step in steps.items() if step}
     others = {
-        "model": wishes.model,
-        "system_prompt": wishes.system_prompt,
-        "budget": wishes.budget,
-        "concurrency": wishes.concurrency,
-        "filename": wishes.name,
+        "model": arguments.model,
+        "system_prompt": arguments.system_prompt,
+        "budget": arguments.budget,
+        "concurrency": arguments.concurrency,
+        "filename": arguments.name,
     }
     return body | {name: value for name, value in others.items() if value is not None}
 

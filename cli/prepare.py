@@ -15,7 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cli.commands.prepare import Wishes
+from cli.arguments.prepare import PrepareArguments
 from service.catalogue.base_models import load
 from service.catalogue.lookup import known_model
 from service.datasets.checks.registry import FIXES
@@ -49,49 +49,49 @@ class Made:
     reports: dict[Path, FileReport]
 
 
-def prepare_file(file: Path, wishes: Wishes, settings: Settings) -> int:
+def prepare_file(file: Path, arguments: PrepareArguments, settings: Settings) -> int:
     """Prepare one file and show what came of it. The exit status; what keeps it from being done goes to stderr."""
     try:
-        made = _make(file, wishes, settings)
+        made = _make(file, arguments, settings)
     except (PreparationRefused, ApiError) as error:
         print(f"tunegate: {error.message}", file=sys.stderr)
         return EXIT_REFUSED
     except OSError as error:
         print(f"tunegate: {error.filename or file}: {error.strerror or error}", file=sys.stderr)
         return EXIT_REFUSED
-    if wishes.as_json:
+    if arguments.as_json:
         print(msgspec.json.encode(_as_json(file, made)).decode())
     else:
         _show(file, made, Console(highlight=False))
     return EXIT_ERRORS if any(report.errors for report in made.reports.values()) else EXIT_DONE
 
 
-def read_options(wishes: Wishes) -> Options:
+def read_options(arguments: PrepareArguments) -> Options:
     """The options as a preparation takes them. Raises `PreparationRefused` with what is wrong."""
-    split = _split(wishes.validation, wishes.seed)
+    split = _split(arguments.validation, arguments.seed)
     check_split(split)
     return Options(
-        target_format=wishes.format,
-        columns=_columns(wishes.columns),
-        system_prompt=wishes.system_prompt,
-        prompt_template=wishes.template,
-        fixes=chosen_fixes(_fix_names(wishes.fix)),
-        tool_definitions=wishes.tool_definitions,
+        target_format=arguments.format,
+        columns=_columns(arguments.columns),
+        system_prompt=arguments.system_prompt,
+        prompt_template=arguments.template,
+        fixes=chosen_fixes(_fix_names(arguments.fix)),
+        tool_definitions=arguments.tool_definitions,
         split=split,
     )
 
 
-def _make(file: Path, wishes: Wishes, settings: Settings) -> Made:
-    options = read_options(wishes)
+def _make(file: Path, arguments: PrepareArguments, settings: Settings) -> Made:
+    options = read_options(arguments)
     catalogue = load(settings.models_file)
-    model = catalogue.default if wishes.model is None else known_model(catalogue, wishes.model)
-    folder = wishes.out or file.parent
+    model = catalogue.default if arguments.model is None else known_model(catalogue, arguments.model)
+    folder = arguments.out or file.parent
     names = output_names(file.name, split=options.split is not None)
     training, validation = (folder / name for name in names)
     changes = folder / names[0].replace("_prepared_train.jsonl", "_prepared.jsonl").replace(".jsonl", "_changes.jsonl")
     paths = [training, *([validation] if options.split else []), changes]
     taken = [path for path in paths if path.exists()]
-    if taken and not wishes.force:
+    if taken and not arguments.force:
         raise PreparationRefused(f"{taken[0]} is there already; --force writes over it, --out DIR goes elsewhere.")
     with file.open("rb"):  # so that nothing is made for a file that cannot be read
         folder.mkdir(parents=True, exist_ok=True)

@@ -25,8 +25,8 @@ from service.upstreams.accounts import Accounts, ensure_default_account
 from service.upstreams.port import Upstream
 from service.wakeups import Wakeups
 from service.webhooks.sender import Sender
-from workers.datasets.validators import Validators
-from workers.jobs.bulkhead import Turns
+from workers.bulkhead import Turns
+from workers.dataset_processes import Validators
 
 log = structlog.get_logger()
 

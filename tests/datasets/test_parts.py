@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from service.datasets.checks import completion_file, duplicates, near_duplicates, reinforcement, variety
 from service.datasets.duplicates import exact
-from service.datasets.parsing import format_detection, lines
-from service.datasets.report import parts
+from service.datasets.parsing import lines
+from service.datasets.report import format_detection, parts
 from service.datasets.report.build import build_report
 from service.datasets.report.process_pool import in_order
 from service.datasets.report.profiler import Stopwatch

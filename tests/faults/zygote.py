@@ -77,13 +77,13 @@ def _work() -> None:
 
     import workers.main
     from service.settings import Settings
-    from workers.datasets import validators
+    from workers import dataset_processes
 
-    async def not_ahead(self: validators.Validators) -> None:
+    async def not_ahead(self: dataset_processes.Validators) -> None:
         return
 
-    validators.Validators.warm = not_ahead  # type: ignore[method-assign]
-    validators.PROGRAM = "tests.faults.eager"
+    dataset_processes.Validators.warm = not_ahead  # type: ignore[method-assign]
+    dataset_processes.PROGRAM = "tests.faults.eager"
     point = os.environ.get("TUNEGATE_FAULT_POINT", "")
     for pause, points in CHORES.items():
         if not point or point.startswith(points):

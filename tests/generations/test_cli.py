@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from cli.commands.generate import Wishes
+from cli.arguments.generate import GenerateArguments
 from cli.gateway import Gateway
 from cli.generate import read_body
 from cli.running import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, Refused
@@ -104,7 +104,7 @@ def test_what_is_typed_becomes_the_body(tmp_path: Path) -> None:
     topics, tools = tmp_path / "topics.txt", tmp_path / "tools.json"
     topics.write_text("湖泊\n\n rivers \n", encoding="utf-8")
     tools.write_text('[{"type": "function"}]', encoding="utf-8")
-    wishes = Wishes(
+    arguments = GenerateArguments(
         topics=("rain",),
         topics_file=topics,
         n=3,
@@ -121,7 +121,7 @@ def test_what_is_typed_becomes_the_body(tmp_path: Path) -> None:
         yes=True,
         as_json=False,
     )
-    assert read_body(wishes) == {
+    assert read_body(arguments) == {
         "topics": ["rain", "湖泊", "rivers"],
         "n_per_topic": 3,
         "model": "m",
@@ -132,7 +132,7 @@ def test_what_is_typed_becomes_the_body(tmp_path: Path) -> None:
     }
     tools.write_text("{", encoding="utf-8")
     with pytest.raises(Refused, match="is no JSON"):
-        read_body(wishes)
+        read_body(arguments)
 
 
 def test_the_gateway_is_the_sdk_s(stack: DevStack) -> None:

@@ -19,7 +19,7 @@ from service.upstreams.credentials import seal_credential
 from tests.faults.control import CREATE, LIST, RETRIEVE, UPLOAD, FaultyUpstream, error
 from tests.upstream.conftest import add_account
 from tests.workers.bench import MODEL, Bench, ended, eventually, open_bench, working
-from workers.jobs.bulkhead import PROBES, Turns
+from workers.bulkhead import PROBES, Turns
 from workers.maintenance import orphaned_upstream_jobs
 
 

@@ -55,11 +55,11 @@ from service.upstreams.accounts import DEFAULT_ACCOUNT, Accounts, ensure_default
 from service.wakeups import Wakeups
 from service.webhooks.sender import Sender
 from tests.faults.control import FaultyUpstream
+from workers.bulkhead import Turns
 from workers.context import AccountContext, Context
+from workers.dataset_processes import Validators
 from workers.datasets.report import validate
-from workers.datasets.validators import Validators
 from workers.jobs.advance import advance
-from workers.jobs.bulkhead import Turns
 from workers.jobs.schedule import take_turn
 from workers.registry import dispatcher_of
 

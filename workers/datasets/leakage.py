@@ -16,8 +16,8 @@ from service.datasets.processes.leakage import LeakageRequest
 from service.datasets.report_schema import Leakage
 from service.jobs.record import NewEvent, add_events
 from workers.context import Context
-from workers.datasets.processes import WorkFailed
 from workers.datasets.retry_policy import MOST_TRIES, after_failure
+from workers.process_pool import WorkFailed
 
 log = structlog.get_logger()
 

@@ -21,8 +21,8 @@ from service.datasets.preparation.options import Options
 from service.datasets.processes.preparation import Preparation, PrepareRequest, Refusal, output_names
 from service.ids import new_id
 from workers.context import Context
-from workers.datasets.processes import WorkFailed
 from workers.datasets.retry_policy import MOST_TRIES, after_failure
+from workers.process_pool import WorkFailed
 
 log = structlog.get_logger()
 

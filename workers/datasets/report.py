@@ -20,8 +20,8 @@ from service.datasets.report_schema import FileReport as Report
 from service.datasets.report_schema import Finding
 from service.webhooks import outbox
 from workers.context import Context
-from workers.datasets.processes import WorkFailed
 from workers.datasets.retry_policy import MOST_TRIES, after_failure
+from workers.process_pool import WorkFailed
 
 log = structlog.get_logger()
 

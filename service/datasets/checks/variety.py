@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from service.datasets.checks.registry import Found, Hit, dataset_check, declare
 from service.datasets.parsing.formats import Example
-from service.datasets.report.statistics import quantiles
+from service.datasets.statistics import quantiles
 
 Key = TypeVar("Key")
 

@@ -17,11 +17,11 @@ from service.datasets.checks.leakage_codes import LEAKAGE_EXACT, LEAKAGE_NEAR, L
 from service.datasets.checks.registry import Hit
 from service.datasets.duplicates.sketches import BANDS, SKETCH_BYTES, bands, near, sketches
 from service.datasets.parsing.fast_chat import PlainRow, read_plain_chat
-from service.datasets.parsing.format_detection import read_opening
 from service.datasets.parsing.formats import Example, read_example, same_format
 from service.datasets.parsing.lines import read_blocks
 from service.datasets.parsing.rows import as_object, read_rows
 from service.datasets.report.findings import Findings
+from service.datasets.report.format_detection import read_opening
 from service.datasets.report_schema import Leakage
 
 MAX_LINE_BYTES = 16 << 20

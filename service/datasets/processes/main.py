@@ -1,9 +1,9 @@
-"""The process that does a worker's CPU work on datasets: reports, preparations and comparisons.
+"""The process that does a worker's CPU work on datasets: reports, preparations and leakage reports.
 
 `python -m service.datasets.processes.main STORAGE_URL MODELS_FILE [counting]` serves one worker: it reads requests as
-JSON lines on its input and answers each with lines of progress and, at the end, what came of it. One for `counting` first
-loads the default encoding, which takes longer than all else that it needs to start, and numpy. It ends with its input,
-so it cannot outlive the worker, and it runs at low priority, so that this work never slows what callers wait for. The
+JSON lines on its input, and answers each with lines of progress and one line with the result. With `counting` it loads
+the default encoding and numpy first, which takes longer than everything else at its start. It ends with its input, so
+it cannot outlive the worker. It runs at low priority, so that this work does not slow down what callers wait for; the
 same holds for the processes that it forks to share the report of a large file.
 """
 

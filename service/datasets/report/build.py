@@ -19,15 +19,15 @@ from service.catalogue.tokenizer_check import Referee
 from service.catalogue.tokens import CountsDiffer, ModelFacts, ModelPrice, fast, fast_is_installed, reference
 from service.datasets.checks.file import MIN_EXAMPLES, RECOMMENDED_EXAMPLES
 from service.datasets.checks.registry import Found, Hit
-from service.datasets.parsing.format_detection import read_opening
 from service.datasets.parsing.lines import Block, read_blocks
 from service.datasets.report.findings import Findings
+from service.datasets.report.format_detection import read_opening
 from service.datasets.report.parts import Part, PartReader, Task
 from service.datasets.report.prices import price_lines
 from service.datasets.report.process_pool import in_order
 from service.datasets.report.profiler import Stopwatch, timed
-from service.datasets.report.statistics import distribution, histogram, spread
 from service.datasets.report_schema import Cookbook, FileReport, Format, Tokens
+from service.datasets.statistics import distribution, histogram, spread
 
 MAX_LINE_BYTES = 16 << 20
 _FEW_EXAMPLES = 10_000

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.commands.compare import Wishes
+from cli.arguments.compare import CompareArguments
 from cli.compare import read_body
 from cli.running import Refused
 from tests.cli.test_main import tunegate
@@ -82,11 +82,11 @@ def test_graders_in_short(tmp_path: Path) -> None:
     schema.write_text('{"type": "object"}')
 
     def read(*graders: str) -> list[dict[str, object]]:
-        wishes = Wishes(
+        arguments = CompareArguments(
             file="file-1", models=("a",), graders=graders, options={"seed": 3, "budget": None}, out=None,
             must_beat=False, yes=True, as_json=False,
         )  # fmt: skip
-        body = read_body(wishes)
+        body = read_body(arguments)
         assert (body["seed"], "budget" in body) == (3, False)
         graded: list[dict[str, object]] = body["graders"]
         return graded

@@ -7,7 +7,7 @@ from service.datasets.processes.main import Compared, Reported
 from service.datasets.processes.preparation import Preparation, PrepareRequest, Refusal
 from service.datasets.processes.report import ReportRequest
 from service.datasets.report_schema import FileReport, Leakage
-from workers.datasets.processes import ProcessPool, WorkFailed
+from workers.process_pool import ProcessPool, WorkFailed
 
 PROGRAM = "service.datasets.processes.main"
 
