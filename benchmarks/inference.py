@@ -29,7 +29,7 @@ from service.app import create_app
 from service.billing import batcher
 from service.billing.actions import Actual
 from service.billing.audit import opened_books, prove
-from service.billing.batcher import Cashier
+from service.billing.batcher import LedgerBatcher
 from service.database.engine import Database, create_engine
 from service.database.tables import LedgerEntry
 from service.inference.bounds import Usage
@@ -71,7 +71,7 @@ class _NoTab(Tab):
         pass
 
 
-class Naive(Cashier):
+class Naive(LedgerBatcher):
     """A transaction for each booking, as one would write it first."""
 
     async def _ask(self, project_id: str, what: batcher.Call | Actual) -> bool:
@@ -122,7 +122,7 @@ class Api:
         if self.way == "unmetered":
             vars(composition)["Meter"] = Unmetered
         if self.way == "naive":
-            vars(composition)["Cashier"] = Naive
+            vars(composition)["LedgerBatcher"] = Naive
         return create_app(self.settings)
 
 

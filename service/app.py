@@ -17,8 +17,8 @@ from service.deletions import routes as deletions
 from service.errors import SettingsError
 from service.http.bodies import check_address
 from service.http.errors import handle
-from service.http.login_throttle import Guesses
-from service.http.middleware import Surroundings
+from service.http.login_throttle import LoginThrottle
+from service.http.middleware import RequestMiddleware
 from service.http.operation import OPT_KEY
 from service.http.resources import ApiRequest, resource
 from service.identity import routes as projects
@@ -50,7 +50,7 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 def create_app(settings: Settings) -> ASGIApp:
     """The service as an ASGI app. Raises `SettingsError` for a configuration that it cannot run with."""
     configure(settings.log_level, settings.log_format)
-    return Surroundings(create_litestar(settings))
+    return RequestMiddleware(create_litestar(settings))
 
 
 def create_litestar(settings: Settings) -> Litestar:
@@ -130,12 +130,12 @@ async def _admit_administrator(request: ApiRequest) -> None:
 
 async def _watched(request: ApiRequest, authenticate: Callable[..., Awaitable[Who]]) -> Who:
     credential = request.headers.get("authorization")
-    visitor = actor_of(request)
+    client = actor_of(request)
 
     async def look_up() -> Who:
-        return await authenticate(credential, method=request.method, visitor=visitor)
+        return await authenticate(credential, method=request.method, client=client)
 
-    return await resource(request, Guesses).watch(visitor.ip_address, credential, look_up)
+    return await resource(request, LoginThrottle).throttle(client.ip_address, credential, look_up)
 
 
 def _check_address(request: ApiRequest) -> None:

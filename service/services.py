@@ -6,12 +6,12 @@ Only the app knows this module; a route takes what it needs by `service.http.res
 import dataclasses
 from dataclasses import dataclass
 
-from service.billing.batcher import Cashier
+from service.billing.batcher import LedgerBatcher
 from service.catalogue import base_models
 from service.catalogue.base_models import Catalogue
 from service.database.encryption import Sealer, sealer_of
 from service.database.engine import Database, create_engine
-from service.http.login_throttle import Guesses
+from service.http.login_throttle import LoginThrottle
 from service.http.rate_limits import RateLimiter
 from service.http.resources import Resources
 from service.identity.authentication import Authenticator
@@ -35,11 +35,11 @@ class Services:
     db: Database
     storage: Storage
     authenticator: Authenticator
-    guesses: Guesses
+    login_throttle: LoginThrottle
     rates: RateKeeper
     catalogue: Catalogue
     accounts: Accounts
-    cashier: Cashier
+    ledger_batcher: LedgerBatcher
     meter: Meter
     sealer: Sealer
     sender: Sender
@@ -54,19 +54,19 @@ class Services:
             Wakeups(settings.redis_url),
         )
         catalogue = base_models.load(settings.models_file)
-        cashier = Cashier(db, life_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
+        ledger_batcher = LedgerBatcher(db, life_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
         sealer = sealer_of(settings)
         return cls(
             settings=settings,
             db=db,
             storage=Storage(settings.storage_url),
             authenticator=Authenticator(db),
-            guesses=Guesses(per_minute=settings.failed_keys_per_minute),
+            login_throttle=LoginThrottle(per_minute=settings.failed_keys_per_minute),
             rates=RateKeeper(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
             catalogue=catalogue,
             accounts=Accounts(settings, db, sealer),
-            cashier=cashier,
-            meter=Meter(db, cashier),
+            ledger_batcher=ledger_batcher,
+            meter=Meter(db, ledger_batcher),
             sealer=sealer,
             sender=Sender.from_settings(settings),
             streams=EventStreams(db),
@@ -80,7 +80,7 @@ class Services:
     async def close(self) -> None:
         """Finish the streamed answers that are under way, then close every connection."""
         await streaming.finish_all()
-        await self.cashier.close()
+        await self.ledger_batcher.close()
         await self.authenticator.close()
         await self.rates.close()
         await self.accounts.close()

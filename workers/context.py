@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from service.billing.batcher import Cashier
+from service.billing.batcher import LedgerBatcher
 from service.catalogue import base_models
 from service.catalogue.base_models import Catalogue
 from service.database.encryption import sealer_of
@@ -46,7 +46,7 @@ class Context:
     turns: Turns
     sender: Sender
     validators: Validators
-    cashier: Cashier
+    ledger_batcher: LedgerBatcher
     meter: Meter
     rates: RateKeeper
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -83,7 +83,7 @@ async def open_context(settings: Settings) -> Context:
         processes=settings.validation_processes, storage_url=settings.storage_url, models_file=settings.models_file
     )
     await validators.warm()
-    cashier = Cashier(db, life_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
+    ledger_batcher = LedgerBatcher(db, life_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
     return Context(
         settings=settings,
         instance=instance,
@@ -94,15 +94,15 @@ async def open_context(settings: Settings) -> Context:
         turns=Turns(settings.worker_concurrency, accounts.troubled),
         sender=Sender.from_settings(settings),
         validators=validators,
-        cashier=cashier,
-        meter=Meter(db, cashier),
+        ledger_batcher=ledger_batcher,
+        meter=Meter(db, ledger_batcher),
         rates=RateKeeper(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
     )
 
 
 async def close_context(ctx: Context) -> None:
     """Close every connection and end every process."""
-    await ctx.cashier.close()
+    await ctx.ledger_batcher.close()
     await ctx.validators.close()
     await ctx.rates.close()
     await ctx.accounts.close()

@@ -19,7 +19,7 @@ log = structlog.get_logger()
 BATCH = 500
 
 
-async def resolve_orphans(db: Database) -> int:
+async def resolve_abandoned_reservations(db: Database) -> int:
     """Post what calls that are over their time have reserved. Returns how many there were; again is harmless."""
     async with db.worker() as session:
         rows = (

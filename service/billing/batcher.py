@@ -59,7 +59,7 @@ class _Wish:
             self.answer.set_exception(error)
 
 
-class Cashier:
+class LedgerBatcher:
     """Books calls of inference. One per process. `life_seconds` is how long a reservation waits for its posting."""
 
     def __init__(self, db: Database, *, life_seconds: float) -> None:

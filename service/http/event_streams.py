@@ -19,7 +19,7 @@ Check = Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StreamedEvent:
     """One event: its id, its place, and its body."""
 
     id: str
@@ -28,28 +28,30 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What a look has found: up to `BATCH` events behind a place, and whether the work had ended before."""
+class EventBatch:
+    """What a fetch has found: up to `BATCH` events behind a place, and whether the work had ended before."""
 
-    events: Sequence[Told]
+    events: Sequence[StreamedEvent]
     ended: bool
 
 
-def event_stream(look: Callable[[int], Awaitable[Seen]], *, name: str, sequence: int, still_welcome: Check) -> Stream:
-    """The events that `look` finds behind a place, beginning with `sequence`; each is called `name`."""
-    return Stream(_told(look, name, sequence, still_welcome), headers=HEADERS)
+def event_stream(
+    fetch: Callable[[int], Awaitable[EventBatch]], *, name: str, sequence: int, access_check: Check
+) -> Stream:
+    """The events that `fetch` finds behind a place, beginning with `sequence`; each is called `name`."""
+    return Stream(_told(fetch, name, sequence, access_check), headers=HEADERS)
 
 
 async def _told(
-    look: Callable[[int], Awaitable[Seen]], name: str, sequence: int, still_welcome: Check
+    fetch: Callable[[int], Awaitable[EventBatch]], name: str, sequence: int, access_check: Check
 ) -> AsyncIterator[bytes]:
     quiet_seconds = 0.0
     while True:
         try:
-            await still_welcome()
+            await access_check()
         except ApiError:
             return
-        seen = await look(sequence)
+        seen = await fetch(sequence)
         for event in seen.events:
             yield b"id: %s\nevent: %s\ndata: %s\n\n" % (event.id.encode(), name.encode(), event.body)
             sequence = event.sequence

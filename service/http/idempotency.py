@@ -37,7 +37,7 @@ LOCK_NOT_AVAILABLE = "55P03"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class RequestIdentity:
     """What identifies a request: who asked which route for what, and which try it is.
 
     `project_id` is None for the organisation's API, whose callers are one organisation together.
@@ -51,7 +51,9 @@ class Asked:
     retry_count: int
 
 
-def asked(headers: Any, *, method: str, path: str, project_id: str | None, key_id: str, body_sha256: bytes) -> Asked:
+def request_identity(
+    headers: Any, *, method: str, path: str, project_id: str | None, key_id: str, body_sha256: bytes
+) -> RequestIdentity:
     """Read the headers that matter here. Raises `InvalidRequest` for a key that is empty or too long."""
     key = headers.get("idempotency-key")
     if key is not None and not 1 <= len(key) <= MAX_KEY_LENGTH:
@@ -59,7 +61,7 @@ def asked(headers: Any, *, method: str, path: str, project_id: str | None, key_i
             f"Idempotency-Key must have 1 to {MAX_KEY_LENGTH} characters.", code="invalid_idempotency_key"
         )
     tries = headers.get("x-stainless-retry-count", "0")
-    return Asked(
+    return RequestIdentity(
         project_id=project_id,
         key_id=key_id,
         route=f"{method} {path}",
@@ -71,7 +73,7 @@ def asked(headers: Any, *, method: str, path: str, project_id: str | None, key_i
 
 async def answer_once(
     db: Database,
-    request: Asked,
+    request: RequestIdentity,
     act: Callable[[AsyncSession], Awaitable[msgspec.Struct]],
     *,
     sealer: Sealer | None = None,
@@ -111,7 +113,7 @@ def sealed_for(project_id: str | None, route: str) -> str:
     return f"remembered_request:{project_id or 'organization'}:{route}"
 
 
-async def _take_turn(session: AsyncSession, request: Asked) -> None:
+async def _take_turn(session: AsyncSession, request: RequestIdentity) -> None:
     about = (
         request.idempotency_key.encode() if request.idempotency_key else request.key_id.encode() + request.body_sha256
     )
@@ -128,7 +130,7 @@ async def _take_turn(session: AsyncSession, request: Asked) -> None:
     await session.execute(text("SET LOCAL lock_timeout = 0"))
 
 
-async def _remembered(session: AsyncSession, request: Asked) -> bytes | None:
+async def _remembered(session: AsyncSession, request: RequestIdentity) -> bytes | None:
     if request.idempotency_key is not None:
         return await _by_key(session, request, request.idempotency_key)
     if request.retry_count > 0:
@@ -136,7 +138,7 @@ async def _remembered(session: AsyncSession, request: Asked) -> bytes | None:
     return None
 
 
-async def _by_key(session: AsyncSession, request: Asked, key: str) -> bytes | None:
+async def _by_key(session: AsyncSession, request: RequestIdentity, key: str) -> bytes | None:
     table = RememberedRequest
     same_key = _same_asker(request) & (table.route == request.route) & (table.idempotency_key == key)
     await session.execute(delete(table).where(same_key, table.created_at < func.now() - KEY_LIFE))
@@ -151,7 +153,7 @@ async def _by_key(session: AsyncSession, request: Asked, key: str) -> bytes | No
     return row.response
 
 
-async def _by_retry(session: AsyncSession, request: Asked) -> bytes | None:
+async def _by_retry(session: AsyncSession, request: RequestIdentity) -> bytes | None:
     table = RememberedRequest
     earlier = (
         select(table.id)
@@ -175,7 +177,7 @@ async def _by_retry(session: AsyncSession, request: Asked) -> bytes | None:
     )
 
 
-def _same_asker(request: Asked) -> ColumnElement[bool]:
+def _same_asker(request: RequestIdentity) -> ColumnElement[bool]:
     column = RememberedRequest.project_id
     return column.is_(None) if request.project_id is None else column == request.project_id
 

@@ -22,7 +22,7 @@ MISSING = "missing_api_key"
 """The code of a refusal for want of any key: nobody guesses that way."""
 
 
-class Guesses:
+class LoginThrottle:
     """Counts failed authentications in this process."""
 
     def __init__(self, *, per_minute: int) -> None:
@@ -31,7 +31,9 @@ class Guesses:
         self._blocked: dict[str, float] = {}
         self._proven: dict[bytes, float] = {}
 
-    async def watch(self, peer: str | None, credential: str | None, authenticate: Callable[[], Awaitable[Who]]) -> Who:
+    async def throttle(
+        self, peer: str | None, credential: str | None, authenticate: Callable[[], Awaitable[Who]]
+    ) -> Who:
         """Run `authenticate`, and count its failure against `peer`.
 
         Raises `RateLimited` without running it while the address has failed too often, unless the credential is known.

@@ -32,7 +32,7 @@ _METHODS = ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH")
 _QUIET = ("/livez", "/readyz", "/metrics")
 
 
-class Surroundings:
+class RequestMiddleware:
     """ASGI middleware, the outermost part of the app."""
 
     def __init__(self, app: ASGIApp) -> None:

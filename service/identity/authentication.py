@@ -44,37 +44,37 @@ class Authenticator:
         self._refusals = Refusals(db)
         self._known: dict[bytes, tuple[float, _Known]] = {}
 
-    async def project_caller(self, authorization: str | None, *, method: str, visitor: Actor) -> Caller:
+    async def project_caller(self, authorization: str | None, *, method: str, client: Actor) -> Caller:
         """The project's caller. Raises `Unauthenticated`, or `Forbidden` for an admin key or one without the right."""
-        who, sha256 = await self._identify(authorization, visitor)
+        who, sha256 = await self._identify(authorization, client)
         if not isinstance(who, Caller):
             error = Forbidden("This is an admin key. Project resources need a key of the project.")
-            raise await self._noted(_refused("wrong_kind_of_key", who, sha256), error, visitor)
-        await self._check_scopes(who, sha256, method, visitor)
+            raise await self._noted(_refused("wrong_kind_of_key", who, sha256), error, client)
+        await self._check_scopes(who, sha256, method, client)
         return who
 
-    async def administrator(self, authorization: str | None, *, method: str, visitor: Actor) -> Administrator:
+    async def administrator(self, authorization: str | None, *, method: str, client: Actor) -> Administrator:
         """The organisation's caller. Raises `Unauthenticated`, or `Forbidden` as for a project's caller."""
-        who, sha256 = await self._identify(authorization, visitor)
+        who, sha256 = await self._identify(authorization, client)
         if not isinstance(who, Administrator):
             error = Forbidden("This is a project's key. The organisation's resources need an admin key.")
-            raise await self._noted(_refused("wrong_kind_of_key", who, sha256), error, visitor)
-        await self._check_scopes(who, sha256, method, visitor)
+            raise await self._noted(_refused("wrong_kind_of_key", who, sha256), error, client)
+        await self._check_scopes(who, sha256, method, client)
         return who
 
     async def close(self) -> None:
         """Write what was noted."""
         await self._refusals.close()
 
-    async def _check_scopes(self, who: Caller | Administrator, sha256: bytes, method: str, visitor: Actor) -> None:
+    async def _check_scopes(self, who: Caller | Administrator, sha256: bytes, method: str, client: Actor) -> None:
         if not may(who, method):
             error = Forbidden(
                 f"This key is read-only (its scopes are {', '.join(who.scopes)}) and {method} needs a key that may "
                 "write. Use a key without scopes, or have this one's scopes removed."
             )
-            raise await self._noted(_refused("read_only_key", who, sha256), error, visitor)
+            raise await self._noted(_refused("read_only_key", who, sha256), error, client)
 
-    async def _identify(self, authorization: str | None, visitor: Actor) -> tuple[Caller | Administrator, bytes]:
+    async def _identify(self, authorization: str | None, client: Actor) -> tuple[Caller | Administrator, bytes]:
         scheme, _, key = (authorization or "").partition(" ")
         key = key.strip()
         if scheme.lower() != "bearer" or not key:
@@ -91,12 +91,12 @@ class Authenticator:
             asked_at = time.monotonic()
             known = await self._look_up(sha256)
             if known is None:
-                raise await self._noted(Refused(kind="unknown_key", sha256=sha256), _incorrect(), visitor)
+                raise await self._noted(Refused(kind="unknown_key", sha256=sha256), _incorrect(), client)
             if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()
             self._known[sha256] = (asked_at + REMEMBERED_SECONDS, known)
         if known.refused is not None:
-            raise await self._noted(known.refused, _error_for(known.refused.kind), visitor)
+            raise await self._noted(known.refused, _error_for(known.refused.kind), client)
         return known.who, sha256
 
     def _remembered(self, sha256: bytes) -> _Known | None:
@@ -148,8 +148,8 @@ class Authenticator:
             )
         return _Known(who, None)
 
-    async def _noted(self, refused: Refused, error: ApiError, visitor: Actor) -> ApiError:
-        await self._refusals.note(refused, error, visitor, now=dt.datetime.now(dt.UTC))
+    async def _noted(self, refused: Refused, error: ApiError, client: Actor) -> ApiError:
+        await self._refusals.note(refused, error, client, now=dt.datetime.now(dt.UTC))
         return error
 
 

@@ -15,7 +15,7 @@ from service.http.wire_types import Page
 from service.identity import actions
 from service.identity.audit import actor_of
 from service.identity.queries import KeyWithOwner, get_admin_key, get_key, get_project, list_admin_keys, list_keys
-from service.identity.requests import asked_by
+from service.identity.requests import request_identity_of
 from service.identity.schemas import (
     AdminKeyDeleted,
     AdminKeyObject,
@@ -88,7 +88,7 @@ async def create_admin_key(request: ApiRequest) -> Response[bytes]:
         return show_new_admin_key(*await actions.create_admin_key(session, actor_of(request), wanted))
 
     return await answer_once(
-        resource(request, Database), asked_by(request, body_sha256), act, sealer=resource(request, Sealer)
+        resource(request, Database), request_identity_of(request, body_sha256), act, sealer=resource(request, Sealer)
     )
 
 

@@ -65,14 +65,14 @@ class Refusals:
         self._counting: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
 
-    async def note(self, refused: Refused, error: ApiError, visitor: Actor, *, now: dt.datetime) -> None:
-        """Write down that `visitor` got `error`."""
+    async def note(self, refused: Refused, error: ApiError, client: Actor, *, now: dt.datetime) -> None:
+        """Write down that `client` got `error`."""
         actor = Actor(
             kind="session" if refused.key_id is None else "api_key",
             key_id=refused.key_id,
             service_account_id=refused.service_account_id,
-            ip_address=visitor.ip_address,
-            request_id=visitor.request_id,
+            ip_address=client.ip_address,
+            request_id=client.request_id,
         )
         minute = now.replace(second=0, microsecond=0)
         if minute != self._minute:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import cast
 
-from service.http.idempotency import Asked, asked
+from service.http.idempotency import RequestIdentity, request_identity
 from service.http.resources import ApiRequest, resource
 from service.identity.audit import actor_of
 from service.identity.authentication import Authenticator
@@ -15,20 +15,20 @@ def caller(request: ApiRequest) -> Caller:
     return cast("Caller", request.scope["auth"])
 
 
-def still_welcome(request: ApiRequest) -> Callable[[], Awaitable[object]]:
+def access_check(request: ApiRequest) -> Callable[[], Awaitable[object]]:
     """A check for responses that stay open: it raises `ApiError` once the caller's key no longer works."""
-    authenticator, key, visitor = (
+    authenticator, key, client = (
         resource(request, Authenticator),
         request.headers.get("authorization"),
         actor_of(request),
     )
-    return lambda: authenticator.project_caller(key, method="GET", visitor=visitor)
+    return lambda: authenticator.project_caller(key, method="GET", client=client)
 
 
-def asked_by(request: ApiRequest, body_sha256: bytes) -> Asked:
+def request_identity_of(request: ApiRequest, body_sha256: bytes) -> RequestIdentity:
     """The identity of a creating request, for `answer_once`: of a project, or of the organisation's API."""
     who = cast("Caller | Administrator", request.scope["auth"])
-    return asked(
+    return request_identity(
         request.headers,
         method=request.method,
         path=request.scope["path"],

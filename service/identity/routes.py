@@ -14,7 +14,7 @@ from service.http.wire_types import Page
 from service.identity import actions, audit_routes, key_routes, service_account_routes
 from service.identity.audit import actor_of
 from service.identity.queries import get_project, list_projects
-from service.identity.requests import asked_by
+from service.identity.requests import request_identity_of
 from service.identity.schemas import CreateProject, ListProjects, ProjectObject, UpdateProject, show_project
 
 
@@ -31,7 +31,7 @@ async def create_project(request: ApiRequest) -> Response[bytes]:
     async def act(session: AsyncSession) -> ProjectObject:
         return show_project(await actions.create_project(session, actor_of(request), wanted))
 
-    return await answer_once(resource(request, Database), asked_by(request, body_sha256), act)
+    return await answer_once(resource(request, Database), request_identity_of(request, body_sha256), act)
 
 
 @get("/projects", summary="List projects", opt=operation(returns=Page[ProjectObject], query=ListProjects))

@@ -15,7 +15,7 @@ from service.http.wire_types import Page, PageQuery
 from service.identity import actions
 from service.identity.audit import actor_of
 from service.identity.queries import get_account, get_project, list_accounts
-from service.identity.requests import asked_by
+from service.identity.requests import request_identity_of
 from service.identity.schemas import (
     CreateKey,
     CreateServiceAccount,
@@ -48,7 +48,7 @@ async def create_service_account(request: ApiRequest, project_id: FromPath[str])
         return show_created(account, None if key is None else show_new_key(key, value))
 
     return await answer_once(
-        resource(request, Database), asked_by(request, body_sha256), act, sealer=resource(request, Sealer)
+        resource(request, Database), request_identity_of(request, body_sha256), act, sealer=resource(request, Sealer)
     )
 
 
@@ -120,7 +120,7 @@ async def create_service_account_key(
         return show_new_key(*made)
 
     return await answer_once(
-        resource(request, Database), asked_by(request, body_sha256), act, sealer=resource(request, Sealer)
+        resource(request, Database), request_identity_of(request, body_sha256), act, sealer=resource(request, Sealer)
     )
 
 

@@ -18,7 +18,7 @@ from prometheus_client import Counter
 
 from service.billing.actions import Actual, Reservation
 from service.billing.balances import month_of, standing
-from service.billing.batcher import Call, Cashier
+from service.billing.batcher import Call, LedgerBatcher
 from service.billing.price_list import AskingPrice, asking_price_on
 from service.billing.prices import asking_cost_micros
 from service.billing.queries import asking_price_overrides
@@ -47,9 +47,9 @@ COUNTED_CHARS = 4_000_000
 class Meter:
     """Opens a tab for each call. One per process."""
 
-    def __init__(self, db: Database, cashier: Cashier) -> None:
+    def __init__(self, db: Database, ledger_batcher: LedgerBatcher) -> None:
         self._db = db
-        self._cashier = cashier
+        self._ledger_batcher = ledger_batcher
         self._overrides: Sequence[AskingPrice] = ()
         self._read_at = -math.inf
         self._reading = asyncio.Lock()
@@ -58,7 +58,7 @@ class Meter:
     async def open(self, question: Question, *, api_key_id: str) -> "Tab":
         """Reserve what a call may cost, with the longest answer that it allows. Raises `QuotaExceeded` over a limit."""
         tab, call = await self.draft(question, api_key_id=api_key_id)
-        if not await self._cashier.reserve(question.project_id, call):
+        if not await self._ledger_batcher.reserve(question.project_id, call):
             raise await self.refusal(question.project_id, call.reservation.amount_micros)
         return tab
 
@@ -73,7 +73,7 @@ class Meter:
         input_tokens = others + await self.count(texts, encoding)
         tab = Tab(
             self,
-            self._cashier,
+            self._ledger_batcher,
             subject=subject or new_id("call-"),
             project_id=question.project_id,
             price=await self.price_of(question),
@@ -136,7 +136,7 @@ class Tab:
     def __init__(
         self,
         meter: Meter,
-        cashier: Cashier,
+        ledger_batcher: LedgerBatcher,
         *,
         subject: str,
         project_id: str,
@@ -145,7 +145,7 @@ class Tab:
         input_tokens: int,
     ) -> None:
         self._meter = meter
-        self._cashier = cashier
+        self._ledger_batcher = ledger_batcher
         self.subject = subject
         self._project_id = project_id
         self._price = price
@@ -181,7 +181,7 @@ class Tab:
 
     async def post(self) -> None:
         """Post what it came to."""
-        await self._cashier.settle(self._project_id, await self.bill())
+        await self._ledger_batcher.settle(self._project_id, await self.bill())
 
     def nothing(self) -> Actual:
         """What a call comes to that nobody answered."""
@@ -190,7 +190,7 @@ class Tab:
 
     async def void(self) -> None:
         """Give the reservation back: nothing was answered."""
-        await self._cashier.settle(self._project_id, self.nothing())
+        await self._ledger_batcher.settle(self._project_id, self.nothing())
 
     def cost(self, usage: Usage) -> int:
         """Micro-dollars, by the price of the day on which the call came."""

@@ -18,7 +18,7 @@ from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields, Page
-from service.identity.requests import asked_by, caller, still_welcome
+from service.identity.requests import access_check, caller, request_identity_of
 from service.jobs.actions import Market, create_job, request_cancel, request_pause
 from service.jobs.forecast import Forecast
 from service.jobs.last_viewed import note_watcher
@@ -62,7 +62,7 @@ async def post_job(request: ApiRequest) -> Response[bytes]:
         )
         return show_job(job, resource(request, Settings).organization_id)
 
-    return await answer_once(resource(request, Database), asked_by(request, sha256), act)
+    return await answer_once(resource(request, Database), request_identity_of(request, sha256), act)
 
 
 @get("/fine_tuning/jobs", summary="List fine-tuning jobs", opt=operation(returns=Page[FineTuningJob], query=ListJobs))
@@ -144,7 +144,7 @@ async def get_events(request: ApiRequest, job_id: FromPath[str]) -> Page[JobEven
     query = read_query(request, ListEvents)
     if query.stream:
         last_event_id = request.headers.get("last-event-id") or query.after
-        return await event_stream(db, who.project_id, job_id, last_event_id, still_welcome=still_welcome(request))
+        return await event_stream(db, who.project_id, job_id, last_event_id, access_check=access_check(request))
     async with db.project(who.project_id) as session:
         await note_watcher(session, await get_job(session, who.project_id, job_id))
         rows = await EVENTS.page(session, who.project_id, job_id, after=query.after, limit=query.limit)
@@ -219,7 +219,7 @@ async def post_quote(request: ApiRequest) -> Response[bytes]:
         return await create_quote(session, project_id=who.project_id, body=body, market=_market(request))
 
     try:
-        return await answer_once(db, asked_by(request, sha256), act)
+        return await answer_once(db, request_identity_of(request, sha256), act)
     except InFlight:
         async with db.project(who.project_id) as session:  # the refusal has undone what asked for the report
             await ask_for_reports(session, project_id=who.project_id, body=body, market=_market(request))

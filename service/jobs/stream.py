@@ -5,7 +5,7 @@ from litestar.response import Stream
 
 from service.database.engine import Database
 from service.http import event_streams
-from service.http.event_streams import BATCH, Check, Seen, Told
+from service.http.event_streams import BATCH, Check, EventBatch, StreamedEvent
 from service.jobs.last_viewed import note_watcher
 from service.jobs.presentation import show_event
 from service.jobs.queries import EVENTS, get_job
@@ -13,7 +13,7 @@ from service.states import ENDED
 
 
 async def event_stream(
-    db: Database, project_id: str, job_id: str, last_event_id: str | None, *, still_welcome: Check
+    db: Database, project_id: str, job_id: str, last_event_id: str | None, *, access_check: Check
 ) -> Stream:
     """Events after `last_event_id` (all, when there is none).
 
@@ -25,12 +25,14 @@ async def event_stream(
         if last_event_id:
             begin = await EVENTS.place(session, project_id, job_id, last_event_id)
 
-    async def look(sequence: int) -> Seen:
+    async def fetch(sequence: int) -> EventBatch:
         async with db.project(project_id) as session:
             job = await get_job(session, project_id, job_id)
             await note_watcher(session, job)
             ended = job.state in ENDED
             rows = await EVENTS.since(session, project_id, job_id, sequence=sequence, limit=BATCH)
-        return Seen([Told(row.id, row.sequence, msgspec.json.encode(show_event(row))) for row in rows], ended)
+        return EventBatch(
+            [StreamedEvent(row.id, row.sequence, msgspec.json.encode(show_event(row))) for row in rows], ended
+        )
 
-    return event_streams.event_stream(look, name="fine_tuning.job.event", sequence=begin, still_welcome=still_welcome)
+    return event_streams.event_stream(fetch, name="fine_tuning.job.event", sequence=begin, access_check=access_check)

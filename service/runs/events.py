@@ -6,11 +6,11 @@ from litestar.response import Stream
 from service.database.engine import Database
 from service.http import event_streams
 from service.http.bodies import read_query
-from service.http.event_streams import BATCH, Check, Seen, Told
+from service.http.event_streams import BATCH, Check, EventBatch, StreamedEvent
 from service.http.pagination import page_of
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page
-from service.identity.requests import caller, still_welcome
+from service.identity.requests import access_check, caller
 from service.runs.queries import get_run
 from service.runs.record import EVENTS, LIVE, OBJECTS, Kind
 from service.runs.schemas import ListRunEvents, RunEventObject, show_event
@@ -23,7 +23,7 @@ async def answer_events(request: ApiRequest, kind: Kind, run_id: str) -> Page[Ru
     query = read_query(request, ListRunEvents)
     if query.stream:
         last_event_id = request.headers.get("last-event-id") or query.after
-        return await _stream(db, who.project_id, kind, run_id, last_event_id, still_welcome=still_welcome(request))
+        return await _stream(db, who.project_id, kind, run_id, last_event_id, access_check=access_check(request))
     async with db.project(who.project_id) as session:
         await get_run(session, who.project_id, kind, run_id)
         rows = await EVENTS.page(session, who.project_id, run_id, after=query.after, limit=query.limit)
@@ -31,7 +31,7 @@ async def answer_events(request: ApiRequest, kind: Kind, run_id: str) -> Page[Ru
 
 
 async def _stream(
-    db: Database, project_id: str, kind: Kind, run_id: str, last_event_id: str | None, *, still_welcome: Check
+    db: Database, project_id: str, kind: Kind, run_id: str, last_event_id: str | None, *, access_check: Check
 ) -> Stream:
     begin = 0
     async with db.project(project_id) as session:
@@ -39,10 +39,12 @@ async def _stream(
         if last_event_id:
             begin = await EVENTS.place(session, project_id, run_id, last_event_id)
 
-    async def look(sequence: int) -> Seen:
+    async def fetch(sequence: int) -> EventBatch:
         async with db.project(project_id) as session:
             ended = (await get_run(session, project_id, kind, run_id)).status not in LIVE
             rows = await EVENTS.since(session, project_id, run_id, sequence=sequence, limit=BATCH)
-        return Seen([Told(row.id, row.sequence, msgspec.json.encode(show_event(row))) for row in rows], ended)
+        return EventBatch(
+            [StreamedEvent(row.id, row.sequence, msgspec.json.encode(show_event(row))) for row in rows], ended
+        )
 
-    return event_streams.event_stream(look, name=f"{OBJECTS[kind]}.event", sequence=begin, still_welcome=still_welcome)
+    return event_streams.event_stream(fetch, name=f"{OBJECTS[kind]}.event", sequence=begin, access_check=access_check)

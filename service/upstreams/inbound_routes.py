@@ -7,7 +7,7 @@ from litestar.params import FromPath
 from service.database.encryption import Sealer
 from service.database.engine import Database
 from service.http.bodies import check_address
-from service.http.login_throttle import Guesses
+from service.http.login_throttle import LoginThrottle
 from service.http.operation import operation
 from service.http.resources import ApiRequest, resource
 from service.identity.audit import actor_of
@@ -40,7 +40,7 @@ async def post_event(request: ApiRequest, upstream_id: FromPath[str]) -> EventRe
             await inbound_webhooks.take_notice(session, upstream_id, signature["webhook-id"], body)
 
     signed = request.headers.get("webhook-signature", "")[: inbound_webhooks.MAX_HEADER]
-    await resource(request, Guesses).watch(actor_of(request).ip_address, signed, act)
+    await resource(request, LoginThrottle).throttle(actor_of(request).ip_address, signed, act)
     return EventReceived()
 
 

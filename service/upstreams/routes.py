@@ -23,7 +23,7 @@ from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page, PageQuery
 from service.identity.audit import actor_of
 from service.identity.callers import Administrator, Caller
-from service.identity.requests import asked_by
+from service.identity.requests import request_identity_of
 from service.ids import new_id
 from service.settings import Settings
 from service.upstreams import actions
@@ -174,7 +174,7 @@ async def _create(request: ApiRequest, wanted: CreateUpstream, body_sha256: byte
         )
         return show_upstream(made, 0, _now())
 
-    return await answer_once(resource(request, Database), asked_by(request, body_sha256), act)
+    return await answer_once(resource(request, Database), request_identity_of(request, body_sha256), act)
 
 
 async def _list(request: ApiRequest) -> Page[UpstreamObject]:

@@ -14,7 +14,7 @@ from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page
-from service.identity.requests import asked_by, caller, still_welcome
+from service.identity.requests import access_check, caller, request_identity_of
 from service.webhooks.actions import check_types, trigger
 from service.webhooks.queries import get_event, list_events
 from service.webhooks.schemas import Event, ListEvents, TriggerEvent, show_event
@@ -36,7 +36,7 @@ async def get_events(request: ApiRequest) -> Page[Event] | Stream:
             who.project_id,
             types=types,
             last_event_id=request.headers.get("last-event-id") or query.after,
-            still_welcome=still_welcome(request),
+            access_check=access_check(request),
         )
     async with resource(request, Database).project(who.project_id) as session:
         rows = await list_events(session, who.project_id, query)
@@ -65,7 +65,7 @@ async def post_event(request: ApiRequest) -> Response[bytes]:
     async def act(session: AsyncSession) -> Event:
         return show_event(await trigger(session, who.project_id, wanted.event_type, now=dt.datetime.now(dt.UTC)))
 
-    return await answer_once(resource(request, Database), asked_by(request, sha256), act)
+    return await answer_once(resource(request, Database), request_identity_of(request, sha256), act)
 
 
 ROUTES = [get_events, get_one_event, post_event]

@@ -20,7 +20,7 @@ from service.http.pagination import page_of
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields, Page, PageQuery
 from service.identity import audit
-from service.identity.requests import asked_by, caller
+from service.identity.requests import caller, request_identity_of
 from service.webhooks import actions
 from service.webhooks.event_types import EVENT_TYPES
 from service.webhooks.queries import get_endpoint, list_deliveries, list_endpoints, with_attempts
@@ -63,7 +63,7 @@ async def create_endpoint(request: ApiRequest) -> Response[bytes]:
         await _record(session, request, "webhook_endpoint.created", row.id, _asked_for(wanted))
         return show_with_secret(row, secret)
 
-    return await answer_once(resource(request, Database), asked_by(request, body_sha256), act, sealer=sealer)
+    return await answer_once(resource(request, Database), request_identity_of(request, body_sha256), act, sealer=sealer)
 
 
 @get(
@@ -148,7 +148,7 @@ async def rotate_secret(request: ApiRequest, endpoint_id: FromPath[str]) -> Resp
         await _record(session, request, "webhook_endpoint.secret_rotated", row.id, data)
         return show_with_secret(row, secret)
 
-    return await answer_once(resource(request, Database), asked_by(request, body_sha256), act, sealer=sealer)
+    return await answer_once(resource(request, Database), request_identity_of(request, body_sha256), act, sealer=sealer)
 
 
 @post(

@@ -37,7 +37,7 @@ class EventStreams:
         self._open: Counter[str] = Counter()
 
     async def open(
-        self, project_id: str, *, types: Sequence[str], last_event_id: str | None, still_welcome: Check
+        self, project_id: str, *, types: Sequence[str], last_event_id: str | None, access_check: Check
     ) -> Stream:
         """Events after `last_event_id`; those from now on, when there is none.
 
@@ -50,14 +50,14 @@ class EventStreams:
             )
         async with self._db.project(project_id) as session:
             place = await _place(session, project_id, last_event_id)
-        return Stream(self._counted(project_id, types, place, still_welcome), headers=HEADERS)
+        return Stream(self._counted(project_id, types, place, access_check), headers=HEADERS)
 
     async def _counted(
-        self, project_id: str, types: Sequence[str], place: tuple[str, int], still_welcome: Check
+        self, project_id: str, types: Sequence[str], place: tuple[str, int], access_check: Check
     ) -> AsyncIterator[bytes]:
         self._open[project_id] += 1
         try:
-            async for piece in _told(self._db, project_id, types, place, still_welcome):
+            async for piece in _told(self._db, project_id, types, place, access_check):
                 yield piece
         finally:
             self._open[project_id] -= 1
@@ -75,14 +75,14 @@ async def _place(session: AsyncSession, project_id: str, last_event_id: str | No
 
 
 async def _told(
-    db: Database, project_id: str, types: Sequence[str], place: tuple[str, int], still_welcome: Check
+    db: Database, project_id: str, types: Sequence[str], place: tuple[str, int], access_check: Check
 ) -> AsyncIterator[bytes]:
     seen, position = place
     yield f"id: {seen}\n: listening\n\n".encode()
     quiet_seconds = 0.0
     while True:
         try:
-            await still_welcome()
+            await access_check()
         except ApiError:
             return
         rows = await _next(db, project_id, types, position)

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from sqlalchemy import func, update
 
-from service.billing.abandoned_reservations import resolve_orphans
+from service.billing.abandoned_reservations import resolve_abandoned_reservations
 from service.database.tables import OpenInference, UpstreamAccount
 from tests.billing.answering import PIECES
 from tests.billing.conftest import Till
@@ -195,12 +195,16 @@ class TestOrphans:
         task = asyncio.create_task(events(till, "slow usage=1,1", max_tokens=50))
         await eventually(lambda: len(till.upstream.asked) == 1)
         [reserve] = await till.entries()
-        assert await resolve_orphans(till.db) == 0, "it has time still"
+        assert await resolve_abandoned_reservations(till.db) == 0, "it has time still"
         async with till.db.worker() as session:
             await session.execute(
                 update(OpenInference).where(OpenInference.project_id == till.project_id).values(expires_at=func.now())
             )
-        assert await asyncio.gather(*(resolve_orphans(till.db) for _ in range(3))) in ([1, 0, 0], [0, 1, 0], [0, 0, 1])
+        assert await asyncio.gather(*(resolve_abandoned_reservations(till.db) for _ in range(3))) in (
+            [1, 0, 0],
+            [0, 1, 0],
+            [0, 0, 1],
+        )
         post = (await till.entries())[-1]
         assert (post.basis, post.spent_micros) == ("reservation", reserve.reserved_micros)
         assert post.output_tokens == 50

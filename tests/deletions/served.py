@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import httpx2
 
 from service.app import create_litestar
-from service.http.middleware import Surroundings
+from service.http.middleware import RequestMiddleware
 from service.identity.bootstrap import create_key
 from tests.workers.bench import Bench
 
@@ -22,7 +22,7 @@ async def served(bench: Bench, *, admin: bool = False) -> AsyncIterator[httpx2.A
     async with (
         app.lifespan(),
         httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(app=Surroundings(app)),  # type: ignore[arg-type]  # Litestar types it closer
+            transport=httpx2.ASGITransport(app=RequestMiddleware(app)),  # type: ignore[arg-type]  # Litestar types it closer
             base_url="http://tunegate/v1",
             headers={"authorization": f"Bearer {key}"},
         ) as client,

@@ -34,7 +34,7 @@ from cli.supervisor import GUARD, log_tail
 from service.database.engine import Database, create_engine
 from service.database.tables import RateLimit
 from service.errors import RateLimited, Unauthenticated
-from service.http.login_throttle import Guesses, peer_address
+from service.http.login_throttle import LoginThrottle, peer_address
 from service.http.rate_limits import MAX_RETRY_AFTER_SECONDS, PATIENCE_SECONDS, RateLimiter, Window, duration
 from service.identity.keys import new_key
 from service.limits import rates
@@ -330,14 +330,14 @@ class TestGuessing:
             assert (await elsewhere.get("/files")).status_code == 200
 
     async def test_addresses_are_apart_and_a_network_of_ipv6_is_one(self) -> None:
-        guesses = Guesses(per_minute=2)
+        login_throttle = LoginThrottle(per_minute=2)
 
         async def wrong() -> None:
             raise Unauthenticated("No.")
 
         async def outcome(peer: str) -> type[Exception]:
             with pytest.raises((Unauthenticated, RateLimited)) as raised:
-                await guesses.watch(peer, "Bearer x", wrong)
+                await login_throttle.throttle(peer, "Bearer x", wrong)
             return raised.type
 
         assert [await outcome("192.0.2.1") for _ in range(3)] == [Unauthenticated, Unauthenticated, RateLimited]

@@ -122,11 +122,11 @@ class TestBounds:
     async def test_made_up_keys_cannot_fill_the_database(self, office: Office) -> None:
         """Well-formed ones, since anybody can compute the checksum."""
         authenticator = Authenticator(office.db)
-        visitor = Actor(kind="session", ip_address="127.0.0.1")
+        client = Actor(kind="session", ip_address="127.0.0.1")
         before = await _unknown_entries(office)
         for _ in range(200):
             with pytest.raises(ApiError):
-                await authenticator.project_caller(f"Bearer {new_key('project')}", method="GET", visitor=visitor)
+                await authenticator.project_caller(f"Bearer {new_key('project')}", method="GET", client=client)
         await authenticator.close()
         added = await _unknown_entries(office) - before
         assert 1 <= added <= 2 * refused_requests.UNKNOWN_SUBJECTS  # twice: a minute may have passed

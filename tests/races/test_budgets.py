@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import actions as billing
 from service.billing import alert_queries, limits
-from service.billing.abandoned_reservations import resolve_orphans
+from service.billing.abandoned_reservations import resolve_abandoned_reservations
 from service.billing.audit import opened_books, prove
 from service.billing.balances import month_of
 from service.database.engine import Database, create_engine
@@ -277,7 +277,7 @@ async def test_after_kill_9_the_books_balance_and_nothing_stays_reserved(
     assert due > 0
     async with db.worker() as session:
         await session.execute(update(OpenInference).values(expires_at=func.now()))
-    assert await resolve_orphans(db) == 10
+    assert await resolve_abandoned_reservations(db) == 10
     await the_books_balance(settings)
     assert await reserved(db, [tenant.project_id]) == 0
     async with db.worker() as session:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, text, update
 
-from service.billing.abandoned_reservations import resolve_orphans
+from service.billing.abandoned_reservations import resolve_abandoned_reservations
 from service.billing.batcher import resolve
 from service.database.leases import LeaseLost
 from service.database.tables import OpenInference, Run
@@ -250,7 +250,7 @@ class TestTakenAway:
         async with mill.ctx.db.worker() as session:
             mine = OpenInference.project_id == mill.project_id
             await session.execute(update(OpenInference).where(mine).values(expires_at=func.now()))
-        assert await resolve_orphans(mill.ctx.db) >= 2
+        assert await resolve_abandoned_reservations(mill.ctx.db) >= 2
         cost = await mill.assert_books(made["id"])
         assert cost > 0
         mill.upstream.gate.set()

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import func, select, update
 
-from service.billing.batcher import Cashier
+from service.billing.batcher import LedgerBatcher
 from service.catalogue import base_models
 from service.database import leases
 from service.database.encryption import sealer_of
@@ -380,7 +380,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         instance = (await session.scalars(select(Gateway.instance))).one()
         await ensure_default_account(session, settings)
     accounts = Accounts(settings, db, sealer_of(settings))
-    cashier = Cashier(db, life_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
+    ledger_batcher = LedgerBatcher(db, life_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
     ctx = Context(
         settings=settings,
         instance=instance,
@@ -391,14 +391,14 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         turns=Turns(settings.worker_concurrency, accounts.troubled),
         sender=Sender.from_settings(settings),
         validators=Validators(processes=1, storage_url=settings.storage_url, models_file=settings.models_file),
-        cashier=cashier,
-        meter=Meter(db, cashier),
+        ledger_batcher=ledger_batcher,
+        meter=Meter(db, ledger_batcher),
         rates=RateKeeper(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
     )
     try:
         yield ctx
     finally:
-        await ctx.cashier.close()
+        await ctx.ledger_batcher.close()
         await ctx.rates.close()
         await ctx.validators.close()
         await ctx.accounts.close()

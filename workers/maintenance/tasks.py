@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from service.billing.abandoned_reservations import resolve_orphans
+from service.billing.abandoned_reservations import resolve_abandoned_reservations
 from workers.context import Context
 from workers.jobs import deploy
 from workers.maintenance import (
@@ -24,7 +24,7 @@ def periodic_tasks(ctx: Context) -> list[PeriodicTask]:
     return [
         PeriodicTask("deployments", 2.0, partial(deploy.advance, ctx)),
         PeriodicTask("orphaned_upstream_jobs", orphans_seconds, partial(orphaned_upstream_jobs.sweep, ctx)),
-        PeriodicTask("abandoned_reservations", 15.0, partial(resolve_orphans, ctx.db)),
+        PeriodicTask("abandoned_reservations", 15.0, partial(resolve_abandoned_reservations, ctx.db)),
         PeriodicTask("stalled_jobs", 30.0, partial(stalled_jobs.tell_of_stalled, ctx.db)),
         PeriodicTask("retention", 60.0, partial(retention.remove_outdated, ctx)),
         PeriodicTask("storage_cleanup", 60.0, partial(storage_cleanup.clear_up, ctx)),

@@ -135,6 +135,6 @@ async def _posted(
         if bill is None:
             answered = isinstance(heard, Answer) and heard.refusal is None
             bill = await asked.tab.bill() if answered else asked.tab.nothing()
-        await ctx.cashier.settle(run.project_id, bill)
+        await ctx.ledger_batcher.settle(run.project_id, bill)
     except Exception as error:
         log.error("run.not_posted", run=run.id, call=asked.call.key, error=repr(error))

@@ -193,12 +193,12 @@ class Turn:
             )
             if left is None:
                 raise LeaseLost(f"runs {run.id}")
-            kept = await kept_open(session, [each for each in asked if each.adopted], ctx.cashier.life)
+            kept = await kept_open(session, [each for each in asked if each.adopted], ctx.ledger_batcher.life)
             left -= await reserved_micros(session, run)
             fitting = grant([each.priced.reservation.amount_micros for each in new], left)
             within = new[: next((place for place, fits in enumerate(fitting) if not fits), len(new))]
             granted = await reserve_calls(
-                session, run.project_id, [each.priced for each in within], life=ctx.cashier.life
+                session, run.project_id, [each.priced for each in within], life=ctx.ledger_batcher.life
             )
         fault_points.point("run.reserved")
         sent = [*kept, *(each for each, fits in zip(within, granted, strict=True) if fits)]

@@ -32,7 +32,7 @@ from service.http.pagination import page_of
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page
 from service.identity import audit
-from service.identity.requests import asked_by, caller
+from service.identity.requests import caller, request_identity_of
 from service.limits.enforcement import check_storage, max_file_bytes
 from service.settings import Settings
 from service.storage import Storage
@@ -84,7 +84,7 @@ async def upload_file(request: ApiRequest) -> Response[bytes]:
             object_.handed_over = True
             return show_file(row)
 
-        return await answer_once(db, asked_by(request, hashlib.sha256(identity).digest()), act)
+        return await answer_once(db, request_identity_of(request, hashlib.sha256(identity).digest()), act)
 
 
 @get("/files", summary="List files", opt=operation(returns=Page[FileObject], query=ListFiles))

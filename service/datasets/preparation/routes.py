@@ -16,7 +16,7 @@ from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields, Page, PageQuery
-from service.identity.requests import asked_by, caller
+from service.identity.requests import caller, request_identity_of
 from service.storage import Storage
 
 
@@ -34,7 +34,7 @@ async def post_preparation(request: ApiRequest) -> Response[bytes]:
     async def act(session: AsyncSession) -> Preparation:
         return show_preparation(await create_preparation(session, who.project_id, body, resource(request, Catalogue)))
 
-    return await answer_once(resource(request, Database), asked_by(request, sha256), act)
+    return await answer_once(resource(request, Database), request_identity_of(request, sha256), act)
 
 
 @get(

@@ -35,7 +35,7 @@ from service.http.multipart import read_form
 from service.http.operation import operation
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields
-from service.identity.requests import asked_by, caller
+from service.identity.requests import caller, request_identity_of
 from service.settings import Settings
 from service.storage import Storage
 
@@ -59,7 +59,7 @@ async def post_upload(request: ApiRequest) -> Response[bytes]:
         )
         return show_upload(row, None)
 
-    return await answer_once(resource(request, Database), asked_by(request, sha256), act)
+    return await answer_once(resource(request, Database), request_identity_of(request, sha256), act)
 
 
 @post(
@@ -97,7 +97,7 @@ async def post_upload_part(request: ApiRequest, upload_id: FromPath[str]) -> Res
             return show_part(part)
 
         identity = hashlib.sha256(msgspec.json.encode([form.filename, stored.sha256])).digest()
-        return await answer_once(db, asked_by(request, identity), act)
+        return await answer_once(db, request_identity_of(request, identity), act)
 
 
 @post(

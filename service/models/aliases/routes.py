@@ -13,7 +13,7 @@ from service.http.pagination import page_of
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page, PageQuery
 from service.identity.audit import actor_of
-from service.identity.requests import asked_by, caller
+from service.identity.requests import caller, request_identity_of
 from service.models.aliases import actions
 from service.models.aliases.queries import get_alias, list_aliases, list_promotions
 from service.models.aliases.schemas import (
@@ -49,7 +49,7 @@ async def post_alias(request: ApiRequest) -> Response[bytes]:
         )
         return show_alias(row)
 
-    return await answer_once(resource(request, Database), asked_by(request, sha256), act)
+    return await answer_once(resource(request, Database), request_identity_of(request, sha256), act)
 
 
 @get("/model_aliases", summary="List model aliases", opt=operation(returns=Page[Alias], query=PageQuery))
@@ -91,7 +91,7 @@ async def post_promote(request: ApiRequest, alias: FromPath[str]) -> Response[by
         )
         return show_alias(row)
 
-    return await answer_once(resource(request, Database), asked_by(request, sha256), act)
+    return await answer_once(resource(request, Database), request_identity_of(request, sha256), act)
 
 
 @post(
@@ -116,7 +116,7 @@ async def post_rollback(request: ApiRequest, alias: FromPath[str]) -> Response[b
         )
         return show_alias(row)
 
-    return await answer_once(resource(request, Database), asked_by(request, sha256), act)
+    return await answer_once(resource(request, Database), request_identity_of(request, sha256), act)
 
 
 @get(

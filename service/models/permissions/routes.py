@@ -12,7 +12,7 @@ from service.http.pagination import page_of
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page
 from service.identity.audit import actor_of
-from service.identity.requests import asked_by
+from service.identity.requests import request_identity_of
 from service.models.permissions import actions
 from service.models.permissions.schemas import (
     CreatePermissions,
@@ -37,7 +37,7 @@ async def create_permissions(request: ApiRequest, checkpoint: FromPath[str]) -> 
         rows = await actions.grant(session, actor_of(request), checkpoint, wanted.project_ids)
         return page_of(rows, len(rows), show_permission, lambda permission: permission.id)
 
-    return await answer_once(resource(request, Database), asked_by(request, body_sha256), act)
+    return await answer_once(resource(request, Database), request_identity_of(request, body_sha256), act)
 
 
 @get(

@@ -13,7 +13,7 @@ from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields, Page
-from service.identity.requests import asked_by, caller
+from service.identity.requests import caller, request_identity_of
 from service.inference.metering import Meter
 from service.inference.requests import Directory
 from service.runs.actions import cancel_run
@@ -46,7 +46,7 @@ async def post_comparison(request: ApiRequest) -> Response[bytes]:
     async def act(session: AsyncSession) -> Comparison:
         return show_comparison(await create_comparison(session, who.project_id, who.key_id, order))
 
-    return await answer_once(resource(request, Database), asked_by(request, sha256), act)
+    return await answer_once(resource(request, Database), request_identity_of(request, sha256), act)
 
 
 @post(
