@@ -26,10 +26,10 @@ from sqlalchemy import func, select
 
 from cli.embedded import OWNER, SERVICE
 from service.app import create_app
-from service.billing import batcher
+from service.billing import ledger_batcher
 from service.billing.actions import Actual
 from service.billing.audit import opened_books, prove
-from service.billing.batcher import LedgerBatcher
+from service.billing.ledger_batcher import LedgerBatcher
 from service.database.engine import Database, create_engine
 from service.database.tables import LedgerEntry
 from service.inference.bounds import Usage
@@ -74,8 +74,8 @@ class _NoTab(Tab):
 class Naive(LedgerBatcher):
     """A transaction for each booking, as one would write it first."""
 
-    async def _ask(self, project_id: str, what: batcher.Call | Actual) -> bool:
-        wish = batcher._Wish(what)
+    async def _ask(self, project_id: str, what: ledger_batcher.Call | Actual) -> bool:
+        wish = ledger_batcher._Wish(what)
         await self._book_or_fail(project_id, [wish])
         return await wish.answer
 
@@ -117,7 +117,7 @@ class Api:
 
     def __call__(self) -> Any:
         """Put it together in the process that serves it."""
-        from service import app as composition
+        from service import services as composition
 
         if self.way == "unmetered":
             vars(composition)["Meter"] = Unmetered

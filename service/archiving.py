@@ -40,7 +40,7 @@ async def archive_project(session: AsyncSession, actor: Actor, project_id: str) 
 
     Jobs that run upstream are followed to their end, because they cost. Raises `NotFound`.
     """
-    row = await get_project(session, project_id, lock="alone")
+    row = await get_project(session, project_id, lock="exclusive")
     if row.status != "active":
         return row
     row.status, row.archived_at = "archived", await session.scalar(select(func.now()))

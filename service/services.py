@@ -6,7 +6,7 @@ Only the app knows this module; a route takes what it needs by `service.http.res
 import dataclasses
 from dataclasses import dataclass
 
-from service.billing.batcher import LedgerBatcher
+from service.billing.ledger_batcher import LedgerBatcher
 from service.catalogue import base_models
 from service.catalogue.base_models import Catalogue
 from service.database.encryption import Sealer, sealer_of

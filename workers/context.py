@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from service.billing.batcher import LedgerBatcher
+from service.billing.ledger_batcher import LedgerBatcher
 from service.catalogue import base_models
 from service.catalogue.base_models import Catalogue
 from service.database.encryption import sealer_of

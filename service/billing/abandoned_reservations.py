@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import func, select
 
 from service.billing.actions import Actual
-from service.billing.batcher import resolve
+from service.billing.ledger_batcher import resolve
 from service.database.engine import Database
 from service.database.tables import LedgerEntry, OpenInference
 

@@ -78,7 +78,7 @@ async def set_project_limit(request: ApiRequest, project_id: FromPath[str]) -> S
     """Holds for the next reservation. Below what is in use already, it refuses new work and stops nothing."""
     wanted, _ = await read_body(request, SetSpendLimit)
     async with resource(request, Database).admin() as session:
-        project = await get_project(session, project_id, lock="alone")
+        project = await get_project(session, project_id, lock="exclusive")
         check_active(project)
         await limits.set_project_limit(session, project, wanted.threshold_amount * MICROS_PER_CENT)
         await audit.record(
@@ -101,7 +101,7 @@ async def set_project_limit(request: ApiRequest, project_id: FromPath[str]) -> S
 async def delete_project_limit(request: ApiRequest, project_id: FromPath[str]) -> SpendLimitDeleted:
     """The project may spend without a limit of its own; the organisation's still holds."""
     async with resource(request, Database).admin() as session:
-        project = await get_project(session, project_id, lock="alone")
+        project = await get_project(session, project_id, lock="exclusive")
         await limits.lift_project_limit(session, project)
         await audit.record(
             session, audit.actor_of(request), "spend_limit.deleted", project_id=project_id, resource_id=project_id

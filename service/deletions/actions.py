@@ -17,7 +17,7 @@ async def delete_project(session: AsyncSession, actor: Actor, project_id: str) -
 
     Raises `NotFound`, and `Conflict` for an active project.
     """
-    row = await get_project(session, project_id, lock="alone")
+    row = await get_project(session, project_id, lock="exclusive")
     if row.status == "active":
         raise Conflict(
             f"The project {project_id} is active. Archive it first, by POST to {project_id}/archive.",
@@ -42,7 +42,7 @@ async def progress_of(session: AsyncSession, row: Project) -> ProjectDeletion:
 
 async def set_retention(session: AsyncSession, actor: Actor, project_id: str, wanted: UpdateRetention) -> Project:
     """Set for how many days after their last use a project's files are kept. Raises `NotFound`, `InvalidRequest`."""
-    row = await get_project(session, project_id, lock="alone")
+    row = await get_project(session, project_id, lock="exclusive")
     check_active(row)
     row.retention_days = wanted.retention_days
     data = {"retention_days": wanted.retention_days}

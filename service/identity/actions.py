@@ -53,7 +53,7 @@ async def create_project(session: AsyncSession, actor: Actor, wanted: CreateProj
 async def update_project(session: AsyncSession, actor: Actor, project_id: str, wanted: UpdateProject) -> Project:
     """Rename a project. Raises `NotFound`, and `InvalidRequest` when it is archived."""
     _check_offered(wanted)
-    row = await get_project(session, project_id, lock="alone")
+    row = await get_project(session, project_id, lock="exclusive")
     check_active(row)
     if wanted.name is not None:
         row.name = wanted.name
@@ -108,7 +108,7 @@ async def update_account(
 
 async def delete_account(session: AsyncSession, actor: Actor, project_id: str, account_id: str) -> None:
     """Delete a service account and revoke its keys, each with an entry of its own. Raises `NotFound`."""
-    await get_project(session, project_id, lock="kept")
+    await get_project(session, project_id, lock="shared")
     row = await get_account(session, project_id, account_id, lock=True)
     row.deleted_at = func.now()
     revoked = await session.scalars(

@@ -11,8 +11,9 @@ from service.errors import InvalidRequest, NotFound, unknown_cursor
 from service.http.wire_types import PageQuery
 from service.identity.schemas import ListAdminKeys, ListKeys, ListProjects
 
-Lock = Literal["none", "kept", "alone"]
-"""`kept`: it stays as it is, and others may keep it too; `alone`: for a change, which waits for those who keep it."""
+Lock = Literal["none", "shared", "exclusive"]
+"""`shared`: the row cannot change until the transaction ends, and several transactions may hold it so; `exclusive`: for a
+change, which waits for the transactions that hold it shared."""
 
 
 class KeyWithOwner(NamedTuple):
@@ -27,7 +28,7 @@ async def get_project(session: AsyncSession, project_id: str, *, lock: Lock = "n
     """The project, archived or not, or `NotFound`."""
     query = select(Project).where(Project.id == project_id)
     if lock != "none":
-        query = query.with_for_update(read=lock == "kept", key_share=lock == "alone")
+        query = query.with_for_update(read=lock == "shared", key_share=lock == "exclusive")
     row = (await session.scalars(query)).one_or_none()
     if row is None:
         raise NotFound(f"No such project: {project_id}", param="project_id", code="project_not_found")
@@ -36,7 +37,7 @@ async def get_project(session: AsyncSession, project_id: str, *, lock: Lock = "n
 
 async def get_active_project(session: AsyncSession, project_id: str) -> Project:
     """The project, kept from being archived meanwhile. Raises `NotFound`, and `InvalidRequest` when it is archived."""
-    row = await get_project(session, project_id, lock="kept")
+    row = await get_project(session, project_id, lock="shared")
     check_active(row)
     return row
 
@@ -51,7 +52,7 @@ def check_active(row: Project) -> None:
         )
 
 
-def check_kept(row: Project) -> None:
+def check_not_deleted(row: Project) -> None:
     """Raises `InvalidRequest` for a project that is being deleted."""
     if row.status in ("deleting", "deleted"):
         raise InvalidRequest(

@@ -18,7 +18,7 @@ from prometheus_client import Counter
 
 from service.billing.actions import Actual, Reservation
 from service.billing.balances import month_of, standing
-from service.billing.batcher import Call, LedgerBatcher
+from service.billing.ledger_batcher import Call, LedgerBatcher
 from service.billing.price_list import AskingPrice, asking_price_on
 from service.billing.prices import asking_cost_micros
 from service.billing.queries import asking_price_overrides

@@ -24,7 +24,7 @@ async def set_limits(session: AsyncSession, actor: Actor, project_id: str, wante
 
     Raises `NotFound`, and `InvalidRequest` for an archived project.
     """
-    project = await get_project(session, project_id, lock="alone")
+    project = await get_project(session, project_id, lock="exclusive")
     check_active(project)
     given = _given(wanted)
     for name in OF_PROJECT:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from service.billing.abandoned_reservations import resolve_abandoned_reservations
-from service.billing.batcher import resolve
+from service.billing.ledger_batcher import resolve
 from service.database.leases import LeaseLost
 from service.database.tables import OpenInference, Run
 from service.runs.load import MOST_WAIT_SECONDS, Window, wait_seconds

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import func, select, update
 
-from service.billing.batcher import LedgerBatcher
+from service.billing.ledger_batcher import LedgerBatcher
 from service.catalogue import base_models
 from service.database import leases
 from service.database.encryption import sealer_of

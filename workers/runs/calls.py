@@ -16,7 +16,7 @@ from sqlalchemy import ARRAY, Text, any_, cast, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.actions import Actual
-from service.billing.batcher import Call as Priced
+from service.billing.ledger_batcher import Call as Priced
 from service.database.tables import LedgerEntry, OpenInference, Run
 from service.errors import InvalidRequest, QuotaExceeded
 from service.inference.calls import refusal_of

@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service import fault_points
 from service.billing.actions import Actual
 from service.billing.balances import lock, month_of
-from service.billing.batcher import reserve_calls, resolve
 from service.billing.ledger import grant
+from service.billing.ledger_batcher import reserve_calls, resolve
 from service.billing.prices import dollars
 from service.database import leases
 from service.database.leases import Claim, LeaseLost

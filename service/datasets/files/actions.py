@@ -13,7 +13,7 @@ from service.database.tables import File, FileReport, LeakageReport, PendingUplo
 from service.datasets.files.queries import Uses, find_report, no_such_file, uses_of
 from service.deletions.asking import ask_for_deletion
 from service.errors import Busy, Conflict, InvalidRequest
-from service.identity.queries import check_kept, get_project
+from service.identity.queries import check_not_deleted, get_project
 from service.ids import new_id
 from service.storage import Stored
 
@@ -76,7 +76,7 @@ async def keep_file(
 
     Raises `InvalidRequest` when the project is being deleted: the object may have come in before that.
     """
-    check_kept(await get_project(session, project_id, lock="kept"))
+    check_not_deleted(await get_project(session, project_id, lock="shared"))
     await session.execute(delete(PendingUpload).where(PendingUpload.storage_key == storage_key))
     life = wanted.expires_after_seconds
     row = File(
