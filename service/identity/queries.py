@@ -12,8 +12,8 @@ from service.http.wire_types import PageQuery
 from service.identity.schemas import ListAdminKeys, ListKeys, ListProjects
 
 Lock = Literal["none", "shared", "exclusive"]
-"""`shared`: the row cannot change until the transaction ends, and several transactions may hold it so; `exclusive`: for a
-change, which waits for the transactions that hold it shared."""
+"""`shared`: the row cannot change until the transaction ends, and many transactions may hold it; `exclusive`: for a
+change, which waits until no transaction holds it shared."""
 
 
 class KeyWithOwner(NamedTuple):
