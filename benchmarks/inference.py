@@ -33,7 +33,7 @@ from service.billing.ledger_batcher import LedgerBatcher
 from service.database.engine import Database, create_engine
 from service.database.tables import LedgerEntry
 from service.inference.bounds import Usage
-from service.inference.metering import Meter, Tab
+from service.inference.metering import Meter, MeteredCall
 from service.settings import Settings
 from service.wakeups import Wakeups
 from tests.stack import running_servers
@@ -50,18 +50,18 @@ ANSWER = (
 
 
 class Unmetered(Meter):
-    """Lets everything pass, and writes nothing down."""
+    """Admits every call and records nothing."""
 
-    async def open(self, body: dict[str, Any], **about: Any) -> Tab:
-        """A tab that costs nothing to keep."""
-        return _NoTab()
+    async def open(self, body: dict[str, Any], **about: Any) -> MeteredCall:
+        """A call that reserves nothing and costs nothing."""
+        return _FreeCall()
 
 
-class _NoTab(Tab):
+class _FreeCall(MeteredCall):
     def __init__(self) -> None:
         self._usage: Usage | None = None
 
-    def hear(self, body: dict[str, Any]) -> None:
+    def observe(self, body: dict[str, Any]) -> None:
         pass
 
     async def post(self) -> None:

@@ -11,58 +11,58 @@ from litestar.background_tasks import BackgroundTask
 from litestar.response import Stream
 
 from service.errors import ApiError, InvalidRequest, QuotaExceeded, RateLimited, Unavailable
-from service.inference.metering import Meter, Tab
-from service.inference.requests import USAGE, Question
+from service.inference.metering import Meter, MeteredCall
+from service.inference.requests import USAGE, InferenceRequest
 from service.inference.streaming import Relay
 from service.upstreams.port import Completion, CompletionStream, Upstream
 
 log = structlog.get_logger()
 
 
-async def ask(question: Question, *, meter: Meter, api_key_id: str, seconds: float) -> Response[bytes] | Stream:
-    """Pass the question on and the answer back, within `seconds`, and have it metered.
+async def ask(request: InferenceRequest, *, meter: Meter, api_key_id: str, seconds: float) -> Response[bytes] | Stream:
+    """Pass the request on and the answer back, within `seconds`, and have it metered.
 
     Raises `QuotaExceeded` over a limit, and what the upstream's refusal means for our caller.
     """
-    tab = await meter.open(question, api_key_id=api_key_id)
+    metered_call = await meter.open(request, api_key_id=api_key_id)
     try:
         async with asyncio.timeout(seconds):
-            answer = await _sent(question.upstream, question)
+            answer = await _sent(request.upstream, request)
     except (httpx2.HTTPError, TimeoutError) as error:
-        await tab.void()
+        await metered_call.void()
         log.warning("inference.unreachable", error=type(error).__name__)
         raise Unavailable(
             "The upstream that serves this model does not answer. Try again.", code="upstream_unavailable"
         ) from None
     if not isinstance(answer, Completion):
-        return _streamed(answer, question, tab, seconds)
+        return _streamed(answer, request, metered_call, seconds)
     if not 200 <= answer.status < 300:
-        await tab.void()
-        raise refusal_of(answer, question)
-    tab.hear(answer.body)
-    await tab.post()
-    return Response(msgspec.json.encode(_ours(answer.body, question)), media_type="application/json")
+        await metered_call.void()
+        raise refusal_of(answer, request)
+    metered_call.observe(answer.body)
+    await metered_call.post()
+    return Response(msgspec.json.encode(_ours(answer.body, request)), media_type="application/json")
 
 
-async def _sent(upstream: Upstream, question: Question) -> Completion | CompletionStream:
+async def _sent(upstream: Upstream, request: InferenceRequest) -> Completion | CompletionStream:
     """The answer. A stream is asked for its usage, unless the upstream does not know how."""
-    if not question.body.get("stream"):
-        return await upstream.complete(question.path, question.body)
-    asked = {**question.body, USAGE: {**(question.body.get(USAGE) or {}), "include_usage": True}}
-    answer = await upstream.stream(question.path, asked)
-    if isinstance(answer, Completion) and answer.status in (400, 422) and USAGE not in question.body:
+    if not request.body.get("stream"):
+        return await upstream.complete(request.path, request.body)
+    asked = {**request.body, USAGE: {**(request.body.get(USAGE) or {}), "include_usage": True}}
+    answer = await upstream.stream(request.path, asked)
+    if isinstance(answer, Completion) and answer.status in (400, 422) and USAGE not in request.body:
         error = answer.body.get("error")
         if USAGE in str(error) or "include_usage" in str(error):
-            return await upstream.stream(question.path, question.body)
+            return await upstream.stream(request.path, request.body)
     return answer
 
 
-def _streamed(answer: CompletionStream, question: Question, tab: Tab, seconds: float) -> Stream:
+def _streamed(answer: CompletionStream, request: InferenceRequest, metered_call: MeteredCall, seconds: float) -> Stream:
     relay = Relay(
         answer,
-        tab,
-        shown=lambda chunk: _ours(chunk, question),
-        with_usage=bool((question.body.get(USAGE) or {}).get("include_usage")),
+        metered_call,
+        shown=lambda chunk: _ours(chunk, request),
+        with_usage=bool((request.body.get(USAGE) or {}).get("include_usage")),
         seconds=seconds,
     )
     return Stream(
@@ -73,15 +73,15 @@ def _streamed(answer: CompletionStream, question: Question, tab: Tab, seconds: f
     )
 
 
-def _ours(body: dict[str, Any], question: Question) -> dict[str, Any]:
-    return {**body, "model": question.model} if "model" in body else body
+def _ours(body: dict[str, Any], request: InferenceRequest) -> dict[str, Any]:
+    return {**body, "model": request.model} if "model" in body else body
 
 
-def refusal_of(answer: Completion, question: Question) -> ApiError:
+def refusal_of(answer: Completion, request: InferenceRequest) -> ApiError:
     """What an upstream's refusal means for our caller, in our names."""
     error = answer.body.get("error")
     detail: dict[str, Any] = error if isinstance(error, dict) else {}
-    message = str(detail.get("message") or f"HTTP {answer.status}").replace(question.upstream_model, question.model)
+    message = str(detail.get("message") or f"HTTP {answer.status}").replace(request.upstream_model, request.model)
     code = str(detail.get("code")) if detail.get("code") else None
     param = str(detail.get("param")) if detail.get("param") else None
     match answer.status:

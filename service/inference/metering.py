@@ -27,7 +27,7 @@ from service.database.engine import Database
 from service.errors import QuotaExceeded
 from service.ids import new_id
 from service.inference.bounds import Usage, answer_texts, input_texts, usage_of
-from service.inference.requests import Question
+from service.inference.requests import InferenceRequest
 
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ COUNTED_CHARS = 4_000_000
 
 
 class Meter:
-    """Opens a tab for each call. One per process."""
+    """Opens a metered_call for each call. One per process."""
 
     def __init__(self, db: Database, ledger_batcher: LedgerBatcher) -> None:
         self._db = db
@@ -55,46 +55,50 @@ class Meter:
         self._reading = asyncio.Lock()
         self._loaded: set[str] = set()
 
-    async def open(self, question: Question, *, api_key_id: str) -> "Tab":
+    async def open(self, request: InferenceRequest, *, api_key_id: str) -> "MeteredCall":
         """Reserve what a call may cost, with the longest answer that it allows. Raises `QuotaExceeded` over a limit."""
-        tab, call = await self.draft(question, api_key_id=api_key_id)
-        if not await self._ledger_batcher.reserve(question.project_id, call):
-            raise await self.refusal(question.project_id, call.reservation.amount_micros)
-        return tab
+        metered_call, call = await self.draft(request, api_key_id=api_key_id)
+        if not await self._ledger_batcher.reserve(request.project_id, call):
+            raise await self.refusal(request.project_id, call.reservation.amount_micros)
+        return metered_call
 
-    async def draft(self, question: Question, *, api_key_id: str, subject: str | None = None) -> tuple["Tab", Call]:
-        """A call's tab, and what it is to reserve, which the caller does. What is not billed costs nothing.
+    async def draft(
+        self, request: InferenceRequest, *, api_key_id: str, subject: str | None = None
+    ) -> tuple["MeteredCall", Call]:
+        """A call's metered_call, and what it is to reserve, which the caller does. What is not billed costs nothing.
 
         `subject` is that of a reservation which is there already.
         """
-        base = question.base
+        base = request.base
         encoding = base.encoding if base is not None else ENCODINGS[0]
-        texts, others = input_texts(question.body, path=question.path)
+        texts, others = input_texts(request.body, path=request.path)
         input_tokens = others + await self.count(texts, encoding)
-        tab = Tab(
+        metered_call = MeteredCall(
             self,
             self._ledger_batcher,
             subject=subject or new_id("call-"),
-            project_id=question.project_id,
-            price=await self.price_of(question),
+            project_id=request.project_id,
+            price=await self.price_of(request),
             encoding=encoding,
             input_tokens=input_tokens,
         )
         reservation = Reservation(
-            subject=tab.subject,
-            line_item=f"inference {question.model}",
-            amount_micros=tab.cost(Usage(input_tokens, question.output_tokens)),
+            subject=metered_call.subject,
+            line_item=f"inference {request.model}",
+            amount_micros=metered_call.cost(Usage(input_tokens, request.output_tokens)),
             api_key_id=api_key_id,
-            model=question.model,
+            model=request.model,
         )
-        return tab, Call(reservation=reservation, input_tokens=input_tokens, output_tokens=question.output_tokens)
+        return metered_call, Call(
+            reservation=reservation, input_tokens=input_tokens, output_tokens=request.output_tokens
+        )
 
-    async def price_of(self, question: Question) -> AskingPrice | None:
+    async def price_of(self, request: InferenceRequest) -> AskingPrice | None:
         """What asking costs today; None for nothing."""
-        if question.base is None or not question.billed:
+        if request.base is None or not request.billed:
             return None
         today = dt.datetime.now(dt.UTC).date()
-        return asking_price_on(question.base, await self._prices(), today, tuned=question.tuned)
+        return asking_price_on(request.base, await self._prices(), today, tuned=request.tuned)
 
     async def count(self, texts: Sequence[str], encoding: str) -> int:
         """The tokens of texts; a bound where they are too long for any model."""
@@ -130,7 +134,7 @@ class Meter:
         )
 
 
-class Tab:
+class MeteredCall:
     """What one call owes. It is closed once, by `post` or by `void`."""
 
     def __init__(
@@ -154,7 +158,7 @@ class Tab:
         self._usage: Usage | None = None
         self._said: defaultdict[int, list[str]] = defaultdict(list)
 
-    def hear(self, body: dict[str, Any]) -> None:
+    def observe(self, body: dict[str, Any]) -> None:
         """Take in an answer, or a chunk of one."""
         self._usage = usage_of(body) or self._usage
         if self._usage is None:

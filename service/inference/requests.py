@@ -23,7 +23,7 @@ USAGE = "stream_options"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class InferenceRequest:
     """A call: our name of the model, the upstream's, who is asked, and the body to send.
 
     `base` is the model itself, or the one that it was tuned from; `output_tokens` the longest answer that is allowed;
@@ -43,7 +43,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Directory:
+class Router:
     """Where models are looked up."""
 
     db: Database
@@ -51,13 +51,13 @@ class Directory:
     accounts: Accounts
 
 
-async def read_question(raw: bytes, *, path: str, directory: Directory, project_id: str) -> Question:
+async def read_inference_request(raw: bytes, *, path: str, router: Router, project_id: str) -> InferenceRequest:
     """Decode the body and look the model up. Raises `InvalidRequest`, or `NotFound` for a model of nobody here."""
-    return await question_of(plain(raw or b"{}"), path=path, directory=directory, project_id=project_id)
+    return await inference_request_of(plain(raw or b"{}"), path=path, router=router, project_id=project_id)
 
 
-async def question_of(body: Any, *, path: str, directory: Directory, project_id: str) -> Question:
-    """The call that a body asks for. Raises as `read_question`."""
+async def inference_request_of(body: Any, *, path: str, router: Router, project_id: str) -> InferenceRequest:
+    """The call that a body asks for. Raises as `read_inference_request`."""
     if not isinstance(body, dict):
         raise InvalidRequest("The body must be a JSON object.", code="invalid_type")
     model = body.get("model")
@@ -67,30 +67,30 @@ async def question_of(body: Any, *, path: str, directory: Directory, project_id:
         raise InvalidRequest("'stream' must be true or false.", param="stream", code="invalid_type")
     if not isinstance(body.get(USAGE), dict | None):
         raise InvalidRequest(f"'{USAGE}' must be an object.", param=USAGE, code="invalid_type")
-    base, tuned = directory.catalogue.find(model), None
+    base, tuned = router.catalogue.find(model), None
     if base is None:
-        model, base, tuned = await _own_model(model, directory, project_id)
-    upstream, upstream_model = await _asked_at(model, base, tuned, directory, project_id)
-    return Question(
+        model, base, tuned = await _own_model(model, router, project_id)
+    upstream, upstream_model = await _asked_at(model, base, tuned, router, project_id)
+    return InferenceRequest(
         upstream=upstream,
         path=path,
         model=model,
         upstream_model=upstream_model,
         base=base,
         tuned=tuned is not None,
-        billed=directory.accounts.billed(upstream.account_id),
+        billed=router.accounts.billed(upstream.account_id),
         output_tokens=most_output_tokens(body, path=path, model=base),
         project_id=project_id,
         body={**body, "model": upstream_model},
     )
 
 
-async def _own_model(name: str, directory: Directory, project_id: str) -> tuple[str, BaseModel | None, Model | None]:
+async def _own_model(name: str, router: Router, project_id: str) -> tuple[str, BaseModel | None, Model | None]:
     """Our name of what the project calls `name`: a tuned model, or an alias of any model. With the base model behind
     it, and its row if it is tuned from that one."""
-    catalogue = directory.catalogue
+    catalogue = router.catalogue
     if "\0" not in name:
-        async with directory.db.project(project_id) as session:
+        async with router.db.project(project_id) as session:
             tuned = await find_model(session, project_id, name)
             if tuned is None and (found := await standing_for(session, project_id, name)) is not None:
                 alias, tuned = found
@@ -106,11 +106,11 @@ async def _own_model(name: str, directory: Directory, project_id: str) -> tuple[
 
 
 async def _asked_at(
-    model: str, base: BaseModel | None, tuned: Model | None, directory: Directory, project_id: str
+    model: str, base: BaseModel | None, tuned: Model | None, router: Router, project_id: str
 ) -> tuple[Upstream, str]:
     """Who is asked for a model, and by what name: a tuned one where it was made, a base model at the project's own
     account or a shared one that serves it, those that are held last."""
-    accounts = directory.accounts
+    accounts = router.accounts
     try:
         if tuned is not None:
             upstream = await accounts.get(tuned.account_id)
@@ -119,7 +119,7 @@ async def _asked_at(
                 raise _not_deployed(model)
             return upstream, name
         names = (model,) if base is None else (model, base.name, *base.aliases)
-        async with directory.db.project(project_id) as session:
+        async with router.db.project(project_id) as session:
             ids = [account.id for account in await asked_at(session, project_id, names)]
         for account_id in ids or [DEFAULT_ACCOUNT]:
             upstream = await accounts.get(account_id)

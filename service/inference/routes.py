@@ -11,7 +11,7 @@ from service.http.resources import ApiRequest, resource
 from service.identity.requests import caller
 from service.inference.calls import ask
 from service.inference.metering import Meter
-from service.inference.requests import Directory, read_question
+from service.inference.requests import Router, read_inference_request
 from service.limits.rates import RateKeeper, estimated_tokens
 from service.settings import Settings
 from service.upstreams.accounts import Accounts
@@ -45,20 +45,20 @@ async def post_completion(request: ApiRequest) -> Response[bytes] | Stream:
 
 async def _complete(request: ApiRequest, path: str) -> Response[bytes] | Stream:
     who = caller(request)
-    question = await read_question(
+    inference_request = await read_inference_request(
         await json_body(request),
         path=path,
-        directory=Directory(
+        router=Router(
             db=resource(request, Database), catalogue=resource(request, Catalogue), accounts=resource(request, Accounts)
         ),
         project_id=who.project_id,
     )
-    limited = question.model if question.base is None else question.base.name
+    limited = inference_request.model if inference_request.base is None else inference_request.base.name
     await resource(request, RateKeeper).admit_question(
-        request.scope, who, model=limited, tokens=estimated_tokens(question.body)
+        request.scope, who, model=limited, tokens=estimated_tokens(inference_request.body)
     )
     return await ask(
-        question,
+        inference_request,
         meter=resource(request, Meter),
         api_key_id=who.key_id,
         seconds=resource(request, Settings).inference_timeout_seconds,

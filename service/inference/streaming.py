@@ -13,7 +13,7 @@ import httpx2
 import msgspec
 import structlog
 
-from service.inference.metering import Tab
+from service.inference.metering import MeteredCall
 from service.upstreams.port import CompletionStream
 
 log = structlog.get_logger()
@@ -36,14 +36,14 @@ class Relay:
     def __init__(
         self,
         answer: CompletionStream,
-        tab: Tab,
+        metered_call: MeteredCall,
         *,
         shown: Callable[[dict[str, Any]], dict[str, Any]],
         with_usage: bool,
         seconds: float,
     ) -> None:
         self._answer = answer
-        self._tab = tab
+        self._metered_call = metered_call
         self._shown = shown
         self._with_usage = with_usage
         self._seconds = seconds
@@ -91,7 +91,7 @@ class Relay:
     async def _pass_on(self) -> bool:
         try:
             async for chunk in self._answer:
-                self._tab.hear(chunk)
+                self._metered_call.observe(chunk)
                 shown = self._for_caller(chunk)
                 if shown is not None:
                     await self._chunks.put(b"data: " + msgspec.json.encode(self._shown(shown)) + b"\n\n")
@@ -116,7 +116,7 @@ class Relay:
             await self._answer.aclose()
         except Exception as error:
             log.info("inference.hang_up_failed", error=repr(error))
-        await self._tab.post()
+        await self._metered_call.post()
         self._posting = False
 
 

@@ -12,12 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service import fault_points
 from service.database.tables import Job, Model, Run
 from service.errors import InFlight, InvalidRequest
-from service.inference.requests import Directory
+from service.inference.requests import Router
 from service.jobs.deployment import DeployComparison, comparison_for, why_not
 from service.jobs.record import NewEvent, add_events
 from service.models.aliases.actions import deploy
 from service.models.aliases.queries import find_alias, take_turn
-from service.runs.comparisons.actions import Order, create_comparison, read_order
+from service.runs.comparisons.actions import ResolvedComparison, create_comparison, resolve_comparison
 from service.runs.comparisons.grading import Outcome
 from service.runs.comparisons.options import Condition, Options
 from workers.context import Context
@@ -43,14 +43,14 @@ async def _begin(ctx: Context, job: Job) -> None:
     """Begin the comparison that a job asked for; once, whoever else is at it. What makes it impossible is a refusal."""
     wanted = msgspec.convert(job.deploy_comparison, DeployComparison)
     try:
-        order = await read_order(
+        resolved = await resolve_comparison(
             comparison_for(wanted, tuned=job.fine_tuned_model or "", reference=await _reference(ctx, job, wanted)),
-            directory=Directory(db=ctx.db, catalogue=ctx.catalogue, accounts=ctx.accounts),
+            router=Router(db=ctx.db, catalogue=ctx.catalogue, accounts=ctx.accounts),
             meter=ctx.meter,
             project_id=job.project_id,
-            most_concurrency=ctx.settings.run_concurrency,
+            max_concurrency=ctx.settings.run_concurrency,
         )
-        run_id = await _begun(ctx, job, wanted, order)
+        run_id = await _begun(ctx, job, wanted, resolved)
     except InFlight:
         return
     except InvalidRequest as refusal:
@@ -62,14 +62,14 @@ async def _begin(ctx: Context, job: Job) -> None:
         log.info("deployment.comparing", job=job.id, comparison=run_id)
 
 
-async def _begun(ctx: Context, job: Job, wanted: DeployComparison, order: Order) -> str | None:
+async def _begun(ctx: Context, job: Job, wanted: DeployComparison, resolved: ResolvedComparison) -> str | None:
     async with ctx.db.worker() as session:
         if not await _still_comparing(session, job):
             return None
         condition = Condition(job_id=job.id, sure=wanted.sure, least_score=wanted.least_score)
-        run = await create_comparison(session, job.project_id, job.api_key_id or "", order, condition=condition)
+        run = await create_comparison(session, job.project_id, job.api_key_id or "", resolved, condition=condition)
         await session.execute(update(Job).where(Job.id == job.id).values(deploy_run_id=run.id))
-        others = ", ".join(each.asked for each in order.options.models[:-1])
+        others = ", ".join(each.asked for each in resolved.options.models[:-1])
         against = f" with {others}" if others else ""
         await _tell(session, job, NewEvent(message=f"Comparing the model{against}: {run.id}"))
     fault_points.point("deployment.begun")

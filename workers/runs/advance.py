@@ -1,4 +1,4 @@
-"""Runs of many calls of inference: claimed for a turn, each answer recorded once with what it cost.
+"""Runs of many calls of inference: claimed for a time_slice, each answer recorded once with what it cost.
 
 A call reserves before it is sent (`run.reserved`), under a key that its upstream is told too (`Idempotency-Key`); its
 answer, its posting in the ledger and the run's counters are one fenced transaction. So a finished call is neither asked
@@ -24,7 +24,7 @@ from service.storage import StorageAway
 from workers.context import Context
 from workers.datasets.retry_policy import STORE_AWAY, STORE_AWAY_SECONDS
 from workers.runs import comparisons, generations
-from workers.runs.time_slice import Ended, Later, Turn
+from workers.runs.time_slice import Finished, TimeSlice, Unfinished
 
 log = structlog.get_logger()
 
@@ -53,7 +53,7 @@ KINDS: Mapping[str, RunKind] = {
 
 
 async def advance(ctx: Context, claimed: Claim[Run]) -> None:
-    """One turn of a run. An attempt counts before it is made, until something is answered."""
+    """One time_slice of a run. An attempt counts before it is made, until something is answered."""
     try:
         await _advance(ctx, claimed)
     except StorageAway as error:
@@ -75,19 +75,19 @@ async def _advance(ctx: Context, claimed: Claim[Run]) -> None:
             async with ctx.db.worker() as session:
                 await end(session, claimed, plan.message, {}, error=plan)
             return
-        turn = Turn(ctx, claimed, plan, finished, still_open)
+        time_slice = TimeSlice(ctx, claimed, plan, finished, still_open)
         if run.failures > MAX_CRASHES:  # also with what was made by then
             async with ctx.db.worker() as session:
                 await end(session, claimed, CRASHED.message, {}, error=CRASHED)
             return
         if run.failures == MAX_CRASHES:
-            turn.replay()
+            time_slice.replay()
             await kind.conclude(ctx, claimed, plan, CRASHED)
             return
-        match await turn.take():
-            case Ended(error):
+        match await time_slice.take():
+            case Finished(error):
                 await kind.conclude(ctx, claimed, plan, error)
-            case Later(reason, seconds):
+            case Unfinished(reason, seconds):
                 await _put_back(ctx, claimed, reason, seconds)
             case never:
                 assert_never(never)

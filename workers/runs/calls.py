@@ -20,8 +20,8 @@ from service.billing.ledger_batcher import Call as Priced
 from service.database.tables import LedgerEntry, OpenInference, Run
 from service.errors import InvalidRequest, QuotaExceeded
 from service.inference.calls import refusal_of
-from service.inference.metering import Tab
-from service.inference.requests import Question
+from service.inference.metering import MeteredCall
+from service.inference.requests import InferenceRequest
 from service.runs.answers import message_of
 from service.runs.load import MOST_WAIT_SECONDS
 from service.runs.plan import Answer, Call
@@ -31,54 +31,54 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class PreparedCall:
     """A call with who is asked and what it reserves; `adopted` is one that a worker before us had under way."""
 
     call: Call
-    question: Question
-    tab: Tab
+    request: InferenceRequest
+    metered_call: MeteredCall
     priced: Priced
     adopted: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class RetryLater:
     """No answer for now; `seconds` is how long the upstream wants to be left alone, if it says."""
 
     reason: str
     seconds: float | None
 
 
-async def ask(ctx: Context, run_id: str, asked: Asked) -> Answer | Again:
+async def ask(ctx: Context, run_id: str, asked: PreparedCall) -> Answer | RetryLater:
     """Send a call, as a caller's inference is sent, and hear what comes."""
-    question = asked.question
+    request = asked.request
     try:
         async with asyncio.timeout(ctx.settings.inference_timeout_seconds):
-            answer = await question.upstream.complete(
-                question.path, question.body, idempotency_key=f"{run_id}/{asked.call.key}"
+            answer = await request.upstream.complete(
+                request.path, request.body, idempotency_key=f"{run_id}/{asked.call.key}"
             )
     except (httpx2.HTTPError, TimeoutError) as error:
         log.warning("run.upstream_away", run=run_id, error=type(error).__name__)
-        return Again("The upstream that serves this model does not answer.", None)
+        return RetryLater("The upstream that serves this model does not answer.", None)
     if 200 <= answer.status < 300:
-        asked.tab.hear(answer.body)
+        asked.metered_call.observe(answer.body)
         message, finish_reason = message_of(answer.body)
         return Answer(message=message, finish_reason=finish_reason)
-    refused = refusal_of(answer, question)
+    refused = refusal_of(answer, request)
     match refused:
         case InvalidRequest():
             return Answer(refusal=refused.message)
         case QuotaExceeded():
-            return Again(refused.message, MOST_WAIT_SECONDS)
+            return RetryLater(refused.message, MOST_WAIT_SECONDS)
         case _:
-            return Again(refused.message, answer.retry_after_seconds)
+            return RetryLater(refused.message, answer.retry_after_seconds)
 
 
-async def kept_open(session: AsyncSession, adopted: Sequence[Asked], life: dt.timedelta) -> list[Asked]:
+async def kept_open(session: AsyncSession, adopted: Sequence[PreparedCall], life: dt.timedelta) -> list[PreparedCall]:
     """Those whose reservation is still open; it waits for its posting as long as a new one would."""
     if not adopted:
         return []
-    subjects = cast([each.tab.subject for each in adopted], ARRAY(Text))
+    subjects = cast([each.metered_call.subject for each in adopted], ARRAY(Text))
     still = set(
         await session.scalars(
             update(OpenInference)
@@ -87,7 +87,7 @@ async def kept_open(session: AsyncSession, adopted: Sequence[Asked], life: dt.ti
             .returning(OpenInference.subject)
         )
     )
-    return [each for each in adopted if each.tab.subject in still]
+    return [each for each in adopted if each.metered_call.subject in still]
 
 
 async def reserved_micros(session: AsyncSession, run: Run) -> int:
@@ -100,27 +100,29 @@ async def reserved_micros(session: AsyncSession, run: Run) -> int:
     return int(reserved or 0)
 
 
-def row_of(run: Run, asked: Asked, answer: Answer) -> dict[str, Any]:
+def row_of(run: Run, asked: PreparedCall, answer: Answer) -> dict[str, Any]:
     """The row of `run_calls` of an answered call."""
     return {
         "run_id": run.id,
         "project_id": run.project_id,
         "key": asked.call.key,
-        "model": asked.question.model,
+        "model": asked.request.model,
         "message": answer.message,
         "refusal": answer.refusal,
         "finish_reason": answer.finish_reason,
         "input_tokens": answer.input_tokens,
         "output_tokens": answer.output_tokens,
         "cost_micros": answer.cost_micros,
-        "subject": asked.tab.subject,
+        "subject": asked.metered_call.subject,
     }
 
 
 _alone: set["asyncio.Task[None]"] = set()
 
 
-def post_alone(ctx: Context, run: Run, task: "asyncio.Task[Answer | Again]", asked: Asked, bill: Actual | None) -> None:
+def post_alone(
+    ctx: Context, run: Run, task: "asyncio.Task[Answer | RetryLater]", asked: PreparedCall, bill: Actual | None
+) -> None:
     """The run is another's, or nobody's: post what this call comes to, or came to, without recording its answer."""
     posting = asyncio.create_task(_posted(ctx, run, task, asked, bill))
     _alone.add(posting)
@@ -128,13 +130,13 @@ def post_alone(ctx: Context, run: Run, task: "asyncio.Task[Answer | Again]", ask
 
 
 async def _posted(
-    ctx: Context, run: Run, task: "asyncio.Task[Answer | Again]", asked: Asked, bill: Actual | None
+    ctx: Context, run: Run, task: "asyncio.Task[Answer | RetryLater]", asked: PreparedCall, bill: Actual | None
 ) -> None:
     try:
         heard = await task
         if bill is None:
             answered = isinstance(heard, Answer) and heard.refusal is None
-            bill = await asked.tab.bill() if answered else asked.tab.nothing()
+            bill = await asked.metered_call.bill() if answered else asked.metered_call.nothing()
         await ctx.ledger_batcher.settle(run.project_id, bill)
     except Exception as error:
         log.error("run.not_posted", run=run.id, call=asked.call.key, error=repr(error))

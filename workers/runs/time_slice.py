@@ -26,17 +26,17 @@ from service.database.leases import Claim, LeaseLost
 from service.database.tables import Run, RunCall
 from service.errors import InvalidRequest, NotFound, QuotaExceeded, RateLimited, Unavailable
 from service.identity.callers import Caller
-from service.inference.requests import Directory, question_of
+from service.inference.requests import Router, inference_request_of
 from service.limits.rates import estimated_tokens
 from service.runs.load import Window, wait_seconds
 from service.runs.plan import Answer, Call, Plan, unanswered
 from service.runs.record import RunError, add_event
 from workers.context import Context
-from workers.runs.calls import Again, Asked, ask, kept_open, post_alone, reserved_micros, row_of
+from workers.runs.calls import PreparedCall, RetryLater, ask, kept_open, post_alone, reserved_micros, row_of
 
 log = structlog.get_logger()
 
-TURN_SECONDS = 60.0
+TIME_SLICE_SECONDS = 60.0
 """After so long a run lets others have its place; it comes back at once if nobody wants it."""
 
 AWAY_HOURS = 24
@@ -51,21 +51,21 @@ SHORT_WAIT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class Finished:
     """Everything is answered, or (with an `error`) no more will be."""
 
     error: RunError | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class Unfinished:
     """There is more to ask: why it waits (None: it does not) and for how long."""
 
     reason: str | None
     seconds: float
 
 
-class Turn:
+class TimeSlice:
     """This task alone writes to the database, and each call is a task of its own."""
 
     def __init__(
@@ -79,12 +79,12 @@ class Turn:
         self._open = still_open
         self._window = Window(min(self._run.concurrency, ctx.settings.run_concurrency))
         self._again: deque[Call] = deque()
-        self._under_way: dict[asyncio.Task[Answer | Again], Asked] = {}
-        self._bills: dict[asyncio.Task[Answer | Again], Actual] = {}
-        self._outcome: Ended | Later | None = None
-        self._too_tight: Ended | None = None
+        self._under_way: dict[asyncio.Task[Answer | RetryLater], PreparedCall] = {}
+        self._bills: dict[asyncio.Task[Answer | RetryLater], Actual] = {}
+        self._outcome: Finished | Unfinished | None = None
+        self._too_tight: Finished | None = None
         now = time.monotonic()
-        self._over_at, self._resume_at = now + TURN_SECONDS, now
+        self._over_at, self._resume_at = now + TIME_SLICE_SECONDS, now
         self._news_at = now - (dt.datetime.now(dt.UTC) - self._run.news_at).total_seconds()
         self._answered = sum(answer.refusal is None for answer in finished.values())
         self._refused = len(finished) - self._answered
@@ -94,7 +94,7 @@ class Turn:
         """Bring the plan as far as it is answered, and ask nothing."""
         next(unanswered(self._plan, self._finished), None)
 
-    async def take(self) -> Ended | Later:
+    async def take(self) -> Finished | Unfinished:
         """Ask and record until all is answered, or something is in the way, or the turn is over."""
         try:
             while True:
@@ -109,11 +109,11 @@ class Turn:
                 elif self._outcome or self._too_tight:
                     return self._outcome or self._too_tight  # type: ignore[return-value]  # one of them is there
                 elif not self._goes_on():
-                    return Later(None, pause)
+                    return Unfinished(None, pause)
                 elif pause:
                     await asyncio.sleep(pause)
                 elif nothing_left:
-                    return Ended()
+                    return Finished()
         except LeaseLost:
             self._post_alone()
             raise
@@ -141,18 +141,18 @@ class Turn:
             return True
         admitted = await self._admitted(wanted)
         for each in await self._reserved(admitted):
-            self._open[each.call.key] = each.tab.subject
+            self._open[each.call.key] = each.metered_call.subject
             self._under_way[asyncio.create_task(ask(self._ctx, self._run.id, each))] = each
         return False
 
-    async def _admitted(self, wanted: Sequence[Call]) -> list[Asked]:
+    async def _admitted(self, wanted: Sequence[Call]) -> list[PreparedCall]:
         """Those that the project may ask now, with what they may cost; the others are put off."""
-        admitted: list[Asked] = []
+        admitted: list[PreparedCall] = []
         for place, call in enumerate(wanted):
             try:
                 admitted.append(await self._admit(call))
             except (InvalidRequest, NotFound, QuotaExceeded) as error:
-                self._outcome = Ended(RunError(code=error.code, message=error.message, param=error.param))
+                self._outcome = Finished(RunError(code=error.code, message=error.message, param=error.param))
             except (RateLimited, Unavailable) as error:
                 self._wait(error.message, error.retry_after_seconds)
             else:
@@ -161,12 +161,12 @@ class Turn:
             break
         return admitted
 
-    async def _admit(self, call: Call) -> Asked:
+    async def _admit(self, call: Call) -> PreparedCall:
         ctx, run = self._ctx, self._run
-        question = await question_of(
+        request = await inference_request_of(
             {**call.body, "model": call.model},
             path=call.path,
-            directory=Directory(db=ctx.db, catalogue=ctx.catalogue, accounts=ctx.accounts),
+            router=Router(db=ctx.db, catalogue=ctx.catalogue, accounts=ctx.accounts),
             project_id=run.project_id,
         )
         subject = self._open.get(call.key)
@@ -174,15 +174,15 @@ class Turn:
             await ctx.rates.admit_question(
                 {},
                 Caller(key_id=run.api_key_id, project_id=run.project_id),
-                model=question.model if question.base is None else question.base.name,
-                tokens=estimated_tokens(question.body),
+                model=request.model if request.base is None else request.base.name,
+                tokens=estimated_tokens(request.body),
             )
-        tab, priced = await ctx.meter.draft(question, api_key_id=run.api_key_id, subject=subject)
-        return Asked(
-            call, question, tab, replace(priced, run_id=run.id, call_key=call.key), adopted=subject is not None
+        metered_call, priced = await ctx.meter.draft(request, api_key_id=run.api_key_id, subject=subject)
+        return PreparedCall(
+            call, request, metered_call, replace(priced, run_id=run.id, call_key=call.key), adopted=subject is not None
         )
 
-    async def _reserved(self, asked: Sequence[Asked]) -> list[Asked]:
+    async def _reserved(self, asked: Sequence[PreparedCall]) -> list[PreparedCall]:
         """Those that fit into the run's bound and the project's limits, in their order; the others are put off."""
         ctx, run = self._ctx, self._run
         new = [each for each in asked if not each.adopted]
@@ -207,22 +207,22 @@ class Turn:
                 self._open.pop(each.call.key, None)  # one that was adopted too late is posted in full by now
                 self._again.append(each.call)
         if len(within) < len(new):
-            self._too_tight = Ended(_over_bound(run))
+            self._too_tight = Finished(_over_bound(run))
         elif not all(granted):
             refused = max(each.priced.reservation.amount_micros for each in within)
             refusal = await ctx.meter.refusal(run.project_id, refused)
-            self._too_tight = Ended(RunError(code=refusal.code, message=refusal.message, param=None))
+            self._too_tight = Finished(RunError(code=refusal.code, message=refusal.message, param=None))
         return sent
 
-    async def _record(self, done: set["asyncio.Task[Answer | Again]"]) -> None:
+    async def _record(self, done: set["asyncio.Task[Answer | RetryLater]"]) -> None:
         """Write down what has come, with what it cost, and let the plan have it."""
         fault_points.point("run.answered")
-        answers: list[tuple[Asked, Answer]] = []
+        answers: list[tuple[PreparedCall, Answer]] = []
         for task in done:
             asked, heard = self._under_way[task], task.result()
             match heard:
                 case Answer(refusal=None):
-                    bill = await asked.tab.bill()
+                    bill = await asked.metered_call.bill()
                     heard = replace(
                         heard,
                         input_tokens=bill.input_tokens or 0,
@@ -232,10 +232,10 @@ class Turn:
                     self._answered += 1
                     self._window.answered()
                 case Answer():
-                    bill = asked.tab.nothing()
+                    bill = asked.metered_call.nothing()
                     self._refused += 1
-                case Again(reason, seconds):
-                    bill = asked.tab.nothing()
+                case RetryLater(reason, seconds):
+                    bill = asked.metered_call.nothing()
                     self._window.limited()
                     self._again.append(asked.call)
                     self._wait(reason, seconds)
@@ -253,9 +253,9 @@ class Turn:
             self._open.pop(self._under_way.pop(task).call.key, None)
         if not self._answered and self._refused >= MOST_REFUSED:
             last = answers[-1][1].refusal if answers else None
-            self._outcome = Ended(RunError(code="upstream_refused", message=f"Every call is refused: {last}"))
+            self._outcome = Finished(RunError(code="upstream_refused", message=f"Every call is refused: {last}"))
 
-    async def _written(self, bills: Sequence[Actual], answers: Sequence[tuple[Asked, Answer]]) -> None:
+    async def _written(self, bills: Sequence[Actual], answers: Sequence[tuple[PreparedCall, Answer]]) -> None:
         """Commit them, also when the database is away for a moment: the answers are paid for."""
         while True:
             try:
@@ -272,7 +272,7 @@ class Turn:
             else:
                 return
 
-    async def _write(self, session: AsyncSession, answers: Sequence[tuple[Asked, Answer]]) -> None:
+    async def _write(self, session: AsyncSession, answers: Sequence[tuple[PreparedCall, Answer]]) -> None:
         run, plan = self._run, self._plan
         if not answers:
             await leases.write(session, self._claimed, {"status": "running"})
@@ -295,11 +295,11 @@ class Turn:
         away_seconds = time.monotonic() - self._news_at
         if away_seconds > AWAY_HOURS * 3600:
             message = f"Nothing was answered for {AWAY_HOURS} hours: {reason}"
-            self._outcome = Ended(RunError(code="upstream_unavailable", message=message))
+            self._outcome = Finished(RunError(code="upstream_unavailable", message=message))
             return
         seconds = wait_seconds(since_news_seconds=away_seconds, asked_for_seconds=asked_for_seconds)
         if seconds > SHORT_WAIT_SECONDS:
-            self._outcome = self._outcome or Later(reason, seconds)
+            self._outcome = self._outcome or Unfinished(reason, seconds)
         self._resume_at = max(self._resume_at, time.monotonic() + seconds)
 
     def _post_alone(self) -> None:

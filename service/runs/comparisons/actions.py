@@ -16,7 +16,7 @@ from service.datasets.report.build import first_errors
 from service.datasets.report_schema import FileReport
 from service.errors import InFlight, InvalidRequest, NotFound
 from service.inference.metering import Meter
-from service.inference.requests import Directory, Question, question_of
+from service.inference.requests import InferenceRequest, Router, inference_request_of
 from service.models.queries import find_model, keep_model
 from service.runs.actions import NewRun, create_run
 from service.runs.comparisons.graders.judge import JudgeGrader
@@ -33,7 +33,7 @@ FORMATS = ("chat", "completion", "preference")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class ResolvedComparison:
     """A comparison that can be made, with its price."""
 
     file_id: str
@@ -43,9 +43,9 @@ class Order:
     budget_micros: int
 
 
-async def read_order(
-    body: CreateComparison, *, directory: Directory, meter: Meter, project_id: str, most_concurrency: int
-) -> Order:
+async def resolve_comparison(
+    body: CreateComparison, *, router: Router, meter: Meter, project_id: str, max_concurrency: int
+) -> ResolvedComparison:
     """Look models, graders and file up, and price them. A report of the file that is not there is asked for.
 
     Raises `InvalidRequest` with the field at fault, and `InFlight` while the file is checked.
@@ -60,17 +60,17 @@ async def read_order(
             param="models",
             code="conflicting_parameters",
         )
-    asked = [await _question(name, f"models[{place}]", directory, project_id) for place, name in enumerate(body.models)]
+    asked = [await _request(name, f"models[{place}]", router, project_id) for place, name in enumerate(body.models)]
     judges = {
-        name: await _question(grader.model, f"graders[{list(graders).index(name)}].model", directory, project_id)
+        name: await _request(grader.model, f"graders[{list(graders).index(name)}].model", router, project_id)
         for name, grader in judging.items()
     }
     _check_kinds(asked, judges)
-    for place, question in enumerate(asked):
-        _check_limit(body.max_tokens, question, body.models[place])
-    async with directory.db.project(project_id) as session:
+    for place, request in enumerate(asked):
+        _check_limit(body.max_tokens, request, body.models[place])
+    async with router.db.project(project_id) as session:
         file = await comparable_file(session, project_id, body.file, param="file")
-        row = await ask_for_report(session, file, asked[0].base or directory.catalogue.default)
+        row = await ask_for_report(session, file, asked[0].base or router.catalogue.default)
         made = row.report
     if made is None:
         raise InFlight(
@@ -105,24 +105,29 @@ async def read_order(
         max_tokens=body.max_tokens,
         stop=body.stop,
     )
-    return Order(
+    return ResolvedComparison(
         file_id=body.file,
         options=options,
-        concurrency=min(body.concurrency, most_concurrency),
+        concurrency=min(body.concurrency, max_concurrency),
         price=price,
         budget_micros=price.upper_micros if body.budget is None else micros_of(body.budget),
     )
 
 
 async def create_comparison(
-    session: AsyncSession, project_id: str, api_key_id: str, order: Order, *, condition: Condition | None = None
+    session: AsyncSession,
+    project_id: str,
+    api_key_id: str,
+    resolved: ResolvedComparison,
+    *,
+    condition: Condition | None = None,
 ) -> Run:
     """Begin a comparison, which workers make; its file and its models are kept until it has ended.
 
     Raises `InvalidRequest` when the project is archived, or the file or a model is gone meanwhile.
     """
-    await comparable_file(session, project_id, order.file_id, param="file")
-    for compared in order.options.models:
+    await comparable_file(session, project_id, resolved.file_id, param="file")
+    for compared in resolved.options.models:
         tuned = await find_model(session, project_id, compared.model)
         if tuned is not None and tuned.project_id == project_id and not await keep_model(session, tuned):
             raise InvalidRequest(
@@ -134,31 +139,31 @@ async def create_comparison(
         NewRun(
             kind="comparison",
             api_key_id=api_key_id,
-            options=msgspec.to_builtins(msgspec.structs.replace(order.options, condition=condition)),
-            concurrency=order.concurrency,
-            budget_micros=order.budget_micros,
-            total=order.options.examples,
-            input_file_id=order.file_id,
+            options=msgspec.to_builtins(msgspec.structs.replace(resolved.options, condition=condition)),
+            concurrency=resolved.concurrency,
+            budget_micros=resolved.budget_micros,
+            total=resolved.options.examples,
+            input_file_id=resolved.file_id,
         ),
     )
 
 
-async def quote_comparison(session: AsyncSession, project_id: str, order: Order) -> ComparisonQuote:
+async def quote_comparison(session: AsyncSession, project_id: str, resolved: ResolvedComparison) -> ComparisonQuote:
     """What it may cost, and whether that is there to be spent."""
-    price = order.price
+    price = resolved.price
     remaining = (await standing(session, project_id, month_of(dt.datetime.now(dt.UTC)))).remaining
     reasons = []
-    if order.budget_micros < price.expected_micros:
+    if resolved.budget_micros < price.expected_micros:
         reasons.append("The expected price is more than `budget`: the comparison would end before its last example.")
     if remaining is not None and remaining < price.expected_micros:
         reasons.append("The expected price is more than what is left of the monthly budget.")
     return ComparisonQuote(
-        examples=order.options.examples,
+        examples=resolved.options.examples,
         calls=CallsQuoted(low=price.fewest_calls, upper=price.most_calls),
         price=RunPrice(
             low=dollars(price.low_micros), expected=dollars(price.expected_micros), upper=dollars(price.upper_micros)
         ),
-        budget=dollars(order.budget_micros),
+        budget=dollars(resolved.budget_micros),
         remaining_budget=None if remaining is None else dollars(remaining),
         allowed=not reasons,
         reasons=reasons,
@@ -191,14 +196,16 @@ def check_graders(graders: list[AnyGrader], *, param: str) -> dict[str, AnyGrade
         raise InvalidRequest(refusal.message, param=f"{param}{refusal.option}", code="invalid_grader") from None
 
 
-async def _question(name: str, param: str, directory: Directory, project_id: str) -> Question:
+async def _request(name: str, param: str, router: Router, project_id: str) -> InferenceRequest:
     try:
-        return await question_of({"model": name, "messages": []}, path=CHAT, directory=directory, project_id=project_id)
+        return await inference_request_of(
+            {"model": name, "messages": []}, path=CHAT, router=router, project_id=project_id
+        )
     except (InvalidRequest, NotFound) as error:
         raise InvalidRequest(error.message, param=param, code=error.code) from None
 
 
-def _check_kinds(asked: list[Question], judges: dict[str, Question]) -> None:
+def _check_kinds(asked: list[InferenceRequest], judges: dict[str, InferenceRequest]) -> None:
     for judge in judges.values():
         if _completes_only(judge):
             raise InvalidRequest(
@@ -206,7 +213,7 @@ def _check_kinds(asked: list[Question], judges: dict[str, Question]) -> None:
                 param="graders",
                 code="unsupported_method",
             )
-    if len({_completes_only(question) for question in asked}) > 1:
+    if len({_completes_only(request) for request in asked}) > 1:
         raise InvalidRequest(
             "Chat models and completion models cannot be asked the same. Compare those of one kind.",
             param="models",
@@ -214,13 +221,13 @@ def _check_kinds(asked: list[Question], judges: dict[str, Question]) -> None:
         )
 
 
-def _check_limit(max_tokens: int, question: Question, name: str) -> None:
-    most = question.base.max_output_tokens if question.base is not None else BaseModel.max_output_tokens
+def _check_limit(max_tokens: int, request: InferenceRequest, name: str) -> None:
+    most = request.base.max_output_tokens if request.base is not None else BaseModel.max_output_tokens
     if max_tokens > most:
         raise InvalidRequest(f"{name} answers with {most:,} tokens at most.", param="max_tokens", code="invalid_value")
 
 
-def _check_report(report: FileReport, asked: list[Question]) -> None:
+def _check_report(report: FileReport, asked: list[InferenceRequest]) -> None:
     if report.errors:
         raise InvalidRequest(f"The file has errors. {first_errors(report)}", param="file", code="invalid_file_format")
     if report.format not in FORMATS or not report.examples:
@@ -238,12 +245,12 @@ def _check_report(report: FileReport, asked: list[Question]) -> None:
         )
 
 
-def _completes_only(question: Question) -> bool:
-    return question.base is not None and question.base.formats == ("completion",)
+def _completes_only(request: InferenceRequest) -> bool:
+    return request.base is not None and request.base.formats == ("completion",)
 
 
-async def _price(meter: Meter, question: Question) -> Price:
-    price = await meter.price_of(question)
+async def _price(meter: Meter, request: InferenceRequest) -> Price:
+    price = await meter.price_of(request)
     return Price(
         input_micros=price.input_micros_per_million if price else 0,
         output_micros=price.output_micros_per_million if price else 0,

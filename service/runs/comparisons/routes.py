@@ -15,9 +15,9 @@ from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields, Page
 from service.identity.requests import caller, request_identity_of
 from service.inference.metering import Meter
-from service.inference.requests import Directory
+from service.inference.requests import Router
 from service.runs.actions import cancel_run
-from service.runs.comparisons.actions import Order, create_comparison, quote_comparison, read_order
+from service.runs.comparisons.actions import ResolvedComparison, create_comparison, quote_comparison, resolve_comparison
 from service.runs.comparisons.case_views import CaseShown, show_cases
 from service.runs.comparisons.export import MEDIA, exported
 from service.runs.comparisons.options_schema import CreateComparison, ListCases
@@ -41,10 +41,10 @@ async def post_comparison(request: ApiRequest) -> Response[bytes]:
     """Ask several models the examples of a file, and grade the answers; the first is what others are compared with."""
     who = caller(request)
     body, sha256 = await read_body(request, CreateComparison)
-    order = await _order(request, body)
+    resolved = await _resolve(request, body)
 
     async def act(session: AsyncSession) -> Comparison:
-        return show_comparison(await create_comparison(session, who.project_id, who.key_id, order))
+        return show_comparison(await create_comparison(session, who.project_id, who.key_id, resolved))
 
     return await answer_once(resource(request, Database), request_identity_of(request, sha256), act)
 
@@ -59,9 +59,9 @@ async def post_comparison_quote(request: ApiRequest) -> ComparisonQuote:
     """What a comparison may cost, before anything is asked."""
     who = caller(request)
     body, _ = await read_body(request, CreateComparison)
-    order = await _order(request, body)
+    resolved = await _resolve(request, body)
     async with resource(request, Database).project(who.project_id) as session:
-        return await quote_comparison(session, who.project_id, order)
+        return await quote_comparison(session, who.project_id, resolved)
 
 
 @get(
@@ -140,15 +140,15 @@ async def get_comparison_cases(request: ApiRequest, comparison_id: FromPath[str]
     return Stream(exported(db, storage, run, query), headers=headers)
 
 
-async def _order(request: ApiRequest, body: CreateComparison) -> Order:
-    return await read_order(
+async def _resolve(request: ApiRequest, body: CreateComparison) -> ResolvedComparison:
+    return await resolve_comparison(
         body,
-        directory=Directory(
+        router=Router(
             db=resource(request, Database), catalogue=resource(request, Catalogue), accounts=resource(request, Accounts)
         ),
         meter=resource(request, Meter),
         project_id=caller(request).project_id,
-        most_concurrency=resource(request, Settings).run_concurrency,
+        max_concurrency=resource(request, Settings).run_concurrency,
     )
 
 

@@ -15,7 +15,7 @@ from service.datasets.files.actions import clean_filename
 from service.errors import InvalidRequest, NotFound
 from service.inference.bounds import input_texts
 from service.inference.metering import Meter
-from service.inference.requests import Directory, Question, question_of
+from service.inference.requests import InferenceRequest, Router, inference_request_of
 from service.runs.actions import NewRun, create_run
 from service.runs.generations.options import Options, Step
 from service.runs.generations.prompts import answer_body, question_body
@@ -31,7 +31,7 @@ LARGER = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class ResolvedGeneration:
     """A generation that can be made, with its price."""
 
     options: Options
@@ -40,13 +40,13 @@ class Order:
     budget_micros: int
 
 
-async def read_order(
-    body: CreateGeneration, *, directory: Directory, meter: Meter, project_id: str, most_concurrency: int
-) -> Order:
+async def resolve_generation(
+    body: CreateGeneration, *, router: Router, meter: Meter, project_id: str, max_concurrency: int
+) -> ResolvedGeneration:
     """Look the models up and price them. Raises `InvalidRequest` with the field at fault."""
     check_generation(body)
-    question, of_question = await _step(body, "question", directory, project_id)
-    answer, of_answer = await _step(body, "answer", directory, project_id)
+    question, of_question = await _step(body, "question", router, project_id)
+    answer, of_answer = await _step(body, "answer", router, project_id)
     options = Options(
         topics=body.topics,
         n_per_topic=body.n_per_topic,
@@ -63,15 +63,17 @@ async def read_order(
         await _rates(meter, of_question, question_body(options, longest, 1, [])),
         await _rates(meter, of_answer, answer_body(options, longest, "", attempt=1, larger=False, fault=None)),
     )
-    return Order(
+    return ResolvedGeneration(
         options=options,
-        concurrency=min(body.concurrency, most_concurrency),
+        concurrency=min(body.concurrency, max_concurrency),
         price=price,
         budget_micros=price.upper_micros if body.budget is None else micros_of(body.budget),
     )
 
 
-async def create_generation(session: AsyncSession, project_id: str, api_key_id: str, order: Order) -> Run:
+async def create_generation(
+    session: AsyncSession, project_id: str, api_key_id: str, resolved: ResolvedGeneration
+) -> Run:
     """Begin a generation, which workers make. Raises `InvalidRequest` when the project is archived."""
     return await create_run(
         session,
@@ -79,45 +81,45 @@ async def create_generation(session: AsyncSession, project_id: str, api_key_id: 
         NewRun(
             kind="generation",
             api_key_id=api_key_id,
-            options=msgspec.to_builtins(order.options),
-            concurrency=order.concurrency,
-            budget_micros=order.budget_micros,
-            total=order.options.total,
+            options=msgspec.to_builtins(resolved.options),
+            concurrency=resolved.concurrency,
+            budget_micros=resolved.budget_micros,
+            total=resolved.options.total,
         ),
     )
 
 
-async def quote_generation(session: AsyncSession, project_id: str, order: Order) -> GenerationQuote:
+async def quote_generation(session: AsyncSession, project_id: str, resolved: ResolvedGeneration) -> GenerationQuote:
     """What it may cost, and whether that is there to be spent."""
-    price = order.price
+    price = resolved.price
     remaining = (await standing(session, project_id, month_of(dt.datetime.now(dt.UTC)))).remaining
     reasons = []
-    if order.budget_micros < price.expected_micros:
+    if resolved.budget_micros < price.expected_micros:
         reasons.append("The expected price is more than `budget`: the generation would end before its last example.")
     if remaining is not None and remaining < price.expected_micros:
         reasons.append("The expected price is more than what is left of the monthly budget.")
     return GenerationQuote(
-        examples=order.options.total,
+        examples=resolved.options.total,
         calls=CallsQuoted(low=price.fewest_calls, upper=price.most_calls),
         price=RunPrice(
             low=dollars(price.low_micros), expected=dollars(price.expected_micros), upper=dollars(price.upper_micros)
         ),
-        budget=dollars(order.budget_micros),
+        budget=dollars(resolved.budget_micros),
         remaining_budget=None if remaining is None else dollars(remaining),
         allowed=not reasons,
         reasons=reasons,
     )
 
 
-async def _step(body: CreateGeneration, name: str, directory: Directory, project_id: str) -> tuple[Step, Question]:
+async def _step(body: CreateGeneration, name: str, router: Router, project_id: str) -> tuple[Step, InferenceRequest]:
     """A step with its defaults. An alias is taken as the model that it stands for now, which then answers all of it."""
     asked = (body.question if name == "question" else body.answer) or StepAsked()
     model = asked.model or body.model or ""
     default = QUESTION_TOKENS if name == "question" else ANSWER_TOKENS
     param = "model" if asked.model is None else f"{name}.model"
     try:
-        question = await question_of(
-            {"model": model, "messages": []}, path=CHAT, directory=directory, project_id=project_id
+        question = await inference_request_of(
+            {"model": model, "messages": []}, path=CHAT, router=router, project_id=project_id
         )
     except (InvalidRequest, NotFound) as error:
         raise InvalidRequest(error.message, param=param, code=error.code) from None
@@ -140,7 +142,7 @@ async def _step(body: CreateGeneration, name: str, directory: Directory, project
     return step, question
 
 
-async def _rates(meter: Meter, question: Question, body: dict[str, object]) -> Rates:
+async def _rates(meter: Meter, question: InferenceRequest, body: dict[str, object]) -> Rates:
     texts, others = input_texts(body, path=CHAT)
     encoding = question.base.encoding if question.base is not None else ENCODINGS[0]
     price = await meter.price_of(question)

@@ -15,10 +15,10 @@ from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields, Page
 from service.identity.requests import caller, request_identity_of
 from service.inference.metering import Meter
-from service.inference.requests import Directory
+from service.inference.requests import Router
 from service.runs.actions import cancel_run
 from service.runs.events import answer_events
-from service.runs.generations.actions import Order, create_generation, quote_generation, read_order
+from service.runs.generations.actions import ResolvedGeneration, create_generation, quote_generation, resolve_generation
 from service.runs.generations.schemas import CreateGeneration, Generation, GenerationQuote, show_generation
 from service.runs.queries import ListRuns, get_run, list_runs
 from service.runs.schemas import ListRunEvents, RunEventObject
@@ -36,10 +36,10 @@ async def post_generation(request: ApiRequest) -> Response[bytes]:
     """Make examples by asking models: a question for each, then its answer. The result is a file like any other."""
     who = caller(request)
     body, sha256 = await read_body(request, CreateGeneration)
-    order = await _order(request, body)
+    resolved = await _resolve(request, body)
 
     async def act(session: AsyncSession) -> Generation:
-        return show_generation(await create_generation(session, who.project_id, who.key_id, order))
+        return show_generation(await create_generation(session, who.project_id, who.key_id, resolved))
 
     return await answer_once(resource(request, Database), request_identity_of(request, sha256), act)
 
@@ -54,9 +54,9 @@ async def post_generation_quote(request: ApiRequest) -> GenerationQuote:
     """What a generation may cost, before anything is asked."""
     who = caller(request)
     body, _ = await read_body(request, CreateGeneration)
-    order = await _order(request, body)
+    resolved = await _resolve(request, body)
     async with resource(request, Database).project(who.project_id) as session:
-        return await quote_generation(session, who.project_id, order)
+        return await quote_generation(session, who.project_id, resolved)
 
 
 @get(
@@ -108,15 +108,15 @@ async def get_generation_events(request: ApiRequest, generation_id: FromPath[str
     return await answer_events(request, "generation", generation_id)
 
 
-async def _order(request: ApiRequest, body: CreateGeneration) -> Order:
-    return await read_order(
+async def _resolve(request: ApiRequest, body: CreateGeneration) -> ResolvedGeneration:
+    return await resolve_generation(
         body,
-        directory=Directory(
+        router=Router(
             db=resource(request, Database), catalogue=resource(request, Catalogue), accounts=resource(request, Accounts)
         ),
         meter=resource(request, Meter),
         project_id=caller(request).project_id,
-        most_concurrency=resource(request, Settings).run_concurrency,
+        max_concurrency=resource(request, Settings).run_concurrency,
     )
 
 
