@@ -65,7 +65,7 @@ class Meter:
     async def draft(
         self, request: InferenceRequest, *, api_key_id: str, subject: str | None = None
     ) -> tuple["MeteredCall", Call]:
-        """A call's metered_call, and what it is to reserve, which the caller does. What is not billed costs nothing.
+        """Price a call without reserving it: the metered call, and the reservation for the caller to make. Unbilled use is free.
 
         `subject` is that of a reservation which is there already.
         """
