@@ -45,7 +45,7 @@ COUNTED_CHARS = 4_000_000
 
 
 class Meter:
-    """Opens a metered_call for each call. One per process."""
+    """Opens a `MeteredCall` for each call. One per process."""
 
     def __init__(self, db: Database, ledger_batcher: LedgerBatcher) -> None:
         self._db = db
@@ -65,9 +65,9 @@ class Meter:
     async def draft(
         self, request: InferenceRequest, *, api_key_id: str, subject: str | None = None
     ) -> tuple["MeteredCall", Call]:
-        """Price a call without reserving it: the metered call, and the reservation for the caller to make. Unbilled use is free.
+        """Price a call without reserving: returns the metered call, and the reservation that the caller has to make.
 
-        `subject` is that of a reservation which is there already.
+        Unbilled use costs nothing. Pass `subject` when the ledger already holds a reservation under it.
         """
         base = request.base
         encoding = base.encoding if base is not None else ENCODINGS[0]
