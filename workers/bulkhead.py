@@ -13,7 +13,7 @@ PROBES = 2
 """Steps that find out whether an account that did not answer does so again."""
 
 
-class Turns:
+class Bulkhead:
     """One for each worker. `troubled` says of an account whether it does not answer."""
 
     def __init__(self, at_a_time: int, troubled: Callable[[str], bool]) -> None:

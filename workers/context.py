@@ -25,7 +25,7 @@ from service.upstreams.accounts import Accounts, ensure_default_account
 from service.upstreams.port import Upstream
 from service.wakeups import Wakeups
 from service.webhooks.sender import Sender
-from workers.bulkhead import Turns
+from workers.bulkhead import Bulkhead
 from workers.dataset_processes import Validators
 
 log = structlog.get_logger()
@@ -43,7 +43,7 @@ class Context:
     storage: Storage
     catalogue: Catalogue
     accounts: Accounts
-    turns: Turns
+    bulkhead: Bulkhead
     sender: Sender
     validators: Validators
     ledger_batcher: LedgerBatcher
@@ -91,7 +91,7 @@ async def open_context(settings: Settings) -> Context:
         storage=Storage(settings.storage_url),
         catalogue=base_models.load(settings.models_file),
         accounts=accounts,
-        turns=Turns(settings.worker_concurrency, accounts.troubled),
+        bulkhead=Bulkhead(settings.worker_concurrency, accounts.troubled),
         sender=Sender.from_settings(settings),
         validators=validators,
         ledger_batcher=ledger_batcher,

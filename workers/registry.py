@@ -70,8 +70,8 @@ def _worker_concurrency(settings: Settings) -> int:
 
 HANDLERS = (
     Handler(leased_work.JOBS, advance.advance, _worker_concurrency, advance.claimable),
-    Handler(leased_work.ACCOUNT_POLLS, account_poller.watch, lambda _: POLLED_ACCOUNTS),
-    Handler(leased_work.SCHEDULING, schedule.take_turn, lambda _: 1),
+    Handler(leased_work.ACCOUNT_POLLS, account_poller.poll_account, lambda _: POLLED_ACCOUNTS),
+    Handler(leased_work.SCHEDULING, schedule.run_scheduling_pass, lambda _: 1),
     Handler(leased_work.REPORTS, report.validate, _validation_processes),
     Handler(leased_work.PREPARATIONS, preparation.prepare, _validation_processes),
     Handler(leased_work.LEAKAGE_REPORTS, leakage.compare, lambda _: 1),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import (
-    AdmissionTurn,
+    AccountPoll,
     DatasetPreparation,
     Deletion,
     FileReport,
@@ -17,9 +17,9 @@ from service.database.tables import (
     LeakageReport,
     Leased,
     Run,
+    SchedulingPass,
     Upload,
     UpstreamFile,
-    UpstreamWatch,
     WebhookDelivery,
 )
 from service.wakeups import Wakeup, add_wakeup
@@ -34,8 +34,8 @@ class LeasedWork:
 
 
 JOBS = LeasedWork("jobs", Job)
-ACCOUNT_POLLS = LeasedWork("account_polls", UpstreamWatch)
-SCHEDULING = LeasedWork("scheduling_passes", AdmissionTurn)
+ACCOUNT_POLLS = LeasedWork("account_polls", AccountPoll)
+SCHEDULING = LeasedWork("scheduling_passes", SchedulingPass)
 REPORTS = LeasedWork("reports", FileReport)
 PREPARATIONS = LeasedWork("preparations", DatasetPreparation)
 LEAKAGE_REPORTS = LeasedWork("leakage_reports", LeakageReport)

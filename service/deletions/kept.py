@@ -75,7 +75,7 @@ JOB_WITHOUT_WORDS: dict[str, Any] = {
     "deploy_run_id": None,
     "upstream_model": None,
     "upstream_events_cursor": None,
-    "upstream_told": None,
+    "upstream_snapshot": None,
     "waiting_reason": None,
     "fine_tuned_model": case((Job.fine_tuned_model.is_not(None), DELETED)),
     "result_file_ids": [],

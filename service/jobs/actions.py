@@ -23,7 +23,7 @@ from service.jobs.deployment import DeployComparison, check_condition
 from service.jobs.lifecycle import JobError
 from service.jobs.queries import count_queued, get_job
 from service.jobs.record import NewEvent, add_events, enter, tell
-from service.jobs.resolved_request import Order, check_offer, find_base, providers_of, take_order, training_data
+from service.jobs.resolved_request import ResolvedRequest, check_offer, find_base, providers_of, resolve, training_data
 from service.jobs.rules import check_create, check_method
 from service.jobs.schemas import CreateJob
 from service.limits.enforcement import reserve_tokens
@@ -36,7 +36,7 @@ MAX_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Market:
+class PricingContext:
     """What can be trained where, today."""
 
     catalogue: Catalogue
@@ -44,7 +44,12 @@ class Market:
 
 
 async def create_job(
-    session: AsyncSession, *, project_id: str, body: CreateJob, market: Market, api_key_id: str | None = None
+    session: AsyncSession,
+    *,
+    project_id: str,
+    body: CreateJob,
+    pricing_context: PricingContext,
+    api_key_id: str | None = None,
 ) -> Job:
     """Accept a job, reserving its upper price when the training file's report is ready. `api_key_id` is who spends.
 
@@ -53,13 +58,15 @@ async def create_job(
     await get_active_project(session, project_id)
     method = check_create(body)
     if body.deploy is not None:
-        check_not_a_base_model(market.catalogue, body.deploy.alias, param="deploy.alias")
+        check_not_a_base_model(pricing_context.catalogue, body.deploy.alias, param="deploy.alias")
     comparison = body.deploy.comparison if body.deploy is not None else None
     if comparison is not None:
         await _check_deploy_comparison(session, project_id, comparison)
-    order = await order_of(session, project_id=project_id, body=body, method=method, market=market)
-    if order.fault is not None:
-        raise refusal(order.fault)
+    resolved = await resolve_request(
+        session, project_id=project_id, body=body, method=method, pricing_context=pricing_context
+    )
+    if resolved.fault is not None:
+        raise refusal(resolved.fault)
     await _check_queue(session, project_id)
     quote = await _bound_quote(session, project_id, body, method) if body.quote_id is not None else None
     job = Job(
@@ -67,10 +74,10 @@ async def create_job(
         project_id=project_id,
         api_key_id=api_key_id,
         state="validating",
-        model=order.base.name,
-        upstream_model=order.base.upstream_name,
-        training_file_id=order.training.id,
-        validation_file_id=order.validation.id if order.validation else None,
+        model=resolved.base.name,
+        upstream_model=resolved.base.upstream_name,
+        training_file_id=resolved.training.id,
+        validation_file_id=resolved.validation.id if resolved.validation else None,
         suffix=body.suffix,
         seed=body.seed if body.seed is not None else secrets.randbelow(MAX_SEED + 1),
         caller_metadata=body.metadata or None,
@@ -87,12 +94,12 @@ async def create_job(
         await _reserve(session, job, upper_micros=quote.upper_micros, billable_tokens=quote.billable_tokens)
         job.n_epochs, job.price_micros_per_million = quote.n_epochs, quote.price_micros_per_million
         job.expected_micros = quote.expected_micros
-    elif order.estimate is not None:
-        await accept_estimate(session, job, order.estimate)
+    elif resolved.estimate is not None:
+        await accept_estimate(session, job, resolved.estimate)
     session.add(job)
     await session.flush()
     events = [NewEvent(message=f"Created fine-tuning job: {job.id}")]
-    if order.leakage is not None and (warning := leakage_warning(order.leakage)) is not None:
+    if resolved.leakage is not None and (warning := leakage_warning(resolved.leakage)) is not None:
         events.append(NewEvent(message=warning, level="warn"))
     sequence = await add_events(session, job.id, project_id, events)
     await enter(session, job, "validating", sequence, "The job was created.")
@@ -102,27 +109,27 @@ async def create_job(
     return job
 
 
-async def order_of(
-    session: AsyncSession, *, project_id: str, body: Any, method: dict[str, Any], market: Market
-) -> Order:
+async def resolve_request(
+    session: AsyncSession, *, project_id: str, body: Any, method: dict[str, Any], pricing_context: PricingContext
+) -> ResolvedRequest:
     """Look up what a create or a quote refers to: `body` has `model`, `training_file` and `validation_file`."""
     base = await find_base(
         session,
-        market.catalogue,
+        pricing_context.catalogue,
         project_id=project_id,
         name=body.model,
         providers=await providers_of(session, project_id),
-        today=market.today,
+        today=pricing_context.today,
     )
     check_method(method, base.model)
     providers = await check_offer(
         session,
-        market.catalogue,
+        pricing_context.catalogue,
         project_id=project_id,
         name=body.model,
         method_type=method["type"],
         needs=_needs(body),
-        today=market.today,
+        today=pricing_context.today,
     )
     training = await training_data(session, project_id=project_id, file_id=body.training_file, param="training_file")
     validation = None
@@ -130,14 +137,14 @@ async def order_of(
         validation = await training_data(
             session, project_id=project_id, file_id=body.validation_file, param="validation_file"
         )
-    return await take_order(
+    return await resolve(
         session,
         base=base,
         providers=providers,
         method=method,
         training=training,
         validation=validation,
-        today=market.today,
+        today=pricing_context.today,
     )
 
 

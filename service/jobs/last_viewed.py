@@ -11,27 +11,27 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.database.leased_work import JOBS, wake
 from service.database.tables import Job
 
-WATCHED = dt.timedelta(seconds=60)
+RECENTLY_VIEWED = dt.timedelta(seconds=60)
 NOTED = dt.timedelta(seconds=20)
 """A watcher is written down this often at most, however often it asks."""
 
 
-async def note_watcher(session: AsyncSession, job: Job) -> None:
+async def record_view(session: AsyncSession, job: Job) -> None:
     """Remember that somebody watches a running job; the first to do so has it looked at now."""
-    seen_at = job.watched_at
+    seen_at = job.last_viewed_at
     if job.state != "running" or (seen_at is not None and dt.datetime.now(dt.UTC) - seen_at < NOTED):
         return
     now = func.clock_timestamp()
-    unwatched = or_(Job.watched_at.is_(None), Job.watched_at < now - WATCHED)
+    unwatched = or_(Job.last_viewed_at.is_(None), Job.last_viewed_at < now - RECENTLY_VIEWED)
     noted = await session.scalar(
         update(Job)
         .where(
             Job.project_id == job.project_id,
             Job.id == job.id,
             Job.state == "running",
-            or_(Job.watched_at.is_(None), Job.watched_at < now - NOTED),
+            or_(Job.last_viewed_at.is_(None), Job.last_viewed_at < now - NOTED),
         )
-        .values(watched_at=now, due_at=case((unwatched, func.least(Job.due_at, now)), else_=Job.due_at))
+        .values(last_viewed_at=now, due_at=case((unwatched, func.least(Job.due_at, now)), else_=Job.due_at))
         .returning(Job.id)
         .execution_options(synchronize_session=False)
     )

@@ -1,4 +1,4 @@
-"""Quotes: a price that binds, before anything is spent. A quote is asked for a job's order, so it lives beside jobs."""
+"""Quotes: a binding price before anything is spent. A quote prices the same resolved request as a job."""
 
 import datetime as dt
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from service.datasets.report_schema import Leakage
 from service.errors import InFlight
 from service.http.wire_types import RequestModel
 from service.ids import new_id
-from service.jobs.actions import Market, order_of, quoted_request
+from service.jobs.actions import PricingContext, quoted_request, resolve_request
 from service.jobs.rules import resolve_method
 from service.jobs.schemas import Hyperparameters, Method
 from service.upstreams.capabilities import shutdown_of
@@ -79,17 +79,23 @@ class QuoteObject(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int
 
 
-async def ask_for_reports(session: AsyncSession, *, project_id: str, body: CreateQuote, market: Market) -> None:
+async def ask_for_reports(
+    session: AsyncSession, *, project_id: str, body: CreateQuote, pricing_context: PricingContext
+) -> None:
     """Have the reports made that a quote needs and that nobody has asked for yet. The transaction must commit."""
     method = resolve_method(body.method, body.hyperparameters)
-    await order_of(session, project_id=project_id, body=body, method=method, market=market)
+    await resolve_request(session, project_id=project_id, body=body, method=method, pricing_context=pricing_context)
 
 
-async def create_quote(session: AsyncSession, *, project_id: str, body: CreateQuote, market: Market) -> QuoteObject:
+async def create_quote(
+    session: AsyncSession, *, project_id: str, body: CreateQuote, pricing_context: PricingContext
+) -> QuoteObject:
     """Price an order. Raises `InvalidRequest` as a create would, `InFlight` while a report is being made."""
     method = resolve_method(body.method, body.hyperparameters)
-    order = await order_of(session, project_id=project_id, body=body, method=method, market=market)
-    report, price = order.training_report, order.estimate
+    resolved = await resolve_request(
+        session, project_id=project_id, body=body, method=method, pricing_context=pricing_context
+    )
+    report, price = resolved.training_report, resolved.estimate
     if report is None or price is None:
         raise InFlight(
             "The training file is still being checked. Ask again when its status is 'processed'.",
@@ -99,11 +105,11 @@ async def create_quote(session: AsyncSession, *, project_id: str, body: CreateQu
         )
     now = dt.datetime.now(dt.UTC)
     standing = await billing.standing(session, project_id, billing.month_of(now))
-    reasons = [] if order.fault is None else [order.fault.message]
+    reasons = [] if resolved.fault is None else [resolved.fault.message]
     if standing.remaining is not None and price.upper_micros > standing.remaining:
         reasons.append("The upper price is more than what is left of the monthly budget.")
-    shutdown = shutdown_of(order.base.model, order.providers)
-    known = await calibration(session, order.base.model.name)
+    shutdown = shutdown_of(resolved.base.model, resolved.providers)
+    known = await calibration(session, resolved.base.model.name)
     row = Quote(
         id=new_id("quote_"),
         project_id=project_id,
@@ -121,9 +127,9 @@ async def create_quote(session: AsyncSession, *, project_id: str, body: CreateQu
     tokens: Any = report.tokens
     return QuoteObject(
         id=row.id,
-        model=order.base.name,
-        training_file=order.training.id,
-        validation_file=order.validation.id if order.validation else None,
+        model=resolved.base.name,
+        training_file=resolved.training.id,
+        validation_file=resolved.validation.id if resolved.validation else None,
         n_epochs=price.n_epochs,
         epochs_reason=price.epochs_reason,
         tokens=QuotedTokens(
@@ -141,7 +147,7 @@ async def create_quote(session: AsyncSession, *, project_id: str, body: CreateQu
         remaining_budget=None if standing.remaining is None else dollars(standing.remaining),
         allowed=not reasons,
         reasons=reasons,
-        warnings=_warnings(order.leakage),
+        warnings=_warnings(resolved.leakage),
         shutdown_date=shutdown.stops if shutdown else None,
         expires_at=int((now + QUOTE_LIFE).timestamp()),
     )

@@ -18,7 +18,7 @@ from service.database.leases import Claim
 from service.database.tables import Job, JobEvent, JobState
 from service.ids import new_id
 from service.jobs.lifecycle import JobError, may_move, status_shown
-from service.limits.scheduling_pass import ask_for_turn
+from service.limits.scheduling_pass import request_scheduling_pass
 from service.states import ACTIVE, ENDED, State
 from service.webhooks import outbox
 
@@ -93,7 +93,7 @@ async def move(session: AsyncSession, claimed: Claim[Job], step: Move) -> None:
     if not may_move(origin, step.to):
         raise RuntimeError(f"{job.id} cannot move from {origin} to {step.to}.")
     values: dict[str, Any] = {**step.values, "state": step.to, "failures": 0, "waiting_reason": None}
-    values.update(news_at=func.clock_timestamp(), stalled_at=None)
+    values.update(last_update_at=func.clock_timestamp(), stalled_at=None)
     if step.to in ENDED:
         values["finished_at"] = func.now()
     if step.error is not None:
@@ -111,7 +111,7 @@ async def move(session: AsyncSession, claimed: Claim[Job], step: Move) -> None:
         moved = await session.get_one(Job, job.id, populate_existing=True)
         await tell(session, moved, WEBHOOKS[step.to])
     if step.to == "waiting" or (origin in ACTIVE and step.to not in ACTIVE):
-        await ask_for_turn(session)
+        await request_scheduling_pass(session)
     elif step.due_in_seconds == 0.0:
         wake(session, JOBS, job.id, claimed.token)
 

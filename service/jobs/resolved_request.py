@@ -35,7 +35,7 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class ResolvedRequest:
     """`fault` is why the datasets cannot be used; `estimate` is there once the training file's report is ready.
 
     `leakage` is what the files share, as far as it is known. `providers` are those at which the order can be trained.
@@ -161,7 +161,7 @@ async def training_data(session: AsyncSession, *, project_id: str, file_id: str,
     return file
 
 
-async def take_order(
+async def resolve(
     session: AsyncSession,
     *,
     base: Base,
@@ -170,7 +170,7 @@ async def take_order(
     training: File,
     validation: File | None,
     today: dt.date,
-) -> Order:
+) -> ResolvedRequest:
     """Look at the reports of the files; those that are not there yet are asked for."""
     check_method(method, base.model)
     fault, reports = None, []
@@ -179,7 +179,7 @@ async def take_order(
         reports.append(report)
         if report is not None:
             fault = fault or dataset_fault(report, method_type=method["type"], model=base.model, param=param)
-    return Order(
+    return ResolvedRequest(
         base=base,
         providers=providers,
         method=method,

@@ -19,9 +19,9 @@ from service.http.pagination import page_of
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields, Page
 from service.identity.requests import access_check, caller, request_identity_of
-from service.jobs.actions import Market, create_job, request_cancel, request_pause
+from service.jobs.actions import PricingContext, create_job, request_cancel, request_pause
 from service.jobs.forecast import Forecast
-from service.jobs.last_viewed import note_watcher
+from service.jobs.last_viewed import record_view
 from service.jobs.presentation import show_checkpoint, show_deployment, show_event, show_job, show_metric, show_state
 from service.jobs.queries import EVENTS, get_job, list_checkpoints, list_jobs, list_metrics, list_states
 from service.jobs.quotes import CreateQuote, QuoteObject, ask_for_reports, create_quote
@@ -58,7 +58,11 @@ async def post_job(request: ApiRequest) -> Response[bytes]:
 
     async def act(session: AsyncSession) -> FineTuningJob:
         job = await create_job(
-            session, project_id=who.project_id, body=body, market=_market(request), api_key_id=who.key_id
+            session,
+            project_id=who.project_id,
+            body=body,
+            pricing_context=_pricing_context(request),
+            api_key_id=who.key_id,
         )
         return show_job(job, resource(request, Settings).organization_id)
 
@@ -91,7 +95,7 @@ async def get_one_job(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJ
     who = caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         job = await get_job(session, who.project_id, job_id)
-        await note_watcher(session, job)
+        await record_view(session, job)
         return show_job(job, resource(request, Settings).organization_id)
 
 
@@ -146,7 +150,7 @@ async def get_events(request: ApiRequest, job_id: FromPath[str]) -> Page[JobEven
         last_event_id = request.headers.get("last-event-id") or query.after
         return await event_stream(db, who.project_id, job_id, last_event_id, access_check=access_check(request))
     async with db.project(who.project_id) as session:
-        await note_watcher(session, await get_job(session, who.project_id, job_id))
+        await record_view(session, await get_job(session, who.project_id, job_id))
         rows = await EVENTS.page(session, who.project_id, job_id, after=query.after, limit=query.limit)
     return page_of(rows, query.limit, show_event, lambda event: event.id)
 
@@ -161,7 +165,7 @@ async def get_checkpoints(request: ApiRequest, job_id: FromPath[str]) -> Page[Ch
     who = caller(request)
     query = read_query(request, ListCheckpoints)
     async with resource(request, Database).project(who.project_id) as session:
-        await note_watcher(session, await get_job(session, who.project_id, job_id))
+        await record_view(session, await get_job(session, who.project_id, job_id))
         rows = await list_checkpoints(session, who.project_id, job_id, after=query.after, limit=query.limit)
     return page_of(rows, query.limit, show_checkpoint, lambda checkpoint: checkpoint.id)
 
@@ -176,7 +180,7 @@ async def get_metrics(request: ApiRequest, job_id: FromPath[str]) -> Metrics | R
     who = caller(request)
     query = read_query(request, MetricsQuery)
     async with resource(request, Database).project(who.project_id) as session:
-        await note_watcher(session, await get_job(session, who.project_id, job_id))
+        await record_view(session, await get_job(session, who.project_id, job_id))
         rows = [show_metric(row) for row in await list_metrics(session, who.project_id, job_id)]
     return Response(_csv(rows), media_type="text/csv") if query.format == "csv" else Metrics(data=rows)
 
@@ -216,13 +220,17 @@ async def post_quote(request: ApiRequest) -> Response[bytes]:
     body, sha256 = await read_body(request, CreateQuote)
 
     async def act(session: AsyncSession) -> QuoteObject:
-        return await create_quote(session, project_id=who.project_id, body=body, market=_market(request))
+        return await create_quote(
+            session, project_id=who.project_id, body=body, pricing_context=_pricing_context(request)
+        )
 
     try:
         return await answer_once(db, request_identity_of(request, sha256), act)
     except InFlight:
         async with db.project(who.project_id) as session:  # the refusal has undone what asked for the report
-            await ask_for_reports(session, project_id=who.project_id, body=body, market=_market(request))
+            await ask_for_reports(
+                session, project_id=who.project_id, body=body, pricing_context=_pricing_context(request)
+            )
         raise
 
 
@@ -234,8 +242,8 @@ async def _pause(request: ApiRequest, job_id: str, *, pause: bool) -> FineTuning
         return show_job(job, resource(request, Settings).organization_id)
 
 
-def _market(request: ApiRequest) -> Market:
-    return Market(catalogue=resource(request, Catalogue), today=dt.datetime.now(dt.UTC).date())
+def _pricing_context(request: ApiRequest) -> PricingContext:
+    return PricingContext(catalogue=resource(request, Catalogue), today=dt.datetime.now(dt.UTC).date())
 
 
 def _metadata_filter(request: ApiRequest) -> dict[str, str]:

@@ -6,7 +6,7 @@ from litestar.response import Stream
 from service.database.engine import Database
 from service.http import event_streams
 from service.http.event_streams import BATCH, Check, EventBatch, StreamedEvent
-from service.jobs.last_viewed import note_watcher
+from service.jobs.last_viewed import record_view
 from service.jobs.presentation import show_event
 from service.jobs.queries import EVENTS, get_job
 from service.states import ENDED
@@ -28,7 +28,7 @@ async def event_stream(
     async def fetch(sequence: int) -> EventBatch:
         async with db.project(project_id) as session:
             job = await get_job(session, project_id, job_id)
-            await note_watcher(session, job)
+            await record_view(session, job)
             ended = job.state in ENDED
             rows = await EVENTS.since(session, project_id, job_id, sequence=sequence, limit=BATCH)
         return EventBatch(

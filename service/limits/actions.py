@@ -12,7 +12,7 @@ from service.errors import NotFound
 from service.identity import audit
 from service.identity.audit import Actor
 from service.identity.queries import check_active, get_active_project, get_project
-from service.limits.scheduling_pass import ask_for_turn
+from service.limits.scheduling_pass import request_scheduling_pass
 from service.limits.schemas import ID_PREFIX, UpdateLimits, UpdateRateLimit
 
 OF_PROJECT = ("max_active_jobs", "max_queued_jobs")
@@ -41,7 +41,7 @@ async def set_limits(session: AsyncSession, actor: Actor, project_id: str, wante
     await audit.record(
         session, actor, "project_limits.updated", project_id=project_id, resource_id=project_id, data=given
     )
-    await ask_for_turn(session)
+    await request_scheduling_pass(session)
 
 
 async def set_rate_limit(

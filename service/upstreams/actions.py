@@ -18,7 +18,7 @@ from service.database.tables import Job, Model, UpstreamAccount
 from service.errors import Conflict, InvalidRequest
 from service.identity import audit
 from service.identity.audit import Actor
-from service.limits.scheduling_pass import ask_for_turn
+from service.limits.scheduling_pass import request_scheduling_pass
 from service.states import ACTIVE
 from service.upstreams.accounts import DEFAULT_ACCOUNT
 from service.upstreams.credentials import seal_credential
@@ -107,7 +107,7 @@ async def create_account(
         resource_id=account_id,
         data={"name": wanted.name, "kind": wanted.kind, "base_url": base_url, "models": wanted.models},
     )
-    await ask_for_turn(session)
+    await request_scheduling_pass(session)
     return row
 
 
@@ -166,7 +166,7 @@ async def update_account(
     await _tell(session, actor, row, given)
     if released:
         await _wake(session, account_id)
-    await ask_for_turn(session)
+    await request_scheduling_pass(session)
     return row
 
 

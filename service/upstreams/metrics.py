@@ -7,7 +7,7 @@ from prometheus_client import Gauge
 from sqlalchemy import func, select
 
 from service.database.engine import Database
-from service.database.tables import UpstreamWatch
+from service.database.tables import AccountPoll
 from service.upstreams.queries import is_held, live_accounts, stalled_jobs
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ async def measure(db: Database) -> None:
             now = await session.scalar(select(func.now()))
             rows = await live_accounts(session)
             stalled = await stalled_jobs(session)
-            listed = set(await session.scalars(select(UpstreamWatch.id).where(UpstreamWatch.listing)))
+            listed = set(await session.scalars(select(AccountPoll.id).where(AccountPoll.listing)))
     except Exception as error:
         log.warning("upstream.not_measured", error=type(error).__name__)
         return

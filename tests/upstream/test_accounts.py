@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from service.database.encryption import sealer_of
 from service.database.tables import Model, UpstreamAccount
 from service.errors import InvalidRequest
-from service.jobs.actions import Market, create_job, request_pause
+from service.jobs.actions import PricingContext, create_job, request_pause
 from service.jobs.schemas import CreateJob, Integration, Method, Wandb
 from service.settings import Settings
 from service.upstreams.accounts import DEFAULT_ACCOUNT, TROUBLED_AFTER, Accounts
@@ -19,7 +19,7 @@ from service.upstreams.credentials import seal_credential
 from tests.faults.control import CREATE, LIST, RETRIEVE, UPLOAD, FaultyUpstream, error
 from tests.upstream.conftest import add_account
 from tests.workers.bench import MODEL, Bench, ended, eventually, open_bench, working
-from workers.bulkhead import PROBES, Turns
+from workers.bulkhead import PROBES, Bulkhead
 from workers.maintenance import orphaned_upstream_jobs
 
 
@@ -36,9 +36,9 @@ async def change(bench: Bench, account_id: str, **values: object) -> None:
 async def create(bench: Bench, **fields: object) -> str:
     """A job as the API accepts it. Raises `InvalidRequest`."""
     body = CreateJob(model=MODEL, training_file=await bench.new_file(), **fields)  # type: ignore[arg-type]
-    market = Market(catalogue=bench.ctx.catalogue, today=bench.ctx.today())
+    pricing_context = PricingContext(catalogue=bench.ctx.catalogue, today=bench.ctx.today())
     async with bench.ctx.db.project(bench.project_id) as session:
-        return (await create_job(session, project_id=bench.project_id, body=body, market=market)).id
+        return (await create_job(session, project_id=bench.project_id, body=body, pricing_context=pricing_context)).id
 
 
 @pytest.fixture
@@ -97,9 +97,9 @@ class TestWhoTakesAJob:
         first = await bench.until_end(await bench.new_job())
         await add_account(bench, second.base_url, own=True)
         body = CreateJob(model=first.fine_tuned_model or "", training_file=await bench.new_file())
-        market = Market(catalogue=bench.ctx.catalogue, today=bench.ctx.today())
+        pricing_context = PricingContext(catalogue=bench.ctx.catalogue, today=bench.ctx.today())
         async with bench.ctx.db.project(bench.project_id) as session:
-            again = await create_job(session, project_id=bench.project_id, body=body, market=market)
+            again = await create_job(session, project_id=bench.project_id, body=body, pricing_context=pricing_context)
         assert (await bench.until_end(again.id)).account_id == DEFAULT_ACCOUNT
         assert second.creates() == []
 
@@ -209,7 +209,7 @@ class TestABrokenAccount:
         self, unhurried: Bench, second: FaultyUpstream, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         bench = unhurried
-        monkeypatch.setattr(Turns, "_most", lambda turns, account_id: 1000)
+        monkeypatch.setattr(Bulkhead, "_most", lambda turns, account_id: 1000)
         await hanging_jobs(bench, second)
         before = asked_for_jobs(second)
         async with working(bench):
@@ -286,22 +286,22 @@ class TestTheRegistry:
 
 class TestTurns:
     def test_an_account_has_three_quarters_of_what_others_leave(self) -> None:
-        turns = Turns(8, lambda account_id: False)
+        turns = Bulkhead(8, lambda account_id: False)
         assert [self.take(turns, "a", 8), turns.full()] == [6, ["a"]]
         assert [self.take(turns, "b", 8), self.take(turns, "c", 8)] == [1, 1]
 
     def test_one_that_does_not_answer_gets_a_few(self) -> None:
-        turns = Turns(10, lambda account_id: True)
+        turns = Bulkhead(10, lambda account_id: True)
         assert [self.take(turns, "a", 10), turns.full()] == [PROBES, ["a"]]
 
     def test_what_has_ended_is_free_again(self) -> None:
-        turns = Turns(1, lambda account_id: False)
+        turns = Bulkhead(1, lambda account_id: False)
         for _ in range(3):
             with turns.take("a") as free:
                 assert free
         assert turns.full() == []
 
-    def take(self, turns: Turns, account_id: str, times: int) -> int:
+    def take(self, turns: Bulkhead, account_id: str, times: int) -> int:
         """Begin so many steps that do not end; how many were let."""
         begun = [turns.take(account_id) for _ in range(times)]
         self.kept = [*getattr(self, "kept", []), *begun]

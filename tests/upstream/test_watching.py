@@ -32,7 +32,7 @@ async def test_nobody_watches_the_job_of_another(bench: Bench, rim: Rim) -> None
     ]
     assert {answer.status_code for answer in answers} == {404}
     assert await due(bench) == set()
-    assert (await bench.job(job_id)).watched_at is None
+    assert (await bench.job(job_id)).last_viewed_at is None
 
 
 async def _until_due(bench: Bench, job_id: str) -> None:

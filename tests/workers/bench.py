@@ -24,7 +24,7 @@ from service.database import leases
 from service.database.encryption import sealer_of
 from service.database.engine import Database, create_engine
 from service.database.tables import (
-    AdmissionTurn,
+    AccountPoll,
     Balance,
     File,
     FileReport,
@@ -34,20 +34,20 @@ from service.database.tables import (
     JobState,
     LedgerEntry,
     Project,
+    SchedulingPass,
     UpstreamAccount,
     UpstreamCall,
     UpstreamFile,
-    UpstreamWatch,
     WebhookEvent,
 )
 from service.datasets.report_schema import FileReport as Report
 from service.http.rate_limits import RateLimiter
 from service.ids import new_id
 from service.inference.metering import Meter
-from service.jobs.actions import Market, create_job, request_cancel, request_pause
+from service.jobs.actions import PricingContext, create_job, request_cancel, request_pause
 from service.jobs.schemas import CreateJob
 from service.limits.rates import RateKeeper
-from service.limits.scheduling_pass import ask_for_turn
+from service.limits.scheduling_pass import request_scheduling_pass
 from service.settings import Settings
 from service.states import ENDED
 from service.storage import Storage
@@ -55,12 +55,12 @@ from service.upstreams.accounts import DEFAULT_ACCOUNT, Accounts, ensure_default
 from service.wakeups import Wakeups
 from service.webhooks.sender import Sender
 from tests.faults.control import FaultyUpstream
-from workers.bulkhead import Turns
+from workers.bulkhead import Bulkhead
 from workers.context import AccountContext, Context
 from workers.dataset_processes import Validators
 from workers.datasets.report import validate
 from workers.jobs.advance import advance
-from workers.jobs.schedule import take_turn
+from workers.jobs.schedule import run_scheduling_pass
 from workers.registry import dispatcher_of
 
 MODEL = "gpt-4o-mini-2024-07-18"
@@ -164,12 +164,12 @@ class Bench:
     async def new_job(self, *, training: str | None = None, validation: str | None = None) -> str:
         """A job as the API accepts it: reserved, and due for the workers."""
         body = CreateJob(model=MODEL, training_file=training or await self.new_file(), validation_file=validation)
-        market = Market(
+        pricing_context = PricingContext(
             catalogue=self.ctx.catalogue,
             today=self.ctx.today(),
         )
         async with self.ctx.db.project(self.project_id) as session:
-            job = await create_job(session, project_id=self.project_id, body=body, market=market)
+            job = await create_job(session, project_id=self.project_id, body=body, pricing_context=pricing_context)
         return job.id
 
     async def job(self, job_id: str) -> Job:
@@ -200,11 +200,11 @@ class Bench:
     async def turn(self) -> None:
         """Give the free slots to waiting jobs, as a worker does when somebody asks for it."""
         async with self.ctx.db.worker() as session:
-            await ask_for_turn(session)
+            await request_scheduling_pass(session)
         async with self.ctx.db.worker() as session:
-            claimed = await leases.claim(session, AdmissionTurn, lease_seconds=self.ctx.settings.lease_seconds)
+            claimed = await leases.claim(session, SchedulingPass, lease_seconds=self.ctx.settings.lease_seconds)
         for each in claimed:  # none while another takes it
-            await take_turn(self.ctx, each)
+            await run_scheduling_pass(self.ctx, each)
 
     async def steps(self, job_id: str, times: int) -> Job:
         """So many steps."""
@@ -251,7 +251,7 @@ class Bench:
     async def end_leases(self) -> None:
         """Let every lease be over, as after its time."""
         async with self.ctx.db.worker() as session:
-            for table in (AdmissionTurn, FileReport, Job, UpstreamFile, UpstreamWatch):
+            for table in (SchedulingPass, FileReport, Job, UpstreamFile, AccountPoll):
                 past = func.now() - dt.timedelta(seconds=1)
                 await session.execute(update(table).where(table.leased_until.is_not(None)).values(leased_until=past))
 
@@ -388,7 +388,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         storage=Storage(settings.storage_url),
         catalogue=base_models.load(settings.models_file),
         accounts=accounts,
-        turns=Turns(settings.worker_concurrency, accounts.troubled),
+        bulkhead=Bulkhead(settings.worker_concurrency, accounts.troubled),
         sender=Sender.from_settings(settings),
         validators=Validators(processes=1, storage_url=settings.storage_url, models_file=settings.models_file),
         ledger_batcher=ledger_batcher,

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 from service.database import leases
-from service.database.tables import Job, UpstreamAccount, UpstreamWatch
+from service.database.tables import AccountPoll, Job, UpstreamAccount
 from service.ids import new_id
-from service.jobs.last_viewed import note_watcher
+from service.jobs.last_viewed import record_view
 from service.jobs.queries import get_job
 from service.settings import Settings
 from service.upstreams import poll_schedule
@@ -26,7 +26,7 @@ from tests.upstream.conftest import add_account
 from tests.workers.bench import MODEL, Bench, eventually, open_bench, working
 from tests.workers.process import WorkerProcess
 from workers.jobs import poll_limiter
-from workers.jobs.account_poller import LISTED_NO_MORE, watch
+from workers.jobs.account_poller import LISTED_NO_MORE, poll_account
 from workers.maintenance import stalled_jobs
 from workers.registry import dispatcher_of
 
@@ -53,8 +53,8 @@ async def running(bench: Bench, count: int, *, account_id: str = DEFAULT_ACCOUNT
                 "id": job_id, "project_id": bench.project_id, "state": "running", "model": MODEL, "seed": 1,
                 "training_file_id": file_id, "method": METHOD,
                 "create_phase": "created", "account_id": account_id, "upstream_job_id": theirs["id"],
-                "upstream_status": "running", "upstream_told": "running||||", "due_at": func.now() + FAR,
-                "looked_at": func.now() - FAR, "admitted_at": func.now(), "started_at": func.now(),
+                "upstream_status": "running", "upstream_snapshot": "running||||", "due_at": func.now() + FAR,
+                "polled_at": func.now() - FAR, "admitted_at": func.now(), "started_at": func.now(),
             }
         )  # fmt: skip
     async with bench.ctx.db.worker() as session:
@@ -68,22 +68,22 @@ async def make_due(bench: Bench, account_id: str = DEFAULT_ACCOUNT) -> None:
     """Have the account watched over now."""
     await poll_limiter.take(bench.ctx.db, account_id, requests=1, base_seconds=1.0, borrow=True)
     async with bench.ctx.db.worker() as session:
-        await session.execute(update(UpstreamWatch).where(UpstreamWatch.id == account_id).values(due_at=func.now()))
+        await session.execute(update(AccountPoll).where(AccountPoll.id == account_id).values(due_at=func.now()))
 
 
-async def step(bench: Bench, account_id: str = DEFAULT_ACCOUNT) -> UpstreamWatch:
+async def step(bench: Bench, account_id: str = DEFAULT_ACCOUNT) -> AccountPoll:
     """One step of the watch, as a worker does it; and the watch afterwards."""
     await make_due(bench, account_id)
     async with bench.ctx.db.worker() as session:
-        [claimed] = await leases.claim(session, UpstreamWatch, lease_seconds=30, where=[UpstreamWatch.id == account_id])
-    await watch(bench.ctx, claimed)
+        [claimed] = await leases.claim(session, AccountPoll, lease_seconds=30, where=[AccountPoll.id == account_id])
+    await poll_account(bench.ctx, claimed)
     return await the_watch(bench, account_id)
 
 
-async def the_watch(bench: Bench, account_id: str = DEFAULT_ACCOUNT) -> UpstreamWatch:
+async def the_watch(bench: Bench, account_id: str = DEFAULT_ACCOUNT) -> AccountPoll:
     """The watch as it is now."""
     async with bench.ctx.db.worker() as session:
-        return await session.get_one(UpstreamWatch, account_id)
+        return await session.get_one(AccountPoll, account_id)
 
 
 async def due(bench: Bench) -> set[str]:
@@ -123,7 +123,7 @@ class TestLists:
         bench.upstream.world(page_size=7)
         before = [await bench.job(job_id) for job_id in job_ids[:3]]
         seen = await step(bench)
-        assert (seen.listing, seen.active, seen.watched, seen.failures) == (True, MANY, 0, 0)
+        assert (seen.listing, seen.active, seen.recently_viewed, seen.failures) == (True, MANY, 0, 0)
         assert len(bench.upstream.seen(LIST)) == -(-MANY // 7)
         assert await due(bench) == set()
         after = [await bench.job(job_id) for job_id in job_ids[:3]]
@@ -156,7 +156,7 @@ class TestLists:
 
     async def test_mere_progress_rests_a_while(self, bench: Bench) -> None:
         job_ids = await running(bench, MANY)
-        await bench.set_job(job_ids[0], looked_at=func.now())
+        await bench.set_job(job_ids[0], polled_at=func.now())
         bench.upstream.put_job(id=await upstream_id(bench, job_ids[0]), trained_tokens=7)
         await step(bench)
         assert await due(bench) == set()
@@ -166,7 +166,7 @@ class TestLists:
         bench.upstream.put_job(id=await upstream_id(bench, job_ids[0]), _steps=[{"status": "paused"}], status="paused")
         await step(bench)
         job = await bench.step(job_ids[0])
-        assert (job.upstream_status, job.upstream_told) == ("paused", "paused||||")
+        assert (job.upstream_status, job.upstream_snapshot) == ("paused", "paused||||")
         assert await seconds_until_due(bench, job_ids[0]) > 1000
         await step(bench)
         assert await due(bench) == set()
@@ -176,7 +176,7 @@ class TestLists:
         await step(bench)
         theirs = await upstream_id(bench, job_ids[0])
         bench.upstream.put_job(id=theirs, _steps=[{"status": "running"}], status="queued")
-        await bench.set_job(job_ids[0], looked_at=None, upstream_told=poll_schedule.NEW, upstream_status="queued")
+        await bench.set_job(job_ids[0], polled_at=None, upstream_snapshot=poll_schedule.NEW, upstream_status="queued")
         await bench.step(job_ids[0])
         await step(bench)
         assert not [each for each in bench.upstream.jobs() if each["looks"]]
@@ -293,13 +293,13 @@ class TestWatchers:
         await step(bench)
         for _ in range(2):
             async with bench.ctx.db.project(bench.project_id) as session:
-                await note_watcher(session, await get_job(session, bench.project_id, job_ids[0]))
+                await record_view(session, await get_job(session, bench.project_id, job_ids[0]))
         assert await due(bench) == {job_ids[0]}
-        assert (await step(bench)).watched == 1
+        assert (await step(bench)).recently_viewed == 1
         await bench.step(job_ids[0])
         assert len(await bench.messages(job_ids[0])) == 3
         assert await seconds_until_due(bench, job_ids[0]) < 5
-        await bench.set_job(job_ids[0], watched_at=func.now() - dt.timedelta(minutes=2))
+        await bench.set_job(job_ids[0], last_viewed_at=func.now() - dt.timedelta(minutes=2))
         await bench.step(job_ids[0])
         assert await seconds_until_due(bench, job_ids[0]) > 1000
 
@@ -308,8 +308,8 @@ class TestWatchers:
         noted = []
         for _ in range(3):
             async with bench.ctx.db.project(bench.project_id) as session:
-                await note_watcher(session, await get_job(session, bench.project_id, job_id))
-            noted.append((await bench.job(job_id)).watched_at)
+                await record_view(session, await get_job(session, bench.project_id, job_id))
+            noted.append((await bench.job(job_id)).last_viewed_at)
         assert noted[0] is not None
         assert noted == [noted[0]] * 3
 
@@ -366,10 +366,10 @@ class TestSafety:
         job_ids = await running(bench, MANY)
         bench.upstream.put_job(id=await upstream_id(bench, job_ids[0]), status="paused", _steps=[{"status": "paused"}])
         async with bench.ctx.db.worker() as session:
-            [claimed] = await leases.claim(session, UpstreamWatch, lease_seconds=30)
-            await session.execute(update(UpstreamWatch).values(lease_token=UpstreamWatch.lease_token + 1))
+            [claimed] = await leases.claim(session, AccountPoll, lease_seconds=30)
+            await session.execute(update(AccountPoll).values(lease_token=AccountPoll.lease_token + 1))
         with pytest.raises(leases.LeaseLost):
-            await watch(bench.ctx, claimed)
+            await poll_account(bench.ctx, claimed)
         assert await due(bench) == set()
 
     @pytest.mark.parametrize("point", ["watch.listed", "watch.rung"])
@@ -392,20 +392,20 @@ class TestStalls:
     async def test_are_told_once_until_there_are_news(self, bench: Bench) -> None:
         stuck, paused, well = await running(bench, 3)
         long_ago = func.now() - dt.timedelta(days=3)
-        await bench.set_job(stuck, news_at=long_ago)
-        await bench.set_job(paused, news_at=long_ago, upstream_status="paused")
-        await bench.set_job(well, created_at=long_ago, news_at=func.now())
+        await bench.set_job(stuck, last_update_at=long_ago)
+        await bench.set_job(paused, last_update_at=long_ago, upstream_status="paused")
+        await bench.set_job(well, created_at=long_ago, last_update_at=func.now())
         assert [await stalled_jobs.tell_of_stalled(bench.ctx.db) for _ in range(2)] == [1, 0]
         said = "The job has stalled: no news for 72 hours (running, running at the upstream). Still looking"
         assert await bench.messages(stuck, "warn") == [said]
         await bench.step(stuck)
         assert (await bench.job(stuck)).stalled_at is None
-        await bench.set_job(stuck, news_at=long_ago)
+        await bench.set_job(stuck, last_update_at=long_ago)
         assert await stalled_jobs.tell_of_stalled(bench.ctx.db) == 1
 
     async def test_racing_workers_tell_once(self, bench: Bench) -> None:
         [stuck] = await running(bench, 1)
-        await bench.set_job(stuck, news_at=func.now() - dt.timedelta(days=3))
+        await bench.set_job(stuck, last_update_at=func.now() - dt.timedelta(days=3))
         await asyncio.gather(*(stalled_jobs.tell_of_stalled(bench.ctx.db) for _ in range(4)))
         assert len(await bench.messages(stuck, "warn")) == 1
 

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, func, select, update
 
 from service.database import leases
 from service.database.leases import Claim
-from service.database.tables import AdmissionTurn, File, Job, Project, UpstreamAccount
+from service.database.tables import File, Job, Project, SchedulingPass, UpstreamAccount
 from service.errors import QuotaExceeded
 from service.ids import new_id
 from service.jobs.forecast import Forecast
@@ -22,14 +22,14 @@ from service.jobs.queue import predict
 from service.jobs.record import move
 from service.jobs.schemas import QueueObject
 from service.jobs.waiting import look
-from service.limits.scheduling_pass import ask_for_turn
+from service.limits.scheduling_pass import request_scheduling_pass
 from service.settings import Settings
 from service.states import ACTIVE
 from tests.faults.control import FaultyUpstream
 from tests.workers.bench import MODEL, Bench, ended, open_bench, working
 from tests.workers.process import WorkerProcess
 from workers.jobs import schedule
-from workers.jobs.schedule import fail, take_turn
+from workers.jobs.schedule import fail, run_scheduling_pass
 
 SLOTS = 4
 
@@ -102,13 +102,13 @@ async def end(bench: Bench, job_id: str) -> None:
 async def turn_is_due(bench: Bench) -> bool:
     """Whether somebody has asked for a turn."""
     async with bench.ctx.db.worker() as session:
-        return bool(await session.scalar(select(AdmissionTurn.due_at <= func.now())))
+        return bool(await session.scalar(select(SchedulingPass.due_at <= func.now())))
 
 
 async def no_turn(bench: Bench) -> None:
     """Take the wish for a turn back."""
     async with bench.ctx.db.worker() as session:
-        await session.execute(update(AdmissionTurn).values(due_at=None))
+        await session.execute(update(SchedulingPass).values(due_at=None))
 
 
 def whose(jobs: Sequence[Job]) -> str:
@@ -321,7 +321,7 @@ class TestWhoAsks:
         await bench.turn()
         assert (await bench.job(job_id)).state == "waiting"
         async with bench.ctx.db.worker() as session:
-            seconds = await session.scalar(select(func.extract("epoch", AdmissionTurn.due_at - func.now())))
+            seconds = await session.scalar(select(func.extract("epoch", SchedulingPass.due_at - func.now())))
         assert 0 < float(seconds or 0) <= 90
 
 
@@ -351,7 +351,7 @@ class TestFaults:
             patched.setattr(schedule, "look", broken)
             await bench.turn()
         async with bench.ctx.db.worker() as session:
-            row = await session.get_one(AdmissionTurn, "jobs")
+            row = await session.get_one(SchedulingPass, "jobs")
             assert (row.failures, row.leased_until) == (1, None)
             assert row.due_at is not None
         await bench.turn()
@@ -384,10 +384,10 @@ class TestRaces:
         await waiting(bench, await other_project(bench, "A"), 3)
         [stale] = await claim_turn(bench)
         async with bench.ctx.db.worker() as session:
-            await session.execute(update(AdmissionTurn).values(leased_until=func.now() - dt.timedelta(seconds=1)))
+            await session.execute(update(SchedulingPass).values(leased_until=func.now() - dt.timedelta(seconds=1)))
         assert await claim_turn(bench)
         with pytest.raises(leases.LeaseLost):
-            await take_turn(bench.ctx, stale)
+            await run_scheduling_pass(bench.ctx, stale)
         assert await admitted(bench) == []
 
 
@@ -408,12 +408,12 @@ class TestTheQueueOfAProject:
         assert await bench.new_job()
 
 
-async def claim_turn(bench: Bench) -> list[Claim[AdmissionTurn]]:
+async def claim_turn(bench: Bench) -> list[Claim[SchedulingPass]]:
     """Take the turn, as a worker that was asked for it."""
     async with bench.ctx.db.worker() as session:
-        await ask_for_turn(session)
+        await request_scheduling_pass(session)
     async with bench.ctx.db.worker() as session:
-        return await leases.claim(session, AdmissionTurn, lease_seconds=30.0)
+        return await leases.claim(session, SchedulingPass, lease_seconds=30.0)
 
 
 async def two_turns(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, locked: bool) -> int:
@@ -455,10 +455,10 @@ async def two_turns(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, locked: bo
         patched.setattr(Claim, "held", unfenced)
         if not locked:
             patched.setattr(schedule, "lock_accounts", unlocked)
-        one = asyncio.create_task(take_turn(bench.ctx, first))
+        one = asyncio.create_task(run_scheduling_pass(bench.ctx, first))
         await first_looked.wait()
         await waiting(bench, project, 10, priority=9)
-        await asyncio.gather(one, take_turn(bench.ctx, second))
+        await asyncio.gather(one, run_scheduling_pass(bench.ctx, second))
     return len(await admitted(bench))
 
 

@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service import fault_points
 from service.database import leases
 from service.database.leases import Claim
-from service.database.tables import Job, UpstreamWatch
-from service.jobs.last_viewed import WATCHED
+from service.database.tables import AccountPoll, Job
+from service.jobs.last_viewed import RECENTLY_VIEWED
 from service.jobs.lifecycle import upstream_end
 from service.upstreams import poll_schedule
 from service.upstreams.accounts import AccountUnusable
@@ -62,7 +62,7 @@ class Running(NamedTuple):
     watched: bool
 
 
-async def watch(ctx: Context, claimed: Claim[UpstreamWatch]) -> None:
+async def poll_account(ctx: Context, claimed: Claim[AccountPoll]) -> None:
     """One step for one account."""
     base = ctx.settings.poll_seconds
     async with leases.heartbeat(ctx.db, claimed):
@@ -77,7 +77,9 @@ async def watch(ctx: Context, claimed: Claim[UpstreamWatch]) -> None:
         )
         if not jobs and not _relied_on(claimed.row):
             async with ctx.db.worker() as session:
-                await leases.rest(session, claimed, {"active": 0, "watched": 0, "listing": False, "failures": 0})
+                await leases.rest(
+                    session, claimed, {"active": 0, "recently_viewed": 0, "listing": False, "failures": 0}
+                )
         elif crowd.listing or any(_rests(job, base) for job in jobs):
             await _by_list(ctx, claimed, jobs, crowd)
         else:
@@ -89,7 +91,7 @@ def _rests(job: Running, base: float) -> bool:
     return poll_schedule.look_seconds(base, age_seconds=job.age_seconds, left_seconds=job.left_seconds) > base
 
 
-async def _by_list(ctx: Context, claimed: Claim[UpstreamWatch], jobs: list[Running], crowd: Crowd) -> None:
+async def _by_list(ctx: Context, claimed: Claim[AccountPoll], jobs: list[Running], crowd: Crowd) -> None:
     def pause(pages: int) -> float:
         return poll_schedule.list_seconds(ctx.settings.poll_seconds, pages=pages, per_minute=crowd.per_minute)
 
@@ -106,7 +108,7 @@ async def _by_list(ctx: Context, claimed: Claim[UpstreamWatch], jobs: list[Runni
 
 
 async def _give_back(
-    ctx: Context, claimed: Claim[UpstreamWatch], crowd: Crowd, *, due_in_seconds: float, failures: int = 0
+    ctx: Context, claimed: Claim[AccountPoll], crowd: Crowd, *, due_in_seconds: float, failures: int = 0
 ) -> None:
     """End the step. Jobs that relied on a list and do no more are to look soon, one after the other.
 
@@ -115,7 +117,7 @@ async def _give_back(
     """
     values: dict[str, Any] = {
         "active": crowd.active,
-        "watched": crowd.watched,
+        "recently_viewed": crowd.watched,
         "listing": crowd.listing,
         "failures": failures,
     }
@@ -139,12 +141,12 @@ async def _give_back(
             )
 
 
-def _relied_on(row: UpstreamWatch) -> bool:
+def _relied_on(row: AccountPoll) -> bool:
     """Whether jobs may rest because a list tells of them."""
     return row.listing or row.listed_at is not None
 
 
-async def _list(ctx: AccountContext, claimed: Claim[UpstreamWatch], jobs: list[Running], *, most: int) -> int:
+async def _list(ctx: AccountContext, claimed: Claim[AccountPoll], jobs: list[Running], *, most: int) -> int:
     """All pages that can tell of the jobs; what is new is rung page by page, the ends first. Returns how many pages."""
     unheard = {job.upstream_id: job for job in jobs}
     oldest = (min(job.since for job in jobs) - SKEW).timestamp()
@@ -194,7 +196,7 @@ def news_of_page(
     return [*found["end"], *found["change"]], rested
 
 
-async def _ring(ctx: AccountContext, claimed: Claim[UpstreamWatch], jobs: Sequence[Running]) -> int:
+async def _ring(ctx: AccountContext, claimed: Claim[AccountPoll], jobs: Sequence[Running]) -> int:
     """Make jobs due, while the watch is still ours."""
     async with ctx.db.worker() as session:
         await leases.write(session, claimed, {"failures": claimed.row.failures})
@@ -210,7 +212,7 @@ async def _ring(ctx: AccountContext, claimed: Claim[UpstreamWatch], jobs: Sequen
 
 
 async def _not_listed(
-    ctx: Context, claimed: Claim[UpstreamWatch], crowd: Crowd, error: UpstreamError | TimeoutError
+    ctx: Context, claimed: Claim[AccountPoll], crowd: Crowd, error: UpstreamError | TimeoutError
 ) -> None:
     """A list that is refused holds the account; one that there is not, or that fails for a while, is done without."""
     kind = error.kind if isinstance(error, UpstreamError) else "away"
@@ -238,14 +240,14 @@ async def _running(session: AsyncSession, account_id: str) -> list[Running]:
         select(
             Job.id,
             Job.upstream_job_id,
-            Job.upstream_told,
+            Job.upstream_snapshot,
             since,
             _seconds(now - func.greatest(since, Job.started_at)),
             _seconds(Job.estimated_finish_at - now),
-            _seconds(now - Job.looked_at),
+            _seconds(now - Job.polled_at),
             or_(Job.due_at <= now, Job.leased_until > now),
             Job.failures,
-            func.coalesce(Job.watched_at > now - WATCHED, False),
+            func.coalesce(Job.last_viewed_at > now - RECENTLY_VIEWED, False),
         ).where(Job.account_id == account_id, Job.state == "running")
     )
     return [

@@ -33,7 +33,7 @@ HARMLESS_TO_FAIL: tuple[State, ...] = ("validating", "waiting", "uploading")
 
 def claimable(ctx: Context, row_id: str | None = None) -> Sequence[ColumnElement[bool]]:
     """Which jobs may be claimed now: those whose account this worker has room for."""
-    full = ctx.turns.full()
+    full = ctx.bulkhead.full()
     return [or_(Job.account_id.is_(None), Job.account_id.not_in(full), Job.state == "waiting")] if full else []
 
 
@@ -80,7 +80,7 @@ async def _at_its_account(
 ) -> None:
     """Do a step that calls the job's account, unless enough steps of this worker wait for that account already."""
     account_id = claimed.row.account_id or DEFAULT_ACCOUNT
-    with ctx.turns.take(account_id) as free:
+    with ctx.bulkhead.take(account_id) as free:
         if not free:
             await _put_back(ctx, claimed, {}, FULL_SECONDS)
             return

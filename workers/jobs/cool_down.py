@@ -22,17 +22,17 @@ MIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class CoolDown:
     """Why work waits, and for how long."""
 
     reason: str
     seconds: float
 
 
-async def after_refusal(ctx: AccountContext, refused: Refused) -> Hold:
+async def after_refusal(ctx: AccountContext, refused: Refused) -> CoolDown:
     """A rate limit only delays; a refused credential or an empty account holds the account, so no job burns for it."""
     if refused.kind == "rate_limit":
-        return Hold(
+        return CoolDown(
             "The upstream limits our rate.", max(refused.retry_after_seconds or RATE_LIMIT_SECONDS, MIN_SECONDS)
         )
     seconds = max(refused.retry_after_seconds or HOLD_SECONDS.get(refused.kind, RATE_LIMIT_SECONDS), MIN_SECONDS)
@@ -47,4 +47,4 @@ async def after_refusal(ctx: AccountContext, refused: Refused) -> Hold:
         )
     HELD.labels(ctx.upstream.account_id, refused.kind).inc()
     log.error("upstream.held", account=ctx.upstream.account_id, kind=refused.kind, seconds=seconds)
-    return Hold(f"Waiting, since {reason}.", seconds)
+    return CoolDown(f"Waiting, since {reason}.", seconds)

@@ -226,7 +226,7 @@ async def _record(ctx: AccountContext, claimed: Claim[Job], upstream_id: str) ->
                     "create_phase": "created",
                     "upstream_job_id": upstream_id,
                     "upstream_status": "queued",
-                    "upstream_told": NEW,
+                    "upstream_snapshot": NEW,
                 },
             ),
         )

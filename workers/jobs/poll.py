@@ -12,7 +12,7 @@ from service import fault_points
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import Job
-from service.jobs.last_viewed import WATCHED
+from service.jobs.last_viewed import RECENTLY_VIEWED
 from service.jobs.lifecycle import upstream_end
 from service.jobs.record import Move, NewEvent, add_events, move, tell
 from service.upstreams.poll_schedule import LOOK_REQUESTS, Crowd, next_look_seconds
@@ -20,7 +20,7 @@ from service.upstreams.port import Refused, UpstreamError
 from workers.context import AccountContext
 from workers.jobs import cool_down, poll_limiter
 from workers.jobs.poll_limiter import Standing
-from workers.jobs.sync import News, look, write_news
+from workers.jobs.sync import Updates, fetch_updates, write_updates
 
 log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ async def poll(ctx: AccountContext, claimed: Claim[Job]) -> None:
         requests = LOOK_REQUESTS + wished
         base = ctx.settings.poll_seconds
         account = ctx.upstream.account_id
-        if claimed.row.looked_at is None and not wished and not _watched(claimed.row):
+        if claimed.row.polled_at is None and not wished and not _watched(claimed.row):
             crowd = await poll_limiter.look_up(ctx.db, account, base_seconds=base)
             if crowd.listing:  # a list tells of it from now on
                 await _leave_to_the_list(ctx, claimed, crowd)
@@ -54,7 +54,7 @@ async def poll(ctx: AccountContext, claimed: Claim[Job]) -> None:
             return
         try:
             asked = await _pass_on(ctx, claimed)
-            news = await look(ctx, claimed, complete=False, ends_alone=standing.crowd.listing)
+            news = await fetch_updates(ctx, claimed, complete=False, ends_alone=standing.crowd.listing)
         except (UpstreamError, TimeoutError) as error:
             await _not_told(ctx, claimed, error)
             return
@@ -63,7 +63,7 @@ async def poll(ctx: AccountContext, claimed: Claim[Job]) -> None:
             more = news.requests - LOOK_REQUESTS
             await poll_limiter.take(ctx.db, account, requests=more, base_seconds=base, borrow=True)
         async with ctx.db.worker() as session:
-            values = {**await write_news(ctx, session, claimed, news), **asked}
+            values = {**await write_updates(ctx, session, claimed, news), **asked}
             if upstream_end(news.job.status) is not None:
                 await move(
                     session,
@@ -82,7 +82,7 @@ def _wishes(job: Job) -> bool:
     return job.cancel_requested_at is not None or job.pause_requested != job.pause_sent
 
 
-def _next_look_seconds(ctx: AccountContext, claimed: Claim[Job], crowd: Crowd, news: News) -> float:
+def _next_look_seconds(ctx: AccountContext, claimed: Claim[Job], crowd: Crowd, news: Updates) -> float:
     job, now = claimed.row, dt.datetime.now(dt.UTC)
     since = max(moment for moment in (job.started_at, job.admitted_at, job.created_at) if moment is not None)
     finish = news.job.estimated_finish
@@ -97,7 +97,7 @@ def _next_look_seconds(ctx: AccountContext, claimed: Claim[Job], crowd: Crowd, n
 
 
 def _watched(job: Job) -> bool:
-    return job.watched_at is not None and dt.datetime.now(dt.UTC) - job.watched_at < WATCHED
+    return job.last_viewed_at is not None and dt.datetime.now(dt.UTC) - job.last_viewed_at < RECENTLY_VIEWED
 
 
 async def _leave_to_the_list(ctx: AccountContext, claimed: Claim[Job], crowd: Crowd) -> None:
@@ -106,7 +106,7 @@ async def _leave_to_the_list(ctx: AccountContext, claimed: Claim[Job], crowd: Cr
         ctx.settings.poll_seconds, age_seconds=0, left_seconds=None, watched=False, wished=False, crowd=crowd
     )
     async with ctx.db.worker() as session:
-        values = {"failures": 0, "looked_at": func.clock_timestamp()}
+        values = {"failures": 0, "polled_at": func.clock_timestamp()}
         await leases.give_back(session, claimed, values, due_in_seconds=seconds)
 
 
@@ -152,7 +152,7 @@ async def _wish(ctx: AccountContext, claimed: Claim[Job]) -> dict[str, object]:
     return {}
 
 
-async def _tell_running(session: AsyncSession, job: Job, news: News) -> None:
+async def _tell_running(session: AsyncSession, job: Job, news: Updates) -> None:
     if job.started_at is not None or news.job.status not in ("running", "succeeded"):
         return
     row = await session.get_one(Job, job.id, populate_existing=True)

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.engine import Database
-from service.database.tables import UpstreamAccount, UpstreamWatch
+from service.database.tables import AccountPoll, UpstreamAccount
 from service.upstreams.poll_schedule import BURST_SECONDS, Crowd, default_per_minute
 
 
@@ -34,23 +34,23 @@ async def take(db: Database, account_id: str, *, requests: int, base_seconds: fl
     async with db.worker() as session:
         per_minute = await budget_of(session, account_id, base_seconds)
         now, each = func.clock_timestamp(), dt.timedelta(seconds=60 / per_minute)
-        spent = func.greatest(UpstreamWatch.spent_until, now) + each * requests
+        spent = func.greatest(AccountPoll.spent_until, now) + each * requests
         room = max(dt.timedelta(seconds=BURST_SECONDS), each * requests)
         booking = (
-            update(UpstreamWatch)
-            .where(UpstreamWatch.id == account_id)
-            .values(spent_until=spent, due_at=func.coalesce(UpstreamWatch.due_at, now))
-            .returning(UpstreamWatch)
+            update(AccountPoll)
+            .where(AccountPoll.id == account_id)
+            .values(spent_until=spent, due_at=func.coalesce(AccountPoll.due_at, now))
+            .returning(AccountPoll)
             .execution_options(synchronize_session=False)
         )
         fits = booking if borrow else booking.where(spent <= now + room)
         row = await session.scalar(fits)
         if row is None:
-            await session.execute(insert(UpstreamWatch).values(id=account_id, due_at=now).on_conflict_do_nothing())
+            await session.execute(insert(AccountPoll).values(id=account_id, due_at=now).on_conflict_do_nothing())
             row = await session.scalar(fits)
         if row is not None:
             return Standing(allowed=True, wait_seconds=0.0, crowd=crowd_of(row, per_minute))
-        row = await session.get_one(UpstreamWatch, account_id)
+        row = await session.get_one(AccountPoll, account_id)
         at: dt.datetime = (await session.execute(select(now))).scalar_one()
     wait = (row.spent_until + each * requests - room - at).total_seconds()
     return Standing(allowed=False, wait_seconds=max(wait, each.total_seconds()), crowd=crowd_of(row, per_minute))
@@ -60,7 +60,7 @@ async def look_up(db: Database, account_id: str, *, base_seconds: float) -> Crow
     """An account's running jobs as they were counted last, without booking anything."""
     async with db.worker() as session:
         per_minute = await budget_of(session, account_id, base_seconds)
-        row = await session.get(UpstreamWatch, account_id)
+        row = await session.get(AccountPoll, account_id)
     return (
         Crowd(listing=False, active=0, watched=0, per_minute=per_minute) if row is None else crowd_of(row, per_minute)
     )
@@ -72,6 +72,6 @@ async def budget_of(session: AsyncSession, account_id: str, base_seconds: float)
     return float(given or default_per_minute(base_seconds))
 
 
-def crowd_of(row: UpstreamWatch, per_minute: float) -> Crowd:
+def crowd_of(row: AccountPoll, per_minute: float) -> Crowd:
     """An account's running jobs as they were counted last."""
-    return Crowd(listing=row.listing, active=row.active, watched=row.watched, per_minute=per_minute)
+    return Crowd(listing=row.listing, active=row.active, watched=row.recently_viewed, per_minute=per_minute)

@@ -17,7 +17,7 @@ from service.billing import actions as billing
 from service.catalogue.base_models import BaseModel
 from service.database import leases
 from service.database.leases import Claim
-from service.database.tables import AdmissionTurn, File, Job, Model
+from service.database.tables import File, Job, Model, SchedulingPass
 from service.datasets.files.actions import ask_for_report
 from service.datasets.report_schema import FileReport as Report
 from service.errors import InvalidRequest, QuotaExceeded
@@ -29,7 +29,7 @@ from service.jobs.resolved_request import estimate_for
 from service.jobs.rules import dataset_fault
 from service.jobs.waiting import IS_WAITING, lock_accounts, look
 from service.limits.enforcement import settle_tokens
-from service.limits.scheduling_pass import ask_for_turn
+from service.limits.scheduling_pass import request_scheduling_pass
 from workers.context import Context
 
 log = structlog.get_logger()
@@ -107,10 +107,10 @@ async def attend(ctx: Context, claimed: Claim[Job]) -> None:
             return
         reason = "Paused by the caller." if job.pause_requested else None
         await leases.rest(session, claimed, {"waiting_reason": reason})
-        await ask_for_turn(session)
+        await request_scheduling_pass(session)
 
 
-async def take_turn(ctx: Context, claimed: Claim[AdmissionTurn]) -> None:
+async def run_scheduling_pass(ctx: Context, claimed: Claim[SchedulingPass]) -> None:
     """Give the free slots to the jobs whose turn it is. A turn that breaks is taken again, with growing pauses."""
     try:
         async with ctx.db.worker() as session:

@@ -30,7 +30,7 @@ from service.upstreams.port import UpstreamError, UpstreamJob
 from workers.context import AccountContext
 from workers.jobs import sync as upstream_news
 from workers.jobs.poll import LOST_AFTER, LOST_STATUS
-from workers.jobs.sync import News
+from workers.jobs.sync import Updates
 
 log = structlog.get_logger()
 
@@ -63,7 +63,7 @@ async def settle(ctx: AccountContext, claimed: Claim[Job]) -> None:
             return
         try:
             patient = job.failures < MAX_TRIES
-            news = await upstream_news.look(ctx, claimed, complete=patient)
+            news = await upstream_news.fetch_updates(ctx, claimed, complete=patient)
             target = _ended(news.job, patient=patient)
             results, warnings = await _results(ctx, claimed, news)
         except (UpstreamError, TimeoutError) as error:
@@ -97,7 +97,7 @@ async def _again(ctx: AccountContext, claimed: Claim[Job], error: UpstreamError 
 
 
 async def _end(
-    ctx: AccountContext, claimed: Claim[Job], target: State, news: News, results: list[Result], warnings: list[str]
+    ctx: AccountContext, claimed: Claim[Job], target: State, news: Updates, results: list[Result], warnings: list[str]
 ) -> None:
     job, told = claimed.row, news.job
     tokens = told.trained_tokens
@@ -107,7 +107,7 @@ async def _end(
     async with ctx.db.worker() as session:
         await settle_tokens(session, job_id=job.id, trained_tokens=tokens if target == "succeeded" else tokens or 0)
         await billing.settle(session, subject=job.id, actual_micros=cost, quantity=tokens)
-        values = await upstream_news.write_news(ctx, session, claimed, news)
+        values = await upstream_news.write_updates(ctx, session, claimed, news)
         values.update(trained_tokens=tokens, cost_micros=cost)
         values["result_file_ids"] = [await _keep(session, job, result) for result in results]
         error = None
@@ -189,7 +189,7 @@ def _cost(job: Job, target: State, tokens: int | None) -> int:
     return (job.expected_micros or 0) if target == "succeeded" else 0
 
 
-async def _results(ctx: AccountContext, claimed: Claim[Job], news: News) -> tuple[list[Result], list[str]]:
+async def _results(ctx: AccountContext, claimed: Claim[Job], news: Updates) -> tuple[list[Result], list[str]]:
     results, warnings = [], []
     for upstream_id in news.job.result_files:
         try:

@@ -38,7 +38,7 @@ FIGURES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class News:
+class Updates:
     """One look at a running job."""
 
     job: UpstreamJob
@@ -47,7 +47,9 @@ class News:
     requests: int = 0
 
 
-async def look(ctx: AccountContext, claimed: Claim[Job], *, complete: bool, ends_alone: bool = False) -> News:
+async def fetch_updates(
+    ctx: AccountContext, claimed: Claim[Job], *, complete: bool, ends_alone: bool = False
+) -> Updates:
     """Ask the upstream what is new. Raises `UpstreamError` and `TimeoutError` when it does not tell of the job.
 
     `complete`: also when it does not tell of the job's events and checkpoints; otherwise those can wait.
@@ -58,20 +60,22 @@ async def look(ctx: AccountContext, claimed: Claim[Job], *, complete: bool, ends
     async with claimed.call(seconds):
         told = await ctx.upstream.get_job(upstream_id)
     if ends_alone and upstream_end(told.status) is not None:
-        return News(job=told, events=[], checkpoints=[], requests=1)
+        return Updates(job=told, events=[], checkpoints=[], requests=1)
     cursor = job.upstream_events_cursor
     events = await _beside(claimed, seconds, lambda: ctx.upstream.events_after(upstream_id, cursor), needed=complete)
     checkpoints: list[UpstreamCheckpoint] = []
     further = bool(events) or upstream_end(told.status) is not None
     if further:
         checkpoints = await _beside(claimed, seconds, lambda: ctx.upstream.checkpoints(upstream_id), needed=complete)
-    return News(job=told, events=events, checkpoints=checkpoints, requests=2 + further)
+    return Updates(job=told, events=events, checkpoints=checkpoints, requests=2 + further)
 
 
-async def write_news(ctx: AccountContext, session: AsyncSession, claimed: Claim[Job], news: News) -> dict[str, Any]:
+async def write_updates(
+    ctx: AccountContext, session: AsyncSession, claimed: Claim[Job], news: Updates
+) -> dict[str, Any]:
     """Write what is new, each thing once. Returns the values that the job's own row takes on."""
     job = claimed.row
-    known_already = told_of(news.job) == job.upstream_told
+    known_already = told_of(news.job) == job.upstream_snapshot
     if news.events:
         names = await _names(ctx, session, job, news)
         known = set(
@@ -92,12 +96,12 @@ async def write_news(ctx: AccountContext, session: AsyncSession, claimed: Claim[
         await _write_checkpoint(ctx, session, job, checkpoint)
     values: dict[str, Any] = {
         "upstream_status": news.job.status,
-        "upstream_told": told_of(news.job),
-        "looked_at": func.clock_timestamp(),
+        "upstream_snapshot": told_of(news.job),
+        "polled_at": func.clock_timestamp(),
         "failures": 0,
     }
     if not known_already:
-        values.update(news_at=func.clock_timestamp(), stalled_at=None)
+        values.update(last_update_at=func.clock_timestamp(), stalled_at=None)
     if news.events:
         values["upstream_events_cursor"] = news.events[-1].id
     if news.job.estimated_finish:
@@ -189,7 +193,7 @@ async def _write_checkpoint(ctx: AccountContext, session: AsyncSession, job: Job
         await add_model(ctx, session, job, name=name, upstream_name=told.model, kind="checkpoint")
 
 
-async def _names(ctx: AccountContext, session: AsyncSession, job: Job, news: News) -> dict[str, str]:
+async def _names(ctx: AccountContext, session: AsyncSession, job: Job, news: Updates) -> dict[str, str]:
     names = {job.upstream_job_id or "": job.id}
     if job.upstream_model and job.upstream_model != job.model:
         names[job.upstream_model] = job.model

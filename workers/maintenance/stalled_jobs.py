@@ -65,7 +65,7 @@ def stalled() -> ColumnElement[bool]:
 
 
 def _quiet_seconds() -> ColumnElement[float]:
-    return cast(func.extract("epoch", func.now() - func.coalesce(Job.news_at, Job.created_at)), Float)
+    return cast(func.extract("epoch", func.now() - func.coalesce(Job.last_update_at, Job.created_at)), Float)
 
 
 def _spoken(seconds: float) -> str:

@@ -33,10 +33,10 @@ from service.database.tables.datasets import (
 from service.database.tables.deletions import Deletion
 from service.database.tables.identity import ApiKey, CheckpointPermission, Gateway, Project, ServiceAccount
 from service.database.tables.jobs import Checkpoint, Job, JobEvent, JobMetric, JobState, Model, Quote
-from service.database.tables.limits import AdmissionTurn, ProjectLimits, RateLimit, TrainingTokens
+from service.database.tables.limits import ProjectLimits, RateLimit, SchedulingPass, TrainingTokens
 from service.database.tables.requests import RememberedRequest
 from service.database.tables.runs import Run, RunCall, RunEvent
-from service.database.tables.upstreams import UpstreamAccount, UpstreamCall, UpstreamFile, UpstreamNotice, UpstreamWatch
+from service.database.tables.upstreams import AccountPoll, UpstreamAccount, UpstreamCall, UpstreamFile, UpstreamNotice
 from service.database.tables.webhooks import (
     RetirementNotice,
     WebhookAttempt,
@@ -53,7 +53,7 @@ TENANT_TABLES = tuple(
 
 __all__ = [
     "TENANT_TABLES",
-    "AdmissionTurn",
+    "AccountPoll",
     "AliasPromotion",
     "ApiKey",
     "AuditLog",
@@ -94,6 +94,7 @@ __all__ = [
     "Run",
     "RunCall",
     "RunEvent",
+    "SchedulingPass",
     "ServiceAccount",
     "SpendAlert",
     "TrainingTokens",
@@ -103,7 +104,6 @@ __all__ = [
     "UpstreamCall",
     "UpstreamFile",
     "UpstreamNotice",
-    "UpstreamWatch",
     "WebhookAttempt",
     "WebhookDelivery",
     "WebhookEndpoint",

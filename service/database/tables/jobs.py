@@ -1,4 +1,4 @@
-"""Fine-tuning jobs, their story, and the models that came of them."""
+"""Fine-tuning jobs, with their events, metrics and timeline, and the models that they made."""
 
 import datetime as dt
 from typing import Any
@@ -29,10 +29,12 @@ class Quote(Base):
 
 
 class Job(Leased, Base):
-    """A fine-tuning job: what the caller asked for, where it stands, and what it has become upstream.
+    """A fine-tuning job: the caller's request, the job's state, and its upstream job.
 
-    `upstream_told` is what a list is compared with, `looked_at` the last look at the job itself, `watched_at` when
-    somebody last asked for what it tells, `news_at` the last news; `stalled_at` stands while there are none for long.
+    `upstream_snapshot` is the upstream job as it was last read; an entry of a list that differs from it is an update.
+    `polled_at` is the time of the last poll of this job alone, `last_viewed_at` the last request of a caller for the
+    job or its events, checkpoints or metrics, and `last_update_at` the last update. `stalled_at` is set while a job
+    has received no update within its state's deadline.
     """
 
     __tablename__ = "jobs"
@@ -111,10 +113,10 @@ class Job(Leased, Base):
     upstream_job_id: Mapped[str | None]
     upstream_status: Mapped[str | None]
     upstream_events_cursor: Mapped[str | None]
-    upstream_told: Mapped[str | None]
-    looked_at: Mapped[dt.datetime | None]
-    watched_at: Mapped[dt.datetime | None]
-    news_at: Mapped[dt.datetime | None]
+    upstream_snapshot: Mapped[str | None] = mapped_column("upstream_told")
+    polled_at: Mapped[dt.datetime | None] = mapped_column("looked_at")
+    last_viewed_at: Mapped[dt.datetime | None] = mapped_column("watched_at")
+    last_update_at: Mapped[dt.datetime | None] = mapped_column("news_at")
     stalled_at: Mapped[dt.datetime | None]
     create_phase: Mapped[str] = mapped_column(server_default="idle")
     create_attempt: Mapped[int] = mapped_column(server_default="0")

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from service.database.tables.base import Base, Leased, now
 
 
-class AdmissionTurn(Leased, Base):
+class SchedulingPass(Leased, Base):
     """One row: the work of admitting waiting jobs. Whatever may let a job in makes it due (see `jobs/waiting.py`)."""
 
     __tablename__ = "admission_turns"

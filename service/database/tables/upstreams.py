@@ -103,7 +103,7 @@ class UpstreamCall(Base):
     seen_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
-class UpstreamWatch(Leased, Base):
+class AccountPoll(Leased, Base):
     """An account whose running jobs are polled; its id is the account's. A step lists them, or lets each look alone.
 
     `spent_until` is the poll limiter's state (`workers/jobs/poll_limiter.py`). `listing`: the jobs rely on lists; there
@@ -116,7 +116,7 @@ class UpstreamWatch(Leased, Base):
     spent_until: Mapped[dt.datetime] = now()
     listing: Mapped[bool] = mapped_column(server_default="false")
     active: Mapped[int] = mapped_column(server_default="0")
-    watched: Mapped[int] = mapped_column(server_default="0")
+    recently_viewed: Mapped[int] = mapped_column("watched", server_default="0")
     listed_at: Mapped[dt.datetime | None]
 
 
