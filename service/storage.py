@@ -26,7 +26,7 @@ WRITES_AT_ONCE = 2
 
 DELETES_AT_ONCE = 16
 LISTED_AT_ONCE = 500
-MOST_RETRIES = 3
+MAX_RETRIES = 3
 RETRY_SECONDS = 20.0
 PING_SECONDS = 2.0
 HASHED_ASIDE_BYTES = 256 * 1024
@@ -42,14 +42,14 @@ class Stored:
     md5: str | None = None
 
 
-class StorageAway(ConnectionError):
+class StorageUnavailable(ConnectionError):
     """The store does not answer, or cannot do it now, as when a disk is full: trying again later helps."""
 
 
 class Storage:
     """Objects by key. Nothing is ever changed in place, so a key is written once and read or deleted afterwards.
 
-    Every method raises `StorageAway` when the store is away, within a minute.
+    Every method raises `StorageUnavailable` when the store is away, within a minute.
     """
 
     def __init__(self, url: str) -> None:
@@ -169,7 +169,7 @@ def _by_name() -> Iterator[None]:
     try:
         yield
     except GenericError as error:  # its further lines are obstore's own debugging
-        raise StorageAway(str(error).partition("\n")[0]) from None
+        raise StorageUnavailable(str(error).partition("\n")[0]) from None
 
 
 def _ranges(begin: int, end: int) -> Iterator[tuple[int, int]]:
@@ -178,7 +178,7 @@ def _ranges(begin: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _remote(url: str) -> ObjectStore:
-    return from_url(url, retry_config={"max_retries": MOST_RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)})
+    return from_url(url, retry_config={"max_retries": MAX_RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)})
 
 
 def _open(folder: Path) -> ObjectStore:

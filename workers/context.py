@@ -26,7 +26,7 @@ from service.upstreams.port import Upstream
 from service.wakeups import Wakeups
 from service.webhooks.sender import Sender
 from workers.bulkhead import Bulkhead
-from workers.dataset_processes import Validators
+from workers.dataset_processes import DatasetProcesses
 
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ class Context:
     accounts: Accounts
     bulkhead: Bulkhead
     sender: Sender
-    validators: Validators
+    dataset_processes: DatasetProcesses
     ledger_batcher: LedgerBatcher
     meter: Meter
     rates: RateKeeper
@@ -79,10 +79,10 @@ async def open_context(settings: Settings) -> Context:
     )
     instance = await _instance(db, settings)
     accounts = Accounts(settings, db, sealer)
-    validators = Validators(
+    dataset_processes = DatasetProcesses(
         processes=settings.validation_processes, storage_url=settings.storage_url, models_file=settings.models_file
     )
-    await validators.warm()
+    await dataset_processes.warm()
     ledger_batcher = LedgerBatcher(db, life_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
     return Context(
         settings=settings,
@@ -93,7 +93,7 @@ async def open_context(settings: Settings) -> Context:
         accounts=accounts,
         bulkhead=Bulkhead(settings.worker_concurrency, accounts.troubled),
         sender=Sender.from_settings(settings),
-        validators=validators,
+        dataset_processes=dataset_processes,
         ledger_batcher=ledger_batcher,
         meter=Meter(db, ledger_batcher),
         rates=RateKeeper(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
@@ -103,7 +103,7 @@ async def open_context(settings: Settings) -> Context:
 async def close_context(ctx: Context) -> None:
     """Close every connection and end every process."""
     await ctx.ledger_batcher.close()
-    await ctx.validators.close()
+    await ctx.dataset_processes.close()
     await ctx.rates.close()
     await ctx.accounts.close()
     await ctx.db.close()

@@ -12,7 +12,7 @@ from workers.process_pool import ProcessPool, WorkFailed
 PROGRAM = "service.datasets.processes.main"
 
 
-class Validators:
+class DatasetProcesses:
     """A few processes of each kind, started when first needed."""
 
     def __init__(self, *, processes: int, storage_url: str, models_file: str) -> None:

@@ -25,9 +25,9 @@ SILENCE_SECONDS = 600.0
 class WorkFailed(Exception):
     """There is no answer: the process died or hangs, or the dataset cannot be read since the store is away."""
 
-    def __init__(self, error: str, *, store_away: bool = False) -> None:
+    def __init__(self, error: str, *, store_unavailable: bool = False) -> None:
         super().__init__(error)
-        self.store_away = store_away
+        self.store_unavailable = store_unavailable
 
 
 class ProcessPool:
@@ -57,7 +57,7 @@ class ProcessPool:
                 raise
             self._idle.append(process)
         if isinstance(answer, Failed):
-            raise WorkFailed(answer.error, store_away=answer.store_away)
+            raise WorkFailed(answer.error, store_unavailable=answer.store_unavailable)
         return answer
 
     async def close(self) -> None:

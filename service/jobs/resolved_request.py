@@ -13,7 +13,7 @@ from service.billing.queries import price_overrides
 from service.billing.quote import Estimate, estimate
 from service.catalogue.base_models import BaseModel, Catalogue
 from service.database.tables import File
-from service.datasets.files.actions import FINE_TUNE, ask_for_report
+from service.datasets.files.actions import FINE_TUNE, request_report
 from service.datasets.files.queries import find_file
 from service.datasets.leakage.reports import ask_for_leakage
 from service.datasets.report_schema import FileReport, Leakage
@@ -208,5 +208,5 @@ async def estimate_for(
 
 
 async def _ready_report(session: AsyncSession, file: File, model: BaseModel) -> FileReport | None:
-    row = await ask_for_report(session, file, model)
+    row = await request_report(session, file, model)
     return None if row.report is None else msgspec.convert({**row.report, "file_id": file.id}, FileReport)

@@ -25,7 +25,7 @@ from tests.wire import chat_rows, jsonl, refusal
 from tests.workers.bench import open_context
 from workers.context import Context
 from workers.datasets import leakage, report
-from workers.datasets.retry_policy import MOST_TRIES
+from workers.datasets.retry_policy import MAX_ATTEMPTS
 
 TRAINING = chat_rows(12)
 MODEL = "gpt-4o-mini"
@@ -169,7 +169,7 @@ async def test_one_that_crashes_every_time_ends_without_a_result(
         path = f"/files/{training}/report?validation_file={validation}"
         await http.get(path)
         async with api.rows() as session:
-            await session.execute(update(LeakageReport).values(failures=MOST_TRIES - 8))
+            await session.execute(update(LeakageReport).values(failures=MAX_ATTEMPTS - 8))
         for status in ("pending", "ready"):
             assert await compare(worker, api) == 1
             found = (await http.get(path)).json()["leakage"]

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from cli.embedded import SUPERUSER
 from service.database.engine import create_engine
 from service.database.tables import TENANT_TABLES, AuditLog, Base, Deletion, File, Job, LedgerEntry, Project
-from service.datasets.files.actions import NewFile, keep_file
+from service.datasets.files.actions import NewFile, create_file
 from service.deletions.kept import BY_CASCADE, KEPT, emptied
 from service.errors import InvalidRequest
 from service.ids import new_id
@@ -268,11 +268,11 @@ async def test_a_file_that_was_on_its_way_in_is_refused(bench: Bench) -> None:
         await set_project(bench, status="deleting", archived_at=None)
         with pytest.raises(InvalidRequest) as caught:
             async with bench.ctx.db.project(bench.project_id) as session:
-                await keep_file(
+                await create_file(
                     session,
                     project_id=bench.project_id,
                     storage_key="k",
-                    wanted=NewFile(filename="a", purpose="user_data", expires_after_seconds=None),
+                    new_file=NewFile(filename="a", purpose="user_data", expires_after_seconds=None),
                     stored=Stored(1, "x"),
                     model=bench.ctx.catalogue.default,
                 )

@@ -79,10 +79,10 @@ def _work() -> None:
     from service.settings import Settings
     from workers import dataset_processes
 
-    async def not_ahead(self: dataset_processes.Validators) -> None:
+    async def not_ahead(self: dataset_processes.DatasetProcesses) -> None:
         return
 
-    dataset_processes.Validators.warm = not_ahead  # type: ignore[method-assign]
+    dataset_processes.DatasetProcesses.warm = not_ahead  # type: ignore[method-assign]
     dataset_processes.PROGRAM = "tests.faults.eager"
     point = os.environ.get("TUNEGATE_FAULT_POINT", "")
     for pause, points in CHORES.items():

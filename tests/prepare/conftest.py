@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import DatasetPreparation, File, FileReport, PendingUpload, Project
-from service.datasets.files.actions import NewFile, keep_file
+from service.datasets.files.actions import NewFile, create_file
 from service.datasets.preparation.actions import create_preparation
 from service.datasets.preparation.schemas import CreatePreparation, Preparation, show_preparation
 from service.ids import new_id
@@ -43,11 +43,11 @@ class Workplace:
 
         stored = await self.ctx.storage.put(key, chunks())
         async with self.ctx.db.project(self.project_id) as session:
-            file = await keep_file(
+            file = await create_file(
                 session,
                 project_id=self.project_id,
                 storage_key=key,
-                wanted=NewFile(filename=name, purpose="user_data", expires_after_seconds=None),
+                new_file=NewFile(filename=name, purpose="user_data", expires_after_seconds=None),
                 stored=stored,
                 model=self.ctx.catalogue.default,
             )

@@ -4,7 +4,7 @@ import asyncio
 
 from service.database import leases
 from service.database.tables import FileReport
-from service.datasets.files.actions import ask_for_report
+from service.datasets.files.actions import request_report
 from service.datasets.files.queries import get_file
 from tests.workers.bench import MODEL, Bench
 from workers.datasets import report
@@ -24,6 +24,6 @@ async def test_a_report_that_ends_while_a_job_on_its_file_comes_in(bench: Bench)
         ending = asyncio.create_task(report._end(bench.ctx, claimed, file, made))
         done, _ = await asyncio.wait({ending}, timeout=0.5)
         assert not done, "it waits for whoever has the file"
-        await ask_for_report(session, file, model)
+        await request_report(session, file, model)
     await ending
     assert (await bench.report(file_id)).status == "ready"

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from service.storage import Storage, StorageAway
+from service.storage import Storage, StorageUnavailable
 from tests.deletions.served import served
 from tests.faults.proxy import Proxy, Weather
 from tests.storage.conftest import URL
 from tests.workers.bench import Bench
-from workers.datasets.retry_policy import STORE_AWAY
+from workers.datasets.retry_policy import STORE_UNAVAILABLE
 
 TRIES = 8
 """More than the five crashes after which a dataset is given up."""
@@ -32,7 +32,7 @@ async def test_every_way_of_asking_says_so(link: Proxy) -> None:
         list(kept.read_sync("one"))
 
     for asked in (listed(), read(), read_by_a_process(), kept.delete("one")):
-        with pytest.raises(StorageAway):
+        with pytest.raises(StorageUnavailable):
             await asked
     assert not await kept.ping()
     link.change(CLEAR)
@@ -84,6 +84,6 @@ async def test_a_job_waits_and_its_file_is_sent_once(bench: Bench, link: Proxy) 
     link.change(REFUSED)
     for _ in range(TRIES):
         job = await bench.step(job_id)
-        assert (job.state, job.failures, job.waiting_reason) == ("uploading", 0, STORE_AWAY)
+        assert (job.state, job.failures, job.waiting_reason) == ("uploading", 0, STORE_UNAVAILABLE)
     link.change(CLEAR)
     assert (await bench.until_end(job_id)).state == "succeeded"

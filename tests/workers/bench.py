@@ -57,7 +57,7 @@ from service.webhooks.sender import Sender
 from tests.faults.control import FaultyUpstream
 from workers.bulkhead import Bulkhead
 from workers.context import AccountContext, Context
-from workers.dataset_processes import Validators
+from workers.dataset_processes import DatasetProcesses
 from workers.datasets.report import validate
 from workers.jobs.advance import advance
 from workers.jobs.schedule import run_scheduling_pass
@@ -390,7 +390,9 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         accounts=accounts,
         bulkhead=Bulkhead(settings.worker_concurrency, accounts.troubled),
         sender=Sender.from_settings(settings),
-        validators=Validators(processes=1, storage_url=settings.storage_url, models_file=settings.models_file),
+        dataset_processes=DatasetProcesses(
+            processes=1, storage_url=settings.storage_url, models_file=settings.models_file
+        ),
         ledger_batcher=ledger_batcher,
         meter=Meter(db, ledger_batcher),
         rates=RateKeeper(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
@@ -400,7 +402,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
     finally:
         await ctx.ledger_batcher.close()
         await ctx.rates.close()
-        await ctx.validators.close()
+        await ctx.dataset_processes.close()
         await ctx.accounts.close()
         await ctx.db.close()
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from service.database.tables import File, FileReport
 from tests.workers.bench import DEADLINE_SECONDS, Bench
-from workers.datasets.retry_policy import MOST_TRIES
+from workers.datasets.retry_policy import MAX_ATTEMPTS
 
 CRASHES = 5
 
@@ -22,7 +22,7 @@ HANGS = "import sys; sys.stdin.read()"
 @contextmanager
 def validating_by(bench: Bench, program: str) -> Iterator[None]:
     """While this lasts, a validating process is one that runs this program."""
-    pool = bench.ctx.validators._reporting
+    pool = bench.ctx.dataset_processes._reporting
     real = pool._command
     pool._command = (sys.executable, "-c", program)
     try:
@@ -63,7 +63,7 @@ async def test_a_check_that_takes_the_worker_with_it_ends_as_an_error_too(bench:
     await bench.leave_unchecked(file_id)
     job_id = await bench.new_job(training=file_id)
     with validating_by(bench, HANGS):
-        for number in range(1, MOST_TRIES + 1):
+        for number in range(1, MAX_ATTEMPTS + 1):
             attempt = asyncio.create_task(bench.check_step(file_id))
             async with asyncio.timeout(DEADLINE_SECONDS):
                 while (await bench.report(file_id)).failures < number:

@@ -16,7 +16,7 @@ from service.datasets.processes.leakage import LeakageRequest
 from service.datasets.report_schema import Leakage
 from service.jobs.record import NewEvent, add_events
 from workers.context import Context
-from workers.datasets.retry_policy import MOST_TRIES, after_failure
+from workers.datasets.retry_policy import MAX_ATTEMPTS, after_failure
 from workers.process_pool import WorkFailed
 
 log = structlog.get_logger()
@@ -35,7 +35,7 @@ async def compare(ctx: Context, claimed: Claim[LeakageReport]) -> None:
             training = await session.get_one(File, row.training_file_id)
             validation = await session.get_one(File, row.validation_file_id)
         fault_points.point("leakage.counted")
-        if tries > MOST_TRIES:
+        if tries > MAX_ATTEMPTS:
             await _end(ctx, claimed, _not_compared(row))
             return
         told_at = time.monotonic()
@@ -52,10 +52,10 @@ async def compare(ctx: Context, claimed: Claim[LeakageReport]) -> None:
             training_key=training.storage_key, validation_key=validation.storage_key, validation_file=validation.id
         )
         try:
-            found = await ctx.validators.compare(request, progress)
+            found = await ctx.dataset_processes.compare(request, progress)
         except WorkFailed as error:
-            log.error("comparison.failed", training=training.id, validation=validation.id, error=str(error))
-            if (again := after_failure(tries, store_away=error.store_away)) is not None:
+            log.error("leakage.failed", training=training.id, validation=validation.id, error=str(error))
+            if (again := after_failure(tries, store_unavailable=error.store_unavailable)) is not None:
                 async with ctx.db.worker() as session:
                     await leases.give_back(session, claimed, {"failures": again.tries}, due_in_seconds=again.in_seconds)
                 return

@@ -16,12 +16,12 @@ from service.catalogue.lookup import known_model
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import DatasetPreparation, File, PendingUpload
-from service.datasets.files.actions import FINE_TUNE, NewFile, announce_upload, keep_file
+from service.datasets.files.actions import FINE_TUNE, NewFile, create_file, record_pending_upload
 from service.datasets.preparation.options import Options
 from service.datasets.processes.preparation import Preparation, PrepareRequest, Refusal, output_names
 from service.ids import new_id
 from workers.context import Context
-from workers.datasets.retry_policy import MOST_TRIES, after_failure
+from workers.datasets.retry_policy import MAX_ATTEMPTS, after_failure
 from workers.process_pool import WorkFailed
 
 log = structlog.get_logger()
@@ -43,20 +43,20 @@ async def prepare(ctx: Context, claimed: Claim[DatasetPreparation]) -> None:
             await leases.write(session, claimed, {"failures": tries, "status": "running"})
             file = await session.get_one(File, claimed.row.input_file_id)
         fault_points.point("prepare.counted")
-        if file.deleted_at is not None or tries > MOST_TRIES:
+        if file.deleted_at is not None or tries > MAX_ATTEMPTS:
             await _fail(ctx, claimed, DELETED if file.deleted_at is not None else CRASHED, ())
             return
         request = _request(claimed.row, file)
         keys = (request.training_key, request.validation_key, request.changes_key)
         async with ctx.db.worker() as session:
             for key in keys:
-                await announce_upload(session, file.project_id, key)
+                await record_pending_upload(session, file.project_id, key)
         fault_points.point("prepare.announced")
         try:
-            made = await ctx.validators.prepare(request, _Told(ctx, claimed).progress)
+            made = await ctx.dataset_processes.prepare(request, _Told(ctx, claimed).progress)
         except WorkFailed as error:
             log.error("preparation.failed", preparation=claimed.row.id, tries=tries, error=str(error))
-            if (again := after_failure(tries, store_away=error.store_away)) is not None:
+            if (again := after_failure(tries, store_unavailable=error.store_unavailable)) is not None:
                 async with ctx.db.worker() as session:
                     await leases.give_back(session, claimed, {"failures": again.tries}, due_in_seconds=again.in_seconds)
                 return
@@ -107,11 +107,11 @@ async def _succeed(
     outputs = [(request.training_key, made.training, names[0]), (request.validation_key, made.validation, names[1])]
     async with ctx.db.worker() as session:
         files = [
-            await keep_file(
+            await create_file(
                 session,
                 project_id=file.project_id,
                 storage_key=key,
-                wanted=NewFile(filename=name, purpose=FINE_TUNE, expires_after_seconds=None),
+                new_file=NewFile(filename=name, purpose=FINE_TUNE, expires_after_seconds=None),
                 stored=stored,
                 model=model,
             )

@@ -20,7 +20,7 @@ from service.datasets.report_schema import FileReport as Report
 from service.datasets.report_schema import Finding
 from service.webhooks import outbox
 from workers.context import Context
-from workers.datasets.retry_policy import MOST_TRIES, after_failure
+from workers.datasets.retry_policy import MAX_ATTEMPTS, after_failure
 from workers.process_pool import WorkFailed
 
 log = structlog.get_logger()
@@ -40,14 +40,14 @@ async def validate(ctx: Context, claimed: Claim[FileReport]) -> None:
         if file.deleted_at is not None:
             await _end(ctx, claimed, file, _failed_report(claimed.row, file, "The file was deleted."))
             return
-        if tries > MOST_TRIES:
+        if tries > MAX_ATTEMPTS:
             await _end(ctx, claimed, file, _failed_report(claimed.row, file, NOT_CHECKED))
             return
         try:
             report = await _make(ctx, claimed, file)
         except WorkFailed as error:
             log.error("validation.failed", file=file.id, tries=tries, error=str(error))
-            if (again := after_failure(tries, store_away=error.store_away)) is not None:
+            if (again := after_failure(tries, store_unavailable=error.store_unavailable)) is not None:
                 async with ctx.db.worker() as session:
                     await leases.give_back(session, claimed, {"failures": again.tries}, due_in_seconds=again.in_seconds)
                 return
@@ -67,7 +67,7 @@ async def _make(ctx: Context, claimed: Claim[FileReport], file: File) -> Report:
         async with ctx.db.worker() as session:
             await leases.write(session, claimed, {"progress_bytes": done_bytes})
 
-    return await ctx.validators.report(
+    return await ctx.dataset_processes.report(
         ReportRequest(
             storage_key=file.storage_key,
             file_id=file.id,

@@ -7,9 +7,9 @@ tries of which nobody lived to tell: a crash counts as four tries. A store that 
 
 from dataclasses import dataclass
 
-MOST_TRIES = 20
-STORE_AWAY = "The store of datasets does not answer."
-STORE_AWAY_SECONDS = 10.0
+MAX_ATTEMPTS = 20
+STORE_UNAVAILABLE = "The store of datasets does not answer."
+STORE_UNAVAILABLE_SECONDS = 10.0
 _TRIES_A_CRASH = 4
 _FIRST_PAUSE_SECONDS = 2.0
 _PAUSE_GROWS = 3.0
@@ -23,14 +23,14 @@ class Again:
     in_seconds: float
 
 
-def after_failure(tries: int, *, store_away: bool) -> Again | None:
+def after_failure(tries: int, *, store_unavailable: bool) -> Again | None:
     """What follows a failed try, which was counted as the `tries`-th; None: the work is given up.
 
     After a crash the pauses grow: 2 s, 6 s, 18 s, 54 s.
     """
-    if store_away:
-        return Again(tries - 1, STORE_AWAY_SECONDS)
+    if store_unavailable:
+        return Again(tries - 1, STORE_UNAVAILABLE_SECONDS)
     counted = tries + _TRIES_A_CRASH - 1
-    if counted >= MOST_TRIES:
+    if counted >= MAX_ATTEMPTS:
         return None
     return Again(counted, _FIRST_PAUSE_SECONDS * _PAUSE_GROWS ** max(0, counted // _TRIES_A_CRASH - 1))

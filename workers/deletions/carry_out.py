@@ -15,7 +15,7 @@ from service import fault_points
 from service.database import leases
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import DatasetPreparation, Deletion, File, Job, Model, UpstreamFile
-from service.datasets.files.actions import forget_reports
+from service.datasets.files.actions import delete_reports
 from service.upstreams.accounts import AccountUnusable
 from service.upstreams.labels import copy_name
 from service.upstreams.port import UpstreamError
@@ -116,7 +116,7 @@ async def _file(ctx: Context, claimed: Claim[Deletion]) -> Done | NotYet:
             .where(DatasetPreparation.project_id == row.project_id, DatasetPreparation.input_file_id == file.id)
             .values(changes_key=None, changes_size_bytes=None)
         )
-        await forget_reports(session, row.project_id, file.id)
+        await delete_reports(session, row.project_id, file.id)
     async with ctx.db.worker() as session:
         await leases.write(session, claimed, {"subject": row.subject})
         await let_go_of_content(

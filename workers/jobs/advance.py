@@ -12,10 +12,10 @@ from service.database.leases import Claim, LeaseLost
 from service.database.tables import Job
 from service.jobs.lifecycle import JobError
 from service.states import State
-from service.storage import StorageAway
+from service.storage import StorageUnavailable
 from service.upstreams.accounts import DEFAULT_ACCOUNT, AccountUnusable
 from workers.context import AccountContext, Context
-from workers.datasets.retry_policy import STORE_AWAY, STORE_AWAY_SECONDS
+from workers.datasets.retry_policy import STORE_UNAVAILABLE, STORE_UNAVAILABLE_SECONDS
 from workers.jobs.create import create
 from workers.jobs.poll import poll
 from workers.jobs.schedule import attend, fail, judge
@@ -44,9 +44,9 @@ async def advance(ctx: Context, claimed: Claim[Job]) -> None:
     try:
         try:
             await _step(ctx, claimed)
-        except StorageAway as error:
+        except StorageUnavailable as error:
             log.warning("job.waits_for_the_store", state=job.state, error=str(error))
-            await _put_back(ctx, claimed, {"waiting_reason": STORE_AWAY}, STORE_AWAY_SECONDS)
+            await _put_back(ctx, claimed, {"waiting_reason": STORE_UNAVAILABLE}, STORE_UNAVAILABLE_SECONDS)
     except LeaseLost:
         log.info("job.taken_over", state=job.state)
     except Exception as error:

@@ -18,7 +18,7 @@ from service.catalogue.base_models import BaseModel
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import File, Job, Model, SchedulingPass
-from service.datasets.files.actions import ask_for_report
+from service.datasets.files.actions import request_report
 from service.datasets.report_schema import FileReport as Report
 from service.errors import InvalidRequest, QuotaExceeded
 from service.jobs.actions import accept_estimate
@@ -221,5 +221,5 @@ async def _base_model(ctx: Context, session: AsyncSession, job: Job) -> BaseMode
 
 async def _report(session: AsyncSession, file_id: str, base: BaseModel) -> Report | None:
     file = await session.get_one(File, file_id)
-    row = await ask_for_report(session, file, base)
+    row = await request_report(session, file, base)
     return None if row.report is None else msgspec.convert({**row.report, "file_id": file.id}, Report)

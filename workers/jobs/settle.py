@@ -18,7 +18,7 @@ from service.billing.prices import TOKENS_PER_PRICE, cost_micros
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import File, Job, PendingUpload, UpstreamAccount
-from service.datasets.files.actions import announce_upload
+from service.datasets.files.actions import record_pending_upload
 from service.ids import new_id
 from service.jobs.lifecycle import JobError, upstream_end
 from service.jobs.record import Move, NewEvent, add_events, move
@@ -207,7 +207,7 @@ async def _results(ctx: AccountContext, claimed: Claim[Job], news: Updates) -> t
 async def _store(ctx: AccountContext, job: Job, content: bytes) -> Result:
     key = f"{job.project_id}/{new_id('object-')}"
     async with ctx.db.worker() as session:
-        await announce_upload(session, job.project_id, key)
+        await record_pending_upload(session, job.project_id, key)
     fault_points.point("settle.announced")
 
     async def chunks() -> AsyncIterator[bytes]:

@@ -21,11 +21,11 @@ from service.database.tables import Deletion, File, Job, UpstreamFile
 from service.ids import new_id
 from service.jobs.lifecycle import JobError
 from service.jobs.record import Move, NewEvent, add_events, move
-from service.storage import StorageAway
+from service.storage import StorageUnavailable
 from service.upstreams.labels import copy_name
 from service.upstreams.port import Created, NotSent, Refused, Unknown, UpstreamError
 from workers.context import AccountContext
-from workers.datasets.retry_policy import STORE_AWAY, STORE_AWAY_SECONDS
+from workers.datasets.retry_policy import STORE_UNAVAILABLE, STORE_UNAVAILABLE_SECONDS
 from workers.jobs import cool_down
 from workers.jobs.schedule import cancel, fail
 
@@ -197,8 +197,8 @@ async def _send(ctx: AccountContext, claimed: Claim[UpstreamFile], job: Job, fil
     fault_points.point("upload.intent_committed")
     try:
         outcome = await ctx.upstream.upload_file(name, file.size_bytes, ctx.storage.read(file.storage_key))
-    except StorageAway:  # the upstream has had a part at most, and takes only the whole
-        return await _not_now(ctx, claimed, "idle", STORE_AWAY, STORE_AWAY_SECONDS)
+    except StorageUnavailable:  # the upstream has had a part at most, and takes only the whole
+        return await _not_now(ctx, claimed, "idle", STORE_UNAVAILABLE, STORE_UNAVAILABLE_SECONDS)
     fault_points.point("upload.answered")
     match outcome:
         case Created(id=upstream_id):

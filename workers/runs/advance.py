@@ -20,9 +20,9 @@ from service.database.tables import Run
 from service.runs.plan import Plan
 from service.runs.queries import finished_calls, open_calls
 from service.runs.record import RunError, add_event, end
-from service.storage import StorageAway
+from service.storage import StorageUnavailable
 from workers.context import Context
-from workers.datasets.retry_policy import STORE_AWAY, STORE_AWAY_SECONDS
+from workers.datasets.retry_policy import STORE_UNAVAILABLE, STORE_UNAVAILABLE_SECONDS
 from workers.runs import comparisons, generations
 from workers.runs.time_slice import Finished, TimeSlice, Unfinished
 
@@ -56,9 +56,9 @@ async def advance(ctx: Context, claimed: Claim[Run]) -> None:
     """One time_slice of a run. An attempt counts before it is made, until something is answered."""
     try:
         await _advance(ctx, claimed)
-    except StorageAway as error:
+    except StorageUnavailable as error:
         log.warning("run.waits_for_the_store", run=claimed.row.id, error=str(error))
-        await _put_back(ctx, claimed, STORE_AWAY, STORE_AWAY_SECONDS)
+        await _put_back(ctx, claimed, STORE_UNAVAILABLE, STORE_UNAVAILABLE_SECONDS)
 
 
 async def _advance(ctx: Context, claimed: Claim[Run]) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from service import fault_points
 from service.database.leases import Claim
 from service.database.tables import Run
-from service.datasets.files.actions import FINE_TUNE, NewFile, announce_upload, keep_file
+from service.datasets.files.actions import FINE_TUNE, NewFile, create_file, record_pending_upload
 from service.ids import new_id
 from service.runs.generations.options import Options
 from service.runs.generations.plan import GenerationPlan
@@ -43,16 +43,16 @@ async def conclude(ctx: Context, claimed: Claim[Run], plan: GenerationPlan, erro
         return
     key = f"{run.project_id}/{new_id('object-')}"
     async with ctx.db.worker() as session:
-        await announce_upload(session, run.project_id, key)
+        await record_pending_upload(session, run.project_id, key)
     fault_points.point("run.announced")
     stored = await ctx.storage.put(key, _lines(plan.rows()))
     fault_points.point("run.stored")
     async with ctx.db.worker() as session:
-        file = await keep_file(
+        file = await create_file(
             session,
             project_id=run.project_id,
             storage_key=key,
-            wanted=NewFile(filename=run.options["filename"], purpose=FINE_TUNE, expires_after_seconds=None),
+            new_file=NewFile(filename=run.options["filename"], purpose=FINE_TUNE, expires_after_seconds=None),
             stored=stored,
             model=ctx.catalogue.default,
         )

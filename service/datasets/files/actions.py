@@ -32,7 +32,7 @@ class NewFile:
     expires_after_seconds: int | None
 
 
-def new_file(fields: dict[str, str], filename: str | None) -> NewFile:
+def read_new_file(fields: dict[str, str], filename: str | None) -> NewFile:
     """Check the form's fields. Raises `InvalidRequest` with the field at fault."""
     for name in fields:
         if name not in ("purpose", "expires_after[anchor]", "expires_after[seconds]"):
@@ -58,17 +58,17 @@ def check_purpose(purpose: str) -> None:
         )
 
 
-async def announce_upload(session: AsyncSession, project_id: str, storage_key: str) -> None:
+async def record_pending_upload(session: AsyncSession, project_id: str, storage_key: str) -> None:
     """Note that an object is about to be written, so that a crash cannot leave it behind unknown."""
     session.add(PendingUpload(storage_key=storage_key, project_id=project_id))
 
 
-async def keep_file(
+async def create_file(
     session: AsyncSession,
     *,
     project_id: str,
     storage_key: str,
-    wanted: NewFile,
+    new_file: NewFile,
     stored: Stored,
     model: BaseModel,
 ) -> File:
@@ -78,27 +78,27 @@ async def keep_file(
     """
     check_not_deleted(await get_project(session, project_id, lock="shared"))
     await session.execute(delete(PendingUpload).where(PendingUpload.storage_key == storage_key))
-    life = wanted.expires_after_seconds
+    life = new_file.expires_after_seconds
     row = File(
         id=new_id("file-"),
         project_id=project_id,
-        filename=wanted.filename,
-        purpose=wanted.purpose,
+        filename=new_file.filename,
+        purpose=new_file.purpose,
         size_bytes=stored.size_bytes,
         sha256=stored.sha256,
         storage_key=storage_key,
-        status="uploaded" if wanted.purpose == FINE_TUNE else "processed",
+        status="uploaded" if new_file.purpose == FINE_TUNE else "processed",
         expires_at=func.now() + dt.timedelta(seconds=life) if life is not None else None,
     )
     session.add(row)
     await session.flush()
     await session.refresh(row)
-    if wanted.purpose == FINE_TUNE:
-        await ask_for_report(session, row, model)
+    if new_file.purpose == FINE_TUNE:
+        await request_report(session, row, model)
     return row
 
 
-async def ask_for_report(session: AsyncSession, file: File, model: BaseModel) -> FileReport:
+async def request_report(session: AsyncSession, file: File, model: BaseModel) -> FileReport:
     """The report for the model's encoding and limit; made by a worker if it is not there yet."""
     added = await session.scalar(
         insert(FileReport)
@@ -157,12 +157,12 @@ async def discard_file(session: AsyncSession, project_id: str, file_id: str) -> 
         return None
     uses = await uses_of(session, project_id, file_id)
     if not uses:
-        await forget_reports(session, project_id, file_id)
+        await delete_reports(session, project_id, file_id)
         await ask_for_deletion(session, project_id=project_id, kind="file", subject=file_id)
     return uses
 
 
-async def forget_reports(session: AsyncSession, project_id: str, file_id: str) -> None:
+async def delete_reports(session: AsyncSession, project_id: str, file_id: str) -> None:
     """Delete what was found in a file, and between it and others."""
     await session.execute(delete(FileReport).where(FileReport.project_id == project_id, FileReport.file_id == file_id))
     pair = or_(LeakageReport.training_file_id == file_id, LeakageReport.validation_file_id == file_id)

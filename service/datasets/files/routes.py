@@ -16,10 +16,10 @@ from service.catalogue.base_models import Catalogue, provider_of
 from service.catalogue.lookup import known_model
 from service.database.engine import Database
 from service.database.tables import File
-from service.datasets.files.actions import ask_for_report, check_purpose, delete_file, keep_file, new_file
+from service.datasets.files.actions import check_purpose, create_file, delete_file, read_new_file, request_report
 from service.datasets.files.queries import find_file, get_file, list_files
 from service.datasets.files.schemas import FileDeleted, FileObject, ListFiles, ReportQuery, show_file
-from service.datasets.files.staged_object import incoming
+from service.datasets.files.staged_object import staged_object
 from service.datasets.leakage.reports import ask_for_leakage
 from service.datasets.report.prices import price_lines, price_list
 from service.datasets.report_schema import FileReport, pending_report
@@ -57,31 +57,31 @@ async def upload_file(request: ApiRequest) -> Response[bytes]:
     db = resource(request, Database)
     who = caller(request)
     async with db.project(who.project_id) as session:
-        most_bytes = await max_file_bytes(session, who.project_id, resource(request, Settings).max_file_bytes)
-    async with incoming(db, resource(request, Storage), who.project_id) as object_:
+        max_bytes = await max_file_bytes(session, who.project_id, resource(request, Settings).max_file_bytes)
+    async with staged_object(db, resource(request, Storage), who.project_id) as staged:
         form = await read_form(
             request,
             file_field="file",
-            max_file_bytes=most_bytes,
-            keep=object_.keep,
+            max_file_bytes=max_bytes,
+            keep=staged.keep,
             early=_check_early,
         )
         if form.file is None:
             raise InvalidRequest("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
-        stored, wanted = form.file, new_file(form.fields, form.filename)
+        stored, new_file = form.file, read_new_file(form.fields, form.filename)
         identity = msgspec.json.encode([sorted(form.fields.items()), form.filename, stored.sha256])
 
         async def act(session: AsyncSession) -> FileObject:
             await check_storage(session, who.project_id, adding_bytes=stored.size_bytes)
-            row = await keep_file(
+            row = await create_file(
                 session,
                 project_id=who.project_id,
-                storage_key=object_.storage_key,
-                wanted=wanted,
+                storage_key=staged.storage_key,
+                new_file=new_file,
                 stored=stored,
                 model=resource(request, Catalogue).default,
             )
-            object_.handed_over = True
+            staged.handed_over = True
             return show_file(row)
 
         return await answer_once(db, request_identity_of(request, hashlib.sha256(identity).digest()), act)
@@ -150,7 +150,7 @@ async def get_report(request: ApiRequest, file_id: FromPath[str]) -> FileReport:
     async with resource(request, Database).project(who.project_id) as session:
         file = await get_file(session, who.project_id, file_id, lock=True)
         _check_reportable(file, param="id")
-        row = await ask_for_report(session, file, model)
+        row = await request_report(session, file, model)
         leakage = None
         if query.validation_file is not None:
             validation = await find_file(session, who.project_id, query.validation_file, lock=True)

@@ -9,13 +9,13 @@ from sqlalchemy import delete
 from service import fault_points
 from service.database.engine import Database
 from service.database.tables import PendingUpload
-from service.datasets.files.actions import announce_upload
+from service.datasets.files.actions import record_pending_upload
 from service.ids import new_id
 from service.storage import Storage, Stored
 
 
 @dataclass(slots=True)
-class Incoming:
+class StagedObject:
     """An object on its way in. Set `handed_over` once a transaction decides whether a row refers to it."""
 
     db: Database
@@ -28,7 +28,7 @@ class Incoming:
     async def keep(self, chunks: AsyncIterator[bytes], *, with_md5: bool = False) -> Stored:
         """Write the bytes, after noting that an object is about to be there: what a crash leaves, the janitor finds."""
         async with self.db.project(self.project_id) as session:
-            await announce_upload(session, self.project_id, self.storage_key)
+            await record_pending_upload(session, self.project_id, self.storage_key)
         self.announced = True
         fault_points.point("file.announced")
         stored = await self.storage.put(self.storage_key, chunks, with_md5=with_md5)
@@ -44,13 +44,13 @@ class Incoming:
 
 
 @asynccontextmanager
-async def incoming(db: Database, storage: Storage, project_id: str) -> AsyncIterator[Incoming]:
+async def staged_object(db: Database, storage: Storage, project_id: str) -> AsyncIterator[StagedObject]:
     """A new object of a project, removed at the end unless it was handed over.
 
     A transaction whose commit was not answered may have been committed, so an object that is handed over is left to
     the janitor, which goes by the rows.
     """
-    made = Incoming(db, storage, project_id, f"{project_id}/{new_id('object-')}")
+    made = StagedObject(db, storage, project_id, f"{project_id}/{new_id('object-')}")
     try:
         yield made
     finally:

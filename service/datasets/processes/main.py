@@ -22,7 +22,7 @@ from service.datasets.processes.leakage import LeakageRequest, leakage_of_object
 from service.datasets.processes.preparation import Preparation, PrepareRequest, Refusal, prepare_stored
 from service.datasets.processes.report import ReportRequest, report_for_object
 from service.datasets.report_schema import FileReport, Leakage
-from service.storage import Storage, StorageAway
+from service.storage import Storage, StorageUnavailable
 
 NICENESS = 10
 
@@ -49,7 +49,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """A defect, or a store that is away: trying again may help."""
 
     error: str
-    store_away: bool = False
+    store_unavailable: bool = False
 
 
 Request: TypeAlias = ReportRequest | PrepareRequest | LeakageRequest
@@ -77,7 +77,7 @@ def main(storage_url: str, models_file: str, *, counting: bool = False) -> None:
         except BrokenPipeError:
             return
         except Exception as error:
-            say(Failed(f"{type(error).__name__}: {error}", store_away=isinstance(error, StorageAway)))
+            say(Failed(f"{type(error).__name__}: {error}", store_unavailable=isinstance(error, StorageUnavailable)))
 
 
 def _answer(storage: Storage, catalogue: Catalogue, request: Request, progress: Callable[[int], None]) -> Answer:

@@ -22,9 +22,9 @@ from service.database import leases
 from service.database.engine import Database
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import Upload, UploadPart
-from service.datasets.files.actions import NewFile, keep_file
+from service.datasets.files.actions import NewFile, create_file
 from service.datasets.files.queries import find_file
-from service.datasets.files.staged_object import Incoming, incoming
+from service.datasets.files.staged_object import StagedObject, staged_object
 from service.datasets.uploads.actions import LIFE, check_open
 from service.datasets.uploads.queries import get_upload, list_parts
 from service.datasets.uploads.schemas import CompleteUpload, UploadObject, show_upload
@@ -104,28 +104,28 @@ async def _join(
     db: Database, storage: Storage, turn: Joining, wanted: CompleteUpload, model: BaseModel
 ) -> UploadObject:
     claimed = turn.claimed
-    async with leases.heartbeat(db, claimed), incoming(db, storage, claimed.row.project_id) as object_:
+    async with leases.heartbeat(db, claimed), staged_object(db, storage, claimed.row.project_id) as staged:
         try:
-            stored = await object_.keep(_joined(storage, turn.parts), with_md5=True)
+            stored = await staged.keep(_joined(storage, turn.parts), with_md5=True)
             _check_md5(stored.md5, wanted)
             fault_points.point("upload.joined")
-            return await _record(db, object_, claimed, stored, wanted, model)
+            return await _record(db, staged, claimed, stored, wanted, model)
         except Exception:
-            if not object_.handed_over:
+            if not staged.handed_over:
                 await _let_go(db, claimed)
             raise
 
 
 async def _record(
-    db: Database, object_: Incoming, claimed: Claim[Upload], stored: Stored, wanted: CompleteUpload, model: BaseModel
+    db: Database, staged: StagedObject, claimed: Claim[Upload], stored: Stored, wanted: CompleteUpload, model: BaseModel
 ) -> UploadObject:
     upload = claimed.row
     async with db.project(upload.project_id) as session:
-        file = await keep_file(
+        file = await create_file(
             session,
             project_id=upload.project_id,
-            storage_key=object_.storage_key,
-            wanted=NewFile(
+            storage_key=staged.storage_key,
+            new_file=NewFile(
                 filename=upload.filename,
                 purpose=upload.purpose,
                 expires_after_seconds=upload.file_expires_after_seconds,
@@ -137,7 +137,7 @@ async def _record(
         await leases.give_back(session, claimed, ended, due_in_seconds=None)
         recorded, _ = await get_upload(session, upload.project_id, upload.id)
         answer = show_upload(recorded, file)
-        object_.handed_over = True
+        staged.handed_over = True
     return answer
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.catalogue.base_models import Catalogue
 from service.database.engine import Database
-from service.datasets.files.staged_object import incoming
+from service.datasets.files.staged_object import staged_object
 from service.datasets.uploads.actions import (
     MAX_PART_BYTES,
     add_part,
@@ -76,9 +76,9 @@ async def post_upload_part(request: ApiRequest, upload_id: FromPath[str]) -> Res
     async with db.project(who.project_id) as session:
         _, standing = await get_upload(session, who.project_id, upload_id)
     check_open(upload_id, standing)
-    async with incoming(db, resource(request, Storage), who.project_id) as object_:
+    async with staged_object(db, resource(request, Storage), who.project_id) as staged:
         form = await read_form(
-            request, file_field="data", max_file_bytes=MAX_PART_BYTES, keep=object_.keep, early=_no_fields
+            request, file_field="data", max_file_bytes=MAX_PART_BYTES, keep=staged.keep, early=_no_fields
         )
         _no_fields(form.fields)
         if form.file is None:
@@ -90,10 +90,10 @@ async def post_upload_part(request: ApiRequest, upload_id: FromPath[str]) -> Res
                 session,
                 project_id=who.project_id,
                 upload_id=upload_id,
-                storage_key=object_.storage_key,
+                storage_key=staged.storage_key,
                 stored=stored,
             )
-            object_.handed_over = True
+            staged.handed_over = True
             return show_part(part)
 
         identity = hashlib.sha256(msgspec.json.encode([form.filename, stored.sha256])).digest()

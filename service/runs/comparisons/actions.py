@@ -10,7 +10,7 @@ from service.billing.actions import month_of, standing
 from service.billing.prices import dollars
 from service.catalogue.base_models import BaseModel
 from service.database.tables import File, Run
-from service.datasets.files.actions import FINE_TUNE, ask_for_report
+from service.datasets.files.actions import FINE_TUNE, request_report
 from service.datasets.files.queries import find_file
 from service.datasets.report.build import first_errors
 from service.datasets.report_schema import FileReport
@@ -70,7 +70,7 @@ async def resolve_comparison(
         _check_limit(body.max_tokens, request, body.models[place])
     async with router.db.project(project_id) as session:
         file = await comparable_file(session, project_id, body.file, param="file")
-        row = await ask_for_report(session, file, asked[0].base or router.catalogue.default)
+        row = await request_report(session, file, asked[0].base or router.catalogue.default)
         made = row.report
     if made is None:
         raise InFlight(
