@@ -11,3 +11,19 @@ ACTIVE: tuple[State, ...] = ("uploading", "creating", "running", "settling")
 """States that hold one of the upstream account's slots."""
 
 QUEUED: tuple[State, ...] = ("validating", "waiting")
+
+ProjectStatus = Literal["active", "archived", "deleting", "deleted"]
+ServiceAccountRole = Literal["owner", "member", "none"]
+KeyKind = Literal["project", "admin"]
+
+AuditActorKind = Literal["api_key", "session", "system"]
+"""`session` is a caller without a valid key, `system` the service itself or an operator at the command line."""
+
+RefusalKind = Literal[
+    "unknown_key", "revoked_key", "expired_key", "archived_project", "wrong_kind_of_key", "read_only_key", "no_role"
+]
+
+LedgerEntryKind = Literal["reserve", "post", "void"]
+
+PostingBasis = Literal["usage", "estimate", "reservation"]
+"""How the cost of an inference call is known: from the upstream's usage, from an estimate, or from its reservation."""

@@ -4,7 +4,6 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
 
 from sqlalchemy import ARRAY, ColumnElement, Text, any_, cast, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -15,6 +14,7 @@ from service.billing.balances import lock, month_of, move, standing
 from service.billing.ledger import grant, post
 from service.database.tables import LedgerEntry, ModelCalibration
 from service.ids import new_id
+from service.states import PostingBasis
 
 __all__ = [
     "Actual",
@@ -27,8 +27,6 @@ __all__ = [
     "settle_all",
     "standing",
 ]
-
-Basis = Literal["usage", "estimate", "reservation"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +49,7 @@ class Actual:
     quantity: int | None
     input_tokens: int | None = None
     output_tokens: int | None = None
-    basis: Basis | None = None
+    basis: PostingBasis | None = None
 
 
 async def reserve(

@@ -9,7 +9,7 @@ from litestar.params import FromPath
 from service.billing import alert_queries as alerts
 from service.billing.alert_queries import Alert
 from service.billing.limit_routes import Cents
-from service.billing.prices import MICROS_PER_CENT
+from service.billing.prices import cents_of, micros_of_cents
 from service.database.engine import Database
 from service.database.tables import SpendAlert
 from service.http.bodies import read_body, read_query
@@ -195,7 +195,7 @@ async def _create(request: ApiRequest, project_id: str | None) -> SpendAlertObje
         row = await alerts.create_alert(
             session,
             project_id=project_id,
-            threshold_micros=wanted.threshold_amount * MICROS_PER_CENT,
+            threshold_micros=micros_of_cents(wanted.threshold_amount),
             recipients=wanted.notification_channel.recipients,
             subject_prefix=wanted.notification_channel.subject_prefix,
         )
@@ -239,7 +239,7 @@ async def _update(request: ApiRequest, project_id: str | None, alert_id: str) ->
         if project_id is not None:
             await get_active_project(session, project_id)
         row = await alerts.get_alert(session, project_id, alert_id, lock=True)
-        row.threshold_micros = wanted.threshold_amount * MICROS_PER_CENT
+        row.threshold_micros = micros_of_cents(wanted.threshold_amount)
         row.recipients = wanted.notification_channel.recipients
         row.subject_prefix = wanted.notification_channel.subject_prefix
         await audit.record(
@@ -267,7 +267,7 @@ def _show(row: Alert) -> SpendAlertObject:
     return SpendAlertObject(
         id=row.id,
         object="project.spend_alert" if isinstance(row, SpendAlert) else "organization.spend_alert",
-        threshold_amount=row.threshold_micros // MICROS_PER_CENT,
+        threshold_amount=cents_of(row.threshold_micros),
         notification_channel=NotificationChannel(recipients=row.recipients, subject_prefix=row.subject_prefix),
     )
 

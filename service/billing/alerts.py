@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.balances import Month, untold
 from service.billing.ledger import Standing
+from service.billing.prices import amount_fields
 from service.database.tables import OrganizationSpendAlert, SpendAlert
 from service.webhooks import outbox
 
@@ -27,7 +28,7 @@ async def tell(session: AsyncSession, before: Month, after: Standing) -> None:
     now = dt.datetime.now(dt.UTC)
     if before.alert_at is not None and after.posted >= before.alert_at:
         for alert_id, threshold in await _reached(session, SpendAlert, before, after.posted):
-            data = {"scope": "project", "spent": _dollars(after.posted), **_about(before, threshold)}
+            data = {"scope": "project", "spent": amount_fields(after.posted), **_about(before, threshold)}
             await _emit(session, before.project_id, alert_id, data, now)
     whole = after.organization
     if whole is not None and before.organization_alert_at is not None and whole.posted >= before.organization_alert_at:
@@ -54,12 +55,8 @@ def _about(month: Month, threshold: int) -> dict[str, object]:
     return {
         "project_id": month.project_id,
         "month": month.month.strftime("%Y-%m"),
-        "threshold": _dollars(threshold),
+        "threshold": amount_fields(threshold),
     }
-
-
-def _dollars(micros: int) -> dict[str, object]:
-    return {"value": micros / 1_000_000, "currency": "usd"}
 
 
 async def _emit(

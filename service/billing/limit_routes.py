@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.billing import limits
 from service.billing.balances import month_of, organization_standing, standing
 from service.billing.ledger import Standing
-from service.billing.prices import MICROS_PER_CENT
+from service.billing.prices import cents_of, micros_of_cents
 from service.database.engine import Database
 from service.http.bodies import read_body
 from service.http.operation import operation
@@ -80,7 +80,7 @@ async def set_project_limit(request: ApiRequest, project_id: FromPath[str]) -> S
     async with resource(request, Database).admin() as session:
         project = await get_project(session, project_id, lock="exclusive")
         check_active(project)
-        await limits.set_project_limit(session, project, wanted.threshold_amount * MICROS_PER_CENT)
+        await limits.set_project_limit(session, project, micros_of_cents(wanted.threshold_amount))
         await audit.record(
             session,
             audit.actor_of(request),
@@ -126,7 +126,7 @@ async def set_organization_limit(request: ApiRequest) -> SpendLimitObject:
     """Holds over all projects together, beside the limits that they have of their own."""
     wanted, _ = await read_body(request, SetSpendLimit)
     async with resource(request, Database).admin() as session:
-        await limits.set_organization_limit(session, wanted.threshold_amount * MICROS_PER_CENT)
+        await limits.set_organization_limit(session, micros_of_cents(wanted.threshold_amount))
         await audit.record(
             session,
             audit.actor_of(request),
@@ -174,7 +174,7 @@ def _show(now: Standing, kind: Kind, missing: str) -> SpendLimitObject:
     reached = now.in_use >= now.limit
     return SpendLimitObject(
         object=kind,
-        threshold_amount=now.limit // MICROS_PER_CENT,
+        threshold_amount=cents_of(now.limit),
         enforcement=Enforcement("enforcing" if reached else "inactive"),
     )
 

@@ -23,7 +23,7 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskingPrice:
+class InferencePrice:
     """A price of asking a model from a day on: micro-dollars per million tokens read and written.
 
     `tuned` says that it is the price of models trained from `model`, not of itself.
@@ -59,10 +59,10 @@ def price_on(model: BaseModel, overrides: Sequence[Price], day: dt.date) -> Pric
     return next((price for price in prices_of(model, overrides) if price.since <= day), None)
 
 
-def asking_prices_of(model: BaseModel, overrides: Sequence[AskingPrice], *, tuned: bool) -> list[AskingPrice]:
+def inference_prices_of(model: BaseModel, overrides: Sequence[InferencePrice], *, tuned: bool) -> list[InferencePrice]:
     """Every price of asking a model, or those trained from it, the latest first."""
     shipped = [
-        AskingPrice(
+        InferencePrice(
             model=model.name,
             tuned=tuned,
             since=price.since,
@@ -77,9 +77,9 @@ def asking_prices_of(model: BaseModel, overrides: Sequence[AskingPrice], *, tune
     return sorted([*shipped, *own], key=lambda price: (price.since, price.origin == "override"), reverse=True)
 
 
-def asking_price_on(
-    model: BaseModel, overrides: Sequence[AskingPrice], day: dt.date, *, tuned: bool
-) -> AskingPrice | None:
+def inference_price_on(
+    model: BaseModel, overrides: Sequence[InferencePrice], day: dt.date, *, tuned: bool
+) -> InferencePrice | None:
     """The price that holds on a day; None for a model that costs nothing to ask."""
-    prices = asking_prices_of(model, overrides, tuned=tuned)
+    prices = inference_prices_of(model, overrides, tuned=tuned)
     return next((price for price in prices if price.since <= day), None)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.billing.price_list import AskingPrice, Price
+from service.billing.price_list import InferencePrice, Price
 from service.database.tables import InferencePriceOverride, ModelCalibration, PriceOverride
 
 
@@ -31,10 +31,10 @@ async def price_overrides(session: AsyncSession) -> Sequence[Price]:
     ]
 
 
-async def asking_price_overrides(session: AsyncSession) -> Sequence[AskingPrice]:
+async def inference_price_overrides(session: AsyncSession) -> Sequence[InferencePrice]:
     """The prices of inference that the platform team has set."""
     return [
-        AskingPrice(
+        InferencePrice(
             model=row.model,
             tuned=row.tuned,
             since=row.since,

@@ -1,4 +1,4 @@
-"""`/v1/organization/prices`: what training and asking cost, and from when; and all routes of this folder."""
+"""`/v1/organization/prices`: what training and inference cost, and from when. Also the list of this folder's routes."""
 
 import datetime as dt
 from typing import Annotated, Literal
@@ -8,9 +8,9 @@ from litestar import get, post
 from sqlalchemy.dialects.postgresql import insert
 
 from service.billing import alert_routes, limit_routes, usage_routes
-from service.billing.price_list import AskingPrice, Price, asking_prices_of, prices_of
-from service.billing.prices import Amount, dollars
-from service.billing.queries import asking_price_overrides, price_overrides
+from service.billing.price_list import InferencePrice, Price, inference_prices_of, prices_of
+from service.billing.prices import Amount, amount_of, micros_of_dollars
+from service.billing.queries import inference_price_overrides, price_overrides
 from service.catalogue.base_models import Catalogue
 from service.catalogue.lookup import known_model
 from service.database.engine import Database
@@ -80,9 +80,11 @@ async def get_prices(request: ApiRequest) -> PriceList:
         if kind == "training":
             training = await price_overrides(session)
             return PriceList(data=[_show(price) for model in models for price in prices_of(model, training)])
-        asking, tuned = await asking_price_overrides(session), kind == "tuned_inference"
+        overrides, tuned = await inference_price_overrides(session), kind == "tuned_inference"
     return PriceList(
-        data=[_show_asking(price) for model in models for price in asking_prices_of(model, asking, tuned=tuned)]
+        data=[
+            _show_inference(price) for model in models for price in inference_prices_of(model, overrides, tuned=tuned)
+        ]
     )
 
 
@@ -91,7 +93,7 @@ async def post_price(request: ApiRequest) -> PriceObject:
     """Set a price from a day on; setting the same day again replaces it. Quotes and jobs that stand keep theirs."""
     catalogue = resource(request, Catalogue)
     body, _ = await read_body(request, SetPrice)
-    shown = _training(body, catalogue) if body.kind == "training" else _asking(body, catalogue)
+    shown = _training_price(body, catalogue) if body.kind == "training" else _inference_price(body, catalogue)
     async with resource(request, Database).admin() as session:
         if isinstance(shown, Price):
             values: dict[str, object] = {"micros_per_million": shown.micros_per_million, "source": shown.source}
@@ -118,28 +120,28 @@ async def post_price(request: ApiRequest) -> PriceObject:
             resource_id=shown.model,
             data={"kind": body.kind, "effective_from": shown.since.isoformat(), **values},
         )
-    return _show(shown) if isinstance(shown, Price) else _show_asking(shown)
+    return _show(shown) if isinstance(shown, Price) else _show_inference(shown)
 
 
-def _training(body: SetPrice, catalogue: Catalogue) -> Price:
+def _training_price(body: SetPrice, catalogue: Catalogue) -> Price:
     _check_fields(body, wanted=("dollars_per_million_tokens",))
     return Price(
         model=known_model(catalogue, body.model).name,
         since=body.effective_from,
-        micros_per_million=_micros(body.dollars_per_million_tokens),
+        micros_per_million=micros_of_dollars(body.dollars_per_million_tokens or 0),
         source=body.source,
         origin="override",
     )
 
 
-def _asking(body: SetPrice, catalogue: Catalogue) -> AskingPrice:
+def _inference_price(body: SetPrice, catalogue: Catalogue) -> InferencePrice:
     _check_fields(body, wanted=("dollars_per_million_input_tokens", "dollars_per_million_output_tokens"))
-    return AskingPrice(
+    return InferencePrice(
         model=known_model(catalogue, body.model).name,
         tuned=body.kind == "tuned_inference",
         since=body.effective_from,
-        input_micros_per_million=_micros(body.dollars_per_million_input_tokens),
-        output_micros_per_million=_micros(body.dollars_per_million_output_tokens),
+        input_micros_per_million=micros_of_dollars(body.dollars_per_million_input_tokens or 0),
+        output_micros_per_million=micros_of_dollars(body.dollars_per_million_output_tokens or 0),
         source=body.source,
         origin="override",
     )
@@ -167,28 +169,24 @@ def _check_fields(body: SetPrice, *, wanted: tuple[str, ...]) -> None:
             )
 
 
-def _micros(amount: float | None) -> int:
-    return round((amount or 0) * 1_000_000)
-
-
 def _show(price: Price) -> PriceObject:
     return PriceObject(
         kind="training",
         model=price.model,
         effective_from=price.since,
-        per_million_tokens=dollars(price.micros_per_million),
+        per_million_tokens=amount_of(price.micros_per_million),
         source=price.source,
         origin=price.origin,
     )
 
 
-def _show_asking(price: AskingPrice) -> PriceObject:
+def _show_inference(price: InferencePrice) -> PriceObject:
     return PriceObject(
         kind="tuned_inference" if price.tuned else "inference",
         model=price.model,
         effective_from=price.since,
-        per_million_input_tokens=dollars(price.input_micros_per_million),
-        per_million_output_tokens=dollars(price.output_micros_per_million),
+        per_million_input_tokens=amount_of(price.input_micros_per_million),
+        per_million_output_tokens=amount_of(price.output_micros_per_million),
         source=price.source,
         origin=price.origin,
     )

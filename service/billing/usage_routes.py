@@ -10,7 +10,7 @@ from litestar.params import FromPath
 
 from service.billing import usage
 from service.billing.buckets import LATEST, SECONDS, Span, Width, span
-from service.billing.prices import Amount, dollars
+from service.billing.prices import Amount, amount_of
 from service.catalogue.base_models import Catalogue
 from service.database.engine import Database
 from service.errors import InvalidRequest, NotFound
@@ -138,7 +138,7 @@ async def get_costs(request: ApiRequest) -> CostsPage:
                 end_time=bucket.end,
                 results=[
                     CostResult(
-                        amount=dollars(cost.micros),
+                        amount=amount_of(cost.micros),
                         quantity=cost.quantity if by_line else None,
                         quantity_unit="tokens" if by_line and cost.quantity is not None else None,
                         **cost.group,

@@ -11,15 +11,10 @@ from typing import Literal
 
 import msgspec
 
+from service.billing.prices import Amount
+
 Severity = Literal["error", "warning", "info"]
 Format = Literal["chat", "completion", "preference", "reinforcement"]
-
-
-class Amount(msgspec.Struct, frozen=True):
-    """Money at the rim, in OpenAI's shape for costs: `value` in units of `currency` (dollars, not cents)."""
-
-    value: float
-    currency: str = "usd"
 
 
 class Bucket(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):

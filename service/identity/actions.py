@@ -36,6 +36,7 @@ from service.identity.schemas import (
     UpdateServiceAccount,
 )
 from service.ids import new_id
+from service.states import KeyKind
 
 
 async def create_project(session: AsyncSession, actor: Actor, wanted: CreateProject) -> Project:
@@ -215,7 +216,7 @@ async def _new_key(
     session: AsyncSession,
     actor: Actor,
     *,
-    kind: str,
+    kind: KeyKind,
     name: str,
     scopes: list[str],
     expires_in_seconds: int | None,

@@ -8,7 +8,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 from litestar import Request
@@ -19,13 +19,14 @@ from service.database.tables import AuditLog
 from service.identity.audit_events import EVENT_TYPES
 from service.identity.callers import Administrator, Caller
 from service.ids import new_id
+from service.states import AuditActorKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
     """Who acted: a key, somebody without a valid one (`session`), or the service itself (`system`)."""
 
-    kind: Literal["api_key", "session", "system"]
+    kind: AuditActorKind
     key_id: str | None = None
     service_account_id: str | None = None
     ip_address: str | None = None

@@ -12,7 +12,8 @@ from service.errors import ApiError, Forbidden, Unauthenticated
 from service.identity.audit import Actor
 from service.identity.callers import Administrator, Caller, may
 from service.identity.keys import fingerprint, well_formed
-from service.identity.refused_requests import Kind, Refusals, Refused
+from service.identity.refused_requests import Refusals, Refused
+from service.states import RefusalKind
 
 __all__ = ["Administrator", "Authenticator", "Caller", "works"]
 
@@ -129,7 +130,7 @@ class Authenticator:
                 if row.project_id is None
                 else Caller(row.id, row.project_id, row.service_account_id, tuple(row.scopes))
             )
-            kind: Kind | None = None
+            kind: RefusalKind | None = None
             if not row.works:
                 kind = "revoked_key" if row.revoked else "expired_key"
             elif row.project_id is not None and row.status != "active":
@@ -153,7 +154,7 @@ class Authenticator:
         return error
 
 
-def _refused(kind: Kind, who: Caller | Administrator, sha256: bytes) -> Refused:
+def _refused(kind: RefusalKind, who: Caller | Administrator, sha256: bytes) -> Refused:
     project = who if isinstance(who, Caller) else None
     return Refused(
         kind=kind,
@@ -164,7 +165,7 @@ def _refused(kind: Kind, who: Caller | Administrator, sha256: bytes) -> Refused:
     )
 
 
-def _error_for(kind: Kind) -> ApiError:
+def _error_for(kind: RefusalKind) -> ApiError:
     if kind == "no_role":
         return Forbidden("The key's service account has the role 'none' in its project. Give it the role 'member'.")
     return _incorrect()

@@ -13,6 +13,7 @@ from service.identity import audit
 from service.identity.keys import fingerprint, hint, new_key
 from service.ids import new_id
 from service.settings import Settings
+from service.states import KeyKind
 from service.wakeups import Wakeups
 
 DEFAULT_PROJECT = "default"
@@ -56,7 +57,7 @@ async def ensure_default_project(settings: Settings, *, api_key: str, admin_key:
 
 
 async def create_key(
-    settings: Settings, *, kind: str, name: str, project: str = DEFAULT_PROJECT, scopes: Sequence[str] = ()
+    settings: Settings, *, kind: KeyKind, name: str, project: str = DEFAULT_PROJECT, scopes: Sequence[str] = ()
 ) -> str:
     """Make a key and return its value, which is stored nowhere.
 

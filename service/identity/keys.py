@@ -10,13 +10,15 @@ import secrets
 import string
 import zlib
 
+from service.states import KeyKind
+
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
-PREFIXES = {"project": "tg_live_", "admin": "tg_admin_"}
+PREFIXES: dict[KeyKind, str] = {"project": "tg_live_", "admin": "tg_admin_"}
 RANDOM_LENGTH = 30
 CHECKSUM_LENGTH = 6
 
 
-def new_key(kind: str) -> str:
+def new_key(kind: KeyKind) -> str:
     """A fresh key of `kind` (`project` or `admin`)."""
     body = PREFIXES[kind] + "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
     return body + _checksum(body)

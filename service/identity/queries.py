@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, Select, and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import ApiKey, Project, ServiceAccount
@@ -148,7 +148,7 @@ def _access() -> ColumnElement[bool]:
     return and_(Project.status == "active", ServiceAccount.role.is_distinct_from("none"))
 
 
-def _keys(project_id: str):  # type: ignore[no-untyped-def]  # the row's type is long and said by KeyWithOwner
+def _keys(project_id: str) -> Select[ApiKey, ServiceAccount, bool]:
     return (
         select(ApiKey, ServiceAccount, _access())
         .join(Project, Project.id == ApiKey.project_id)

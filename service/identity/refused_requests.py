@@ -9,7 +9,6 @@ import datetime as dt
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
 
 import structlog
 from sqlalchemy import insert, update
@@ -20,12 +19,10 @@ from service.database.tables import Refusal
 from service.errors import ApiError
 from service.identity import audit
 from service.identity.audit import Actor
+from service.states import RefusalKind
 
 log = structlog.get_logger()
 
-Kind = Literal[
-    "unknown_key", "revoked_key", "expired_key", "archived_project", "wrong_kind_of_key", "read_only_key", "no_role"
-]
 UNKNOWN_SUBJECTS = 16
 COUNT_EVERY_SECONDS = 0.5
 
@@ -34,7 +31,7 @@ COUNT_EVERY_SECONDS = 0.5
 class Refused:
     """A refusal of a key: why, and whose key it is if it is known."""
 
-    kind: Kind
+    kind: RefusalKind
     sha256: bytes
     key_id: str | None = None
     service_account_id: str | None = None

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from service.database.tables import ApiKey, Project, ServiceAccount
 from service.http.wire_types import PageQuery, RequestModel, unix
 from service.identity.callers import Scope
+from service.states import ProjectStatus, ServiceAccountRole
 
 MAX_KEY_SECONDS = 10 * 366 * 24 * 3600
 """Ten years: what is meant to last longer is a key that does not expire."""
@@ -16,7 +17,6 @@ MAX_KEY_SECONDS = 10 * 366 * 24 * 3600
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 KeySeconds = Annotated[int, msgspec.Meta(ge=1, le=MAX_KEY_SECONDS)]
 Scopes = Annotated[list[Scope], msgspec.Meta(max_length=1)]
-Role = Literal["owner", "member", "none"]
 
 
 class CreateProject(RequestModel, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class ProjectObject(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     created_at: int
     archived_at: int | None
-    status: Literal["active", "archived", "deleting", "deleted"]
+    status: ProjectStatus
     external_key_id: None = None
     residency: None = None
 
@@ -67,7 +67,7 @@ class UpdateServiceAccount(RequestModel, frozen=True, kw_only=True):
     """A service account's new name or role. With the role `none` its keys open nothing."""
 
     name: Name | UnsetType = UNSET
-    role: Role | UnsetType = UNSET
+    role: ServiceAccountRole | UnsetType = UNSET
 
 
 class ServiceAccountObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +76,7 @@ class ServiceAccountObject(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     object: Literal["organization.project.service_account"] = "organization.project.service_account"
     name: str
-    role: Role
+    role: ServiceAccountRole
     created_at: int
 
 
@@ -98,7 +98,7 @@ class ServiceAccountCreated(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     object: Literal["organization.project.service_account"] = "organization.project.service_account"
     name: str
-    role: Role
+    role: ServiceAccountRole
     created_at: int
     api_key: NewKey | None
 
@@ -232,14 +232,13 @@ def show_project(row: Project) -> ProjectObject:
         name=row.name,
         created_at=unix(row.created_at),
         archived_at=_moment(row.archived_at),
-        status=row.status,  # type: ignore[arg-type]  # held by a CHECK
+        status=row.status,
     )
 
 
 def show_account(row: ServiceAccount) -> ServiceAccountObject:
     """A service account as the API shows it."""
-    role: Role = row.role  # type: ignore[assignment]  # held by a CHECK
-    return ServiceAccountObject(id=row.id, name=row.name, role=role, created_at=unix(row.created_at))
+    return ServiceAccountObject(id=row.id, name=row.name, role=row.role, created_at=unix(row.created_at))
 
 
 def show_created(account: ServiceAccount, key: NewKey | None) -> ServiceAccountCreated:

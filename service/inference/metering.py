@@ -19,9 +19,9 @@ from prometheus_client import Counter
 from service.billing.actions import Actual, Reservation
 from service.billing.balances import month_of, standing
 from service.billing.ledger_batcher import Call, LedgerBatcher
-from service.billing.price_list import AskingPrice, asking_price_on
-from service.billing.prices import asking_cost_micros
-from service.billing.queries import asking_price_overrides
+from service.billing.price_list import InferencePrice, inference_price_on
+from service.billing.prices import inference_cost_micros
+from service.billing.queries import inference_price_overrides
 from service.catalogue.tokens import ENCODINGS, reference
 from service.database.engine import Database
 from service.errors import QuotaExceeded
@@ -50,7 +50,7 @@ class Meter:
     def __init__(self, db: Database, ledger_batcher: LedgerBatcher) -> None:
         self._db = db
         self._ledger_batcher = ledger_batcher
-        self._overrides: Sequence[AskingPrice] = ()
+        self._overrides: Sequence[InferencePrice] = ()
         self._read_at = -math.inf
         self._reading = asyncio.Lock()
         self._loaded: set[str] = set()
@@ -93,12 +93,12 @@ class Meter:
             reservation=reservation, input_tokens=input_tokens, output_tokens=request.output_tokens
         )
 
-    async def price_of(self, request: InferenceRequest) -> AskingPrice | None:
+    async def price_of(self, request: InferenceRequest) -> InferencePrice | None:
         """What asking costs today; None for nothing."""
         if request.base is None or not request.billed:
             return None
         today = dt.datetime.now(dt.UTC).date()
-        return asking_price_on(request.base, await self._prices(), today, tuned=request.tuned)
+        return inference_price_on(request.base, await self._prices(), today, tuned=request.tuned)
 
     async def count(self, texts: Sequence[str], encoding: str) -> int:
         """The tokens of texts; a bound where they are too long for any model."""
@@ -111,13 +111,13 @@ class Meter:
         self._loaded.add(encoding)
         return tokens
 
-    async def _prices(self) -> Sequence[AskingPrice]:
+    async def _prices(self) -> Sequence[InferencePrice]:
         if not self._fresh():
             async with self._reading:
                 if not self._fresh():
                     started = time.monotonic()
                     async with self._db.admin() as session:
-                        self._overrides = await asking_price_overrides(session)
+                        self._overrides = await inference_price_overrides(session)
                     self._read_at = started
         return self._overrides
 
@@ -144,7 +144,7 @@ class MeteredCall:
         *,
         subject: str,
         project_id: str,
-        price: AskingPrice | None,
+        price: InferencePrice | None,
         encoding: str,
         input_tokens: int,
     ) -> None:
@@ -200,7 +200,7 @@ class MeteredCall:
         """Micro-dollars, by the price of the day on which the call came."""
         if self._price is None:
             return 0
-        return asking_cost_micros(
+        return inference_cost_micros(
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             input_micros_per_million=self._price.input_micros_per_million,

@@ -8,7 +8,7 @@ from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import actions as billing
-from service.billing.prices import Amount, dollars
+from service.billing.prices import Amount, amount_of
 from service.billing.queries import calibration
 from service.database.tables import Quote
 from service.datasets.leakage.reports import leakage_warning
@@ -139,12 +139,14 @@ async def create_quote(
             billable=price.billable_tokens,
         ),
         price=PriceRange(
-            low=dollars(price.low_micros), expected=dollars(price.expected_micros), upper=dollars(price.upper_micros)
+            low=amount_of(price.low_micros),
+            expected=amount_of(price.expected_micros),
+            upper=amount_of(price.upper_micros),
         ),
         calibration=None
         if known is None
         else CalibrationObject(jobs=known.jobs, actual_to_estimate=round(known.ratio, 4)),
-        remaining_budget=None if standing.remaining is None else dollars(standing.remaining),
+        remaining_budget=None if standing.remaining is None else amount_of(standing.remaining),
         allowed=not reasons,
         reasons=reasons,
         warnings=_warnings(resolved.leakage),

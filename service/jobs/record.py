@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import func, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.billing.prices import amount_fields
 from service.database import leases
 from service.database.event_log import take_places
 from service.database.leased_work import JOBS, wake
@@ -130,7 +131,7 @@ async def tell(session: AsyncSession, job: Job, event_type: str) -> None:
             "project_id": job.project_id,
             "metadata": job.caller_metadata,
             "trained_tokens": job.trained_tokens,
-            "cost": None if job.cost_micros is None else {"value": job.cost_micros / 1_000_000, "currency": "usd"},
+            "cost": None if job.cost_micros is None else amount_fields(job.cost_micros),
             "error": None if job.error_code is None else _error(job),
             "sequence": job.last_sequence,
         },

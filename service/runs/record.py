@@ -11,6 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.billing.prices import amount_fields
 from service.database import leases
 from service.database.event_log import EventLog, take_places
 from service.database.leases import Claim
@@ -96,7 +97,7 @@ async def tell(session: AsyncSession, run_id: str) -> None:
             "project_id": run.project_id,
             "total": run.total,
             "done": run.done,
-            "cost": {"value": run.cost_micros / 1_000_000, "currency": "usd"},
+            "cost": amount_fields(run.cost_micros),
             "input_file": run.input_file_id,
             "file": run.output_file_id,
             "error": None

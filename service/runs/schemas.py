@@ -83,11 +83,6 @@ def show_event(row: RunEvent) -> RunEventObject:
     )
 
 
-def micros_of(budget: float) -> int:
-    """A bound in micro-dollars, from dollars."""
-    return round(budget * 1_000_000)
-
-
 class RunPrice(msgspec.Struct, frozen=True, kw_only=True):
     """Lowest, expected and highest price of a run."""
 

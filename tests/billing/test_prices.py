@@ -6,7 +6,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.billing.prices import cost_micros, dollars
+from service.billing.prices import amount_of, cost_micros
 from service.billing.quote import COUNTING_TOLERANCE_PERCENT, estimate
 from service.catalogue.base_models import load
 
@@ -23,7 +23,7 @@ class TestCost:
         assert price is not None
         quote = estimate(examples=50, tokens_per_epoch=100_000, n_epochs=3, price_micros_per_million=price)
         assert quote.expected_micros == 2_400_000
-        assert dollars(quote.expected_micros).value == 2.4
+        assert amount_of(quote.expected_micros).value == 2.4
 
     @given(tokens, prices)
     def test_is_the_nearest_micro_dollar(self, count: int, price: int) -> None:
@@ -39,7 +39,7 @@ class TestCost:
 
     @given(st.integers(0, 10**15))
     def test_the_rim_loses_nothing(self, micros: int) -> None:
-        assert round(dollars(micros).value * 1_000_000) == micros
+        assert round(amount_of(micros).value * 1_000_000) == micros
 
 
 class TestEstimate:

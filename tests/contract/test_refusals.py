@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from service.database.engine import Database, create_engine
 from service.identity.keys import fingerprint, new_key
+from service.states import KeyKind
 from service.wakeups import Wakeups
 from tests.stack import DevStack, run_async
 from tests.wire import (
@@ -570,7 +571,7 @@ class TestKeys:
             assert (answer.status_code, error["code"], error["param"]) == (401, code, None)
 
     @pytest.mark.parametrize("kind", ["project", "admin"])
-    def test_of_good_form_that_nobody_gave_out(self, tenant: Tenant, kind: str) -> None:
+    def test_of_good_form_that_nobody_gave_out(self, tenant: Tenant, kind: KeyKind) -> None:
         headers = {"authorization": f"Bearer {new_key(kind)}"}
         answer = httpx2.get(tenant.base_url + "/files", headers=headers, timeout=90)
         assert (answer.status_code, refusal(answer)["code"]) == (401, "invalid_api_key")

@@ -9,9 +9,10 @@ import tracemalloc
 import msgspec
 import pytest
 
+from service.billing.prices import Amount
 from service.catalogue.tokens import ModelFacts, ModelPrice, reference
 from service.datasets.report.build import build_report, first_errors
-from service.datasets.report_schema import Amount, FileReport, pending_report
+from service.datasets.report_schema import FileReport, pending_report
 from tests.datasets.rows import (
     MODEL,
     OLD_MODEL,

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.billing.prices import asking_cost_micros
+from service.billing.prices import inference_cost_micros
 from service.runs.generations.plan import ANSWER_TRIES, QUESTION_TRIES
 from service.runs.generations.quote import Rates, estimate
 from tests.generations.test_plan import made, options, said_at
@@ -31,7 +31,7 @@ def test_no_run_costs_more_than_the_upper_price(seed: int) -> None:
     _, asked = made(options(seed=seed), said_at(seed))
     for call in asked.values():
         said = sum(len(message["content"]) for message in call.body["messages"])
-        spent += asking_cost_micros(
+        spent += inference_cost_micros(
             input_tokens=said,
             output_tokens=call.body["max_completion_tokens"],
             input_micros_per_million=RATES.input_micros_per_million,

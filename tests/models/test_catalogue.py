@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.billing.price_list import asking_price_on
+from service.billing.price_list import inference_price_on
 from service.catalogue.base_models import SHIPPED, load, provider_of
 from service.catalogue.lookup import known_model
 from service.errors import InvalidRequest, SettingsError
@@ -27,7 +27,7 @@ class TestShipped:
             assert model.encoding in ("o200k_base", "cl100k_base")
             assert (model.training_micros(AUTUMN_2026) is None) == bool(model.training_hour)
             for tuned in (True, False):
-                assert asking_price_on(model, [], AUTUMN_2026, tuned=tuned) is not None
+                assert inference_price_on(model, [], AUTUMN_2026, tuned=tuned) is not None
             assert model.max_output_tokens > 0
 
     def test_an_alias_is_its_model(self) -> None:

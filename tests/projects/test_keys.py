@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.identity.keys import ALPHABET, PREFIXES, fingerprint, hint, new_key, well_formed
+from service.states import KeyKind
 
 
 class TestNew:
     @pytest.mark.parametrize("kind", PREFIXES)
-    def test_is_well_formed_and_never_the_same(self, kind: str) -> None:
+    def test_is_well_formed_and_never_the_same(self, kind: KeyKind) -> None:
         keys = {new_key(kind) for _ in range(200)}
         assert len(keys) == 200
         for key in keys:

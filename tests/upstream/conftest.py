@@ -17,6 +17,7 @@ from service.database.tables import ApiKey, Project, UpstreamAccount
 from service.identity import keys
 from service.ids import new_id
 from service.settings import Settings
+from service.states import KeyKind
 from service.upstreams.credentials import seal_credential
 from tests.faults.control import FaultyUpstream
 from tests.upstream.azure_program import KEY
@@ -121,7 +122,12 @@ async def rim(bench: Bench, other_project: Bench) -> AsyncIterator[Rim]:
     base_url = f"http://127.0.0.1:{port}/v1"
     async with AsyncExitStack() as stack:
         clients: list[httpx2.AsyncClient] = []
-        for kind, project_id in (("admin", None), ("project", bench.project_id), ("project", other_project.project_id)):
+        owners: tuple[tuple[KeyKind, str | None], ...] = (
+            ("admin", None),
+            ("project", bench.project_id),
+            ("project", other_project.project_id),
+        )
+        for kind, project_id in owners:
             headers = {"authorization": f"Bearer {await new_key(bench, kind, project_id)}"}
             client = httpx2.AsyncClient(base_url=base_url, headers=headers, timeout=90)
             clients.append(await stack.enter_async_context(client))
@@ -132,7 +138,7 @@ async def rim(bench: Bench, other_project: Bench) -> AsyncIterator[Rim]:
     await serving
 
 
-async def new_key(bench: Bench, kind: str, project_id: str | None) -> str:
+async def new_key(bench: Bench, kind: KeyKind, project_id: str | None) -> str:
     """A key of a project, or of the organisation."""
     key = keys.new_key(kind)
     async with bench.ctx.db.admin() as session:

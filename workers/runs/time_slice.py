@@ -20,7 +20,7 @@ from service.billing.actions import Actual
 from service.billing.balances import lock, month_of
 from service.billing.ledger import grant
 from service.billing.ledger_batcher import reserve_calls, resolve
-from service.billing.prices import dollars
+from service.billing.prices import amount_of
 from service.database import leases
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import Run, RunCall
@@ -287,7 +287,7 @@ class TimeSlice:
         if told != self._told:
             self._told = told
             cost = await session.scalar(select(Run.cost_micros).where(Run.id == run.id)) or 0
-            data = {"done": plan.done, "total": plan.total, "cost": msgspec.to_builtins(dollars(cost))}
+            data = {"done": plan.done, "total": plan.total, "cost": msgspec.to_builtins(amount_of(cost))}
             await add_event(session, run, f"{plan.done:,} of {plan.total:,} are done", data=data)
 
     def _wait(self, reason: str, asked_for_seconds: float | None) -> None:

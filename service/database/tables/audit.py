@@ -3,10 +3,11 @@
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database.tables.base import Base, now
+from service.states import AuditActorKind, RefusalKind
 
 
 class AuditLog(Base):
@@ -29,7 +30,7 @@ class AuditLog(Base):
     project_id: Mapped[str | None]
     type: Mapped[str]
     effective_at: Mapped[dt.datetime] = now()
-    actor: Mapped[str]
+    actor: Mapped[AuditActorKind] = mapped_column(Text)
     key_id: Mapped[str | None]
     service_account_id: Mapped[str | None]
     ip_address: Mapped[str | None]
@@ -45,7 +46,7 @@ class Refusal(Base):
     __table_args__ = (UniqueConstraint("kind", "subject", "minute"), CheckConstraint("count > 0", name="count"))
 
     audit_log_id: Mapped[str] = mapped_column(ForeignKey("audit_logs.id"), primary_key=True)
-    kind: Mapped[str]
+    kind: Mapped[RefusalKind] = mapped_column(Text)
     subject: Mapped[str]
     minute: Mapped[dt.datetime]
     count: Mapped[int] = mapped_column(server_default="1")

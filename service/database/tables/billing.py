@@ -3,10 +3,11 @@
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database.tables.base import Base, now
+from service.states import LedgerEntryKind, PostingBasis
 
 
 class PriceOverride(Base):
@@ -127,7 +128,7 @@ class LedgerEntry(Base):
     project_id: Mapped[str]
     month: Mapped[dt.date]
     subject: Mapped[str]
-    kind: Mapped[str]
+    kind: Mapped[LedgerEntryKind] = mapped_column(Text)
     line_item: Mapped[str]
     reserved_micros: Mapped[int]
     spent_micros: Mapped[int] = mapped_column(server_default="0")
@@ -138,7 +139,7 @@ class LedgerEntry(Base):
     model: Mapped[str | None]
     input_tokens: Mapped[int | None]
     output_tokens: Mapped[int | None]
-    basis: Mapped[str | None]
+    basis: Mapped[PostingBasis | None] = mapped_column(Text)
 
 
 class OpenInference(Base):

@@ -2,10 +2,11 @@
 
 import datetime as dt
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database.tables.base import Base, now
+from service.states import KeyKind, ProjectStatus, ServiceAccountRole
 
 
 class Gateway(Base):
@@ -31,7 +32,7 @@ class Project(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
-    status: Mapped[str] = mapped_column(server_default="active")
+    status: Mapped[ProjectStatus] = mapped_column(Text, server_default="active")
     created_at: Mapped[dt.datetime] = now()
     archived_at: Mapped[dt.datetime | None]
     max_active_jobs: Mapped[int | None] = mapped_column(server_default="100")
@@ -53,7 +54,7 @@ class ServiceAccount(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     name: Mapped[str]
-    role: Mapped[str] = mapped_column(server_default="member")
+    role: Mapped[ServiceAccountRole] = mapped_column(Text, server_default="member")
     created_at: Mapped[dt.datetime] = now()
     deleted_at: Mapped[dt.datetime | None]
 
@@ -75,7 +76,7 @@ class ApiKey(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id"))
     service_account_id: Mapped[str | None]
-    kind: Mapped[str]
+    kind: Mapped[KeyKind] = mapped_column(Text)
     name: Mapped[str]
     sha256: Mapped[bytes] = mapped_column(unique=True)
     hint: Mapped[str]

@@ -7,9 +7,10 @@ import datetime as dt
 from collections.abc import Sequence
 
 from service.billing.price_list import Price, price_on
+from service.billing.prices import amount_of, cost_micros
 from service.catalogue.base_models import Catalogue
 from service.catalogue.tokens import ModelPrice
-from service.datasets.report_schema import Amount, PriceLine
+from service.datasets.report_schema import PriceLine
 
 
 def price_list(
@@ -31,9 +32,7 @@ def price_lines(format: str | None, tokens: int, prices: Sequence[ModelPrice]) -
 
 
 def _line(price: ModelPrice, tokens: int) -> PriceLine:
-    """To the micro-dollar, halves up."""
     amount = None
     if price.micros_per_million_tokens is not None:
-        micros = (tokens * price.micros_per_million_tokens + 500_000) // 1_000_000
-        amount = Amount(value=micros / 1_000_000)
+        amount = amount_of(cost_micros(tokens, price.micros_per_million_tokens))
     return PriceLine(model=price.model, price=amount, shutdown_date=price.shutdown_date)

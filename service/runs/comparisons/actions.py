@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.actions import month_of, standing
-from service.billing.prices import dollars
+from service.billing.prices import amount_of, micros_of_dollars
 from service.catalogue.base_models import BaseModel
 from service.database.tables import File, Run
 from service.datasets.files.actions import FINE_TUNE, request_report
@@ -27,7 +27,7 @@ from service.runs.comparisons.options_schema import CreateComparison
 from service.runs.comparisons.quote import Estimate, Judge, Price, estimate
 from service.runs.comparisons.schemas import CallsQuoted, ComparisonQuote
 from service.runs.plan import CHAT
-from service.runs.schemas import RunPrice, micros_of
+from service.runs.schemas import RunPrice
 
 FORMATS = ("chat", "completion", "preference")
 
@@ -110,7 +110,7 @@ async def resolve_comparison(
         options=options,
         concurrency=min(body.concurrency, max_concurrency),
         price=price,
-        budget_micros=price.upper_micros if body.budget is None else micros_of(body.budget),
+        budget_micros=price.upper_micros if body.budget is None else micros_of_dollars(body.budget),
     )
 
 
@@ -161,10 +161,12 @@ async def quote_comparison(session: AsyncSession, project_id: str, resolved: Res
         examples=resolved.options.examples,
         calls=CallsQuoted(low=price.fewest_calls, upper=price.most_calls),
         price=RunPrice(
-            low=dollars(price.low_micros), expected=dollars(price.expected_micros), upper=dollars(price.upper_micros)
+            low=amount_of(price.low_micros),
+            expected=amount_of(price.expected_micros),
+            upper=amount_of(price.upper_micros),
         ),
-        budget=dollars(resolved.budget_micros),
-        remaining_budget=None if remaining is None else dollars(remaining),
+        budget=amount_of(resolved.budget_micros),
+        remaining_budget=None if remaining is None else amount_of(remaining),
         allowed=not reasons,
         reasons=reasons,
     )

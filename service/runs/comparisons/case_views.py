@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from service.billing.prices import Amount, dollars
+from service.billing.prices import Amount, amount_of
 from service.database.engine import Database
 from service.database.tables import ComparisonCase, Run, RunCall
 from service.datasets.files.queries import find_file
@@ -146,7 +146,7 @@ def _answer(asked: str, row: ComparisonCase, number: int, call: RunCall | None) 
         score=row.scores[number],
         graders=msgspec.convert(row.marks[number], dict[str, Mark]),
         tokens=None if call is None else RunTokens(input=call.input_tokens, output=call.output_tokens),
-        cost=None if call is None else dollars(call.cost_micros),
+        cost=None if call is None else amount_of(call.cost_micros),
     )
 
 

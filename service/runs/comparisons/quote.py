@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.billing.prices import asking_cost_micros
+from service.billing.prices import inference_cost_micros
 from service.datasets.report_schema import FileReport
 from service.runs.comparisons.plan import VERDICT_TOKENS
 
@@ -26,7 +26,7 @@ class Price:
 
     def cost(self, input_tokens: int, output_tokens: int) -> int:
         """Of one call."""
-        return asking_cost_micros(
+        return inference_cost_micros(
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             input_micros_per_million=self.input_micros,

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from service.billing.prices import Amount, dollars
+from service.billing.prices import Amount, amount_of
 from service.database.tables import Run
 from service.http.wire_types import unix
 from service.runs.comparisons.graders.registry import AnyGrader
@@ -138,8 +138,8 @@ def show_comparison(row: Run) -> Comparison:
             stop=options.stop,
             concurrency=row.concurrency,
         ),
-        budget=dollars(row.budget_micros),
-        cost=dollars(row.cost_micros),
+        budget=amount_of(row.budget_micros),
+        cost=amount_of(row.cost_micros),
         tokens=show_tokens(row),
         result=None if outcome is None else _result(options, outcome),
         fine_tuning_job=options.condition.job_id if options.condition is not None else None,
@@ -169,12 +169,12 @@ def _result(options: Options, outcome: Outcome) -> ComparisonResult:
                 refused=figures.refused,
                 cut=figures.cut,
                 tokens=_tokens(figures),
-                cost=dollars(figures.cost_micros),
+                cost=amount_of(figures.cost_micros),
             )
             for compared, figures in zip(options.models, outcome.models, strict=True)
         ],
         judges=JudgesResult(
-            calls=outcome.judges.calls, tokens=_tokens(outcome.judges), cost=dollars(outcome.judges.cost_micros)
+            calls=outcome.judges.calls, tokens=_tokens(outcome.judges), cost=amount_of(outcome.judges.cost_micros)
         ),
     )
 

@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.actions import month_of, standing
-from service.billing.prices import dollars
+from service.billing.prices import amount_of, micros_of_dollars
 from service.catalogue.base_models import BaseModel
 from service.catalogue.tokens import ENCODINGS
 from service.database.tables import Run
@@ -22,7 +22,7 @@ from service.runs.generations.prompts import answer_body, question_body
 from service.runs.generations.quote import Estimate, Rates, estimate
 from service.runs.generations.schemas import CallsQuoted, CreateGeneration, GenerationQuote, StepAsked, check_generation
 from service.runs.plan import CHAT
-from service.runs.schemas import RunPrice, micros_of
+from service.runs.schemas import RunPrice
 
 QUESTION_TOKENS, ANSWER_TOKENS = 200, 800
 QUESTION_TEMPERATURE = 1.0
@@ -67,7 +67,7 @@ async def resolve_generation(
         options=options,
         concurrency=min(body.concurrency, max_concurrency),
         price=price,
-        budget_micros=price.upper_micros if body.budget is None else micros_of(body.budget),
+        budget_micros=price.upper_micros if body.budget is None else micros_of_dollars(body.budget),
     )
 
 
@@ -102,10 +102,12 @@ async def quote_generation(session: AsyncSession, project_id: str, resolved: Res
         examples=resolved.options.total,
         calls=CallsQuoted(low=price.fewest_calls, upper=price.most_calls),
         price=RunPrice(
-            low=dollars(price.low_micros), expected=dollars(price.expected_micros), upper=dollars(price.upper_micros)
+            low=amount_of(price.low_micros),
+            expected=amount_of(price.expected_micros),
+            upper=amount_of(price.upper_micros),
         ),
-        budget=dollars(resolved.budget_micros),
-        remaining_budget=None if remaining is None else dollars(remaining),
+        budget=amount_of(resolved.budget_micros),
+        remaining_budget=None if remaining is None else amount_of(remaining),
         allowed=not reasons,
         reasons=reasons,
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from service.billing.prices import asking_cost_micros
+from service.billing.prices import inference_cost_micros
 from service.runs.generations.options import Options
 from service.runs.generations.plan import ANSWER_TRIES, MOST_FAULT_CHARS, QUESTION_TRIES
 from service.runs.generations.prompts import MOST_ASKED_CHARS, MOST_ASKED_SHOWN
@@ -26,7 +26,7 @@ class Rates:
 
     def cost(self, *, more_input: int, output: int) -> int:
         """Of one call."""
-        return asking_cost_micros(
+        return inference_cost_micros(
             input_tokens=self.prompt_tokens + more_input,
             output_tokens=output,
             input_micros_per_million=self.input_micros_per_million,

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from service.billing.prices import Amount, dollars
+from service.billing.prices import Amount, amount_of
 from service.database.tables import Run
 from service.datasets.checks.tools import (
     MAX_TOOLS,
@@ -180,8 +180,8 @@ def show_generation(row: Run) -> Generation:
             concurrency=row.concurrency,
             filename=options.filename,
         ),
-        budget=dollars(row.budget_micros),
-        cost=dollars(row.cost_micros),
+        budget=amount_of(row.budget_micros),
+        cost=amount_of(row.cost_micros),
         tokens=show_tokens(row),
         file=row.output_file_id,
         outcome=msgspec.convert(row.outcome, Generated) if row.outcome is not None else None,
