@@ -3,7 +3,7 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import Project
-from service.deletions.asking import ask_for_deletion
+from service.deletions.requests import ask_for_deletion
 from service.deletions.queries import count_left, count_open, deletion_of_project
 from service.deletions.schemas import ProjectDeletion, UpdateRetention, show_deletion
 from service.errors import Conflict, NotFound

@@ -15,7 +15,7 @@ from cli.embedded import SUPERUSER
 from service.database.engine import create_engine
 from service.database.tables import TENANT_TABLES, AuditLog, Base, Deletion, File, Job, LedgerEntry, Project
 from service.datasets.files.actions import NewFile, create_file
-from service.deletions.kept import BY_CASCADE, KEPT, emptied
+from service.deletions.redaction import BY_CASCADE, KEPT, emptied
 from service.errors import InvalidRequest
 from service.ids import new_id
 from service.settings import Settings

@@ -22,7 +22,7 @@ from service.upstreams.port import UpstreamError
 from workers.context import Context
 from workers.deletions import projects
 from workers.deletions.outcomes import DONE, Done, NotYet
-from workers.deletions.upstream_copies import StillSending, let_go_of_content
+from workers.deletions.upstream_file_cleanup import (StillSending, let_go_of_content)
 
 log = structlog.get_logger()
 

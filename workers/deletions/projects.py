@@ -30,20 +30,14 @@ from service.database.tables import (
     UpstreamAccount,
     UpstreamFile,
 )
-from service.deletions.asking import ask_for_deletion
-from service.deletions.kept import (
-    ACCOUNT_WITHOUT_WORDS,
-    FILE_WITHOUT_WORDS,
-    JOB_WITHOUT_WORDS,
-    emptied,
-    named_by_jobs,
-)
+from service.deletions.requests import ask_for_deletion
+from service.deletions.redaction import (ACCOUNT_WITHOUT_WORDS, FILE_WITHOUT_WORDS, JOB_WITHOUT_WORDS, emptied, named_by_jobs)
 from service.deletions.queries import count_open, count_reserved
 from service.identity import audit
 from service.runs.record import cancel_all
 from workers.context import Context
 from workers.deletions.outcomes import DONE, Done, NotYet
-from workers.deletions.upstream_copies import let_go_of_copy
+from workers.deletions.upstream_file_cleanup import let_go_of_copy
 
 BATCH = 500
 LOOK_SECONDS = 1.0

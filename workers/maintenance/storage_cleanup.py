@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import fault_points
 from service.database.tables import Deletion, File, PendingUpload, Upload, UploadPart
-from service.deletions.asking import ask_for_deletion
+from service.deletions.requests import ask_for_deletion
 from workers.context import Context
 
 log = structlog.get_logger()

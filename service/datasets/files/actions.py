@@ -11,7 +11,7 @@ from service.catalogue.base_models import BaseModel
 from service.database.leased_work import REPORTS, wake
 from service.database.tables import File, FileReport, LeakageReport, PendingUpload
 from service.datasets.files.queries import Uses, find_report, no_such_file, uses_of
-from service.deletions.asking import ask_for_deletion
+from service.deletions.requests import ask_for_deletion
 from service.errors import Busy, Conflict, InvalidRequest
 from service.identity.queries import check_not_deleted, get_project
 from service.ids import new_id

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.catalogue.lookup import no_such_model
 from service.database.tables import Model
-from service.deletions.asking import ask_for_deletion
+from service.deletions.requests import ask_for_deletion
 from service.errors import Conflict
 from service.identity import audit
 from service.identity.audit import Actor

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import openai
 from openai import AsyncAzureOpenAI
 
-from service.upstreams.adapters.answers import job_told
+from service.upstreams.adapters.parsing import job_told
 from service.upstreams.adapters.openai import MAX_PAGES, PAGE, Connection, OpenAIUpstream
 from service.upstreams.adapters.outcomes import reading
 from service.upstreams.labels import GATEWAY, JOB, marks_of_name

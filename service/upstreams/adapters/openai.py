@@ -15,7 +15,7 @@ import msgspec
 import openai
 from openai import AsyncOpenAI
 
-from service.upstreams.adapters.answers import checkpoint_told, event_told, job_told
+from service.upstreams.adapters.parsing import (checkpoint_told, event_told, job_told)
 from service.upstreams.adapters.outcomes import create_outcome, kind_of_status, reading, retry_after
 from service.upstreams.adapters.redaction import redacted
 from service.upstreams.adapters.transport import UpstreamTransport

@@ -10,7 +10,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import File, Job, UpstreamFile
-from service.deletions.asking import ask_for_deletion
+from service.deletions.requests import ask_for_deletion
 from service.settings import Settings
 
 
