@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.upstreams import poll_schedule
-from service.upstreams.poll_schedule import Crowd
+from service.upstreams.poll_schedule import Load
 from service.upstreams.port import UpstreamJob
 from workers.jobs.account_poller import SKEW, Running, news_of_page
 
@@ -92,7 +92,7 @@ class World:
         self.alone, self.bounded = alone, per_minute is not None
         self.per_minute = per_minute or 1e9
         self.books = Books(self.per_minute)
-        self.crowd = Crowd(listing=False, active=count, watched=0, per_minute=self.per_minute)
+        self.load = Load(listing=False, active=count, recently_viewed=0, per_minute=self.per_minute)
         self.numbers, self.ties = itertools.count(), itertools.count()
         self.active: dict[str, Simulated] = {}
         self.listed: list[Simulated] = []
@@ -130,21 +130,21 @@ class World:
         self.requests += requests if self.measuring else 0
 
     def look(self, job: Simulated, now: float) -> None:
-        if self.crowd.listing and job.looked is None and not job.watched and job.told is None:
-            job.told = poll_schedule.NEW
+        if self.load.listing and job.looked is None and not job.watched and job.told is None:
+            job.told = poll_schedule.NEW_JOB_SNAPSHOT
             self.ring(job, now + poll_schedule.SAFETY_SECONDS * 10)
             return
-        if self.bounded and (wait := self.books.take(now, poll_schedule.LOOK_REQUESTS)) > 0:
+        if self.bounded and (wait := self.books.take(now, poll_schedule.REQUESTS_PER_POLL)) > 0:
             self.ring(job, now + wait + self.random.uniform(0, 2 * BASE_SECONDS))
             return
         known = now + self.random.uniform(0, CLAIM_SECONDS) + REQUEST_SECONDS
         told = job.shown(known)
         ended = told.status == "succeeded"
-        self.spend(1 if ended and self.crowd.listing else poll_schedule.LOOK_REQUESTS)
+        self.spend(1 if ended and self.load.listing else poll_schedule.REQUESTS_PER_POLL)
         if self.measuring:
             self.stale += [known - moment for moment in job.untold if moment <= known]
         job.untold = [moment for moment in job.untold if moment > known]
-        job.told, job.looked = poll_schedule.told_of(told), known
+        job.told, job.looked = poll_schedule.snapshot_of(told), known
         if ended:
             del self.active[job.id]
             self.new_job(known)
@@ -155,13 +155,13 @@ class World:
         if self.alone and self.bounded:
             seconds = poll_schedule.spread_seconds(BASE_SECONDS, active=len(self.active), per_minute=self.per_minute)
         elif not self.alone:
-            seconds = poll_schedule.next_look_seconds(
+            seconds = poll_schedule.next_poll_seconds(
                 BASE_SECONDS,
                 age_seconds=known - since,
                 left_seconds=left,
-                watched=job.watched,
-                wished=False,
-                crowd=self.crowd,
+                recently_viewed=job.watched,
+                request_pending=False,
+                load=self.load,
             )
         self.ring(job, known + seconds)
 
@@ -169,9 +169,11 @@ class World:
         """Steps of the watch, a page at a time: yields when it wants to go on, and is sent the time then."""
         now = yield 0.0
         while True:
-            few = len(self.active) <= poll_schedule.SMALL
+            few = len(self.active) <= poll_schedule.MAX_POLLED_SINGLY
             watched = sum(job.watched for job in self.active.values())
-            self.crowd = Crowd(listing=not few, active=len(self.active), watched=watched, per_minute=self.per_minute)
+            self.load = Load(
+                listing=not few, active=len(self.active), recently_viewed=watched, per_minute=self.per_minute
+            )
             if few and not any(self.rests(job, now) for job in self.active.values()):
                 now = yield now + BASE_SECONDS
                 continue
@@ -181,7 +183,7 @@ class World:
             seconds = poll_schedule.list_seconds(
                 BASE_SECONDS, pages=-(-len(rows) // poll_schedule.PAGE), per_minute=self.per_minute
             )
-            left = poll_schedule.looks_until_next_list(seconds, per_minute=self.per_minute)
+            left = poll_schedule.polls_until_next_list(seconds, per_minute=self.per_minute)
             left -= sum(row.due for row in rows.values())
             later: list[Running] = []
             newest_first, pages = self.listed[::-1], 0
@@ -208,7 +210,7 @@ class World:
 
     def rests(self, job: Simulated, now: float) -> bool:
         since = job.starts if now >= job.starts else job.created
-        return poll_schedule.look_seconds(BASE_SECONDS, age_seconds=now - since, left_seconds=None) > BASE_SECONDS
+        return poll_schedule.poll_seconds(BASE_SECONDS, age_seconds=now - since, left_seconds=None) > BASE_SECONDS
 
     def row(self, job: Simulated, now: float) -> Running:
         return Running(
@@ -264,7 +266,7 @@ def main(arguments: Sequence[str] = ()) -> int:
             ways.append((f"lists, within {budget:,.0f}", budget, False))
         for name, per_minute, alone in ways:
             if per_minute is None and count > 1000:  # its arithmetic needs no simulation
-                each = count * poll_schedule.LOOK_REQUESTS * 60 / BASE_SECONDS
+                each = count * poll_schedule.REQUESTS_PER_POLL * 60 / BASE_SECONDS
                 print(f"| {count:,} | {name} | {each:,.0f} | {BASE_SECONDS / 2:.1f} s | {BASE_SECONDS:.1f} s | |")
                 continue
             print(

@@ -3,8 +3,8 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import Project
-from service.deletions.requests import ask_for_deletion
 from service.deletions.queries import count_left, count_open, deletion_of_project
+from service.deletions.requests import request_deletion
 from service.deletions.schemas import ProjectDeletion, UpdateRetention, show_deletion
 from service.errors import Conflict, NotFound
 from service.identity import audit
@@ -27,7 +27,7 @@ async def delete_project(session: AsyncSession, actor: Actor, project_id: str) -
     if row.status == "archived":
         row.status = "deleting"
         await session.flush()
-        await ask_for_deletion(session, project_id=project_id, kind="project", subject=project_id)
+        await request_deletion(session, project_id=project_id, kind="project", subject=project_id)
         await audit.record(session, actor, "project.deleted", project_id=project_id, resource_id=project_id)
     return await progress_of(session, row)
 

@@ -26,7 +26,7 @@ from service.database.tables import (
 DELETED = "deleted"
 """What stands where a text was."""
 
-KEPT: dict[str, str] = {
+RETAINED: dict[str, str] = {
     Project.__tablename__: "its id, name, times and status",
     Balance.__tablename__: "what it spent in each month",
     LedgerEntry.__tablename__: "every entry of the ledger",
@@ -44,16 +44,16 @@ BY_CASCADE = frozenset({"alias_promotions"})
 """Append-only for the service; their rows go with those that they belong to."""
 
 
-def emptied() -> list[Table]:
+def emptied_tables() -> list[Table]:
     """Every other tenant table, those first that refer to others."""
     return [
         table
         for table in reversed(Base.metadata.sorted_tables)
-        if table.name in TENANT_TABLES and table.name not in KEPT and table.name not in BY_CASCADE
+        if table.name in TENANT_TABLES and table.name not in RETAINED and table.name not in BY_CASCADE
     ]
 
 
-def named_by_jobs() -> Any:
+def referenced_by_jobs() -> Any:
     """The condition for a file that a job names, and whose row therefore stays."""
     named = and_(
         Job.project_id == File.project_id, (Job.training_file_id == File.id) | (Job.validation_file_id == File.id)
@@ -61,7 +61,7 @@ def named_by_jobs() -> Any:
     return select(literal(1)).where(named).exists()
 
 
-JOB_WITHOUT_WORDS: dict[str, Any] = {
+REDACTED_JOB: dict[str, Any] = {
     "model": case((Job.model.startswith("ft:"), func.split_part(Job.model, ":", 2)), else_=Job.model),
     "suffix": None,
     "caller_metadata": None,
@@ -83,7 +83,7 @@ JOB_WITHOUT_WORDS: dict[str, Any] = {
     "error_param": None,
 }
 
-FILE_WITHOUT_WORDS: dict[str, Any] = {
+REDACTED_FILE: dict[str, Any] = {
     "filename": DELETED,
     "sha256": DELETED,
     "status_details": None,
@@ -91,7 +91,7 @@ FILE_WITHOUT_WORDS: dict[str, Any] = {
     "content_deleted_at": func.coalesce(File.content_deleted_at, func.now()),
 }
 
-ACCOUNT_WITHOUT_WORDS: dict[str, Any] = {
+REDACTED_ACCOUNT: dict[str, Any] = {
     "name": None,
     "base_url": DELETED,
     "credential_sealed": None,

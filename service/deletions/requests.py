@@ -14,7 +14,7 @@ from service.ids import new_id
 Kind = Literal["file", "upstream_file", "upstream_model", "project"]
 
 
-async def ask_for_deletion(
+async def request_deletion(
     session: AsyncSession,
     *,
     project_id: str,

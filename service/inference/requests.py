@@ -15,7 +15,7 @@ from service.models.aliases.queries import standing_for
 from service.models.queries import find_model
 from service.upstreams.accounts import DEFAULT_ACCOUNT, Accounts, AccountUnusable
 from service.upstreams.port import Upstream
-from service.upstreams.queries import asked_at
+from service.upstreams.queries import inference_accounts
 
 log = structlog.get_logger()
 
@@ -114,16 +114,16 @@ async def _asked_at(
     try:
         if tuned is not None:
             upstream = await accounts.get(tuned.account_id)
-            name = upstream.asked_as((model,), tuned.upstream_name)
+            name = upstream.model_name((model,), tuned.upstream_name)
             if name is None:
                 raise _not_deployed(model)
             return upstream, name
         names = (model,) if base is None else (model, base.name, *base.aliases)
         async with router.db.project(project_id) as session:
-            ids = [account.id for account in await asked_at(session, project_id, names)]
+            ids = [account.id for account in await inference_accounts(session, project_id, names)]
         for account_id in ids or [DEFAULT_ACCOUNT]:
             upstream = await accounts.get(account_id)
-            if (name := upstream.asked_as(names, model)) is not None:
+            if (name := upstream.model_name(names, model)) is not None:
                 return upstream, name
     except AccountUnusable as error:
         log.error("inference.account_unusable", error=str(error))

@@ -97,9 +97,9 @@ async def look(
     ]
     slots = {account.id: account.max_active_jobs for account in accounts if not _stopped(account, moment)}
     holds = [
-        account.held_until.timestamp() - now
+        account.cool_down_until.timestamp() - now
         for account in accounts
-        if account.held_until is not None and account.held_until > moment
+        if account.cool_down_until is not None and account.cool_down_until > moment
     ]
     busy = Counter(each.account_id for each in active)
     any_free = any(busy[account_id] < most for account_id, most in slots.items())
@@ -221,7 +221,7 @@ def _line(row: Any) -> Line:
 
 
 def _stopped(account: UpstreamAccount, moment: dt.datetime) -> bool:
-    return account.drained_at is not None or (account.held_until is not None and account.held_until > moment)
+    return account.drained_at is not None or (account.cool_down_until is not None and account.cool_down_until > moment)
 
 
 def _seconds(moment: Any) -> Any:

@@ -154,7 +154,7 @@ async def update_account(
         values["drained_at"] = func.coalesce(UpstreamAccount.drained_at, func.now()) if given["drained"] else None
     released = wanted.held is False or (found is not None and found.error is None)
     if released:
-        values.update(held_until=None, held_reason=None)
+        values.update(cool_down_until=None, cool_down_reason=None)
     if found is not None:
         values.update(found.values())
     await session.execute(

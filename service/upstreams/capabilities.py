@@ -14,7 +14,7 @@ from service.catalogue.base_models import BaseModel, Shutdown, provider_of
 Kind = Literal["openai", "azure"]
 Provider = Literal["openai", "azure", "self-hosted"]
 Method = Literal["supervised", "dpo", "reinforcement"]
-Marker = Literal["metadata", "training_file"]
+LabelLocation = Literal["metadata", "training_file"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Capabilities:
     """
 
     methods: tuple[Method, ...]
-    marker: Marker
+    labels_in: LabelLocation
     suffix_length: int
     integrations: bool
     pause: bool
@@ -39,7 +39,7 @@ class Capabilities:
 CAPABILITIES: dict[str, Capabilities] = {
     "openai": Capabilities(
         methods=("supervised", "dpo", "reinforcement"),
-        marker="metadata",
+        labels_in="metadata",
         suffix_length=64,
         integrations=True,
         pause=True,
@@ -49,7 +49,7 @@ CAPABILITIES: dict[str, Capabilities] = {
     ),
     "azure": Capabilities(
         methods=("supervised",),
-        marker="training_file",
+        labels_in="training_file",
         suffix_length=40,
         integrations=False,
         pause=False,

@@ -15,7 +15,7 @@ ATTEMPT = "tunegate_attempt"
 _OF_JOB = re.compile(r"tunegate-(?P<gateway>[^/.]+?)-(?P<job>ftjob-[^/.]+?)-[0-9a-f]{16}\.jsonl")
 
 
-def marks(gateway: str, job_id: str, attempt: int) -> dict[str, str]:
+def labels(gateway: str, job_id: str, attempt: int) -> dict[str, str]:
     """The metadata of an upstream job; the caller's own stay with us."""
     return {GATEWAY: gateway, JOB: job_id, ATTEMPT: str(attempt)}
 
@@ -40,13 +40,13 @@ def job_file_name(gateway: str, job_id: str, sha256: str) -> str:
     return f"tunegate-{gateway}-{job_id}-{sha256[:16]}.jsonl"
 
 
-def copy_name(gateway: str, project_id: str, content: str) -> str:
+def upstream_file_name(gateway: str, project_id: str, content: str) -> str:
     """The name of an upstream copy by its row's `sha256`, which one job's own file ends with that job's id."""
     sha256, _, job_id = content.partition("/")
     return job_file_name(gateway, job_id, sha256) if job_id else shared_file_name(gateway, project_id, sha256)
 
 
-def marks_of_name(filename: str) -> dict[str, str] | None:
+def labels_of_name(filename: str) -> dict[str, str] | None:
     """The marks in the name of one job's file, or None for any other name."""
     found = _OF_JOB.fullmatch(filename)
     return {GATEWAY: found["gateway"], JOB: found["job"]} if found else None

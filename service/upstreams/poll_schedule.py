@@ -1,9 +1,9 @@
-"""How often an upstream account and its jobs are looked at, and what counts as news. Pure.
+"""How often an upstream account and its jobs are polled, and which changes in a list of jobs are updates. Pure.
 
-Up to `SMALL` running jobs of an account are looked at one by one, which fetches their events too; while one of them
-rests, a list tells of its news. More of them are listed, a hundred with one request; a job is then looked at by itself
-where the list has news of it, where somebody watches it, and rarely otherwise. Each share of the account's budget below
-bounds one of these; docs/operations.md tells it to operators.
+Up to `MAX_POLLED_SINGLY` running jobs of an account are polled one by one, which also fetches their events; while one
+of them waits longer between polls, a list shows its updates. More jobs than that are listed, a hundred with one
+request. A job is then polled by itself when the list shows an update, when a caller has viewed it recently, and rarely
+otherwise. Each share of the account's poll limit below bounds one of these; docs/operations.md explains it to operators.
 """
 
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ from typing import Literal
 
 from service.upstreams.port import UpstreamJob
 
-SMALL = 25
-"""Jobs that are looked at one by one: so few cost no more than watchers of a list would."""
+MAX_POLLED_SINGLY = 25
+"""Running jobs of one account that are polled one by one: so few cost no more requests than listing them would."""
 
 PAGE = 100
-LOOK_REQUESTS = 2
-"""A look asks for the job and for its events; checkpoints, where there are new events, are booked besides."""
+REQUESTS_PER_POLL = 2
+"""A poll fetches the job and its events. Checkpoints are fetched only after new events and are booked separately."""
 
-LOOKS_PER_MINUTE_AT_ONE_SECOND = 9000.0
-QUICK_SECONDS = 600.0
-SLOWEST = 4.0
-NEAR_SHARE = 0.25
+REQUESTS_PER_MINUTE_AT_ONE_SECOND = 9000.0
+FULL_RATE_SECONDS = 600.0
+MAX_SLOWDOWN = 4.0
+REMAINING_SHARE = 0.25
 BURST_SECONDS = 10.0
-LIST_SHARE, WATCHED_SHARE, SAFETY_SHARE = 0.3, 0.2, 0.05
+LIST_SHARE, RECENTLY_VIEWED_SHARE, SAFETY_SHARE = 0.3, 0.2, 0.05
 SAFETY_SECONDS = 1800.0
-NEW = "queued||||"
-"""What is remembered of a job that was just created: nothing is news of it before it starts."""
+NEW_JOB_SNAPSHOT = "queued||||"
+"""The stored snapshot of a job that was just created: nothing before its start counts as an update."""
 
 PROGRESS_SECONDS = 300.0
-"""How often mere progress (trained tokens, another estimate) is a reason to look, while nobody watches."""
+"""How often progress alone (trained tokens, another estimate) causes a poll of a job that nobody viewed recently."""
 
 ESTIMATE_SECONDS, ESTIMATE_SHARE = 60.0, 0.1
 
@@ -43,79 +43,97 @@ STALLED_AFTER_SECONDS: dict[str, float] = {
     "running/running": 6 * 3600.0,
     "running": 6 * 3600.0,
 }
-"""After how long without news a job counts as stalled, by its state and, while it runs, the upstream's status;
-`running` alone is for any other. A paused job never stalls, nor one that waits for its turn (its timeline says why)."""
+"""Seconds without an update after which a job counts as stalled, by its state and, while it runs, by the upstream's
+status; `running` alone covers every other status. Paused jobs never stall, nor do jobs that wait for admission (their
+timeline says why)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crowd:
-    """An account's running jobs: whether a list tells of them, how many there are, and how many somebody watches."""
+class Load:
+    """An account's running jobs: whether they are polled by lists, how many there are, and how many were viewed recently.
+
+    `per_minute` is the account's poll limit in requests a minute.
+    """
 
     listing: bool
     active: int
-    watched: int
+    recently_viewed: int
     per_minute: float
 
 
-News = Literal["none", "progress", "change", "end"]
+UpdateKind = Literal["none", "progress", "change", "end"]
 
 
 def default_per_minute(base_seconds: float) -> float:
-    """The budget of an account that was given none, in requests a minute: 600 with looks every 15 seconds."""
-    return LOOKS_PER_MINUTE_AT_ONE_SECOND / base_seconds
+    """The poll limit of an account without its own, in requests a minute: 600 when jobs are polled every 15 seconds."""
+    return REQUESTS_PER_MINUTE_AT_ONE_SECOND / base_seconds
 
 
-def look_seconds(base_seconds: float, *, age_seconds: float, left_seconds: float | None) -> float:
-    """The pause between two looks at one job: `base_seconds` in the first ten minutes, then up to four times that.
+def poll_seconds(base_seconds: float, *, age_seconds: float, left_seconds: float | None) -> float:
+    """Seconds between two polls of one job: `base_seconds` in its first ten minutes, then up to four times that.
 
-    `left_seconds` is the time to the upstream's estimate of the end, or None. Towards it the pauses shorten again, to
-    a quarter of what is left; an estimate that is ten minutes over counts no more.
+    `left_seconds` is the time until the upstream's estimated finish, or None. Towards it the intervals shorten again,
+    to a quarter of the time left; an estimate that passed ten minutes ago is ignored.
     """
-    slow = base_seconds * min(SLOWEST, max(1.0, age_seconds / QUICK_SECONDS))
-    if left_seconds is None or left_seconds < -QUICK_SECONDS:
+    slow = base_seconds * min(MAX_SLOWDOWN, max(1.0, age_seconds / FULL_RATE_SECONDS))
+    if left_seconds is None or left_seconds < -FULL_RATE_SECONDS:
         return slow
-    return max(base_seconds, min(slow, left_seconds * NEAR_SHARE))
+    return max(base_seconds, min(slow, left_seconds * REMAINING_SHARE))
 
 
-def next_look_seconds(
+def next_poll_seconds(
     base_seconds: float,
     *,
     age_seconds: float,
     left_seconds: float | None,
-    watched: bool,
-    wished: bool,
-    crowd: Crowd,
+    recently_viewed: bool,
+    request_pending: bool,
+    load: Load,
 ) -> float:
-    """When a job is looked at by itself again. `wished`: a caller's cancel or pause has not come about yet."""
-    if wished:
+    """Seconds until a job is polled by itself again.
+
+    `request_pending`: a caller's cancel or pause has not taken effect at the upstream yet.
+    """
+    if request_pending:
         return base_seconds
-    if crowd.listing and not watched:
-        return max(SAFETY_SECONDS, base_seconds, _fair(crowd.active, SAFETY_SHARE, crowd))
-    own = base_seconds if watched else look_seconds(base_seconds, age_seconds=age_seconds, left_seconds=left_seconds)
-    fair = _fair(crowd.watched, WATCHED_SHARE, crowd) if crowd.listing else _fair(crowd.active, 1.0, crowd)
+    if load.listing and not recently_viewed:
+        return max(SAFETY_SECONDS, base_seconds, _fair_seconds(load.active, SAFETY_SHARE, load))
+    own = (
+        base_seconds
+        if recently_viewed
+        else poll_seconds(base_seconds, age_seconds=age_seconds, left_seconds=left_seconds)
+    )
+    fair = (
+        _fair_seconds(load.recently_viewed, RECENTLY_VIEWED_SHARE, load)
+        if load.listing
+        else _fair_seconds(load.active, 1.0, load)
+    )
     return max(own, fair)
 
 
 def list_seconds(base_seconds: float, *, pages: int, per_minute: float) -> float:
-    """The pause between two listings, within the lists' share of the budget."""
+    """Seconds between two listings, within the lists' share of the poll limit."""
     return max(base_seconds, pages * 60 / (per_minute * LIST_SHARE))
 
 
-def looks_until_next_list(seconds: float, *, per_minute: float) -> int:
+def polls_until_next_list(seconds: float, *, per_minute: float) -> int:
     """How many jobs with news are made due before the next list; what is more is news then too.
 
-    All that the budget lets be looked at by then: it is the budget that decides, and this only keeps a crowd from it.
+    All that the budget lets be looked at by then: it is the budget that decides, and this only keeps a load from it.
     """
     return max(1, int(seconds / 60 * per_minute))
 
 
 def spread_seconds(base_seconds: float, *, active: int, per_minute: float) -> float:
-    """Over how long the looks at an account's jobs are spread that a list does not tell of any more."""
-    return max(base_seconds, active * LOOK_REQUESTS * 60 / per_minute)
+    """Over how many seconds the polls of an account's jobs are spread when lists stop covering them."""
+    return max(base_seconds, active * REQUESTS_PER_POLL * 60 / per_minute)
 
 
-def told_of(job: UpstreamJob) -> str:
-    """What is remembered of an upstream job, to see news in a list. That its files are checked shows nowhere else."""
+def snapshot_of(job: UpstreamJob) -> str:
+    """The stored snapshot of an upstream job, with which lists are compared to find updates.
+
+    `validating_files` counts as `queued`: only a poll of the job itself shows that its files are being validated.
+    """
     status = "queued" if job.status == "validating_files" else job.status
     return "|".join(
         "" if value is None else str(value).replace("|", " ")
@@ -123,9 +141,13 @@ def told_of(job: UpstreamJob) -> str:
     )
 
 
-def news_in(remembered: str | None, job: UpstreamJob, *, ended: bool, now: float) -> News:
-    """What a list tells that the row does not know. `now` in Unix seconds; an estimate may wander a little."""
-    old, new = (remembered or "").split("|"), told_of(job).split("|")
+def classify_update(snapshot: str | None, job: UpstreamJob, *, ended: bool, now: float) -> UpdateKind:
+    """How a job in a list differs from the stored snapshot.
+
+    `ended` says that the upstream's status is final; `now` is in Unix seconds. Small changes of the estimated finish do
+    not count.
+    """
+    old, new = (snapshot or "").split("|"), snapshot_of(job).split("|")
     if ended:
         return "end"
     if len(old) != len(new) or old[:3] != new[:3]:
@@ -137,5 +159,5 @@ def news_in(remembered: str | None, job: UpstreamJob, *, ended: bool, now: float
     return "none"
 
 
-def _fair(jobs: int, share: float, crowd: Crowd) -> float:
-    return jobs * LOOK_REQUESTS * 60 / (crowd.per_minute * share)
+def _fair_seconds(jobs: int, share: float, load: Load) -> float:
+    return jobs * REQUESTS_PER_POLL * 60 / (load.per_minute * share)

@@ -62,7 +62,7 @@ class UpstreamError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobOrder:
+class JobRequest:
     """What is asked of the upstream. `metadata` carries exactly our three keys."""
 
     model: str
@@ -150,7 +150,7 @@ class Upstream(Protocol):
     provider: str
     capabilities: Capabilities
 
-    def asked_as(self, names: Sequence[str], upstream_name: str) -> str | None:
+    def model_name(self, names: Sequence[str], upstream_name: str) -> str | None:
         """What a model of ours, known by `names`, is asked as here; None when it has no deployment that it needs."""
         ...
 
@@ -166,7 +166,7 @@ class Upstream(Protocol):
         """Whether a file that was sent can be trained on: `gone` when the upstream does not know it any more."""
         ...
 
-    async def create_job(self, order: JobOrder) -> CreateOutcome:
+    async def create_job(self, order: JobRequest) -> CreateOutcome:
         """Ask for one training job, once: no retries beneath."""
         ...
 

@@ -102,7 +102,7 @@ async def offer(
             reasons.append(f"{shown_name(account)}: it is drained")
         elif is_held(account, now):
             waiting.append(account)
-            reasons.append(f"{shown_name(account)}: it is held, since {account.held_reason}")
+            reasons.append(f"{shown_name(account)}: it is held, since {account.cool_down_reason}")
         else:
             accounts.append(account)
     reason = "" if accounts else f"No upstream account can take it: {'; '.join(reasons)}." if reasons else NO_ACCOUNT
@@ -123,7 +123,9 @@ async def usable_accounts(session: AsyncSession, project_id: str) -> Sequence[Up
     return (await session.scalars(query)).all()
 
 
-async def asked_at(session: AsyncSession, project_id: str, names: Collection[str]) -> Sequence[UpstreamAccount]:
+async def inference_accounts(
+    session: AsyncSession, project_id: str, names: Collection[str]
+) -> Sequence[UpstreamAccount]:
     """The accounts that may be asked for a base model, in the order of preference; held ones last, drained ones too."""
     now = await session.scalar(select(func.now()))
     found = [account for account in await usable_accounts(session, project_id) if matches(account.models, names)]
@@ -186,7 +188,7 @@ async def list_accounts(
 
 def is_held(account: UpstreamAccount, now: dt.datetime | None) -> bool:
     """Whether an account takes no new work at `now`, the database's time."""
-    return account.held_until is not None and now is not None and account.held_until > now
+    return account.cool_down_until is not None and now is not None and account.cool_down_until > now
 
 
 def shown_name(account: UpstreamAccount) -> str:

@@ -157,7 +157,7 @@ def show_upstream(row: UpstreamAccount, active_jobs: int, now: float) -> Upstrea
 
 
 def _health(row: UpstreamAccount, now: float) -> UpstreamHealth:
-    held = row.held_until is not None and row.held_until.timestamp() > now
+    held = row.cool_down_until is not None and row.cool_down_until.timestamp() > now
     status: Literal["ok", "failing", "unknown"] = "unknown"
     if row.last_error_at is not None and (row.last_success_at is None or row.last_success_at < row.last_error_at):
         status = "failing"
@@ -168,6 +168,6 @@ def _health(row: UpstreamAccount, now: float) -> UpstreamHealth:
         last_success_at=unix(row.last_success_at) if row.last_success_at else None,
         last_error_at=unix(row.last_error_at) if row.last_error_at else None,
         last_error=row.last_error_kind,
-        held_until=unix(row.held_until) if held and row.held_until else None,
-        held_reason=row.held_reason if held else None,
+        held_until=unix(row.cool_down_until) if held and row.cool_down_until else None,
+        held_reason=row.cool_down_reason if held else None,
     )

@@ -206,7 +206,7 @@ class TestUpstream:
         assert (row.status, row.failures) == ("pending", 1)
         assert row.last_error
         account = await hasty.account()
-        assert account.held_until is None, "a deletion holds up no job"
+        assert account.cool_down_until is None, "a deletion holds up no job"
         await carry_out_all(hasty)
         assert (hasty.upstream.files(), await statuses(hasty, "upstream_file")) == ([], ["done"])
 

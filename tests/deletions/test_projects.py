@@ -15,7 +15,7 @@ from cli.embedded import SUPERUSER
 from service.database.engine import create_engine
 from service.database.tables import TENANT_TABLES, AuditLog, Base, Deletion, File, Job, LedgerEntry, Project
 from service.datasets.files.actions import NewFile, create_file
-from service.deletions.redaction import BY_CASCADE, KEPT, emptied
+from service.deletions.redaction import BY_CASCADE, RETAINED, emptied_tables
 from service.errors import InvalidRequest
 from service.ids import new_id
 from service.settings import Settings
@@ -65,7 +65,7 @@ async def fill(engine: AsyncEngine, project_id: str) -> None:
     """A made-up row in every table that a deletion empties."""
     async with engine.begin() as connection:
         await connection.execute(text("SET LOCAL session_replication_role = replica"))
-        for table in [*emptied(), *(Base.metadata.tables[name] for name in BY_CASCADE)]:
+        for table in [*emptied_tables(), *(Base.metadata.tables[name] for name in BY_CASCADE)]:
             columns, values = _row(table, project_id, "first")
             values |= {"account_id": DEFAULT_ACCOUNT} if "account_id" in values else {}
             placed = ", ".join(f":{column}" for column in columns)
@@ -146,7 +146,7 @@ async def test_nothing_but_what_is_documented_is_left(bench: Bench, all_seeing: 
     for project_id in (bench.project_id, other.project_id):
         await fill(all_seeing, project_id)
     their_rows, their_objects = await dump(all_seeing, other.project_id), objects(bench, other.project_id)
-    assert set(their_rows) >= {table.name for table in emptied()}
+    assert set(their_rows) >= {table.name for table in emptied_tables()}
     spent = (await bench.balance()).spent_micros
 
     asked = await remove_project(bench)
@@ -154,7 +154,7 @@ async def test_nothing_but_what_is_documented_is_left(bench: Bench, all_seeing: 
     await step_until_deleted(bench, jobs)
 
     left = await dump(all_seeing, bench.project_id)
-    assert set(left) <= set(KEPT), set(left) - set(KEPT)
+    assert set(left) <= set(RETAINED), set(left) - set(RETAINED)
     told = json.dumps(left)
     for word in (SECRET, SECRET.encode().hex(), "content", "answer about"):
         assert word not in told, [row for rows in left.values() for row in rows if word in row]
@@ -194,7 +194,7 @@ async def _copy_of(bench: Bench) -> str:
 
 
 def test_every_table_of_a_project_is_kept_or_emptied() -> None:
-    assert set(KEPT) | {table.name for table in emptied()} | BY_CASCADE == set(TENANT_TABLES)
+    assert set(RETAINED) | {table.name for table in emptied_tables()} | BY_CASCADE == set(TENANT_TABLES)
 
 
 class TestAsking:
@@ -295,7 +295,7 @@ async def test_a_worker_killed_anywhere_is_followed_by_one_that_goes_on(
             await first.killed()
         async with working(bench):
             await _deleted(bench)
-        assert set(await dump(all_seeing, bench.project_id)) <= set(KEPT)
+        assert set(await dump(all_seeing, bench.project_id)) <= set(RETAINED)
         assert (objects(bench, bench.project_id), upstream.files(), upstream.unended()) == ([], [], [])
         assert len(upstream.gone_models()) == 1
         assert await bench.entries(job.id) == ["reserve", "post"]

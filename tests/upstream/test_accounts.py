@@ -164,10 +164,13 @@ class TestAHold:
         assert (job.account_id, job.finished_at) == (account_id, None), "the job burns not"
         async with bench.ctx.db.worker() as session:
             held, well = [await session.get_one(UpstreamAccount, each) for each in (account_id, DEFAULT_ACCOUNT)]
-        assert (held.held_until is not None, held.held_reason) == (True, "the upstream refuses our credential")
-        assert well.held_until is None
+        assert (held.cool_down_until is not None, held.cool_down_reason) == (
+            True,
+            "the upstream refuses our credential",
+        )
+        assert well.cool_down_until is None
         second.world(faults=[])
-        await change(bench, account_id, held_until=None)
+        await change(bench, account_id, cool_down_until=None)
         assert (await bench.until_end(mine)).state == "succeeded"
 
 

@@ -165,7 +165,7 @@ class TestUpdate:
     async def hold(self, bench: Bench, account_id: str) -> None:
         async with bench.ctx.db.admin() as session:
             row = await session.get_one(UpstreamAccount, account_id)
-            row.held_until, row.held_reason = row.created_at.replace(year=2100), "because"
+            row.cool_down_until, row.cool_down_reason = row.created_at.replace(year=2100), "because"
 
 
 class TestDelete:

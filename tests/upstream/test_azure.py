@@ -9,8 +9,8 @@ import pytest
 from service.upstreams.accounts import DEFAULT_ACCOUNT
 from service.upstreams.adapters.azure import AzureUpstream
 from service.upstreams.adapters.openai import Connection
-from service.upstreams.labels import GATEWAY, JOB, job_file_name, marks_of_name
-from service.upstreams.port import Completion, Created, JobOrder, Refused, Unknown, UpstreamError
+from service.upstreams.labels import GATEWAY, JOB, job_file_name, labels_of_name
+from service.upstreams.port import Completion, Created, JobRequest, Refused, Unknown, UpstreamError
 from tests.faults.control import FaultyUpstream
 from tests.upstream.azure_program import KEY
 from tests.upstream.conftest import add_account
@@ -30,7 +30,7 @@ async def content() -> AsyncIterator[bytes]:
     yield b"{}\n"
 
 
-def order(training_file: str, **changes: Any) -> JobOrder:
+def order(training_file: str, **changes: Any) -> JobRequest:
     """An order as the workers make it."""
     values: dict[str, Any] = {
         "model": "gpt-4o-mini-2024-07-18",
@@ -45,7 +45,7 @@ def order(training_file: str, **changes: Any) -> JobOrder:
         "integrations": None,
         "metadata": {GATEWAY: "gateway", JOB: "ftjob-1"},
     }
-    return JobOrder(**(values | changes))
+    return JobRequest(**(values | changes))
 
 
 @pytest.fixture
@@ -153,8 +153,8 @@ class TestTheDialect:
         assert len(await adapter.find_jobs(wanted, training_file=file_id)) == 2
 
     async def test_a_model_is_asked_by_its_deployment(self, adapter: AzureUpstream) -> None:
-        assert adapter.asked_as(("gpt-4o-mini",), "gpt-4o-mini") == "base-deployment"
-        assert adapter.asked_as(("ft:gpt-4o-mini:x",), "gpt-4o-mini.ft-1") is None
+        assert adapter.model_name(("gpt-4o-mini",), "gpt-4o-mini") == "base-deployment"
+        assert adapter.model_name(("ft:gpt-4o-mini:x",), "gpt-4o-mini.ft-1") is None
         answer = await adapter.complete("/chat/completions", {"model": "base-deployment", "messages": []})
         assert answer.status == 200
         assert answer.body["choices"][0]["message"]["content"] == "from base-deployment"
@@ -165,9 +165,9 @@ class TestTheDialect:
 
 class TestMarks:
     def test_a_name_has_the_marks_of_its_job(self) -> None:
-        assert marks_of_name(NAME) == {GATEWAY: "gateway", JOB: "ftjob-1"}
+        assert labels_of_name(NAME) == {GATEWAY: "gateway", JOB: "ftjob-1"}
         for other in ("train.jsonl", f"tunegate-{'0' * 64}.jsonl", f"x{NAME}", f"{NAME}.bak"):
-            assert marks_of_name(other) is None
+            assert labels_of_name(other) is None
 
 
 class TestUnderTheWorkers:

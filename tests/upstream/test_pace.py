@@ -5,19 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.upstreams.poll_schedule import (
+    FULL_RATE_SECONDS,
     LIST_SHARE,
-    LOOK_REQUESTS,
+    MAX_SLOWDOWN,
     PAGE,
-    QUICK_SECONDS,
-    SLOWEST,
-    Crowd,
+    REQUESTS_PER_POLL,
+    Load,
+    classify_update,
     default_per_minute,
     list_seconds,
-    look_seconds,
-    looks_until_next_list,
-    news_in,
-    next_look_seconds,
-    told_of,
+    next_poll_seconds,
+    poll_seconds,
+    polls_until_next_list,
+    snapshot_of,
 )
 from service.upstreams.port import UpstreamJob
 
@@ -35,27 +35,27 @@ def job(**values: object) -> UpstreamJob:
     return UpstreamJob(**told)  # type: ignore[arg-type]
 
 
-def crowd(active: int, *, listing: bool = False, watched: int = 0, per_minute: float = 600) -> Crowd:
-    return Crowd(listing=listing, active=active, watched=watched, per_minute=per_minute)
+def load_of(active: int, *, listing: bool = False, recently_viewed: int = 0, per_minute: float = 600) -> Load:
+    return Load(listing=listing, active=active, recently_viewed=recently_viewed, per_minute=per_minute)
 
 
 @pytest.mark.parametrize(
     ("age", "left", "pause"),
     [
         (0, None, 15),
-        (QUICK_SECONDS, None, 15),
-        (2 * QUICK_SECONDS, None, 30),
+        (FULL_RATE_SECONDS, None, 15),
+        (2 * FULL_RATE_SECONDS, None, 30),
         (9 * HOURS, None, 60),
         (0, 9 * HOURS, 15),
         (2 * HOURS, HOURS, 60),
         (2 * HOURS, 120, 30),
         (2 * HOURS, 30, 15),
         (2 * HOURS, -30, 15),
-        (2 * HOURS, -2 * QUICK_SECONDS, 60),
+        (2 * HOURS, -2 * FULL_RATE_SECONDS, 60),
     ],
 )
 def test_quick_at_first_and_near_the_end_slow_between(age: float, left: float | None, pause: float) -> None:
-    assert look_seconds(BASE, age_seconds=age, left_seconds=left) == pause
+    assert poll_seconds(BASE, age_seconds=age, left_seconds=left) == pause
 
 
 @given(
@@ -65,39 +65,48 @@ def test_quick_at_first_and_near_the_end_slow_between(age: float, left: float | 
     active=st.integers(1, 100_000),
     per_minute=st.floats(10, 1e5),
     listing=st.booleans(),
-    watched=st.booleans(),
+    recently_viewed=st.booleans(),
 )
 def test_never_quicker_than_the_setting_nor_over_the_budget(
-    base: float, age: float, left: float | None, active: int, per_minute: float, listing: bool, watched: bool
+    base: float, age: float, left: float | None, active: int, per_minute: float, listing: bool, recently_viewed: bool
 ) -> None:
-    assert base <= look_seconds(base, age_seconds=age, left_seconds=left) <= base * SLOWEST
-    of = crowd(active, listing=listing, watched=active if watched else 0, per_minute=per_minute)
-    pause = next_look_seconds(base, age_seconds=age, left_seconds=left, watched=watched, wished=False, crowd=of)
+    assert base <= poll_seconds(base, age_seconds=age, left_seconds=left) <= base * MAX_SLOWDOWN
+    of = load_of(active, listing=listing, recently_viewed=active if recently_viewed else 0, per_minute=per_minute)
+    pause = next_poll_seconds(
+        base, age_seconds=age, left_seconds=left, recently_viewed=recently_viewed, request_pending=False, load=of
+    )
     assert pause >= base
-    assert active * LOOK_REQUESTS * 60 / pause <= per_minute * 1.001
+    assert active * REQUESTS_PER_POLL * 60 / pause <= per_minute * 1.001
     pages = -(-active // PAGE)
     assert pages * 60 / list_seconds(base, pages=pages, per_minute=per_minute) <= per_minute * LIST_SHARE * 1.001
 
 
 def test_few_jobs_are_looked_at_as_quickly_as_the_setting_says() -> None:
     for active in (1, 10, 25):
-        pause = next_look_seconds(
-            BASE, age_seconds=60, left_seconds=None, watched=False, wished=False, crowd=crowd(active)
+        pause = next_poll_seconds(
+            BASE, age_seconds=60, left_seconds=None, recently_viewed=False, request_pending=False, load=load_of(active)
         )
         assert pause == BASE
     assert default_per_minute(BASE) == 600
 
 
 def test_listed_jobs_are_looked_at_when_somebody_watches_or_wants_something() -> None:
-    def pause(*, watched: bool = False, wished: bool = False, watchers: int = 1) -> float:
-        of = crowd(1000, listing=True, watched=watchers)
-        return next_look_seconds(BASE, age_seconds=HOURS, left_seconds=None, watched=watched, wished=wished, crowd=of)
+    def pause(*, recently_viewed: bool = False, request_pending: bool = False, watchers: int = 1) -> float:
+        of = load_of(1000, listing=True, recently_viewed=watchers)
+        return next_poll_seconds(
+            BASE,
+            age_seconds=HOURS,
+            left_seconds=None,
+            recently_viewed=recently_viewed,
+            request_pending=request_pending,
+            load=of,
+        )
 
     assert pause() >= 1800
-    assert pause(watched=True) == BASE
-    assert pause(watched=True, watchers=900) == pytest.approx(900)
-    assert pause(wished=True) == BASE
-    assert looks_until_next_list(BASE, per_minute=600) == 150
+    assert pause(recently_viewed=True) == BASE
+    assert pause(recently_viewed=True, watchers=900) == pytest.approx(900)
+    assert pause(request_pending=True) == BASE
+    assert polls_until_next_list(BASE, per_minute=600) == 150
 
 
 @pytest.mark.parametrize(
@@ -115,12 +124,12 @@ def test_listed_jobs_are_looked_at_when_somebody_watches_or_wants_something() ->
     ],
 )
 def test_news(told: dict[str, object], news: str) -> None:
-    before = told_of(job(estimated_finish=10_000))
-    assert news_in(before, job(**{"estimated_finish": 10_000, **told}), ended=False, now=9_000) == news
-    assert news_in(None, job(**told), ended=False, now=9_000) == "change"
-    assert news_in(before, job(**told), ended=True, now=9_000) == "end"
+    before = snapshot_of(job(estimated_finish=10_000))
+    assert classify_update(before, job(**{"estimated_finish": 10_000, **told}), ended=False, now=9_000) == news
+    assert classify_update(None, job(**told), ended=False, now=9_000) == "change"
+    assert classify_update(before, job(**told), ended=True, now=9_000) == "end"
 
 
 def test_words_of_the_upstream_cannot_forge_what_is_remembered() -> None:
-    assert news_in(told_of(job()), job(status="running|||"), ended=False, now=0) == "change"
-    assert news_in("anything", job(), ended=False, now=0) == "change"
+    assert classify_update(snapshot_of(job()), job(status="running|||"), ended=False, now=0) == "change"
+    assert classify_update("anything", job(), ended=False, now=0) == "change"

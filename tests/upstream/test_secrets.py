@@ -25,7 +25,7 @@ from service.settings import Settings
 from service.upstreams.adapters.openai import Connection
 from service.upstreams.adapters.redaction import redacted
 from service.upstreams.credentials import open_credential
-from service.upstreams.port import JobOrder, UpstreamError
+from service.upstreams.port import JobRequest, UpstreamError
 from service.upstreams.schemas import CreateSharedUpstream, UpdateUpstream
 from service.webhooks.secrets import active_secrets, seal_secret
 from tests.faults.control import CREATE, EVENTS, RETRIEVE, UPLOAD, FaultyUpstream
@@ -138,7 +138,7 @@ class TestNowhere:
         from tests.upstream.conftest import add_account
 
         upstream = await bench.ctx.accounts.get(await add_account(bench, second.base_url))
-        order = JobOrder(
+        order = JobRequest(
             model="m", training_file="f", validation_file=None, suffix=None, seed=1, method={}, integrations=None,
             metadata={},
         )  # fmt: skip

@@ -263,7 +263,7 @@ class Bench:
     async def end_hold(self) -> None:
         """Let the account's hold be over."""
         async with self.ctx.db.worker() as session:
-            await session.execute(update(UpstreamAccount).values(held_until=func.now()))
+            await session.execute(update(UpstreamAccount).values(cool_down_until=func.now()))
 
     async def calls(self, job_id: str) -> Sequence[UpstreamCall]:
         """The upstream jobs that were ever seen for the job."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.jobs.forecast import Forecast
-from service.upstreams.labels import marks
+from service.upstreams.labels import labels
 from tests.faults.control import CREATE, LIST, NEVER, NO_JOBS, FaultyUpstream, error
 from tests.workers.bench import Bench, eventually
 from workers.maintenance import orphaned_upstream_jobs
@@ -147,7 +147,7 @@ class TestARefusal:
         account = await bench.account()
         assert (job.state, job.create_phase) == ("creating", "idle")
         assert reason in (job.waiting_reason or "")
-        assert reason in (account.held_reason or "")
+        assert reason in (account.cool_down_reason or "")
         assert (await bench.steps(other, 3)).state == "waiting"
         told = await Forecast(bench.ctx.db, bench.ctx.catalogue).of(await bench.job(other))
         assert told is not None
@@ -164,7 +164,7 @@ class TestARefusal:
         job = await bench.until_sent(job_id)
         assert job.due_at is not None
         assert dt.timedelta(seconds=6) < job.due_at - before < dt.timedelta(seconds=60)
-        assert (await bench.account()).held_until is None
+        assert (await bench.account()).cool_down_until is None
         await bench.until_end(job_id)
         await bench.assert_succeeded_once(job_id)
         assert len(bench.upstream.creates()) == 31
@@ -188,7 +188,7 @@ class TestAdoption:
         job_id = await bench.new_job()
         await bench.until_sent(job_id)
         made = [
-            bench.upstream.put_job(created_at=at, metadata=marks(bench.ctx.instance, job_id, attempt))["id"]
+            bench.upstream.put_job(created_at=at, metadata=labels(bench.ctx.instance, job_id, attempt))["id"]
             for at, attempt in ((500, 2), (400, 10), (400, 9), (400, 9))
         ]
         job = await bench.until(job_id, "running")
@@ -196,14 +196,14 @@ class TestAdoption:
         assert len(bench.upstream.unended()) == 4, "nothing is cancelled before the adoption is on record"
         await orphaned_upstream_jobs.sweep(bench.ctx)
         assert [each["id"] for each in bench.upstream.unended()] == [made[2]]
-        calls = {call.upstream_job_id: call.cancelled_as_stray_at is not None for call in await bench.calls(job_id)}
+        calls = {call.upstream_job_id: call.cancelled_as_orphan_at is not None for call in await bench.calls(job_id)}
         assert calls == {each: each != made[2] for each in made}
 
     async def test_prefers_one_that_has_not_ended_badly(self, bench: Bench) -> None:
         bench.upstream.fault(CREATE, "reset")
         job_id = await bench.new_job()
         await bench.until_sent(job_id)
-        marked = marks(bench.ctx.instance, job_id, 1)
+        marked = labels(bench.ctx.instance, job_id, 1)
         bench.upstream.put_job(created_at=100, metadata=marked, status="cancelled")
         alive = bench.upstream.put_job(created_at=200, metadata=marked, status="running")
         assert (await bench.until(job_id, "running")).upstream_job_id == alive["id"]
@@ -215,8 +215,8 @@ class TestAdoption:
         job_id = await bench.new_job()
         await bench.until_sent(job_id)
         foreign = [
-            marks("another gateway", job_id, 1),
-            marks(bench.ctx.instance, "ftjob-another", 1),
+            labels("another gateway", job_id, 1),
+            labels(bench.ctx.instance, "ftjob-another", 1),
             {"tunegate_job": job_id},
             None,
         ]
@@ -288,6 +288,6 @@ async def test_the_request_carries_exactly_our_three_marks(bench: Bench, upstrea
     job_id = await bench.new_job()
     await bench.until_sent(job_id)
     [create] = upstream.creates()
-    marks = {"tunegate_gateway": bench.ctx.instance, "tunegate_job": job_id, "tunegate_attempt": "1"}
-    assert create["body"]["metadata"] == marks
+    labels = {"tunegate_gateway": bench.ctx.instance, "tunegate_job": job_id, "tunegate_attempt": "1"}
+    assert create["body"]["metadata"] == labels
     assert create["body"]["method"]["supervised"]["hyperparameters"]["n_epochs"] > 0

@@ -20,7 +20,7 @@ from service.jobs.queries import get_job
 from service.settings import Settings
 from service.upstreams import poll_schedule
 from service.upstreams.accounts import DEFAULT_ACCOUNT
-from service.upstreams.labels import marks
+from service.upstreams.labels import labels
 from tests.faults.control import LIST, FaultyUpstream, error
 from tests.upstream.conftest import add_account
 from tests.workers.bench import MODEL, Bench, eventually, open_bench, working
@@ -30,7 +30,7 @@ from workers.jobs.account_poller import LISTED_NO_MORE, poll_account
 from workers.maintenance import stalled_jobs
 from workers.registry import dispatcher_of
 
-MANY = poll_schedule.SMALL + 5
+MANY = poll_schedule.MAX_POLLED_SINGLY + 5
 FAR = dt.timedelta(hours=2)
 METHOD = {
     "type": "supervised",
@@ -46,7 +46,7 @@ async def running(bench: Bench, count: int, *, account_id: str = DEFAULT_ACCOUNT
         job_id = new_id("ftjob-")
         steps = [{"status": "running"}]
         theirs = bench.upstream.put_job(
-            model=MODEL, metadata=marks(bench.ctx.instance, job_id, 1), _steps=steps, status="running"
+            model=MODEL, metadata=labels(bench.ctx.instance, job_id, 1), _steps=steps, status="running"
         )
         made.append(
             {
@@ -133,7 +133,7 @@ class TestLists:
     async def test_it_ends_with_the_oldest_job_of_ours(self, bench: Bench) -> None:
         await running(bench, MANY)
         for _ in range(10):
-            bench.upstream.put_job(metadata=marks(bench.ctx.instance, "ftjob-other", 1), created_at=1000)
+            bench.upstream.put_job(metadata=labels(bench.ctx.instance, "ftjob-other", 1), created_at=1000)
         bench.upstream.world(page_size=5)
         gone = (await running(bench, 1))[0]
         bench.upstream.put_job(id=await upstream_id(bench, gone), _gone=True)
@@ -176,7 +176,9 @@ class TestLists:
         await step(bench)
         theirs = await upstream_id(bench, job_ids[0])
         bench.upstream.put_job(id=theirs, _steps=[{"status": "running"}], status="queued")
-        await bench.set_job(job_ids[0], polled_at=None, upstream_snapshot=poll_schedule.NEW, upstream_status="queued")
+        await bench.set_job(
+            job_ids[0], polled_at=None, upstream_snapshot=poll_schedule.NEW_JOB_SNAPSHOT, upstream_status="queued"
+        )
         await bench.step(job_ids[0])
         await step(bench)
         assert not [each for each in bench.upstream.jobs() if each["looks"]]
@@ -269,7 +271,7 @@ class TestAnUpstreamThat:
         await running(bench, MANY)
         bench.upstream.fault(LIST, error(401))
         await step(bench)
-        assert (await bench.account()).held_reason == "the upstream refuses our credential"
+        assert (await bench.account()).cool_down_reason == "the upstream refuses our credential"
 
     async def test_hangs_at_one_account_does_not_delay_another(
         self, steady: Settings, upstream: FaultyUpstream

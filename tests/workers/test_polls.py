@@ -59,7 +59,7 @@ class TestAnUpstreamThatIsAway:
         bench.upstream.fault(RETRIEVE, error(401))
         job = await bench.step(job_id)
         account = await bench.account()
-        assert (job.state, account.held_reason) == ("running", "the upstream refuses our credential")
+        assert (job.state, account.cool_down_reason) == ("running", "the upstream refuses our credential")
         await bench.until_end(job_id)
         await bench.assert_succeeded_once(job_id)
 

@@ -239,7 +239,7 @@ class TestTheTimeline:
         assert (limited.reason, limited.place) == ("project_limit", None)
         async with bench.ctx.db.admin() as session:
             until = func.now() + dt.timedelta(minutes=5)
-            await session.execute(update(UpstreamAccount).values(held_until=until, held_reason="no quota"))
+            await session.execute(update(UpstreamAccount).values(cool_down_until=until, cool_down_reason="no quota"))
         held = await self.told(bench, job_id)
         assert (held.reason, held.place) == ("account_held", None)
         assert "no quota" in held.message
@@ -316,7 +316,9 @@ class TestWhoAsks:
         await bench.step(job_id)
         async with bench.ctx.db.admin() as session:
             await session.execute(
-                update(UpstreamAccount).values(held_until=func.now() + dt.timedelta(seconds=90), held_reason="x")
+                update(UpstreamAccount).values(
+                    cool_down_until=func.now() + dt.timedelta(seconds=90), cool_down_reason="x"
+                )
             )
         await bench.turn()
         assert (await bench.job(job_id)).state == "waiting"

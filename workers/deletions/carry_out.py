@@ -17,12 +17,12 @@ from service.database.leases import Claim, LeaseLost
 from service.database.tables import DatasetPreparation, Deletion, File, Job, Model, UpstreamFile
 from service.datasets.files.actions import delete_reports
 from service.upstreams.accounts import AccountUnusable
-from service.upstreams.labels import copy_name
+from service.upstreams.labels import upstream_file_name
 from service.upstreams.port import UpstreamError
 from workers.context import Context
 from workers.deletions import projects
 from workers.deletions.outcomes import DONE, Done, NotYet
-from workers.deletions.upstream_file_cleanup import (StillSending, let_go_of_content)
+from workers.deletions.upstream_file_cleanup import UploadInProgress, release_content
 
 log = structlog.get_logger()
 
@@ -42,7 +42,7 @@ async def carry_out(ctx: Context, claimed: Claim[Deletion]) -> None:
         async with leases.heartbeat(ctx.db, claimed):
             try:
                 outcome = await _STEPS[claimed.row.kind](ctx, claimed)
-            except StillSending:
+            except UploadInProgress:
                 outcome = NotYet("A worker may still be sending it.", STILL_SENDING_SECONDS)
             except LeaseLost:
                 raise
@@ -119,7 +119,7 @@ async def _file(ctx: Context, claimed: Claim[Deletion]) -> Done | NotYet:
         await delete_reports(session, row.project_id, file.id)
     async with ctx.db.worker() as session:
         await leases.write(session, claimed, {"subject": row.subject})
-        await let_go_of_content(
+        await release_content(
             session, ctx.settings, project_id=row.project_id, sha256=file.sha256, size_bytes=file.size_bytes
         )
     fault_points.point("deletion.copies_let_go")
@@ -137,7 +137,7 @@ async def _upstream_file(ctx: Context, claimed: Claim[Deletion]) -> Done | NotYe
             fault_points.point("deletion.upstream_answered")
         return DONE
     content = row.sha256 or ""
-    name = copy_name(ctx.instance, row.project_id, content)
+    name = upstream_file_name(ctx.instance, row.project_id, content)
     kept: set[str] = set()
     while True:
         async with claimed.call(ctx.settings.control_timeout_seconds):

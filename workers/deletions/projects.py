@@ -30,14 +30,20 @@ from service.database.tables import (
     UpstreamAccount,
     UpstreamFile,
 )
-from service.deletions.requests import ask_for_deletion
-from service.deletions.redaction import (ACCOUNT_WITHOUT_WORDS, FILE_WITHOUT_WORDS, JOB_WITHOUT_WORDS, emptied, named_by_jobs)
 from service.deletions.queries import count_open, count_reserved
+from service.deletions.redaction import (
+    REDACTED_ACCOUNT,
+    REDACTED_FILE,
+    REDACTED_JOB,
+    emptied_tables,
+    referenced_by_jobs,
+)
+from service.deletions.requests import request_deletion
 from service.identity import audit
 from service.runs.record import cancel_all
 from workers.context import Context
 from workers.deletions.outcomes import DONE, Done, NotYet
-from workers.deletions.upstream_file_cleanup import let_go_of_copy
+from workers.deletions.upstream_file_cleanup import release_upstream_file
 
 BATCH = 500
 LOOK_SECONDS = 1.0
@@ -56,18 +62,18 @@ async def delete_project(ctx: Context, claimed: Claim[Deletion]) -> Done | NotYe
     fault_points.point("project.stopped")
     if running:
         return NotYet(running, LOOK_SECONDS)
-    await _without_words(ctx, Job, project_id, JOB_WITHOUT_WORDS)
+    await _without_words(ctx, Job, project_id, REDACTED_JOB)
     while await _let_go_of_some(ctx, project_id):
         fault_points.point("project.let_go_of_some")
     async for keys in ctx.storage.keys(f"{project_id}/"):
         await ctx.storage.delete_all(keys)
     fault_points.point("project.objects_gone")
-    for table in emptied():
+    for table in emptied_tables():
         while await _empty_some(ctx, table, project_id):
             fault_points.point("project.emptied_some")
     while await _empty_files(ctx, project_id):
         fault_points.point("project.emptied_some")
-    await _without_words(ctx, File, project_id, FILE_WITHOUT_WORDS)
+    await _without_words(ctx, File, project_id, REDACTED_FILE)
     fault_points.point("project.rows_gone")
     return await _end(ctx, claimed, project_id)
 
@@ -111,7 +117,7 @@ async def _let_go_of_some(ctx: Context, project_id: str) -> bool:
             await session.scalars(select(Model).where(Model.project_id == project_id).limit(BATCH).with_for_update())
         ).all()
         for model in models:
-            await ask_for_deletion(
+            await request_deletion(
                 session,
                 project_id=project_id,
                 kind="upstream_model",
@@ -130,7 +136,7 @@ async def _let_go_of_some(ctx: Context, project_id: str) -> bool:
             size_bytes = await session.scalar(
                 select(File.size_bytes).where(File.project_id == project_id, File.sha256 == sha256).limit(1)
             )
-            await let_go_of_copy(session, ctx.settings, copy, size_bytes=size_bytes or 0)
+            await release_upstream_file(session, ctx.settings, copy, size_bytes=size_bytes or 0)
     return bool(models or copies)
 
 
@@ -163,7 +169,7 @@ async def _without_words(
 async def _empty_files(ctx: Context, project_id: str) -> bool:
     """Remove files that no job names. Quotes are gone, and with them what else named any."""
     async with ctx.db.worker() as session:
-        some = select(File.id).where(File.project_id == project_id, ~named_by_jobs()).limit(BATCH)
+        some = select(File.id).where(File.project_id == project_id, ~referenced_by_jobs()).limit(BATCH)
         gone: Any = await session.execute(delete(File).where(File.id.in_(some)))
     return bool(gone.rowcount)
 
@@ -183,7 +189,7 @@ async def _end(ctx: Context, claimed: Claim[Deletion], project_id: str) -> Done 
         await session.execute(
             update(UpstreamAccount)
             .where(UpstreamAccount.project_id == project_id)
-            .values({**ACCOUNT_WITHOUT_WORDS, "deleted_at": func.now(), "version": UpstreamAccount.version + 1})
+            .values({**REDACTED_ACCOUNT, "deleted_at": func.now(), "version": UpstreamAccount.version + 1})
         )
         await session.execute(update(Project).where(Project.id == project_id).values(status="deleted"))
         await audit.record(
@@ -199,10 +205,10 @@ async def _end(ctx: Context, claimed: Claim[Deletion], project_id: str) -> Done 
 
 
 async def _left(session: AsyncSession, project_id: str) -> bool:
-    for table in emptied():
+    for table in emptied_tables():
         if await session.scalar(select(text("1")).select_from(table).where(table.c.project_id == project_id).limit(1)):
             return True
-    files = select(File.id).where(File.project_id == project_id, ~named_by_jobs()).limit(1)
+    files = select(File.id).where(File.project_id == project_id, ~referenced_by_jobs()).limit(1)
     return await session.scalar(files) is not None
 
 

@@ -10,18 +10,18 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import File, Job, UpstreamFile
-from service.deletions.requests import ask_for_deletion
+from service.deletions.requests import request_deletion
 from service.settings import Settings
 
 
-class StillSending(Exception):
+class UploadInProgress(Exception):
     """A worker may still be sending this content: look again."""
 
 
-async def let_go_of_content(
+async def release_content(
     session: AsyncSession, settings: Settings, *, project_id: str, sha256: str, size_bytes: int
 ) -> None:
-    """Let go of a content's copies if no live file and no live job of the project has it. Raises `StillSending`."""
+    """Let go of a content's copies if no live file and no live job of the project has it. Raises `UploadInProgress`."""
     rows = (
         await session.scalars(
             select(UpstreamFile)
@@ -34,19 +34,21 @@ async def let_go_of_content(
     ).all()
     if rows and not await _needed(session, project_id, sha256):
         for row in rows:
-            await let_go_of_copy(session, settings, row, size_bytes=size_bytes)
+            await release_upstream_file(session, settings, row, size_bytes=size_bytes)
 
 
-async def let_go_of_copy(session: AsyncSession, settings: Settings, row: UpstreamFile, *, size_bytes: int) -> None:
-    """Take a locked row out and have its copy deleted. Raises `StillSending`.
+async def release_upstream_file(
+    session: AsyncSession, settings: Settings, row: UpstreamFile, *, size_bytes: int
+) -> None:
+    """Take a locked row out and have its copy deleted. Raises `UploadInProgress`.
 
     An upload without a clear answer may have left one that nobody knows by its id: it is looked for by its name, once
     it would show.
     """
     if await session.scalar(select(UpstreamFile.leased_until > func.now()).where(UpstreamFile.id == row.id)):
-        raise StillSending(row.id)
+        raise UploadInProgress(row.id)
     ask = partial(
-        ask_for_deletion,
+        request_deletion,
         session,
         kind="upstream_file",
         project_id=row.project_id,

@@ -25,7 +25,7 @@ from service.jobs.lifecycle import upstream_end
 from service.upstreams import poll_schedule
 from service.upstreams.accounts import AccountUnusable
 from service.upstreams.labels import GATEWAY
-from service.upstreams.poll_schedule import Crowd, News
+from service.upstreams.poll_schedule import Load, UpdateKind
 from service.upstreams.port import Refused, UpstreamError, UpstreamJob
 from workers.context import AccountContext, Context
 from workers.jobs import cool_down, poll_limiter
@@ -69,10 +69,10 @@ async def poll_account(ctx: Context, claimed: Claim[AccountPoll]) -> None:
         async with ctx.db.worker() as session:
             jobs = await _running(session, claimed.row.id)
             per_minute = await poll_limiter.budget_of(session, claimed.row.id, base)
-        crowd = Crowd(
-            listing=len(jobs) > poll_schedule.SMALL,
+        load = Load(
+            listing=len(jobs) > poll_schedule.MAX_POLLED_SINGLY,
             active=len(jobs),
-            watched=sum(job.watched for job in jobs),
+            recently_viewed=sum(job.watched for job in jobs),
             per_minute=per_minute,
         )
         if not jobs and not _relied_on(claimed.row):
@@ -80,35 +80,35 @@ async def poll_account(ctx: Context, claimed: Claim[AccountPoll]) -> None:
                 await leases.rest(
                     session, claimed, {"active": 0, "recently_viewed": 0, "listing": False, "failures": 0}
                 )
-        elif crowd.listing or any(_rests(job, base) for job in jobs):
-            await _by_list(ctx, claimed, jobs, crowd)
+        elif load.listing or any(_rests(job, base) for job in jobs):
+            await _by_list(ctx, claimed, jobs, load)
         else:
-            await _give_back(ctx, claimed, crowd, due_in_seconds=max(base, RECHECK_SECONDS))
+            await _give_back(ctx, claimed, load, due_in_seconds=max(base, RECHECK_SECONDS))
 
 
 def _rests(job: Running, base: float) -> bool:
     """Whether a job that looks by itself does so less often than the settings say, so that a list does it no harm."""
-    return poll_schedule.look_seconds(base, age_seconds=job.age_seconds, left_seconds=job.left_seconds) > base
+    return poll_schedule.poll_seconds(base, age_seconds=job.age_seconds, left_seconds=job.left_seconds) > base
 
 
-async def _by_list(ctx: Context, claimed: Claim[AccountPoll], jobs: list[Running], crowd: Crowd) -> None:
+async def _by_list(ctx: Context, claimed: Claim[AccountPoll], jobs: list[Running], load: Load) -> None:
     def pause(pages: int) -> float:
-        return poll_schedule.list_seconds(ctx.settings.poll_seconds, pages=pages, per_minute=crowd.per_minute)
+        return poll_schedule.list_seconds(ctx.settings.poll_seconds, pages=pages, per_minute=load.per_minute)
 
-    most = poll_schedule.looks_until_next_list(pause(-(-len(jobs) // poll_schedule.PAGE)), per_minute=crowd.per_minute)
+    most = poll_schedule.polls_until_next_list(pause(-(-len(jobs) // poll_schedule.PAGE)), per_minute=load.per_minute)
     try:
         at = ctx.at(await ctx.accounts.get(claimed.row.id))
         pages = await _list(at, claimed, jobs, most=most)
     except AccountUnusable:
-        await _give_back(ctx, claimed, crowd, due_in_seconds=UNUSABLE_SECONDS)
+        await _give_back(ctx, claimed, load, due_in_seconds=UNUSABLE_SECONDS)
     except (UpstreamError, TimeoutError) as error:
-        await _not_listed(ctx, claimed, crowd, error)
+        await _not_listed(ctx, claimed, load, error)
     else:
-        await _give_back(ctx, claimed, crowd, due_in_seconds=pause(pages))
+        await _give_back(ctx, claimed, load, due_in_seconds=pause(pages))
 
 
 async def _give_back(
-    ctx: Context, claimed: Claim[AccountPoll], crowd: Crowd, *, due_in_seconds: float, failures: int = 0
+    ctx: Context, claimed: Claim[AccountPoll], load: Load, *, due_in_seconds: float, failures: int = 0
 ) -> None:
     """End the step. Jobs that relied on a list and do no more are to look soon, one after the other.
 
@@ -116,20 +116,20 @@ async def _give_back(
     end was committed, that there is a list.
     """
     values: dict[str, Any] = {
-        "active": crowd.active,
-        "recently_viewed": crowd.watched,
-        "listing": crowd.listing,
+        "active": load.active,
+        "recently_viewed": load.recently_viewed,
+        "listing": load.listing,
         "failures": failures,
     }
-    if crowd.listing:
+    if load.listing:
         values["listed_at"] = func.now()
     elif not claimed.row.listing:
         values["listed_at"] = None
     async with ctx.db.worker() as session:
         await leases.give_back(session, claimed, values, due_in_seconds=due_in_seconds)
-        if _relied_on(claimed.row) and not crowd.listing:
+        if _relied_on(claimed.row) and not load.listing:
             spread = poll_schedule.spread_seconds(
-                ctx.settings.poll_seconds, active=crowd.active, per_minute=crowd.per_minute
+                ctx.settings.poll_seconds, active=load.active, per_minute=load.per_minute
             )
             soon = func.clock_timestamp() + func.random() * dt.timedelta(seconds=spread)
             under_way = Job.leased_until.is_not(None)
@@ -179,13 +179,13 @@ def news_of_page(
 
     `now` in Unix seconds. Jobs that are to be looked at anyway are left out.
     """
-    found: dict[News, list[Running]] = {"none": [], "progress": [], "change": [], "end": []}
+    found: dict[UpdateKind, list[Running]] = {"none": [], "progress": [], "change": [], "end": []}
     for each in told:
         job = unheard.get(each.id)
         if job is not None and not job.due:
-            found[poll_schedule.news_in(job.told, each, ended=upstream_end(each.status) is not None, now=now)].append(
-                job
-            )
+            found[
+                poll_schedule.classify_update(job.told, each, ended=upstream_end(each.status) is not None, now=now)
+            ].append(job)
     for news in ("progress", "change", "end"):
         NEWS.labels(news).inc(len(found[news]))
     rested = [
@@ -212,14 +212,14 @@ async def _ring(ctx: AccountContext, claimed: Claim[AccountPoll], jobs: Sequence
 
 
 async def _not_listed(
-    ctx: Context, claimed: Claim[AccountPoll], crowd: Crowd, error: UpstreamError | TimeoutError
+    ctx: Context, claimed: Claim[AccountPoll], load: Load, error: UpstreamError | TimeoutError
 ) -> None:
     """A list that is refused holds the account; one that there is not, or that fails for a while, is done without."""
     kind = error.kind if isinstance(error, UpstreamError) else "away"
     failures, base = claimed.row.failures + 1, ctx.settings.poll_seconds
     log.warning("watch.not_listed", account=claimed.row.id, kind=kind, error=str(error), failures=failures)
-    as_it_was = replace(crowd, listing=claimed.row.listing)
-    alone = replace(crowd, listing=False)
+    as_it_was = replace(load, listing=claimed.row.listing)
+    alone = replace(load, listing=False)
     if kind in ("auth", "quota", "rate_limit"):
         retry_after = error.retry_after_seconds if isinstance(error, UpstreamError) else None
         at = ctx.at(await ctx.accounts.get(claimed.row.id))

@@ -43,7 +43,7 @@ async def after_refusal(ctx: AccountContext, refused: Refused) -> CoolDown:
         await session.execute(
             update(UpstreamAccount)
             .where(UpstreamAccount.id == ctx.upstream.account_id)
-            .values(held_until=func.now() + dt.timedelta(seconds=seconds), held_reason=reason)
+            .values(cool_down_until=func.now() + dt.timedelta(seconds=seconds), cool_down_reason=reason)
         )
     HELD.labels(ctx.upstream.account_id, refused.kind).inc()
     log.error("upstream.held", account=ctx.upstream.account_id, kind=refused.kind, seconds=seconds)

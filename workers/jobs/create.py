@@ -25,9 +25,9 @@ from service.ids import new_id
 from service.jobs.lifecycle import JobError
 from service.jobs.record import Move, move
 from service.jobs.rules import with_epochs
-from service.upstreams.labels import GATEWAY, JOB, attempt_of, marks
-from service.upstreams.poll_schedule import NEW
-from service.upstreams.port import Created, JobOrder, NotSent, Refused, Unknown, UpstreamError, UpstreamJob
+from service.upstreams.labels import GATEWAY, JOB, attempt_of, labels
+from service.upstreams.poll_schedule import NEW_JOB_SNAPSHOT
+from service.upstreams.port import Created, JobRequest, NotSent, Refused, Unknown, UpstreamError, UpstreamJob
 from workers.context import AccountContext
 from workers.jobs import cool_down
 from workers.jobs.schedule import cancel, fail
@@ -170,7 +170,7 @@ async def _never_made(session: AsyncSession, claimed: Claim[Job]) -> None:
     await fail(session, claimed, JobError("upstream_unavailable", "The upstream never gave a clear answer."))
 
 
-async def _order(ctx: AccountContext, job: Job) -> JobOrder | None:
+async def _order(ctx: AccountContext, job: Job) -> JobRequest | None:
     """What to send, or None when a file of the job is not upstream any more."""
     async with ctx.db.worker() as session:
         rows = await sent_files(session, ctx, job)
@@ -179,7 +179,7 @@ async def _order(ctx: AccountContext, job: Job) -> JobOrder | None:
         return None
     model = job.upstream_model or job.model
     base = ctx.catalogue.find(model) if ctx.upstream.capabilities.full_names else None
-    return JobOrder(
+    return JobRequest(
         model=base.name if base is not None else model,
         training_file=sent[job.training_file_id],
         validation_file=sent[job.validation_file_id] if job.validation_file_id else None,
@@ -187,7 +187,7 @@ async def _order(ctx: AccountContext, job: Job) -> JobOrder | None:
         seed=job.seed,
         method=with_epochs(job.method, job.n_epochs) if job.n_epochs is not None else job.method,
         integrations=job.integrations,
-        metadata=marks(ctx.instance, job.id, job.create_attempt + 1),
+        metadata=labels(ctx.instance, job.id, job.create_attempt + 1),
     )
 
 
@@ -226,7 +226,7 @@ async def _record(ctx: AccountContext, claimed: Claim[Job], upstream_id: str) ->
                     "create_phase": "created",
                     "upstream_job_id": upstream_id,
                     "upstream_status": "queued",
-                    "upstream_snapshot": NEW,
+                    "upstream_snapshot": NEW_JOB_SNAPSHOT,
                 },
             ),
         )

@@ -15,7 +15,7 @@ from service.database.tables import Job
 from service.jobs.last_viewed import RECENTLY_VIEWED
 from service.jobs.lifecycle import upstream_end
 from service.jobs.record import Move, NewEvent, add_events, move, tell
-from service.upstreams.poll_schedule import LOOK_REQUESTS, Crowd, next_look_seconds
+from service.upstreams.poll_schedule import REQUESTS_PER_POLL, Load, next_poll_seconds
 from service.upstreams.port import Refused, UpstreamError
 from workers.context import AccountContext
 from workers.jobs import cool_down, poll_limiter
@@ -40,13 +40,13 @@ async def poll(ctx: AccountContext, claimed: Claim[Job]) -> None:
     """One look within the account's budget; a job that has ended upstream goes on to settle."""
     async with leases.heartbeat(ctx.db, claimed):
         wished = _wishes(claimed.row)
-        requests = LOOK_REQUESTS + wished
+        requests = REQUESTS_PER_POLL + wished
         base = ctx.settings.poll_seconds
         account = ctx.upstream.account_id
         if claimed.row.polled_at is None and not wished and not _watched(claimed.row):
-            crowd = await poll_limiter.look_up(ctx.db, account, base_seconds=base)
-            if crowd.listing:  # a list tells of it from now on
-                await _leave_to_the_list(ctx, claimed, crowd)
+            load = await poll_limiter.look_up(ctx.db, account, base_seconds=base)
+            if load.listing:  # a list tells of it from now on
+                await _leave_to_the_list(ctx, claimed, load)
                 return
         standing = await poll_limiter.take(ctx.db, account, requests=requests, base_seconds=base, borrow=wished)
         if not standing.allowed:
@@ -54,13 +54,13 @@ async def poll(ctx: AccountContext, claimed: Claim[Job]) -> None:
             return
         try:
             asked = await _pass_on(ctx, claimed)
-            news = await fetch_updates(ctx, claimed, complete=False, ends_alone=standing.crowd.listing)
+            news = await fetch_updates(ctx, claimed, complete=False, ends_alone=standing.load.listing)
         except (UpstreamError, TimeoutError) as error:
             await _not_told(ctx, claimed, error)
             return
         fault_points.point("poll.told")
-        if news.requests > LOOK_REQUESTS:
-            more = news.requests - LOOK_REQUESTS
+        if news.requests > REQUESTS_PER_POLL:
+            more = news.requests - REQUESTS_PER_POLL
             await poll_limiter.take(ctx.db, account, requests=more, base_seconds=base, borrow=True)
         async with ctx.db.worker() as session:
             values = {**await write_updates(ctx, session, claimed, news), **asked}
@@ -71,7 +71,7 @@ async def poll(ctx: AccountContext, claimed: Claim[Job]) -> None:
                     Move(to="settling", message="The upstream has ended the job; closing its books", values=values),
                 )
             else:
-                seconds = _next_look_seconds(ctx, claimed, standing.crowd, news)
+                seconds = _next_look_seconds(ctx, claimed, standing.load, news)
                 await leases.give_back(session, claimed, values, due_in_seconds=seconds)
             await _tell_running(session, claimed.row, news)
         fault_points.point("poll.recorded")
@@ -82,17 +82,17 @@ def _wishes(job: Job) -> bool:
     return job.cancel_requested_at is not None or job.pause_requested != job.pause_sent
 
 
-def _next_look_seconds(ctx: AccountContext, claimed: Claim[Job], crowd: Crowd, news: Updates) -> float:
+def _next_look_seconds(ctx: AccountContext, claimed: Claim[Job], load: Load, news: Updates) -> float:
     job, now = claimed.row, dt.datetime.now(dt.UTC)
     since = max(moment for moment in (job.started_at, job.admitted_at, job.created_at) if moment is not None)
     finish = news.job.estimated_finish
-    return next_look_seconds(
+    return next_poll_seconds(
         ctx.settings.poll_seconds,
         age_seconds=(now - since).total_seconds(),
         left_seconds=finish - now.timestamp() if finish else None,
-        watched=_watched(job),
-        wished=_wishes(job),
-        crowd=crowd,
+        recently_viewed=_watched(job),
+        request_pending=_wishes(job),
+        load=load,
     )
 
 
@@ -100,10 +100,15 @@ def _watched(job: Job) -> bool:
     return job.last_viewed_at is not None and dt.datetime.now(dt.UTC) - job.last_viewed_at < RECENTLY_VIEWED
 
 
-async def _leave_to_the_list(ctx: AccountContext, claimed: Claim[Job], crowd: Crowd) -> None:
+async def _leave_to_the_list(ctx: AccountContext, claimed: Claim[Job], load: Load) -> None:
     """The create's answer was the first look; whoever makes the job due from now on wants another."""
-    seconds = next_look_seconds(
-        ctx.settings.poll_seconds, age_seconds=0, left_seconds=None, watched=False, wished=False, crowd=crowd
+    seconds = next_poll_seconds(
+        ctx.settings.poll_seconds,
+        age_seconds=0,
+        left_seconds=None,
+        recently_viewed=False,
+        request_pending=False,
+        load=load,
     )
     async with ctx.db.worker() as session:
         values = {"failures": 0, "polled_at": func.clock_timestamp()}

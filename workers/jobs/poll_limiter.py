@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.engine import Database
 from service.database.tables import AccountPoll, UpstreamAccount
-from service.upstreams.poll_schedule import BURST_SECONDS, Crowd, default_per_minute
+from service.upstreams.poll_schedule import BURST_SECONDS, Load, default_per_minute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Standing:
 
     allowed: bool
     wait_seconds: float
-    crowd: Crowd
+    load: Load
 
 
 async def take(db: Database, account_id: str, *, requests: int, base_seconds: float, borrow: bool = False) -> Standing:
@@ -49,20 +49,22 @@ async def take(db: Database, account_id: str, *, requests: int, base_seconds: fl
             await session.execute(insert(AccountPoll).values(id=account_id, due_at=now).on_conflict_do_nothing())
             row = await session.scalar(fits)
         if row is not None:
-            return Standing(allowed=True, wait_seconds=0.0, crowd=crowd_of(row, per_minute))
+            return Standing(allowed=True, wait_seconds=0.0, load=load_of(row, per_minute))
         row = await session.get_one(AccountPoll, account_id)
         at: dt.datetime = (await session.execute(select(now))).scalar_one()
     wait = (row.spent_until + each * requests - room - at).total_seconds()
-    return Standing(allowed=False, wait_seconds=max(wait, each.total_seconds()), crowd=crowd_of(row, per_minute))
+    return Standing(allowed=False, wait_seconds=max(wait, each.total_seconds()), load=load_of(row, per_minute))
 
 
-async def look_up(db: Database, account_id: str, *, base_seconds: float) -> Crowd:
+async def look_up(db: Database, account_id: str, *, base_seconds: float) -> Load:
     """An account's running jobs as they were counted last, without booking anything."""
     async with db.worker() as session:
         per_minute = await budget_of(session, account_id, base_seconds)
         row = await session.get(AccountPoll, account_id)
     return (
-        Crowd(listing=False, active=0, watched=0, per_minute=per_minute) if row is None else crowd_of(row, per_minute)
+        Load(listing=False, active=0, recently_viewed=0, per_minute=per_minute)
+        if row is None
+        else load_of(row, per_minute)
     )
 
 
@@ -72,6 +74,6 @@ async def budget_of(session: AsyncSession, account_id: str, base_seconds: float)
     return float(given or default_per_minute(base_seconds))
 
 
-def crowd_of(row: AccountPoll, per_minute: float) -> Crowd:
+def load_of(row: AccountPoll, per_minute: float) -> Load:
     """An account's running jobs as they were counted last."""
-    return Crowd(listing=row.listing, active=row.active, watched=row.recently_viewed, per_minute=per_minute)
+    return Load(listing=row.listing, active=row.active, recently_viewed=row.recently_viewed, per_minute=per_minute)

@@ -17,7 +17,7 @@ from service.ids import new_id
 from service.jobs.lifecycle import upstream_end
 from service.jobs.record import NewEvent, add_events
 from service.jobs.rules import tuned_name
-from service.upstreams.poll_schedule import told_of
+from service.upstreams.poll_schedule import snapshot_of
 from service.upstreams.port import UpstreamCheckpoint, UpstreamError, UpstreamEvent, UpstreamJob
 from workers.context import AccountContext
 from workers.jobs.translate import translated
@@ -75,7 +75,7 @@ async def write_updates(
 ) -> dict[str, Any]:
     """Write what is new, each thing once. Returns the values that the job's own row takes on."""
     job = claimed.row
-    known_already = told_of(news.job) == job.upstream_snapshot
+    known_already = snapshot_of(news.job) == job.upstream_snapshot
     if news.events:
         names = await _names(ctx, session, job, news)
         known = set(
@@ -96,7 +96,7 @@ async def write_updates(
         await _write_checkpoint(ctx, session, job, checkpoint)
     values: dict[str, Any] = {
         "upstream_status": news.job.status,
-        "upstream_snapshot": told_of(news.job),
+        "upstream_snapshot": snapshot_of(news.job),
         "polled_at": func.clock_timestamp(),
         "failures": 0,
     }

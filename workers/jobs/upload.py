@@ -22,7 +22,7 @@ from service.ids import new_id
 from service.jobs.lifecycle import JobError
 from service.jobs.record import Move, NewEvent, add_events, move
 from service.storage import StorageUnavailable
-from service.upstreams.labels import copy_name
+from service.upstreams.labels import upstream_file_name
 from service.upstreams.port import Created, NotSent, Refused, Unknown, UpstreamError
 from workers.context import AccountContext
 from workers.datasets.retry_policy import STORE_UNAVAILABLE, STORE_UNAVAILABLE_SECONDS
@@ -105,7 +105,7 @@ async def forget_vanished(ctx: AccountContext, claimed: Claim[Job]) -> bool:
 
 
 def _same(ctx: AccountContext, job: Job, file: File) -> ColumnElement[bool]:
-    own = ctx.upstream.capabilities.marker == "training_file"
+    own = ctx.upstream.capabilities.labels_in == "training_file"
     return (
         (UpstreamFile.account_id == ctx.upstream.account_id)
         & (UpstreamFile.project_id == job.project_id)
@@ -118,7 +118,7 @@ async def _bring(ctx: AccountContext, claimed: Claim[Job], file_id: str) -> Late
     async with ctx.db.worker() as session:
         file = await session.get_one(File, file_id)
         same = _same(ctx, job, file)
-        own = ctx.upstream.capabilities.marker == "training_file"
+        own = ctx.upstream.capabilities.labels_in == "training_file"
         await session.execute(
             insert(UpstreamFile)
             .values(
@@ -180,7 +180,7 @@ async def _forget(ctx: AccountContext, row: UpstreamFile) -> None:
 
 
 async def _send(ctx: AccountContext, claimed: Claim[UpstreamFile], job: Job, file: File) -> Later | JobError | None:
-    name = copy_name(ctx.instance, claimed.row.project_id, claimed.row.sha256)
+    name = upstream_file_name(ctx.instance, claimed.row.project_id, claimed.row.sha256)
     if claimed.row.phase == "intent":
         try:
             going = await _going(ctx, claimed.row)

@@ -108,7 +108,7 @@ async def _cancel(ctx: AccountContext, each: UpstreamJob) -> None:
             .where(
                 UpstreamCall.account_id == ctx.upstream.account_id,
                 UpstreamCall.upstream_job_id == each.id,
-                UpstreamCall.cancelled_as_stray_at.is_(None),
+                UpstreamCall.cancelled_as_orphan_at.is_(None),
             )
-            .values(cancelled_as_stray_at=func.now())
+            .values(cancelled_as_orphan_at=func.now())
         )

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import fault_points
 from service.database.tables import Deletion, File, PendingUpload, Upload, UploadPart
-from service.deletions.requests import ask_for_deletion
+from service.deletions.requests import request_deletion
 from workers.context import Context
 
 log = structlog.get_logger()
@@ -57,7 +57,7 @@ async def _ask_for_what_is_left(session: AsyncSession) -> None:
         .limit(BATCH)
     )
     for project_id, file_id in left.all():
-        await ask_for_deletion(session, project_id=project_id, kind="file", subject=file_id)
+        await request_deletion(session, project_id=project_id, kind="file", subject=file_id)
 
 
 async def _end_uploads(session: AsyncSession) -> None:

@@ -47,8 +47,8 @@ class UpstreamAccount(Base):
     provider: Mapped[str | None]
     billed: Mapped[bool] = mapped_column(server_default="true")
     max_active_jobs: Mapped[int] = mapped_column(server_default="100")
-    held_until: Mapped[dt.datetime | None]
-    held_reason: Mapped[str | None]
+    cool_down_until: Mapped[dt.datetime | None] = mapped_column("held_until")
+    cool_down_reason: Mapped[str | None] = mapped_column("held_reason")
     polls_per_minute: Mapped[int | None]
     webhook_secret_sealed: Mapped[bytes | None]
     drained_at: Mapped[dt.datetime | None]
@@ -99,7 +99,7 @@ class UpstreamCall(Base):
     account_id: Mapped[str] = mapped_column(ForeignKey("upstream_accounts.id"))
     attempt: Mapped[int]
     upstream_job_id: Mapped[str]
-    cancelled_as_stray_at: Mapped[dt.datetime | None]
+    cancelled_as_orphan_at: Mapped[dt.datetime | None] = mapped_column("cancelled_as_stray_at")
     seen_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
 
 

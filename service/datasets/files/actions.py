@@ -11,7 +11,7 @@ from service.catalogue.base_models import BaseModel
 from service.database.leased_work import REPORTS, wake
 from service.database.tables import File, FileReport, LeakageReport, PendingUpload
 from service.datasets.files.queries import Uses, find_report, no_such_file, uses_of
-from service.deletions.requests import ask_for_deletion
+from service.deletions.requests import request_deletion
 from service.errors import Busy, Conflict, InvalidRequest
 from service.identity.queries import check_not_deleted, get_project
 from service.ids import new_id
@@ -158,7 +158,7 @@ async def discard_file(session: AsyncSession, project_id: str, file_id: str) -> 
     uses = await uses_of(session, project_id, file_id)
     if not uses:
         await delete_reports(session, project_id, file_id)
-        await ask_for_deletion(session, project_id=project_id, kind="file", subject=file_id)
+        await request_deletion(session, project_id=project_id, kind="file", subject=file_id)
     return uses
 
 

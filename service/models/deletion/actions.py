@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.catalogue.lookup import no_such_model
 from service.database.tables import Model
-from service.deletions.requests import ask_for_deletion
+from service.deletions.requests import request_deletion
 from service.errors import Conflict
 from service.identity import audit
 from service.identity.audit import Actor
@@ -40,7 +40,7 @@ async def delete_model(
     if not rows:
         raise no_such_model(name)
     for row in rows:
-        await ask_for_deletion(
+        await request_deletion(
             session,
             project_id=project_id,
             kind="upstream_model",

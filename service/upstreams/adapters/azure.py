@@ -17,11 +17,11 @@ from urllib.parse import quote
 import openai
 from openai import AsyncAzureOpenAI
 
-from service.upstreams.adapters.parsing import job_told
 from service.upstreams.adapters.openai import MAX_PAGES, PAGE, Connection, OpenAIUpstream
 from service.upstreams.adapters.outcomes import reading
-from service.upstreams.labels import GATEWAY, JOB, marks_of_name
-from service.upstreams.port import FileState, JobOrder, UpstreamError, UpstreamJob
+from service.upstreams.adapters.parsing import parse_job
+from service.upstreams.labels import GATEWAY, JOB, labels_of_name
+from service.upstreams.port import FileState, JobRequest, UpstreamError, UpstreamJob
 
 DEFAULT_API_VERSION = "2024-10-21"
 STATUSES = {
@@ -74,7 +74,7 @@ class AzureUpstream(OpenAIUpstream):
         marked = {
             file.id: marks
             for file in (await self._client.files.list(purpose="fine-tune")).data
-            if (marks := marks_of_name(file.filename or "")) is not None
+            if (marks := labels_of_name(file.filename or "")) is not None
         }
         if training_file is not None:
             marked[training_file] = {name: metadata[name] for name in (GATEWAY, JOB) if name in metadata}
@@ -111,7 +111,7 @@ class AzureUpstream(OpenAIUpstream):
             http_client=self._http,
         )
 
-    def _body(self, order: JobOrder) -> dict[str, Any]:
+    def _body(self, order: JobRequest) -> dict[str, Any]:
         chosen = order.method[order.method["type"]]["hyperparameters"]
         hyperparameters = {name: value for name, value in chosen.items() if value != "auto"}
         optional = {
@@ -124,7 +124,7 @@ class AzureUpstream(OpenAIUpstream):
         }
 
     def _told(self, job: Any) -> UpstreamJob:
-        told = job_told(job)
+        told = parse_job(job)
         return replace(told, status=STATUSES.get(told.status, told.status))
 
     def _url(self, path: str) -> str:

@@ -15,8 +15,8 @@ import msgspec
 import openai
 from openai import AsyncOpenAI
 
-from service.upstreams.adapters.parsing import (checkpoint_told, event_told, job_told)
 from service.upstreams.adapters.outcomes import create_outcome, kind_of_status, reading, retry_after
+from service.upstreams.adapters.parsing import parse_checkpoint, parse_event, parse_job
 from service.upstreams.adapters.redaction import redacted
 from service.upstreams.adapters.transport import UpstreamTransport
 from service.upstreams.capabilities import CAPABILITIES, Capabilities
@@ -26,8 +26,8 @@ from service.upstreams.port import (
     Created,
     CreateOutcome,
     FileState,
-    JobOrder,
     JobPage,
+    JobRequest,
     NotSent,
     RefusalKind,
     Refused,
@@ -88,7 +88,7 @@ class OpenAIUpstream:
         self._upload_timeout = httpx2.Timeout(connection.upload_timeout, connect=10)
         self._inference_timeout = httpx2.Timeout(connection.inference_timeout, connect=10)
 
-    def asked_as(self, names: Sequence[str], upstream_name: str) -> str | None:
+    def model_name(self, names: Sequence[str], upstream_name: str) -> str | None:
         """Its deployment if the account names one, else its own name where that is enough."""
         for name in (*names, upstream_name):
             if name in self._deployments:
@@ -160,7 +160,7 @@ class OpenAIUpstream:
             return "gone"
         return "failed" if file.status == "error" else "ready"
 
-    async def create_job(self, order: JobOrder) -> CreateOutcome:
+    async def create_job(self, order: JobRequest) -> CreateOutcome:
         """One POST, whatever becomes of it."""
         try:
             job = await self._client.fine_tuning.jobs.create(**self._body(order))
@@ -195,7 +195,7 @@ class OpenAIUpstream:
     @reading
     async def list_jobs(self, metadata: Mapping[str, str], *, after: str | None) -> JobPage:
         """Filtered by the upstream where it can, so that an account's other jobs cost no pages."""
-        by_marks = dict(metadata) if self.capabilities.marker == "metadata" else openai.omit
+        by_marks = dict(metadata) if self.capabilities.labels_in == "metadata" else openai.omit
         page = await self._client.fine_tuning.jobs.list(limit=PAGE, metadata=by_marks, after=after or openai.omit)
         jobs = [self._told(job) for job in page.data]
         return JobPage(jobs=jobs, after=jobs[-1].id or None if page.has_more and jobs else None)
@@ -236,7 +236,7 @@ class OpenAIUpstream:
         after: str | None = None
         for _ in range(MAX_EVENT_PAGES):
             page = await self._client.fine_tuning.jobs.list_events(job_id, limit=PAGE, after=after or openai.omit)
-            for event in map(event_told, page.data):
+            for event in map(parse_event, page.data):
                 if event is not None and event.id == cursor:
                     return list(found.values())[::-1]
                 if event is not None:
@@ -253,7 +253,7 @@ class OpenAIUpstream:
         after: str | None = None
         for _ in range(MAX_PAGES):
             page = await self._client.fine_tuning.jobs.checkpoints.list(job_id, limit=PAGE, after=after or openai.omit)
-            found += [told for checkpoint in page.data if (told := checkpoint_told(checkpoint)) is not None]
+            found += [told for checkpoint in page.data if (told := parse_checkpoint(checkpoint)) is not None]
             if not page.has_more or not page.data:
                 break
             after = page.data[-1].id
@@ -340,7 +340,7 @@ class OpenAIUpstream:
             http_client=self._http,
         )
 
-    def _body(self, order: JobOrder) -> dict[str, Any]:
+    def _body(self, order: JobRequest) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": order.model,
             "training_file": order.training_file,
@@ -356,7 +356,7 @@ class OpenAIUpstream:
         return body | {name: value for name, value in optional.items() if value is not None}
 
     def _told(self, job: Any) -> UpstreamJob:
-        return job_told(job)
+        return parse_job(job)
 
     def _url(self, path: str) -> str:
         return str(self._client.base_url).rstrip("/") + path

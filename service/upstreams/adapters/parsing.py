@@ -26,7 +26,7 @@ def whole(value: object) -> int | None:
     return int(number) if number is not None and number >= 0 else None
 
 
-def job_told(job: Any) -> UpstreamJob:
+def parse_job(job: Any) -> UpstreamJob:
     """A job; one without an id has the id ""."""
     error = getattr(job, "error", None)
     metadata, result_files = getattr(job, "metadata", None), getattr(job, "result_files", None)
@@ -46,7 +46,7 @@ def job_told(job: Any) -> UpstreamJob:
     )
 
 
-def event_told(event: Any) -> UpstreamEvent | None:
+def parse_event(event: Any) -> UpstreamEvent | None:
     """An event; None for one without an id, since it could not be told from another."""
     event_id, data = text(getattr(event, "id", None)), getattr(event, "data", None)
     if not event_id:
@@ -63,7 +63,7 @@ def event_told(event: Any) -> UpstreamEvent | None:
     )
 
 
-def checkpoint_told(checkpoint: Any) -> UpstreamCheckpoint | None:
+def parse_checkpoint(checkpoint: Any) -> UpstreamCheckpoint | None:
     """A checkpoint; None for one that cannot be used."""
     checkpoint_id = text(getattr(checkpoint, "id", None))
     model = text(getattr(checkpoint, "fine_tuned_model_checkpoint", None))
