@@ -3,7 +3,7 @@
 Up to `MAX_POLLED_SINGLY` running jobs of an account are polled one by one, which also fetches their events; while one
 of them waits longer between polls, a list shows its updates. More jobs than that are listed, a hundred with one
 request. A job is then polled by itself when the list shows an update, when a caller has viewed it recently, and rarely
-otherwise. Each share of the account's poll limit below bounds one of these; docs/operations.md explains it to operators.
+otherwise. Each share of the account's poll limit below bounds one of these; docs/operations.md explains them.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ timeline says why)."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """An account's running jobs: whether they are polled by lists, how many there are, and how many were viewed recently.
+    """An account's running jobs: whether lists cover them, how many there are, and how many were viewed recently.
 
     `per_minute` is the account's poll limit in requests a minute.
     """
@@ -98,17 +98,12 @@ def next_poll_seconds(
         return base_seconds
     if load.listing and not recently_viewed:
         return max(SAFETY_SECONDS, base_seconds, _fair_seconds(load.active, SAFETY_SHARE, load))
-    own = (
-        base_seconds
-        if recently_viewed
-        else poll_seconds(base_seconds, age_seconds=age_seconds, left_seconds=left_seconds)
-    )
-    fair = (
-        _fair_seconds(load.recently_viewed, RECENTLY_VIEWED_SHARE, load)
-        if load.listing
-        else _fair_seconds(load.active, 1.0, load)
-    )
-    return max(own, fair)
+    interval = base_seconds
+    if not recently_viewed:
+        interval = poll_seconds(base_seconds, age_seconds=age_seconds, left_seconds=left_seconds)
+    if load.listing:
+        return max(interval, _fair_seconds(load.recently_viewed, RECENTLY_VIEWED_SHARE, load))
+    return max(interval, _fair_seconds(load.active, 1.0, load))
 
 
 def list_seconds(base_seconds: float, *, pages: int, per_minute: float) -> float:
@@ -117,9 +112,9 @@ def list_seconds(base_seconds: float, *, pages: int, per_minute: float) -> float
 
 
 def polls_until_next_list(seconds: float, *, per_minute: float) -> int:
-    """How many jobs with news are made due before the next list; what is more is news then too.
+    """How many updated jobs are made due before the next list; the next list reports the rest again.
 
-    All that the budget lets be looked at by then: it is the budget that decides, and this only keeps a load from it.
+    This is the number of requests that the poll limit allows until then, so that due jobs do not pile up behind it.
     """
     return max(1, int(seconds / 60 * per_minute))
 
