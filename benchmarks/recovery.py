@@ -16,8 +16,8 @@ from typing import Any
 from service.settings import Settings
 from tests.faults.callers import Caller, Told
 from tests.faults.control import RETRIEVE
+from tests.faults.harness import Site, open_site
 from tests.faults.processes import wait_until
-from tests.faults.site import Site, open_site
 
 PRODUCTION = {
     name: getattr(Settings(), name)

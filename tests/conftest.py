@@ -20,6 +20,9 @@ from tests.stack import HANDOVER, DevStack, Servers, running_servers
 if TYPE_CHECKING:
     import openai
 
+pytest_plugins = [f"tests.{folder}.fixtures" for folder in ("http", "identity", "webhooks", "workers")]
+"""Fixtures that tests of several folders share, so that a process starts each server once."""
+
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "authority.pem")
 """A certificate authority of nobody: nothing here goes to the world, and each client would read all of the system's."""
 

@@ -19,10 +19,10 @@ from service.database.tables import FileReport, JobEvent, LeakageReport
 from service.datasets.leakage.find import find_leakage
 from service.settings import Settings
 from tests.datasets.rows import asked
-from tests.http.conftest import Api
+from tests.http.fixtures import Api
 from tests.stack import ROOT
 from tests.wire import chat_rows, jsonl, refusal
-from tests.workers.bench import open_context
+from tests.workers.harness import open_context
 from workers.context import Context
 from workers.datasets import leakage, report
 from workers.datasets.retry_policy import MAX_ATTEMPTS

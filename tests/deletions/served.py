@@ -8,7 +8,7 @@ import httpx2
 from service.app import create_litestar
 from service.http.middleware import RequestMiddleware
 from service.identity.bootstrap import create_key
-from tests.workers.bench import Bench
+from tests.workers.harness import Bench
 
 
 @asynccontextmanager

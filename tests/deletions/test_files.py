@@ -12,7 +12,7 @@ from service.datasets.leakage.reports import ask_for_leakage
 from service.datasets.preparation.actions import create_preparation
 from service.datasets.preparation.schemas import CreatePreparation
 from service.errors import Conflict, NotFound
-from tests.deletions.desk import (
+from tests.deletions.factories import (
     carry_out_all,
     carry_out_due,
     copies,
@@ -24,7 +24,7 @@ from tests.deletions.desk import (
     trained,
 )
 from tests.faults.control import DELETE_FILE, NEVER, UPLOAD, error
-from tests.workers.bench import Bench
+from tests.workers.harness import Bench
 from workers.deletions.carry_out import MAX_TRIES
 
 

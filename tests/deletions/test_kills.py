@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from service.settings import Settings
-from tests.deletions.desk import copies, deletions, file_row, remove, trained
+from tests.deletions.factories import copies, deletions, file_row, remove, trained
 from tests.faults.control import FaultyUpstream
-from tests.workers.bench import DEADLINE_SECONDS, open_bench, working
+from tests.workers.harness import DEADLINE_SECONDS, open_bench, working
 from tests.workers.process import WorkerProcess
 
 

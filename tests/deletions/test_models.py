@@ -10,11 +10,11 @@ from sqlalchemy import func, select, update
 from service.database.tables import AuditLog, CheckpointPermission, Job, Model, Run
 from service.ids import new_id
 from service.runs.actions import NewRun, create_run
-from tests.deletions.desk import carry_out_all, carry_out_due, deletions, new_project, statuses, trained
+from tests.deletions.factories import carry_out_all, carry_out_due, deletions, new_project, statuses, trained
 from tests.deletions.served import served
 from tests.faults.control import DELETE_MODEL, error
 from tests.wire import refusal
-from tests.workers.bench import Bench
+from tests.workers.harness import Bench
 
 CHECKPOINT = {
     "id": "ftckpt-up1",

@@ -7,10 +7,10 @@ from sqlalchemy import select
 
 from service.database.tables import AuditLog
 from service.settings import Settings
-from tests.deletions.desk import carry_out_due, deletions, remove, statuses, trained
+from tests.deletions.factories import carry_out_due, deletions, remove, statuses, trained
 from tests.faults.control import DELETE_FILE, error
 from tests.stack import ROOT
-from tests.workers.bench import Bench
+from tests.workers.harness import Bench
 from tests.workers.process import environment
 from workers.deletions.carry_out import MAX_TRIES
 

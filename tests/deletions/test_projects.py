@@ -21,7 +21,7 @@ from service.ids import new_id
 from service.settings import Settings
 from service.storage import Stored
 from service.upstreams.accounts import DEFAULT_ACCOUNT
-from tests.deletions.desk import (
+from tests.deletions.factories import (
     MOST_ROUNDS,
     carry_out_all,
     carry_out_due,
@@ -36,7 +36,7 @@ from tests.faults.control import CANCEL, DELETE_FILE, DELETE_MODEL, UPLOAD, Faul
 from tests.stack import Servers
 from tests.tenancy.test_rows import _row, _typed
 from tests.wire import refusal
-from tests.workers.bench import DEADLINE_SECONDS, Bench, open_bench, working
+from tests.workers.harness import DEADLINE_SECONDS, Bench, open_bench, working
 from tests.workers.process import WorkerProcess
 from workers.deletions.carry_out import MAX_TRIES
 

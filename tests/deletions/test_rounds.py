@@ -23,10 +23,10 @@ from service.database.tables import (
     WebhookEvent,
 )
 from service.ids import new_id
-from tests.deletions.desk import carry_out_all, file_row, set_project, trained
+from tests.deletions.factories import carry_out_all, file_row, set_project, trained
 from tests.deletions.served import served
 from tests.wire import refusal
-from tests.workers.bench import Bench
+from tests.workers.harness import Bench
 from workers.maintenance import pruning, retention
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import openai
 
-from tests.faults.site import Site
+from tests.faults.harness import Site
 from tests.wire import MODEL, Tenant, chat_rows, jsonl
 
 PATIENCE_SECONDS = 20.0

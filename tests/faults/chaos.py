@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import httpx2
 
 from tests.faults.callers import Caller, Told
+from tests.faults.fault_schedule import Stroke, schedule, strike
+from tests.faults.harness import LARGE, Site, open_site
+from tests.faults.invariants import Verdict, judge, left, undelivered, unended
 from tests.faults.processes import wait_until
-from tests.faults.referee import Verdict, judge, left, undelivered, unended
-from tests.faults.site import LARGE, Site, open_site
-from tests.faults.strokes import Stroke, schedule, strike
 
 DRAIN_SECONDS = 400.0
 PROBE_SECONDS = 0.2

@@ -23,10 +23,10 @@ from cli.supervisor import log_tail
 from service.database.tables import Base
 from service.fault_points import POINTS
 from tests.faults.control import CREATE
+from tests.faults.fork_server import Life, Zygote
+from tests.faults.harness import Site, open_site
+from tests.faults.invariants import Verdict, judge, left, undelivered, unended
 from tests.faults.processes import environment, wait_until
-from tests.faults.referee import Verdict, judge, left, undelivered, unended
-from tests.faults.site import Site, open_site
-from tests.faults.zygote import Life, Zygote
 from tests.wire import MODEL, Tenant, chat_rows, jsonl
 
 REACH_SECONDS = 120.0
@@ -52,7 +52,7 @@ OTHER_WORK = """
 STEPS = [{"status": "running"}, {"status": "succeeded"}]
 
 ELSEWHERE: Mapping[str, str] = {
-    "prepare.working": "tests/prepare/test_worker.py",
+    "prepare.working": "tests/datasets/preparation/test_worker.py",
     "leakage.working": "tests/datasets/test_leakage_reports.py",
     "run.begun": "tests/runs/test_kills.py",
     "run.reserved": "tests/runs/test_kills.py",
@@ -62,14 +62,14 @@ ELSEWHERE: Mapping[str, str] = {
     "run.announced": "tests/runs/test_kills.py",
     "run.stored": "tests/runs/test_kills.py",
     "run.ended": "tests/runs/test_kills.py",
-    "run.graded": "tests/models/comparisons/test_kills.py",
-    "deployment.begun": "tests/models/comparisons/test_kills.py",
-    "deployment.decided": "tests/models/comparisons/test_kills.py",
-    "upload.joined": "tests/uploads/test_races.py",
+    "run.graded": "tests/runs/comparisons/test_kills.py",
+    "deployment.begun": "tests/runs/comparisons/test_kills.py",
+    "deployment.decided": "tests/runs/comparisons/test_kills.py",
+    "upload.joined": "tests/datasets/uploads/test_races.py",
     "settle.deployed": "tests/workers/test_deploys.py",
     "admissions.admitted": "tests/workers/test_queue.py",
-    "watch.listed": "tests/workers/test_polling.py",
-    "watch.rung": "tests/workers/test_polling.py",
+    "watch.listed": "tests/workers/test_account_polls.py",
+    "watch.rung": "tests/workers/test_account_polls.py",
     "project.stopped": "tests/deletions/test_projects.py",
     "project.let_go_of_some": "tests/deletions/test_projects.py",
     "project.objects_gone": "tests/deletions/test_projects.py",

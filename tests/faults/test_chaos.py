@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.chaos import Plan, run
-from tests.faults.strokes import KINDS, schedule
+from tests.faults.fault_schedule import KINDS, schedule
 
 
 class TestSchedule:

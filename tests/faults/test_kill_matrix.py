@@ -13,12 +13,12 @@ DOCUMENT = ROOT / "docs" / "durability.md"
 
 
 def points_in_code() -> set[str]:
-    """The name in every call of `faults.point`."""
+    """The name in every call of `fault_points.point`."""
     found = set()
     for path in (file for folder in ("service", "workers", "cli") for file in (ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
-                case ast.Call(func=ast.Attribute(value=ast.Name(id="faults"), attr="point"), args=[argument]):
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="fault_points"), attr="point"), args=[argument]):
                     assert isinstance(argument, ast.Constant), f"{path}: the name of a point is written out"
                     found.add(str(argument.value))
     return found

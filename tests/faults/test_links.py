@@ -25,9 +25,9 @@ from service.health import READY_SECONDS
 from service.identity.bootstrap import create_key
 from tests.faults.callers import Caller, Told
 from tests.faults.chaos import drained
+from tests.faults.harness import Site, open_site
+from tests.faults.invariants import judge
 from tests.faults.proxy import Proxy, Weather
-from tests.faults.referee import judge
-from tests.faults.site import Site, open_site
 from tests.stack import ROOT
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("links"), pytest.mark.timeout(400)]

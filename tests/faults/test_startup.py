@@ -18,9 +18,9 @@ from service.settings import Settings
 from tests.faults.callers import Caller, Told
 from tests.faults.chaos import drained
 from tests.faults.control import CREATE, NEVER
+from tests.faults.harness import Site, connect, open_site
+from tests.faults.invariants import judge
 from tests.faults.processes import environment, wait_until
-from tests.faults.referee import judge
-from tests.faults.site import Site, connect, open_site
 from tests.stack import ROOT, Servers
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("startup"), pytest.mark.timeout(400)]

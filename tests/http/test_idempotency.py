@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text, update
 
 from service.database.tables import File, Job, RememberedRequest
 from service.http import idempotency
-from tests.http.conftest import Api
+from tests.http.fixtures import Api
 from tests.wire import Tenant, chat_rows, jsonl, refusal
 
 JOBS = "/fine_tuning/jobs"

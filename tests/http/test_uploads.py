@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from service.database.tables import File, PendingUpload
-from tests.http.conftest import Api
+from tests.http.fixtures import Api
 from tests.wire import refusal
 
 HEAD = (

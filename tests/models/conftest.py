@@ -6,10 +6,8 @@ import pytest
 
 from service.database.tables import Job, Model, UpstreamAccount
 from service.ids import new_id
-from tests.http.conftest import Api, api, gateway
+from tests.http.fixtures import Api
 from tests.wire import chat_rows, jsonl
-
-__all__ = ["api", "gateway", "tuned"]
 
 BASE = "gpt-4o-mini-2024-07-18"
 

@@ -14,7 +14,7 @@ from service.database.tables import AliasPromotion, AuditLog, ModelAlias, Webhoo
 from service.ids import new_id
 from service.models.aliases import actions, queries
 from service.models.aliases.actions import MAX_ALIASES
-from tests.http.conftest import Api
+from tests.http.fixtures import Api
 from tests.models.conftest import BASE
 from tests.wire import refusal
 

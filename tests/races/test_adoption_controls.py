@@ -6,7 +6,7 @@ import pytest
 
 from service.upstreams.adapters.openai import OpenAIUpstream
 from tests.faults.control import CREATE, NEVER
-from tests.workers.bench import Bench
+from tests.workers.harness import Bench
 from workers.jobs import create
 
 

@@ -27,11 +27,11 @@ from service.database.tables import Balance, LedgerEntry, OpenInference, Organiz
 from service.ids import new_id
 from service.settings import Settings
 from service.wakeups import Wakeups
-from tests.billing.answering import Answering, answering
+from tests.inference.completions_upstream import Answering, answering
 from tests.races.test_reservations import AMOUNT, MONTH, naive
 from tests.stack import ROOT
 from tests.wire import Tenant, chat_rows, jsonl, make_tenant
-from tests.workers.bench import Bench
+from tests.workers.harness import Bench
 
 PROCESSES, ROOM, CALLERS = 3, 5, 24
 START_SECONDS = 120.0
@@ -185,7 +185,7 @@ class TestProcesses:
 
     async def jobs_too(self, settings: Settings, db: Database, urls: list[str], tenant: Tenant) -> None:
         """The same by jobs, whose report is there."""
-        from tests.workers.bench import MODEL
+        from tests.workers.harness import MODEL
 
         async with db.admin() as session:
             await limits.lift_organization_limit(session)

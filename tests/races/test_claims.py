@@ -15,7 +15,7 @@ from service.database.leases import Claim, LeaseLost
 from service.database.tables import Job
 from service.jobs.record import Move, move
 from tests.faults.control import CREATE, NEVER
-from tests.workers.bench import Bench, eventually
+from tests.workers.harness import Bench, eventually
 from workers.jobs.advance import advance
 from workers.jobs.create import create
 

@@ -16,7 +16,7 @@ from service.upstreams.adapters.openai import OpenAIUpstream
 from service.upstreams.port import UpstreamJob
 from service.webhooks import outbox
 from tests.faults.control import CREATE
-from tests.workers.bench import Bench
+from tests.workers.harness import Bench
 
 
 async def _claimed_by_another(bench: Bench) -> bool:

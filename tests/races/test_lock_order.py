@@ -6,7 +6,7 @@ from service.database import leases
 from service.database.tables import FileReport
 from service.datasets.files.actions import request_report
 from service.datasets.files.queries import get_file
-from tests.workers.bench import MODEL, Bench
+from tests.workers.harness import MODEL, Bench
 from workers.datasets import report
 
 

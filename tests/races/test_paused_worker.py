@@ -7,7 +7,7 @@ import pytest
 
 from service.settings import Settings
 from tests.faults.control import CREATE, NEVER, FaultyUpstream
-from tests.workers.bench import ended, eventually, open_bench, working
+from tests.workers.harness import ended, eventually, open_bench, working
 from tests.workers.process import WorkerProcess
 
 

@@ -12,7 +12,7 @@ from service.billing import actions as billing
 from service.database.tables import Balance, LedgerEntry, Project
 from service.errors import QuotaExceeded
 from service.ids import new_id
-from tests.workers.bench import Bench
+from tests.workers.harness import Bench
 
 CALLERS, ROOM, AMOUNT = 60, 17, 1_000
 MONTH = dt.date(2026, 11, 1)

@@ -9,7 +9,7 @@ import pytest
 
 from cli.embedded import OWNER, SERVICE
 from service.settings import Settings
-from tests.runs.mill import Mill, open_mill, served
+from tests.runs.harness import Mill, open_mill, served
 from tests.runs.scripted import Scripted, scripted
 from tests.stack import Servers
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runs.mill import Mill
+from tests.runs.harness import Mill
 from tests.runs.scripted import Call, Reply, plain
 from tests.workers.process import WorkerProcess
 

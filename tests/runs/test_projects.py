@@ -13,7 +13,7 @@ from service.database.leases import LeaseLost
 from service.database.tables import Deletion, LedgerEntry, Project, Run, RunCall, RunEvent
 from service.deletions.actions import delete_project
 from service.identity import audit
-from tests.runs.mill import Mill
+from tests.runs.harness import Mill
 from workers.deletions.carry_out import carry_out
 from workers.maintenance.pruning import prune
 from workers.runs import advance

@@ -9,10 +9,7 @@ from service.settings import Settings
 from tests.faults.control import FaultyUpstream
 from tests.faults.proxy import Proxy
 from tests.storage.s3 import ObjectStore
-from tests.workers.bench import Bench, open_bench
-from tests.workers.conftest import _short_logs, patience, upstream, upstream_program
-
-__all__ = ["_short_logs", "patience", "upstream", "upstream_program"]
+from tests.workers.harness import Bench, open_bench
 
 URL = "s3://bucket/tunegate"
 

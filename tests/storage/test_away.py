@@ -9,7 +9,7 @@ from service.storage import Storage, StorageUnavailable
 from tests.deletions.served import served
 from tests.faults.proxy import Proxy, Weather
 from tests.storage.conftest import URL
-from tests.workers.bench import Bench
+from tests.workers.harness import Bench
 from workers.datasets.retry_policy import STORE_UNAVAILABLE
 
 TRIES = 8

@@ -26,7 +26,7 @@ from service.database.tables import (
 )
 from service.ids import new_id
 from service.settings import Settings
-from tests.http.conftest import Api
+from tests.http.fixtures import Api
 from tests.wire import chat_rows, jsonl
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -39,7 +39,7 @@ BODIES: dict[str, dict[str, Any]] = {
 """What a POST needs to get as far as the look-up."""
 
 FOR_OTHERS = re.compile(r"/v1/(organization/|fine_tuning/checkpoints/|upstreams/[^/]+/events)")
-"""Routes that no project's key reaches: administrators' (tests/projects) and upstreams' (tests/upstream)."""
+"""Routes that no project's key reaches: administrators' (tests/identity) and upstreams' (tests/upstreams)."""
 
 LISTS = {
     "/files": "file_id",

@@ -174,7 +174,7 @@ class TestCatalogue:
     async def test_references_between_tenant_tables_stay_inside_a_project(self) -> None:
         """Foreign keys are checked past row-level security, so each must carry the project.
 
-        An account may be shared, so what refers to it cannot: a trigger stands in (tests/upstream/test_api.py).
+        An account may be shared, so what refers to it cannot: a trigger stands in (tests/upstreams/test_api.py).
         """
         for name in TENANT_TABLES:
             for constraint in Base.metadata.tables[name].foreign_key_constraints:

@@ -1,14 +1,8 @@
-"""Fixtures of the webhooks' tests."""
-
-import dataclasses
-from collections.abc import AsyncIterator
+"""Time limits of the sender for a machine that may stand still."""
 
 import pytest
 
-from service.settings import Settings
 from service.webhooks import sender
-from tests.webhooks.factories import World, world
-from tests.webhooks.receiver import Receiver, receiving
 
 
 @pytest.fixture(autouse=True)
@@ -16,21 +10,3 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look-up and the start of a body have a minute, so that a machine that stands still is no slow receiver."""
     monkeypatch.setattr(sender, "CHECK_SECONDS", 60.0)
     monkeypatch.setattr(sender, "BODY_SECONDS", 60.0)
-
-
-@pytest.fixture
-async def here(settings: Settings) -> AsyncIterator[World]:
-    """A project in a fresh database. Nothing is tried again by itself: `make_due` lets the time pass. An answer has a
-    minute to come, which only those that never come use up."""
-    unhurried = dataclasses.replace(
-        settings, webhook_schedule_seconds=(60.0, 60.0, 120.0, 300.0, 600.0, 3600.0), webhook_timeout_seconds=60.0
-    )
-    async with world(unhurried) as made:
-        yield made
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    """A real receiver on a port."""
-    async with receiving() as started:
-        yield started

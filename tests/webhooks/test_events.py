@@ -15,10 +15,8 @@ from cli.listen import Told, events_in
 from service.database.tables import ApiKey, WebhookDelivery, WebhookEvent
 from service.webhooks import outbox, stream
 from service.webhooks.event_types import CATALOGUE
-from tests.http.conftest import Api, api, gateway
+from tests.http.fixtures import Api
 from tests.wire import refusal
-
-__all__ = ["api", "gateway"]
 
 SUCCEEDED, PROCESSED = "fine_tuning.job.succeeded", "file.processed"
 

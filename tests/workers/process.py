@@ -10,7 +10,7 @@ from cli.supervisor import GUARD, log_tail
 from service.settings import Settings
 from tests.faults.processes import environment as environment
 from tests.stack import ROOT
-from tests.workers.bench import DEADLINE_SECONDS, eventually
+from tests.workers.harness import DEADLINE_SECONDS, eventually
 
 
 class WorkerProcess:

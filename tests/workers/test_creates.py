@@ -9,7 +9,7 @@ import pytest
 from service.jobs.forecast import Forecast
 from service.upstreams.labels import labels
 from tests.faults.control import CREATE, LIST, NEVER, NO_JOBS, FaultyUpstream, error
-from tests.workers.bench import Bench, eventually
+from tests.workers.harness import Bench, eventually
 from workers.maintenance import orphaned_upstream_jobs
 
 HTML = {"status": 502, "body": "<html>Bad gateway</html>"}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from sqlalchemy import select
 
 from service.database.tables import File, FileReport
-from tests.workers.bench import DEADLINE_SECONDS, Bench
+from tests.workers.harness import DEADLINE_SECONDS, Bench
 from workers.datasets.retry_policy import MAX_ATTEMPTS
 
 CRASHES = 5

@@ -11,7 +11,7 @@ from service.ids import new_id
 from service.models.aliases.actions import MAX_ALIASES
 from service.settings import Settings
 from tests.faults.control import FaultyUpstream
-from tests.workers.bench import MODEL, Bench, ended, open_bench, working
+from tests.workers.harness import MODEL, Bench, ended, open_bench, working
 from tests.workers.process import WorkerProcess
 
 

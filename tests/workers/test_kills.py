@@ -9,7 +9,7 @@ from pathlib import Path
 
 from service.settings import Settings
 from tests.faults.control import CREATE, NEVER, UPLOAD, FaultyUpstream
-from tests.workers.bench import ended, eventually, open_bench, working
+from tests.workers.harness import ended, eventually, open_bench, working
 from tests.workers.process import WorkerProcess
 
 

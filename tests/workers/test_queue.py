@@ -26,7 +26,7 @@ from service.limits.scheduling_pass import request_scheduling_pass
 from service.settings import Settings
 from service.states import ACTIVE
 from tests.faults.control import FaultyUpstream
-from tests.workers.bench import MODEL, Bench, ended, open_bench, working
+from tests.workers.harness import MODEL, Bench, ended, open_bench, working
 from tests.workers.process import WorkerProcess
 from workers.jobs import schedule
 from workers.jobs.schedule import fail, run_scheduling_pass

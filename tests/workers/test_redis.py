@@ -14,7 +14,7 @@ import redis
 from cli.embedded import Valkey, free_port
 from service.settings import Settings
 from tests.faults.control import FaultyUpstream
-from tests.workers.bench import ended, eventually, open_bench
+from tests.workers.harness import ended, eventually, open_bench
 from tests.workers.process import WorkerProcess
 
 

@@ -12,7 +12,7 @@ from service.database.tables import Job, Model, ModelAlias, Project, UpstreamAcc
 from service.ids import new_id
 from service.upstreams.accounts import DEFAULT_ACCOUNT
 from service.webhooks.event_types import CATALOGUE
-from tests.workers.bench import MODEL, Bench
+from tests.workers.harness import MODEL, Bench
 from workers.maintenance.retirement_notices import announce
 
 STOPS = dt.date(2027, 1, 14)

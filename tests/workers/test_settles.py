@@ -6,7 +6,7 @@ import pytest
 
 from service.database.leases import LeaseLost
 from tests.faults.control import CONTENT, RETRIEVE, error
-from tests.workers.bench import Bench
+from tests.workers.harness import Bench
 from workers.jobs.settle import MAX_TRIES, settle
 
 

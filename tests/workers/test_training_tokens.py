@@ -11,7 +11,7 @@ from service.database.tables import ProjectLimits, TrainingTokens
 from service.errors import QuotaExceeded
 from service.limits import enforcement
 from service.limits.queries import training_tokens
-from tests.workers.bench import TOKENS_PER_EPOCH, Bench
+from tests.workers.harness import TOKENS_PER_EPOCH, Bench
 
 
 def this_month() -> dt.date:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.faults.control import UPLOAD, error
-from tests.workers.bench import Bench
+from tests.workers.harness import Bench
 from workers.jobs.advance import MAX_CRASHES
 
 

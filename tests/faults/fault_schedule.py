@@ -1,0 +1,165 @@
+"""The strokes of a chaos run: what is done to whom, and the schedule, which the seed alone decides."""
+
+import asyncio
+import random
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from tests.faults.control import CANCEL, CONTENT, CREATE, EVENTS, LIST, NO_JOBS, RETRIEVE, UPLOAD, error
+from tests.faults.harness import Site
+from tests.faults.processes import Process
+from tests.faults.receiver import ERRORS
+
+SOON = {"retry-after": "1"}
+HTML = {"status": 200, "body": "<html>not JSON</html>"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stroke:
+    """One fault: after which share of the jobs, of which kind, to which of several, and for how long."""
+
+    at_share: float
+    kind: str
+    target: int
+    seconds: float
+
+
+def _upstream(match: str, answer: object, *, made: bool = False, late: float = 0.0) -> "Act":
+    async def act(site: Site, stroke: Stroke) -> None:
+        await asyncio.to_thread(site.upstream.fault, match, answer, made=made, late=late)
+
+    return act
+
+
+def _receiver(name: str) -> "Act":
+    async def act(site: Site, stroke: Stroke) -> None:
+        site.receiver.errors.append(name)
+
+    return act
+
+
+def _kill(whom: Callable[[Site], list[Process]], number: signal.Signals) -> "Act":
+    async def act(site: Site, stroke: Stroke) -> None:
+        several = whom(site)
+        process = several[stroke.target % len(several)]
+        async with turn(process):
+            process.signal(number)
+            await process.ended()
+            await asyncio.sleep(stroke.seconds / 4)
+            process.start()
+            await process.ready()
+
+    return act
+
+
+def _stop(whom: Callable[[Site], list[Process]]) -> "Act":
+    async def act(site: Site, stroke: Stroke) -> None:
+        several = whom(site)
+        process = several[stroke.target % len(several)]
+        async with turn(process):
+            process.signal(signal.SIGSTOP)
+            await asyncio.sleep(stroke.seconds)
+            process.signal(signal.SIGCONT)
+
+    return act
+
+
+async def _kill_all_workers(site: Site, stroke: Stroke) -> None:
+    await asyncio.gather(
+        *(_kill(lambda site: site.workers, signal.SIGKILL)(site, _to(stroke, n)) for n in range(len(site.workers)))
+    )
+
+
+async def _flush(site: Site, stroke: Stroke) -> None:
+    try:
+        async with redis.asyncio.Redis.from_url(site.settings.redis_url, socket_timeout=2) as connection:
+            await connection.flushall()
+    except (RedisError, OSError):
+        return  # it is away: as good as flushed
+
+
+async def _upstream_away(site: Site, stroke: Stroke) -> None:
+    async with turn(site.upstream):
+        await asyncio.to_thread(site.upstream.listen, on=False)
+        await asyncio.sleep(stroke.seconds)
+        await asyncio.to_thread(site.upstream.listen, on=True)
+
+
+Act = Callable[[Site, Stroke], Awaitable[None]]
+
+KINDS: Mapping[str, tuple[int, Act]] = {
+    "kill worker": (40, _kill(lambda site: site.workers, signal.SIGKILL)),
+    "kill all workers": (4, _kill_all_workers),
+    "kill API": (28, _kill(lambda site: site.apis, signal.SIGKILL)),
+    "kill Postgres": (10, _kill(lambda site: [site.postgres], signal.SIGKILL)),
+    "kill Redis": (14, _kill(lambda site: [site.redis], signal.SIGKILL)),
+    "end worker": (8, _kill(lambda site: site.workers, signal.SIGTERM)),
+    "end API": (8, _kill(lambda site: site.apis, signal.SIGTERM)),
+    "stop worker beyond its lease": (14, _stop(lambda site: site.workers)),
+    "stop API": (8, _stop(lambda site: site.apis)),
+    "stop Redis": (8, _stop(lambda site: [site.redis])),
+    "flush Redis": (26, _flush),
+    "upstream away": (10, _upstream_away),
+    "create: made, then reset": (36, _upstream(CREATE, "reset", made=True)),
+    "create: reset": (12, _upstream(CREATE, "reset")),
+    "create: made, then silence": (12, _upstream(CREATE, "hang", made=True)),
+    "create: made after the time-out": (10, _upstream(CREATE, None, late=2.4)),
+    "create: made, then 500": (14, _upstream(CREATE, error(500), made=True)),
+    "create: made, then HTML": (10, _upstream(CREATE, HTML, made=True)),
+    "create: made, then cut": (10, _upstream(CREATE, "cut", made=True)),
+    "create: 500": (10, _upstream(CREATE, error(500))),
+    "create: 429": (10, _upstream(CREATE, error(429, code="rate_limit_exceeded", headers=SOON))),
+    "create: no quota": (5, _upstream(CREATE, error(429, code="insufficient_quota", headers=SOON))),
+    "create: 401": (4, _upstream(CREATE, error(401, code="invalid_api_key", headers=SOON))),
+    "list: 500": (8, _upstream(LIST, error(500))),
+    "list: reset": (8, _upstream(LIST, "reset")),
+    "list: empty, a lie": (8, _upstream(LIST, NO_JOBS)),
+    "retrieve: 500": (12, _upstream(RETRIEVE, error(500))),
+    "retrieve: reset": (10, _upstream(RETRIEVE, "reset")),
+    "retrieve: silence": (8, _upstream(RETRIEVE, "hang")),
+    "retrieve: HTML": (8, _upstream(RETRIEVE, HTML)),
+    "retrieve: 404": (8, _upstream(RETRIEVE, error(404))),
+    "events: 500": (8, _upstream(EVENTS, error(500))),
+    "cancel: reset": (4, _upstream(CANCEL, "reset", made=True)),
+    "results: cut": (10, _upstream(CONTENT, "cut")),
+    "results: 500": (8, _upstream(CONTENT, error(500))),
+    "file: made, then reset": (14, _upstream(UPLOAD, "reset", made=True)),
+    "file: made, then 500": (8, _upstream(UPLOAD, error(500), made=True)),
+    "file: reset": (8, _upstream(UPLOAD, "reset")),
+    **{f"receiver: {name}": (10, _receiver(name)) for name in ERRORS},
+}
+"""Every kind of fault, how often beside the others, and how it is done."""
+
+
+def schedule(seed: int, *, faults: int, lease_seconds: float) -> list[Stroke]:
+    """The strokes in their order: each kind once as far as there is room, the rest by their weights. Pure."""
+    chance = random.Random(seed)
+    names, weights = list(KINDS), [weight for weight, _ in KINDS.values()]
+    kinds = chance.sample(names, k=len(names))[:faults]
+    kinds += chance.choices(names, weights, k=faults - len(kinds))
+    strokes = []
+    for kind in kinds:
+        length = lease_seconds * 1.5 if "lease" in kind else chance.uniform(0.3, 2.0)
+        strokes.append(Stroke(chance.uniform(0.01, 0.99), kind, chance.randrange(12), length))
+    return sorted(strokes, key=lambda stroke: stroke.at_share)
+
+
+async def strike(site: Site, stroke: Stroke) -> None:
+    """Do it."""
+    await KINDS[stroke.kind][1](site, stroke)
+
+
+_turns: dict[int, asyncio.Lock] = {}
+
+
+def turn(of: object) -> asyncio.Lock:
+    """Strokes at one thing take turns."""
+    return _turns.setdefault(id(of), asyncio.Lock())
+
+
+def _to(stroke: Stroke, target: int) -> Stroke:
+    return Stroke(stroke.at_share, stroke.kind, target, stroke.seconds)

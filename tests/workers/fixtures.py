@@ -1,0 +1,80 @@
+"""Fixtures of the workers' tests."""
+
+import dataclasses
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import structlog
+
+from service.settings import Settings
+from tests.faults.control import FaultyUpstream
+from tests.workers.harness import Bench, open_bench
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_logs() -> None:
+    """Logs of a line each: what a step broke at, without its traceback."""
+
+    def shorten(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        broken = event.pop("exc_info", None)
+        return event if broken is None else {**event, "error": repr(broken)[:300]}
+
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, shorten, structlog.processors.KeyValueRenderer()]
+    )
+
+
+@pytest.fixture(scope="session")
+def upstream_program() -> Iterator[FaultyUpstream]:
+    """The faulty upstream, one for the tests of an xdist worker."""
+    program = FaultyUpstream()
+    yield program
+    program.stop()
+
+
+@pytest.fixture
+def upstream(upstream_program: FaultyUpstream) -> FaultyUpstream:
+    """The faulty upstream, with nothing in it and no fault scripted."""
+    upstream_program.reset()
+    return upstream_program
+
+
+@pytest.fixture
+def patience(settings: Settings) -> Settings:
+    """Settings for steps that are made by hand: leases that outlast a slow machine."""
+    return dataclasses.replace(settings, lease_seconds=30.0, upstream_timeout_seconds=10.0, redis_url="")
+
+
+@pytest.fixture
+async def bench(patience: Settings, upstream: FaultyUpstream) -> AsyncIterator[Bench]:
+    """A bench whose calls to the upstream have ten seconds."""
+    async with open_bench(patience, upstream) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def hasty(patience: Settings, upstream: FaultyUpstream) -> AsyncIterator[Bench]:
+    """A bench whose calls have three seconds, for an upstream that does not answer."""
+    async with open_bench(dataclasses.replace(patience, upstream_timeout_seconds=3.0), upstream) as opened:
+        yield opened
+
+
+@pytest.fixture
+def quick(settings: Settings, upstream: FaultyUpstream) -> Settings:
+    """Settings of a worker whose leases end soon, for one that is taken over while it lives."""
+    return dataclasses.replace(
+        settings,
+        upstream_base_url=upstream.base_url,
+        upstream_api_key="sk-upstream",
+        redis_url="",
+        lease_seconds=5.0,
+        upstream_timeout_seconds=3.0,
+        settle_seconds=1.0,
+        reconcile_seconds=0.1,
+    )
+
+
+@pytest.fixture
+def steady(quick: Settings) -> Settings:
+    """Settings of a worker that is killed: its leases and calls outlast a slow machine, and the test ends them."""
+    return dataclasses.replace(quick, lease_seconds=60.0, upstream_timeout_seconds=30.0)
