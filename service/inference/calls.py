@@ -1,4 +1,4 @@
-"""Asking a model: the call goes to the upstream that serves it, under our names on both sides."""
+"""Calls of the upstream that serves a model: metered, and with the caller's names in requests, answers and errors."""
 
 import asyncio
 from typing import Any
@@ -12,58 +12,64 @@ from litestar.response import Stream
 
 from service.errors import ApiError, InvalidRequest, QuotaExceeded, RateLimited, Unavailable
 from service.inference.metering import Meter, MeteredCall
-from service.inference.requests import USAGE, InferenceRequest
+from service.inference.requests import STREAM_OPTIONS, InferenceRequest
 from service.inference.streaming import Relay
-from service.upstreams.port import Completion, CompletionStream, Upstream
+from service.upstreams.port import Completion, CompletionStream
 
 log = structlog.get_logger()
 
 
-async def ask(request: InferenceRequest, *, meter: Meter, api_key_id: str, seconds: float) -> Response[bytes] | Stream:
-    """Pass the request on and the answer back, within `seconds`, and have it metered.
+async def call_upstream(
+    request: InferenceRequest, *, meter: Meter, api_key_id: str, timeout_seconds: float
+) -> Response[bytes] | Stream:
+    """Reserve the call's cost, send it, and return the upstream's answer; the cost is posted or voided.
 
-    Raises `QuotaExceeded` over a limit, and what the upstream's refusal means for our caller.
+    Raises `QuotaExceeded` when a limit leaves no room, `Unavailable` when the upstream does not answer within
+    `timeout_seconds`, and what `refusal_of` makes of a refusal.
     """
     metered_call = await meter.open(request, api_key_id=api_key_id)
     try:
-        async with asyncio.timeout(seconds):
-            answer = await _sent(request.upstream, request)
+        async with asyncio.timeout(timeout_seconds):
+            answer = await _send(request)
     except (httpx2.HTTPError, TimeoutError) as error:
         await metered_call.void()
-        log.warning("inference.unreachable", error=type(error).__name__)
+        log.warning("inference.upstream_unreachable", error=type(error).__name__)
         raise Unavailable(
             "The upstream that serves this model does not answer. Try again.", code="upstream_unavailable"
         ) from None
     if not isinstance(answer, Completion):
-        return _streamed(answer, request, metered_call, seconds)
+        return _stream(answer, request, metered_call, timeout_seconds)
     if not 200 <= answer.status < 300:
         await metered_call.void()
         raise refusal_of(answer, request)
     metered_call.observe(answer.body)
     await metered_call.post()
-    return Response(msgspec.json.encode(_ours(answer.body, request)), media_type="application/json")
+    return Response(msgspec.json.encode(_with_our_name(answer.body, request)), media_type="application/json")
 
 
-async def _sent(upstream: Upstream, request: InferenceRequest) -> Completion | CompletionStream:
-    """The answer. A stream is asked for its usage, unless the upstream does not know how."""
+async def _send(request: InferenceRequest) -> Completion | CompletionStream:
+    """Streams are requested with their usage; an upstream that refuses `stream_options` gets the request without."""
+    upstream = request.route.upstream
     if not request.body.get("stream"):
         return await upstream.complete(request.path, request.body)
-    asked = {**request.body, USAGE: {**(request.body.get(USAGE) or {}), "include_usage": True}}
-    answer = await upstream.stream(request.path, asked)
-    if isinstance(answer, Completion) and answer.status in (400, 422) and USAGE not in request.body:
+    options = {**(request.body.get(STREAM_OPTIONS) or {}), "include_usage": True}
+    answer = await upstream.stream(request.path, {**request.body, STREAM_OPTIONS: options})
+    if isinstance(answer, Completion) and answer.status in (400, 422) and STREAM_OPTIONS not in request.body:
         error = answer.body.get("error")
-        if USAGE in str(error) or "include_usage" in str(error):
+        if STREAM_OPTIONS in str(error) or "include_usage" in str(error):
             return await upstream.stream(request.path, request.body)
     return answer
 
 
-def _streamed(answer: CompletionStream, request: InferenceRequest, metered_call: MeteredCall, seconds: float) -> Stream:
+def _stream(
+    answer: CompletionStream, request: InferenceRequest, metered_call: MeteredCall, timeout_seconds: float
+) -> Stream:
     relay = Relay(
         answer,
         metered_call,
-        shown=lambda chunk: _ours(chunk, request),
-        with_usage=bool((request.body.get(USAGE) or {}).get("include_usage")),
-        seconds=seconds,
+        rewrite=lambda chunk: _with_our_name(chunk, request),
+        with_usage=bool((request.body.get(STREAM_OPTIONS) or {}).get("include_usage")),
+        timeout_seconds=timeout_seconds,
     )
     return Stream(
         relay,
@@ -73,20 +79,21 @@ def _streamed(answer: CompletionStream, request: InferenceRequest, metered_call:
     )
 
 
-def _ours(body: dict[str, Any], request: InferenceRequest) -> dict[str, Any]:
-    return {**body, "model": request.model} if "model" in body else body
+def _with_our_name(body: dict[str, Any], request: InferenceRequest) -> dict[str, Any]:
+    return {**body, "model": request.route.model} if "model" in body else body
 
 
 def refusal_of(answer: Completion, request: InferenceRequest) -> ApiError:
-    """What an upstream's refusal means for our caller, in our names."""
+    """The error for our caller that stands for an upstream's refusal, with our name of the model in its message."""
     error = answer.body.get("error")
     detail: dict[str, Any] = error if isinstance(error, dict) else {}
-    message = str(detail.get("message") or f"HTTP {answer.status}").replace(request.upstream_model, request.model)
+    message = str(detail.get("message") or f"HTTP {answer.status}")
+    message = message.replace(request.route.upstream_model, request.route.model)
     code = str(detail.get("code")) if detail.get("code") else None
     param = str(detail.get("param")) if detail.get("param") else None
     match answer.status:
         case 429 if code == "insufficient_quota":
-            log.error("inference.upstream_quota")
+            log.error("inference.upstream_quota_exhausted")
             return QuotaExceeded("The upstream account is out of quota. Tell the platform team.")
         case 429:
             return RateLimited(message, retry_after_seconds=min(answer.retry_after_seconds or 1, 120))

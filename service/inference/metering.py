@@ -1,8 +1,8 @@
-"""Inference in the ledger: what a call may cost is reserved before it is sent, what it came to is posted after it.
+"""Metering of inference: a call's highest possible cost is reserved before it is sent, its actual cost posted after.
 
-What the upstream reports is posted. Where it reports nothing (a caller that hung up, a stream that broke, an upstream
-that never tells), what was sent and received is counted here and posted as an estimate. A call that the upstream
-refused is voided.
+The usage that the upstream reports is posted. Without a report (the caller disconnected, the stream broke, or the
+upstream never reports usage), the tokens that were sent and received are counted here and posted as an estimate. A call
+that the upstream refused is voided.
 """
 
 import asyncio
@@ -28,104 +28,110 @@ from service.errors import QuotaExceeded
 from service.ids import new_id
 from service.inference.bounds import Usage, answer_texts, input_texts, usage_of
 from service.inference.requests import InferenceRequest
+from service.inference.routing import Route
 
 log = structlog.get_logger()
 
-TOKENS = Counter("tunegate_inference_tokens_total", "Tokens of inference.", ["project", "direction"])
-CALLS = Counter("tunegate_inference_calls_total", "Calls of inference by how their cost was known.", ["basis"])
+TOKENS = Counter("tunegate_inference_tokens_total", "Tokens of inference calls.", ["project", "direction"])
+CALLS = Counter(
+    "tunegate_inference_calls_total", "Inference calls by the basis of their cost: usage, estimate or void.", ["basis"]
+)
 
-PRICES_REMEMBERED_SECONDS = 0.8
-"""A price that is set holds within a second, as a key that is revoked."""
+PRICES_CACHED_SECONDS = 0.8
+"""A changed price takes effect within a second, as a revoked key does."""
 
 INLINE_CHARS = 20_000
-"""Longer texts are counted in a thread, which lets other requests go on."""
+"""Longer texts are counted in a thread, so that they do not block other requests."""
 
-COUNTED_CHARS = 4_000_000
-"""No model reads more. A longer text is refused upstream, so it reserves a token a byte instead of being counted."""
+MAX_COUNTED_CHARS = 4_000_000
+"""No model reads more. The upstream refuses a longer text, so it is not counted and reserves a token a byte."""
 
 
 class Meter:
-    """Opens a `MeteredCall` for each call. One per process."""
+    """Prices calls and reserves their cost. One per process."""
 
     def __init__(self, db: Database, ledger_batcher: LedgerBatcher) -> None:
         self._db = db
         self._ledger_batcher = ledger_batcher
-        self._overrides: Sequence[InferencePrice] = ()
-        self._read_at = -math.inf
-        self._reading = asyncio.Lock()
-        self._loaded: set[str] = set()
+        self._price_overrides: Sequence[InferencePrice] = ()
+        self._prices_read_at = -math.inf
+        self._price_lock = asyncio.Lock()
+        self._loaded_encodings: set[str] = set()
 
     async def open(self, request: InferenceRequest, *, api_key_id: str) -> "MeteredCall":
-        """Reserve what a call may cost, with the longest answer that it allows. Raises `QuotaExceeded` over a limit."""
-        metered_call, call = await self.draft(request, api_key_id=api_key_id)
+        """Reserve the cost of a call with the longest answer that it allows.
+
+        Raises `QuotaExceeded` when a limit leaves no room.
+        """
+        metered_call, call = await self.prepare(request, api_key_id=api_key_id)
         if not await self._ledger_batcher.reserve(request.project_id, call):
             raise await self.refusal(request.project_id, call.reservation.amount_micros)
         return metered_call
 
-    async def draft(
+    async def prepare(
         self, request: InferenceRequest, *, api_key_id: str, subject: str | None = None
     ) -> tuple["MeteredCall", Call]:
         """Price a call without reserving: returns the metered call, and the reservation that the caller has to make.
 
         Unbilled use costs nothing. Pass `subject` when the ledger already holds a reservation under it.
         """
-        base = request.base
+        base = request.route.base
         encoding = base.encoding if base is not None else ENCODINGS[0]
-        texts, others = input_texts(request.body, path=request.path)
-        input_tokens = others + await self.count(texts, encoding)
+        texts, other_tokens = input_texts(request.body, path=request.path)
+        input_tokens = other_tokens + await self.count(texts, encoding)
         metered_call = MeteredCall(
             self,
             self._ledger_batcher,
             subject=subject or new_id("call-"),
             project_id=request.project_id,
-            price=await self.price_of(request),
+            price=await self.price_of(request.route),
             encoding=encoding,
             input_tokens=input_tokens,
         )
         reservation = Reservation(
             subject=metered_call.subject,
-            line_item=f"inference {request.model}",
+            line_item=f"inference {request.route.model}",
             amount_micros=metered_call.cost(Usage(input_tokens, request.output_tokens)),
             api_key_id=api_key_id,
-            model=request.model,
+            model=request.route.model,
         )
         return metered_call, Call(
             reservation=reservation, input_tokens=input_tokens, output_tokens=request.output_tokens
         )
 
-    async def price_of(self, request: InferenceRequest) -> InferencePrice | None:
-        """What asking costs today; None for nothing."""
-        if request.base is None or not request.billed:
+    async def price_of(self, route: Route) -> InferencePrice | None:
+        """Today's price of calls on a route; None where calls are free of charge."""
+        if route.base is None or not route.billed:
             return None
         today = dt.datetime.now(dt.UTC).date()
-        return inference_price_on(request.base, await self._prices(), today, tuned=request.tuned)
+        return inference_price_on(route.base, await self._prices(), today, tuned=route.tuned)
 
     async def count(self, texts: Sequence[str], encoding: str) -> int:
-        """The tokens of texts; a bound where they are too long for any model."""
+        """The number of tokens of texts; an upper bound where they are too long for any model."""
         chars = sum(map(len, texts))
-        if chars > COUNTED_CHARS:
+        if chars > MAX_COUNTED_CHARS:
             return sum(len(text.encode()) for text in texts)
-        if chars <= INLINE_CHARS and encoding in self._loaded:
+        if chars <= INLINE_CHARS and encoding in self._loaded_encodings:
             return _count(texts, encoding)
         tokens = await asyncio.to_thread(_count, texts, encoding)
-        self._loaded.add(encoding)
+        self._loaded_encodings.add(encoding)
         return tokens
 
     async def _prices(self) -> Sequence[InferencePrice]:
-        if not self._fresh():
-            async with self._reading:
-                if not self._fresh():
+        if not self._prices_are_fresh():
+            async with self._price_lock:
+                if not self._prices_are_fresh():
                     started = time.monotonic()
                     async with self._db.admin() as session:
-                        self._overrides = await inference_price_overrides(session)
-                    self._read_at = started
-        return self._overrides
+                        self._price_overrides = await inference_price_overrides(session)
+                    self._prices_read_at = started
+        return self._price_overrides
 
-    def _fresh(self) -> bool:
-        return time.monotonic() - self._read_at < PRICES_REMEMBERED_SECONDS
+    def _prices_are_fresh(self) -> bool:
+        return time.monotonic() - self._prices_read_at < PRICES_CACHED_SECONDS
 
     async def refusal(self, project_id: str, amount_micros: int) -> QuotaExceeded:
-        """The refusal of a call for which a limit leaves no room."""
+        """The error for a call whose reservation of `amount_micros` exceeds what the monthly budget has left."""
         async with self._db.project(project_id) as session:
             left = (await standing(session, project_id, month_of(dt.datetime.now(dt.UTC)))).remaining or 0
         return QuotaExceeded(
@@ -135,7 +141,7 @@ class Meter:
 
 
 class MeteredCall:
-    """What one call owes. It is closed once, by `post` or by `void`."""
+    """One call and its cost. It is resolved once, by `post` or by `void`."""
 
     def __init__(
         self,
@@ -156,21 +162,21 @@ class MeteredCall:
         self._encoding = encoding
         self._input_tokens = input_tokens
         self._usage: Usage | None = None
-        self._said: defaultdict[int, list[str]] = defaultdict(list)
+        self._texts_by_choice: defaultdict[int, list[str]] = defaultdict(list)
 
     def observe(self, body: dict[str, Any]) -> None:
-        """Take in an answer, or a chunk of one."""
+        """Note the usage, or else the texts, of an answer or a chunk of one."""
         self._usage = usage_of(body) or self._usage
         if self._usage is None:
             for choice, text in answer_texts(body):
-                self._said[choice].append(text)
+                self._texts_by_choice[choice].append(text)
 
     async def bill(self) -> Actual:
-        """What the upstream reported, else an estimate from what it has said."""
+        """The actual cost: by the usage that the upstream reported, else an estimate from the observed texts."""
         usage, basis = self._usage, "usage"
         if usage is None:
-            said = ["".join(texts) for texts in self._said.values()]
-            usage, basis = Usage(self._input_tokens, await self._meter.count(said, self._encoding)), "estimate"
+            answers = ["".join(texts) for texts in self._texts_by_choice.values()]
+            usage, basis = Usage(self._input_tokens, await self._meter.count(answers, self._encoding)), "estimate"
         TOKENS.labels(self._project_id, "input").inc(usage.input_tokens)
         TOKENS.labels(self._project_id, "output").inc(usage.output_tokens)
         CALLS.labels(basis).inc()
@@ -184,20 +190,20 @@ class MeteredCall:
         )
 
     async def post(self) -> None:
-        """Post what it came to."""
+        """Post the actual cost."""
         await self._ledger_batcher.settle(self._project_id, await self.bill())
 
-    def nothing(self) -> Actual:
-        """What a call comes to that nobody answered."""
+    def zero_bill(self) -> Actual:
+        """The cost of a call that was not answered."""
         CALLS.labels("void").inc()
         return Actual(subject=self.subject, micros=0, quantity=None)
 
     async def void(self) -> None:
-        """Give the reservation back: nothing was answered."""
-        await self._ledger_batcher.settle(self._project_id, self.nothing())
+        """Release the reservation of a call that was not answered."""
+        await self._ledger_batcher.settle(self._project_id, self.zero_bill())
 
     def cost(self, usage: Usage) -> int:
-        """Micro-dollars, by the price of the day on which the call came."""
+        """The cost of a usage in micro-dollars, at the price of the day on which the call arrived."""
         if self._price is None:
             return 0
         return inference_cost_micros(

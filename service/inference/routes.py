@@ -9,9 +9,10 @@ from service.http.bodies import json_body
 from service.http.operation import operation
 from service.http.resources import ApiRequest, resource
 from service.identity.requests import caller
-from service.inference.calls import ask
+from service.inference.calls import call_upstream
 from service.inference.metering import Meter
-from service.inference.requests import Router, read_inference_request
+from service.inference.requests import read_inference_request
+from service.inference.routing import Router
 from service.limits.rates import RateKeeper, estimated_tokens
 from service.settings import Settings
 from service.upstreams.accounts import Accounts
@@ -27,7 +28,7 @@ MAX_INFERENCE_BYTES = 64 * 1024 * 1024
     opt=operation(body=dict, returns=dict),
 )
 async def post_chat(request: ApiRequest) -> Response[bytes] | Stream:
-    """Ask a base model or one of the project's own."""
+    """Ask a base model, or a tuned model or alias of the project."""
     return await _complete(request, "/chat/completions")
 
 
@@ -39,7 +40,7 @@ async def post_chat(request: ApiRequest) -> Response[bytes] | Stream:
     opt=operation(body=dict, returns=dict),
 )
 async def post_completion(request: ApiRequest) -> Response[bytes] | Stream:
-    """The legacy call, for prompt and completion models."""
+    """The legacy endpoint, for models that were trained on prompts and completions."""
     return await _complete(request, "/completions")
 
 
@@ -53,15 +54,17 @@ async def _complete(request: ApiRequest, path: str) -> Response[bytes] | Stream:
         ),
         project_id=who.project_id,
     )
-    limited = inference_request.model if inference_request.base is None else inference_request.base.name
     await resource(request, RateKeeper).admit_question(
-        request.scope, who, model=limited, tokens=estimated_tokens(inference_request.body)
+        request.scope,
+        who,
+        model=inference_request.route.rate_limited_model,
+        tokens=estimated_tokens(inference_request.body),
     )
-    return await ask(
+    return await call_upstream(
         inference_request,
         meter=resource(request, Meter),
         api_key_id=who.key_id,
-        seconds=resource(request, Settings).inference_timeout_seconds,
+        timeout_seconds=resource(request, Settings).inference_timeout_seconds,
     )
 
 

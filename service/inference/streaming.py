@@ -1,8 +1,7 @@
-"""A streamed answer on its way to the caller, metered to its end.
+"""Streamed answers: relayed to the caller, and metered to the end.
 
-The upstream is read by a task of its own and not by the answer's iterator, so that the call is posted whatever becomes
-of the caller. A caller that hangs up lets us hang up too: no more is generated than need be, and what had come by then
-is posted.
+A task of its own reads the upstream, so that the call is posted even when the caller disconnects. In that case we
+disconnect from the upstream too, which stops it generating, and post what it had sent by then.
 """
 
 import asyncio
@@ -31,24 +30,24 @@ BROKEN = {
 
 
 class Relay:
-    """One streamed answer. Iterating gives the bytes for the caller; `hang_up` ends it before its time."""
+    """One streamed answer. Iterating gives the bytes for the caller; `hang_up` stops reading from the upstream."""
 
     def __init__(
         self,
         answer: CompletionStream,
         metered_call: MeteredCall,
         *,
-        shown: Callable[[dict[str, Any]], dict[str, Any]],
+        rewrite: Callable[[dict[str, Any]], dict[str, Any]],
         with_usage: bool,
-        seconds: float,
+        timeout_seconds: float,
     ) -> None:
         self._answer = answer
         self._metered_call = metered_call
-        self._shown = shown
+        self._rewrite = rewrite
         self._with_usage = with_usage
-        self._seconds = seconds
+        self._timeout_seconds = timeout_seconds
         self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(CHUNKS_AHEAD)
-        self._left = False
+        self._hung_up = False
         self._posting = False
         self._reader = asyncio.create_task(self._read())
         _RUNNING[self._reader] = self
@@ -59,63 +58,64 @@ class Relay:
             while (chunk := await self._chunks.get()) is not None:
                 yield chunk
         finally:
-            self._leave()
+            self._stop_reading()
 
     async def hang_up(self) -> None:
-        """Stop reading and post what has come. The response runs it at its end, also when the caller has left."""
-        self._leave()
+        """Stop reading and post what has arrived. Runs at the end of every response, also after a disconnect."""
+        self._stop_reading()
 
-    def _leave(self) -> None:
-        if not self._left:
-            self._left = True
+    def _stop_reading(self) -> None:
+        if not self._hung_up:
+            self._hung_up = True
             if not self._posting:
                 self._reader.cancel()
 
     async def _read(self) -> None:
         try:
-            async with asyncio.timeout(self._seconds):
-                broken = await self._pass_on()
+            async with asyncio.timeout(self._timeout_seconds):
+                broken = await self._relay_chunks()
         except TimeoutError:
             broken = True
         except asyncio.CancelledError:
-            await self._close()
+            await self._close_and_post()
             return
-        await self._close()
-        if self._left:
+        await self._close_and_post()
+        if self._hung_up:
             return
         if broken:
             await self._chunks.put(b"data: " + msgspec.json.encode(BROKEN) + b"\n\n")
         await self._chunks.put(DONE)
         await self._chunks.put(None)
 
-    async def _pass_on(self) -> bool:
+    async def _relay_chunks(self) -> bool:
+        """Returns whether the stream broke before its end."""
         try:
             async for chunk in self._answer:
                 self._metered_call.observe(chunk)
                 shown = self._for_caller(chunk)
                 if shown is not None:
-                    await self._chunks.put(b"data: " + msgspec.json.encode(self._shown(shown)) + b"\n\n")
+                    await self._chunks.put(b"data: " + msgspec.json.encode(self._rewrite(shown)) + b"\n\n")
         except httpx2.HTTPError:
             return True
         except Exception as error:
-            log.error("inference.stream_broke", exc_info=error)
+            log.error("inference.stream_broken", exc_info=error)
             return True
         return False
 
     def _for_caller(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
-        """The chunk without the usage that only we have asked for; None when nothing else is in it."""
+        """The chunk without a usage that the caller did not request; None when it holds nothing else."""
         if self._with_usage or "usage" not in chunk:
             return chunk
         if chunk["usage"] is not None and not chunk.get("choices"):
             return None
         return {name: value for name, value in chunk.items() if name != "usage"}
 
-    async def _close(self) -> None:
+    async def _close_and_post(self) -> None:
         self._posting = True
         try:
             await self._answer.aclose()
         except Exception as error:
-            log.info("inference.hang_up_failed", error=repr(error))
+            log.info("inference.disconnect_failed", error=repr(error))
         await self._metered_call.post()
         self._posting = False
 
@@ -124,7 +124,7 @@ _RUNNING: dict["asyncio.Task[None]", Relay] = {}
 
 
 async def finish_all() -> None:
-    """Hang up on every upstream and post what has come; for the end of the process."""
+    """End every stream of this process, and post what has arrived; called when the process stops."""
     running = dict(_RUNNING)
     for relay in running.values():
         await relay.hang_up()

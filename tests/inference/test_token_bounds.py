@@ -11,13 +11,13 @@ from service.catalogue.tokens import reference
 from service.errors import InvalidRequest
 from service.inference.bounds import (
     CHAT,
-    MOST_CHOICES,
-    MOST_TOKENS,
+    MAX_CHOICES,
+    MAX_TOKENS,
     TOKENS_PER_PART,
     Usage,
     answer_texts,
     input_texts,
-    most_output_tokens,
+    max_output_tokens,
     usage_of,
 )
 
@@ -40,7 +40,7 @@ class TestAnything:
         assert all(isinstance(text, str) for text in texts)
         assert others >= 0
         try:
-            assert 0 <= most_output_tokens(body, path=path, model=MINI) <= MOST_TOKENS * MOST_CHOICES
+            assert 0 <= max_output_tokens(body, path=path, model=MINI) <= MAX_TOKENS * MAX_CHOICES
         except InvalidRequest as refused:
             assert refused.param in body
 
@@ -99,7 +99,7 @@ class TestOutput:
         ],
     )
     def test_is_the_longest_of_all_choices(self, body: dict[str, Any], path: str, tokens: int) -> None:
-        assert most_output_tokens(body, path=path, model=MINI) == tokens
+        assert max_output_tokens(body, path=path, model=MINI) == tokens
 
 
 class TestUsage:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service import fault_points
 from service.database.tables import Job, Model, Run
 from service.errors import InFlight, InvalidRequest
-from service.inference.requests import Router
+from service.inference.routing import Router
 from service.jobs.deployment import DeployComparison, comparison_for, why_not
 from service.jobs.record import NewEvent, add_events
 from service.models.aliases.actions import deploy

@@ -54,7 +54,7 @@ async def ask(ctx: Context, run_id: str, asked: PreparedCall) -> Answer | RetryL
     request = asked.request
     try:
         async with asyncio.timeout(ctx.settings.inference_timeout_seconds):
-            answer = await request.upstream.complete(
+            answer = await request.route.upstream.complete(
                 request.path, request.body, idempotency_key=f"{run_id}/{asked.call.key}"
             )
     except (httpx2.HTTPError, TimeoutError) as error:
@@ -106,7 +106,7 @@ def row_of(run: Run, asked: PreparedCall, answer: Answer) -> dict[str, Any]:
         "run_id": run.id,
         "project_id": run.project_id,
         "key": asked.call.key,
-        "model": asked.request.model,
+        "model": asked.request.route.model,
         "message": answer.message,
         "refusal": answer.refusal,
         "finish_reason": answer.finish_reason,
@@ -136,7 +136,7 @@ async def _posted(
         heard = await task
         if bill is None:
             answered = isinstance(heard, Answer) and heard.refusal is None
-            bill = await asked.metered_call.bill() if answered else asked.metered_call.nothing()
+            bill = await asked.metered_call.bill() if answered else asked.metered_call.zero_bill()
         await ctx.ledger_batcher.settle(run.project_id, bill)
     except Exception as error:
         log.error("run.not_posted", run=run.id, call=asked.call.key, error=repr(error))

@@ -26,7 +26,8 @@ from service.database.leases import Claim, LeaseLost
 from service.database.tables import Run, RunCall
 from service.errors import InvalidRequest, NotFound, QuotaExceeded, RateLimited, Unavailable
 from service.identity.callers import Caller
-from service.inference.requests import Router, inference_request_of
+from service.inference.requests import inference_request_of
+from service.inference.routing import Router
 from service.limits.rates import estimated_tokens
 from service.runs.load import Window, wait_seconds
 from service.runs.plan import Answer, Call, Plan, unanswered
@@ -174,10 +175,10 @@ class TimeSlice:
             await ctx.rates.admit_question(
                 {},
                 Caller(key_id=run.api_key_id, project_id=run.project_id),
-                model=request.model if request.base is None else request.base.name,
+                model=request.route.rate_limited_model,
                 tokens=estimated_tokens(request.body),
             )
-        metered_call, priced = await ctx.meter.draft(request, api_key_id=run.api_key_id, subject=subject)
+        metered_call, priced = await ctx.meter.prepare(request, api_key_id=run.api_key_id, subject=subject)
         return PreparedCall(
             call, request, metered_call, replace(priced, run_id=run.id, call_key=call.key), adopted=subject is not None
         )
@@ -232,10 +233,10 @@ class TimeSlice:
                     self._answered += 1
                     self._window.answered()
                 case Answer():
-                    bill = asked.metered_call.nothing()
+                    bill = asked.metered_call.zero_bill()
                     self._refused += 1
                 case RetryLater(reason, seconds):
-                    bill = asked.metered_call.nothing()
+                    bill = asked.metered_call.zero_bill()
                     self._window.limited()
                     self._again.append(asked.call)
                     self._wait(reason, seconds)

@@ -16,7 +16,7 @@ from service.datasets.report.build import first_errors
 from service.datasets.report_schema import FileReport
 from service.errors import InFlight, InvalidRequest, NotFound
 from service.inference.metering import Meter
-from service.inference.requests import InferenceRequest, Router, inference_request_of
+from service.inference.routing import Route, Router
 from service.models.queries import find_model, keep_model
 from service.runs.actions import NewRun, create_run
 from service.runs.comparisons.graders.judge import JudgeGrader
@@ -26,7 +26,6 @@ from service.runs.comparisons.options import Compared, Condition, Options
 from service.runs.comparisons.options_schema import CreateComparison
 from service.runs.comparisons.quote import Estimate, Judge, Price, estimate
 from service.runs.comparisons.schemas import CallsQuoted, ComparisonQuote
-from service.runs.plan import CHAT
 from service.runs.schemas import RunPrice
 
 FORMATS = ("chat", "completion", "preference")
@@ -60,14 +59,14 @@ async def resolve_comparison(
             param="models",
             code="conflicting_parameters",
         )
-    asked = [await _request(name, f"models[{place}]", router, project_id) for place, name in enumerate(body.models)]
+    asked = [await _route(name, f"models[{place}]", router, project_id) for place, name in enumerate(body.models)]
     judges = {
-        name: await _request(grader.model, f"graders[{list(graders).index(name)}].model", router, project_id)
+        name: await _route(grader.model, f"graders[{list(graders).index(name)}].model", router, project_id)
         for name, grader in judging.items()
     }
     _check_kinds(asked, judges)
-    for place, request in enumerate(asked):
-        _check_limit(body.max_tokens, request, body.models[place])
+    for place, route in enumerate(asked):
+        _check_limit(body.max_tokens, route, body.models[place])
     async with router.db.project(project_id) as session:
         file = await comparable_file(session, project_id, body.file, param="file")
         row = await request_report(session, file, asked[0].base or router.catalogue.default)
@@ -198,16 +197,14 @@ def check_graders(graders: list[AnyGrader], *, param: str) -> dict[str, AnyGrade
         raise InvalidRequest(refusal.message, param=f"{param}{refusal.option}", code="invalid_grader") from None
 
 
-async def _request(name: str, param: str, router: Router, project_id: str) -> InferenceRequest:
+async def _route(name: str, param: str, router: Router, project_id: str) -> Route:
     try:
-        return await inference_request_of(
-            {"model": name, "messages": []}, path=CHAT, router=router, project_id=project_id
-        )
+        return await router.route(name, project_id)
     except (InvalidRequest, NotFound) as error:
         raise InvalidRequest(error.message, param=param, code=error.code) from None
 
 
-def _check_kinds(asked: list[InferenceRequest], judges: dict[str, InferenceRequest]) -> None:
+def _check_kinds(asked: list[Route], judges: dict[str, Route]) -> None:
     for judge in judges.values():
         if _completes_only(judge):
             raise InvalidRequest(
@@ -215,7 +212,7 @@ def _check_kinds(asked: list[InferenceRequest], judges: dict[str, InferenceReque
                 param="graders",
                 code="unsupported_method",
             )
-    if len({_completes_only(request) for request in asked}) > 1:
+    if len({_completes_only(route) for route in asked}) > 1:
         raise InvalidRequest(
             "Chat models and completion models cannot be asked the same. Compare those of one kind.",
             param="models",
@@ -223,13 +220,13 @@ def _check_kinds(asked: list[InferenceRequest], judges: dict[str, InferenceReque
         )
 
 
-def _check_limit(max_tokens: int, request: InferenceRequest, name: str) -> None:
-    most = request.base.max_output_tokens if request.base is not None else BaseModel.max_output_tokens
+def _check_limit(max_tokens: int, route: Route, name: str) -> None:
+    most = route.base.max_output_tokens if route.base is not None else BaseModel.max_output_tokens
     if max_tokens > most:
         raise InvalidRequest(f"{name} answers with {most:,} tokens at most.", param="max_tokens", code="invalid_value")
 
 
-def _check_report(report: FileReport, asked: list[InferenceRequest]) -> None:
+def _check_report(report: FileReport, asked: list[Route]) -> None:
     if report.errors:
         raise InvalidRequest(f"The file has errors. {first_errors(report)}", param="file", code="invalid_file_format")
     if report.format not in FORMATS or not report.examples:
@@ -247,12 +244,12 @@ def _check_report(report: FileReport, asked: list[InferenceRequest]) -> None:
         )
 
 
-def _completes_only(request: InferenceRequest) -> bool:
-    return request.base is not None and request.base.formats == ("completion",)
+def _completes_only(route: Route) -> bool:
+    return route.base is not None and route.base.formats == ("completion",)
 
 
-async def _price(meter: Meter, request: InferenceRequest) -> Price:
-    price = await meter.price_of(request)
+async def _price(meter: Meter, route: Route) -> Price:
+    price = await meter.price_of(route)
     return Price(
         input_micros=price.input_micros_per_million if price else 0,
         output_micros=price.output_micros_per_million if price else 0,

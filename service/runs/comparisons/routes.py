@@ -15,7 +15,7 @@ from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields, Page
 from service.identity.requests import caller, request_identity_of
 from service.inference.metering import Meter
-from service.inference.requests import Router
+from service.inference.routing import Router
 from service.runs.actions import cancel_run
 from service.runs.comparisons.actions import ResolvedComparison, create_comparison, quote_comparison, resolve_comparison
 from service.runs.comparisons.case_views import CaseShown, show_cases

@@ -15,7 +15,7 @@ from service.datasets.files.actions import clean_filename
 from service.errors import InvalidRequest, NotFound
 from service.inference.bounds import input_texts
 from service.inference.metering import Meter
-from service.inference.requests import InferenceRequest, Router, inference_request_of
+from service.inference.routing import Route, Router
 from service.runs.actions import NewRun, create_run
 from service.runs.generations.options import Options, Step
 from service.runs.generations.prompts import answer_body, question_body
@@ -45,8 +45,8 @@ async def resolve_generation(
 ) -> ResolvedGeneration:
     """Look the models up and price them. Raises `InvalidRequest` with the field at fault."""
     check_generation(body)
-    question, of_question = await _step(body, "question", router, project_id)
-    answer, of_answer = await _step(body, "answer", router, project_id)
+    question, question_route = await _step(body, "question", router, project_id)
+    answer, answer_route = await _step(body, "answer", router, project_id)
     options = Options(
         topics=body.topics,
         n_per_topic=body.n_per_topic,
@@ -60,8 +60,8 @@ async def resolve_generation(
     longest = max(range(len(body.topics)), key=lambda item: len(body.topics[item].encode()))
     price = estimate(
         options,
-        await _rates(meter, of_question, question_body(options, longest, 1, [])),
-        await _rates(meter, of_answer, answer_body(options, longest, "", attempt=1, larger=False, fault=None)),
+        await _rates(meter, question_route, question_body(options, longest, 1, [])),
+        await _rates(meter, answer_route, answer_body(options, longest, "", attempt=1, larger=False, fault=None)),
     )
     return ResolvedGeneration(
         options=options,
@@ -113,19 +113,17 @@ async def quote_generation(session: AsyncSession, project_id: str, resolved: Res
     )
 
 
-async def _step(body: CreateGeneration, name: str, router: Router, project_id: str) -> tuple[Step, InferenceRequest]:
+async def _step(body: CreateGeneration, name: str, router: Router, project_id: str) -> tuple[Step, Route]:
     """A step with its defaults. An alias is taken as the model that it stands for now, which then answers all of it."""
     asked = (body.question if name == "question" else body.answer) or StepAsked()
     model = asked.model or body.model or ""
     default = QUESTION_TOKENS if name == "question" else ANSWER_TOKENS
     param = "model" if asked.model is None else f"{name}.model"
     try:
-        question = await inference_request_of(
-            {"model": model, "messages": []}, path=CHAT, router=router, project_id=project_id
-        )
+        route = await router.route(model, project_id)
     except (InvalidRequest, NotFound) as error:
         raise InvalidRequest(error.message, param=param, code=error.code) from None
-    base = question.base
+    base = route.base
     if base is not None and base.formats == ("completion",):
         raise InvalidRequest(f"{model} is no chat model. Name one that is.", param=param, code="unsupported_method")
     most = base.max_output_tokens if base is not None else BaseModel.max_output_tokens
@@ -135,19 +133,19 @@ async def _step(body: CreateGeneration, name: str, router: Router, project_id: s
             f"{model} answers with {most:,} tokens at most.", param=f"{name}.max_tokens", code="invalid_value"
         )
     step = Step(
-        model=question.model,
+        model=route.model,
         prompt=asked.prompt,
         temperature=QUESTION_TEMPERATURE if asked.temperature is None and name == "question" else asked.temperature,
         max_tokens=limit,
         larger_max_tokens=min(most, limit * LARGER),
     )
-    return step, question
+    return step, route
 
 
-async def _rates(meter: Meter, question: InferenceRequest, body: dict[str, object]) -> Rates:
+async def _rates(meter: Meter, route: Route, body: dict[str, object]) -> Rates:
     texts, others = input_texts(body, path=CHAT)
-    encoding = question.base.encoding if question.base is not None else ENCODINGS[0]
-    price = await meter.price_of(question)
+    encoding = route.base.encoding if route.base is not None else ENCODINGS[0]
+    price = await meter.price_of(route)
     return Rates(
         prompt_tokens=others + await meter.count(texts, encoding),
         input_micros_per_million=price.input_micros_per_million if price else 0,

@@ -15,7 +15,7 @@ from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields, Page
 from service.identity.requests import caller, request_identity_of
 from service.inference.metering import Meter
-from service.inference.requests import Router
+from service.inference.routing import Router
 from service.runs.actions import cancel_run
 from service.runs.events import answer_events
 from service.runs.generations.actions import ResolvedGeneration, create_generation, quote_generation, resolve_generation
