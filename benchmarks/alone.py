@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from service.catalogue.tokens import TokenCounter, fast, reference
-from service.datasets.parsing.fast_chat import PlainRow
+from service.catalogue.tokens import TokenCounter, fast_counter, reference_counter
+from service.datasets.parsing.fast_chat import FastChatRow
 from service.datasets.parsing.lines import Block, read_blocks
-from service.datasets.report.process_pool import cores, in_order
+from service.datasets.report.process_pool import map_in_order, usable_cores
 
 READ_BYTES = 1 << 20
 
@@ -28,14 +28,14 @@ def main(what: str, path: Path) -> None:
         with path.open("rb") as file:
             print(sum(len(decode(line)) for line in file))
         return
-    counter = fast("o200k_base") or reference("o200k_base")
+    counter = fast_counter("o200k_base") or reference_counter("o200k_base")
     blocks = read_blocks(_chunks(path), max_line_bytes=16 << 20)
-    with in_order(blocks, partial(_count, counter), processes=cores()) as counts:
+    with map_in_order(blocks, partial(_count, counter), processes=usable_cores()) as counts:
         print(sum(counts))
 
 
 def _count(counter: TokenCounter, block: Block) -> int:
-    plain = msgspec.json.Decoder(PlainRow).decode
+    plain = msgspec.json.Decoder(FastChatRow).decode
     count = counter.count
     tokens = 0
     for line in block.data.splitlines():

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from service.datasets.processes.report import report_for_path
-from service.datasets.report.profiler import Stopwatch
+from service.datasets.report.profiler import Profiler
 from service.datasets.report_schema import FileReport
 from service.errors import ApiError
 from service.settings import Settings
@@ -30,9 +30,9 @@ def check_file(
 
     The exit status; what keeps a file from being read goes to stderr.
     """
-    watch = Stopwatch() if profile else None
+    profiler = Profiler() if profile else None
     try:
-        report = _read(file, model, settings, watch)
+        report = _read(file, model, settings, profiler)
         if validation is not None:
             from service.datasets.processes.leakage import leakage_of_paths
 
@@ -54,19 +54,19 @@ def check_file(
         render_report(report, console)
         if report.leakage is not None:
             render_leakage(report.leakage, console)
-    if watch is not None:
+    if profiler is not None:
         from rich.console import Console
 
         from service.datasets.report.terminal import render_profile
 
-        render_profile(watch.seconds, Console(stderr=True, highlight=False))
+        render_profile(profiler.seconds, Console(stderr=True, highlight=False))
     shares = report.leakage is not None and report.leakage.shared > 0
     return EXIT_ERRORS if report.errors or shares else EXIT_CLEAN
 
 
-def _read(file: Path, model: str | None, settings: Settings, watch: Stopwatch | None) -> FileReport:
+def _read(file: Path, model: str | None, settings: Settings, profiler: Profiler | None) -> FileReport:
     if not sys.stderr.isatty():
-        return report_for_path(file, model, settings, watch=watch)
+        return report_for_path(file, model, settings, profiler=profiler)
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
@@ -77,4 +77,4 @@ def _read(file: Path, model: str | None, settings: Settings, watch: Stopwatch | 
         def progress(bytes_read: int) -> None:
             bar.update(task, completed=bytes_read)
 
-        return report_for_path(file, model, settings, progress, watch)
+        return report_for_path(file, model, settings, progress, profiler)

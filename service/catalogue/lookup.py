@@ -16,7 +16,7 @@ def known_model(catalogue: Catalogue, name: str) -> BaseModel:
     return model
 
 
-def no_such_model(name: str) -> NotFound:
+def model_not_found(name: str) -> NotFound:
     """What is answered for a model of nobody here."""
     return NotFound(
         f"The model '{name[:128]}' does not exist or you do not have access to it.",

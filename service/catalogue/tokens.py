@@ -35,7 +35,7 @@ _SPACES = "\t\x0b\x0c \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 
 _SPACE_RUN = re.compile(f"[{_SPACES}]{{4}}[{_SPACES}]*+")
 
-HARD_TEXTS = (
+EDGE_CASE_TEXTS = (
     "Hello, world! It's 3.14 — don't PANIC…\r\n\r\n\tif x == 1:\n        return None  \n",
     "好的,没问题!我们来看一下这个问题:\uff11\uff12\uff13 4567 东京タワー 안녕하세요 Привет नमस्ते ﷽",
     "<|endoftext|><|im_start|>system\u200b e\u0301 👩‍👩‍👧‍👦 \x00\x7f " + "a" * 300 + " " * 50 + "9" * 40,
@@ -93,21 +93,21 @@ def load_encoding(name: str) -> tiktoken.Encoding:
 
 
 @lru_cache(maxsize=len(ENCODINGS))
-def reference(encoding: str) -> TokenCounter:
+def reference_counter(encoding: str) -> TokenCounter:
     """tiktoken's own counter. Raises EncodingDamaged, and KeyError for an encoding that is not shipped."""
     return TiktokenCounter(load_encoding(encoding))
 
 
-def fast_is_installed() -> bool:
+def fast_counter_is_installed() -> bool:
     """Whether quicktok is there, which says nothing yet about whether it works."""
     return importlib.util.find_spec("quicktok") is not None
 
 
 @lru_cache(maxsize=len(ENCODINGS))
-def fast(encoding: str) -> TokenCounter | None:
+def fast_counter(encoding: str) -> TokenCounter | None:
     """quicktok's counter, five times as fast; None where it is not installed.
 
-    Loading it takes as long as counting 8 MB with tiktoken. A `Referee` is to compare its counts with the reference.
+    Loading it takes as long as counting 8 MB with tiktoken. `TokenizerCheck` compares its counts with tiktoken's.
     """
     try:
         quicktok = importlib.import_module("quicktok")
@@ -159,7 +159,7 @@ class QuicktokCounter:
         try:
             return self._count(text)
         except (TypeError, UnicodeError):
-            return reference(self._encoding).count(text)
+            return reference_counter(self._encoding).count(text)
 
 
 def _read_merge_table(url: str, expected_hash: str) -> dict[bytes, int]:

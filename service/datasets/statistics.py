@@ -21,7 +21,7 @@ def distribution(values: Counter[int]) -> Distribution:
     )
 
 
-def spread(values: Counter[int]) -> Spread:
+def cookbook_distribution(values: Counter[int]) -> Spread:
     """The four figures of the cookbook."""
     full = distribution(values)
     return Spread(min=full.min, max=full.max, mean=full.mean, median=full.median)

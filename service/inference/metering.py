@@ -22,7 +22,7 @@ from service.billing.ledger_batcher import Call, LedgerBatcher
 from service.billing.price_list import InferencePrice, inference_price_on
 from service.billing.prices import inference_cost_micros
 from service.billing.queries import inference_price_overrides
-from service.catalogue.tokens import ENCODINGS, reference
+from service.catalogue.tokens import ENCODINGS, reference_counter
 from service.database.engine import Database
 from service.errors import QuotaExceeded
 from service.ids import new_id
@@ -215,5 +215,5 @@ class MeteredCall:
 
 
 def _count(texts: Sequence[str], encoding: str) -> int:
-    counter = reference(encoding)
+    counter = reference_counter(encoding)
     return sum(counter.count(text) for text in texts)

@@ -15,7 +15,7 @@ from service.catalogue.base_models import BaseModel, Catalogue
 from service.database.tables import File
 from service.datasets.files.actions import FINE_TUNE, request_report
 from service.datasets.files.queries import find_file
-from service.datasets.leakage.reports import ask_for_leakage
+from service.datasets.leakage.reports import request_leakage_report
 from service.datasets.report_schema import FileReport, Leakage
 from service.errors import InvalidRequest
 from service.jobs.lifecycle import JobError
@@ -186,7 +186,7 @@ async def resolve(
         training=training,
         validation=validation,
         training_report=reports[0],
-        leakage=await ask_for_leakage(session, training, validation) if validation is not None else None,
+        leakage=await request_leakage_report(session, training, validation) if validation is not None else None,
         fault=fault,
         estimate=await estimate_for(session, reports[0], base.model, method, today) if reports[0] is not None else None,
     )

@@ -6,7 +6,7 @@ from litestar import get
 from litestar.params import FromPath
 
 from service.catalogue.base_models import BaseModel, Catalogue
-from service.catalogue.lookup import no_such_model
+from service.catalogue.lookup import model_not_found
 from service.database.engine import Database
 from service.database.tables import Model, ModelAlias, UpstreamAccount
 from service.http.operation import operation
@@ -52,7 +52,7 @@ async def get_model(request: ApiRequest, name: FromPath[str]) -> ModelObject:
         return _show_tuned(request, row, accounts, parents.get(name))
     if standing is not None:
         return _show_alias(request, *standing, accounts)
-    raise no_such_model(name)
+    raise model_not_found(name)
 
 
 def _base_models(request: ApiRequest) -> list[tuple[str, BaseModel]]:

@@ -16,16 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.catalogue import tokens
-from service.catalogue.tokenizer_check import Referee
+from service.catalogue.tokenizer_check import TokenizerCheck
 from service.catalogue.tokens import (
     ENCODINGS,
     ENCODINGS_DIR,
     CountsDiffer,
     EncodingDamaged,
     TokenCounter,
-    fast,
+    fast_counter,
     load_encoding,
-    reference,
+    reference_counter,
 )
 from service.datasets.report import build
 from service.datasets.report.build import build_report
@@ -39,9 +39,9 @@ SPACES_AND_MORE = [
 
 
 def counters(encoding: str) -> list[TokenCounter]:
-    quick = fast(encoding)
+    quick = fast_counter(encoding)
     assert quick is not None
-    return [reference(encoding), quick]
+    return [reference_counter(encoding), quick]
 
 
 @pytest.fixture(params=ENCODINGS)
@@ -91,7 +91,7 @@ class TestCounters:
         text = "".join(parts)
         with mock.patch.object(tokens, "LONG_SPACE_CHARS", 4):
             for encoding in ENCODINGS:
-                assert reference(encoding).count(text) == len(load_encoding(encoding).encode_ordinary(text))
+                assert reference_counter(encoding).count(text) == len(load_encoding(encoding).encode_ordinary(text))
 
     @pytest.mark.parametrize(("encoding", "ending"), [("o200k_base", ""), ("o200k_base", "x"), ("cl100k_base", "x")])
     def test_a_million_spaces(self, encoding: str, ending: str) -> None:
@@ -101,7 +101,7 @@ class TestCounters:
 
     def test_none_without_quicktok(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "quicktok", None)
-        assert fast.__wrapped__("o200k_base") is None
+        assert fast_counter.__wrapped__("o200k_base") is None
 
 
 class Wrong:
@@ -111,37 +111,37 @@ class Wrong:
         self.word = word
 
     def count(self, text: str) -> int:
-        return reference("o200k_base").count(text) + (self.word in text)
+        return reference_counter("o200k_base").count(text) + (self.word in text)
 
 
-@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("in_subprocess", [False, True])
 class TestReferee:
-    def test_all_is_well(self, apart: bool) -> None:
-        referee = Referee("o200k_base", apart=apart)
-        referee.begin(reference("o200k_base"))
-        referee.compare("hello world", 2)
-        referee.end()
+    def test_all_is_well(self, in_subprocess: bool) -> None:
+        tokenizer_check = TokenizerCheck("o200k_base", in_subprocess=in_subprocess)
+        tokenizer_check.check_edge_cases(reference_counter("o200k_base"))
+        tokenizer_check.compare("hello world", 2)
+        tokenizer_check.finish()
 
     @pytest.mark.parametrize(("counter", "sample"), [(Wrong("Hello"), 2), (Wrong("nothing"), 3)])
-    def test_what_differs_is_raised(self, counter: Wrong, sample: int, apart: bool) -> None:
-        referee = Referee("o200k_base", apart=apart)
+    def test_what_differs_is_raised(self, counter: Wrong, sample: int, in_subprocess: bool) -> None:
+        tokenizer_check = TokenizerCheck("o200k_base", in_subprocess=in_subprocess)
         with pytest.raises(CountsDiffer):
-            referee.begin(counter)
-            referee.compare("hello world", sample)
-            referee.end()
-        referee.dismiss()
+            tokenizer_check.check_edge_cases(counter)
+            tokenizer_check.compare("hello world", sample)
+            tokenizer_check.finish()
+        tokenizer_check.close()
 
-    def test_what_keeps_it_from_comparing_is_raised(self, apart: bool) -> None:
-        referee = Referee("p50k_base", apart=apart)
+    def test_what_keeps_it_from_comparing_is_raised(self, in_subprocess: bool) -> None:
+        tokenizer_check = TokenizerCheck("p50k_base", in_subprocess=in_subprocess)
         with pytest.raises(KeyError, match="p50k"):
-            referee.compare("hello world", 2)
-            referee.end()
+            tokenizer_check.compare("hello world", 2)
+            tokenizer_check.finish()
 
-    def test_a_file_is_read_again_by_tiktoken(self, monkeypatch: pytest.MonkeyPatch, apart: bool) -> None:
+    def test_a_file_is_read_again_by_tiktoken(self, monkeypatch: pytest.MonkeyPatch, in_subprocess: bool) -> None:
         data = jsonl(*[asked(f"Question {index} of a wrong count?") for index in range(30)])
         right = report_on(data)
-        monkeypatch.setattr(build, "fast", lambda encoding: Wrong("wrong"))
-        assert report_on(data, quick=True, processes=1 + apart) == right
+        monkeypatch.setattr(build, "fast_counter", lambda encoding: Wrong("wrong"))
+        assert report_on(data, quick=True, processes=1 + in_subprocess) == right
         with pytest.raises(CountsDiffer):
             build_report(iter([data]), file_id="f", model=MODEL, prices=[], quick=True)
 

@@ -30,7 +30,7 @@ def test_the_same_key(rows: list[tuple[int, int, int, bool]]) -> None:
     keys = [key for _, _, key, _ in rows]
     firsts = [seen.setdefault(key, row) for row, key in enumerate(keys)]
     expected = [(row, first) for row, first in enumerate(firsts) if first != row]
-    assert list(exact.repeats(array("q", keys))) == expected
+    assert list(exact.exact_duplicates(array("q", keys))) == expected
 
 
 @given(ROWS)
@@ -42,7 +42,7 @@ def test_another_answer_to_the_same_prompt(rows: list[tuple[int, int, int, bool]
         if prompt and answer != rows[first][1] and key != rows[first][2]:
             expected.append((row, first))
     prompts, answers, keys = (array("q", [one[at] for one in rows]) for at in range(3))
-    assert list(exact.conflicts(prompts, answers, keys)) == expected
+    assert list(exact.conflicting_answers(prompts, answers, keys)) == expected
 
 
 @given(ROWS, st.integers(min_value=2, max_value=4))
@@ -56,5 +56,5 @@ def test_one_answer_to_several_prompts(rows: list[tuple[int, int, int, bool]], l
     )
     prompts, answers = (array("q", [one[at] for one in rows]) for at in range(2))
     long = array("b", [one[3] for one in rows])
-    found = exact.repeated_answers(answers, long, prompts, least)
+    found = exact.identical_answers(answers, long, prompts, least)
     assert [tuple(group) for group in found] == expected

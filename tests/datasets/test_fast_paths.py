@@ -198,7 +198,7 @@ ENDS = st.sampled_from(
 def test_a_glance_overlooks_nothing(before: str, opening: str, turn: Any, middle: str, end: str) -> None:
     text = before + turn(opening) + middle + end
     for check in ANSWER_CHECKS:
-        if text and check.glance is not None and check.on_text is not None and not check.glance(text):
+        if text and check.prefilter is not None and check.on_text is not None and not check.prefilter(text):
             assert not list(check.on_text(text)), check.code
 
 

@@ -16,7 +16,7 @@ from service.datasets.checks import CHECKS
 from service.datasets.checks.registry import row_checks
 from service.datasets.excerpts import excerpt, mask
 from service.datasets.parsing.decode import decode_line
-from service.datasets.parsing.fast_chat import PlainRow, read_plain_chat
+from service.datasets.parsing.fast_chat import FastChatRow, parse_fast_chat
 from service.datasets.parsing.formats import read_example, row_format
 from service.datasets.parsing.lines import read_lines
 from service.datasets.report_schema import FileReport, Format
@@ -139,7 +139,7 @@ MESSAGES = st.fixed_dictionaries(
 def test_the_plain_path_skips_nothing(messages: list[dict[str, Any]]) -> None:
     row = {"messages": messages}
     try:
-        plain = read_plain_chat(1, msgspec.convert(row, PlainRow))
+        plain = parse_fast_chat(1, msgspec.convert(row, FastChatRow))
     except msgspec.ValidationError:
         return
     if plain is None:

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from service.datasets.duplicates.sketches import SKETCH_BYTES, near
+from service.datasets.duplicates.sketches import SKETCH_BYTES, is_near
 from service.datasets.leakage.find import find_leakage
 from service.datasets.report_schema import Leakage
 from tests.datasets.rows import asked, chat, completion, findings_of, jsonl, report_on
@@ -70,9 +70,9 @@ class TestNearDuplicates:
 
 
 def test_bands_lose_no_near_pair_that_bits_would_keep() -> None:
-    """`near` first counts differing bits; that must never refuse what the numbers themselves call near."""
+    """`is_near` first counts differing bits; that must never refuse what the numbers themselves call near."""
     random = Random(1)
     for alike in range(SKETCH_BYTES // 4 + 1):
         one = random.randbytes(SKETCH_BYTES)
         other = one[: alike * 4] + bytes(255 - byte for byte in one[alike * 4 :])
-        assert near(one, other) == (alike >= 41)
+        assert is_near(one, other) == (alike >= 41)

@@ -7,8 +7,8 @@ from array import array
 
 import pytest
 
-from service.datasets.duplicates.near import near_earlier
-from service.datasets.duplicates.sketches import PERMUTATIONS, SKETCH_BYTES, bands, near
+from service.datasets.duplicates.near import near_duplicates
+from service.datasets.duplicates.sketches import PERMUTATIONS, SKETCH_BYTES, bands, is_near
 
 DIFFERING = (0, 0, 1, 5, 8, 9, 10, 14, 50)
 """Of 50 numbers; up to nine may differ."""
@@ -35,7 +35,7 @@ def one_by_one(sketches: bytes, keys: array[int]) -> list[tuple[int, int]]:
         seen: dict[bytes, int] = {}
         for row, key in enumerate(band):
             first = seen.setdefault(key, row)
-            if first != row and row not in firsts and keys[row] != keys[first] and near(of_row[row], of_row[first]):
+            if first != row and row not in firsts and keys[row] != keys[first] and is_near(of_row[row], of_row[first]):
                 firsts[row] = first
     return sorted(firsts.items())
 
@@ -44,6 +44,6 @@ def one_by_one(sketches: bytes, keys: array[int]) -> list[tuple[int, int]]:
 def test_it_finds_what_a_loop_finds(rows: int, kinds: int) -> None:
     for seed in range(5):
         sketches, keys = made(rows, kinds, random.Random(seed))
-        found = list(near_earlier(sketches, keys))
+        found = list(near_duplicates(sketches, keys))
         assert found == one_by_one(bytes(sketches), keys)
         assert found or rows < 50

@@ -22,8 +22,8 @@ from service.datasets.duplicates import exact
 from service.datasets.parsing import lines
 from service.datasets.report import format_detection, parts
 from service.datasets.report.build import build_report
-from service.datasets.report.process_pool import in_order
-from service.datasets.report.profiler import Stopwatch
+from service.datasets.report.process_pool import map_in_order
+from service.datasets.report.profiler import Profiler
 from service.datasets.report_schema import FileReport
 from tests.datasets.rows import MODEL, OLD_MODEL, asked, calling, chat, completion, graded, jsonl, message, pair
 from tests.datasets.test_fuzz import any_value, mutated
@@ -37,12 +37,12 @@ SMALL = [
     (near_duplicates, "MAX_LINES", 25),
     (reinforcement, "_MAX_FIELDS", 2),
     (reinforcement, "_MAX_LINES_PER_FIELD", 3),
-    (completion_file, "_KEPT_LINES", 20),
-    (completion_file, "_KEPT_CHARS", 400),
+    (completion_file, "_MAX_SEARCHED_LINES", 20),
+    (completion_file, "_MAX_SEARCHED_CHARS", 400),
     (completion_file, "_MAX_DISTINCT", 5),
     (parts, "_MAX_ITEM_FIELDS", 4),
     (format_detection, "_VOTING_ROWS", 5),
-    (format_detection, "_OPENING_BYTES", 900),
+    (format_detection, "_INSPECTED_BYTES", 900),
 ]
 """Bounds, so low that a file of forty lines goes beyond each."""
 
@@ -159,10 +159,10 @@ def test_a_file_that_shrinks_meanwhile_is_no_defect(tmp_path: Path) -> None:
 
 def test_a_stopwatch_changes_nothing_and_hears_of_every_process() -> None:
     data = some_file(Random(3))
-    watch = Stopwatch()
+    profiler = Profiler()
     with mock.patch.object(lines, "BLOCK_BYTES", 500):
-        assert report_of([data], processes=2, watch=watch) == report_of([data])
-    assert {"counting tokens", "reading lines and JSON", "merging parts", "filler_opening"} <= set(watch.seconds)
+        assert report_of([data], processes=2, profiler=profiler) == report_of([data])
+    assert {"counting tokens", "reading lines and JSON", "merging parts", "filler_opening"} <= set(profiler.seconds)
 
 
 def test_progress_of_several_processes_ascends_to_the_end() -> None:
@@ -193,7 +193,7 @@ class TestCrew:
         def work(number: int) -> tuple[int, int]:
             return number * number, os.getpid()
 
-        with in_order(range(100), work, processes=processes) as results:
+        with map_in_order(range(100), work, processes=processes) as results:
             done = list(results)
         assert [square for square, _ in done] == [number * number for number in range(100)]
         assert len({pid for _, pid in done}) == processes
@@ -202,18 +202,18 @@ class TestCrew:
         def work(number: int) -> int:
             return 1 // (5 - number)
 
-        with pytest.raises(ZeroDivisionError), in_order(range(100), work, processes=2) as results:
+        with pytest.raises(ZeroDivisionError), map_in_order(range(100), work, processes=2) as results:
             list(results)
 
     def test_a_process_that_dies_is_told(self) -> None:
         def work(number: int) -> int:
             os._exit(1)
 
-        with pytest.raises(RuntimeError, match="ended"), in_order(range(100), work, processes=2) as results:
+        with pytest.raises(RuntimeError, match="ended"), map_in_order(range(100), work, processes=2) as results:
             list(results)
 
     def test_tasks_are_not_taken_far_ahead(self) -> None:
         tasks = iter(range(1_000))
-        with in_order(tasks, abs, processes=2) as results:
+        with map_in_order(tasks, abs, processes=2) as results:
             for number in results:
                 assert next(tasks, 1_000) <= number + 64

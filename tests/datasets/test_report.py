@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from service.billing.prices import Amount
-from service.catalogue.tokens import ModelFacts, ModelPrice, reference
+from service.catalogue.tokens import ModelFacts, ModelPrice, reference_counter
 from service.datasets.report.build import build_report, first_errors
 from service.datasets.report_schema import FileReport, pending_report
 from tests.datasets.rows import (
@@ -81,7 +81,7 @@ class TestCookbook:
 
 class TestTokens:
     def test_a_chat_by_hand(self) -> None:
-        count = reference(MODEL.encoding).count
+        count = reference_counter(MODEL.encoding).count
         row = chat(
             message("system", "Be brief."), message("user", "Why?", name="ann"), message("assistant", "Because.")
         )
@@ -97,10 +97,10 @@ class TestTokens:
         )
         report = report_on(jsonl(row))
         assert report.tokens is not None
-        assert report.tokens.trained == reference(MODEL.encoding).count("Yes.")
+        assert report.tokens.trained == reference_counter(MODEL.encoding).count("Yes.")
 
     def test_calls_are_trained(self) -> None:
-        count = reference(MODEL.encoding).count
+        count = reference_counter(MODEL.encoding).count
         report = report_on(jsonl(calling(after=[])))
         assert report.tokens is not None
         assert report.tokens.trained == count("weather") + count('{"city": "Rome"}')

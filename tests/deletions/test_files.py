@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from service.database import leases
 from service.database.tables import DatasetPreparation, File, FileReport, LeakageReport
-from service.datasets.leakage.reports import ask_for_leakage
+from service.datasets.leakage.reports import request_leakage_report
 from service.datasets.preparation.actions import create_preparation
 from service.datasets.preparation.schemas import CreatePreparation
 from service.errors import Conflict, NotFound
@@ -106,7 +106,7 @@ class TestInUse:
         training, validation = await bench.new_file(), await bench.new_file("\n")
         async with bench.ctx.db.project(bench.project_id) as session:
             pair = [await session.get_one(File, file_id) for file_id in (training, validation)]
-            await ask_for_leakage(session, *pair)
+            await request_leakage_report(session, *pair)
         async with bench.ctx.db.worker() as session:
             (claimed,) = await leases.claim(session, LeakageReport, lease_seconds=30.0)
         for file_id in (training, validation):

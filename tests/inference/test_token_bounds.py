@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.catalogue.base_models import load
-from service.catalogue.tokens import reference
+from service.catalogue.tokens import reference_counter
 from service.errors import InvalidRequest
 from service.inference.bounds import (
     CHAT,
@@ -61,7 +61,7 @@ class TestInput:
     def test_is_never_below_what_the_cookbook_counts(self) -> None:
         messages = [{"role": "user", "content": "How long is river three?", "name": "ann"}] * 3
         texts, others = input_texts({"messages": messages}, path=CHAT)
-        count = reference("o200k_base").count
+        count = reference_counter("o200k_base").count
         cookbook = 3 + sum(3 + 1 + sum(map(count, message.values())) for message in messages)
         assert cookbook <= others + sum(map(count, texts)) <= cookbook + 6
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from service.datasets.checks.registry import Found, Hit, answer_check, dataset_check, declare
+from service.datasets.checks.registry import Hit, LocatedHit, answer_check, dataset_check, declare
 from service.datasets.parsing.formats import Example
 
 SECTION = "Quality"
@@ -56,19 +56,19 @@ _SHARE = 0.1
 _MIN_ANSWERS = 20
 
 
-def _may_start(*starts: str) -> Callable[[str], bool]:
+def _starts_with_any(*starts: str) -> Callable[[str], bool]:
     """Whether a text may begin with one of some pairs of letters: surely not if it begins with two others in ASCII."""
     pairs = frozenset(pair for group in starts for pair in ([group] if len(group) == 2 else group.split()))
 
-    def glance(text: str) -> bool:
+    def prefilter(text: str) -> bool:
         head = text[:2]
         return head.lower() in pairs or not head.isascii() or head[0].isspace()
 
-    return glance
+    return prefilter
 
 
-may_be_filler = _may_start(*_FILLER_STARTS)
-may_refuse = _may_start(*_REFUSAL_STARTS)
+may_be_filler = _starts_with_any(*_FILLER_STARTS)
+may_refuse = _starts_with_any(*_REFUSAL_STARTS)
 
 
 def may_be_cut(text: str) -> bool:
@@ -76,7 +76,7 @@ def may_be_cut(text: str) -> bool:
     return text[-1] not in _CLOSED_ENDS or "```" in text
 
 
-@answer_check("filler_opening", "warning", SECTION, glance=may_be_filler, fix="strip_filler_openings")
+@answer_check("filler_opening", "warning", SECTION, prefilter=may_be_filler, fix="strip_filler_openings")
 def filler_opening(text: str) -> Iterator[Hit]:
     """An answer opens with filler, which is paid for and says nothing.
 
@@ -87,14 +87,14 @@ def filler_opening(text: str) -> Iterator[Hit]:
         yield Hit("", text, f"The answer opens with {found.group().strip()!r}, which says nothing; remove it.")
 
 
-@answer_check("refusal", "warning", SECTION, glance=may_refuse)
+@answer_check("refusal", "warning", SECTION, prefilter=may_refuse)
 def refusal(text: str) -> Iterator[Hit]:
     """An answer refuses, in English or Chinese. A model trained on many refusals refuses more."""
     if _REFUSAL.match(text) or _REFUSAL_CHINESE.match(text):
         yield Hit("", text, "This answer refuses; keep it only if the model shall refuse such questions.")
 
 
-@answer_check("answer_cut_mid_sentence", "warning", SECTION, glance=may_be_cut)
+@answer_check("answer_cut_mid_sentence", "warning", SECTION, prefilter=may_be_cut)
 def answer_cut_mid_sentence(text: str) -> Iterator[Hit]:
     """A longer answer in prose stops without closing punctuation: generation that ran into a token limit."""
     end = text.rstrip()
@@ -134,7 +134,7 @@ REFUSAL_SHARE = declare(
 
 
 @dataset_check(formats=("chat", "completion", "preference"))
-class Manners:
+class FillerAndRefusalShares:
     """The share of filler openings and of refusals among the answers of the examples."""
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ class Manners:
         self._fillers = self._refusals = 0
         self._first_filler = self._first_refusal = 0
 
-    def see(self, examples: Sequence[Example]) -> None:
+    def add(self, examples: Sequence[Example]) -> None:
         """Counts both."""
         for example in examples:
             answer = example.answer
@@ -156,7 +156,7 @@ class Manners:
                 self._refusals += 1
                 self._first_refusal = self._first_refusal or example.line
 
-    def merge(self, later: Manners) -> None:
+    def merge(self, later: FillerAndRefusalShares) -> None:
         """Adds the counts."""
         self._answers += later._answers
         self._fillers += later._fillers
@@ -164,7 +164,7 @@ class Manners:
         self._first_filler = self._first_filler or later._first_filler
         self._first_refusal = self._first_refusal or later._first_refusal
 
-    def finish(self) -> Iterable[Found]:
+    def finish(self) -> Iterable[LocatedHit]:
         """A finding for each share that is too large."""
         if self._answers < _MIN_ANSWERS:
             return
@@ -174,7 +174,7 @@ class Manners:
         ):
             if count > self._answers * _SHARE:
                 message = f"{100 * count / self._answers:.0f} % of the answers ({count:,} of {self._answers:,}) {what}."
-                yield Found(code, line, Hit("", "", message))
+                yield LocatedHit(code, line, Hit("", "", message))
 
     def notes(self) -> Iterable[str]:
         """Complete."""

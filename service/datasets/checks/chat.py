@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from service.datasets.checks.registry import Hit, example_check
+from service.datasets.parsing.decode import pointer_token
 from service.datasets.parsing.formats import CHAT_KEYS, MESSAGE_KEYS, ROLES, is_zero, message_lists, messages_of
 
 SECTION = "Chat"
@@ -65,7 +66,7 @@ def unknown_key(row: dict[str, Any]) -> Iterator[Hit]:
     """A row has no keys but messages, tools, functions and parallel_tool_calls, for upstreams refuse others."""
     for key in row:
         if key not in CHAT_KEYS:
-            yield Hit(f"/{_token(key)}", row[key], f"A chat row has no key {_short(key)}; remove it.")
+            yield Hit(f"/{pointer_token(key)}", row[key], f"A chat row has no key {_short(key)}; remove it.")
 
 
 @example_check(
@@ -82,7 +83,9 @@ def message_unknown_key(row: dict[str, Any]) -> Iterator[Hit]:
     for pointer, message in messages_of(row):
         for key in message:
             if key not in MESSAGE_KEYS:
-                yield Hit(f"{pointer}/{_token(key)}", message[key], f"A message has no key {_short(key)}; remove it.")
+                yield Hit(
+                    f"{pointer}/{pointer_token(key)}", message[key], f"A message has no key {_short(key)}; remove it."
+                )
 
 
 @example_check("content_missing", "error", SECTION, formats=("chat", "preference", "reinforcement"))
@@ -240,10 +243,6 @@ def _wrong_part(part: object) -> str | None:
     if kind in ("text", "refusal") and not isinstance(part.get(kind), str):
         return f"A part of type {kind} needs a string in {kind}."
     return None
-
-
-def _token(key: str) -> str:
-    return key[:80].replace("~", "~0").replace("/", "~1")
 
 
 def _short(key: str) -> str:

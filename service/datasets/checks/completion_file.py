@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from service.datasets.checks.registry import Found, Hit, dataset_check, declare
+from service.datasets.checks.registry import Hit, LocatedHit, dataset_check, declare
 from service.datasets.parsing.formats import Example
 
 SECTION = "Completion"
 MIN_ROWS = 100
 MAX_PROMPT_PREFIX = 12
 MAX_COMPLETION_PREFIX = 5
-_KEPT_LINES = 2_000
-_KEPT_CHARS = 4_000_000
+_MAX_SEARCHED_LINES = 2_000
+_MAX_SEARCHED_CHARS = 4_000_000
 _MAX_DISTINCT = 200_000
 _ROWS_PER_CLASS = 3
 
@@ -99,7 +99,7 @@ UPPER_CASE = declare(
 
 
 @dataset_check(formats=("completion",))
-class PreparedData:
+class CompletionColumns:
     """What `prepare_data` computes of the columns, a row at a time."""
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class PreparedData:
         self._kept: list[tuple[int, str]] = []
         self._kept_chars = 0
 
-    def see(self, examples: Sequence[Example]) -> None:
+    def add(self, examples: Sequence[Example]) -> None:
         """Takes note of a batch; keeps some prompts to look for the separator inside them at the end."""
         for example in examples:
             prompt, completion = example.row.get("prompt"), example.row.get("completion")
@@ -119,13 +119,13 @@ class PreparedData:
                 continue
             self._rows += 1
             self._first_line = self._first_line or example.line
-            self._prompts.see(prompt)
-            self._completions.see(completion)
+            self._prompts.add(prompt)
+            self._completions.add(completion)
             self._distinct.add(hash(completion))
-            if example.line <= _KEPT_LINES:
+            if example.line <= _MAX_SEARCHED_LINES:
                 self._kept.append((example.line, prompt))
 
-    def merge(self, later: PreparedData) -> None:
+    def merge(self, later: CompletionColumns) -> None:
         """Joins the columns; keeps prompts while there is room."""
         self._rows += later._rows
         self._first_line = self._first_line or later._first_line
@@ -135,15 +135,15 @@ class PreparedData:
             self._distinct |= later._distinct
         for line, prompt in later._kept:
             self._kept_chars += len(prompt)
-            if self._kept_chars > _KEPT_CHARS:
+            if self._kept_chars > _MAX_SEARCHED_CHARS:
                 break
             self._kept.append((line, prompt))
 
-    def finish(self) -> Iterable[Found]:
+    def finish(self) -> Iterable[LocatedHit]:
         """The findings of the file, at its first row, and of prompts with the separator inside, at theirs."""
         if self._rows:
             for code, pointer, message in self._about_file():
-                yield Found(code, self._first_line, Hit(pointer, "", message))
+                yield LocatedHit(code, self._first_line, Hit(pointer, "", message))
             yield from self._inside()
 
     def notes(self) -> Iterable[str]:
@@ -201,7 +201,7 @@ class PreparedData:
     def _separator(self) -> str:
         return "" if self._prompts.identical or not self._prompts.chars else self._prompts.suffix
 
-    def _inside(self) -> Iterator[Found]:
+    def _inside(self) -> Iterator[LocatedHit]:
         separator = self._separator()
         if not separator or self._rows < 2:
             return
@@ -209,7 +209,7 @@ class PreparedData:
             at = prompt.find(separator)
             if 0 <= at < len(prompt) - len(separator):
                 message = f"The separator {_shown(separator)} also stands inside this prompt; use one that does not."
-                yield Found(SEPARATOR_INSIDE, line, Hit("/prompt", prompt, message, at))
+                yield LocatedHit(SEPARATOR_INSIDE, line, Hit("/prompt", prompt, message, at))
 
 
 class _Column:
@@ -224,7 +224,7 @@ class _Column:
         self.identical = True
         self._first: str | None = None
 
-    def see(self, text: str) -> None:
+    def add(self, text: str) -> None:
         self.chars += len(text)
         upper = len(text) - len(text.translate(_NO_UPPER)) if text.isascii() else sum(map(str.isupper, text))
         self.upper += upper

@@ -1,8 +1,8 @@
-"""Checks of sameness over the whole file: duplicates, conflicting answers, identical answers, system prompts.
+"""Checks of repeated content over the whole file: duplicates, conflicting answers, identical answers, system prompts.
 
-Each example leaves three 64-bit hashes and its line, 29 bytes, which are compared at the end (`repeats`). The hashes
-are Python's own, keyed anew in every process: nobody can aim at a collision, and one by chance among a million rows has
-odds of 1 to 37 million.
+For each example three 64-bit hashes and its line number are stored (29 bytes) and compared at the end
+(`duplicates.exact`). The hashes are Python's own, with a new random key in every process: a collision cannot be
+constructed on purpose, and the odds of an accidental one among a million rows are 1 to 37 million.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from service.datasets.checks.registry import Found, Hit, dataset_check, declare
+from service.datasets.checks.registry import Hit, LocatedHit, dataset_check, declare
 from service.datasets.parsing.formats import Example
 
 SECTION = "Quality"
@@ -60,7 +60,7 @@ SYSTEM_MISSING = declare(
 
 
 @dataset_check(slow_to_finish=True)
-class Sameness:
+class RepeatedContent:
     """Keeps the hashes of all examples."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Sameness:
         self._answers = array("q")
         self._long = array("b")
 
-    def see(self, examples: Sequence[Example]) -> None:
+    def add(self, examples: Sequence[Example]) -> None:
         """Keeps the hashes of a batch."""
         self._lines.extend([example.line for example in examples])
         self._keys.extend([example.key for example in examples])
@@ -79,7 +79,7 @@ class Sameness:
         self._answers.extend([hash(text) for text in answers])
         self._long.extend([len(text) >= _MIN_REPEATED_CHARS for text in answers])
 
-    def merge(self, later: Sameness) -> None:
+    def merge(self, later: RepeatedContent) -> None:
         """Appends the hashes."""
         self._lines += later._lines
         self._keys += later._keys
@@ -87,22 +87,26 @@ class Sameness:
         self._answers += later._answers
         self._long += later._long
 
-    def finish(self) -> Iterable[Found]:
+    def finish(self) -> Iterable[LocatedHit]:
         """All duplicates, conflicts and repeated answers."""
-        from service.datasets.duplicates.exact import conflicts, repeated_answers, repeats  # numpy is slow to import
+        from service.datasets.duplicates.exact import (  # numpy is slow to import
+            conflicting_answers,
+            exact_duplicates,
+            identical_answers,
+        )
 
-        for row, first in repeats(self._keys):
+        for row, first in exact_duplicates(self._keys):
             line = self._lines[first]
             hit = Hit("", "", f"The same example as line {line}; remove one.")
-            yield Found(DUPLICATE, self._lines[row], hit)
-        for row, first in conflicts(self._prompts, self._answers, self._keys):
+            yield LocatedHit(DUPLICATE, self._lines[row], hit)
+        for row, first in conflicting_answers(self._prompts, self._answers, self._keys):
             line = self._lines[first]
             hit = Hit("", "", f"Line {line} answers the same prompt differently; keep the better answer.")
-            yield Found(CONFLICT, self._lines[row], hit)
+            yield LocatedHit(CONFLICT, self._lines[row], hit)
         least = max(_MIN_REPEATED, int(len(self._keys) * _MIN_REPEATED_SHARE))
-        for group in repeated_answers(self._answers, self._long, self._prompts, least):
+        for group in identical_answers(self._answers, self._long, self._prompts, least):
             message = f"{group.size:,} examples have this same answer; the model learns to give it to everything."
-            yield Found(IDENTICAL_ANSWERS, self._lines[group.first], Hit("", "", message))
+            yield LocatedHit(IDENTICAL_ANSWERS, self._lines[group.first], Hit("", "", message))
 
     def notes(self) -> Iterable[str]:
         """Complete."""
@@ -118,7 +122,7 @@ class SystemPrompts:
         self._first_line: dict[int, int] = {}
         self._missing = array("I")
 
-    def see(self, examples: Sequence[Example]) -> None:
+    def add(self, examples: Sequence[Example]) -> None:
         """Counts system prompts by hash."""
         for example in examples:
             if example.system is None:
@@ -136,21 +140,21 @@ class SystemPrompts:
                 self._seen[key] += later._seen[key]
                 self._first_line.setdefault(key, line)
 
-    def finish(self) -> Iterable[Found]:
+    def finish(self) -> Iterable[LocatedHit]:
         """Nothing for a file in which all rows have the same one; one finding where no row has any."""
         if self._missing and not self._first_line:
             message = "No row has a system message; one that says the task often helps, trained and used alike."
-            yield Found(SYSTEM_MISSING, self._missing[0], Hit("/messages", "", message))
+            yield LocatedHit(SYSTEM_MISSING, self._missing[0], Hit("/messages", "", message))
         elif self._missing:
             for line in self._missing:
                 message = "No system message here, while other rows have one; add it or remove theirs."
-                yield Found(SYSTEM_MISSING, line, Hit("/messages", "", message))
+                yield LocatedHit(SYSTEM_MISSING, line, Hit("/messages", "", message))
         if len(self._first_line) > 1:
             second = sorted(self._first_line.values())[1]
             more = "at least " if len(self._first_line) == _MAX_SYSTEMS else ""
             most = max(self._seen.values())
             message = f"{more}{len(self._first_line):,} different system prompts; the commonest is in {most:,} rows."
-            yield Found(SYSTEM_VARIES, second, Hit("/messages/0", "", message[0].upper() + message[1:]))
+            yield LocatedHit(SYSTEM_VARIES, second, Hit("/messages/0", "", message[0].upper() + message[1:]))
 
     def notes(self) -> Iterable[str]:
         """Complete but for files of over ten thousand system prompts, which the finding says."""

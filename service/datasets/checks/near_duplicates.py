@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 
-from service.datasets.checks.registry import Found, Hit, dataset_check, declare
+from service.datasets.checks.registry import Hit, LocatedHit, dataset_check, declare
 from service.datasets.duplicates.sketches import sketches
 from service.datasets.parsing.formats import Example
 
@@ -32,7 +32,7 @@ class NearDuplicates:
         self._sketches = bytearray()
         self._more = False
 
-    def see(self, examples: Sequence[Example]) -> None:
+    def add(self, examples: Sequence[Example]) -> None:
         """Sketches a batch."""
         wanted = [example for example in examples if example.line <= MAX_LINES]
         self._more = len(wanted) < len(examples)
@@ -47,15 +47,15 @@ class NearDuplicates:
         self._sketches += later._sketches
         self._more = self._more or later._more
 
-    def finish(self) -> Iterable[Found]:
+    def finish(self) -> Iterable[LocatedHit]:
         """Every row that is near an earlier one and not the same; by line."""
         from service.datasets.duplicates.near import (
-            near_earlier,  # numpy takes longer to import than most files to report on
+            near_duplicates,  # numpy takes longer to import than most files to report on
         )
 
-        for row, first in near_earlier(self._sketches, self._keys):
+        for row, first in near_duplicates(self._sketches, self._keys):
             message = f"Nearly the same example as line {self._lines[first]}; keep one, or make them differ."
-            yield Found(NEAR_DUPLICATE, self._lines[row], Hit("", "", message))
+            yield LocatedHit(NEAR_DUPLICATE, self._lines[row], Hit("", "", message))
 
     def notes(self) -> Iterable[str]:
         """Says where it is a sample."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from service.datasets.checks.registry import Found, Hit, dataset_check, declare, example_check
+from service.datasets.checks.registry import Hit, LocatedHit, dataset_check, declare, example_check
 from service.datasets.parsing.formats import PREFERENCE_KEYS, Example, text_of
 
 SECTION = "Preference"
@@ -99,7 +99,7 @@ class LengthBias:
         self._compared = 0
         self._longer = dict.fromkeys(_SIDES, 0)
 
-    def see(self, examples: Sequence[Example]) -> None:
+    def add(self, examples: Sequence[Example]) -> None:
         """Counts the rows on which one side is much longer."""
         for example in examples:
             self._first_line = self._first_line or example.line
@@ -116,7 +116,7 @@ class LengthBias:
         for side, count in later._longer.items():
             self._longer[side] += count
 
-    def finish(self) -> Iterable[Found]:
+    def finish(self) -> Iterable[LocatedHit]:
         """At most one finding, at the first row."""
         for side, count in self._longer.items():
             if self._compared >= _BIAS_MIN_EXAMPLES and count > self._compared * _BIAS_SHARE:
@@ -124,7 +124,7 @@ class LengthBias:
                 message = (
                     f"{side} is much the longer side in {share} % of {self._compared:,} rows; balance the lengths."
                 )
-                yield Found(LENGTH_BIAS, self._first_line, Hit("", "", message))
+                yield LocatedHit(LENGTH_BIAS, self._first_line, Hit("", "", message))
 
     def notes(self) -> Iterable[str]:
         """Complete."""

@@ -9,7 +9,7 @@ Where a check runs is its scope:
 - `line`: found while a line is read and decoded; declared with `declare`, found by `lines`, `decode` and `report`.
 - `example`: a pure function of one decoded row.
 - `text`: a pure function of one text of a row, called only where its pattern leaves a chance.
-- `answer`: a pure function of one text that is trained, called only where a glance leaves a chance.
+- `answer`: a pure function of one text that is trained, called only where a prefilter leaves a chance.
 - `pair`: found by `leakage` between a training and a validation file.
 - `dataset`: a class that is shown every example in batches, whose instances can be merged, and that speaks at the end.
 """
@@ -64,7 +64,7 @@ class Hit(NamedTuple):
     at: int = 0
 
 
-class Found(NamedTuple):
+class LocatedHit(NamedTuple):
     """What a dataset check found: a hit with its check's code and its 1-based line."""
 
     code: str
@@ -79,13 +79,13 @@ class DatasetCheck(Protocol):
     that depends on what came before belongs into `merge`; `see` may bound by an example's line.
     """
 
-    def see(self, examples: Sequence[Example]) -> None:
+    def add(self, examples: Sequence[Example]) -> None:
         """Takes note of a batch: some hundred examples, or few long ones."""
 
     def merge(self, later: Any) -> None:
         """Adds what another instance of the same class saw of the examples that follow."""
 
-    def finish(self) -> Iterable[Found]:
+    def finish(self) -> Iterable[LocatedHit]:
         """What was found, by code in the order of lines."""
 
     def notes(self) -> Iterable[str]:
@@ -104,7 +104,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     needs: frozenset[str] = frozenset()
     fix: str | None = None
     pattern: bytes | None = None
-    glance: Callable[[str], object] | None = None
+    prefilter: Callable[[str], object] | None = None
     on_row: Callable[[dict[str, Any]], Iterable[Hit]] | None = None
     on_text: Callable[[str], Iterable[Hit]] | None = None
 
@@ -182,13 +182,13 @@ def answer_check(
     severity: Severity,
     section: str,
     *,
-    glance: Callable[[str], object] | None = None,
+    prefilter: Callable[[str], object] | None = None,
     fix: str | None = None,
 ) -> Callable[[TextFunction], TextFunction]:
-    """Registers a function of one trained text that is not empty. It is called only where `glance`, which is to be
+    """Registers a function of one trained text that is not empty. It is called only where `prefilter`, which is to be
     quick, says that it may find something.
     """
-    return _on_text(code, severity, section, fix, scope="answer", glance=glance)
+    return _on_text(code, severity, section, fix, scope="answer", prefilter=prefilter)
 
 
 def dataset_check(
@@ -219,7 +219,7 @@ def _on_text(
     *,
     scope: str,
     pattern: bytes | None = None,
-    glance: Callable[[str], object] | None = None,
+    prefilter: Callable[[str], object] | None = None,
 ) -> Callable[[TextFunction], TextFunction]:
     def register(function: TextFunction) -> TextFunction:
         _register(
@@ -232,7 +232,7 @@ def _on_text(
                 formats=frozenset(ALL_FORMATS),
                 fix=fix,
                 pattern=pattern,
-                glance=glance,
+                prefilter=prefilter,
                 on_text=function,
             )
         )

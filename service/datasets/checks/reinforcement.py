@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from service.datasets.checks.registry import Found, Hit, dataset_check, declare, example_check
+from service.datasets.checks.registry import Hit, LocatedHit, dataset_check, declare, example_check
 from service.datasets.parsing.formats import CHAT_KEYS, Example
 
 SECTION = "Reinforcement"
@@ -47,7 +47,7 @@ FIELD_MISSING = declare(
 
 
 @dataset_check(formats=("reinforcement",))
-class FieldsMissing:
+class MissingFields:
     """Fields that nine rows in ten have, and the rows that lack them."""
 
     def __init__(self) -> None:
@@ -57,11 +57,11 @@ class FieldsMissing:
         self._absent: dict[str, list[int]] = {}
         self._first_lines: list[int] = []
 
-    def see(self, examples: Sequence[Example]) -> None:
+    def add(self, examples: Sequence[Example]) -> None:
         """Takes the fields of a batch."""
         self._seen = [(example.line, [key for key in example.row if key not in CHAT_KEYS]) for example in examples]
 
-    def merge(self, later: FieldsMissing) -> None:
+    def merge(self, later: MissingFields) -> None:
         """Counts fields, up to two hundred different ones, and notes the first rows that lack one."""
         for line, fields in later._seen:
             for field in fields:
@@ -78,7 +78,7 @@ class FieldsMissing:
             if len(self._first_lines) < _MAX_LINES_PER_FIELD:
                 self._first_lines.append(line)
 
-    def finish(self) -> Iterable[Found]:
+    def finish(self) -> Iterable[LocatedHit]:
         """One finding for each row and field, by line."""
         missing = [
             (line, field)
@@ -88,7 +88,7 @@ class FieldsMissing:
         ]
         for line, field in sorted(missing):
             message = f"This row has no {field[:64]!r}, which most rows have; a grader that reads it would fail here."
-            yield Found(FIELD_MISSING, line, Hit("", field[:64], message))
+            yield LocatedHit(FIELD_MISSING, line, Hit("", field[:64], message))
 
     def notes(self) -> Iterable[str]:
         """Complete where no field is missing in over a hundred rows."""

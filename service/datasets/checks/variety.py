@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from service.datasets.checks.registry import Found, Hit, dataset_check, declare
+from service.datasets.checks.registry import Hit, LocatedHit, dataset_check, declare
 from service.datasets.parsing.formats import Example
 from service.datasets.statistics import quantiles
 
@@ -98,7 +98,7 @@ class Labels:
         self._first_line: dict[str, int] = {}
         self._are_labels = True
 
-    def see(self, examples: Sequence[Example]) -> None:
+    def add(self, examples: Sequence[Example]) -> None:
         """Counts answers if all are short."""
         answers = [(example.answer, example.line) for example in examples if example.answer]
         self._are_labels = max([len(answer) for answer, _ in answers], default=0) <= _MAX_LABEL_CHARS
@@ -117,7 +117,7 @@ class Labels:
         if not self._are_labels:
             self._counts, self._first_line = Counter(), {}
 
-    def finish(self) -> Iterable[Found]:
+    def finish(self) -> Iterable[LocatedHit]:
         """Imbalance and variants of labels."""
         total = self._counts.total()
         if not self._are_labels or total < _MIN_ROWS or len(self._counts) * 3 > total:
@@ -129,16 +129,18 @@ class Labels:
             if name and len(labels) > 1:
                 shown = ", ".join(repr(label) for label in labels[:4])
                 message = f"{shown} seem to be one label; write it in one way."
-                yield Found(LABEL_VARIANTS, min(self._first_line[label] for label in labels[1:]), Hit("", "", message))
+                yield LocatedHit(
+                    LABEL_VARIANTS, min(self._first_line[label] for label in labels[1:]), Hit("", "", message)
+                )
         most, count = self._counts.most_common(1)[0]
         if len(self._counts) > 1 and count > total * _MAX_SHARE_OF_A_LABEL:
             message = f"The label {most!r} has {100 * count // total} % of {total:,} rows; add examples of the others."
-            yield Found(LABEL_IMBALANCE, self._first_line[most], Hit("", most, message))
+            yield LocatedHit(LABEL_IMBALANCE, self._first_line[most], Hit("", most, message))
         rare = [label for label, times in self._counts.items() if times < _MIN_ROWS_OF_A_LABEL]
         if len(self._counts) > 1 and rare:
             shown = ", ".join(repr(label) for label in rare[:4])
             message = f"{len(rare)} labels have fewer than {_MIN_ROWS_OF_A_LABEL} rows ({shown}); add examples of them."
-            yield Found(LABEL_IMBALANCE, self._first_line[rare[0]], Hit("", rare[0], message))
+            yield LocatedHit(LABEL_IMBALANCE, self._first_line[rare[0]], Hit("", rare[0], message))
 
     def notes(self) -> Iterable[str]:
         """Complete."""
@@ -158,7 +160,7 @@ class Openings:
         self._lines = array("I")
         self._words: dict[int, str] = {}
 
-    def see(self, examples: Sequence[Example]) -> None:
+    def add(self, examples: Sequence[Example]) -> None:
         """Keeps openings."""
         heads = [
             (example.answer[:60], example.line)
@@ -171,7 +173,7 @@ class Openings:
         ]
         self._keys.extend(map(hash, openings))
         self._lines.extend([line for _, line in heads])
-        self._words |= {hash(opening): opening for opening, _ in _common(Counter(openings), len(openings))}
+        self._words |= {hash(opening): opening for opening, _ in _common_keys(Counter(openings), len(openings))}
 
     def merge(self, later: Openings) -> None:
         """Appends them."""
@@ -179,15 +181,15 @@ class Openings:
         self._lines += later._lines
         self._words |= later._words
 
-    def finish(self) -> Iterable[Found]:
+    def finish(self) -> Iterable[LocatedHit]:
         """Each opening that is too common; at most three can be."""
         answers = len(self._keys)
         if answers >= _MIN_ROWS:
-            for key, count in _common(Counter(self._keys), answers):
+            for key, count in _common_keys(Counter(self._keys), answers):
                 opening = self._words[key]
                 share = 100 * count // answers
                 message = f"{share} % of the answers start with {opening!r}; vary or drop it unless it is meant."
-                yield Found(REPEATED_OPENING, self._lines[self._keys.index(key)], Hit("", opening, message))
+                yield LocatedHit(REPEATED_OPENING, self._lines[self._keys.index(key)], Hit("", opening, message))
 
     def notes(self) -> Iterable[str]:
         """Complete."""
@@ -202,7 +204,7 @@ class Languages:
         self._counts: Counter[str] = Counter()
         self._first_line: dict[str, int] = {}
 
-    def see(self, examples: Sequence[Example]) -> None:
+    def add(self, examples: Sequence[Example]) -> None:
         """Counts scripts."""
         scripts = [(script, example.line) for example in examples if (script := script_of(example.answer))]
         self._counts.update([script for script, _ in scripts])
@@ -213,14 +215,14 @@ class Languages:
         self._counts.update(later._counts)
         self._first_line = later._first_line | self._first_line
 
-    def finish(self) -> Iterable[Found]:
+    def finish(self) -> Iterable[LocatedHit]:
         """One finding, at the first row of the second commonest script."""
         total = self._counts.total()
         common = [(name, count) for name, count in self._counts.most_common() if count >= total * _MIXED_SHARE]
         if total >= _MIN_ROWS and len(common) > 1:
             shares = ", ".join(f"{name} {100 * count // total} %" for name, count in common)
             message = f"The answers are in several scripts ({shares}); separate them unless that is meant."
-            yield Found(MIXED_LANGUAGES, self._first_line[common[1][0]], Hit("", "", message))
+            yield LocatedHit(MIXED_LANGUAGES, self._first_line[common[1][0]], Hit("", "", message))
 
     def notes(self) -> Iterable[str]:
         """Complete."""
@@ -235,7 +237,7 @@ class Lengths:
         self._counts: Counter[int] = Counter()
         self._long: list[tuple[int, int]] = []
 
-    def see(self, examples: Sequence[Example]) -> None:
+    def add(self, examples: Sequence[Example]) -> None:
         """Counts lengths in steps of 16 characters, and keeps the lines of long examples."""
         lengths = [sum(map(len, example.texts)) for example in examples]
         self._counts.update([length >> 4 for length in lengths])
@@ -250,7 +252,7 @@ class Lengths:
         self._counts.update(later._counts.elements())
         self._long += later._long[: _MAX_OUTLIERS - len(self._long)]
 
-    def finish(self) -> Iterable[Found]:
+    def finish(self) -> Iterable[LocatedHit]:
         """Every outlier among the first ten thousand long examples."""
         if self._counts.total() < _MIN_ROWS:
             return
@@ -260,7 +262,7 @@ class Lengths:
                 message = (
                     f"{length:,} characters where the median example has {median:,.0f}; check that it belongs here."
                 )
-                yield Found(LENGTH_OUTLIER, line, Hit("", "", message))
+                yield LocatedHit(LENGTH_OUTLIER, line, Hit("", "", message))
 
     def notes(self) -> Iterable[str]:
         """Says where not every long example was kept."""
@@ -277,7 +279,7 @@ class Variety:
         self._first_line = 0
         self._more = False
 
-    def see(self, examples: Sequence[Example]) -> None:
+    def add(self, examples: Sequence[Example]) -> None:
         """Keeps the hashes of prompts."""
         for example in examples:
             if example.line > _MAX_VARIETY_LINES:
@@ -293,12 +295,12 @@ class Variety:
         self._first_line = self._first_line or later._first_line
         self._more = self._more or later._more
 
-    def finish(self) -> Iterable[Found]:
+    def finish(self) -> Iterable[LocatedHit]:
         """At most one finding, at the first row."""
         rows, different = len(self._prompts), len(set(self._prompts))
         if rows >= _MIN_ROWS and different < rows * _LOW_VARIETY:
             message = f"Only {different:,} of {rows:,} prompts differ; add other questions."
-            yield Found(LOW_VARIETY, self._first_line, Hit("", "", message))
+            yield LocatedHit(LOW_VARIETY, self._first_line, Hit("", "", message))
 
     def notes(self) -> Iterable[str]:
         """Says where it is a sample."""
@@ -306,7 +308,7 @@ class Variety:
             yield f"The variety of prompts was judged by the first {_MAX_VARIETY_LINES:,} lines."
 
 
-def _common(counts: Counter[Key], answers: int) -> list[tuple[Key, int]]:
+def _common_keys(counts: Counter[Key], answers: int) -> list[tuple[Key, int]]:
     return [(key, count) for key, count in counts.most_common(3) if count > answers * _OPENING_SHARE]
 
 

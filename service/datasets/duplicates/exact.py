@@ -43,13 +43,13 @@ def first_rows(hashes: NDArray[np.integer]) -> Rows:
     return firsts
 
 
-def repeats(keys: array[int]) -> Iterator[tuple[int, int]]:
+def exact_duplicates(keys: array[int]) -> Iterator[tuple[int, int]]:
     """Every row whose key came before, with the first row that has it; by row."""
     firsts = first_rows(_hashes(keys))
     return _pairs(np.flatnonzero(firsts != np.arange(len(firsts), dtype=np.int32)).astype(np.int32), firsts)
 
 
-def conflicts(prompts: array[int], answers: array[int], keys: array[int]) -> Iterator[tuple[int, int]]:
+def conflicting_answers(prompts: array[int], answers: array[int], keys: array[int]) -> Iterator[tuple[int, int]]:
     """Every row whose prompt came before with another answer, with the first row that has the prompt; by row.
 
     A prompt of 0 is none.
@@ -62,7 +62,7 @@ def conflicts(prompts: array[int], answers: array[int], keys: array[int]) -> Ite
     return _pairs(rows[(answered[first] != answered[rows]) & (same[first] != same[rows])], firsts)
 
 
-def repeated_answers(answers: array[int], long: array[int], prompts: array[int], least: int) -> list[Group]:
+def identical_answers(answers: array[int], long: array[int], prompts: array[int], least: int) -> list[Group]:
     """Long answers under at least `least` different prompts; by their first row."""
     rows = np.flatnonzero(np.asarray(long)).astype(np.int32)
     firsts = rows[first_rows(_hashes(answers)[rows])]

@@ -11,16 +11,16 @@ from collections.abc import Iterator
 
 from service.datasets.duplicates.exact import Rows, first_rows
 from service.datasets.duplicates.numerics import NDArray, np
-from service.datasets.duplicates.sketches import BANDS, LEAST_ALIKE, PERMUTATIONS
+from service.datasets.duplicates.sketches import BANDS, MIN_EQUAL_NUMBERS, PERMUTATIONS
 
-_COMPARED_AT_ONCE = 20_000
+_MAX_COMPARED_AT_ONCE = 20_000
 """Of 400 bytes each, so that memory stays small."""
 
 _FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F)
 """Odd numbers of 64 bits with many ones, one for each number of a band."""
 
 
-def near_earlier(sketches: bytearray, keys: array[int]) -> Iterator[tuple[int, int]]:
+def near_duplicates(sketches: bytearray, keys: array[int]) -> Iterator[tuple[int, int]]:
     """Every row that is near an earlier one with another key, with that row; by row.
 
     `sketches` are those of all rows, one after the other, and `keys` say which rows are the same.
@@ -34,9 +34,9 @@ def near_earlier(sketches: bytearray, keys: array[int]) -> Iterator[tuple[int, i
         later, first = _sharing(band)
         new = (firsts[later] < 0) & (same[later] != same[first])
         later, first = later[new], first[new]
-        for start in range(0, len(later), _COMPARED_AT_ONCE):
-            some, theirs = later[start : start + _COMPARED_AT_ONCE], first[start : start + _COMPARED_AT_ONCE]
-            alike = np.count_nonzero(rows[some] == rows[theirs], axis=1) >= LEAST_ALIKE
+        for start in range(0, len(later), _MAX_COMPARED_AT_ONCE):
+            some, theirs = later[start : start + _MAX_COMPARED_AT_ONCE], first[start : start + _MAX_COMPARED_AT_ONCE]
+            alike = np.count_nonzero(rows[some] == rows[theirs], axis=1) >= MIN_EQUAL_NUMBERS
             firsts[some[alike]] = theirs[alike]
     found = np.flatnonzero(firsts >= 0)
     yield from zip(found.tolist(), firsts[found].tolist(), strict=True)

@@ -19,22 +19,22 @@ from service.datasets.parsing.formats import Example
 PERMUTATIONS = 50
 BANDS = 10
 SKETCH_BYTES = PERMUTATIONS * 4
-LEAST_ALIKE = 41
+MIN_EQUAL_NUMBERS = 41
 """A little over 80 %: fewer numbers say it less exactly, and what is found shall be true."""
 
-_MAX_DIFFERING_BITS = (PERMUTATIONS - LEAST_ALIKE) * 32
+_MAX_DIFFERING_BITS = (PERMUTATIONS - MIN_EQUAL_NUMBERS) * 32
 _SKETCHED_CHARS = 600
 _SKETCHED_CHARS_OF_A_TEXT = 300
 _SEED = 1
-_AT_ONCE = 32
+_BATCH_EXAMPLES = 32
 """rensa starts threads for more, which processes that are forked later would wait for in vain."""
 
 
 def sketches(examples: Sequence[Example]) -> bytes:
     """The sketches of some examples one after the other, each of 50 numbers of 32 bits, 200 bytes."""
     numbers = array("I")
-    for start in range(0, len(examples), _AT_ONCE):
-        texts = [_start(example) for example in examples[start : start + _AT_ONCE]]
+    for start in range(0, len(examples), _BATCH_EXAMPLES):
+        texts = [_sketched_text(example) for example in examples[start : start + _BATCH_EXAMPLES]]
         spaced = [text.isascii() or text.count(" ") * 12 > len(text) for text in texts]
         by_words = iter(_by_words([text for text, words in zip(texts, spaced, strict=True) if words]))
         by_pairs = iter(_by_pairs([text for text, words in zip(texts, spaced, strict=True) if not words]))
@@ -50,23 +50,23 @@ def bands(numbers: bytes) -> Iterator[list[bytes]]:
         yield [numbers[at : at + width] for at in range(start, len(numbers), SKETCH_BYTES)]
 
 
-def near(one: bytes, other: bytes) -> bool:
+def is_near(one: bytes, other: bytes) -> bool:
     """Whether two sketches are alike enough; soon said of most that are not, for they differ in too many bits."""
     differing_bits = int.from_bytes(one, "little") ^ int.from_bytes(other, "little")
     if differing_bits.bit_count() > _MAX_DIFFERING_BITS:
         return False
     alike: int = sum(map(eq, memoryview(one).cast("I"), memoryview(other).cast("I")))
-    return alike >= LEAST_ALIKE
+    return alike >= MIN_EQUAL_NUMBERS
 
 
-def _start(example: Example) -> str:
+def _sketched_text(example: Example) -> str:
     texts = example.texts
-    starts = [texts[at][:_SKETCHED_CHARS_OF_A_TEXT] for at in _sketched_texts(example.layout.roles)]
+    starts = [texts[at][:_SKETCHED_CHARS_OF_A_TEXT] for at in _sketched_indexes(example.layout.roles)]
     return "\n".join(starts)[:_SKETCHED_CHARS]
 
 
 @lru_cache(maxsize=1000)
-def _sketched_texts(roles: tuple[str, ...]) -> list[int]:
+def _sketched_indexes(roles: tuple[str, ...]) -> list[int]:
     return [at for at, role in enumerate(roles) if role != "system"][:4]
 
 

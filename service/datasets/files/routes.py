@@ -20,7 +20,7 @@ from service.datasets.files.actions import check_purpose, create_file, delete_fi
 from service.datasets.files.queries import find_file, get_file, list_files
 from service.datasets.files.schemas import FileDeleted, FileObject, ListFiles, ReportQuery, show_file
 from service.datasets.files.staged_object import staged_object
-from service.datasets.leakage.reports import ask_for_leakage
+from service.datasets.leakage.reports import request_leakage_report
 from service.datasets.report.prices import price_lines, price_list
 from service.datasets.report_schema import FileReport, pending_report
 from service.errors import InvalidRequest, NotFound
@@ -161,7 +161,7 @@ async def get_report(request: ApiRequest, file_id: FromPath[str]) -> FileReport:
                     code="file_not_found",
                 )
             _check_reportable(validation, param="validation_file")
-            leakage = await ask_for_leakage(session, file, validation)
+            leakage = await request_leakage_report(session, file, validation)
         overrides = await price_overrides(session)
     if row.report is not None:
         report = msgspec.convert({**row.report, "file_id": file.id}, FileReport)

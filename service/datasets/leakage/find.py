@@ -15,13 +15,13 @@ from itertools import chain
 
 from service.datasets.checks.leakage_codes import LEAKAGE_EXACT, LEAKAGE_NEAR, LEAKAGE_PROMPT
 from service.datasets.checks.registry import Hit
-from service.datasets.duplicates.sketches import BANDS, SKETCH_BYTES, bands, near, sketches
-from service.datasets.parsing.fast_chat import PlainRow, read_plain_chat
+from service.datasets.duplicates.sketches import BANDS, SKETCH_BYTES, bands, is_near, sketches
+from service.datasets.parsing.fast_chat import FastChatRow, parse_fast_chat
 from service.datasets.parsing.formats import Example, read_example, same_format
 from service.datasets.parsing.lines import read_blocks
 from service.datasets.parsing.rows import as_object, read_rows
 from service.datasets.report.findings import Findings
-from service.datasets.report.format_detection import read_opening
+from service.datasets.report.format_detection import detect_format
 from service.datasets.report_schema import Leakage
 
 MAX_LINE_BYTES = 16 << 20
@@ -39,7 +39,7 @@ def find_leakage(
     listed_per_code: int = 100,
 ) -> Leakage:
     """Compares two files, each given as its bytes in pieces. Never raises for what the bytes are."""
-    known = _Known()
+    known = _ValidationIndex()
     for batch in _examples(validation, max_line_bytes):
         known.remember(batch)
     known.seal()
@@ -69,7 +69,7 @@ def find_leakage(
     )
 
 
-class _Known:
+class _ValidationIndex:
     """The validation file. `matches` maps a row to how bad its match is, its code, and the training file's line."""
 
     def __init__(self) -> None:
@@ -135,7 +135,7 @@ class _Known:
                 for place, row in index.rows(hash(key)):
                     if row not in self.matches:
                         self._comparisons += 1
-                        if not near(sketch, _at(self._sketches, row)):
+                        if not is_near(sketch, _at(self._sketches, row)):
                             continue
                         self._match(row, 2, LEAKAGE_NEAR, examples[number].line)
                     index.drop(place)
@@ -196,14 +196,14 @@ def _at(numbers: bytes | bytearray, row: int) -> bytes:
 def _examples(chunks: Iterable[bytes], max_line_bytes: int) -> Iterator[list[Example]]:
     """The examples of a file in its own format, batch by batch; lines that are none are stepped over."""
     blocks = read_blocks(chunks, max_line_bytes=max_line_bytes)
-    opening = read_opening(blocks, max_line_bytes=max_line_bytes)
-    expected = opening.format
+    detection = detect_format(blocks, max_line_bytes=max_line_bytes)
+    expected = detection.format
     if expected is None:
         return
-    for block in chain(opening.blocks, blocks):
+    for block in chain(detection.blocks, blocks):
         examples = []
-        for row in read_rows(block, max_line_bytes=max_line_bytes, plain=expected == "chat").rows:
-            example = read_plain_chat(row.number, row.value) if isinstance(row.value, PlainRow) else None
+        for row in read_rows(block, max_line_bytes=max_line_bytes, fast_chat=expected == "chat").rows:
+            example = parse_fast_chat(row.number, row.value) if isinstance(row.value, FastChatRow) else None
             if example is None:
                 value = as_object(row)
                 if not same_format(value, expected):

@@ -11,7 +11,7 @@ from service.datasets.report_schema import Leakage
 from service.ids import new_id
 
 
-async def ask_for_leakage(session: AsyncSession, training: File, validation: File) -> Leakage:
+async def request_leakage_report(session: AsyncSession, training: File, validation: File) -> Leakage:
     """What two files share; a worker finds out if nobody has yet.
 
     The row stays as it is until the caller's transaction ends. So a job that is created with a pending one is there

@@ -42,7 +42,7 @@ def decode_line(data: bytes, offset: int) -> tuple[dict[str, Any] | None, list[F
     Never raises. An object with faults that can be stepped over (duplicate keys, NaN, lone surrogates) is returned too.
     """
     found = decode_object(data)
-    if found is not None and spells_out(data, found[1]):
+    if found is not None and keys_add_up(data, found[1]):
         return found[0], []
     return _decode_carefully(data, offset)
 
@@ -90,7 +90,7 @@ def _decode_carefully(data: bytes, offset: int) -> tuple[dict[str, Any] | None, 
             text, object_pairs_hook=_Object, parse_constant=_Constant, parse_int=_integer, parse_float=_number
         )
         faults.extend(_faults_inside(value))
-        value = _plain(value)
+        value = _without_placeholders(value)
     except json.JSONDecodeError as error:
         message = f"Not JSON at character {error.pos + 1} of this line: {error.msg}. {_json_hint(text, error)}"
         faults.append(Fault("invalid_json", "", text, message.rstrip(), error.pos))
@@ -100,7 +100,7 @@ def _decode_carefully(data: bytes, offset: int) -> tuple[dict[str, Any] | None, 
         faults.append(Fault("nested_too_deep", "", text, message))
         return None, faults
     if not isinstance(value, dict):
-        message = f'A line holds one JSON object; this one is {_kind(value)}. Write it as {{"messages": [...]}}.'
+        message = f'A line holds one JSON object; this one is {_kind_name(value)}. Write it as {{"messages": [...]}}.'
         faults.append(Fault("not_an_object", "", text, message))
         return None, faults
     return value, faults
@@ -115,12 +115,12 @@ class _Object(dict[str, Any]):
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        self.twice: list[str] = []
+        self.duplicate_keys: list[str] = []
         if len(self) != len(pairs):
             seen: set[str] = set()
             for key, _ in pairs:
-                if key in seen and key not in self.twice:
-                    self.twice.append(key)
+                if key in seen and key not in self.duplicate_keys:
+                    self.duplicate_keys.append(key)
                 seen.add(key)
 
 
@@ -144,8 +144,8 @@ def _number(digits: str) -> Any:
 def _faults_inside(value: Any) -> Iterator[Fault]:
     for pointer, item in _walk(value, "", 1):
         if isinstance(item, _Object):
-            for key in item.twice:
-                place = f"{pointer}/{_escape(key)}"
+            for key in item.duplicate_keys:
+                place = f"{pointer}/{pointer_token(key)}"
                 message = f"The key {key!r} stands twice in one object, and only one of its values would be read."
                 yield Fault("duplicate_key", place, item[key], message)
             keys = [key for key in item if _SURROGATE.search(key)]
@@ -171,7 +171,7 @@ def _walk(value: Any, pointer: str, depth: int) -> Iterator[tuple[str, Any]]:
         if depth > MAX_DEPTH:
             raise _TooDeep
         for key, item in value.items():
-            yield from _walk(item, f"{pointer}/{_escape(key)}", depth + 1)
+            yield from _walk(item, f"{pointer}/{pointer_token(key)}", depth + 1)
     elif isinstance(value, list):
         if depth > MAX_DEPTH:
             raise _TooDeep
@@ -179,17 +179,17 @@ def _walk(value: Any, pointer: str, depth: int) -> Iterator[tuple[str, Any]]:
             yield from _walk(item, f"{pointer}/{index}", depth + 1)
 
 
-def _plain(value: Any) -> Any:
+def _without_placeholders(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _without_placeholders(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_without_placeholders(item) for item in value]
     if isinstance(value, (_Constant, _OutOfRange)):
         return None
     return value
 
 
-def spells_out(data: bytes, keys: int) -> bool:
+def keys_add_up(data: bytes, keys: int) -> bool:
     """Whether `data`, one line or many, surely spells out as many keys as were decoded of it: then none stands twice.
 
     Each key is followed by `":`, but where white space stands between the two (not sure). So is a quote inside a string
@@ -222,12 +222,12 @@ def _count_keys(value: Any, depth: int) -> int:
     return keys
 
 
-def _escape(key: str) -> str:
+def pointer_token(key: str) -> str:
     """A key as a reference token of RFC 6901, short enough for a report."""
     return key[:80].replace("~", "~0").replace("/", "~1")
 
 
-def _kind(value: object) -> str:
+def _kind_name(value: object) -> str:
     if value is None:
         return "null"
     names = {str: "a string", bool: "true or false", int: "a number", float: "a number", list: "an array"}

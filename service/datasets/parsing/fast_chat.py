@@ -1,6 +1,6 @@
 """The common chat row, read several times as fast: messages with nothing but a common role and a string.
 
-`read_plain_chat` says of such a row what `formats.read_example` says of it, and only where no check of scope `example`
+`parse_fast_chat` says of such a row what `formats.read_example` says of it, and only where no check of scope `example`
 finds anything in it, so that those need not run. Files have few different sequences of roles, so what follows from the
 roles alone is worked out once for each.
 """
@@ -17,17 +17,17 @@ from service.datasets.parsing.formats import TOKENS_PER_EXAMPLE, TOKENS_PER_MESS
 _MAX_MESSAGES = 64
 
 
-class PlainMessage(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+class FastChatMessage(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """A message with nothing but a common role and a string."""
 
     role: Literal["system", "user", "assistant"]
     content: str
 
 
-class PlainRow(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+class FastChatRow(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """A chat row with nothing but plain messages: decoded twice as fast as a row of any shape."""
 
-    messages: list[PlainMessage]
+    messages: list[FastChatMessage]
 
 
 class _Shape(NamedTuple):
@@ -36,7 +36,7 @@ class _Shape(NamedTuple):
     has_system: bool
 
 
-def read_plain_chat(line: int, row: PlainRow) -> Example | None:
+def parse_fast_chat(line: int, row: FastChatRow) -> Example | None:
     """The same as `read_example` for a row on which no check of scope `example` finds anything; else None.
 
     That row has nothing but `messages`: an optional system message, then user and assistant messages that end with the

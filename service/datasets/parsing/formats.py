@@ -78,7 +78,7 @@ class Example(msgspec.Struct, gc=False):
     extra_overhead: int = 0
     images: int = 0
     definitions: list[Any] | None = None
-    countable: bool = True
+    cookbook_countable: bool = True
     system: str | None = None
     answer: str = ""
     answer_pointer: str = ""
@@ -143,7 +143,7 @@ def same_format(row: dict[str, Any], expected: Format) -> bool:
 def read_example(line: int, row: dict[str, Any], format: Format) -> Example:
     """The `Example` of any row of `format`; never raises."""
     example = Example(line, row)
-    reading = _Reading(example)
+    reading = _ExampleBuilder(example)
     if format == "completion":
         reading.completion()
     elif format == "preference":
@@ -239,7 +239,7 @@ def _looks_like_reinforcement(row: dict[str, Any]) -> bool:
     return ends_open and not row.keys() <= CHAT_KEYS
 
 
-class _Reading:
+class _ExampleBuilder:
     """The texts of one row as they are found; at the end its example has them."""
 
     def __init__(self, example: Example) -> None:
@@ -262,17 +262,17 @@ class _Reading:
         for key in ("preferred_output", "non_preferred_output"):
             self.messages(row.get(key), f"/{key}", trained=True)
         example.overhead += TOKENS_PER_EXAMPLE
-        example.countable = False
+        example.cookbook_countable = False
 
     def messages(self, messages: object, pointer: str, *, trained: bool) -> None:
         if not isinstance(messages, list):
-            self._example.countable = False
+            self._example.cookbook_countable = False
             return
         for index, message in enumerate(messages):
             if isinstance(message, dict):
                 self._message(message, f"{pointer}/{index}", trained and is_trained(message))
             else:
-                self._example.countable = False
+                self._example.cookbook_countable = False
 
     def finish(self) -> None:
         example, pieces = self._example, self._pieces
@@ -300,7 +300,7 @@ class _Reading:
                 if key == "name":
                     example.overhead += TOKENS_PER_NAME
             else:
-                example.countable = False
+                example.cookbook_countable = False
         content = message.get("content")
         if isinstance(content, list):
             for place, text, detail in _parts(content):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 BLOCK_BYTES = 512 << 10
-KEPT_OF_A_LONG_LINE_BYTES = 256
+LONG_LINE_EXCERPT_BYTES = 256
 
 
 class Line(NamedTuple):
@@ -38,11 +38,11 @@ class Block(NamedTuple):
     end: int
     too_long: bool = False
 
-    def emptied(self) -> Block:
+    def without_data(self) -> Block:
         """Only where it is in the file, for `filled` to read it there: that is told sooner than data are sent."""
         return self if self.too_long else self._replace(data=b"")
 
-    def filled(self, file: BinaryIO) -> Block:
+    def with_data(self, file: BinaryIO) -> Block:
         """The block with its data; others may read the same open file meanwhile."""
         if self.data:
             return self
@@ -79,7 +79,7 @@ def read_blocks(chunks: Iterable[bytes], *, max_line_bytes: int) -> Iterator[Blo
             yield block
             number, offset, whole, whole_bytes = number + block.data.count(b"\n"), block.end, [], 0
         if start_bytes > max_line_bytes:
-            start = [b"".join(start)[:KEPT_OF_A_LONG_LINE_BYTES]]
+            start = [b"".join(start)[:LONG_LINE_EXCERPT_BYTES]]
     if start_bytes > max_line_bytes:
         yield Block(number, offset, start[0], offset + start_bytes, too_long=True)
     elif whole or start:
@@ -98,7 +98,7 @@ def lines_of(block: Block, *, max_line_bytes: int) -> Iterator[Line]:
     for part in parts:
         length = len(part)
         long = length > max_line_bytes
-        yield Line(number, offset, part[:KEPT_OF_A_LONG_LINE_BYTES] if long else part, length, long)
+        yield Line(number, offset, part[:LONG_LINE_EXCERPT_BYTES] if long else part, length, long)
         number += 1
         offset += length + 1
 

@@ -7,23 +7,23 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from service.datasets.parsing.decode import Fault, decode_line, decode_object, spells_out
-from service.datasets.parsing.fast_chat import PlainRow
+from service.datasets.parsing.decode import Fault, decode_line, decode_object, keys_add_up
+from service.datasets.parsing.fast_chat import FastChatRow
 from service.datasets.parsing.lines import Block, Line, lines_of
 
 _BLANK = b" \t\r\n\x0b\x0c"
-_decode_plain = msgspec.json.Decoder(PlainRow).decode
+_decode_fast_chat = msgspec.json.Decoder(FastChatRow).decode
 
 
 class Row(NamedTuple):
-    """A line that holds an object, and what it was decoded to: a `PlainRow` where plain ones were wanted and it is one.
+    """A line that holds an object, with its decoded value: a `FastChatRow` if those were requested and it is one.
 
-    `as_written` says that the line has no fault, so that the row's texts stand in its bytes, but for what is escaped.
+    `as_written` says that the line has no fault, so its bytes contain the row's texts, apart from escape sequences.
     """
 
     number: int
     data: bytes
-    value: PlainRow | dict[str, Any]
+    value: FastChatRow | dict[str, Any]
     as_written: bool = True
 
 
@@ -37,26 +37,26 @@ class Rows(NamedTuple):
     crlf: int | None
 
 
-def read_rows(block: Block, *, max_line_bytes: int, plain: bool) -> Rows:
+def read_rows(block: Block, *, max_line_bytes: int, fast_chat: bool) -> Rows:
     """Every line of a block. Never raises for what the bytes are.
 
     A duplicate key shows only in that more keys are spelled out than decoded. The two are compared for the whole block
     at once, and line by line only where they differ.
     """
     lines = list(lines_of(block, max_line_bytes=max_line_bytes))
-    values: list[PlainRow | dict[str, Any] | None] = [None] * len(lines)
-    if plain and not block.too_long:
-        values = _plain_values([line.data for line in lines])
+    values: list[FastChatRow | dict[str, Any] | None] = [None] * len(lines)
+    if fast_chat and not block.too_long:
+        values = _fast_chat_rows([line.data for line in lines])
     keys: list[int] = []
     blank: list[int] = []
     too_long: list[Line] = []
-    found: list[tuple[Line, PlainRow | dict[str, Any] | None]] = []
+    found: list[tuple[Line, FastChatRow | dict[str, Any] | None]] = []
     sound = True
     for line, value in zip(lines, values, strict=True):
         if line.too_long:
             too_long.append(line)
             continue
-        if isinstance(value, PlainRow):
+        if isinstance(value, FastChatRow):
             count = 1 + 2 * len(value.messages)
         elif not line.data.strip(_BLANK):
             blank.append(line.number)
@@ -68,14 +68,14 @@ def read_rows(block: Block, *, max_line_bytes: int, plain: bool) -> Rows:
         keys.append(count)
         found.append((line, value))
     crlf = _first_crlf(lines) if b"\r" in block.data else None
-    if sound and spells_out(block.data, sum(keys)):
+    if sound and keys_add_up(block.data, sum(keys)):
         rows = [Row(line.number, line.data, value) for line, value in found if value is not None]
         return Rows(rows, blank, too_long, [], crlf)
     faults: list[tuple[int, Fault]] = []
     rows = []
     for (line, value), count in zip(found, keys, strict=True):
         as_written = True
-        if value is None or not spells_out(line.data, count):
+        if value is None or not keys_add_up(line.data, count):
             value, line_faults = decode_line(line.data, line.offset)
             faults.extend((line.number, fault) for fault in line_faults)
             as_written = not line_faults
@@ -94,10 +94,10 @@ def as_object(row: Row) -> dict[str, Any]:
     return decoded
 
 
-def _plain_values(lines: Sequence[bytes]) -> list[PlainRow | dict[str, Any] | None]:
+def _fast_chat_rows(lines: Sequence[bytes]) -> list[FastChatRow | dict[str, Any] | None]:
     """For each line the plain row that it is, or None. An iterator goes on after what it could not decode."""
-    values: list[PlainRow | dict[str, Any] | None] = []
-    decoded = map(_decode_plain, lines)
+    values: list[FastChatRow | dict[str, Any] | None] = []
+    decoded = map(_decode_fast_chat, lines)
     while len(values) < len(lines):
         try:
             for value in decoded:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from service.catalogue.tokens import ModelFacts, reference
+from service.catalogue.tokens import ModelFacts, reference_counter
 from service.datasets.checks.tools import holders
 from service.datasets.parsing.formats import definitions_of
 from service.datasets.preparation.changes import ChangeLog
@@ -53,7 +53,7 @@ class Shortening:
     def __init__(self, way: ToolDefinitions, model: ModelFacts, log: ChangeLog) -> None:
         self._way = way
         self._log = log
-        self._count = reference(model.encoding).count
+        self._count = reference_counter(model.encoding).count
         self._encoding = model.encoding
         self._lines, self._before, self._after = array("Q"), array("Q"), array("Q")
         self._known: dict[bytes, int] = {}

@@ -17,7 +17,7 @@ from typing import TypeAlias
 import msgspec
 
 from service.catalogue.base_models import Catalogue, load
-from service.catalogue.tokens import EncodingDamaged, reference
+from service.catalogue.tokens import EncodingDamaged, reference_counter
 from service.datasets.processes.leakage import LeakageRequest, leakage_of_objects
 from service.datasets.processes.preparation import Preparation, PrepareRequest, Refusal, prepare_stored
 from service.datasets.processes.report import ReportRequest, report_for_object
@@ -63,7 +63,7 @@ def main(storage_url: str, models_file: str, *, counting: bool = False) -> None:
     if counting:
         importlib.import_module("service.datasets.duplicates.near")
         with suppress(EncodingDamaged):  # every answer will say so
-            reference(catalogue.default.encoding)
+            reference_counter(catalogue.default.encoding)
     out = sys.stdout.buffer
 
     def say(answer: Answer) -> None:

@@ -13,8 +13,8 @@ from service.catalogue.lookup import known_model
 from service.catalogue.tokens import ModelFacts
 from service.datasets.report.build import build_report
 from service.datasets.report.prices import price_list
-from service.datasets.report.process_pool import cores
-from service.datasets.report.profiler import Stopwatch
+from service.datasets.report.process_pool import usable_cores
+from service.datasets.report.profiler import Profiler
 from service.datasets.report_schema import FileReport
 from service.settings import Settings
 
@@ -43,7 +43,7 @@ def report_for_path(
     model: str | None,
     settings: Settings,
     progress: Callable[[int], None] | None = None,
-    watch: Stopwatch | None = None,
+    profiler: Profiler | None = None,
 ) -> FileReport:
     """The report of a file on this disk, without a server. Raises `OSError`, and `InvalidRequest` for the model."""
     catalogue = load(settings.models_file)
@@ -59,7 +59,7 @@ def report_for_path(
         processes=_processes(size_bytes),
         quick=size_bytes >= QUICK_FROM_BYTES,
         path=path,
-        watch=watch,
+        profiler=profiler,
     )
 
 
@@ -103,4 +103,4 @@ class _Chunks:
 
 
 def _processes(size_bytes: int) -> int:
-    return 1 if size_bytes < SHARED_FROM_BYTES else min(cores(), size_bytes // (SHARED_FROM_BYTES // 2))
+    return 1 if size_bytes < SHARED_FROM_BYTES else min(usable_cores(), size_bytes // (SHARED_FROM_BYTES // 2))

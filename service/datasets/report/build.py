@@ -15,19 +15,26 @@ from pathlib import Path
 from typing import BinaryIO
 
 from service.catalogue.epochs import default_epochs, epochs_reason
-from service.catalogue.tokenizer_check import Referee
-from service.catalogue.tokens import CountsDiffer, ModelFacts, ModelPrice, fast, fast_is_installed, reference
+from service.catalogue.tokenizer_check import TokenizerCheck
+from service.catalogue.tokens import (
+    CountsDiffer,
+    ModelFacts,
+    ModelPrice,
+    fast_counter,
+    fast_counter_is_installed,
+    reference_counter,
+)
 from service.datasets.checks.file import MIN_EXAMPLES, RECOMMENDED_EXAMPLES
-from service.datasets.checks.registry import Found, Hit
+from service.datasets.checks.registry import Hit, LocatedHit
 from service.datasets.parsing.lines import Block, read_blocks
 from service.datasets.report.findings import Findings
-from service.datasets.report.format_detection import read_opening
+from service.datasets.report.format_detection import detect_format
 from service.datasets.report.parts import Part, PartReader, Task
 from service.datasets.report.prices import price_lines
-from service.datasets.report.process_pool import in_order
-from service.datasets.report.profiler import Stopwatch, timed
+from service.datasets.report.process_pool import map_in_order
+from service.datasets.report.profiler import Profiler, timed
 from service.datasets.report_schema import Cookbook, FileReport, Format, Tokens
-from service.datasets.statistics import distribution, histogram, spread
+from service.datasets.statistics import cookbook_distribution, distribution, histogram
 
 MAX_LINE_BYTES = 16 << 20
 _FEW_EXAMPLES = 10_000
@@ -47,7 +54,7 @@ def build_report(
     processes: int = 1,
     quick: bool = False,
     path: Path | None = None,
-    watch: Stopwatch | None = None,
+    profiler: Profiler | None = None,
 ) -> FileReport:
     """Reads a whole file and reports on it. Never raises for what the bytes are.
 
@@ -56,13 +63,13 @@ def build_report(
     `processes` over 1 so many are forked to share the work. `quick` counts with the fast counter, where there is one,
     and compares it with tiktoken; should they differ, `chunks` are read again from the start and counted by tiktoken.
     `path` says where on this disk the same bytes are, if they are there: the processes then read them by themselves.
-    `watch` learns what took how long. Raises EncodingDamaged, and KeyError for an encoding that is not shipped;
+    `profiler` learns what took how long. Raises EncodingDamaged, and KeyError for an encoding that is not shipped;
     CountsDiffer only where `chunks` is an iterator, which cannot be read again.
     """
 
-    def read(*, quick: bool) -> _Whole:
-        whole = _Whole(model, listed_per_code=listed_per_code, max_line_bytes=max_line_bytes, watch=watch)
-        whole.read(chunks, path, processes=processes, quick=quick, progress=progress or _ignore)
+    def read(*, quick: bool) -> _FileReader:
+        whole = _FileReader(model, listed_per_code=listed_per_code, max_line_bytes=max_line_bytes, profiler=profiler)
+        whole.read(chunks, path, processes=processes, quick=quick, progress=progress or _no_progress)
         return whole
 
     try:
@@ -72,8 +79,8 @@ def build_report(
             raise
         whole = read(quick=False)
     part = whole.part
-    if watch is not None:
-        watch.seconds.update(part.seconds)
+    if profiler is not None:
+        profiler.seconds.update(part.seconds)
     findings = part.findings
     if max_file_bytes is not None and whole.bytes > max_file_bytes:
         message = f"The file has {whole.bytes:,} bytes; the limit is {max_file_bytes:,}. Split it or shorten it."
@@ -112,7 +119,7 @@ def build_report(
             tokens=sums.cookbook_billable,
             n_epochs=epochs,
             billed_tokens=sums.cookbook_billable * epochs,
-            per_example=spread(Counter(sums.cookbook_per_example)),
+            per_example=cookbook_distribution(Counter(sums.cookbook_per_example)),
             uncountable_examples=sums.uncountable,
         )
         if countable
@@ -138,11 +145,11 @@ def first_errors(report: FileReport, limit: int = 5) -> str:
     return f"{text}{more}."
 
 
-class _Whole:
+class _FileReader:
     """One reading of a file; what it leaves is the part that is all of it."""
 
     def __init__(
-        self, model: ModelFacts, *, listed_per_code: int, max_line_bytes: int, watch: Stopwatch | None
+        self, model: ModelFacts, *, listed_per_code: int, max_line_bytes: int, profiler: Profiler | None
     ) -> None:
         self.bytes = 0
         self.format: Format | None = None
@@ -150,7 +157,7 @@ class _Whole:
         self._model = model
         self._listed_per_code = listed_per_code
         self._max_line_bytes = max_line_bytes
-        self._watch = watch
+        self._profiler = profiler
 
     def read(
         self,
@@ -162,20 +169,20 @@ class _Whole:
         progress: Callable[[int], None],
     ) -> None:
         blocks = read_blocks(self._measured(chunks), max_line_bytes=self._max_line_bytes)
-        opening = read_opening(blocks, max_line_bytes=self._max_line_bytes)
-        if opening.other_kind is None:
-            self.format = opening.format
-            self.part = Part(opening.format, self._listed_per_code)
+        detection = detect_format(blocks, max_line_bytes=self._max_line_bytes)
+        if detection.not_json_lines is None:
+            self.format = detection.format
+            self.part = Part(detection.format, self._listed_per_code)
             with nullcontext() if path is None or processes == 1 else path.open("rb") as file:
                 self._read_parts(
-                    chain(opening.blocks, blocks), file, processes=processes, quick=quick, progress=progress
+                    chain(detection.blocks, blocks), file, processes=processes, quick=quick, progress=progress
                 )
-            timed(self._watch, "findings of the whole file", self._finish)(processes)
+            timed(self._profiler, "findings of the whole file", self._finish)(processes)
         else:
             for block in blocks:
                 progress(block.end)
-            self.part.findings.add(*opening.other_kind)
-        if opening.byte_order_mark:
+            self.part.findings.add(*detection.not_json_lines)
+        if detection.byte_order_mark:
             message = "Remove the byte order mark at the file's start."
             self.part.findings.add("byte_order_mark", 1, Hit("", "", message))
         progress(self.bytes)
@@ -194,35 +201,41 @@ class _Whole:
         quick: bool,
         progress: Callable[[int], None],
     ) -> None:
-        referee = Referee(self._model.encoding, apart=processes > 1) if quick and fast_is_installed() else None
+        tokenizer_check = (
+            TokenizerCheck(self._model.encoding, in_subprocess=processes > 1)
+            if quick and fast_counter_is_installed()
+            else None
+        )
         try:
-            counter = fast(self._model.encoding) if referee is not None else None
+            counter = fast_counter(self._model.encoding) if tokenizer_check is not None else None
             reader = PartReader(
                 format=self.format,
                 model=self._model,
-                counter=counter or reference(self._model.encoding),
+                counter=counter or reference_counter(self._model.encoding),
                 listed_per_code=self._listed_per_code,
                 max_line_bytes=self._max_line_bytes,
                 file=file,
-                watch=self._watch,
+                profiler=self._profiler,
             )
-            tasks = (Task(block if file is None else block.emptied(), self.part.findings.full()) for block in blocks)
-            with in_order(tasks, reader.read, processes=processes) as parts:
-                if referee is not None and counter is not None:
-                    referee.begin(counter)
+            tasks = (
+                Task(block if file is None else block.without_data(), self.part.findings.full()) for block in blocks
+            )
+            with map_in_order(tasks, reader.read, processes=processes) as parts:
+                if tokenizer_check is not None and counter is not None:
+                    tokenizer_check.check_edge_cases(counter)
                 for part in parts:
-                    if referee is not None and part.sample is not None:
-                        referee.compare(*part.sample)
+                    if tokenizer_check is not None and part.sample is not None:
+                        tokenizer_check.compare(*part.sample)
                     self._merge(part)
                     progress(part.end)
-            if referee is not None:
-                referee.end()
+            if tokenizer_check is not None:
+                tokenizer_check.finish()
         finally:
-            if referee is not None:
-                referee.dismiss()
+            if tokenizer_check is not None:
+                tokenizer_check.close()
 
     def _merge(self, part: Part) -> None:
-        timed(self._watch, "merging parts", self.part.merge)(part)
+        timed(self._profiler, "merging parts", self.part.merge)(part)
 
     def _finish(self, processes: int) -> None:
         """Adds what can be said at the end only."""
@@ -239,7 +252,7 @@ class _Whole:
             message = f"{part.examples} examples are few; improvements usually show from {RECOMMENDED_EXAMPLES} to 100."
             findings.add("few_examples", 1, Hit("", "", message))
         processes = processes if part.examples > _FEW_EXAMPLES else 1
-        with in_order(range(len(part.checks)), self._found_by, processes=processes) as finished:
+        with map_in_order(range(len(part.checks)), self._found_by, processes=processes) as finished:
             for found, seconds in finished:
                 part.seconds.update(seconds)
                 findings.merge(found)
@@ -248,11 +261,11 @@ class _Whole:
         """What one of the checks finds at the end, and how long that took it."""
         check = self.part.checks[number]
         found = Findings(self._listed_per_code)
-        timed(self._watch, f"{type(check).__name__} (at the end)", self._add_all)(check.finish, found)
-        return found, self._watch.take() if self._watch is not None else Counter()
+        timed(self._profiler, f"{type(check).__name__} (at the end)", self._add_all)(check.finish, found)
+        return found, self._profiler.take() if self._profiler is not None else Counter()
 
     @staticmethod
-    def _add_all(finish: Callable[[], Iterable[Found]], findings: Findings) -> None:
+    def _add_all(finish: Callable[[], Iterable[LocatedHit]], findings: Findings) -> None:
         for code, line, hit in finish():
             findings.add(code, line, hit)
 
@@ -267,5 +280,5 @@ def _notes(part: Part) -> list[str]:
     return notes
 
 
-def _ignore(bytes_done: int) -> None:
+def _no_progress(bytes_done: int) -> None:
     """For a caller who does not ask how far it is."""

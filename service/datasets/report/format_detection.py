@@ -22,10 +22,10 @@ _BLANK = b" \t\r\n\x0b\x0c"
 _HEAD_LINES = 5
 _VOTING_ROWS = 256
 _VOTING_BYTES = 1 << 20
-_OPENING_BYTES = 8 << 20
+_INSPECTED_BYTES = 8 << 20
 
 
-class OtherKind(NamedTuple):
+class NotJsonLines(NamedTuple):
     """The file is something else than JSON Lines, as seen at `line`."""
 
     code: str
@@ -33,19 +33,19 @@ class OtherKind(NamedTuple):
     hit: Hit
 
 
-class Opening(NamedTuple):
+class FormatDetection(NamedTuple):
     """What was found, and the blocks that were read for it, without the byte order mark if there was one.
 
     `format` is that of most of the first 256 rows that have any, or None where none has.
     """
 
     byte_order_mark: bool
-    other_kind: OtherKind | None
+    not_json_lines: NotJsonLines | None
     format: Format | None
     blocks: list[Block]
 
 
-def read_opening(blocks: Iterator[Block], *, max_line_bytes: int) -> Opening:
+def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDetection:
     """Takes blocks from `blocks` until all is decided."""
     taken: list[Block] = []
     head: list[tuple[int, bytes]] = []
@@ -58,7 +58,7 @@ def read_opening(blocks: Iterator[Block], *, max_line_bytes: int) -> Opening:
             block = block._replace(offset=block.offset + len(_BOM), data=block.data[len(_BOM) :])
         taken.append(block)
         for line in lines_of(block, max_line_bytes=max_line_bytes):
-            if line.offset >= _OPENING_BYTES or sum(votes.values()) >= _VOTING_ROWS or voted_bytes >= _VOTING_BYTES:
+            if line.offset >= _INSPECTED_BYTES or sum(votes.values()) >= _VOTING_ROWS or voted_bytes >= _VOTING_BYTES:
                 decided = True
                 break
             if not line.too_long and not line.data.strip(_BLANK):
@@ -76,9 +76,9 @@ def read_opening(blocks: Iterator[Block], *, max_line_bytes: int) -> Opening:
         if decided:
             break
     kind = sniff([data for _, data in head])
-    return Opening(
+    return FormatDetection(
         byte_order_mark,
-        OtherKind(kind[0], head[0][0], kind[1]) if kind else None,
+        NotJsonLines(kind[0], head[0][0], kind[1]) if kind else None,
         max(votes.items(), key=itemgetter(1))[0] if votes else None,
         taken,
     )

@@ -12,14 +12,14 @@ from typing import Any, BinaryIO, NamedTuple
 from service.catalogue.tokens import ModelFacts, TokenCounter
 from service.datasets.checks import DATASET_CHECKS
 from service.datasets.checks.registry import DatasetCheck, Hit, row_checks
-from service.datasets.parsing.fast_chat import PlainRow, read_plain_chat
+from service.datasets.parsing.fast_chat import FastChatRow, parse_fast_chat
 from service.datasets.parsing.formats import Example, read_example, row_format, same_format, traits
 from service.datasets.parsing.lines import Block
 from service.datasets.parsing.rows import Row, Rows, as_object, read_rows
 from service.datasets.report.findings import Findings
-from service.datasets.report.profiler import Stopwatch, timed, whole
+from service.datasets.report.profiler import Profiler, timed, whole
 from service.datasets.report.text_checks import TextScanner
-from service.datasets.report.token_accounting import Accounting, Sums
+from service.datasets.report.token_accounting import TokenAccounting, TokenTotals
 from service.datasets.report_schema import Format
 
 _MAX_ITEM_FIELDS = 1_000
@@ -35,7 +35,7 @@ class Part:
 
     def __init__(self, format: Format | None, listed_per_code: int, full: frozenset[str] = frozenset()) -> None:
         self.findings = Findings(listed_per_code, full)
-        self.sums = Sums()
+        self.sums = TokenTotals()
         self.checks: list[DatasetCheck] = [make() for formats, make in DATASET_CHECKS if format in formats]
         self.lines = 0
         self.examples = 0
@@ -80,41 +80,41 @@ class PartReader:
         listed_per_code: int,
         max_line_bytes: int,
         file: BinaryIO | None = None,
-        watch: Stopwatch | None = None,
+        profiler: Profiler | None = None,
     ) -> None:
         self._format = format
         self._listed_per_code = listed_per_code
         self._max_line_bytes = max_line_bytes
         self._file = file
-        self._watch = watch
+        self._profiler = profiler
         self._row_checks = [
-            (check.code, check.needs, timed(watch, check.code, whole(check.on_row)))
+            (check.code, check.needs, timed(profiler, check.code, whole(check.on_row)))
             for check in (row_checks(format) if format else ())
             if check.on_row is not None
         ]
-        accounting = Accounting(model, counter)
-        self._count = timed(watch, "counting tokens", accounting.count)
-        self._account = timed(watch, "adding up tokens", accounting.add)
-        self._read_rows = timed(watch, "reading lines and JSON", read_rows)
-        self._read_examples = timed(watch, "reading examples", self._examples)
-        self._scan = timed(watch, "finding texts to look at", TextScanner(watch).scan)
+        accounting = TokenAccounting(model, counter)
+        self._count = timed(profiler, "counting tokens", accounting.count)
+        self._account = timed(profiler, "adding up tokens", accounting.add)
+        self._read_rows = timed(profiler, "reading lines and JSON", read_rows)
+        self._read_examples = timed(profiler, "reading examples", self._examples)
+        self._scan = timed(profiler, "finding texts to look at", TextScanner(profiler).scan)
 
     def read(self, task: Task) -> Part:
         """The part of one block. Never raises for what the bytes are."""
         part = Part(self._format, self._listed_per_code, task.full)
-        block = task.block if self._file is None else task.block.filled(self._file)
+        block = task.block if self._file is None else task.block.with_data(self._file)
         part.end = block.end
-        rows = self._read_rows(block, max_line_bytes=self._max_line_bytes, plain=self._format == "chat")
-        _note_lines(rows, part)
+        rows = self._read_rows(block, max_line_bytes=self._max_line_bytes, fast_chat=self._format == "chat")
+        _add_line_findings(rows, part)
         kept, examples = self._read_examples(rows, part)
         self._scan(kept, examples, part.findings)
         for check in part.checks:
-            timed(self._watch, type(check).__name__, check.see)(examples)
+            timed(self._profiler, type(check).__name__, check.add)(examples)
         counts = self._count(examples)
         self._account(examples, counts, part.sums, part.findings)
         part.sample = _sample(examples, counts)
-        if self._watch is not None:
-            part.seconds = self._watch.take()
+        if self._profiler is not None:
+            part.seconds = self._profiler.take()
         return part
 
     def _examples(self, rows: Rows, part: Part) -> tuple[list[Row], list[Example]]:
@@ -124,11 +124,11 @@ class PartReader:
         examples: list[Example] = []
         part.examples += len(rows.rows)
         for row in rows.rows:
-            example = read_plain_chat(row.number, row.value) if isinstance(row.value, PlainRow) else None
+            example = parse_fast_chat(row.number, row.value) if isinstance(row.value, FastChatRow) else None
             if example is None:
                 value = as_object(row)
                 if expected is None or not same_format(value, expected):
-                    _add_foreign(row.number, value, expected, part.findings)
+                    _add_format_finding(row.number, value, expected, part.findings)
                     continue
                 found = traits(value)
                 for code, needs, find in self._row_checks:
@@ -143,7 +143,7 @@ class PartReader:
         return kept, examples
 
 
-def _note_lines(rows: Rows, part: Part) -> None:
+def _add_line_findings(rows: Rows, part: Part) -> None:
     findings = part.findings
     part.lines += len(rows.rows) + len(rows.too_long) + len({number for number, _ in rows.faults})
     part.crlf = rows.crlf
@@ -156,7 +156,7 @@ def _note_lines(rows: Rows, part: Part) -> None:
         findings.add(fault.code, number, Hit(fault.pointer, fault.value, fault.message, fault.at))
 
 
-def _add_foreign(line: int, row: dict[str, Any], expected: Format | None, findings: Findings) -> None:
+def _add_format_finding(line: int, row: dict[str, Any], expected: Format | None, findings: Findings) -> None:
     found = row_format(row)
     if found is None:
         keys = ", ".join(repr(key[:40]) for key in list(row)[:5]) or "no keys"

@@ -21,14 +21,14 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-_TASKS_AHEAD = 4
-_UNORDERED_PER_PROCESS = 8
-_ENDING_SECONDS = 5.0
+_MAX_QUEUED_PER_WORKER = 4
+_MAX_UNYIELDED_PER_WORKER = 8
+_SHUTDOWN_SECONDS = 5.0
 _PIPE_BYTES = 1 << 20
-_GARBAGE_THRESHOLD = 50_000
+_GC_THRESHOLD = 50_000
 
 
-def cores() -> int:
+def usable_cores() -> int:
     """How many processes can work at once on this machine, by what this process may use; 1 where none can be forked."""
     if "fork" not in multiprocessing.get_all_start_methods():
         return 1
@@ -36,7 +36,7 @@ def cores() -> int:
 
 
 @contextmanager
-def in_order(tasks: Iterable[T], work: Callable[[T], R], *, processes: int) -> Iterator[Iterator[R]]:
+def map_in_order(tasks: Iterable[T], work: Callable[[T], R], *, processes: int) -> Iterator[Iterator[R]]:
     """`map(work, tasks)` in so many processes; 1 means this one. What `work` raises is raised here.
 
     Tasks are taken one by one as there is room, so that a later one can depend on earlier results. The processes are
@@ -45,56 +45,56 @@ def in_order(tasks: Iterable[T], work: Callable[[T], R], *, processes: int) -> I
     if processes <= 1:
         yield map(work, tasks)
         return
-    with _Crew(work, processes) as crew:
-        yield crew.run(iter(tasks))
+    with ProcessPool(work, processes) as pool:
+        yield pool.run(iter(tasks))
 
 
-class _Crew(Generic[T, R]):
+class ProcessPool(Generic[T, R]):
     def __init__(self, work: Callable[[T], R], processes: int) -> None:
-        self._members: list[_Member[T]] = []
+        self._workers: list[_Worker[T]] = []
         inherited: list[Connection[Any, Any]] = []
         for _ in range(processes):
-            member = _Member(work, inherited)
-            inherited += member.ends
-            self._members.append(member)
-        for member in self._members:
-            member.start_feeding()
+            worker = _Worker(work, inherited)
+            inherited += worker.ends
+            self._workers.append(worker)
+        for worker in self._workers:
+            worker.start_feeder()
 
-    def __enter__(self) -> _Crew[T, R]:
+    def __enter__(self) -> ProcessPool[T, R]:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for member in self._members:
-            member.end()
+        for worker in self._workers:
+            worker.end()
 
     def run(self, tasks: Iterator[T]) -> Iterator[R]:
-        sent = given = 0
+        sent = yielded = 0
         more = True
         ready: dict[int, R] = {}
-        while more or given < sent:
-            for member in sorted(self._members, key=lambda member: member.waiting):
+        while more or yielded < sent:
+            for worker in sorted(self._workers, key=lambda worker: worker.waiting):
                 while (
                     more
-                    and member.waiting < _TASKS_AHEAD
-                    and sent - given < _UNORDERED_PER_PROCESS * len(self._members)
+                    and worker.waiting < _MAX_QUEUED_PER_WORKER
+                    and sent - yielded < _MAX_UNYIELDED_PER_WORKER * len(self._workers)
                 ):
                     try:
-                        member.send(sent, next(tasks))
+                        worker.send(sent, next(tasks))
                     except StopIteration:
                         more = False
                     else:
                         sent += 1
-            for member in _answering(self._members):
-                number, result, error = member.receive()
+            for worker in _ready_workers(self._workers):
+                number, result, error = worker.receive()
                 if error is not None:
                     raise error
                 ready[number] = result
-            while given in ready:
-                yield ready.pop(given)
-                given += 1
+            while yielded in ready:
+                yield ready.pop(yielded)
+                yielded += 1
 
 
-class _Member(Generic[T]):
+class _Worker(Generic[T]):
     """One process. A thread feeds it, so that neither waits for the other to read."""
 
     def __init__(self, work: Callable[[T], Any], inherited: list[Connection[Any, Any]]) -> None:
@@ -107,13 +107,13 @@ class _Member(Generic[T]):
         self._queue: SimpleQueue[tuple[int, T] | None] = SimpleQueue()
         self._feeder = threading.Thread(target=self._feed, name="feeder", daemon=True)
         self._process = multiprocessing.get_context("fork").Process(
-            target=_serve, args=(work, tasks_in, results_out, [*inherited, *self.ends]), daemon=True
+            target=_run_worker, args=(work, tasks_in, results_out, [*inherited, *self.ends]), daemon=True
         )
         self._process.start()
         tasks_in.close()
         results_out.close()
 
-    def start_feeding(self) -> None:
+    def start_feeder(self) -> None:
         self._feeder.start()
 
     def send(self, number: int, task: T) -> None:
@@ -132,8 +132,8 @@ class _Member(Generic[T]):
         if self.waiting:
             self._process.terminate()
         self._queue.put(None)
-        self._feeder.join(_ENDING_SECONDS)
-        self._process.join(_ENDING_SECONDS)
+        self._feeder.join(_SHUTDOWN_SECONDS)
+        self._process.join(_SHUTDOWN_SECONDS)
         if self._process.exitcode is None:
             self._process.kill()
             self._process.join()
@@ -157,13 +157,13 @@ def _widen(pipe: Connection[Any, Any]) -> None:
         fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
-def _answering(members: list[_Member[T]]) -> list[_Member[T]]:
-    """The members that have an answer or have ended; waits for one where any is at work."""
-    busy = {member.results: member for member in members if member.waiting}
+def _ready_workers(workers: list[_Worker[T]]) -> list[_Worker[T]]:
+    """The workers that have an answer or have ended; waits for one where any is at work."""
+    busy = {worker.results: worker for worker in workers if worker.waiting}
     return [busy[connection] for connection in wait(list(busy)) if isinstance(connection, Connection)] if busy else []
 
 
-def _serve(
+def _run_worker(
     work: Callable[[T], Any],
     tasks: Connection[Any, Any],
     results: Connection[Any, Any],
@@ -173,7 +173,7 @@ def _serve(
     for connection in inherited:
         connection.close()
     gc.freeze()
-    gc.set_threshold(_GARBAGE_THRESHOLD)
+    gc.set_threshold(_GC_THRESHOLD)
     try:
         while True:
             number, task = tasks.recv()

@@ -11,7 +11,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Stopwatch:
+class Profiler:
     """CPU seconds of this thread by name; what runs inside something else is not counted twice."""
 
     def __init__(self) -> None:
@@ -39,9 +39,9 @@ class Stopwatch:
         return taken
 
 
-def timed(watch: Stopwatch | None, name: str, function: Callable[P, R]) -> Callable[P, R]:
+def timed(profiler: Profiler | None, name: str, function: Callable[P, R]) -> Callable[P, R]:
     """`function`, timed where there is a stopwatch, and itself where there is none."""
-    return function if watch is None else watch.timed(name, function)
+    return function if profiler is None else profiler.timed(name, function)
 
 
 def whole(function: Callable[P, Iterable[R]]) -> Callable[P, list[R]]:

@@ -12,7 +12,7 @@ from rich.text import Text
 from service.datasets.report_schema import FileReport, Finding, Leakage
 
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
-_MARKS = {"error": "✗", "warning": "!", "info": "·"}
+_SYMBOLS = {"error": "✗", "warning": "!", "info": "·"}
 _HEADINGS = {"error": "Errors, which stop a job", "warning": "Warnings, which cost quality or money", "info": "Notes"}
 _BAR_CELLS = 32
 _SHOWN_LINES = 12
@@ -158,7 +158,7 @@ def _print_findings(report: FileReport, severity: str, console: Console) -> None
     for code, findings in sorted(by_code.items(), key=lambda item: -report.counts.get(item[0], 0)):
         count = report.counts.get(code, len(findings))
         first = findings[0]
-        title = Text(f"{_MARKS[severity]} {code}", style=style)
+        title = Text(f"{_SYMBOLS[severity]} {code}", style=style)
         title.append(f"  {count:,}x" if count > 1 else "", style="bold")
         title.append(f"  {_lines(findings, count)}", style="dim")
         console.print(Padding(title, (0, 0, 0, 2)))

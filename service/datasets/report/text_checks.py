@@ -20,7 +20,7 @@ from service.datasets.parsing.formats import Example
 from service.datasets.parsing.pattern_search import Search
 from service.datasets.parsing.rows import Row
 from service.datasets.report.findings import Findings
-from service.datasets.report.profiler import Stopwatch, timed
+from service.datasets.report.profiler import Profiler, timed
 
 _OTHER_ESCAPE = Search(rb"\\[u/bf]")
 
@@ -46,17 +46,21 @@ class _Batch(NamedTuple):
 class TextScanner:
     """Takes batches of examples, in order."""
 
-    def __init__(self, watch: Stopwatch | None = None) -> None:
+    def __init__(self, profiler: Profiler | None = None) -> None:
         by_pattern: dict[bytes, list[Check]] = {}
         for check in CHECKS.values():
             if check.pattern is not None:
                 by_pattern.setdefault(check.pattern, []).append(check)
         self._steps: list[Callable[[_Batch, Findings], None]] = [
-            timed(watch, ", ".join(check.code for check in checks), partial(_read_found, Search(pattern), checks))
+            timed(
+                profiler,
+                ", ".join(check.code for check in checks),
+                partial(_run_pattern_checks, Search(pattern), checks),
+            )
             for pattern, checks in by_pattern.items()
         ]
         self._steps += [
-            timed(watch, check.code, partial(_read_answers, check))
+            timed(profiler, check.code, partial(_run_answer_check, check))
             for check in CHECKS.values()
             if check.scope == "answer"
         ]
@@ -89,7 +93,7 @@ def _joined(parts: Sequence[bytes]) -> _Searchable:
     return _Searchable(b"\n".join([*parts, b""]), list(accumulate([len(part) + 1 for part in parts])))
 
 
-def _read_found(search: Search, checks: Sequence[Check], batch: _Batch, findings: Findings) -> None:
+def _run_pattern_checks(search: Search, checks: Sequence[Check], batch: _Batch, findings: Findings) -> None:
     """Gives checks the texts of the rows that have their pattern."""
     places = [
         (place, at) for place in batch.searchable.rows_with(search) for at, _ in enumerate(batch.examples[place].texts)
@@ -98,10 +102,10 @@ def _read_found(search: Search, checks: Sequence[Check], batch: _Batch, findings
         _run(check, places, batch, findings)
 
 
-def _read_answers(check: Check, batch: _Batch, findings: Findings) -> None:
-    """Gives a check the trained texts at which a glance finds something."""
-    glance = check.glance
-    places = [(place, at) for place, at, text in batch.answers if glance is None or glance(text)]
+def _run_answer_check(check: Check, batch: _Batch, findings: Findings) -> None:
+    """Gives a check the trained texts at which a prefilter finds something."""
+    prefilter = check.prefilter
+    places = [(place, at) for place, at, text in batch.answers if prefilter is None or prefilter(text)]
     _run(check, places, batch, findings)
 
 

@@ -19,13 +19,13 @@ from service.datasets.parsing.formats import Example
 from service.datasets.report.definition_tokens import definition_tokens
 from service.datasets.report.findings import Findings
 
-_REMEMBERED_ROLES = ("system", "developer")
-_REMEMBERED_CHARS = 4_000_000
-_REMEMBERED_LABELS = 10_000
-_REMEMBERED_LABEL_CHARS = 256
+_CACHED_ROLES = ("system", "developer")
+_MAX_CACHED_CHARS = 4_000_000
+_MAX_CACHED_LABELS = 10_000
+_MAX_CACHED_LABEL_CHARS = 256
 
 
-class Sums:
+class TokenTotals:
     """The figures of some examples; those of others can be added. Of each example two numbers are kept, 8 bytes."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Sums:
         self.per_example = array("I")
         self.cookbook_per_example = array("I")
 
-    def merge(self, other: Sums) -> None:
+    def merge(self, other: TokenTotals) -> None:
         """Adds the figures of other examples."""
         for name, figure in vars(other).items():
             mine = getattr(self, name)
@@ -50,7 +50,7 @@ class Sums:
             setattr(self, name, mine)
 
 
-class Accounting:
+class TokenAccounting:
     """Counts the tokens of batches of examples. System prompts seen before are not counted again, for files repeat
     them.
     """
@@ -70,13 +70,15 @@ class Accounting:
             list(map(self._count, example.texts))
             if example.system is None
             else [
-                self._remembered_count(text) if role in _REMEMBERED_ROLES else self._count(text)
+                self._remembered_count(text) if role in _CACHED_ROLES else self._count(text)
                 for role, text in zip(example.layout.roles, example.texts, strict=True)
             ]
             for example in examples
         ]
 
-    def add(self, examples: Sequence[Example], counts: Sequence[Sequence[int]], sums: Sums, findings: Findings) -> None:
+    def add(
+        self, examples: Sequence[Example], counts: Sequence[Sequence[int]], sums: TokenTotals, findings: Findings
+    ) -> None:
         """Adds a batch to `sums`; `counts` as `count` gave them."""
         limit = self._model.max_tokens
         totals: list[int] = []
@@ -98,16 +100,16 @@ class Accounting:
             plains.append(plain)
             sums.trained += sum([tokens[at] for at in layout.trained])
             sums.images += example.images
-            sums.uncountable += not example.countable or example.definitions is not None
+            sums.uncountable += not example.cookbook_countable or example.definitions is not None
             if total > limit:
                 self._cut(example, total, tokens, sums, findings)
         sums.total += sum(totals)
-        sums.billable += _within(totals, limit)
+        sums.billable += _sum_capped(totals, limit)
         sums.per_example.extend(totals)
-        sums.cookbook_billable += _within(plains, limit)
+        sums.cookbook_billable += _sum_capped(plains, limit)
         sums.cookbook_per_example.extend(plains)
 
-    def _cut(self, example: Example, total: int, tokens: Sequence[int], sums: Sums, findings: Findings) -> None:
+    def _cut(self, example: Example, total: int, tokens: Sequence[int], sums: TokenTotals, findings: Findings) -> None:
         limit = self._model.max_tokens
         sums.examples_over_limit += 1
         sums.tokens_over_limit += total - limit
@@ -123,7 +125,7 @@ class Accounting:
         tokens = self._label_sets.get(labels)
         if tokens is None:
             tokens = sum(map(self._label, labels))
-            if len(self._label_sets) < _REMEMBERED_LABELS and sum(map(len, labels)) < _REMEMBERED_LABEL_CHARS:
+            if len(self._label_sets) < _MAX_CACHED_LABELS and sum(map(len, labels)) < _MAX_CACHED_LABEL_CHARS:
                 self._label_sets[labels] = tokens
         return tokens
 
@@ -131,7 +133,7 @@ class Accounting:
         tokens = self._labels.get(label)
         if tokens is None:
             tokens = self._count(label)
-            if len(self._labels) < _REMEMBERED_LABELS and len(label) < _REMEMBERED_LABEL_CHARS:
+            if len(self._labels) < _MAX_CACHED_LABELS and len(label) < _MAX_CACHED_LABEL_CHARS:
                 self._labels[label] = tokens
         return tokens
 
@@ -139,7 +141,7 @@ class Accounting:
         tokens = self._remembered.get(text)
         if tokens is None:
             tokens = self._count(text)
-            if self._remembered_chars + len(text) <= _REMEMBERED_CHARS:
+            if self._remembered_chars + len(text) <= _MAX_CACHED_CHARS:
                 self._remembered[text] = tokens
                 self._remembered_chars += len(text)
         return tokens
@@ -157,7 +159,7 @@ class Accounting:
         return tokens
 
 
-def _within(tokens: Sequence[int], limit: int) -> int:
+def _sum_capped(tokens: Sequence[int], limit: int) -> int:
     """What of the tokens of some examples is within a limit for each."""
     if max(tokens, default=0) <= limit:
         return sum(tokens)

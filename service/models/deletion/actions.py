@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.catalogue.lookup import no_such_model
+from service.catalogue.lookup import model_not_found
 from service.database.tables import Model
 from service.deletions.requests import request_deletion
 from service.errors import Conflict
@@ -38,7 +38,7 @@ async def delete_model(
     if (reason := in_the_way(found, force=force)) is not None:
         raise Conflict(reason, param="model", code="model_in_use")
     if not rows:
-        raise no_such_model(name)
+        raise model_not_found(name)
     for row in rows:
         await request_deletion(
             session,
@@ -62,7 +62,7 @@ async def find_dependents(session: AsyncSession, project_id: str, name: str, *, 
     """What depends on one of the project's tuned models. Raises `NotFound`."""
     rows = (await session.scalars(family(project_id, name))).all()
     if not rows:
-        raise no_such_model(name)
+        raise model_not_found(name)
     return await dependents_of(
         session, project_id, name, sorted(row.name for row in rows), granted_projects=granted_projects
     )

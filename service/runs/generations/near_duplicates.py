@@ -1,6 +1,6 @@
 """Which texts are nearly the same as an earlier one, by the sketches that find near duplicates in files. Pure."""
 
-from service.datasets.duplicates.sketches import BANDS, bands, near, sketches
+from service.datasets.duplicates.sketches import BANDS, bands, is_near, sketches
 from service.datasets.parsing.formats import read_example
 
 
@@ -20,7 +20,7 @@ class Alike:
         sketch = sketches([read_example(0, {"messages": [{"role": "user", "content": text}]}, "chat")])
         keys = [band[0] for band in bands(sketch)]
         for kept, key in zip(self._by_band, keys, strict=True):
-            if any(near(sketch, self._sketches[place]) for place in kept.get(key, ())):
+            if any(is_near(sketch, self._sketches[place]) for place in kept.get(key, ())):
                 return False
         for kept, key in zip(self._by_band, keys, strict=True):
             kept.setdefault(key, []).append(len(self._sketches))

@@ -20,7 +20,7 @@ from service.datasets.checks.completion_file import (
     NO_SEPARATOR,
     PROMPT_PREFIX,
     UPPER_CASE,
-    PreparedData,
+    CompletionColumns,
 )
 from service.datasets.parsing.formats import read_example
 from service.datasets.preparation.changes import Dropped
@@ -129,10 +129,10 @@ def _pairs(rows: Iterable[Numbered]) -> Iterator[tuple[str, str]]:
 
 def _found(rows: Iterable[Numbered]) -> dict[str, list[str]]:
     """What the checks of a completion file find: pointers by code."""
-    check, rest = PreparedData(), iter(rows)
+    check, rest = CompletionColumns(), iter(rows)
     while batch := list(islice(rest, _BATCH)):
-        part = PreparedData()
-        part.see([read_example(line, row, "completion") for line, row in batch])
+        part = CompletionColumns()
+        part.add([read_example(line, row, "completion") for line, row in batch])
         check.merge(part)
     found: dict[str, list[str]] = {}
     for each in check.finish():
