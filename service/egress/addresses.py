@@ -1,8 +1,12 @@
-"""Where a webhook may go: rules of the URL, and of the address that is really dialled.
+"""Which URLs and addresses the service may connect to for webhooks and upstream accounts. Pure.
 
-The list of addresses is written out, after IANA's special-purpose registries for IPv4 and IPv6 (RFC 6890) and the
-metadata services of clouds; `ipaddress.is_global` is true for several of them. IPv4 inside IPv6 is judged where
-packets go to that IPv4 address as they are (mapped, NAT64), and refused where a tunnel decides (6to4, Teredo, ISATAP).
+The forbidden ranges are listed here in full, after IANA's special-purpose registries for IPv4 and IPv6 (RFC 6890) and
+the clouds' metadata services; `ipaddress.is_global` is true for several of them. An IPv4 address inside an IPv6 address
+follows the IPv4 rules where packets reach that IPv4 address unchanged (mapped, NAT64), and is refused where a tunnel
+decides the route (6to4, Teredo, ISATAP).
+
+    MalformedUrl    the URL breaks a rule; `problem` continues the sentence "The URL …"
+    ForbiddenHost   the host is, or resolves only to, addresses that may not be dialled
 """
 
 import enum
@@ -12,15 +16,30 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
-from service.errors import InvalidRequest
-
 Address = IPv4Address | IPv6Address
 
 MAX_URL_LENGTH = 2048
 
 
+class MalformedUrl(ValueError):
+    """A URL that breaks a rule. `problem` is a predicate without a full stop, such as "has port 0"."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+class ForbiddenHost(ValueError):
+    """A host to which no connection may be made; `reason` names its kind, such as "loopback"."""
+
+    def __init__(self, host: str, reason: str) -> None:
+        super().__init__(f"{host}: {reason}")
+        self.host = host
+        self.reason = reason
+
+
 class Reach(enum.IntEnum):
-    """How far inward webhooks may go; each includes the one before."""
+    """Which addresses may be dialled, by level; each level includes the one before."""
 
     PUBLIC = 0
     LOOPBACK = 1
@@ -28,14 +47,14 @@ class Reach(enum.IntEnum):
 
     @classmethod
     def of(cls, *, allow_private: bool, development: bool) -> "Reach":
-        """The reach that the settings give: none inward; this machine, in development; or private networks."""
+        """The reach of the settings: public addresses, in development also this machine, or private networks."""
         if not allow_private:
             return cls.PUBLIC
         return cls.LOOPBACK if development else cls.PRIVATE
 
 
 NEVER = 3
-"""Higher than any reach."""
+"""Above every reach: such addresses are never dialled."""
 
 IPV4: tuple[tuple[str, str, int], ...] = (
     ("0.0.0.0/8", "this host or network (RFC 791)", NEVER),
@@ -58,7 +77,7 @@ IPV4: tuple[tuple[str, str, int], ...] = (
     ("224.0.0.0/4", "multicast (RFC 5771)", NEVER),
     ("240.0.0.0/4", "reserved or broadcast (RFC 1112)", NEVER),
 )
-"""(range, what it is, the least reach that may go there)."""
+"""(range, what it is, the lowest reach that allows it)."""
 
 IPV6: tuple[tuple[str, str, int], ...] = (
     ("::/128", "unspecified (RFC 4291)", NEVER),
@@ -82,8 +101,8 @@ IPV6: tuple[tuple[str, str, int], ...] = (
     ("ff00::/8", "multicast (RFC 4291)", NEVER),
 )
 
-_IPV4 = tuple((IPv4Network(network), what, reach) for network, what, reach in IPV4)
-_IPV6 = tuple((IPv6Network(network), what, reach) for network, what, reach in IPV6)
+_IPV4 = tuple((IPv4Network(network), reason, minimum) for network, reason, minimum in IPV4)
+_IPV6 = tuple((IPv6Network(network), reason, minimum) for network, reason, minimum in IPV6)
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -91,16 +110,16 @@ _ISATAP_IDENTIFIERS = (0x00005EFE, 0x02005EFE)
 
 
 def forbidden(address: Address, reach: Reach = Reach.PUBLIC) -> str | None:
-    """Why no connection may be made to `address`, or None when it may."""
+    """The reason why no connection may be made to `address`, or None when one may."""
     if isinstance(address, IPv4Address):
-        return next((what for network, what, least in _IPV4 if address in network and reach < least), None)
+        return next((reason for network, reason, minimum in _IPV4 if address in network and reach < minimum), None)
     if address.scope_id is not None:
         return "an address with a zone (RFC 4007)"
     if address in _MAPPED or address in _NAT64:
         return forbidden(IPv4Address(int(address) & 0xFFFFFFFF), reach)
-    for network, what, least in _IPV6:
+    for network, reason, minimum in _IPV6:
         if address in network:
-            return what if reach < least else None
+            return reason if reach < minimum else None
     if address not in _GLOBAL_UNICAST:
         return "reserved (RFC 4291)"
     if (int(address) >> 32) & 0xFFFFFFFF in _ISATAP_IDENTIFIERS:
@@ -110,7 +129,7 @@ def forbidden(address: Address, reach: Reach = Reach.PUBLIC) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A URL taken apart once, by one parser, so that what was checked is what is dialled."""
+    """A URL split once, by one parser, so that the host that was checked is the host that is dialled."""
 
     scheme: str
     host: str
@@ -119,42 +138,32 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """The `Host` header: the port only where it is not the scheme's own."""
+        """The value of the `Host` header: it names the port only where that is not the scheme's default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 def parse(url: str, reach: Reach = Reach.PUBLIC) -> Target:
-    """Take a webhook's URL apart. Raises `InvalidRequest` for `url`, code `invalid_webhook_url` when it is malformed
-    and `forbidden_webhook_target` when it leads where webhooks do not go."""
+    """Split a URL and check it. Raises `MalformedUrl`, and `ForbiddenHost` for a host that `reach` does not allow."""
     if len(url) > MAX_URL_LENGTH:
-        raise _invalid(f"has more than {MAX_URL_LENGTH} characters")
+        raise MalformedUrl(f"has more than {MAX_URL_LENGTH} characters")
     if not _CHARACTERS.fullmatch(url):
-        raise _invalid("has spaces, control characters, backslashes or letters outside ASCII: percent-encode them")
+        raise MalformedUrl("has spaces, control characters, backslashes or letters outside ASCII: percent-encode them")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise _invalid("cannot be parsed: check its host and port") from None
+        raise MalformedUrl("cannot be parsed: check its host and port") from None
     if parts.scheme not in _DEFAULT_PORTS:
-        raise _invalid("must begin with https://")
+        raise MalformedUrl("must begin with https://")
     if "@" in parts.netloc:
-        raise _invalid("carries a user name or password: deliveries are authenticated by their signature instead")
+        raise MalformedUrl("carries a user name or password: remove them")
     if "#" in url:
-        raise _invalid("has a fragment, which is never sent: remove the part from `#` on")
+        raise MalformedUrl("has a fragment, which is never sent: remove the part from `#` on")
     host = _host(parts.hostname or "", parts.netloc, reach)
     _check_scheme(parts.scheme, host, reach)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(parts.scheme, host, _port(port, parts.scheme, reach), path)
-
-
-def refused(host: str, what: str) -> InvalidRequest:
-    """The refusal of a host that leads where webhooks do not go; `what` says where that is."""
-    return InvalidRequest(
-        f"Webhooks are not sent to {host}: {what}. Give an address that is reachable from the internet.",
-        param="url",
-        code="forbidden_webhook_target",
-    )
 
 
 _CHARACTERS = re.compile(r"[!-\[\]-~]+")
@@ -173,24 +182,24 @@ def _host(host: str, netloc: str, reach: Reach) -> str:
     if _NUMBER.fullmatch(labels[-1]):
         return _ipv4(host, reach)
     if len(host) > 253 or not all(_NAME.fullmatch(label) for label in labels):
-        raise _invalid("has no valid host name: write it as DNS does, in ASCII (xn--…)")
+        raise MalformedUrl("has no valid host name: write it as DNS does, in ASCII (xn--…)")
     if labels[-1] == "localhost":
         if reach < Reach.LOOPBACK:
-            raise refused(host, "loopback")
+            raise ForbiddenHost(host, "loopback")
     elif (len(labels) == 1 or labels[-1] in _INTERNAL_NAMES) and reach < Reach.PRIVATE:
-        raise refused(host, "a name of a private network")
+        raise ForbiddenHost(host, "a name of a private network")
     return host
 
 
 def _ipv6(host: str, netloc: str, reach: Reach) -> str:
     if not _BRACKETED.fullmatch(netloc):
-        raise _invalid("has no valid IPv6 address")
+        raise MalformedUrl("has no valid IPv6 address")
     try:
         address = IPv6Address(host)
     except AddressValueError:
-        raise _invalid("has no valid IPv6 address") from None
-    if what := forbidden(address, reach):
-        raise refused(host, what)
+        raise MalformedUrl("has no valid IPv6 address") from None
+    if reason := forbidden(address, reach):
+        raise ForbiddenHost(host, reason)
     return str(address)
 
 
@@ -198,11 +207,11 @@ def _ipv4(host: str, reach: Reach) -> str:
     try:
         address = IPv4Address(socket.inet_aton(host))
     except OSError:
-        raise _invalid("has no valid IPv4 address") from None
-    if what := forbidden(address, reach):
-        raise refused(host, what)
+        raise MalformedUrl("has no valid IPv4 address") from None
+    if reason := forbidden(address, reach):
+        raise ForbiddenHost(host, reason)
     if str(address) != host:
-        raise _invalid(f"has an IPv4 address in an unusual form: write {address}")
+        raise MalformedUrl(f"has an IPv4 address in an unusual form: write {address}")
     return host
 
 
@@ -211,7 +220,7 @@ def _check_scheme(scheme: str, host: str, reach: Reach) -> None:
         return
     if reach is Reach.LOOPBACK and _is_loopback(host):
         return
-    raise _invalid("must begin with https://")
+    raise MalformedUrl("must begin with https://")
 
 
 def _is_loopback(host: str) -> bool:
@@ -226,11 +235,7 @@ def _port(port: int | None, scheme: str, reach: Reach) -> int:
     if port is None:
         return _DEFAULT_PORTS[scheme]
     if port == 0:
-        raise _invalid("has port 0")
+        raise MalformedUrl("has port 0")
     if reach is Reach.PUBLIC and port < 1024 and port != _DEFAULT_PORTS["https"]:
-        raise _invalid(f"has port {port}: below 1024 only 443 receives webhooks")
+        raise MalformedUrl(f"has port {port}: below 1024 only 443 is allowed")
     return port
-
-
-def _invalid(what: str) -> InvalidRequest:
-    return InvalidRequest(f"The webhook URL {what}.", param="url", code="invalid_webhook_url")

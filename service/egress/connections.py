@@ -1,4 +1,4 @@
-"""Opening connections to upstreams and receivers of webhooks: what lies below httpcore2."""
+"""The network backend below httpcore2 for connections to upstreams and to receivers of webhooks."""
 
 from collections.abc import Iterable
 
@@ -6,10 +6,11 @@ import httpcore2
 
 
 class Backend(httpcore2.AnyIOBackend):
-    """httpcore2's own backend, for which a connection that is reset as it is made was never opened.
+    """httpcore2's own backend, except that a connection that is reset while it opens counts as never opened.
 
-    On uvloop such a connection has no socket any more, and anyio answers whatever is asked about it with an
-    `AttributeError`, which nobody above expects. One whose socket was looked at once keeps it, and says that it ended.
+    On uvloop such a connection no longer has a socket, and every request for its attributes raises an `AttributeError`
+    that no caller expects. Reading the socket once, right after connecting, finds such connections early; a connection
+    that passed keeps its socket and later reports that it has ended.
     """
 
     async def connect_tcp(
@@ -26,5 +27,5 @@ class Backend(httpcore2.AnyIOBackend):
             stream.get_extra_info("socket")
         except AttributeError:
             await stream.aclose()
-            raise httpcore2.ConnectError("The connection ended as it was made.") from None
+            raise httpcore2.ConnectError("The connection was reset while it opened.") from None
         return stream

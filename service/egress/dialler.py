@@ -1,6 +1,6 @@
-"""The one place where a name becomes a connection: looked up, checked against the address rules, then dialled.
+"""Resolves a host name, checks its addresses against the address rules, and connects to one that is allowed.
 
-A name can change between a check and its use, so the rules hold for the very address that is dialled.
+A name can change between a check and its use, so the rules are applied to the address that is dialled.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,28 +9,28 @@ from contextlib import suppress
 import httpcore2
 
 from service.egress import addresses
-from service.egress.addresses import Address, Reach
+from service.egress.addresses import Address, ForbiddenHost, Reach
 from service.egress.connections import Backend
 from service.egress.resolver import Resolver
 
 CONNECT_SECONDS = 5.0
-"""How long one address of several may take to answer before the next one is tried."""
+"""How long one of several addresses may take to connect before the next one is tried."""
 
 MAX_ADDRESSES = 4
 
 
 def allowed_addresses(host: str, found: Sequence[Address], reach: Reach) -> list[Address]:
-    """Those of a host's addresses that may be dialled. Raises `InvalidRequest` when there is none."""
+    """The host's addresses that may be dialled, at most `MAX_ADDRESSES`. Raises `ForbiddenHost` when there is none."""
     reasons = {address: addresses.forbidden(address, reach) for address in found}
     allowed = [address for address, reason in reasons.items() if reason is None]
     if not allowed:
         listed = ", ".join(f"{address} is {reason}" for address, reason in reasons.items())
-        raise addresses.refused(host, listed)
+        raise ForbiddenHost(host, listed)
     return allowed[:MAX_ADDRESSES]
 
 
 class Dialler(httpcore2.AsyncNetworkBackend):
-    """httpcore2's network backend that dials only addresses that `reach` allows."""
+    """An httpcore2 network backend that connects only to addresses that `reach` allows."""
 
     def __init__(self, resolver: Resolver, reach: Reach) -> None:
         self._resolver = resolver
@@ -45,9 +45,9 @@ class Dialler(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """Look the name up and dial the first of its allowed addresses that answers.
+        """Resolve the name and connect to the first of its allowed addresses that accepts the connection.
 
-        Raises `LookupFailed`, `InvalidRequest` when no address is allowed, and httpcore2's errors of connecting.
+        Raises `LookupFailed`, `ForbiddenHost` when no address is allowed, and httpcore2's connection errors.
         """
         *first, last = allowed_addresses(host, await self._resolver.addresses(host), self._reach)
         for address in first:
@@ -58,5 +58,5 @@ class Dialler(httpcore2.AsyncNetworkBackend):
         return await self._backend.connect_tcp(str(last), port, timeout=timeout, socket_options=socket_options)
 
     async def sleep(self, seconds: float) -> None:
-        """httpcore2's hook for pauses between its own retries."""
+        """Sleep between httpcore2's own connection retries."""
         await self._backend.sleep(seconds)

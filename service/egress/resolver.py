@@ -1,7 +1,8 @@
-"""Name look-ups that cannot hold each other up.
+"""Name look-ups that do not block each other.
 
-`getaddrinfo` blocks for as long as a name server pleases and cannot be cancelled. Each look-up has a daemon thread of
-its own, look-ups of one name at a time share one, and their number is bounded; a caller stops waiting when it wants.
+`getaddrinfo` blocks until the name server answers and cannot be cancelled. So each look-up runs in a daemon thread of
+its own, concurrent look-ups of one name share a thread, and the number of threads is bounded; a caller may stop waiting
+at any time.
 """
 
 import asyncio
@@ -17,11 +18,11 @@ MAX_LOOKUPS = 64
 
 
 class LookupFailed(OSError):
-    """The name has no address, or the name servers do not say."""
+    """The name has no address, or no name server answered."""
 
 
 def system_lookup(host: str) -> Sequence[Address]:
-    """The machine's own look-up, in the order in which it wants the addresses tried. Blocks. Raises `LookupFailed`."""
+    """The operating system's look-up, in its order of preference. Blocks. Raises `LookupFailed`."""
     try:
         answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         return [ip_address(answer[4][0]) for answer in answers]
@@ -30,35 +31,35 @@ def system_lookup(host: str) -> Sequence[Address]:
 
 
 class Resolver:
-    """Looks names up for one event loop, by a function that may block."""
+    """Resolves names for one event loop, with a `lookup` function that may block."""
 
     def __init__(self, lookup: Callable[[str], Sequence[Address]] = system_lookup) -> None:
         self._lookup = lookup
         self._running: dict[str, asyncio.Future[Sequence[Address]]] = {}
 
     async def addresses(self, host: str) -> Sequence[Address]:
-        """The addresses of `host`, in the order to try them; of an address, itself. Raises `LookupFailed`."""
+        """The addresses of `host` in the order to try them; an address resolves to itself. Raises `LookupFailed`."""
         try:
             return [ip_address(host)]
         except ValueError:
             pass
-        found = self._running.get(host) or self._start(host)
-        return await asyncio.shield(found)
+        pending = self._running.get(host) or self._start(host)
+        return await asyncio.shield(pending)
 
     def _start(self, host: str) -> "asyncio.Future[Sequence[Address]]":
         if len(self._running) >= MAX_LOOKUPS:
             raise LookupFailed("too many names are being looked up")
         loop = asyncio.get_running_loop()
-        found: asyncio.Future[Sequence[Address]] = loop.create_future()
-        self._running[host] = found
+        pending: asyncio.Future[Sequence[Address]] = loop.create_future()
+        self._running[host] = pending
 
         def settle(result: Sequence[Address] | LookupFailed) -> None:
             del self._running[host]
             if isinstance(result, LookupFailed):
-                found.set_exception(result)
-                found.exception()  # nobody may be waiting any more
+                pending.set_exception(result)
+                pending.exception()  # marks it as retrieved: every caller may have stopped waiting
             else:
-                found.set_result(result)
+                pending.set_result(result)
 
         def look_up() -> None:
             result: Sequence[Address] | LookupFailed
@@ -66,8 +67,8 @@ class Resolver:
                 result = self._lookup(host)
             except LookupFailed as error:
                 result = error
-            with suppress(RuntimeError):  # the loop has closed, and nobody waits any more
+            with suppress(RuntimeError):  # the loop has closed, so no caller waits for the result
                 loop.call_soon_threadsafe(settle, result)
 
-        threading.Thread(target=look_up, daemon=True, name="webhook-dns").start()
-        return found
+        threading.Thread(target=look_up, daemon=True, name="egress-dns").start()
+        return pending

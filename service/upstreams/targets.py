@@ -1,28 +1,27 @@
-"""Where an upstream account may be: the rules of webhooks' targets, said of a base URL. Pure.
+"""Where an upstream account may be: the address rules of `service/egress`, worded for a base URL. Pure.
 
-The address itself is checked again where it is dialled (`transport.py`), for names can change.
+The address is checked again when it is dialled (`adapters/transport.py`), because a name can change in between.
 """
 
 from urllib.parse import urlsplit
 
 from service.egress import addresses
-from service.egress.addresses import Reach
+from service.egress.addresses import ForbiddenHost, MalformedUrl, Reach
 from service.errors import InvalidRequest
-
-FORBIDDEN = "forbidden_webhook_target"
 
 
 def checked_base_url(base_url: str, kind: str, reach: Reach, *, own_hosts: frozenset[str]) -> str:
-    """The base URL as it is kept. Raises `InvalidRequest` for one that is malformed, ours, or where `reach` ends.
+    """The base URL in the form that is stored.
 
-    `own_hosts` are the `host:port` pairs that this gateway knows itself by: a job sent there would come back for ever.
+    Raises `InvalidRequest` for a URL that is malformed, leads outside `reach`, or is this gateway's own: `own_hosts`
+    are the gateway's `host:port` pairs, and a job sent to one of them would create jobs without end.
     """
     try:
         target = addresses.parse(base_url, reach)
-    except InvalidRequest as refused:
-        if refused.code == FORBIDDEN:
-            raise _forbidden(refused.message) from None
-        raise _invalid(refused.message.removeprefix("The webhook URL ").rstrip(".")) from None
+    except MalformedUrl as error:
+        raise _invalid(error.problem) from None
+    except ForbiddenHost as error:
+        raise _forbidden(error) from None
     if f"{target.host}:{target.port}" in own_hosts:
         raise InvalidRequest(
             "The base URL is this gateway's own: every job would create another one. Give the upstream's.",
@@ -38,15 +37,14 @@ def checked_base_url(base_url: str, kind: str, reach: Reach, *, own_hosts: froze
     return f"{target.scheme}://{target.authority}{path}"
 
 
-def _invalid(what: str) -> InvalidRequest:
-    return InvalidRequest(f"The base URL {what}.", param="base_url", code="invalid_upstream_url")
+def _invalid(problem: str) -> InvalidRequest:
+    return InvalidRequest(f"The base URL {problem}.", param="base_url", code="invalid_upstream_url")
 
 
-def _forbidden(message: str) -> InvalidRequest:
-    where = message.removeprefix("Webhooks are not sent to ").partition(" Give an address")[0]
+def _forbidden(error: ForbiddenHost) -> InvalidRequest:
     return InvalidRequest(
-        f"An upstream cannot be at {where} Give an address that is reachable from the internet, or ask an "
-        "administrator to add the account.",
+        f"An upstream cannot be at {error.host}: {error.reason}. Give an address that is reachable from the "
+        "internet, or ask an administrator to add the account.",
         param="base_url",
         code="forbidden_upstream_target",
     )

@@ -15,14 +15,14 @@ from contextlib import aclosing, suppress
 
 import httpcore2
 
-from service.egress import addresses as targets
-from service.egress.addresses import Reach, Target
+from service.egress.addresses import ForbiddenHost, Reach, Target
 from service.egress.dialler import Dialler, allowed_addresses
 from service.egress.resolver import LookupFailed, Resolver
 from service.errors import InvalidRequest
 from service.settings import Settings
 from service.webhooks.outcomes import Delivered, Outcome, Rejected, Unreachable, UnreachableReason
 from service.webhooks.schedule import parse_retry_after
+from service.webhooks.targets import parse_webhook_url, refusal_of
 
 MAX_RESPONSE_BYTES = 2048
 """How much of an answer is read and kept."""
@@ -59,21 +59,27 @@ class Sender:
     async def check(self, url: str) -> None:
         """Refuse a URL early, for whoever sets it; `send` checks again.
 
-        Raises `InvalidRequest` as `targets.parse` does, and for a name that leads to forbidden addresses only. A name
-        that cannot be looked up now is accepted.
+        Raises `InvalidRequest` as `parse_webhook_url` does, and for a name that has only forbidden addresses. A name
+        that cannot be resolved now is accepted.
         """
-        target = targets.parse(url, self.reach)
-        with suppress(LookupFailed, TimeoutError):
+        target = parse_webhook_url(url, self.reach)
+        try:
             async with asyncio.timeout(CHECK_SECONDS):
                 allowed_addresses(target.host, await self._resolver.addresses(target.host), self.reach)
+        except ForbiddenHost as error:
+            raise refusal_of(error) from None
+        except (LookupFailed, TimeoutError):
+            return
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
         """POST exactly `body`. Never raises for what a receiver or the network does."""
         started = time.monotonic()
         try:
-            return await self._post(targets.parse(url, self.reach), headers, body, started)
+            return await self._post(parse_webhook_url(url, self.reach), headers, body, started)
         except InvalidRequest as refusal:
             return _unreachable("forbidden_target", refusal.message, started)
+        except ForbiddenHost as error:
+            return _unreachable("forbidden_target", refusal_of(error).message, started)
         except LookupFailed as error:
             return _unreachable("dns_failed", error, started)
         except TimeoutError:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.egress.addresses import IPV4, IPV6, Reach, Target, forbidden, parse
+from service.egress.addresses import IPV4, IPV6, Reach, Target, forbidden
 from service.errors import InvalidRequest
+from service.webhooks.targets import parse_webhook_url
 
 FORBIDDEN = [
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.100.100.200", "100.127.255.255",
@@ -84,16 +85,16 @@ class TestForbidden:
 
 class TestParse:
     def test_takes_a_url_apart(self) -> None:
-        assert parse("https://Hooks.Example.com:8443/a%20b?c=d") == Target(
+        assert parse_webhook_url("https://Hooks.Example.com:8443/a%20b?c=d") == Target(
             "https", "hooks.example.com", 8443, "/a%20b?c=d"
         )
-        assert parse("https://example.com") == Target("https", "example.com", 443, "/")
-        assert parse("https://example.com.?x") == Target("https", "example.com", 443, "/?x")
-        assert parse("https://[2606:4700::1111]/") == Target("https", "2606:4700::1111", 443, "/")
+        assert parse_webhook_url("https://example.com") == Target("https", "example.com", 443, "/")
+        assert parse_webhook_url("https://example.com.?x") == Target("https", "example.com", 443, "/?x")
+        assert parse_webhook_url("https://[2606:4700::1111]/") == Target("https", "2606:4700::1111", 443, "/")
 
     def test_names_the_port_in_host_only_when_it_is_unusual(self) -> None:
-        assert parse("https://example.com:443/").authority == "example.com"
-        assert parse("https://[2606:4700::1111]:8443/").authority == "[2606:4700::1111]:8443"
+        assert parse_webhook_url("https://example.com:443/").authority == "example.com"
+        assert parse_webhook_url("https://[2606:4700::1111]:8443/").authority == "[2606:4700::1111]:8443"
 
     @pytest.mark.parametrize(
         "url",
@@ -132,7 +133,7 @@ class TestParse:
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]"])
     def test_http_goes_to_this_machine_in_development(self, host: str) -> None:
-        assert parse(f"http://{host}:80/", Reach.LOOPBACK).scheme == "http"
+        assert parse_webhook_url(f"http://{host}:80/", Reach.LOOPBACK).scheme == "http"
         assert _refusal(f"http://{host}/").param == "url"
 
     @pytest.mark.parametrize(
@@ -140,12 +141,12 @@ class TestParse:
     )
     def test_and_nowhere_else(self, url: str) -> None:
         assert _refusal(url, Reach.LOOPBACK).param == "url"
-        assert parse(url, Reach.PRIVATE)
+        assert parse_webhook_url(url, Reach.PRIVATE)
 
     @given(st.text(max_size=60).map(lambda text: "https://" + text))
     def test_answers_any_text_with_a_target_or_a_refusal(self, url: str) -> None:
         with suppress(InvalidRequest):
-            target = parse(url)
+            target = parse_webhook_url(url)
             assert target.authority.isascii()
             assert target.path.startswith("/")
 
@@ -157,5 +158,5 @@ class TestParse:
 
 def _refusal(url: str, reach: Reach = Reach.PUBLIC) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as caught:
-        parse(url, reach)
+        parse_webhook_url(url, reach)
     return caught.value

@@ -1,7 +1,7 @@
-"""Connections to upstream accounts, and to those that callers describe: each address is checked where it is dialled.
+"""HTTP transports for upstream accounts; for accounts that callers add, every address is checked when it is dialled.
 
-A name can change between a check and its use, so the rules of webhooks' targets hold at the socket. An answer has a
-limit, and must come as it is: a caller's upstream could otherwise fill our memory with a few bytes.
+A name can change between a check and its use, so the address rules are applied to the socket. A response is limited in
+size and must not be compressed: a caller's upstream could otherwise exhaust the memory with a few bytes.
 """
 
 from collections.abc import AsyncIterator
@@ -9,18 +9,17 @@ from collections.abc import AsyncIterator
 import httpcore2
 import httpx2
 
-from service.egress.addresses import Reach
+from service.egress.addresses import ForbiddenHost, Reach
 from service.egress.connections import Backend
 from service.egress.dialler import Dialler
 from service.egress.resolver import LookupFailed, Resolver
-from service.errors import InvalidRequest
 
-MAX_ANSWER_BYTES = 96 * 1024 * 1024
+MAX_RESPONSE_BYTES = 96 * 1024 * 1024
 LIMITS = httpx2.Limits(max_connections=200, max_keepalive_connections=50)
 
 
 class UpstreamTransport(httpx2.AsyncHTTPTransport):
-    """A connection pool, without proxies of the environment."""
+    """A connection pool that ignores the environment's proxies."""
 
     def __init__(self, backend: httpcore2.AsyncNetworkBackend | None = None) -> None:
         tls = httpx2.create_ssl_context(trust_env=False)
@@ -35,23 +34,23 @@ class UpstreamTransport(httpx2.AsyncHTTPTransport):
 
 
 class CheckedTransport(UpstreamTransport):
-    """One that dials only where `reach` may go, and takes answers only as they are and up to a size."""
+    """A pool that connects only to addresses that `reach` allows, and refuses compressed or oversized responses."""
 
     def __init__(self, reach: Reach, resolver: Resolver | None = None) -> None:
         super().__init__(Dialler(resolver or Resolver(), reach))
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send one request. Raises `httpx2.HTTPError`; `ConnectError` when no address may be dialled."""
+        """Send one request. Raises `httpx2.HTTPError`: `ConnectError` when no address may be dialled."""
         request.headers["accept-encoding"] = "identity"
         try:
             response = await super().handle_async_request(request)
         except LookupFailed as error:
             raise httpx2.ConnectError(f"{request.url.host}: {error}") from None
-        except InvalidRequest:
-            raise httpx2.ConnectError(f"{request.url.host} leads to no address that may be dialled.") from None
+        except ForbiddenHost:
+            raise httpx2.ConnectError(f"{request.url.host} has no address that may be dialled.") from None
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             await response.aclose()
-            raise httpx2.RemoteProtocolError("The answer is compressed, which was not asked for.")
+            raise httpx2.RemoteProtocolError("The response is compressed, although the request did not allow it.")
         return httpx2.Response(
             response.status_code,
             headers=response.headers,
@@ -68,8 +67,8 @@ class _Capped(httpx2.AsyncByteStream):
         read = 0
         async for chunk in self._response.aiter_raw():
             read += len(chunk)
-            if read > MAX_ANSWER_BYTES:
-                raise httpx2.ReadError(f"The answer has more than {MAX_ANSWER_BYTES:,} bytes.")
+            if read > MAX_RESPONSE_BYTES:
+                raise httpx2.ReadError(f"The response has more than {MAX_RESPONSE_BYTES:,} bytes.")
             yield chunk
 
     async def aclose(self) -> None:
