@@ -8,7 +8,7 @@ TEST_WORKERS ?= auto
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint format types imports bench chaos kills openapi openapi-check docs lock migrations-check ci clean
+.PHONY: help setup demo run test lint format types imports bench chaos kills openapi openapi-check docs lock migration migrations-check ci clean
 
 help: ## Show this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ lock: setup ## Lock the dependencies again (with hashes, without addresses)
 
 openapi-check: setup ## Fail if openapi.yaml is not what the code says
 	@$(BIN)/tunegate openapi | diff -u openapi.yaml - || { echo "openapi.yaml is out of date: make openapi"; exit 1; }
+
+migration: setup ## Write the next migration, numbered, from what the tables need (NAME=add_widgets)
+	@$(BIN)/python -m cli.new_migration "$(NAME)"
 
 migrations-check: setup ## Fail if the tables and the migrations differ
 	@$(BIN)/python -m tests.migrations_check

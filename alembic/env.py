@@ -6,6 +6,7 @@ import os
 from sqlalchemy import Connection, text
 
 from alembic import context
+from service.database.advisory_locks import MIGRATIONS
 from service.database.engine import create_engine
 from service.database.tables import Base
 from service.settings import Settings
@@ -17,7 +18,7 @@ STATEMENT_TIMEOUT = "5min"
 def _run(connection: Connection) -> None:
     connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
     connection.execute(text(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'"))
-    connection.execute(text("SELECT pg_advisory_lock(7203684915)"))
+    connection.execute(MIGRATIONS.take_session())
     connection.commit()
     context.configure(connection=connection, target_metadata=Base.metadata, compare_server_default=True)
     with context.begin_transaction():

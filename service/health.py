@@ -13,7 +13,7 @@ from sqlalchemy import Select, func, select, union_all
 
 from service.database import leased_work, leases
 from service.database.engine import Database
-from service.database.migrations import schema_fault
+from service.database.migrations import schema_problem
 from service.database.tables import WorkerHeartbeat
 from service.http.docs import docs_page
 from service.http.openapi import document, to_yaml
@@ -124,7 +124,7 @@ class _Found:
 async def _database(db: Database) -> _Found:
     try:
         async with asyncio.timeout(READY_SECONDS), db.worker() as session:
-            fault = await schema_fault(session)
+            fault = await schema_problem(session)
             if fault is not None:
                 return _Found(schema=fault)
             beat_at, oldest, now = (await session.execute(_signs_of_life())).one()

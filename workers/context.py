@@ -13,7 +13,7 @@ from service.catalogue import base_models
 from service.catalogue.base_models import Catalogue
 from service.database.encryption import sealer_of
 from service.database.engine import Database, create_engine
-from service.database.migrations import refuse_unfit
+from service.database.migrations import check_schema
 from service.database.tables import Gateway
 from service.errors import SettingsError
 from service.http.rate_limits import RateLimiter
@@ -113,7 +113,7 @@ async def _instance(db: Database, settings: Settings) -> str:
     """The gateway's instance, as soon as Postgres answers: a worker that starts before Postgres waits for it."""
     while True:
         try:
-            await refuse_unfit(settings, application="tunegate-worker")
+            await check_schema(settings, application="tunegate-worker")
             async with db.admin() as session:
                 await ensure_default_account(session, settings)
                 return (await session.scalars(select(Gateway.instance))).one()

@@ -28,7 +28,7 @@ def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
         import uvicorn
 
         from service.app import create_app
-        from service.database.migrations import refuse_unfit
+        from service.database.migrations import check_schema
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: Any) -> None:
@@ -41,7 +41,7 @@ def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
     port = sockets[0].getsockname()[1] if sockets else settings.port
     if settings.upstream_is_self(port):
         raise SettingsError("OPENAI_BASE_URL points at this gateway itself: every job would create another one.")
-    asyncio.run(refuse_unfit(settings, application="tunegate-api"))
+    asyncio.run(check_schema(settings, application="tunegate-api"))
     server = Server(
         uvicorn.Config(
             create_app(settings),

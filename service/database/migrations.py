@@ -1,5 +1,6 @@
-"""Bringing the schema up to date, and knowing whether a process may run on the schema it finds."""
+"""Migrates the schema, writes new migrations, and checks that a process may run on the schema it finds."""
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -18,44 +19,72 @@ from service.wakeups import Wakeups
 
 ROOT = Path(__file__).resolve().parents[2]
 
-NO_SCHEMA = ("42P01", "42704", "22023")
-"""SQLSTATEs of a database that was never migrated: no such table, or our role, which the first migration makes."""
+NO_SCHEMA_SQLSTATES = ("42P01", "42704", "22023")
+"""Errors of a database that was never migrated: it lacks the tables, or the role that the first migration creates."""
 
 
-class SchemaUnfit(SettingsError):
-    """The database's schema is not one that this version may run on; the message has the command that mends it."""
+class IncompatibleSchema(SettingsError):
+    """This version may not run on the database's schema; the message says what to do."""
 
 
-def config(url: str) -> Config:
-    """Alembic's configuration for the database at `url`."""
+def config(url: str, *, folder: Path = ROOT / "alembic") -> Config:
+    """Alembic's configuration for the database at `url`, with the migrations in `folder`."""
     made = Config(str(ROOT / "alembic.ini"))
+    made.set_main_option("script_location", str(folder))
     made.attributes["url"] = url
     return made
 
 
 def upgrade(settings: Settings) -> None:
-    """Bring the schema to this version's head, as its owner. Safe to run from several places at once."""
+    """Bring the schema to this version's head, as its owner. Safe to run in several processes at once."""
     command.upgrade(config(settings.migration_url), "head")
+
+
+def write_migration(name: str, *, url: str, folder: Path = ROOT / "alembic") -> Path:
+    """Write the next migration, such as `0017_<name>.py`: the difference between the tables in the code and a database.
+
+    `url` is of a database that has every earlier migration. Raises `ValueError` for a name that is not `like_this`.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ValueError(f"The name '{name}' is not of lower-case letters, digits and underscores, as in add_widgets.")
+    scripts = ScriptDirectory.from_config(config(url, folder=folder))
+    number = f"{int(numbered(scripts.get_current_head() or '0000')) + 1:04}"
+    sentence = name.replace("_", " ").capitalize() + "."
+    command.revision(config(url, folder=folder), message=sentence, autogenerate=True, rev_id=number)
+    return folder / "versions" / f"{number}_{name}.py"
 
 
 @cache
 def head() -> str:
-    """The revision that this version of the code needs at least."""
+    """The revision that this version of the code needs at least. Raises `IncompatibleSchema` if it is not a number."""
     revision = ScriptDirectory.from_config(config("")).get_current_head()
     if revision is None:
         raise RuntimeError("The folder alembic/versions is empty: the installation is damaged.")
+    return numbered(revision)
+
+
+def numbered(revision: str) -> str:
+    """The revision, which is a four-digit number: revisions are compared by it.
+
+    Raises `IncompatibleSchema` for another one, such as plain `alembic revision` makes up.
+    """
+    if not re.fullmatch(r"[0-9]{4}", revision):
+        raise IncompatibleSchema(
+            f"The revision '{revision}' is not a four-digit number. Write migrations with `make migration NAME=add_x`, "
+            "which numbers them; for one that exists already, change its `revision` and the name of its file."
+        )
     return revision
 
 
-def unfit(revision: str | None, *, compatible_from: int, needs: str) -> str | None:
-    """Why code that knows revision `needs` may not run on a schema, or None. Pure.
+def incompatibility(revision: str | None, *, compatible_from: int, needs: str) -> str | None:
+    """Why code that knows revision `needs` may not run on a schema, or None if it may. Pure.
 
-    A newer schema is fine, since migrations only add; one that takes something away raises `compatible_from` to the
-    first revision whose code can work with what is left.
+    A newer schema is fine, since migrations only add. A migration that removes something raises `compatible_from` to
+    the first revision whose code works without it. Raises `IncompatibleSchema` for a revision that is not a number.
     """
     if revision is None:
         return "The database has no schema. Run `tunegate migrate` as its owner, then start again."
-    if int(revision) < int(needs):
+    if int(numbered(revision)) < int(numbered(needs)):
         return (
             f"The schema is at revision {revision}, and this version of Tunegate needs {needs}. "
             "Run `tunegate migrate` as its owner, then start again."
@@ -68,29 +97,32 @@ def unfit(revision: str | None, *, compatible_from: int, needs: str) -> str | No
     return None
 
 
-async def schema_fault(session: AsyncSession) -> str | None:
-    """Why this process may not run on the schema it is connected to, or None."""
+async def schema_problem(session: AsyncSession) -> str | None:
+    """Why this process may not run on the schema it is connected to, or None if it may.
+
+    Raises `IncompatibleSchema` for a revision that is not a number.
+    """
     found = (
         await session.execute(
             text("SELECT (SELECT max(version_num) FROM alembic_version), (SELECT compatible_from FROM gateway)")
         )
     ).one()
-    return unfit(found[0], compatible_from=found[1] or 0, needs=head())
+    return incompatibility(found[0], compatible_from=found[1] or 0, needs=head())
 
 
-async def refuse_unfit(settings: Settings, *, application: str) -> None:
-    """Raise `SchemaUnfit` if the schema is not one to run on. A database that is away decides nothing here."""
+async def check_schema(settings: Settings, *, application: str) -> None:
+    """Raise `IncompatibleSchema` if this version may not run on the schema. An unavailable database is no reason."""
     db = Database(create_engine(settings.database_url, pool_size=1, application=application), Wakeups(""))
     try:
         async with db.admin() as session:
-            fault = await schema_fault(session)
+            problem = await schema_problem(session)
     except DBAPIError as error:
-        if sqlstate_of(error) not in NO_SCHEMA:
+        if sqlstate_of(error) not in NO_SCHEMA_SQLSTATES:
             return
-        fault = unfit(None, compatible_from=0, needs=head())
+        problem = incompatibility(None, compatible_from=0, needs=head())
     except OSError:
         return
     finally:
         await db.close()
-    if fault is not None:
-        raise SchemaUnfit(fault)
+    if problem is not None:
+        raise IncompatibleSchema(problem)

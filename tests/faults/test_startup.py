@@ -13,7 +13,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from service.database.migrations import head, unfit
+from service.database.migrations import head, incompatibility
 from service.settings import Settings
 from tests.faults.callers import Caller, Told
 from tests.faults.chaos import drained
@@ -42,11 +42,11 @@ class TestSchemas:
     async def test_older_and_incompatible_ones_are_refused(
         self, revision: str, compatible_from: int, fits: bool
     ) -> None:
-        assert (unfit(revision, compatible_from=compatible_from, needs="0013") is None) is fits
+        assert (incompatibility(revision, compatible_from=compatible_from, needs="0013") is None) is fits
 
     async def test_the_message_has_the_command(self) -> None:
         for revision in (None, "0001"):
-            assert "`tunegate migrate`" in (unfit(revision, compatible_from=1, needs="0013") or "")
+            assert "`tunegate migrate`" in (incompatibility(revision, compatible_from=1, needs="0013") or "")
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])

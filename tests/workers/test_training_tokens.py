@@ -2,16 +2,26 @@
 
 import asyncio
 import datetime as dt
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from service.billing.actions import month_of
+from service.database.advisory_locks import TRAINING_TOKENS, NamedLock
 from service.database.tables import ProjectLimits, TrainingTokens
 from service.errors import QuotaExceeded
 from service.limits import enforcement
 from service.limits.queries import training_tokens
 from tests.workers.harness import TOKENS_PER_EPOCH, Bench
+
+
+class NoLock(NamedLock):
+    """A lock that excludes nobody."""
+
+    def take(self, name: str) -> Select[Any]:
+        """Nothing to wait for."""
+        return select(1)
 
 
 def this_month() -> dt.date:
@@ -84,15 +94,15 @@ async def test_exactly_as_many_as_there_is_room_for_however_many_race(bench: Ben
 
 
 async def test_control_without_the_lock_more_are_granted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked = asyncio.Barrier(bench.ctx.settings.database_pool_size)
+    all_have_read = asyncio.Barrier(bench.ctx.settings.database_pool_size)
 
-    async def meeting(*args: object) -> int:
+    async def read_together(*args: object) -> int:
         tokens = await training_tokens(*args)  # type: ignore[arg-type]
-        await looked.wait()
+        await all_have_read.wait()
         return tokens
 
-    monkeypatch.setattr(enforcement, "_LOCK", select(1))
-    monkeypatch.setattr(enforcement, "training_tokens", meeting)
+    monkeypatch.setattr(enforcement, "TRAINING_TOKENS", NoLock(TRAINING_TOKENS.seed))
+    monkeypatch.setattr(enforcement, "training_tokens", read_together)
     assert await granted(bench) > 3
 
 
