@@ -27,3 +27,20 @@ LedgerEntryKind = Literal["reserve", "post", "void"]
 
 PostingBasis = Literal["usage", "estimate", "reservation"]
 """How the cost of an inference call is known: from the upstream's usage, from an estimate, or from its reservation."""
+
+FilePurpose = Literal[
+    "assistants", "assistants_output", "batch", "batch_output", "fine-tune", "fine-tune-results", "vision", "user_data"
+]
+"""What a file is for, as the SDK's `FileObject` has it."""
+
+FileStatus = Literal["uploaded", "processed", "error"]
+"""`uploaded` while the report is being made; the worker that records the report sets one of the others."""
+
+UploadStatus = Literal["pending", "completed", "cancelled", "expired"]
+"""`pending` until a caller completes or cancels the upload, or the storage clean-up expires it."""
+
+ReportStatus = Literal["pending", "ready"]
+"""Of file reports and of leakage reports: `pending` until a worker has recorded the result."""
+
+PreparationStatus = Literal["pending", "running", "succeeded", "failed", "cancelled"]
+"""`pending` until a worker's first attempt begins; a caller cancels, the worker records the other two outcomes."""

@@ -1,16 +1,17 @@
-"""Files, their reports and preparations, what two of them share, and what is on its way in."""
+"""Tables of datasets: files, uploads in parts, file reports, leakage reports and preparations."""
 
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database.tables.base import Base, Leased, now
+from service.states import FilePurpose, FileStatus, PreparationStatus, ReportStatus, UploadStatus
 
 
 class File(Base):
-    """A dataset or a result file. Its bytes are in the object store at `storage_key`; a deleted file keeps its row."""
+    """A dataset or a result file. Its bytes are in the object store under `storage_key`; a deleted file keeps its row."""
 
     __tablename__ = "files"
     __table_args__ = (
@@ -29,11 +30,11 @@ class File(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     filename: Mapped[str]
-    purpose: Mapped[str]
+    purpose: Mapped[FilePurpose] = mapped_column(Text)
     size_bytes: Mapped[int]
     sha256: Mapped[str]
     storage_key: Mapped[str]
-    status: Mapped[str]
+    status: Mapped[FileStatus] = mapped_column(Text)
     status_details: Mapped[str | None]
     created_at: Mapped[dt.datetime] = now()
     expires_at: Mapped[dt.datetime | None]
@@ -42,7 +43,7 @@ class File(Base):
 
 
 class PendingUpload(Base):
-    """An object that is being written and has no file yet: what a crash leaves here, the janitor removes."""
+    """An object that is being written and that no file refers to yet. The storage clean-up removes it after a crash."""
 
     __tablename__ = "pending_uploads"
 
@@ -52,7 +53,7 @@ class PendingUpload(Base):
 
 
 class Upload(Leased, Base):
-    """A file that comes in parts. `due_at` and the lease are its completion's: one at a time joins the parts."""
+    """A file that is sent in parts. `due_at` and the lease belong to its completion: one call at a time joins the parts."""
 
     __tablename__ = "uploads"
     __table_args__ = (
@@ -69,11 +70,11 @@ class Upload(Leased, Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     filename: Mapped[str]
-    purpose: Mapped[str]
+    purpose: Mapped[FilePurpose] = mapped_column(Text)
     mime_type: Mapped[str]
     size_bytes: Mapped[int]
     file_expires_after_seconds: Mapped[int | None]
-    status: Mapped[str] = mapped_column(server_default="pending")
+    status: Mapped[UploadStatus] = mapped_column(Text, server_default="pending")
     part_ids: Mapped[list[str] | None]
     md5: Mapped[str | None]
     file_id: Mapped[str | None]
@@ -82,7 +83,7 @@ class Upload(Leased, Base):
 
 
 class UploadPart(Base):
-    """One part of an upload. Its row lives as long as the object at `storage_key`."""
+    """One part of an upload. The row exists as long as the object under `storage_key`."""
 
     __tablename__ = "upload_parts"
     __table_args__ = (
@@ -100,7 +101,7 @@ class UploadPart(Base):
 
 
 class FileReport(Leased, Base):
-    """A dataset's report for one encoding and one token limit, and the work of making it."""
+    """A dataset's report for one encoding and one token limit, and the leased work of making it."""
 
     __tablename__ = "file_reports"
     __table_args__ = (
@@ -117,14 +118,14 @@ class FileReport(Leased, Base):
     model: Mapped[str]
     encoding: Mapped[str]
     max_tokens: Mapped[int]
-    status: Mapped[str] = mapped_column(server_default="pending")
+    status: Mapped[ReportStatus] = mapped_column(Text, server_default="pending")
     progress_bytes: Mapped[int] = mapped_column(server_default="0")
     report: Mapped[dict[str, Any] | None]
     created_at: Mapped[dt.datetime] = now()
 
 
 class LeakageReport(Leased, Base):
-    """What a validation file shares with a training file, and the work of finding out. One for each pair."""
+    """The examples that a validation file shares with a training file, and the leased work of finding them. One a pair."""
 
     __tablename__ = "leakage_reports"
     __table_args__ = (
@@ -141,14 +142,14 @@ class LeakageReport(Leased, Base):
     project_id: Mapped[str]
     training_file_id: Mapped[str]
     validation_file_id: Mapped[str]
-    status: Mapped[str] = mapped_column(server_default="pending")
+    status: Mapped[ReportStatus] = mapped_column(Text, server_default="pending")
     progress_bytes: Mapped[int] = mapped_column(server_default="0")
     result: Mapped[dict[str, Any] | None]
     created_at: Mapped[dt.datetime] = now()
 
 
 class DatasetPreparation(Leased, Base):
-    """A file that is made into training data: what was asked for, and what came of it (see `prepare/run.py`)."""
+    """The preparation of a file as training data: the request and its outcome (see `datasets/preparation/run.py`)."""
 
     __tablename__ = "dataset_preparations"
     __table_args__ = (
@@ -172,7 +173,7 @@ class DatasetPreparation(Leased, Base):
     input_size_bytes: Mapped[int]
     model: Mapped[str]
     options: Mapped[dict[str, Any]]
-    status: Mapped[str] = mapped_column(server_default="pending")
+    status: Mapped[PreparationStatus] = mapped_column(Text, server_default="pending")
     progress_bytes: Mapped[int] = mapped_column(server_default="0")
     training_file_id: Mapped[str | None]
     validation_file_id: Mapped[str | None]

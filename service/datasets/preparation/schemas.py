@@ -13,8 +13,8 @@ from service.datasets.preparation.tool_definitions import DefinitionTokens, Tool
 from service.datasets.report_schema import Format
 from service.errors import InvalidRequest
 from service.http.wire_types import PageQuery, RequestModel, unix
+from service.states import PreparationStatus
 
-Status = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 ColumnName = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=100_000)]
 MOST_BEFORE_THE_END = 0.99
@@ -93,7 +93,7 @@ class Preparation(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     object: Literal["dataset_preparation"] = "dataset_preparation"
-    status: Status
+    status: PreparationStatus
     progress: float
     input_file: str
     model: str
@@ -143,7 +143,7 @@ def show_preparation(row: DatasetPreparation) -> Preparation:
     outcome = msgspec.convert(row.outcome, Prepared) if row.outcome is not None else None
     return Preparation(
         id=row.id,
-        status=row.status,  # type: ignore[arg-type]  # held by a CHECK
+        status=row.status,
         progress=_progress(row),
         input_file=row.input_file_id,
         model=row.model,

@@ -1,4 +1,4 @@
-"""Uploads on the wire, as the SDK's `Upload` and `UploadPart` have them."""
+"""Wire types of uploads, as the SDK's `Upload` and `UploadPart` have them."""
 
 from typing import Annotated, Literal
 
@@ -7,19 +7,20 @@ import msgspec
 from service.database.tables import File, Upload, UploadPart
 from service.datasets.files.schemas import FileObject, show_file
 from service.http.wire_types import RequestModel, unix
+from service.states import UploadStatus
 
 MAX_PARTS = 10_000
 
 
 class ExpiresAfter(RequestModel, frozen=True, kw_only=True):
-    """When the file that the upload becomes shall expire."""
+    """When the file that the upload becomes expires."""
 
     anchor: Literal["created_at"]
     seconds: Annotated[int, msgspec.Meta(ge=3600, le=2_592_000)]
 
 
 class CreateUpload(RequestModel, frozen=True, kw_only=True):
-    """What is to come. `bytes` is the length of the whole file, which the parts must add up to."""
+    """The file that will be sent. `bytes` is its whole length, which the parts must add up to."""
 
     bytes: Annotated[int, msgspec.Meta(ge=1)]
     filename: Annotated[str, msgspec.Meta(min_length=1)]
@@ -29,14 +30,14 @@ class CreateUpload(RequestModel, frozen=True, kw_only=True):
 
 
 class CompleteUpload(RequestModel, frozen=True, kw_only=True):
-    """The parts in the order of the file, and the MD5 of the whole in hex if it shall be checked."""
+    """The parts in the order of the file, and optionally the MD5 of the whole file in hex, to be checked."""
 
     part_ids: Annotated[list[str], msgspec.Meta(min_length=1, max_length=MAX_PARTS)]
     md5: Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{32}$")] | None = None
 
 
 class UploadObject(msgspec.Struct, frozen=True, kw_only=True):
-    """An upload. `file` is there once it is completed; null if that file was deleted since."""
+    """An upload. `file` is set once the upload is completed, and null again after that file was deleted."""
 
     id: str
     object: Literal["upload"] = "upload"
@@ -45,12 +46,12 @@ class UploadObject(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int
     filename: str
     purpose: str
-    status: Literal["pending", "completed", "cancelled", "expired"]
+    status: UploadStatus
     file: FileObject | None
 
 
 class UploadPartObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A part that has come in whole."""
+    """A part that was received whole."""
 
     id: str
     object: Literal["upload.part"] = "upload.part"
@@ -59,7 +60,7 @@ class UploadPartObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def show_upload(row: Upload, file: File | None) -> UploadObject:
-    """A row on the wire, with the file that it became."""
+    """The wire form of a row, with the file that it became."""
     return UploadObject(
         id=row.id,
         bytes=row.size_bytes,
@@ -67,11 +68,11 @@ def show_upload(row: Upload, file: File | None) -> UploadObject:
         expires_at=unix(row.expires_at),
         filename=row.filename,
         purpose=row.purpose,
-        status=row.status,  # type: ignore[arg-type]  # held by a CHECK
+        status=row.status,
         file=show_file(file) if file is not None else None,
     )
 
 
 def show_part(row: UploadPart) -> UploadPartObject:
-    """A row on the wire."""
+    """The wire form of a row."""
     return UploadPartObject(id=row.id, created_at=unix(row.created_at), upload_id=row.upload_id)
