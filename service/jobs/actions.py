@@ -15,6 +15,7 @@ from service.catalogue.base_models import Catalogue
 from service.database.advisory_locks import PROJECT_QUEUE
 from service.database.leased_work import JOBS, wake
 from service.database.tables import Job, Project, Quote, UpstreamAccount
+from service.datasets.files.queries import get_referenced_file
 from service.datasets.leakage.reports import leakage_warning
 from service.errors import InvalidRequest, QuotaExceeded
 from service.identity.queries import get_active_project
@@ -23,12 +24,12 @@ from service.jobs.deployment import DeployComparison, check_condition
 from service.jobs.lifecycle import JobError
 from service.jobs.queries import count_queued, get_job
 from service.jobs.record import NewEvent, add_events, enter, tell
-from service.jobs.resolved_request import ResolvedRequest, check_offer, find_base, providers_of, resolve, training_data
+from service.jobs.resolved_request import ResolvedRequest, check_offer, find_base, providers_of, resolve
 from service.jobs.rules import check_create, check_method
 from service.jobs.schemas import CreateJob
 from service.limits.enforcement import reserve_tokens
 from service.models.aliases.names import check_not_a_base_model
-from service.runs.comparisons.actions import check_graders, comparable_file
+from service.runs.comparisons.actions import check_graders
 from service.states import ACTIVE, ENDED
 from service.upstreams.capabilities import CAPABILITIES, Needs
 
@@ -131,12 +132,10 @@ async def resolve_request(
         needs=_needs(body),
         today=pricing_context.today,
     )
-    training = await training_data(session, project_id=project_id, file_id=body.training_file, param="training_file")
+    training = await get_referenced_file(session, project_id, body.training_file, param="training_file")
     validation = None
     if body.validation_file is not None:
-        validation = await training_data(
-            session, project_id=project_id, file_id=body.validation_file, param="validation_file"
-        )
+        validation = await get_referenced_file(session, project_id, body.validation_file, param="validation_file")
     return await resolve(
         session,
         base=base,
@@ -243,7 +242,7 @@ async def _check_deploy_comparison(session: AsyncSession, project_id: str, wante
     """What can be told of a job's `deploy.comparison` before the job begins. Raises `InvalidRequest`."""
     check_condition(wanted)
     check_graders(wanted.graders, param="deploy.comparison.graders")
-    await comparable_file(session, project_id, wanted.file, param="deploy.comparison.file")
+    await get_referenced_file(session, project_id, wanted.file, param="deploy.comparison.file")
 
 
 async def _check_queue(session: AsyncSession, project_id: str) -> None:

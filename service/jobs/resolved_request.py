@@ -5,7 +5,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.price_list import price_on
@@ -13,8 +12,7 @@ from service.billing.queries import price_overrides
 from service.billing.quote import Estimate, estimate
 from service.catalogue.base_models import BaseModel, Catalogue
 from service.database.tables import File
-from service.datasets.files.actions import FINE_TUNE, request_report
-from service.datasets.files.queries import find_file
+from service.datasets.files.reports import request_ready_report
 from service.datasets.leakage.reports import request_leakage_report
 from service.datasets.report_schema import FileReport, Leakage
 from service.errors import InvalidRequest
@@ -143,24 +141,6 @@ async def check_offer(
     return tuple(dict.fromkeys(provider_at(account) for account in able))
 
 
-async def training_data(session: AsyncSession, *, project_id: str, file_id: str, param: str) -> File:
-    """The project's file, kept from being deleted meanwhile. Raises `InvalidRequest` with `param`."""
-    file = await find_file(session, project_id, file_id, lock=True)
-    if file is None:
-        raise InvalidRequest(
-            f"No file '{file_id[:128]}' in this project. Upload it with purpose 'fine-tune' first.",
-            param=param,
-            code="file_not_found",
-        )
-    if file.purpose != FINE_TUNE:
-        raise InvalidRequest(
-            f"File '{file.id}' has the purpose '{file.purpose}'; upload it with purpose 'fine-tune'.",
-            param=param,
-            code="wrong_purpose",
-        )
-    return file
-
-
 async def resolve(
     session: AsyncSession,
     *,
@@ -175,7 +155,7 @@ async def resolve(
     check_method(method, base.model)
     fault, reports = None, []
     for file, param in ((training, "training_file"), (validation, "validation_file")):
-        report = await _ready_report(session, file, base.model) if file is not None else None
+        report = await request_ready_report(session, file, base.model) if file is not None else None
         reports.append(report)
         if report is not None:
             fault = fault or dataset_fault(report, method_type=method["type"], model=base.model, param=param)
@@ -205,8 +185,3 @@ async def estimate_for(
         n_epochs=epochs_asked(method),
         price_micros_per_million=price.micros_per_million,
     )
-
-
-async def _ready_report(session: AsyncSession, file: File, model: BaseModel) -> FileReport | None:
-    row = await request_report(session, file, model)
-    return None if row.report is None else msgspec.convert({**row.report, "file_id": file.id}, FileReport)

@@ -4,8 +4,8 @@ import asyncio
 
 from service.database import leases
 from service.database.tables import FileReport
-from service.datasets.files.actions import request_report
 from service.datasets.files.queries import get_file
+from service.datasets.files.reports import request_report
 from tests.workers.harness import MODEL, Bench
 from workers.datasets import report
 

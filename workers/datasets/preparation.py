@@ -16,7 +16,8 @@ from service.catalogue.lookup import known_model
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import DatasetPreparation, File, PendingUpload
-from service.datasets.files.actions import FINE_TUNE, NewFile, create_file, record_pending_upload
+from service.datasets.files.actions import NewFile, create_file, record_pending_upload
+from service.datasets.files.queries import FINE_TUNE
 from service.datasets.preparation.options import Options
 from service.datasets.processes.preparation import Preparation, PrepareRequest, Refusal, output_names
 from service.ids import new_id

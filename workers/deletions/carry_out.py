@@ -15,7 +15,7 @@ from service import fault_points
 from service.database import leases
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import DatasetPreparation, Deletion, File, Job, Model, UpstreamFile
-from service.datasets.files.actions import delete_reports
+from service.datasets.files.reports import delete_reports
 from service.upstreams.accounts import AccountUnusable
 from service.upstreams.labels import upstream_file_name
 from service.upstreams.port import UpstreamError

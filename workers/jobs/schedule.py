@@ -6,7 +6,6 @@ rule in `service/jobs/queue.py` says which of them the free slots go to. A waiti
 
 from itertools import islice
 
-import msgspec
 import structlog
 from prometheus_client import Counter
 from sqlalchemy import func
@@ -18,7 +17,7 @@ from service.catalogue.base_models import BaseModel
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import File, Job, Model, SchedulingPass
-from service.datasets.files.actions import request_report
+from service.datasets.files.reports import request_ready_report
 from service.datasets.report_schema import FileReport as Report
 from service.errors import InvalidRequest, QuotaExceeded
 from service.jobs.actions import accept_estimate
@@ -221,5 +220,4 @@ async def _base_model(ctx: Context, session: AsyncSession, job: Job) -> BaseMode
 
 async def _report(session: AsyncSession, file_id: str, base: BaseModel) -> Report | None:
     file = await session.get_one(File, file_id)
-    row = await request_report(session, file, base)
-    return None if row.report is None else msgspec.convert({**row.report, "file_id": file.id}, Report)
+    return await request_ready_report(session, file, base)

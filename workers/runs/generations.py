@@ -12,7 +12,8 @@ import msgspec
 from service import fault_points
 from service.database.leases import Claim
 from service.database.tables import Run
-from service.datasets.files.actions import FINE_TUNE, NewFile, create_file, record_pending_upload
+from service.datasets.files.actions import NewFile, create_file, record_pending_upload
+from service.datasets.files.queries import FINE_TUNE
 from service.ids import new_id
 from service.runs.generations.options import Options
 from service.runs.generations.plan import GenerationPlan

@@ -11,7 +11,7 @@ from service.states import FilePurpose, FileStatus, PreparationStatus, ReportSta
 
 
 class File(Base):
-    """A dataset or a result file. Its bytes are in the object store under `storage_key`; a deleted file keeps its row."""
+    """A dataset or a result file; its bytes are stored under `storage_key`. A deleted file keeps its row."""
 
     __tablename__ = "files"
     __table_args__ = (
@@ -53,7 +53,7 @@ class PendingUpload(Base):
 
 
 class Upload(Leased, Base):
-    """A file that is sent in parts. `due_at` and the lease belong to its completion: one call at a time joins the parts."""
+    """A file that is sent in parts. The lease belongs to its completion: one call at a time joins the parts."""
 
     __tablename__ = "uploads"
     __table_args__ = (
@@ -125,7 +125,7 @@ class FileReport(Leased, Base):
 
 
 class LeakageReport(Leased, Base):
-    """The examples that a validation file shares with a training file, and the leased work of finding them. One a pair."""
+    """What a validation file shares with a training file, and the leased work of finding it. One for each pair."""
 
     __tablename__ = "leakage_reports"
     __table_args__ = (

@@ -1,39 +1,38 @@
-"""Files: keeping what was uploaded, deleting, and asking for reports. Each runs in its caller's transaction."""
+"""Creates and deletes files. Each action runs in its caller's transaction."""
 
 import datetime as dt
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, or_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import delete, func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.catalogue.base_models import BaseModel
-from service.database.leased_work import REPORTS, wake
-from service.database.tables import File, FileReport, LeakageReport, PendingUpload
-from service.datasets.files.queries import Uses, find_report, no_such_file, uses_of
+from service.database.tables import File, PendingUpload
+from service.datasets.files.queries import FINE_TUNE, Uses, no_such_file, uses_of
+from service.datasets.files.reports import delete_reports, request_report
 from service.deletions.requests import request_deletion
 from service.errors import Busy, Conflict, InvalidRequest
 from service.identity.queries import check_not_deleted, get_project
 from service.ids import new_id
+from service.states import FilePurpose
 from service.storage import Stored
 
-FINE_TUNE = "fine-tune"
-UPLOADABLE = (FINE_TUNE, "assistants", "batch", "vision", "user_data")
+UPLOADABLE: tuple[FilePurpose, ...] = (FINE_TUNE, "assistants", "batch", "vision", "user_data")
 MAX_FILENAME_LENGTH = 255
 EXPIRES_AFTER_SECONDS = range(3600, 2_592_001)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewFile:
-    """What the form's text fields ask for."""
+    """The file to create, as the text fields of the form describe it."""
 
     filename: str
-    purpose: str
+    purpose: FilePurpose
     expires_after_seconds: int | None
 
 
 def read_new_file(fields: dict[str, str], filename: str | None) -> NewFile:
-    """Check the form's fields. Raises `InvalidRequest` with the field at fault."""
+    """Read the form's fields. Raises `InvalidRequest` with the field at fault."""
     for name in fields:
         if name not in ("purpose", "expires_after[anchor]", "expires_after[seconds]"):
             raise InvalidRequest(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
@@ -42,24 +41,27 @@ def read_new_file(fields: dict[str, str], filename: str | None) -> NewFile:
         raise InvalidRequest(
             "Missing required parameter: 'purpose'.", param="purpose", code="missing_required_parameter"
         )
-    check_purpose(purpose)
     return NewFile(
-        filename=clean_filename(filename), purpose=purpose, expires_after_seconds=_expires_after_seconds(fields)
+        filename=clean_filename(filename),
+        purpose=read_purpose(purpose),
+        expires_after_seconds=_expires_after_seconds(fields),
     )
 
 
-def check_purpose(purpose: str) -> None:
-    """Raises `InvalidRequest` for a purpose that cannot be uploaded."""
-    if purpose not in UPLOADABLE:
-        raise InvalidRequest(
-            f"'{purpose[:64]}' is not one of the purposes {', '.join(UPLOADABLE)}. Training data is 'fine-tune'.",
-            param="purpose",
-            code="invalid_purpose",
-        )
+def read_purpose(text: str) -> FilePurpose:
+    """The purpose of a file to upload. Raises `InvalidRequest` for a purpose that cannot be uploaded."""
+    for purpose in UPLOADABLE:
+        if text == purpose:
+            return purpose
+    raise InvalidRequest(
+        f"'{text[:64]}' is not one of the purposes {', '.join(UPLOADABLE)}. Training data is 'fine-tune'.",
+        param="purpose",
+        code="invalid_purpose",
+    )
 
 
 async def record_pending_upload(session: AsyncSession, project_id: str, storage_key: str) -> None:
-    """Note that an object is about to be written, so that a crash cannot leave it behind unknown."""
+    """Record that an object is about to be written, so that the storage clean-up finds it after a crash."""
     session.add(PendingUpload(storage_key=storage_key, project_id=project_id))
 
 
@@ -72,13 +74,13 @@ async def create_file(
     stored: Stored,
     model: BaseModel,
 ) -> File:
-    """Make the file of an object that has been written. Training data gets its report made, for `model`.
+    """Create the file of an object that has been written. For training data it requests the report, for `model`.
 
-    Raises `InvalidRequest` when the project is being deleted: the object may have come in before that.
+    Raises `InvalidRequest` when the project is being deleted: the upload may have begun before that.
     """
     check_not_deleted(await get_project(session, project_id, lock="shared"))
     await session.execute(delete(PendingUpload).where(PendingUpload.storage_key == storage_key))
-    life = new_file.expires_after_seconds
+    expires_after = new_file.expires_after_seconds
     row = File(
         id=new_id("file-"),
         project_id=project_id,
@@ -88,7 +90,7 @@ async def create_file(
         sha256=stored.sha256,
         storage_key=storage_key,
         status="uploaded" if new_file.purpose == FINE_TUNE else "processed",
-        expires_at=func.now() + dt.timedelta(seconds=life) if life is not None else None,
+        expires_at=func.now() + dt.timedelta(seconds=expires_after) if expires_after is not None else None,
     )
     session.add(row)
     await session.flush()
@@ -98,34 +100,10 @@ async def create_file(
     return row
 
 
-async def request_report(session: AsyncSession, file: File, model: BaseModel) -> FileReport:
-    """The report for the model's encoding and limit; made by a worker if it is not there yet."""
-    added = await session.scalar(
-        insert(FileReport)
-        .values(
-            id=new_id("report-"),
-            project_id=file.project_id,
-            file_id=file.id,
-            model=model.name,
-            encoding=model.encoding,
-            max_tokens=model.max_tokens,
-            due_at=func.now(),
-        )
-        .on_conflict_do_nothing(index_elements=["file_id", "encoding", "max_tokens"])
-        .returning(FileReport.id)
-    )
-    if added is not None:
-        wake(session, REPORTS, added, 0)
-    report = await find_report(session, file.project_id, file.id, model)
-    if report is None:
-        raise RuntimeError("A report that was just made is not there.")
-    return report
-
-
 async def delete_file(session: AsyncSession, project_id: str, file_id: str) -> None:
-    """Delete a file for its callers at once; a worker deletes its bytes and its upstream copies.
+    """Delete a file for its callers at once; a worker deletes its bytes and its upstream files.
 
-    Raises `NotFound`, and `Conflict` while anything needs it.
+    Raises `NotFound`, and `Conflict` while unfinished work needs it.
     """
     uses = await discard_file(session, project_id, file_id)
     if uses is None:
@@ -142,10 +120,11 @@ async def delete_file(session: AsyncSession, project_id: str, file_id: str) -> N
 
 
 async def discard_file(session: AsyncSession, project_id: str, file_id: str) -> Uses | None:
-    """Mark a file deleted and have the rest of it deleted, unless something needs it; then the caller rolls back.
+    """Mark a file deleted and request the deletion of its content. If unfinished work needs it, the caller rolls back.
 
-    None: there is no such file. Whoever is about to use a file locks its row, so either they see that it is deleted, or
-    this sees what they do. Reports go here already, since they show parts of the file.
+    Returns that work, or None if there is no such file. A request that starts to use a file locks its row, so either
+    the request sees that the file is deleted, or this function sees the request's work. Reports are deleted here
+    already, since they show parts of the file.
     """
     deleted = await session.scalar(
         update(File)
@@ -162,22 +141,15 @@ async def discard_file(session: AsyncSession, project_id: str, file_id: str) -> 
     return uses
 
 
-async def delete_reports(session: AsyncSession, project_id: str, file_id: str) -> None:
-    """Delete what was found in a file, and between it and others."""
-    await session.execute(delete(FileReport).where(FileReport.project_id == project_id, FileReport.file_id == file_id))
-    pair = or_(LeakageReport.training_file_id == file_id, LeakageReport.validation_file_id == file_id)
-    await session.execute(delete(LeakageReport).where(LeakageReport.project_id == project_id, pair))
-
-
 def clean_filename(filename: str | None) -> str:
-    """A name that is no path, without what cannot be shown."""
+    """The last part of a path, without characters that cannot be printed."""
     name = (filename or "file").replace("\\", "/").rsplit("/", 1)[-1]
     name = "".join(char for char in name if char.isprintable()).strip()[:MAX_FILENAME_LENGTH]
     return name or "file"
 
 
-def _in_use(how: str) -> Conflict:
-    return Conflict(f"The file is used {how}", param="id", code="file_in_use")
+def _in_use(by: str) -> Conflict:
+    return Conflict(f"The file is used {by}", param="id", code="file_in_use")
 
 
 def _expires_after_seconds(fields: dict[str, str]) -> int | None:

@@ -1,19 +1,28 @@
-"""Files and their reports, read within one project."""
+"""Reads files and their reports within one project; the refusals of files that cannot be used are made here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.catalogue.base_models import BaseModel
 from service.database.tables import DatasetPreparation, File, FileReport, Job, LeakageReport, Run
 from service.datasets.files.schemas import ListFiles
-from service.errors import NotFound, unknown_cursor
+from service.datasets.report_schema import FileReport as Report
+from service.errors import InvalidRequest, NotFound, unknown_cursor
+from service.states import FilePurpose
+
+FINE_TUNE: FilePurpose = "fine-tune"
+"""The purpose of training and validation data."""
 
 
 async def find_file(session: AsyncSession, project_id: str, file_id: str, *, lock: bool = False) -> File | None:
-    """The file, unless it is deleted or another project's. `lock` keeps it from being deleted meanwhile."""
+    """The file, or None if it is deleted or belongs to another project.
+
+    With `lock` it cannot be deleted before the transaction ends.
+    """
     query = select(File).where(File.project_id == project_id, File.id == file_id, File.deleted_at.is_(None))
     if lock:
         query = query.with_for_update(read=True)
@@ -21,31 +30,64 @@ async def find_file(session: AsyncSession, project_id: str, file_id: str, *, loc
 
 
 async def get_file(session: AsyncSession, project_id: str, file_id: str, *, lock: bool = False) -> File:
-    """The file, or `NotFound`. `lock` keeps it from being deleted meanwhile."""
+    """The file that a path names. With `lock` it cannot be deleted before the transaction ends. Raises `NotFound`."""
     row = await find_file(session, project_id, file_id, lock=lock)
     if row is None:
         raise no_such_file(file_id)
     return row
 
 
+async def get_referenced_file(
+    session: AsyncSession,
+    project_id: str,
+    file_id: str,
+    *,
+    param: str,
+    purposes: Sequence[FilePurpose] = (FINE_TUNE,),
+) -> File:
+    """The file that a request names in its field `param`, locked: it cannot be deleted before the transaction ends.
+
+    Raises `InvalidRequest` for a file that does not exist or whose purpose is none of `purposes`.
+    """
+    file = await find_file(session, project_id, file_id, lock=True)
+    if file is None:
+        raise InvalidRequest(
+            f"No file '{file_id[:128]}' in this project. Upload it with purpose {_quoted(purposes)} first.",
+            param=param,
+            code="file_not_found",
+        )
+    require_purpose(file, purposes, param=param)
+    return file
+
+
+def require_purpose(file: File, purposes: Sequence[FilePurpose], *, param: str) -> None:
+    """Raises `InvalidRequest` unless the file has one of the purposes."""
+    if file.purpose not in purposes:
+        raise InvalidRequest(
+            f"File '{file.id}' has the purpose '{file.purpose}'; upload it with purpose {_quoted(purposes)}.",
+            param=param,
+            code="wrong_purpose",
+        )
+
+
 def no_such_file(file_id: str) -> NotFound:
-    """The refusal of an unknown file's id."""
+    """The error for a path that names an unknown file."""
     return NotFound(f"No such File object: {file_id}", param="id", code="file_not_found")
 
 
 async def list_files(session: AsyncSession, project_id: str, query: ListFiles) -> Sequence[File]:
     """Up to `limit + 1` files. Raises `InvalidRequest` for an unknown cursor."""
-    wanted = select(File).where(File.project_id == project_id, File.deleted_at.is_(None))
+    statement = select(File).where(File.project_id == project_id, File.deleted_at.is_(None))
     if query.purpose is not None:
-        wanted = wanted.where(File.purpose == query.purpose)
+        statement = statement.where(File.purpose == query.purpose)
     ascending = query.order == "asc"
     if query.after is not None:
         known = await session.scalar(select(File.id).where(File.project_id == project_id, File.id == query.after))
         if known is None:
             raise unknown_cursor(query.after)
-        wanted = wanted.where(File.id > query.after if ascending else File.id < query.after)
-    wanted = wanted.order_by(File.id if ascending else File.id.desc()).limit(query.limit + 1)
-    return (await session.scalars(wanted)).all()
+        statement = statement.where(File.id > query.after if ascending else File.id < query.after)
+    statement = statement.order_by(File.id if ascending else File.id.desc()).limit(query.limit + 1)
+    return (await session.scalars(statement)).all()
 
 
 async def find_report(session: AsyncSession, project_id: str, file_id: str, model: BaseModel) -> FileReport | None:
@@ -59,9 +101,14 @@ async def find_report(session: AsyncSession, project_id: str, file_id: str, mode
     return (await session.scalars(query)).one_or_none()
 
 
+def stored_report(row: FileReport) -> Report | None:
+    """The report that a row holds, or None while it is pending."""
+    return None if row.report is None else msgspec.convert({**row.report, "file_id": row.file_id}, Report)
+
+
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """What a file is needed for now: jobs, preparations and runs by id, and whether a process reads it."""
+    """The unfinished work that needs a file: ids of jobs, preparations and runs, and whether a worker is reading it."""
 
     jobs: Sequence[str]
     preparations: Sequence[str]
@@ -72,21 +119,21 @@ class Uses:
         return bool(self.jobs or self.preparations or self.runs or self.being_read)
 
 
-def not_compared_yet() -> ColumnElement[bool]:
-    """The condition for a job whose model is still to be compared before it is deployed."""
+def _may_be_compared() -> ColumnElement[bool]:
+    """The condition that a job has not finished, or that its model is still being compared before it is deployed."""
     return Job.finished_at.is_(None) | (Job.deploy_status == "comparing")
 
 
 async def uses_of(session: AsyncSession, project_id: str, file_id: str) -> Uses:
-    """What needs the file. Whoever asks has locked the file's row, so that nothing new comes to need it meanwhile.
+    """The unfinished work that needs the file. The caller holds a lock on the file's row, so that no work is added.
 
-    A row of a report that another transaction is at counts as being read: it is being claimed, or ended.
+    A pending report whose row another transaction has locked counts as being read: it is being claimed or recorded.
     """
     trained_on = or_(Job.training_file_id == file_id, Job.validation_file_id == file_id)
     compared_over = Job.deploy_comparison["file"].astext == file_id
     jobs = select(Job.id).where(
         Job.project_id == project_id,
-        or_(trained_on & Job.finished_at.is_(None), compared_over & not_compared_yet()),
+        or_(trained_on & Job.finished_at.is_(None), compared_over & _may_be_compared()),
     )
     preparations = select(DatasetPreparation.id).where(
         DatasetPreparation.project_id == project_id,
@@ -100,18 +147,22 @@ async def uses_of(session: AsyncSession, project_id: str, file_id: str) -> Uses:
         (LeakageReport, or_(LeakageReport.training_file_id == file_id, LeakageReport.validation_file_id == file_id)),
     ):
         pending = of_file & (table.status == "pending")
-        there = (await session.scalars(select(table.id).where(pending))).all()
-        at_rest = (
+        pending_ids = (await session.scalars(select(table.id).where(pending))).all()
+        unclaimed_ids = (
             await session.scalars(
                 select(table.id)
                 .where(pending, or_(table.leased_until.is_(None), table.leased_until < func.now()))
                 .with_for_update(skip_locked=True)
             )
         ).all()
-        being_read = being_read or not set(there) <= set(at_rest)
+        being_read = being_read or not set(pending_ids) <= set(unclaimed_ids)
     return Uses(
         jobs=(await session.scalars(jobs.limit(5))).all(),
         preparations=(await session.scalars(preparations.limit(5))).all(),
         runs=(await session.scalars(runs.limit(5))).all(),
         being_read=being_read,
     )
+
+
+def _quoted(purposes: Sequence[FilePurpose]) -> str:
+    return " or ".join(f"'{purpose}'" for purpose in purposes)

@@ -1,6 +1,5 @@
 """`/v1/files`: upload, list, retrieve, content, report, delete."""
 
-import datetime as dt
 import hashlib
 from collections.abc import AsyncIterator
 from urllib.parse import quote
@@ -11,18 +10,14 @@ from litestar.params import FromPath
 from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.billing.queries import price_overrides
 from service.catalogue.base_models import Catalogue, provider_of
-from service.catalogue.lookup import known_model
 from service.database.engine import Database
-from service.database.tables import File
-from service.datasets.files.actions import check_purpose, create_file, delete_file, read_new_file, request_report
-from service.datasets.files.queries import find_file, get_file, list_files
+from service.datasets.files.actions import create_file, delete_file, read_new_file, read_purpose
+from service.datasets.files.queries import get_file, list_files
+from service.datasets.files.reports import read_report
 from service.datasets.files.schemas import FileDeleted, FileObject, ListFiles, ReportQuery, show_file
 from service.datasets.files.staged_object import staged_object
-from service.datasets.leakage.reports import request_leakage_report
-from service.datasets.report.prices import price_lines, price_list
-from service.datasets.report_schema import FileReport, pending_report
+from service.datasets.report_schema import FileReport
 from service.errors import InvalidRequest, NotFound
 from service.http.bodies import read_query
 from service.http.idempotency import answer_once
@@ -40,7 +35,7 @@ from service.storage import Storage
 UPLOAD_FORM = {
     "file": "The file itself, at most 512 MB by default.",
     "purpose": "`fine-tune` for training data; also `assistants`, `batch`, `vision` or `user_data`.",
-    "expires_after[anchor]": "`created_at`, when the file shall expire.",
+    "expires_after[anchor]": "`created_at`, for a file that expires.",
     "expires_after[seconds]": "3600 to 2592000.",
 }
 
@@ -53,7 +48,7 @@ UPLOAD_FORM = {
     opt=operation(returns=FileObject, form=UPLOAD_FORM, creates=True),
 )
 async def upload_file(request: ApiRequest) -> Response[bytes]:
-    """Stream a file in. Training data (`purpose=fine-tune`) is then checked; see its report."""
+    """Upload a file as a stream. Training data (`purpose=fine-tune`) is then checked; see its report."""
     db = resource(request, Database)
     who = caller(request)
     async with db.project(who.project_id) as session:
@@ -64,7 +59,7 @@ async def upload_file(request: ApiRequest) -> Response[bytes]:
             file_field="file",
             max_file_bytes=max_bytes,
             keep=staged.keep,
-            early=_check_early,
+            early=_check_purpose,
         )
         if form.file is None:
             raise InvalidRequest("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
@@ -115,7 +110,7 @@ async def get_content(request: ApiRequest, file_id: FromPath[str]) -> Stream:
     async with resource(request, Database).project(who.project_id) as session:
         row = await get_file(session, who.project_id, file_id)
     chunks = resource(request, Storage).read(row.storage_key)
-    first = await _first(chunks, file_id)
+    first = await _first_chunk(chunks, file_id)
 
     async def content() -> AsyncIterator[bytes]:
         yield first
@@ -141,42 +136,19 @@ async def get_content(request: ApiRequest, file_id: FromPath[str]) -> Stream:
 async def get_report(request: ApiRequest, file_id: FromPath[str]) -> FileReport:
     """Every finding, counts, tokens and prices. `?model=` chooses the encoding and the token limit.
 
-    With `?validation_file=` also what that file shares with this one, the training file.
+    With `?validation_file=` also the examples that this training file shares with that file.
     """
-    catalogue = resource(request, Catalogue)
     who = caller(request)
     query = read_query(request, ReportQuery)
-    model = catalogue.default if query.model is None else known_model(catalogue, query.model)
     async with resource(request, Database).project(who.project_id) as session:
-        file = await get_file(session, who.project_id, file_id, lock=True)
-        _check_reportable(file, param="id")
-        row = await request_report(session, file, model)
-        leakage = None
-        if query.validation_file is not None:
-            validation = await find_file(session, who.project_id, query.validation_file, lock=True)
-            if validation is None:
-                raise InvalidRequest(
-                    f"No such File object: {query.validation_file[:128]}. Upload it first.",
-                    param="validation_file",
-                    code="file_not_found",
-                )
-            _check_reportable(validation, param="validation_file")
-            leakage = await request_leakage_report(session, file, validation)
-        overrides = await price_overrides(session)
-    if row.report is not None:
-        report = msgspec.convert({**row.report, "file_id": file.id}, FileReport)
-        provider, today = provider_of(resource(request, Settings).upstream_base_url), dt.datetime.now(dt.UTC).date()
-        prices = price_list(catalogue, provider, today=today, overrides=overrides)
-        report = msgspec.structs.replace(report, prices=price_lines(report.format, report.billable_tokens, prices))
-    else:
-        report = pending_report(
-            file_id=file.id,
-            model=model.name,
-            max_tokens=model.max_tokens,
-            bytes_total=file.size_bytes,
-            bytes_done=row.progress_bytes,
+        return await read_report(
+            session,
+            who.project_id,
+            file_id,
+            query,
+            catalogue=resource(request, Catalogue),
+            provider=provider_of(resource(request, Settings).upstream_base_url),
         )
-    return msgspec.structs.replace(report, leakage=leakage)
 
 
 @delete(
@@ -186,7 +158,7 @@ async def get_report(request: ApiRequest, file_id: FromPath[str]) -> FileReport:
     opt=operation(returns=FileDeleted),
 )
 async def remove_file(request: ApiRequest, file_id: FromPath[str]) -> FileDeleted:
-    """Delete a file that nothing needs: at once for its callers, then its bytes, reports and upstream copies."""
+    """Delete a file that no unfinished work needs: at once for its callers, then its bytes and upstream files."""
     who = caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         await delete_file(session, who.project_id, file_id)
@@ -201,21 +173,12 @@ async def remove_file(request: ApiRequest, file_id: FromPath[str]) -> FileDelete
     return FileDeleted(id=file_id)
 
 
-def _check_reportable(file: File, *, param: str) -> None:
-    if file.purpose != "fine-tune":
-        raise InvalidRequest(
-            f"Reports are made of files with purpose 'fine-tune'; this one is '{file.purpose}'.",
-            param=param,
-            code="wrong_purpose",
-        )
-
-
-def _check_early(fields: dict[str, str]) -> None:
+def _check_purpose(fields: dict[str, str]) -> None:
     if "purpose" in fields:
-        check_purpose(fields["purpose"])
+        read_purpose(fields["purpose"])
 
 
-async def _first(chunks: AsyncIterator[bytes], file_id: FromPath[str]) -> bytes:
+async def _first_chunk(chunks: AsyncIterator[bytes], file_id: FromPath[str]) -> bytes:
     try:
         return await anext(chunks, b"")
     except FileNotFoundError:

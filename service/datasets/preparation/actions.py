@@ -8,15 +8,16 @@ from service.catalogue.base_models import Catalogue
 from service.catalogue.lookup import known_model
 from service.database.leased_work import PREPARATIONS, wake
 from service.database.tables import DatasetPreparation
-from service.datasets.files.queries import find_file
+from service.datasets.files.queries import get_referenced_file
 from service.datasets.preparation.changes import Change, change_offset
 from service.datasets.preparation.queries import get_preparation
 from service.datasets.preparation.schemas import CreatePreparation, read_options
 from service.errors import InvalidRequest, unknown_cursor
 from service.ids import new_id
+from service.states import FilePurpose
 from service.storage import Storage
 
-PREPARABLE = ("fine-tune", "user_data")
+PREPARABLE: tuple[FilePurpose, ...] = ("user_data", "fine-tune")
 
 
 async def create_preparation(
@@ -25,15 +26,7 @@ async def create_preparation(
     """Ask for a preparation of a file, which a worker makes. Raises `InvalidRequest` with the field at fault."""
     options = read_options(body)
     model = catalogue.default if body.model is None else known_model(catalogue, body.model)
-    file = await find_file(session, project_id, body.file, lock=True)
-    if file is None:
-        raise InvalidRequest(f"No such File object: {body.file}. Upload it first.", param="file", code="file_not_found")
-    if file.purpose not in PREPARABLE:
-        raise InvalidRequest(
-            f"The file has purpose '{file.purpose}'; upload it with purpose 'user_data' or 'fine-tune'.",
-            param="file",
-            code="wrong_purpose",
-        )
+    file = await get_referenced_file(session, project_id, body.file, param="file", purposes=PREPARABLE)
     row = DatasetPreparation(
         id=new_id("prep_"),
         project_id=project_id,

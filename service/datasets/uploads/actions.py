@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.engine import Database
 from service.database.tables import PendingUpload, Upload, UploadPart
-from service.datasets.files.actions import check_purpose, clean_filename
+from service.datasets.files.actions import clean_filename, read_purpose
 from service.datasets.uploads.queries import Standing, count_parts, get_upload
 from service.datasets.uploads.schemas import MAX_PARTS, CreateUpload
 from service.errors import InvalidRequest, TooLarge
@@ -30,7 +30,7 @@ async def create_upload(session: AsyncSession, *, project_id: str, body: CreateU
 
     Raises `InvalidRequest`, `TooLarge` above `max_bytes` or the project's limit, `QuotaExceeded` without room for it.
     """
-    check_purpose(body.purpose)
+    purpose = read_purpose(body.purpose)
     if body.bytes > max_bytes:
         raise TooLarge(
             f"The file has {body.bytes:,} bytes; at most {max_bytes:,} are taken. Split it, or ask for a higher limit.",
@@ -42,7 +42,7 @@ async def create_upload(session: AsyncSession, *, project_id: str, body: CreateU
         id=new_id("upload_"),
         project_id=project_id,
         filename=clean_filename(body.filename),
-        purpose=body.purpose,
+        purpose=purpose,
         mime_type=body.mime_type,
         size_bytes=body.bytes,
         file_expires_after_seconds=body.expires_after.seconds if body.expires_after else None,

@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.billing.actions import month_of, standing
 from service.billing.prices import amount_of, micros_of_dollars
 from service.catalogue.base_models import BaseModel
-from service.database.tables import File, Run
-from service.datasets.files.actions import FINE_TUNE, request_report
-from service.datasets.files.queries import find_file
+from service.database.tables import Run
+from service.datasets.files.queries import get_referenced_file
+from service.datasets.files.reports import request_ready_report
 from service.datasets.report.build import first_errors
 from service.datasets.report_schema import FileReport
 from service.errors import InFlight, InvalidRequest, NotFound
@@ -68,17 +68,15 @@ async def resolve_comparison(
     for place, route in enumerate(asked):
         _check_limit(body.max_tokens, route, body.models[place])
     async with router.db.project(project_id) as session:
-        file = await comparable_file(session, project_id, body.file, param="file")
-        row = await request_report(session, file, asked[0].base or router.catalogue.default)
-        made = row.report
-    if made is None:
+        file = await get_referenced_file(session, project_id, body.file, param="file")
+        report = await request_ready_report(session, file, asked[0].base or router.catalogue.default)
+    if report is None:
         raise InFlight(
             "The file is still being checked. Ask again when its status is 'processed'.",
             code="report_pending",
             param="file",
             retry_after_seconds=1,
         )
-    report = msgspec.convert({**made, "file_id": body.file}, FileReport)
     _check_report(report, asked)
     examples = min(body.max_examples, report.examples)
     price = estimate(
@@ -125,7 +123,7 @@ async def create_comparison(
 
     Raises `InvalidRequest` when the project is archived, or the file or a model is gone meanwhile.
     """
-    await comparable_file(session, project_id, resolved.file_id, param="file")
+    await get_referenced_file(session, project_id, resolved.file_id, param="file")
     for compared in resolved.options.models:
         tuned = await find_model(session, project_id, compared.model)
         if tuned is not None and tuned.project_id == project_id and not await keep_model(session, tuned):
@@ -169,24 +167,6 @@ async def quote_comparison(session: AsyncSession, project_id: str, resolved: Res
         allowed=not reasons,
         reasons=reasons,
     )
-
-
-async def comparable_file(session: AsyncSession, project_id: str, file_id: str, *, param: str) -> File:
-    """The project's file, kept from being deleted meanwhile. Raises `InvalidRequest` with `param`."""
-    file = await find_file(session, project_id, file_id, lock=True)
-    if file is None:
-        raise InvalidRequest(
-            f"No file '{file_id[:128]}' in this project. Upload it with purpose 'fine-tune' first.",
-            param=param,
-            code="file_not_found",
-        )
-    if file.purpose != FINE_TUNE:
-        raise InvalidRequest(
-            f"File '{file.id}' has the purpose '{file.purpose}'; upload it with purpose 'fine-tune'.",
-            param=param,
-            code="wrong_purpose",
-        )
-    return file
 
 
 def check_graders(graders: list[AnyGrader], *, param: str) -> dict[str, AnyGrader]:

@@ -1,1 +1,0 @@
-"""`/v1/dataset_preparations`: making training data of tables, JSON and text, and mending it."""
