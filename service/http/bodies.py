@@ -1,7 +1,7 @@
-"""Reading JSON bodies and query strings strictly into structs, with errors that name the field.
+"""Parses JSON bodies and query strings strictly into structs; errors name the field at fault.
 
-A request struct derives from `RequestModel`; unknown fields are refused. msgspec says what is wrong and where; the
-table in `_refusal` turns its sentence into `param` and a stable `code`.
+A request struct derives from `RequestModel`, which refuses unknown fields. msgspec reports what is wrong and where;
+`_refusal` turns its message into `param` and a stable `code`.
 """
 
 import hashlib
@@ -14,70 +14,73 @@ import msgspec
 from litestar import Request
 
 from service.errors import InvalidRequest, NotFound
-from service.http.schema_text import joined, unknown_fields, wanted_at
+from service.http.schema_text import expected_at, joined, unknown_fields
 from service.http.wire_types import NoFields, RequestModel
 
 Model = TypeVar("Model", bound=RequestModel)
 
 
 async def read_body(request: Request[Any, Any, Any], model: type[Model]) -> tuple[Model, bytes]:
-    """The body as `model`, and its SHA-256. An empty body counts as `{}`.
+    """Parse the body as `model`; also return its SHA-256. An empty body counts as `{}`.
 
-    Raises `InvalidRequest` with the `param` at fault.
+    Raises `InvalidRequest` that names the `param` at fault.
     """
     raw = await json_body(request)
     return decode(raw or b"{}", model), hashlib.sha256(raw).digest()
 
 
 async def json_body(request: Request[Any, Any, Any]) -> bytes:
-    """The raw body of a request that says it is JSON, or does not say. Raises `InvalidRequest` for another type."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    """The raw body. Raises `InvalidRequest` when the `Content-Type` is given and is not JSON."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     raw = await request.body()
-    if raw and kind not in ("", "application/json"):
+    if raw and media_type not in ("", "application/json"):
         raise InvalidRequest(
-            f"The body is '{kind[:64]}'. Send JSON, with `Content-Type: application/json`.",
+            f"The body is '{media_type[:64]}'. Send JSON, with `Content-Type: application/json`.",
             code="invalid_content_type",
         )
     return raw
 
 
 def decode(raw: bytes, model: type[Model]) -> Model:
-    """Decode a JSON body strictly. Of a field given twice the last one counts. Raises `InvalidRequest`."""
+    """Decode a JSON body strictly. If a field is repeated, the last one counts. Raises `InvalidRequest`."""
     try:
         value = msgspec.json.decode(raw, type=model)
     except msgspec.ValidationError as error:
-        raise _refusal(str(error), model, lambda: plain(raw)) from None
-    except _UNREADABLE as error:
+        raise _refusal(str(error), model, lambda: decode_plain(raw)) from None
+    except _DECODE_ERRORS as error:
         raise _not_json(raw, error) from None
-    if _NUL_ESCAPE.search(raw) and (places := list(islice(_places_of_nul(plain(raw), ""), 1))):
-        raise _refused_character(places[0])
+    if _NUL_ESCAPE.search(raw) and (paths := list(islice(_paths_of_nul(decode_plain(raw), ""), 1))):
+        raise _refused_character(paths[0])
     return value
 
 
-def plain(raw: bytes) -> Any:
-    """A JSON body as plain data. Raises `InvalidRequest`."""
+def decode_plain(raw: bytes) -> Any:
+    """Decode a JSON body as plain data: dictionaries, lists, strings, numbers. Raises `InvalidRequest`."""
     try:
         return msgspec.json.decode(raw)
-    except _UNREADABLE as error:
+    except _DECODE_ERRORS as error:
         raise _not_json(raw, error) from None
 
 
 def check_address(request: Request[Any, Any, Any], query: Any) -> None:
-    """Refuse a path that can name nothing, and parameters on a route whose `query` is None because it takes none.
+    """Refuse a path that contains U+0000, and query parameters on a route that takes none (`query` is None).
 
     Raises `NotFound` or `InvalidRequest`.
     """
     if "\0" in request.scope["path"]:
-        raise NotFound("No address here has the character U+0000. Pass the id as you got it.", code="unknown_url")
+        raise NotFound(
+            "No URL of this API contains the character U+0000. Pass the id exactly as you received it.",
+            code="unknown_url",
+        )
     if query is None:
         read_query(request, NoFields)
 
 
 def read_query(request: Request[Any, Any, Any], model: type[Model], *, extra: tuple[str, ...] = ()) -> Model:
-    """The query string as `model`; parameters that begin with one of `extra` are left to the caller.
+    """Parse the query string as `model`; parameters whose names begin with one of `extra` are left to the caller.
 
-    A parameter whose name ends in `[]` is a list, and may be given often. Raises `InvalidRequest` for one that is not
-    understood, and for another one given twice.
+    A parameter whose name ends in `[]` is a list and may be repeated. Raises `InvalidRequest` for an unknown or invalid
+    parameter, and for a repeated one that is not a list.
     """
     values: dict[str, str] = {}
     lists: dict[str, list[str]] = {}
@@ -96,46 +99,47 @@ def read_query(request: Request[Any, Any, Any], model: type[Model], *, extra: tu
             values[name] = value
     try:
         read = msgspec.convert({**values, **lists}, type=model, strict=False)
-        words = {name: value for name, value in values.items() if value.lower() == "null"}  # read as None, being lax
-        exact = {name: getattr(msgspec.convert({name: word}, type=model), name) for name, word in words.items()}
+        nulls = {name: value for name, value in values.items() if value.lower() == "null"}  # lax mode makes them None
+        exact = {name: getattr(msgspec.convert({name: value}, type=model), name) for name, value in nulls.items()}
         return msgspec.structs.replace(read, **exact)
     except msgspec.ValidationError as error:
         raise _refusal(str(error), model, lambda: {**values, **lists}) from None
 
 
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-_HALF_PAIR = re.compile(
+_LONE_SURROGATE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
 )
-_UNKNOWN_SHOWN = 20
+_MAX_UNKNOWN_SHOWN = 20
 
 
 def _not_json(raw: bytes, error: Exception) -> InvalidRequest:
-    if _HALF_PAIR.search(raw):
+    if _LONE_SURROGATE.search(raw):
         return InvalidRequest(
-            "The body holds half of a surrogate pair, which is no character. Send whole ones.", code="invalid_character"
+            "The body contains half of a surrogate pair, which is not a character. Send both halves.",
+            code="invalid_character",
         )
     return InvalidRequest(
         f"The body is not valid JSON: {str(error).rstrip('.')}. Send a JSON object.", code="invalid_json"
     )
 
 
-def _places_of_nul(value: Any, path: str) -> Iterator[str]:
+def _paths_of_nul(value: Any, path: str) -> Iterator[str]:
     match value:
         case str() if "\0" in value:
             yield path
         case dict():
             for name, inner in value.items():
-                yield from [path] if "\0" in name else _places_of_nul(inner, joined(path, name))
+                yield from [path] if "\0" in name else _paths_of_nul(inner, joined(path, name))
         case list():
             for index, inner in enumerate(value):
-                yield from _places_of_nul(inner, f"{path}[{index}]")
+                yield from _paths_of_nul(inner, f"{path}[{index}]")
 
 
 def _refused_character(param: str) -> InvalidRequest:
     return InvalidRequest(
-        f"'{param}' holds the character U+0000, which cannot be stored. Leave it out.",
+        f"'{param}' contains the character U+0000, which cannot be stored. Leave it out.",
         param=param or None,
         code="invalid_character",
     )
@@ -148,22 +152,22 @@ def _refusal(message: str, model: type[Model], given: Callable[[], Any]) -> Inva
     if named := re.match(r"Object missing required field `(.*)`", detail):
         param = joined(path, named.group(1))
         return InvalidRequest(
-            f"Missing required parameter: '{param}'. Give {wanted_at(model, param) or 'it'}.",
+            f"Missing required parameter: '{param}'. Send {expected_at(model, param) or 'it'}.",
             param=param,
             code="missing_required_parameter",
         )
     if named := re.match(r"Object contains unknown field `(.*)`", detail):
-        unknown = list(islice(unknown_fields(model, given()), _UNKNOWN_SHOWN)) or [joined(path, named.group(1))]
+        unknown = list(islice(unknown_fields(model, given()), _MAX_UNKNOWN_SHOWN)) or [joined(path, named.group(1))]
         listed = ", ".join(f"'{name}'" for name in unknown)
         plural = "s" if len(unknown) > 1 else ""
         return InvalidRequest(
-            f"Unknown parameter{plural}: {listed}. Leave out what /docs does not name.",
+            f"Unknown parameter{plural}: {listed}. Send only parameters that /docs lists.",
             param=unknown[0],
             code="unknown_parameter",
         )
     code = "invalid_type" if re.match(r"Expected `[^`]*`, got `[^`]*`$", detail) else "invalid_value"
     if not path:
         return InvalidRequest(f"Invalid body: {detail[:1].lower()}{detail[1:]}. Send a JSON object.", code=code)
-    wanted = wanted_at(model, path)
-    what = f"it must be {wanted}" if wanted else f"{detail[:1].lower()}{detail[1:]}"
+    expected = expected_at(model, path)
+    what = f"it must be {expected}" if expected else f"{detail[:1].lower()}{detail[1:]}"
     return InvalidRequest(f"Invalid value for '{path}': {what}.", param=path, code=code)

@@ -1,4 +1,4 @@
-"""`/docs`: the OpenAPI document as one HTML page without scripts, and with nothing from another host."""
+"""`/docs`: the OpenAPI document as one HTML page, without scripts and without anything from another host."""
 
 from html import escape
 from typing import Any
@@ -9,18 +9,18 @@ body { font: 16px/1.55 system-ui, sans-serif; max-width: 60rem; margin: 3rem aut
 h1 { margin-bottom: 0 } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) }
 details { border: 1px solid var(--line); border-radius: 8px; margin: .5rem 0; padding: .5rem .9rem }
 summary { cursor: pointer } code, pre { font: 13px/1.5 ui-monospace, monospace }
-.method { display: inline-block; width: 4.2rem; font-weight: 700 } .what { opacity: .7; float: right }
+.method { display: inline-block; width: 4.2rem; font-weight: 700 } .summary { opacity: .7; float: right }
 table { border-collapse: collapse; width: 100%; margin: .6rem 0 }
 td, th { border-top: 1px solid var(--line); padding: .3rem .5rem; text-align: left; vertical-align: top }
 """
 
 
 def docs_page(document: dict[str, Any]) -> str:
-    """The page."""
+    """Render the OpenAPI document as HTML."""
     info = document["info"]
     groups: dict[str, list[tuple[str, str, Any]]] = {}
     for path, methods in document["paths"].items():
-        groups.setdefault(_group(path), []).extend((path, method, what) for method, what in methods.items())
+        groups.setdefault(_group(path), []).extend((path, method, operation) for method, operation in methods.items())
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(info['title'])}</title>",
         f"<meta name=viewport content='width=device-width'><style>{STYLE}</style>",
@@ -30,7 +30,7 @@ def docs_page(document: dict[str, Any]) -> str:
     schemas = document["components"]["schemas"]
     for group, entries in groups.items():
         parts.append(f"<h2>{escape(group)}</h2>")
-        parts += [_entry(path, method, what, schemas) for path, method, what in entries]
+        parts += [_entry(path, method, operation, schemas) for path, method, operation in entries]
     return "\n".join(parts)
 
 
@@ -39,22 +39,22 @@ def _group(path: str) -> str:
     return parts[1].replace("_", " ").capitalize() if parts[0] == "v1" else "Service"
 
 
-def _entry(path: str, method: str, what: dict[str, Any], schemas: dict[str, Any]) -> str:
+def _entry(path: str, method: str, operation: dict[str, Any], schemas: dict[str, Any]) -> str:
     parts = [
-        f"<details><summary><span class=what>{escape(what['summary'])}</span>"
+        f"<details><summary><span class=summary>{escape(operation['summary'])}</span>"
         f"<span class=method>{method.upper()}</span> <code>{escape(path)}</code></summary>",
-        f"<p>{escape(what['description'])}</p>",
+        f"<p>{escape(operation['description'])}</p>",
     ]
-    rows = [(item["name"], item["schema"], item["required"], item["in"]) for item in what.get("parameters", [])]
+    rows = [(item["name"], item["schema"], item["required"], item["in"]) for item in operation.get("parameters", [])]
     parts.append(_table("Parameters", rows, schemas))
-    for media, body in what.get("requestBody", {}).get("content", {}).items():
-        parts.append(_shape(f"Body ({media})", body["schema"], schemas))
-    for media, body in what["responses"]["200"]["content"].items():
-        parts.append(_shape(f"Answer ({media})", body.get("schema", {}), schemas))
+    for media, body in operation.get("requestBody", {}).get("content", {}).items():
+        parts.append(_properties(f"Body ({media})", body["schema"], schemas))
+    for media, body in operation["responses"]["200"]["content"].items():
+        parts.append(_properties(f"Response ({media})", body.get("schema", {}), schemas))
     return "".join(parts) + "</details>"
 
 
-def _shape(title: str, schema: dict[str, Any], schemas: dict[str, Any]) -> str:
+def _properties(title: str, schema: dict[str, Any], schemas: dict[str, Any]) -> str:
     target = schemas.get(schema.get("$ref", "").rsplit("/", 1)[-1], schema)
     required = target.get("required", [])
     rows = [(name, field, name in required, "") for name, field in target.get("properties", {}).items()]

@@ -1,4 +1,4 @@
-"""Every failure becomes OpenAI's error body, whoever raised it: an action, the framework, the database or a defect."""
+"""Turns every exception into a response with OpenAI's error body: of an action, the framework, or a defect."""
 
 import asyncio
 import errno
@@ -19,14 +19,14 @@ log = structlog.get_logger()
 
 OLD_FINE_TUNES = "/v1/fine-tunes"
 CONNECTION_SQLSTATES = ("08", "57P", "53", "40")
-"""SQLSTATE classes that mean "Postgres is away or full for now", or "try again" (PostgreSQL manual, appendix A)."""
+"""SQLSTATE classes that mean "Postgres is unavailable or full for now", or "retry" (PostgreSQL manual, appendix A)."""
 
 DATA_SQLSTATE = "22"
-"""The class "data exception": a value that no column takes. Checks of ours should refuse it earlier and by name."""
+"""The class "data exception": a value that no column accepts. Validation should refuse it earlier, naming the field."""
 
 
 class ErrorDetail(msgspec.Struct, frozen=True):
-    """OpenAI's error object: all four keys always present."""
+    """OpenAI's error object; all four keys are always present."""
 
     message: str
     type: str
@@ -35,13 +35,13 @@ class ErrorDetail(msgspec.Struct, frozen=True):
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
-    """The body of every answer that is not a success."""
+    """The body of every response that is not a success."""
 
     error: ErrorDetail
 
 
 def error_response(error: ApiError) -> Response[bytes]:
-    """The answer that shows `error`."""
+    """The response for `error`: its body, status and headers."""
     body = ErrorBody(ErrorDetail(error.message, error.type, error.param, error.code))
     headers = dict(error.headers)
     if error.should_retry is not None:
@@ -52,7 +52,7 @@ def error_response(error: ApiError) -> Response[bytes]:
 
 
 def handle(request: Request[Any, Any, Any], exception: Exception) -> Response[bytes]:
-    """Litestar's exception handler for everything."""
+    """Litestar's handler for all exceptions."""
     error = as_api_error(request, exception)
     if error.status == Internal.status:
         log.error("request.failed", error=repr(exception), exc_info=exception)
@@ -62,7 +62,7 @@ def handle(request: Request[Any, Any, Any], exception: Exception) -> Response[by
 
 
 def as_api_error(request: Request[Any, Any, Any], exception: BaseException) -> ApiError:
-    """Which of our errors an exception is."""
+    """The API error that an exception stands for."""
     match exception:
         case ApiError():
             return exception
@@ -71,11 +71,14 @@ def as_api_error(request: Request[Any, Any, Any], exception: BaseException) -> A
         case HTTPException(status_code=405):
             allowed = {key: value for key, value in (exception.headers or {}).items() if key.lower() == "allow"}
             return MethodNotAllowed(
-                f"{request.method} is not possible on {request.scope['path']}. See /docs for what is.", headers=allowed
+                f"{request.method} is not allowed on {request.scope['path']}. See /docs for the methods that are.",
+                headers=allowed,
             )
         case HTTPException(status_code=413):
             return TooLarge("The request body is too large.", code="request_too_large")
-        case HTTPException(detail="client disconnected prematurely"):  # Litestar's words: nobody hears the answer
+        case HTTPException(
+            detail="client disconnected prematurely"
+        ):  # Litestar's message; nobody receives the response
             return InvalidRequest("The connection ended before the request did.", code="invalid_request")
         case HTTPException() if exception.status_code < 500:
             return InvalidRequest(exception.detail or "The request could not be read.", code="invalid_request")
@@ -89,15 +92,17 @@ def as_api_error(request: Request[Any, Any, Any], exception: BaseException) -> A
             return _unavailable()
         case DBAPIError() if exception.connection_invalidated:
             return _unavailable()
-        case InternalError() if sqlstate_of(exception) is None:  # the driver's own: the connection died before it saw
+        case InternalError() if sqlstate_of(exception) is None:  # raised by the driver: the connection died unnoticed
             return _unavailable()
         case DBAPIError() if (sqlstate_of(exception) or "").startswith(DATA_SQLSTATE):
             log.error("request.unstorable", error=repr(exception), exc_info=exception)
             return InvalidRequest(
-                "The request holds a character or a number that cannot be stored. Change it.", code="invalid_value"
+                "The request contains a character or a number that cannot be stored. Change it.", code="invalid_value"
             )
         case _:
-            return Internal("Something went wrong on our side. The request id in x-request-id finds it in the logs.")
+            return Internal(
+                "Something went wrong on our side. The request id in x-request-id identifies it in the logs."
+            )
 
 
 def _unknown_route(path: str, method: str) -> NotFound:
@@ -111,4 +116,6 @@ def _unknown_route(path: str, method: str) -> NotFound:
 
 
 def _unavailable() -> Unavailable:
-    return Unavailable("A service that this depends on is away for a moment. Try again.", retry_after_seconds=1)
+    return Unavailable(
+        "A service that this API depends on is unavailable for a moment. Try again.", retry_after_seconds=1
+    )

@@ -1,4 +1,4 @@
-"""Events of long work as server-sent events, until it has ended and everything is told."""
+"""Streams the events of a job or run as server-sent events, until it has ended and every event is sent."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -8,19 +8,19 @@ from litestar.response import Stream
 
 from service.errors import ApiError
 
-LOOK_EVERY_SECONDS = 0.5
+POLL_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 15.0
 BATCH = 500
 HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-"""The type stands here because the framework prefers its route's type, JSON, to a stream's `media_type`."""
+"""The content type is set here because the framework prefers its route's type, JSON, to a stream's `media_type`."""
 
-Check = Callable[[], Awaitable[object]]
-"""Raises `ApiError` once the caller's key works no more."""
+AccessCheck = Callable[[], Awaitable[object]]
+"""Raises `ApiError` once the caller's key no longer works."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamedEvent:
-    """One event: its id, its place, and its body."""
+    """One event: its id, its sequence number, and its JSON body."""
 
     id: str
     sequence: int
@@ -36,14 +36,14 @@ class EventBatch:
 
 
 def event_stream(
-    fetch: Callable[[int], Awaitable[EventBatch]], *, name: str, sequence: int, access_check: Check
+    fetch: Callable[[int], Awaitable[EventBatch]], *, name: str, sequence: int, access_check: AccessCheck
 ) -> Stream:
-    """The events that `fetch` finds behind a place, beginning with `sequence`; each is called `name`."""
-    return Stream(_told(fetch, name, sequence, access_check), headers=HEADERS)
+    """Stream events under the name `name`, starting after `sequence`; `fetch` returns those after a sequence number."""
+    return Stream(_encoded_events(fetch, name, sequence, access_check), headers=HEADERS)
 
 
-async def _told(
-    fetch: Callable[[int], Awaitable[EventBatch]], name: str, sequence: int, access_check: Check
+async def _encoded_events(
+    fetch: Callable[[int], Awaitable[EventBatch]], name: str, sequence: int, access_check: AccessCheck
 ) -> AsyncIterator[bytes]:
     quiet_seconds = 0.0
     while True:
@@ -51,18 +51,18 @@ async def _told(
             await access_check()
         except ApiError:
             return
-        seen = await fetch(sequence)
-        for event in seen.events:
+        batch = await fetch(sequence)
+        for event in batch.events:
             yield b"id: %s\nevent: %s\ndata: %s\n\n" % (event.id.encode(), name.encode(), event.body)
             sequence = event.sequence
-        if seen.events:
+        if batch.events:
             quiet_seconds = 0.0
             continue
-        if seen.ended:
+        if batch.ended:
             yield b"event: done\ndata: [DONE]\n\n"
             return
         if quiet_seconds >= KEEP_ALIVE_SECONDS:
             yield b": still here\n\n"
             quiet_seconds = 0.0
-        await asyncio.sleep(LOOK_EVERY_SECONDS)
-        quiet_seconds += LOOK_EVERY_SECONDS
+        await asyncio.sleep(POLL_SECONDS)
+        quiet_seconds += POLL_SECONDS

@@ -1,11 +1,11 @@
-"""Creating once, however often the request arrives.
+"""Idempotent creation: a repeated request gets the stored response instead of creating a second resource.
 
-With an `Idempotency-Key`, the same key and body get the stored answer for 24 hours. Without one, the official SDK
-still repeats a POST whose answer it did not get, and says so in `x-stainless-retry-count`: the n-th repetition of a
-body gets the answer of an earlier try of the same body that no n-th repetition has taken yet.
+With an `Idempotency-Key`, the same key and body get the stored response for 24 hours. Without one, the official SDK
+still repeats a POST whose response it did not receive, and says so in `x-stainless-retry-count`: the n-th retry of a
+body gets the response of an earlier attempt with the same body that no n-th retry has claimed yet.
 
-The answer is stored in the action's own transaction, so a crash leaves both or none. Equal requests take turns by an
-advisory lock of the transaction; a racer waits for the first up to five seconds.
+The response is stored in the action's own transaction, so a crash leaves both or neither. An advisory lock of the
+transaction makes equal requests run one after another; a concurrent one waits up to five seconds for the first.
 """
 
 import datetime as dt
@@ -29,8 +29,8 @@ from service.database.tables import RememberedRequest
 from service.errors import InFlight, InvalidRequest, KeyReused
 from service.ids import new_id
 
-KEY_LIFE = dt.timedelta(hours=24)
-RETRY_LIFE = dt.timedelta(minutes=10)
+KEY_LIFETIME = dt.timedelta(hours=24)
+RETRY_LIFETIME = dt.timedelta(minutes=10)
 WAIT_SECONDS = 5
 MAX_KEY_LENGTH = 255
 LOCK_NOT_AVAILABLE = "55P03"
@@ -38,9 +38,9 @@ LOCK_NOT_AVAILABLE = "55P03"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestIdentity:
-    """What identifies a request: who asked which route for what, and which try it is.
+    """What identifies a creating request: its caller, route and body, and which attempt it is.
 
-    `project_id` is None for the organisation's API, whose callers are one organisation together.
+    `project_id` is None for the organisation's API, whose callers all belong to one organisation.
     """
 
     project_id: str | None
@@ -54,20 +54,20 @@ class RequestIdentity:
 def request_identity(
     headers: Any, *, method: str, path: str, project_id: str | None, key_id: str, body_sha256: bytes
 ) -> RequestIdentity:
-    """Read the headers that matter here. Raises `InvalidRequest` for a key that is empty or too long."""
+    """Read the identity from a request's headers. Raises `InvalidRequest` for a key that is empty or too long."""
     key = headers.get("idempotency-key")
     if key is not None and not 1 <= len(key) <= MAX_KEY_LENGTH:
         raise InvalidRequest(
             f"Idempotency-Key must have 1 to {MAX_KEY_LENGTH} characters.", code="invalid_idempotency_key"
         )
-    tries = headers.get("x-stainless-retry-count", "0")
+    retries = headers.get("x-stainless-retry-count", "0")
     return RequestIdentity(
         project_id=project_id,
         key_id=key_id,
         route=f"{method} {path}",
         body_sha256=body_sha256,
         idempotency_key=key,
-        retry_count=int(tries) if tries.isdecimal() and len(tries) < 6 else 0,
+        retry_count=int(retries) if retries.isdecimal() and len(retries) < 6 else 0,
     )
 
 
@@ -78,17 +78,17 @@ async def answer_once(
     *,
     sealer: Sealer | None = None,
 ) -> Response[bytes]:
-    """Run `act` in one transaction of the asker's scope, unless its answer is already known; then give that.
+    """Run `act` in one transaction of the caller's scope, or return the stored response of an equal request.
 
-    A route whose answers hold a secret passes its `sealer`, so that they are encrypted while they are remembered.
-    Raises `KeyReused` when the key came with another body and `InFlight` when the first is still not done.
+    A route whose responses contain a secret passes its `sealer`, which encrypts them while they are stored. Raises
+    `KeyReused` when the key was used with another body, and `InFlight` when the first request has not finished.
     """
     context = sealed_for(request.project_id, request.route)
     async with db.admin() if request.project_id is None else db.project(request.project_id) as session:
-        await _take_turn(session, request)
-        known = await _remembered(session, request)
-        if known is not None:
-            plain = known if sealer is None else sealer.open(known, context=context)
+        await _lock(session, request)
+        stored = await _stored(session, request)
+        if stored is not None:
+            plain = stored if sealer is None else sealer.open(stored, context=context)
             return _response(plain, replayed=True)
         body = msgspec.json.encode(await act(session))
         session.add(
@@ -109,28 +109,30 @@ async def answer_once(
 
 
 def sealed_for(project_id: str | None, route: str) -> str:
-    """What a remembered answer is sealed for."""
+    """The context that a stored response is encrypted for, without which it cannot be decrypted."""
     return f"remembered_request:{project_id or 'organization'}:{route}"
 
 
-async def _take_turn(session: AsyncSession, request: RequestIdentity) -> None:
-    about = (
+async def _lock(session: AsyncSession, request: RequestIdentity) -> None:
+    distinguishing = (
         request.idempotency_key.encode() if request.idempotency_key else request.key_id.encode() + request.body_sha256
     )
-    turn = hashlib.sha256(b"\0".join(((request.project_id or "").encode(), request.route.encode(), about))).digest()
+    digest = hashlib.sha256(
+        b"\0".join(((request.project_id or "").encode(), request.route.encode(), distinguishing))
+    ).digest()
     await session.execute(text(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"))
     try:
-        await session.execute(REMEMBERED_REQUESTS.take(turn))
+        await session.execute(REMEMBERED_REQUESTS.take(digest))
     except DBAPIError as error:
         if sqlstate_of(error) == LOCK_NOT_AVAILABLE:
             raise InFlight(
-                "The same request is still being worked on. Try again in a moment.", retry_after_seconds=1
+                "The same request is still being processed. Try again in a moment.", retry_after_seconds=1
             ) from None
         raise
     await session.execute(text("SET LOCAL lock_timeout = 0"))
 
 
-async def _remembered(session: AsyncSession, request: RequestIdentity) -> bytes | None:
+async def _stored(session: AsyncSession, request: RequestIdentity) -> bytes | None:
     if request.idempotency_key is not None:
         return await _by_key(session, request, request.idempotency_key)
     if request.retry_count > 0:
@@ -140,8 +142,8 @@ async def _remembered(session: AsyncSession, request: RequestIdentity) -> bytes 
 
 async def _by_key(session: AsyncSession, request: RequestIdentity, key: str) -> bytes | None:
     table = RememberedRequest
-    same_key = _same_asker(request) & (table.route == request.route) & (table.idempotency_key == key)
-    await session.execute(delete(table).where(same_key, table.created_at < func.now() - KEY_LIFE))
+    same_key = _same_owner(request) & (table.route == request.route) & (table.idempotency_key == key)
+    await session.execute(delete(table).where(same_key, table.created_at < func.now() - KEY_LIFETIME))
     row = (await session.scalars(select(table).where(same_key))).one_or_none()
     if row is None:
         return None
@@ -158,13 +160,13 @@ async def _by_retry(session: AsyncSession, request: RequestIdentity) -> bytes | 
     earlier = (
         select(table.id)
         .where(
-            _same_asker(request),
+            _same_owner(request),
             table.key_id == request.key_id,
             table.route == request.route,
             table.body_sha256 == request.body_sha256,
             table.idempotency_key.is_(None),
             table.retry_count < request.retry_count,
-            table.created_at > func.now() - RETRY_LIFE,
+            table.created_at > func.now() - RETRY_LIFETIME,
         )
         .order_by(table.created_at)
         .limit(1)
@@ -177,7 +179,7 @@ async def _by_retry(session: AsyncSession, request: RequestIdentity) -> bytes | 
     )
 
 
-def _same_asker(request: RequestIdentity) -> ColumnElement[bool]:
+def _same_owner(request: RequestIdentity) -> ColumnElement[bool]:
     column = RememberedRequest.project_id
     return column.is_(None) if request.project_id is None else column == request.project_id
 

@@ -1,7 +1,7 @@
-"""Slowing down who guesses keys: failed authentications are limited per address of the connection's peer.
+"""Slows down guessing of keys: limits failed authentications for each address of a connection's peer.
 
-Behind a load balancer many callers share an address, so the limit must not lock them out: a credential that has
-worked lately is let through to be looked at whatever others at its address do. Forwarding headers are never read.
+Behind a load balancer many callers share an address, and the limit must not lock them out: a credential that has worked
+recently is still authenticated, whatever other callers at its address do. Forwarding headers are never read.
 """
 
 import hashlib
@@ -19,11 +19,11 @@ Who = TypeVar("Who")
 PROVEN_SECONDS = 600.0
 MAX_PROVEN = 10_000
 MISSING = "missing_api_key"
-"""The code of a refusal for want of any key: nobody guesses that way."""
+"""The code of the refusal of a request without a key, which is not a guess and does not count."""
 
 
 class LoginThrottle:
-    """Counts failed authentications in this process."""
+    """Counts failed authentications, within this process."""
 
     def __init__(self, *, per_minute: int) -> None:
         self._per_minute = per_minute
@@ -34,9 +34,10 @@ class LoginThrottle:
     async def throttle(
         self, peer: str | None, credential: str | None, authenticate: Callable[[], Awaitable[Who]]
     ) -> Who:
-        """Run `authenticate`, and count its failure against `peer`.
+        """Run `authenticate`, and count its failure against the address of `peer`.
 
-        Raises `RateLimited` without running it while the address has failed too often, unless the credential is known.
+        While the address has too many failures, raises `RateLimited` without running it, unless the credential has
+        worked recently.
         """
         digest = hashlib.sha256((credential or "").encode()).digest()
         address = peer_address(peer)
@@ -51,14 +52,14 @@ class LoginThrottle:
         except Unauthenticated as refused:
             if refused.code != MISSING:
                 self._proven.pop(digest, None)
-                await self._failed(address)
+                await self._count_failure(address)
             raise
         if len(self._proven) >= MAX_PROVEN:
             self._proven.clear()
         self._proven[digest] = time.monotonic() + PROVEN_SECONDS
         return who
 
-    async def _failed(self, address: str) -> None:
+    async def _count_failure(self, address: str) -> None:
         verdict = await self._failures.take(address, per_minute=self._per_minute)
         if verdict is None or verdict.remaining > 0:
             return
@@ -68,7 +69,7 @@ class LoginThrottle:
 
 
 def peer_address(peer: str | None) -> str:
-    """Who a peer is: an IPv4 address, or the /64 of an IPv6 one, which is what a single host has at least."""
+    """The address that failures count against: an IPv4 address, or the /64 of an IPv6 one, the least a host has."""
     try:
         address = ipaddress.ip_address((peer or "").partition("%")[0])
     except ValueError:

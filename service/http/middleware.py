@@ -1,4 +1,4 @@
-"""Around every request, whatever happens to it: an id, a log line, a metric, and an answer of the right shape."""
+"""The outermost middleware: gives every request an id, a log line, metrics, and an error body even after a crash."""
 
 import time
 from typing import Any, cast
@@ -19,27 +19,27 @@ REQUESTS = Counter(
 )
 SECONDS = Histogram(
     "tunegate_http_request_seconds",
-    "Seconds to the first byte of the answer.",
+    "Seconds to the first byte of the response.",
     ["method", "route"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120),
 )
 
 REQUEST_ID_HEADER = b"x-request-id"
-ANSWER_HEADERS = "tunegate_answer_headers"
-"""Where in the scope headers stand that an answer gets whatever becomes of it: pairs of bytes."""
+RESPONSE_HEADERS = "tunegate_response_headers"
+"""The key in the scope of headers that every response to the request gets, errors included: pairs of bytes."""
 
 _METHODS = ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH")
 _QUIET = ("/livez", "/readyz", "/metrics")
 
 
 class RequestMiddleware:
-    """ASGI middleware, the outermost part of the app."""
+    """ASGI middleware around the whole app."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection; only HTTP requests are of interest."""
+        """Serve one connection; everything but HTTP requests is passed through."""
         if scope["type"] == ScopeType.HTTP:
             await self._serve(scope, receive, send)
         else:
@@ -58,7 +58,7 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 first_byte_seconds = time.perf_counter() - started
-                added: list[tuple[bytes, bytes]] = cast("dict[str, Any]", scope).get(ANSWER_HEADERS, [])
+                added: list[tuple[bytes, bytes]] = cast("dict[str, Any]", scope).get(RESPONSE_HEADERS, [])
                 message["headers"] = [*message["headers"], *added, (REQUEST_ID_HEADER, request_id.encode())]
             await send(message)
 
@@ -67,8 +67,10 @@ class RequestMiddleware:
         except Exception as error:
             log.error("request.crashed", error=repr(error), exc_info=error)
             if status == 0:
-                answer = error_response(Internal("Something went wrong on our side. Quote x-request-id when you ask."))
-                await answer.to_asgi_response(app=None, request=None)(scope, receive, send_with_id)  # type: ignore[arg-type]
+                response = error_response(
+                    Internal("Something went wrong on our side. Quote x-request-id when you report it.")
+                )
+                await response.to_asgi_response(app=None, request=None)(scope, receive, send_with_id)  # type: ignore[arg-type]
         finally:
             method, route = _labels(scope)
             REQUESTS.labels(method, route, str(status)).inc()
@@ -84,6 +86,6 @@ class RequestMiddleware:
 
 
 def _labels(scope: HTTPScope) -> tuple[str, str]:
-    """Method and route for the metrics: both of closed sets, whatever a caller makes up."""
+    """Method and route as metric labels: both from closed sets, so that callers cannot add labels."""
     method = scope["method"] if scope["method"] in _METHODS else "other"
     return method, scope.get("path_template") or "unmatched"

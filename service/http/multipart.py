@@ -1,4 +1,4 @@
-"""Multipart bodies read from the request's stream: the file goes straight to its store, never to memory or a spool."""
+"""Parses multipart bodies from the request's stream: the file goes straight to its store, never to memory or disk."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -9,19 +9,19 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 
 from service.errors import InvalidRequest, TooLarge
 
-Kept = TypeVar("Kept")
+Stored = TypeVar("Stored")
 
 MAX_FIELDS = 64
 MAX_FIELD_BYTES = 64 * 1024
 
 
 @dataclass(slots=True)
-class Form(Generic[Kept]):
-    """The text fields in the order they came, and what `keep` made of the file."""
+class Form(Generic[Stored]):
+    """The text fields in the order of the body, and what `store` returned for the file."""
 
     fields: dict[str, str] = field(default_factory=dict)
     filename: str | None = None
-    file: Kept | None = None
+    file: Stored | None = None
 
 
 async def read_form(
@@ -29,44 +29,44 @@ async def read_form(
     *,
     file_field: str,
     max_file_bytes: int,
-    keep: Callable[[AsyncIterator[bytes]], Awaitable[Kept]],
-    early: Callable[[dict[str, str]], None],
-) -> Form[Kept]:
-    """Parse the body as it arrives; the bytes of `file_field` are handed to `keep` chunk by chunk.
+    store: Callable[[AsyncIterator[bytes]], Awaitable[Stored]],
+    check_fields: Callable[[dict[str, str]], None],
+) -> Form[Stored]:
+    """Parse the body as it arrives, and pass the bytes of `file_field` to `store` chunk by chunk.
 
-    `early` sees the fields that came before the file and may refuse, so that nobody sends 500 MB for nothing.
+    `check_fields` gets the fields that precede the file and may refuse them, so that no caller sends 500 MB in vain.
 
-    Raises `InvalidRequest` for a body that is not multipart or is cut short and `TooLarge` above `max_file_bytes`;
-    then `keep` sees the same exception, so that it can leave nothing behind.
+    Raises `InvalidRequest` for a body that is not multipart or is cut short, and `TooLarge` above `max_file_bytes`;
+    `store` gets the same exception, so that it can clean up.
     """
-    kind, options = parse_options_header(request.headers.get("content-type", ""))  # type: ignore[no-untyped-call]
+    media_type, options = parse_options_header(request.headers.get("content-type", ""))  # type: ignore[no-untyped-call]
     boundary = options.get("boundary")
-    if kind != "multipart/form-data" or not boundary:
+    if media_type != "multipart/form-data" or not boundary:
         raise InvalidRequest(
             f"Send multipart/form-data, with the bytes in the field `{file_field}`.", code="invalid_content_type"
         )
     segments = _Segments(request, PushMultipartParser(boundary, max_segment_count=MAX_FIELDS))
-    form: Form[Kept] = Form()
+    form: Form[Stored] = Form()
     async for segment in segments:
         if segment.name != file_field:
             form.fields[segment.name] = await _text(segment, segments.chunks())
         elif form.file is not None:
             raise InvalidRequest(f"The field `{file_field}` is given twice.", param=file_field)
         else:
-            early(form.fields)
+            check_fields(form.fields)
             form.filename = segment.filename
-            form.file = await keep(_limited(segments.chunks(), max_file_bytes, file_field))
+            form.file = await store(_limited(segments.chunks(), max_file_bytes, file_field))
     return form
 
 
 class _Segments:
-    """Walks a multipart stream: iterate for the segments, `chunks()` for the bytes of the current one."""
+    """A multipart stream: iterating yields its segments, and `chunks()` the bytes of the current one."""
 
     def __init__(self, request: Request[Any, Any, Any], parser: PushMultipartParser) -> None:
         self._stream = request.stream()
         self._parser = parser
         self._parsed: list[Any] = []
-        self._at = 0
+        self._position = 0
 
     def __aiter__(self) -> AsyncIterator[MultipartSegment]:
         return self._segments()
@@ -83,18 +83,18 @@ class _Segments:
 
     async def _next(self) -> Any:
         try:
-            while self._at >= len(self._parsed):
+            while self._position >= len(self._parsed):
                 data = await anext(self._stream, None)
                 if data is None:
                     self._parser.close()  # type: ignore[no-untyped-call]
                     return _END
                 if data:
                     self._parsed = list(self._parser.parse(data))
-                    self._at = 0
+                    self._position = 0
         except MultipartError as error:
             raise InvalidRequest(f"The multipart body is malformed: {error}.", code="invalid_multipart") from None
-        event = self._parsed[self._at]
-        self._at += 1
+        event = self._parsed[self._position]
+        self._position += 1
         return event
 
 

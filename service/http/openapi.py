@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the routes: paths from the framework, shapes from the structs beside the handlers."""
+"""Builds the OpenAPI document from the routes: paths from the framework, schemas from the handlers' structs."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ DESCRIPTION = (
 
 
 def document(app: Litestar) -> dict[str, Any]:
-    """The document as plain data, in the order of the paths."""
+    """The OpenAPI document as plain data, sorted by path and method."""
     operations = sorted(
         (
             (route.path_format, method.lower(), handler, handler.opt[OPT_KEY])
@@ -32,8 +32,8 @@ def document(app: Litestar) -> dict[str, Any]:
         ),
         key=lambda entry: (entry[0], entry[1]),
     )
-    shapes = [shape for _, _, _, operation in operations for shape in _shapes(operation)]
-    _, components = msgspec.json.schema_components([ErrorBody, *shapes], ref_template=REF)
+    models = [model for _, _, _, operation in operations for model in _models(operation)]
+    _, components = msgspec.json.schema_components([ErrorBody, *models], ref_template=REF)
     paths: dict[str, dict[str, Any]] = {}
     for path, method, handler, operation in operations:
         paths.setdefault(path.replace(":str", ""), {})[method] = _operation(path, handler, operation)
@@ -51,23 +51,23 @@ def document(app: Litestar) -> dict[str, Any]:
 
 
 def to_yaml(content: dict[str, Any]) -> str:
-    """The document as the file `openapi.yaml`."""
-    return yaml.dump(content, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120)
+    """The document as YAML, as in the file `openapi.yaml`."""
+    return yaml.dump(content, Dumper=_WithoutAliases, sort_keys=False, allow_unicode=True, width=120)
 
 
-class _Plain(yaml.SafeDumper):
-    """Writes repeated parts out instead of by YAML anchors."""
+class _WithoutAliases(yaml.SafeDumper):
+    """Repeats equal parts instead of using YAML anchors and aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
-def _shapes(operation: Operation) -> list[Any]:
-    return [shape for shape in (operation.returns, operation.body, operation.query) if shape is not None]
+def _models(operation: Operation) -> list[Any]:
+    return [model for model in (operation.returns, operation.body, operation.query) if model is not None]
 
 
-def _schema(shape: Any) -> dict[str, Any]:
-    (schema,), _ = msgspec.json.schema_components([shape], ref_template=REF)
+def _schema(model: Any) -> dict[str, Any]:
+    (schema,), _ = msgspec.json.schema_components([model], ref_template=REF)
     return schema
 
 
@@ -121,10 +121,10 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
     if operation.query is None:
         return []
     (_,), components = msgspec.json.schema_components([operation.query], ref_template=REF)
-    shape = components[operation.query.__name__]
+    schema = components[operation.query.__name__]
     return [
-        {"name": name, "in": "query", "required": name in shape.get("required", []), "schema": schema}
-        for name, schema in shape["properties"].items()
+        {"name": name, "in": "query", "required": name in schema.get("required", []), "schema": field}
+        for name, field in schema["properties"].items()
     ]
 
 

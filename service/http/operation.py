@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of a route, declared beside its handler."""
+"""Declares, beside a route's handler, what the OpenAPI document says about the route."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ OPT_KEY = "operation"
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """The shapes of a route: bodies and queries are read by `http.bodies`, so the framework does not know them.
+    """The models of a route: `http.bodies` parses bodies and queries, so the framework does not know their types.
 
-    `form` lists multipart fields by name with what they are; `media` is the answer's type when it is not JSON.
-    `keyless` routes under /v1 take no key of ours.
+    `form` describes multipart fields by name; `media` is the response's type when it is not JSON; `creates` routes take
+    an `Idempotency-Key`; `keyless` routes under /v1 need no API key.
     """
 
     returns: Any = None
@@ -33,7 +33,7 @@ def operation(
     creates: bool = False,
     keyless: bool = False,
 ) -> dict[str, Any]:
-    """The `opt` of a route handler."""
+    """The `opt` argument of a route handler, which `document` reads."""
     return {
         OPT_KEY: Operation(
             returns=returns, body=body, query=query, form=form, media=media, creates=creates, keyless=keyless

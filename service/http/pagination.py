@@ -1,4 +1,4 @@
-"""Lists as OpenAI pages them: a cursor `after` (an id), a `limit`, and `has_more`."""
+"""Pages of lists in OpenAI's form: a cursor `after` (an id), a `limit`, and `has_more`."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -9,7 +9,7 @@ Row = TypeVar("Row")
 
 
 def page_of(rows: Sequence[Row], limit: int, show: Callable[[Row], Item], id_of: Callable[[Item], str]) -> Page[Item]:
-    """A page from up to `limit + 1` rows: the one more says that there are more."""
+    """A page from up to `limit + 1` rows; the extra row is not shown and means that there are more."""
     data = [show(row) for row in rows[:limit]]
     return Page(
         data=data,

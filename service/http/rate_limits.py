@@ -1,10 +1,10 @@
-"""Counting requests in Redis against limits per minute. Knows no domain: who is limited to what comes in as arguments.
+"""Counts requests in Redis against limits per minute. Knows no domain: names and limits are arguments.
 
-The algorithm is `limits`' sliding window counter: one Lua script decides and counts, so any number of processes
-together admit no more than the limit, in constant memory, by Redis's clock.
+The algorithm is the sliding window counter of the library `limits`: one Lua script decides and counts, so any number
+of processes together admit no more than the limit, in constant memory, by Redis's clock.
 
-Redis is no truth here and must not become a cause of failures: when it is away or slow, requests are let through
-uncounted. A circuit then leaves it alone, looked after in the background, so that no request waits for it.
+A failure of Redis must not fail requests: when it is unavailable or slow, they are admitted uncounted. A circuit
+breaker then keeps requests from waiting for it, and a background task closes the circuit when Redis responds again.
 """
 
 import asyncio
@@ -24,49 +24,49 @@ from service.wakeups import REDIS_AWAY
 log = structlog.get_logger()
 
 UNAVAILABLE = Counter(
-    "tunegate_rate_limiter_unavailable_total", "Requests let through uncounted, since Redis was away or slow."
+    "tunegate_rate_limiter_unavailable_total", "Requests admitted uncounted, because Redis was unavailable or slow."
 )
 
 PREFIX = "tunegate:rates"
 CONNECTION = {"socket_connect_timeout": 1.0, "socket_timeout": 1.0}
 WINDOW_SECONDS = 60
-PATIENCE_SECONDS = 0.05
+RESPONSE_SECONDS = 0.05
 SILENCE_SECONDS = 0.15
-"""So long without any answer opens the circuit; one that cannot be reached opens it at once."""
+"""Without any response for this time the circuit opens; when Redis cannot be reached, it opens at once."""
 
-LOOK_AGAIN_SECONDS = 2.0
-SAY_SO_SECONDS = 60.0
-AT_A_TIME = 4
-"""Questions to Redis at a time: a burst waits here for its turn, and that is not Redis being slow."""
+RECOVERY_CHECK_SECONDS = 2.0
+LOG_EVERY_SECONDS = 60.0
+MAX_CONCURRENT = 4
+"""Concurrent commands to Redis: a burst queues in this process, where waiting does not count as Redis being slow."""
 
 WARM_SECONDS = 1.0
-STALLED = 1.1
-"""A wait that took so many times as long as it should says that this process stood still, not Redis."""
+STALL_FACTOR = 1.1
+"""A wait that takes this many times as long as intended means that this process stalled, not Redis."""
 
 MAX_STALLS = 20
 MAX_RETRY_AFTER_SECONDS = 120
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a limit says to a request. `retry_after_seconds` is None for one that is admitted."""
+    """A limit's decision about one request. `retry_after_seconds` is None if it is admitted."""
 
     limit: int
     remaining: int
     reset_seconds: float
     retry_after_seconds: int | None
 
-    def headers(self, what: str) -> list[tuple[bytes, bytes]]:
-        """OpenAI's three headers about `what`: `requests` or `tokens`."""
+    def headers(self, unit: str) -> list[tuple[bytes, bytes]]:
+        """OpenAI's three rate limit headers for `unit`, which is `requests` or `tokens`."""
         shown = {"limit": str(self.limit), "remaining": str(self.remaining), "reset": duration(self.reset_seconds)}
-        return [(f"x-ratelimit-{name}-{what}".encode(), value.encode()) for name, value in shown.items()]
+        return [(f"x-ratelimit-{name}-{unit}".encode(), value.encode()) for name, value in shown.items()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A sliding window counter: the window before, which fades out, and the current one. Times in seconds."""
+    """A sliding window counter: the previous window, whose weight fades linearly, and the current one. In seconds."""
 
     previous: int
     previous_fades_in: float
@@ -74,27 +74,27 @@ class Window:
     current_ends_in: float
 
     def remaining(self, limit: int) -> int:
-        """How much may still come now."""
+        """The cost that is still admitted now."""
         faded = math.floor(self.previous * self.previous_fades_in / WINDOW_SECONDS)
         return max(0, limit - faded - self.current)
 
     def reset_seconds(self) -> float:
-        """When nothing of what came counts any more."""
+        """Seconds until nothing that was counted has any weight."""
         return self.current_ends_in + WINDOW_SECONDS if self.current else self.previous_fades_in
 
     def room_in_seconds(self, limit: int, cost: int) -> float:
-        """When `cost` more fit if nothing else comes. For a `cost` that fits at all, at most two windows."""
+        """Seconds until `cost` fits, if nothing else is counted: at most two windows for a cost below the limit."""
         if self.remaining(limit) >= cost:
             return 0.0
         room = limit - cost + 1
-        if self.current < room:  # it fits once the window before has faded to less than this
+        if self.current < room:  # it fits once the previous window has faded below this
             return max(0.0, self.previous_fades_in - (room - self.current) * WINDOW_SECONDS / self.previous)
-        # The current window becomes the one before, and has to fade likewise.
+        # The current window becomes the previous one and must fade in turn.
         return self.current_ends_in + WINDOW_SECONDS * (1 - room / self.current)
 
 
 class RateLimiter:
-    """Counts in Redis, or without a URL in this process alone. One per process."""
+    """Counts in Redis, or in this process alone when there is no URL. One per process."""
 
     def __init__(self, redis_url: str) -> None:
         self._pool = ConnectionPool.from_url(redis_url, **CONNECTION) if redis_url else None
@@ -108,31 +108,31 @@ class RateLimiter:
             if redis_url
             else MemoryStorage()
         )
-        self._turns = asyncio.Semaphore(AT_A_TIME)
-        self._heard_at = -math.inf
-        self._unheard_since: float | None = None
-        self._said_at = -math.inf
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT)
+        self._responded_at = -math.inf
+        self._silent_since: float | None = None
+        self._logged_at = -math.inf
         self._recovery: asyncio.Task[None] | None = None
 
     async def warm(self) -> None:
-        """Connect before the first request comes, so that none has to wait for it."""
+        """Connect before the first request arrives, so that none waits for the connections."""
         try:
             async with asyncio.timeout(WARM_SECONDS):
-                await asyncio.gather(*(self._count("warm", 1, 1) for _ in range(AT_A_TIME)))
+                await asyncio.gather(*(self._count("warm", 1, 1) for _ in range(MAX_CONCURRENT)))
         except REDIS_AWAY as error:
             self._open(error)
 
     async def take(self, name: str, *, per_minute: int, cost: int = 1) -> Verdict | None:
-        """Count `cost` against the limit called `name`, if it fits. None: nobody knows, so let it through."""
+        """Count `cost` against the limit `name` if it fits. None: Redis is unavailable, so the request is admitted."""
         if self._recovery is not None:
             UNAVAILABLE.inc()
             return None
-        async with self._turns:
+        async with self._slots:
             if self._recovery is not None:
                 UNAVAILABLE.inc()
                 return None
             try:
-                verdict = await self._punctual(self._count(name, per_minute, cost))
+                verdict = await self._timely(self._count(name, per_minute, cost))
             except REDIS_AWAY as error:
                 self._failed(error)
                 return None
@@ -169,43 +169,43 @@ class RateLimiter:
     def _failed(self, error: Exception) -> None:
         UNAVAILABLE.inc()
         now = time.monotonic()
-        since = self._unheard_since = self._unheard_since or now - PATIENCE_SECONDS
-        if not isinstance(error, TimeoutError) or now - since >= SILENCE_SECONDS - PATIENCE_SECONDS / 10:
+        since = self._silent_since = self._silent_since or now - RESPONSE_SECONDS
+        if not isinstance(error, TimeoutError) or now - since >= SILENCE_SECONDS - RESPONSE_SECONDS / 10:
             self._open(error)
 
     def _open(self, error: Exception) -> None:
         if self._recovery is None:
             self._recovery = asyncio.create_task(self._recover())
-        if time.monotonic() - self._said_at >= SAY_SO_SECONDS:
-            self._said_at = time.monotonic()
+        if time.monotonic() - self._logged_at >= LOG_EVERY_SECONDS:
+            self._logged_at = time.monotonic()
             log.warning("rate_limiter.unavailable", error=type(error).__name__)
 
     async def _recover(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(RECOVERY_CHECK_SECONDS)
             try:
-                if await self._punctual(self._storage.check()):
+                if await self._timely(self._storage.check()):
                     break
             except REDIS_AWAY:
                 continue
         self._recovery = None
 
-    async def _punctual(self, question: Coroutine[Any, Any, Answer]) -> Answer:
-        """The answer, or `TimeoutError` when nothing is heard from Redis for longer than we have patience.
+    async def _timely(self, command: Coroutine[Any, Any, Result]) -> Result:
+        """The command's result; raises `TimeoutError` after `RESPONSE_SECONDS` without a response from Redis.
 
-        Time in which our own event loop stood still does not count, nor while answers to others come in.
+        Time in which this process's event loop stalled does not count, nor time in which other commands get responses.
         """
-        task = asyncio.create_task(question)
+        task = asyncio.create_task(command)
         try:
             for _ in range(MAX_STALLS):
                 began = time.monotonic()
-                await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
+                await asyncio.wait({task}, timeout=RESPONSE_SECONDS)
                 now = time.monotonic()
                 if task.done():
-                    answer = task.result()
-                    self._heard_at, self._unheard_since = now, None
-                    return answer
-                if now - began < PATIENCE_SECONDS * STALLED and now - self._heard_at > PATIENCE_SECONDS:
+                    result = task.result()
+                    self._responded_at, self._silent_since = now, None
+                    return result
+                if now - began < RESPONSE_SECONDS * STALL_FACTOR and now - self._responded_at > RESPONSE_SECONDS:
                     break
             raise TimeoutError
         finally:
@@ -214,7 +214,7 @@ class RateLimiter:
 
 
 def duration(seconds: float) -> str:
-    """A time as OpenAI's headers give it, which is Go's form: `6ms`, `1.5s`, `1m0s`."""
+    """A duration in the form of OpenAI's headers, which is Go's: `6ms`, `1.5s`, `1m0s`."""
     milliseconds = max(0, round(seconds * 1000))
     if milliseconds < 1000:
         return f"{milliseconds}ms"

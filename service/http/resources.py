@@ -1,7 +1,7 @@
-"""What a route takes from the process that serves it: databases, clients and settings, each made once at start-up.
+"""Typed look-up of the objects that the app creates once at start-up: the database, clients, settings.
 
-The app makes them and keeps them by their type; a route names the type that it needs. So a route's needs stand in its
-own lines, and no domain knows the app or what other domains need.
+The app registers them by type, and a route names the type that it needs: `resource(request, Database)`. So a route's
+dependencies are visible in its own code, and no domain imports the app or the container of all services.
 """
 
 from typing import Any, TypeVar, cast
@@ -14,19 +14,24 @@ Resource = TypeVar("Resource")
 
 
 class Resources:
-    """One object of each type. Raises `ValueError` for two of the same type: a route could not tell them apart."""
+    """The objects of one app, at most one of each type.
 
-    def __init__(self, *made: object) -> None:
-        self._made = {type(each): each for each in made}
-        if len(self._made) != len(made):
-            raise ValueError("Two resources have the same type.")
+    Raises `ValueError` for two objects of the same type, which a route could not tell apart.
+    """
+
+    def __init__(self, *objects: object) -> None:
+        self._by_type: dict[type, object] = {}
+        for each in objects:
+            if type(each) in self._by_type:
+                raise ValueError(f"Two resources have the type {type(each).__name__}.")
+            self._by_type[type(each)] = each
 
     def get(self, kind: type[Resource]) -> Resource:
-        """The object of this type. Raises `KeyError` if the app made none."""
-        return cast("Resource", self._made[kind])
+        """The object of exactly this type. Raises `KeyError`, which names the type, if the app has none."""
+        return cast("Resource", self._by_type[kind])
 
 
 def resource(request: ApiRequest, kind: type[Resource]) -> Resource:
-    """The object of this type that the app of this request made at its start."""
+    """The object of this type that belongs to the request's app. Raises `KeyError` if the app has none."""
     resources: Resources = request.app.state.resources
     return resources.get(kind)

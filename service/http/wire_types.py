@@ -1,4 +1,4 @@
-"""The bases of what goes over the wire: request bodies and queries, and pages of lists. Pure."""
+"""Base types of the API: request bodies and queries, and pages of lists. Pure."""
 
 import datetime as dt
 from typing import Annotated, Generic, Literal, TypeVar
@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 
 
 class RequestModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The base of every request body and query."""
+    """The base of every request body and query; unknown fields are refused."""
 
 
 class NoFields(RequestModel, frozen=True, kw_only=True):
@@ -27,7 +27,7 @@ class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
 
 
 class PageQuery(RequestModel, frozen=True, kw_only=True):
-    """What every list takes."""
+    """The query parameters of every list."""
 
     after: str | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.errors import InvalidRequest
-from service.http.bodies import plain
+from service.http.bodies import decode_plain
 from service.inference.bounds import max_output_tokens
 from service.inference.routing import Route, Router
 
@@ -27,7 +27,7 @@ async def read_inference_request(raw: bytes, *, path: str, router: Router, proje
 
     Raises `InvalidRequest` for a body that cannot be read, and as `Router.route`.
     """
-    return await inference_request_of(plain(raw or b"{}"), path=path, router=router, project_id=project_id)
+    return await inference_request_of(decode_plain(raw or b"{}"), path=path, router=router, project_id=project_id)
 
 
 async def inference_request_of(body: Any, *, path: str, router: Router, project_id: str) -> InferenceRequest:

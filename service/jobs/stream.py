@@ -5,7 +5,7 @@ from litestar.response import Stream
 
 from service.database.engine import Database
 from service.http import event_streams
-from service.http.event_streams import BATCH, Check, EventBatch, StreamedEvent
+from service.http.event_streams import BATCH, AccessCheck, EventBatch, StreamedEvent
 from service.jobs.last_viewed import record_view
 from service.jobs.presentation import show_event
 from service.jobs.queries import EVENTS, get_job
@@ -13,7 +13,7 @@ from service.states import ENDED
 
 
 async def event_stream(
-    db: Database, project_id: str, job_id: str, last_event_id: str | None, *, access_check: Check
+    db: Database, project_id: str, job_id: str, last_event_id: str | None, *, access_check: AccessCheck
 ) -> Stream:
     """Events after `last_event_id` (all, when there is none).
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from service.database.engine import Database
 from service.errors import QuotaExceeded, RateLimited
-from service.http.middleware import ANSWER_HEADERS
+from service.http.middleware import RESPONSE_HEADERS
 from service.http.rate_limits import RateLimiter, Verdict
 from service.identity.callers import Caller
 from service.limits.queries import Rates, rates_of
@@ -114,10 +114,10 @@ def _text_bytes(value: Any) -> int:
 def _hold(scope: Any, verdict: Verdict | None, what: str, rule: str) -> None:
     if verdict is None:
         return
-    shown = dict(scope.get(ANSWER_HEADERS, ()))
+    shown = dict(scope.get(RESPONSE_HEADERS, ()))
     remaining = f"x-ratelimit-remaining-{what}".encode()
     if remaining not in shown or verdict.remaining < int(shown[remaining]) or verdict.retry_after_seconds is not None:
-        scope[ANSWER_HEADERS] = list((shown | dict(verdict.headers(what))).items())
+        scope[RESPONSE_HEADERS] = list((shown | dict(verdict.headers(what))).items())
     if verdict.retry_after_seconds is not None:
         raise RateLimited(
             f"Rate limit reached. {rule}. Try again in {verdict.retry_after_seconds} s.",

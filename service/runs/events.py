@@ -6,7 +6,7 @@ from litestar.response import Stream
 from service.database.engine import Database
 from service.http import event_streams
 from service.http.bodies import read_query
-from service.http.event_streams import BATCH, Check, EventBatch, StreamedEvent
+from service.http.event_streams import BATCH, AccessCheck, EventBatch, StreamedEvent
 from service.http.pagination import page_of
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page
@@ -31,7 +31,7 @@ async def answer_events(request: ApiRequest, kind: Kind, run_id: str) -> Page[Ru
 
 
 async def _stream(
-    db: Database, project_id: str, kind: Kind, run_id: str, last_event_id: str | None, *, access_check: Check
+    db: Database, project_id: str, kind: Kind, run_id: str, last_event_id: str | None, *, access_check: AccessCheck
 ) -> Stream:
     begin = 0
     async with db.project(project_id) as session:

@@ -16,7 +16,7 @@ from service.database.engine import Database
 from service.database.sqlstates import sqlstate_of
 from service.database.tables import WebhookEvent
 from service.errors import ApiError, QuotaExceeded
-from service.http.event_streams import HEADERS, KEEP_ALIVE_SECONDS, LOOK_EVERY_SECONDS, Check
+from service.http.event_streams import HEADERS, KEEP_ALIVE_SECONDS, POLL_SECONDS, AccessCheck
 from service.http.idempotency import LOCK_NOT_AVAILABLE
 from service.webhooks import outbox
 from service.webhooks.queries import event_position, events_after, newest_event
@@ -37,7 +37,7 @@ class EventStreams:
         self._open: Counter[str] = Counter()
 
     async def open(
-        self, project_id: str, *, types: Sequence[str], last_event_id: str | None, access_check: Check
+        self, project_id: str, *, types: Sequence[str], last_event_id: str | None, access_check: AccessCheck
     ) -> Stream:
         """Events after `last_event_id`; those from now on, when there is none.
 
@@ -53,7 +53,7 @@ class EventStreams:
         return Stream(self._counted(project_id, types, place, access_check), headers=HEADERS)
 
     async def _counted(
-        self, project_id: str, types: Sequence[str], place: tuple[str, int], access_check: Check
+        self, project_id: str, types: Sequence[str], place: tuple[str, int], access_check: AccessCheck
     ) -> AsyncIterator[bytes]:
         self._open[project_id] += 1
         try:
@@ -75,7 +75,7 @@ async def _place(session: AsyncSession, project_id: str, last_event_id: str | No
 
 
 async def _told(
-    db: Database, project_id: str, types: Sequence[str], place: tuple[str, int], access_check: Check
+    db: Database, project_id: str, types: Sequence[str], place: tuple[str, int], access_check: AccessCheck
 ) -> AsyncIterator[bytes]:
     seen, position = place
     yield f"id: {seen}\n: listening\n\n".encode()
@@ -94,8 +94,8 @@ async def _told(
         if quiet_seconds >= KEEP_ALIVE_SECONDS:
             yield b": still here\n\n"
             quiet_seconds = 0.0
-        await asyncio.sleep(LOOK_EVERY_SECONDS)
-        quiet_seconds += LOOK_EVERY_SECONDS
+        await asyncio.sleep(POLL_SECONDS)
+        quiet_seconds += POLL_SECONDS
 
 
 async def _next(db: Database, project_id: str, types: Sequence[str], position: int) -> Sequence[WebhookEvent]:

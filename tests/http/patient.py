@@ -10,6 +10,6 @@ from service.http import rate_limits
 LONG_SECONDS = 60.0
 
 if __name__ == "__main__":
-    rate_limits.PATIENCE_SECONDS = rate_limits.SILENCE_SECONDS = rate_limits.WARM_SECONDS = LONG_SECONDS
+    rate_limits.RESPONSE_SECONDS = rate_limits.SILENCE_SECONDS = rate_limits.WARM_SECONDS = LONG_SECONDS
     rate_limits.CONNECTION.update(socket_connect_timeout=LONG_SECONDS, socket_timeout=LONG_SECONDS)
     main()

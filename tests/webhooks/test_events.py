@@ -24,7 +24,7 @@ SUCCEEDED, PROCESSED = "fine_tuning.job.succeeded", "file.processed"
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look often: the constants are the API's, which runs in this process."""
-    monkeypatch.setattr(stream, "LOOK_EVERY_SECONDS", 0.02)
+    monkeypatch.setattr(stream, "POLL_SECONDS", 0.02)
 
 
 async def happen(api: Api, subject: str, *, type: str = SUCCEEDED, project_id: str | None = None) -> str:

@@ -28,7 +28,7 @@ from service.database.tables import (
     WebhookEndpoint,
     WebhookEvent,
 )
-from service.http.idempotency import KEY_LIFE
+from service.http.idempotency import KEY_LIFETIME
 from service.settings import Settings
 from service.upstreams.inbound_webhooks import REMEMBERED
 from workers.context import Context
@@ -56,7 +56,7 @@ def rules(settings: Settings) -> Iterator[Rule]:
     ended_before = _before(settings.keep_events_days)
     metrics_before = _before(settings.keep_metrics_days)
     sent_before = _before(settings.keep_deliveries_days)
-    yield Rule(RememberedRequest, (RememberedRequest.id,), RememberedRequest.created_at < func.now() - KEY_LIFE)
+    yield Rule(RememberedRequest, (RememberedRequest.id,), RememberedRequest.created_at < func.now() - KEY_LIFETIME)
     yield Rule(
         UpstreamNotice,
         (UpstreamNotice.account_id, UpstreamNotice.webhook_id),

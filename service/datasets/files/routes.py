@@ -58,8 +58,8 @@ async def upload_file(request: ApiRequest) -> Response[bytes]:
             request,
             file_field="file",
             max_file_bytes=max_bytes,
-            keep=staged.keep,
-            early=_check_purpose,
+            store=staged.keep,
+            check_fields=_check_purpose,
         )
         if form.file is None:
             raise InvalidRequest("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")

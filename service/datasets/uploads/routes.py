@@ -78,7 +78,7 @@ async def post_upload_part(request: ApiRequest, upload_id: FromPath[str]) -> Res
     check_open(upload_id, standing)
     async with staged_object(db, resource(request, Storage), who.project_id) as staged:
         form = await read_form(
-            request, file_field="data", max_file_bytes=MAX_PART_BYTES, keep=staged.keep, early=_no_fields
+            request, file_field="data", max_file_bytes=MAX_PART_BYTES, store=staged.keep, check_fields=_no_fields
         )
         _no_fields(form.fields)
         if form.file is None:
