@@ -1,29 +1,32 @@
-"""Processes for CPU work: each serves one request at a time and is replaced when it dies.
+"""A pool of processes for CPU work: each serves one request at a time and is replaced when it dies.
 
-A program of this kind reads requests as JSON lines on its input, and answers each with lines of progress and one of
-another shape at the end (see `service/datasets/processes/main.py`).
+The program of such a process reads requests as JSON lines on its standard input. It answers each with lines of progress
+and one final line with the result (see `service/datasets/processes/main.py`).
 """
 
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
 from service.datasets.processes.main import Answer, Failed, Progress, Request
 
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
-ENDING_SECONDS = 2.0
-"""So long is waited for one that was killed; it goes without that, too."""
+EXIT_WAIT_SECONDS = 2.0
+"""How long to wait for the exit of a process that was killed."""
 
 SILENCE_SECONDS = 600.0
-"""A process that says nothing for so long, not even how far it is, hangs."""
+"""A process that writes nothing for this time, not even progress, hangs."""
+
+OnProgress: TypeAlias = Callable[[int], Awaitable[None]]
+"""Called with the number of bytes done so far."""
 
 
 class WorkFailed(Exception):
-    """There is no answer: the process died or hangs, or the dataset cannot be read since the store is away."""
+    """There is no result: the process died or hangs, or the dataset cannot be read since the store is unavailable."""
 
     def __init__(self, error: str, *, store_unavailable: bool = False) -> None:
         super().__init__(error)
@@ -31,7 +34,7 @@ class WorkFailed(Exception):
 
 
 class ProcessPool:
-    """A few processes of one program, started when first needed."""
+    """A fixed number of processes of one program, each started when it is first needed."""
 
     def __init__(self, *, processes: int, module: str, arguments: tuple[str, ...]) -> None:
         self._command = (sys.executable, "-m", module, *arguments)
@@ -40,13 +43,13 @@ class ProcessPool:
         self._all: set[asyncio.subprocess.Process] = set()
 
     async def warm(self) -> None:
-        """Start one process ahead of the first request, so that it need not wait for the imports."""
+        """Start one process before the first request, so that the request need not wait for the imports."""
         self._idle.append(await self._start())
 
-    async def ask(self, request: Request, progress: Callable[[int], Awaitable[None]]) -> Answer:
-        """The answer to one request; `progress` hears of bytes done. Raises `WorkFailed`.
+    async def ask(self, request: Request, progress: OnProgress) -> Answer:
+        """The answer to one request; `progress` is called with the bytes done so far. Raises `WorkFailed`.
 
-        A caller that gives up (is cancelled) ends the process, since its work cannot be interrupted otherwise.
+        Cancelling the call kills the process, since its work cannot be interrupted otherwise.
         """
         async with self._slots:
             process = await self._next()
@@ -90,15 +93,13 @@ class ProcessPool:
         if process.returncode is None:
             process.kill()
             with suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), ENDING_SECONDS)
+                await asyncio.wait_for(process.wait(), EXIT_WAIT_SECONDS)
 
 
 _ANSWER: Any = Answer
 
 
-async def _ask(
-    process: asyncio.subprocess.Process, request: Request, progress: Callable[[int], Awaitable[None]]
-) -> Answer:
+async def _ask(process: asyncio.subprocess.Process, request: Request, progress: OnProgress) -> Answer:
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("A process was started without pipes.")
     try:

@@ -21,7 +21,7 @@ async def test_a_report_that_ends_while_a_job_on_its_file_comes_in(bench: Bench)
     async with bench.ctx.db.project(bench.project_id) as session:
         file = await get_file(session, bench.project_id, file_id, lock=True)
         made = report._failed_report(claimed.row, file, "made for this test")
-        ending = asyncio.create_task(report._end(bench.ctx, claimed, file, made))
+        ending = asyncio.create_task(report._record(bench.ctx, claimed, file, made))
         done, _ = await asyncio.wait({ending}, timeout=0.5)
         assert not done, "it waits for whoever has the file"
         await request_report(session, file, model)

@@ -1,9 +1,8 @@
-"""Finding what two datasets share: claimed, found in a process of its own, recorded with a warning to the jobs."""
+"""Makes leakage reports: finds what two datasets share, records it, and warns the jobs that use them."""
 
-import time
+from typing import NamedTuple
 
 import msgspec
-import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,66 +15,62 @@ from service.datasets.processes.leakage import LeakageRequest
 from service.datasets.report_schema import Leakage
 from service.jobs.record import NewEvent, add_events
 from workers.context import Context
-from workers.datasets.retry_policy import MAX_ATTEMPTS, after_failure
-from workers.process_pool import WorkFailed
+from workers.datasets.in_process import DatasetWork, attempt
+from workers.process_pool import OnProgress
 
-log = structlog.get_logger()
-
-PROGRESS_EVERY_SECONDS = 0.5
 NOT_COMPARED = "The files could not be compared: it ended early several times."
 
 
+class _Pair(NamedTuple):
+    training: File
+    validation: File
+
+
 async def compare(ctx: Context, claimed: Claim[LeakageReport]) -> None:
-    """Compare the claimed pair. When that cannot be done (see `tries`) the result says so, and is no error."""
-    row = claimed.row
-    async with leases.heartbeat(ctx.db, claimed):
-        tries = row.failures + 1
-        async with ctx.db.worker() as session:
-            await leases.write(session, claimed, {"failures": tries})
-            training = await session.get_one(File, row.training_file_id)
-            validation = await session.get_one(File, row.validation_file_id)
+    """Attempt to compare the claimed pair. A pair that is given up (see `retry_policy`) gets a note, not an error."""
+    await attempt(_LeakageWork(ctx, claimed))
+
+
+class _LeakageWork(DatasetWork[LeakageReport, _Pair, Leakage]):
+    failure_event = "leakage.failed"
+
+    def log_fields(self) -> dict[str, str]:
+        return {"training": self.claimed.row.training_file_id, "validation": self.claimed.row.validation_file_id}
+
+    async def load(self, session: AsyncSession) -> _Pair:
+        training = await session.get_one(File, self.claimed.row.training_file_id)
+        return _Pair(training, await session.get_one(File, self.claimed.row.validation_file_id))
+
+    def counted(self) -> None:
         fault_points.point("leakage.counted")
-        if tries > MAX_ATTEMPTS:
-            await _end(ctx, claimed, _not_compared(row))
-            return
-        told_at = time.monotonic()
 
-        async def progress(done_bytes: int) -> None:
-            nonlocal told_at
-            if time.monotonic() - told_at < PROGRESS_EVERY_SECONDS:
-                return
-            told_at = time.monotonic()
-            async with ctx.db.worker() as session:
-                await leases.write(session, claimed, {"progress_bytes": done_bytes})
+    def result_without_attempt(self, loaded: _Pair) -> Leakage | None:
+        return None
 
+    async def run(self, loaded: _Pair, progress: OnProgress) -> Leakage:
         request = LeakageRequest(
-            training_key=training.storage_key, validation_key=validation.storage_key, validation_file=validation.id
+            training_key=loaded.training.storage_key,
+            validation_key=loaded.validation.storage_key,
+            validation_file=loaded.validation.id,
         )
-        try:
-            found = await ctx.dataset_processes.compare(request, progress)
-        except WorkFailed as error:
-            log.error("leakage.failed", training=training.id, validation=validation.id, error=str(error))
-            if (again := after_failure(tries, store_unavailable=error.store_unavailable)) is not None:
-                async with ctx.db.worker() as session:
-                    await leases.give_back(session, claimed, {"failures": again.tries}, due_in_seconds=again.in_seconds)
-                return
-            found = _not_compared(row)
+        return await self.ctx.dataset_processes.compare(request, progress)
+
+    def give_up(self, loaded: _Pair) -> Leakage:
+        return Leakage(validation_file=loaded.validation.id, status="ready", notes=[NOT_COMPARED])
+
+    async def record(self, loaded: _Pair, result: Leakage) -> None:
         fault_points.point("leakage.made")
-        await _end(ctx, claimed, found)
+        async with self.ctx.db.worker() as session:
+            values = {"status": "ready", "result": msgspec.to_builtins(result), "failures": 0}
+            await leases.give_back(session, self.claimed, values, due_in_seconds=None)
+            warning = leakage_warning(result)
+            if warning is not None:
+                await _warn_jobs(session, self.claimed.row, warning)
+        fault_points.point("leakage.recorded")
 
 
-async def _end(ctx: Context, claimed: Claim[LeakageReport], found: Leakage) -> None:
-    async with ctx.db.worker() as session:
-        result = {"status": "ready", "result": msgspec.to_builtins(found), "failures": 0}
-        await leases.give_back(session, claimed, result, due_in_seconds=None)
-        warning = leakage_warning(found)
-        if warning is not None:
-            await _tell_jobs(session, claimed.row, warning)
-    fault_points.point("leakage.recorded")
-
-
-async def _tell_jobs(session: AsyncSession, row: LeakageReport, warning: str) -> None:
-    """Tell the jobs that were created while it was being found out; a later one is told at its create."""
+async def _warn_jobs(session: AsyncSession, row: LeakageReport, warning: str) -> None:
+    """Warn the jobs that were created while the files were compared; a later job is warned when it is created."""
     jobs = await session.scalars(
         select(Job.id)
         .where(
@@ -88,7 +83,3 @@ async def _tell_jobs(session: AsyncSession, row: LeakageReport, warning: str) ->
     )
     for job_id in jobs.all():
         await add_events(session, job_id, row.project_id, [NewEvent(message=warning, level="warn")])
-
-
-def _not_compared(row: LeakageReport) -> Leakage:
-    return Leakage(validation_file=row.validation_file_id, status="ready", notes=[NOT_COMPARED])

@@ -1,13 +1,13 @@
-"""Preparing datasets: claimed, made in a process of its own, recorded with the files that came of it.
+"""Prepares datasets and creates the resulting files.
 
-Objects are announced before they are written. The files, their reports and the preparation's end are one fenced
-transaction, so a worker that was killed, or taken over, or cancelled leaves none of them, and another makes them once.
+Objects are recorded as pending uploads before they are written. The files, their reports and the end of the preparation
+are one fenced transaction: a worker that was killed, cancelled or whose lease was lost leaves none of them, and another
+worker creates them once.
 """
 
-import time
+from typing import ClassVar, NamedTuple
 
 import msgspec
-import structlog
 from sqlalchemy import delete, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,16 +18,13 @@ from service.database.leases import Claim
 from service.database.tables import DatasetPreparation, File, PendingUpload
 from service.datasets.files.actions import NewFile, create_file, record_pending_upload
 from service.datasets.files.queries import FINE_TUNE
-from service.datasets.preparation.options import Options
+from service.datasets.preparation.stored import stored_options
 from service.datasets.processes.preparation import Preparation, PrepareRequest, Refusal, output_names
 from service.ids import new_id
 from workers.context import Context
-from workers.datasets.retry_policy import MAX_ATTEMPTS, after_failure
-from workers.process_pool import WorkFailed
+from workers.datasets.in_process import DatasetWork, attempt
+from workers.process_pool import OnProgress
 
-log = structlog.get_logger()
-
-PROGRESS_EVERY_SECONDS = 0.5
 CRASHED = Refusal(
     code="preparation_crashed",
     message="The preparation ended early several times. Try a smaller file, or ask for help.",
@@ -36,55 +33,55 @@ CRASHED = Refusal(
 DELETED = Refusal(code="file_not_found", message="The input file was deleted.", param="file")
 
 
+class _Answer(NamedTuple):
+    """The answer of a process to a request, whose keys name the objects that it wrote."""
+
+    request: PrepareRequest
+    outcome: Preparation | Refusal
+
+
 async def prepare(ctx: Context, claimed: Claim[DatasetPreparation]) -> None:
-    """Make the claimed preparation. One that cannot be made (see `tries`) has failed."""
-    async with leases.heartbeat(ctx.db, claimed):
-        tries = claimed.row.failures + 1
-        async with ctx.db.worker() as session:
-            await leases.write(session, claimed, {"failures": tries, "status": "running"})
-            file = await session.get_one(File, claimed.row.input_file_id)
+    """Attempt the claimed preparation. One that is given up (see `retry_policy`) has failed."""
+    await attempt(_PreparationWork(ctx, claimed))
+
+
+class _PreparationWork(DatasetWork[DatasetPreparation, File, _Answer | Refusal]):
+    failure_event = "preparation.failed"
+    started_values: ClassVar = {"status": "running"}
+
+    def log_fields(self) -> dict[str, str]:
+        return {"preparation": self.claimed.row.id}
+
+    async def load(self, session: AsyncSession) -> File:
+        return await session.get_one(File, self.claimed.row.input_file_id)
+
+    def counted(self) -> None:
         fault_points.point("prepare.counted")
-        if file.deleted_at is not None or tries > MAX_ATTEMPTS:
-            await _fail(ctx, claimed, DELETED if file.deleted_at is not None else CRASHED, ())
-            return
-        request = _request(claimed.row, file)
-        keys = (request.training_key, request.validation_key, request.changes_key)
-        async with ctx.db.worker() as session:
-            for key in keys:
-                await record_pending_upload(session, file.project_id, key)
+
+    def result_without_attempt(self, loaded: File) -> Refusal | None:
+        return DELETED if loaded.deleted_at is not None else None
+
+    async def run(self, loaded: File, progress: OnProgress) -> _Answer:
+        request = _request(self.claimed.row, loaded)
+        async with self.ctx.db.worker() as session:
+            for key in _keys(request):
+                await record_pending_upload(session, loaded.project_id, key)
         fault_points.point("prepare.announced")
-        try:
-            made = await ctx.dataset_processes.prepare(request, _Told(ctx, claimed).progress)
-        except WorkFailed as error:
-            log.error("preparation.failed", preparation=claimed.row.id, tries=tries, error=str(error))
-            if (again := after_failure(tries, store_unavailable=error.store_unavailable)) is not None:
-                async with ctx.db.worker() as session:
-                    await leases.give_back(session, claimed, {"failures": again.tries}, due_in_seconds=again.in_seconds)
-                return
-            made = CRASHED
-        match made:
-            case Refusal():
-                await _fail(ctx, claimed, made, keys)
-            case Preparation():
+        return _Answer(request, await self.ctx.dataset_processes.prepare(request, progress))
+
+    def give_up(self, loaded: File) -> Refusal:
+        return CRASHED
+
+    async def record(self, loaded: File, result: _Answer | Refusal) -> None:
+        match result:
+            case Refusal():  # a process that crashed may have written objects, which the storage clean-up deletes
+                await _fail(self.ctx, self.claimed, result, written_keys=())
+            case _Answer(request, Refusal() as refusal):
+                await _fail(self.ctx, self.claimed, refusal, written_keys=_keys(request))
+            case _Answer(request, Preparation() as made):
                 fault_points.point("prepare.stored")
-                await _succeed(ctx, claimed, file, request, made)
+                await _succeed(self.ctx, self.claimed, loaded, request, made)
                 fault_points.point("prepare.ended")
-
-
-class _Told:
-    """Writes progress into the row, not too often; the write is fenced, so it ends work that was taken away."""
-
-    def __init__(self, ctx: Context, claimed: Claim[DatasetPreparation]) -> None:
-        self._ctx = ctx
-        self._claimed = claimed
-        self._at = time.monotonic()
-
-    async def progress(self, done_bytes: int) -> None:
-        if time.monotonic() - self._at < PROGRESS_EVERY_SECONDS:
-            return
-        self._at = time.monotonic()
-        async with self._ctx.db.worker() as session:
-            await leases.write(session, self._claimed, {"progress_bytes": done_bytes})
 
 
 def _request(row: DatasetPreparation, file: File) -> PrepareRequest:
@@ -92,12 +89,16 @@ def _request(row: DatasetPreparation, file: File) -> PrepareRequest:
     return PrepareRequest(
         storage_key=file.storage_key,
         filename=file.filename,
-        options=msgspec.convert(row.options, Options),
+        options=stored_options(row),
         model=row.model,
         training_key=training,
         validation_key=validation,
         changes_key=changes,
     )
+
+
+def _keys(request: PrepareRequest) -> tuple[str, ...]:
+    return request.training_key, request.validation_key, request.changes_key
 
 
 async def _succeed(
@@ -119,7 +120,7 @@ async def _succeed(
             for key, stored, name in outputs
             if stored is not None
         ]
-        await _forget(session, (request.validation_key, request.changes_key))
+        await _delete_pending_uploads(session, (request.validation_key, request.changes_key))
         await leases.give_back(
             session,
             claimed,
@@ -137,7 +138,9 @@ async def _succeed(
         )
 
 
-async def _fail(ctx: Context, claimed: Claim[DatasetPreparation], refusal: Refusal, keys: tuple[str, ...]) -> None:
+async def _fail(
+    ctx: Context, claimed: Claim[DatasetPreparation], refusal: Refusal, *, written_keys: tuple[str, ...]
+) -> None:
     async with ctx.db.worker() as session:
         await leases.give_back(
             session,
@@ -151,9 +154,8 @@ async def _fail(ctx: Context, claimed: Claim[DatasetPreparation], refusal: Refus
             },
             due_in_seconds=None,
         )
-        if refusal is not CRASHED:  # a process that crashed may have written some of them: the janitor looks
-            await _forget(session, keys)
+        await _delete_pending_uploads(session, written_keys)
 
 
-async def _forget(session: AsyncSession, keys: tuple[str, ...]) -> None:
+async def _delete_pending_uploads(session: AsyncSession, keys: tuple[str, ...]) -> None:
     await session.execute(delete(PendingUpload).where(PendingUpload.storage_key.in_(keys)))

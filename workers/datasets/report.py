@@ -1,10 +1,8 @@
-"""Making a dataset's report: claimed, made in a process of its own, recorded with the file's status."""
+"""Makes the reports of datasets; a report is recorded together with the file's status."""
 
 import datetime as dt
-import time
 
 import msgspec
-import structlog
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,67 +18,55 @@ from service.datasets.report_schema import FileReport as Report
 from service.datasets.report_schema import Finding
 from service.webhooks import outbox
 from workers.context import Context
-from workers.datasets.retry_policy import MAX_ATTEMPTS, after_failure
-from workers.process_pool import WorkFailed
+from workers.datasets.in_process import DatasetWork, attempt
+from workers.process_pool import OnProgress
 
-log = structlog.get_logger()
-
-PROGRESS_EVERY_SECONDS = 0.5
 NOT_CHECKED = "The file could not be checked: the check ended early several times. Upload it again, or ask for help."
 
 
 async def validate(ctx: Context, claimed: Claim[FileReport]) -> None:
-    """Make the claimed report. One that cannot be made (see `tries`) becomes a report that says so."""
-    async with leases.heartbeat(ctx.db, claimed):
-        async with ctx.db.worker() as session:
-            tries = claimed.row.failures + 1
-            await leases.write(session, claimed, {"failures": tries})
-            file = await session.get_one(File, claimed.row.file_id)
+    """Attempt the claimed report. One that is given up (see `retry_policy`) becomes a report with an error."""
+    await attempt(_ReportWork(ctx, claimed))
+
+
+class _ReportWork(DatasetWork[FileReport, File, Report]):
+    failure_event = "validation.failed"
+
+    def log_fields(self) -> dict[str, str]:
+        return {"file": self.claimed.row.file_id}
+
+    async def load(self, session: AsyncSession) -> File:
+        return await session.get_one(File, self.claimed.row.file_id)
+
+    def counted(self) -> None:
         fault_points.point("report.counted")
-        if file.deleted_at is not None:
-            await _end(ctx, claimed, file, _failed_report(claimed.row, file, "The file was deleted."))
-            return
-        if tries > MAX_ATTEMPTS:
-            await _end(ctx, claimed, file, _failed_report(claimed.row, file, NOT_CHECKED))
-            return
-        try:
-            report = await _make(ctx, claimed, file)
-        except WorkFailed as error:
-            log.error("validation.failed", file=file.id, tries=tries, error=str(error))
-            if (again := after_failure(tries, store_unavailable=error.store_unavailable)) is not None:
-                async with ctx.db.worker() as session:
-                    await leases.give_back(session, claimed, {"failures": again.tries}, due_in_seconds=again.in_seconds)
-                return
-            report = _failed_report(claimed.row, file, NOT_CHECKED)
+
+    def result_without_attempt(self, loaded: File) -> Report | None:
+        if loaded.deleted_at is None:
+            return None
+        return _failed_report(self.claimed.row, loaded, "The file was deleted.")
+
+    async def run(self, loaded: File, progress: OnProgress) -> Report:
+        request = ReportRequest(
+            storage_key=loaded.storage_key,
+            file_id=loaded.id,
+            model=self.claimed.row.model,
+            provider=provider_of(self.ctx.settings.upstream_base_url),
+        )
+        return await self.ctx.dataset_processes.report(request, progress)
+
+    def give_up(self, loaded: File) -> Report:
+        return _failed_report(self.claimed.row, loaded, NOT_CHECKED)
+
+    async def record(self, loaded: File, result: Report) -> None:
         fault_points.point("report.made")
-        await _end(ctx, claimed, file, report)
+        await _record(self.ctx, self.claimed, loaded, result)
+        fault_points.point("report.recorded")
 
 
-async def _make(ctx: Context, claimed: Claim[FileReport], file: File) -> Report:
-    told_at = time.monotonic()
-
-    async def progress(done_bytes: int) -> None:
-        nonlocal told_at
-        if time.monotonic() - told_at < PROGRESS_EVERY_SECONDS:
-            return
-        told_at = time.monotonic()
-        async with ctx.db.worker() as session:
-            await leases.write(session, claimed, {"progress_bytes": done_bytes})
-
-    return await ctx.dataset_processes.report(
-        ReportRequest(
-            storage_key=file.storage_key,
-            file_id=file.id,
-            model=claimed.row.model,
-            provider=provider_of(ctx.settings.upstream_base_url),
-        ),
-        progress,
-    )
-
-
-async def _end(ctx: Context, claimed: Claim[FileReport], file: File, report: Report) -> None:
+async def _record(ctx: Context, claimed: Claim[FileReport], file: File, report: Report) -> None:
     async with ctx.db.worker() as session:
-        # The file before its report, as who creates a job locks them.
+        # The file is locked before its report, in the order in which the creation of a job locks them.
         await session.execute(select(File.id).where(File.id == file.id).with_for_update(key_share=True))
         await leases.give_back(
             session,
@@ -93,20 +79,19 @@ async def _end(ctx: Context, claimed: Claim[FileReport], file: File, report: Rep
             },
             due_in_seconds=None,
         )
-        await _settle_file(session, file, report)
+        await _set_file_status(session, file, report)
         await _wake_jobs(session, file)
-    fault_points.point("report.recorded")
 
 
-async def _settle_file(session: AsyncSession, file: File, report: Report) -> None:
+async def _set_file_status(session: AsyncSession, file: File, report: Report) -> None:
     status = "error" if report.errors else "processed"
-    settled = await session.scalar(
+    changed = await session.scalar(
         update(File)
         .where(File.id == file.id, File.status == "uploaded")
         .values(status=status, status_details=first_errors(report) if report.errors else None)
         .returning(File.id)
     )
-    if settled is None:
+    if changed is None:
         return
     await outbox.emit(
         session,

@@ -1,4 +1,4 @@
-"""Dataset preparations on the wire."""
+"""Wire types of dataset preparations."""
 
 from typing import Annotated, Literal
 
@@ -9,6 +9,7 @@ from service.datasets.preparation.mapping import check_template
 from service.datasets.preparation.options import Columns, Options, Split, Target, check_split, chosen_fixes
 from service.datasets.preparation.refusals import PreparationRefused
 from service.datasets.preparation.run import Prepared
+from service.datasets.preparation.stored import stored_options, stored_outcome
 from service.datasets.preparation.tool_definitions import DefinitionTokens, ToolDefinitions
 from service.datasets.report_schema import Format
 from service.errors import InvalidRequest
@@ -17,21 +18,21 @@ from service.states import PreparationStatus
 
 ColumnName = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=100_000)]
-MOST_BEFORE_THE_END = 0.99
+MAX_UNFINISHED_PROGRESS = 0.99
 PASSES = 2
-"""How often an input is read: once to know its encoding, once for its rows."""
+"""How often an input is read: once to detect its encoding, once for its rows."""
 
 
-class ColumnsAsked(RequestModel, frozen=True, kw_only=True):
-    """Which column holds what; those that are left out are guessed."""
+class ColumnsRequest(RequestModel, frozen=True, kw_only=True):
+    """The names of the columns; a name that is left out is guessed."""
 
     prompt: ColumnName | None = None
     answer: ColumnName | None = None
     system: ColumnName | None = None
 
 
-class SplitAsked(RequestModel, frozen=True, kw_only=True):
-    """How much to hold back for validation: a share or a number of examples."""
+class SplitRequest(RequestModel, frozen=True, kw_only=True):
+    """How many examples to hold back for validation: a share or a number."""
 
     validation_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
     validation_examples: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
@@ -39,29 +40,29 @@ class SplitAsked(RequestModel, frozen=True, kw_only=True):
 
 
 class CreatePreparation(RequestModel, frozen=True, kw_only=True):
-    """The body of a creation. `fixes` are names of `docs/checks.md`, or all safe ones, or none."""
+    """The body of a creation. `fixes` are names from `docs/checks.md`, or `safe` for all safe fixes, or `none`."""
 
     file: str
     model: str | None = None
     target_format: Target | None = None
-    columns: ColumnsAsked | None = None
+    columns: ColumnsRequest | None = None
     system_prompt: Text | None = None
     prompt_template: Text | None = None
     fixes: Annotated[list[str], msgspec.Meta(max_length=100)] | Literal["safe", "none"] = "safe"
     tool_definitions: ToolDefinitions = "keep"
-    split: SplitAsked | None = None
+    split: SplitRequest | None = None
 
 
 class ListPreparations(PageQuery, frozen=True, kw_only=True):
-    """The query of a list; `file` is an input or an output."""
+    """The query of a list; `file` is the input or an output."""
 
     file: str | None = None
 
 
 class PreparationOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The options as they were asked for, and once it has succeeded as they came to be.
+    """The options of the request; after success with what was detected and guessed in their place.
 
-    `columns` is null where rows had a format of their own; `guessed_columns` names those that nobody gave.
+    `columns` is null where the rows were examples already; `guessed_columns` names those that the request left out.
     """
 
     input_format: str | None
@@ -77,7 +78,7 @@ class PreparationOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PreparationError(msgspec.Struct, frozen=True, kw_only=True):
-    """Why it failed: `message` names rows or columns, `param` the option at fault if one is."""
+    """Why the preparation failed: `message` names rows or columns, `param` the option at fault, if any."""
 
     code: str
     message: str
@@ -87,8 +88,8 @@ class PreparationError(msgspec.Struct, frozen=True, kw_only=True):
 class Preparation(msgspec.Struct, frozen=True, kw_only=True):
     """A preparation. `changes` counts by fix; `rows_out` are the rows of both files, `validation_rows` those held back.
 
-    `notes` are to be kept in mind, such as the stop sequence that the completions end with now; `definition_tokens` is
-    what shorter definitions of functions saved.
+    `notes` are advice for the use of the files, such as the stop sequence that the completions now end with;
+    `definition_tokens` are the tokens that shorter definitions of functions save.
     """
 
     id: str
@@ -113,7 +114,7 @@ class Preparation(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_options(body: CreatePreparation) -> Options:
     """The body's options, checked as far as that is possible without the file. Raises `InvalidRequest`."""
-    columns, split = body.columns or ColumnsAsked(), body.split
+    columns, split = body.columns or ColumnsRequest(), body.split
     try:
         options = Options(
             target_format=body.target_format,
@@ -138,16 +139,15 @@ def read_options(body: CreatePreparation) -> Options:
 
 
 def show_preparation(row: DatasetPreparation) -> Preparation:
-    """A row on the wire."""
-    asked = msgspec.convert(row.options, Options)
-    outcome = msgspec.convert(row.outcome, Prepared) if row.outcome is not None else None
+    """The wire form of a row."""
+    options, outcome = stored_options(row), stored_outcome(row)
     return Preparation(
         id=row.id,
         status=row.status,
         progress=_progress(row),
         input_file=row.input_file_id,
         model=row.model,
-        options=_options(asked, outcome),
+        options=_options(options, outcome),
         training_file=row.training_file_id,
         validation_file=row.validation_file_id,
         changes=outcome.changes if outcome else {},
@@ -162,26 +162,26 @@ def show_preparation(row: DatasetPreparation) -> Preparation:
     )
 
 
-def _options(asked: Options, outcome: Prepared | None) -> PreparationOptions:
+def _options(options: Options, outcome: Prepared | None) -> PreparationOptions:
     resolved = outcome.options if outcome else None
     return PreparationOptions(
         input_format=resolved.input_format if resolved else None,
         encoding=resolved.encoding if resolved else None,
-        target_format=resolved.target_format if resolved else asked.target_format,
-        columns=resolved.columns if resolved else asked.columns,
+        target_format=resolved.target_format if resolved else options.target_format,
+        columns=resolved.columns if resolved else options.columns,
         guessed_columns=resolved.guessed_columns if resolved else [],
-        system_prompt=asked.system_prompt,
-        prompt_template=resolved.prompt_template if resolved else asked.prompt_template,
-        fixes=list(asked.fixes),
-        tool_definitions=asked.tool_definitions,
-        split=asked.split,
+        system_prompt=options.system_prompt,
+        prompt_template=resolved.prompt_template if resolved else options.prompt_template,
+        fixes=list(options.fixes),
+        tool_definitions=options.tool_definitions,
+        split=options.split,
     )
 
 
 def _progress(row: DatasetPreparation) -> float:
     if row.status == "succeeded":
         return 1.0
-    return round(min(MOST_BEFORE_THE_END, row.progress_bytes / (PASSES * max(1, row.input_size_bytes))), 2)
+    return round(min(MAX_UNFINISHED_PROGRESS, row.progress_bytes / (PASSES * max(1, row.input_size_bytes))), 2)
 
 
 def _error(row: DatasetPreparation) -> PreparationError | None:
