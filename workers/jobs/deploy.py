@@ -18,8 +18,8 @@ from service.jobs.record import NewEvent, add_events
 from service.models.aliases.actions import deploy
 from service.models.aliases.queries import find_alias, take_turn
 from service.runs.comparisons.actions import ResolvedComparison, create_comparison, resolve_comparison
-from service.runs.comparisons.grading import Outcome
-from service.runs.comparisons.options import Condition, Options
+from service.runs.comparisons.options import Condition
+from service.runs.comparisons.stored import stored_options, stored_outcome
 from workers.context import Context
 
 log = structlog.get_logger()
@@ -107,10 +107,11 @@ async def _decide(ctx: Context, job: Job) -> None:
 
 async def _against(session: AsyncSession, job: Job, run: Run | None) -> str | None:
     """What speaks against deploying the model; None if nothing does."""
-    if run is None or run.outcome is None or run.status != "succeeded":
+    outcome = stored_outcome(run) if run is not None else None
+    if run is None or outcome is None or run.status != "succeeded":
         told = "is gone" if run is None else f"has {run.status}" if run.status != "cancelled" else "was cancelled"
         return f"The comparison {told}."
-    options, outcome = msgspec.convert(run.options, Options), msgspec.convert(run.outcome, Outcome)
+    options = stored_options(run)
     reference = options.models[0].model if len(options.models) > 1 else None
     if options.condition is not None:
         reason = why_not(outcome, options.condition, reference=reference)

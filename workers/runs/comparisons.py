@@ -17,6 +17,7 @@ from service.runs.comparisons.cases import Case, choose, read_cases
 from service.runs.comparisons.grading import GradedCase, grade
 from service.runs.comparisons.options import Options
 from service.runs.comparisons.plan import ComparisonPlan
+from service.runs.comparisons.stored import stored_options
 from service.runs.plan import Plan
 from service.runs.record import RunError, end
 from service.storage import Storage
@@ -36,7 +37,7 @@ class _TooMuch(Exception):
 
 async def open_plan(ctx: Context, run: Run) -> Plan | RunError:
     """The plan of the chosen examples of the file."""
-    options = msgspec.convert(run.options, Options)
+    options = stored_options(run)
     async with ctx.db.worker() as session:
         file = await session.get(File, run.input_file_id)
     if file is None or file.deleted_at is not None:

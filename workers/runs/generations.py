@@ -15,8 +15,8 @@ from service.database.tables import Run
 from service.datasets.files.actions import NewFile, create_file, record_pending_upload
 from service.datasets.files.queries import FINE_TUNE
 from service.ids import new_id
-from service.runs.generations.options import Options
 from service.runs.generations.plan import GenerationPlan
+from service.runs.generations.stored import stored_options
 from service.runs.plan import Plan
 from service.runs.record import RunError, end
 from workers.context import Context
@@ -26,7 +26,7 @@ ROWS_AT_ONCE = 500
 
 async def open_plan(ctx: Context, run: Run) -> Plan | RunError:
     """The plan, made of the options alone."""
-    return GenerationPlan(msgspec.convert(run.options, Options))
+    return GenerationPlan(stored_options(run))
 
 
 async def conclude(ctx: Context, claimed: Claim[Run], plan: GenerationPlan, error: RunError | None) -> None:

@@ -20,6 +20,7 @@ from service.runs.comparisons.grading import TIE
 from service.runs.comparisons.options import Options
 from service.runs.comparisons.options_schema import ListCases
 from service.runs.comparisons.queries import answers_of, case_id, list_cases
+from service.runs.comparisons.stored import stored_options
 from service.runs.schemas import RunTokens
 from service.storage import Storage
 
@@ -75,7 +76,7 @@ class CaseShown(msgspec.Struct, frozen=True, kw_only=True):
 
 async def show_cases(db: Database, storage: Storage, run: Run, query: ListCases, *, limit: int) -> list[CaseShown]:
     """Up to `limit` cases behind `after`. Raises `InvalidRequest` as `list_cases`."""
-    options = msgspec.convert(run.options, Options)
+    options = stored_options(run)
     numbers = range(len(options.models))
     async with db.project(run.project_id) as session:
         rows = await list_cases(session, run, query, limit=limit)

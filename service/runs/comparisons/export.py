@@ -11,6 +11,7 @@ from service.database.tables import Run
 from service.runs.comparisons.case_views import CallShown, CaseAnswer, CaseShown, show_cases
 from service.runs.comparisons.options import Options
 from service.runs.comparisons.options_schema import ListCases
+from service.runs.comparisons.stored import stored_options
 from service.storage import Storage
 
 CASES_AT_ONCE = 50
@@ -20,7 +21,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 async def exported(db: Database, storage: Storage, run: Run, query: ListCases) -> AsyncIterator[bytes]:
     """The file in pieces, read a few cases at a time."""
-    options = msgspec.convert(run.options, Options)
+    options = stored_options(run)
     if query.format == "csv":
         yield _written([_header(options)])
     after = query.after

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
 from sqlalchemy import ARRAY, Text, any_, cast, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -11,6 +10,7 @@ from service.errors import InvalidRequest, unknown_cursor
 from service.runs.comparisons.grading import TIE
 from service.runs.comparisons.options import Options
 from service.runs.comparisons.options_schema import ListCases
+from service.runs.comparisons.stored import stored_options
 
 
 async def list_cases(session: AsyncSession, run: Run, query: ListCases, *, limit: int) -> Sequence[ComparisonCase]:
@@ -20,7 +20,7 @@ async def list_cases(session: AsyncSession, run: Run, query: ListCases, *, limit
     """
     table = ComparisonCase
     wanted = select(table).where(table.project_id == run.project_id, table.run_id == run.id)
-    options = msgspec.convert(run.options, Options)
+    options = stored_options(run)
     models = {each.asked: number for number, each in enumerate(options.models)}
     if query.failed is not None or query.model is not None:
         wanted = wanted.where(table.failed.op("&&")(cast(_failures(options, models, query), ARRAY(Text))))

@@ -11,6 +11,7 @@ from service.runs.comparisons.graders.registry import AnyGrader
 from service.runs.comparisons.grading import GraderFigures, JudgeFigures, ModelFigures, Outcome
 from service.runs.comparisons.options import Options, Turn
 from service.runs.comparisons.statistics import Estimate, Wins
+from service.runs.comparisons.stored import stored_options, stored_outcome
 from service.runs.schemas import (
     RunFault,
     RunPrice,
@@ -119,8 +120,7 @@ class ComparisonQuote(msgspec.Struct, frozen=True, kw_only=True):
 
 def show_comparison(row: Run) -> Comparison:
     """A row on the wire."""
-    options = msgspec.convert(row.options, Options)
-    outcome = msgspec.convert(row.outcome, Outcome) if row.outcome is not None else None
+    options, outcome = stored_options(row), stored_outcome(row)
     return Comparison(
         id=row.id,
         status=row.status,  # type: ignore[arg-type]  # held by a CHECK

@@ -18,6 +18,7 @@ from service.errors import InvalidRequest
 from service.http.wire_types import RequestModel, unix
 from service.runs.generations.options import Options
 from service.runs.generations.plan import Generated
+from service.runs.generations.stored import stored_options, stored_outcome
 from service.runs.limits import Budget
 from service.runs.schemas import (
     RunFault,
@@ -164,7 +165,7 @@ def _param_at(pointer: str) -> str:
 
 def show_generation(row: Run) -> Generation:
     """A row on the wire."""
-    options = msgspec.convert(row.options, Options)
+    options = stored_options(row)
     return Generation(
         id=row.id,
         status=row.status,  # type: ignore[arg-type]  # held by a CHECK
@@ -184,7 +185,7 @@ def show_generation(row: Run) -> Generation:
         cost=amount_of(row.cost_micros),
         tokens=show_tokens(row),
         file=row.output_file_id,
-        outcome=msgspec.convert(row.outcome, Generated) if row.outcome is not None else None,
+        outcome=stored_outcome(row),
         waiting_reason=row.waiting_reason,
         error=show_fault(row),
         created_at=unix(row.created_at),
