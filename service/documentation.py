@@ -1,6 +1,7 @@
-"""The generated pages: what a list in the code says, the documentation says too. `make docs` writes them.
+"""Generates the documentation pages that list settings, error codes, checks and events. `make docs` writes them.
 
-Each function returns a whole file; `PAGES` says which. A test compares them with what is in the repository.
+Each function returns the text of a whole file; `PAGES` maps file names to functions. A test compares the generated
+texts with the files in the repository.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,20 +16,20 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def settings_page() -> str:
-    """`docs/settings.md`."""
+    """The text of `docs/settings.md`."""
     rows = "".join(
         f"| `{name}` | {f'`{default}`' if default else ''} | {meaning} |\n"
         for name, default, meaning, _ in documentation()
     )
     return (
-        "# Settings\n\nAll from the environment, read once at start-up; a value that makes no sense stops the process "
-        "with its name.\nThis page is generated: `make docs`.\n\n| variable | default | meaning |\n|---|---|---|\n"
-        + rows
+        "# Settings\n\nSettings are read from the environment once, at start-up. If a value is invalid, the process "
+        "stops and names the variable.\nThis page is generated: `make docs`.\n\n"
+        "| variable | default | meaning |\n|---|---|---|\n" + rows
     )
 
 
 def env_example() -> str:
-    """`.env.example`: every setting, commented out, with its default."""
+    """The text of `.env.example`: every setting, commented out, with its default."""
     parts = ["# Settings of Tunegate, with their defaults. Generated: `make docs`.\n"]
     for name, default, meaning, secret in documentation():
         note = " (secret)" if secret else ""
@@ -37,23 +38,23 @@ def env_example() -> str:
 
 
 def error_codes_page() -> str:
-    """`docs/errors.md`."""
+    """The text of `docs/errors.md`."""
     rows = "".join(
         f'| <a id="{code}"></a>`{code}` | {entry.status or "job"} | {entry.meaning} | {entry.remedy} |\n'
         for code, entry in sorted(ERROR_CODES.items())
     )
     return (
-        '# Error codes\n\nEvery refusal has OpenAI\'s body, `{"error": {"message", "type", "param", "code"}}`, and a '
-        "code that stays the same.\n`x-should-retry: false` says that repeating the call cannot help. A status of "
-        "`job` means that the code stands in the `error` of a job,\na preparation, a generation or a comparison. An "
-        "upstream's own refusal keeps the upstream's code. This page is generated: `make docs`.\n\n"
+        '# Error codes\n\nEvery error response has OpenAI\'s body, `{"error": {"message", "type", "param", "code"}}`, '
+        "and a stable code.\n`x-should-retry: false` means that repeating the call cannot help. A status of "
+        "`job` means that the code appears in the `error` of a job,\na preparation, a generation or a comparison. "
+        "Errors that an upstream returned keep the upstream's code. This page is generated: `make docs`.\n\n"
         "| code | status | meaning | what to do |\n"
         "|---|---|---|---|\n" + rows
     )
 
 
 def webhooks_page() -> str:
-    """`docs/webhooks.md`: written by hand down to its last section, the catalogue of events."""
+    """The text of `docs/webhooks.md`: written by hand except for its last section, the catalogue of events."""
     return with_events((ROOT / "docs/webhooks.md").read_text(encoding="utf-8"))
 
 
@@ -67,7 +68,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
 
 
 def main() -> None:
-    """Write every page."""
+    """Writes every page to its file."""
     for path, page in PAGES.items():
         (ROOT / path).write_text(page(), encoding="utf-8")
 

@@ -1,6 +1,7 @@
-"""The base models: encodings, limits, prices by date, and shutdown dates by upstream.
+"""The base models: encodings, limits, prices by date, and shutdown dates by provider.
 
-Shipped as `catalogue.toml`; `TUNEGATE_MODELS_FILE` replaces it. Dates and the upstream's kind come in as arguments.
+The shipped catalogue is `catalogue.toml`; `TUNEGATE_MODELS_FILE` replaces it. The functions take the date and the
+provider as arguments.
 """
 
 import datetime as dt
@@ -14,7 +15,7 @@ SHIPPED = Path(__file__).with_name("catalogue.toml")
 
 
 class TrainingPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from"}):
-    """What training costs from a day on: micro-dollars per million tokens, or per hour."""
+    """The price of training from the day `since` on: micro-dollars per million tokens, or per hour."""
 
     since: dt.date
     micros: int
@@ -22,7 +23,7 @@ class TrainingPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
 
 
 class InferencePrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from"}):
-    """What asking a model costs from a day on: micro-dollars per million tokens."""
+    """The price of inference from the day `since` on: micro-dollars per million tokens."""
 
     since: dt.date
     input_micros: int
@@ -31,14 +32,17 @@ class InferencePrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, re
 
 
 class Shutdown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Until when an upstream takes new jobs, and from when the model is gone."""
+    """A provider's shutdown dates: the last day on which it accepts new jobs, and the day on which the model stops."""
 
     no_new_jobs: dt.date
     stops: dt.date
 
 
 class BaseModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model that can be trained. `inference` is the price of those tuned from it, `base_inference` its own."""
+    """A model that can be trained.
+
+    `inference` is the price of using models tuned from it, `base_inference` the price of using the base model itself.
+    """
 
     name: str
     aliases: tuple[str, ...] = ()
@@ -54,16 +58,16 @@ class BaseModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     shutdown: dict[str, Shutdown] = {}
 
     def training_micros(self, on: dt.date) -> int | None:
-        """Micro-dollars per million trained tokens on a day; None when it is not billed by tokens."""
+        """Micro-dollars per million trained tokens on a day; None if training is not billed by the token."""
         current = [price for price in self.training if price.since <= on]
         return max(current, key=lambda price: price.since).micros if current else None
 
     def shutdown_at(self, provider: str) -> Shutdown | None:
-        """The shutdown at this provider, if it has announced one."""
+        """The shutdown that a provider has announced for the model, or None."""
         return self.shutdown.get(provider)
 
     def trainable(self, provider: str, on: dt.date) -> bool:
-        """Whether that provider still takes new jobs for it."""
+        """Whether a provider accepts new training jobs for the model on a day."""
         shutdown = self.shutdown_at(provider)
         return shutdown is None or on <= shutdown.no_new_jobs
 
@@ -74,7 +78,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Catalogue:
-    """Look-ups by name or alias."""
+    """All base models, found by name or alias."""
 
     def __init__(self, default_model: str, models: tuple[BaseModel, ...]) -> None:
         self.models = models
@@ -84,20 +88,20 @@ class Catalogue:
         self.default = self._by_name[default_model]
 
     def find(self, name: str) -> BaseModel | None:
-        """The base model called so, by its name or an alias."""
+        """The base model with a name or alias, or None."""
         return self._by_name.get(name)
 
     def names(self) -> list[str]:
-        """Every name and alias, in the file's order."""
+        """Every name and alias, in the order of the catalogue file."""
         return list(self._by_name)
 
     def trainable_names(self, provider: str, on: dt.date) -> list[str]:
-        """The names that a new job may give, for messages."""
+        """The names and aliases that a new job can use on a day, for error messages."""
         return [name for name, model in self._by_name.items() if model.trainable(provider, on)]
 
 
 def load(path: str = "") -> Catalogue:
-    """The shipped catalogue, or the one at `path`. Raises `SettingsError` that says what is wrong with it."""
+    """Loads the shipped catalogue, or the one at `path`. Raises SettingsError if it cannot be read or is invalid."""
     file = Path(path) if path else SHIPPED
     try:
         content = msgspec.toml.decode(file.read_bytes(), type=_File)
@@ -107,5 +111,5 @@ def load(path: str = "") -> Catalogue:
 
 
 def provider_of(base_url: str) -> str:
-    """Whose shutdown dates hold at a base URL: `openai` for OpenAI itself, else `self-hosted`."""
+    """The provider whose shutdown dates apply at a base URL: `openai` for OpenAI itself, else `self-hosted`."""
     return "openai" if "://api.openai.com" in base_url else "self-hosted"

@@ -1,11 +1,11 @@
-"""Which model names a request may give."""
+"""Finds the base model that a request names, and the error for a model that does not exist."""
 
 from service.catalogue.base_models import BaseModel, Catalogue
 from service.errors import InvalidRequest, NotFound
 
 
 def known_model(catalogue: Catalogue, name: str) -> BaseModel:
-    """The base model called so, or a refusal that lists what there is."""
+    """The base model with a name or alias. Raises InvalidRequest, which lists the known models, if there is none."""
     model = catalogue.find(name)
     if model is None:
         raise InvalidRequest(
@@ -17,7 +17,7 @@ def known_model(catalogue: Catalogue, name: str) -> BaseModel:
 
 
 def model_not_found(name: str) -> NotFound:
-    """What is answered for a model of nobody here."""
+    """The error for a tuned model that does not exist or belongs to another project."""
     return NotFound(
         f"The model '{name[:128]}' does not exist or you do not have access to it.",
         param="model",

@@ -1,4 +1,4 @@
-"""Whether the fast counter counts as tiktoken does: on hard texts at first, then on samples of the file all along."""
+"""Checks that the fast token counter agrees with tiktoken: first on edge cases, then on samples of the file."""
 
 from __future__ import annotations
 
@@ -30,19 +30,22 @@ class TokenizerCheck:
             theirs.close()
 
     def check_edge_cases(self, counter: TokenCounter) -> None:
-        """Compares `counter` on hard texts."""
+        """Compares the counts of `counter` for EDGE_CASE_TEXTS."""
         for text in EDGE_CASE_TEXTS:
             self.compare(text, counter.count(text))
 
     def compare(self, text: str, tokens: int) -> None:
-        """Takes a text and its count."""
+        """Compares the fast counter's count of a text with tiktoken's."""
         if self._process is None:
             _compare(self._encoding, text, tokens)
         else:
             self._samples.send((text, tokens))
 
     def finish(self) -> None:
-        """Waits until all samples are compared. Raises also what kept it from comparing, such as EncodingDamaged."""
+        """Waits until all samples are compared.
+
+        Raises CountsDiffer, or the error that prevented the comparison, such as EncodingDamaged.
+        """
         if self._process is None:
             return
         self._samples.send(None)
@@ -52,7 +55,7 @@ class TokenizerCheck:
             raise failure
 
     def close(self) -> None:
-        """Ends the process, if there is one, whether it is done or not."""
+        """Ends the process, if there is one, even if comparisons are outstanding."""
         if self._process is not None:
             self._process.terminate()
             self._process.join()
@@ -65,7 +68,7 @@ def _compare(encoding: str, text: str, tokens: int) -> None:
 
 
 def _compare_samples(encoding: str, samples: Connection[Any, Any], other_end: Connection[Any, Any]) -> None:
-    """Loads tiktoken, then takes samples until None comes; answers with the first failure, or None."""
+    """Compares samples until it receives None, then sends the first failure, or None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     other_end.close()
     failure: Exception | None = None

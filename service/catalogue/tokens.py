@@ -1,9 +1,8 @@
-"""Counting tokens with a model's own tokenizer, offline.
+"""Counts tokens with a model's own tokenizer, offline.
 
-The two merge tables ship with the package, under the names that tiktoken's cache gives them (sha1 of their URL), so
-that `TIKTOKEN_CACHE_DIR` may point at the same folder. They are read here by tiktoken's own definitions with its
-loader replaced: tiktoken's loader deletes a file whose hash is wrong and asks the network, ours refuses with
-`EncodingDamaged`.
+The two merge tables ship with the package, under the names that they have in tiktoken's cache (sha1 of their URL), so
+that `TIKTOKEN_CACHE_DIR` may point at the same folder. tiktoken's own definitions load them, with one function
+replaced: tiktoken deletes a file whose hash is wrong and downloads it again, this module raises `EncodingDamaged`.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ ENCODINGS = ("o200k_base", "cl100k_base")
 
 LONG_SPACE_CHARS = 100_000
 _SPACES = "\t\x0b\x0c \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-"""White space in Unicode but for line breaks."""
+"""Unicode white space without line breaks."""
 
 _SPACE_RUN = re.compile(f"[{_SPACES}]{{4}}[{_SPACES}]*+")
 
@@ -40,11 +39,11 @@ EDGE_CASE_TEXTS = (
     "好的,没问题!我们来看一下这个问题:\uff11\uff12\uff13 4567 东京タワー 안녕하세요 Привет नमस्ते ﷽",
     "<|endoftext|><|im_start|>system\u200b e\u0301 👩‍👩‍👧‍👦 \x00\x7f " + "a" * 300 + " " * 50 + "9" * 40,
 )
-"""Texts on which tokenizers that are not quite alike differ."""
+"""Texts for which nearly equal tokenizers give different counts."""
 
 
 class ModelFacts(msgspec.Struct, frozen=True):
-    """What a report must know of a model: its tokenizer's name and its limit of tokens per training example."""
+    """The facts about a model that a report needs: its encoding and its token limit for one training example."""
 
     name: str
     encoding: str
@@ -52,9 +51,9 @@ class ModelFacts(msgspec.Struct, frozen=True):
 
 
 class ModelPrice(msgspec.Struct, frozen=True):
-    """Training price in micro-dollars per million tokens; null for a model that is billed by the hour.
+    """A model's training price, in micro-dollars per million tokens; None for a model that is billed by the hour.
 
-    `formats` are those of the files that the model trains on.
+    `formats` are the dataset formats that the model can be trained on.
     """
 
     model: str
@@ -64,23 +63,26 @@ class ModelPrice(msgspec.Struct, frozen=True):
 
 
 class EncodingDamaged(TunegateError):
-    """A shipped merge table is missing or is not the one that tiktoken names by its sha256."""
+    """A shipped merge table is missing, or its sha256 is not the one in tiktoken's definition."""
 
 
 class CountsDiffer(TunegateError):
-    """The fast counter gave another number than tiktoken."""
+    """The fast counter and tiktoken count different numbers of tokens for the same text."""
 
 
 class TokenCounter(Protocol):
-    """Counts tokens as tiktoken's `encode_ordinary` does: special tokens inside a text are plain text."""
+    """Counts tokens like tiktoken's `encode_ordinary`, which treats special tokens inside a text as plain text."""
 
     def count(self, text: str) -> int:
-        """Tokens in one text."""
+        """The number of tokens in one text."""
 
 
 @lru_cache(maxsize=len(ENCODINGS))
 def load_encoding(name: str) -> tiktoken.Encoding:
-    """The tiktoken encoding `name`, from the shipped files alone, verified. Raises EncodingDamaged, KeyError."""
+    """Loads the tiktoken encoding `name` from the shipped files and verifies their hashes.
+
+    Raises EncodingDamaged, and KeyError for an encoding that is not shipped.
+    """
     if name not in ENCODINGS:
         raise KeyError(f"encoding {name!r} is not shipped; known: {', '.join(ENCODINGS)}")
     definition = getattr(_OPENAI_PUBLIC, name)
@@ -88,7 +90,7 @@ def load_encoding(name: str) -> tiktoken.Encoding:
         definition.__code__, {**vars(_OPENAI_PUBLIC), "load_tiktoken_bpe": _read_merge_table}, name
     )
     encoding = tiktoken.Encoding(**offline())
-    encoding._mergeable_ranks = {}  # the core has its own copy, and this one takes 30 MB
+    encoding._mergeable_ranks = {}  # a second copy of 30 MB; tiktoken's core has its own
     return encoding
 
 
@@ -99,13 +101,13 @@ def reference_counter(encoding: str) -> TokenCounter:
 
 
 def fast_counter_is_installed() -> bool:
-    """Whether quicktok is there, which says nothing yet about whether it works."""
+    """Whether quicktok is installed. `fast_counter` shows whether it also works."""
     return importlib.util.find_spec("quicktok") is not None
 
 
 @lru_cache(maxsize=len(ENCODINGS))
 def fast_counter(encoding: str) -> TokenCounter | None:
-    """quicktok's counter, five times as fast; None where it is not installed.
+    """quicktok's counter, five times as fast as tiktoken; None if it is not installed or does not work.
 
     Loading it takes as long as counting 8 MB with tiktoken. `TokenizerCheck` compares its counts with tiktoken's.
     """
@@ -119,7 +121,7 @@ def fast_counter(encoding: str) -> TokenCounter | None:
 
 
 class TiktokenCounter:
-    """The reference: tiktoken itself."""
+    """Counts tokens with tiktoken: the reference."""
 
     def __init__(self, encoding: tiktoken.Encoding) -> None:
         self._encode = encoding.encode_ordinary
@@ -127,12 +129,14 @@ class TiktokenCounter:
         self._joins_last_spaces = encoding.name == "cl100k_base"
 
     def count(self, text: str) -> int:
-        """Tokens in one text; a lone surrogate counts as U+FFFD, as in tiktoken."""
+        """The number of tokens in one text; a lone surrogate counts as U+FFFD, as in tiktoken."""
         return len(self._encode(text)) if len(text) < LONG_SPACE_CHARS else self._count_long(text)
 
     def _count_long(self, text: str) -> int:
-        """tiktoken panics at some hundred thousand spaces in a row. They are one piece of their own to it, but for the
-        last, which may join the word after it (the patterns' `\\s+(?!\\S)`); at the end cl100k_base takes them well.
+        """Counts runs of over 100,000 spaces separately, because tiktoken panics on them.
+
+        The encodings' patterns make such a run one piece, except for its last space, which may join the word after it
+        (`\\s+(?!\\S)`). cl100k_base can encode such a run at the end of a text.
         """
         tokens = start = 0
         for run in _SPACE_RUN.finditer(text):
@@ -148,14 +152,14 @@ class TiktokenCounter:
 
 
 class QuicktokCounter:
-    """quicktok (optional, MIT): the same numbers, several times faster."""
+    """Counts tokens with quicktok (optional dependency, MIT): the same numbers, several times as fast."""
 
     def __init__(self, count: Callable[[str], int], encoding: str) -> None:
         self._count = count
         self._encoding = encoding
 
     def count(self, text: str) -> int:
-        """Tokens in one text; what quicktok refuses (lone surrogates) is counted by tiktoken."""
+        """The number of tokens in one text; tiktoken counts texts that quicktok rejects (lone surrogates)."""
         try:
             return self._count(text)
         except (TypeError, UnicodeError):

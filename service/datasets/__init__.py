@@ -1,1 +1,1 @@
-"""Datasets: files, what is wrong with them, what they cost to train on, and what can be prepared."""
+"""Datasets: files and uploads, their reports (findings, tokens, prices), leakage, and preparations."""

@@ -1,7 +1,7 @@
-"""Short, harmless excerpts: what a finding may show of a team's data.
+"""Makes short, masked excerpts of a team's data for findings.
 
-Secrets and personal data are masked before anything is cut, with the same patterns that find them, and so is every long
-run of key-like characters: a report is read by more people than the file it is about.
+Secrets and personal data are masked, with the same patterns that find them, before the text is cut; so are long runs of
+characters that look like keys. Excerpts are masked because more people read a report than its file.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ SECRET = re.compile(
     r"|(?<![_-])eyJ[A-Za-z0-9_-]{13,}+\.eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}"
     r")"
 )
-"""Tokens with a known form, JSON web tokens and private key blocks. Sources: the issuers' own documentation."""
+"""Access tokens of known forms, JSON web tokens and private key blocks. Sources: the issuers' documentation."""
 
 SECRET_STARTS = (
     rb"PRIVATE KEY|sk-[A-Za-z0-9_-]{20}|_(?:live|test)_[A-Za-z0-9]{8}|A[KS]IA[A-Z0-9]{8}|gh[pousr]_[A-Za-z0-9]{8}"
     rb"|github_pat_|glpat-|xox[abprs]-[A-Za-z0-9-]{8}|AIza[A-Za-z0-9_-]{8}|hf_[A-Za-z0-9]{8}|npm_[A-Za-z0-9]{8}"
     rb"|pypi-[A-Za-z0-9_-]{8}|SG\.[A-Za-z0-9_-]{8}|whsec_|eyJ[A-Za-z0-9_-]{8}"
 )
-"""What each match of SECRET, in UTF-8, has at or near its start: less than a whole one, so quicker to look for."""
+"""A pattern for UTF-8 bytes that occurs at or near the start of every match of SECRET, and is faster to search."""
 
 DIGIT_RUN = re.compile(r"(?<![0-9A-Za-z.])\+?\(?[0-9](?:[ ()./-]{0,2}[0-9]){8,18}[Xx]?(?![0-9A-Za-z])")
-"""Nine digits or more in a row, with the separators of phone and card numbers between them."""
+"""Nine or more digits in a row, with the separators of phone and card numbers between them."""
 
 _AT_DOMAIN = re.compile(r"(?<=[A-Za-z0-9._%+-])@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z])")
 _MAILBOX = re.compile(r"[A-Za-z0-9._%+-]{1,64}$")
@@ -50,7 +50,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200b-\u200f\u202a-
 
 
 def excerpt(value: object, at: int = 0) -> str:
-    """At most 120 characters of `value` around position `at`, masked, on one line, unprintable characters escaped."""
+    """At most 120 characters of `value` around position `at`: masked, on one line, unprintable characters escaped."""
     text = value if isinstance(value, str) else _as_text(value)
     start = max(0, at - _MARGIN_CHARS)
     window = mask(text[start : at + EXCERPT_CHARS + _MARGIN_CHARS])
@@ -67,7 +67,10 @@ def excerpt(value: object, at: int = 0) -> str:
 
 
 def mask(text: str) -> str:
-    """`text` of the same length with secrets, e-mail addresses and long digit runs starred out but for their start."""
+    """`text` with secrets, e-mail addresses and long runs of digits masked by stars, except their first 3 characters.
+
+    The result has the same length as `text`.
+    """
     text = mask_secrets(text)
     for start, end in emails(text):
         text = text[:start] + _starred(text[start:end]) + text[end:]
@@ -76,12 +79,12 @@ def mask(text: str) -> str:
 
 
 def mask_secrets(text: str) -> str:
-    """`text` of the same length with secrets alone starred out: for JSON pointers."""
+    """`text` with only secrets masked, in the same length: for JSON pointers."""
     return SECRET.sub(lambda found: _starred(found.group()), text)
 
 
 def emails(text: str) -> Iterator[tuple[int, int]]:
-    """Where e-mail addresses stand in `text`; in time linear in its length, whatever it is."""
+    """The start and end of every e-mail address in `text`. Takes linear time for any text."""
     for found in _AT_DOMAIN.finditer(text):
         mailbox = _MAILBOX.search(text, max(0, found.start() - 64), found.start())
         if mailbox is not None:

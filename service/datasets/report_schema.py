@@ -1,7 +1,7 @@
-"""The shape of a dataset report: `file.report` of the wire contract, field for field.
+"""The schema of a dataset report, `file.report` in the API.
 
-Everything here is a frozen msgspec struct: it encodes to JSON and decodes back to an equal value, so that a report
-can be stored, cached and answered without a second description of it.
+All types are frozen msgspec structs, which decode from JSON to an equal value, so the same types serve for storing,
+caching and returning a report.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Format = Literal["chat", "completion", "preference", "reinforcement"]
 
 
 class Bucket(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
-    """`count` examples whose tokens lie in [`from`, `to`)."""
+    """A bucket of a histogram: `count` examples have at least `from` and fewer than `to` tokens."""
 
     start: int
     end: int
@@ -26,7 +26,7 @@ class Bucket(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"})
 
 
 class Distribution(msgspec.Struct, frozen=True):
-    """Tokens per example. `p5` and `p95` are the 5th and the 95th percentile (linear interpolation between ranks)."""
+    """Tokens per example. `p5` and `p95` are the 5th and 95th percentiles (linear interpolation between ranks)."""
 
     min: int
     max: int
@@ -37,7 +37,7 @@ class Distribution(msgspec.Struct, frozen=True):
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """Tokens per example as OpenAI's cookbook prints them."""
+    """Tokens per example, with the figures that OpenAI's cookbook prints."""
 
     min: int
     max: int
@@ -46,10 +46,10 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Tokens(msgspec.Struct, frozen=True):
-    """Tokens of the whole file, once through (one epoch), before anything is cut off.
+    """Tokens of the whole file for one epoch, before any example is cut off.
 
-    `trained` is what the model learns to say: answers and calls of assistant messages whose weight is not 0.
-    `definitions` is the cost of tool definitions. Both are parts of `total`.
+    `trained` counts the tokens that the model learns to generate: the answers and calls of assistant messages whose
+    weight is not 0. `definitions` counts the tokens of tool definitions. Both are included in `total`.
     """
 
     encoding: str
@@ -61,10 +61,11 @@ class Tokens(msgspec.Struct, frozen=True):
 
 
 class Cookbook(msgspec.Struct, frozen=True):
-    """What OpenAI's cookbook notebook prints for the same file, with its faults, for comparison only.
+    """What OpenAI's cookbook notebook prints for the same file, including its faults, for comparison only.
 
-    `tokens` is cut at the model's limit and for one epoch. `uncountable_examples` are those at which the notebook
-    itself would stop with an exception (null content, lists, weights, tools); their strings are counted.
+    `tokens` is for one epoch, with each example cut at the model's limit. `uncountable_examples` is the number of
+    examples for which the notebook raises an exception (null content, lists, weights, tools); their strings are
+    counted here.
     """
 
     tokens: int
@@ -75,9 +76,7 @@ class Cookbook(msgspec.Struct, frozen=True):
 
 
 class PriceLine(msgspec.Struct, frozen=True):
-    """The price of training a model on this file for the default epochs; null where a model is not billed by the
-    token.
-    """
+    """The price of training a model on this file for the default epochs; null if it is not billed by the token."""
 
     model: str
     price: Amount | None
@@ -85,7 +84,7 @@ class PriceLine(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing to know about one line. `line` is 1-based, `pointer` an RFC 6901 pointer into that line's object."""
+    """A finding on one line. `line` is 1-based; `pointer` is a JSON pointer (RFC 6901) into the line's object."""
 
     code: str
     severity: Severity
@@ -97,10 +96,11 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Leakage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a validation file shares with the training file: the more, the less its loss says about new examples.
+    """The examples that a validation file shares with the training file. They make the validation loss misleading.
 
-    `exact`, `same_prompt` and `near` count validation examples; one counts once, as the worst of the three, and
-    `share` is the part of all that they make. `findings` name lines of the validation file, one each, capped per code.
+    `exact`, `same_prompt` and `near` count validation examples; each example counts once, in the worst category that
+    applies. `share` is their fraction of the compared validation examples. Each finding names one line of the
+    validation file; `findings` is capped per code.
     """
 
     validation_file: str
@@ -117,19 +117,18 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shared(self) -> int:
-        """How many validation examples are in the training file too, in whatever way."""
+        """The number of validation examples that are also in the training file, in any category."""
         return self.exact + self.same_prompt + self.near
 
 
 class FileReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything known about a dataset file. `errors`, `warnings` and `counts` are exact; `findings` is capped per
-    code.
+    """The report of a dataset file: its findings, tokens and prices.
 
-    `examples` counts the lines that hold a JSON object, `lines_with_errors` the lines with at least one error.
-    `billable_tokens` is for all `default_epochs`; `billable_tokens_per_epoch` for one, each example cut at
-    `max_tokens`. `item_fields` says in how many rows each top-level field stands (a reinforcement grader's template
-    needs them in all). `notes` says in words what was sampled, estimated or left out. `leakage` is there where a
-    validation file was named.
+    `errors`, `warnings`, `infos` and `counts` are exact; `findings` is capped per code. `examples` counts the lines
+    that hold a JSON object, `lines_with_errors` the lines with at least one error. `billable_tokens_per_epoch` counts
+    each example up to `max_tokens`; `billable_tokens` is that for all `default_epochs`. `item_fields` counts the rows
+    that have each top-level field (a reinforcement grader's template needs its fields in all rows). `notes` says what
+    was sampled, estimated or omitted. `leakage` is present if the request named a validation file.
     """
 
     object: Literal["file.report"] = "file.report"
@@ -163,7 +162,7 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pending_report(*, file_id: str, model: str, max_tokens: int, bytes_total: int, bytes_done: int = 0) -> FileReport:
-    """The report of a file that is still being read: no figures yet, and `progress` as the share of bytes read."""
+    """The report of a file that is still being read: no figures, and `progress` as the fraction of bytes read."""
     progress = min(bytes_done / bytes_total, 1.0) if bytes_total else 0.0
     return FileReport(
         file_id=file_id, status="pending", progress=progress, model=model, max_tokens=max_tokens, bytes=bytes_total

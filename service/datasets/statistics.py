@@ -1,4 +1,4 @@
-"""Exact statistics of many small integers in little memory: what is kept is how often each value came."""
+"""Exact statistics of many small integers. Memory is bounded by storing how often each value occurs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BUCKETS = 12
 
 
 def distribution(values: Counter[int]) -> Distribution:
-    """Minimum to 95th percentile of a multiset; all zero for an empty one."""
+    """The minimum, maximum, mean, median, and 5th and 95th percentiles of a multiset; all zero for an empty one."""
     count = values.total()
     if not count:
         return Distribution(min=0, max=0, mean=0.0, median=0.0, p5=0.0, p95=0.0)
@@ -22,13 +22,13 @@ def distribution(values: Counter[int]) -> Distribution:
 
 
 def cookbook_distribution(values: Counter[int]) -> Spread:
-    """The four figures of the cookbook."""
+    """The four figures that OpenAI's cookbook prints: minimum, maximum, mean and median."""
     full = distribution(values)
     return Spread(min=full.min, max=full.max, mean=full.mean, median=full.median)
 
 
 def quantiles(values: Counter[int], shares: tuple[float, ...]) -> list[float]:
-    """Quantiles with linear interpolation between ranks, as numpy's default; `shares` ascending, `values` not empty."""
+    """Quantiles with linear interpolation between ranks, like numpy's default. `values` must not be empty."""
     last = values.total() - 1
     ranked = sorted(values.items())
     results: list[float] = []
@@ -41,16 +41,16 @@ def quantiles(values: Counter[int], shares: tuple[float, ...]) -> list[float]:
 
 
 def histogram(values: Counter[int], buckets: int = BUCKETS) -> list[Bucket]:
-    """At most `buckets` buckets of equal width from the least value to the greatest; counts sum to all values."""
+    """At most `buckets` buckets of equal width that cover all values from the minimum to the maximum."""
     if not values:
         return []
-    least, greatest = min(values), max(values)
-    width = max(1, -(-(greatest - least + 1) // buckets))
-    counts = [0] * (-(-(greatest - least + 1) // width))
+    minimum, maximum = min(values), max(values)
+    width = max(1, -(-(maximum - minimum + 1) // buckets))
+    counts = [0] * (-(-(maximum - minimum + 1) // width))
     for value, times in values.items():
-        counts[(value - least) // width] += times
+        counts[(value - minimum) // width] += times
     return [
-        Bucket(start=least + index * width, end=min(least + (index + 1) * width, greatest + 1), count=count)
+        Bucket(start=minimum + index * width, end=min(minimum + (index + 1) * width, maximum + 1), count=count)
         for index, count in enumerate(counts)
     ]
 

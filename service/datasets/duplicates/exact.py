@@ -1,7 +1,7 @@
-"""Which rows of many say what an earlier one says, by 64-bit hashes of what they say: all rows at once, in numpy.
+"""Finds rows with the same content, prompt or answer as an earlier row, by comparing 64-bit hashes in numpy.
 
-A loop in Python does the same five times as slowly, and this stands at the end of a report, where nothing else is left
-to do meanwhile. The numbers are sorted in parts of a million rows, so that memory stays small for millions of them.
+numpy is used because a loop in Python takes five times as long, and this work cannot overlap with reading the file: it
+starts when the whole file is read. The hashes are sorted in parts of a million rows, which bounds memory.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ PART_ROWS = 1_000_000
 
 
 class Group(NamedTuple):
-    """Rows that have one answer: the first of them, and how many they are."""
+    """Rows with the same answer: the first row, and the number of rows."""
 
     first: int
     size: int
 
 
 def first_rows(hashes: NDArray[np.integer]) -> Rows:
-    """For each row the first one that has its hash, which is itself where none came before."""
+    """For each row, the first row with the same hash, which is the row itself if no earlier row has it."""
     firsts = np.empty(len(hashes), dtype=np.int32)
     for rows in _parts(hashes):
         part = hashes if rows is None else hashes[rows]
@@ -44,37 +44,41 @@ def first_rows(hashes: NDArray[np.integer]) -> Rows:
 
 
 def exact_duplicates(keys: array[int]) -> Iterator[tuple[int, int]]:
-    """Every row whose key came before, with the first row that has it; by row."""
+    """Every row whose key an earlier row has, with the first row that has it; in ascending order."""
     firsts = first_rows(_hashes(keys))
     return _pairs(np.flatnonzero(firsts != np.arange(len(firsts), dtype=np.int32)).astype(np.int32), firsts)
 
 
 def conflicting_answers(prompts: array[int], answers: array[int], keys: array[int]) -> Iterator[tuple[int, int]]:
-    """Every row whose prompt came before with another answer, with the first row that has the prompt; by row.
+    """Every row whose prompt an earlier row has with another answer, with the first row of the prompt; ascending.
 
-    A prompt of 0 is none.
+    A prompt hash of 0 marks a row that is not compared.
     """
-    asked, answered, same = _hashes(prompts), _hashes(answers), _hashes(keys)
-    rows = np.flatnonzero(asked).astype(np.int32)
-    firsts = np.zeros(len(asked), dtype=np.int32)
-    firsts[rows] = rows[first_rows(asked[rows])]
+    prompt_hashes, answer_hashes, key_hashes = _hashes(prompts), _hashes(answers), _hashes(keys)
+    rows = np.flatnonzero(prompt_hashes).astype(np.int32)
+    firsts = np.zeros(len(prompt_hashes), dtype=np.int32)
+    firsts[rows] = rows[first_rows(prompt_hashes[rows])]
     first = firsts[rows]
-    return _pairs(rows[(answered[first] != answered[rows]) & (same[first] != same[rows])], firsts)
+    differ = (answer_hashes[first] != answer_hashes[rows]) & (key_hashes[first] != key_hashes[rows])
+    return _pairs(rows[differ], firsts)
 
 
-def identical_answers(answers: array[int], long: array[int], prompts: array[int], least: int) -> list[Group]:
-    """Long answers under at least `least` different prompts; by their first row."""
+def identical_answers(answers: array[int], long: array[int], prompts: array[int], min_prompts: int) -> list[Group]:
+    """Groups of rows with the same long answer and at least `min_prompts` different prompts, by first row.
+
+    `long` marks the rows whose answer is long enough.
+    """
     rows = np.flatnonzero(np.asarray(long)).astype(np.int32)
     firsts = rows[first_rows(_hashes(answers)[rows])]
     sizes = np.bincount(firsts)
-    asked = _hashes(prompts)
-    often = np.flatnonzero(sizes >= least)
-    among = np.isin(firsts, often)
-    rows, firsts = rows[among], firsts[among]
+    prompt_hashes = _hashes(prompts)
+    frequent = np.flatnonzero(sizes >= min_prompts)
+    in_frequent = np.isin(firsts, frequent)
+    rows, firsts = rows[in_frequent], firsts[in_frequent]
     return [
         Group(first, int(sizes[first]))
-        for first in often.tolist()
-        if len(np.unique(asked[rows[firsts == first]])) >= least
+        for first in frequent.tolist()
+        if len(np.unique(prompt_hashes[rows[firsts == first]])) >= min_prompts
     ]
 
 
@@ -83,7 +87,7 @@ def _hashes(numbers: array[int]) -> Hashes:
 
 
 def _parts(hashes: NDArray[np.integer]) -> Iterator[Rows | None]:
-    """Row numbers, a part of the space of hashes at a time, ascending in each part; None for all rows at once."""
+    """The row numbers of each part of the hash space, ascending; None stands for all rows, if one part is enough."""
     parts = len(hashes) // PART_ROWS + 1
     if parts == 1:
         yield None

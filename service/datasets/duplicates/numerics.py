@@ -1,4 +1,4 @@
-"""numpy without threads of its own, which processes that are forked later would wait for in vain."""
+"""Imports numpy without its thread pool: a forked process has no copy of these threads and would wait for them."""
 
 import os
 

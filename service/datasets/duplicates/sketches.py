@@ -1,8 +1,8 @@
-"""Sketches of examples by which near duplicates are found: MinHash, by rensa.
+"""MinHash sketches of examples, computed by rensa, for finding near duplicates.
 
-Two examples are near when about 80 % of their words (or pairs of characters, where a script has no spaces) are the
-same. Sketched are the first 300 characters of each text but the system's, 600 in all: so a long instruction at the
-start of every question does not make all examples near.
+Two examples are near duplicates if about 80 % of their words are the same (or of their pairs of characters, in a script
+without spaces). A sketch covers the first 300 characters of each text except the system prompt, 600 in all, so that a
+long instruction at the start of every question does not make all examples near duplicates.
 """
 
 from __future__ import annotations
@@ -20,49 +20,52 @@ PERMUTATIONS = 50
 BANDS = 10
 SKETCH_BYTES = PERMUTATIONS * 4
 MIN_EQUAL_NUMBERS = 41
-"""A little over 80 %: fewer numbers say it less exactly, and what is found shall be true."""
+"""How many of the 50 numbers must be equal: a little over 80 %, to avoid false findings."""
 
 _MAX_DIFFERING_BITS = (PERMUTATIONS - MIN_EQUAL_NUMBERS) * 32
-_SKETCHED_CHARS = 600
-_SKETCHED_CHARS_OF_A_TEXT = 300
+_MAX_CHARS = 600
+_MAX_CHARS_PER_TEXT = 300
 _SEED = 1
 _BATCH_EXAMPLES = 32
-"""rensa starts threads for more, which processes that are forked later would wait for in vain."""
+"""rensa starts threads for larger batches; a forked process has no copy of these threads and would wait for them."""
 
 
 def sketches(examples: Sequence[Example]) -> bytes:
-    """The sketches of some examples one after the other, each of 50 numbers of 32 bits, 200 bytes."""
+    """The sketches of the examples, one after the other. Each has 50 numbers of 32 bits: 200 bytes."""
     numbers = array("I")
     for start in range(0, len(examples), _BATCH_EXAMPLES):
         texts = [_sketched_text(example) for example in examples[start : start + _BATCH_EXAMPLES]]
-        spaced = [text.isascii() or text.count(" ") * 12 > len(text) for text in texts]
-        by_words = iter(_by_words([text for text, words in zip(texts, spaced, strict=True) if words]))
-        by_pairs = iter(_by_pairs([text for text, words in zip(texts, spaced, strict=True) if not words]))
-        for words in spaced:
-            numbers.extend(next(by_words if words else by_pairs))
+        has_spaces = [text.isascii() or text.count(" ") * 12 > len(text) for text in texts]
+        by_words = iter(_by_words([text for text, spaced in zip(texts, has_spaces, strict=True) if spaced]))
+        by_pairs = iter(_by_pairs([text for text, spaced in zip(texts, has_spaces, strict=True) if not spaced]))
+        for spaced in has_spaces:
+            numbers.extend(next(by_words if spaced else by_pairs))
     return numbers.tobytes()
 
 
-def bands(numbers: bytes) -> Iterator[list[bytes]]:
-    """For each band, a key for every sketch: near examples share at least one with a chance of 98 %."""
+def bands(all_sketches: bytes) -> Iterator[list[bytes]]:
+    """For each band, the key of every sketch. Near duplicates share at least one key with a probability of 98 %."""
     width = SKETCH_BYTES // BANDS
     for start in range(0, SKETCH_BYTES, width):
-        yield [numbers[at : at + width] for at in range(start, len(numbers), SKETCH_BYTES)]
+        yield [all_sketches[at : at + width] for at in range(start, len(all_sketches), SKETCH_BYTES)]
 
 
 def is_near(one: bytes, other: bytes) -> bool:
-    """Whether two sketches are alike enough; soon said of most that are not, for they differ in too many bits."""
+    """Whether two sketches are those of near duplicates.
+
+    Most sketches that are not differ in too many bits, which is quick to count, so that is checked first.
+    """
     differing_bits = int.from_bytes(one, "little") ^ int.from_bytes(other, "little")
     if differing_bits.bit_count() > _MAX_DIFFERING_BITS:
         return False
-    alike: int = sum(map(eq, memoryview(one).cast("I"), memoryview(other).cast("I")))
-    return alike >= MIN_EQUAL_NUMBERS
+    equal: int = sum(map(eq, memoryview(one).cast("I"), memoryview(other).cast("I")))
+    return equal >= MIN_EQUAL_NUMBERS
 
 
 def _sketched_text(example: Example) -> str:
     texts = example.texts
-    starts = [texts[at][:_SKETCHED_CHARS_OF_A_TEXT] for at in _sketched_indexes(example.layout.roles)]
-    return "\n".join(starts)[:_SKETCHED_CHARS]
+    starts = [texts[at][:_MAX_CHARS_PER_TEXT] for at in _sketched_indexes(example.layout.roles)]
+    return "\n".join(starts)[:_MAX_CHARS]
 
 
 @lru_cache(maxsize=1000)
@@ -77,7 +80,10 @@ def _by_words(texts: Sequence[str]) -> list[list[int]]:
 
 
 def _by_pairs(texts: Sequence[str]) -> list[list[int]]:
-    """Two neighbouring characters, 32 bits each, make a number of 64 bits: first all at even places, then at odd."""
+    """Sketches of pairs of neighbouring characters, a pair being two times 32 bits in a 64-bit number.
+
+    The pairs that start at even positions come first, then those at odd positions.
+    """
     pairs, ends = array("Q"), array("Q", [0])
     for text in texts:
         encoded = text.encode("utf-32-le", "replace")

@@ -1,9 +1,9 @@
-"""Train-validation leakage: examples of a validation file that the training file has too, or nearly.
+"""Finds train-validation leakage: examples of a validation file that are also, or nearly, in the training file.
 
-The validation file is read first and remembered (hashes and sketches, up to 200,000 rows, about 100 MB for so many);
-the training file, usually the larger, streams past it. Both are read in one process, because the hashes are those of
-this process. What a row has been found to share is looked for no longer, so files full of one template cost no more
-than others; what only looks alike is compared up to a bound, and a note says where that was reached.
+The validation file is read first and indexed (hashes and sketches of up to 200,000 rows, about 100 MB); the training
+file, usually the larger one, is streamed against that index. Both are read in one process, because hashes are only
+comparable within a process. Index entries of a matched row are removed, so files full of one template cost no more
+than others. The number of near-duplicate comparisons is bounded, and a note says at which line the bound was reached.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from service.datasets.report_schema import Leakage
 MAX_LINE_BYTES = 16 << 20
 MAX_VALIDATION_ROWS = 200_000
 MAX_COMPARISONS = 10_000_000
-"""Of sketches that share a band, some 20 s of one core."""
+"""Comparisons of sketches that share a band: about 20 seconds of one core."""
 
 
 def find_leakage(
@@ -38,39 +38,46 @@ def find_leakage(
     max_line_bytes: int = MAX_LINE_BYTES,
     listed_per_code: int = 100,
 ) -> Leakage:
-    """Compares two files, each given as its bytes in pieces. Never raises for what the bytes are."""
-    known = _ValidationIndex()
+    """Compares a validation file with a training file, each given as chunks of bytes. Never raises for their content.
+
+    Lines over `max_line_bytes` are skipped; at most `listed_per_code` findings are listed for each code.
+    """
+    index = _ValidationIndex()
     for batch in _examples(validation, max_line_bytes):
-        known.remember(batch)
-    known.seal()
+        index.add(batch)
+    index.sort()
     training_examples = 0
     for batch in _examples(training, max_line_bytes):
         training_examples += len(batch)
-        known.compare(batch)
+        index.compare(batch)
     findings = Findings(listed_per_code)
-    for row, (_, code, line) in sorted(known.matches.items()):
+    for row, (_, code, line) in sorted(index.matches.items()):
         message = {
             LEAKAGE_EXACT: f"Line {line} of the training file is the same example; remove one of the two.",
             LEAKAGE_PROMPT: f"Line {line} of the training file has the same prompt; keep it in one file.",
             LEAKAGE_NEAR: f"Line {line} of the training file is nearly the same example; keep it in one file.",
         }[code]
-        findings.add(code, known.lines[row], Hit("", "", message))
+        findings.add(code, index.lines[row], Hit("", "", message))
     return Leakage(
         validation_file=validation_file,
         status="ready",
         training_examples=training_examples,
-        validation_examples=known.rows,
+        validation_examples=index.rows,
         exact=findings.counts.get(LEAKAGE_EXACT, 0),
         same_prompt=findings.counts.get(LEAKAGE_PROMPT, 0),
         near=findings.counts.get(LEAKAGE_NEAR, 0),
-        share=round(len(known.matches) / max(1, len(known.lines)), 4),
+        share=round(len(index.matches) / max(1, len(index.lines)), 4),
         findings=findings.listed(),
-        notes=list(known.notes()),
+        notes=list(index.notes()),
     )
 
 
 class _ValidationIndex:
-    """The validation file. `matches` maps a row to how bad its match is, its code, and the training file's line."""
+    """The validation file's rows by their hashes and sketches.
+
+    `matches` maps a row to the rank of its worst match (0 is the worst), the match's code, and the training file's
+    line.
+    """
 
     def __init__(self) -> None:
         self.rows = 0
@@ -81,9 +88,9 @@ class _ValidationIndex:
         self._by_band = [_Index() for _ in range(BANDS)]
         self._sketches = bytearray()
         self._comparisons = 0
-        self._near_until: int | None = None
+        self._near_compared_until: int | None = None
 
-    def remember(self, examples: Sequence[Example]) -> None:
+    def add(self, examples: Sequence[Example]) -> None:
         self.rows += len(examples)
         examples = examples[: MAX_VALIDATION_ROWS - len(self.lines)]
         first = len(self.lines)
@@ -94,53 +101,53 @@ class _ValidationIndex:
         self.lines.extend([example.line for example in examples])
         self._keys.extend([example.key for example in examples])
         self._prompt_keys.extend([example.prompt_key for example in examples])
-        numbers = sketches(examples)
-        for index, keys in zip(self._by_band, bands(numbers), strict=True):
+        batch_sketches = sketches(examples)
+        for index, keys in zip(self._by_band, bands(batch_sketches), strict=True):
             for row, key in enumerate(keys, start=first):
                 index.add(hash(key), row)
-        self._sketches += numbers
+        self._sketches += batch_sketches
 
-    def seal(self) -> None:
+    def sort(self) -> None:
         for index in (self._by_key, self._by_prompt, *self._by_band):
-            index.seal()
+            index.sort()
 
     def compare(self, examples: Sequence[Example]) -> None:
         for example in examples:
-            for place, row in self._by_key.rows(example.key):
+            for entry, row in self._by_key.find(example.key):
                 if self._keys[row] == example.key:
                     self._match(row, 0, LEAKAGE_EXACT, example.line)
-                    self._by_key.drop(place)
+                    self._by_key.drop(entry)
             if example.has_prompt:
-                for place, row in self._by_prompt.rows(example.prompt_key):
+                for entry, row in self._by_prompt.find(example.prompt_key):
                     if self._prompt_keys[row] == example.prompt_key:
                         self._match(row, 1, LEAKAGE_PROMPT, example.line)
-                        self._by_prompt.drop(place)
-        if self._near_until is None:
-            self._compare_nearly(examples)
+                        self._by_prompt.drop(entry)
+        if self._near_compared_until is None:
+            self._compare_sketches(examples)
 
     def notes(self) -> Iterator[str]:
         if self.rows > len(self.lines):
             yield f"Only the first {MAX_VALIDATION_ROWS:,} validation examples were compared."
-        if self._near_until is not None:
+        if self._near_compared_until is not None:
             yield (
-                f"So many examples look alike that nearly equal ones were looked for up to line {self._near_until:,} "
-                "of the training file only."
+                "Near duplicates were searched only up to line "
+                f"{self._near_compared_until:,} of the training file, because too many examples are similar."
             )
 
-    def _compare_nearly(self, examples: Sequence[Example]) -> None:
-        numbers = sketches(examples)
-        for index, keys in zip(self._by_band, bands(numbers), strict=True):
+    def _compare_sketches(self, examples: Sequence[Example]) -> None:
+        batch_sketches = sketches(examples)
+        for index, keys in zip(self._by_band, bands(batch_sketches), strict=True):
             for number, key in enumerate(keys):
-                sketch = _at(numbers, number)
-                for place, row in index.rows(hash(key)):
+                sketch = _sketch(batch_sketches, number)
+                for entry, row in index.find(hash(key)):
                     if row not in self.matches:
                         self._comparisons += 1
-                        if not is_near(sketch, _at(self._sketches, row)):
+                        if not is_near(sketch, _sketch(self._sketches, row)):
                             continue
                         self._match(row, 2, LEAKAGE_NEAR, examples[number].line)
-                    index.drop(place)
+                    index.drop(entry)
         if self._comparisons > MAX_COMPARISONS:
-            self._near_until = examples[-1].line
+            self._near_compared_until = examples[-1].line
 
     def _match(self, row: int, rank: int, code: str, line: int) -> None:
         if row not in self.matches or rank < self.matches[row][0]:
@@ -148,9 +155,10 @@ class _ValidationIndex:
 
 
 class _Index:
-    """Rows by a hash: 12 bytes a row. A row that was dropped is stepped over at no cost, however many there are.
+    """Finds rows by a hash. Add all rows, `sort` once, then `find` and `drop`. Uses 12 bytes for each row.
 
-    An entry is 45 bits of the hash and 18 of the row, so a row of another hash may be among those found.
+    An entry packs 45 bits of the hash and 18 bits of the row number, so `find` may also yield rows with another hash.
+    Dropped entries are skipped in nearly constant time, by links with path compression.
     """
 
     _ROW_BITS = 18
@@ -164,37 +172,37 @@ class _Index:
     def add(self, key: int, row: int) -> None:
         self._entries.append((key & self._HASH) << self._ROW_BITS | row)
 
-    def seal(self) -> None:
+    def sort(self) -> None:
         self._entries = array("q", sorted(self._entries))
         self._next = array("I", range(len(self._entries) + 1))
 
-    def rows(self, key: int) -> Iterator[tuple[int, int]]:
-        """Places and rows of a hash. A place may be dropped as soon as it was given out."""
+    def find(self, key: int) -> Iterator[tuple[int, int]]:
+        """The entries and rows of a hash. The caller may drop an entry as soon as it is yielded."""
         entries, start = self._entries, (key & self._HASH) << self._ROW_BITS
-        place = self._alive(bisect_left(entries, start))
-        while place < len(entries) and entries[place] <= start | self._ROW:
-            yield place, entries[place] & self._ROW
-            place = self._alive(place + 1)
+        entry = self._first_remaining(bisect_left(entries, start))
+        while entry < len(entries) and entries[entry] <= start | self._ROW:
+            yield entry, entries[entry] & self._ROW
+            entry = self._first_remaining(entry + 1)
 
-    def drop(self, place: int) -> None:
-        self._next[place] = place + 1
+    def drop(self, entry: int) -> None:
+        self._next[entry] = entry + 1
 
-    def _alive(self, place: int) -> int:
+    def _first_remaining(self, entry: int) -> int:
         following = self._next
-        found = place
+        found = entry
         while following[found] != found:
             found = following[found]
-        while following[place] != found:  # so that the next look goes there at once
-            following[place], place = found, following[place]
+        while following[entry] != found:  # path compression: the next search from here takes one step
+            following[entry], entry = found, following[entry]
         return found
 
 
-def _at(numbers: bytes | bytearray, row: int) -> bytes:
-    return bytes(numbers[row * SKETCH_BYTES : (row + 1) * SKETCH_BYTES])
+def _sketch(all_sketches: bytes | bytearray, row: int) -> bytes:
+    return bytes(all_sketches[row * SKETCH_BYTES : (row + 1) * SKETCH_BYTES])
 
 
 def _examples(chunks: Iterable[bytes], max_line_bytes: int) -> Iterator[list[Example]]:
-    """The examples of a file in its own format, batch by batch; lines that are none are stepped over."""
+    """The examples of a file, in batches. Lines that are not examples of the file's format are skipped."""
     blocks = read_blocks(chunks, max_line_bytes=max_line_bytes)
     detection = detect_format(blocks, max_line_bytes=max_line_bytes)
     expected = detection.format

@@ -1,4 +1,4 @@
-"""Leakage reports: asked for by whoever names two files together, and made by a worker."""
+"""Leakage reports: requested when a caller names a training and a validation file together, made by a worker."""
 
 import msgspec
 from sqlalchemy import func, select
@@ -12,10 +12,11 @@ from service.ids import new_id
 
 
 async def request_leakage_report(session: AsyncSession, training: File, validation: File) -> Leakage:
-    """What two files share; a worker finds out if nobody has yet.
+    """The leakage report of two files; creates a pending one for a worker if there is none.
 
-    The row stays as it is until the caller's transaction ends. So a job that is created with a pending one is there
-    when the worker looks whom to tell, or else finds it ready. The caller keeps both files from being deleted.
+    The report's row stays locked until the caller's transaction ends. So a job that is created with a pending report is
+    visible when the worker looks for the jobs to warn, or else the report is ready when the job is created. The caller
+    must hold locks that prevent the deletion of both files.
     """
     added = await session.scalar(
         insert(LeakageReport)
@@ -53,11 +54,11 @@ async def request_leakage_report(session: AsyncSession, training: File, validati
 
 
 def leakage_warning(found: Leakage) -> str | None:
-    """What to say of two files where they share anything."""
+    """The warning for two files that share examples; None if they share none."""
     if not found.shared:
         return None
     return (
         f"{found.shared:,} of {found.validation_examples:,} validation examples ({found.share:.1%}) are in the "
-        f"training file too: {found.exact:,} the same, {found.same_prompt:,} by their prompt, {found.near:,} nearly "
-        "the same. The validation loss will look better than the model is."
+        f"training file too: {found.exact:,} the same, {found.same_prompt:,} with the same prompt, {found.near:,} "
+        "nearly the same. The validation loss will make the model look better than it is."
     )

@@ -1,8 +1,8 @@
-"""One line of bytes into one JSON object, with everything that is wrong with it.
+"""Decodes one line of bytes to a JSON object and finds all its faults.
 
-The fast path is one C decode and one count of colons, which `rows` does for many lines at once. Only a line that is not
-plain JSON, or whose colons and keys do not add up (a duplicate key looks so), takes the careful path, which names each
-fault and its place.
+The fast path is one decode by msgspec and one count of colons, which `rows` does for many lines at once. The slow path
+finds each fault and its position. It is taken only if msgspec rejects the line, or if the number of colons differs from
+the number of keys, as it does for a duplicate key.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from service.datasets.parsing.pattern_search import Search
 
 MAX_DEPTH = 100
-"""Deepest nesting of arrays and objects in a line. Training data needs about 20; parsers give up at some hundred."""
+"""The maximum nesting of arrays and objects in a line. Training data needs about 20; parsers fail at some hundred."""
 
 _MAX_INTEGER_DIGITS = 300
 _decode = msgspec.json.Decoder().decode
@@ -27,7 +27,10 @@ _IGNORED = re.compile(rb"[ \t\r]*")
 
 
 class Fault(NamedTuple):
-    """A fault of a line: the code of its check, where it is, what to show of the line and what to say."""
+    """A fault of a line: the code of its check, a JSON pointer, the value to excerpt, and the message.
+
+    `at` is the position of the fault in the value.
+    """
 
     code: str
     pointer: str
@@ -37,18 +40,22 @@ class Fault(NamedTuple):
 
 
 def decode_line(data: bytes, offset: int) -> tuple[dict[str, Any] | None, list[Fault]]:
-    """The line's object, or None if there is none, and its faults. `offset` is the line's first byte in the file.
+    """The line's object and its faults. The object is None if the line holds none. Never raises.
 
-    Never raises. An object with faults that can be stepped over (duplicate keys, NaN, lone surrogates) is returned too.
+    An object with faults that do not prevent reading it (duplicate keys, NaN, lone surrogates) is returned as well.
+    `offset` is the position of the line's first byte in the file.
     """
-    found = decode_object(data)
-    if found is not None and keys_add_up(data, found[1]):
-        return found[0], []
-    return _decode_carefully(data, offset)
+    decoded = decode_object(data)
+    if decoded is not None and keys_add_up(data, decoded[1]):
+        return decoded[0], []
+    return _decode_with_faults(data, offset)
 
 
 def decode_object(data: bytes) -> tuple[dict[str, Any], int] | None:
-    """The line's object and how many keys all objects in it have, without a look for duplicates; None for any fault."""
+    """The line's object and the number of keys in it at all levels; None for any fault.
+
+    Does not detect duplicate keys: compare the number of keys by `keys_add_up`.
+    """
     try:
         value = _decode(data)
         return (value, _count_keys(value, 1)) if type(value) is dict else None
@@ -56,7 +63,7 @@ def decode_object(data: bytes) -> tuple[dict[str, Any], int] | None:
         return None
 
 
-def _decode_carefully(data: bytes, offset: int) -> tuple[dict[str, Any] | None, list[Fault]]:
+def _decode_with_faults(data: bytes, offset: int) -> tuple[dict[str, Any] | None, list[Fault]]:
     faults: list[Fault] = []
     if b"\x00" in data:
         at = data.index(b"\x00")
@@ -65,7 +72,7 @@ def _decode_carefully(data: bytes, offset: int) -> tuple[dict[str, Any] | None, 
                 "nul_byte",
                 "",
                 data.decode("utf-8", "replace"),
-                f"A NUL byte stands at byte {at + 1} of this line; remove it (often UTF-16 saved as text).",
+                f"Byte {at + 1} of this line is a NUL byte; remove it (often the file is UTF-16 saved as text).",
                 at,
             )
         )
@@ -111,7 +118,7 @@ class _TooDeep(Exception):
 
 
 class _Object(dict[str, Any]):
-    """An object that remembers which of its keys came twice."""
+    """An object that records its duplicate keys."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -125,11 +132,11 @@ class _Object(dict[str, Any]):
 
 
 class _Constant(str):
-    """NaN, Infinity or -Infinity, which JSON does not have."""
+    """A placeholder for NaN, Infinity or -Infinity, which JSON does not allow."""
 
 
 class _OutOfRange(str):
-    """A number that no double can hold."""
+    """A placeholder for a number that does not fit in a double."""
 
 
 def _integer(digits: str) -> Any:
@@ -146,11 +153,11 @@ def _faults_inside(value: Any) -> Iterator[Fault]:
         if isinstance(item, _Object):
             for key in item.duplicate_keys:
                 place = f"{pointer}/{pointer_token(key)}"
-                message = f"The key {key!r} stands twice in one object, and only one of its values would be read."
+                message = f"The key {key!r} occurs twice in one object, and only one of its values would be read."
                 yield Fault("duplicate_key", place, item[key], message)
             keys = [key for key in item if _SURROGATE.search(key)]
             if keys:
-                yield Fault("lone_surrogate", pointer, keys[0], "A key holds half of a surrogate pair; rewrite it.")
+                yield Fault("lone_surrogate", pointer, keys[0], "A key contains half of a surrogate pair; rewrite it.")
         elif isinstance(item, _Constant):
             yield Fault("nan_or_infinity", pointer, str(item), f"{item} is not JSON; write null or a number.")
         elif isinstance(item, _OutOfRange):
@@ -190,21 +197,21 @@ def _without_placeholders(value: Any) -> Any:
 
 
 def keys_add_up(data: bytes, keys: int) -> bool:
-    """Whether `data`, one line or many, surely spells out as many keys as were decoded of it: then none stands twice.
+    """Whether `data`, one line or many, certainly spells out exactly `keys` keys, so that there are no duplicate keys.
 
-    Each key is followed by `":`, but where white space stands between the two (not sure). So is a quote inside a string
-    (`\\":`, subtracted), unless a backslash before it is itself escaped (not sure). As nothing makes the count too
-    low, a sum over many lines is right only if it is right for each; a string that begins with a colon makes it too
-    high, which costs a look by the careful path.
+    The keys are counted as occurrences of `":`. A quote inside a string may also be followed by a colon (`\\":`): those
+    are subtracted, and if the backslash is itself escaped the result is uncertain. It is also uncertain if white space
+    stands between a quote and a colon. Nothing else makes the count too low, so a sum over many lines is right only if
+    it is right for each line. A string that begins with a colon makes it too high; then the slow path reads the line.
     """
-    spelled = data.count(b'":')
-    if spelled != keys and (spelled - data.count(b'\\":') != keys or b'\\\\":' in data):
+    colons = data.count(b'":')
+    if colons != keys and (colons - data.count(b'\\":') != keys or b'\\\\":' in data):
         return False
     return not _SPACED_COLON.ends(data if data.endswith(b"\n") else data + b"\n")
 
 
 def _count_keys(value: Any, depth: int) -> int:
-    """Keys of all objects inside `value`; raises _TooDeep."""
+    """The number of keys of all objects inside `value`. Raises _TooDeep."""
     if depth > MAX_DEPTH:
         raise _TooDeep
     keys = 0
@@ -223,7 +230,7 @@ def _count_keys(value: Any, depth: int) -> int:
 
 
 def pointer_token(key: str) -> str:
-    """A key as a reference token of RFC 6901, short enough for a report."""
+    """A key as a reference token of a JSON pointer (RFC 6901), cut at 80 characters."""
     return key[:80].replace("~", "~0").replace("/", "~1")
 
 
@@ -243,7 +250,7 @@ def _json_hint(text: str, error: json.JSONDecodeError) -> str:
     if "property name" in error.msg and rest in "}":
         return "Remove the comma before the closing brace."
     if "Unterminated string" in error.msg:
-        return "The string is not closed on this line; a line break inside it is written \\n."
+        return "The string is not closed on this line; write a line break inside it as \\n."
     if "control character" in error.msg:
         return "Inside a string, write tabs as \\t and line breaks as \\n."
     return ""

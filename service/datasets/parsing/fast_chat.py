@@ -1,8 +1,8 @@
-"""The common chat row, read several times as fast: messages with nothing but a common role and a string.
+"""A fast parser for the most common chat rows: messages with only a system, user or assistant role and a string.
 
-`parse_fast_chat` says of such a row what `formats.read_example` says of it, and only where no check of scope `example`
-finds anything in it, so that those need not run. Files have few different sequences of roles, so what follows from the
-roles alone is worked out once for each.
+For such a row `parse_fast_chat` returns the same example as `formats.read_example`, but only if no check of scope
+`example` could find anything in it, so that these checks need not run. It is several times as fast. A file has few
+different sequences of roles, so what depends only on the roles is computed once for each sequence.
 """
 
 from __future__ import annotations
@@ -18,34 +18,36 @@ _MAX_MESSAGES = 64
 
 
 class FastChatMessage(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """A message with nothing but a common role and a string."""
+    """A message with only a system, user or assistant role and a string as content."""
 
     role: Literal["system", "user", "assistant"]
     content: str
 
 
 class FastChatRow(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """A chat row with nothing but plain messages: decoded twice as fast as a row of any shape."""
+    """A chat row with only such messages. msgspec decodes it twice as fast as a row of unknown type."""
 
     messages: list[FastChatMessage]
 
 
-class _Shape(NamedTuple):
+class _RoleSequence(NamedTuple):
+    """What all rows with the same sequence of roles have in common."""
+
     layout: Layout
     overhead: int
     has_system: bool
 
 
 def parse_fast_chat(line: int, row: FastChatRow) -> Example | None:
-    """The same as `read_example` for a row on which no check of scope `example` finds anything; else None.
+    """The example that `read_example` returns, or None if a check of scope `example` could find something in the row.
 
-    That row has nothing but `messages`: an optional system message, then user and assistant messages that end with the
-    assistant, all with non-blank strings as content and nothing else. The example's `row` is empty.
+    It accepts rows with an optional system message, then user and assistant messages of which the last is the
+    assistant's, all with non-blank content. The example's `row` is empty.
     """
     messages = row.messages
     roles = tuple([message.role for message in messages])
-    shape = _shape(roles)
-    if shape is None:
+    sequence = _role_sequence(roles)
+    if sequence is None:
         return None
     texts = [message.content for message in messages]
     for text in texts:
@@ -57,15 +59,15 @@ def parse_fast_chat(line: int, row: FastChatRow) -> Example | None:
         line,
         {},
         texts,
-        shape.layout,
-        shape.overhead,
+        sequence.layout,
+        sequence.overhead,
         0,
         0,
         None,
         True,
-        texts[0] if shape.has_system else None,
+        texts[0] if sequence.has_system else None,
         answer,
-        shape.layout.pointers[-1],
+        sequence.layout.pointers[-1],
         True,
         prompt_key,
         hash((prompt_key, answer)),
@@ -73,8 +75,8 @@ def parse_fast_chat(line: int, row: FastChatRow) -> Example | None:
 
 
 @lru_cache(maxsize=1_024)
-def _shape(roles: tuple[str, ...]) -> _Shape | None:
-    """What rows with these roles have in common; None where a check of scope `example` could find something."""
+def _role_sequence(roles: tuple[str, ...]) -> _RoleSequence | None:
+    """The common values of rows with these roles; None if a check of scope `example` could find something in them."""
     if not 2 <= len(roles) <= _MAX_MESSAGES or roles[-1] != "assistant":
         return None
     if "user" not in roles or "system" in roles[1:]:
@@ -85,4 +87,4 @@ def _shape(roles: tuple[str, ...]) -> _Shape | None:
         trained=tuple(index for index, role in enumerate(roles) if role == "assistant"),
         labels=roles,
     )
-    return _Shape(layout, TOKENS_PER_MESSAGE * len(roles) + TOKENS_PER_EXAMPLE, roles[0] == "system")
+    return _RoleSequence(layout, TOKENS_PER_MESSAGE * len(roles) + TOKENS_PER_EXAMPLE, roles[0] == "system")

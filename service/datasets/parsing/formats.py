@@ -1,9 +1,8 @@
-"""The four formats of training data, and what every later step needs of a row: its texts, its answer, its identity.
+"""The four formats of training data, and the reading of a row to an `Example`: its texts, answer and hashes.
 
-`read_example` turns a decoded row into an `Example` once; tokens, text checks and checks over the whole file read
-that and not the row. It takes any row, however broken: what is not of the expected type is stepped over here, and
-named by checks. Source of the formats: OpenAI's guides to supervised, direct preference and reinforcement
-fine-tuning.
+`read_example` reads a decoded row once; token counts, text checks and checks of the whole file use the `Example` and
+not the row. It accepts any row: values of an unexpected type are skipped here and reported by checks. Source of the
+formats: OpenAI's guides to supervised, direct preference and reinforcement fine-tuning.
 """
 
 from __future__ import annotations
@@ -30,28 +29,30 @@ TOKENS_PER_EXAMPLE = 3
 """Source: OpenAI cookbook, `num_tokens_from_messages`."""
 
 TOKENS_PER_CALL = 3
-"""What frames one call besides its name and arguments; an estimate, of the size that frames a message."""
+"""The tokens that frame one call, besides its name and arguments: an estimate, the same as for a message."""
 
 IMAGE_TOKENS = {"low": 85}
 IMAGE_TOKENS_DEFAULT = 765
-"""A `low` image is 85 tokens, one of 1024x1024 in high detail 765. Source: OpenAI's guide to images (gpt-4o)."""
+"""An image in low detail has 85 tokens, one of 1024x1024 in high detail 765. Source: OpenAI's guide to images (gpt-4o).
+"""
 
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
-    """One text of a row that costs tokens. `plain` texts are those that the cookbook's script counts as well."""
+    """One text of a row that costs tokens. `in_cookbook` says whether the cookbook's script counts it too."""
 
     pointer: str
     role: str
     text: str
     trained: bool
-    plain: bool
+    in_cookbook: bool
 
 
 class Layout(msgspec.Struct, frozen=True, gc=False):
-    """All that is to be known of the texts of a row but the texts: where each stands and whose it is.
+    """The positions and roles of a row's texts, without the texts. Rows with the same structure can share a layout.
 
-    `trained` and `extra` are places among the texts: of those that are learnt, and of those that the cookbook's script
-    does not count. `labels` are short strings that cost tokens too (roles, names, ids). Rows of one shape share one.
+    `pointers` and `roles` have one entry for each text. `trained` holds the indexes of the texts that are trained,
+    `extra` the indexes of those that the cookbook's script does not count. `labels` are short strings that cost tokens
+    too (roles, names, ids).
     """
 
     pointers: tuple[str, ...] = ()
@@ -62,12 +63,12 @@ class Layout(msgspec.Struct, frozen=True, gc=False):
 
 
 class Example(msgspec.Struct, gc=False):
-    """One row, read once. `answer` is the last trained text; in a preference row, the preferred one.
+    """A row that has been read. `answer` is its last trained text; in a preference row, the preferred one.
 
-    `overhead` is what the format itself costs in tokens, `extra_overhead` the part of it that the cookbook's script
-    does not count. `has_prompt` says whether a text other than the system's stands before the answer. `prompt_key` and
-    `key` are 64-bit hashes of the prompt and of the whole, equal for equal content in one process and in those forked
-    from it.
+    `overhead` and `extra_overhead` are tokens of the format itself: those that the cookbook's script counts, and those
+    that it does not. `cookbook_countable` is False if the script would fail on the row. `has_prompt` says whether there
+    is a text before the answer other than the system prompt. `prompt_key` and `key` are 64-bit hashes of the prompt and
+    of the whole row; they can be compared within one process and the processes forked from it.
     """
 
     line: int
@@ -88,7 +89,7 @@ class Example(msgspec.Struct, gc=False):
 
     @property
     def pieces(self) -> list[Piece]:
-        """The texts, each with what is known of it."""
+        """The texts, each with its pointer, role and flags."""
         layout = self.layout
         return [
             Piece(pointer, role, text, at in layout.trained, at not in layout.extra)
@@ -97,18 +98,18 @@ class Example(msgspec.Struct, gc=False):
 
     @property
     def labels(self) -> list[str]:
-        """The short strings that cost tokens besides the texts."""
+        """The short strings that cost tokens in addition to the texts."""
         return list(self.layout.labels)
 
     @property
     def prompt(self) -> str:
-        """The texts before the answer, joined: what a question is compared by."""
+        """All texts that are not trained, joined by line breaks."""
         trained = self.layout.trained
         return "\n".join(text for at, text in enumerate(self.texts) if at not in trained)
 
 
 def row_format(row: dict[str, Any]) -> Format | None:
-    """The format that one row seems to have by its keys, or None where it has the keys of none."""
+    """The format of a row, by its keys; None if it has the keys of no format."""
     if "messages" in row:
         return "reinforcement" if _looks_like_reinforcement(row) else "chat"
     if "preferred_output" in row or "non_preferred_output" in row:
@@ -121,7 +122,7 @@ def row_format(row: dict[str, Any]) -> Format | None:
 
 
 def file_format(rows: Iterable[dict[str, Any]]) -> Format | None:
-    """The format of most of the rows; of several as frequent, the first seen. One odd row does not decide."""
+    """The most frequent format of the rows; among equally frequent ones, the first. None if no row has a format."""
     votes: dict[Format, int] = {}
     for row in rows:
         found = row_format(row)
@@ -131,8 +132,9 @@ def file_format(rows: Iterable[dict[str, Any]]) -> Format | None:
 
 
 def same_format(row: dict[str, Any], expected: Format) -> bool:
-    """Whether a row can be read in the file's format. Chat and reinforcement share `messages`, and one may be a
-    broken other.
+    """Whether a row can be read in the file's format.
+
+    Chat and reinforcement rows are read as each other: both have `messages`, and checks find what is wrong.
     """
     found = row_format(row)
     if found is None:
@@ -141,23 +143,23 @@ def same_format(row: dict[str, Any], expected: Format) -> bool:
 
 
 def read_example(line: int, row: dict[str, Any], format: Format) -> Example:
-    """The `Example` of any row of `format`; never raises."""
+    """Reads a row as an example of `format`. Never raises."""
     example = Example(line, row)
-    reading = _ExampleBuilder(example)
+    builder = _ExampleBuilder(example)
     if format == "completion":
-        reading.completion()
+        builder.add_completion()
     elif format == "preference":
-        reading.preference()
+        builder.add_preference()
     else:
-        reading.messages(row.get("messages"), "/messages", trained=format == "chat")
+        builder.add_messages(row.get("messages"), "/messages", trained=format == "chat")
         example.overhead += TOKENS_PER_EXAMPLE
         example.definitions = definitions_of(row)
-    reading.finish()
+    builder.finish()
     return example
 
 
 def messages_of(row: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every message of a row that is an object, with its pointer; of a preference row, those of all its three parts."""
+    """Every message of a row that is an object, with its pointer; in a preference row, those of all three parts."""
     for pointer, messages in message_lists(row):
         for index, message in enumerate(messages):
             if isinstance(message, dict):
@@ -165,8 +167,9 @@ def messages_of(row: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def traits(row: dict[str, Any]) -> set[str]:
-    """What checks of rows can depend on: the keys of a row, of its input and of its messages, their roles, and PARTS
-    where any content is a list.
+    """What decides which row checks must run: the keys of the row, of its input and of its messages, and the roles.
+
+    Includes PARTS if the content of any message is a list.
     """
     found = set(row)
     prompt = row.get("input")
@@ -195,24 +198,27 @@ def message_lists(row: dict[str, Any]) -> Iterator[tuple[str, list[Any]]]:
 
 
 def is_trained(message: dict[str, Any]) -> bool:
-    """Whether a message is learnt: the assistant's, unless its weight is 0."""
+    """Whether a message is trained: it is the assistant's, and its weight is not 0."""
     return message.get("role") == "assistant" and not is_zero(message.get("weight"))
 
 
 def is_zero(weight: object) -> bool:
-    """Whether `weight` is the number 0 (false is not a number here, as it is none in JSON)."""
+    """Whether `weight` is the number 0. False is not a number here, as in JSON."""
     return isinstance(weight, (int, float)) and not isinstance(weight, bool) and weight == 0
 
 
 def text_of(content: object) -> str:
-    """The text of a message's content: a string itself, the text parts of a list joined, else nothing."""
+    """The text of a message's content: the string, or the text parts of a list joined; "" for anything else."""
     if isinstance(content, str):
         return content
     return "".join(text for _, text, _ in _text_parts(content))
 
 
 def calls_of(message: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any] | None]]:
-    """Every call in a message: its pointer inside the message, its function object, and its tool call if it has one."""
+    """Every call in a message: its pointer in the message, its function object, and its tool call object or None.
+
+    The older `function_call` has no tool call object.
+    """
     calls = message.get("tool_calls")
     if isinstance(calls, list):
         for index, call in enumerate(calls):
@@ -224,7 +230,10 @@ def calls_of(message: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dic
 
 
 def definitions_of(holder: dict[str, Any]) -> list[Any] | None:
-    """The function definitions of a row (or of a preference row's input), from `tools` or older `functions`."""
+    """The function definitions of a row (or of a preference row's input), from `tools` or the older `functions`.
+
+    None stands for a tool without a definition; the result is None if there are no definitions.
+    """
     tools = holder.get("tools")
     if isinstance(tools, list) and tools:
         return [tool.get("function") if isinstance(tool, dict) else None for tool in tools]
@@ -240,37 +249,37 @@ def _looks_like_reinforcement(row: dict[str, Any]) -> bool:
 
 
 class _ExampleBuilder:
-    """The texts of one row as they are found; at the end its example has them."""
+    """Collects the texts and labels of a row; `finish` sets them on the example."""
 
     def __init__(self, example: Example) -> None:
         self._example = example
         self._pieces: list[Piece] = []
         self._labels: list[str] = []
 
-    def completion(self) -> None:
+    def add_completion(self) -> None:
         for key, role in (("prompt", "user"), ("completion", "assistant")):
             text = self._example.row.get(key)
             if isinstance(text, str):
                 self._pieces.append(Piece(f"/{key}", role, text, key == "completion", True))
 
-    def preference(self) -> None:
+    def add_preference(self) -> None:
         example, row = self._example, self._example.row
         prompt = row.get("input")
         if isinstance(prompt, dict):
-            self.messages(prompt.get("messages"), "/input/messages", trained=False)
+            self.add_messages(prompt.get("messages"), "/input/messages", trained=False)
             example.definitions = definitions_of(prompt)
         for key in ("preferred_output", "non_preferred_output"):
-            self.messages(row.get(key), f"/{key}", trained=True)
+            self.add_messages(row.get(key), f"/{key}", trained=True)
         example.overhead += TOKENS_PER_EXAMPLE
         example.cookbook_countable = False
 
-    def messages(self, messages: object, pointer: str, *, trained: bool) -> None:
+    def add_messages(self, messages: object, pointer: str, *, trained: bool) -> None:
         if not isinstance(messages, list):
             self._example.cookbook_countable = False
             return
         for index, message in enumerate(messages):
             if isinstance(message, dict):
-                self._message(message, f"{pointer}/{index}", trained and is_trained(message))
+                self._add_message(message, f"{pointer}/{index}", trained and is_trained(message))
             else:
                 self._example.cookbook_countable = False
 
@@ -281,15 +290,15 @@ class _ExampleBuilder:
             tuple([piece.pointer for piece in pieces]),
             tuple([piece.role for piece in pieces]),
             tuple([at for at, piece in enumerate(pieces) if piece.trained]),
-            tuple([at for at, piece in enumerate(pieces) if not piece.plain]),
+            tuple([at for at, piece in enumerate(pieces) if not piece.in_cookbook]),
             tuple(self._labels),
         )
-        _identify(example, pieces)
+        _set_answer_and_keys(example, pieces)
 
-    def _message(self, message: dict[str, Any], pointer: str, trained: bool) -> None:
+    def _add_message(self, message: dict[str, Any], pointer: str, trained: bool) -> None:
         example, pieces = self._example, self._pieces
-        named: Any = message.get("role")
-        role = named if isinstance(named, str) else ""
+        given_role: Any = message.get("role")
+        role = given_role if isinstance(given_role, str) else ""
         example.overhead += TOKENS_PER_MESSAGE
         for key, value in message.items():
             if isinstance(value, str):
@@ -324,7 +333,7 @@ def _text_parts(content: object) -> Iterator[tuple[str, str, str | None]]:
 
 
 def _parts(content: object) -> Iterator[tuple[str, str, str | None]]:
-    """Text parts as (place, text, None), images as (place, "", detail)."""
+    """The parts of a content: texts as (pointer in the content, text, None), images as (pointer, "", detail)."""
     if not isinstance(content, list):
         return
     for index, part in enumerate(content):
@@ -339,8 +348,8 @@ def _parts(content: object) -> Iterator[tuple[str, str, str | None]]:
             yield f"{index}/image_url", "", detail if isinstance(detail, str) else "auto"
 
 
-def _identify(example: Example, pieces: list[Piece]) -> None:
-    """Sets the answer and the keys of a row of any shape; equal JSON has equal keys, in any order of names."""
+def _set_answer_and_keys(example: Example, pieces: list[Piece]) -> None:
+    """Sets the answer and the hashes of a row. Equal JSON has equal hashes, whatever the order of its keys."""
     answers = [piece for piece in pieces if piece.trained]
     answer = answers[0 if "preferred_output" in example.row else -1] if answers else None
     if answer is not None:

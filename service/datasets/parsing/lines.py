@@ -1,8 +1,8 @@
-"""Blocks of whole lines, and lines, out of pieces of bytes, in bounded memory.
+"""Splits chunks of bytes into blocks of whole lines, and blocks into lines, in bounded memory.
 
-A block is what one process works on at a time; where the blocks of a file begin depends on how its bytes arrive, so
-that nothing in a report may depend on it. A line longer than the limit is never held: its start is kept for the
-report's excerpt, the rest is counted and dropped.
+A block is the unit of work of one process. Where the blocks of a file begin depends on the sizes of the chunks, so a
+report must not depend on it. A line over the limit is never held in memory as a whole: its start is kept for an excerpt
+in the report, and the rest is only counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LONG_LINE_EXCERPT_BYTES = 256
 
 
 class Line(NamedTuple):
-    """A line without its newline. `length_bytes` is its true length; `data` is cut short only where `too_long`."""
+    """A line without its newline. `length_bytes` is its true length; `data` is cut only if the line is `too_long`."""
 
     number: int
     offset: int
@@ -26,10 +26,10 @@ class Line(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Lines that follow each other, with their newlines, from line `number` (1-based) and byte `offset` of the file on.
+    """Consecutive lines with their newlines, from line `number` (1-based) and byte `offset` of the file on.
 
-    `end` is the first byte after it. One line over the limit makes a block of its own, with the line's start alone and
-    without its newline, and is `too_long`.
+    `end` is the offset of the first byte after the block. A line over the limit is a block of its own, marked
+    `too_long`, whose `data` is only the line's start.
     """
 
     number: int
@@ -39,21 +39,21 @@ class Block(NamedTuple):
     too_long: bool = False
 
     def without_data(self) -> Block:
-        """Only where it is in the file, for `filled` to read it there: that is told sooner than data are sent."""
+        """The block's position without its data, for `with_data` in another process: it is faster to send."""
         return self if self.too_long else self._replace(data=b"")
 
     def with_data(self, file: BinaryIO) -> Block:
-        """The block with its data; others may read the same open file meanwhile."""
+        """The block with its data, read from the file. Several processes may share one open file."""
         if self.data:
             return self
         return self._replace(data=os.pread(file.fileno(), self.end - self.offset, self.offset))
 
 
 def read_blocks(chunks: Iterable[bytes], *, max_line_bytes: int) -> Iterator[Block]:
-    """Blocks of at least 512 KB (but for the last, and around lines over the limit), or of one longer line."""
+    """The blocks of a file. Each has at least 512 KB, except the last one and those around a line over the limit."""
     number, offset = 1, 0
-    whole: list[bytes] = []
-    start: list[bytes] = []
+    whole: list[bytes] = []  # whole lines
+    start: list[bytes] = []  # the start of an unfinished line
     whole_bytes = start_bytes = 0
     for piece in _pieces(chunks):
         rest = piece
@@ -87,7 +87,7 @@ def read_blocks(chunks: Iterable[bytes], *, max_line_bytes: int) -> Iterator[Blo
 
 
 def lines_of(block: Block, *, max_line_bytes: int) -> Iterator[Line]:
-    """The lines of a block. Splits at LF only: a CR before it stays in `data`."""
+    """The lines of a block. Lines are split at LF only: a CR before it remains in `data`."""
     number, offset, data, end, too_long = block
     if too_long:
         yield Line(number, offset, data, end - offset, True)
@@ -104,7 +104,7 @@ def lines_of(block: Block, *, max_line_bytes: int) -> Iterator[Line]:
 
 
 def read_lines(chunks: Iterable[bytes], *, max_line_bytes: int) -> Iterator[Line]:
-    """The lines of a file, given as its bytes in pieces of any size; the last line needs no newline."""
+    """The lines of a file, given as chunks of any size. The last line needs no newline."""
     for block in read_blocks(chunks, max_line_bytes=max_line_bytes):
         yield from lines_of(block, max_line_bytes=max_line_bytes)
 

@@ -1,8 +1,8 @@
-"""Which of many lines has a pattern in it, at one pass over their bytes.
+"""Finds the lines that contain a pattern, in one pass over the bytes of many lines.
 
-Hyperscan (optional, several gigabytes a second) and Python's `re` (forty times slower) say the same, so a pattern is
-written in what both know alike: bytes, no lookaround, no back references. Compiling for Hyperscan takes some
-milliseconds a pattern, which is more than `re` needs for a small file.
+The search uses Hyperscan if it is installed (several gigabytes per second), else Python's `re` (forty times slower).
+Patterns use only what works alike in both: bytes, no lookaround, no back references. Compiling a pattern for Hyperscan
+takes some milliseconds, which is longer than `re` needs for a small file.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _HYPERSCAN = find_spec("hyperscan") is not None
 
 
 class Search:
-    """One pattern, compiled when it is first needed."""
+    """Searches for one pattern, which is compiled at its first use."""
 
     def __init__(self, pattern: bytes) -> None:
         self._pattern = b"(?:" + pattern + rb")[^\n]*\n"
 
     def ends(self, data: bytes) -> list[int]:
-        """The end of every line that has the pattern in it, ascending. Each line of `data` ends with a line feed."""
+        """The end offset of every line that contains the pattern, ascending. Each line must end with a line feed."""
         if len(data) < COMPILED_FROM_BYTES or not _HYPERSCAN:
             return [found.end() for found in re.finditer(self._pattern, data)]
         ends: list[int] = []

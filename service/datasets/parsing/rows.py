@@ -1,4 +1,4 @@
-"""The lines of a block into rows: decoded together, looked at one by one only where something may be wrong."""
+"""Decodes the lines of a block to rows: all at once, and line by line only if some line may have a fault."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """A block, read. `crlf` is its first line that ends with CR LF."""
+    """The lines of a block by kind, and their faults. `crlf` is the first line that ends with CR LF."""
 
     rows: list[Row]
     blank: list[int]
@@ -38,10 +38,11 @@ class Rows(NamedTuple):
 
 
 def read_rows(block: Block, *, max_line_bytes: int, fast_chat: bool) -> Rows:
-    """Every line of a block. Never raises for what the bytes are.
+    """Reads every line of a block. Never raises for the block's content.
 
-    A duplicate key shows only in that more keys are spelled out than decoded. The two are compared for the whole block
-    at once, and line by line only where they differ.
+    A duplicate key shows only as a difference between the numbers of keys in the bytes and in the decoded values. The
+    two are compared for the whole block, and line by line only if they differ. With `fast_chat`, rows that can be
+    decoded as `FastChatRow` are.
     """
     lines = list(lines_of(block, max_line_bytes=max_line_bytes))
     values: list[FastChatRow | dict[str, Any] | None] = [None] * len(lines)
@@ -50,8 +51,8 @@ def read_rows(block: Block, *, max_line_bytes: int, fast_chat: bool) -> Rows:
     keys: list[int] = []
     blank: list[int] = []
     too_long: list[Line] = []
-    found: list[tuple[Line, FastChatRow | dict[str, Any] | None]] = []
-    sound = True
+    candidates: list[tuple[Line, FastChatRow | dict[str, Any] | None]] = []
+    all_decoded = True
     for line, value in zip(lines, values, strict=True):
         if line.too_long:
             too_long.append(line)
@@ -63,17 +64,17 @@ def read_rows(block: Block, *, max_line_bytes: int, fast_chat: bool) -> Rows:
             continue
         else:
             decoded = decode_object(line.data)
-            sound = sound and decoded is not None
+            all_decoded = all_decoded and decoded is not None
             value, count = decoded or (None, -1)
         keys.append(count)
-        found.append((line, value))
+        candidates.append((line, value))
     crlf = _first_crlf(lines) if b"\r" in block.data else None
-    if sound and keys_add_up(block.data, sum(keys)):
-        rows = [Row(line.number, line.data, value) for line, value in found if value is not None]
+    if all_decoded and keys_add_up(block.data, sum(keys)):
+        rows = [Row(line.number, line.data, value) for line, value in candidates if value is not None]
         return Rows(rows, blank, too_long, [], crlf)
     faults: list[tuple[int, Fault]] = []
     rows = []
-    for (line, value), count in zip(found, keys, strict=True):
+    for (line, value), count in zip(candidates, keys, strict=True):
         as_written = True
         if value is None or not keys_add_up(line.data, count):
             value, line_faults = decode_line(line.data, line.offset)
@@ -85,17 +86,17 @@ def read_rows(block: Block, *, max_line_bytes: int, fast_chat: bool) -> Rows:
 
 
 def as_object(row: Row) -> dict[str, Any]:
-    """A row that turned out not to be plain after all, as the object that it is."""
+    """A row's JSON object, also for a `FastChatRow` that `parse_fast_chat` did not accept."""
     if isinstance(row.value, dict):
         return row.value
     decoded, _ = decode_line(row.data, 0)
     if decoded is None:
-        raise ValueError("a plain row is an object")
+        raise ValueError("a fast chat row is an object")
     return decoded
 
 
 def _fast_chat_rows(lines: Sequence[bytes]) -> list[FastChatRow | dict[str, Any] | None]:
-    """For each line the plain row that it is, or None. An iterator goes on after what it could not decode."""
+    """Each line decoded as a `FastChatRow`, or None. The `map` iterator continues after a line that fails to decode."""
     values: list[FastChatRow | dict[str, Any] | None] = []
     decoded = map(_decode_fast_chat, lines)
     while len(values) < len(lines):

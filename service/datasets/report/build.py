@@ -1,8 +1,9 @@
-"""The dataset report: one pass over a file's bytes, every finding at once.
+"""Builds a dataset report: one pass over a file's bytes finds everything.
 
-The file is read in blocks of whole lines. Each block is read, checked and counted by itself, in this process or in
-several, and its part is merged into the whole in the file's order (`parts`); the report is the same either way.
-Memory is bounded by a few blocks, by a few numbers per example, and by the listed findings, whatever the file's size.
+The file is read in blocks of whole lines. Each block is decoded, checked and counted on its own, in this process or in
+several; the resulting parts are merged in the order of the file (see `parts`), so the report does not depend on the
+number of processes. Memory is bounded by a few blocks, a few numbers per example, and the listed findings, whatever
+the file's size.
 """
 
 from __future__ import annotations
@@ -32,13 +33,14 @@ from service.datasets.report.format_detection import detect_format
 from service.datasets.report.parts import Part, PartReader, Task
 from service.datasets.report.prices import price_lines
 from service.datasets.report.process_pool import map_in_order
-from service.datasets.report.profiler import Profiler, timed
+from service.datasets.report.profiler import Profiler, Seconds, add_seconds, timed
+from service.datasets.report.token_accounting import TokenTotals
 from service.datasets.report_schema import Cookbook, FileReport, Format, Tokens
 from service.datasets.statistics import cookbook_distribution, distribution, histogram
 
 MAX_LINE_BYTES = 16 << 20
-_FEW_EXAMPLES = 10_000
-"""What can be said of so few at the end is said sooner than processes are forked for it."""
+_MIN_EXAMPLES_TO_FORK = 10_000
+"""Up to this number of examples the dataset checks finish sooner in one process than processes can be forked."""
 
 
 def build_report(
@@ -56,87 +58,40 @@ def build_report(
     path: Path | None = None,
     profiler: Profiler | None = None,
 ) -> FileReport:
-    """Reads a whole file and reports on it. Never raises for what the bytes are.
+    """Reads a whole file and builds its report. Never raises for the file's content.
 
-    `chunks` are the file's bytes in pieces of any size; `progress` is called with the bytes that are done, at least
-    once a megabyte and at the end. `prices` are listed for the default epochs, with the token counts of `model`. With
-    `processes` over 1 so many are forked to share the work. `quick` counts with the fast counter, where there is one,
-    and compares it with tiktoken; should they differ, `chunks` are read again from the start and counted by tiktoken.
-    `path` says where on this disk the same bytes are, if they are there: the processes then read them by themselves.
-    `profiler` learns what took how long. Raises EncodingDamaged, and KeyError for an encoding that is not shipped;
-    CountsDiffer only where `chunks` is an iterator, which cannot be read again.
+    `chunks` are the file's bytes in pieces of any size. `progress` is called with the number of bytes read, at least
+    once a megabyte and at the end. `prices` are listed for the default epochs, with the token counts of `model`. If
+    `processes` is over 1, that many processes are forked to share the work. `quick` counts tokens with the fast
+    counter, if it is installed, and compares it with tiktoken; if they differ, `chunks` are read again from the start
+    and counted by tiktoken. `path` is a local copy of the same bytes, if there is one: the processes then read it
+    themselves. `profiler` collects the time of each step.
+
+    Raises EncodingDamaged, and KeyError for an encoding that is not shipped; CountsDiffer only if `chunks` is an
+    iterator, which cannot be read again.
     """
 
-    def read(*, quick: bool) -> _FileReader:
-        whole = _FileReader(model, listed_per_code=listed_per_code, max_line_bytes=max_line_bytes, profiler=profiler)
-        whole.read(chunks, path, processes=processes, quick=quick, progress=progress or _no_progress)
-        return whole
+    def read_file(*, quick: bool) -> _FileReader:
+        reader = _FileReader(model, listed_per_code=listed_per_code, max_line_bytes=max_line_bytes, profiler=profiler)
+        reader.read(chunks, path, processes=processes, quick=quick, progress=progress or _no_progress)
+        return reader
 
     try:
-        whole = read(quick=quick)
+        reader = read_file(quick=quick)
     except CountsDiffer:
         if iter(chunks) is chunks:
             raise
-        whole = read(quick=False)
-    part = whole.part
+        reader = read_file(quick=False)
     if profiler is not None:
-        profiler.seconds.update(part.seconds)
-    findings = part.findings
-    if max_file_bytes is not None and whole.bytes > max_file_bytes:
-        message = f"The file has {whole.bytes:,} bytes; the limit is {max_file_bytes:,}. Split it or shorten it."
-        findings.add("file_too_large", 1, Hit("", "", message))
-    examples, sums = part.examples, part.sums
-    per_example = Counter(sums.per_example)
-    epochs = default_epochs(examples)
-    billable = sums.billable * epochs
-    countable = whole.format in ("chat", "reinforcement")
-    return FileReport(
-        file_id=file_id,
-        status="ready",
-        progress=1.0,
-        model=model.name,
-        max_tokens=model.max_tokens,
-        format=whole.format,
-        bytes=whole.bytes,
-        examples=examples,
-        lines_with_errors=findings.lines_with_errors,
-        tokens=Tokens(
-            encoding=model.encoding,
-            total=sums.total,
-            trained=sums.trained,
-            definitions=sums.definitions,
-            per_example=distribution(per_example),
-            histogram=histogram(per_example),
-        ),
-        tokens_over_limit=sums.tokens_over_limit,
-        examples_over_limit=sums.examples_over_limit,
-        answers_cut_off=sums.answers_cut_off,
-        default_epochs=epochs,
-        epochs_reason=epochs_reason(examples),
-        billable_tokens_per_epoch=sums.billable,
-        billable_tokens=billable,
-        cookbook=Cookbook(
-            tokens=sums.cookbook_billable,
-            n_epochs=epochs,
-            billed_tokens=sums.cookbook_billable * epochs,
-            per_example=cookbook_distribution(Counter(sums.cookbook_per_example)),
-            uncountable_examples=sums.uncountable,
-        )
-        if countable
-        else None,
-        prices=price_lines(whole.format, billable, prices),
-        errors=findings.total("error"),
-        warnings=findings.total("warning"),
-        infos=findings.total("info"),
-        counts=dict(sorted(findings.counts.items())),
-        findings=findings.listed(),
-        item_fields=dict(sorted(part.item_fields.items())),
-        notes=_notes(part),
-    )
+        add_seconds(profiler.seconds, reader.part.seconds)
+    if max_file_bytes is not None and reader.bytes > max_file_bytes:
+        message = f"The file has {reader.bytes:,} bytes; the limit is {max_file_bytes:,}. Split it or shorten it."
+        reader.part.findings.add("file_too_large", 1, Hit("", "", message))
+    return _report_on(reader, file_id=file_id, model=model, prices=prices)
 
 
 def first_errors(report: FileReport, limit: int = 5) -> str:
-    """The report's first errors in one readable line, for `status_details` and `error.message`; "" without errors."""
+    """The report's first errors in one line, for `status_details` and `error.message`; "" if there are none."""
     if not report.errors:
         return ""
     shown = [finding for finding in report.findings if finding.severity == "error"][:limit]
@@ -146,7 +101,7 @@ def first_errors(report: FileReport, limit: int = 5) -> str:
 
 
 class _FileReader:
-    """One reading of a file; what it leaves is the part that is all of it."""
+    """Reads a file once. Afterwards `part` holds the findings and figures of the whole file."""
 
     def __init__(
         self, model: ModelFacts, *, listed_per_code: int, max_line_bytes: int, profiler: Profiler | None
@@ -168,7 +123,7 @@ class _FileReader:
         quick: bool,
         progress: Callable[[int], None],
     ) -> None:
-        blocks = read_blocks(self._measured(chunks), max_line_bytes=self._max_line_bytes)
+        blocks = read_blocks(self._counted(chunks), max_line_bytes=self._max_line_bytes)
         detection = detect_format(blocks, max_line_bytes=self._max_line_bytes)
         if detection.not_json_lines is None:
             self.format = detection.format
@@ -177,7 +132,7 @@ class _FileReader:
                 self._read_parts(
                     chain(detection.blocks, blocks), file, processes=processes, quick=quick, progress=progress
                 )
-            timed(self._profiler, "findings of the whole file", self._finish)(processes)
+            timed(self._profiler, "findings of the whole file", self._add_findings_of_whole_file)(processes)
         else:
             for block in blocks:
                 progress(block.end)
@@ -187,7 +142,7 @@ class _FileReader:
             self.part.findings.add("byte_order_mark", 1, Hit("", "", message))
         progress(self.bytes)
 
-    def _measured(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    def _counted(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
             self.bytes += len(chunk)
             yield chunk
@@ -201,17 +156,17 @@ class _FileReader:
         quick: bool,
         progress: Callable[[int], None],
     ) -> None:
-        tokenizer_check = (
-            TokenizerCheck(self._model.encoding, in_subprocess=processes > 1)
-            if quick and fast_counter_is_installed()
-            else None
-        )
+        """Reads the blocks in `processes` processes and merges their parts in the order of the file."""
+        encoding = self._model.encoding
+        tokenizer_check: TokenizerCheck | None = None
+        if quick and fast_counter_is_installed():
+            tokenizer_check = TokenizerCheck(encoding, in_subprocess=processes > 1)
         try:
-            counter = fast_counter(self._model.encoding) if tokenizer_check is not None else None
+            counter = fast_counter(encoding) if tokenizer_check is not None else None
             reader = PartReader(
                 format=self.format,
                 model=self._model,
-                counter=counter or reference_counter(self._model.encoding),
+                counter=counter or reference_counter(encoding),
                 listed_per_code=self._listed_per_code,
                 max_line_bytes=self._max_line_bytes,
                 file=file,
@@ -226,7 +181,7 @@ class _FileReader:
                 for part in parts:
                     if tokenizer_check is not None and part.sample is not None:
                         tokenizer_check.compare(*part.sample)
-                    self._merge(part)
+                    timed(self._profiler, "merging parts", self.part.merge)(part)
                     progress(part.end)
             if tokenizer_check is not None:
                 tokenizer_check.finish()
@@ -234,11 +189,7 @@ class _FileReader:
             if tokenizer_check is not None:
                 tokenizer_check.close()
 
-    def _merge(self, part: Part) -> None:
-        timed(self._profiler, "merging parts", self.part.merge)(part)
-
-    def _finish(self, processes: int) -> None:
-        """Adds what can be said at the end only."""
+    def _add_findings_of_whole_file(self, processes: int) -> None:
         part = self.part
         findings = part.findings
         if part.crlf is not None:
@@ -251,34 +202,87 @@ class _FileReader:
         elif part.examples < RECOMMENDED_EXAMPLES:
             message = f"{part.examples} examples are few; improvements usually show from {RECOMMENDED_EXAMPLES} to 100."
             findings.add("few_examples", 1, Hit("", "", message))
-        processes = processes if part.examples > _FEW_EXAMPLES else 1
-        with map_in_order(range(len(part.checks)), self._found_by, processes=processes) as finished:
-            for found, seconds in finished:
-                part.seconds.update(seconds)
+        processes = processes if part.examples > _MIN_EXAMPLES_TO_FORK else 1
+        with map_in_order(range(len(part.checks)), self._finish_check, processes=processes) as results:
+            for found, seconds in results:
+                add_seconds(part.seconds, seconds)
                 findings.merge(found)
 
-    def _found_by(self, number: int) -> tuple[Findings, Counter[str]]:
-        """What one of the checks finds at the end, and how long that took it."""
+    def _finish_check(self, number: int) -> tuple[Findings, Seconds]:
+        """The findings of one dataset check, and the CPU seconds that it took to compute them."""
         check = self.part.checks[number]
         found = Findings(self._listed_per_code)
-        timed(self._profiler, f"{type(check).__name__} (at the end)", self._add_all)(check.finish, found)
-        return found, self._profiler.take() if self._profiler is not None else Counter()
+        timed(self._profiler, f"{type(check).__name__} (at the end)", self._add_hits)(check.finish, found)
+        return found, self._profiler.take_seconds() if self._profiler is not None else {}
 
     @staticmethod
-    def _add_all(finish: Callable[[], Iterable[LocatedHit]], findings: Findings) -> None:
+    def _add_hits(finish: Callable[[], Iterable[LocatedHit]], findings: Findings) -> None:
         for code, line, hit in finish():
             findings.add(code, line, hit)
 
 
+def _report_on(reader: _FileReader, *, file_id: str, model: ModelFacts, prices: Sequence[ModelPrice]) -> FileReport:
+    """The report of a file that has been read."""
+    part, findings, totals = reader.part, reader.part.findings, reader.part.totals
+    per_example = Counter(totals.per_example)
+    epochs = default_epochs(part.examples)
+    billable = totals.billable * epochs
+    return FileReport(
+        file_id=file_id,
+        status="ready",
+        progress=1.0,
+        model=model.name,
+        max_tokens=model.max_tokens,
+        format=reader.format,
+        bytes=reader.bytes,
+        examples=part.examples,
+        lines_with_errors=findings.lines_with_errors,
+        tokens=Tokens(
+            encoding=model.encoding,
+            total=totals.total,
+            trained=totals.trained,
+            definitions=totals.definitions,
+            per_example=distribution(per_example),
+            histogram=histogram(per_example),
+        ),
+        tokens_over_limit=totals.tokens_over_limit,
+        examples_over_limit=totals.examples_over_limit,
+        answers_cut_off=totals.answers_cut_off,
+        default_epochs=epochs,
+        epochs_reason=epochs_reason(part.examples),
+        billable_tokens_per_epoch=totals.billable,
+        billable_tokens=billable,
+        cookbook=_cookbook(totals, epochs) if reader.format in ("chat", "reinforcement") else None,
+        prices=price_lines(reader.format, billable, prices),
+        errors=findings.total("error"),
+        warnings=findings.total("warning"),
+        infos=findings.total("info"),
+        counts=dict(sorted(findings.counts.items())),
+        findings=findings.listed(),
+        item_fields=dict(sorted(part.item_fields.items())),
+        notes=_notes(part),
+    )
+
+
+def _cookbook(totals: TokenTotals, epochs: int) -> Cookbook:
+    return Cookbook(
+        tokens=totals.cookbook_billable,
+        n_epochs=epochs,
+        billed_tokens=totals.cookbook_billable * epochs,
+        per_example=cookbook_distribution(Counter(totals.cookbook_per_example)),
+        uncountable_examples=totals.uncountable,
+    )
+
+
 def _notes(part: Part) -> list[str]:
-    """What was estimated or sampled, in words."""
+    """Sentences about what was sampled or estimated."""
     notes = [note for check in part.checks for note in check.notes()]
-    if part.sums.images:
-        notes.append(f"{part.sums.images:,} images are counted by an estimate (85 tokens in low detail, else 765).")
-    if part.sums.definitions:
+    if part.totals.images:
+        notes.append(f"{part.totals.images:,} images are counted by an estimate (85 tokens in low detail, else 765).")
+    if part.totals.definitions:
         notes.append("The tokens of tool definitions and calls are an estimate by the rule of OpenAI's cookbook.")
     return notes
 
 
 def _no_progress(bytes_done: int) -> None:
-    """For a caller who does not ask how far it is."""
+    """The default for `progress`."""

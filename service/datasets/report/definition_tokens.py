@@ -1,7 +1,8 @@
-"""What tool definitions cost in tokens.
+"""Estimates the number of tokens of tool definitions.
 
-Source: OpenAI cookbook, "How to count tokens with tiktoken", section 7 (`num_tokens_for_tools`), whose constants are
-those below. It knows flat parameters only; nested objects and arrays are counted by the same rule, level by level.
+Source of the rule and its constants: OpenAI cookbook, "How to count tokens with tiktoken", section 7
+(`num_tokens_for_tools`). That rule covers flat parameters only; here it is applied to nested objects and arrays level
+by level.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ _MAX_DEPTH = 32
 
 
 def definition_tokens(definitions: list[Any], count: Callable[[str], int], encoding: str) -> int:
-    """Tokens of all definitions of one example; what is not a definition costs nothing. `count` counts one text."""
+    """The tokens of all function definitions of one example; entries that are not objects count as 0.
+
+    `count` returns the number of tokens in one text.
+    """
     total = 0
     for function in definitions:
         if not isinstance(function, dict):
@@ -44,8 +48,8 @@ def _property_tokens(schema: object, count: Callable[[str], int], depth: int) ->
         values = value.get("enum")
         if isinstance(values, list):
             total += _ENUM + sum(_ENUM_ITEM + count(_text(item)) for item in values)
-        kind, description = _text(value.get("type")), _text(value.get("description")).rstrip(".")
-        total += count(f"{key}:{kind}:{description}") + _property_tokens(value, count, depth + 1)
+        type_name, description = _text(value.get("type")), _text(value.get("description")).rstrip(".")
+        total += count(f"{key}:{type_name}:{description}") + _property_tokens(value, count, depth + 1)
     return total
 
 

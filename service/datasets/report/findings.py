@@ -1,4 +1,4 @@
-"""Collects findings: exact counts, the first hundred of each code listed, excerpts made for those alone."""
+"""Collects findings: exact counts of all, and the first of each code (100 by default) with their excerpts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _ORDER = {"error": 0, "warning": 1, "info": 2}
 
 
 class Findings:
-    """Takes hits in any order of codes, in ascending lines per code; so the listed ones are the first.
+    """The findings of some lines. Hits of one code must be added in ascending order of lines.
 
-    The findings of the lines that follow can be collected apart and merged; `full` names the codes that have no room
-    left by then, so that no excerpts are made for nothing.
+    At most `listed_per_code` findings are listed for each code. Findings of later lines can be collected separately and
+    merged; `full` names the codes that reached that limit before, so that no excerpts are made for them.
     """
 
     def __init__(self, listed_per_code: int, full: frozenset[str] = frozenset()) -> None:
@@ -28,7 +28,7 @@ class Findings:
         self._error_lines_merged = 0
 
     def add(self, code: str, line: int, hit: Hit) -> None:
-        """Counts one hit, and lists it while its code has room."""
+        """Counts one hit, and lists it unless its code reached the limit."""
         self.counts[code] = self.counts.get(code, 0) + 1
         check = CHECKS[code]
         if check.severity == "error":
@@ -53,29 +53,29 @@ class Findings:
             self.add(code, line, hit)
 
     def merge(self, later: Findings) -> None:
-        """Adds the findings of lines after those seen so far. Of a line that both know, only the first may."""
+        """Adds the findings of later lines. The two may have no line with errors in common except line 1."""
         for code, count in later.counts.items():
             self.counts[code] = self.counts.get(code, 0) + count
         for code, listed in later._listed.items():
-            mine = self._listed.setdefault(code, [])
-            mine.extend(listed[: self._listed_per_code - len(mine)])
+            own = self._listed.setdefault(code, [])
+            own.extend(listed[: self._listed_per_code - len(own)])
         self._error_lines_merged += len(later._error_lines - {1})
         self._error_lines |= later._error_lines & {1}
 
     def full(self) -> frozenset[str]:
-        """The codes of which no more are listed."""
+        """The codes that reached the limit of listed findings."""
         return frozenset([code for code, listed in self._listed.items() if len(listed) >= self._listed_per_code])
 
     @property
     def lines_with_errors(self) -> int:
-        """How many lines have at least one error."""
+        """The number of lines with at least one error."""
         return len(self._error_lines) + self._error_lines_merged
 
     def total(self, severity: str) -> int:
-        """Exact number of findings of one severity."""
+        """The exact number of findings of one severity."""
         return sum(count for code, count in self.counts.items() if CHECKS[code].severity == severity)
 
     def listed(self) -> list[Finding]:
-        """Errors first, then warnings, then notes; by line within each, and by code on one line."""
-        listed = [finding for of_code in self._listed.values() for finding in of_code]
+        """The listed findings: errors, then warnings, then infos; within a severity by line, then by code."""
+        listed = [finding for findings in self._listed.values() for finding in findings]
         return sorted(listed, key=lambda finding: (_ORDER[finding.severity], finding.line, finding.code))

@@ -1,7 +1,7 @@
-"""What the start of a file decides for all of it: whether it is JSON Lines at all, and in which format.
+"""Detects from the start of a file whether it is JSON Lines, and in which format.
 
-Only lines that begin within the first eight megabytes have a say, so that memory stays bounded; which these are does
-not depend on how the bytes arrive.
+Only lines that begin within the first 8 MB are inspected, which bounds memory. Which lines these are does not depend on
+the size of the chunks in which the bytes arrive.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _INSPECTED_BYTES = 8 << 20
 
 
 class NotJsonLines(NamedTuple):
-    """The file is something else than JSON Lines, as seen at `line`."""
+    """The finding that a file is not JSON Lines: its code, the line that shows it, and the hit."""
 
     code: str
     line: int
@@ -34,9 +34,9 @@ class NotJsonLines(NamedTuple):
 
 
 class FormatDetection(NamedTuple):
-    """What was found, and the blocks that were read for it, without the byte order mark if there was one.
+    """What was detected, and the blocks that were read for it, without the byte order mark if there was one.
 
-    `format` is that of most of the first 256 rows that have any, or None where none has.
+    `format` is the most frequent format among the first 256 rows of a known format; None if there are no such rows.
     """
 
     byte_order_mark: bool
@@ -46,8 +46,8 @@ class FormatDetection(NamedTuple):
 
 
 def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDetection:
-    """Takes blocks from `blocks` until all is decided."""
-    taken: list[Block] = []
+    """Reads blocks from `blocks` until the format is decided; the result holds the blocks that were read."""
+    blocks_read: list[Block] = []
     head: list[tuple[int, bytes]] = []
     votes: dict[Format, int] = {}
     byte_order_mark = decided = False
@@ -56,7 +56,7 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
         if block.number == 1 and block.data.startswith(_BOM):
             byte_order_mark = True
             block = block._replace(offset=block.offset + len(_BOM), data=block.data[len(_BOM) :])
-        taken.append(block)
+        blocks_read.append(block)
         for line in lines_of(block, max_line_bytes=max_line_bytes):
             if line.offset >= _INSPECTED_BYTES or sum(votes.values()) >= _VOTING_ROWS or voted_bytes >= _VOTING_BYTES:
                 decided = True
@@ -70,15 +70,15 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
             if line.too_long:
                 continue
             row, _ = decode_line(line.data, line.offset)
-            found = row_format(row) if row is not None else None
-            if found is not None:
-                votes[found] = votes.get(found, 0) + 1
+            format = row_format(row) if row is not None else None
+            if format is not None:
+                votes[format] = votes.get(format, 0) + 1
         if decided:
             break
-    kind = sniff([data for _, data in head])
+    other_kind = sniff([data for _, data in head])
     return FormatDetection(
         byte_order_mark,
-        NotJsonLines(kind[0], head[0][0], kind[1]) if kind else None,
+        NotJsonLines(other_kind[0], head[0][0], other_kind[1]) if other_kind else None,
         max(votes.items(), key=itemgetter(1))[0] if votes else None,
-        taken,
+        blocks_read,
     )

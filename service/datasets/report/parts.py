@@ -1,7 +1,8 @@
-"""What is found in a block of lines, and how the blocks of a file add up.
+"""Partial reports: `PartReader` makes the partial report of a block of lines, and `Part.merge` joins them.
 
-A block is read by itself, in any process; `Part.merge` puts the parts together in the order of the file. A part of two
-blocks is the same as the two parts merged, so a report does not depend on where blocks begin or who reads them.
+Each block is read independently, in any process, and the parts are merged in the order of the file. Reading two blocks
+as one gives the same part as reading each and merging, so a report does not depend on where blocks begin or on which
+process reads them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from service.datasets.parsing.formats import Example, read_example, row_format, 
 from service.datasets.parsing.lines import Block
 from service.datasets.parsing.rows import Row, Rows, as_object, read_rows
 from service.datasets.report.findings import Findings
-from service.datasets.report.profiler import Profiler, timed, whole
+from service.datasets.report.profiler import Profiler, Seconds, add_seconds, eager, timed
 from service.datasets.report.text_checks import TextScanner
 from service.datasets.report.token_accounting import TokenAccounting, TokenTotals
 from service.datasets.report_schema import Format
@@ -27,15 +28,16 @@ _SAMPLE_CHARS = 2_000
 
 
 class Part:
-    """The findings and figures of some lines that follow each other.
+    """The findings and figures of consecutive lines.
 
-    `lines` counts those with something in them, `examples` those that hold an object. `end` is the first byte after
-    them. `sample` is a text with its count of tokens, by which the fast counter is checked.
+    `lines` counts the lines that are not blank, `examples` the lines that hold a JSON object. `end` is the offset of
+    the first byte after the lines. `crlf` is the first line that ends with CR LF. `sample` is a text with its token
+    count, for checking the fast counter. `seconds` is the CPU time of each step, if it was measured.
     """
 
     def __init__(self, format: Format | None, listed_per_code: int, full: frozenset[str] = frozenset()) -> None:
         self.findings = Findings(listed_per_code, full)
-        self.sums = TokenTotals()
+        self.totals = TokenTotals()
         self.checks: list[DatasetCheck] = [make() for formats, make in DATASET_CHECKS if format in formats]
         self.lines = 0
         self.examples = 0
@@ -43,14 +45,14 @@ class Part:
         self.item_fields: Counter[str] = Counter()
         self.crlf: int | None = None
         self.sample: tuple[str, int] | None = None
-        self.seconds: Counter[str] = Counter()
+        self.seconds: Seconds = {}
 
     def merge(self, later: Part) -> None:
-        """Adds the lines that follow."""
+        """Adds the part of the lines that follow."""
         self.findings.merge(later.findings)
-        self.sums.merge(later.sums)
-        for check, after in zip(self.checks, later.checks, strict=True):
-            check.merge(after)
+        self.totals.merge(later.totals)
+        for check, later_check in zip(self.checks, later.checks, strict=True):
+            check.merge(later_check)
         self.lines += later.lines
         self.examples += later.examples
         self.end = later.end
@@ -58,18 +60,18 @@ class Part:
             if field in self.item_fields or len(self.item_fields) < _MAX_ITEM_FIELDS:
                 self.item_fields[field] += count
         self.crlf = self.crlf or later.crlf
-        self.seconds.update(later.seconds)
+        add_seconds(self.seconds, later.seconds)
 
 
 class Task(NamedTuple):
-    """A block to read, emptied if the reader has the file; no findings are listed for the codes in `full`."""
+    """A block to read. It has no data if the reader opens the file itself. Codes in `full` need no listed findings."""
 
     block: Block
     full: frozenset[str]
 
 
 class PartReader:
-    """Reads blocks of one file. What it keeps from block to block only saves time."""
+    """Reads the blocks of one file. State that it keeps between blocks is only a cache."""
 
     def __init__(
         self,
@@ -88,39 +90,39 @@ class PartReader:
         self._file = file
         self._profiler = profiler
         self._row_checks = [
-            (check.code, check.needs, timed(profiler, check.code, whole(check.on_row)))
+            (check.code, check.needs, timed(profiler, check.code, eager(check.on_row)))
             for check in (row_checks(format) if format else ())
             if check.on_row is not None
         ]
         accounting = TokenAccounting(model, counter)
         self._count = timed(profiler, "counting tokens", accounting.count)
-        self._account = timed(profiler, "adding up tokens", accounting.add)
+        self._add_tokens = timed(profiler, "adding up tokens", accounting.add)
         self._read_rows = timed(profiler, "reading lines and JSON", read_rows)
         self._read_examples = timed(profiler, "reading examples", self._examples)
-        self._scan = timed(profiler, "finding texts to look at", TextScanner(profiler).scan)
+        self._scan_texts = timed(profiler, "searching texts", TextScanner(profiler).scan)
 
     def read(self, task: Task) -> Part:
-        """The part of one block. Never raises for what the bytes are."""
+        """Reads one block and returns its part. Never raises for the block's content."""
         part = Part(self._format, self._listed_per_code, task.full)
         block = task.block if self._file is None else task.block.with_data(self._file)
         part.end = block.end
         rows = self._read_rows(block, max_line_bytes=self._max_line_bytes, fast_chat=self._format == "chat")
         _add_line_findings(rows, part)
-        kept, examples = self._read_examples(rows, part)
-        self._scan(kept, examples, part.findings)
+        example_rows, examples = self._read_examples(rows, part)
+        self._scan_texts(example_rows, examples, part.findings)
         for check in part.checks:
             timed(self._profiler, type(check).__name__, check.add)(examples)
         counts = self._count(examples)
-        self._account(examples, counts, part.sums, part.findings)
+        self._add_tokens(examples, counts, part.totals, part.findings)
         part.sample = _sample(examples, counts)
         if self._profiler is not None:
-            part.seconds = self._profiler.take()
+            part.seconds = self._profiler.take_seconds()
         return part
 
     def _examples(self, rows: Rows, part: Part) -> tuple[list[Row], list[Example]]:
-        """The rows of the file's format and what was read of each; runs the checks of rows where one is not plain."""
+        """The rows of the file's format, and the example of each. Runs the row checks on all but fast chat rows."""
         expected = self._format
-        kept: list[Row] = []
+        example_rows: list[Row] = []
         examples: list[Example] = []
         part.examples += len(rows.rows)
         for row in rows.rows:
@@ -135,12 +137,12 @@ class PartReader:
                     if not needs or not needs.isdisjoint(found):
                         part.findings.add_all(code, row.number, find(value))
                 example = read_example(row.number, value, expected)
-            kept.append(row)
+            example_rows.append(row)
             examples.append(example)
         if expected == "reinforcement":
             for example in examples:
                 part.item_fields.update(example.row.keys())
-        return kept, examples
+        return example_rows, examples
 
 
 def _add_line_findings(rows: Rows, part: Part) -> None:
@@ -150,7 +152,7 @@ def _add_line_findings(rows: Rows, part: Part) -> None:
     for number in rows.blank:
         findings.add("blank_line", number, Hit("", "", "This line is blank and is skipped."))
     for line in rows.too_long:
-        message = f"This line has {line.length_bytes:,} bytes, over the limit for a line; it was not read."
+        message = f"This line has {line.length_bytes:,} bytes, which is over the limit for a line; it was not read."
         findings.add("line_too_long", line.number, Hit("", line.data, message))
     for number, fault in rows.faults:
         findings.add(fault.code, number, Hit(fault.pointer, fault.value, fault.message, fault.at))
@@ -160,11 +162,11 @@ def _add_format_finding(line: int, row: dict[str, Any], expected: Format | None,
     found = row_format(row)
     if found is None:
         keys = ", ".join(repr(key[:40]) for key in list(row)[:5]) or "no keys"
-        message = f'This row ({keys}) is of no known format; a chat row is {{"messages": [...]}}.'
+        message = f'This row ({keys}) has no known format; a chat row is {{"messages": [...]}}.'
         findings.add("unknown_format", line, Hit("", row, message))
     else:
-        others = f"the file of format {expected}" if expected else "the rows before it of none that is known"
-        message = f"This row is of format {found}, {others}; put it into a file of its own."
+        others = f"the file has format {expected}" if expected else "the rows before it have no known format"
+        message = f"This row has format {found}, but {others}; put it into a file of its own."
         findings.add("mixed_formats", line, Hit("", row, message))
 
 

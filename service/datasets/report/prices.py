@@ -1,6 +1,6 @@
-"""The prices in a report: what training on the file would cost, model by model. Pure.
+"""The prices in a report: what training on the file costs, model by model. Pure functions.
 
-A report is made once and shown often, so its prices are filled in when it is shown, from the price list of that day.
+A report is made once and shown many times. Its prices are computed each time from that day's price list.
 """
 
 import datetime as dt
@@ -16,7 +16,7 @@ from service.datasets.report_schema import PriceLine
 def price_list(
     catalogue: Catalogue, provider: str, *, today: dt.date, overrides: Sequence[Price] = ()
 ) -> list[ModelPrice]:
-    """Today's price of every model that a provider trains and bills by the token."""
+    """The price on `today` of every model that a provider trains and bills by the token."""
     prices = []
     for model in catalogue.models:
         price, shutdown = price_on(model, overrides, today), model.shutdown_at(provider)
@@ -27,7 +27,7 @@ def price_list(
 
 
 def price_lines(format: str | None, tokens: int, prices: Sequence[ModelPrice]) -> list[PriceLine]:
-    """What `tokens` cost by each price of a model that trains on the format; by each where a file has none yet."""
+    """The cost of training on `tokens` for each model that supports the format; for all models if `format` is None."""
     return [_line(price, tokens) for price in prices if format is None or format in price.formats]
 
 

@@ -1,8 +1,8 @@
-"""Works on tasks in several processes, and gives the results in the tasks' order.
+"""Runs a function on tasks in several processes and yields the results in the order of the tasks.
 
-The processes are forked from this one, so that they start at once, share what is loaded, and hash alike. A fork copies
-one thread only: what was imported must not have started threads that the work relies on. They end with this process,
-however it ends, for their pipe ends with it.
+The worker processes are forked from this one, so that they start at once, share loaded data and compute the same
+hashes. A fork copies only one thread, so the work must not depend on threads that an import has started. The workers
+end when this process ends, for any reason, because their pipes close then.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _GC_THRESHOLD = 50_000
 
 
 def usable_cores() -> int:
-    """How many processes can work at once on this machine, by what this process may use; 1 where none can be forked."""
+    """The number of CPU cores that this process may use; 1 on systems that cannot fork."""
     if "fork" not in multiprocessing.get_all_start_methods():
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -37,10 +37,10 @@ def usable_cores() -> int:
 
 @contextmanager
 def map_in_order(tasks: Iterable[T], work: Callable[[T], R], *, processes: int) -> Iterator[Iterator[R]]:
-    """`map(work, tasks)` in so many processes; 1 means this one. What `work` raises is raised here.
+    """`map(work, tasks)` in forked processes, or in this process if `processes` is 1. Errors of `work` are raised here.
 
-    Tasks are taken one by one as there is room, so that a later one can depend on earlier results. The processes are
-    forked at the start and ended with the context.
+    Tasks are taken one by one as workers have capacity, so a later task may depend on earlier results. The processes
+    start when the context is entered and end with it.
     """
     if processes <= 1:
         yield map(work, tasks)
@@ -50,12 +50,14 @@ def map_in_order(tasks: Iterable[T], work: Callable[[T], R], *, processes: int) 
 
 
 class ProcessPool(Generic[T, R]):
+    """Forked processes that run one function. `map_in_order` is the way to use it."""
+
     def __init__(self, work: Callable[[T], R], processes: int) -> None:
         self._workers: list[_Worker[T]] = []
         inherited: list[Connection[Any, Any]] = []
         for _ in range(processes):
             worker = _Worker(work, inherited)
-            inherited += worker.ends
+            inherited += worker.parent_ends
             self._workers.append(worker)
         for worker in self._workers:
             worker.start_feeder()
@@ -65,9 +67,10 @@ class ProcessPool(Generic[T, R]):
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
-            worker.end()
+            worker.stop()
 
     def run(self, tasks: Iterator[T]) -> Iterator[R]:
+        """Yields the result of each task, in the order of the tasks."""
         sent = yielded = 0
         more = True
         ready: dict[int, R] = {}
@@ -95,19 +98,19 @@ class ProcessPool(Generic[T, R]):
 
 
 class _Worker(Generic[T]):
-    """One process. A thread feeds it, so that neither waits for the other to read."""
+    """One process of the pool. A thread sends its tasks, so that neither side blocks on a full pipe."""
 
     def __init__(self, work: Callable[[T], Any], inherited: list[Connection[Any, Any]]) -> None:
         tasks_in, self._tasks = multiprocessing.Pipe(duplex=False)
         self.results, results_out = multiprocessing.Pipe(duplex=False)
-        self.ends = [self._tasks, self.results]
+        self.parent_ends = [self._tasks, self.results]
         self.waiting = 0
-        for end in self.ends:
-            _widen(end)
+        for end in self.parent_ends:
+            _enlarge(end)
         self._queue: SimpleQueue[tuple[int, T] | None] = SimpleQueue()
         self._feeder = threading.Thread(target=self._feed, name="feeder", daemon=True)
         self._process = multiprocessing.get_context("fork").Process(
-            target=_run_worker, args=(work, tasks_in, results_out, [*inherited, *self.ends]), daemon=True
+            target=_run_worker, args=(work, tasks_in, results_out, [*inherited, *self.parent_ends]), daemon=True
         )
         self._process.start()
         tasks_in.close()
@@ -122,13 +125,13 @@ class _Worker(Generic[T]):
 
     def receive(self) -> tuple[int, Any, BaseException | None]:
         try:
-            answer: tuple[int, Any, BaseException | None] = self.results.recv()
+            result: tuple[int, Any, BaseException | None] = self.results.recv()
         except EOFError:
-            raise RuntimeError("a helping process ended before its answer") from None
+            raise RuntimeError("a process of the pool ended before it sent its result") from None
         self.waiting -= 1
-        return answer
+        return result
 
-    def end(self) -> None:
+    def stop(self) -> None:
         if self.waiting:
             self._process.terminate()
         self._queue.put(None)
@@ -144,13 +147,13 @@ class _Worker(Generic[T]):
             while (task := self._queue.get()) is not None:
                 self._tasks.send(task)
         except OSError:
-            return  # the process has ended; whoever waits for its answer learns it
+            return  # the process has ended; `receive` raises
         finally:
             self._tasks.close()
 
 
-def _widen(pipe: Connection[Any, Any]) -> None:
-    """Lets a pipe take a whole task or result at once, where the system can (Linux), so that neither end waits."""
+def _enlarge(pipe: Connection[Any, Any]) -> None:
+    """Enlarges a pipe's buffer to hold a whole task or result, where supported (Linux), so that writes do not block."""
     with suppress(ImportError, AttributeError, OSError):
         import fcntl
 
@@ -158,7 +161,7 @@ def _widen(pipe: Connection[Any, Any]) -> None:
 
 
 def _ready_workers(workers: list[_Worker[T]]) -> list[_Worker[T]]:
-    """The workers that have an answer or have ended; waits for one where any is at work."""
+    """The workers that have sent a result or ended. Waits for one if any worker is busy."""
     busy = {worker.results: worker for worker in workers if worker.waiting}
     return [busy[connection] for connection in wait(list(busy)) if isinstance(connection, Connection)] if busy else []
 

@@ -1,51 +1,59 @@
-"""How the time of a report divides among its checks, for `tunegate check --profile`."""
+"""Measures how the CPU time of a report divides among its steps, for `tunegate check --profile`."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeAlias, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+Seconds: TypeAlias = dict[str, float]
+"""CPU seconds by the name of a step."""
+
 
 class Profiler:
-    """CPU seconds of this thread by name; what runs inside something else is not counted twice."""
+    """Collects the CPU seconds of this thread by step. The time of a step inside another one counts only once."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
-        self._inside = 0.0
+        self.seconds: Seconds = {}
+        self._inner_seconds = 0.0
 
     def timed(self, name: str, function: Callable[P, R]) -> Callable[P, R]:
-        """`function` with its time noted under `name`."""
+        """A wrapper of `function` that adds its time to the step `name`."""
 
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            outer, self._inside = self._inside, 0.0
+            outer, self._inner_seconds = self._inner_seconds, 0.0
             start = time.thread_time()
             try:
                 return function(*args, **kwargs)
             finally:
                 spent = time.thread_time() - start
-                self.seconds[name] += spent - self._inside  # type: ignore[assignment]
-                self._inside = outer + spent
+                self.seconds[name] = self.seconds.get(name, 0.0) + spent - self._inner_seconds
+                self._inner_seconds = outer + spent
 
         return run
 
-    def take(self) -> Counter[str]:
-        """What was noted since the last call."""
-        taken, self.seconds = self.seconds, Counter()
+    def take_seconds(self) -> Seconds:
+        """Returns what was collected since the last call, and starts again at zero."""
+        taken, self.seconds = self.seconds, {}
         return taken
 
 
 def timed(profiler: Profiler | None, name: str, function: Callable[P, R]) -> Callable[P, R]:
-    """`function`, timed where there is a stopwatch, and itself where there is none."""
+    """`function` wrapped by the profiler; `function` itself if there is no profiler."""
     return function if profiler is None else profiler.timed(name, function)
 
 
-def whole(function: Callable[P, Iterable[R]]) -> Callable[P, list[R]]:
-    """A function that has found all that it finds when it returns, and not only when that is taken."""
+def add_seconds(total: Seconds, more: Seconds) -> None:
+    """Adds the seconds of each step in `more` to `total`."""
+    for name, seconds in more.items():
+        total[name] = total.get(name, 0.0) + seconds
+
+
+def eager(function: Callable[P, Iterable[R]]) -> Callable[P, list[R]]:
+    """A wrapper that returns all results as a list, so that a profiler measures a generator's whole work."""
 
     def run(*args: P.args, **kwargs: P.kwargs) -> list[R]:
         return list(function(*args, **kwargs))

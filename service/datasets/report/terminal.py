@@ -1,4 +1,4 @@
-"""A dataset report for a person at a terminal: `tunegate check FILE` and the demo."""
+"""Prints a dataset report in a terminal, for `tunegate check FILE` and the demo."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from service.datasets.report_schema import FileReport, Finding, Leakage
+from service.datasets.report_schema import FileReport, Finding, Leakage, Tokens
 
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 _SYMBOLS = {"error": "✗", "warning": "!", "info": "·"}
 _HEADINGS = {"error": "Errors, which stop a job", "warning": "Warnings, which cost quality or money", "info": "Notes"}
 _BAR_CELLS = 32
-_SHOWN_LINES = 12
+_MAX_SHOWN_LINES = 12
 
 
 def render_report(report: FileReport, console: Console) -> None:
-    """Prints a report: verdict, format, tokens with a histogram, epochs and why, prices, findings with their lines."""
+    """Prints a report: verdict, figures, histogram of tokens, prices, findings with their lines, and notes."""
     console.print()
     console.print(_verdict(report))
     console.print(Padding(_facts(report), (1, 0, 0, 2)))
@@ -35,19 +35,20 @@ def render_report(report: FileReport, console: Console) -> None:
 
 
 def render_leakage(found: Leakage, console: Console) -> None:
-    """Print what a training and a validation file share, the places first."""
+    """Prints the examples that a training and a validation file share: each finding, then the counts and notes."""
     for finding in found.findings:
         console.print(f"  line {finding.line}  {finding.message}", markup=False)
     console.print(
         f"{found.shared} of {found.validation_examples} validation examples are in the {found.training_examples} "
-        f"training examples too: {found.exact} the same, {found.same_prompt} by their prompt, {found.near} nearly so."
+        f"training examples too: {found.exact} the same, {found.same_prompt} with the same prompt, {found.near} nearly "
+        "the same."
     )
     for note in found.notes:
         console.print(note, markup=False)
 
 
 def render_profile(seconds: Mapping[str, float], console: Console) -> None:
-    """Prints what a report's CPU time went into, in all its processes, the most first."""
+    """Prints a report's CPU time by step, over all its processes, the slowest step first."""
     total = sum(seconds.values())
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("CPU seconds", justify="right")
@@ -82,23 +83,31 @@ def _facts(report: FileReport) -> Table:
     size = f"{report.bytes:,} bytes"
     grid.add_row("Format", f"{report.format or 'not recognised'}, {_plural(report.examples, 'example')}, {size}")
     grid.add_row("Model", f"{report.model}, at most {report.max_tokens:,} tokens an example")
-    tokens = report.tokens
-    if tokens is not None and tokens.total:
-        parts = f"{tokens.total:,} ({tokens.encoding}), of which {tokens.trained:,} are trained"
-        if tokens.definitions:
-            parts += f" and {tokens.definitions:,} define tools"
-        grid.add_row("Tokens", parts)
-        each = tokens.per_example
-        grid.add_row(
-            "Per example",
-            f"{each.min:,} to {each.max:,}; mean {each.mean:,.1f}, median {each.median:,.0f}, "
-            f"p5 {each.p5:,.0f}, p95 {each.p95:,.0f}",
-        )
-        if report.examples_over_limit:
-            lost = (
-                f"{_plural(report.examples_over_limit, 'example')} over the limit, {report.tokens_over_limit:,} tokens"
-            )
-            grid.add_row("Cut off", Text(f"{lost} lost, {report.answers_cut_off:,} answers lost whole", style="yellow"))
+    if report.tokens is not None and report.tokens.total:
+        _add_tokens(grid, report, report.tokens)
+    _add_billing(grid, report)
+    return grid
+
+
+def _add_tokens(grid: Table, report: FileReport, tokens: Tokens) -> None:
+    parts = f"{tokens.total:,} ({tokens.encoding}), of which {tokens.trained:,} are trained"
+    if tokens.definitions:
+        parts += f" and {tokens.definitions:,} define tools"
+    grid.add_row("Tokens", parts)
+    each = tokens.per_example
+    grid.add_row(
+        "Per example",
+        f"{each.min:,} to {each.max:,}; mean {each.mean:,.1f}, median {each.median:,.0f}, "
+        f"p5 {each.p5:,.0f}, p95 {each.p95:,.0f}",
+    )
+    if report.examples_over_limit:
+        examples = _plural(report.examples_over_limit, "example")
+        lost = f"{examples} over the limit, {report.tokens_over_limit:,} tokens lost"
+        answers = f"{_plural(report.answers_cut_off, 'answer')} lost entirely"
+        grid.add_row("Cut off", Text(f"{lost}, {answers}", style="yellow"))
+
+
+def _add_billing(grid: Table, report: FileReport) -> None:
     if report.default_epochs:
         grid.add_row("Epochs", report.epochs_reason)
         grid.add_row(
@@ -107,14 +116,14 @@ def _facts(report: FileReport) -> Table:
             f"[bold]{report.billable_tokens:,}[/bold] tokens",
         )
     if report.cookbook is not None and report.cookbook.billed_tokens != report.billable_tokens:
-        told = f"{report.cookbook.tokens:,} tokens an epoch, {report.cookbook.billed_tokens:,} billed"
-        grid.add_row("Cookbook says", Text(told, style="dim"))
-    return grid
+        figures = f"{report.cookbook.tokens:,} tokens an epoch, {report.cookbook.billed_tokens:,} billed"
+        grid.add_row("By the cookbook", Text(figures, style="dim"))
 
 
 def _histogram(report: FileReport) -> Table:
+    """One bar for each bucket; a single row stands for consecutive empty buckets."""
     buckets = report.tokens.histogram if report.tokens is not None else []
-    most = max(bucket.count for bucket in buckets)
+    max_count = max(bucket.count for bucket in buckets)
     grid = Table.grid(padding=(0, 1))
     grid.add_column(justify="right", style="dim", no_wrap=True)
     grid.add_column(no_wrap=True)
@@ -126,7 +135,7 @@ def _histogram(report: FileReport) -> Table:
             if empty == 1:
                 grid.add_row("⋮", "", "")
             continue
-        cells = max(1, round(bucket.count / most * _BAR_CELLS))
+        cells = max(1, round(bucket.count / max_count * _BAR_CELLS))
         over = bucket.start >= report.max_tokens
         bar = Text("█" * cells, style="red" if over else "cyan")
         grid.add_row(f"{bucket.start:,}-{bucket.end - 1:,}", bar, f"{bucket.count:,}")
@@ -164,18 +173,18 @@ def _print_findings(report: FileReport, severity: str, console: Console) -> None
         console.print(Padding(title, (0, 0, 0, 2)))
         console.print(Padding(Text(first.message), (0, 0, 0, 6)))
         if first.excerpt:
-            where = f"{first.pointer}  " if first.pointer else ""
-            shown = Text(where, style="dim", no_wrap=True, overflow="ellipsis")
-            shown.append(first.excerpt, style="dim italic")
-            console.print(Padding(shown, (0, 0, 0, 6)))
+            pointer = f"{first.pointer}  " if first.pointer else ""
+            excerpt = Text(pointer, style="dim", no_wrap=True, overflow="ellipsis")
+            excerpt.append(first.excerpt, style="dim italic")
+            console.print(Padding(excerpt, (0, 0, 0, 6)))
         if first.fix:
             console.print(Padding(Text(f"fix: {first.fix}", style="green"), (0, 0, 0, 6)))
 
 
 def _lines(findings: Sequence[Finding], count: int) -> str:
     lines = sorted({finding.line for finding in findings})
-    shown = ", ".join(str(line) for line in lines[:_SHOWN_LINES])
-    more = len(lines) > _SHOWN_LINES or count > len(findings)
+    shown = ", ".join(str(line) for line in lines[:_MAX_SHOWN_LINES])
+    more = len(lines) > _MAX_SHOWN_LINES or count > len(findings)
     return f"line{'s' if len(lines) > 1 else ''} {shown}{', …' if more else ''}"
 
 

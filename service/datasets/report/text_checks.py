@@ -1,9 +1,9 @@
-"""Runs the checks of texts and answers over a batch, and looks closely only where something may be.
+"""Runs the checks of texts and answers over a batch of examples, after a quick search for candidates.
 
-Most texts hold nothing that a check of texts looks for. So the bytes of many rows are searched at once, as they stand
-in the file, for each check's pattern, and only the texts of a row that has it are given to the check. A text stands in
-its row's bytes as it is but for what JSON escapes; a row that spells anything but line breaks, tabs, quotes and
-backslashes by an escape is searched as its texts.
+Most texts contain nothing that a text check finds. So the raw bytes of many rows are searched at once for each check's
+pattern, and the check runs only on the texts of matching rows. A row's bytes contain its texts unchanged, apart from
+JSON's escape sequences. If a row escapes more than line breaks, tabs, quotes and backslashes, its decoded texts are
+searched instead of its bytes.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _OTHER_ESCAPE = Search(rb"\\[u/bf]")
 
 
 class _Searchable(NamedTuple):
-    """The bytes of some rows, each with a line feed at its end, and where each ends."""
+    """The bytes of some rows, each followed by a line feed, and the end offset of each row."""
 
     data: bytes
     ends: list[int]
 
-    def rows_with(self, search: Search) -> list[int]:
+    def matching_rows(self, search: Search) -> list[int]:
         return sorted({bisect_left(self.ends, end) for end in search.ends(self.data)})
 
 
 class _Batch(NamedTuple):
-    """Some examples. `answers` are the trained texts, none empty, each with its example's place and its own in that."""
+    """A batch of examples. `answers` holds each non-empty trained text as (example index, text index, text)."""
 
     examples: Sequence[Example]
     searchable: _Searchable
@@ -44,7 +44,7 @@ class _Batch(NamedTuple):
 
 
 class TextScanner:
-    """Takes batches of examples, in order."""
+    """Runs all text and answer checks on batches of examples, which must come in the order of the file."""
 
     def __init__(self, profiler: Profiler | None = None) -> None:
         by_pattern: dict[bytes, list[Check]] = {}
@@ -66,10 +66,10 @@ class TextScanner:
         ]
 
     def scan(self, rows: Sequence[Row], examples: Sequence[Example], findings: Findings) -> None:
-        """Adds what the checks of texts and answers find in a batch: the examples, each with the row that it is of."""
+        """Adds the findings of a batch. `rows` and `examples` correspond one to one."""
         answers = [
-            (place, at, example.texts[at])
-            for place, example in enumerate(examples)
+            (number, at, example.texts[at])
+            for number, example in enumerate(examples)
             for at in example.layout.trained
             if example.texts[at]
         ]
@@ -79,14 +79,14 @@ class TextScanner:
 
 
 def _searchable(rows: Sequence[Row], examples: Sequence[Example]) -> _Searchable:
-    """Bytes in which the texts of every row stand as they are, line breaks, tabs, quotes and backslashes aside."""
+    """Bytes that contain every row's texts without escapes other than of line breaks, tabs, quotes and backslashes."""
     parts = [row.data for row in rows]
-    written = _joined(parts)
-    others = {place for place, row in enumerate(rows) if not row.as_written}
-    others.update(written.rows_with(_OTHER_ESCAPE))
-    for place in others:
-        parts[place] = "\n".join(examples[place].texts).encode("utf-8", "replace")
-    return _joined(parts) if others else written
+    raw = _joined(parts)
+    to_decode = {number for number, row in enumerate(rows) if not row.as_written}
+    to_decode.update(raw.matching_rows(_OTHER_ESCAPE))
+    for number in to_decode:
+        parts[number] = "\n".join(examples[number].texts).encode("utf-8", "replace")
+    return _joined(parts) if to_decode else raw
 
 
 def _joined(parts: Sequence[bytes]) -> _Searchable:
@@ -94,26 +94,29 @@ def _joined(parts: Sequence[bytes]) -> _Searchable:
 
 
 def _run_pattern_checks(search: Search, checks: Sequence[Check], batch: _Batch, findings: Findings) -> None:
-    """Gives checks the texts of the rows that have their pattern."""
-    places = [
-        (place, at) for place in batch.searchable.rows_with(search) for at, _ in enumerate(batch.examples[place].texts)
+    """Runs checks on all texts of the rows that match their pattern."""
+    texts = [
+        (number, at)
+        for number in batch.searchable.matching_rows(search)
+        for at, _ in enumerate(batch.examples[number].texts)
     ]
     for check in checks:
-        _run(check, places, batch, findings)
+        _run(check, texts, batch, findings)
 
 
 def _run_answer_check(check: Check, batch: _Batch, findings: Findings) -> None:
-    """Gives a check the trained texts at which a prefilter finds something."""
+    """Runs a check on the trained texts that pass its prefilter."""
     prefilter = check.prefilter
-    places = [(place, at) for place, at, text in batch.answers if prefilter is None or prefilter(text)]
-    _run(check, places, batch, findings)
+    texts = [(number, at) for number, at, text in batch.answers if prefilter is None or prefilter(text)]
+    _run(check, texts, batch, findings)
 
 
-def _run(check: Check, places: Iterable[tuple[int, int]], batch: _Batch, findings: Findings) -> None:
+def _run(check: Check, texts: Iterable[tuple[int, int]], batch: _Batch, findings: Findings) -> None:
+    """Runs a check on texts, each given by its example's index and its own index in the example."""
     find = check.on_text
     if find is None:
         return
-    for place, at in places:
-        example = batch.examples[place]
+    for number, at in texts:
+        example = batch.examples[number]
         for hit in find(example.texts[at]):
             findings.add(check.code, example.line, hit._replace(pointer=example.layout.pointers[at]))

@@ -1,9 +1,8 @@
-"""Adds up the tokens of examples: totals, trained parts, definitions, what the limit cuts off, the cookbook's own
-figure.
+"""Adds up the tokens of examples: totals, trained tokens, definitions, tokens over the limit, the cookbook's figure.
 
-Our figure takes the cookbook's rule as the floor (3 per message, 1 per name, 3 per example, every string of a message)
-and adds what that script leaves out or stops at: text parts of lists, calls, tool definitions, images. So ours is never
-below the cookbook's, and equal to it for plain chat.
+The rule of OpenAI's cookbook is the base (3 tokens per message, 1 per name, 3 per example, every string of a message).
+Added to it is what the cookbook's script omits or fails on: text parts of lists, calls, tool definitions, images. So a
+count is never below the cookbook's, and equals it for plain chat.
 """
 
 from __future__ import annotations
@@ -23,10 +22,14 @@ _CACHED_ROLES = ("system", "developer")
 _MAX_CACHED_CHARS = 4_000_000
 _MAX_CACHED_LABELS = 10_000
 _MAX_CACHED_LABEL_CHARS = 256
+_MAX_CACHED_DEFINITIONS = 1_000
 
 
 class TokenTotals:
-    """The figures of some examples; those of others can be added. Of each example two numbers are kept, 8 bytes."""
+    """The token figures of some examples, which can be merged with others. Stores 8 bytes for each example.
+
+    Names without `cookbook` hold our figures. `billable` is the sum of tokens within the model's limit for one epoch.
+    """
 
     def __init__(self) -> None:
         self.total = 0
@@ -45,91 +48,91 @@ class TokenTotals:
     def merge(self, other: TokenTotals) -> None:
         """Adds the figures of other examples."""
         for name, figure in vars(other).items():
-            mine = getattr(self, name)
-            mine += figure
-            setattr(self, name, mine)
+            total = getattr(self, name)
+            total += figure
+            setattr(self, name, total)
 
 
 class TokenAccounting:
-    """Counts the tokens of batches of examples. System prompts seen before are not counted again, for files repeat
-    them.
-    """
+    """Counts the tokens of batches of examples. Caches the counts of system prompts, labels and tool definitions."""
 
     def __init__(self, model: ModelFacts, counter: TokenCounter) -> None:
         self._model = model
         self._count = counter.count
         self._labels: dict[str, int] = {}
         self._label_sets: dict[tuple[str, ...], int] = {}
-        self._remembered: dict[str, int] = {}
-        self._remembered_chars = 0
+        self._texts: dict[str, int] = {}
+        self._cached_chars = 0
         self._definitions: dict[bytes, int] = {}
 
     def count(self, examples: Sequence[Example]) -> list[list[int]]:
-        """The tokens of every text of every example."""
+        """The number of tokens of every text of every example."""
         return [
             list(map(self._count, example.texts))
             if example.system is None
             else [
-                self._remembered_count(text) if role in _CACHED_ROLES else self._count(text)
+                self._cached_count(text) if role in _CACHED_ROLES else self._count(text)
                 for role, text in zip(example.layout.roles, example.texts, strict=True)
             ]
             for example in examples
         ]
 
     def add(
-        self, examples: Sequence[Example], counts: Sequence[Sequence[int]], sums: TokenTotals, findings: Findings
+        self, examples: Sequence[Example], counts: Sequence[Sequence[int]], totals: TokenTotals, findings: Findings
     ) -> None:
-        """Adds a batch to `sums`; `counts` as `count` gave them."""
+        """Adds a batch to `totals`, and the findings of examples over the limit. `counts` is what `count` returned."""
         limit = self._model.max_tokens
-        totals: list[int] = []
-        plains: list[int] = []
+        per_example: list[int] = []
+        cookbook_per_example: list[int] = []
         for example, tokens in zip(examples, counts, strict=True):
             layout = example.layout
-            plain = example.overhead + self._all_labels(layout.labels) + sum(tokens)
+            by_cookbook = example.overhead + self._labels_tokens(layout.labels) + sum(tokens)
             extra = example.extra_overhead
             if layout.extra:
-                left_out = sum([tokens[at] for at in layout.extra])
-                plain -= left_out
-                extra += left_out
+                omitted = sum([tokens[at] for at in layout.extra])
+                by_cookbook -= omitted
+                extra += omitted
             if example.definitions:
-                defined = self._definition(example.definitions)
-                sums.definitions += defined
-                extra += defined
-            total = plain + extra
-            totals.append(total)
-            plains.append(plain)
-            sums.trained += sum([tokens[at] for at in layout.trained])
-            sums.images += example.images
-            sums.uncountable += not example.cookbook_countable or example.definitions is not None
+                definitions = self._definition_tokens(example.definitions)
+                totals.definitions += definitions
+                extra += definitions
+            total = by_cookbook + extra
+            per_example.append(total)
+            cookbook_per_example.append(by_cookbook)
+            totals.trained += sum([tokens[at] for at in layout.trained])
+            totals.images += example.images
+            totals.uncountable += not example.cookbook_countable or example.definitions is not None
             if total > limit:
-                self._cut(example, total, tokens, sums, findings)
-        sums.total += sum(totals)
-        sums.billable += _sum_capped(totals, limit)
-        sums.per_example.extend(totals)
-        sums.cookbook_billable += _sum_capped(plains, limit)
-        sums.cookbook_per_example.extend(plains)
+                self._add_over_limit(example, total, tokens, totals, findings)
+        totals.total += sum(per_example)
+        totals.billable += _sum_capped(per_example, limit)
+        totals.per_example.extend(per_example)
+        totals.cookbook_billable += _sum_capped(cookbook_per_example, limit)
+        totals.cookbook_per_example.extend(cookbook_per_example)
 
-    def _cut(self, example: Example, total: int, tokens: Sequence[int], sums: TokenTotals, findings: Findings) -> None:
+    def _add_over_limit(
+        self, example: Example, total: int, tokens: Sequence[int], totals: TokenTotals, findings: Findings
+    ) -> None:
         limit = self._model.max_tokens
-        sums.examples_over_limit += 1
-        sums.tokens_over_limit += total - limit
+        totals.examples_over_limit += 1
+        totals.tokens_over_limit += total - limit
         findings.add("over_token_limit", example.line, over_limit("", example.answer or example.prompt, total, limit))
-        position = total - sum(tokens)
+        overhead = total - sum(tokens)
         trained = example.layout.trained
-        if trained and (start := position + sum(tokens[: trained[0]])) >= limit:
-            sums.answers_cut_off += 1
+        if trained and (start := overhead + sum(tokens[: trained[0]])) >= limit:
+            totals.answers_cut_off += 1
             hit = answer_cut_off(example.answer_pointer, example.answer, start, limit)
             findings.add("answer_cut_off", example.line, hit)
 
-    def _all_labels(self, labels: tuple[str, ...]) -> int:
+    def _labels_tokens(self, labels: tuple[str, ...]) -> int:
         tokens = self._label_sets.get(labels)
         if tokens is None:
-            tokens = sum(map(self._label, labels))
+            tokens = sum(map(self._label_tokens, labels))
             if len(self._label_sets) < _MAX_CACHED_LABELS and sum(map(len, labels)) < _MAX_CACHED_LABEL_CHARS:
                 self._label_sets[labels] = tokens
         return tokens
 
-    def _label(self, label: str) -> int:
+    def _label_tokens(self, label: str) -> int:
         tokens = self._labels.get(label)
         if tokens is None:
             tokens = self._count(label)
@@ -137,16 +140,16 @@ class TokenAccounting:
                 self._labels[label] = tokens
         return tokens
 
-    def _remembered_count(self, text: str) -> int:
-        tokens = self._remembered.get(text)
+    def _cached_count(self, text: str) -> int:
+        tokens = self._texts.get(text)
         if tokens is None:
             tokens = self._count(text)
-            if self._remembered_chars + len(text) <= _MAX_CACHED_CHARS:
-                self._remembered[text] = tokens
-                self._remembered_chars += len(text)
+            if self._cached_chars + len(text) <= _MAX_CACHED_CHARS:
+                self._texts[text] = tokens
+                self._cached_chars += len(text)
         return tokens
 
-    def _definition(self, definitions: list[object]) -> int:
+    def _definition_tokens(self, definitions: list[object]) -> int:
         try:
             key = msgspec.json.encode(definitions)
         except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
@@ -154,13 +157,13 @@ class TokenAccounting:
         tokens = self._definitions.get(key)
         if tokens is None:
             tokens = definition_tokens(definitions, self._count, self._model.encoding)
-            if len(self._definitions) < 1_000:
+            if len(self._definitions) < _MAX_CACHED_DEFINITIONS:
                 self._definitions[key] = tokens
         return tokens
 
 
 def _sum_capped(tokens: Sequence[int], limit: int) -> int:
-    """What of the tokens of some examples is within a limit for each."""
+    """The sum of the numbers, each capped at `limit`."""
     if max(tokens, default=0) <= limit:
         return sum(tokens)
     return sum([min(number, limit) for number in tokens])
