@@ -15,7 +15,7 @@ import redis
 from cli.embedded import OWNER, SERVICE
 from service.database import engine
 from service.settings import Settings
-from tests.stack import HANDOVER, DevStack, Servers, running_servers
+from tests.stack import HANDOVER, DevStack, ReusableDatabases, Servers, running_servers
 
 if TYPE_CHECKING:
     import openai
@@ -77,10 +77,18 @@ def servers() -> Iterator[Servers]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def databases(servers: Servers) -> Iterator[ReusableDatabases]:
+    """The databases that the tests of this process use one after the other."""
+    reusable = servers.reusable_databases()
+    yield reusable
+    reusable.close()
+
+
 @pytest.fixture
-def database(servers: Servers) -> Iterator[str]:
-    """The name of a fresh, migrated database."""
-    with servers.fresh_database() as name:
+def database(databases: ReusableDatabases) -> Iterator[str]:
+    """The name of a migrated database with nothing in it."""
+    with databases.database() as name:
         yield name
 
 
