@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -14,9 +15,9 @@ from service.database.engine import create_engine
 from service.logs import configure
 from service.settings import Settings
 from workers import wakeup_listener
-from workers.context import close_context, open_context
+from workers.context import Context, close_context, open_context
 from workers.heartbeat import Heartbeat
-from workers.maintenance.leader import lead
+from workers.maintenance.leader import RETRY_SECONDS, PeriodicTask, lead
 from workers.maintenance.tasks import periodic_tasks
 from workers.registry import dispatcher_of
 
@@ -29,8 +30,17 @@ END_SECONDS = 30.0
 """A worker that was asked to stop has ended after this time, whatever hangs; its leases end by themselves."""
 
 
-async def run(settings: Settings) -> None:
+async def run(
+    settings: Settings,
+    *,
+    tasks: Callable[[Context], Sequence[PeriodicTask]] = periodic_tasks,
+    election_retry_seconds: float = RETRY_SECONDS,
+    end_seconds: float = END_SECONDS,
+) -> None:
     """Work until SIGTERM or SIGINT, then finish what is under way within the grace; a second signal ends that too.
+
+    `tasks` are those of the leader, and `election_retry_seconds` how often another worker tries to become it. Whatever
+    hangs, the process has ended `end_seconds` after the first signal.
 
     Raises `SettingsError` for a configuration or a schema that it cannot work with.
     """
@@ -40,7 +50,7 @@ async def run(settings: Settings) -> None:
 
     def on_signal() -> None:
         if not stop.is_set():
-            _exit_later()
+            _exit_later(end_seconds)
         (cut if stop.is_set() else stop).set()
 
     starting = asyncio.create_task(open_context(settings))
@@ -52,27 +62,28 @@ async def run(settings: Settings) -> None:
     dispatcher = dispatcher_of(ctx)
     heartbeat = Heartbeat(ctx.db, dispatcher)
     leading = create_engine(settings.database_url, pool_size=1, application="tunegate-leader")
-    work: list[Any] = [dispatcher.run(), heartbeat.run(), lead(leading, periodic_tasks(ctx))]
+    leader = lead(leading, tasks(ctx), retry_seconds=election_retry_seconds)
+    work: list[Any] = [dispatcher.run(), heartbeat.run(), leader]
     if settings.redis_url:
         work.append(wakeup_listener.listen(settings.redis_url, dispatcher))
-    tasks = [asyncio.create_task(each) for each in work]
+    running = [asyncio.create_task(each) for each in work]
     log.info("worker.started", instance=ctx.instance)
     await stop.wait()
     log.info("worker.stopping")
     ctx.stopping.set()
     await _unless(cut, asyncio.create_task(dispatcher.stop(GRACE_SECONDS)))
-    for task in tasks:
+    for task in running:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*running, return_exceptions=True)
     with contextlib.suppress(Exception):
         await heartbeat.end()
     await leading.dispose()
     await close_context(ctx)
 
 
-def _exit_later() -> None:
+def _exit_later(end_seconds: float) -> None:
     """End the process by force when its orderly end takes too long, as with a database that no longer answers."""
-    timer = threading.Timer(END_SECONDS, os._exit, (1,))
+    timer = threading.Timer(end_seconds, os._exit, (1,))
     timer.daemon = True
     timer.start()
 

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import redis.asyncio
@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from tests.faults.control import CANCEL, CONTENT, CREATE, EVENTS, LIST, NO_JOBS, RETRIEVE, UPLOAD, error
 from tests.faults.harness import Site
-from tests.faults.processes import Process
+from tests.faults.processes import Forked, Process
 from tests.faults.receiver import ERRORS
 
 SOON = {"retry-after": "1"}
@@ -42,7 +42,7 @@ def _receiver(name: str) -> "Act":
     return act
 
 
-def _kill(whom: Callable[[Site], list[Process]], number: signal.Signals) -> "Act":
+def _kill(whom: Callable[[Site], Sequence[Process | Forked]], number: signal.Signals) -> "Act":
     async def act(site: Site, stroke: Stroke) -> None:
         several = whom(site)
         process = several[stroke.target % len(several)]
@@ -56,7 +56,7 @@ def _kill(whom: Callable[[Site], list[Process]], number: signal.Signals) -> "Act
     return act
 
 
-def _stop(whom: Callable[[Site], list[Process]]) -> "Act":
+def _stop(whom: Callable[[Site], Sequence[Process | Forked]]) -> "Act":
     async def act(site: Site, stroke: Stroke) -> None:
         several = whom(site)
         process = several[stroke.target % len(several)]

@@ -27,7 +27,7 @@ from service.database.migrations import upgrade
 from service.settings import Settings
 from tests.faults import processes
 from tests.faults.control import FaultyUpstream
-from tests.faults.processes import Process
+from tests.faults.processes import Forked, Process
 from tests.faults.receiver import Receiver, receiving
 from tests.wire import Tenant, make_tenant
 
@@ -62,8 +62,8 @@ class Site:
     receiver: Receiver
     listener: socket.socket
     tenants: list[Tenant] = field(default_factory=list)
-    apis: list[Process] = field(default_factory=list)
-    workers: list[Process] = field(default_factory=list)
+    apis: list[Forked] = field(default_factory=list)
+    workers: list[Forked] = field(default_factory=list)
     _owner: Any = None
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -82,13 +82,13 @@ class Site:
         """The database for its owner, who sees every row."""
         return self.settings.owner_database_url
 
-    def new_api(self) -> Process:
+    def new_api(self) -> Forked:
         """Another API process on the same socket, not started."""
         made = processes.api(self.settings, self.folder, self.listener, f"api{len(self.apis)}")
         self.apis.append(made)
         return made
 
-    def new_worker(self, settings: Settings | None = None) -> Process:
+    def new_worker(self, settings: Settings | None = None) -> Forked:
         """Another worker, not started."""
         made = processes.worker(settings or self.settings, self.folder, f"worker{len(self.workers)}")
         self.workers.append(made)
@@ -151,8 +151,10 @@ class Site:
 
     def end(self) -> None:
         """End every process."""
-        for each in (*self.apis, *self.workers, self.redis, self.postgres):
-            each.kill()
+        for forked in (*self.apis, *self.workers):
+            forked.kill()
+        for server in (self.redis, self.postgres):
+            server.kill()
         self.upstream.stop()
         self.listener.close()
 

@@ -22,8 +22,9 @@ import openai
 from cli.supervisor import log_tail
 from service.database.tables import Base
 from service.fault_points import POINTS
+from service.settings import Settings
 from tests.faults.control import CREATE
-from tests.faults.fork_server import Life, Zygote
+from tests.faults.fork_server import ForkedProcess, fork_server
 from tests.faults.harness import Site, open_site
 from tests.faults.invariants import Verdict, judge, left, undelivered, unended
 from tests.faults.processes import environment, wait_until
@@ -87,10 +88,10 @@ class Matrix:
     """A site whose API and workers are forked lives."""
 
     site: Site
-    zygote: Zygote
+    started: list[ForkedProcess]
     tenant: Tenant
     sdk: openai.AsyncOpenAI
-    api: Life
+    api: ForkedProcess
     base_file: str = ""
     accepted: dict[str, str] = field(default_factory=dict)
     marks: set[str] = field(default_factory=set)
@@ -98,17 +99,17 @@ class Matrix:
     strays: set[str] = field(default_factory=set)
     waiting: list["asyncio.Task[None]"] = field(default_factory=list)
 
-    def worker(self, point: str = "") -> Life:
+    def worker(self, point: str = "") -> ForkedProcess:
         """A worker, which kills itself at the point."""
         settings = self.site.settings
         if point:
             settings = dataclasses.replace(settings, worker_concurrency=AT_A_TIME)
-        return self.zygote.live("worker", environment(settings), self.site.folder / "worker.log", point=point)
+        return _start(self.site, self.started, "worker", settings, point)
 
     def new_api(self, point: str = "") -> None:
         """Another API in the place of the one that is there, whose socket it has."""
         self.api.kill()
-        self.api = _api(self.zygote, self.site, point)
+        self.api = _start(self.site, self.started, "api", self.site.settings, point)
 
     async def new_file(self) -> str:
         """A dataset that no other is like."""
@@ -384,24 +385,27 @@ async def open_matrix() -> AsyncIterator[Matrix]:
         redis_url="",
     ) as site:
         site.upstream.world(steps=STEPS)
-        zygote = Zygote((site.listener.fileno(),))
+        started: list[ForkedProcess] = []
         try:
-            api = _api(zygote, site, "")
+            api = _start(site, started, "api", site.settings)
             await site.serving()
             tenant = await site.new_tenant("0")
             sdk = openai.AsyncOpenAI(base_url=site.base_url, api_key=tenant.key, max_retries=8, timeout=60)
-            matrix = Matrix(site, zygote, tenant, sdk, api)
+            matrix = Matrix(site, started, tenant, sdk, api)
             matrix.base_file = await matrix.new_file()
             await matrix.new_job()
             await matrix.drain()
             yield matrix
         finally:
-            zygote.stop()
+            for each in started:
+                each.kill()
 
 
-def _api(zygote: Zygote, site: Site, point: str) -> Life:
-    log, fd = site.folder / "api.log", site.listener.fileno()
-    return zygote.live("api", environment(site.settings), log, fd=fd, point=point)
+def _start(site: Site, started: list[ForkedProcess], role: str, settings: Settings, point: str = "") -> ForkedProcess:
+    variables = environment(settings) | {"TUNEGATE_FAULT_POINT": point}
+    listener = site.listener.fileno() if role == "api" else None
+    started.append(fork_server().start(role, variables, site.folder / f"{role}.log", listener=listener, hurried=True))
+    return started[-1]
 
 
 async def kill_at(matrix: Matrix, points: Sequence[str], times: int = 1) -> int:

@@ -7,12 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from cli.embedded import Postgres, Valkey
 from cli.supervisor import GUARD, Program, log_tail
 from service.settings import Settings
+from tests.faults.fork_server import ForkedProcess, fork_server
 from tests.stack import ROOT
 
 READY_SECONDS = 120.0
@@ -98,6 +99,72 @@ class Process:
         return log_tail(self._program.log, lines)
 
 
+class Forked:
+    """An API or a worker, started as often as it is killed, each time by a fork that has the imports done."""
+
+    def __init__(
+        self, role: str, settings: Settings, log: Path, name: str, listener: socket.socket | None = None
+    ) -> None:
+        self.name = name
+        self._role, self._environment, self._log, self._listener = role, environment(settings), log, listener
+        self._running: ForkedProcess | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its pid. Raises `RuntimeError` when it was never started."""
+        return self._started().pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._running is not None and self._running.alive
+
+    def start(self, extra: Mapping[str, str] | None = None, *, end_seconds: float | None = None) -> "Forked":
+        """Start it, with more variables for this once. `end_seconds`: how long a worker takes to end at most."""
+        self._running = fork_server().start(
+            self._role,
+            {**self._environment, **(extra or {})},
+            self._log,
+            listener=None if self._listener is None else self._listener.fileno(),
+            end_seconds=end_seconds,
+        )
+        return self
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it runs."""
+        if self._running is not None:
+            self._running.send_signal(number)
+
+    def kill(self) -> None:
+        """End it with SIGKILL and wait until it is gone."""
+        if self._running is not None:
+            self._running.kill()
+
+    async def ended(self, within_seconds: float = READY_SECONDS) -> int:
+        """Wait for its end: its exit status, negative for a signal. Raises `AssertionError` after the time."""
+        running = self._started()
+        await wait_until(lambda: not running.alive, within_seconds, f"{self.name} does not end")
+        return running.wait(0.0)
+
+    async def stopped(self) -> None:
+        """Wait until it stands still by SIGSTOP."""
+        await wait_until(lambda: _state(self.pid) == "T", READY_SECONDS, f"nothing stopped {self.name}")
+
+    async def ready(self) -> None:
+        """Start it again if it has ended meanwhile."""
+        if not self.alive:
+            self.start()
+
+    def output(self, lines: int = 40) -> str:
+        """The end of its log."""
+        return log_tail(self._log, lines)
+
+    def _started(self) -> ForkedProcess:
+        if self._running is None:
+            raise RuntimeError(f"{self.name} was not started")
+        return self._running
+
+
 async def wait_until(
     condition: Callable[[], bool] | Callable[[], Awaitable[bool]], within_seconds: float, about: str
 ) -> None:
@@ -127,14 +194,14 @@ def environment(settings: Settings) -> dict[str, str]:
     return env
 
 
-def api(settings: Settings, folder: Path, listener: socket.socket, name: str = "api") -> Process:
+def api(settings: Settings, folder: Path, listener: socket.socket, name: str = "api") -> "Forked":
     """`tunegate serve` on a socket that the test keeps: who connects while it is dead waits for the next one."""
-    return Process(_ours(settings, folder, name, ["serve", "--fd", str(listener.fileno())], [listener.fileno()]))
+    return Forked("api", settings, folder / f"{name}.log", name, listener)
 
 
-def worker(settings: Settings, folder: Path, name: str = "worker") -> Process:
+def worker(settings: Settings, folder: Path, name: str = "worker") -> "Forked":
     """`tunegate worker`."""
-    return Process(_ours(settings, folder, name, ["worker"], ()))
+    return Forked("worker", settings, folder / f"{name}.log", name)
 
 
 def postgres(server: Postgres, folder: Path) -> Process:
@@ -145,16 +212,6 @@ def postgres(server: Postgres, folder: Path) -> Process:
 def redis(server: Valkey, folder: Path) -> Process:
     """Valkey."""
     return Process(server.program(folder / "redis.log"))
-
-
-def _ours(settings: Settings, folder: Path, name: str, command: list[str], fds: Sequence[int]) -> Program:
-    return Program(
-        name=name,
-        command=[sys.executable, "-m", "cli", *command],
-        log=folder / f"{name}.log",
-        environment=environment(settings),
-        pass_fds=fds,
-    )
 
 
 def _state(pid: int) -> str:

@@ -1,37 +1,30 @@
-"""Real worker processes: `tunegate worker` as it runs in production, to be killed, stopped and revived."""
+"""Worker processes to be killed, stopped and revived: forks that run what `tunegate worker` runs after its imports."""
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
-from cli.supervisor import GUARD, log_tail
+from cli.supervisor import log_tail
 from service.settings import Settings
+from tests.faults.fork_server import fork_server
 from tests.faults.processes import environment as environment
-from tests.stack import ROOT
 from tests.workers.harness import DEADLINE_SECONDS, eventually
 
 
 class WorkerProcess:
-    """One worker. `fault_point` is where it gets a signal from its own hand (see `service/fault_points.py`)."""
+    """One worker. `fault_point` is where it sends itself `fault_signal` (see `service/fault_points.py`)."""
 
     def __init__(
         self, settings: Settings, folder: Path, *, fault_point: str = "", fault_signal: str = "SIGKILL"
     ) -> None:
         self.log = folder / "worker.log"
         env = environment(settings) | {"TUNEGATE_FAULT_POINT": fault_point, "TUNEGATE_FAULT_SIGNAL": fault_signal}
-        command = [sys.executable, "-m", "cli", "worker"]
-        guard = [sys.executable, "-I", "-S", str(GUARD), "--parent", str(os.getpid()), "--", *command]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(guard, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._process = fork_server().start("worker", env, self.log)
 
     async def __aenter__(self) -> "WorkerProcess":
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
+        self._process.send_signal(signal.SIGKILL)
         self._process.wait(DEADLINE_SECONDS)
 
     async def killed(self) -> None:
