@@ -1,7 +1,7 @@
-"""What administrators can do to projects, service accounts and keys. Each runs in its caller's transaction.
+"""Administrators' actions on projects, service accounts and keys. Each runs in its caller's transaction.
 
-Every action writes its entry of the audit log. Keys stop working within a second of the commit, in every process:
-that is how long `authentication` remembers what it has looked up.
+Every action writes its entry of the audit log. A revoked key stops working within a second of the commit, in every
+process: `authentication` caches a key's row for less than that.
 """
 
 import datetime as dt
@@ -15,8 +15,8 @@ from service.database.tables import ApiKey, Project, ServiceAccount
 from service.errors import Conflict, InvalidRequest
 from service.identity import audit
 from service.identity.audit import Actor
-from service.identity.authentication import works
-from service.identity.keys import fingerprint, hint, new_key
+from service.identity.authentication import is_valid
+from service.identity.keys import fingerprint, new_key, redacted
 from service.identity.queries import (
     KeyWithOwner,
     check_active,
@@ -39,10 +39,10 @@ from service.ids import new_id
 from service.states import KeyKind
 
 
-async def create_project(session: AsyncSession, actor: Actor, wanted: CreateProject) -> Project:
-    """A new project, without keys. Raises `InvalidRequest` for a place to keep its data in, which is not offered."""
-    _check_offered(wanted)
-    row = Project(id=new_id("proj_"), name=wanted.name)
+async def create_project(session: AsyncSession, actor: Actor, request: CreateProject) -> Project:
+    """Create a project, without keys. Raises `InvalidRequest` if the request says where its data is to lie."""
+    _check_supported(request)
+    row = Project(id=new_id("proj_"), name=request.name)
     session.add(row)
     await session.flush()
     await session.refresh(row)
@@ -51,64 +51,65 @@ async def create_project(session: AsyncSession, actor: Actor, wanted: CreateProj
     return row
 
 
-async def update_project(session: AsyncSession, actor: Actor, project_id: str, wanted: UpdateProject) -> Project:
+async def update_project(session: AsyncSession, actor: Actor, project_id: str, request: UpdateProject) -> Project:
     """Rename a project. Raises `NotFound`, and `InvalidRequest` when it is archived."""
-    _check_offered(wanted)
+    _check_supported(request)
     row = await get_project(session, project_id, lock="exclusive")
     check_active(row)
-    if wanted.name is not None:
-        row.name = wanted.name
-    data = {} if wanted.name is None else {"title": wanted.name}
+    if request.name is not None:
+        row.name = request.name
+    data = {} if request.name is None else {"title": request.name}
     await audit.record(session, actor, "project.updated", project_id=row.id, resource_id=row.id, data=data)
     return row
 
 
 async def create_account(
-    session: AsyncSession, actor: Actor, project_id: str, wanted: CreateServiceAccount
+    session: AsyncSession, actor: Actor, project_id: str, request: CreateServiceAccount
 ) -> tuple[ServiceAccount, ApiKey | None, str]:
-    """A service account, its first key and that key's value; neither a key nor a role if only the account is wanted.
+    """Create a service account; returns it with its first key and that key's value.
 
-    Raises `NotFound`, and `InvalidRequest` when the project is archived.
+    With `create_service_account_only` it gets neither a key nor a role: the key is None, and the value empty. Raises
+    `NotFound`, and `InvalidRequest` when the project is archived.
     """
-    alone = bool(wanted.create_service_account_only)
-    if alone and wanted.expires_in_seconds is not None:
+    account_only = bool(request.create_service_account_only)
+    if account_only and request.expires_in_seconds is not None:
         raise InvalidRequest(
-            "'expires_in_seconds' is the key's, and 'create_service_account_only' makes none. Give one of them.",
+            "'expires_in_seconds' is for the key, and 'create_service_account_only' creates none. Send one of the two.",
             param="expires_in_seconds",
             code="conflicting_parameters",
         )
     await get_active_project(session, project_id)
     row = ServiceAccount(
-        id=new_id("svc_acct_"), project_id=project_id, name=wanted.name, role="none" if alone else "member"
+        id=new_id("svc_acct_"), project_id=project_id, name=request.name, role="none" if account_only else "member"
     )
     session.add(row)
     await session.flush()
     await session.refresh(row)
     data = {"name": row.name, "role": row.role}
     await audit.record(session, actor, "service_account.created", project_id=project_id, resource_id=row.id, data=data)
-    if alone:
+    if account_only:
         return row, None, ""
-    key = CreateKey(name=wanted.name, expires_in_seconds=wanted.expires_in_seconds)
+    key = CreateKey(name=request.name, expires_in_seconds=request.expires_in_seconds)
     return row, *await _new_project_key(session, actor, row, key)
 
 
 async def update_account(
-    session: AsyncSession, actor: Actor, project_id: str, account_id: str, wanted: UpdateServiceAccount
+    session: AsyncSession, actor: Actor, project_id: str, account_id: str, request: UpdateServiceAccount
 ) -> ServiceAccount:
     """Change a service account's name or role. Raises `NotFound`, and `InvalidRequest` in an archived project."""
     await get_active_project(session, project_id)
     row = await get_account(session, project_id, account_id, lock=True)
     data = {}
-    if wanted.name is not UNSET:
-        row.name = data["name"] = wanted.name
-    if wanted.role is not UNSET:
-        row.role = data["role"] = wanted.role
+    if request.name is not UNSET:
+        row.name = data["name"] = request.name
+    if request.role is not UNSET:
+        row.role = data["role"] = request.role
     await audit.record(session, actor, "service_account.updated", project_id=project_id, resource_id=row.id, data=data)
     return row
 
 
 async def delete_account(session: AsyncSession, actor: Actor, project_id: str, account_id: str) -> None:
-    """Delete a service account and revoke its keys, each with an entry of its own. Raises `NotFound`."""
+    """Delete a service account and revoke its keys, each with its own audit entry. Raises `NotFound`."""
     await get_project(session, project_id, lock="shared")
     row = await get_account(session, project_id, account_id, lock=True)
     row.deleted_at = func.now()
@@ -124,33 +125,38 @@ async def delete_account(session: AsyncSession, actor: Actor, project_id: str, a
 
 
 async def create_key(
-    session: AsyncSession, actor: Actor, project_id: str, account_id: str, wanted: CreateKey
+    session: AsyncSession, actor: Actor, project_id: str, account_id: str, request: CreateKey
 ) -> tuple[ApiKey, str]:
-    """Another key of a service account, and its value. Raises `NotFound`, and `InvalidRequest` when it is archived."""
+    """Create another key of a service account; returns it with its value.
+
+    Raises `NotFound`, and `InvalidRequest` when the project is archived.
+    """
     await get_active_project(session, project_id)
-    return await _new_project_key(session, actor, await get_account(session, project_id, account_id, lock=True), wanted)
+    return await _new_project_key(
+        session, actor, await get_account(session, project_id, account_id, lock=True), request
+    )
 
 
 async def update_key(
-    session: AsyncSession, actor: Actor, project_id: str, key_id: str, wanted: UpdateKey
+    session: AsyncSession, actor: Actor, project_id: str, key_id: str, request: UpdateKey
 ) -> KeyWithOwner:
-    """Change when a key ends, and what it may do.
+    """Change when a key expires, and its scopes.
 
     Raises `NotFound`, and `InvalidRequest` in an archived project and for an expired key, which stays expired.
     """
     await get_active_project(session, project_id)
     found = await get_key(session, project_id, key_id, lock=True)
-    moment = await _clock(session)
-    if found.row.expires_at is not None and found.row.expires_at <= moment:
+    now = await _database_time(session)
+    if found.row.expires_at is not None and found.row.expires_at <= now:
         raise InvalidRequest(
-            f"The key {key_id} has expired. Make a new one.", param="api_key_id", code="api_key_expired"
+            f"The key {key_id} has expired. Create a new one.", param="api_key_id", code="api_key_expired"
         )
     data: dict[str, object] = {}
-    if wanted.expires_in_seconds is not UNSET:
-        data["expires_in_seconds"] = wanted.expires_in_seconds
-        found.row.expires_at = moment + dt.timedelta(seconds=wanted.expires_in_seconds)
-    if wanted.scopes is not UNSET:
-        data["scopes"] = found.row.scopes = list(wanted.scopes)
+    if request.expires_in_seconds is not UNSET:
+        data["expires_in_seconds"] = request.expires_in_seconds
+        found.row.expires_at = now + dt.timedelta(seconds=request.expires_in_seconds)
+    if request.scopes is not UNSET:
+        data["scopes"] = found.row.scopes = list(request.scopes)
     await audit.record(session, actor, "api_key.updated", project_id=project_id, resource_id=key_id, data=data)
     return found
 
@@ -163,33 +169,33 @@ async def delete_key(session: AsyncSession, actor: Actor, project_id: str, key_i
     await audit.record(session, actor, "api_key.deleted", project_id=project_id, resource_id=key_id)
 
 
-async def create_admin_key(session: AsyncSession, actor: Actor, wanted: CreateAdminKey) -> tuple[ApiKey, str]:
-    """A new admin key and its value."""
+async def create_admin_key(session: AsyncSession, actor: Actor, request: CreateAdminKey) -> tuple[ApiKey, str]:
+    """Create an admin key; returns it with its value."""
     return await _new_key(
         session,
         actor,
         kind="admin",
-        name=wanted.name,
-        scopes=list(wanted.scopes),
-        expires_in_seconds=wanted.expires_in_seconds,
+        name=request.name,
+        scopes=list(request.scopes),
+        expires_in_seconds=request.expires_in_seconds,
     )
 
 
 async def delete_admin_key(session: AsyncSession, actor: Actor, key_id: str) -> None:
-    """Revoke an admin key. Raises `NotFound`, and `Conflict` when no other key would be left that may change things.
+    """Revoke an admin key. Raises `NotFound`, and `Conflict` when no other valid key could change anything.
 
-    A key that only reads does not count: nobody could make another one with it.
+    A read-only key does not count: nobody could create another key with it.
     """
     await session.execute(ADMIN_KEYS.take())
     row = await get_admin_key(session, key_id)
-    others = await session.scalar(
+    other_keys = await session.scalar(
         select(func.count()).where(
-            ApiKey.kind == "admin", ApiKey.id != key_id, works(), func.cardinality(ApiKey.scopes) == 0
+            ApiKey.kind == "admin", ApiKey.id != key_id, is_valid(), func.cardinality(ApiKey.scopes) == 0
         )
     )
-    if not others:
+    if not other_keys:
         raise Conflict(
-            "This is the last admin key that works and may change things. Make another one first.",
+            "This is the last valid admin key that may change anything. Create another one first.",
             param="key_id",
             code="last_admin_key",
         )
@@ -198,7 +204,7 @@ async def delete_admin_key(session: AsyncSession, actor: Actor, key_id: str) -> 
 
 
 async def _new_project_key(
-    session: AsyncSession, actor: Actor, account: ServiceAccount, wanted: CreateKey
+    session: AsyncSession, actor: Actor, account: ServiceAccount, request: CreateKey
 ) -> tuple[ApiKey, str]:
     return await _new_key(
         session,
@@ -206,9 +212,9 @@ async def _new_project_key(
         kind="project",
         project_id=account.project_id,
         service_account_id=account.id,
-        name=account.name if wanted.name is UNSET else wanted.name,
-        scopes=list(wanted.scopes),
-        expires_in_seconds=wanted.expires_in_seconds,
+        name=account.name if request.name is UNSET else request.name,
+        scopes=list(request.scopes),
+        expires_in_seconds=request.expires_in_seconds,
     )
 
 
@@ -224,7 +230,7 @@ async def _new_key(
     service_account_id: str | None = None,
 ) -> tuple[ApiKey, str]:
     value = new_key(kind)
-    moment = await _clock(session)
+    now = await _database_time(session)
     row = ApiKey(
         id=new_id("key_"),
         project_id=project_id,
@@ -232,10 +238,10 @@ async def _new_key(
         kind=kind,
         name=name,
         sha256=fingerprint(value),
-        hint=hint(value),
+        redacted_value=redacted(value),
         scopes=scopes,
-        created_at=moment,
-        expires_at=None if expires_in_seconds is None else moment + dt.timedelta(seconds=expires_in_seconds),
+        created_at=now,
+        expires_at=None if expires_in_seconds is None else now + dt.timedelta(seconds=expires_in_seconds),
     )
     session.add(row)
     await session.flush()
@@ -244,18 +250,18 @@ async def _new_key(
     return row, value
 
 
-async def _clock(session: AsyncSession) -> dt.datetime:
-    moment: dt.datetime | None = await session.scalar(select(func.clock_timestamp()))
-    if moment is None:
-        raise RuntimeError("The database does not tell the time.")
-    return moment
+async def _database_time(session: AsyncSession) -> dt.datetime:
+    now: dt.datetime | None = await session.scalar(select(func.clock_timestamp()))
+    if now is None:
+        raise RuntimeError("The database returned no time.")
+    return now
 
 
-def _check_offered(wanted: CreateProject | UpdateProject) -> None:
+def _check_supported(request: CreateProject | UpdateProject) -> None:
     for name in ("external_key_id", "geography", "residency"):
-        if getattr(wanted, name, None) is not None:
+        if getattr(request, name, None) is not None:
             raise InvalidRequest(
-                f"'{name}' is not offered: data lies where this gateway's database and storage are. Leave it out.",
+                f"'{name}' is not offered: data is stored where this gateway's database and storage are. Leave it out.",
                 param=name,
                 code="unsupported_parameter",
             )

@@ -1,9 +1,9 @@
-"""The audit log: one entry for every change and every refusal, written in the transaction of what it tells of.
+"""Writes the audit log: one entry for every change and every refusal, in the transaction of the change itself.
 
     await audit.record(session, audit.actor_of(request), "webhook_endpoint.updated", project_id=..., resource_id=...,
                        data={"url": ...})
 
-`data` says what was asked for, never a secret. The service's role may only add entries and read them.
+`data` holds what was requested, never a secret. The service's database role may only insert and read entries.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from service.states import AuditActorKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who acted: a key, somebody without a valid one (`session`), or the service itself (`system`)."""
+    """Who acted: a key, a caller without a valid one (`session`), or the service itself (`system`)."""
 
     kind: AuditActorKind
     key_id: str | None = None
@@ -38,7 +38,7 @@ SYSTEM = Actor(kind="system")
 
 
 def actor_of(request: Request[Any, Any, Any]) -> Actor:
-    """The caller of a request. The address is that of the connection's peer: a header could say anything."""
+    """The caller of a request. The address is that of the connection's peer, since a header can be forged."""
     key_id: str | None
     service_account_id: str | None
     match request.scope.get("auth"):
@@ -66,13 +66,13 @@ async def record(
     resource_id: str | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> str:
-    """Add an entry in the caller's transaction, whatever its scope, and return its id.
+    """Add an entry in the caller's transaction, whatever the session's scope, and return the entry's id.
 
-    A type that ends in `created` shows `data` as what was made, one that ends in `updated` as what was asked for.
-    Raises `ValueError` for a type that `audit_events` does not list.
+    The API shows `data` as the new object for a type that ends in `created`, and as the requested changes for one that
+    ends in `updated`. Raises `ValueError` for a type that `audit_events` does not list.
     """
     if type not in EVENT_TYPES:
-        raise ValueError(f"{type!r} is no audit event type.")
+        raise ValueError(f"{type!r} is not an audit event type.")
     entry_id = new_id("audit_log-")
     await session.execute(
         insert(AuditLog).values(

@@ -1,4 +1,4 @@
-"""The types of audit log entries: the official SDK's where one fits, else our own. Pure."""
+"""The types of audit log entries: the official SDK's where one fits, else Tunegate's own. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -51,40 +51,40 @@ tenant.workspace_invite_email_settings.updated
 """
 
 SDK_TYPES = frozenset(_SDK_TYPES.split())
-"""The closed set of openai 3.x (`AuditLogListResponse.type`); most of it cannot happen here, all of it can be asked."""
+"""The closed set of openai 3.x (`AuditLogListResponse.type`); most never occur here; all are accepted as filters."""
 
 OWN_TYPES: dict[str, str] = {
-    "webhook_endpoint.created": "A webhook endpoint was made.",
+    "webhook_endpoint.created": "A webhook endpoint was created.",
     "webhook_endpoint.updated": "A webhook endpoint was changed.",
     "webhook_endpoint.secret_rotated": "A webhook endpoint got a new signing secret.",
     "price.updated": "A training price was set.",
     "spend_limit.updated": "A spend limit was set.",
-    "spend_limit.deleted": "A spend limit was lifted.",
-    "spend_alert.created": "A spend alert was made.",
+    "spend_limit.deleted": "A spend limit was removed.",
+    "spend_alert.created": "A spend alert was created.",
     "spend_alert.updated": "A spend alert was changed.",
     "spend_alert.deleted": "A spend alert was deleted.",
-    "deletion.retried": "An operator had an upstream deletion that failed tried again.",
-    "deletion.accepted": "An operator took an upstream deletion that failed as done.",
-    "project_retention.updated": "How long a project keeps its data was set.",
+    "deletion.retried": "An operator retried a failed upstream deletion.",
+    "deletion.accepted": "An operator accepted a failed upstream deletion as done.",
+    "project_retention.updated": "A project's retention period was set.",
     "project_limits.updated": "A project's limits were changed.",
     "upstream_account.created": "An upstream account was added.",
-    "upstream_account.updated": "An upstream account was changed, drained, held or released.",
+    "upstream_account.updated": "An upstream account was changed, drained, or had its cool-down set or lifted.",
     "upstream_account.credential_rotated": "An upstream account got another credential.",
     "upstream_account.deleted": "An upstream account was removed.",
     "job.resolved": "An operator retried, failed or adopted a job.",
-    "model_alias.created": "A model alias was made.",
+    "model_alias.created": "A model alias was created.",
     "model_alias.updated": "A model alias was changed.",
     "model_alias.promoted": "A model alias points at another model.",
     "model_alias.rolled_back": "A model alias points at an earlier model again.",
     "model_alias.deleted": "A model alias was deleted.",
 }
-"""Our own types, each with what it means. A new one is a line here."""
+"""Tunegate's own types, each with its meaning. A new type is a line here."""
 
 EVENT_TYPES = SDK_TYPES | frozenset(OWN_TYPES)
 
 
 def detail_of(type: str, *, resource_id: str | None, data: Mapping[str, Any]) -> dict[str, Any]:
-    """What an entry shows under its type: the id, and `data` where the SDK puts it for types that end so.
+    """The details that an entry shows under its type: the id, and `data` where the SDK has it for that kind of type.
 
     >>> detail_of("project.created", resource_id="proj_1", data={"name": "geo"})
     {'id': 'proj_1', 'data': {'name': 'geo'}}

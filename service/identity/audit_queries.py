@@ -1,4 +1,4 @@
-"""The audit log, read."""
+"""Reads the audit log."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from service.identity.audit_schemas import ListAuditLogs
 
 
 class Entry(NamedTuple):
-    """An entry, the name of its project while there is one, and how many refusals it stands for."""
+    """An entry, the name of its project while the project exists, and the number of refusals that it stands for."""
 
     row: AuditLog
     project_name: str | None
@@ -21,11 +21,11 @@ class Entry(NamedTuple):
 
 
 async def list_entries(session: AsyncSession, query: ListAuditLogs) -> Sequence[Entry]:
-    """Up to `limit + 1` entries, newest first; with `before` alone, those that come next above it.
+    """Up to `limit + 1` entries, newest first; with `before` alone, the ones just newer, oldest first.
 
     Raises `InvalidRequest` for an unknown cursor.
     """
-    wanted = (
+    statement = (
         select(AuditLog, Project.name, Refusal.count)
         .outerjoin(Project, Project.id == AuditLog.project_id)
         .outerjoin(Refusal, Refusal.audit_log_id == AuditLog.id)
@@ -35,33 +35,33 @@ async def list_entries(session: AsyncSession, query: ListAuditLogs) -> Sequence[
         if cursor is not None:
             if await session.scalar(select(AuditLog.id).where(AuditLog.id == cursor)) is None:
                 raise unknown_cursor(cursor, param=param)
-            wanted = wanted.where(AuditLog.id < cursor if param == "after" else AuditLog.id > cursor)
+            statement = statement.where(AuditLog.id < cursor if param == "after" else AuditLog.id > cursor)
     upwards = query.before is not None and query.after is None
-    ordered = wanted.order_by(AuditLog.id.asc() if upwards else AuditLog.id.desc())
+    ordered = statement.order_by(AuditLog.id.asc() if upwards else AuditLog.id.desc())
     return [Entry(*row) for row in await session.execute(ordered.limit(query.limit + 1))]
 
 
 def _conditions(query: ListAuditLogs) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
+    conditions: list[ColumnElement[bool]] = []
     if query.actor_ids is not None:
         ids = query.actor_ids
-        found.append(or_(AuditLog.key_id.in_(ids), AuditLog.service_account_id.in_(ids)))
+        conditions.append(or_(AuditLog.key_id.in_(ids), AuditLog.service_account_id.in_(ids)))
     if query.event_types is not None:
-        found.append(AuditLog.type.in_(query.event_types))
+        conditions.append(AuditLog.type.in_(query.event_types))
     if query.project_ids is not None:
-        found.append(AuditLog.project_id.in_(query.project_ids))
+        conditions.append(AuditLog.project_id.in_(query.project_ids))
     if query.resource_ids is not None:
-        found.append(AuditLog.resource_id.in_(query.resource_ids))
-    # entries show whole seconds, cut off
+        conditions.append(AuditLog.resource_id.in_(query.resource_ids))
+    # entries show whole seconds, rounded down
     if query.gt is not None:
-        found.append(AuditLog.effective_at >= _moment(query.gt + 1))
+        conditions.append(AuditLog.effective_at >= _moment(query.gt + 1))
     if query.gte is not None:
-        found.append(AuditLog.effective_at >= _moment(query.gte))
+        conditions.append(AuditLog.effective_at >= _moment(query.gte))
     if query.lt is not None:
-        found.append(AuditLog.effective_at < _moment(query.lt))
+        conditions.append(AuditLog.effective_at < _moment(query.lt))
     if query.lte is not None:
-        found.append(AuditLog.effective_at < _moment(query.lte + 1))
-    return found
+        conditions.append(AuditLog.effective_at < _moment(query.lte + 1))
+    return conditions
 
 
 def _moment(unix_seconds: int) -> dt.datetime:

@@ -19,7 +19,7 @@ from service.identity.audit_schemas import AuditLogObject, ListAuditLogs, check_
     opt=operation(returns=Page[AuditLogObject], query=ListAuditLogs),
 )
 async def get_audit_logs(request: ApiRequest) -> Page[dict[str, Any]]:
-    """Changes and refusals, newest first. `after` goes on to older entries, `before` to newer ones."""
+    """Changes and refusals, newest first. `after` continues with older entries, `before` with newer ones."""
     query = read_query(request, ListAuditLogs)
     check_event_types(query)
     async with resource(request, Database).admin() as session:

@@ -1,4 +1,4 @@
-"""Audit log entries on the wire, as the SDK's `AuditLogListResponse` has them."""
+"""Request and response structs of the audit log, in the form of the SDK's `AuditLogListResponse`."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,14 +11,14 @@ from service.identity.audit_events import EVENT_TYPES, OWN_TYPES, detail_of
 
 MAX_FILTERED = 100
 LATEST_SECOND = 253_370_764_800
-"""The beginning of the year 9999."""
+"""The start of the year 9999, in Unix seconds."""
 
 Ids = Annotated[list[str], msgspec.Meta(min_length=1, max_length=MAX_FILTERED)]
 Second = Annotated[int, msgspec.Meta(ge=0, le=LATEST_SECOND)]
 
 
 class ListAuditLogs(PageQuery, frozen=True, kw_only=True):
-    """Filters, each of which an entry must pass. `effective_at` counts whole seconds."""
+    """Filters that an entry must all match. `effective_at` is compared in whole seconds."""
 
     before: str | None = None
     actor_ids: Ids | None = msgspec.field(default=None, name="actor_ids[]")
@@ -31,22 +31,22 @@ class ListAuditLogs(PageQuery, frozen=True, kw_only=True):
     lte: Second | None = msgspec.field(default=None, name="effective_at[lte]")
 
 
-class Described(msgspec.Struct, frozen=True, kw_only=True):
-    """Something with an id."""
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """A reference to an object by its id."""
 
     id: str
 
 
 class ActorKey(msgspec.Struct, frozen=True, kw_only=True):
-    """The key that acted. `type` and `service_account` are null for an admin key, and one made at the command line."""
+    """The key that acted. `type` and `service_account` are null for admin keys and keys from the command line."""
 
     id: str
     type: Literal["service_account"] | None
-    service_account: Described | None
+    service_account: Reference | None
 
 
 class ActorSession(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the connection came from: its peer, which may be a proxy of yours."""
+    """The address of the connection's peer, which may be your own proxy."""
 
     ip_address: str | None
 
@@ -59,17 +59,17 @@ class ActorObject(msgspec.Struct, frozen=True, kw_only=True):
     session: ActorSession | None
 
 
-class ProjectNamed(msgspec.Struct, frozen=True, kw_only=True):
-    """The project that it happened in. The name is null once the project is deleted."""
+class ProjectReference(msgspec.Struct, frozen=True, kw_only=True):
+    """The project that the entry belongs to. The name is null once the project is deleted."""
 
     id: str
     name: str | None
 
 
 class AuditLogObject(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry. Beside these fields it has one that is called as its `type`, with the details.
+    """An entry. Besides these fields it has one named like its `type`, which holds the details.
 
-    `actor` is null for what the service or an operator at the command line did.
+    `actor` is null when the service itself, or an operator at the command line, acted.
     """
 
     id: str
@@ -77,24 +77,24 @@ class AuditLogObject(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     effective_at: int
     actor: ActorObject | None
-    project: ProjectNamed | None
+    project: ProjectReference | None
     request_id: str | None
 
 
 def check_event_types(query: ListAuditLogs) -> None:
-    """Raises `InvalidRequest` for a type that nobody knows."""
+    """Raise `InvalidRequest` for an unknown event type."""
     for name in query.event_types or ():
         if name not in EVENT_TYPES:
             raise InvalidRequest(
-                f"Unknown event type '{name[:100]}'. Besides OpenAI's there are: {', '.join(OWN_TYPES)}.",
+                f"Unknown event type '{name[:100]}'. Besides OpenAI's types there are: {', '.join(OWN_TYPES)}.",
                 param="event_types[]",
                 code="unknown_event_type",
             )
 
 
 def show_entry(row: AuditLog, project_name: str | None, refusals: int | None) -> dict[str, Any]:
-    """An entry as the API shows it."""
-    project = None if row.project_id is None else ProjectNamed(id=row.project_id, name=project_name)
+    """The response for an entry."""
+    project = None if row.project_id is None else ProjectReference(id=row.project_id, name=project_name)
     shown = AuditLogObject(
         id=row.id,
         type=row.type,
@@ -115,7 +115,7 @@ def _actor(row: AuditLog) -> ActorObject | None:
         return None
     key = None
     if row.key_id is not None:
-        account = None if row.service_account_id is None else Described(id=row.service_account_id)
+        account = None if row.service_account_id is None else Reference(id=row.service_account_id)
         key = ActorKey(id=row.key_id, type="service_account" if account else None, service_account=account)
     return ActorObject(
         type="session" if key is None else "api_key", api_key=key, session=ActorSession(ip_address=row.ip_address)

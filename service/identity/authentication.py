@@ -1,4 +1,4 @@
-"""Who is calling: the key in `Authorization`, looked up by its hash, remembered for less than a second."""
+"""Authenticates callers by the key in `Authorization`: looked up by its hash and cached for less than a second."""
 
 import datetime as dt
 import time
@@ -15,56 +15,62 @@ from service.identity.keys import fingerprint, well_formed
 from service.identity.refused_requests import Refusals, Refused
 from service.states import RefusalKind
 
-__all__ = ["Administrator", "Authenticator", "Caller", "works"]
+__all__ = ["Administrator", "Authenticator", "Caller", "is_valid"]
 
-REMEMBERED_SECONDS = 0.5
-"""Below the second within which revoking a key must work (RELIABILITY, "Tenancy")."""
+CACHE_SECONDS = 0.5
+"""Less than the second within which a revoked key must stop working (docs/organization.md)."""
 
 LAST_USED_EVERY = dt.timedelta(minutes=1)
-MAX_REMEMBERED = 10_000
+MAX_CACHED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What a key opens, and why it is refused if it is."""
+class _CachedKey:
+    """The caller that a key identifies, and the refusal if the key is not valid."""
 
     who: Caller | Administrator
     refused: Refused | None
 
 
-def works() -> ColumnElement[bool]:
-    """The condition under which a row of `api_keys` is neither revoked nor expired."""
+def is_valid() -> ColumnElement[bool]:
+    """The condition that a row of `api_keys` is neither revoked nor expired."""
     return ApiKey.revoked_at.is_(None) & (ApiKey.expires_at.is_(None) | (ApiKey.expires_at > func.now()))
 
 
 class Authenticator:
-    """Looks keys up, holds them to their scopes, and notes refusals. One per process."""
+    """Looks up keys, enforces their scopes, and records refusals. One per process."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
         self._refusals = Refusals(db)
-        self._known: dict[bytes, tuple[float, _Known]] = {}
+        self._cache: dict[bytes, tuple[float, _CachedKey]] = {}
 
     async def project_caller(self, authorization: str | None, *, method: str, client: Actor) -> Caller:
-        """The project's caller. Raises `Unauthenticated`, or `Forbidden` for an admin key or one without the right."""
+        """Authenticate a project's caller.
+
+        Raises `Unauthenticated`, and `Forbidden` for an admin key or a key whose scopes do not allow the method.
+        """
         who, sha256 = await self._identify(authorization, client)
         if not isinstance(who, Caller):
-            error = Forbidden("This is an admin key. Project resources need a key of the project.")
-            raise await self._noted(_refused("wrong_kind_of_key", who, sha256), error, client)
+            error = Forbidden("This is an admin key. Project resources need a project key.")
+            raise await self._recorded(_refused("wrong_kind_of_key", who, sha256), error, client)
         await self._check_scopes(who, sha256, method, client)
         return who
 
     async def administrator(self, authorization: str | None, *, method: str, client: Actor) -> Administrator:
-        """The organisation's caller. Raises `Unauthenticated`, or `Forbidden` as for a project's caller."""
+        """Authenticate a caller of the organisation's API.
+
+        Raises `Unauthenticated`, and `Forbidden` for a project key or a key whose scopes do not allow the method.
+        """
         who, sha256 = await self._identify(authorization, client)
         if not isinstance(who, Administrator):
-            error = Forbidden("This is a project's key. The organisation's resources need an admin key.")
-            raise await self._noted(_refused("wrong_kind_of_key", who, sha256), error, client)
+            error = Forbidden("This is a project key. The organisation's resources need an admin key.")
+            raise await self._recorded(_refused("wrong_kind_of_key", who, sha256), error, client)
         await self._check_scopes(who, sha256, method, client)
         return who
 
     async def close(self) -> None:
-        """Write what was noted."""
+        """Write the refusals that are not written yet."""
         await self._refusals.close()
 
     async def _check_scopes(self, who: Caller | Administrator, sha256: bytes, method: str, client: Actor) -> None:
@@ -73,7 +79,7 @@ class Authenticator:
                 f"This key is read-only (its scopes are {', '.join(who.scopes)}) and {method} needs a key that may "
                 "write. Use a key without scopes, or have this one's scopes removed."
             )
-            raise await self._noted(_refused("read_only_key", who, sha256), error, client)
+            raise await self._recorded(_refused("read_only_key", who, sha256), error, client)
 
     async def _identify(self, authorization: str | None, client: Actor) -> tuple[Caller | Administrator, bytes]:
         scheme, _, key = (authorization or "").partition(" ")
@@ -87,24 +93,24 @@ class Authenticator:
         if not well_formed(key):
             raise _incorrect()
         sha256 = fingerprint(key)
-        known = self._remembered(sha256)
+        known = self._cached(sha256)
         if known is None:
-            asked_at = time.monotonic()
+            started_at = time.monotonic()
             known = await self._look_up(sha256)
             if known is None:
-                raise await self._noted(Refused(kind="unknown_key", sha256=sha256), _incorrect(), client)
-            if len(self._known) >= MAX_REMEMBERED:
-                self._known.clear()
-            self._known[sha256] = (asked_at + REMEMBERED_SECONDS, known)
+                raise await self._recorded(Refused(kind="unknown_key", sha256=sha256), _incorrect(), client)
+            if len(self._cache) >= MAX_CACHED:
+                self._cache.clear()
+            self._cache[sha256] = (started_at + CACHE_SECONDS, known)
         if known.refused is not None:
-            raise await self._noted(known.refused, _error_for(known.refused.kind), client)
+            raise await self._recorded(known.refused, _error_for(known.refused.kind), client)
         return known.who, sha256
 
-    def _remembered(self, sha256: bytes) -> _Known | None:
-        known = self._known.get(sha256)
+    def _cached(self, sha256: bytes) -> _CachedKey | None:
+        known = self._cache.get(sha256)
         return known[1] if known is not None and known[0] > time.monotonic() else None
 
-    async def _look_up(self, sha256: bytes) -> _Known | None:
+    async def _look_up(self, sha256: bytes) -> _CachedKey | None:
         async with self._db.admin() as session:
             row = (
                 await session.execute(
@@ -114,7 +120,7 @@ class Authenticator:
                         ApiKey.service_account_id,
                         ApiKey.scopes,
                         ApiKey.revoked_at.is_not(None).label("revoked"),
-                        works().label("works"),
+                        is_valid().label("valid"),
                         Project.status,
                         ServiceAccount.role,
                     )
@@ -131,14 +137,14 @@ class Authenticator:
                 else Caller(row.id, row.project_id, row.service_account_id, tuple(row.scopes))
             )
             kind: RefusalKind | None = None
-            if not row.works:
+            if not row.valid:
                 kind = "revoked_key" if row.revoked else "expired_key"
             elif row.project_id is not None and row.status != "active":
                 kind = "archived_project"
             elif row.role == "none":
                 kind = "no_role"
             if kind is not None:
-                return _Known(who, _refused(kind, who, sha256))
+                return _CachedKey(who, _refused(kind, who, sha256))
             await session.execute(
                 update(ApiKey)
                 .where(
@@ -147,10 +153,10 @@ class Authenticator:
                 )
                 .values(last_used_at=func.now())
             )
-        return _Known(who, None)
+        return _CachedKey(who, None)
 
-    async def _noted(self, refused: Refused, error: ApiError, client: Actor) -> ApiError:
-        await self._refusals.note(refused, error, client, now=dt.datetime.now(dt.UTC))
+    async def _recorded(self, refused: Refused, error: ApiError, client: Actor) -> ApiError:
+        await self._refusals.record(refused, error, client, now=dt.datetime.now(dt.UTC))
         return error
 
 

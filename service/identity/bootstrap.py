@@ -1,4 +1,4 @@
-"""The first project and the first keys, made by an explicit command or by the development stack."""
+"""Creates the first project and the first keys, for the command line and the development stack."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from service.database.engine import Database, create_engine
 from service.database.tables import ApiKey, Project
 from service.errors import SettingsError
 from service.identity import audit
-from service.identity.keys import fingerprint, hint, new_key
+from service.identity.keys import fingerprint, new_key, redacted
 from service.ids import new_id
 from service.settings import Settings
 from service.states import KeyKind
@@ -30,7 +30,7 @@ def new_admin_key() -> str:
 
 
 async def ensure_default_project(settings: Settings, *, api_key: str, admin_key: str) -> None:
-    """Make the project "default" with these two keys, unless it is there already. Running it twice changes nothing."""
+    """Create the project "default" with these two keys if they do not exist. Running it twice changes nothing."""
     db = _open(settings)
     async with db.admin() as session:
         project_id = await session.scalar(select(Project.id).where(Project.name == DEFAULT_PROJECT).limit(1))
@@ -45,7 +45,7 @@ async def ensure_default_project(settings: Settings, *, api_key: str, admin_key:
                     kind=kind,
                     name=DEFAULT_PROJECT,
                     sha256=fingerprint(key),
-                    hint=hint(key),
+                    redacted_value=redacted(key),
                 )
                 .on_conflict_do_nothing(index_elements=["sha256"])
                 .returning(ApiKey.id)
@@ -59,10 +59,10 @@ async def ensure_default_project(settings: Settings, *, api_key: str, admin_key:
 async def create_key(
     settings: Settings, *, kind: KeyKind, name: str, project: str = DEFAULT_PROJECT, scopes: Sequence[str] = ()
 ) -> str:
-    """Make a key and return its value, which is stored nowhere.
+    """Create a key and return its value, which is stored nowhere.
 
-    A project key belongs to the active project whose name or id is `project`, which is made when it is missing and is
-    the default one. Raises `SettingsError` for another one that does not exist, and for a name that several have.
+    A project key belongs to the active project whose name or id is `project`; the default project is created if it does
+    not exist. Raises `SettingsError` for any other unknown project, and for a name that several projects share.
     """
     key = new_key(kind)
     db = _open(settings)
@@ -77,7 +77,7 @@ async def create_key(
                     kind=kind,
                     name=name,
                     sha256=fingerprint(key),
-                    hint=hint(key),
+                    redacted_value=redacted(key),
                     scopes=list(scopes),
                 )
             )
@@ -97,9 +97,9 @@ async def _find_project(session: AsyncSession, project: str) -> str:
         case [] if project == DEFAULT_PROJECT:
             return await _add_project(session, DEFAULT_PROJECT)
         case []:
-            raise SettingsError(f"There is no active project called {project!r}.")
+            raise SettingsError(f"There is no active project named {project!r}.")
         case several:
-            raise SettingsError(f"Several projects are called {project!r}. Give the id: {', '.join(several)}.")
+            raise SettingsError(f"Several projects are named {project!r}. Give the id: {', '.join(several)}.")
 
 
 async def _add_project(session: AsyncSession, name: str) -> str:

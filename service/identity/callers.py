@@ -1,6 +1,6 @@
-"""Who can call, and what a key may do. Pure.
+"""The two kinds of authenticated callers, and what a key's scopes allow. Pure.
 
-A key without scopes may do everything that its kind may. `api.all.read` is OpenAI's word for a key that only reads.
+A key without scopes may do everything that its kind may. `api.all.read` is OpenAI's scope for a read-only key.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A project's caller."""
+    """A caller with a project key."""
 
     key_id: str
     project_id: str
@@ -23,15 +23,15 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Administrator:
-    """A caller of the organisation's API."""
+    """A caller of the organisation's API, with an admin key."""
 
     key_id: str
     scopes: tuple[str, ...] = ()
 
 
 def may(who: Caller | Administrator, method: str) -> bool:
-    """Whether the key's scopes allow a request by its method: one rule, so that a new route is held by it at once.
+    """Whether the key's scopes allow a request with this HTTP method. One rule, so that it covers every new route.
 
-    Everything but reading changes something or spends, inference too.
+    A read-only key may only read: every other method changes something or costs money, as inference does.
     """
     return not who.scopes or method in READING_METHODS

@@ -37,7 +37,7 @@ KEY = KEYS + "/{api_key_id:str}"
 
 @get(KEYS, summary="List a project's API keys", opt=operation(returns=Page[KeyObject], query=ListKeys))
 async def get_project_keys(request: ApiRequest, project_id: FromPath[str]) -> Page[KeyObject]:
-    """Newest first, without their values; expired ones until they are deleted."""
+    """Newest first, without their values. Expired keys are listed until they are deleted."""
     query = read_query(request, ListKeys)
     async with resource(request, Database).admin() as session:
         await get_project(session, project_id)
@@ -47,7 +47,7 @@ async def get_project_keys(request: ApiRequest, project_id: FromPath[str]) -> Pa
 
 @get(KEY, summary="Retrieve a project's API key", opt=operation(returns=KeyObject))
 async def get_project_key(request: ApiRequest, project_id: FromPath[str], api_key_id: FromPath[str]) -> KeyObject:
-    """One key: whose it is, what it may do, when it was last used and when it ends."""
+    """One key: its owner, its scopes, when it was last used and when it expires."""
     async with resource(request, Database).admin() as session:
         await get_project(session, project_id)
         return _show(await get_key(session, project_id, api_key_id))
@@ -60,15 +60,15 @@ async def get_project_key(request: ApiRequest, project_id: FromPath[str], api_ke
     opt=operation(returns=KeyObject, body=UpdateKey),
 )
 async def update_project_key(request: ApiRequest, project_id: FromPath[str], api_key_id: FromPath[str]) -> KeyObject:
-    """Change its scopes, or when it ends. Both hold within a second."""
-    wanted, _ = await read_body(request, UpdateKey)
+    """Change its scopes, or when it expires. Both take effect within a second."""
+    body, _ = await read_body(request, UpdateKey)
     async with resource(request, Database).admin() as session:
-        return _show(await actions.update_key(session, actor_of(request), project_id, api_key_id, wanted))
+        return _show(await actions.update_key(session, actor_of(request), project_id, api_key_id, body))
 
 
 @delete(KEY, status_code=200, summary="Delete a project's API key", opt=operation(returns=KeyDeleted))
 async def delete_project_key(request: ApiRequest, project_id: FromPath[str], api_key_id: FromPath[str]) -> KeyDeleted:
-    """It stops within a second."""
+    """The key stops working within a second."""
     async with resource(request, Database).admin() as session:
         await actions.delete_key(session, actor_of(request), project_id, api_key_id)
     return KeyDeleted(id=api_key_id)
@@ -81,11 +81,11 @@ async def delete_project_key(request: ApiRequest, project_id: FromPath[str], api
     opt=operation(returns=NewAdminKey, body=CreateAdminKey, creates=True),
 )
 async def create_admin_key(request: ApiRequest) -> Response[bytes]:
-    """A key for the organisation's API, whose value the answer shows, this once."""
-    wanted, body_sha256 = await read_body(request, CreateAdminKey)
+    """Create a key for the organisation's API. Only this response shows its value."""
+    body, body_sha256 = await read_body(request, CreateAdminKey)
 
     async def act(session: AsyncSession) -> NewAdminKey:
-        return show_new_admin_key(*await actions.create_admin_key(session, actor_of(request), wanted))
+        return show_new_admin_key(*await actions.create_admin_key(session, actor_of(request), body))
 
     return await answer_once(
         resource(request, Database), request_identity_of(request, body_sha256), act, sealer=resource(request, Sealer)
@@ -119,7 +119,7 @@ async def get_one_admin_key(request: ApiRequest, key_id: FromPath[str]) -> Admin
     opt=operation(returns=AdminKeyDeleted),
 )
 async def delete_admin_key(request: ApiRequest, key_id: FromPath[str]) -> AdminKeyDeleted:
-    """It stops within a second. The last one that works and may change things cannot be deleted."""
+    """The key stops working within a second. The last valid key that may change anything cannot be deleted."""
     async with resource(request, Database).admin() as session:
         await actions.delete_admin_key(session, actor_of(request), key_id)
     return AdminKeyDeleted(id=key_id)

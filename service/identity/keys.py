@@ -1,7 +1,7 @@
-"""API keys: their form, and what is stored of them.
+"""API keys: their format, and the parts of them that are stored.
 
 `tg_live_` (projects) or `tg_admin_` (organisation), 30 random base62 characters, and a checksum of six, so that a
-mistyped or made-up key is refused before any SQL, and a leaked one is recognised by scanners. Only the SHA-256 is
+mistyped or made-up key is refused before any SQL, and scanners recognise a leaked one. Only the SHA-256 is
 stored: the keys have 178 bits of randomness, so a slow hash would add nothing.
 """
 
@@ -19,13 +19,13 @@ CHECKSUM_LENGTH = 6
 
 
 def new_key(kind: KeyKind) -> str:
-    """A fresh key of `kind` (`project` or `admin`)."""
+    """A new random key."""
     body = PREFIXES[kind] + "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
     return body + _checksum(body)
 
 
 def well_formed(key: str) -> bool:
-    """Whether `key` can be one of ours, by its prefix, its length and its checksum."""
+    """Whether `key` has the prefix, length and checksum of a key of this service."""
     for prefix in PREFIXES.values():
         if key.startswith(prefix) and len(key) == len(prefix) + RANDOM_LENGTH + CHECKSUM_LENGTH:
             return key.isascii() and secrets.compare_digest(_checksum(key[:-CHECKSUM_LENGTH]), key[-CHECKSUM_LENGTH:])
@@ -33,12 +33,12 @@ def well_formed(key: str) -> bool:
 
 
 def fingerprint(key: str) -> bytes:
-    """What is stored and looked up."""
+    """The SHA-256 of a key, which is stored and looked up."""
     return hashlib.sha256(key.encode()).digest()
 
 
-def hint(key: str) -> str:
-    """What may be shown of a key: enough to tell it from others."""
+def redacted(key: str) -> str:
+    """The part of a key that may be shown, enough to recognise it: `tg_live_Ab3x…9ZkQ`."""
     return f"{key[:12]}…{key[-4:]}"
 
 

@@ -1,4 +1,4 @@
-"""Which tuned models a project may use."""
+"""The condition that decides which tuned models a project may use."""
 
 from sqlalchemy import ColumnElement, select
 
@@ -6,6 +6,6 @@ from service.database.tables import CheckpointPermission, Model
 
 
 def usable(project_id: str) -> ColumnElement[bool]:
-    """The condition under which a project may use a model: its own, or granted (`service/models/permissions/`)."""
+    """The condition that the project owns a model, or that its use was granted (`service/models/permissions/`)."""
     granted = select(CheckpointPermission.model).where(CheckpointPermission.project_id == project_id)
     return (Model.project_id == project_id) | Model.name.in_(granted)

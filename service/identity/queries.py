@@ -1,4 +1,4 @@
-"""Projects, service accounts and keys, read by the organisation's API."""
+"""Reads projects, service accounts and keys for the organisation's API."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -17,7 +17,7 @@ change, which waits until no transaction holds it shared."""
 
 
 class KeyWithOwner(NamedTuple):
-    """A project's key, whose it is if it is a service account's, and whether that account may use the project now."""
+    """A project's key, the service account that owns it if one does, and whether the owner may use the project now."""
 
     row: ApiKey
     account: ServiceAccount | None
@@ -25,7 +25,7 @@ class KeyWithOwner(NamedTuple):
 
 
 async def get_project(session: AsyncSession, project_id: str, *, lock: Lock = "none") -> Project:
-    """The project, archived or not, or `NotFound`."""
+    """The project, archived or not. Raises `NotFound`."""
     query = select(Project).where(Project.id == project_id)
     if lock != "none":
         query = query.with_for_update(read=lock == "shared", key_share=lock == "exclusive")
@@ -36,44 +36,47 @@ async def get_project(session: AsyncSession, project_id: str, *, lock: Lock = "n
 
 
 async def get_active_project(session: AsyncSession, project_id: str) -> Project:
-    """The project, kept from being archived meanwhile. Raises `NotFound`, and `InvalidRequest` when it is archived."""
+    """The project, which cannot be archived until the transaction ends.
+
+    Raises `NotFound`, and `InvalidRequest` when it is archived.
+    """
     row = await get_project(session, project_id, lock="shared")
     check_active(row)
     return row
 
 
 def check_active(row: Project) -> None:
-    """Raises `InvalidRequest` for a project that is archived or about to be deleted."""
+    """Raise `InvalidRequest` for a project that is archived or being deleted."""
     if row.status != "active":
         raise InvalidRequest(
-            f"The project {row.id} is archived. Nothing in it can be made or changed.",
+            f"The project {row.id} is archived. Nothing in it can be created or changed.",
             param="project_id",
             code="project_archived",
         )
 
 
 def check_not_deleted(row: Project) -> None:
-    """Raises `InvalidRequest` for a project that is being deleted."""
+    """Raise `InvalidRequest` for a project that is deleted or being deleted."""
     if row.status in ("deleting", "deleted"):
         raise InvalidRequest(
-            f"The project {row.id} is deleted. Nothing can be kept in it.", param="project_id", code="project_deleted"
+            f"The project {row.id} is deleted. Nothing can be stored in it.", param="project_id", code="project_deleted"
         )
 
 
 async def list_projects(session: AsyncSession, query: ListProjects) -> Sequence[Project]:
     """Up to `limit + 1` projects, newest first. Raises `InvalidRequest` for an unknown cursor."""
-    wanted = select(Project)
+    statement = select(Project)
     if not query.include_archived:
-        wanted = wanted.where(Project.status == "active")
+        statement = statement.where(Project.status == "active")
     if query.after is not None:
         if await session.scalar(select(Project.id).where(Project.id == query.after)) is None:
             raise unknown_cursor(query.after)
-        wanted = wanted.where(Project.id < query.after)
-    return (await session.scalars(wanted.order_by(Project.id.desc()).limit(query.limit + 1))).all()
+        statement = statement.where(Project.id < query.after)
+    return (await session.scalars(statement.order_by(Project.id.desc()).limit(query.limit + 1))).all()
 
 
 async def get_account(session: AsyncSession, project_id: str, account_id: str, *, lock: bool = False) -> ServiceAccount:
-    """The project's service account, or `NotFound`. `lock` keeps it as it is until the transaction ends."""
+    """The project's service account. `lock` prevents changes until the transaction ends. Raises `NotFound`."""
     query = select(ServiceAccount).where(
         ServiceAccount.project_id == project_id, ServiceAccount.id == account_id, ServiceAccount.deleted_at.is_(None)
     )
@@ -90,17 +93,17 @@ async def get_account(session: AsyncSession, project_id: str, account_id: str, *
 async def list_accounts(session: AsyncSession, project_id: str, query: PageQuery) -> Sequence[ServiceAccount]:
     """Up to `limit + 1` service accounts, newest first. Raises `InvalidRequest` for an unknown cursor."""
     table = ServiceAccount
-    wanted = select(table).where(table.project_id == project_id, table.deleted_at.is_(None))
+    statement = select(table).where(table.project_id == project_id, table.deleted_at.is_(None))
     if query.after is not None:
         known = select(table.id).where(table.project_id == project_id, table.id == query.after)
         if await session.scalar(known) is None:
             raise unknown_cursor(query.after)
-        wanted = wanted.where(table.id < query.after)
-    return (await session.scalars(wanted.order_by(table.id.desc()).limit(query.limit + 1))).all()
+        statement = statement.where(table.id < query.after)
+    return (await session.scalars(statement.order_by(table.id.desc()).limit(query.limit + 1))).all()
 
 
 async def get_key(session: AsyncSession, project_id: str, key_id: str, *, lock: bool = False) -> KeyWithOwner:
-    """The project's key, or `NotFound`. `lock` keeps it as it is until the transaction ends."""
+    """The project's key. `lock` prevents changes until the transaction ends. Raises `NotFound`."""
     query = _keys(project_id).where(ApiKey.id == key_id)
     row = (await session.execute(query.with_for_update(of=ApiKey) if lock else query)).one_or_none()
     if row is None:
@@ -110,20 +113,22 @@ async def get_key(session: AsyncSession, project_id: str, key_id: str, *, lock: 
 
 async def list_keys(session: AsyncSession, project_id: str, query: ListKeys) -> Sequence[KeyWithOwner]:
     """Up to `limit + 1` keys, newest first. Raises `InvalidRequest` for an unknown cursor."""
-    wanted = _keys(project_id)
+    statement = _keys(project_id)
     if query.owner_project_access != "any":
-        wanted = wanted.where(_access() if query.owner_project_access == "active" else ~_access())
+        statement = statement.where(
+            _owner_has_access() if query.owner_project_access == "active" else ~_owner_has_access()
+        )
     if query.after is not None:
         known = select(ApiKey.id).where(ApiKey.project_id == project_id, ApiKey.id == query.after)
         if await session.scalar(known) is None:
             raise unknown_cursor(query.after)
-        wanted = wanted.where(ApiKey.id < query.after)
-    rows = await session.execute(wanted.order_by(ApiKey.id.desc()).limit(query.limit + 1))
+        statement = statement.where(ApiKey.id < query.after)
+    rows = await session.execute(statement.order_by(ApiKey.id.desc()).limit(query.limit + 1))
     return [KeyWithOwner(*row) for row in rows]
 
 
 async def get_admin_key(session: AsyncSession, key_id: str) -> ApiKey:
-    """The admin key, or `NotFound`."""
+    """The admin key. Raises `NotFound`."""
     query = select(ApiKey).where(ApiKey.id == key_id, ApiKey.kind == "admin", ApiKey.revoked_at.is_(None))
     row = (await session.scalars(query)).one_or_none()
     if row is None:
@@ -132,25 +137,25 @@ async def get_admin_key(session: AsyncSession, key_id: str) -> ApiKey:
 
 
 async def list_admin_keys(session: AsyncSession, query: ListAdminKeys) -> Sequence[ApiKey]:
-    """Up to `limit + 1` admin keys in the order asked for. Raises `InvalidRequest` for an unknown cursor."""
-    upwards = query.order == "asc"
-    wanted = select(ApiKey).where(ApiKey.kind == "admin", ApiKey.revoked_at.is_(None))
+    """Up to `limit + 1` admin keys in the requested order. Raises `InvalidRequest` for an unknown cursor."""
+    ascending = query.order == "asc"
+    statement = select(ApiKey).where(ApiKey.kind == "admin", ApiKey.revoked_at.is_(None))
     if query.after is not None:
         known = select(ApiKey.id).where(ApiKey.kind == "admin", ApiKey.id == query.after)
         if await session.scalar(known) is None:
             raise unknown_cursor(query.after)
-        wanted = wanted.where(ApiKey.id > query.after if upwards else ApiKey.id < query.after)
-    order = ApiKey.id.asc() if upwards else ApiKey.id.desc()
-    return (await session.scalars(wanted.order_by(order).limit(query.limit + 1))).all()
+        statement = statement.where(ApiKey.id > query.after if ascending else ApiKey.id < query.after)
+    order = ApiKey.id.asc() if ascending else ApiKey.id.desc()
+    return (await session.scalars(statement.order_by(order).limit(query.limit + 1))).all()
 
 
-def _access() -> ColumnElement[bool]:
+def _owner_has_access() -> ColumnElement[bool]:
     return and_(Project.status == "active", ServiceAccount.role.is_distinct_from("none"))
 
 
 def _keys(project_id: str) -> Select[ApiKey, ServiceAccount, bool]:
     return (
-        select(ApiKey, ServiceAccount, _access())
+        select(ApiKey, ServiceAccount, _owner_has_access())
         .join(Project, Project.id == ApiKey.project_id)
         .outerjoin(ServiceAccount, ServiceAccount.id == ApiKey.service_account_id)
         .where(ApiKey.project_id == project_id, ApiKey.revoked_at.is_(None))

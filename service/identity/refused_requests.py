@@ -1,7 +1,7 @@
-"""Refused callers in the audit log: one entry a minute for each key and kind of refusal, with how many there were.
+"""Records refused callers in the audit log: one entry a minute for each key and kind of refusal, with their number.
 
-A key's form and checksum are public, so anybody can make up well-formed ones. Keys that are not known share sixteen
-entries a minute, which is the most that they can add to the database.
+The format and checksum of keys are public, so anybody can make up well-formed ones. Unknown keys share sixteen entries
+a minute, which limits the rows that they can add to the database.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from service.states import RefusalKind
 
 log = structlog.get_logger()
 
-UNKNOWN_SUBJECTS = 16
-COUNT_EVERY_SECONDS = 0.5
+UNKNOWN_KEY_SUBJECTS = 16
+WRITE_EVERY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """A refusal of a key: why, and whose key it is if it is known."""
+    """A refused key: the reason, and its owner if the key is known."""
 
     kind: RefusalKind
     sha256: bytes
@@ -39,8 +39,8 @@ class Refused:
 
     @property
     def subject(self) -> str:
-        """What it is counted under."""
-        return self.key_id or f"unknown-{self.sha256[0] % UNKNOWN_SUBJECTS}"
+        """The name that its refusals are counted under: the key's id, or one of sixteen for unknown keys."""
+        return self.key_id or f"unknown-{self.sha256[0] % UNKNOWN_KEY_SUBJECTS}"
 
 
 @dataclass(slots=True)
@@ -52,18 +52,18 @@ class _Counted:
 
 
 class Refusals:
-    """Notes refusals. The first of a minute is written before its answer goes out, the others soon after."""
+    """Records refusals. The first of a minute is written before its response is sent, the others soon after."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
         self._minute = dt.datetime.min.replace(tzinfo=dt.UTC)
-        self._noted: set[tuple[str, str]] = set()
+        self._written: set[tuple[str, str]] = set()
         self._waiting: dict[tuple[dt.datetime, str, str], _Counted] = {}
-        self._counting: asyncio.Task[None] | None = None
+        self._writer: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
 
-    async def note(self, refused: Refused, error: ApiError, client: Actor, *, now: dt.datetime) -> None:
-        """Write down that `client` got `error`."""
+    async def record(self, refused: Refused, error: ApiError, client: Actor, *, now: dt.datetime) -> None:
+        """Record that `client` got `error`."""
         actor = Actor(
             kind="session" if refused.key_id is None else "api_key",
             key_id=refused.key_id,
@@ -73,50 +73,50 @@ class Refusals:
         )
         minute = now.replace(second=0, microsecond=0)
         if minute != self._minute:
-            self._minute, self._noted = minute, set()
-        about = (refused.kind, refused.subject)
-        if about not in self._noted:
-            self._noted.add(about)
+            self._minute, self._written = minute, set()
+        key = (refused.kind, refused.subject)
+        if key not in self._written:
+            self._written.add(key)
             await self._write(minute, _Counted(refused, actor, error, 1))
             return
-        self._waiting.setdefault((minute, *about), _Counted(refused, actor, error, 0)).times += 1
-        if self._counting is None or self._counting.done():
-            self._counting = asyncio.create_task(self._count_soon())
+        self._waiting.setdefault((minute, *key), _Counted(refused, actor, error, 0)).times += 1
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_soon())
 
     async def close(self) -> None:
-        """Write what has been counted."""
+        """Write the refusals that are counted and not written yet."""
         self._closing.set()
-        if self._counting is not None:
-            await self._counting
+        if self._writer is not None:
+            await self._writer
 
-    async def _count_soon(self) -> None:
+    async def _write_soon(self) -> None:
         while self._waiting:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), COUNT_EVERY_SECONDS)
-            await self._count()
+                await asyncio.wait_for(self._closing.wait(), WRITE_EVERY_SECONDS)
+            await self._write_counted()
 
-    async def _count(self) -> None:
+    async def _write_counted(self) -> None:
         waiting, self._waiting = self._waiting, {}
         for (minute, _, _), counted in waiting.items():
             try:
                 await self._write(minute, counted)
-            except Exception as error:  # the answers went out long ago; the log keeps what the table could not
-                log.error("refusals.uncounted", kind=counted.refused.kind, times=counted.times, error=repr(error))
+            except Exception as error:  # the responses are sent already; the log is the only trace
+                log.error("refusals.not_written", kind=counted.refused.kind, times=counted.times, error=repr(error))
 
     async def _write(self, minute: dt.datetime, counted: _Counted) -> None:
         refused = counted.refused
-        about = (Refusal.kind == refused.kind) & (Refusal.subject == refused.subject) & (Refusal.minute == minute)
-        turn = hashlib.sha256(f"{refused.kind} {refused.subject} {minute}".encode()).digest()
+        same = (Refusal.kind == refused.kind) & (Refusal.subject == refused.subject) & (Refusal.minute == minute)
+        digest = hashlib.sha256(f"{refused.kind} {refused.subject} {minute}".encode()).digest()
         async with self._db.admin() as session:
-            await session.execute(REFUSALS.take(turn))
-            known = await session.scalar(
+            await session.execute(REFUSALS.take(digest))
+            entry_id = await session.scalar(
                 update(Refusal)
-                .where(about)
+                .where(same)
                 .values(count=Refusal.count + counted.times)
                 .returning(Refusal.audit_log_id)
                 .execution_options(synchronize_session=False)
             )
-            if known is not None:
+            if entry_id is not None:
                 return
             entry_id = await audit.record(
                 session,

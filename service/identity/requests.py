@@ -1,4 +1,4 @@
-"""Who makes a request: the caller, a check that its key still works, and the identity of a creating request."""
+"""Reads who makes a request: its caller, a check that the key still works, and the identity of a creating request."""
 
 from collections.abc import Awaitable, Callable
 from typing import cast
@@ -11,12 +11,12 @@ from service.identity.callers import Administrator, Caller
 
 
 def caller(request: ApiRequest) -> Caller:
-    """Who is calling; the app has authenticated every request of these routes before its handler runs."""
+    """The caller of a project route. The app authenticates every request before its handler runs."""
     return cast("Caller", request.scope["auth"])
 
 
 def access_check(request: ApiRequest) -> Callable[[], Awaitable[object]]:
-    """A check for responses that stay open: it raises `ApiError` once the caller's key no longer works."""
+    """A check for long responses: calling it raises `ApiError` once the caller's key no longer works."""
     authenticator, key, client = (
         resource(request, Authenticator),
         request.headers.get("authorization"),
@@ -26,7 +26,7 @@ def access_check(request: ApiRequest) -> Callable[[], Awaitable[object]]:
 
 
 def request_identity_of(request: ApiRequest, body_sha256: bytes) -> RequestIdentity:
-    """The identity of a creating request, for `answer_once`: of a project, or of the organisation's API."""
+    """The identity of a creating request for `answer_once`, in a project or in the organisation's API."""
     who = cast("Caller | Administrator", request.scope["auth"])
     return request_identity(
         request.headers,

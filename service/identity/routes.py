@@ -1,4 +1,4 @@
-"""`/v1/organization/projects`; and the list of all routes of this folder."""
+"""`/v1/organization/projects`. Also the list of this folder's routes."""
 
 from litestar import Response, get, post
 from litestar.params import FromPath
@@ -25,11 +25,11 @@ from service.identity.schemas import CreateProject, ListProjects, ProjectObject,
     opt=operation(returns=ProjectObject, body=CreateProject, creates=True),
 )
 async def create_project(request: ApiRequest) -> Response[bytes]:
-    """A tenant with data, jobs, models and a budget of its own. Its keys belong to service accounts."""
-    wanted, body_sha256 = await read_body(request, CreateProject)
+    """Create a tenant with its own data, jobs, models and budget. Its keys belong to service accounts."""
+    body, body_sha256 = await read_body(request, CreateProject)
 
     async def act(session: AsyncSession) -> ProjectObject:
-        return show_project(await actions.create_project(session, actor_of(request), wanted))
+        return show_project(await actions.create_project(session, actor_of(request), body))
 
     return await answer_once(resource(request, Database), request_identity_of(request, body_sha256), act)
 
@@ -57,10 +57,10 @@ async def get_one_project(request: ApiRequest, project_id: FromPath[str]) -> Pro
     opt=operation(returns=ProjectObject, body=UpdateProject),
 )
 async def update_project(request: ApiRequest, project_id: FromPath[str]) -> ProjectObject:
-    """Give a project another name."""
-    wanted, _ = await read_body(request, UpdateProject)
+    """Rename a project."""
+    body, _ = await read_body(request, UpdateProject)
     async with resource(request, Database).admin() as session:
-        return show_project(await actions.update_project(session, actor_of(request), project_id, wanted))
+        return show_project(await actions.update_project(session, actor_of(request), project_id, body))
 
 
 ADMIN_ROUTES = [

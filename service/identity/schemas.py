@@ -12,7 +12,7 @@ from service.identity.callers import Scope
 from service.states import ProjectStatus, ServiceAccountRole
 
 MAX_KEY_SECONDS = 10 * 366 * 24 * 3600
-"""Ten years: what is meant to last longer is a key that does not expire."""
+"""Ten years. A key that should last longer is one that does not expire."""
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 KeySeconds = Annotated[int, msgspec.Meta(ge=1, le=MAX_KEY_SECONDS)]
@@ -20,7 +20,7 @@ Scopes = Annotated[list[Scope], msgspec.Meta(max_length=1)]
 
 
 class CreateProject(RequestModel, frozen=True, kw_only=True):
-    """A project. The three fields that OpenAI offers for where data lies are taken as null only."""
+    """A new project. OpenAI's three fields for where its data lies are accepted as null only."""
 
     name: Name
     external_key_id: str | None = None
@@ -29,7 +29,7 @@ class CreateProject(RequestModel, frozen=True, kw_only=True):
 
 
 class UpdateProject(RequestModel, frozen=True, kw_only=True):
-    """A project's new name; null leaves it."""
+    """A project's new name; null leaves it unchanged."""
 
     name: Name | None = None
     external_key_id: str | None = None
@@ -56,7 +56,7 @@ class ProjectObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateServiceAccount(RequestModel, frozen=True, kw_only=True):
-    """A service account, with its first key unless `create_service_account_only`."""
+    """A new service account, with its first key unless `create_service_account_only`."""
 
     name: Name
     create_service_account_only: bool | None = None
@@ -64,7 +64,7 @@ class CreateServiceAccount(RequestModel, frozen=True, kw_only=True):
 
 
 class UpdateServiceAccount(RequestModel, frozen=True, kw_only=True):
-    """A service account's new name or role. With the role `none` its keys open nothing."""
+    """A service account's new name or role. With the role `none` its keys are refused."""
 
     name: Name | UnsetType = UNSET
     role: ServiceAccountRole | UnsetType = UNSET
@@ -81,7 +81,7 @@ class ServiceAccountObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key with its value, which is shown this once."""
+    """A new key with its value, which no other response shows."""
 
     id: str
     object: Literal["organization.project.service_account.api_key"] = "organization.project.service_account.api_key"
@@ -104,7 +104,7 @@ class ServiceAccountCreated(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceAccountDeleted(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a deletion."""
+    """The response to a deletion."""
 
     id: str
     object: Literal["organization.project.service_account.deleted"] = "organization.project.service_account.deleted"
@@ -112,7 +112,7 @@ class ServiceAccountDeleted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateKey(RequestModel, frozen=True, kw_only=True):
-    """Another key of a service account. `["api.all.read"]` makes one that only reads; no scopes allow all."""
+    """Another key of a service account. The scopes `["api.all.read"]` make it read-only; no scopes allow everything."""
 
     name: Name | UnsetType = UNSET
     expires_in_seconds: KeySeconds | None = None
@@ -120,7 +120,7 @@ class CreateKey(RequestModel, frozen=True, kw_only=True):
 
 
 class UpdateKey(RequestModel, frozen=True, kw_only=True):
-    """A key's new end, counted from now, and new scopes. What is not given stays."""
+    """A key's new expiry, counted from now, and its new scopes. Omitted fields stay unchanged."""
 
     expires_in_seconds: KeySeconds | UnsetType = UNSET
     scopes: Scopes | UnsetType = UNSET
@@ -142,7 +142,7 @@ class OwningAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyOwner(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose key it is. Keys made at the command line belong to nobody: all three are null."""
+    """The owner of a key. Keys created at the command line have none: all three fields are null."""
 
     type: Literal["service_account"] | None
     service_account: OwningAccount | None
@@ -150,7 +150,7 @@ class KeyOwner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A project's key without its value."""
+    """A project's key, without its value."""
 
     id: str
     object: Literal["organization.project.api_key"] = "organization.project.api_key"
@@ -165,7 +165,7 @@ class KeyObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyDeleted(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a deletion."""
+    """The response to a deletion."""
 
     id: str
     object: Literal["organization.project.api_key.deleted"] = "organization.project.api_key.deleted"
@@ -173,7 +173,7 @@ class KeyDeleted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateAdminKey(RequestModel, frozen=True, kw_only=True):
-    """An admin key. `scopes` is ours: `["api.all.read"]` makes one that only reads."""
+    """A new admin key. `scopes` is Tunegate's own: `["api.all.read"]` makes the key read-only."""
 
     name: Name
     expires_in_seconds: KeySeconds | None = None
@@ -181,7 +181,7 @@ class CreateAdminKey(RequestModel, frozen=True, kw_only=True):
 
 
 class ListAdminKeys(PageQuery, frozen=True, kw_only=True):
-    """In the order of their creation."""
+    """The order is that of their creation."""
 
     order: Literal["asc", "desc"] = "asc"
 
@@ -198,7 +198,7 @@ class AdminKeyOwner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AdminKeyObject(msgspec.Struct, frozen=True, kw_only=True):
-    """An admin key without its value."""
+    """An admin key, without its value."""
 
     id: str
     object: Literal["organization.admin_api_key"] = "organization.admin_api_key"
@@ -212,13 +212,13 @@ class AdminKeyObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewAdminKey(AdminKeyObject, frozen=True, kw_only=True):
-    """An admin key with its value, which is shown this once."""
+    """A new admin key with its value, which no other response shows."""
 
     value: str
 
 
 class AdminKeyDeleted(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a deletion."""
+    """The response to a deletion."""
 
     id: str
     object: Literal["organization.admin_api_key.deleted"] = "organization.admin_api_key.deleted"
@@ -226,23 +226,23 @@ class AdminKeyDeleted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def show_project(row: Project) -> ProjectObject:
-    """A project as the API shows it."""
+    """The response for a project."""
     return ProjectObject(
         id=row.id,
         name=row.name,
         created_at=unix(row.created_at),
-        archived_at=_moment(row.archived_at),
+        archived_at=_unix_or_none(row.archived_at),
         status=row.status,
     )
 
 
 def show_account(row: ServiceAccount) -> ServiceAccountObject:
-    """A service account as the API shows it."""
+    """The response for a service account."""
     return ServiceAccountObject(id=row.id, name=row.name, role=row.role, created_at=unix(row.created_at))
 
 
 def show_created(account: ServiceAccount, key: NewKey | None) -> ServiceAccountCreated:
-    """A new service account as the API shows it, this once with the value of its key."""
+    """The response to creating a service account, with the value of its key."""
     shown = show_account(account)
     return ServiceAccountCreated(
         id=shown.id, name=shown.name, role=shown.role, created_at=shown.created_at, api_key=key
@@ -250,29 +250,29 @@ def show_created(account: ServiceAccount, key: NewKey | None) -> ServiceAccountC
 
 
 def show_new_key(row: ApiKey, value: str) -> NewKey:
-    """A new key as the API shows it, this once with its value."""
+    """The response to creating a key, with its value."""
     return NewKey(
         id=row.id,
         name=row.name,
         created_at=unix(row.created_at),
-        expires_at=_moment(row.expires_at),
+        expires_at=_unix_or_none(row.expires_at),
         scopes=row.scopes,
         value=value,
     )
 
 
 def show_key(row: ApiKey, account: ServiceAccount | None, *, access: bool) -> KeyObject:
-    """A project's key as the API shows it. `access`: whether its owner may use the project now."""
+    """The response for a project's key. `access`: whether its owner may use the project now."""
     owner = None
     if account is not None:
         owner = OwningAccount(id=account.id, name=account.name, role=account.role, created_at=unix(account.created_at))
     return KeyObject(
         id=row.id,
         name=row.name,
-        redacted_value=row.hint,
+        redacted_value=row.redacted_value,
         created_at=unix(row.created_at),
-        last_used_at=_moment(row.last_used_at),
-        expires_at=_moment(row.expires_at),
+        last_used_at=_unix_or_none(row.last_used_at),
+        expires_at=_unix_or_none(row.expires_at),
         owner=KeyOwner(type="service_account" if owner else None, service_account=owner),
         owner_project_access="active" if access else "inactive",
         scopes=row.scopes,
@@ -280,24 +280,24 @@ def show_key(row: ApiKey, account: ServiceAccount | None, *, access: bool) -> Ke
 
 
 def show_admin_key(row: ApiKey) -> AdminKeyObject:
-    """An admin key as the API shows it."""
+    """The response for an admin key."""
     return AdminKeyObject(
         id=row.id,
         name=row.name,
-        redacted_value=row.hint,
+        redacted_value=row.redacted_value,
         created_at=unix(row.created_at),
-        last_used_at=_moment(row.last_used_at),
-        expires_at=_moment(row.expires_at),
+        last_used_at=_unix_or_none(row.last_used_at),
+        expires_at=_unix_or_none(row.expires_at),
         owner=AdminKeyOwner(),
         scopes=row.scopes,
     )
 
 
 def show_new_admin_key(row: ApiKey, value: str) -> NewAdminKey:
-    """A new admin key as the API shows it, this once with its value."""
+    """The response to creating an admin key, with its value."""
     shown = show_admin_key(row)
     return NewAdminKey(**{name: getattr(shown, name) for name in shown.__struct_fields__}, value=value)
 
 
-def _moment(moment: dt.datetime | None) -> int | None:
+def _unix_or_none(moment: dt.datetime | None) -> int | None:
     return None if moment is None else unix(moment)

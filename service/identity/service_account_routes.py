@@ -1,4 +1,4 @@
-"""`/v1/organization/projects/{project_id}/service_accounts`, and the keys that are made for them."""
+"""`/v1/organization/projects/{project_id}/service_accounts`, and the creation of their keys."""
 
 from litestar import Response, delete, get, post
 from litestar.params import FromPath
@@ -40,11 +40,11 @@ ACCOUNT = ACCOUNTS + "/{service_account_id:str}"
     opt=operation(returns=ServiceAccountCreated, body=CreateServiceAccount, creates=True),
 )
 async def create_service_account(request: ApiRequest, project_id: FromPath[str]) -> Response[bytes]:
-    """A service account with a key, whose value the answer shows, this once."""
-    wanted, body_sha256 = await read_body(request, CreateServiceAccount)
+    """Create a service account with a key. Only this response shows the key's value."""
+    body, body_sha256 = await read_body(request, CreateServiceAccount)
 
     async def act(session: AsyncSession) -> ServiceAccountCreated:
-        account, key, value = await actions.create_account(session, actor_of(request), project_id, wanted)
+        account, key, value = await actions.create_account(session, actor_of(request), project_id, body)
         return show_created(account, None if key is None else show_new_key(key, value))
 
     return await answer_once(
@@ -85,11 +85,11 @@ async def get_service_account(
 async def update_service_account(
     request: ApiRequest, project_id: FromPath[str], service_account_id: FromPath[str]
 ) -> ServiceAccountObject:
-    """Change its name, or its role: with `none` its keys are refused within a second, until it has another role."""
-    wanted, _ = await read_body(request, UpdateServiceAccount)
+    """Change its name or role. With the role `none` its keys are refused within a second, until it has another role."""
+    body, _ = await read_body(request, UpdateServiceAccount)
     async with resource(request, Database).admin() as session:
         return show_account(
-            await actions.update_account(session, actor_of(request), project_id, service_account_id, wanted)
+            await actions.update_account(session, actor_of(request), project_id, service_account_id, body)
         )
 
 
@@ -97,7 +97,7 @@ async def update_service_account(
 async def delete_service_account(
     request: ApiRequest, project_id: FromPath[str], service_account_id: FromPath[str]
 ) -> ServiceAccountDeleted:
-    """Delete it and its keys, which stop within a second."""
+    """Delete it and its keys, which stop working within a second."""
     async with resource(request, Database).admin() as session:
         await actions.delete_account(session, actor_of(request), project_id, service_account_id)
     return ServiceAccountDeleted(id=service_account_id)
@@ -112,11 +112,11 @@ async def delete_service_account(
 async def create_service_account_key(
     request: ApiRequest, project_id: FromPath[str], service_account_id: FromPath[str]
 ) -> Response[bytes]:
-    """Another key, whose value the answer shows, this once. `scopes: ["api.all.read"]` makes one that only reads."""
-    wanted, body_sha256 = await read_body(request, CreateKey)
+    """Create another key. Only this response shows its value. `scopes: ["api.all.read"]` makes it read-only."""
+    body, body_sha256 = await read_body(request, CreateKey)
 
     async def act(session: AsyncSession) -> NewKey:
-        made = await actions.create_key(session, actor_of(request), project_id, service_account_id, wanted)
+        made = await actions.create_key(session, actor_of(request), project_id, service_account_id, body)
         return show_new_key(*made)
 
     return await answer_once(

@@ -130,7 +130,7 @@ class TestBounds:
                 await authenticator.project_caller(f"Bearer {new_key('project')}", method="GET", client=client)
         await authenticator.close()
         added = await _unknown_entries(office) - before
-        assert 1 <= added <= 2 * refused_requests.UNKNOWN_SUBJECTS  # twice: a minute may have passed
+        assert 1 <= added <= 2 * refused_requests.UNKNOWN_KEY_SUBJECTS  # twice: a minute may have passed
         async with office.db.admin() as session:
             counted = await session.scalar(
                 select(func.sum(Refusal.count)).where(Refusal.subject.startswith("unknown-"))

@@ -146,7 +146,7 @@ async def new_key(bench: Bench, kind: KeyKind, project_id: str | None) -> str:
                 kind=kind,
                 name="test",
                 sha256=keys.fingerprint(key),
-                hint=keys.hint(key),
+                redacted_value=keys.redacted(key),
             )
         )
     return key

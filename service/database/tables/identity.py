@@ -79,7 +79,7 @@ class ApiKey(Base):
     kind: Mapped[KeyKind] = mapped_column(Text)
     name: Mapped[str]
     sha256: Mapped[bytes] = mapped_column(unique=True)
-    hint: Mapped[str]
+    redacted_value: Mapped[str] = mapped_column("hint")
     scopes: Mapped[list[str]] = mapped_column(server_default="{}")
     created_at: Mapped[dt.datetime] = now()
     last_used_at: Mapped[dt.datetime | None]
