@@ -62,7 +62,7 @@ def create_litestar(settings: Settings) -> Litestar:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         made = Services.open(settings)
         app.state.resources = made.resources()
-        await made.accounts.introduce()
+        await made.accounts.write_default_account()
         await made.rates.warm()
         try:
             yield

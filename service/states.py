@@ -44,3 +44,14 @@ ReportStatus = Literal["pending", "ready"]
 
 PreparationStatus = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 """`pending` until a worker's first attempt begins; a caller cancels, the worker records the other two outcomes."""
+
+UpstreamKind = Literal["openai", "azure"]
+UpstreamProvider = Literal["openai", "azure", "self-hosted"]
+UploadPhase = Literal["idle", "intent", "uploaded"]
+"""Of an upstream file: nothing was sent, an upload began and has no known outcome, or the file has an upstream id."""
+
+DeliveryStatus = Literal["pending", "succeeded", "failed"]
+
+DeletionKind = Literal["file", "upstream_file", "upstream_model", "project"]
+DeletionStatus = Literal["pending", "done", "failed"]
+"""`failed`: a worker gave up after the last attempt, until an operator retries it (`tunegate deletions`)."""

@@ -14,11 +14,11 @@ PROBES = 2
 
 
 class Bulkhead:
-    """One for each worker. `troubled` says of an account whether it does not answer."""
+    """One for each worker. `is_unavailable` says whether an account does not respond."""
 
-    def __init__(self, at_a_time: int, troubled: Callable[[str], bool]) -> None:
+    def __init__(self, at_a_time: int, is_unavailable: Callable[[str], bool]) -> None:
         self._at_a_time = at_a_time
-        self._troubled = troubled
+        self._is_unavailable = is_unavailable
         self._under_way: Counter[str] = Counter()
 
     @contextmanager
@@ -38,7 +38,7 @@ class Bulkhead:
         return [account_id for account_id, steps in self._under_way.items() if steps >= self._most(account_id)]
 
     def _most(self, account_id: str) -> int:
-        if self._troubled(account_id):
+        if self._is_unavailable(account_id):
             return PROBES
         others = self._under_way.total() - self._under_way[account_id]
         return max(1, (self._at_a_time - others) * 3 // 4)

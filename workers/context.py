@@ -91,7 +91,7 @@ async def open_context(settings: Settings) -> Context:
         storage=Storage(settings.storage_url),
         catalogue=base_models.load(settings.models_file),
         accounts=accounts,
-        bulkhead=Bulkhead(settings.worker_concurrency, accounts.troubled),
+        bulkhead=Bulkhead(settings.worker_concurrency, accounts.is_unavailable),
         sender=Sender.from_settings(settings),
         dataset_processes=dataset_processes,
         ledger_batcher=ledger_batcher,

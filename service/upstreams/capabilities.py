@@ -1,29 +1,28 @@
-"""What each kind of upstream can do, and whether an account serves a model. Pure; docs/upstreams.md explains the rows.
+"""What each kind of upstream supports, and whether an account serves a model. Pure; see docs/upstreams.md.
 
-What an upstream cannot do is refused at a job's create, before the spend, and is never dropped on the way.
+What an upstream does not support is refused when a job is created, before it costs anything, and never left out later.
 """
 
 import datetime as dt
 from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from service.catalogue.base_models import BaseModel, Shutdown, provider_of
+from service.states import UpstreamKind, UpstreamProvider
 
-Kind = Literal["openai", "azure"]
-Provider = Literal["openai", "azure", "self-hosted"]
 Method = Literal["supervised", "dpo", "reinforcement"]
 LabelLocation = Literal["metadata", "training_file"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What an adapter can carry to its upstream.
+    """What an upstream supports.
 
-    `marker` is by what its jobs are found again after a lost answer; `suffix_length` the longest suffix that it takes;
-    `deployments` that a model is asked by a deployment's name; `checked_files` that a job needs files which the
-    upstream has looked through before; `full_names` that it knows base models by their dated names only.
+    `labels_in` says where a job's labels are, by which it is found after a lost response; `suffix_length` is the
+    longest suffix; `deployments`: inference calls name a deployment; `checked_files`: a job needs files that the
+    upstream has validated before; `full_names`: base models are known by their dated names only.
     """
 
     methods: tuple[Method, ...]
@@ -36,7 +35,7 @@ class Capabilities:
     full_names: bool
 
 
-CAPABILITIES: dict[str, Capabilities] = {
+CAPABILITIES: dict[UpstreamKind, Capabilities] = {
     "openai": Capabilities(
         methods=("supervised", "dpo", "reinforcement"),
         labels_in="metadata",
@@ -58,54 +57,62 @@ CAPABILITIES: dict[str, Capabilities] = {
         full_names=True,
     ),
 }
-"""By an account's kind. Azure's are those of its stable API, 2024-10-21."""
+"""Capabilities by an account's kind. Azure's are those of its stable API, 2024-10-21."""
 
 
 class Account(Protocol):
-    """What these rules read of an account's row."""
+    """The attributes of an account's row that these rules read."""
 
-    kind: Any
-    base_url: Any
-    provider: Any
-    models: Any
-    methods: Any
-    deployments: Any
+    @property
+    def kind(self) -> UpstreamKind: ...
+    @property
+    def base_url(self) -> str: ...
+    @property
+    def provider(self) -> UpstreamProvider | None: ...
+    @property
+    def models(self) -> list[str] | None: ...
+    @property
+    def methods(self) -> list[str] | None: ...
+    @property
+    def deployments(self) -> dict[str, str] | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What else a job wants of its upstream; `account_id` is the one that the caller names."""
+    """What a job requires of its account besides model and method; `account_id` is the one that the caller named."""
 
     account_id: str | None = None
     suffix: str | None = None
     integrations: bool = False
 
 
-NOTHING_MORE = Needs()
+NO_NEEDS = Needs()
 
 
 def provider_at(account: Account) -> str:
-    """Whose shutdown dates hold at an account: what its row says, else what its kind and base URL say."""
+    """The provider whose shutdown dates apply at an account: the row's, else the one of its kind and base URL."""
     if account.provider:
         return str(account.provider)
     return "azure" if account.kind == "azure" else provider_of(account.base_url)
 
 
 def shutdown_of(base: BaseModel, providers: Collection[str]) -> Shutdown | None:
-    """When a model ends for somebody who can use it at these providers: with the last of them, if all have said so."""
+    """When a model ends for a project that can use it at these providers: the last of their dates, if all have one."""
     announced = [base.shutdown_at(provider) for provider in providers]
     known = [shutdown for shutdown in announced if shutdown is not None]
     return max(known, key=lambda each: each.stops) if known and len(known) == len(announced) else None
 
 
 def methods_of(account: Account) -> tuple[str, ...]:
-    """The methods that an account offers: those of its kind, or fewer."""
+    """The methods that an account offers: those of its kind, unless its row limits them."""
     offered = CAPABILITIES[account.kind].methods
     return offered if account.methods is None else tuple(method for method in offered if method in account.methods)
 
 
-def unserved(account: Account, names: Collection[str], base: BaseModel | None, today: dt.date | None) -> str | None:
-    """Why an account does not train the model known by `names`, or None when it does."""
+def reason_not_served(
+    account: Account, names: Collection[str], base: BaseModel | None, today: dt.date | None
+) -> str | None:
+    """Why an account does not train the model with these `names`, or None when it does."""
     if not matches(account.models, names):
         return "it does not serve the model"
     if base is not None and today is not None and not base.trainable(provider_at(account), today):
@@ -113,18 +120,18 @@ def unserved(account: Account, names: Collection[str], base: BaseModel | None, t
     return None
 
 
-def unsupported(account: Account, method: str, needs: Needs) -> tuple[str, str] | None:
-    """(what, the create's parameter) that an account's upstream cannot do, or None."""
-    can = CAPABILITIES[account.kind]
+def unsupported_feature(account: Account, method: str, needs: Needs) -> tuple[str, str] | None:
+    """What an account's upstream cannot do for a job, with the request's parameter; None if it can do all."""
+    supported = CAPABILITIES[account.kind]
     if method not in methods_of(account):
         return f"train by '{method}'", "method.type"
-    if needs.suffix is not None and len(needs.suffix) > can.suffix_length:
-        return f"take a suffix of more than {can.suffix_length} characters", "suffix"
-    if needs.integrations and not can.integrations:
+    if needs.suffix is not None and len(needs.suffix) > supported.suffix_length:
+        return f"take a suffix of more than {supported.suffix_length} characters", "suffix"
+    if needs.integrations and not supported.integrations:
         return "report to integrations", "integrations"
     return None
 
 
 def matches(patterns: list[str] | None, names: Collection[str]) -> bool:
-    """Whether any of a model's names fits any of the patterns (`*` and `?` as in a shell); no patterns fit all."""
+    """Whether any of a model's names matches any of the patterns (`*` and `?` as in a shell); None matches all."""
     return patterns is None or any(fnmatchcase(name, pattern) for name in names for pattern in patterns)

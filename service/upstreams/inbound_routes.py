@@ -1,4 +1,4 @@
-"""`/v1/upstreams/{id}/events`: for upstreams, which have no key of ours and sign what they send."""
+"""`/v1/upstreams/{id}/events`: receives upstreams' webhooks, which have no API key and are signed instead."""
 
 import msgspec
 from litestar import post
@@ -15,7 +15,7 @@ from service.upstreams import inbound_webhooks
 
 
 class EventReceived(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to every webhook whose signature is good, known job or not."""
+    """The response to every webhook with a valid signature, whether its job is known or not."""
 
     object: str = "upstream.event"
     received: bool = True
@@ -24,20 +24,20 @@ class EventReceived(msgspec.Struct, frozen=True, kw_only=True):
 @post(
     "/v1/upstreams/{upstream_id:str}/events",
     status_code=200,
-    summary="Tell of an upstream job",
+    summary="Receive an upstream's webhook",
     opt=operation(returns=EventReceived, keyless=True),
     request_max_body_size=inbound_webhooks.MAX_BODY_BYTES,
 )
 async def post_event(request: ApiRequest, upstream_id: FromPath[str]) -> EventReceived:
-    """For the upstream's webhooks, signed by Standard Webhooks: the job that an event names is looked at now."""
+    """A webhook signed by Standard Webhooks: the job that its event names is polled now."""
     check_address(request, None)
     body = await request.body()
 
     async def act() -> None:
-        signature = inbound_webhooks.presented(request.headers)
+        signature = inbound_webhooks.signature_headers(request.headers)
         async with resource(request, Database).worker() as session:
-            await inbound_webhooks.check(session, resource(request, Sealer), upstream_id, signature, body)
-            await inbound_webhooks.take_notice(session, upstream_id, signature["webhook-id"], body)
+            await inbound_webhooks.check_signature(session, resource(request, Sealer), upstream_id, signature, body)
+            await inbound_webhooks.accept_webhook(session, upstream_id, signature["webhook-id"], body)
 
     signed = request.headers.get("webhook-signature", "")[: inbound_webhooks.MAX_HEADER]
     await resource(request, LoginThrottle).throttle(actor_of(request).ip_address, signed, act)

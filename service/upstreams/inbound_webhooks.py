@@ -1,8 +1,8 @@
-"""What an upstream tells by itself: a signed webhook makes the job that it names due now. Polling stays the safety net.
+"""Webhooks that upstreams send: a signed one makes the job that it names due now. Polling continues regardless.
 
-Signatures are those of Standard Webhooks, which OpenAI sends, checked by its library over the raw body with the secret
-of the account. A webhook says only "look": nothing in it is taken as true, so a replay could do no more than cost a
-look; its id is remembered all the same, for as long as its timestamp is good.
+Signatures follow Standard Webhooks, which OpenAI uses; its library checks them over the raw body with the account's
+secret. A webhook only causes a poll and nothing in it is trusted, so a replay could cost no more than one poll. Its id
+is stored all the same, for as long as its timestamp can be valid.
 """
 
 import datetime as dt
@@ -16,17 +16,17 @@ from standardwebhooks import Webhook
 
 from service.database.encryption import SealBroken, Sealer
 from service.database.leased_work import JOBS, wake
-from service.database.tables import Job, UpstreamAccount, UpstreamNotice
+from service.database.tables import Job, UpstreamAccount, UpstreamWebhook
 from service.errors import Unauthenticated
 
 HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 MAX_HEADER = 1024
 MAX_BODY_BYTES = 64 * 1024
 TOLERANCE = dt.timedelta(minutes=5)
-"""How far a timestamp may be from our clock, either way: the library's, as the specification recommends."""
+"""How far a timestamp may be before or after the local clock: the library's limit, as the specification recommends."""
 
-REMEMBERED = 3 * TOLERANCE
-"""Longer than a timestamp of the future can stay good."""
+REPLAY_WINDOW = 3 * TOLERANCE
+"""How long ids are stored: longer than a timestamp in the future can stay valid."""
 
 
 class _Subject(msgspec.Struct, frozen=True):
@@ -34,68 +34,68 @@ class _Subject(msgspec.Struct, frozen=True):
 
 
 class _Event(msgspec.Struct, frozen=True):
-    """What is read of an event; OpenAI's is `{"type": "fine_tuning.job.succeeded", "data": {"id": "ftjob-…"}}`."""
+    """The part of an event that is read, in OpenAI's `{"type": "fine_tuning.job.succeeded", "data": {"id": …}}`."""
 
     data: _Subject = _Subject()
 
 
 def seal_webhook_secret(sealer: Sealer, account_id: str, secret: str) -> bytes:
-    """A secret as it is stored."""
+    """The encrypted secret, as it is stored."""
     return sealer.seal(secret.encode(), context=webhook_context_of(account_id))
 
 
 def webhook_context_of(account_id: str) -> str:
-    """What a secret is sealed for."""
+    """The encryption context of an account's webhook secret."""
     return f"upstream_webhooks:{account_id}"
 
 
-def presented(headers: Mapping[str, str]) -> dict[str, str]:
-    """The three headers of a signature. Raises `Unauthenticated` for any that is missing or too long."""
+def signature_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The three signature headers. Raises `Unauthenticated` when one is missing or too long."""
     found = {name: headers.get(name, "") for name in HEADERS}
     for value in found.values():
         if not value.isascii() or "\0" in value or not 0 < len(value) <= MAX_HEADER:
-            raise unverified()
+            raise invalid_signature()
     return found
 
 
 def verified(secret: str, signature: Mapping[str, str], body: bytes) -> bool:
-    """Whether a body is signed with the secret, and not long ago. Pure but for the clock, which is the library's."""
+    """Whether a body has a valid and recent signature by the secret. Pure except for the library's clock."""
     try:
         Webhook(secret).verify(body, dict(signature), json_parse=False)
-    except Exception:  # the library raises whatever base64, text and numbers raise on garbage
+    except Exception:  # malformed headers make the library raise many kinds of errors
         return False
     return True
 
 
-async def check(
+async def check_signature(
     session: AsyncSession, sealer: Sealer, account_id: str, signature: Mapping[str, str], body: bytes
 ) -> None:
-    """Check a webhook against its account. Raises `Unauthenticated`, the same for whatever is wrong."""
+    """Check a webhook against its account's secret. Raises the same `Unauthenticated` whatever is wrong."""
     sealed = await session.scalar(
         select(UpstreamAccount.webhook_secret_sealed).where(
             UpstreamAccount.id == account_id, UpstreamAccount.deleted_at.is_(None)
         )
     )
     if sealed is None:
-        raise unverified()
+        raise invalid_signature()
     try:
         secret = sealer.open(sealed, context=webhook_context_of(account_id)).decode()
     except SealBroken:
-        raise unverified() from None
+        raise invalid_signature() from None
     if not verified(secret, signature, body):
-        raise unverified()
+        raise invalid_signature()
 
 
-async def take_notice(session: AsyncSession, account_id: str, webhook_id: str, body: bytes) -> bool:
-    """Make the job that a checked webhook names due now, once. Returns whether there was one to be rung."""
-    fresh = await session.scalar(
-        insert(UpstreamNotice)
+async def accept_webhook(session: AsyncSession, account_id: str, webhook_id: str, body: bytes) -> bool:
+    """Make the job that a verified webhook names due now, once. Returns whether a running job was found."""
+    first_time = await session.scalar(
+        insert(UpstreamWebhook)
         .values(account_id=account_id, webhook_id=webhook_id)
         .on_conflict_do_nothing()
-        .returning(UpstreamNotice.webhook_id)
+        .returning(UpstreamWebhook.webhook_id)
     )
     upstream_id = subject_of(body)
-    if fresh is None or not upstream_id:
+    if first_time is None or not upstream_id:
         return False
     job_id = await session.scalar(
         update(Job)
@@ -110,14 +110,14 @@ async def take_notice(session: AsyncSession, account_id: str, webhook_id: str, b
 
 
 def subject_of(body: bytes) -> str | None:
-    """The id of what an event is about; None for one that cannot be read or names nothing that we could know."""
+    """The id of the job that an event is about; None for an event that cannot be parsed or has no usable id."""
     try:
-        found = msgspec.json.decode(body, type=_Event).data.id
+        upstream_id = msgspec.json.decode(body, type=_Event).data.id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return found if found and "\0" not in found else None
+    return upstream_id if upstream_id and "\0" not in upstream_id else None
 
 
-def unverified() -> Unauthenticated:
-    """The one refusal: it tells neither what is wrong nor whether there is such an account."""
+def invalid_signature() -> Unauthenticated:
+    """The only refusal: it reveals neither what is wrong nor whether the account exists."""
     return Unauthenticated("The webhook's signature could not be verified.", code="invalid_signature")

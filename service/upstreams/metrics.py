@@ -1,4 +1,4 @@
-"""What Prometheus is told of upstream accounts: read from their rows when it asks, whoever noticed it first."""
+"""Prometheus metrics of upstream accounts, read from their rows at each scrape: every process reports the same."""
 
 import asyncio
 
@@ -8,23 +8,25 @@ from sqlalchemy import func, select
 
 from service.database.engine import Database
 from service.database.tables import AccountPoll
-from service.upstreams.queries import is_held, live_accounts, stalled_jobs
+from service.upstreams.queries import is_cooling_down, live_accounts, stalled_jobs
 
 log = structlog.get_logger()
 
 READ_SECONDS = 2.0
 
-HELD = Gauge("tunegate_upstream_held", "1 while an upstream account is held and takes no new work.", ["account"])
+COOLING_DOWN = Gauge(
+    "tunegate_upstream_cooling_down", "1 while an upstream account cools down and takes no new work.", ["account"]
+)
 DRAINED = Gauge("tunegate_upstream_drained", "1 while an upstream account is drained.", ["account"])
 FAILING = Gauge("tunegate_upstream_failing", "1 while the last call to an upstream account failed.", ["account"])
 
-STALLED = Gauge("tunegate_jobs_stalled", "Jobs that have had no news for their state's deadline.", ["account"])
-LISTED = Gauge("tunegate_upstream_listed", "1 while lists tell of an upstream account's jobs.", ["account"])
+STALLED = Gauge("tunegate_jobs_stalled", "Jobs that received no update within their state's deadline.", ["account"])
+LISTED = Gauge("tunegate_upstream_listed", "1 while an upstream account's jobs are polled by lists.", ["account"])
 
 
 async def measure(db: Database) -> None:
-    """Set the gauges. Without the database they are gone: no value is better than an old one."""
-    for gauge in (HELD, DRAINED, FAILING, STALLED, LISTED):
+    """Set the gauges. They are cleared when the database is unavailable: no value is better than an old one."""
+    for gauge in (COOLING_DOWN, DRAINED, FAILING, STALLED, LISTED):
         gauge.clear()
     try:
         async with asyncio.timeout(READ_SECONDS), db.admin() as session:
@@ -39,7 +41,7 @@ async def measure(db: Database) -> None:
         failed = row.last_error_at is not None and (
             row.last_success_at is None or row.last_success_at < row.last_error_at
         )
-        HELD.labels(row.id).set(is_held(row, now))
+        COOLING_DOWN.labels(row.id).set(is_cooling_down(row, now))
         DRAINED.labels(row.id).set(row.drained_at is not None)
         FAILING.labels(row.id).set(failed)
         STALLED.labels(row.id).set(stalled.get(row.id, 0))

@@ -1,7 +1,7 @@
-"""What Tunegate needs from whoever trains, and the closed sets of answers that its calls can end in.
+"""The interface that every upstream adapter implements, and the closed sets of outcomes of its calls.
 
-Creating is the dangerous call, so its outcomes keep apart what was certainly not done (`Refused`, `NotSent`) from what
-may have been done (`Unknown`). A reading call either returns or raises `UpstreamError`.
+Creating must happen at most once, so its outcomes separate what certainly was not created (`Refused`, `NotSent`) from
+what may have been created (`Unknown`). Every other call either returns or raises `UpstreamError`.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -11,19 +11,22 @@ from typing import Any, Literal, Protocol
 from service.upstreams.capabilities import Capabilities
 
 RefusalKind = Literal["invalid", "auth", "not_found", "quota", "rate_limit"]
+ErrorKind = RefusalKind | Literal["away"]
+"""`away`: the upstream did not respond, or answered with a temporary error such as a 5xx."""
+
 FileState = Literal["ready", "pending", "failed", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """It exists, under this id."""
+    """The object exists, under this id."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The upstream said no in its own words: nothing was created."""
+    """The upstream refused the request, in its own words: nothing was created."""
 
     kind: RefusalKind
     code: str
@@ -41,7 +44,7 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Anything else: it may exist."""
+    """Any other outcome: the object may exist."""
 
     reason: str
 
@@ -50,11 +53,9 @@ CreateOutcome = Created | Refused | NotSent | Unknown
 
 
 class UpstreamError(Exception):
-    """A reading call did not give an answer. `kind` is `away` for everything that time may heal."""
+    """A call failed. `kind` is `away` for every failure that may pass with time."""
 
-    def __init__(
-        self, kind: RefusalKind | Literal["away"], message: str, retry_after_seconds: float | None = None
-    ) -> None:
+    def __init__(self, kind: ErrorKind, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
@@ -63,7 +64,7 @@ class UpstreamError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """What is asked of the upstream. `metadata` carries exactly our three keys."""
+    """The request for a fine-tuning job. `metadata` holds exactly the gateway's three labels."""
 
     model: str
     training_file: str
@@ -77,7 +78,7 @@ class JobRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamJob:
-    """A job as the upstream tells it. `status` is its word, known to us or not."""
+    """A job as the upstream reports it. `status` is the upstream's own, which may be unknown to the gateway."""
 
     id: str
     status: str
@@ -95,7 +96,7 @@ class UpstreamJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPage:
-    """A page of an account's jobs, newest first. `after` is the cursor of the next one; None: there is none."""
+    """A page of an account's jobs, newest first. `after` is the cursor of the next page, None on the last one."""
 
     jobs: list[UpstreamJob]
     after: str | None
@@ -126,7 +127,7 @@ class UpstreamCheckpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """An answer to an inference call: the status, and the body as it came."""
+    """The response to an inference call: its status, and its body as received."""
 
     status: int
     body: dict[str, Any]
@@ -134,12 +135,12 @@ class Completion:
 
 
 class CompletionStream(Protocol):
-    """A streamed answer: the decoded server-sent events, without the final `[DONE]`."""
+    """A streamed response: the decoded server-sent events, without the final `[DONE]`."""
 
     def __aiter__(self) -> AsyncIterator[dict[str, Any]]: ...
 
     async def aclose(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         ...
 
 
@@ -151,53 +152,56 @@ class Upstream(Protocol):
     capabilities: Capabilities
 
     def model_name(self, names: Sequence[str], upstream_name: str) -> str | None:
-        """What a model of ours, known by `names`, is asked as here; None when it has no deployment that it needs."""
+        """The name to send for a model that the gateway knows by `names`, such as its deployment.
+
+        None when this upstream requires a deployment and the account has none for the model.
+        """
         ...
 
     async def upload_file(self, filename: str, size_bytes: int, chunks: AsyncIterator[bytes]) -> CreateOutcome:
-        """Send a dataset."""
+        """Upload a dataset."""
         ...
 
     async def find_file(self, filename: str, size_bytes: int, *, other_than: Collection[str] = ()) -> str | None:
-        """The id of a file that was sent under this name before, if it is there and none of `other_than`."""
+        """The id of an uploaded file with this name and size that is not in `other_than`, or None."""
         ...
 
     async def file_state(self, file_id: str) -> FileState:
-        """Whether a file that was sent can be trained on: `gone` when the upstream does not know it any more."""
+        """Whether an uploaded file can be trained on; `gone` when the upstream no longer has it."""
         ...
 
-    async def create_job(self, order: JobRequest) -> CreateOutcome:
-        """Ask for one training job, once: no retries beneath."""
+    async def create_job(self, request: JobRequest) -> CreateOutcome:
+        """Create one fine-tuning job, with a single HTTP request that is never retried."""
         ...
 
     async def find_jobs(
         self, metadata: Mapping[str, str], *, since: float = 0, training_file: str | None = None
     ) -> list[UpstreamJob]:
-        """Every job that carries all of `metadata`, oldest first, checked again on our side.
+        """Every job that has all of `metadata`, oldest first. The gateway checks the metadata itself, too.
 
-        Jobs made before `since` (Unix seconds) may be left out. `training_file` is the file that the jobs were sent
-        with, for an upstream that marks them by it.
+        Jobs created before `since` (Unix seconds) may be left out. `training_file` is the id of the jobs' training
+        file, for an upstream whose jobs are labelled by its name.
         """
         ...
 
     async def list_jobs(self, metadata: Mapping[str, str], *, after: str | None) -> JobPage:
-        """A page of the account's jobs. `metadata` may leave out jobs that do not carry it, and need not."""
+        """A page of the account's jobs. The adapter may use `metadata` to leave out jobs without it, but need not."""
         ...
 
     async def get_job(self, job_id: str) -> UpstreamJob:
-        """The job now."""
+        """The job's current state."""
         ...
 
     async def cancel_job(self, job_id: str) -> UpstreamJob:
-        """Ask to cancel; a job that has ended already is returned as it is."""
+        """Cancel a job; one that has already ended is returned unchanged."""
         ...
 
     async def pause_job(self, job_id: str) -> UpstreamJob:
-        """Ask to pause."""
+        """Pause a job."""
         ...
 
     async def resume_job(self, job_id: str) -> UpstreamJob:
-        """Ask to go on."""
+        """Resume a paused job."""
         ...
 
     async def events_after(self, job_id: str, cursor: str | None) -> list[UpstreamEvent]:
@@ -209,32 +213,32 @@ class Upstream(Protocol):
         ...
 
     async def file_content(self, file_id: str, max_bytes: int) -> bytes:
-        """A result file, whole."""
+        """The whole content of a result file. Raises `UpstreamError` for one larger than `max_bytes`."""
         ...
 
     async def complete(self, path: str, body: Mapping[str, Any], *, idempotency_key: str | None = None) -> Completion:
         """One inference call, `path` being `/chat/completions` or `/completions`.
 
-        `idempotency_key` names it for an upstream that answers the same call once.
+        `idempotency_key` is sent in a header, for an upstream that executes requests with the same key once.
         """
         ...
 
     async def stream(self, path: str, body: Mapping[str, Any]) -> Completion | CompletionStream:
-        """The same, streamed; a `Completion` when the upstream refuses."""
+        """The same, streamed; returns a `Completion` when the upstream refuses."""
         ...
 
     async def delete_file(self, file_id: str) -> None:
-        """Delete a file; one that is gone is fine."""
+        """Delete a file; a missing one is no error."""
         ...
 
     async def delete_model(self, name: str) -> None:
-        """Delete a tuned model; one that is gone is fine."""
+        """Delete a tuned model; a missing one is no error."""
         ...
 
     async def check(self) -> None:
-        """Whether it answers and takes our credential: the list of models, soon. Raises `UpstreamError`."""
+        """Check that the upstream responds and accepts the credential. Raises `UpstreamError`."""
         ...
 
     async def close(self) -> None:
-        """Disconnect."""
+        """Close all connections."""
         ...

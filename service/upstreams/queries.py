@@ -1,7 +1,7 @@
-"""Upstream accounts: who may use which, and which of them can train a model now.
+"""Reads upstream accounts: which of them a project may use, and which can train a model now.
 
-A project sees shared accounts and its own; row-level security holds it to that in a project's scope, and the queries
-say it again for the workers' scope.
+A project sees shared accounts and its own. Row-level security enforces this in a project's scope; the queries repeat
+the condition for the workers' scope, which bypasses it.
 """
 
 import datetime as dt
@@ -16,10 +16,10 @@ from service.database.tables import Job, Model, UpstreamAccount
 from service.errors import NotFound, unknown_cursor
 from service.http.wire_types import PageQuery
 from service.identity.model_access import usable
-from service.upstreams.capabilities import NOTHING_MORE, Needs, matches, unserved, unsupported
+from service.upstreams.capabilities import NO_NEEDS, Needs, matches, reason_not_served, unsupported_feature
 
 UNKNOWN = ""
-"""The account of a tuned model that nobody knows: none."""
+"""An id that no account has, for a tuned model that does not exist."""
 
 NO_ACCOUNT = "No upstream account serves this model."
 
@@ -28,8 +28,9 @@ NO_ACCOUNT = "No upstream account serves this model."
 class Offer:
     """Accounts that can train a model for a project, the project's own first, and why the others cannot.
 
-    `accounts` may take a job now. `waiting` could, but are held or drained. `unable` are those that serve the model
-    and cannot do what the job wants, with (what, parameter). `reason` says in words why `accounts` is empty.
+    `accounts` may take a job now. `waiting` could, but are cooling down or drained. `unable` has, for each account that
+    serves the model and does not support what the job requires, what it cannot do and the request's parameter.
+    `reason` is a sentence that says why `accounts` is empty.
     """
 
     accounts: list[UpstreamAccount]
@@ -46,16 +47,16 @@ async def candidates(
     method_type: str,
     catalogue: Catalogue | None = None,
     today: dt.date | None = None,
-    needs: Needs = NOTHING_MORE,
+    needs: Needs = NO_NEEDS,
 ) -> list[UpstreamAccount]:
     """The accounts that may take a job of this project for this model and method now: own first, then by age.
 
-    Held, drained and deleted ones are left out. `model` is our name: a base model's, or a tuned model's, which only
-    the account that has it can train on. With `catalogue` its aliases count, with `today` the providers' shutdown
-    dates too. `needs_of(job)` gives what else a job wants, first of all the account that its caller named.
-    `offer` says why there is none.
+    Accounts that are cooling down, drained or deleted are left out. `model` is the gateway's name of a base model, or
+    of a tuned model, which only the account that has it can train on. With `catalogue` the model's aliases match too;
+    with `today` the providers' shutdown dates apply. `needs_of(job)` gives the job's further requirements, such as the
+    account that its caller named. `offer` says why there is no account.
     """
-    found = await offer(
+    result = await offer(
         session,
         project_id=project_id,
         model=model,
@@ -64,11 +65,11 @@ async def candidates(
         today=today,
         needs=needs,
     )
-    return found.accounts
+    return result.accounts
 
 
 def needs_of(job: Job) -> Needs:
-    """What a job wants of its account besides model and method."""
+    """What a job requires of its account besides model and method."""
     return Needs(account_id=job.requested_account_id, suffix=job.suffix, integrations=bool(job.integrations))
 
 
@@ -80,33 +81,33 @@ async def offer(
     method_type: str,
     catalogue: Catalogue | None = None,
     today: dt.date | None = None,
-    needs: Needs = NOTHING_MORE,
+    needs: Needs = NO_NEEDS,
 ) -> Offer:
-    """The same with the reasons: for messages, and for refusing before the spend."""
+    """As `candidates`, with the reasons, for messages and for refusing a job before it costs anything."""
     now = await session.scalar(select(func.now()))
-    names, base, only = await _known(session, project_id, model, catalogue)
+    names, base, bound_to = await _names_of(session, project_id, model, catalogue)
     accounts: list[UpstreamAccount] = []
     waiting: list[UpstreamAccount] = []
     unable: list[tuple[str, str]] = []
     reasons: list[str] = []
     for account in await usable_accounts(session, project_id):
-        if (only is not None and account.id != only) or needs.account_id not in (None, account.id):
+        if (bound_to is not None and account.id != bound_to) or needs.account_id not in (None, account.id):
             continue
-        if (why := unserved(account, names, base, today)) is not None:
-            reasons.append(f"{shown_name(account)}: {why}")
-        elif (cannot := unsupported(account, method_type, needs)) is not None:
+        if (reason := reason_not_served(account, names, base, today)) is not None:
+            reasons.append(f"{display_name(account)}: {reason}")
+        elif (cannot := unsupported_feature(account, method_type, needs)) is not None:
             unable.append(cannot)
-            reasons.append(f"{shown_name(account)}: it cannot {cannot[0]}")
+            reasons.append(f"{display_name(account)}: it cannot {cannot[0]}")
         elif account.drained_at is not None:
             waiting.append(account)
-            reasons.append(f"{shown_name(account)}: it is drained")
-        elif is_held(account, now):
+            reasons.append(f"{display_name(account)}: it is drained")
+        elif is_cooling_down(account, now):
             waiting.append(account)
-            reasons.append(f"{shown_name(account)}: it is held, since {account.cool_down_reason}")
+            reasons.append(f"{display_name(account)}: it cools down, since {account.cool_down_reason}")
         else:
             accounts.append(account)
-    reason = "" if accounts else f"No upstream account can take it: {'; '.join(reasons)}." if reasons else NO_ACCOUNT
-    return Offer(accounts=accounts, waiting=waiting, unable=unable, reason=reason)
+    explanation = f"No upstream account can take it: {'; '.join(reasons)}." if reasons else NO_ACCOUNT
+    return Offer(accounts=accounts, waiting=waiting, unable=unable, reason="" if accounts else explanation)
 
 
 async def usable_accounts(session: AsyncSession, project_id: str) -> Sequence[UpstreamAccount]:
@@ -126,20 +127,23 @@ async def usable_accounts(session: AsyncSession, project_id: str) -> Sequence[Up
 async def inference_accounts(
     session: AsyncSession, project_id: str, names: Collection[str]
 ) -> Sequence[UpstreamAccount]:
-    """The accounts that may be asked for a base model, in the order of preference; held ones last, drained ones too."""
+    """The accounts that may serve a base model's inference, in order of preference; those that cool down come last.
+
+    Drained accounts are included: draining stops jobs, not inference.
+    """
     now = await session.scalar(select(func.now()))
-    found = [account for account in await usable_accounts(session, project_id) if matches(account.models, names)]
-    return sorted(found, key=lambda account: is_held(account, now))
+    serving = [account for account in await usable_accounts(session, project_id) if matches(account.models, names)]
+    return sorted(serving, key=lambda account: is_cooling_down(account, now))
 
 
 async def live_accounts(session: AsyncSession) -> Sequence[UpstreamAccount]:
-    """Every account that is not deleted, for the workers' rounds."""
+    """Every account that is not deleted, for periodic tasks and metrics."""
     query = select(UpstreamAccount).where(UpstreamAccount.deleted_at.is_(None)).order_by(UpstreamAccount.id)
     return (await session.scalars(query)).all()
 
 
 async def stalled_jobs(session: AsyncSession) -> dict[str, int]:
-    """How many jobs of each account have stalled and not ended."""
+    """The number of unfinished jobs of each account that have stalled."""
     rows = await session.execute(
         select(Job.account_id, func.count())
         .where(Job.due_at.is_not(None), Job.stalled_at.is_not(None))
@@ -149,57 +153,59 @@ async def stalled_jobs(session: AsyncSession) -> dict[str, int]:
 
 
 async def find_account(
-    session: AsyncSession, account_id: str, *, owner: str | None, every: bool = False, lock: bool = False
+    session: AsyncSession, account_id: str, *, owner: str | None, any_owner: bool = False, lock: bool = False
 ) -> UpstreamAccount | None:
-    """An account of a project (`owner`), or with `every` of anybody, unless it is deleted."""
+    """A live account of the project `owner`, a shared one (`owner` None), or one of any owner (`any_owner`)."""
     query = select(UpstreamAccount).where(UpstreamAccount.id == account_id, UpstreamAccount.deleted_at.is_(None))
-    if not every:
+    if not any_owner:
         query = query.where(UpstreamAccount.project_id == owner)
     return (await session.scalars(query.with_for_update() if lock else query)).one_or_none()
 
 
 async def get_account(
-    session: AsyncSession, account_id: str, *, owner: str | None, every: bool = False, lock: bool = False
+    session: AsyncSession, account_id: str, *, owner: str | None, any_owner: bool = False, lock: bool = False
 ) -> UpstreamAccount:
-    """The same, or `NotFound`."""
-    row = await find_account(session, account_id, owner=owner, every=every, lock=lock)
+    """As `find_account`. Raises `NotFound`."""
+    row = await find_account(session, account_id, owner=owner, any_owner=any_owner, lock=lock)
     if row is None:
         raise NotFound(f"No such upstream account: {account_id}", param="id", code="upstream_not_found")
     return row
 
 
 async def list_accounts(
-    session: AsyncSession, query: PageQuery, *, owner: str | None, every: bool = False
+    session: AsyncSession, query: PageQuery, *, owner: str | None, any_owner: bool = False
 ) -> Sequence[UpstreamAccount]:
     """Up to `limit + 1` accounts, newest first. Raises `InvalidRequest` for an unknown cursor."""
     table = UpstreamAccount
-    wanted = select(table).where(table.deleted_at.is_(None))
-    if not every:
-        wanted = wanted.where(table.project_id == owner)
-    wanted = wanted.order_by(table.created_at.desc(), table.id.desc())
+    statement = select(table).where(table.deleted_at.is_(None))
+    if not any_owner:
+        statement = statement.where(table.project_id == owner)
+    statement = statement.order_by(table.created_at.desc(), table.id.desc())
     if query.after is not None:
-        known = await find_account(session, query.after, owner=owner, every=every)
-        if known is None:
+        last_seen = await find_account(session, query.after, owner=owner, any_owner=any_owner)
+        if last_seen is None:
             raise unknown_cursor(query.after)
-        later = (table.created_at < known.created_at) | ((table.created_at == known.created_at) & (table.id < known.id))
-        wanted = wanted.where(later)
-    return (await session.scalars(wanted.limit(query.limit + 1))).all()
+        follows = (table.created_at < last_seen.created_at) | (
+            (table.created_at == last_seen.created_at) & (table.id < last_seen.id)
+        )
+        statement = statement.where(follows)
+    return (await session.scalars(statement.limit(query.limit + 1))).all()
 
 
-def is_held(account: UpstreamAccount, now: dt.datetime | None) -> bool:
-    """Whether an account takes no new work at `now`, the database's time."""
+def is_cooling_down(account: UpstreamAccount, now: dt.datetime | None) -> bool:
+    """Whether an account takes no new work at `now` (the database's time) because it cools down."""
     return account.cool_down_until is not None and now is not None and account.cool_down_until > now
 
 
-def shown_name(account: UpstreamAccount) -> str:
-    """What people call an account."""
+def display_name(account: UpstreamAccount) -> str:
+    """The name of an account in messages: its own, or its id after the name was removed."""
     return account.name or account.id
 
 
-async def _known(
+async def _names_of(
     session: AsyncSession, project_id: str, model: str, catalogue: Catalogue | None
 ) -> tuple[set[str], BaseModel | None, str | None]:
-    """A model's names, its base model, and the account that it is bound to."""
+    """A model's names, its base model, and the id of the only account that has it, or None."""
     base = catalogue.find(model) if catalogue is not None else None
     if base is not None:
         return {model, base.name, *base.aliases}, base, None

@@ -1,4 +1,4 @@
-"""`/v1/upstreams`, a project's own accounts, and `/v1/organization/upstreams`, all of them."""
+"""`/v1/upstreams` for a project's own accounts, and `/v1/organization/upstreams` for all accounts."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from service.ids import new_id
 from service.settings import Settings
 from service.upstreams import actions
 from service.upstreams.accounts import Accounts, reach_of
-from service.upstreams.actions import Found
+from service.upstreams.actions import CheckResult
 from service.upstreams.adapters.azure import DEFAULT_API_VERSION
 from service.upstreams.port import UpstreamError
 from service.upstreams.queries import get_account, list_accounts
@@ -51,7 +51,7 @@ from service.upstreams.targets import checked_base_url
     opt=operation(returns=UpstreamObject, body=CreateUpstream, creates=True),
 )
 async def create_own(request: ApiRequest) -> Response[bytes]:
-    """Bring an account that only this project uses; its jobs prefer it. The credential is checked, then encrypted."""
+    """Add an account that only this project uses; its jobs prefer it. The credential is checked, then encrypted."""
     return await _create(request, *await read_body(request, CreateUpstream))
 
 
@@ -61,7 +61,7 @@ async def create_own(request: ApiRequest) -> Response[bytes]:
     opt=operation(returns=Page[UpstreamObject], query=PageQuery),
 )
 async def get_own(request: ApiRequest) -> Page[UpstreamObject]:
-    """The project's own accounts, newest first. Shared ones are not listed; their ids are good in a job's create."""
+    """The project's own accounts, newest first. Shared ones are not listed, but jobs can be created with their ids."""
     return await _list(request)
 
 
@@ -82,9 +82,9 @@ async def get_one_own(request: ApiRequest, upstream_id: FromPath[str]) -> Upstre
     opt=operation(returns=UpstreamObject, body=UpdateUpstream),
 )
 async def update_own(request: ApiRequest, upstream_id: FromPath[str]) -> UpstreamObject:
-    """Change it, give it a new credential, drain it, resume it, or end a hold."""
-    wanted, _ = await read_body(request, UpdateUpstream)
-    return await _update(request, upstream_id, wanted)
+    """Change an account, replace its credential, drain it, resume it, or end a cool-down."""
+    body, _ = await read_body(request, UpdateUpstream)
+    return await _update(request, upstream_id, body)
 
 
 @delete(
@@ -94,7 +94,7 @@ async def update_own(request: ApiRequest, upstream_id: FromPath[str]) -> Upstrea
     opt=operation(returns=UpstreamDeleted),
 )
 async def delete_own(request: ApiRequest, upstream_id: FromPath[str]) -> UpstreamDeleted:
-    """Take it away and forget its credential. Refused while jobs or tuned models need it."""
+    """Delete an account and its credential. Refused while jobs or tuned models use it."""
     return await _delete(request, upstream_id)
 
 
@@ -111,7 +111,7 @@ async def create_shared(request: ApiRequest) -> Response[bytes]:
 
 @get("/upstreams", summary="List upstream accounts", opt=operation(returns=Page[UpstreamObject], query=PageQuery))
 async def get_all(request: ApiRequest) -> Page[UpstreamObject]:
-    """Shared accounts and projects' own, newest first, each with its health and how many jobs it runs."""
+    """Shared accounts and projects' own, newest first, each with its health and its number of running jobs."""
     return await _list(request)
 
 
@@ -128,9 +128,9 @@ async def get_any(request: ApiRequest, upstream_id: FromPath[str]) -> UpstreamOb
     opt=operation(returns=UpstreamObject, body=UpdateSharedUpstream),
 )
 async def update_any(request: ApiRequest, upstream_id: FromPath[str]) -> UpstreamObject:
-    """Change it, give it a new credential, drain it, resume it, or end a hold."""
-    wanted, _ = await read_body(request, UpdateSharedUpstream)
-    return await _update(request, upstream_id, wanted)
+    """Change an account, replace its credential, drain it, resume it, or end a cool-down."""
+    body, _ = await read_body(request, UpdateSharedUpstream)
+    return await _update(request, upstream_id, body)
 
 
 @delete(
@@ -140,39 +140,39 @@ async def update_any(request: ApiRequest, upstream_id: FromPath[str]) -> Upstrea
     opt=operation(returns=UpstreamDeleted),
 )
 async def delete_any(request: ApiRequest, upstream_id: FromPath[str]) -> UpstreamDeleted:
-    """Take it away and forget its credential. Refused while jobs or tuned models need it."""
+    """Delete an account and its credential. Refused while jobs or tuned models use it."""
     return await _delete(request, upstream_id)
 
 
-async def _create(request: ApiRequest, wanted: CreateUpstream, body_sha256: bytes) -> Response[bytes]:
+async def _create(request: ApiRequest, body: CreateUpstream, body_sha256: bytes) -> Response[bytes]:
     owner = _owner(request)
-    if wanted.api_version is not None and wanted.kind != "azure":
+    if body.api_version is not None and body.kind != "azure":
         raise _only_azure()
-    if wanted.kind == "azure" and wanted.api_version is None:
-        wanted = msgspec.structs.replace(wanted, api_version=DEFAULT_API_VERSION)
-    base_url = _checked(request, wanted.base_url, wanted.kind, owner)
+    if body.kind == "azure" and body.api_version is None:
+        body = msgspec.structs.replace(body, api_version=DEFAULT_API_VERSION)
+    base_url = _checked_base_url(request, body.base_url, body.kind, owner)
     row = UpstreamAccount(
         id=new_id("upstream_"),
         project_id=owner,
-        kind=wanted.kind,
+        kind=body.kind,
         base_url=base_url,
-        api_version=wanted.api_version,
-        provider=wanted.provider,
+        api_version=body.api_version,
+        provider=body.provider,
     )
-    found = await _check(request, row, wanted.credential)
+    check = await _check_upstream(request, row, body.credential)
 
     async def act(session: AsyncSession) -> UpstreamObject:
-        made = await actions.create_account(
+        created = await actions.create_account(
             session,
             resource(request, Sealer),
             actor_of(request),
             account_id=row.id,
             owner=owner,
-            wanted=wanted,
+            request=body,
             base_url=base_url,
-            found=found,
+            check=check,
         )
-        return show_upstream(made, 0, _now())
+        return show_upstream(created, 0, _now())
 
     return await answer_once(resource(request, Database), request_identity_of(request, body_sha256), act)
 
@@ -181,7 +181,7 @@ async def _list(request: ApiRequest) -> Page[UpstreamObject]:
     owner = _owner(request)
     query = read_query(request, PageQuery)
     async with _scope(request, owner) as session:
-        rows = await list_accounts(session, query, owner=owner, every=owner is None)
+        rows = await list_accounts(session, query, owner=owner, any_owner=owner is None)
         shown = await _shown(session, rows)
     return page_of(shown, query.limit, lambda each: each, lambda each: each.id)
 
@@ -189,30 +189,30 @@ async def _list(request: ApiRequest) -> Page[UpstreamObject]:
 async def _retrieve(request: ApiRequest, upstream_id: str) -> UpstreamObject:
     owner = _owner(request)
     async with _scope(request, owner) as session:
-        row = await get_account(session, upstream_id, owner=owner, every=owner is None)
+        row = await get_account(session, upstream_id, owner=owner, any_owner=owner is None)
         return (await _shown(session, [row]))[0]
 
 
-async def _update(request: ApiRequest, upstream_id: str, wanted: UpdateUpstream) -> UpstreamObject:
+async def _update(request: ApiRequest, upstream_id: str, body: UpdateUpstream) -> UpstreamObject:
     owner = _owner(request)
     async with _scope(request, owner) as session:
-        seen = await get_account(session, upstream_id, owner=owner, every=owner is None)
-    actions.check_changeable(seen, wanted)
-    if wanted.api_version is not UNSET and wanted.api_version is not None and seen.kind != "azure":
+        seen = await get_account(session, upstream_id, owner=owner, any_owner=owner is None)
+    actions.check_changeable(seen, body)
+    if body.api_version is not UNSET and body.api_version is not None and seen.kind != "azure":
         raise _only_azure()
-    base_url, found = None, None
-    if wanted.credential is not UNSET:
+    base_url, check = None, None
+    if body.credential is not UNSET:
         base_url = seen.base_url
-        if wanted.base_url is not UNSET:
-            base_url = _checked(request, wanted.base_url, seen.kind, seen.project_id)
+        if body.base_url is not UNSET:
+            base_url = _checked_base_url(request, body.base_url, seen.kind, seen.project_id)
         changed = UpstreamAccount(
             id=seen.id,
             project_id=seen.project_id,
             kind=seen.kind,
             base_url=base_url,
-            api_version=seen.api_version if wanted.api_version is UNSET else wanted.api_version,
+            api_version=seen.api_version if body.api_version is UNSET else body.api_version,
         )
-        found = await _check(request, changed, wanted.credential)
+        check = await _check_upstream(request, changed, body.credential)
     async with _scope(request, owner) as session:
         row = await actions.update_account(
             session,
@@ -220,11 +220,11 @@ async def _update(request: ApiRequest, upstream_id: str, wanted: UpdateUpstream)
             actor_of(request),
             account_id=upstream_id,
             owner=owner,
-            every=owner is None,
-            wanted=wanted,
+            any_owner=owner is None,
+            request=body,
             base_url=base_url,
             seen_version=seen.version,
-            found=found,
+            check=check,
         )
         return (await _shown(session, [row]))[0]
 
@@ -233,27 +233,27 @@ async def _delete(request: ApiRequest, upstream_id: str) -> UpstreamDeleted:
     owner = _owner(request)
     async with _scope(request, owner) as session:
         await actions.delete_account(
-            session, actor_of(request), account_id=upstream_id, owner=owner, every=owner is None
+            session, actor_of(request), account_id=upstream_id, owner=owner, any_owner=owner is None
         )
     return UpstreamDeleted(id=upstream_id)
 
 
-async def _check(request: ApiRequest, row: UpstreamAccount, credential: str) -> Found:
-    """Ask the upstream for its models. Raises `InvalidRequest` when it refuses the credential; away is accepted."""
+async def _check_upstream(request: ApiRequest, row: UpstreamAccount, credential: str) -> CheckResult:
+    """List the upstream's models. Raises `InvalidRequest` when it refuses the credential; other errors are accepted."""
     upstream = resource(request, Accounts).probe(row, credential)
     try:
         await upstream.check()
     except UpstreamError as error:
         if error.kind == "auth":
             raise InvalidRequest(
-                "The upstream refuses the credential. Check it, and that the base URL is the right one for it.",
+                "The upstream refuses the credential. Check the credential and the base URL.",
                 param="credential",
                 code="upstream_credential_refused",
             ) from None
-        return Found(error=error.kind if error.kind in ("quota", "rate_limit") else "away")
+        return CheckResult(error=error.kind if error.kind in ("quota", "rate_limit") else "away")
     finally:
         await upstream.close()
-    return Found(error=None)
+    return CheckResult(error=None)
 
 
 async def _shown(session: AsyncSession, rows: Sequence[UpstreamAccount]) -> list[UpstreamObject]:
@@ -261,18 +261,18 @@ async def _shown(session: AsyncSession, rows: Sequence[UpstreamAccount]) -> list
     return [show_upstream(row, busy.get(row.id, 0), _now()) for row in rows]
 
 
-def _checked(request: ApiRequest, base_url: str, kind: str, owner: str | None) -> str:
+def _checked_base_url(request: ApiRequest, base_url: str, kind: str, owner: str | None) -> str:
     settings = resource(request, Settings)
-    names = {"localhost", "127.0.0.1", "::1", "0.0.0.0", settings.host}  # noqa: S104
+    hosts = {"localhost", "127.0.0.1", "::1", "0.0.0.0", settings.host}  # noqa: S104
     authority = request.headers.get("host", "")
     if ":" not in authority.rpartition("]")[2]:
         authority = f"{authority}:{443 if request.url.scheme == 'https' else 80}"
-    own_hosts = frozenset({f"{name}:{settings.port}" for name in names} | {authority.lower()})
+    own_hosts = frozenset({f"{host}:{settings.port}" for host in hosts} | {authority.lower()})
     return checked_base_url(base_url, kind, reach_of(settings, own=owner is not None), own_hosts=own_hosts)
 
 
 def _owner(request: ApiRequest) -> str | None:
-    """The project whose accounts a caller means; None for an administrator, who means all."""
+    """The project whose accounts a caller may see; None for an administrator, who may see all."""
     who = cast("Caller | Administrator", request.scope["auth"])
     return who.project_id if isinstance(who, Caller) else None
 

@@ -1,4 +1,4 @@
-"""Upstream accounts on the wire. A credential goes in and never comes out."""
+"""The wire types of upstream accounts. Requests contain the credential; responses never do."""
 
 from typing import Annotated, Literal
 
@@ -7,8 +7,9 @@ from msgspec import UNSET, UnsetType
 
 from service.database.tables import UpstreamAccount
 from service.http.wire_types import RequestModel, unix
-from service.upstreams.capabilities import Kind, Method, Provider, provider_at
-from service.upstreams.queries import shown_name
+from service.states import UpstreamKind, UpstreamProvider
+from service.upstreams.capabilities import Method, provider_at
+from service.upstreams.queries import display_name
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")]
 BaseUrl = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
@@ -25,11 +26,11 @@ Slots = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 class CreateUpstream(RequestModel, frozen=True, kw_only=True):
     """A new account. `models` are names or patterns (`gpt-4o*`), null for all; `deployments` maps a model's name to
-    the deployment that answers for it. `polls_per_minute` bounds the requests of polling; `webhook_secret` is what the
-    upstream signs its webhooks to `/v1/upstreams/{id}/events` with."""
+    the deployment that serves it. `polls_per_minute` bounds the requests of polling; with `webhook_secret` the upstream
+    signs its webhooks to `/v1/upstreams/{id}/events`."""
 
     name: Name
-    kind: Kind
+    kind: UpstreamKind
     base_url: BaseUrl
     credential: Credential
     api_version: ApiVersion | None = None
@@ -39,22 +40,22 @@ class CreateUpstream(RequestModel, frozen=True, kw_only=True):
     max_active_jobs: Slots = 100
     polls_per_minute: PerMinute | None = None
     webhook_secret: WebhookSecret | None = None
-    provider: Provider | None = None
+    provider: UpstreamProvider | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self.name!r}, kind={self.kind!r})"
 
 
 class CreateSharedUpstream(CreateUpstream, frozen=True, kw_only=True):
-    """The same by an administrator, who also decides whether its use is billed to projects."""
+    """A new shared account, for which an administrator also decides whether its use is billed to projects."""
 
     billed: bool = True
 
 
 class UpdateUpstream(RequestModel, frozen=True, kw_only=True):
-    """What is to change. `drained` stops new jobs or lets them in again; `held: false` ends a hold at once.
+    """The fields to change. `drained` stops new jobs or resumes them; `held: false` ends a cool-down at once.
 
-    Another `base_url` needs the credential again, so that nobody can have a stored one sent elsewhere.
+    Another `base_url` requires the credential again, so that a stored one cannot be sent to another address.
     """
 
     name: Name | UnsetType = UNSET
@@ -67,7 +68,7 @@ class UpdateUpstream(RequestModel, frozen=True, kw_only=True):
     max_active_jobs: Slots | UnsetType = UNSET
     polls_per_minute: PerMinute | UnsetType | None = UNSET
     webhook_secret: WebhookSecret | UnsetType | None = UNSET
-    provider: Provider | UnsetType | None = UNSET
+    provider: UpstreamProvider | UnsetType | None = UNSET
     drained: bool | UnsetType = UNSET
     held: Literal[False] | UnsetType = UNSET
 
@@ -77,14 +78,15 @@ class UpdateUpstream(RequestModel, frozen=True, kw_only=True):
 
 
 class UpdateSharedUpstream(UpdateUpstream, frozen=True, kw_only=True):
-    """The same by an administrator."""
+    """The fields that an administrator can change."""
 
     billed: bool | UnsetType = UNSET
 
 
 class UpstreamHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """How the account does: `ok`, `failing` (the last call failed), or `unknown` (none yet). `last_error` is its kind:
-    `auth`, `quota`, `rate_limit` or `away`. While it is held it takes no new work."""
+    """The account's health: `ok`, `failing` (the last call failed), or `unknown` (no call yet). `last_error` is the
+    kind of the last error: `auth`, `quota`, `rate_limit` or `away` (no response). Until `held_until` the account cools
+    down and takes no new work."""
 
     status: Literal["ok", "failing", "unknown"]
     last_success_at: int | None
@@ -102,7 +104,7 @@ class UpstreamObject(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     updated_at: int
     name: str
-    kind: Kind
+    kind: UpstreamKind
     base_url: str
     api_version: str | None
     credential: Literal["stored", "environment"]
@@ -122,7 +124,7 @@ class UpstreamObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpstreamDeleted(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a deletion."""
+    """The response to a deletion."""
 
     id: str
     object: Literal["upstream.deleted"] = "upstream.deleted"
@@ -130,13 +132,13 @@ class UpstreamDeleted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def show_upstream(row: UpstreamAccount, active_jobs: int, now: float) -> UpstreamObject:
-    """A row on the wire; `now` in Unix seconds decides whether a hold is over."""
+    """An account's row as the API shows it; `now` in Unix seconds decides whether a cool-down is over."""
     return UpstreamObject(
         id=row.id,
         created_at=unix(row.created_at),
         updated_at=unix(row.updated_at),
-        name=shown_name(row),
-        kind=row.kind,  # type: ignore[arg-type]  # held by a CHECK
+        name=display_name(row),
+        kind=row.kind,
         base_url=row.base_url,
         api_version=row.api_version,
         credential="environment" if row.credential_sealed is None else "stored",
@@ -157,7 +159,7 @@ def show_upstream(row: UpstreamAccount, active_jobs: int, now: float) -> Upstrea
 
 
 def _health(row: UpstreamAccount, now: float) -> UpstreamHealth:
-    held = row.cool_down_until is not None and row.cool_down_until.timestamp() > now
+    cooling_down = row.cool_down_until is not None and row.cool_down_until.timestamp() > now
     status: Literal["ok", "failing", "unknown"] = "unknown"
     if row.last_error_at is not None and (row.last_success_at is None or row.last_success_at < row.last_error_at):
         status = "failing"
@@ -168,6 +170,6 @@ def _health(row: UpstreamAccount, now: float) -> UpstreamHealth:
         last_success_at=unix(row.last_success_at) if row.last_success_at else None,
         last_error_at=unix(row.last_error_at) if row.last_error_at else None,
         last_error=row.last_error_kind,
-        held_until=unix(row.cool_down_until) if held and row.cool_down_until else None,
-        held_reason=row.cool_down_reason if held else None,
+        held_until=unix(row.cool_down_until) if cooling_down and row.cool_down_until else None,
+        held_reason=row.cool_down_reason if cooling_down else None,
     )

@@ -194,7 +194,7 @@ def show_delivery(row: WebhookDelivery, event_type: str, attempts: Sequence[Webh
         id=row.id,
         event_id=row.event_id,
         event_type=event_type,
-        status=row.status,  # type: ignore[arg-type]  # held by a CHECK
+        status=row.status,
         next_attempt_at=unix(row.due_at) if row.status == "pending" and row.due_at else None,
         attempts=[
             Attempt(

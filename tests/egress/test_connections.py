@@ -11,7 +11,8 @@ import uvloop
 
 from service.egress.addresses import Reach
 from service.egress.connections import Backend
-from service.upstreams.adapters.openai import Connection, OpenAIUpstream
+from service.upstreams.adapters.client import Connection
+from service.upstreams.adapters.openai import OpenAIUpstream
 from service.upstreams.port import NotSent, Unknown
 from service.webhooks.outcomes import Unreachable
 from service.webhooks.sender import Sender

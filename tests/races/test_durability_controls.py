@@ -47,7 +47,7 @@ async def test_without_looking_at_the_marks_anothers_job_is_adopted(
 ) -> None:
     async def trusting(self: OpenAIUpstream, metadata: Mapping[str, str], **_: Any) -> list[UpstreamJob]:
         page = await self._client.fine_tuning.jobs.list(metadata=dict(metadata))
-        return [self._told(job) for job in page.data]
+        return [self._parse_job(job) for job in page.data]
 
     if not guard:
         monkeypatch.setattr(OpenAIUpstream, "find_jobs", trusting)

@@ -14,7 +14,7 @@ from service.errors import InvalidRequest
 from service.jobs.actions import PricingContext, create_job, request_pause
 from service.jobs.schemas import CreateJob, Integration, Method, Wandb
 from service.settings import Settings
-from service.upstreams.accounts import DEFAULT_ACCOUNT, TROUBLED_AFTER, Accounts
+from service.upstreams.accounts import DEFAULT_ACCOUNT, UNAVAILABLE_AFTER_CALLS, Accounts
 from service.upstreams.credentials import seal_credential
 from tests.faults.control import CREATE, LIST, RETRIEVE, UPLOAD, FaultyUpstream, error
 from tests.upstreams.conftest import add_account
@@ -268,10 +268,10 @@ class TestTheRegistry:
         upstream = await bench.ctx.accounts.get(account_id)
         await upstream.check()
         second.fault("GET /v1/models", error(500), times=0)
-        for _ in range(TROUBLED_AFTER):
+        for _ in range(UNAVAILABLE_AFTER_CALLS):
             with pytest.raises(Exception, match="500"):
                 await upstream.check()
-        assert bench.ctx.accounts.troubled(account_id)
+        assert bench.ctx.accounts.is_unavailable(account_id)
         await bench.ctx.accounts.close()
         async with bench.ctx.db.worker() as session:
             row = await session.get_one(UpstreamAccount, account_id)

@@ -137,7 +137,7 @@ class TestUpdate:
         shown = await made(rim, second)
         await self.hold(bench, shown["id"])
         metrics = (await rim.admin.get(rim.base_url.removesuffix("/v1") + "/metrics")).text
-        assert f'tunegate_upstream_held{{account="{shown["id"]}"}} 1.0' in metrics
+        assert f'tunegate_upstream_cooling_down{{account="{shown["id"]}"}} 1.0' in metrics
         answer = await rim.admin.post(f"/organization/upstreams/{shown['id']}", json={"held": False})
         assert answer.json()["health"]["held_until"] is None
 

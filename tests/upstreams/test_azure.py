@@ -8,7 +8,7 @@ import pytest
 
 from service.upstreams.accounts import DEFAULT_ACCOUNT
 from service.upstreams.adapters.azure import AzureUpstream
-from service.upstreams.adapters.openai import Connection
+from service.upstreams.adapters.client import Connection
 from service.upstreams.labels import GATEWAY, JOB, job_file_name, labels_of_name
 from service.upstreams.port import Completion, Created, JobRequest, Refused, Unknown, UpstreamError
 from tests.faults.control import FaultyUpstream

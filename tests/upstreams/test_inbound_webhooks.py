@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import func, select, update
 from standardwebhooks import Webhook
 
-from service.database.tables import AuditLog, Job, UpstreamAccount, UpstreamNotice
+from service.database.tables import AuditLog, Job, UpstreamAccount, UpstreamWebhook
 from service.ids import new_id
 from service.settings import Settings
 from service.upstreams import inbound_webhooks
@@ -86,7 +86,7 @@ async def sender(rim: Rim, secret: str) -> Sender:
 async def notices(bench: Bench) -> int:
     """How many webhooks are remembered."""
     async with bench.ctx.db.admin() as session:
-        return len((await session.scalars(select(UpstreamNotice.webhook_id))).all())
+        return len((await session.scalars(select(UpstreamWebhook.webhook_id))).all())
 
 
 class TestAGoodSignature:
@@ -137,10 +137,12 @@ class TestAGoodSignature:
         await pruning.prune(bench.ctx)
         assert await notices(bench) == 1
         async with bench.ctx.db.admin() as session:
-            await session.execute(update(UpstreamNotice).values(received_at=func.now() - inbound_webhooks.REMEMBERED))
+            await session.execute(
+                update(UpstreamWebhook).values(received_at=func.now() - inbound_webhooks.REPLAY_WINDOW)
+            )
         await pruning.prune(bench.ctx)
         assert await notices(bench) == 0
-        assert inbound_webhooks.REMEMBERED > 2 * inbound_webhooks.TOLERANCE, (
+        assert inbound_webhooks.REPLAY_WINDOW > 2 * inbound_webhooks.TOLERANCE, (
             "else a timestamp of the future could come again"
         )
 
@@ -245,7 +247,7 @@ class TestTheSecret:
         headers = signed(secret, body)
         await sender.send(body, headers)
         async with bench.ctx.db.admin() as session:
-            await session.execute(update(UpstreamNotice).values(webhook_id="forgotten"))
+            await session.execute(update(UpstreamWebhook).values(webhook_id="forgotten"))
             later = func.now() + dt.timedelta(hours=1)
             await session.execute(update(Job).where(Job.id == job_id).values(due_at=later))
         await sender.send(body, headers)

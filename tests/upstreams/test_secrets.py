@@ -22,7 +22,7 @@ from service.http.idempotency import sealed_for
 from service.ids import new_id
 from service.key_rotation import PLACES, reseal
 from service.settings import Settings
-from service.upstreams.adapters.openai import Connection
+from service.upstreams.adapters.client import Connection
 from service.upstreams.adapters.redaction import redacted
 from service.upstreams.credentials import open_credential
 from service.upstreams.port import JobRequest, UpstreamError

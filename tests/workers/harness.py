@@ -388,7 +388,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         storage=Storage(settings.storage_url),
         catalogue=base_models.load(settings.models_file),
         accounts=accounts,
-        bulkhead=Bulkhead(settings.worker_concurrency, accounts.troubled),
+        bulkhead=Bulkhead(settings.worker_concurrency, accounts.is_unavailable),
         sender=Sender.from_settings(settings),
         dataset_processes=DatasetProcesses(
             processes=1, storage_url=settings.storage_url, models_file=settings.models_file

@@ -22,7 +22,7 @@ from service.database.tables import (
     Run,
     RunCall,
     RunEvent,
-    UpstreamNotice,
+    UpstreamWebhook,
     WebhookAttempt,
     WebhookDelivery,
     WebhookEndpoint,
@@ -30,7 +30,7 @@ from service.database.tables import (
 )
 from service.http.idempotency import KEY_LIFETIME
 from service.settings import Settings
-from service.upstreams.inbound_webhooks import REMEMBERED
+from service.upstreams.inbound_webhooks import REPLAY_WINDOW
 from workers.context import Context
 
 log = structlog.get_logger()
@@ -58,9 +58,9 @@ def rules(settings: Settings) -> Iterator[Rule]:
     sent_before = _before(settings.keep_deliveries_days)
     yield Rule(RememberedRequest, (RememberedRequest.id,), RememberedRequest.created_at < func.now() - KEY_LIFETIME)
     yield Rule(
-        UpstreamNotice,
-        (UpstreamNotice.account_id, UpstreamNotice.webhook_id),
-        UpstreamNotice.received_at < func.now() - REMEMBERED,
+        UpstreamWebhook,
+        (UpstreamWebhook.account_id, UpstreamWebhook.webhook_id),
+        UpstreamWebhook.received_at < func.now() - REPLAY_WINDOW,
     )
     yield Rule(JobEvent, (JobEvent.id,), JobEvent.job_id.in_(select(Job.id).where(Job.finished_at < ended_before)))
     of_ended = select(Run.id).where(Run.finished_at < ended_before)

@@ -36,7 +36,7 @@ from service.database.tables.jobs import Checkpoint, Job, JobEvent, JobMetric, J
 from service.database.tables.limits import ProjectLimits, RateLimit, SchedulingPass, TrainingTokens
 from service.database.tables.requests import RememberedRequest
 from service.database.tables.runs import Run, RunCall, RunEvent
-from service.database.tables.upstreams import AccountPoll, UpstreamAccount, UpstreamCall, UpstreamFile, UpstreamNotice
+from service.database.tables.upstreams import AccountPoll, UpstreamAccount, UpstreamCall, UpstreamFile, UpstreamWebhook
 from service.database.tables.webhooks import (
     RetirementNotice,
     WebhookAttempt,
@@ -103,7 +103,7 @@ __all__ = [
     "UpstreamAccount",
     "UpstreamCall",
     "UpstreamFile",
-    "UpstreamNotice",
+    "UpstreamWebhook",
     "WebhookAttempt",
     "WebhookDelivery",
     "WebhookEndpoint",

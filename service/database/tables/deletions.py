@@ -1,18 +1,19 @@
-"""What is still to be deleted, and what was."""
+"""Deletions: pending, done and failed."""
 
 import datetime as dt
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database.tables.base import Base, Leased, now
+from service.states import DeletionKind, DeletionStatus
 
 
 class Deletion(Leased, Base):
-    """One thing that has to go, here or upstream, and the work of it. It names ids only, never what was in them.
+    """The work of deleting one object, here or upstream. It holds ids only, never content.
 
-    `subject` is a file's, an upstream copy's, a model's or a project's id. Upstream things have their account and the
-    name that they have there; a copy whose upload was never answered has no name yet and is looked for by its content.
+    `subject` is the id of a file, an upstream file, a model or a project. Upstream objects have `account_id` and
+    `upstream_id`; an upstream file whose upload had no response has no `upstream_id` and is found by its name.
     """
 
     __tablename__ = "deletions"
@@ -32,13 +33,13 @@ class Deletion(Leased, Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
-    kind: Mapped[str]
+    kind: Mapped[DeletionKind] = mapped_column(Text)
     subject: Mapped[str]
     account_id: Mapped[str | None] = mapped_column(ForeignKey("upstream_accounts.id"))
     upstream_id: Mapped[str | None]
     sha256: Mapped[str | None]
     size_bytes: Mapped[int | None]
-    status: Mapped[str] = mapped_column(server_default="pending")
+    status: Mapped[DeletionStatus] = mapped_column(Text, server_default="pending")
     last_error: Mapped[str | None]
     created_at: Mapped[dt.datetime] = now()
     finished_at: Mapped[dt.datetime | None]

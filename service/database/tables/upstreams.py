@@ -1,21 +1,22 @@
-"""Accounts at those who train, and what we have there."""
+"""Upstream accounts, the files and jobs that the gateway created there, and their webhooks."""
 
 import datetime as dt
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database.tables.base import Base, Leased, now
+from service.states import UploadPhase, UpstreamKind, UpstreamProvider
 
 
 class UpstreamAccount(Base):
-    """An account at a provider that trains for us: shared, or a project's own (`project_id`).
+    """An account at a provider that trains models: shared, or a project's own (`project_id`).
 
-    `credential_sealed` is null for the account that the environment describes. `version` goes up with every change of
-    what a client is made of, so that each process notices it. `held_until` stops new work there, with the reason;
-    `drained_at` does so until somebody resumes it. A trigger holds that nothing of a project refers to another's
-    account. `polls_per_minute` bounds the requests of polling (null: by the settings); `webhook_secret_sealed` verifies
-    what the upstream tells by itself.
+    `credential_sealed` is null for the account that the environment describes. Every change of the connection's
+    settings increments `version`, by which each process notices it. Until `cool_down_until` the account takes no new
+    work, for `cool_down_reason`; from `drained_at` on it takes none until it is resumed. A trigger ensures that no row
+    of a project refers to another project's account. `polls_per_minute` bounds the requests of polling (null: by the
+    settings); `webhook_secret_sealed` verifies the webhooks that the upstream sends.
     """
 
     __tablename__ = "upstream_accounts"
@@ -35,7 +36,7 @@ class UpstreamAccount(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id"))
-    kind: Mapped[str]
+    kind: Mapped[UpstreamKind] = mapped_column(Text)
     name: Mapped[str | None]
     base_url: Mapped[str]
     api_version: Mapped[str | None]
@@ -44,7 +45,7 @@ class UpstreamAccount(Base):
     models: Mapped[list[str] | None]
     methods: Mapped[list[str] | None]
     deployments: Mapped[dict[str, str] | None]
-    provider: Mapped[str | None]
+    provider: Mapped[UpstreamProvider | None] = mapped_column(Text)
     billed: Mapped[bool] = mapped_column(server_default="true")
     max_active_jobs: Mapped[int] = mapped_column(server_default="100")
     cool_down_until: Mapped[dt.datetime | None] = mapped_column("held_until")
@@ -62,9 +63,9 @@ class UpstreamAccount(Base):
 
 
 class UpstreamFile(Leased, Base):
-    """One content at one account for one project: uploaded once, shared by that project's jobs.
+    """A file's content at one account for one project: uploaded once and shared by that project's jobs.
 
-    At an account whose jobs are told apart by their training file, each job has files of its own: `sha256` is then
+    At an account whose jobs are labelled by their training file, each job has files of its own: `sha256` is then
     followed by `/` and the job's id.
     """
 
@@ -79,13 +80,13 @@ class UpstreamFile(Leased, Base):
     account_id: Mapped[str] = mapped_column(ForeignKey("upstream_accounts.id"))
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     sha256: Mapped[str]
-    phase: Mapped[str] = mapped_column(server_default="idle")
+    phase: Mapped[UploadPhase] = mapped_column(Text, server_default="idle")
     upstream_file_id: Mapped[str | None]
     created_at: Mapped[dt.datetime] = now()
 
 
 class UpstreamCall(Base):
-    """Every upstream job that a create was ever seen to make. Append-only and never fenced: the memory of money."""
+    """Every upstream job that a create is known to have made, as each may cost money. Append-only, never fenced."""
 
     __tablename__ = "upstream_calls"
     __table_args__ = (
@@ -120,8 +121,8 @@ class AccountPoll(Leased, Base):
     listed_at: Mapped[dt.datetime | None]
 
 
-class UpstreamNotice(Base):
-    """A webhook of an upstream that was taken, remembered for as long as its signature is good."""
+class UpstreamWebhook(Base):
+    """A webhook that was accepted from an upstream, stored for as long as its signature can be valid."""
 
     __tablename__ = "upstream_notices"
     __table_args__ = (Index("ix_upstream_notices_received", "received_at"),)

@@ -1,15 +1,26 @@
-"""Endpoints, events, and deliveries with their tries."""
+"""Webhook endpoints, events, and deliveries with their attempts."""
 
 import datetime as dt
 
-from sqlalchemy import CheckConstraint, Date, ForeignKey, ForeignKeyConstraint, Identity, Index, UniqueConstraint, text
+from sqlalchemy import (
+    CheckConstraint,
+    Date,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database.tables.base import Base, Leased, now
+from service.states import DeliveryStatus
 
 
 class WebhookEndpoint(Base):
-    """Where a project wants its events. The secret is encrypted; the old one signs too while a rotation lasts."""
+    """A URL that receives a project's events. The secrets are encrypted; until `old_secret_expires_at` both sign."""
 
     __tablename__ = "webhook_endpoints"
     __table_args__ = (
@@ -35,8 +46,8 @@ class WebhookEndpoint(Base):
 
 
 class WebhookEvent(Base):
-    """An event as it is sent: `body` is signed and sent byte for byte. `position` orders a project's events for those
-    who read them one after the other (see `outbox.settled`)."""
+    """An event as it is sent: `body` is signed and sent byte for byte. `position` orders a project's events for readers
+    that follow them in sequence (see `outbox.settle`)."""
 
     __tablename__ = "webhook_events"
     __table_args__ = (
@@ -55,7 +66,7 @@ class WebhookEvent(Base):
 
 
 class WebhookDelivery(Leased, Base):
-    """One event on its way to one endpoint."""
+    """The delivery of one event to one endpoint."""
 
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
@@ -75,13 +86,13 @@ class WebhookDelivery(Leased, Base):
     project_id: Mapped[str]
     endpoint_id: Mapped[str]
     event_id: Mapped[str]
-    status: Mapped[str] = mapped_column(server_default="pending")
+    status: Mapped[DeliveryStatus] = mapped_column(Text, server_default="pending")
     attempts: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[dt.datetime] = now()
 
 
 class WebhookAttempt(Base):
-    """One try of a delivery: what came back, and how long it took."""
+    """One attempt of a delivery: the response or the error, and the latency."""
 
     __tablename__ = "webhook_attempts"
     __table_args__ = (
@@ -99,7 +110,7 @@ class WebhookAttempt(Base):
 
 
 class RetirementNotice(Base):
-    """A project was told that a model will be shut down, `days` or fewer before it: once for each."""
+    """A notice to a project, `days` or fewer in advance, that a model will be shut down: one for each threshold."""
 
     __tablename__ = "retirement_notices"
 

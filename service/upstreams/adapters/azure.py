@@ -1,11 +1,11 @@
 """The adapter for Azure OpenAI (authoring and inference, stable API 2024-10-21), over the SDK's own Azure client.
 
-Where it differs from OpenAI (its REST specification, `azureopenai.json` 2024-10-21): the key goes in `api-key`, every
-call has an `api-version`, models are asked by their deployment, jobs take plain `hyperparameters` and no metadata, and
-a job needs a training file that has been looked through before.
+It differs from OpenAI's API as follows (its REST specification, `azureopenai.json` 2024-10-21): the key is sent in the
+`api-key` header, every call has an `api-version`, inference calls name a deployment instead of a model, jobs take plain
+`hyperparameters` and no metadata, and the training file of a job must have been validated before.
 
-Without metadata a job is found again by its training file, which is uploaded for that one job and named after the
-gateway and the job. `find_jobs` reads those names, so a lost answer is told from a create that made nothing.
+Without metadata a job is found by its training file, which is uploaded for that one job and named after the gateway and
+the job. `find_jobs` reads the labels from those names, so it can tell after a lost response whether a job was created.
 """
 
 import re
@@ -17,11 +17,12 @@ from urllib.parse import quote
 import openai
 from openai import AsyncAzureOpenAI
 
-from service.upstreams.adapters.openai import MAX_PAGES, PAGE, Connection, OpenAIUpstream
-from service.upstreams.adapters.outcomes import reading
+from service.upstreams.adapters.client import Connection
+from service.upstreams.adapters.openai import OpenAIUpstream
+from service.upstreams.adapters.outcomes import raises_upstream_error
 from service.upstreams.adapters.parsing import parse_job
 from service.upstreams.labels import GATEWAY, JOB, labels_of_name
-from service.upstreams.port import FileState, JobRequest, UpstreamError, UpstreamJob
+from service.upstreams.port import FileState, JobRequest, UpstreamJob
 
 DEFAULT_API_VERSION = "2024-10-21"
 STATUSES = {
@@ -30,10 +31,10 @@ STATUSES = {
     "pending": "queued",
     "canceled": "cancelled",
 }
-"""Its words for what OpenAI calls otherwise (`notRunning` and `canceled` stand in its older versions)."""
+"""Azure's statuses by OpenAI's names (`notRunning` and `canceled` occur in its older API versions)."""
 
 NOT_IN_SUFFIX = re.compile(r"[^A-Za-z0-9_-]+")
-"""The suffix that callers see is in our own name of the model; what Azure's name has of it nobody is shown."""
+"""What Azure does not accept in a suffix. Callers see the suffix in the gateway's model name, never in Azure's."""
 
 FILE_STATES: dict[str, FileState] = {
     "processed": "ready",
@@ -49,58 +50,54 @@ FILE_STATES: dict[str, FileState] = {
 class AzureUpstream(OpenAIUpstream):
     """One Azure OpenAI resource. The base URL is the resource's endpoint, without `/openai`."""
 
-    @reading
+    @raises_upstream_error
     async def find_file(self, filename: str, size_bytes: int, *, other_than: Collection[str] = ()) -> str | None:
-        """Its list of files has one page."""
+        """Search Azure's list of files, which has one page."""
         for file in (await self._client.files.list(purpose="fine-tune")).data:
             same = file.filename == filename and file.bytes == size_bytes and _file_state(file) in ("ready", "pending")
             if same and file.id not in other_than:
                 return file.id
         return None
 
-    @reading
+    @raises_upstream_error
     async def file_state(self, file_id: str) -> FileState:
-        """A file is imported and looked through before a job may name it."""
+        """Azure imports and validates a file before a job may use it; until then it is pending."""
         try:
             return _file_state(await self._client.files.retrieve(file_id))
         except openai.NotFoundError:
             return "gone"
 
-    @reading
+    @raises_upstream_error
     async def find_jobs(
         self, metadata: Mapping[str, str], *, since: float = 0, training_file: str | None = None
     ) -> list[UpstreamJob]:
-        """By the names of the training files; `training_file` counts for the job asked for even if it is gone."""
-        marked = {
-            file.id: marks
+        """Find jobs by the names of their training files.
+
+        `training_file` counts as labelled with `metadata` even if the file no longer exists.
+        """
+        labels_by_file = {
+            file.id: labels
             for file in (await self._client.files.list(purpose="fine-tune")).data
-            if (marks := labels_of_name(file.filename or "")) is not None
+            if (labels := labels_of_name(file.filename or "")) is not None
         }
         if training_file is not None:
-            marked[training_file] = {name: metadata[name] for name in (GATEWAY, JOB) if name in metadata}
-        found: list[UpstreamJob] = []
-        after: str | None = None
-        for _ in range(MAX_PAGES):
-            page = await self._client.fine_tuning.jobs.list(limit=PAGE, after=after or openai.omit)
-            jobs = [
-                replace(self._told(job), metadata=marked.get(str(getattr(job, "training_file", None)), {}))
-                for job in page.data
-            ]
-            found += [job for job in jobs if job.id and metadata.items() <= job.metadata.items()]
-            if not page.has_more or not page.data or all(0 < job.created_at < since for job in jobs):
-                return sorted(found, key=lambda job: (job.created_at, job.id))
-            after = page.data[-1].id
-        raise UpstreamError("away", "The list of jobs does not end.")
+            labels_by_file[training_file] = {name: metadata[name] for name in (GATEWAY, JOB) if name in metadata}
+
+        def parse(job: Any) -> UpstreamJob:
+            labels = labels_by_file.get(str(getattr(job, "training_file", None)), {})
+            return replace(self._parse_job(job), metadata=labels)
+
+        return await self._jobs_with(metadata, since=since, filter_by=openai.omit, parse=parse)
 
     async def pause_job(self, job_id: str) -> UpstreamJob:
-        """It cannot: the job as it is."""
+        """Azure cannot pause jobs: return the job unchanged."""
         return await self.get_job(job_id)
 
     async def resume_job(self, job_id: str) -> UpstreamJob:
-        """It cannot: the job as it is."""
+        """Azure cannot resume jobs: return the job unchanged."""
         return await self.get_job(job_id)
 
-    def _made(self, connection: Connection) -> AsyncAzureOpenAI:
+    def _new_sdk_client(self, connection: Connection) -> AsyncAzureOpenAI:
         self._api_version = connection.api_version or DEFAULT_API_VERSION
         return AsyncAzureOpenAI(
             azure_endpoint=connection.base_url,
@@ -111,21 +108,21 @@ class AzureUpstream(OpenAIUpstream):
             http_client=self._http,
         )
 
-    def _body(self, order: JobRequest) -> dict[str, Any]:
-        chosen = order.method[order.method["type"]]["hyperparameters"]
+    def _job_body(self, request: JobRequest) -> dict[str, Any]:
+        chosen = request.method[request.method["type"]]["hyperparameters"]
         hyperparameters = {name: value for name, value in chosen.items() if value != "auto"}
         optional = {
-            "validation_file": order.validation_file,
-            "suffix": NOT_IN_SUFFIX.sub("-", order.suffix or "") or None,
+            "validation_file": request.validation_file,
+            "suffix": NOT_IN_SUFFIX.sub("-", request.suffix or "") or None,
             "hyperparameters": hyperparameters or None,
         }
-        return {"model": order.model, "training_file": order.training_file, "seed": order.seed} | {
+        return {"model": request.model, "training_file": request.training_file, "seed": request.seed} | {
             name: value for name, value in optional.items() if value is not None
         }
 
-    def _told(self, job: Any) -> UpstreamJob:
-        told = parse_job(job)
-        return replace(told, status=STATUSES.get(told.status, told.status))
+    def _parse_job(self, job: Any) -> UpstreamJob:
+        parsed = parse_job(job)
+        return replace(parsed, status=STATUSES.get(parsed.status, parsed.status))
 
     def _url(self, path: str) -> str:
         return f"{super()._url(path)}?api-version={quote(self._api_version, safe='')}"

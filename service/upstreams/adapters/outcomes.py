@@ -1,47 +1,47 @@
-"""What an exception of a call to the upstream means. Pure: the safety of creating exactly once rests on this table.
+"""Maps the exceptions of upstream calls to outcomes. Pure: creating a job exactly once depends on this table.
 
 | what happened | outcome |
 |---|---|
 | 400, 401, 403, 404, 422, 429 with an error body | refused: nothing was created |
 | the connection never opened (refused, no route, no name, TLS, no free connection) | not sent |
-| anything else (5xx, 408, 409, cut answers, time-outs after connecting, nonsense) | unknown: it may exist |
+| anything else (5xx, 408, 409, truncated responses, time-outs after connecting, garbage) | unknown: it may exist |
 """
 
 import asyncio
 import functools
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import httpx2
 import openai
 
-from service.upstreams.port import CreateOutcome, NotSent, RefusalKind, Refused, Unknown, UpstreamError
+from service.upstreams.port import CreateOutcome, ErrorKind, NotSent, RefusalKind, Refused, Unknown, UpstreamError
 
-Asked = ParamSpec("Asked")
-Answer = TypeVar("Answer")
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
 
 NEVER_OPENED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 MAX_RETRY_AFTER_SECONDS = 3600.0
 OUT_OF_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "quotaExceeded"})
 
 
-class Watched(Protocol):
-    """What a reading method belongs to: told how each call ended, and able to take its credential out of a text."""
+class Adapter(Protocol):
+    """The class of a decorated method: it records how calls end and removes its credential from results."""
 
-    def note(self, error: RefusalKind | Literal["away"] | None) -> None:
-        """A call has ended, well when `error` is None."""
+    def call_ended(self, error: ErrorKind | None) -> None:
+        """Report that a call ended; `error` None means success."""
         ...
 
-    def clean(self, value: Answer) -> Answer:
-        """An answer without our credential, should the upstream repeat it."""
+    def without_credential(self, value: Result) -> Result:
+        """`value` with the credential replaced, in case the upstream repeats it."""
         ...
 
 
-Self = TypeVar("Self", bound=Watched)
+Self = TypeVar("Self", bound=Adapter)
 
 
 def create_outcome(error: BaseException) -> CreateOutcome:
-    """How a create ended that raised `error`."""
+    """The outcome of a create that raised `error`."""
     if isinstance(error, openai.APIStatusError):
         refusal = refused(error)
         return refusal if refusal is not None else Unknown(f"HTTP {error.status_code}")
@@ -52,7 +52,7 @@ def create_outcome(error: BaseException) -> CreateOutcome:
 
 
 def refused(error: openai.APIStatusError) -> Refused | None:
-    """The upstream's refusal in its own words, or None where the answer is not one."""
+    """The upstream's refusal in its own words, or None when the response is not a refusal."""
     kind = _kind(error)
     if kind is None or not isinstance(error.body, dict) or "message" not in error.body:
         return None
@@ -66,41 +66,41 @@ def refused(error: openai.APIStatusError) -> Refused | None:
     )
 
 
-def read_error(error: BaseException) -> UpstreamError:
-    """The same for calls that only read, where "it may have happened" does not matter."""
+def upstream_error(error: BaseException) -> UpstreamError:
+    """The error of a call that may be repeated, for which an unknown outcome does not matter."""
     if isinstance(error, openai.APIStatusError):
-        kind: RefusalKind | Literal["away"] = _kind(error) or "away"
+        kind: ErrorKind = _kind(error) or "away"
         return UpstreamError(kind, f"HTTP {error.status_code}", retry_after(error.response.headers))
     return UpstreamError("away", type(error).__name__)
 
 
-def reading(
-    call: Callable[Concatenate[Self, Asked], Coroutine[Any, Any, Answer]],
-) -> Callable[Concatenate[Self, Asked], Coroutine[Any, Any, Answer]]:
-    """Make a reading method raise `UpstreamError` and nothing else, also for an answer that makes no sense.
+def raises_upstream_error(
+    call: Callable[Concatenate[Self, Args], Coroutine[Any, Any, Result]],
+) -> Callable[Concatenate[Self, Args], Coroutine[Any, Any, Result]]:
+    """Make a method raise `UpstreamError` and nothing else, even for a response that cannot be parsed.
 
-    The cause is left out of it: the SDK's own errors quote what the upstream says, which can be our credential.
+    The cause is not chained: the SDK's own errors quote the upstream's response, which can contain the credential.
     """
 
     @functools.wraps(call)
-    async def read(self: Self, /, *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
+    async def wrapper(self: Self, /, *args: Args.args, **kwargs: Args.kwargs) -> Result:
         try:
-            answer = await call(self, *args, **kwargs)
+            result = await call(self, *args, **kwargs)
         except asyncio.CancelledError:
-            self.note("away")
+            self.call_ended("away")
             raise
         except Exception as error:
-            told = error if isinstance(error, UpstreamError) else read_error(error)
-            self.note(told.kind)
-            raise told from None
-        self.note(None)
-        return self.clean(answer)
+            failure = error if isinstance(error, UpstreamError) else upstream_error(error)
+            self.call_ended(failure.kind)
+            raise failure from None
+        self.call_ended(None)
+        return self.without_credential(result)
 
-    return read
+    return wrapper
 
 
-def kind_of_status(status_code: int) -> RefusalKind | Literal["away"] | None:
-    """What a status says about the account, for calls whose answers are passed on: None when it is well."""
+def error_kind_of_status(status_code: int) -> ErrorKind | None:
+    """What a response's status says about the account, for responses that are passed on; None for a healthy account."""
     match status_code:
         case 401 | 403:
             return "auth"
@@ -113,7 +113,7 @@ def kind_of_status(status_code: int) -> RefusalKind | Literal["away"] | None:
 
 
 def retry_after(headers: Mapping[str, Any]) -> float | None:
-    """Seconds of a `Retry-After` header, within an hour; dates and nonsense count as none."""
+    """The seconds in a `Retry-After` header, at most an hour; None for dates and anything else."""
     try:
         seconds = float(headers.get("retry-after", ""))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Takes a credential out of whatever an upstream says: some repeat the key that they refuse. Pure."""
+"""Removes a credential from an upstream's responses: some upstreams repeat the key that they refuse. Pure."""
 
 import dataclasses
 from typing import Any, TypeVar
@@ -7,7 +7,7 @@ Value = TypeVar("Value")
 
 REDACTED = "(credential)"
 MIN_LENGTH = 8
-"""What is shorter is no secret, and taking it out would only make holes."""
+"""Shorter values are no secrets, and replacing them would only corrupt the text."""
 
 
 def redacted(value: Value, secret: str) -> Value:
