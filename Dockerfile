@@ -1,11 +1,11 @@
-# The gateway alone: no embedded servers, no trainer's numpy, no compiler, and no root.
+# The gateway only: no embedded servers, no compiler, and no root user.
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim AS build
 WORKDIR /app
 RUN python -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check uv \
     && python -m venv --without-pip .venv
-# The packages change rarely, so they are a layer of their own; the lock pins and verifies them.
+# Packages change rarely, so they have their own layer; the lock pins their versions.
 COPY pyproject.toml requirements.lock ./
 RUN /opt/uv/bin/uv pip install --no-cache --compile-bytecode --python .venv/bin/python \
     --constraint requirements.lock --requirement pyproject.toml
