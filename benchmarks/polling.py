@@ -1,6 +1,6 @@
 """`python -m benchmarks.polling`: requests a minute and staleness of polling, by lists and by one request a job.
 
-A simulation: the rules are the workers' own (`service/upstreams/poll_schedule.py`, `workers.jobs.account_poller.news_of_page`); the upstream,
+A simulation: the rules are the workers' own (`service/upstreams/poll_schedule.py`, `workers.jobs.account_poller.updates_in_page`); the upstream,
 the clock and the books of the budget are in this process. An account has so many active jobs all the time: each waits
 upstream for up to ten minutes, trains for one to five hours, and another takes its place. A job in fifty is watched.
 Staleness is from a change upstream (a start, an end) until the job's row knows it. Takes a few minutes.
@@ -19,7 +19,7 @@ from typing import Any
 from service.upstreams import poll_schedule
 from service.upstreams.poll_schedule import Load
 from service.upstreams.port import UpstreamJob
-from workers.jobs.account_poller import SKEW, Running, news_of_page
+from workers.jobs.account_poller import CLOCK_SKEW, RunningJob, updates_in_page
 
 BASE_SECONDS = 15.0
 HOURS = 3600.0
@@ -178,21 +178,21 @@ class World:
                 now = yield now + BASE_SECONDS
                 continue
             rows = {job.id: self.row(job, now) for job in self.active.values()}
-            oldest = min(job.created for job in self.active.values()) - SKEW.total_seconds()
+            oldest = min(job.created for job in self.active.values()) - CLOCK_SKEW.total_seconds()
             self.listed = [job for job in self.listed if job.created >= oldest]
             seconds = poll_schedule.list_seconds(
                 BASE_SECONDS, pages=-(-len(rows) // poll_schedule.PAGE), per_minute=self.per_minute
             )
             left = poll_schedule.polls_until_next_list(seconds, per_minute=self.per_minute)
             left -= sum(row.due for row in rows.values())
-            later: list[Running] = []
+            later: list[RunningJob] = []
             newest_first, pages = self.listed[::-1], 0
             for start in range(0, len(newest_first), poll_schedule.PAGE):
                 self.books.take(now, 1, borrow=True)
                 self.spend(1)
                 pages, now = pages + 1, (yield now + REQUEST_SECONDS)
                 page = newest_first[start : start + poll_schedule.PAGE]
-                fresh, progress = news_of_page([job.shown(now) for job in page if job.id in rows], rows, now=now)
+                fresh, progress = updates_in_page([job.shown(now) for job in page if job.id in rows], rows, now=now)
                 later += progress
                 left -= self.ring_all(fresh[: max(left, 0)], now)
                 for job in page:
@@ -202,7 +202,7 @@ class World:
             self.ring_all(later[: max(left, 0)], now)
             now = yield now + poll_schedule.list_seconds(BASE_SECONDS, pages=pages, per_minute=self.per_minute)
 
-    def ring_all(self, rows: Sequence[Running], now: float) -> int:
+    def ring_all(self, rows: Sequence[RunningJob], now: float) -> int:
         for row in rows:
             if row.id in self.active:
                 self.ring(self.active[row.id], now)
@@ -212,11 +212,11 @@ class World:
         since = job.starts if now >= job.starts else job.created
         return poll_schedule.poll_seconds(BASE_SECONDS, age_seconds=now - since, left_seconds=None) > BASE_SECONDS
 
-    def row(self, job: Simulated, now: float) -> Running:
-        return Running(
-            id=job.id, upstream_id=job.id, told=job.told, since=SINCE, age_seconds=0, left_seconds=None,
-            looked_seconds_ago=None if job.looked is None else now - job.looked, due=job.due <= now, failures=0,
-            watched=job.watched,
+    def row(self, job: Simulated, now: float) -> RunningJob:
+        return RunningJob(
+            id=job.id, upstream_id=job.id, snapshot=job.told, since=SINCE, age_seconds=0, left_seconds=None,
+            polled_seconds_ago=None if job.looked is None else now - job.looked, due=job.due <= now, failures=0,
+            recently_viewed=job.watched,
         )  # fmt: skip
 
     def run(self) -> Outcome:

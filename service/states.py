@@ -1,16 +1,75 @@
-"""The closed sets of states that rows can be in. Pure: tables, rules and answers all name them from here."""
+"""The closed sets of values that columns may hold. Pure: tables, rules and responses take them from here.
+
+A CHECK constraint in the database holds each set; a column is declared with the set's type, so that no value that comes
+from the database needs a cast.
+"""
 
 from typing import Literal
 
 State = Literal[
-    "validating", "waiting", "uploading", "creating", "running", "settling", "succeeded", "failed", "cancelled"
+    # Entered when a caller creates the job (service/jobs/actions.py). Left by workers/jobs/validate.py: to `waiting`
+    # once the files' reports are ready and the money is reserved, to `failed` if a file or the budget rules the job
+    # out, to `cancelled` on request.
+    "validating",
+    # Entered from `validating`. Left by a scheduling pass (workers/jobs/schedule.py) to `uploading`, once the job gets
+    # one of an account's slots, and by workers/jobs/wait.py to `cancelled` on request.
+    "waiting",
+    # Entered from `waiting`, and from `creating` when a file of the job has vanished upstream. Left by
+    # workers/jobs/upload.py: to `creating` once the upstream has both files, to `failed` if it refuses one, to
+    # `cancelled` on request.
+    "uploading",
+    # Entered from `uploading`. Left by workers/jobs/create.py: to `running` once the id of the upstream's job is known,
+    # back to `uploading` if a file has vanished upstream, to `failed` if the upstream refuses the job, to `cancelled`
+    # on request while no upstream job exists.
+    "creating",
+    # Entered from `creating`. Left by workers/jobs/poll.py to `settling`, once the upstream's job has ended or is lost.
+    # A caller's cancel is sent upstream, and the job ends as the upstream says.
+    "running",
+    # Entered from `running`. Left by workers/jobs/settle.py to the state in which the upstream's job ended, in one
+    # transaction with the ledger's entries, the model's name and the result files.
+    "settling",
+    # Entered from `settling`: the model has a name and the cost is posted. Final.
+    "succeeded",
+    # Entered from every state but `running`; the job's error says why. Also by workers/jobs/advance.py, when a step of
+    # a job that does not exist upstream yet has crashed too often. Final.
+    "failed",
+    # Entered from every state but `running`, after a caller's cancel or one at the upstream. Final.
+    "cancelled",
 ]
 
-ENDED: tuple[State, ...] = ("succeeded", "failed", "cancelled")
+EndState = Literal["succeeded", "failed", "cancelled"]
+ENDED: tuple[EndState, ...] = ("succeeded", "failed", "cancelled")
+"""States that are final."""
+
 ACTIVE: tuple[State, ...] = ("uploading", "creating", "running", "settling")
-"""States that hold one of the upstream account's slots."""
+"""States in which a job occupies one of the upstream account's slots."""
 
 QUEUED: tuple[State, ...] = ("validating", "waiting")
+"""States in which a job counts towards its project's limit of queued jobs."""
+
+CreatePhase = Literal[
+    # No create request is under way: none was sent, or the last one certainly created nothing. Set by
+    # workers/jobs/create.py after a refusal, or after an unknown outcome that turned out to have created nothing.
+    "idle",
+    # The intent to send is committed, and the outcome of the request is not known. Set by workers/jobs/create.py.
+    "intent",
+    # The upstream's job is recorded in `upstream_job_id`. Set with the transition to `running`; final.
+    "created",
+]
+
+DeployStatus = Literal[
+    # The model is being compared. Set by workers/jobs/settle.py; left by workers/maintenance/deployments.py.
+    "comparing",
+    # The alias has the model. Set by workers/jobs/settle.py or workers/maintenance/deployments.py; final.
+    "deployed",
+    # The comparison did not pass, or the alias could not take the model. Set by the same two; final.
+    "refused",
+]
+
+EventLevel = Literal["info", "warn", "error"]
+EventType = Literal["message", "metrics"]
+
+ModelKind = Literal["model", "checkpoint"]
 
 ProjectStatus = Literal["active", "archived", "deleting", "deleted"]
 ServiceAccountRole = Literal["owner", "member", "none"]

@@ -23,7 +23,7 @@ from service.ids import new_id
 from service.jobs.deployment import DeployComparison, check_condition
 from service.jobs.lifecycle import JobError
 from service.jobs.queries import count_queued, get_job
-from service.jobs.record import NewEvent, add_events, enter, tell
+from service.jobs.record import NewEvent, add_events, add_timeline_entry, emit_webhook
 from service.jobs.resolved_request import ResolvedRequest, check_offer, find_base, providers_of, resolve
 from service.jobs.rules import check_create, check_method
 from service.jobs.schemas import CreateJob
@@ -103,9 +103,9 @@ async def create_job(
     if resolved.leakage is not None and (warning := leakage_warning(resolved.leakage)) is not None:
         events.append(NewEvent(message=warning, level="warn"))
     sequence = await add_events(session, job.id, project_id, events)
-    await enter(session, job, "validating", sequence, "The job was created.")
+    await add_timeline_entry(session, job, "validating", sequence, "The job was created.")
     await session.refresh(job)
-    await tell(session, job, "fine_tuning.job.created")
+    await emit_webhook(session, job, "fine_tuning.job.created")
     wake(session, JOBS, job.id, 0)
     return job
 

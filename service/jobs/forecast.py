@@ -1,7 +1,7 @@
-"""Where a waiting job stands and when it may start: the rule of the queue, played forward. One per API process.
+"""Forecasts a waiting job's place in the queue and its start, by simulating the queue's rule. One per API process.
 
-The queue is read at most once a second however many ask (but for a job that has just begun to wait), and never in a
-caller's own scope: what a project learns of the others is how many jobs go before its own.
+The queue is read at most once a second for all requests, except for a job that has only just begun to wait. It is read
+across projects and not in the caller's scope: a project sees only how many jobs precede its own.
 """
 
 import asyncio
@@ -15,16 +15,18 @@ from service.database.engine import Database
 from service.database.tables import Job
 from service.jobs.queue import Place, predict
 from service.jobs.schemas import QueueObject, WaitingFor
-from service.jobs.waiting import Look, look, mean_seconds
+from service.jobs.waiting import QueueReading, mean_seconds, read_queue
 
-KNOWN_SECONDS = 1.0
-"""How long a look is good for. One at a very long queue is good for twice as long as it took."""
+CACHE_SECONDS = 1.0
+"""How long a reading of the queue is reused. A reading that took long is reused for twice that time."""
 
-MOST_AHEAD = 20_000
-UNKNOWN_SECONDS = 3600.0
-"""What a job is taken to last where none has finished yet: it orders the ends, and no start is told by it."""
+MAX_PLACES = 20_000
+UNKNOWN_DURATION_SECONDS = 3600.0
+"""The assumed duration of a job where none has finished yet. It only orders the simulated ends; no start is derived
+from it."""
 
 Means = dict[tuple[str, str], tuple[int, float]]
+"""By (model, account): the number of finished jobs and their mean duration in seconds."""
 
 
 class _Mean(NamedTuple):
@@ -34,24 +36,24 @@ class _Mean(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    look: Look
+class _Simulation:
+    queue: QueueReading
     places: dict[str, Place]
     means: Means
-    good_until: float
+    valid_until: float
 
 
 class Forecast:
-    """Keeps the last look at the queue."""
+    """Caches the last simulation of the queue."""
 
     def __init__(self, db: Database, catalogue: Catalogue) -> None:
         self._db = db
         self._catalogue = catalogue
-        self._seen: _Seen | None = None
-        self._reading: asyncio.Task[_Seen] | None = None
+        self._cached: _Simulation | None = None
+        self._running: asyncio.Task[_Simulation] | None = None
 
     async def of(self, job: Job) -> QueueObject | None:
-        """A job's standing; None for one that does not wait for a slot, or for its files' reports."""
+        """Why the job waits, its place and its estimated start; None for a job that does not wait."""
         if job.state == "validating":
             message = job.waiting_reason or "The files are being checked."
             return _without_place("file_check", message, "The job is queued when its files have been checked.")
@@ -59,51 +61,53 @@ class Forecast:
             return None
         if job.pause_requested:
             return _without_place("paused", "Paused by the caller.", "The job is paused. Resume it.")
-        seen = await self._look()
-        if job.id not in seen.look.lines:  # it began to wait since
-            seen = await self._look(fresh=True)
-        return _standing(job, seen)
+        simulation = await self._simulation()
+        if job.id not in simulation.queue.groups:  # it began to wait since
+            simulation = await self._simulation(fresh=True)
+        return _queue_object(job, simulation)
 
-    async def _look(self, *, fresh: bool = False) -> _Seen:
-        if self._reading is None:
-            if self._seen is not None and not fresh and self._seen.good_until > time.monotonic():
-                return self._seen
-            self._reading = asyncio.create_task(self._read())
-        reading = self._reading
+    async def _simulation(self, *, fresh: bool = False) -> _Simulation:
+        if self._running is None:
+            if self._cached is not None and not fresh and self._cached.valid_until > time.monotonic():
+                return self._cached
+            self._running = asyncio.create_task(self._simulate())
+        running = self._running
         try:
-            self._seen = await asyncio.shield(reading)
+            self._cached = await asyncio.shield(running)
         finally:
-            if reading.done() and self._reading is reading:
-                self._reading = None
-        return self._seen
+            if running.done() and self._running is running:
+                self._running = None
+        return self._cached
 
-    async def _read(self) -> _Seen:
+    async def _simulate(self) -> _Simulation:
         began = time.monotonic()
         async with self._db.worker() as session:
             means = await mean_seconds(session)
 
             def seconds(model: str, account_id: str) -> float:
-                known = _known(means, model, account_id)
-                return UNKNOWN_SECONDS if known is None else known.seconds
+                known = _mean_duration(means, model, account_id)
+                return UNKNOWN_DURATION_SECONDS if known is None else known.seconds
 
-            seen = await look(
+            queue = await read_queue(
                 session,
                 catalogue=self._catalogue,
                 today=dt.datetime.now(dt.UTC).date(),
                 heads=None,
                 ends_in_seconds=seconds,
             )
-        places = await asyncio.to_thread(predict, seen.snapshot, seconds, most=MOST_AHEAD)
+        places = await asyncio.to_thread(predict, queue.snapshot, seconds, max_places=MAX_PLACES)
         now = time.monotonic()
-        return _Seen(look=seen, places=places, means=means, good_until=now + max(KNOWN_SECONDS, 2 * (now - began)))
+        return _Simulation(
+            queue=queue, places=places, means=means, valid_until=now + max(CACHE_SECONDS, 2 * (now - began))
+        )
 
 
-def _standing(job: Job, seen: _Seen) -> QueueObject:
-    place = seen.places.get(job.id)
-    reason, message = _why(job, seen)
+def _queue_object(job: Job, simulation: _Simulation) -> QueueObject:
+    place = simulation.places.get(job.id)
+    reason, message = _why(job, simulation)
     if place is None:
         return _without_place(reason, message, "The job has no place in the queue now.")
-    start, estimate_reason = _start(job, place, seen)
+    start, estimate_reason = _start(job, place, simulation)
     return QueueObject(
         reason=reason,
         message=message,
@@ -114,38 +118,41 @@ def _standing(job: Job, seen: _Seen) -> QueueObject:
     )
 
 
-def _why(job: Job, seen: _Seen) -> tuple[WaitingFor, str]:
-    snapshot, line = seen.look.snapshot, seen.look.lines.get(job.id)
-    offer = seen.look.offers.get(line) if line is not None else None
+def _why(job: Job, simulation: _Simulation) -> tuple[WaitingFor, str]:
+    snapshot, group = simulation.queue.snapshot, simulation.queue.groups.get(job.id)
+    offer = simulation.queue.offers.get(group) if group is not None else None
     if offer is None:
         return "next", "The job has just begun to wait."
     if not offer.accounts:
         return ("account_held" if offer.waiting else "no_account"), offer.reason
-    most = snapshot.project_limits.get(job.project_id)
-    if most is not None and sum(each.project_id == job.project_id for each in snapshot.active) >= most:
-        return "project_limit", f"The project runs {most} jobs, which is its limit."
+    max_active = snapshot.project_limits.get(job.project_id)
+    if max_active is not None and sum(each.project_id == job.project_id for each in snapshot.active) >= max_active:
+        return "project_limit", f"The project runs {max_active} jobs, which is its limit."
     free = [
         account
         for account in offer.accounts
         if sum(each.account_id == account.id for each in snapshot.active) < account.max_active_jobs
     ]
     if free:
-        return "next", "There is a free slot; the job's turn comes in a moment."
+        return "next", "There is a free slot; the job is admitted in a moment."
     slots = sum(account.max_active_jobs for account in offer.accounts)
-    return "account_full", f"The upstream runs {slots} jobs, which is its limit; projects take turns at its free slots."
+    return (
+        "account_full",
+        f"The upstream runs {slots} jobs, which is its limit; its free slots are shared fairly between projects.",
+    )
 
 
-def _start(job: Job, place: Place, seen: _Seen) -> tuple[int | None, str]:
-    known = _known(seen.means, job.model, place.account_id)
-    if place.starts_at <= seen.look.snapshot.now:
+def _start(job: Job, place: Place, simulation: _Simulation) -> tuple[int | None, str]:
+    known = _mean_duration(simulation.means, job.model, place.account_id)
+    if place.starts_at <= simulation.queue.snapshot.now:
         return int(place.starts_at), "A slot is free."
     if known is None:
-        return None, "No job has finished at this upstream yet, so nothing is known of how long one takes."
+        return None, "No job has finished at this upstream yet, so the duration of one is unknown."
     return int(place.starts_at), f"The last {known.jobs} {known.of} at this upstream took {known.seconds:,.0f} s each."
 
 
-def _known(means: Means, model: str, account_id: str) -> _Mean | None:
-    """How long a model's jobs take at an account, or if it has finished none there, how long all jobs do."""
+def _mean_duration(means: Means, model: str, account_id: str) -> _Mean | None:
+    """The mean duration of the model's jobs at the account; of all jobs there if none of the model has finished."""
     exact = means.get((model, account_id))
     if exact is not None:
         return _Mean(*exact, of=f"jobs for {model}")

@@ -1,27 +1,39 @@
-"""A job's life: its states, who moves it where, and the status that a caller sees. Pure; drawn in docs/lifecycle.md.
+"""A job's lifecycle: its transitions between states, and the status that a caller sees. Pure.
 
-The caller asks (cancel, pause, resume); workers move. What the upstream's job became is read while `running`; money
-and metrics are closed in `settling`, so an ended job is complete in every respect.
+`docs/lifecycle.md` draws it, and `service/states.py` says beside each state which code moves a job into it and out of
+it. Callers request (cancel, pause, resume) and workers make the transitions. The outcome of the upstream's job is read
+in `running`; cost, metrics and result files are written in `settling`, so that a job which has ended is complete.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-from service.states import State
+from service.states import EndState, State
 
 Status = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"]
 
-MOVES: dict[State, frozenset[State]] = {
+LOST_STATUS = "lost"
+"""The `upstream_status` of a job that the upstream no longer knows. Ours: no upstream reports it."""
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    # workers/jobs/validate.py: the files are valid and the money is reserved, or why not
     "validating": frozenset({"waiting", "failed", "cancelled"}),
+    # workers/jobs/schedule.py gives it a slot; workers/jobs/wait.py cancels it
     "waiting": frozenset({"uploading", "failed", "cancelled"}),
+    # workers/jobs/upload.py: the upstream has the files, or refuses one
     "uploading": frozenset({"creating", "failed", "cancelled"}),
+    # workers/jobs/create.py: the upstream's job exists, a file has vanished upstream, or the job is refused
     "creating": frozenset({"running", "uploading", "failed", "cancelled"}),
+    # workers/jobs/poll.py: the upstream's job has ended or is lost
     "running": frozenset({"settling"}),
+    # workers/jobs/settle.py: as the upstream's job ended
     "settling": frozenset({"succeeded", "failed", "cancelled"}),
+    # final
     "succeeded": frozenset(),
     "failed": frozenset(),
     "cancelled": frozenset(),
 }
+"""The permitted transitions by origin. Each has a constructor in `transitions.py`."""
 
 _SHOWN: dict[State, Status] = {
     "validating": "validating_files",
@@ -34,7 +46,7 @@ _SHOWN: dict[State, Status] = {
     "cancelled": "cancelled",
 }
 
-_UPSTREAM_ENDS: dict[str, State] = {"succeeded": "succeeded", "failed": "failed", "cancelled": "cancelled"}
+_UPSTREAM_END: dict[str, EndState] = {"succeeded": "succeeded", "failed": "failed", "cancelled": "cancelled"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +58,22 @@ class JobError:
     param: str | None = None
 
 
-def may_move(origin: State, target: State) -> bool:
-    """Whether the table of moves allows it."""
-    return target in MOVES[origin]
+def is_permitted(origin: State, target: State) -> bool:
+    """Whether the lifecycle has this transition."""
+    return target in TRANSITIONS[origin]
 
 
 def status_shown(state: State, upstream_status: str | None) -> Status:
     """The status a caller sees, always one of OpenAI's.
 
-    While the upstream works, its own status shows, except that nothing goes back: files have been validated here, so
-    the upstream's `validating_files` is shown as `queued`, and so are `paused` and whatever it calls a state that we do
-    not know yet.
+    In `running` it follows the upstream's status, but never goes back: the files have been validated already, so the
+    upstream's `validating_files` shows as `queued`, and so do `paused` and every status that we do not know.
     """
     if state == "running":
         return "running" if upstream_status == "running" else "queued"
     return _SHOWN[state]
 
 
-def upstream_end(upstream_status: str) -> State | None:
-    """How a job ends whose upstream has this status; None while it has not ended. Unknown statuses are no end."""
-    return _UPSTREAM_ENDS.get(upstream_status)
+def upstream_end(upstream_status: str) -> EndState | None:
+    """The final state for a status of the upstream's job; None if that status is not final, or unknown."""
+    return _UPSTREAM_END.get(upstream_status)

@@ -1,4 +1,6 @@
-"""From rows to the wire: one explicit function for each kind of answer."""
+"""Converts rows into response structs: one explicit function for each kind of object."""
+
+from typing import Literal
 
 from msgspec import UNSET
 
@@ -21,7 +23,7 @@ from service.states import ENDED
 
 
 def show_job(row: Job, organization: str) -> FineTuningJob:
-    """A job. `error` is null unless it failed; `status` is always one of OpenAI's."""
+    """A job. `error` is null unless the job failed; `status` is always one of OpenAI's."""
     method = row.method if row.n_epochs is None else with_epochs(row.method, row.n_epochs)
     parameters = hyperparameters_of(method)
     error = None
@@ -34,7 +36,7 @@ def show_job(row: Job, organization: str) -> FineTuningJob:
         model=row.model,
         fine_tuned_model=row.fine_tuned_model,
         organization_id=organization,
-        status=status_shown(row.state, row.upstream_status),  # type: ignore[arg-type]
+        status=status_shown(row.state, row.upstream_status),
         training_file=row.training_file_id,
         validation_file=row.validation_file_id,
         hyperparameters=HyperparametersObject(
@@ -59,15 +61,15 @@ def show_event(row: JobEvent) -> JobEventObject:
     return JobEventObject(
         id=row.id,
         created_at=unix(row.created_at),
-        level=row.level,  # type: ignore[arg-type]
+        level=row.level,
         message=row.message,
-        type=row.type,  # type: ignore[arg-type]
+        type=row.type,
         data=row.data,
     )
 
 
 def show_checkpoint(row: Checkpoint) -> CheckpointObject:
-    """A checkpoint. Figures that the upstream did not give are absent."""
+    """A checkpoint. Metrics that the upstream did not report are absent."""
     known = {
         name: row.metrics[name] for name in CheckpointMetrics.__struct_fields__ if row.metrics.get(name) is not None
     }
@@ -82,23 +84,23 @@ def show_checkpoint(row: Checkpoint) -> CheckpointObject:
 
 
 def show_metric(row: JobMetric) -> MetricRow:
-    """One step's figures."""
+    """The metrics of one step."""
     return MetricRow(**{name: getattr(row, name) for name in MetricRow.__struct_fields__})
 
 
 def show_state(row: JobState) -> TimelineEntry:
-    """A line of the timeline."""
+    """An entry of the timeline."""
     return TimelineEntry(state=row.state, entered_at=unix(row.entered_at), reason=row.reason)
 
 
 def show_deployment(row: Job) -> Deployment | None:
-    """What came of the job's `deploy`, if it has one."""
+    """The result of the job's `deploy`, if it has one."""
     if row.deploy_alias is None:
         return None
-    waiting = "void" if row.state in ENDED else "pending"
+    without_result: Literal["void", "pending"] = "void" if row.state in ENDED else "pending"
     return Deployment(
         alias=row.deploy_alias,
-        status=row.deploy_status or waiting,  # type: ignore[arg-type]  # held by a CHECK
+        status=row.deploy_status or without_result,
         reason=row.deploy_detail,
         comparison=row.deploy_run_id if row.deploy_comparison is not None else UNSET,
     )

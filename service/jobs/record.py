@@ -1,11 +1,11 @@
-"""Writing down what happens to a job: events in order, the timeline, and the webhooks that follow from it.
+"""Writes what happens to a job: its transitions, events and timeline, and the webhooks that follow from them.
 
-A transition is one transaction: the job's row (fenced), its place in the timeline, its event, the ledger's entries and
-the deliveries. Whoever calls `move` has posted to the ledger before, since balances are locked before jobs.
+A transition is one transaction: the job's row (fenced by its lease), its entry in the timeline, its event, the ledger's
+entries and the webhook deliveries. Post to the ledger before `apply_transition`: balances are locked before jobs.
 """
 
 import datetime as dt
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, insert
@@ -18,9 +18,10 @@ from service.database.leased_work import JOBS, wake
 from service.database.leases import Claim
 from service.database.tables import Job, JobEvent, JobState
 from service.ids import new_id
-from service.jobs.lifecycle import JobError, may_move, status_shown
+from service.jobs.lifecycle import is_permitted, status_shown
+from service.jobs.transitions import Transition
 from service.limits.scheduling_pass import request_scheduling_pass
-from service.states import ACTIVE, ENDED, State
+from service.states import ACTIVE, ENDED, EventLevel, EventType, State
 from service.webhooks import outbox
 
 WEBHOOKS: dict[State, str] = {
@@ -32,33 +33,21 @@ WEBHOOKS: dict[State, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvent:
-    """An event to be written. `upstream_event_id` keeps one of the upstream's from being taken twice."""
+    """An event to be written. `upstream_event_id` makes an event of the upstream unique within the job."""
 
     message: str
-    level: str = "info"
-    type: str = "message"
+    level: EventLevel = "info"
+    type: EventType = "message"
     data: dict[str, Any] | None = None
     upstream_event_id: str | None = None
     created_at: dt.datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
-    """A transition: where to, what changes with it, and when the job is to be looked at next.
-
-    None: never, or when somebody wakes it, as the turn of admissions does with a job that waits.
-    """
-
-    to: State
-    message: str
-    reason: str | None = None
-    error: JobError | None = None
-    values: dict[str, Any] = field(default_factory=dict)
-    due_in_seconds: float | None = 0.0
-
-
 async def add_events(session: AsyncSession, job_id: str, project_id: str, events: list[NewEvent]) -> int:
-    """Append events under the job's row lock, so that their order is that of their commits. Returns the last place."""
+    """Append events under the job's row lock, so that their order is that of their commits.
+
+    Returns the sequence number of the last one.
+    """
     last = await take_places(session, Job, job_id, len(events))
     for sequence, event in enumerate(events, start=last - len(events) + 1):
         await session.execute(
@@ -78,66 +67,67 @@ async def add_events(session: AsyncSession, job_id: str, project_id: str, events
     return last
 
 
-async def enter(session: AsyncSession, job: Job, state: State, sequence: int, reason: str | None) -> None:
-    """A line of the timeline."""
+async def add_timeline_entry(session: AsyncSession, job: Job, state: State, sequence: int, reason: str | None) -> None:
+    """Add an entry to the timeline; `sequence` is that of the transition's event."""
     session.add(JobState(job_id=job.id, project_id=job.project_id, sequence=sequence, state=state, reason=reason))
     await session.flush()
 
 
-async def move(session: AsyncSession, claimed: Claim[Job], step: Move) -> None:
-    """Make a transition and end the lease. Raises `LeaseLost` when the job is no longer ours.
+async def apply_transition(session: AsyncSession, claimed: Claim[Job], transition: Transition) -> None:
+    """Write a transition and end the lease. The job is due again at once, unless it waits for a slot or has ended.
 
-    Raises `RuntimeError` for a move that the lifecycle does not have: a defect, not an outcome.
+    Raises `LeaseLost` when another worker has claimed the job, and `RuntimeError` for a transition that the lifecycle
+    does not have, which is a defect.
     """
-    job = claimed.row
-    origin: State = job.state  # type: ignore[assignment]  # held by a CHECK
-    if not may_move(origin, step.to):
-        raise RuntimeError(f"{job.id} cannot move from {origin} to {step.to}.")
-    values: dict[str, Any] = {**step.values, "state": step.to, "failures": 0, "waiting_reason": None}
+    job, origin, target = claimed.row, claimed.row.state, transition.target
+    if not is_permitted(origin, target):
+        raise RuntimeError(f"{job.id} cannot go from {origin} to {target}.")
+    values: dict[str, Any] = {**transition.values, "state": target, "failures": 0, "waiting_reason": None}
     values.update(last_update_at=func.clock_timestamp(), stalled_at=None)
-    if step.to in ENDED:
+    if target in ENDED:
         values["finished_at"] = func.now()
-    if step.error is not None:
-        values.update(error_code=step.error.code, error_message=step.error.message, error_param=step.error.param)
-    if step.to == "waiting":
-        await leases.rest(session, claimed, values, where=[Job.state == origin])
+    if (error := transition.error) is not None:
+        values.update(error_code=error.code, error_message=error.message, error_param=error.param)
+    same_state = [Job.state == origin]
+    due_at_once = target != "waiting" and target not in ENDED
+    if target == "waiting":
+        await leases.rest(session, claimed, values, where=same_state)
     else:
-        await leases.give_back(
-            session, claimed, values, due_in_seconds=step.due_in_seconds, where=[Job.state == origin]
-        )
-    level = "error" if step.to == "failed" else "info"
-    sequence = await add_events(session, job.id, job.project_id, [NewEvent(message=step.message, level=level)])
-    await enter(session, job, step.to, sequence, step.reason)
-    if step.to in WEBHOOKS:
-        moved = await session.get_one(Job, job.id, populate_existing=True)
-        await tell(session, moved, WEBHOOKS[step.to])
-    if step.to == "waiting" or (origin in ACTIVE and step.to not in ACTIVE):
+        due_in_seconds = 0.0 if due_at_once else None
+        await leases.give_back(session, claimed, values, due_in_seconds=due_in_seconds, where=same_state)
+    event = NewEvent(message=transition.message, level="error" if target == "failed" else "info")
+    sequence = await add_events(session, job.id, job.project_id, [event])
+    await add_timeline_entry(session, job, target, sequence, transition.reason)
+    if target in WEBHOOKS:
+        written = await session.get_one(Job, job.id, populate_existing=True)
+        await emit_webhook(session, written, WEBHOOKS[target])
+    if target == "waiting" or (origin in ACTIVE and target not in ACTIVE):
         await request_scheduling_pass(session)
-    elif step.due_in_seconds == 0.0:
+    elif due_at_once:
         wake(session, JOBS, job.id, claimed.token)
 
 
-async def tell(session: AsyncSession, job: Job, event_type: str) -> None:
-    """Emit a webhook event about the job as it is now."""
+async def emit_webhook(session: AsyncSession, job: Job, event_type: str) -> None:
+    """Emit a webhook event with the job's current values."""
     await outbox.emit(
         session,
         project_id=job.project_id,
         type=event_type,
         subject=job.id,
         data={
-            "status": status_shown(job.state, job.upstream_status),  # type: ignore[arg-type]
+            "status": status_shown(job.state, job.upstream_status),
             "model": job.model,
             "fine_tuned_model": job.fine_tuned_model,
             "project_id": job.project_id,
             "metadata": job.caller_metadata,
             "trained_tokens": job.trained_tokens,
             "cost": None if job.cost_micros is None else amount_fields(job.cost_micros),
-            "error": None if job.error_code is None else _error(job),
+            "error": None if job.error_code is None else _error_of(job),
             "sequence": job.last_sequence,
         },
         now=dt.datetime.now(dt.UTC),
     )
 
 
-def _error(job: Job) -> dict[str, str | None]:
+def _error_of(job: Job) -> dict[str, str | None]:
     return {"code": job.error_code, "message": job.error_message, "param": job.error_param}

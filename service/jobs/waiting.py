@@ -1,4 +1,4 @@
-"""The queue as it stands in the rows, for the rule in `queue.py`. Reads across projects: for the workers' scope."""
+"""Reads the queue from the rows, for the rule in `queue.py`. Reads across projects, so it needs the workers' scope."""
 
 import datetime as dt
 from collections import Counter
@@ -30,18 +30,18 @@ from service.upstreams.capabilities import Needs
 from service.upstreams.queries import Offer, live_accounts, offer
 
 RECENT_JOBS = 1000
-"""How many of the last successes say how long a job takes."""
+"""How many of the last successful jobs the mean durations are taken over."""
 
 LOCK_ACCOUNTS = ACCOUNT_SLOTS.take_each(
     select(UpstreamAccount.id).where(UpstreamAccount.deleted_at.is_(None)).order_by(UpstreamAccount.id)
 )
 
 IS_WAITING: ColumnElement[bool] = literal_column("jobs.state = 'waiting'")
-"""Written out, so that the planner knows the partial index."""
+"""A literal and no parameter, so that the planner uses the partial index."""
 
 
-class Line(NamedTuple):
-    """What decides where a job may go; all jobs of a line have the same candidates."""
+class Group(NamedTuple):
+    """What determines a job's candidate accounts; all jobs of a group have the same ones."""
 
     project_id: str
     model: str
@@ -52,33 +52,32 @@ class Line(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """One look at the queue: what the rule goes by, and why lines have no account (`offers`)."""
+class QueueReading:
+    """The queue at one moment. `offers` has each group's accounts, or why it has none; `groups` is by job id."""
 
     snapshot: Snapshot
-    lines: dict[str, Line]
-    offers: dict[Line, Offer]
-    next_hold_ends_in_seconds: float | None
+    groups: dict[str, Group]
+    offers: dict[Group, Offer]
+    next_cool_down_ends_in_seconds: float | None
 
 
 async def lock_accounts(session: AsyncSession) -> None:
-    """Let nobody else count the accounts' slots until this transaction ends."""
+    """Lock the counting of the accounts' slots until this transaction ends."""
     await session.execute(LOCK_ACCOUNTS)
 
 
-async def look(
+async def read_queue(
     session: AsyncSession,
     *,
     catalogue: Catalogue,
     today: dt.date,
     heads: int | None,
     ends_in_seconds: Callable[[str, str], float] = lambda model, account_id: 0.0,
-) -> Look:
-    """Read the queue; `heads` is how many jobs a turn admits: more than the first so many of a line are not read.
+) -> QueueReading:
+    """Read the queue. `heads` is how many jobs a pass admits: of each group only so many are read (None: all).
 
-    The oldest of a project are read as well, since a project's turn depends on how long it has waited.
-
-    `ends_in_seconds(model, account)` says how long a job takes, from its admission on.
+    The oldest jobs of each project are read as well, since the rule depends on how long a project has waited.
+    `ends_in_seconds(model, account)` returns a job's expected duration in seconds from its admission.
     """
     moment: dt.datetime = (await session.execute(select(func.now()))).scalar_one()
     now = moment.timestamp()
@@ -95,26 +94,26 @@ async def look(
             )
         )
     ]
-    slots = {account.id: account.max_active_jobs for account in accounts if not _stopped(account, moment)}
-    holds = [
+    slots = {account.id: account.max_active_jobs for account in accounts if not _takes_no_jobs(account, moment)}
+    cool_downs = [
         account.cool_down_until.timestamp() - now
         for account in accounts
         if account.cool_down_until is not None and account.cool_down_until > moment
     ]
     busy = Counter(each.account_id for each in active)
-    any_free = any(busy[account_id] < most for account_id, most in slots.items())
+    any_free = any(busy[account_id] < max_active for account_id, max_active in slots.items())
     project_limits = await _project_limits(session) if heads is None or any_free else {}
     own = Counter(each.project_id for each in active)
-    full = [project_id for project_id, most in project_limits.items() if own[project_id] >= most]
+    full = [project_id for project_id, max_active in project_limits.items() if own[project_id] >= max_active]
     rows = await _waiting(session, heads, [] if heads is None else full) if heads is None or any_free else []
-    lines = {row.id: _line(row) for row in rows}
-    offers = {line: await _offer(session, line, catalogue, today) for line in dict.fromkeys(lines.values())}
+    groups = {row.id: _group(row) for row in rows}
+    offers = {group: await _offer(session, group, catalogue, today) for group in dict.fromkeys(groups.values())}
     waiting = tuple(
         Waiting(
             job_id=row.id,
             project_id=row.project_id,
             model=row.model,
-            accounts=tuple(account.id for account in offers[lines[row.id]].accounts),
+            accounts=tuple(account.id for account in offers[groups[row.id]].accounts),
             priority=row.priority,
             created_at=row.created,
         )
@@ -126,13 +125,20 @@ async def look(
         project_limits=project_limits,
         active=tuple(active),
         waiting=waiting,
-        turns=await _turns(session, {(account_id, job.project_id) for job in waiting for account_id in job.accounts}),
+        last_admissions=await _last_admissions(
+            session, {(account_id, job.project_id) for job in waiting for account_id in job.accounts}
+        ),
     )
-    return Look(snapshot=snapshot, lines=lines, offers=offers, next_hold_ends_in_seconds=min(holds) if holds else None)
+    return QueueReading(
+        snapshot=snapshot,
+        groups=groups,
+        offers=offers,
+        next_cool_down_ends_in_seconds=min(cool_downs) if cool_downs else None,
+    )
 
 
 async def mean_seconds(session: AsyncSession) -> dict[tuple[str, str], tuple[int, float]]:
-    """How many of the last successes each (model, account) had, and how long they took on average, from admission."""
+    """By (model, account): the number of its recent successful jobs, and their mean seconds from admission to end."""
     recent = (
         select(Job.model, Job.account_id, (_seconds(Job.finished_at) - _seconds(Job.admitted_at)).label("seconds"))
         .where(literal_column("jobs.state = 'succeeded'"), Job.admitted_at.is_not(None))
@@ -153,13 +159,20 @@ async def _project_limits(session: AsyncSession) -> dict[str, int]:
     rows = await session.execute(
         select(Project.id, Project.max_active_jobs).where(Project.id.in_(waiting), Project.max_active_jobs.is_not(None))
     )
-    return {project_id: int(most or 0) for project_id, most in rows}
+    return {project_id: int(max_active or 0) for project_id, max_active in rows}
 
 
 async def _waiting(session: AsyncSession, heads: int | None, full: Sequence[str]) -> Sequence[Any]:
     suffix_length = func.coalesce(func.length(Job.suffix), 0).label("suffix_length")
     method_type = Job.method["type"].astext.label("method_type")
-    line = (Job.project_id, Job.model, method_type, Job.requested_account_id, suffix_length, Job.integrations.is_(None))
+    group = (
+        Job.project_id,
+        Job.model,
+        method_type,
+        Job.requested_account_id,
+        suffix_length,
+        Job.integrations.is_(None),
+    )
     order = (Job.priority.desc(), Job.created_at, Job.id)
     free = [] if heads is None else [or_(Job.leased_until.is_(None), Job.leased_until < func.now())]
     rows = (
@@ -173,54 +186,54 @@ async def _waiting(session: AsyncSession, heads: int | None, full: Sequence[str]
             method_type,
             Job.integrations.is_not(None).label("integrations"),
             _seconds(Job.created_at).label("created"),
-            func.row_number().over(partition_by=line, order_by=order).label("place"),
+            func.row_number().over(partition_by=group, order_by=order).label("place"),
             func.row_number().over(partition_by=Job.project_id, order_by=Job.created_at).label("age"),
         )
         .where(IS_WAITING, Job.pause_requested.is_(False), Job.cancel_requested_at.is_(None), *free)
         .subquery()
     )
-    wanted = select(rows)
+    query = select(rows)
     if full:
-        wanted = wanted.where(rows.c.project_id.not_in(full))
+        query = query.where(rows.c.project_id.not_in(full))
     if heads is not None:
-        wanted = wanted.where((rows.c.place <= heads) | (rows.c.age <= heads + 1))
-    return (await session.execute(wanted)).all()
+        query = query.where((rows.c.place <= heads) | (rows.c.age <= heads + 1))
+    return (await session.execute(query)).all()
 
 
-async def _offer(session: AsyncSession, line: Line, catalogue: Catalogue, today: dt.date) -> Offer:
+async def _offer(session: AsyncSession, group: Group, catalogue: Catalogue, today: dt.date) -> Offer:
     return await offer(
         session,
-        project_id=line.project_id,
-        model=line.model,
-        method_type=line.method_type,
+        project_id=group.project_id,
+        model=group.model,
+        method_type=group.method_type,
         catalogue=catalogue,
         today=today,
         needs=Needs(
-            account_id=line.account_id, suffix="x" * line.suffix_length or None, integrations=line.integrations
+            account_id=group.account_id, suffix="x" * group.suffix_length or None, integrations=group.integrations
         ),
     )
 
 
-async def _turns(session: AsyncSession, pairs: set[tuple[str, str]]) -> dict[tuple[str, str], float]:
+async def _last_admissions(session: AsyncSession, pairs: set[tuple[str, str]]) -> dict[tuple[str, str], float]:
     if not pairs:
         return {}
-    asked = values(column("account_id", Text), column("project_id", Text), name="asked").data(sorted(pairs))
+    pairs_table = values(column("account_id", Text), column("project_id", Text), name="pairs").data(sorted(pairs))
     last = (
         select(func.max(Job.admitted_at))
-        .where(Job.account_id == asked.c.account_id, Job.project_id == asked.c.project_id)
+        .where(Job.account_id == pairs_table.c.account_id, Job.project_id == pairs_table.c.project_id)
         .scalar_subquery()
     )
-    rows = await session.execute(select(asked.c.account_id, asked.c.project_id, _seconds(last)))
+    rows = await session.execute(select(pairs_table.c.account_id, pairs_table.c.project_id, _seconds(last)))
     return {(account_id, project_id): float(at) for account_id, project_id, at in rows if at is not None}
 
 
-def _line(row: Any) -> Line:
-    return Line(
+def _group(row: Any) -> Group:
+    return Group(
         row.project_id, row.model, row.method_type, row.requested_account_id, row.suffix_length, row.integrations
     )
 
 
-def _stopped(account: UpstreamAccount, moment: dt.datetime) -> bool:
+def _takes_no_jobs(account: UpstreamAccount, moment: dt.datetime) -> bool:
     return account.drained_at is not None or (account.cool_down_until is not None and account.cool_down_until > moment)
 
 

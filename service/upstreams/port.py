@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from service.states import EventLevel, EventType
 from service.upstreams.capabilities import Capabilities
 
 RefusalKind = Literal["invalid", "auth", "not_found", "quota", "rate_limit"]
@@ -108,8 +109,8 @@ class UpstreamEvent:
 
     id: str
     created_at: int
-    level: str
-    type: str
+    level: EventLevel
+    type: EventType
     message: str
     data: dict[str, Any] = field(default_factory=dict)
 

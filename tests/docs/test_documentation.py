@@ -8,7 +8,7 @@ import pytest
 
 from service.documentation import PAGES, ROOT
 from service.error_codes import ERROR_CODES
-from service.jobs.lifecycle import MOVES
+from service.jobs.lifecycle import TRANSITIONS
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -25,7 +25,7 @@ def test_every_error_code_that_is_raised_is_listed_and_every_listed_one_is_raise
 def test_the_diagram_of_a_jobs_life_has_exactly_the_moves_that_there_are() -> None:
     text = (ROOT / "docs/lifecycle.md").read_text(encoding="utf-8")
     drawn = {(a, b) for a, b in re.findall(r"^    (\w+) --> (\w+)", text, re.MULTILINE)}
-    assert drawn == {(origin, target) for origin, targets in MOVES.items() for target in targets}
+    assert drawn == {(origin, target) for origin, targets in TRANSITIONS.items() for target in targets}
 
 
 def test_links_between_the_documents_lead_somewhere() -> None:

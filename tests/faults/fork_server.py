@@ -31,8 +31,8 @@ AT_ONCE_SECONDS, SOON_SECONDS = 0.3, 1.5
 """Periods of the periodic tasks in a hurried worker."""
 
 PERIODIC = {
-    "storage_cleanup": "janitor.",
-    "orphaned_upstream_jobs": "stray.",
+    "storage_cleanup": "storage_cleanup.",
+    "orphaned_upstream_jobs": "orphan.",
     "abandoned_reservations": "inference.",
 }
 """Periodic tasks that are hurried, and how the fault points in them begin."""

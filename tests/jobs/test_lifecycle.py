@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.fine_tuning import FineTuningJob
 
-from service.jobs.lifecycle import MOVES, Status, may_move, status_shown, upstream_end
+from service.jobs.lifecycle import TRANSITIONS, Status, is_permitted, status_shown, upstream_end
 from service.states import ACTIVE, ENDED, QUEUED, State
 
 STATES: tuple[State, ...] = get_args(State)
@@ -17,23 +17,23 @@ states = st.sampled_from(STATES)
 
 class TestMoves:
     def test_every_state_has_its_line(self) -> None:
-        assert set(MOVES) == set(STATES)
-        assert all(targets <= set(STATES) for targets in MOVES.values())
+        assert set(TRANSITIONS) == set(STATES)
+        assert all(targets <= set(STATES) for targets in TRANSITIONS.values())
 
     def test_what_has_ended_stays_so_and_everything_else_can_end(self) -> None:
-        assert {state for state, targets in MOVES.items() if not targets} == set(ENDED)
+        assert {state for state, targets in TRANSITIONS.items() if not targets} == set(ENDED)
         for state in set(STATES) - set(ENDED):
             assert set(ENDED) & _reachable(state) >= {"failed", "cancelled"}
 
     def test_success_is_reached_only_through_every_step(self) -> None:
-        sources = {state for state, targets in MOVES.items() if "succeeded" in targets}
+        sources = {state for state, targets in TRANSITIONS.items() if "succeeded" in targets}
         assert sources == {"settling"}
         for before, after in (
             ("uploading", {"waiting", "creating"}),
             ("creating", {"uploading"}),
             ("running", {"creating"}),
         ):
-            assert {state for state, targets in MOVES.items() if before in targets} == after
+            assert {state for state, targets in TRANSITIONS.items() if before in targets} == after
 
     def test_slots_and_queue_do_not_overlap(self) -> None:
         assert not set(ACTIVE) & set(QUEUED)
@@ -44,7 +44,7 @@ class TestMoves:
         """Whatever is tried, no state is entered twice, but for files sent again, and nothing follows an end."""
         walked: list[State] = ["validating"]
         for target in wanted:
-            if may_move(walked[-1], target):
+            if is_permitted(walked[-1], target):
                 walked.append(target)
         others = [state for state in walked if state not in ("uploading", "creating")]
         assert len(set(others)) == len(others)
@@ -79,7 +79,7 @@ def _reachable(state: State) -> set[State]:
     found: set[State] = set()
     todo = [state]
     while todo:
-        for target in MOVES[todo.pop()] - found:
+        for target in TRANSITIONS[todo.pop()] - found:
             found.add(target)
             todo.append(target)
     return found

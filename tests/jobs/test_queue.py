@@ -35,7 +35,7 @@ def snapshot(*waiting: Waiting, slots: dict[str, int] | None = None, **changes: 
         "project_limits": {},
         "active": (),
         "waiting": waiting,
-        "turns": {},
+        "last_admissions": {},
     }
     return Snapshot(**{**values, **changes})
 
@@ -56,11 +56,11 @@ def after(before: Snapshot, admitted: list[Admission], *, ended: tuple[Active, .
     running = [*before.active, *(Active(project_id=a.project_id, account_id=a.account_id, ends_at=0) for a in admitted)]
     for over in ended:
         running.remove(next(r for r in running if (r.project_id, r.account_id) == (over.project_id, over.account_id)))
-    turns = dict(before.turns)
+    last_admissions = dict(before.last_admissions)
     for number, each in enumerate(admitted):
-        turns[each.account_id, each.project_id] = before.now + number * 1e-5
+        last_admissions[each.account_id, each.project_id] = before.now + number * 1e-5
     left = tuple(each for each in before.waiting if each.job_id not in gone)
-    return dataclasses.replace(before, now=now, active=tuple(running), waiting=left, turns=turns)
+    return dataclasses.replace(before, now=now, active=tuple(running), waiting=left, last_admissions=last_admissions)
 
 
 class TestShares:
@@ -126,24 +126,24 @@ class TestAccounts:
     def test_a_limit_below_what_runs_admits_nothing_and_ends_free_slots_one_by_one(self) -> None:
         queue = snapshot(job(1, "A"), slots={ACCOUNT: 1}, active=active("B", 3))
         assert list(admissions(queue)) == []
-        assert predict(queue, lambda *_: 10.0, most=9)["A-00001"].starts_at == NOW + 62
+        assert predict(queue, lambda *_: 10.0, max_places=9)["A-00001"].starts_at == NOW + 62
 
 
 class TestPrediction:
     def test_places_and_starts(self) -> None:
         queue = snapshot(job(1, "A"), job(2, "A"), job(3, "B"), slots={ACCOUNT: 1}, active=active("B"))
-        places = predict(queue, lambda *_: 100.0, most=99)
+        places = predict(queue, lambda *_: 100.0, max_places=99)
         assert places["A-00001"] == Place(overall=1, in_project=1, account_id=ACCOUNT, starts_at=NOW + 60)
         assert places["B-00003"] == Place(overall=2, in_project=1, account_id=ACCOUNT, starts_at=NOW + 160)
         assert places["A-00002"] == Place(overall=3, in_project=2, account_id=ACCOUNT, starts_at=NOW + 260)
 
     def test_what_nobody_takes_has_no_place(self) -> None:
         queue = snapshot(job(1, "A", accounts=("held",)), job(2, "A"))
-        assert list(predict(queue, lambda *_: 1.0, most=99)) == ["A-00002"]
+        assert list(predict(queue, lambda *_: 1.0, max_places=99)) == ["A-00002"]
 
     def test_it_looks_no_further_than_asked(self) -> None:
         queue = snapshot(*(job(number, "A") for number in range(100)))
-        assert len(predict(queue, lambda *_: 1.0, most=7)) == 7
+        assert len(predict(queue, lambda *_: 1.0, max_places=7)) == 7
 
 
 NAMES = ("A", "B", "C", "D")
@@ -172,13 +172,15 @@ def queues(draw: st.DrawFn) -> Snapshot:
         for number in range(draw(st.integers(0, 8)))
     ]
     limits = {name: draw(st.integers(0, 5)) for name in NAMES if draw(st.booleans())}
-    turns = {
+    last_admissions = {
         (account, name): NOW - draw(st.integers(1, 20_000))
         for account in ACCOUNTS
         for name in NAMES
         if draw(st.booleans())
     }
-    return snapshot(*waiting, slots=slots, project_limits=limits, active=tuple(running), turns=turns)
+    return snapshot(
+        *waiting, slots=slots, project_limits=limits, active=tuple(running), last_admissions=last_admissions
+    )
 
 
 class TestProperties:
@@ -223,7 +225,7 @@ class TestProperties:
     def test_within_a_line_nobody_overtakes(self, queue: Snapshot) -> None:
         rank = {each.job_id: (each.project_id, each.accounts, each.rank) for each in queue.waiting}
         seen: dict[tuple[str, tuple[str, ...]], Any] = {}
-        for each in predict(queue, lambda *_: 5.0, most=999):
+        for each in predict(queue, lambda *_: 5.0, max_places=999):
             project_id, accounts, own = rank[each]
             assert seen.get((project_id, accounts), own) <= own
             seen[project_id, accounts] = own
@@ -231,12 +233,12 @@ class TestProperties:
     @given(queues())
     def test_the_next_turn_admits_the_first_of_the_prediction(self, queue: Snapshot) -> None:
         admitted = [each.job_id for each in admissions(queue)]
-        assert list(predict(queue, lambda *_: 1e9, most=999))[: len(admitted)] == admitted
+        assert list(predict(queue, lambda *_: 1e9, max_places=999))[: len(admitted)] == admitted
 
     @given(queues(), st.sampled_from([1.0, 7.0, 1000.0]))
     def test_the_prediction_comes_true_when_nothing_else_changes(self, queue: Snapshot, seconds: float) -> None:
         """Turn by turn, with jobs that end when they were expected to: the order is the one that was foretold."""
-        foretold = list(predict(queue, lambda *_: seconds, most=999))
+        foretold = list(predict(queue, lambda *_: seconds, max_places=999))
         lived: list[str] = []
         ends = [(max(each.ends_at, NOW), number, each) for number, each in enumerate(queue.active)]
         number = len(ends)

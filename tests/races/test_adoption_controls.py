@@ -13,7 +13,7 @@ from workers.jobs import create
 async def test_without_finding_out_a_lost_answer_makes_a_second_job(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(create, "_find_out", create._send)
+    monkeypatch.setattr(create, "_search", create._send)
     bench.upstream.fault(CREATE, "reset", made=True)
     job_id = await bench.new_job()
     await bench.until(job_id, "running")

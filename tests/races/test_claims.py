@@ -13,7 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.database import leases
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import Job
-from service.jobs.record import Move, move
+from service.jobs.lifecycle import JobError
+from service.jobs.record import apply_transition
+from service.jobs.transitions import Transition
 from tests.faults.control import CREATE, NEVER
 from tests.workers.harness import Bench, eventually
 from workers.jobs.advance import advance
@@ -69,7 +71,7 @@ class TestTheFence:
         writes: list[Callable[[AsyncSession], Awaitable[None]]] = [
             lambda session: leases.write(session, stale, {"failures": 9}),
             lambda session: leases.give_back(session, stale, {"failures": 9}, due_in_seconds=None),
-            lambda session: move(session, stale, Move(to="failed", message="no")),
+            lambda session: apply_transition(session, stale, Transition.failed(JobError("internal_error", "no"))),
         ]
         for write in writes:
             with pytest.raises(LeaseLost):

@@ -212,7 +212,7 @@ class TestABrokenAccount:
         self, unhurried: Bench, second: FaultyUpstream, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         bench = unhurried
-        monkeypatch.setattr(Bulkhead, "_most", lambda turns, account_id: 1000)
+        monkeypatch.setattr(Bulkhead, "_limit", lambda bulkhead, account_id: 1000)
         await hanging_jobs(bench, second)
         before = asked_for_jobs(second)
         async with working(bench):
@@ -233,7 +233,7 @@ class TestABrokenAccount:
         second.fault(LIST, error(500), times=0)
         await add_account(bench, second.base_url)
         bench.upstream.put_job(metadata={**bench.upstream.jobs(job_id)[0]["metadata"], "tunegate_attempt": "9"})
-        assert await orphaned_upstream_jobs.sweep(bench.ctx) == 1
+        assert await orphaned_upstream_jobs.cancel_orphans(bench.ctx) == 1
         assert len(bench.upstream.unended()) == 1
 
     async def test_whose_credential_does_not_open_waits_and_loses_nothing(
@@ -287,25 +287,25 @@ class TestTheRegistry:
         await fresh.close()
 
 
-class TestTurns:
+class TestBulkhead:
     def test_an_account_has_three_quarters_of_what_others_leave(self) -> None:
-        turns = Bulkhead(8, lambda account_id: False)
-        assert [self.take(turns, "a", 8), turns.full()] == [6, ["a"]]
-        assert [self.take(turns, "b", 8), self.take(turns, "c", 8)] == [1, 1]
+        bulkhead = Bulkhead(8, lambda account_id: False)
+        assert [self.take(bulkhead, "a", 8), bulkhead.full()] == [6, ["a"]]
+        assert [self.take(bulkhead, "b", 8), self.take(bulkhead, "c", 8)] == [1, 1]
 
     def test_one_that_does_not_answer_gets_a_few(self) -> None:
-        turns = Bulkhead(10, lambda account_id: True)
-        assert [self.take(turns, "a", 10), turns.full()] == [PROBES, ["a"]]
+        bulkhead = Bulkhead(10, lambda account_id: True)
+        assert [self.take(bulkhead, "a", 10), bulkhead.full()] == [PROBES, ["a"]]
 
     def test_what_has_ended_is_free_again(self) -> None:
-        turns = Bulkhead(1, lambda account_id: False)
+        bulkhead = Bulkhead(1, lambda account_id: False)
         for _ in range(3):
-            with turns.take("a") as free:
-                assert free
-        assert turns.full() == []
+            with bulkhead.enter("a") as entered:
+                assert entered
+        assert bulkhead.full() == []
 
-    def take(self, turns: Bulkhead, account_id: str, times: int) -> int:
+    def take(self, bulkhead: Bulkhead, account_id: str, times: int) -> int:
         """Begin so many steps that do not end; how many were let."""
-        begun = [turns.take(account_id) for _ in range(times)]
+        begun = [bulkhead.enter(account_id) for _ in range(times)]
         self.kept = [*getattr(self, "kept", []), *begun]
         return sum(each.__enter__() for each in begun)

@@ -109,7 +109,7 @@ class TestNowhere:
             metadata=second.jobs()[-1]["metadata"],
             _events=[{"id": "ftevent-1", "level": "info", "type": "message", "message": CREDENTIAL, "data": {}}],
         )
-        await orphaned_upstream_jobs.sweep(bench.ctx)
+        await orphaned_upstream_jobs.cancel_orphans(bench.ctx)
         for each in (*jobs, job_id):
             await call("GET", f"/fine_tuning/jobs/{each}")
             await call("GET", f"/fine_tuning/jobs/{each}/timeline")
@@ -118,7 +118,7 @@ class TestNowhere:
         assert len(told) > 40
         assert CREDENTIAL not in "".join(told)
         assert CREDENTIAL not in said
-        assert "upstream.held" in said, "the logs were not looked at"
+        assert "account.cooled_down" in said, "the logs were not looked at"
         assert await _found_in(owner_url, CREDENTIAL) == []
 
     async def test_nor_in_redis(

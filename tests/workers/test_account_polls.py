@@ -26,7 +26,7 @@ from tests.upstreams.conftest import add_account
 from tests.workers.harness import MODEL, Bench, eventually, open_bench, working
 from tests.workers.process import WorkerProcess
 from workers.jobs import poll_limiter
-from workers.jobs.account_poller import LISTED_NO_MORE, poll_account
+from workers.jobs.account_poller import MAX_FAILED_LISTS, poll_account
 from workers.maintenance import stalled_jobs
 from workers.registry import dispatcher_of
 
@@ -66,7 +66,7 @@ async def running(bench: Bench, count: int, *, account_id: str = DEFAULT_ACCOUNT
 
 async def make_due(bench: Bench, account_id: str = DEFAULT_ACCOUNT) -> None:
     """Have the account watched over now."""
-    await poll_limiter.take(bench.ctx.db, account_id, requests=1, base_seconds=1.0, borrow=True)
+    await poll_limiter.take(bench.ctx.db, account_id, requests=1, base_seconds=1.0, may_exceed=True)
     async with bench.ctx.db.worker() as session:
         await session.execute(update(AccountPoll).where(AccountPoll.id == account_id).values(due_at=func.now()))
 
@@ -262,9 +262,9 @@ class TestAnUpstreamThat:
     async def test_fails_to_list_for_a_while_too(self, bench: Bench) -> None:
         await running(bench, MANY)
         await step(bench)
-        bench.upstream.fault(LIST, error(500), times=LISTED_NO_MORE)
-        seen = [(await step(bench)).listing for _ in range(LISTED_NO_MORE)]
-        assert seen == [True] * (LISTED_NO_MORE - 1) + [False]
+        bench.upstream.fault(LIST, error(500), times=MAX_FAILED_LISTS)
+        seen = [(await step(bench)).listing for _ in range(MAX_FAILED_LISTS)]
+        assert seen == [True] * (MAX_FAILED_LISTS - 1) + [False]
         assert (await step(bench)).listing
 
     async def test_refuses_us_holds_the_account(self, bench: Bench) -> None:
@@ -338,7 +338,7 @@ class TestTheBudget:
     async def test_a_look_waits_for_it_and_a_cancel_does_not(self, bench: Bench) -> None:
         one, other = await running(bench, 2)
         await set_budget(bench, 10)
-        await poll_limiter.take(bench.ctx.db, DEFAULT_ACCOUNT, requests=30, base_seconds=1.0, borrow=True)
+        await poll_limiter.take(bench.ctx.db, DEFAULT_ACCOUNT, requests=30, base_seconds=1.0, may_exceed=True)
         await bench.step(one)
         assert await seconds_until_due(bench, one) > 10
         assert not [each for each in bench.upstream.jobs() if each["looks"]]
@@ -374,7 +374,7 @@ class TestSafety:
             await poll_account(bench.ctx, claimed)
         assert await due(bench) == set()
 
-    @pytest.mark.parametrize("point", ["watch.listed", "watch.rung"])
+    @pytest.mark.parametrize("point", ["account_poll.listed", "account_poll.recorded"])
     async def test_a_lister_killed_there_loses_no_news(
         self, steady: Settings, upstream: FaultyUpstream, tmp_path: Path, point: str
     ) -> None:

@@ -116,7 +116,7 @@ class TestAnAnswerIsLost:
         await hasty.until(job_id, "running")
         hasty.upstream.release()
         await eventually(lambda: len(hasty.upstream.jobs(job_id)) == 2)
-        await orphaned_upstream_jobs.sweep(hasty.ctx)
+        await orphaned_upstream_jobs.cancel_orphans(hasty.ctx)
         job = await hasty.job(job_id)
         assert [each["id"] for each in hasty.upstream.unended()] == [job.upstream_job_id]
 
@@ -194,7 +194,7 @@ class TestAdoption:
         job = await bench.until(job_id, "running")
         assert job.upstream_job_id == made[2], "the oldest; of equals the first attempt; of equals the first id"
         assert len(bench.upstream.unended()) == 4, "nothing is cancelled before the adoption is on record"
-        await orphaned_upstream_jobs.sweep(bench.ctx)
+        await orphaned_upstream_jobs.cancel_orphans(bench.ctx)
         assert [each["id"] for each in bench.upstream.unended()] == [made[2]]
         calls = {call.upstream_job_id: call.cancelled_as_orphan_at is not None for call in await bench.calls(job_id)}
         assert calls == {each: each != made[2] for each in made}
@@ -280,7 +280,7 @@ class TestACancel:
         assert (await hasty.until_end(job_id)).state == "cancelled"
         hasty.upstream.release()
         await eventually(hasty.upstream.jobs)
-        assert await orphaned_upstream_jobs.sweep(hasty.ctx) == 1
+        assert await orphaned_upstream_jobs.cancel_orphans(hasty.ctx) == 1
         assert hasty.upstream.unended() == []
 
 

@@ -18,7 +18,7 @@ class TestWhatIsCancelled:
     async def test_a_second_job_of_one_job(self, bench: Bench) -> None:
         job_id = await running(bench)
         stray = bench.upstream.put_job(metadata=labels(bench.ctx.instance, job_id, 7), status="some new word")
-        assert await orphaned_upstream_jobs.sweep(bench.ctx) == 1
+        assert await orphaned_upstream_jobs.cancel_orphans(bench.ctx) == 1
         assert [each["id"] for each in bench.upstream.unended()] == [(await bench.job(job_id)).upstream_job_id]
         [call] = [call for call in await bench.calls(job_id) if call.upstream_job_id == stray["id"]]
         assert (call.attempt, call.cancelled_as_orphan_at is not None) == (7, True)
@@ -28,7 +28,7 @@ class TestWhatIsCancelled:
         job_id = await bench.new_job()
         await bench.until_end(job_id)
         bench.upstream.put_job(metadata=labels(bench.ctx.instance, job_id, 1))
-        assert await orphaned_upstream_jobs.sweep(bench.ctx) == 1
+        assert await orphaned_upstream_jobs.cancel_orphans(bench.ctx) == 1
         assert bench.upstream.unended() == []
 
     async def test_what_could_not_be_listed_or_cancelled_is_found_by_the_next_sweep(self, bench: Bench) -> None:
@@ -36,9 +36,9 @@ class TestWhatIsCancelled:
         bench.upstream.put_job(metadata=labels(bench.ctx.instance, job_id, 7))
         bench.upstream.fault(LIST, error(500))
         bench.upstream.fault(CANCEL, error(500))
-        assert (await orphaned_upstream_jobs.sweep(bench.ctx), len(bench.upstream.unended())) == (0, 2)
-        assert (await orphaned_upstream_jobs.sweep(bench.ctx), len(bench.upstream.unended())) == (1, 2)
-        assert (await orphaned_upstream_jobs.sweep(bench.ctx), len(bench.upstream.unended())) == (1, 1)
+        assert (await orphaned_upstream_jobs.cancel_orphans(bench.ctx), len(bench.upstream.unended())) == (0, 2)
+        assert (await orphaned_upstream_jobs.cancel_orphans(bench.ctx), len(bench.upstream.unended())) == (1, 2)
+        assert (await orphaned_upstream_jobs.cancel_orphans(bench.ctx), len(bench.upstream.unended())) == (1, 1)
 
 
 class TestWhatIsLeftAlone:
@@ -59,7 +59,7 @@ class TestWhatIsLeftAlone:
             bench.upstream.put_job(metadata=metadata)
         before = len(bench.upstream.unended())
         assert before == 8
-        assert (await orphaned_upstream_jobs.sweep(bench.ctx), len(bench.upstream.unended())) == (0, before)
+        assert (await orphaned_upstream_jobs.cancel_orphans(bench.ctx), len(bench.upstream.unended())) == (0, before)
 
     async def test_jobs_that_a_restored_copy_of_the_database_has_not_sent_yet(self, bench: Bench) -> None:
         """The copy has our instance. It adopts what production has sent and cancels nothing."""
@@ -68,8 +68,8 @@ class TestWhatIsLeftAlone:
             job_id, state="creating", create_phase="intent", upstream_job_id=None, upstream_status=None, started_at=None
         )
         accepted_later = bench.upstream.put_job(metadata=labels(bench.ctx.instance, "ftjob-later", 1))
-        assert await orphaned_upstream_jobs.sweep(bench.ctx) == 0
+        assert await orphaned_upstream_jobs.cancel_orphans(bench.ctx) == 0
         await bench.until(job_id, "running")
-        assert await orphaned_upstream_jobs.sweep(bench.ctx) == 0
+        assert await orphaned_upstream_jobs.cancel_orphans(bench.ctx) == 0
         assert (len(bench.upstream.creates()), len(bench.upstream.unended())) == (1, 2)
         assert accepted_later["id"] in [each["id"] for each in bench.upstream.unended()]

@@ -19,9 +19,9 @@ from service.ids import new_id
 from service.jobs.forecast import Forecast
 from service.jobs.lifecycle import JobError
 from service.jobs.queue import predict
-from service.jobs.record import move
+from service.jobs.record import apply_transition
 from service.jobs.schemas import QueueObject
-from service.jobs.waiting import look
+from service.jobs.waiting import read_queue
 from service.limits.scheduling_pass import request_scheduling_pass
 from service.settings import Settings
 from service.states import ACTIVE
@@ -29,7 +29,9 @@ from tests.faults.control import FaultyUpstream
 from tests.workers.harness import MODEL, Bench, ended, open_bench, working
 from tests.workers.process import WorkerProcess
 from workers.jobs import schedule
-from workers.jobs.schedule import fail, run_scheduling_pass
+from workers.jobs.end_unbilled import fail_unbilled
+from workers.jobs.schedule import run_scheduling_pass
+from workers.jobs.validate import validate
 
 SLOTS = 4
 
@@ -96,7 +98,7 @@ async def end(bench: Bench, job_id: str) -> None:
     claimed = await bench.claim(job_id)
     assert claimed is not None
     async with bench.ctx.db.worker() as session:
-        await fail(session, claimed, JobError("upstream_failed", "It failed."))
+        await fail_unbilled(session, claimed, JobError("upstream_failed", "It failed."))
 
 
 async def turn_is_due(bench: Bench) -> bool:
@@ -157,7 +159,7 @@ class TestFairness:
         async with bench.ctx.db.admin() as session:
             await session.execute(update(Project).values(max_active_jobs=None))
         await bench.turn()
-        assert len(await admitted(bench)) == schedule.MOST_AT_A_TIME
+        assert len(await admitted(bench)) == schedule.MAX_ADMISSIONS
         assert await turn_is_due(bench), "the next turn follows by itself"
         await bench.turn()
         await bench.turn()
@@ -168,8 +170,8 @@ class TestFairness:
         for name, count in (("A", 9), ("B", 3), ("C", 5)):
             await waiting(bench, await other_project(bench, name), count, priority=count)
         async with bench.ctx.db.worker() as session:
-            seen = await look(session, catalogue=bench.ctx.catalogue, today=bench.ctx.today(), heads=None)
-        foretold = list(predict(seen.snapshot, lambda *_: 60.0, most=99))
+            seen = await read_queue(session, catalogue=bench.ctx.catalogue, today=bench.ctx.today(), heads=None)
+        foretold = list(predict(seen.snapshot, lambda *_: 60.0, max_places=99))
         lived: list[str] = []
         while True:
             await bench.turn()
@@ -306,7 +308,7 @@ class TestWhoAsks:
         held = await bench.claim(job_id)
         assert held is not None
         await bench.request_cancel(job_id)
-        await schedule.judge(bench.ctx, held)
+        await validate(bench.ctx, held)
         job = await bench.job(job_id)
         assert (job.state, job.due_at is not None) == ("waiting", True)
         assert (await bench.step(job_id)).state == "cancelled"
@@ -332,14 +334,14 @@ class TestFaults:
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ids = await waiting(bench, await other_project(bench, "A"), 3)
-        real = move
+        real = apply_transition
 
         async def broken(session: Any, claimed: Any, step: Any) -> None:
             if claimed.row.id == ids[0]:
                 raise RuntimeError("It breaks.")
             await real(session, claimed, step)
 
-        monkeypatch.setattr(schedule, "move", broken)
+        monkeypatch.setattr(schedule, "apply_transition", broken)
         await bench.turn()
         assert [job.id for job in await admitted(bench)] == ids[1:]
 
@@ -350,7 +352,7 @@ class TestFaults:
             raise RuntimeError("It breaks.")
 
         with monkeypatch.context() as patched:
-            patched.setattr(schedule, "look", broken)
+            patched.setattr(schedule, "read_queue", broken)
             await bench.turn()
         async with bench.ctx.db.worker() as session:
             row = await session.get_one(SchedulingPass, "jobs")
@@ -365,7 +367,7 @@ class TestFaults:
         async with open_bench(steady, upstream) as bench:
             await slots(bench, 1)
             job_id, other = await bench.new_job(), await bench.new_job()
-            async with WorkerProcess(steady, tmp_path, fault_point="admissions.admitted") as first:
+            async with WorkerProcess(steady, tmp_path, fault_point="schedule.admitted") as first:
                 await first.killed()
             assert await admitted(bench) == []
             await bench.end_leases()
@@ -429,7 +431,7 @@ async def two_turns(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, locked: bo
     [first] = await claim_turn(bench)
     second = dataclasses.replace(first)
     first_looked, second_looked = asyncio.Event(), asyncio.Event()
-    real = look
+    real = read_queue
 
     async def in_order(*args: Any, **options: Any) -> Any:
         if not first_looked.is_set():
@@ -453,7 +455,7 @@ async def two_turns(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, locked: bo
         return None
 
     with monkeypatch.context() as patched:
-        patched.setattr(schedule, "look", in_order)
+        patched.setattr(schedule, "read_queue", in_order)
         patched.setattr(Claim, "held", unfenced)
         if not locked:
             patched.setattr(schedule, "lock_accounts", unlocked)

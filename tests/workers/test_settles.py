@@ -7,7 +7,7 @@ import pytest
 from service.database.leases import LeaseLost
 from tests.faults.control import CONTENT, RETRIEVE, error
 from tests.workers.harness import Bench
-from workers.jobs.settle import MAX_TRIES, settle
+from workers.jobs.settle import MAX_ATTEMPTS, settle
 
 
 class TestWhatIsSaidLater:
@@ -43,7 +43,7 @@ class TestWhatIsSaidLater:
         await bench.assert_ended_once(job_id, entries=["reserve", "post"])
 
     async def test_a_success_that_a_replica_takes_back_for_a_while_stays_one(self, bench: Bench) -> None:
-        bench.upstream.steps("running", "succeeded", *["running"] * (MAX_TRIES + 2), "succeeded")
+        bench.upstream.steps("running", "succeeded", *["running"] * (MAX_ATTEMPTS + 2), "succeeded")
         job_id = await bench.new_job()
         await bench.until_end(job_id)
         await bench.assert_succeeded_once(job_id)
@@ -83,7 +83,7 @@ class TestTheUpstreamIsGone:
         job_id = await bench.new_job()
         await bench.until(job_id, "settling")
         bench.upstream.listen(on=False)
-        assert (await bench.steps(job_id, 2 * MAX_TRIES)).state == "settling"
+        assert (await bench.steps(job_id, 2 * MAX_ATTEMPTS)).state == "settling"
         bench.upstream.listen(on=True)
         bench.upstream.fault(RETRIEVE, error(404), times=3)
         await bench.until_end(job_id)

@@ -12,6 +12,7 @@ from prometheus_client import Counter
 from sqlalchemy import func, select, update
 
 from service import fault_points
+from service.backoff import backoff_seconds
 from service.database import leases
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import DatasetPreparation, Deletion, File, Job, Model, UpstreamFile
@@ -74,7 +75,7 @@ async def _failed(ctx: Context, claimed: Claim[Deletion], error: Exception) -> N
     if isinstance(error, AccountUnusable):
         told = str(error)
     values: dict[str, object] = {"failures": failures, "last_error": told}
-    pause = min(2.0**failures, MAX_PAUSE_SECONDS)
+    pause = backoff_seconds(failures, max_seconds=MAX_PAUSE_SECONDS)
     if isinstance(error, UpstreamError):
         pause = max(pause, error.retry_after_seconds or 0.0)
     if given_up:

@@ -1,12 +1,13 @@
-"""One step of a job, by its state."""
+"""One step of a job: the function for its state, within the account's bulkhead, and what follows when it crashes."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import structlog
 from sqlalchemy import ColumnElement, or_
 
 from service import fault_points
+from service.backoff import backoff_seconds
 from service.database import leases
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import Job
@@ -17,82 +18,85 @@ from service.upstreams.accounts import DEFAULT_ACCOUNT, AccountUnusable
 from workers.context import AccountContext, Context
 from workers.datasets.retry_policy import STORE_UNAVAILABLE, STORE_UNAVAILABLE_SECONDS
 from workers.jobs.create import create
+from workers.jobs.end_unbilled import fail_unbilled
 from workers.jobs.poll import poll
-from workers.jobs.schedule import attend, fail, judge
 from workers.jobs.settle import settle
 from workers.jobs.upload import upload
+from workers.jobs.validate import validate
+from workers.jobs.wait import wait
 
 log = structlog.get_logger()
 
 MAX_CRASHES = 20
-FULL_SECONDS = 1.0
+MAX_BACKOFF_SECONDS = 60.0
+BULKHEAD_FULL_SECONDS = 1.0
 UNUSABLE_SECONDS = 15.0
-HARMLESS_TO_FAIL: tuple[State, ...] = ("validating", "waiting", "uploading")
-"""States in which nothing exists upstream yet, so that giving up cannot lose anything."""
+BEFORE_UPSTREAM_JOB: tuple[State, ...] = ("validating", "waiting", "uploading")
+"""States in which no upstream job exists, so that failing the job loses nothing."""
 
 
 def claimable(ctx: Context, row_id: str | None = None) -> Sequence[ColumnElement[bool]]:
-    """Which jobs may be claimed now: those whose account this worker has room for."""
+    """The condition for a job to be claimed now: the bulkhead has room for a step of its account."""
     full = ctx.bulkhead.full()
     return [or_(Job.account_id.is_(None), Job.account_id.not_in(full), Job.state == "waiting")] if full else []
 
 
 async def advance(ctx: Context, claimed: Claim[Job]) -> None:
-    """Do what the claimed job's state needs. A step that breaks is tried again later, with growing pauses."""
+    """Run the step of the claimed job's state. A step that crashes is repeated after growing pauses."""
     job = claimed.row
     structlog.contextvars.bind_contextvars(job_id=job.id, project_id=job.project_id)
     try:
         try:
             await _step(ctx, claimed)
         except StorageUnavailable as error:
-            log.warning("job.waits_for_the_store", state=job.state, error=str(error))
-            await _put_back(ctx, claimed, {"waiting_reason": STORE_UNAVAILABLE}, STORE_UNAVAILABLE_SECONDS)
+            log.warning("job.storage_unavailable", state=job.state, error=str(error))
+            await _give_back(ctx, claimed, {"waiting_reason": STORE_UNAVAILABLE}, STORE_UNAVAILABLE_SECONDS)
     except LeaseLost:
         log.info("job.taken_over", state=job.state)
     except Exception as error:
-        log.error("job.step_broke", state=job.state, failures=job.failures + 1, exc_info=error)
+        log.error("job.step_failed", state=job.state, failures=job.failures + 1, exc_info=error)
         await _after_crash(ctx, claimed, error)
 
 
 async def _step(ctx: Context, claimed: Claim[Job]) -> None:
-    match cast("State", claimed.row.state):
+    match claimed.row.state:
         case "validating":
-            await judge(ctx, claimed)
-            fault_points.point("judge.committed")
+            await validate(ctx, claimed)
+            fault_points.point("validate.committed")
         case "waiting":
-            await attend(ctx, claimed)
-            fault_points.point("admissions.attended")
+            await wait(ctx, claimed)
+            fault_points.point("wait.committed")
         case "uploading":
-            await _at_its_account(ctx, claimed, upload)
+            await _with_upstream(ctx, claimed, upload)
         case "creating":
-            await _at_its_account(ctx, claimed, create)
+            await _with_upstream(ctx, claimed, create)
         case "running":
-            await _at_its_account(ctx, claimed, poll)
+            await _with_upstream(ctx, claimed, poll)
         case "settling":
-            await _at_its_account(ctx, claimed, settle)
+            await _with_upstream(ctx, claimed, settle)
         case "succeeded" | "failed" | "cancelled":
             async with ctx.db.worker() as session:
                 await leases.give_back(session, claimed, {}, due_in_seconds=None)
 
 
-async def _at_its_account(
+async def _with_upstream(
     ctx: Context, claimed: Claim[Job], step: Callable[[AccountContext, Claim[Job]], Awaitable[None]]
 ) -> None:
-    """Do a step that calls the job's account, unless enough steps of this worker wait for that account already."""
+    """Run a step that calls the job's account, unless the bulkhead has no room for another step of that account."""
     account_id = claimed.row.account_id or DEFAULT_ACCOUNT
-    with ctx.bulkhead.take(account_id) as free:
-        if not free:
-            await _put_back(ctx, claimed, {}, FULL_SECONDS)
+    with ctx.bulkhead.enter(account_id) as entered:
+        if not entered:
+            await _give_back(ctx, claimed, {}, BULKHEAD_FULL_SECONDS)
             return
         try:
             upstream = await ctx.accounts.get(account_id)
         except AccountUnusable as error:
-            await _put_back(ctx, claimed, {"waiting_reason": str(error)}, UNUSABLE_SECONDS)
+            await _give_back(ctx, claimed, {"waiting_reason": str(error)}, UNUSABLE_SECONDS)
             return
         await step(ctx.at(upstream), claimed)
 
 
-async def _put_back(ctx: Context, claimed: Claim[Job], values: dict[str, Any], seconds: float) -> None:
+async def _give_back(ctx: Context, claimed: Claim[Job], values: dict[str, Any], seconds: float) -> None:
     async with ctx.db.worker() as session:
         await leases.give_back(session, claimed, values, due_in_seconds=seconds)
 
@@ -102,14 +106,17 @@ async def _after_crash(ctx: Context, claimed: Claim[Job], error: Exception) -> N
     failures = job.failures + 1
     try:
         async with ctx.db.worker() as session:
-            if failures >= MAX_CRASHES and job.state in HARMLESS_TO_FAIL:
-                reason = "Something on our side kept failing. The platform team can see why by this job's id."
-                await fail(session, claimed, JobError("internal_error", reason))
+            if failures >= MAX_CRASHES and job.state in BEFORE_UPSTREAM_JOB:
+                reason = "An internal error kept recurring. The platform team can find its cause by this job's id."
+                await fail_unbilled(session, claimed, JobError("internal_error", reason))
             else:
                 await leases.give_back(
-                    session, claimed, {"failures": failures}, due_in_seconds=min(2.0**failures, 60.0)
+                    session,
+                    claimed,
+                    {"failures": failures},
+                    due_in_seconds=backoff_seconds(failures, max_seconds=MAX_BACKOFF_SECONDS),
                 )
     except LeaseLost:
         log.info("job.taken_over", state=job.state)
-    except Exception as second:
-        log.error("job.not_given_back", error=repr(second), first=repr(error))
+    except Exception as other_error:
+        log.error("job.not_given_back", error=repr(other_error), step_error=repr(error))

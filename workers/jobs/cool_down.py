@@ -1,4 +1,4 @@
-"""What a refusal that is not the job's fault means for its account: hold it, tell why, and come back later."""
+"""Cools an account down after a refusal that is not the job's fault: no new work is sent to it for a while."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -13,29 +13,34 @@ from workers.context import AccountContext
 
 log = structlog.get_logger()
 
-HELD = Counter("tunegate_upstream_holds_total", "Times that an upstream account was held.", ["account", "kind"])
+COOL_DOWNS = Counter("tunegate_upstream_cool_downs_total", "Cool-downs of upstream accounts.", ["account", "kind"])
 
-HOLD_SECONDS = {"auth": 300.0, "quota": 300.0}
+COOL_DOWN_SECONDS = {"auth": 300.0, "quota": 300.0}
 RATE_LIMIT_SECONDS = 10.0
 MIN_SECONDS = 1.0
-"""Whatever `Retry-After` says, nothing is asked again at once."""
+"""The shortest pause, even if `Retry-After` asks for less."""
 
 
 @dataclass(frozen=True, slots=True)
 class CoolDown:
-    """Why work waits, and for how long."""
+    """Why work waits, and for how many seconds."""
 
     reason: str
     seconds: float
 
 
 async def after_refusal(ctx: AccountContext, refused: Refused) -> CoolDown:
-    """A rate limit only delays; a refused credential or an empty account holds the account, so no job burns for it."""
+    """The pause that a refusal requires.
+
+    A rate limit delays this step only. A refused credential or an exhausted quota cools the whole account down, so that
+    no job fails for it.
+    """
     if refused.kind == "rate_limit":
         return CoolDown(
-            "The upstream limits our rate.", max(refused.retry_after_seconds or RATE_LIMIT_SECONDS, MIN_SECONDS)
+            "The upstream limits the rate of requests.",
+            max(refused.retry_after_seconds or RATE_LIMIT_SECONDS, MIN_SECONDS),
         )
-    seconds = max(refused.retry_after_seconds or HOLD_SECONDS.get(refused.kind, RATE_LIMIT_SECONDS), MIN_SECONDS)
+    seconds = max(refused.retry_after_seconds or COOL_DOWN_SECONDS.get(refused.kind, RATE_LIMIT_SECONDS), MIN_SECONDS)
     reason = {"auth": "the upstream refuses our credential", "quota": "the upstream account is out of quota"}.get(
         refused.kind, refused.kind
     )
@@ -45,6 +50,6 @@ async def after_refusal(ctx: AccountContext, refused: Refused) -> CoolDown:
             .where(UpstreamAccount.id == ctx.upstream.account_id)
             .values(cool_down_until=func.now() + dt.timedelta(seconds=seconds), cool_down_reason=reason)
         )
-    HELD.labels(ctx.upstream.account_id, refused.kind).inc()
-    log.error("upstream.held", account=ctx.upstream.account_id, kind=refused.kind, seconds=seconds)
+    COOL_DOWNS.labels(ctx.upstream.account_id, refused.kind).inc()
+    log.error("account.cooled_down", account=ctx.upstream.account_id, kind=refused.kind, seconds=seconds)
     return CoolDown(f"Waiting, since {reason}.", seconds)

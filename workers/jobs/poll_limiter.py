@@ -1,8 +1,8 @@
-"""An account's requests of polling, bounded over all workers.
+"""Limits the poll requests of an account over all workers together.
 
-The books are one moment in a row, as in the generic cell rate algorithm: each request moves `spent_until` on by its
-share of a minute, and none is made that would move it further than the burst beyond now. They are in Postgres, not in
-a limiter over Redis, since the bound holds for all workers together and Redis may be away.
+It is the generic cell rate algorithm, whose state is one moment in a row: each request advances `spent_until` by its
+share of a minute, and a request that would advance it beyond now plus the burst is refused. The state is in Postgres
+and not in a limiter over Redis, since it must hold for all workers while Redis is unavailable.
 """
 
 import datetime as dt
@@ -18,48 +18,50 @@ from service.upstreams.poll_schedule import BURST_SECONDS, Load, default_per_min
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """Whether requests may be made now, else in how many seconds; and what the account's jobs are."""
+class Permit:
+    """Whether requests may be made now, otherwise in how many seconds; and the account's load."""
 
     allowed: bool
     wait_seconds: float
     load: Load
 
 
-async def take(db: Database, account_id: str, *, requests: int, base_seconds: float, borrow: bool = False) -> Standing:
-    """Book requests. `borrow`: whatever the books say, for what may not wait; others wait longer then.
+async def take(
+    db: Database, account_id: str, *, requests: int, base_seconds: float, may_exceed: bool = False
+) -> Permit:
+    """Count requests against the limit. `may_exceed`: requests that cannot wait are permitted over it and delay others.
 
-    An account that nobody watches over is watched from now on.
+    Starts polling an account whose jobs were not polled yet.
     """
     async with db.worker() as session:
-        per_minute = await budget_of(session, account_id, base_seconds)
+        per_minute = await per_minute_of(session, account_id, base_seconds)
         now, each = func.clock_timestamp(), dt.timedelta(seconds=60 / per_minute)
         spent = func.greatest(AccountPoll.spent_until, now) + each * requests
-        room = max(dt.timedelta(seconds=BURST_SECONDS), each * requests)
-        booking = (
+        burst = max(dt.timedelta(seconds=BURST_SECONDS), each * requests)
+        counted = (
             update(AccountPoll)
             .where(AccountPoll.id == account_id)
             .values(spent_until=spent, due_at=func.coalesce(AccountPoll.due_at, now))
             .returning(AccountPoll)
             .execution_options(synchronize_session=False)
         )
-        fits = booking if borrow else booking.where(spent <= now + room)
-        row = await session.scalar(fits)
+        allowed = counted if may_exceed else counted.where(spent <= now + burst)
+        row = await session.scalar(allowed)
         if row is None:
             await session.execute(insert(AccountPoll).values(id=account_id, due_at=now).on_conflict_do_nothing())
-            row = await session.scalar(fits)
+            row = await session.scalar(allowed)
         if row is not None:
-            return Standing(allowed=True, wait_seconds=0.0, load=load_of(row, per_minute))
+            return Permit(allowed=True, wait_seconds=0.0, load=load_of(row, per_minute))
         row = await session.get_one(AccountPoll, account_id)
         at: dt.datetime = (await session.execute(select(now))).scalar_one()
-    wait = (row.spent_until + each * requests - room - at).total_seconds()
-    return Standing(allowed=False, wait_seconds=max(wait, each.total_seconds()), load=load_of(row, per_minute))
+    wait = (row.spent_until + each * requests - burst - at).total_seconds()
+    return Permit(allowed=False, wait_seconds=max(wait, each.total_seconds()), load=load_of(row, per_minute))
 
 
-async def look_up(db: Database, account_id: str, *, base_seconds: float) -> Load:
-    """An account's running jobs as they were counted last, without booking anything."""
+async def load_of_account(db: Database, account_id: str, *, base_seconds: float) -> Load:
+    """An account's load at the last step of its poll. Counts no request."""
     async with db.worker() as session:
-        per_minute = await budget_of(session, account_id, base_seconds)
+        per_minute = await per_minute_of(session, account_id, base_seconds)
         row = await session.get(AccountPoll, account_id)
     return (
         Load(listing=False, active=0, recently_viewed=0, per_minute=per_minute)
@@ -68,12 +70,12 @@ async def look_up(db: Database, account_id: str, *, base_seconds: float) -> Load
     )
 
 
-async def budget_of(session: AsyncSession, account_id: str, base_seconds: float) -> float:
-    """The requests a minute that polling an account may take."""
-    given = await session.scalar(select(UpstreamAccount.polls_per_minute).where(UpstreamAccount.id == account_id))
-    return float(given or default_per_minute(base_seconds))
+async def per_minute_of(session: AsyncSession, account_id: str, base_seconds: float) -> float:
+    """The account's poll limit in requests a minute."""
+    configured = await session.scalar(select(UpstreamAccount.polls_per_minute).where(UpstreamAccount.id == account_id))
+    return float(configured or default_per_minute(base_seconds))
 
 
 def load_of(row: AccountPoll, per_minute: float) -> Load:
-    """An account's running jobs as they were counted last."""
+    """The load as the last step of the account's poll recorded it."""
     return Load(listing=row.listing, active=row.active, recently_viewed=row.recently_viewed, per_minute=per_minute)

@@ -1,4 +1,4 @@
-"""What the upstream tells about a job, written into our rows under our names: events, metrics and checkpoints."""
+"""Fetches an upstream job's updates and writes them into our rows, under our names: events, metrics, checkpoints."""
 
 import datetime as dt
 import math
@@ -17,6 +17,7 @@ from service.ids import new_id
 from service.jobs.lifecycle import upstream_end
 from service.jobs.record import NewEvent, add_events
 from service.jobs.rules import tuned_name
+from service.states import ModelKind
 from service.upstreams.poll_schedule import snapshot_of
 from service.upstreams.port import UpstreamCheckpoint, UpstreamError, UpstreamEvent, UpstreamJob
 from workers.context import AccountContext
@@ -25,9 +26,9 @@ from workers.jobs.upload import sent_files
 
 log = structlog.get_logger()
 
-Told = TypeVar("Told")
+Item = TypeVar("Item")
 
-FIGURES = (
+METRICS = (
     "train_loss",
     "train_mean_token_accuracy",
     "valid_loss",
@@ -39,7 +40,7 @@ FIGURES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Updates:
-    """One look at a running job."""
+    """What one poll of a job has fetched; `requests` is the number of requests that it took."""
 
     job: UpstreamJob
     events: list[UpstreamEvent]
@@ -48,89 +49,93 @@ class Updates:
 
 
 async def fetch_updates(
-    ctx: AccountContext, claimed: Claim[Job], *, complete: bool, ends_alone: bool = False
+    ctx: AccountContext, claimed: Claim[Job], *, complete: bool, skip_details_if_ended: bool = False
 ) -> Updates:
-    """Ask the upstream what is new. Raises `UpstreamError` and `TimeoutError` when it does not tell of the job.
+    """Fetch the job with its new events and checkpoints. Raises `UpstreamError` and `TimeoutError` if the job fails.
 
-    `complete`: also when it does not tell of the job's events and checkpoints; otherwise those can wait.
-    `ends_alone`: of a job that has ended nothing more is asked, since settling asks for all of it.
+    `complete`: raises them also if the events or checkpoints cannot be fetched; otherwise those wait for the next poll.
+    `skip_details_if_ended`: fetches no events or checkpoints of an ended job, since settling fetches all of them.
     """
     job, seconds = claimed.row, ctx.settings.control_timeout_seconds
     upstream_id = job.upstream_job_id or ""
     async with claimed.call(seconds):
-        told = await ctx.upstream.get_job(upstream_id)
-    if ends_alone and upstream_end(told.status) is not None:
-        return Updates(job=told, events=[], checkpoints=[], requests=1)
+        upstream_job = await ctx.upstream.get_job(upstream_id)
+    if skip_details_if_ended and upstream_end(upstream_job.status) is not None:
+        return Updates(job=upstream_job, events=[], checkpoints=[], requests=1)
     cursor = job.upstream_events_cursor
-    events = await _beside(claimed, seconds, lambda: ctx.upstream.events_after(upstream_id, cursor), needed=complete)
+    events = await _fetch_details(
+        claimed, seconds, lambda: ctx.upstream.events_after(upstream_id, cursor), required=complete
+    )
     checkpoints: list[UpstreamCheckpoint] = []
-    further = bool(events) or upstream_end(told.status) is not None
-    if further:
-        checkpoints = await _beside(claimed, seconds, lambda: ctx.upstream.checkpoints(upstream_id), needed=complete)
-    return Updates(job=told, events=events, checkpoints=checkpoints, requests=2 + further)
+    fetch_checkpoints = bool(events) or upstream_end(upstream_job.status) is not None
+    if fetch_checkpoints:
+        checkpoints = await _fetch_details(
+            claimed, seconds, lambda: ctx.upstream.checkpoints(upstream_id), required=complete
+        )
+    return Updates(job=upstream_job, events=events, checkpoints=checkpoints, requests=2 + fetch_checkpoints)
 
 
 async def write_updates(
-    ctx: AccountContext, session: AsyncSession, claimed: Claim[Job], news: Updates
+    ctx: AccountContext, session: AsyncSession, claimed: Claim[Job], updates: Updates
 ) -> dict[str, Any]:
-    """Write what is new, each thing once. Returns the values that the job's own row takes on."""
+    """Write new events, metrics and checkpoints, each once. Returns the new values of the job's own row."""
     job = claimed.row
-    known_already = snapshot_of(news.job) == job.upstream_snapshot
-    if news.events:
-        names = await _names(ctx, session, job, news)
+    is_unchanged = snapshot_of(updates.job) == job.upstream_snapshot
+    if updates.events:
+        names = await _names(ctx, session, job, updates)
         known = set(
             await session.scalars(
                 select(JobEvent.upstream_event_id).where(
-                    JobEvent.job_id == job.id, JobEvent.upstream_event_id.in_([event.id for event in news.events])
+                    JobEvent.job_id == job.id, JobEvent.upstream_event_id.in_([event.id for event in updates.events])
                 )
             )
         )
-        fresh = [_event(event, names) for event in news.events if event.id not in known]
-        if fresh:
-            await add_events(session, job.id, job.project_id, fresh)
-            known_already = False
-        for event in news.events:
+        new = [_event(event, names) for event in updates.events if event.id not in known]
+        if new:
+            await add_events(session, job.id, job.project_id, new)
+            is_unchanged = False
+        for event in updates.events:
             if event.type == "metrics":
                 await write_metrics(session, job, event.data)
-    for checkpoint in news.checkpoints:
+    for checkpoint in updates.checkpoints:
         await _write_checkpoint(ctx, session, job, checkpoint)
     values: dict[str, Any] = {
-        "upstream_status": news.job.status,
-        "upstream_snapshot": snapshot_of(news.job),
+        "upstream_status": updates.job.status,
+        "upstream_snapshot": snapshot_of(updates.job),
         "polled_at": func.clock_timestamp(),
         "failures": 0,
     }
-    if not known_already:
+    if not is_unchanged:
         values.update(last_update_at=func.clock_timestamp(), stalled_at=None)
-    if news.events:
-        values["upstream_events_cursor"] = news.events[-1].id
-    if news.job.estimated_finish:
-        values["estimated_finish_at"] = dt.datetime.fromtimestamp(news.job.estimated_finish, dt.UTC)
+    if updates.events:
+        values["upstream_events_cursor"] = updates.events[-1].id
+    if updates.job.estimated_finish:
+        values["estimated_finish_at"] = dt.datetime.fromtimestamp(updates.job.estimated_finish, dt.UTC)
     return values
 
 
 async def write_metrics(session: AsyncSession, job: Job, data: dict[str, Any]) -> None:
-    """One step's figures; what is not a finite number is left out, what is known already stays."""
+    """Write one step's metrics. Values that are not finite numbers are left out, and stored values stay."""
     step = data.get("step")
     if not isinstance(step, int) or isinstance(step, bool) or step < 0:
         return
-    figures = {name: _finite(data.get(name)) for name in FIGURES}
-    row = insert(JobMetric).values(job_id=job.id, project_id=job.project_id, step=step, **figures)
+    metrics = {name: _finite(data.get(name)) for name in METRICS}
+    row = insert(JobMetric).values(job_id=job.id, project_id=job.project_id, step=step, **metrics)
     await session.execute(
         row.on_conflict_do_update(
             index_elements=["job_id", "step"],
-            set_={name: func.coalesce(row.excluded[name], getattr(JobMetric, name)) for name in FIGURES},
+            set_={name: func.coalesce(row.excluded[name], getattr(JobMetric, name)) for name in METRICS},
         )
     )
 
 
 def our_name(ctx: AccountContext, job: Job) -> str:
-    """The tuned model's name as callers know it."""
+    """The tuned model's public name."""
     return tuned_name(base=job.model, organization=ctx.settings.organization_id, suffix=job.suffix, job_id=job.id)
 
 
 async def base_name(ctx: AccountContext, session: AsyncSession, job: Job) -> str:
-    """The base model behind a job's model, which may be a tuned one."""
+    """The base model of a job's model, which may itself be a tuned model."""
     base = ctx.catalogue.find(job.model)
     if base is not None:
         return base.name
@@ -139,9 +144,9 @@ async def base_name(ctx: AccountContext, session: AsyncSession, job: Job) -> str
 
 
 async def add_model(
-    ctx: AccountContext, session: AsyncSession, job: Job, *, name: str, upstream_name: str, kind: str
+    ctx: AccountContext, session: AsyncSession, job: Job, *, name: str, upstream_name: str, kind: ModelKind
 ) -> None:
-    """Give an upstream's model our name, once."""
+    """Add a model under our name, once."""
     await session.execute(
         insert(Model)
         .values(
@@ -157,51 +162,55 @@ async def add_model(
     )
 
 
-async def _beside(
-    claimed: Claim[Job], seconds: float, ask: Callable[[], Awaitable[list[Told]]], *, needed: bool
-) -> list[Told]:
-    """What goes with a job without being the job. An upstream may not have it at all (404); that loses no job."""
+async def _fetch_details(
+    claimed: Claim[Job], seconds: float, fetch: Callable[[], Awaitable[list[Item]]], *, required: bool
+) -> list[Item]:
+    """Fetch events or checkpoints. An upstream without them (404) has an empty list, and the job is not lost for it."""
     try:
         async with claimed.call(seconds):
-            return await ask()
+            return await fetch()
     except (UpstreamError, TimeoutError) as error:
-        if needed and not (isinstance(error, UpstreamError) and error.kind == "not_found"):
+        if required and not (isinstance(error, UpstreamError) and error.kind == "not_found"):
             raise
-        log.info("news.incomplete", job=claimed.row.id, error=str(error))
+        log.info("poll.incomplete", job=claimed.row.id, error=str(error))
         return []
 
 
-async def _write_checkpoint(ctx: AccountContext, session: AsyncSession, job: Job, told: UpstreamCheckpoint) -> None:
-    name = f"{our_name(ctx, job)}:ckpt-step-{told.step_number}"
-    metrics = {key: value for key in ("step", *FIGURES) if (value := _finite(told.metrics.get(key))) is not None}
+async def _write_checkpoint(
+    ctx: AccountContext, session: AsyncSession, job: Job, upstream_checkpoint: UpstreamCheckpoint
+) -> None:
+    name = f"{our_name(ctx, job)}:ckpt-step-{upstream_checkpoint.step_number}"
+    metrics = {
+        key: value for key in ("step", *METRICS) if (value := _finite(upstream_checkpoint.metrics.get(key))) is not None
+    }
     added = await session.scalar(
         insert(Checkpoint)
         .values(
             id=new_id("ftckpt-"),
             project_id=job.project_id,
             job_id=job.id,
-            step_number=told.step_number,
+            step_number=upstream_checkpoint.step_number,
             name=name,
             metrics=metrics,
-            upstream_checkpoint_id=told.id,
-            created_at=_moment(told.created_at),
+            upstream_checkpoint_id=upstream_checkpoint.id,
+            created_at=_moment(upstream_checkpoint.created_at),
         )
         .on_conflict_do_nothing(index_elements=["job_id", "upstream_checkpoint_id"])
         .returning(Checkpoint.id)
     )
     if added is not None:
-        await add_model(ctx, session, job, name=name, upstream_name=told.model, kind="checkpoint")
+        await add_model(ctx, session, job, name=name, upstream_name=upstream_checkpoint.model, kind="checkpoint")
 
 
-async def _names(ctx: AccountContext, session: AsyncSession, job: Job, news: Updates) -> dict[str, str]:
+async def _names(ctx: AccountContext, session: AsyncSession, job: Job, updates: Updates) -> dict[str, str]:
     names = {job.upstream_job_id or "": job.id}
     if job.upstream_model and job.upstream_model != job.model:
         names[job.upstream_model] = job.model
     sent = await sent_files(session, ctx, job)
     names.update({row.upstream_file_id: ours for ours, row in sent.items() if row.upstream_file_id})
-    if news.job.fine_tuned_model:
-        names[news.job.fine_tuned_model] = our_name(ctx, job)
-    for checkpoint in news.checkpoints:
+    if updates.job.fine_tuned_model:
+        names[updates.job.fine_tuned_model] = our_name(ctx, job)
+    for checkpoint in updates.checkpoints:
         names[checkpoint.model] = f"{our_name(ctx, job)}:ckpt-step-{checkpoint.step_number}"
     names.pop("", None)
     return names

@@ -1,9 +1,9 @@
 """`uploading` → `creating`: each dataset is sent upstream once per account, project and content.
 
-The upload has a leased row of its own, so that jobs sharing a file do not send it twice. An upload whose answer was
-lost is looked for by its name, `tunegate-<sha256>-…`, before it is sent again. Where jobs are told apart by their
-training file, each job has files of its own. Some upstreams want to have looked through a file first; that is waited
-for here, and a file that they no longer know is sent anew.
+The upload has a leased row of its own, so that jobs which share a file do not send it twice. An upload whose response
+was lost is searched for by its name, `tunegate-<sha256>-…`, before it is sent again. Where jobs are labelled by their
+training file, each job has upstream files of its own. Some upstreams check a file before a job may use it; this step
+waits for that, and sends a file again that the upstream no longer knows.
 """
 
 from collections.abc import Sequence
@@ -20,74 +20,75 @@ from service.database.leases import Claim
 from service.database.tables import Deletion, File, Job, UpstreamFile
 from service.ids import new_id
 from service.jobs.lifecycle import JobError
-from service.jobs.record import Move, NewEvent, add_events, move
+from service.jobs.record import NewEvent, add_events, apply_transition
+from service.jobs.transitions import Transition
 from service.storage import StorageUnavailable
 from service.upstreams.labels import upstream_file_name
 from service.upstreams.port import Created, NotSent, Refused, Unknown, UpstreamError
 from workers.context import AccountContext
 from workers.datasets.retry_policy import STORE_UNAVAILABLE, STORE_UNAVAILABLE_SECONDS
 from workers.jobs import cool_down
-from workers.jobs.schedule import cancel, fail
+from workers.jobs.end_unbilled import cancel_unbilled, fail_unbilled
 
 log = structlog.get_logger()
 
-ANOTHER_SENDS_SECONDS = 1.0
-LOOKED_THROUGH_SECONDS = 5.0
+OTHER_UPLOAD_SECONDS = 1.0
+FILE_CHECK_SECONDS = 5.0
 RETRY_SECONDS = 5.0
 MAX_UNKNOWN = 1000
-"""How often an upload may end unclear before its job fails: the pauses grow to 100 seconds, so it is about a day."""
+"""Unknown outcomes in a row before the job fails: the pauses grow to 100 seconds, so it is about a day."""
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
-    """The file is not upstream yet; why, and when to look again."""
+class NotYet:
+    """Why the file is not usable upstream yet, and in how many seconds to check again."""
 
     reason: str
     seconds: float
 
 
 async def upload(ctx: AccountContext, claimed: Claim[Job]) -> None:
-    """Bring both datasets upstream, one after the other."""
+    """Send both datasets upstream, one after the other."""
     job = claimed.row
     if job.cancel_requested_at is not None:
         async with ctx.db.worker() as session:
-            await cancel(session, claimed, "Cancelled before it was sent.")
+            await cancel_unbilled(session, claimed, "Cancelled before it was sent.")
         return
     async with leases.heartbeat(ctx.db, claimed):
         for file_id in (job.training_file_id, job.validation_file_id):
             if file_id is None:
                 continue
-            outcome = await _bring(ctx, claimed, file_id)
+            outcome = await _ensure_upstream(ctx, claimed, file_id)
             if outcome is None:
                 continue
             async with ctx.db.worker() as session:
                 if isinstance(outcome, JobError):
-                    await fail(session, claimed, outcome)
+                    await fail_unbilled(session, claimed, outcome)
                 else:
                     await leases.give_back(
                         session, claimed, {"waiting_reason": outcome.reason}, due_in_seconds=outcome.seconds
                     )
             return
         async with ctx.db.worker() as session:
-            await move(session, claimed, Move(to="creating", message="Files sent to the upstream"))
+            await apply_transition(session, claimed, Transition.to_creating())
         fault_points.point("upload.moved")
 
 
 async def sent_files(session: AsyncSession, ctx: AccountContext, job: Job) -> dict[str, UpstreamFile]:
-    """The rows of a job's files at its account, by our file's id."""
+    """The job's upstream files at its account, by the id of our file."""
     found: dict[str, UpstreamFile] = {}
     for file_id in {job.training_file_id, job.validation_file_id} - {None}:
         file = await session.get_one(File, file_id)
-        row = (await session.scalars(select(UpstreamFile).where(_same(ctx, job, file)))).one_or_none()
+        row = (await session.scalars(select(UpstreamFile).where(_is_for(ctx, job, file)))).one_or_none()
         if row is not None:
             found[file.id] = row
     return found
 
 
 async def forget_vanished(ctx: AccountContext, claimed: Claim[Job]) -> bool:
-    """Let those of a job's files be sent anew that the upstream does not know any more. Whether there are any.
+    """Reset those of the job's upstream files that no longer exist, so that they are sent again.
 
-    Raises `UpstreamError` and `TimeoutError` when it does not say.
+    Returns whether there are any. Raises `UpstreamError` and `TimeoutError` if a file's state cannot be fetched.
     """
     async with ctx.db.worker() as session:
         sent = await sent_files(session, ctx, claimed.row)
@@ -104,7 +105,7 @@ async def forget_vanished(ctx: AccountContext, claimed: Claim[Job]) -> bool:
     return vanished
 
 
-def _same(ctx: AccountContext, job: Job, file: File) -> ColumnElement[bool]:
+def _is_for(ctx: AccountContext, job: Job, file: File) -> ColumnElement[bool]:
     own = ctx.upstream.capabilities.labels_in == "training_file"
     return (
         (UpstreamFile.account_id == ctx.upstream.account_id)
@@ -113,11 +114,11 @@ def _same(ctx: AccountContext, job: Job, file: File) -> ColumnElement[bool]:
     )
 
 
-async def _bring(ctx: AccountContext, claimed: Claim[Job], file_id: str) -> Later | JobError | None:
+async def _ensure_upstream(ctx: AccountContext, claimed: Claim[Job], file_id: str) -> NotYet | JobError | None:
     job = claimed.row
     async with ctx.db.worker() as session:
         file = await session.get_one(File, file_id)
-        same = _same(ctx, job, file)
+        same = _is_for(ctx, job, file)
         own = ctx.upstream.capabilities.labels_in == "training_file"
         await session.execute(
             insert(UpstreamFile)
@@ -131,37 +132,37 @@ async def _bring(ctx: AccountContext, claimed: Claim[Job], file_id: str) -> Late
             .on_conflict_do_nothing(index_elements=["account_id", "project_id", "sha256"])
         )
         row = (await session.scalars(select(UpstreamFile).where(same).with_for_update(read=True))).one()
-        mine = None
+        claim = None
         if row.phase != "uploaded":
-            mine = await leases.claim(session, UpstreamFile, lease_seconds=ctx.settings.lease_seconds, where=[same])
-    if mine is None:
-        return await _looked_through(ctx, claimed, row, file) if ctx.upstream.capabilities.checked_files else None
-    if not mine:
-        return Later("The file is being sent for another job.", ANOTHER_SENDS_SECONDS)
+            claim = await leases.claim(session, UpstreamFile, lease_seconds=ctx.settings.lease_seconds, where=[same])
+    if claim is None:
+        return await _check_file(ctx, claimed, row, file) if ctx.upstream.capabilities.checked_files else None
+    if not claim:
+        return NotYet("The file is being sent for another job.", OTHER_UPLOAD_SECONDS)
     fault_points.point("upload.claimed")
-    async with leases.heartbeat(ctx.db, mine[0]):
-        outcome = await _send(ctx, mine[0], job, file)
+    async with leases.heartbeat(ctx.db, claim[0]):
+        outcome = await _send(ctx, claim[0], job, file)
     if outcome is None and ctx.upstream.capabilities.checked_files:
-        return Later("The upstream looks through the file.", 0.0)
+        return NotYet("The upstream is checking the file.", 0.0)
     return outcome
 
 
-async def _looked_through(
+async def _check_file(
     ctx: AccountContext, claimed: Claim[Job], row: UpstreamFile, file: File
-) -> Later | JobError | None:
+) -> NotYet | JobError | None:
     try:
         async with claimed.call(ctx.settings.control_timeout_seconds):
             state = await ctx.upstream.file_state(row.upstream_file_id or "")
     except (UpstreamError, TimeoutError) as error:
-        return Later(f"The upstream does not answer: {error}", RETRY_SECONDS)
+        return NotYet(f"The upstream does not answer: {error}", RETRY_SECONDS)
     match state:
         case "ready":
             return None
         case "pending":
-            return Later("The upstream looks through the file.", LOOKED_THROUGH_SECONDS)
+            return NotYet("The upstream is checking the file.", FILE_CHECK_SECONDS)
         case "gone":
             await _forget(ctx, row)
-            return Later("The upstream has lost the file; it is sent again.", 0.0)
+            return NotYet("The upstream has lost the file; it is sent again.", 0.0)
         case "failed":
             await _forget(ctx, row)
             return JobError(
@@ -179,17 +180,17 @@ async def _forget(ctx: AccountContext, row: UpstreamFile) -> None:
     log.warning("upload.vanished", file=row.id, upstream_file=row.upstream_file_id)
 
 
-async def _send(ctx: AccountContext, claimed: Claim[UpstreamFile], job: Job, file: File) -> Later | JobError | None:
+async def _send(ctx: AccountContext, claimed: Claim[UpstreamFile], job: Job, file: File) -> NotYet | JobError | None:
     name = upstream_file_name(ctx.instance, claimed.row.project_id, claimed.row.sha256)
     if claimed.row.phase == "intent":
         try:
-            going = await _going(ctx, claimed.row)
+            being_deleted = await _being_deleted(ctx, claimed.row)
             async with claimed.call(ctx.settings.control_timeout_seconds):
-                found = await ctx.upstream.find_file(name, file.size_bytes, other_than=going)
+                found = await ctx.upstream.find_file(name, file.size_bytes, other_than=being_deleted)
         except (UpstreamError, TimeoutError) as error:
-            return await _not_now(ctx, claimed, "intent", f"The upstream does not answer: {error}", RETRY_SECONDS)
+            return await _give_back(ctx, claimed, "intent", f"The upstream does not answer: {error}", RETRY_SECONDS)
         if found is not None:
-            await _sent(ctx, claimed, job, file, found)
+            await _record_sent(ctx, claimed, job, file, found)
             return None
     async with ctx.db.worker() as session:
         unanswered = claimed.row.failures + (claimed.row.phase == "intent")
@@ -198,40 +199,42 @@ async def _send(ctx: AccountContext, claimed: Claim[UpstreamFile], job: Job, fil
     try:
         outcome = await ctx.upstream.upload_file(name, file.size_bytes, ctx.storage.read(file.storage_key))
     except StorageUnavailable:  # the upstream has had a part at most, and takes only the whole
-        return await _not_now(ctx, claimed, "idle", STORE_UNAVAILABLE, STORE_UNAVAILABLE_SECONDS)
+        return await _give_back(ctx, claimed, "idle", STORE_UNAVAILABLE, STORE_UNAVAILABLE_SECONDS)
     fault_points.point("upload.answered")
     match outcome:
         case Created(id=upstream_id):
-            await _sent(ctx, claimed, job, file, upstream_id)
+            await _record_sent(ctx, claimed, job, file, upstream_id)
             return None
         case Refused(kind="invalid" | "not_found", message=message):
-            await _not_now(ctx, claimed, "idle", message, 0.0)
+            await _give_back(ctx, claimed, "idle", message, 0.0)
             return JobError(
                 "upstream_refused_file", f"The upstream refuses the file {file.filename}: {message}", "training_file"
             )
         case Refused() as refused:
-            hold = await cool_down.after_refusal(ctx, refused)
-            return await _not_now(ctx, claimed, "idle", hold.reason, hold.seconds)
+            pause = await cool_down.after_refusal(ctx, refused)
+            return await _give_back(ctx, claimed, "idle", pause.reason, pause.seconds)
         case NotSent(reason=reason):
-            return await _not_now(ctx, claimed, "idle", f"The upstream cannot be reached: {reason}", RETRY_SECONDS)
+            return await _give_back(ctx, claimed, "idle", f"The upstream cannot be reached: {reason}", RETRY_SECONDS)
         case Unknown(reason=reason):
-            return await _unclear(ctx, claimed, reason)
+            return await _after_unknown(ctx, claimed, reason)
 
 
-async def _going(ctx: AccountContext, row: UpstreamFile) -> Sequence[str]:
+async def _being_deleted(ctx: AccountContext, row: UpstreamFile) -> Sequence[str]:
     """Copies of this content that are about to be deleted: what is found under its name may be one of them."""
     async with ctx.db.worker() as session:
-        going = select(Deletion.upstream_id).where(
+        query = select(Deletion.upstream_id).where(
             Deletion.project_id == row.project_id,
             Deletion.account_id == row.account_id,
             Deletion.kind == "upstream_file",
             Deletion.status != "done",
             Deletion.upstream_id.is_not(None),
         )
-        return [each for each in await session.scalars(going) if each is not None]
+        return [each for each in await session.scalars(query) if each is not None]
 
 
-async def _sent(ctx: AccountContext, claimed: Claim[UpstreamFile], job: Job, file: File, upstream_id: str) -> None:
+async def _record_sent(
+    ctx: AccountContext, claimed: Claim[UpstreamFile], job: Job, file: File, upstream_id: str
+) -> None:
     async with ctx.db.worker() as session:
         await leases.give_back(
             session, claimed, {"phase": "uploaded", "upstream_file_id": upstream_id}, due_in_seconds=None
@@ -240,18 +243,20 @@ async def _sent(ctx: AccountContext, claimed: Claim[UpstreamFile], job: Job, fil
     fault_points.point("upload.recorded")
 
 
-async def _unclear(ctx: AccountContext, claimed: Claim[UpstreamFile], reason: str) -> Later | JobError:
+async def _after_unknown(ctx: AccountContext, claimed: Claim[UpstreamFile], reason: str) -> NotYet | JobError:
     failures = claimed.row.failures + 1
-    given_up = failures >= MAX_UNKNOWN
+    give_up = failures >= MAX_UNKNOWN
     async with ctx.db.worker() as session:
-        await leases.write(session, claimed, {"failures": 0 if given_up else failures})
-    told = f"The upstream gave no clear answer: {reason}"
-    later = await _not_now(ctx, claimed, "intent", told, RETRY_SECONDS * min(failures, 20))
-    return JobError("upstream_unavailable", told, "training_file") if given_up else later
+        await leases.write(session, claimed, {"failures": 0 if give_up else failures})
+    reason = f"The upstream gave no clear answer: {reason}"
+    not_yet = await _give_back(ctx, claimed, "intent", reason, RETRY_SECONDS * min(failures, 20))
+    return JobError("upstream_unavailable", reason, "training_file") if give_up else not_yet
 
 
-async def _not_now(ctx: AccountContext, claimed: Claim[UpstreamFile], phase: str, reason: str, seconds: float) -> Later:
+async def _give_back(
+    ctx: AccountContext, claimed: Claim[UpstreamFile], phase: str, reason: str, seconds: float
+) -> NotYet:
     async with ctx.db.worker() as session:
         await leases.give_back(session, claimed, {"phase": phase}, due_in_seconds=0.0)
-    log.info("upload.later", reason=reason, seconds=seconds)
-    return Later(reason, seconds)
+    log.info("upload.deferred", reason=reason, seconds=seconds)
+    return NotYet(reason, seconds)

@@ -1,8 +1,8 @@
-"""The sweep that cancels upstream jobs which carry our marks without being anybody's job.
+"""Cancels orphaned upstream jobs: those that carry our labels but are not the upstream job of the job that they name.
 
-The sweep cancels only what carries this gateway's instance and the id of a job that we know, and whose recorded
-upstream job is another one. Everything else it reports: a restored copy of the database must never cancel the jobs of
-production.
+Only an upstream job with this gateway's instance and the id of a job in this database is cancelled, and only if another
+upstream job is recorded for that job. Every other one is only logged: a restored copy of the database must never cancel
+production's jobs.
 """
 
 import asyncio
@@ -25,59 +25,59 @@ from workers.context import AccountContext, Context
 
 log = structlog.get_logger()
 
-ACCOUNT_SECONDS = 300.0
-"""The whole look at one account."""
+ACCOUNT_TIMEOUT_SECONDS = 300.0
+"""The time limit for one account."""
 
-SWEPT_SECONDS = 7 * 86400.0
-"""How far back the sweep looks, so that its cost does not grow with the gateway's history."""
+MAX_AGE_SECONDS = 7 * 86400.0
+"""Upstream jobs created before this are not listed, so that the cost does not grow with the gateway's history."""
 
-CANCELLED = Counter("tunegate_strays_cancelled_total", "Upstream jobs that belonged to nobody and were cancelled.")
+CANCELLED = Counter("tunegate_orphaned_upstream_jobs_cancelled_total", "Orphaned upstream jobs that were cancelled.")
 
 
-async def sweep(ctx: Context) -> int:
-    """Cancel strays at every account, all at a time, so that one that hangs holds no other up. Returns how many."""
+async def cancel_orphans(ctx: Context) -> int:
+    """Cancel the orphans of all accounts concurrently, so that no account delays another. Returns their number."""
     async with ctx.db.worker() as session:
         ids = await account_ids(session)
-    found = await asyncio.gather(*(_sweep_one(ctx, account_id) for account_id in ids))
+    found = await asyncio.gather(*(_at_account(ctx, account_id) for account_id in ids))
     return sum(found)
 
 
-async def _sweep_one(ctx: Context, account_id: str) -> int:
+async def _at_account(ctx: Context, account_id: str) -> int:
     try:
-        async with asyncio.timeout(ACCOUNT_SECONDS):
-            return await _cancel_strays(ctx.at(await ctx.accounts.get(account_id)))
+        async with asyncio.timeout(ACCOUNT_TIMEOUT_SECONDS):
+            return await _cancel_orphans_at(ctx.at(await ctx.accounts.get(account_id)))
     except (UpstreamError, AccountUnusable, TimeoutError) as error:
-        log.info("strays.not_looked", account=account_id, error=str(error))
+        log.info("orphans.not_listed", account=account_id, error=str(error))
     except Exception as error:
-        log.error("strays.sweep_broke", account=account_id, exc_info=error)
+        log.error("orphans.failed", account=account_id, exc_info=error)
     return 0
 
 
-async def _cancel_strays(ctx: AccountContext) -> int:
-    ours = await ctx.upstream.find_jobs({GATEWAY: ctx.instance}, since=time.time() - SWEPT_SECONDS)
+async def _cancel_orphans_at(ctx: AccountContext) -> int:
+    ours = await ctx.upstream.find_jobs({GATEWAY: ctx.instance}, since=time.time() - MAX_AGE_SECONDS)
     alive = [job for job in ours if upstream_end(job.status) is None]
     found = 0
     for each in alive:
-        if await _is_stray(ctx, each):
+        if await _is_orphan(ctx, each):
             found += 1
-            fault_points.point("stray.found")
+            fault_points.point("orphan.found")
             await _cancel(ctx, each)
     return found
 
 
-async def _is_stray(ctx: AccountContext, each: UpstreamJob) -> bool:
+async def _is_orphan(ctx: AccountContext, each: UpstreamJob) -> bool:
     async with ctx.db.worker() as session:
         job = await session.get(Job, each.metadata.get(JOB, ""))
         if job is None:
-            log.error("strays.unknown_job", upstream_job=each.id, job=each.metadata.get(JOB))
+            log.error("orphan.unknown_job", upstream_job=each.id, job=each.metadata.get(JOB))
             return False
         if job.upstream_job_id is None:
-            stray = job.state in ENDED
+            orphan = job.state in ENDED
         else:
-            stray = job.upstream_job_id != each.id
-            if not stray and job.state in ENDED:
-                log.error("strays.outlives_its_job", upstream_job=each.id, job=job.id)
-        if stray:
+            orphan = job.upstream_job_id != each.id
+            if not orphan and job.state in ENDED:
+                log.error("orphan.job_ended", upstream_job=each.id, job=job.id)
+        if orphan:
             await session.execute(
                 insert(UpstreamCall)
                 .values(
@@ -90,18 +90,18 @@ async def _is_stray(ctx: AccountContext, each: UpstreamJob) -> bool:
                 )
                 .on_conflict_do_nothing(index_elements=["job_id", "upstream_job_id"])
             )
-    return stray
+    return orphan
 
 
 async def _cancel(ctx: AccountContext, each: UpstreamJob) -> None:
     try:
         await ctx.upstream.cancel_job(each.id)
     except UpstreamError as error:
-        log.error("strays.not_cancelled", upstream_job=each.id, error=str(error))
+        log.error("orphan.cancel_failed", upstream_job=each.id, error=str(error))
         return
-    fault_points.point("stray.cancelled")
+    fault_points.point("orphan.cancelled")
     CANCELLED.inc()
-    log.warning("strays.cancelled", upstream_job=each.id, job=each.metadata.get(JOB))
+    log.warning("orphan.cancelled", upstream_job=each.id, job=each.metadata.get(JOB))
     async with ctx.db.worker() as session:
         await session.execute(
             update(UpstreamCall)

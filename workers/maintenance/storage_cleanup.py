@@ -40,12 +40,12 @@ async def clear_up(ctx: Context) -> None:
         ).all()
     await ctx.storage.delete_all([*orphans, *(part.storage_key for part in parts)])
     if orphans or parts:
-        fault_points.point("janitor.deleted")
+        fault_points.point("storage_cleanup.deleted")
     async with ctx.db.worker() as session:
         await session.execute(delete(PendingUpload).where(PendingUpload.storage_key.in_(orphans)))
         await session.execute(delete(UploadPart).where(UploadPart.id.in_([part.id for part in parts])))
     if orphans or parts:
-        log.info("janitor.cleared", orphans=len(orphans), parts=len(parts))
+        log.info("storage_cleanup.done", orphans=len(orphans), parts=len(parts))
 
 
 async def _ask_for_what_is_left(session: AsyncSession) -> None:

@@ -23,7 +23,7 @@ def periodic_tasks(ctx: Context) -> list[PeriodicTask]:
     orphans_seconds = max(MIN_ORPHANS_SECONDS, ctx.settings.settle_seconds)
     return [
         PeriodicTask("deployments", 2.0, partial(deploy.advance, ctx)),
-        PeriodicTask("orphaned_upstream_jobs", orphans_seconds, partial(orphaned_upstream_jobs.sweep, ctx)),
+        PeriodicTask("orphaned_upstream_jobs", orphans_seconds, partial(orphaned_upstream_jobs.cancel_orphans, ctx)),
         PeriodicTask("abandoned_reservations", 15.0, partial(resolve_abandoned_reservations, ctx.db)),
         PeriodicTask("stalled_jobs", 30.0, partial(stalled_jobs.tell_of_stalled, ctx.db)),
         PeriodicTask("retention", 60.0, partial(retention.remove_outdated, ctx)),

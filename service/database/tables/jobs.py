@@ -3,14 +3,15 @@
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database.tables.base import Base, Leased, now
+from service.states import CreatePhase, DeployStatus, EventLevel, EventType, ModelKind, State
 
 
 class Quote(Base):
-    """A price that binds until it expires; `request` is what it was made for."""
+    """A price that is binding until it expires, for a job with exactly this `request`."""
 
     __tablename__ = "quotes"
     __table_args__ = (UniqueConstraint("project_id", "id"),)
@@ -76,7 +77,7 @@ class Job(Leased, Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
-    state: Mapped[str]
+    state: Mapped[State] = mapped_column(Text)
     model: Mapped[str]
     training_file_id: Mapped[str]
     validation_file_id: Mapped[str | None]
@@ -91,7 +92,7 @@ class Job(Leased, Base):
     expected_micros: Mapped[int | None]
     priority: Mapped[int] = mapped_column(server_default="0")
     deploy_alias: Mapped[str | None]
-    deploy_status: Mapped[str | None]
+    deploy_status: Mapped[DeployStatus | None] = mapped_column(Text)
     deploy_detail: Mapped[str | None]
     deploy_comparison: Mapped[dict[str, Any] | None]
     deploy_run_id: Mapped[str | None]
@@ -118,7 +119,7 @@ class Job(Leased, Base):
     last_viewed_at: Mapped[dt.datetime | None] = mapped_column("watched_at")
     last_update_at: Mapped[dt.datetime | None] = mapped_column("news_at")
     stalled_at: Mapped[dt.datetime | None]
-    create_phase: Mapped[str] = mapped_column(server_default="idle")
+    create_phase: Mapped[CreatePhase] = mapped_column(Text, server_default="idle")
     create_attempt: Mapped[int] = mapped_column(server_default="0")
     create_settled_at: Mapped[dt.datetime | None]
     create_empty_lists: Mapped[int] = mapped_column(server_default="0")
@@ -133,7 +134,7 @@ class Job(Leased, Base):
 
 
 class JobState(Base):
-    """The timeline: when a job entered each state, and why."""
+    """An entry of a job's timeline: when the job entered a state, and why."""
 
     __tablename__ = "job_states"
     __table_args__ = (ForeignKeyConstraint(["project_id", "job_id"], ["jobs.project_id", "jobs.id"]),)
@@ -141,13 +142,13 @@ class JobState(Base):
     job_id: Mapped[str] = mapped_column(primary_key=True)
     sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     project_id: Mapped[str]
-    state: Mapped[str]
+    state: Mapped[State] = mapped_column(Text)
     reason: Mapped[str | None]
     entered_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
 class JobEvent(Base):
-    """What happened to a job, in order. The upstream's events keep their id, so that none is taken twice."""
+    """Something that happened to a job, in order. An event of the upstream keeps its id, so that it is written once."""
 
     __tablename__ = "job_events"
     __table_args__ = (
@@ -163,15 +164,15 @@ class JobEvent(Base):
     job_id: Mapped[str]
     sequence: Mapped[int]
     created_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
-    level: Mapped[str]
-    type: Mapped[str]
+    level: Mapped[EventLevel] = mapped_column(Text)
+    type: Mapped[EventType] = mapped_column(Text)
     message: Mapped[str]
     data: Mapped[dict[str, Any] | None]
     upstream_event_id: Mapped[str | None]
 
 
 class JobMetric(Base):
-    """One training step's figures, from the upstream's events while it runs, completed by its result file."""
+    """The metrics of one training step, from the upstream's events while it runs and completed by its result file."""
 
     __tablename__ = "job_metrics"
     __table_args__ = (ForeignKeyConstraint(["project_id", "job_id"], ["jobs.project_id", "jobs.id"]),)
@@ -188,7 +189,7 @@ class JobMetric(Base):
 
 
 class Checkpoint(Base):
-    """A usable model of a step on the way. `name` is ours; `Model` maps it to the upstream's."""
+    """A usable model of an intermediate step. `name` is ours; `Model` maps it to the upstream's name."""
 
     __tablename__ = "checkpoints"
     __table_args__ = (
@@ -208,7 +209,7 @@ class Checkpoint(Base):
 
 
 class Model(Base):
-    """A tuned model or checkpoint: our name, and the upstream's name at the account that serves it."""
+    """A tuned model or checkpoint: our name for it, and its name at the upstream account that serves it."""
 
     __tablename__ = "models"
     __table_args__ = (
@@ -220,7 +221,7 @@ class Model(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str]
     job_id: Mapped[str]
-    kind: Mapped[str]
+    kind: Mapped[ModelKind] = mapped_column(Text)
     base_model: Mapped[str]
     account_id: Mapped[str] = mapped_column(ForeignKey("upstream_accounts.id"))
     upstream_name: Mapped[str]

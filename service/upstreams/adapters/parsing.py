@@ -9,6 +9,7 @@ from typing import Any
 
 from openai import BaseModel
 
+from service.states import EventLevel
 from service.upstreams.port import UpstreamCheckpoint, UpstreamEvent, UpstreamJob
 
 MAX_WHOLE_NUMBER = 10**11
@@ -46,17 +47,18 @@ def parse_job(job: Any) -> UpstreamJob:
     )
 
 
+_EVENT_LEVELS: dict[str, EventLevel] = {"info": "info", "warn": "warn", "warning": "warn", "error": "error"}
+
+
 def parse_event(event: Any) -> UpstreamEvent | None:
     """An event; None without an id, because it could not be distinguished from other events."""
     event_id, data = text(getattr(event, "id", None)), getattr(event, "data", None)
     if not event_id:
         return None
-    level = getattr(event, "level", None)
-    level = "warn" if level == "warning" else level
     return UpstreamEvent(
         id=event_id,
         created_at=whole_number(getattr(event, "created_at", None)) or 0,
-        level=level if level in ("info", "warn", "error") else "info",
+        level=_EVENT_LEVELS.get(text(getattr(event, "level", None)) or "", "info"),
         type="metrics" if getattr(event, "type", None) == "metrics" else "message",
         message=text(getattr(event, "message", None)) or "",
         data=_scalars(data) if isinstance(data, dict) else {},
