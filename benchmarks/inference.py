@@ -28,7 +28,7 @@ from cli.embedded import OWNER, SERVICE
 from service.app import create_app
 from service.billing import ledger_batcher
 from service.billing.actions import Actual
-from service.billing.audit import opened_books, prove
+from service.billing.audit import ledger_snapshot, prove
 from service.billing.ledger_batcher import LedgerBatcher
 from service.database.engine import Database, create_engine
 from service.database.tables import LedgerEntry
@@ -74,10 +74,10 @@ class _FreeCall(MeteredCall):
 class Naive(LedgerBatcher):
     """A transaction for each booking, as one would write it first."""
 
-    async def _ask(self, project_id: str, what: ledger_batcher.Call | Actual) -> bool:
-        wish = ledger_batcher._Wish(what)
-        await self._book_or_fail(project_id, [wish])
-        return await wish.answer
+    async def _submit(self, project_id: str, subject: ledger_batcher.Call | Actual) -> bool:
+        operation = ledger_batcher._Operation(subject)
+        await self._commit_or_fail(project_id, [operation])
+        return await operation.result
 
 
 async def upstream(scope: Any, receive: Any, send: Any) -> None:
@@ -189,11 +189,13 @@ async def compare(settings: Settings, urls: dict[str, str], pids: dict[str, int]
             .where(LedgerEntry.kind == "post", LedgerEntry.input_tokens == 11)
         )
     await db.close()
-    async with opened_books(settings.database_url) as session:
+    async with ledger_snapshot(settings.database_url) as session:
         proof = await prove(session)
-    print(f"{asked:,} metered calls, {posted:,} posted; the books {'balance' if proof.holds else 'DO NOT BALANCE'}")
+    print(
+        f"{asked:,} metered calls, {posted:,} posted; the books {'balance' if proof.consistent else 'DO NOT BALANCE'}"
+    )
     assert posted == asked
-    assert proof.holds
+    assert proof.consistent
 
 
 def main() -> None:

@@ -5,20 +5,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from service.billing.audit import Proof, opened_books, prove
+from service.billing.audit import Proof, ledger_snapshot, prove
+from service.billing.prices import dollar_text
 
 EXIT_HOLDS, EXIT_DRIFTS = 0, 1
 
 
 async def audit(database_url: str, *, as_json: bool) -> int:
     """Prove and print. The exit status: 1 when anything drifts."""
-    async with opened_books(database_url) as session:
+    async with ledger_snapshot(database_url) as session:
         proof = await prove(session)
     if as_json:
-        print(msgspec.json.encode({"holds": proof.holds, **msgspec.to_builtins(proof)}).decode())
+        print(msgspec.json.encode({"holds": proof.consistent, **msgspec.to_builtins(proof)}).decode())
     else:
         render(proof, Console(highlight=False))
-    return EXIT_HOLDS if proof.holds else EXIT_DRIFTS
+    return EXIT_HOLDS if proof.consistent else EXIT_DRIFTS
 
 
 def render(proof: Proof, console: Console) -> None:
@@ -34,11 +35,12 @@ def render(proof: Proof, console: Console) -> None:
             console.print(Text(f"  ✗ {finding.check}: {place}", style="red"))
     console.print(
         f"\n{proof.entries:,} entries, {proof.balances:,} balances of {proof.projects:,} projects: "
-        f"${proof.spent_micros / 1e6:,.6f} spent, ${proof.overage_micros / 1e6:,.6f} over limits, "
-        f"${proof.reserved_micros / 1e6:,.6f} reserved.",
+        f"{dollar_text(proof.spent_micros, decimals=6)} spent, "
+        f"{dollar_text(proof.overage_micros, decimals=6)} over limits, "
+        f"{dollar_text(proof.reserved_micros, decimals=6)} reserved.",
         markup=False,
     )
     verdict = Text("✓ The books balance.", style="bold green")
-    if not proof.holds:
+    if not proof.consistent:
         verdict = Text("✗ The books do not balance.", style="bold red")
     console.print(verdict)

@@ -54,7 +54,7 @@ class Services:
             Wakeups(settings.redis_url),
         )
         catalogue = base_models.load(settings.models_file)
-        ledger_batcher = LedgerBatcher(db, life_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
+        ledger_batcher = LedgerBatcher(db, lifetime_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
         sealer = sealer_of(settings)
         return cls(
             settings=settings,

@@ -83,7 +83,7 @@ async def open_context(settings: Settings) -> Context:
         processes=settings.validation_processes, storage_url=settings.storage_url, models_file=settings.models_file
     )
     await dataset_processes.warm()
-    ledger_batcher = LedgerBatcher(db, life_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
+    ledger_batcher = LedgerBatcher(db, lifetime_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
     return Context(
         settings=settings,
         instance=instance,

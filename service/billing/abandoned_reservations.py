@@ -1,7 +1,7 @@
-"""Calls of inference whose process died between reserving and posting: their reservation is posted in full.
+"""Posts the reservations of inference calls whose process died between reserving and posting, in full.
 
-Nobody knows whether such a call was sent, nor how long its answer was, only what it cannot have exceeded. So the budget
-is never charged less than the upstream may charge; the entry's basis says `reservation`.
+Whether such a call was sent, and how long its response was, is unknown; its reservation is the upper bound. So the
+budget is never charged less than the upstream may charge. The entry's basis is `reservation`.
 """
 
 from itertools import groupby
@@ -20,7 +20,7 @@ BATCH = 500
 
 
 async def resolve_abandoned_reservations(db: Database) -> int:
-    """Post what calls that are over their time have reserved. Returns how many there were; again is harmless."""
+    """Post the reservations of open calls that have expired. Returns their number. Running it again is harmless."""
     async with db.worker() as session:
         rows = (
             await session.execute(
@@ -47,5 +47,5 @@ async def resolve_abandoned_reservations(db: Database) -> int:
         async with db.project(project_id) as session:
             settled = await resolve(session, actuals)
         count += len(settled)
-        log.warning("inference.orphans_posted", project=project_id, calls=sorted(settled))
+        log.warning("abandoned_reservations.posted", project=project_id, calls=sorted(settled))
     return count

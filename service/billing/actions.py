@@ -1,4 +1,4 @@
-"""Moving money, each in its caller's transaction. Lock order everywhere: account, balance, job, delivery."""
+"""Reserves and settles money in its caller's transaction. Lock order everywhere: account, balance, job, delivery."""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import alerts
-from service.billing.balances import lock, month_of, move, standing
+from service.billing.balances import change_balance, lock, month_balance, month_of
 from service.billing.ledger import grant, post
 from service.database.tables import LedgerEntry, ModelCalibration
 from service.ids import new_id
@@ -20,18 +20,18 @@ __all__ = [
     "Actual",
     "Reservation",
     "calibrate",
+    "month_balance",
     "month_of",
     "reserve",
     "reserve_all",
     "settle",
     "settle_all",
-    "standing",
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
-    """What a subject may cost, who spends it, and on what."""
+    """The most that a subject may cost, the key that spends it, and the line item and model."""
 
     subject: str
     line_item: str
@@ -42,7 +42,7 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actual:
-    """What a subject came to. `quantity` is what was billed, in tokens; tokens and basis are those of inference."""
+    """The actual cost of a subject. `quantity` is the billed tokens; tokens and basis are given for inference only."""
 
     subject: str
     micros: int
@@ -63,32 +63,34 @@ async def reserve(
     api_key_id: str | None = None,
     model: str | None = None,
 ) -> bool:
-    """Reserve for a subject, once; False when the project's limit, or the organisation's, does not leave room for it.
+    """Reserve for a subject, once; False when the project's or the organisation's limit leaves no room for it.
 
-    One conditional UPDATE decides, so no number of callers can reserve more than the limit between them.
+    One conditional UPDATE decides, so concurrent callers cannot together reserve more than the limit.
     """
     await lock(session, project_id, month)
     if await _reservations(session, [subject]):
         return True
-    wanted = Reservation(
+    reservation = Reservation(
         subject=subject, line_item=line_item, amount_micros=amount_micros, api_key_id=api_key_id, model=model
     )
-    [granted] = await reserve_all(session, project_id, month, [wanted])
+    [granted] = await reserve_all(session, project_id, month, [reservation])
     return granted
 
 
 async def reserve_all(
-    session: AsyncSession, project_id: str, month: dt.date, wanted: Sequence[Reservation]
+    session: AsyncSession, project_id: str, month: dt.date, reservations: Sequence[Reservation]
 ) -> list[bool]:
-    """Reserve for several subjects that have never reserved: which of them the limits leave room for."""
-    if not wanted:
+    """Reserve for several subjects that have no reservation; returns which of them the limits leave room for."""
+    if not reservations:
         return []
     locked = await lock(session, project_id, month)
-    granted = grant([each.amount_micros for each in wanted], locked.standing.remaining)
-    taken = [each for each, fits in zip(wanted, granted, strict=True) if fits]
-    if not taken:
+    granted = grant([each.amount_micros for each in reservations], locked.balance.remaining)
+    fitting = [each for each, fits in zip(reservations, granted, strict=True) if fits]
+    if not fitting:
         return granted
-    if not await move(session, locked, reserved=sum(each.amount_micros for each in taken), within_limit=True):
+    if not await change_balance(
+        session, locked, reserved=sum(each.amount_micros for each in fitting), within_limit=True
+    ):
         return [False] * len(granted)
     await session.execute(
         insert(LedgerEntry),
@@ -104,38 +106,38 @@ async def reserve_all(
                 "api_key_id": each.api_key_id,
                 "model": each.model,
             }
-            for each in taken
+            for each in fitting
         ],
     )
     return granted
 
 
 async def settle(session: AsyncSession, *, subject: str, actual_micros: int, quantity: int | None) -> int:
-    """Post what a subject cost and give the rest of its reservation back; a void when it cost nothing.
+    """Post what a subject cost and release the rest of its reservation; a void if it cost nothing.
 
-    Returns what is posted. Settling twice, or what never reserved, changes nothing and returns 0.
+    Returns the posted amount. Settling twice, or a subject without a reservation, changes nothing and returns 0.
     """
     settled = await settle_all(session, [Actual(subject=subject, micros=actual_micros, quantity=quantity)])
     return actual_micros if subject in settled else 0
 
 
 async def settle_all(session: AsyncSession, actuals: Sequence[Actual]) -> set[str]:
-    """Resolve several subjects. Returns those that were not resolved before; what never reserved is not among them."""
+    """Resolve several subjects. Returns those that this call resolved, none without a reservation."""
     if not actuals:
         return set()
-    known = {each.subject: each for each in actuals}
-    reservations = await _reservations(session, known)
+    by_subject = {each.subject: each for each in actuals}
+    reservations = await _reservations(session, by_subject)
     settled: set[str] = set()
     for (month, project_id), group in groupby(
         sorted(reservations, key=lambda entry: (entry.month, entry.project_id)),
         key=lambda entry: (entry.month, entry.project_id),
     ):
-        settled |= await _settle_month(session, project_id, month, list(group), known)
+        settled |= await _settle_month(session, project_id, month, list(group), by_subject)
     return settled
 
 
 async def calibrate(session: AsyncSession, *, model: str, estimated_tokens: int, actual_tokens: int) -> None:
-    """Add a finished job to its model's calibration, which quotes show."""
+    """Add a finished job's token counts to its model's calibration, which quotes show."""
     table = ModelCalibration
     await session.execute(
         upsert(table)
@@ -161,15 +163,15 @@ async def _settle_month(
     locked = await lock(session, project_id, month)
     subjects = [entry.subject for entry in reservations]
     resolved = set(
-        await session.scalars(select(LedgerEntry.subject).where(_one_of(subjects), LedgerEntry.kind != "reserve"))
+        await session.scalars(select(LedgerEntry.subject).where(_subject_in(subjects), LedgerEntry.kind != "reserve"))
     )
-    after, entries = locked.standing, []
+    after, entries = locked.balance, []
     for reservation in reservations:
         actual = actuals[reservation.subject]
         if reservation.subject in resolved:
             continue
-        booked = post(actual=actual.micros, reserved=reservation.reserved_micros, standing=after)
-        after = after.moved(booked)
+        posting = post(actual=actual.micros, reserved=reservation.reserved_micros, balance=after)
+        after = after.after_posting(posting)
         entries.append(
             {
                 "id": new_id("entry-"),
@@ -178,9 +180,9 @@ async def _settle_month(
                 "subject": reservation.subject,
                 "kind": "post" if actual.micros or actual.quantity else "void",
                 "line_item": reservation.line_item,
-                "reserved_micros": booked.released,
-                "spent_micros": booked.spent,
-                "overage_micros": booked.overage,
+                "reserved_micros": posting.released,
+                "spent_micros": posting.spent,
+                "overage_micros": posting.overage,
                 "quantity": actual.quantity,
                 "api_key_id": reservation.api_key_id,
                 "model": reservation.model,
@@ -191,9 +193,9 @@ async def _settle_month(
         )
     if not entries:
         return set()
-    before = locked.standing
+    before = locked.balance
     await session.execute(insert(LedgerEntry), entries)
-    await move(
+    await change_balance(
         session,
         locked,
         reserved=after.reserved - before.reserved,
@@ -201,13 +203,15 @@ async def _settle_month(
         overage=after.overage - before.overage,
         within_limit=False,
     )
-    await alerts.tell(session, locked, after)
+    await alerts.notify(session, locked, after)
     return {entry.subject for entry in reservations} - resolved
 
 
 async def _reservations(session: AsyncSession, subjects: Iterable[str]) -> Sequence[LedgerEntry]:
-    return (await session.scalars(select(LedgerEntry).where(_one_of(subjects), LedgerEntry.kind == "reserve"))).all()
+    return (
+        await session.scalars(select(LedgerEntry).where(_subject_in(subjects), LedgerEntry.kind == "reserve"))
+    ).all()
 
 
-def _one_of(subjects: Iterable[str]) -> ColumnElement[bool]:
+def _subject_in(subjects: Iterable[str]) -> ColumnElement[bool]:
     return LedgerEntry.subject == any_(cast(list(subjects), ARRAY(Text)))

@@ -1,4 +1,4 @@
-"""Spend alerts, made, changed and read: of a project, or of the organisation where `project_id` is None."""
+"""Creates, reads and deletes spend alerts: of a project, or of the organisation when `project_id` is None."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -22,7 +22,7 @@ async def create_alert(
     recipients: list[str],
     subject_prefix: str | None,
 ) -> Alert:
-    """A new alert. The organisation's first has its balances kept."""
+    """Create an alert. An alert of the organisation needs its balances, which are maintained from then on."""
     values: dict[str, Any] = {
         "id": new_id("alert_"),
         "threshold_micros": threshold_micros,
@@ -31,7 +31,7 @@ async def create_alert(
     }
     row: Alert
     if project_id is None:
-        await limits.keep_organization(session)
+        await limits.start_organization_balances(session)
         row = OrganizationSpendAlert(**values)
     else:
         row = SpendAlert(project_id=project_id, **values)
@@ -41,7 +41,7 @@ async def create_alert(
 
 
 async def get_alert(session: AsyncSession, project_id: str | None, alert_id: str, *, lock: bool = False) -> Alert:
-    """The alert, or `NotFound`."""
+    """The alert. `lock` prevents changes until the transaction ends. Raises `NotFound`."""
     query = _alerts(project_id)
     query = query.where(_id(project_id) == alert_id)
     row: Alert | None = (await session.scalars(query.with_for_update() if lock else query)).one_or_none()
@@ -51,14 +51,14 @@ async def get_alert(session: AsyncSession, project_id: str | None, alert_id: str
 
 
 async def delete_alert(session: AsyncSession, project_id: str | None, alert_id: str) -> None:
-    """Delete an alert. With the organisation's last one its balances may be left. Raises `NotFound`."""
+    """Delete an alert; after the organisation's last one its balances may end. Raises `NotFound`."""
     if project_id is None:
-        await limits.stop_movements(session)
+        await limits.lock_all_balances(session)
     row = await get_alert(session, project_id, alert_id, lock=True)
     table = type(row)
     await session.execute(delete(table).where(table.id == row.id))
     if project_id is None:
-        await limits.leave_organization(session)
+        await limits.stop_unused_organization_balances(session)
 
 
 async def list_alerts(
@@ -70,18 +70,18 @@ async def list_alerts(
     limit: int,
     order: Literal["asc", "desc"],
 ) -> tuple[Sequence[Alert], bool]:
-    """A page, and whether there are more beyond it. Raises `InvalidRequest` for an unknown cursor, or two."""
+    """A page of alerts, and whether more follow. Raises `InvalidRequest` for an unknown cursor, or for two cursors."""
     if after is not None and before is not None:
-        raise InvalidRequest("Give 'after' or 'before', not both.", param="before", code="conflicting_parameters")
+        raise InvalidRequest("Send 'after' or 'before', not both.", param="before", code="conflicting_parameters")
     column, query = _id(project_id), _alerts(project_id)
     for name, cursor in (("after", after), ("before", before)):
         if cursor is not None and await session.scalar(_alerts(project_id).where(column == cursor)) is None:
             raise unknown_cursor(cursor, param=name)
-    rising = (order == "asc") == (before is None)  # the page before a cursor is read backwards
+    ascending = (order == "asc") == (before is None)  # the page before a cursor is read backwards
     cursor = after if before is None else before
     if cursor is not None:
-        query = query.where(column > cursor if rising else column < cursor)
-    rows = (await session.scalars(query.order_by(column if rising else column.desc()).limit(limit + 1))).all()
+        query = query.where(column > cursor if ascending else column < cursor)
+    rows = (await session.scalars(query.order_by(column if ascending else column.desc()).limit(limit + 1))).all()
     page = list(rows[:limit])
     return (page if before is None else page[::-1]), len(rows) > limit
 

@@ -22,8 +22,8 @@ from service.identity.queries import get_active_project, get_project
 Recipient = Annotated[str, msgspec.Meta(min_length=1, max_length=320)]
 
 
-class WantedChannel(RequestModel, frozen=True, kw_only=True):
-    """To whom an e-mail would go. It is stored and shown; Tunegate sends a webhook and no mail."""
+class SetNotificationChannel(RequestModel, frozen=True, kw_only=True):
+    """The recipients of an e-mail. They are stored and shown, but Tunegate sends a webhook event and no e-mail."""
 
     type: Literal["email"]
     recipients: Annotated[list[Recipient], msgspec.Meta(max_length=100)]
@@ -36,18 +36,18 @@ class SetSpendAlert(RequestModel, frozen=True, kw_only=True):
     currency: Literal["USD"]
     interval: Literal["month"]
     threshold_amount: Cents
-    notification_channel: WantedChannel
+    notification_channel: SetNotificationChannel
 
 
 class ListSpendAlerts(PageQuery, frozen=True, kw_only=True):
-    """The query of the lists."""
+    """The query of both lists."""
 
     before: str | None = None
     order: Literal["asc", "desc"] = "desc"
 
 
 class NotificationChannel(msgspec.Struct, frozen=True, kw_only=True):
-    """As it was given."""
+    """The channel as it was set."""
 
     type: Literal["email"] = "email"
     recipients: list[str]
@@ -66,7 +66,7 @@ class SpendAlertObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SpendAlertDeleted(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a deletion."""
+    """The response to a deletion."""
 
     id: str
     object: Literal["organization.spend_alert.deleted", "project.spend_alert.deleted"]
@@ -80,7 +80,7 @@ class SpendAlertDeleted(msgspec.Struct, frozen=True, kw_only=True):
     opt=operation(returns=SpendAlertObject, body=SetSpendAlert),
 )
 async def create_project_alert(request: ApiRequest, project_id: FromPath[str]) -> SpendAlertObject:
-    """`spend_alert.triggered` goes out when a cost brings the month to the threshold, once a month."""
+    """`spend_alert.triggered` is sent when a cost brings the month to the threshold, once a month."""
     return await _create(request, project_id)
 
 
@@ -115,7 +115,7 @@ async def get_project_alert(
 async def update_project_alert(
     request: ApiRequest, project_id: FromPath[str], alert_id: FromPath[str]
 ) -> SpendAlertObject:
-    """Replace it. A higher threshold can be told again in the same month, a lower one not."""
+    """Replace it. A higher threshold can trigger again in the same month, a lower one cannot."""
     return await _update(request, project_id, alert_id)
 
 
@@ -128,7 +128,7 @@ async def update_project_alert(
 async def delete_project_alert(
     request: ApiRequest, project_id: FromPath[str], alert_id: FromPath[str]
 ) -> SpendAlertDeleted:
-    """It is told no more."""
+    """The alert no longer triggers."""
     await _delete(request, project_id, alert_id)
     return SpendAlertDeleted(id=alert_id, object="project.spend_alert.deleted")
 
@@ -140,7 +140,7 @@ async def delete_project_alert(
     opt=operation(returns=SpendAlertObject, body=SetSpendAlert),
 )
 async def create_organization_alert(request: ApiRequest) -> SpendAlertObject:
-    """Watches over all projects together. Its event goes to the endpoints of the project that reaches it."""
+    """Covers all projects together. Its event goes to the endpoints of the project whose cost reaches the threshold."""
     return await _create(request, None)
 
 
@@ -171,7 +171,7 @@ async def get_organization_alert(request: ApiRequest, alert_id: FromPath[str]) -
     opt=operation(returns=SpendAlertObject, body=SetSpendAlert),
 )
 async def update_organization_alert(request: ApiRequest, alert_id: FromPath[str]) -> SpendAlertObject:
-    """Replace it. A higher threshold can be told again in the same month, a lower one not."""
+    """Replace it. A higher threshold can trigger again in the same month, a lower one cannot."""
     return await _update(request, None, alert_id)
 
 
@@ -182,22 +182,22 @@ async def update_organization_alert(request: ApiRequest, alert_id: FromPath[str]
     opt=operation(returns=SpendAlertDeleted),
 )
 async def delete_organization_alert(request: ApiRequest, alert_id: FromPath[str]) -> SpendAlertDeleted:
-    """It is told no more."""
+    """The alert no longer triggers."""
     await _delete(request, None, alert_id)
     return SpendAlertDeleted(id=alert_id, object="organization.spend_alert.deleted")
 
 
 async def _create(request: ApiRequest, project_id: str | None) -> SpendAlertObject:
-    wanted, _ = await read_body(request, SetSpendAlert)
+    body, _ = await read_body(request, SetSpendAlert)
     async with resource(request, Database).admin() as session:
         if project_id is not None:
             await get_active_project(session, project_id)
         row = await alerts.create_alert(
             session,
             project_id=project_id,
-            threshold_micros=micros_of_cents(wanted.threshold_amount),
-            recipients=wanted.notification_channel.recipients,
-            subject_prefix=wanted.notification_channel.subject_prefix,
+            threshold_micros=micros_of_cents(body.threshold_amount),
+            recipients=body.notification_channel.recipients,
+            subject_prefix=body.notification_channel.subject_prefix,
         )
         await audit.record(
             session,
@@ -205,7 +205,7 @@ async def _create(request: ApiRequest, project_id: str | None) -> SpendAlertObje
             "spend_alert.created",
             project_id=project_id,
             resource_id=row.id,
-            data={"threshold_amount": wanted.threshold_amount},
+            data={"threshold_amount": body.threshold_amount},
         )
         return _show(row)
 
@@ -234,21 +234,21 @@ async def _get(request: ApiRequest, project_id: str | None, alert_id: str) -> Sp
 
 
 async def _update(request: ApiRequest, project_id: str | None, alert_id: str) -> SpendAlertObject:
-    wanted, _ = await read_body(request, SetSpendAlert)
+    body, _ = await read_body(request, SetSpendAlert)
     async with resource(request, Database).admin() as session:
         if project_id is not None:
             await get_active_project(session, project_id)
         row = await alerts.get_alert(session, project_id, alert_id, lock=True)
-        row.threshold_micros = micros_of_cents(wanted.threshold_amount)
-        row.recipients = wanted.notification_channel.recipients
-        row.subject_prefix = wanted.notification_channel.subject_prefix
+        row.threshold_micros = micros_of_cents(body.threshold_amount)
+        row.recipients = body.notification_channel.recipients
+        row.subject_prefix = body.notification_channel.subject_prefix
         await audit.record(
             session,
             audit.actor_of(request),
             "spend_alert.updated",
             project_id=project_id,
             resource_id=row.id,
-            data={"threshold_amount": wanted.threshold_amount},
+            data={"threshold_amount": body.threshold_amount},
         )
         return _show(row)
 

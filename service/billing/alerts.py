@@ -1,7 +1,7 @@
-"""Telling of spend alerts, in the transaction whose posting brings a month to their threshold.
+"""Emits spend alert events, in the transaction whose posting brings a month to an alert's threshold.
 
-A conditional UPDATE of the alert's row decides, so of postings that race each other one tells. A threshold is told once
-a month, a higher one again, a lower one not.
+A conditional UPDATE of the alert's row decides, so one of several concurrent postings emits the event. It triggers
+once a month; after its threshold is raised it can trigger again, after it is lowered it cannot.
 """
 
 import datetime as dt
@@ -11,8 +11,8 @@ from sqlalchemy import String, cast, func, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.billing.balances import Month, untold
-from service.billing.ledger import Standing
+from service.billing.balances import LockedMonth, not_notified
+from service.billing.ledger import MonthBalance
 from service.billing.prices import amount_fields
 from service.database.tables import OrganizationSpendAlert, SpendAlert
 from service.webhooks import outbox
@@ -20,38 +20,44 @@ from service.webhooks import outbox
 TRIGGERED = "spend_alert.triggered"
 
 
-async def tell(session: AsyncSession, before: Month, after: Standing) -> None:
-    """Emit the events of the alerts whose threshold `after`, the month after a posting, has reached.
+async def notify(session: AsyncSession, before: LockedMonth, after: MonthBalance) -> None:
+    """Emit an event for every alert whose threshold the posting has reached; `after` is the month after the posting.
 
-    Events go to the project's endpoints, for those of the organisation to the project's that has reached them.
+    Events go to the endpoints of the project that posted, also for alerts of the organisation.
     """
     now = dt.datetime.now(dt.UTC)
     if before.alert_at is not None and after.posted >= before.alert_at:
         for alert_id, threshold in await _reached(session, SpendAlert, before, after.posted):
-            data = {"scope": "project", "spent": amount_fields(after.posted), **_about(before, threshold)}
+            data = {"scope": "project", "spent": amount_fields(after.posted), **_threshold_fields(before, threshold)}
             await _emit(session, before.project_id, alert_id, data, now)
-    whole = after.organization
-    if whole is not None and before.organization_alert_at is not None and whole.posted >= before.organization_alert_at:
-        for alert_id, threshold in await _reached(session, OrganizationSpendAlert, before, whole.posted):
-            data = {"scope": "organization", **_about(before, threshold)}
+    organization = after.organization
+    if (
+        organization is not None
+        and before.organization_alert_at is not None
+        and organization.posted >= before.organization_alert_at
+    ):
+        for alert_id, threshold in await _reached(session, OrganizationSpendAlert, before, organization.posted):
+            data = {"scope": "organization", **_threshold_fields(before, threshold)}
             await _emit(session, before.project_id, alert_id, data, now)
 
 
 async def _reached(
-    session: AsyncSession, table: type[SpendAlert] | type[OrganizationSpendAlert], month: Month, posted: int
+    session: AsyncSession, table: type[SpendAlert] | type[OrganizationSpendAlert], month: LockedMonth, posted: int
 ) -> list[tuple[str, int]]:
     key = month.month.isoformat()
-    query = update(table).where(table.threshold_micros <= posted, untold(table, month.month))
+    query = update(table).where(table.threshold_micros <= posted, not_notified(table, month.month))
     if table is SpendAlert:
         query = query.where(SpendAlert.project_id == month.project_id)
-    told = func.jsonb_build_object(cast(key, String), table.threshold_micros)
+    triggered = func.jsonb_build_object(cast(key, String), table.threshold_micros)
     rows = await session.execute(
-        query.values(told=cast(table.told, JSONB).concat(cast(told, JSONB))).returning(table.id, table.threshold_micros)
+        query.values(notified=cast(table.notified, JSONB).concat(cast(triggered, JSONB))).returning(
+            table.id, table.threshold_micros
+        )
     )
     return [(alert_id, threshold) for alert_id, threshold in rows]
 
 
-def _about(month: Month, threshold: int) -> dict[str, object]:
+def _threshold_fields(month: LockedMonth, threshold: int) -> dict[str, object]:
     return {
         "project_id": month.project_id,
         "month": month.month.strftime("%Y-%m"),

@@ -1,6 +1,7 @@
-"""Proving the books: every balance from its entries, every subject resolved, every open reservation alive.
+"""Audits the ledger: balances equal their entries, subjects are resolved once, open reservations belong to live work.
 
-Each query finds what is wrong; finding nothing is the proof. All read one snapshot, so it holds while the service runs.
+Each query finds violations; the ledger is consistent if none finds any. All read one snapshot, so the audit is exact
+while the service runs.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -13,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.database.engine import Database, create_engine
 from service.wakeups import Wakeups
 
-MOST_SHOWN = 20
+MAX_SHOWN = 20
 
 CHECKS: dict[str, tuple[str, str]] = {
     "balances": (
@@ -79,7 +80,7 @@ CHECKS: dict[str, tuple[str, str]] = {
         """,
     ),
     "open": (
-        "Every open reservation belongs to work that goes on",
+        "Every open reservation belongs to unfinished work",
         """
         SELECT format('%s of %s since %s', r.subject, r.project_id, r.created_at)
         FROM ledger_entries r
@@ -90,14 +91,14 @@ CHECKS: dict[str, tuple[str, str]] = {
         """,
     ),
     "overdue": (
-        "No call of inference is open long after its time, as it would be with no worker running",
+        "No inference call is open long past its expiry, as happens when no worker runs",
         """
         SELECT format('%s of %s, due %s', subject, project_id, expires_at)
         FROM open_inferences WHERE expires_at < now() - interval '10 minutes'
         """,
     ),
 }
-"""By name: what must hold, and the query that finds where it does not."""
+"""By name: the claim, and the query that finds violations of it."""
 
 _TOTALS = """
     SELECT (SELECT count(DISTINCT project_id) FROM balances), (SELECT count(*) FROM balances),
@@ -109,7 +110,7 @@ _TOTALS = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One check: what must hold, in how many places it does not, and the first of them."""
+    """The result of one check: its claim, the number of violations, and the first of them."""
 
     check: str
     claim: str
@@ -119,7 +120,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """The state of the books. Amounts in micro-dollars."""
+    """The result of an audit. Amounts in micro-dollars."""
 
     projects: int
     balances: int
@@ -130,14 +131,14 @@ class Proof:
     findings: Sequence[Finding]
 
     @property
-    def holds(self) -> bool:
-        """Whether nothing drifts."""
+    def consistent(self) -> bool:
+        """Whether no check found a violation."""
         return not any(finding.drifts for finding in self.findings)
 
 
 @asynccontextmanager
-async def opened_books(database_url: str) -> AsyncIterator[AsyncSession]:
-    """A read-only transaction over all projects in which every query sees the same moment."""
+async def ledger_snapshot(database_url: str) -> AsyncIterator[AsyncSession]:
+    """A read-only transaction over all projects in which every query sees the same snapshot."""
     engine = create_engine(database_url, pool_size=1, application="tunegate-audit", statement_seconds=None)
     snapshot = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     db = Database(snapshot, Wakeups(""))
@@ -149,11 +150,11 @@ async def opened_books(database_url: str) -> AsyncIterator[AsyncSession]:
 
 
 async def prove(session: AsyncSession) -> Proof:
-    """Run every check. The session is of `opened_books`."""
+    """Run every check in a session of `ledger_snapshot`."""
     findings = []
     for name, (claim, query) in CHECKS.items():
         places = (await session.scalars(text(query))).all()
-        findings.append(Finding(check=name, claim=claim, drifts=len(places), places=places[:MOST_SHOWN]))
+        findings.append(Finding(check=name, claim=claim, drifts=len(places), places=places[:MAX_SHOWN]))
     totals = (await session.execute(text(_TOTALS))).one()
     return Proof(
         projects=totals[0],

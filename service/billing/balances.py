@@ -1,8 +1,8 @@
-"""A project's month under its lock, with the organisation's where it is kept. The one place that moves balances.
+"""Reads, locks and changes a project's balance of a month, and the organisation's. The only module that changes them.
 
-Whoever moves a balance holds the project's row, then the organisation's, months in their order: so no two wait for each
-other. The organisation's limit is read after the project's row is locked. Who begins or ends the keeping of its
-balances takes the table `balances` for himself (`limits.py`), so no movement falls between.
+A transaction that changes a balance locks the project's row, then the organisation's, months in ascending order, so two
+cannot deadlock. It reads the organisation's limit after it has locked the project's row. Starting or ending the
+organisation's balances locks the table `balances` exclusively (`limits.py`), so no change is missed.
 """
 
 import datetime as dt
@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.billing.ledger import Standing
+from service.billing.ledger import MonthBalance
 from service.database.tables import (
     Balance,
     OrganizationBalance,
@@ -25,12 +25,12 @@ from service.database.tables import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Month:
-    """A project's month. `alert_at` and `organization_alert_at` are the lowest thresholds that nobody was told of."""
+class LockedMonth:
+    """A project's month. `alert_at` and `organization_alert_at` are the lowest thresholds that have not triggered."""
 
     project_id: str
     month: dt.date
-    standing: Standing
+    balance: MonthBalance
     alert_at: int | None
     organization_alert_at: int | None
 
@@ -40,19 +40,19 @@ def month_of(moment: dt.datetime) -> dt.date:
     return moment.astimezone(dt.UTC).date().replace(day=1)
 
 
-async def standing(session: AsyncSession, project_id: str, month: dt.date) -> Standing:
-    """Where the project stands in a month, without a lock."""
-    return (await _read(session, project_id, month, await _amounts(session, project_id, month))).standing
+async def month_balance(session: AsyncSession, project_id: str, month: dt.date) -> MonthBalance:
+    """The project's balance of a month, without a lock."""
+    return (await _read(session, project_id, month, await _amounts(session, project_id, month))).balance
 
 
-async def organization_standing(session: AsyncSession, month: dt.date) -> Standing:
-    """Where the organisation stands in a month, without a lock; all zero while its balances are not kept."""
+async def organization_balance(session: AsyncSession, month: dt.date) -> MonthBalance:
+    """The organisation's balance of a month, without a lock; all zero while it is not maintained."""
     limit = await session.scalar(select(OrganizationSpending.spend_limit_micros))
-    return await _organization(session, month, limit, lock=False)
+    return await _read_organization(session, month, limit, lock=False)
 
 
-async def lock(session: AsyncSession, project_id: str, month: dt.date) -> Month:
-    """Lock a project's month until the end of the transaction, and read it."""
+async def lock(session: AsyncSession, project_id: str, month: dt.date) -> LockedMonth:
+    """Lock a project's balance of a month until the transaction ends, and read it."""
     amounts = await _amounts(session, project_id, month, lock=True)
     if amounts is None:
         await session.execute(insert(Balance).values(project_id=project_id, month=month).on_conflict_do_nothing())
@@ -60,12 +60,18 @@ async def lock(session: AsyncSession, project_id: str, month: dt.date) -> Month:
     return await _read(session, project_id, month, amounts, lock=True)
 
 
-async def move(
-    session: AsyncSession, locked: Month, *, reserved: int = 0, spent: int = 0, overage: int = 0, within_limit: bool
+async def change_balance(
+    session: AsyncSession,
+    locked: LockedMonth,
+    *,
+    reserved: int = 0,
+    spent: int = 0,
+    overage: int = 0,
+    within_limit: bool,
 ) -> bool:
-    """Add to a locked month. False, and nothing is changed, when `within_limit` and the limit leaves no room.
+    """Add amounts to a locked balance. With `within_limit`, returns False and changes nothing if they exceed the limit.
 
-    The limit stands in the UPDATE itself, so that it holds whatever was read before.
+    The UPDATE itself checks the limit, so the check does not depend on an earlier read.
     """
     amounts = {
         "reserved_micros": Balance.reserved_micros + reserved,
@@ -77,21 +83,21 @@ async def move(
         limit = select(Project.spend_limit_micros).where(Project.id == locked.project_id).scalar_subquery()
         in_use = Balance.reserved_micros + Balance.spent_micros + Balance.overage_micros
         conditions = [limit.is_(None) | (in_use + reserved + spent + overage <= limit)]
-    moved = await session.scalar(
+    changed = await session.scalar(
         update(Balance)
         .where(Balance.project_id == locked.project_id, Balance.month == locked.month, *conditions)
         .values(amounts)
         .returning(Balance.month)
     )
-    if moved is None:
+    if changed is None:
         return False
-    if locked.standing.organization is not None:
-        await _move_organization(session, locked, reserved, spent, overage, within_limit=within_limit)
+    if locked.balance.organization is not None:
+        await _change_organization_balance(session, locked, reserved, spent, overage, within_limit=within_limit)
     return True
 
 
-async def _move_organization(
-    session: AsyncSession, locked: Month, reserved: int, spent: int, overage: int, *, within_limit: bool
+async def _change_organization_balance(
+    session: AsyncSession, locked: LockedMonth, reserved: int, spent: int, overage: int, *, within_limit: bool
 ) -> None:
     table = OrganizationBalance
     conditions: list[ColumnElement[bool]] = []
@@ -99,7 +105,7 @@ async def _move_organization(
         limit = select(OrganizationSpending.spend_limit_micros).scalar_subquery()
         in_use = table.reserved_micros + table.spent_micros + table.overage_micros
         conditions = [limit.is_(None) | (in_use + reserved + spent + overage <= limit)]
-    moved = await session.scalar(
+    changed = await session.scalar(
         update(table)
         .where(table.month == locked.month, *conditions)
         .values(
@@ -109,7 +115,7 @@ async def _move_organization(
         )
         .returning(table.month)
     )
-    if moved is None:
+    if changed is None:
         raise RuntimeError("The organisation's limit changed under its lock.")
 
 
@@ -130,33 +136,33 @@ async def _read(
     amounts: tuple[int, int, int] | None,
     *,
     lock: bool = False,
-) -> Month:
+) -> LockedMonth:
     found = (
         await session.execute(
             select(
                 Project.spend_limit_micros,
-                OrganizationSpending.kept,
+                OrganizationSpending.maintained,
                 OrganizationSpending.spend_limit_micros,
-                _next(SpendAlert, month).where(SpendAlert.project_id == project_id).scalar_subquery(),
-                _next(OrganizationSpendAlert, month).scalar_subquery(),
+                _lowest_threshold(SpendAlert, month).where(SpendAlert.project_id == project_id).scalar_subquery(),
+                _lowest_threshold(OrganizationSpendAlert, month).scalar_subquery(),
             )
             .join(OrganizationSpending, OrganizationSpending.id == 1)
             .where(Project.id == project_id)
         )
     ).one()
-    limit, kept, organization_limit, alert_at, organization_alert_at = found
+    limit, maintained, organization_limit, alert_at, organization_alert_at = found
     reserved, spent, overage = amounts or (0, 0, 0)
-    organization = await _organization(session, month, organization_limit, lock=lock) if kept else None
-    return Month(
+    organization = await _read_organization(session, month, organization_limit, lock=lock) if maintained else None
+    return LockedMonth(
         project_id=project_id,
         month=month,
-        standing=Standing(reserved=reserved, spent=spent, overage=overage, limit=limit, organization=organization),
+        balance=MonthBalance(reserved=reserved, spent=spent, overage=overage, limit=limit, organization=organization),
         alert_at=alert_at,
         organization_alert_at=organization_alert_at,
     )
 
 
-async def _organization(session: AsyncSession, month: dt.date, limit: int | None, *, lock: bool) -> Standing:
+async def _read_organization(session: AsyncSession, month: dt.date, limit: int | None, *, lock: bool) -> MonthBalance:
     table = OrganizationBalance
     query = select(table.reserved_micros, table.spent_micros, table.overage_micros).where(table.month == month)
     if lock:
@@ -166,13 +172,13 @@ async def _organization(session: AsyncSession, month: dt.date, limit: int | None
         await session.execute(insert(table).values(month=month).on_conflict_do_nothing())
         row = (await session.execute(query)).one()
     reserved, spent, overage = row if row is not None else (0, 0, 0)
-    return Standing(reserved=reserved, spent=spent, overage=overage, limit=limit)
+    return MonthBalance(reserved=reserved, spent=spent, overage=overage, limit=limit)
 
 
-def _next(table: type[SpendAlert] | type[OrganizationSpendAlert], month: dt.date) -> Select[Any]:
-    return select(func.min(table.threshold_micros)).where(untold(table, month))
+def _lowest_threshold(table: type[SpendAlert] | type[OrganizationSpendAlert], month: dt.date) -> Select[Any]:
+    return select(func.min(table.threshold_micros)).where(not_notified(table, month))
 
 
-def untold(table: type[SpendAlert] | type[OrganizationSpendAlert], month: dt.date) -> ColumnElement[bool]:
-    """The condition that an alert has not been told in a month at its threshold or above."""
-    return func.coalesce(table.told[month.isoformat()].astext.cast(BigInteger), -1) < table.threshold_micros
+def not_notified(table: type[SpendAlert] | type[OrganizationSpendAlert], month: dt.date) -> ColumnElement[bool]:
+    """The condition that an alert has not triggered in a month at its threshold or above."""
+    return func.coalesce(table.notified[month.isoformat()].astext.cast(BigInteger), -1) < table.threshold_micros

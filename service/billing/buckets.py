@@ -1,7 +1,7 @@
-"""Buckets of time, as costs and usage are given in, and the pages of them. Pure.
+"""Time buckets of costs and usage, and their pages. Pure.
 
-A bucket begins at a whole minute, hour or day in UTC. A page is named by where it goes on and by the query that it
-belongs to, so a page of another query is refused.
+A bucket begins at a whole minute, hour or day in UTC. A page's name encodes where it begins and a digest of its query,
+so the page of another query is refused.
 """
 
 import base64
@@ -23,7 +23,7 @@ LATEST = 32_503_680_000
 _PREFIX = "page_"
 
 
-class _Place(msgspec.Struct, array_like=True, frozen=True):
+class _Position(msgspec.Struct, array_like=True, frozen=True):
     begin: int
     end: int
     query: str
@@ -31,7 +31,7 @@ class _Place(msgspec.Struct, array_like=True, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """From `begin` to before `end`, Unix seconds."""
+    """From `begin` up to, but not including, `end`, in Unix seconds."""
 
     begin: int
     end: int
@@ -39,7 +39,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What a page covers, and the name of the next page if there is one."""
+    """The buckets of a page, and the name of the next page if there is one."""
 
     buckets: Sequence[Bucket]
     next_page: str | None
@@ -50,41 +50,41 @@ def span(
 ) -> Span:
     """The buckets of one page.
 
-    `whole`: the first and the last bucket are shown in full, else as far as `start` and `end` go. `query` is what
-    makes this query this query. Raises `InvalidRequest` for a range that is none, and for a page of another query.
+    `whole`: the first and the last bucket are complete; otherwise `start` and `end` cut them. `query` identifies the
+    query. Raises `InvalidRequest` for an empty range, and for the page of another query.
     """
     if end is not None and end <= start:
         raise InvalidRequest("'end_time' must be after 'start_time'.", param="end_time")
     digest = hashlib.sha256(query).hexdigest()[:16]
-    place = _Place(start, now + 1 if end is None else end, digest) if page is None else _opened(page, digest)
+    position = _Position(start, now + 1 if end is None else end, digest) if page is None else _decoded(page, digest)
     seconds = SECONDS[width]
-    first = place.begin // seconds * seconds
+    first = position.begin // seconds * seconds
     buckets = []
-    for begin in range(first, min(place.end, first + limit * seconds), seconds):
+    for begin in range(first, min(position.end, first + limit * seconds), seconds):
         if whole or end is None:
             buckets.append(Bucket(begin if whole else max(begin, start), begin + seconds))
         else:
             buckets.append(Bucket(max(begin, start), min(begin + seconds, end)))
-    going_on = first + limit * seconds
-    more = going_on < place.end
-    return Span(buckets, _named(_Place(going_on, place.end, digest)) if more else None)
+    next_begin = first + limit * seconds
+    more = next_begin < position.end
+    return Span(buckets, _encoded(_Position(next_begin, position.end, digest)) if more else None)
 
 
-def _named(place: _Place) -> str:
-    return _PREFIX + base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
+def _encoded(position: _Position) -> str:
+    return _PREFIX + base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
 
 
-def _opened(page: str, digest: str) -> _Place:
+def _decoded(page: str, digest: str) -> _Position:
     text = page.removeprefix(_PREFIX)
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        place = msgspec.json.decode(raw, type=_Place)
+        position = msgspec.json.decode(raw, type=_Position)
     except (binascii.Error, ValueError, msgspec.DecodeError):
-        place = None
-    if place is None or place.query != digest or not 0 <= place.begin < place.end <= LATEST:
+        position = None
+    if position is None or position.query != digest or not 0 <= position.begin < position.end <= LATEST:
         raise InvalidRequest(
-            "This page belongs to no such query. Pass the 'next_page' of the answer before, with the same parameters.",
+            "This page belongs to another query. Pass the 'next_page' of the last response, with the same parameters.",
             param="page",
             code="invalid_cursor",
         )
-    return place
+    return position

@@ -1,8 +1,8 @@
 """The ledger's rules. Pure; `README.md` beside this file states the invariants.
 
-A subject (a job, a call of inference) reserves once and is resolved once, by a post or by a void. What the reservation
-does not cover is posted up to the limit, and the rest goes to `overage`, so no cost is ever lost and no limit silently
-moved.
+A subject (a job, an inference call) reserves once and is resolved once, by a post or by a void. A cost above its
+reservation is posted up to the limit, and the rest becomes `overage`, so no cost is lost and no limit is silently
+raised.
 """
 
 from collections.abc import Sequence
@@ -10,65 +10,65 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """A month of a project, or of the organisation: amounts in micro-dollars, `limit` None when there is none.
+class MonthBalance:
+    """A project's or the organisation's balance of a month, in micro-dollars; `limit` None means no limit.
 
-    `organization` is the organisation's month, of which a project's is a part; None while nothing asks for it.
+    `organization` is the organisation's balance, which includes the project's; None while it is not maintained.
     """
 
     reserved: int
     spent: int
     overage: int
     limit: int | None
-    organization: "Standing | None" = None
+    organization: "MonthBalance | None" = None
 
     @property
     def remaining(self) -> int | None:
-        """What may still be reserved; None without a limit."""
+        """The amount that may still be reserved; None without a limit."""
         own = None if self.limit is None else max(0, self.limit - self.in_use)
         shared = self.organization.remaining if self.organization is not None else None
         return min((bound for bound in (own, shared) if bound is not None), default=None)
 
     @property
     def in_use(self) -> int:
-        """What counts against the limit."""
+        """The amount that counts against the limit."""
         return self.reserved + self.spent + self.overage
 
     @property
     def posted(self) -> int:
-        """What was spent, over the limit or not: what alerts watch."""
+        """The amount spent, within the limit or above it, which alerts compare with their thresholds."""
         return self.spent + self.overage
 
-    def moved(self, booked: "Posting") -> "Standing":
-        """The same month after a posting."""
+    def after_posting(self, posting: "Posting") -> "MonthBalance":
+        """The balance after a posting."""
         return replace(
             self,
-            reserved=self.reserved - booked.released,
-            spent=self.spent + booked.spent,
-            overage=self.overage + booked.overage,
-            organization=None if self.organization is None else self.organization.moved(booked),
+            reserved=self.reserved - posting.released,
+            spent=self.spent + posting.spent,
+            overage=self.overage + posting.overage,
+            organization=None if self.organization is None else self.organization.after_posting(posting),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posting:
-    """How an actual cost is booked against a reservation."""
+    """How an actual cost is posted against a reservation."""
 
     released: int
     spent: int
     overage: int
 
 
-def post(*, actual: int, reserved: int, standing: Standing) -> Posting:
-    """Book `actual` against a reservation of `reserved`, which `standing` still contains."""
+def post(*, actual: int, reserved: int, balance: MonthBalance) -> Posting:
+    """Post `actual` against a reservation of `reserved`, which `balance` still includes."""
     beyond = max(0, actual - reserved)
-    remaining = standing.remaining
+    remaining = balance.remaining
     covered = beyond if remaining is None else min(beyond, remaining)
     return Posting(released=reserved, spent=actual - beyond + covered, overage=beyond - covered)
 
 
 def grant(amounts: Sequence[int], remaining: int | None) -> list[bool]:
-    """Which of several reservations fit, the first come first; one that does not fit leaves room for smaller ones."""
+    """Which of several reservations fit, in their order; one that does not fit leaves room for later, smaller ones."""
     granted = []
     for amount in amounts:
         fits = remaining is None or amount <= remaining

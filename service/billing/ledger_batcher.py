@@ -1,8 +1,10 @@
-"""Reservations and postings of inference, many calls to a transaction: a project's balance is one row, and a lock on it
-lasts as long as a commit. While one transaction of a project runs, whatever else comes for it waits, and goes into the
-next one together. Limits hold as for a single reservation: the same UPDATE decides (`actions.reserve_all`).
+"""Batches the reservations and postings of inference calls: many calls of a project share one transaction.
 
-A reservation has an end. If this process dies before it posts, a worker posts in its place (`orphans.py`).
+A project's balance is one row, locked until its transaction commits. While one transaction of a project runs, further
+operations wait and go into the next one together. Limits apply as for single reservations: the same UPDATE decides
+(`actions.reserve_all`).
+
+A reservation expires. If this process dies before it posts, a worker posts in its place (`abandoned_reservations.py`).
 """
 
 import asyncio
@@ -26,14 +28,14 @@ from service.database.tables import OpenInference, Run
 
 log = structlog.get_logger()
 
-MOST_TOGETHER = 200
+MAX_BATCH = 200
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 CLOSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call that is to be made: what it reserves, in money and in tokens. One of a run has its key there."""
+    """A call before it is sent: what it reserves, in money and tokens. A call of a run has its key within the run."""
 
     reservation: Reservation
     input_tokens: int
@@ -43,115 +45,119 @@ class Call:
 
 
 @dataclass(slots=True)
-class _Wish:
-    what: Call | Actual
-    answer: "asyncio.Future[bool]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+class _Operation:
+    subject: Call | Actual
+    result: "asyncio.Future[bool]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
-    def told(self, value: bool) -> bool:
-        """Whether somebody still waits for the answer, which is given now."""
-        if self.answer.done():
+    def finish(self, value: bool) -> bool:
+        """Set the result. False when the caller has stopped waiting for it."""
+        if self.result.done():
             return False
-        self.answer.set_result(value)
+        self.result.set_result(value)
         return True
 
-    def failed(self, error: Exception) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
+    def fail(self, error: Exception) -> None:
+        if not self.result.done():
+            self.result.set_exception(error)
 
 
 class LedgerBatcher:
-    """Books calls of inference. One per process. `life_seconds` is how long a reservation waits for its posting."""
+    """Reserves and posts for inference calls. One per process. A reservation expires after `lifetime_seconds`."""
 
-    def __init__(self, db: Database, *, life_seconds: float) -> None:
+    def __init__(self, db: Database, *, lifetime_seconds: float) -> None:
         self._db = db
-        self.life = dt.timedelta(seconds=life_seconds)
-        self._waiting: dict[str, list[_Wish]] = {}
+        self.lifetime = dt.timedelta(seconds=lifetime_seconds)
+        self._waiting: dict[str, list[_Operation]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def reserve(self, project_id: str, call: Call) -> bool:
-        """Reserve for a call; False over a limit. Raises what the database raises, and then nothing stays reserved."""
-        return await self._ask(project_id, call)
+        """Reserve for a call; False above a limit. Raises the database's errors; then the reservation is voided."""
+        return await self._submit(project_id, call)
 
     async def settle(self, project_id: str, actual: Actual) -> None:
-        """Post what a call came to, or void it. When the database is away it is tried again, in the background."""
+        """Post a call's actual cost, or void it. If the database is unavailable, it is retried in the background."""
         try:
-            await self._ask(project_id, actual)
+            await self._submit(project_id, actual)
         except Exception as error:
-            log.warning("inference.posting_waits", subject=actual.subject, error=repr(error))
+            log.warning("posting.deferred", subject=actual.subject, error=repr(error))
             self._start(self._settle_later(project_id, actual))
 
     async def close(self) -> None:
-        """Let what is under way come to its end, for a few seconds; the rest is left to a worker."""
+        """Wait a few seconds for pending operations; a worker posts the rest."""
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _ask(self, project_id: str, what: Call | Actual) -> bool:
-        wish = _Wish(what)
+    async def _submit(self, project_id: str, subject: Call | Actual) -> bool:
+        operation = _Operation(subject)
         if project_id in self._waiting:
-            self._waiting[project_id].append(wish)
+            self._waiting[project_id].append(operation)
         else:
-            self._waiting[project_id] = [wish]
-            self._start(self._serve(project_id))
-        return await wish.answer
+            self._waiting[project_id] = [operation]
+            self._start(self._run_batches(project_id))
+        return await operation.result
 
-    async def _serve(self, project_id: str) -> None:
+    async def _run_batches(self, project_id: str) -> None:
         waiting = self._waiting[project_id]
         while waiting:
-            together = waiting[:MOST_TOGETHER]
-            del waiting[:MOST_TOGETHER]
-            await self._book_or_fail(project_id, together)
+            batch = waiting[:MAX_BATCH]
+            del waiting[:MAX_BATCH]
+            await self._commit_or_fail(project_id, batch)
         del self._waiting[project_id]
 
-    async def _book_or_fail(self, project_id: str, together: list[_Wish]) -> None:
+    async def _commit_or_fail(self, project_id: str, batch: list[_Operation]) -> None:
         try:
-            await self._book(project_id, together)
+            await self._commit(project_id, batch)
         except (IntegrityError, DataError) as error:
-            if len(together) == 1:
-                self._fail(project_id, together, error)
+            if len(batch) == 1:
+                self._fail(project_id, batch, error)
                 return
-            for wish in together:  # one of them is at fault, the others shall not suffer for it
-                await self._book_or_fail(project_id, [wish])
+            for operation in batch:  # one of them is at fault: the others are committed without it
+                await self._commit_or_fail(project_id, [operation])
         except Exception as error:
-            self._fail(project_id, together, error)
+            self._fail(project_id, batch, error)
 
-    async def _book(self, project_id: str, together: list[_Wish]) -> None:
-        together = [wish for wish in together if not (isinstance(wish.what, Call) and wish.answer.done())]
-        calls: list[Any] = [wish for wish in together if isinstance(wish.what, Call)]
+    async def _commit(self, project_id: str, batch: list[_Operation]) -> None:
+        batch = [
+            operation for operation in batch if not (isinstance(operation.subject, Call) and operation.result.done())
+        ]
+        calls: list[Any] = [operation for operation in batch if isinstance(operation.subject, Call)]
         async with self._db.project(project_id) as session:
-            await resolve(session, [wish.what for wish in together if isinstance(wish.what, Actual)])
-            granted = await reserve_calls(session, project_id, [wish.what for wish in calls], life=self.life)
+            await resolve(session, [operation.subject for operation in batch if isinstance(operation.subject, Actual)])
+            granted = await reserve_calls(
+                session, project_id, [operation.subject for operation in calls], lifetime=self.lifetime
+            )
         fault_points.point("inference.booked")
-        for wish in together:
-            if isinstance(wish.what, Actual):
-                wish.told(True)
-        for wish, fits in zip(calls, granted, strict=True):
-            if not wish.told(fits) and fits:
-                self._void(project_id, wish)
+        for operation in batch:
+            if isinstance(operation.subject, Actual):
+                operation.finish(True)
+        for operation, fits in zip(calls, granted, strict=True):
+            if not operation.finish(fits) and fits:
+                self._void(project_id, operation)
 
-    def _fail(self, project_id: str, together: list[_Wish], error: Exception) -> None:
-        for wish in together:
-            wish.failed(error)
-            if isinstance(wish.what, Call):  # the commit may have come through although its answer did not
-                self._void(project_id, wish)
+    def _fail(self, project_id: str, batch: list[_Operation], error: Exception) -> None:
+        for operation in batch:
+            operation.fail(error)
+            if isinstance(operation.subject, Call):  # the commit may have succeeded although it reported an error
+                self._void(project_id, operation)
 
-    def _void(self, project_id: str, wish: _Wish) -> None:
-        if isinstance(wish.what, Call):
-            nothing = Actual(subject=wish.what.reservation.subject, micros=0, quantity=None)
+    def _void(self, project_id: str, operation: _Operation) -> None:
+        if isinstance(operation.subject, Call):
+            nothing = Actual(subject=operation.subject.reservation.subject, micros=0, quantity=None)
             self._start(self._settle_later(project_id, nothing))
 
     async def _settle_later(self, project_id: str, actual: Actual) -> None:
         for seconds in (0.0, *RETRY_SECONDS):
             await asyncio.sleep(seconds)
             try:
-                await self._ask(project_id, actual)
+                await self._submit(project_id, actual)
             except Exception as error:
-                log.warning("inference.posting_waits", subject=actual.subject, error=repr(error))
+                log.warning("posting.deferred", subject=actual.subject, error=repr(error))
             else:
                 return
-        log.error("inference.posting_left_to_a_worker", subject=actual.subject)
+        log.error("posting.given_up", subject=actual.subject)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -160,9 +166,9 @@ class LedgerBatcher:
 
 
 async def reserve_calls(
-    session: AsyncSession, project_id: str, calls: Sequence[Call], *, life: dt.timedelta
+    session: AsyncSession, project_id: str, calls: Sequence[Call], *, lifetime: dt.timedelta
 ) -> list[bool]:
-    """Reserve for calls that are open from now on: which of them the limits leave room for."""
+    """Reserve for calls and record them as open; returns which of them the limits leave room for."""
     month = month_of(dt.datetime.now(dt.UTC))
     granted = await reserve_all(session, project_id, month, [call.reservation for call in calls])
     rows = [
@@ -178,15 +184,15 @@ async def reserve_calls(
         if fits
     ]
     if rows:
-        await session.execute(insert(OpenInference).values(expires_at=func.now() + life), rows)
+        await session.execute(insert(OpenInference).values(expires_at=func.now() + lifetime), rows)
     return granted
 
 
 async def resolve(session: AsyncSession, actuals: Sequence[Actual]) -> set[str]:
-    """Resolve calls of inference, which then are no longer open. Returns those that were not resolved before.
+    """Resolve inference calls, which are then no longer open. Returns the subjects that this call resolved.
 
-    Whoever resolves a call of a run, its cost is counted there in the same transaction: a run's cost is at any time the
-    sum of what was posted for it.
+    The cost of a run's call is added to the run in the same transaction, so that a run's cost is always the sum of what
+    was posted for it.
     """
     settled = await settle_all(session, actuals)
     if actuals:
@@ -197,11 +203,11 @@ async def resolve(session: AsyncSession, actuals: Sequence[Actual]) -> set[str]:
             .returning(OpenInference.subject, OpenInference.run_id)
         )
         runs = {subject: run_id for subject, run_id in closed if run_id is not None and subject in settled}
-        await _count_in_runs(session, [(runs[each.subject], each) for each in actuals if each.subject in runs])
+        await _add_to_runs(session, [(runs[each.subject], each) for each in actuals if each.subject in runs])
     return settled
 
 
-async def _count_in_runs(session: AsyncSession, posted: Sequence[tuple[str, Actual]]) -> None:
+async def _add_to_runs(session: AsyncSession, posted: Sequence[tuple[str, Actual]]) -> None:
     for run_id, group in groupby(sorted(posted, key=itemgetter(0)), key=itemgetter(0)):
         of_run = [actual for _, actual in group if actual.micros or actual.quantity]
         await session.execute(

@@ -9,8 +9,8 @@ from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import limits
-from service.billing.balances import month_of, organization_standing, standing
-from service.billing.ledger import Standing
+from service.billing.balances import month_balance, month_of, organization_balance
+from service.billing.ledger import MonthBalance
 from service.billing.prices import cents_of, micros_of_cents
 from service.database.engine import Database
 from service.http.bodies import read_body
@@ -34,7 +34,7 @@ class SetSpendLimit(RequestModel, frozen=True, kw_only=True):
 
 
 class Enforcement(msgspec.Struct, frozen=True):
-    """`enforcing` once what is reserved and spent has reached the limit; no new work is accepted then."""
+    """`enforcing` once reserved and spent amounts have reached the limit; no new work is accepted then."""
 
     status: Literal["inactive", "enforcing"]
 
@@ -50,7 +50,7 @@ class SpendLimitObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SpendLimitDeleted(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a deletion."""
+    """The response to a deletion."""
 
     object: Literal["organization.spend_limit.deleted", "project.spend_limit.deleted"]
     deleted: bool = True
@@ -75,19 +75,19 @@ async def get_project_limit(request: ApiRequest, project_id: FromPath[str]) -> S
     opt=operation(returns=SpendLimitObject, body=SetSpendLimit),
 )
 async def set_project_limit(request: ApiRequest, project_id: FromPath[str]) -> SpendLimitObject:
-    """Holds for the next reservation. Below what is in use already, it refuses new work and stops nothing."""
-    wanted, _ = await read_body(request, SetSpendLimit)
+    """Applies from the next reservation on. A limit below what is in use refuses new work and stops no running work."""
+    body, _ = await read_body(request, SetSpendLimit)
     async with resource(request, Database).admin() as session:
         project = await get_project(session, project_id, lock="exclusive")
         check_active(project)
-        await limits.set_project_limit(session, project, micros_of_cents(wanted.threshold_amount))
+        await limits.set_project_limit(session, project, micros_of_cents(body.threshold_amount))
         await audit.record(
             session,
             audit.actor_of(request),
             "spend_limit.updated",
             project_id=project_id,
             resource_id=project_id,
-            data={"threshold_amount": wanted.threshold_amount},
+            data={"threshold_amount": body.threshold_amount},
         )
         return await _show_project(session, project_id)
 
@@ -99,10 +99,10 @@ async def set_project_limit(request: ApiRequest, project_id: FromPath[str]) -> S
     opt=operation(returns=SpendLimitDeleted),
 )
 async def delete_project_limit(request: ApiRequest, project_id: FromPath[str]) -> SpendLimitDeleted:
-    """The project may spend without a limit of its own; the organisation's still holds."""
+    """The project may spend without its own limit; the organisation's limit still applies."""
     async with resource(request, Database).admin() as session:
         project = await get_project(session, project_id, lock="exclusive")
-        await limits.lift_project_limit(session, project)
+        await limits.remove_project_limit(session, project)
         await audit.record(
             session, audit.actor_of(request), "spend_limit.deleted", project_id=project_id, resource_id=project_id
         )
@@ -123,16 +123,16 @@ async def get_organization_limit(request: ApiRequest) -> SpendLimitObject:
     opt=operation(returns=SpendLimitObject, body=SetSpendLimit),
 )
 async def set_organization_limit(request: ApiRequest) -> SpendLimitObject:
-    """Holds over all projects together, beside the limits that they have of their own."""
-    wanted, _ = await read_body(request, SetSpendLimit)
+    """Applies to all projects together, in addition to their own limits."""
+    body, _ = await read_body(request, SetSpendLimit)
     async with resource(request, Database).admin() as session:
-        await limits.set_organization_limit(session, micros_of_cents(wanted.threshold_amount))
+        await limits.set_organization_limit(session, micros_of_cents(body.threshold_amount))
         await audit.record(
             session,
             audit.actor_of(request),
             "spend_limit.updated",
             resource_id=resource(request, Settings).organization_id,
-            data={"threshold_amount": wanted.threshold_amount},
+            data={"threshold_amount": body.threshold_amount},
         )
         return await _show_organization(session)
 
@@ -144,9 +144,9 @@ async def set_organization_limit(request: ApiRequest) -> SpendLimitObject:
     opt=operation(returns=SpendLimitDeleted),
 )
 async def delete_organization_limit(request: ApiRequest) -> SpendLimitDeleted:
-    """The projects' own limits still hold."""
+    """The projects' own limits still apply."""
     async with resource(request, Database).admin() as session:
-        await limits.lift_organization_limit(session)
+        await limits.remove_organization_limit(session)
         await audit.record(
             session,
             audit.actor_of(request),
@@ -158,23 +158,25 @@ async def delete_organization_limit(request: ApiRequest) -> SpendLimitDeleted:
 
 async def _show_project(session: AsyncSession, project_id: str) -> SpendLimitObject:
     month = month_of(dt.datetime.now(dt.UTC))
-    return _show(await standing(session, project_id, month), "project.spend_limit", "The project has no spend limit.")
+    return _show(
+        await month_balance(session, project_id, month), "project.spend_limit", "The project has no spend limit."
+    )
 
 
 async def _show_organization(session: AsyncSession) -> SpendLimitObject:
     month = month_of(dt.datetime.now(dt.UTC))
     return _show(
-        await organization_standing(session, month), "organization.spend_limit", "The organization has no spend limit."
+        await organization_balance(session, month), "organization.spend_limit", "The organization has no spend limit."
     )
 
 
-def _show(now: Standing, kind: Kind, missing: str) -> SpendLimitObject:
-    if now.limit is None:
+def _show(balance: MonthBalance, kind: Kind, missing: str) -> SpendLimitObject:
+    if balance.limit is None:
         raise limits.no_limit(missing)
-    reached = now.in_use >= now.limit
+    reached = balance.in_use >= balance.limit
     return SpendLimitObject(
         object=kind,
-        threshold_amount=cents_of(now.limit),
+        threshold_amount=cents_of(balance.limit),
         enforcement=Enforcement("enforcing" if reached else "inactive"),
     )
 

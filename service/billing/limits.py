@@ -1,10 +1,10 @@
-"""Monthly spend limits, of projects and of the organisation, and the keeping of the organisation's balances.
+"""Sets monthly spend limits of projects and of the organisation, and starts and ends the organisation's balances.
 
-A limit may be lowered below what is in use: new work is refused then, and what runs settles as if nothing had been.
+A limit may be lowered below what is in use: new work is refused then, and running work settles as before.
 
-The organisation's balances cost every call a second row lock, shared by all projects, so they are kept only while a
-limit or an alert of the organisation needs them. Whoever begins or ends that takes `balances` in EXCLUSIVE mode, which
-waits for every transaction that has locked a balance and keeps new ones waiting: the sums are exact when they begin.
+The organisation's balances cost every call a second row lock that all projects share, so they are maintained only while
+a limit or an alert of the organisation needs them. Starting or ending them locks `balances` in EXCLUSIVE mode, which
+waits for every transaction that has locked a balance and makes new ones wait: so their initial sums are exact.
 """
 
 from sqlalchemy import delete, exists, func, insert, select, text, update
@@ -23,8 +23,8 @@ async def set_project_limit(session: AsyncSession, project: Project, limit_micro
     await session.flush()
 
 
-async def lift_project_limit(session: AsyncSession, project: Project) -> None:
-    """Take a project's limit away. Raises `NotFound` when there is none."""
+async def remove_project_limit(session: AsyncSession, project: Project) -> None:
+    """Remove a project's limit. Raises `NotFound` when there is none."""
     if project.spend_limit_micros is None:
         raise no_limit("The project has no spend limit.")
     project.spend_limit_micros = None
@@ -32,18 +32,18 @@ async def lift_project_limit(session: AsyncSession, project: Project) -> None:
 
 
 async def set_organization_limit(session: AsyncSession, limit_micros: int) -> None:
-    """Set or replace the limit over all projects. In the admin's scope, since it sums what all have spent."""
-    await keep_organization(session)
+    """Set or replace the limit over all projects. Needs the admin's scope, since it sums the balances of all."""
+    await start_organization_balances(session)
     await session.execute(update(OrganizationSpending).values(spend_limit_micros=limit_micros))
 
 
-async def lift_organization_limit(session: AsyncSession) -> None:
-    """Take the organisation's limit away. Raises `NotFound` when there is none."""
-    await stop_movements(session)
+async def remove_organization_limit(session: AsyncSession) -> None:
+    """Remove the organisation's limit. Raises `NotFound` when there is none."""
+    await lock_all_balances(session)
     if await organization_limit(session) is None:
         raise no_limit("The organization has no spend limit.")
     await session.execute(update(OrganizationSpending).values(spend_limit_micros=None))
-    await leave_organization(session)
+    await stop_unused_organization_balances(session)
 
 
 async def organization_limit(session: AsyncSession) -> int | None:
@@ -51,10 +51,13 @@ async def organization_limit(session: AsyncSession) -> int | None:
     return await session.scalar(select(OrganizationSpending.spend_limit_micros))
 
 
-async def keep_organization(session: AsyncSession) -> None:
-    """Begin to keep the organisation's balances, from the sums of now on; kept ones go on. In the admin's scope."""
-    await stop_movements(session)
-    if await session.scalar(select(OrganizationSpending.kept)):
+async def start_organization_balances(session: AsyncSession) -> None:
+    """Start to maintain the organisation's balances, from the sums of all projects; no-op if they are maintained.
+
+    Needs the admin's scope.
+    """
+    await lock_all_balances(session)
+    if await session.scalar(select(OrganizationSpending.maintained)):
         return
     sums = select(
         Balance.month,
@@ -67,24 +70,24 @@ async def keep_organization(session: AsyncSession) -> None:
             ["month", "reserved_micros", "spent_micros", "overage_micros"], sums, include_defaults=False
         )
     )
-    await session.execute(update(OrganizationSpending).values(kept=True))
+    await session.execute(update(OrganizationSpending).values(maintained=True))
 
 
-async def leave_organization(session: AsyncSession) -> None:
-    """Stop keeping the organisation's balances when neither a limit nor an alert needs them."""
-    await stop_movements(session)
-    unneeded = await session.scalar(
+async def stop_unused_organization_balances(session: AsyncSession) -> None:
+    """Stop maintaining the organisation's balances if neither a limit nor an alert needs them."""
+    await lock_all_balances(session)
+    stopped = await session.scalar(
         update(OrganizationSpending)
         .where(OrganizationSpending.spend_limit_micros.is_(None), ~exists(select(OrganizationSpendAlert.id)))
-        .values(kept=False)
+        .values(maintained=False)
         .returning(OrganizationSpending.id)
     )
-    if unneeded is not None:
+    if stopped is not None:
         await session.execute(delete(OrganizationBalance))
 
 
-async def stop_movements(session: AsyncSession) -> None:
-    """Let no balance move until the end of the transaction. Raises `Unavailable` where they move without a pause."""
+async def lock_all_balances(session: AsyncSession) -> None:
+    """Prevent changes of all balances until the transaction ends. Raises `Unavailable` after waiting five seconds."""
     await session.execute(text("SET LOCAL lock_timeout = '5s'"))
     try:
         await session.execute(text("LOCK TABLE balances IN EXCLUSIVE MODE"))
@@ -95,5 +98,5 @@ async def stop_movements(session: AsyncSession) -> None:
 
 
 def no_limit(message: str) -> NotFound:
-    """The answer where there is no limit to show or to lift."""
+    """The error of reading or removing a limit that is not set."""
     return NotFound(f"{message} POST one to set it.", code="spend_limit_not_found")

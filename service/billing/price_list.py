@@ -1,6 +1,6 @@
-"""Which price holds on a day: the catalogue's, or one that the platform team has set. Pure.
+"""Finds the price in force on a day: the catalogue's, or one that the platform team set. Pure.
 
-Of all prices that have begun, the one that began last holds; of two from the same day, the platform team's.
+The price with the latest start is in force; of two that start on the same day, the platform team's.
 """
 
 import datetime as dt
@@ -13,7 +13,7 @@ from service.catalogue.base_models import BaseModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """A price from a day on: micro-dollars per million trained tokens, and where it comes from."""
+    """A training price from a day on: micro-dollars per million trained tokens, and its source."""
 
     model: str
     since: dt.date
@@ -24,9 +24,9 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferencePrice:
-    """A price of asking a model from a day on: micro-dollars per million tokens read and written.
+    """A price of inference from a day on: micro-dollars per million input and output tokens.
 
-    `tuned` says that it is the price of models trained from `model`, not of itself.
+    `tuned` means that it is for models trained from `model`, not for `model` itself.
     """
 
     model: str
@@ -39,7 +39,7 @@ class InferencePrice:
 
 
 def prices_of(model: BaseModel, overrides: Sequence[Price]) -> list[Price]:
-    """Every price of a model, the latest first; `overrides` may hold other models' too."""
+    """Every training price of a model, the latest first; `overrides` may include those of other models."""
     shipped = [
         Price(
             model=model.name,
@@ -55,12 +55,12 @@ def prices_of(model: BaseModel, overrides: Sequence[Price]) -> list[Price]:
 
 
 def price_on(model: BaseModel, overrides: Sequence[Price], day: dt.date) -> Price | None:
-    """The price that holds on a day; None when the model is not billed by the token."""
+    """The training price in force on a day; None when the model is not billed by the token."""
     return next((price for price in prices_of(model, overrides) if price.since <= day), None)
 
 
 def inference_prices_of(model: BaseModel, overrides: Sequence[InferencePrice], *, tuned: bool) -> list[InferencePrice]:
-    """Every price of asking a model, or those trained from it, the latest first."""
+    """Every price of inference with a model, or with models trained from it, the latest first."""
     shipped = [
         InferencePrice(
             model=model.name,
@@ -80,6 +80,6 @@ def inference_prices_of(model: BaseModel, overrides: Sequence[InferencePrice], *
 def inference_price_on(
     model: BaseModel, overrides: Sequence[InferencePrice], day: dt.date, *, tuned: bool
 ) -> InferencePrice | None:
-    """The price that holds on a day; None for a model that costs nothing to ask."""
+    """The inference price in force on a day; None for a model whose inference is free."""
     prices = inference_prices_of(model, overrides, tuned=tuned)
     return next((price for price in prices if price.since <= day), None)

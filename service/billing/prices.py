@@ -54,5 +54,10 @@ def amount_fields(micros: int) -> dict[str, object]:
     return fields
 
 
+def dollar_text(micros: int, *, decimals: int = 2) -> str:
+    """An amount for a message: `$0.21`."""
+    return f"${micros / MICROS_PER_DOLLAR:,.{decimals}f}"
+
+
 def _per_million(micro_tokens: int) -> int:
     return (micro_tokens + TOKENS_PER_PRICE // 2) // TOKENS_PER_PRICE

@@ -1,4 +1,4 @@
-"""Prices and calibrations, read in any scope: they belong to no project."""
+"""Reads price overrides and calibrations, in any scope, since they belong to no project."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,14 +11,14 @@ from service.database.tables import InferencePriceOverride, ModelCalibration, Pr
 
 
 class Calibration(NamedTuple):
-    """How estimates compared with what upstreams counted, over all finished jobs of a model."""
+    """The ratio of upstream token counts to estimates, over all finished jobs of a model."""
 
     jobs: int
     ratio: float
 
 
 async def price_overrides(session: AsyncSession) -> Sequence[Price]:
-    """The training prices that the platform team has set."""
+    """The training prices that the platform team set."""
     return [
         Price(
             model=row.model,
@@ -32,7 +32,7 @@ async def price_overrides(session: AsyncSession) -> Sequence[Price]:
 
 
 async def inference_price_overrides(session: AsyncSession) -> Sequence[InferencePrice]:
-    """The prices of inference that the platform team has set."""
+    """The inference prices that the platform team set."""
     return [
         InferencePrice(
             model=row.model,
@@ -48,7 +48,7 @@ async def inference_price_overrides(session: AsyncSession) -> Sequence[Inference
 
 
 async def calibration(session: AsyncSession, model: str) -> Calibration | None:
-    """The model's calibration, `ratio` being actual tokens by estimated ones; None before its first finished job."""
+    """The model's calibration; `ratio` is actual tokens divided by estimated ones. None before a job has finished."""
     row = await session.get(ModelCalibration, model)
     if row is None or row.estimated_tokens == 0:
         return None

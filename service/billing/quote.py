@@ -1,7 +1,7 @@
-"""What a job will cost, before it costs anything. Pure.
+"""Estimates the cost of a job before it is created. Pure.
 
-A quote is tokens x epochs x price. The upstream counts with its own chat template, so the bounds leave it ten percent
-either way; the upper bound is what a job reserves.
+A quote is tokens × epochs × price. The upstream counts tokens with its own chat template, so the bounds are ten percent
+below and above; a job reserves the upper bound.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ COUNTING_TOLERANCE_PERCENT = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A price with its reasons. Amounts in micro-dollars, tokens for all epochs together."""
+    """An estimated cost and how it was calculated. Amounts in micro-dollars; tokens of all epochs together."""
 
     n_epochs: int
     epochs_reason: str
@@ -26,7 +26,7 @@ class Estimate:
 
 
 def estimate(*, examples: int, tokens_per_epoch: int, n_epochs: int | None, price_micros_per_million: int) -> Estimate:
-    """The estimate for a dataset; `n_epochs` None means `auto`, resolved by the documented rule."""
+    """The estimate for a dataset; `n_epochs` None means `auto`, resolved by `catalogue.epochs`."""
     if n_epochs is None:
         epochs, reason = default_epochs(examples), f"auto, for {examples:,} examples"
     else:

@@ -29,7 +29,7 @@ Kind = Literal["training", "inference", "tuned_inference"]
 
 
 class SetPrice(RequestModel, frozen=True, kw_only=True):
-    """A price in dollars per million tokens, from a day on, and where it comes from.
+    """A price in dollars per million tokens, from a day on, and its source.
 
     `training` takes `dollars_per_million_tokens`; `inference` (of the model itself) and `tuned_inference` (of models
     trained from it) take `dollars_per_million_input_tokens` and `dollars_per_million_output_tokens`.
@@ -45,13 +45,13 @@ class SetPrice(RequestModel, frozen=True, kw_only=True):
 
 
 class ListPrices(RequestModel, frozen=True, kw_only=True):
-    """Which prices."""
+    """The kind of prices to list."""
 
     kind: Kind = "training"
 
 
 class PriceObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A price. `origin` is `catalogue` (shipped or by file) or `override` (set here). What its kind lacks is null."""
+    """A price. `origin` is `catalogue` (shipped or from a file) or `override` (set here). Unused fields are null."""
 
     object: Literal["price"] = "price"
     kind: Kind
@@ -73,7 +73,7 @@ class PriceList(msgspec.Struct, frozen=True, kw_only=True):
 
 @get("/prices", summary="List prices", opt=operation(returns=PriceList, query=ListPrices))
 async def get_prices(request: ApiRequest) -> PriceList:
-    """Past, present and future prices. Of those that have begun, the latest holds."""
+    """Past, present and future prices. Of those that have started, the latest is in force."""
     kind = read_query(request, ListPrices).kind
     models = resource(request, Catalogue).models
     async with resource(request, Database).admin() as session:
@@ -90,41 +90,41 @@ async def get_prices(request: ApiRequest) -> PriceList:
 
 @post("/prices", status_code=200, summary="Set a price", opt=operation(returns=PriceObject, body=SetPrice))
 async def post_price(request: ApiRequest) -> PriceObject:
-    """Set a price from a day on; setting the same day again replaces it. Quotes and jobs that stand keep theirs."""
+    """Set a price from a day on; setting the same day again replaces it. Existing quotes and jobs keep their price."""
     catalogue = resource(request, Catalogue)
     body, _ = await read_body(request, SetPrice)
-    shown = _training_price(body, catalogue) if body.kind == "training" else _inference_price(body, catalogue)
+    price = _training_price(body, catalogue) if body.kind == "training" else _inference_price(body, catalogue)
     async with resource(request, Database).admin() as session:
-        if isinstance(shown, Price):
-            values: dict[str, object] = {"micros_per_million": shown.micros_per_million, "source": shown.source}
+        if isinstance(price, Price):
+            values: dict[str, object] = {"micros_per_million": price.micros_per_million, "source": price.source}
             await session.execute(
                 insert(PriceOverride)
-                .values(id=new_id("price-"), model=shown.model, since=shown.since, **values)
+                .values(id=new_id("price-"), model=price.model, since=price.since, **values)
                 .on_conflict_do_update(index_elements=["model", "since"], set_=values)
             )
         else:
             values = {
-                "input_micros_per_million": shown.input_micros_per_million,
-                "output_micros_per_million": shown.output_micros_per_million,
-                "source": shown.source,
+                "input_micros_per_million": price.input_micros_per_million,
+                "output_micros_per_million": price.output_micros_per_million,
+                "source": price.source,
             }
             await session.execute(
                 insert(InferencePriceOverride)
-                .values(id=new_id("price-"), model=shown.model, tuned=shown.tuned, since=shown.since, **values)
+                .values(id=new_id("price-"), model=price.model, tuned=price.tuned, since=price.since, **values)
                 .on_conflict_do_update(index_elements=["model", "tuned", "since"], set_=values)
             )
         await audit.record(
             session,
             audit.actor_of(request),
             "price.updated",
-            resource_id=shown.model,
-            data={"kind": body.kind, "effective_from": shown.since.isoformat(), **values},
+            resource_id=price.model,
+            data={"kind": body.kind, "effective_from": price.since.isoformat(), **values},
         )
-    return _show(shown) if isinstance(shown, Price) else _show_inference(shown)
+    return _show(price) if isinstance(price, Price) else _show_inference(price)
 
 
 def _training_price(body: SetPrice, catalogue: Catalogue) -> Price:
-    _check_fields(body, wanted=("dollars_per_million_tokens",))
+    _check_fields(body, required=("dollars_per_million_tokens",))
     return Price(
         model=known_model(catalogue, body.model).name,
         since=body.effective_from,
@@ -135,7 +135,7 @@ def _training_price(body: SetPrice, catalogue: Catalogue) -> Price:
 
 
 def _inference_price(body: SetPrice, catalogue: Catalogue) -> InferencePrice:
-    _check_fields(body, wanted=("dollars_per_million_input_tokens", "dollars_per_million_output_tokens"))
+    _check_fields(body, required=("dollars_per_million_input_tokens", "dollars_per_million_output_tokens"))
     return InferencePrice(
         model=known_model(catalogue, body.model).name,
         tuned=body.kind == "tuned_inference",
@@ -147,7 +147,7 @@ def _inference_price(body: SetPrice, catalogue: Catalogue) -> InferencePrice:
     )
 
 
-def _check_fields(body: SetPrice, *, wanted: tuple[str, ...]) -> None:
+def _check_fields(body: SetPrice, *, required: tuple[str, ...]) -> None:
     amounts = (
         "dollars_per_million_tokens",
         "dollars_per_million_input_tokens",
@@ -155,13 +155,13 @@ def _check_fields(body: SetPrice, *, wanted: tuple[str, ...]) -> None:
     )
     for name in amounts:
         given = getattr(body, name) is not None
-        if name in wanted and not given:
+        if name in required and not given:
             raise InvalidRequest(
-                f"Missing required parameter: '{name}'. Give it for a price of kind '{body.kind}'.",
+                f"Missing required parameter: '{name}'. Send it for a price of kind '{body.kind}'.",
                 param=name,
                 code="missing_required_parameter",
             )
-        if given and name not in wanted:
+        if given and name not in required:
             raise InvalidRequest(
                 f"'{name}' does not belong to a price of kind '{body.kind}'. Leave it out.",
                 param=name,

@@ -1,7 +1,7 @@
-"""What was spent and used, added up from the ledger's posts by time and by what they are grouped by.
+"""Sums costs and usage from the ledger's posts, by time bucket and group.
 
-A post counts on the day on which it was made, which is the end of a job or of a call; its month, against whose limit it
-counts, is that of its reservation.
+A post counts at the time it was written, which is the end of a job or call. Its month, against whose limit it counts,
+is that of its reservation.
 """
 
 import datetime as dt
@@ -22,7 +22,7 @@ COLUMNS: Mapping[str, Any] = {
     "line_item": LedgerEntry.line_item,
     "model": LedgerEntry.model,
 }
-"""What posts can be grouped and filtered by."""
+"""The columns by which posts can be grouped and filtered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +35,8 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Used:
-    """The inference of a group in a bucket."""
+class CompletionsUsage:
+    """The usage of inference of a group in a bucket."""
 
     group: Mapping[str, Any]
     input_tokens: int
@@ -52,7 +52,7 @@ async def costs(
     group_by: Sequence[str],
     only: Mapping[str, Sequence[str] | None],
 ) -> list[list[Cost]]:
-    """The costs of each bucket, by group. In the admin's scope."""
+    """The costs of each bucket, by group. Needs the admin's scope."""
     spent = func.sum(LedgerEntry.spent_micros + LedgerEntry.overage_micros)
     sums: list[ColumnElement[Any]] = [spent, func.sum(LedgerEntry.quantity)]
     found = await _sums(session, buckets, sums, seconds=seconds, group_by=group_by, only=only, where=[])
@@ -72,10 +72,10 @@ async def completions(
     seconds: int,
     group_by: Sequence[str],
     only: Mapping[str, Sequence[str] | None],
-) -> list[list[Used]]:
-    """The inference of each bucket, by group. In the admin's scope."""
-    read, written = func.sum(LedgerEntry.input_tokens), func.sum(LedgerEntry.output_tokens)
-    sums: list[ColumnElement[Any]] = [read, written, func.count()]
+) -> list[list[CompletionsUsage]]:
+    """The usage of inference of each bucket, by group. Needs the admin's scope."""
+    input_sum, output_sum = func.sum(LedgerEntry.input_tokens), func.sum(LedgerEntry.output_tokens)
+    sums: list[ColumnElement[Any]] = [input_sum, output_sum, func.count()]
     found = await _sums(
         session,
         buckets,
@@ -87,7 +87,9 @@ async def completions(
     )
     return [
         [
-            Used(group=group, input_tokens=int(input_tokens), output_tokens=int(output_tokens), requests=requests)
+            CompletionsUsage(
+                group=group, input_tokens=int(input_tokens), output_tokens=int(output_tokens), requests=requests
+            )
             for group, (input_tokens, output_tokens, requests) in rows
         ]
         for rows in found

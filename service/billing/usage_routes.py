@@ -22,11 +22,11 @@ from service.http.wire_types import RequestModel
 Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST)]
 Names = Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=512)]], msgspec.Meta(max_length=100)]
 LIMITS: dict[Width, tuple[int, int]] = {"1d": (7, 31), "1h": (24, 168), "1m": (60, 1440)}
-"""How many buckets of usage a page has, and at most (OpenAI API reference, "Completions usage")."""
+"""The default and the maximum number of buckets on a page of usage (OpenAI API reference, "Completions usage")."""
 
 
 class CostsQuery(RequestModel, frozen=True, kw_only=True):
-    """The query of costs. Times are Unix seconds; whole days in UTC are given."""
+    """The query of costs. Times are Unix seconds; the buckets are whole days in UTC."""
 
     start_time: Moment
     end_time: Moment | None = None
@@ -42,7 +42,7 @@ class CostsQuery(RequestModel, frozen=True, kw_only=True):
 
 
 class CompletionsQuery(RequestModel, frozen=True, kw_only=True):
-    """The query of completions. Times are Unix seconds; the first and the last bucket end where the range does."""
+    """The query of completions. Times are Unix seconds; the range cuts the first and the last bucket."""
 
     start_time: Moment
     end_time: Moment | None = None
@@ -58,7 +58,7 @@ class CompletionsQuery(RequestModel, frozen=True, kw_only=True):
 
 
 class CostResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The costs of a group. What it was not grouped by is null."""
+    """The costs of a group. Fields that were not grouped by are null."""
 
     object: Literal["organization.costs.result"] = "organization.costs.result"
     amount: Amount
@@ -70,7 +70,7 @@ class CostResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CompletionsResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The inference of a group. What it was not grouped by is null."""
+    """The usage of a group. Fields that were not grouped by are null."""
 
     object: Literal["organization.usage.completions.result"] = "organization.usage.completions.result"
     input_tokens: int
@@ -82,7 +82,7 @@ class CompletionsResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CostBucket(msgspec.Struct, frozen=True, kw_only=True):
-    """A day. Without costs its results are empty."""
+    """One day. Its results are empty if it has no costs."""
 
     object: Literal["bucket"] = "bucket"
     start_time: int
@@ -91,7 +91,7 @@ class CostBucket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CompletionsBucket(msgspec.Struct, frozen=True, kw_only=True):
-    """A minute, an hour or a day. Without calls its results are empty."""
+    """One minute, hour or day. Its results are empty if it has no calls."""
 
     object: Literal["bucket"] = "bucket"
     start_time: int
@@ -100,7 +100,7 @@ class CompletionsBucket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CostsPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Buckets, the earliest first. `next_page` goes into `page`."""
+    """Buckets, the earliest first. Pass `next_page` as `page` for the next ones."""
 
     object: Literal["page"] = "page"
     data: list[CostBucket]
@@ -109,7 +109,7 @@ class CostsPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CompletionsPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Buckets, the earliest first. `next_page` goes into `page`."""
+    """Buckets, the earliest first. Pass `next_page` as `page` for the next ones."""
 
     object: Literal["page"] = "page"
     data: list[CompletionsBucket]
@@ -119,7 +119,7 @@ class CompletionsPage(msgspec.Struct, frozen=True, kw_only=True):
 
 @get("/costs", summary="List costs", opt=operation(returns=CostsPage, query=CostsQuery))
 async def get_costs(request: ApiRequest) -> CostsPage:
-    """What was posted, by days in UTC; training at its end, inference as it is answered."""
+    """Posted costs by days in UTC: of training when a job ends, of inference when a call ends."""
     query = read_query(request, CostsQuery)
     covered = _span(query, query.bucket_width, query.limit, whole=True)
     async with resource(request, Database).admin() as session:
@@ -159,12 +159,12 @@ async def get_costs(request: ApiRequest) -> CostsPage:
     opt=operation(returns=CompletionsPage, query=CompletionsQuery),
 )
 async def get_completions(request: ApiRequest) -> CompletionsPage:
-    """Tokens and calls of chat and legacy completions, as the upstream counted them."""
+    """Tokens and calls of chat and legacy completions, as counted by the upstream."""
     query = read_query(request, CompletionsQuery)
-    default, most = LIMITS[query.bucket_width]
+    default, maximum = LIMITS[query.bucket_width]
     limit = default if query.limit is None else query.limit
-    if limit > most:
-        raise InvalidRequest(f"'limit' is at most {most} for buckets of {query.bucket_width}.", param="limit")
+    if limit > maximum:
+        raise InvalidRequest(f"'limit' is at most {maximum} for buckets of {query.bucket_width}.", param="limit")
     covered = _span(query, query.bucket_width, limit, whole=False)
     async with resource(request, Database).admin() as session:
         found = await usage.completions(
@@ -175,7 +175,7 @@ async def get_completions(request: ApiRequest) -> CompletionsPage:
             only={
                 "project_id": query.project_ids,
                 "api_key_id": query.api_key_ids,
-                "model": None if query.models is None else _every_name(resource(request, Catalogue), query.models),
+                "model": None if query.models is None else _with_aliases(resource(request, Catalogue), query.models),
             },
         )
     return CompletionsPage(
@@ -202,9 +202,9 @@ async def get_completions(request: ApiRequest) -> CompletionsPage:
 
 @get("/usage/{kind:str}", include_in_schema=False)
 async def get_other_usage(kind: FromPath[str]) -> NoReturn:
-    """Only completions can be asked of models here."""
+    """Refuses the usage of anything but completions, which is all that models serve here."""
     raise NotFound(
-        f"There is no usage of '{kind[:64]}' here, only of completions: GET /v1/organization/usage/completions.",
+        f"There is no usage of '{kind[:64]}', only of completions: GET /v1/organization/usage/completions.",
         code="unknown_url",
     )
 
@@ -223,8 +223,8 @@ def _span(query: CostsQuery | CompletionsQuery, width: Width, limit: int, *, who
     )
 
 
-def _every_name(catalogue: Catalogue, names: Sequence[str]) -> list[str]:
-    """The names with all others that the same base models have: a call counts under the name that it gave."""
+def _with_aliases(catalogue: Catalogue, names: Sequence[str]) -> list[str]:
+    """The names and all aliases of the same base models, since a call is recorded under the name that it used."""
     every = set(names)
     for name in names:
         base = catalogue.find(name)

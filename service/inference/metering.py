@@ -17,10 +17,10 @@ import structlog
 from prometheus_client import Counter
 
 from service.billing.actions import Actual, Reservation
-from service.billing.balances import month_of, standing
+from service.billing.balances import month_balance, month_of
 from service.billing.ledger_batcher import Call, LedgerBatcher
 from service.billing.price_list import InferencePrice, inference_price_on
-from service.billing.prices import inference_cost_micros
+from service.billing.prices import dollar_text, inference_cost_micros
 from service.billing.queries import inference_price_overrides
 from service.catalogue.tokens import ENCODINGS, reference_counter
 from service.database.engine import Database
@@ -133,9 +133,10 @@ class Meter:
     async def refusal(self, project_id: str, amount_micros: int) -> QuotaExceeded:
         """The error for a call whose reservation of `amount_micros` exceeds what the monthly budget has left."""
         async with self._db.project(project_id) as session:
-            left = (await standing(session, project_id, month_of(dt.datetime.now(dt.UTC)))).remaining or 0
+            left = (await month_balance(session, project_id, month_of(dt.datetime.now(dt.UTC)))).remaining or 0
         return QuotaExceeded(
-            f"This call may cost up to ${amount_micros / 1e6:.6f}, and the monthly budget has ${left / 1e6:.6f} left. "
+            f"This call may cost up to {dollar_text(amount_micros, decimals=6)}, and the monthly budget has "
+            f"{dollar_text(left, decimals=6)} left. "
             "Give a smaller max_completion_tokens (max_tokens), or ask for a higher limit."
         )
 

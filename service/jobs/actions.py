@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import actions as billing
+from service.billing.prices import dollar_text
 from service.billing.quote import Estimate
 from service.catalogue.base_models import Catalogue
 from service.database.advisory_locks import PROJECT_QUEUE
@@ -231,10 +232,10 @@ async def _reserve(session: AsyncSession, job: Job, *, upper_micros: int, billab
         model=job.model,
     )
     if not granted:
-        standing = await billing.standing(session, job.project_id, month)
+        standing = await billing.month_balance(session, job.project_id, month)
         raise QuotaExceeded(
-            f"This job may cost up to ${upper_micros / 1e6:.2f}, and the monthly budget has "
-            f"${(standing.remaining or 0) / 1e6:.2f} left. Use fewer epochs or tokens, or ask for a higher limit."
+            f"This job may cost up to {dollar_text(upper_micros)}, and the monthly budget has "
+            f"{dollar_text(standing.remaining or 0)} left. Use fewer epochs or tokens, or ask for a higher limit."
         )
 
 

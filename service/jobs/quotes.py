@@ -104,7 +104,7 @@ async def create_quote(
             retry_after_seconds=1,
         )
     now = dt.datetime.now(dt.UTC)
-    standing = await billing.standing(session, project_id, billing.month_of(now))
+    standing = await billing.month_balance(session, project_id, billing.month_of(now))
     reasons = [] if resolved.fault is None else [resolved.fault.message]
     if standing.remaining is not None and price.upper_micros > standing.remaining:
         reasons.append("The upper price is more than what is left of the monthly budget.")

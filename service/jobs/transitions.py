@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import func
 
+from service.billing.prices import dollar_text
 from service.jobs.lifecycle import LOST_STATUS, JobError
 from service.states import State
 from service.upstreams.poll_schedule import NEW_JOB_SNAPSHOT
@@ -95,7 +96,7 @@ class Transition:
         """`settling` → `succeeded`: the model has its name and the cost is posted."""
         return cls(
             target="succeeded",
-            message=f"The model is ready: {fine_tuned_model} (cost: ${cost_micros / 1e6:.2f})",
+            message=f"The model is ready: {fine_tuned_model} (cost: {dollar_text(cost_micros)})",
             values={**values, "fine_tuned_model": fine_tuned_model, "cost_micros": cost_micros},
         )
 

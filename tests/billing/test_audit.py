@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from service.billing import actions as billing
 from service.billing import limits
-from service.billing.audit import CHECKS, Proof, opened_books, prove
+from service.billing.audit import CHECKS, Proof, ledger_snapshot, prove
 from service.database.engine import Database, create_engine
 from service.database.tables import OpenInference, Project
 from service.wakeups import Wakeups
@@ -29,7 +29,7 @@ async def books(database_url: str) -> AsyncIterator[Database]:
     async with db.admin() as session:
         session.add_all([Project(id=name, name=name, spend_limit_micros=1_000) for name in ("proj_a", "proj_b")])
     async with db.admin() as session:
-        await limits.keep_organization(session)
+        await limits.start_organization_balances(session)
     for project in ("proj_a", "proj_b"):
         for number, actual in enumerate((0, 50, 2_000)):
             subject = f"{project}-{number}"
@@ -59,7 +59,7 @@ async def books(database_url: str) -> AsyncIterator[Database]:
 
 async def proof_of(database_url: str) -> Proof:
     """The proof as of now."""
-    async with opened_books(database_url) as session:
+    async with ledger_snapshot(database_url) as session:
         return await prove(session)
 
 
@@ -76,7 +76,7 @@ async def tamper(owner_url: str, *statements: str) -> None:
 async def test_clean_books_are_proved(books: Database, database_url: str) -> None:
     proof = await proof_of(database_url)
     assert [finding for finding in proof.findings if finding.drifts] == []
-    assert (proof.holds, proof.projects, proof.entries, proof.reserved_micros) == (True, 2, 13, 7)
+    assert (proof.consistent, proof.projects, proof.entries, proof.reserved_micros) == (True, 2, 13, 7)
     assert proof.spent_micros + proof.overage_micros == 2 * 2_050
 
 
@@ -100,7 +100,7 @@ async def test_tampering_is_found(
 ) -> None:
     await tamper(owner_url, statement)
     proof = await proof_of(database_url)
-    assert not proof.holds
+    assert not proof.consistent
     assert found in [finding.check for finding in proof.findings if finding.drifts]
     assert all(finding.places for finding in proof.findings if finding.drifts)
 
@@ -118,7 +118,7 @@ async def test_a_subject_that_was_resolved_twice_is_found(books: Database, datab
 
 
 async def test_the_snapshot_does_not_see_what_is_booked_meanwhile(books: Database, database_url: str) -> None:
-    async with opened_books(database_url) as session:
+    async with ledger_snapshot(database_url) as session:
         before = await prove(session)
         async with books.project("proj_b") as other:
             await billing.reserve(
@@ -129,7 +129,7 @@ async def test_the_snapshot_does_not_see_what_is_booked_meanwhile(books: Databas
 
 async def test_the_snapshot_writes_nothing(books: Database, database_url: str) -> None:
     with pytest.raises(Exception, match="read-only"):
-        async with opened_books(database_url) as session:
+        async with ledger_snapshot(database_url) as session:
             await session.execute(text("UPDATE balances SET spent_micros = 0"))
 
 

@@ -20,7 +20,7 @@ from cli.embedded import OWNER, SERVICE
 from service.billing import actions as billing
 from service.billing import alert_queries, limits
 from service.billing.actions import Actual, Reservation
-from service.billing.audit import opened_books, prove
+from service.billing.audit import ledger_snapshot, prove
 from service.database.engine import Database, create_engine
 from service.database.tables import Balance, OrganizationBalance, Project, WebhookEvent
 from service.wakeups import Wakeups
@@ -114,7 +114,7 @@ class Books(RuleBasedStateMachine):
 
     async def _prove(self) -> None:
         await self.db.close()
-        async with opened_books(self.urls[0]) as session:
+        async with ledger_snapshot(self.urls[0]) as session:
             proof = await prove(session)
         broken = {finding.check for finding in proof.findings if finding.drifts}
         assert broken <= {"open"}, "subjects of this test are no jobs, so that check finds them"
@@ -271,7 +271,7 @@ class Books(RuleBasedStateMachine):
             if limit is not None:
                 await limits.set_project_limit(session, row, limit)
             elif row.spend_limit_micros is not None:
-                await limits.lift_project_limit(session, row)
+                await limits.remove_project_limit(session, row)
 
         self.admin(act)
         self.limits[project] = limit
@@ -284,7 +284,7 @@ class Books(RuleBasedStateMachine):
             if limit is not None:
                 await limits.set_organization_limit(session, limit)
             elif await limits.organization_limit(session) is not None:
-                await limits.lift_organization_limit(session)
+                await limits.remove_organization_limit(session)
 
         self.admin(act)
         self.shared_limit = limit

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.billing import actions as billing
 from service.billing import alert_queries, limits
 from service.billing.abandoned_reservations import resolve_abandoned_reservations
-from service.billing.audit import opened_books, prove
+from service.billing.audit import ledger_snapshot, prove
 from service.billing.balances import month_of
 from service.database.engine import Database, create_engine
 from service.database.tables import Balance, LedgerEntry, OpenInference, OrganizationBalance, Project, WebhookEvent
@@ -151,9 +151,9 @@ async def reserved(db: Database, project_ids: Sequence[str]) -> int:
 
 async def the_books_balance(settings: Settings) -> None:
     """As `tunegate audit` says."""
-    async with opened_books(settings.database_url) as session:
+    async with ledger_snapshot(settings.database_url) as session:
         proof = await prove(session)
-    assert proof.holds, [finding for finding in proof.findings if finding.drifts]
+    assert proof.consistent, [finding for finding in proof.findings if finding.drifts]
 
 
 @pytest.mark.timeout(240)
@@ -175,7 +175,7 @@ class TestProcesses:
 
             async with db.admin() as session:
                 month = month_of((await session.execute(select(func.now()))).scalar_one())
-                await limits.keep_organization(session)
+                await limits.start_organization_balances(session)
                 used = await session.get_one(OrganizationBalance, month)
                 before = used.reserved_micros + used.spent_micros + used.overage_micros
                 await limits.set_organization_limit(session, before + ROOM * amount + amount - 1)
@@ -188,7 +188,7 @@ class TestProcesses:
         from tests.workers.harness import MODEL
 
         async with db.admin() as session:
-            await limits.lift_organization_limit(session)
+            await limits.remove_organization_limit(session)
         headers = {"authorization": f"Bearer {tenant.key}"}
         async with httpx2.AsyncClient(base_url=urls[0], headers=headers, timeout=60) as http:
             files = {"file": ("a.jsonl", jsonl(chat_rows(12)))}
@@ -335,19 +335,19 @@ class TestOrganisation:
                 total = await session.scalar(select(func.sum(Balance.reserved_micros)))
                 assert await self.organisation(session) == total
             async with bench.ctx.db.admin() as session:
-                await limits.lift_organization_limit(session)
+                await limits.remove_organization_limit(session)
 
     async def test_control_without_the_lock_a_movement_falls_between(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         [project_id] = await self.projects(bench, 1)
-        locked = limits.stop_movements
+        locked = limits.lock_all_balances
 
         async def none(session: AsyncSession) -> None:
             return None
 
         for stop, drifts in ((none, True), (locked, False)):
-            monkeypatch.setattr(limits, "stop_movements", stop)
+            monkeypatch.setattr(limits, "lock_all_balances", stop)
             async with bench.ctx.db.project(project_id) as moving:
                 assert await billing.reserve(
                     moving,
@@ -364,9 +364,9 @@ class TestOrganisation:
                 total = await session.scalar(select(func.sum(Balance.reserved_micros)))
                 kept = await session.scalar(select(OrganizationBalance.reserved_micros))
             assert ((kept or 0) != total) == drifts
-            monkeypatch.setattr(limits, "stop_movements", locked)
+            monkeypatch.setattr(limits, "lock_all_balances", locked)
             async with bench.ctx.db.admin() as session:
-                await limits.lift_organization_limit(session)
+                await limits.remove_organization_limit(session)
 
     async def set_limit(self, bench: Bench) -> None:
         async with bench.ctx.db.admin() as session:

@@ -31,7 +31,7 @@ def naive(meeting: asyncio.Barrier) -> Reserve:
     """The reservation as one would write it at first: look, decide, write. All who meet look before any writes."""
 
     async def reserve(session: AsyncSession, project_id: str, subject: str) -> bool:
-        before = await billing.standing(session, project_id, MONTH)
+        before = await billing.month_balance(session, project_id, MONTH)
         await meeting.wait()
         if before.remaining is None or before.remaining < AMOUNT:
             return False

@@ -380,7 +380,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         instance = (await session.scalars(select(Gateway.instance))).one()
         await ensure_default_account(session, settings)
     accounts = Accounts(settings, db, sealer_of(settings))
-    ledger_batcher = LedgerBatcher(db, life_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
+    ledger_batcher = LedgerBatcher(db, lifetime_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
     ctx = Context(
         settings=settings,
         instance=instance,

@@ -20,7 +20,7 @@ from service.billing.actions import Actual
 from service.billing.balances import lock, month_of
 from service.billing.ledger import grant
 from service.billing.ledger_batcher import reserve_calls, resolve
-from service.billing.prices import amount_of
+from service.billing.prices import amount_of, dollar_text
 from service.database import leases
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import Run, RunCall
@@ -194,12 +194,12 @@ class TimeSlice:
             )
             if left is None:
                 raise LeaseLost(f"runs {run.id}")
-            kept = await kept_open(session, [each for each in asked if each.adopted], ctx.ledger_batcher.life)
+            kept = await kept_open(session, [each for each in asked if each.adopted], ctx.ledger_batcher.lifetime)
             left -= await reserved_micros(session, run)
             fitting = grant([each.priced.reservation.amount_micros for each in new], left)
             within = new[: next((place for place, fits in enumerate(fitting) if not fits), len(new))]
             granted = await reserve_calls(
-                session, run.project_id, [each.priced for each in within], life=ctx.ledger_batcher.life
+                session, run.project_id, [each.priced for each in within], lifetime=ctx.ledger_batcher.lifetime
             )
         fault_points.point("run.reserved")
         sent = [*kept, *(each for each, fits in zip(within, granted, strict=True) if fits)]
@@ -313,6 +313,7 @@ class TimeSlice:
 def _over_bound(run: Run) -> RunError:
     return RunError(
         code="budget_exceeded",
-        message=f"The next call may exceed the run's budget of ${run.budget_micros / 1e6:.6f}. Give a higher `budget`.",
+        message=f"The next call may exceed the run's budget of {dollar_text(run.budget_micros, decimals=6)}. "
+        "Give a higher `budget`.",
         param="budget",
     )

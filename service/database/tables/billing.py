@@ -1,4 +1,4 @@
-"""Prices, balances, the ledger, and what watches over it."""
+"""Prices, balances, the ledger, and spend alerts."""
 
 import datetime as dt
 from typing import Any
@@ -11,7 +11,7 @@ from service.states import LedgerEntryKind, PostingBasis
 
 
 class PriceOverride(Base):
-    """A training price that the platform team has set, from a day on. It belongs to no project."""
+    """A training price that the platform team set, from a day on. It belongs to no project."""
 
     __tablename__ = "price_overrides"
     __table_args__ = (
@@ -28,7 +28,7 @@ class PriceOverride(Base):
 
 
 class InferencePriceOverride(Base):
-    """A price of asking a model, set by the platform team from a day on. `tuned`: of models trained from it."""
+    """A price of inference that the platform team set, from a day on. `tuned`: for models trained from `model`."""
 
     __tablename__ = "inference_price_overrides"
     __table_args__ = (
@@ -47,7 +47,7 @@ class InferencePriceOverride(Base):
 
 
 class ModelCalibration(Base):
-    """How estimated tokens compared with those that upstreams counted, summed over a model's finished jobs."""
+    """Estimated tokens and those that upstreams counted, each summed over a model's finished jobs."""
 
     __tablename__ = "model_calibrations"
     __table_args__ = (CheckConstraint("jobs > 0 AND estimated_tokens >= 0 AND actual_tokens >= 0", name="sums"),)
@@ -59,7 +59,7 @@ class ModelCalibration(Base):
 
 
 class Balance(Base):
-    """What a project has reserved and spent in one UTC month. The sum of its ledger entries, always."""
+    """What a project has reserved and spent in one UTC month; always the sum of its ledger entries."""
 
     __tablename__ = "balances"
     __table_args__ = (
@@ -76,7 +76,7 @@ class Balance(Base):
 
 
 class OrganizationSpending(Base):
-    """One row: the organisation's limit, and whether its balances are kept, as a limit or an alert of it needs."""
+    """One row: the organisation's limit, and whether its balances are maintained, as a limit or an alert needs."""
 
     __tablename__ = "organization_spending"
     __table_args__ = (
@@ -86,12 +86,12 @@ class OrganizationSpending(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    kept: Mapped[bool] = mapped_column(server_default="false")
+    maintained: Mapped[bool] = mapped_column("kept", server_default="false")
     spend_limit_micros: Mapped[int | None]
 
 
 class OrganizationBalance(Base):
-    """The sum of all projects' balances of a month. There are rows only while the balances are kept."""
+    """The sum of all projects' balances of a month. Rows exist only while the balances are maintained."""
 
     __tablename__ = "organization_balances"
     __table_args__ = (
@@ -107,8 +107,9 @@ class OrganizationBalance(Base):
 class LedgerEntry(Base):
     """Append-only. One `reserve` a subject, and one of `post` or `void` that resolves it.
 
-    `basis` says how a post of inference was known: the upstream's `usage`, an `estimate` from what it sent, or the
-    `reservation` of a call whose process died. Tokens are those of inference; `quantity` is what was billed.
+    `basis` says how the cost of an inference call is known: from the upstream's `usage`, from an `estimate` of what it
+    sent, or from the `reservation` of a call whose process died. Tokens are set for inference only; `quantity` is the
+    billed tokens.
     """
 
     __tablename__ = "ledger_entries"
@@ -143,10 +144,10 @@ class LedgerEntry(Base):
 
 
 class OpenInference(Base):
-    """A call that has reserved and is not resolved. After `expires_at` its process is taken to have died.
+    """An inference call with an unresolved reservation. After `expires_at` its process is presumed dead.
 
-    The tokens are those that it reserved for. A call of a run has its key there: who goes on with the run asks it
-    again, under the same reservation.
+    The tokens are those that it reserved for. A call of a run also has its key within the run: the worker that resumes
+    the run sends the call again, under the same reservation.
     """
 
     __tablename__ = "open_inferences"
@@ -168,7 +169,7 @@ class OpenInference(Base):
 
 
 class SpendAlert(Base):
-    """A threshold of a project's month. `told` has, by month, the threshold at which its event went out."""
+    """A threshold of a project's month. `notified` has, by month, the threshold at which its event was emitted."""
 
     __tablename__ = "spend_alerts"
     __table_args__ = (
@@ -181,7 +182,7 @@ class SpendAlert(Base):
     threshold_micros: Mapped[int]
     recipients: Mapped[list[str]]
     subject_prefix: Mapped[str | None]
-    told: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    notified: Mapped[dict[str, Any]] = mapped_column("told", server_default="{}")
     created_at: Mapped[dt.datetime] = now()
 
 
@@ -195,5 +196,5 @@ class OrganizationSpendAlert(Base):
     threshold_micros: Mapped[int]
     recipients: Mapped[list[str]]
     subject_prefix: Mapped[str | None]
-    told: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    notified: Mapped[dict[str, Any]] = mapped_column("told", server_default="{}")
     created_at: Mapped[dt.datetime] = now()

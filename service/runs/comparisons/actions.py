@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.billing.actions import month_of, standing
+from service.billing.actions import month_balance, month_of
 from service.billing.prices import amount_of, micros_of_dollars
 from service.catalogue.base_models import BaseModel
 from service.database.tables import Run
@@ -148,7 +148,7 @@ async def create_comparison(
 async def quote_comparison(session: AsyncSession, project_id: str, resolved: ResolvedComparison) -> ComparisonQuote:
     """What it may cost, and whether that is there to be spent."""
     price = resolved.price
-    remaining = (await standing(session, project_id, month_of(dt.datetime.now(dt.UTC)))).remaining
+    remaining = (await month_balance(session, project_id, month_of(dt.datetime.now(dt.UTC)))).remaining
     reasons = []
     if resolved.budget_micros < price.expected_micros:
         reasons.append("The expected price is more than `budget`: the comparison would end before its last example.")
