@@ -114,3 +114,16 @@ DeliveryStatus = Literal["pending", "succeeded", "failed"]
 DeletionKind = Literal["file", "upstream_file", "upstream_model", "project"]
 DeletionStatus = Literal["pending", "done", "failed"]
 """`failed`: a worker gave up after the last attempt, until an operator retries it (`tunegate deletions`)."""
+
+RunKind = Literal["generation", "comparison"]
+
+RunStatus = Literal["pending", "running", "succeeded", "failed", "cancelled"]
+"""The API creates a run as `pending` and may cancel it; a worker moves it to `running`, `succeeded` or `failed`."""
+
+UNFINISHED_RUNS: tuple[RunStatus, ...] = ("pending", "running")
+
+RunEventLevel = Literal["info", "warn", "error"]
+RunEventType = Literal["message", "progress"]
+
+AliasAction = Literal["created", "promoted", "rolled_back", "deployed"]
+"""How an alias came to point at a model: a job's deployment is `deployed`, callers do the others."""

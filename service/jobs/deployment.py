@@ -7,11 +7,12 @@ import msgspec
 from service.errors import InvalidRequest
 from service.http.wire_types import RequestModel
 from service.models.aliases.names import AliasName
+from service.runs.budget import Budget
+from service.runs.comparisons.graders.base import Share
 from service.runs.comparisons.graders.judge import JudgeGrader
-from service.runs.comparisons.graders.kinds import Share
-from service.runs.comparisons.grading import Outcome
+from service.runs.comparisons.grading import ComparisonOutcome
 from service.runs.comparisons.options import Condition, Turn
-from service.runs.comparisons.options_schema import (
+from service.runs.comparisons.request_schemas import (
     DEFAULT_EXAMPLES,
     DEFAULT_MAX_TOKENS,
     CreateComparison,
@@ -22,7 +23,6 @@ from service.runs.comparisons.options_schema import (
     Stop,
     Temperature,
 )
-from service.runs.limits import Budget
 
 
 class DeployComparison(RequestModel, frozen=True, kw_only=True):
@@ -87,7 +87,7 @@ def comparison_for(wanted: DeployComparison, *, tuned: str, reference: str | Non
     )
 
 
-def why_not(outcome: Outcome, condition: Condition, *, reference: str | None) -> str | None:
+def why_not(outcome: ComparisonOutcome, condition: Condition, *, reference: str | None) -> str | None:
     """Why the model is not to be deployed by what a comparison found; None if it is."""
     figures = outcome.models[-1]
     if not outcome.cases or figures.score.value is None:

@@ -1,1 +1,1 @@
-"""Runs of many calls of inference: what generations of datasets and comparisons of models have in common."""
+"""Runs of many inference calls: what generations of datasets and comparisons of models share."""

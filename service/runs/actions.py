@@ -1,4 +1,4 @@
-"""Runs: beginning one, cancelling it."""
+"""Creating and cancelling runs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,16 +12,17 @@ from service.errors import InvalidRequest
 from service.identity.queries import get_active_project
 from service.ids import new_id
 from service.runs.queries import get_run
-from service.runs.record import OBJECTS, Kind, add_event, cancel
+from service.runs.record import OBJECTS, add_event, cancel
+from service.states import RunKind
 
-PREFIXES: dict[Kind, str] = {"generation": "gen_", "comparison": "cmp_"}
+PREFIXES: dict[RunKind, str] = {"generation": "gen_", "comparison": "cmp_"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRun:
-    """What a run is made of. `api_key_id` pays; `total` is how much it is to make."""
+    """A run to create. Its calls are billed to `api_key_id`; `total` is the number of examples or cases to make."""
 
-    kind: Kind
+    kind: RunKind
     api_key_id: str
     options: dict[str, Any]
     concurrency: int
@@ -31,7 +32,7 @@ class NewRun:
 
 
 async def create_run(session: AsyncSession, project_id: str, new: NewRun) -> Run:
-    """Begin a run, which workers go on with. Raises `InvalidRequest` when the project is archived."""
+    """Create a run, which workers then advance. Raises `InvalidRequest` when the project is archived."""
     await get_active_project(session, project_id)
     row = Run(
         id=new_id(PREFIXES[new.kind]),
@@ -53,8 +54,8 @@ async def create_run(session: AsyncSession, project_id: str, new: NewRun) -> Run
     return row
 
 
-async def cancel_run(session: AsyncSession, project_id: str, kind: Kind, run_id: str) -> Run:
-    """End a run now. One that is cancelled already stays so; `InvalidRequest` for one that has ended otherwise."""
+async def cancel_run(session: AsyncSession, project_id: str, kind: RunKind, run_id: str) -> Run:
+    """Cancel a run; repeating it has no effect. Raises `NotFound`, and `InvalidRequest` for a run that has ended."""
     row = await get_run(session, project_id, kind, run_id, lock=True)
     if row.status in ("succeeded", "failed"):
         raise InvalidRequest(

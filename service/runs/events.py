@@ -1,4 +1,4 @@
-"""A run's events over HTTP: a page of them, or a stream until it has ended."""
+"""The events of a run over HTTP: as a page, or as a stream until the run has ended."""
 
 import msgspec
 from litestar.response import Stream
@@ -12,12 +12,13 @@ from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page
 from service.identity.requests import access_check, caller
 from service.runs.queries import get_run
-from service.runs.record import EVENTS, LIVE, OBJECTS, Kind
+from service.runs.record import EVENTS, OBJECTS
 from service.runs.schemas import ListRunEvents, RunEventObject, show_event
+from service.states import UNFINISHED_RUNS, RunKind
 
 
-async def answer_events(request: ApiRequest, kind: Kind, run_id: str) -> Page[RunEventObject] | Stream:
-    """Newest first; with `stream=true` as server-sent events from the beginning, or from `Last-Event-ID`."""
+async def answer_events(request: ApiRequest, kind: RunKind, run_id: str) -> Page[RunEventObject] | Stream:
+    """A page, newest first; with `stream=true` server-sent events from the beginning, or after `Last-Event-ID`."""
     db = resource(request, Database)
     who = caller(request)
     query = read_query(request, ListRunEvents)
@@ -31,7 +32,7 @@ async def answer_events(request: ApiRequest, kind: Kind, run_id: str) -> Page[Ru
 
 
 async def _stream(
-    db: Database, project_id: str, kind: Kind, run_id: str, last_event_id: str | None, *, access_check: AccessCheck
+    db: Database, project_id: str, kind: RunKind, run_id: str, last_event_id: str | None, *, access_check: AccessCheck
 ) -> Stream:
     begin = 0
     async with db.project(project_id) as session:
@@ -41,7 +42,7 @@ async def _stream(
 
     async def fetch(sequence: int) -> EventBatch:
         async with db.project(project_id) as session:
-            ended = (await get_run(session, project_id, kind, run_id)).status not in LIVE
+            ended = (await get_run(session, project_id, kind, run_id)).status not in UNFINISHED_RUNS
             rows = await EVENTS.since(session, project_id, run_id, sequence=sequence, limit=BATCH)
         return EventBatch(
             [StreamedEvent(row.id, row.sequence, msgspec.json.encode(show_event(row))) for row in rows], ended

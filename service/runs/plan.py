@@ -1,7 +1,7 @@
-"""What a run asks next. Pure: a plan is made of the run's options and of the answers so far, and of nothing else.
+"""Plans: which calls a run makes next. Pure: a plan depends on the run's options and the answers so far only.
 
-Every call has a key that says what it is for. A plan that is given the same answers by key, in any order and with any
-interruption, makes the same of them; so whoever goes on with a run makes its plan anew and replays what is answered.
+Every call has a key. A plan that takes the same answers by key, in any order and with any interruption, has the same
+result; so the worker that resumes a run builds its plan anew and replays the recorded answers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ CHAT = "/chat/completions"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call to be made: `body` is sent as it is, with the model in it."""
+    """A call to make: `body` is sent as it is, with `model` added."""
 
     key: str
     model: str
@@ -23,9 +23,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of a call: a message, or the words in which the upstream refused it for good.
+    """The answer to a call: a message, or the message of the upstream's `refusal`.
 
-    The tokens and the cost are what was posted for it.
+    The tokens and the cost are those that were posted for the call.
     """
 
     message: Mapping[str, Any] | None = None
@@ -37,37 +37,37 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """What was said; empty for a refusal, or a call of a tool."""
+        """The text of the message; empty for a refusal, and for a call of a tool without text."""
         content = (self.message or {}).get("content")
         return content if isinstance(content, str) else ""
 
 
 class Plan(Protocol):
-    """One run's."""
+    """The plan of one run."""
 
     @property
     def total(self) -> int:
-        """How much the run is to make."""
+        """The number of examples or cases that the run makes."""
         ...
 
     @property
     def done(self) -> int:
-        """How much of that is made."""
+        """The number of those that are complete."""
         ...
 
     def next_call(self) -> Call | None:
-        """A call that can be made now and was not given before; None: an answer must come first, or all is asked."""
+        """The next call to make, each given once; None when an answer is needed first, or when no call is left."""
         ...
 
     def take(self, key: str, answer: Answer) -> None:
-        """Take in the answer to a call that was given."""
+        """Take the answer to a call that was given."""
         ...
 
 
 def unanswered(plan: Plan, answers: Mapping[str, Answer]) -> Iterator[Call]:
-    """The calls that a plan wants now and that are not among the answers; the plan takes those in on the way.
+    """The calls that a plan can make now and that have no answer yet; the plan takes the known answers on the way.
 
-    Ends when the plan waits for an answer. After one was taken in, ask for a new iterator.
+    Ends when the plan needs an answer. Make a new iterator after the plan has taken one.
     """
     while (call := plan.next_call()) is not None:
         if (known := answers.get(call.key)) is not None:
@@ -76,6 +76,6 @@ def unanswered(plan: Plan, answers: Mapping[str, Answer]) -> Iterator[Call]:
             yield call
 
 
-def walk(plan: Plan, ask: "Mapping[str, Answer]") -> bool:
-    """Bring a plan as far as the answers go. Whether it has all that it wants."""
-    return next(unanswered(plan, ask), None) is None
+def replay(plan: Plan, answers: Mapping[str, Answer]) -> bool:
+    """Replay answers into a plan. Returns whether no call is left to make for now."""
+    return next(unanswered(plan, answers), None) is None

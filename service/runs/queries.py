@@ -1,4 +1,4 @@
-"""Runs, read within one project; and what a worker needs of one to go on with it."""
+"""Queries for runs within one project, and for the calls that a worker resumes a run from."""
 
 from collections.abc import Sequence
 
@@ -9,17 +9,17 @@ from service.database.tables import OpenInference, Run, RunCall
 from service.errors import NotFound, unknown_cursor
 from service.http.wire_types import PageQuery
 from service.runs.plan import Answer
-from service.runs.record import Kind
+from service.states import RunKind
 
 
 class ListRuns(PageQuery, frozen=True, kw_only=True):
-    """The query of a list; `file` is an input or an output."""
+    """The query of a list; `file` is the id of an input or output file."""
 
     file: str | None = None
 
 
-async def get_run(session: AsyncSession, project_id: str, kind: Kind, run_id: str, *, lock: bool = False) -> Run:
-    """The run, or `NotFound`. `lock` keeps it from changing meanwhile."""
+async def get_run(session: AsyncSession, project_id: str, kind: RunKind, run_id: str, *, lock: bool = False) -> Run:
+    """The run; with `lock`, its row is locked until the transaction ends. Raises `NotFound`."""
     query = select(Run).where(Run.project_id == project_id, Run.kind == kind, Run.id == run_id)
     row = (await session.scalars(query.with_for_update() if lock else query)).one_or_none()
     if row is None:
@@ -27,21 +27,21 @@ async def get_run(session: AsyncSession, project_id: str, kind: Kind, run_id: st
     return row
 
 
-async def list_runs(session: AsyncSession, project_id: str, kind: Kind, query: ListRuns) -> Sequence[Run]:
+async def list_runs(session: AsyncSession, project_id: str, kind: RunKind, query: ListRuns) -> Sequence[Run]:
     """Up to `limit + 1` runs of a kind, newest first. Raises `InvalidRequest` for an unknown cursor."""
-    wanted = select(Run).where(Run.project_id == project_id, Run.kind == kind)
+    statement = select(Run).where(Run.project_id == project_id, Run.kind == kind)
     if query.file is not None:
-        wanted = wanted.where(or_(Run.input_file_id == query.file, Run.output_file_id == query.file))
+        statement = statement.where(or_(Run.input_file_id == query.file, Run.output_file_id == query.file))
     if query.after is not None:
         known = select(Run.id).where(Run.project_id == project_id, Run.kind == kind, Run.id == query.after)
         if await session.scalar(known) is None:
             raise unknown_cursor(query.after)
-        wanted = wanted.where(Run.id < query.after)
-    return (await session.scalars(wanted.order_by(Run.id.desc()).limit(query.limit + 1))).all()
+        statement = statement.where(Run.id < query.after)
+    return (await session.scalars(statement.order_by(Run.id.desc()).limit(query.limit + 1))).all()
 
 
 async def finished_calls(session: AsyncSession, run: Run) -> dict[str, Answer]:
-    """Every answer that a run has, by its key."""
+    """The answers of a run, by the key of their call."""
     rows = await session.scalars(
         select(RunCall).where(RunCall.project_id == run.project_id, RunCall.run_id == run.id).order_by(RunCall.key)
     )
@@ -59,7 +59,7 @@ async def finished_calls(session: AsyncSession, run: Run) -> dict[str, Answer]:
 
 
 async def open_calls(session: AsyncSession, run: Run) -> dict[str, str]:
-    """Calls of a run that have reserved and are not resolved: by key, the subject in the ledger."""
+    """The calls of a run whose reservation is unresolved: the subject in the ledger, by the key of the call."""
     rows = await session.execute(
         select(OpenInference.call_key, OpenInference.subject).where(
             OpenInference.project_id == run.project_id, OpenInference.run_id == run.id
@@ -68,7 +68,7 @@ async def open_calls(session: AsyncSession, run: Run) -> dict[str, str]:
     return {key: subject for key, subject in rows if key is not None}
 
 
-def _no_such(kind: Kind, run_id: str) -> NotFound:
+def _no_such(kind: RunKind, run_id: str) -> NotFound:
     match kind:
         case "generation":
             return NotFound(f"No such dataset generation: {run_id}", param="id", code="dataset_generation_not_found")

@@ -1,12 +1,12 @@
-"""Writing down what happens to a run: its events in order, its end, and the webhooks that follow from it.
+"""Transitions of runs and their events, with the webhook events that follow.
 
-Balances are locked before runs: whoever posts to the ledger does so first.
+Lock order: a transaction that posts to the ledger locks the project's balance before it locks a run.
 """
 
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,22 +17,19 @@ from service.database.event_log import EventLog, take_places
 from service.database.leases import Claim
 from service.database.tables import Run, RunEvent
 from service.ids import new_id
+from service.states import UNFINISHED_RUNS, RunEventLevel, RunKind, RunStatus
 from service.webhooks import outbox
 
-Kind = Literal["generation", "comparison"]
-End = Literal["succeeded", "failed", "cancelled"]
-OBJECTS: Mapping[str, str] = {"generation": "dataset_generation", "comparison": "model_comparison"}
-"""What each kind is called on the wire, and at the start of its webhooks' types."""
+OBJECTS: Mapping[RunKind, str] = {"generation": "dataset_generation", "comparison": "model_comparison"}
+"""The name of each kind on the wire, and the prefix of its webhook event types."""
 
 EVENTS = EventLog(RunEvent, RunEvent.run_id)
-"""What runs tell."""
-
-LIVE = ("pending", "running")
+"""The events of runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunError:
-    """Why a run failed: `message` says what to do, `param` names the option at fault if one is."""
+    """Why a run failed. `message` says what to do; `param` names the option at fault, if there is one."""
 
     code: str
     message: str
@@ -44,10 +41,10 @@ async def add_event(
     run: Run,
     message: str,
     *,
-    level: Literal["info", "warn", "error"] = "info",
+    level: RunEventLevel = "info",
     data: dict[str, Any] | None = None,
 ) -> None:
-    """Append an event; with `data` it tells of progress."""
+    """Append an event; one with `data` is of type `progress`."""
     await session.execute(
         insert(RunEvent).values(
             id=new_id("runevent-"),
@@ -71,21 +68,21 @@ async def end(
     *,
     error: RunError | None = None,
 ) -> None:
-    """End a claimed run: succeeded with its `outcome` among the values, or failed by `error`.
+    """End a claimed run: as succeeded, with its `outcome` in `values`, or as failed with `error`.
 
-    Raises `LeaseLost` when it is no longer ours.
+    Raises `LeaseLost` when the claim is lost.
     """
-    status: End = "succeeded" if error is None else "failed"
+    status: RunStatus = "succeeded" if error is None else "failed"
     values = {**values, "status": status, "finished_at": func.now(), "waiting_reason": None}
     if error is not None:
         values.update(error_code=error.code, error_message=error.message, error_param=error.param)
-    await leases.give_back(session, claimed, values, due_in_seconds=None, where=[Run.status.in_(LIVE)])
+    await leases.give_back(session, claimed, values, due_in_seconds=None, where=[Run.status.in_(UNFINISHED_RUNS)])
     await add_event(session, claimed.row, message, level="info" if error is None else "error")
-    await tell(session, claimed.row.id)
+    await emit_end_event(session, claimed.row.id)
 
 
-async def tell(session: AsyncSession, run_id: str) -> None:
-    """Emit the webhook event of a run's end, as it is now."""
+async def emit_end_event(session: AsyncSession, run_id: str) -> None:
+    """Emit the webhook event for the end of a run, from its present row."""
     run = await session.get_one(Run, run_id, populate_existing=True)
     await outbox.emit(
         session,
@@ -109,7 +106,7 @@ async def tell(session: AsyncSession, run_id: str) -> None:
 
 
 async def cancel(session: AsyncSession, run: Run) -> None:
-    """End a run now: a worker that is at it loses its lease. `run` is locked; what was posted stays posted."""
+    """Cancel a locked run: a worker that is advancing it loses its lease. Posted costs stay posted."""
     await session.execute(
         update(Run)
         .where(Run.id == run.id)
@@ -124,12 +121,12 @@ async def cancel(session: AsyncSession, run: Run) -> None:
         .execution_options(synchronize_session=False)
     )
     await add_event(session, run, "Cancelled")
-    await tell(session, run.id)
+    await emit_end_event(session, run.id)
     await session.refresh(run)
 
 
 async def cancel_all(session: AsyncSession, project_id: str) -> int:
-    """End every run of a project that is archived or deleted. Returns how many."""
+    """Cancel every unfinished run of a project that is archived or deleted. Returns the number of runs."""
     rows = (
         await session.scalars(
             select(Run).where(Run.project_id == project_id, Run.finished_at.is_(None)).with_for_update()

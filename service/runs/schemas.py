@@ -1,4 +1,4 @@
-"""What every kind of run shows on the wire."""
+"""Wire types that both kinds of run share."""
 
 from typing import Any, Literal
 
@@ -7,12 +7,11 @@ import msgspec
 from service.billing.prices import Amount
 from service.database.tables import Run, RunEvent
 from service.http.wire_types import PageQuery, unix
-
-Status = Literal["pending", "running", "succeeded", "failed", "cancelled"]
+from service.states import RunEventLevel, RunEventType
 
 
 class RunTokens(msgspec.Struct, frozen=True, kw_only=True):
-    """What the calls have read and written so far."""
+    """The tokens of all calls so far."""
 
     input: int
     output: int
@@ -27,7 +26,7 @@ class RunFault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a run is: of `total`, `done` are made, by so many `calls`."""
+    """The progress of a run: `done` of `total` examples or cases are complete, after `calls` answered calls."""
 
     total: int
     done: int
@@ -36,13 +35,13 @@ class RunProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunEventObject(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of a run; one of `progress` has `done`, `total` and `cost` in its `data`."""
+    """An event of a run. The `data` of a `progress` event has `done`, `total` and `cost`."""
 
     id: str
     object: Literal["run.event"] = "run.event"
     created_at: int
-    level: Literal["info", "warn", "error"]
-    type: Literal["message", "progress"]
+    level: RunEventLevel
+    type: RunEventType
     message: str
     data: dict[str, Any] | None
 
@@ -54,30 +53,30 @@ class ListRunEvents(PageQuery, frozen=True, kw_only=True):
 
 
 def show_progress(row: Run) -> RunProgress:
-    """How far it is; 1.0 only at its end."""
+    """The progress of a run; its share is 1.0 for a succeeded run only."""
     share = 1.0 if row.status == "succeeded" else min(0.99, row.done / max(1, row.total))
     return RunProgress(total=row.total, done=row.done, calls=row.calls, share=round(share, 2))
 
 
 def show_tokens(row: Run) -> RunTokens:
-    """The tokens so far."""
+    """The tokens of a run so far."""
     return RunTokens(input=row.input_tokens, output=row.output_tokens)
 
 
 def show_fault(row: Run) -> RunFault | None:
-    """Why it failed, if it has."""
+    """Why a run failed; None unless it did."""
     if row.error_code is None:
         return None
     return RunFault(code=row.error_code, message=row.error_message or "", param=row.error_param)
 
 
 def show_event(row: RunEvent) -> RunEventObject:
-    """An event on the wire."""
+    """An event of a run as the API shows it."""
     return RunEventObject(
         id=row.id,
         created_at=unix(row.created_at),
-        level=row.level,  # type: ignore[arg-type]  # held by a CHECK
-        type=row.type,  # type: ignore[arg-type]  # held by a CHECK
+        level=row.level,
+        type=row.type,
         message=row.message,
         data=row.data,
     )

@@ -14,7 +14,7 @@ from service.billing.abandoned_reservations import resolve_abandoned_reservation
 from service.billing.ledger_batcher import resolve
 from service.database.leases import LeaseLost
 from service.database.tables import OpenInference, Run
-from service.runs.load import MOST_WAIT_SECONDS, Window, wait_seconds
+from service.runs.pacing import MAX_WAIT_SECONDS, ConcurrencyWindow, wait_seconds
 from tests.runs.harness import Mill
 from tests.runs.scripted import Call, Reply, plain
 from workers.runs import advance, time_slice
@@ -22,7 +22,7 @@ from workers.runs import advance, time_slice
 
 class TestPace:
     def test_a_window_is_halved_and_grows_again(self) -> None:
-        window = Window(8)
+        window = ConcurrencyWindow(8)
         window.limited()
         assert window.size == 4
         for _ in range(4):
@@ -38,9 +38,11 @@ class TestPace:
         assert window.size == 1
 
     def test_pauses_grow_with_the_silence_and_are_bounded(self) -> None:
-        waits = [wait_seconds(since_news_seconds=silence, asked_for_seconds=None) for silence in (0, 20, 100, 10_000)]
-        assert waits == [1.0, 5.0, 25.0, MOST_WAIT_SECONDS]
-        assert wait_seconds(since_news_seconds=10_000, asked_for_seconds=7) == 7
+        waits = [
+            wait_seconds(since_answer_seconds=silence, retry_after_seconds=None) for silence in (0, 20, 100, 10_000)
+        ]
+        assert waits == [1.0, 5.0, 25.0, MAX_WAIT_SECONDS]
+        assert wait_seconds(since_answer_seconds=10_000, retry_after_seconds=7) == 7
 
 
 class TestUpstream:
@@ -94,7 +96,7 @@ class TestUpstream:
         made = await mill.generate()
         async with mill.ctx.db.worker() as session:
             long_ago = func.now() - dt.timedelta(hours=25)
-            await session.execute(update(Run).where(Run.id == made["id"]).values(news_at=long_ago))
+            await session.execute(update(Run).where(Run.id == made["id"]).values(last_answer_at=long_ago))
         ended = await mill.until_end(made["id"])
         assert (ended["status"], ended["error"]["code"]) == ("failed", "upstream_unavailable")
         assert await mill.assert_books(made["id"]) == 0
@@ -104,7 +106,7 @@ class TestUpstream:
         made = await mill.generate(n_per_topic=50, concurrency=4)
         ended = await mill.until_end(made["id"])
         assert (ended["status"], ended["error"]["code"]) == ("failed", "upstream_refused")
-        assert len(mill.upstream.log) <= time_slice.MOST_REFUSED + 4
+        assert len(mill.upstream.log) <= time_slice.MAX_REFUSED + 4
         assert await mill.assert_books(made["id"]) == 0
 
     async def test_an_answer_of_nonsense_is_no_accident(self, mill: Mill) -> None:

@@ -69,7 +69,7 @@ async def _begun(ctx: Context, job: Job, wanted: DeployComparison, resolved: Res
         condition = Condition(job_id=job.id, sure=wanted.sure, least_score=wanted.least_score)
         run = await create_comparison(session, job.project_id, job.api_key_id or "", resolved, condition=condition)
         await session.execute(update(Job).where(Job.id == job.id).values(deploy_run_id=run.id))
-        others = ", ".join(each.asked for each in resolved.options.models[:-1])
+        others = ", ".join(each.requested for each in resolved.options.models[:-1])
         against = f" with {others}" if others else ""
         await _tell(session, job, NewEvent(message=f"Comparing the model{against}: {run.id}"))
     fault_points.point("deployment.begun")
@@ -107,7 +107,7 @@ async def _decide(ctx: Context, job: Job) -> None:
 
 async def _against(session: AsyncSession, job: Job, run: Run | None) -> str | None:
     """What speaks against deploying the model; None if nothing does."""
-    outcome = stored_outcome(run) if run is not None else None
+    outcome = None if run is None else stored_outcome(run)
     if run is None or outcome is None or run.status != "succeeded":
         told = "is gone" if run is None else f"has {run.status}" if run.status != "cancelled" else "was cancelled"
         return f"The comparison {told}."

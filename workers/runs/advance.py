@@ -35,7 +35,7 @@ CRASHED = RunError(
 
 
 @dataclass(frozen=True, slots=True)
-class RunKind:
+class RunHandlers:
     """What is particular to a kind of run.
 
     `open` makes the plan, or says why there can be none. `conclude` ends the run, by `record.end`, with what the plan
@@ -46,9 +46,9 @@ class RunKind:
     conclude: Callable[[Context, Claim[Run], Any, RunError | None], Awaitable[None]]
 
 
-KINDS: Mapping[str, RunKind] = {
-    "generation": RunKind(generations.open_plan, generations.conclude),
-    "comparison": RunKind(comparisons.open_plan, comparisons.conclude),
+KINDS: Mapping[str, RunHandlers] = {
+    "generation": RunHandlers(generations.open_plan, generations.conclude),
+    "comparison": RunHandlers(comparisons.open_plan, comparisons.conclude),
 }
 
 

@@ -22,8 +22,8 @@ from service.errors import InvalidRequest, QuotaExceeded
 from service.inference.calls import refusal_of
 from service.inference.metering import MeteredCall
 from service.inference.requests import InferenceRequest
-from service.runs.answers import message_of
-from service.runs.load import MOST_WAIT_SECONDS
+from service.runs.messages import parse_message
+from service.runs.pacing import MAX_WAIT_SECONDS
 from service.runs.plan import Answer, Call
 from workers.context import Context
 
@@ -62,14 +62,14 @@ async def ask(ctx: Context, run_id: str, asked: PreparedCall) -> Answer | RetryL
         return RetryLater("The upstream that serves this model does not answer.", None)
     if 200 <= answer.status < 300:
         asked.metered_call.observe(answer.body)
-        message, finish_reason = message_of(answer.body)
+        message, finish_reason = parse_message(answer.body)
         return Answer(message=message, finish_reason=finish_reason)
     refused = refusal_of(answer, request)
     match refused:
         case InvalidRequest():
             return Answer(refusal=refused.message)
         case QuotaExceeded():
-            return RetryLater(refused.message, MOST_WAIT_SECONDS)
+            return RetryLater(refused.message, MAX_WAIT_SECONDS)
         case _:
             return RetryLater(refused.message, answer.retry_after_seconds)
 

@@ -1,6 +1,6 @@
-"""Generations of datasets: the plan of a run, and the file that comes of it.
+"""Generations: building the plan of a run, and storing its examples as a file.
 
-The object is announced before it is written; the file, its report and the run's end are one fenced transaction.
+The object is announced before it is written; the file, its report and the end of the run are one fenced transaction.
 """
 
 from collections.abc import AsyncIterator, Iterable
@@ -21,25 +21,25 @@ from service.runs.plan import Plan
 from service.runs.record import RunError, end
 from workers.context import Context
 
-ROWS_AT_ONCE = 500
+ROWS_PER_CHUNK = 500
 
 
 async def open_plan(ctx: Context, run: Run) -> Plan | RunError:
-    """The plan, made of the options alone."""
+    """The plan, built from the options alone."""
     return GenerationPlan(stored_options(run))
 
 
 async def conclude(ctx: Context, claimed: Claim[Run], plan: GenerationPlan, error: RunError | None) -> None:
-    """End the run with a file of what was made, also when it could not be all."""
-    run, made = claimed.row, plan.result()
-    values: dict[str, Any] = {"done": plan.done, "total": plan.total, "outcome": msgspec.to_builtins(made)}
-    if not made.examples:
-        nothing = RunError(
+    """Store the examples as a file and end the run; with `error`, as failed."""
+    run, outcome = claimed.row, plan.outcome()
+    values: dict[str, Any] = {"done": plan.done, "total": plan.total, "outcome": msgspec.to_builtins(outcome)}
+    if not outcome.examples:
+        nothing_generated = RunError(
             code="nothing_generated",
             message="No answer could be used: `outcome.dropped` counts why. Change the prompts, or ask another model.",
         )
         async with ctx.db.worker() as session:
-            await end(session, claimed, "Ended without an example", values, error=error or nothing)
+            await end(session, claimed, "Ended without an example", values, error=error or nothing_generated)
         fault_points.point("run.ended")
         return
     key = f"{run.project_id}/{new_id('object-')}"
@@ -57,10 +57,10 @@ async def conclude(ctx: Context, claimed: Claim[Run], plan: GenerationPlan, erro
             stored=stored,
             model=ctx.catalogue.default,
         )
-        kept = f"{made.examples:,} of {plan.total:,} examples are in {file.id}"
+        result = f"{outcome.examples:,} of {plan.total:,} examples are in {file.id}"
         if error is not None:
-            error = replace(error, message=f"{error.message} {kept}.")
-        await end(session, claimed, f"Ended: {kept}", {**values, "output_file_id": file.id}, error=error)
+            error = replace(error, message=f"{error.message} {result}.")
+        await end(session, claimed, f"Ended: {result}", {**values, "output_file_id": file.id}, error=error)
     fault_points.point("run.ended")
 
 
@@ -68,7 +68,7 @@ async def _lines(rows: Iterable[dict[str, Any]]) -> AsyncIterator[bytes]:
     batch: list[bytes] = []
     for row in rows:
         batch.append(msgspec.json.encode(row) + b"\n")
-        if len(batch) == ROWS_AT_ONCE:
+        if len(batch) == ROWS_PER_CHUNK:
             yield b"".join(batch)
             batch = []
     if batch:

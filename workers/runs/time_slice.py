@@ -29,7 +29,7 @@ from service.identity.callers import Caller
 from service.inference.requests import inference_request_of
 from service.inference.routing import Router
 from service.limits.rates import estimated_tokens
-from service.runs.load import Window, wait_seconds
+from service.runs.pacing import ConcurrencyWindow, wait_seconds
 from service.runs.plan import Answer, Call, Plan, unanswered
 from service.runs.record import RunError, add_event
 from workers.context import Context
@@ -40,12 +40,12 @@ log = structlog.get_logger()
 TIME_SLICE_SECONDS = 60.0
 """After so long a run lets others have its place; it comes back at once if nobody wants it."""
 
-AWAY_HOURS = 24
-MOST_REFUSED = 10
+MAX_UNAVAILABLE_HOURS = 24
+MAX_REFUSED = 10
 """When so many calls were refused and none was answered, the others would be refused too."""
 
 PROGRESS_EVENTS = 20
-RECORD_AGAIN_SECONDS = 0.5
+RECORD_RETRY_SECONDS = 0.5
 
 SHORT_WAIT_SECONDS = 5.0
 """A shorter pause does not end a turn."""
@@ -78,7 +78,7 @@ class TimeSlice:
         self._plan = plan
         self._finished = finished
         self._open = still_open
-        self._window = Window(min(self._run.concurrency, ctx.settings.run_concurrency))
+        self._window = ConcurrencyWindow(min(self._run.concurrency, ctx.settings.run_concurrency))
         self._again: deque[Call] = deque()
         self._under_way: dict[asyncio.Task[Answer | RetryLater], PreparedCall] = {}
         self._bills: dict[asyncio.Task[Answer | RetryLater], Actual] = {}
@@ -86,7 +86,7 @@ class TimeSlice:
         self._too_tight: Finished | None = None
         now = time.monotonic()
         self._over_at, self._resume_at = now + TIME_SLICE_SECONDS, now
-        self._news_at = now - (dt.datetime.now(dt.UTC) - self._run.news_at).total_seconds()
+        self._last_answer_at = now - (dt.datetime.now(dt.UTC) - self._run.last_answer_at).total_seconds()
         self._answered = sum(answer.refusal is None for answer in finished.values())
         self._refused = len(finished) - self._answered
         self._told = self._run.done * PROGRESS_EVENTS // max(1, self._run.total)
@@ -252,7 +252,7 @@ class TimeSlice:
         self._too_tight = None
         for task in done:
             self._open.pop(self._under_way.pop(task).call.key, None)
-        if not self._answered and self._refused >= MOST_REFUSED:
+        if not self._answered and self._refused >= MAX_REFUSED:
             last = answers[-1][1].refusal if answers else None
             self._outcome = Finished(RunError(code="upstream_refused", message=f"Every call is refused: {last}"))
 
@@ -266,10 +266,10 @@ class TimeSlice:
             except (IntegrityError, DataError):
                 raise
             except (DBAPIError, OSError) as error:
-                if time.monotonic() + RECORD_AGAIN_SECONDS >= self._claimed.deadline:
+                if time.monotonic() + RECORD_RETRY_SECONDS >= self._claimed.deadline:
                     raise
                 log.warning("run.not_recorded_yet", run=self._run.id, error=repr(error))
-                await asyncio.sleep(RECORD_AGAIN_SECONDS)
+                await asyncio.sleep(RECORD_RETRY_SECONDS)
             else:
                 return
 
@@ -281,9 +281,9 @@ class TimeSlice:
         rows = [row_of(run, asked, answer) for asked, answer in answers]
         added = (await session.scalars(insert(RunCall).on_conflict_do_nothing().returning(RunCall.key), rows)).all()
         values = {"done": plan.done, "total": plan.total, "calls": Run.calls + len(added)}
-        values.update(news_at=func.clock_timestamp(), failures=0, waiting_reason=None)
+        values.update(last_answer_at=func.clock_timestamp(), failures=0, waiting_reason=None)
         await leases.write(session, self._claimed, values)
-        self._news_at = time.monotonic()
+        self._last_answer_at = time.monotonic()
         told = plan.done * PROGRESS_EVENTS // max(1, plan.total)
         if told != self._told:
             self._told = told
@@ -291,14 +291,14 @@ class TimeSlice:
             data = {"done": plan.done, "total": plan.total, "cost": msgspec.to_builtins(amount_of(cost))}
             await add_event(session, run, f"{plan.done:,} of {plan.total:,} are done", data=data)
 
-    def _wait(self, reason: str, asked_for_seconds: float | None) -> None:
+    def _wait(self, reason: str, retry_after_seconds: float | None) -> None:
         """Leave the upstream alone for a while, or for good after a day without an answer."""
-        away_seconds = time.monotonic() - self._news_at
-        if away_seconds > AWAY_HOURS * 3600:
-            message = f"Nothing was answered for {AWAY_HOURS} hours: {reason}"
+        away_seconds = time.monotonic() - self._last_answer_at
+        if away_seconds > MAX_UNAVAILABLE_HOURS * 3600:
+            message = f"Nothing was answered for {MAX_UNAVAILABLE_HOURS} hours: {reason}"
             self._outcome = Finished(RunError(code="upstream_unavailable", message=message))
             return
-        seconds = wait_seconds(since_news_seconds=away_seconds, asked_for_seconds=asked_for_seconds)
+        seconds = wait_seconds(since_answer_seconds=away_seconds, retry_after_seconds=retry_after_seconds)
         if seconds > SHORT_WAIT_SECONDS:
             self._outcome = self._outcome or Unfinished(reason, seconds)
         self._resume_at = max(self._resume_at, time.monotonic() + seconds)

@@ -1,15 +1,16 @@
-"""Stable names for models, and who pointed them where."""
+"""Aliases (stable names for models) and the history of their promotions."""
 
 import datetime as dt
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, UniqueConstraint, func
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Text, UniqueConstraint, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database.tables.base import Base, now
+from service.states import AliasAction
 
 
 class ModelAlias(Base):
-    """A project's name for whichever model it serves now: the one of its newest promotion, `version`."""
+    """A project's stable name for a model. `model` is that of its newest promotion, whose number is `version`."""
 
     __tablename__ = "model_aliases"
     __table_args__ = (
@@ -28,7 +29,7 @@ class ModelAlias(Base):
 
 
 class AliasPromotion(Base):
-    """Append-only: one line of an alias's history. `undo_version` is where a roll back from here leads."""
+    """One promotion in an alias's history, append-only. `undo_version` is the version that a roll-back returns to."""
 
     __tablename__ = "alias_promotions"
     __table_args__ = (
@@ -45,7 +46,7 @@ class AliasPromotion(Base):
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     project_id: Mapped[str]
     model: Mapped[str]
-    action: Mapped[str]
+    action: Mapped[AliasAction] = mapped_column(Text)
     reason: Mapped[str | None]
     key_id: Mapped[str | None]
     job_id: Mapped[str | None]

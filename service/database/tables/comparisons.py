@@ -1,4 +1,4 @@
-"""What a comparison of models has found, case by case."""
+"""The results of model comparisons, case by case."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from service.database.tables.base import Base
 
 
 class ComparisonCase(Base):
-    """One case of a comparison that has ended, by its place in the file. The answers themselves are the run's calls.
+    """One graded case of a comparison that has ended. The answers themselves are the run's calls.
 
-    Of the file it holds where the example stands there, and no word: `line`, `offset_bytes`, and `turn` for the
-    message. `marks` are of each model by grader; `failed` has `MODEL/GRADER`, by the model's number, for what did not
-    pass.
-    `winner` is the number of the model with the highest score, null where several have it.
+    The row holds the position of the example in the file (`line`, `offset_bytes`, and `turn` for the message), and none
+    of its text. `place` orders the cases. `grader_scores` holds the scores of each model by grader, `scores` their mean
+    for each model. `failed` lists `MODEL/GRADER`, with the model's number, for every score that did not pass. `winner`
+    is the number of the model with the highest score, null where several share it.
     """
 
     __tablename__ = "comparison_cases"
@@ -32,4 +32,4 @@ class ComparisonCase(Base):
     winner: Mapped[int | None]
     failed: Mapped[list[str]]
     scores: Mapped[list[Any]]
-    marks: Mapped[list[Any]]
+    grader_scores: Mapped[list[Any]] = mapped_column("marks")

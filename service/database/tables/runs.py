@@ -1,20 +1,22 @@
-"""Runs of many calls of inference: generations of datasets, comparisons of models; their calls and their events."""
+"""Runs of many inference calls (generations of datasets, comparisons of models), their calls and their events."""
 
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database.tables.base import Base, Leased, now
+from service.states import RunEventLevel, RunEventType, RunKind, RunStatus
 
 
 class Run(Leased, Base):
-    """What was asked for, how far it is, and what it cost (see `service/runs`).
+    """A run: its options, its progress and its cost (see `service/runs`).
 
-    The counters of cost and tokens follow the ledger, in the transactions that post to it; `budget_micros` bounds what
-    is posted and reserved together. `total` and `done` are counted in what the run makes: examples, or rows.
-    `calls` is how many are answered. `news_at` is when the last one was; `failures` counts since then.
+    The counters of cost and tokens are updated in the transactions that post to the ledger; `budget_micros` bounds the
+    sum of what is posted and reserved. `total` and `done` count what the run makes: examples of a generation, cases of
+    a comparison. `calls` is the number of answered calls, `last_answer_at` the time of the last answer; `failures`
+    counts the failed attempts since then.
     """
 
     __tablename__ = "runs"
@@ -40,8 +42,8 @@ class Run(Leased, Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     api_key_id: Mapped[str]
-    kind: Mapped[str]
-    status: Mapped[str] = mapped_column(server_default="pending")
+    kind: Mapped[RunKind] = mapped_column(Text)
+    status: Mapped[RunStatus] = mapped_column(Text, server_default="pending")
     options: Mapped[dict[str, Any]]
     concurrency: Mapped[int]
     budget_micros: Mapped[int]
@@ -60,14 +62,14 @@ class Run(Leased, Base):
     error_param: Mapped[str | None]
     last_sequence: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[dt.datetime] = now()
-    news_at: Mapped[dt.datetime] = now()
+    last_answer_at: Mapped[dt.datetime] = mapped_column("news_at", server_default=func.now())
     finished_at: Mapped[dt.datetime | None]
 
 
 class RunCall(Base):
-    """One finished call of a run. `key` names it by what it is for, so a run that goes on knows what it has asked.
+    """One answered call of a run. `key` identifies it within the plan, so that a resumed run does not repeat it.
 
-    `subject` is its entry in the ledger. `refusal` is set instead of `message` when the upstream refused it for good.
+    `subject` is its subject in the ledger. `refusal` is set instead of `message` for a call that the upstream refused.
     """
 
     __tablename__ = "run_calls"
@@ -91,7 +93,7 @@ class RunCall(Base):
 
 
 class RunEvent(Base):
-    """What a run tells, in order."""
+    """An event of a run, for its caller; ordered by `sequence`."""
 
     __tablename__ = "run_events"
     __table_args__ = (
@@ -105,8 +107,8 @@ class RunEvent(Base):
     project_id: Mapped[str]
     run_id: Mapped[str]
     sequence: Mapped[int]
-    level: Mapped[str]
-    type: Mapped[str]
+    level: Mapped[RunEventLevel] = mapped_column(Text)
+    type: Mapped[RunEventType] = mapped_column(Text)
     message: Mapped[str]
     data: Mapped[dict[str, Any] | None]
     created_at: Mapped[dt.datetime] = now()

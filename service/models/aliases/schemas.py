@@ -94,7 +94,7 @@ def show_promotion(row: AliasPromotion) -> Promotion:
         id=f"{row.alias_id}.v{row.version}",
         version=row.version,
         model=row.model,
-        action=row.action,  # type: ignore[arg-type]  # held by a CHECK
+        action=row.action,
         reason=row.reason,
         by=by,
         created_at=unix(row.created_at),

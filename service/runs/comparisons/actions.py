@@ -1,4 +1,4 @@
-"""Comparisons: which models are asked what of a file, what it may cost, and beginning one."""
+"""Quoting and creating comparisons."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -19,57 +19,58 @@ from service.inference.metering import Meter
 from service.inference.routing import Route, Router
 from service.models.queries import find_model, keep_model
 from service.runs.actions import NewRun, create_run
+from service.runs.comparisons.graders.base import GraderRefused
 from service.runs.comparisons.graders.judge import JudgeGrader
-from service.runs.comparisons.graders.kinds import GraderRefused
-from service.runs.comparisons.graders.registry import AnyGrader, named
-from service.runs.comparisons.options import Compared, Condition, Options
-from service.runs.comparisons.options_schema import CreateComparison
-from service.runs.comparisons.quote import Estimate, Judge, Price, estimate
+from service.runs.comparisons.graders.registry import AnyGrader, graders_by_name
+from service.runs.comparisons.options import Compared, ComparisonPlanOptions, Condition, Format
+from service.runs.comparisons.quote import Judge, Price, estimate_cost
+from service.runs.comparisons.request_schemas import CreateComparison
 from service.runs.comparisons.schemas import CallsQuoted, ComparisonQuote
+from service.runs.cost_estimate import CostEstimate
 from service.runs.schemas import RunPrice
 
-FORMATS = ("chat", "completion", "preference")
+FORMATS: tuple[Format, ...] = ("chat", "completion", "preference")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedComparison:
-    """A comparison that can be made, with its price."""
+    """A comparison whose models, graders and file are resolved, with its estimated cost."""
 
     file_id: str
-    options: Options
+    options: ComparisonPlanOptions
     concurrency: int
-    price: Estimate
+    price: CostEstimate
     budget_micros: int
 
 
 async def resolve_comparison(
     body: CreateComparison, *, router: Router, meter: Meter, project_id: str, max_concurrency: int
 ) -> ResolvedComparison:
-    """Look models, graders and file up, and price them. A report of the file that is not there is asked for.
+    """Resolve the models, graders and file of a comparison and estimate its cost. Requests a missing file report.
 
-    Raises `InvalidRequest` with the field at fault, and `InFlight` while the file is checked.
+    Raises `InvalidRequest` with the field at fault, and `InFlight` while the file is being checked.
     """
     graders = check_graders(body.graders, param="graders")
     if len(set(body.models)) < len(body.models):
         raise InvalidRequest("A model is named twice. Name each once.", param="models", code="conflicting_parameters")
-    judging = {name: grader for name, grader in graders.items() if isinstance(grader, JudgeGrader)}
-    if judging and len(body.models) == 1:
+    judge_graders = {name: grader for name, grader in graders.items() if isinstance(grader, JudgeGrader)}
+    if judge_graders and len(body.models) == 1:
         raise InvalidRequest(
             "A judge compares two answers: name a second model, or leave the judge out.",
             param="models",
             code="conflicting_parameters",
         )
-    asked = [await _route(name, f"models[{place}]", router, project_id) for place, name in enumerate(body.models)]
+    routes = [await _route(name, f"models[{place}]", router, project_id) for place, name in enumerate(body.models)]
     judges = {
         name: await _route(grader.model, f"graders[{list(graders).index(name)}].model", router, project_id)
-        for name, grader in judging.items()
+        for name, grader in judge_graders.items()
     }
-    _check_kinds(asked, judges)
-    for place, route in enumerate(asked):
+    _check_kinds(routes, judges)
+    for place, route in enumerate(routes):
         _check_limit(body.max_tokens, route, body.models[place])
     async with router.db.project(project_id) as session:
         file = await get_referenced_file(session, project_id, body.file, param="file")
-        report = await request_ready_report(session, file, asked[0].base or router.catalogue.default)
+        report = await request_ready_report(session, file, routes[0].base or router.catalogue.default)
     if report is None:
         raise InFlight(
             "The file is still being checked. Ask again when its status is 'processed'.",
@@ -77,23 +78,23 @@ async def resolve_comparison(
             param="file",
             retry_after_seconds=1,
         )
-    _check_report(report, asked)
+    format = _checked_format(report, routes)
     examples = min(body.max_examples, report.examples)
-    price = estimate(
+    price = estimate_cost(
         report,
         examples,
-        models=[await _price(meter, each) for each in asked],
+        models=[await _price(meter, each) for each in routes],
         judges=[
-            Judge(price=await _price(meter, each), instruction_tokens=len(judging[name].instructions))
+            Judge(price=await _price(meter, each), instruction_tokens=len(judge_graders[name].instructions))
             for name, each in judges.items()
         ],
         max_tokens=body.max_tokens,
     )
-    options = Options(
-        models=[Compared(asked=name, model=each.model) for name, each in zip(body.models, asked, strict=True)],
+    options = ComparisonPlanOptions(
+        models=[Compared(requested=name, model=each.model) for name, each in zip(body.models, routes, strict=True)],
         graders=body.graders,
         judges={name: each.model for name, each in judges.items()},
-        format=report.format,  # type: ignore[arg-type]  # checked above
+        format=format,
         file_examples=report.examples,
         examples=examples,
         turn=body.turn,
@@ -119,16 +120,16 @@ async def create_comparison(
     *,
     condition: Condition | None = None,
 ) -> Run:
-    """Begin a comparison, which workers make; its file and its models are kept until it has ended.
+    """Create a comparison, which workers run. Its file and its models cannot be deleted until it has ended.
 
-    Raises `InvalidRequest` when the project is archived, or the file or a model is gone meanwhile.
+    Raises `InvalidRequest` when the project is archived, or when the file or a model has been deleted.
     """
     await get_referenced_file(session, project_id, resolved.file_id, param="file")
     for compared in resolved.options.models:
         tuned = await find_model(session, project_id, compared.model)
         if tuned is not None and tuned.project_id == project_id and not await keep_model(session, tuned):
             raise InvalidRequest(
-                f"The model '{compared.asked}' has just been deleted.", param="models", code="model_not_found"
+                f"The model '{compared.requested}' has just been deleted.", param="models", code="model_not_found"
             )
     return await create_run(
         session,
@@ -146,7 +147,7 @@ async def create_comparison(
 
 
 async def quote_comparison(session: AsyncSession, project_id: str, resolved: ResolvedComparison) -> ComparisonQuote:
-    """What it may cost, and whether that is there to be spent."""
+    """Quote a comparison: its estimated cost, and whether the budgets allow it."""
     price = resolved.price
     remaining = (await month_balance(session, project_id, month_of(dt.datetime.now(dt.UTC)))).remaining
     reasons = []
@@ -156,7 +157,7 @@ async def quote_comparison(session: AsyncSession, project_id: str, resolved: Res
         reasons.append("The expected price is more than what is left of the monthly budget.")
     return ComparisonQuote(
         examples=resolved.options.examples,
-        calls=CallsQuoted(low=price.fewest_calls, upper=price.most_calls),
+        calls=CallsQuoted(low=price.min_calls, upper=price.max_calls),
         price=RunPrice(
             low=amount_of(price.low_micros),
             expected=amount_of(price.expected_micros),
@@ -170,9 +171,9 @@ async def quote_comparison(session: AsyncSession, project_id: str, resolved: Res
 
 
 def check_graders(graders: list[AnyGrader], *, param: str) -> dict[str, AnyGrader]:
-    """The graders by their names. Raises `InvalidRequest` with the option at fault."""
+    """The graders by name. Raises `InvalidRequest` with the option at fault."""
     try:
-        return named(graders)
+        return graders_by_name(graders)
     except GraderRefused as refusal:
         raise InvalidRequest(refusal.message, param=f"{param}{refusal.option}", code="invalid_grader") from None
 
@@ -184,7 +185,7 @@ async def _route(name: str, param: str, router: Router, project_id: str) -> Rout
         raise InvalidRequest(error.message, param=param, code=error.code) from None
 
 
-def _check_kinds(asked: list[Route], judges: dict[str, Route]) -> None:
+def _check_kinds(routes: list[Route], judges: dict[str, Route]) -> None:
     for judge in judges.values():
         if _completes_only(judge):
             raise InvalidRequest(
@@ -192,7 +193,7 @@ def _check_kinds(asked: list[Route], judges: dict[str, Route]) -> None:
                 param="graders",
                 code="unsupported_method",
             )
-    if len({_completes_only(route) for route in asked}) > 1:
+    if len({_completes_only(route) for route in routes}) > 1:
         raise InvalidRequest(
             "Chat models and completion models cannot be asked the same. Compare those of one kind.",
             param="models",
@@ -201,27 +202,31 @@ def _check_kinds(asked: list[Route], judges: dict[str, Route]) -> None:
 
 
 def _check_limit(max_tokens: int, route: Route, name: str) -> None:
-    most = route.base.max_output_tokens if route.base is not None else BaseModel.max_output_tokens
-    if max_tokens > most:
-        raise InvalidRequest(f"{name} answers with {most:,} tokens at most.", param="max_tokens", code="invalid_value")
+    max_output = route.base.max_output_tokens if route.base is not None else BaseModel.max_output_tokens
+    if max_tokens > max_output:
+        raise InvalidRequest(
+            f"{name} answers with {max_output:,} tokens at most.", param="max_tokens", code="invalid_value"
+        )
 
 
-def _check_report(report: FileReport, asked: list[Route]) -> None:
+def _checked_format(report: FileReport, routes: list[Route]) -> Format:
     if report.errors:
         raise InvalidRequest(f"The file has errors. {first_errors(report)}", param="file", code="invalid_file_format")
-    if report.format not in FORMATS or not report.examples:
+    format = next((each for each in FORMATS if each == report.format), None)
+    if format is None or not report.examples:
         raise InvalidRequest(
             f"The file is in the {report.format or 'unknown'} format; examples with answers are needed: "
             f"{', '.join(FORMATS)}.",
             param="file",
             code="invalid_file_format",
         )
-    if (report.format == "completion") != _completes_only(asked[0]):
+    if (format == "completion") != _completes_only(routes[0]):
         raise InvalidRequest(
-            f"The file is in the {report.format} format, which {asked[0].model} is not asked in.",
+            f"The file is in the {report.format} format, which {routes[0].model} is not asked in.",
             param="file",
             code="invalid_file_format",
         )
+    return format
 
 
 def _completes_only(route: Route) -> bool:

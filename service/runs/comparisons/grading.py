@@ -1,4 +1,4 @@
-"""From the answers of a comparison to what it shows: the marks of every case, and the figures of every model. Pure."""
+"""Grading of a comparison: the scores of every case, and the figures of every model. Pure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from statistics import fmean
 import msgspec
 
 from service.runs.comparisons.cases import Case
-from service.runs.comparisons.graders.judge import JudgeGrader, judged
-from service.runs.comparisons.graders.kinds import Mark
+from service.runs.comparisons.graders.base import Score
+from service.runs.comparisons.graders.judge import JudgeGrader, score_verdicts
 from service.runs.comparisons.plan import STRAIGHT, SWAPPED, ComparisonPlan, answer_key, verdict_key
 from service.runs.comparisons.statistics import Estimate, Wins, mean, rate, wins
 from service.runs.plan import Answer
 
 TIE = "tie"
-_OF_ITSELF = 0.5
-"""What a judge would score of the first model against itself: its part in the scores that are compared."""
+_FIRST_MODEL_JUDGE_SCORE = 0.5
+"""A judge's score of the first model, which every judge compares with: a tie with itself."""
 
-_SAME = Mark(score=0.5, passed=True, why="A tie: both answers are the same.")
+_SAME_ANSWER = Score(score=0.5, passed=True, why="A tie: both answers are the same.")
 
 
 class GraderFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,8 +29,8 @@ class GraderFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """How one model did. `score` is the mean over cases of the mean of its graders; `difference` is how much higher
-    that is than the first model's, case by case. `cut` answers ran into the limit of tokens."""
+    """The results of one model. `score` is the mean over cases of the mean over its graders; `difference` is the mean
+    case-by-case difference from the first model's score. `cut` answers reached the limit of tokens."""
 
     score: Estimate
     difference: Estimate | None
@@ -44,7 +44,7 @@ class ModelFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JudgeFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What all verdicts together took."""
+    """The calls, tokens and cost of all verdicts."""
 
     calls: int
     input_tokens: int
@@ -52,8 +52,8 @@ class JudgeFigures(msgspec.Struct, frozen=True, kw_only=True):
     cost_micros: int
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures, in the order of the models, over the cases that are complete."""
+class ComparisonOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures over the complete cases, in the order of the models."""
 
     cases: int
     models: list[ModelFigures]
@@ -61,60 +61,60 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GradedCase(msgspec.Struct, frozen=True, kw_only=True):
-    """The marks of one case, by model and grader. `winner` is the number of the model with the highest score; None
-    where several have it."""
+    """The scores of one case: by model and grader, and each model's mean. `winner` is the number of the model with the
+    highest mean, None where several share it."""
 
     case: Case
-    marks: list[dict[str, Mark]]
+    grader_scores: list[dict[str, Score]]
     scores: list[float]
     winner: int | None
 
 
-def grade(plan: ComparisonPlan) -> tuple[Outcome, list[GradedCase]]:
-    """The outcome over the cases that are complete: the same for the same answers and seed."""
-    graded = [_graded(plan, case) for case in plan.cases if plan.complete(case)]
-    return Outcome(
+def grade(plan: ComparisonPlan) -> tuple[ComparisonOutcome, list[GradedCase]]:
+    """Grade the complete cases. The result is the same for the same answers and seed."""
+    graded = [_grade_case(plan, case) for case in plan.cases if plan.complete(case)]
+    return ComparisonOutcome(
         cases=len(graded),
         models=[_figures(plan, graded, model) for model in range(len(plan.options.models))],
         judges=_judges(plan),
     ), graded
 
 
-def _graded(plan: ComparisonPlan, case: Case) -> GradedCase:
-    marks = [_marks(plan, case, model) for model in range(len(plan.options.models))]
-    scores = [_score(plan, each, first=not model) for model, each in enumerate(marks)]
+def _grade_case(plan: ComparisonPlan, case: Case) -> GradedCase:
+    grader_scores = [_grader_scores(plan, case, model) for model in range(len(plan.options.models))]
+    scores = [_mean_score(plan, each, first=not model) for model, each in enumerate(grader_scores)]
     best = [model for model, score in enumerate(scores) if score == max(scores)]
-    return GradedCase(case=case, marks=marks, scores=scores, winner=best[0] if len(best) == 1 else None)
+    return GradedCase(case=case, grader_scores=grader_scores, scores=scores, winner=best[0] if len(best) == 1 else None)
 
 
-def _marks(plan: ComparisonPlan, case: Case, model: int) -> dict[str, Mark]:
-    answer, said = plan.answers[answer_key(case, model)], plan.said(case, model)
-    found: dict[str, Mark] = {}
+def _grader_scores(plan: ComparisonPlan, case: Case, model: int) -> dict[str, Score]:
+    answer, content = plan.answers[answer_key(case, model)], plan.content(case, model)
+    found: dict[str, Score] = {}
     for name, grader in plan.graders.items():
         if isinstance(grader, JudgeGrader) and not model:
             continue
-        if said is None:
-            found[name] = Mark(score=0.0, passed=False, why=f"The upstream refused the call: {answer.refusal}")
+        if content is None:
+            found[name] = Score(score=0.0, passed=False, why=f"The upstream refused the call: {answer.refusal}")
         elif isinstance(grader, JudgeGrader):
-            found[name] = _verdict(plan, case, model, name)
+            found[name] = _judge_score(plan, case, model, name)
         else:
-            found[name] = grader.mark(said, case.wanted)
+            found[name] = grader.score(content, case.reference)
     return found
 
 
-def _verdict(plan: ComparisonPlan, case: Case, model: int, judge: str) -> Mark:
-    first = plan.said(case, 0)
+def _judge_score(plan: ComparisonPlan, case: Case, model: int, judge: str) -> Score:
+    first = plan.content(case, 0)
     if first is None:
-        return Mark(score=1.0, passed=True, why="The other model's call was refused.")
-    if first == plan.said(case, model):
-        return _SAME
+        return Score(score=1.0, passed=True, why="The other model's call was refused.")
+    if first == plan.content(case, model):
+        return _SAME_ANSWER
     straight, swapped = (plan.answers[verdict_key(case, model, judge, order)] for order in (STRAIGHT, SWAPPED))
-    return judged(straight.text, swapped.text)
+    return score_verdicts(straight.text, swapped.text)
 
 
-def _score(plan: ComparisonPlan, marks: dict[str, Mark], *, first: bool) -> float:
-    own = [_OF_ITSELF] * len(plan.judging) if first else []
-    return round(fmean([mark.score for mark in marks.values()] + own), 9)
+def _mean_score(plan: ComparisonPlan, grader_scores: dict[str, Score], *, first: bool) -> float:
+    by_judges = [_FIRST_MODEL_JUDGE_SCORE] * len(plan.judges) if first else []
+    return round(fmean([each.score for each in grader_scores.values()] + by_judges), 9)
 
 
 def _figures(plan: ComparisonPlan, graded: Sequence[GradedCase], model: int) -> ModelFigures:
@@ -127,7 +127,7 @@ def _figures(plan: ComparisonPlan, graded: Sequence[GradedCase], model: int) -> 
         difference=mean(differences, seed=seed) if model else None,
         wins=wins(mine, first) if model else None,
         graders={
-            name: _grader_figures([each.marks[model][name] for each in graded], seed)
+            name: _grader_figures([each.grader_scores[model][name] for each in graded], seed)
             for name, grader in plan.graders.items()
             if model or not isinstance(grader, JudgeGrader)
         },
@@ -137,16 +137,16 @@ def _figures(plan: ComparisonPlan, graded: Sequence[GradedCase], model: int) -> 
     )
 
 
-def _grader_figures(marks: Sequence[Mark], seed: int) -> GraderFigures:
+def _grader_figures(scores: Sequence[Score], seed: int) -> GraderFigures:
     return GraderFigures(
-        score=mean([mark.score for mark in marks], seed=seed),
-        pass_rate=rate(sum(mark.passed for mark in marks), len(marks)),
+        score=mean([each.score for each in scores], seed=seed),
+        pass_rate=rate(sum(each.passed for each in scores), len(scores)),
     )
 
 
 def _judges(plan: ComparisonPlan) -> JudgeFigures:
-    asked = {answer_key(case, model) for case in plan.cases for model in range(len(plan.options.models))}
-    verdicts = [answer for key, answer in plan.answers.items() if key not in asked]
+    answer_keys = {answer_key(case, model) for case in plan.cases for model in range(len(plan.options.models))}
+    verdicts = [answer for key, answer in plan.answers.items() if key not in answer_keys]
     return JudgeFigures(calls=len(verdicts), **_spent(verdicts))
 
 

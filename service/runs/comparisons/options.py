@@ -1,26 +1,27 @@
-"""What a comparison was asked for, with every default filled in: what its plan is made of. Pure."""
+"""The options of a comparison, with every default filled in, as its plan takes them. Pure."""
 
 from typing import Literal
 
 import msgspec
 
-from service.runs.comparisons.graders.registry import AnyGrader, named
+from service.runs.comparisons.graders.registry import AnyGrader, graders_by_name
 
 Format = Literal["chat", "completion", "preference"]
 Turn = Literal["last", "first"]
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
-    """A model by the name that was `asked` for, and what that stood for at the time: an alias may move meanwhile."""
+    """A model as it was `requested`, and the model that the name stood for then: an alias may move later."""
 
-    asked: str
+    requested: str = msgspec.field(name="asked")
     model: str
 
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True):
-    """Under which a job's model is deployed: the second model has to beat the first.
+    """The condition for deploying a job's model: the second model has to beat the first.
 
-    `sure` wants the whole interval of the difference above zero; `least_score` a mean score besides.
+    With `sure`, the whole interval of the difference has to be above zero; `least_score` is the lowest mean score that
+    is allowed.
     """
 
     job_id: str
@@ -28,11 +29,11 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
     least_score: float | None = None
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """A comparison. The first model is the one that the others are compared with.
+class ComparisonPlanOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of a comparison. The other models are compared with the first one.
 
-    `file_examples` is how many the file has, `examples` how many of them are asked; `turn` which answer of a
-    conversation is asked for again. `judges` are the models behind the judging graders, by the grader's name.
+    `file_examples` is the number of examples in the file, `examples` how many of them are used; `turn` selects the
+    answer of a conversation that the models give anew. `judges` maps judge graders, by name, to their models.
     """
 
     models: list[Compared]
@@ -51,4 +52,4 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def by_name(self) -> dict[str, AnyGrader]:
         """The graders by their names."""
-        return named(self.graders)
+        return graders_by_name(self.graders)

@@ -1,6 +1,6 @@
-"""What a comparison asks next: every model each question, and its judges, once both answers are there, in both orders.
+"""The plan of a comparison: every model answers each case; judges compare each pair of answers in both orders. Pure.
 
-Pure. What it makes follows from the options, the cases and the answers by their keys, in whatever order those come.
+The result depends on the options, the cases and the answers by key, not on the order in which answers arrive.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from service.runs.comparisons.cases import Case, said_of
+from service.runs.comparisons.cases import Case, answer_content
+from service.runs.comparisons.graders.base import AnswerContent
 from service.runs.comparisons.graders.judge import JudgeGrader, judging_messages
-from service.runs.comparisons.graders.kinds import Said
-from service.runs.comparisons.options import Options
+from service.runs.comparisons.options import ComparisonPlanOptions
 from service.runs.plan import CHAT, Answer, Call
 
 STRAIGHT, SWAPPED = "straight", "swapped"
@@ -21,16 +21,16 @@ VERDICT_TOKENS = 300
 
 
 class ComparisonPlan:
-    """The plan of one comparison, over its cases in the order of the file."""
+    """See `service/runs/plan.py`. `cases` are in the order of the file."""
 
-    def __init__(self, options: Options, cases: Sequence[Case]) -> None:
+    def __init__(self, options: ComparisonPlanOptions, cases: Sequence[Case]) -> None:
         self.options = options
         self.cases = cases
         self.answers: dict[str, Answer] = {}
         self.graders = options.by_name
-        self.judging = {name: each for name, each in self.graders.items() if isinstance(each, JudgeGrader)}
-        self._fresh = self._answer_calls()
-        self._to_judge: deque[Call] = deque()
+        self.judges = {name: each for name, each in self.graders.items() if isinstance(each, JudgeGrader)}
+        self._pending_answer_calls = self._answer_calls()
+        self._verdict_calls: deque[Call] = deque()
         self._by_key = {answer_key(case, model): (case, model) for case in cases for model in self._models}
         self._case_of = {key: case for key, (case, _) in self._by_key.items()}
         self._missing = {case.key: len(options.models) for case in cases}
@@ -38,20 +38,20 @@ class ComparisonPlan:
 
     @property
     def total(self) -> int:
-        """The cases."""
+        """The number of cases."""
         return len(self.cases)
 
     @property
     def done(self) -> int:
-        """The cases of which every answer and verdict is there."""
+        """The number of cases with every answer and verdict."""
         return self._done
 
     def next_call(self) -> Call | None:
-        """A verdict that can be asked for, else the next answer."""
-        return self._to_judge.popleft() if self._to_judge else next(self._fresh, None)
+        """A verdict whose answers have arrived, else the next answer."""
+        return self._verdict_calls.popleft() if self._verdict_calls else next(self._pending_answer_calls, None)
 
     def take(self, key: str, answer: Answer) -> None:
-        """Take in an answer or a verdict."""
+        """Take an answer or a verdict; a repeated or unknown key has no effect."""
         if key in self.answers or key not in self._case_of:
             return
         self.answers[key] = answer
@@ -59,17 +59,17 @@ class ComparisonPlan:
         if key in self._by_key:
             model = self._by_key[key][1]
             for contender in self._models[1:] if model == 0 else [model]:
-                self._judge(case, contender)
+                self._request_verdicts(case, contender)
         self._missing[case.key] -= 1
         self._done += not self._missing[case.key]
 
-    def said(self, case: Case, model: int) -> Said | None:
-        """What a model has answered; None for a refusal, and while there is no answer."""
+    def content(self, case: Case, model: int) -> AnswerContent | None:
+        """The answer of a model; None for a refused call, and before it has answered."""
         answer = self.answers.get(answer_key(case, model))
-        return None if answer is None or answer.message is None else said_of(answer.message)
+        return None if answer is None or answer.message is None else answer_content(answer.message)
 
     def complete(self, case: Case) -> bool:
-        """Whether all of a case is there."""
+        """Whether a case has every answer and verdict."""
         return not self._missing[case.key]
 
     @property
@@ -98,16 +98,16 @@ class ComparisonPlan:
             path=case.path,
         )
 
-    def _judge(self, case: Case, contender: int) -> None:
-        """Ask the judges about a contender and the first model, once both have said something and not the same."""
-        first, second = self.said(case, 0), self.said(case, contender)
+    def _request_verdicts(self, case: Case, contender: int) -> None:
+        """Have the judges compare a contender with the first model, once both have answered, and differently."""
+        first, second = self.content(case, 0), self.content(case, contender)
         if first is None or second is None or first == second:
             return
-        for name, grader in self.judging.items():
+        for name, grader in self.judges.items():
             for order, pair in ((STRAIGHT, (first, second)), (SWAPPED, (second, first))):
                 key = verdict_key(case, contender, name, order)
                 messages = judging_messages(
-                    grader, case.conversation, first=pair[0], second=pair[1], wanted=case.wanted
+                    grader, case.conversation, first=pair[0], second=pair[1], reference=case.reference
                 )
                 body: Mapping[str, object] = {
                     "messages": messages,
@@ -115,7 +115,9 @@ class ComparisonPlan:
                     "seed": self.options.seed,
                     "max_completion_tokens": VERDICT_TOKENS,
                 }
-                self._to_judge.append(Call(key=key, model=self.options.judges[name], body=msgspec.to_builtins(body)))
+                self._verdict_calls.append(
+                    Call(key=key, model=self.options.judges[name], body=msgspec.to_builtins(body))
+                )
                 self._case_of[key] = case
                 self._missing[case.key] += 1
 

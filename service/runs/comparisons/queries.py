@@ -1,4 +1,4 @@
-"""The cases of a comparison, read within one project."""
+"""Queries for the cases of a comparison, within one project."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,36 +8,36 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.database.tables import ComparisonCase, Run, RunCall
 from service.errors import InvalidRequest, unknown_cursor
 from service.runs.comparisons.grading import TIE
-from service.runs.comparisons.options import Options
-from service.runs.comparisons.options_schema import ListCases
+from service.runs.comparisons.options import ComparisonPlanOptions
+from service.runs.comparisons.request_schemas import ListCases
 from service.runs.comparisons.stored import stored_options
 
 
 async def list_cases(session: AsyncSession, run: Run, query: ListCases, *, limit: int) -> Sequence[ComparisonCase]:
-    """Up to `limit` cases behind `after`, in the order of the file.
+    """Up to `limit` cases after the cursor, in the order of the file.
 
     Raises `InvalidRequest` for an unknown cursor, and for a grader or model that the comparison does not have.
     """
     table = ComparisonCase
-    wanted = select(table).where(table.project_id == run.project_id, table.run_id == run.id)
+    statement = select(table).where(table.project_id == run.project_id, table.run_id == run.id)
     options = stored_options(run)
-    models = {each.asked: number for number, each in enumerate(options.models)}
+    models = {each.requested: number for number, each in enumerate(options.models)}
     if query.failed is not None or query.model is not None:
-        wanted = wanted.where(table.failed.op("&&")(cast(_failures(options, models, query), ARRAY(Text))))
+        statement = statement.where(table.failed.op("&&")(cast(_failures(options, models, query), ARRAY(Text))))
     if query.winner == TIE:
-        wanted = wanted.where(table.winner.is_(None))
+        statement = statement.where(table.winner.is_(None))
     elif query.winner is not None:
-        wanted = wanted.where(table.winner == _number(models, query.winner, "winner"))
+        statement = statement.where(table.winner == _number(models, query.winner, "winner"))
     if query.after is not None:
         place = query.after.removeprefix(case_id(run, ""))
-        if case_id(run, place) != query.after or not await _is_there(session, run, place):
+        if case_id(run, place) != query.after or not await _exists(session, run, place):
             raise unknown_cursor(query.after)
-        wanted = wanted.where(table.place > int(place))
-    return (await session.scalars(wanted.order_by(table.place).limit(limit))).all()
+        statement = statement.where(table.place > int(place))
+    return (await session.scalars(statement.order_by(table.place).limit(limit))).all()
 
 
 async def answers_of(session: AsyncSession, run: Run, keys: Sequence[str]) -> Mapping[str, RunCall]:
-    """The calls of a run by their keys; those that were pruned are not among them."""
+    """The calls of a run, by key; pruned calls are missing."""
     rows = await session.scalars(
         select(RunCall).where(
             RunCall.project_id == run.project_id,
@@ -49,11 +49,11 @@ async def answers_of(session: AsyncSession, run: Run, keys: Sequence[str]) -> Ma
 
 
 def case_id(run: Run, place: int | str) -> str:
-    """The id of a case, which is a cursor too."""
+    """The id of a case, which also serves as a cursor."""
     return f"{run.id}.c{place}"
 
 
-def _failures(options: Options, models: Mapping[str, int], query: ListCases) -> list[str]:
+def _failures(options: ComparisonPlanOptions, models: Mapping[str, int], query: ListCases) -> list[str]:
     graders = list(options.by_name)
     if query.failed is not None and query.failed not in graders:
         raise InvalidRequest(
@@ -74,7 +74,7 @@ def _number(models: Mapping[str, int], name: str, param: str) -> int:
     return models[name]
 
 
-async def _is_there(session: AsyncSession, run: Run, place: str) -> bool:
+async def _exists(session: AsyncSession, run: Run, place: str) -> bool:
     if not (place.isascii() and place.isdigit() and len(place) <= 9 and place == str(int(place))):
         return False
     table = ComparisonCase

@@ -18,10 +18,10 @@ from service.inference.metering import Meter
 from service.inference.routing import Router
 from service.runs.actions import cancel_run
 from service.runs.comparisons.actions import ResolvedComparison, create_comparison, quote_comparison, resolve_comparison
-from service.runs.comparisons.case_views import CaseShown, show_cases
-from service.runs.comparisons.export import MEDIA, exported
-from service.runs.comparisons.options_schema import CreateComparison, ListCases
+from service.runs.comparisons.case_listing import CaseObject, show_cases
+from service.runs.comparisons.export import MEDIA_TYPES, export_cases
 from service.runs.comparisons.queries import list_cases
+from service.runs.comparisons.request_schemas import CreateComparison, ListCases
 from service.runs.comparisons.schemas import Comparison, ComparisonQuote, show_comparison
 from service.runs.events import answer_events
 from service.runs.queries import ListRuns, get_run, list_runs
@@ -116,9 +116,9 @@ async def get_comparison_events(request: ApiRequest, comparison_id: FromPath[str
 @get(
     "/model_comparisons/{comparison_id:str}/cases",
     summary="List the cases of a model comparison",
-    opt=operation(returns=Page[CaseShown], query=ListCases),
+    opt=operation(returns=Page[CaseObject], query=ListCases),
 )
-async def get_comparison_cases(request: ApiRequest, comparison_id: FromPath[str]) -> Page[CaseShown] | Stream:
+async def get_comparison_cases(request: ApiRequest, comparison_id: FromPath[str]) -> Page[CaseObject] | Stream:
     """Every model's answer to each example, side by side, with its marks, in the order of the file; once it has ended.
 
     `format=csv` and `format=jsonl` give all that fit the filters in one file.
@@ -134,10 +134,10 @@ async def get_comparison_cases(request: ApiRequest, comparison_id: FromPath[str]
         cases = await show_cases(db, storage, run, query, limit=query.limit + 1)
         return page_of(cases, query.limit, lambda case: case, lambda case: case.id)
     headers = {
-        "content-type": MEDIA[query.format],
+        "content-type": MEDIA_TYPES[query.format],
         "content-disposition": f'attachment; filename="{run.id}.{query.format}"',
     }
-    return Stream(exported(db, storage, run, query), headers=headers)
+    return Stream(export_cases(db, storage, run, query), headers=headers)
 
 
 async def _resolve(request: ApiRequest, body: CreateComparison) -> ResolvedComparison:

@@ -1,4 +1,4 @@
-"""Model comparisons on the wire."""
+"""The wire types of model comparisons."""
 
 from typing import Any, Literal
 
@@ -8,8 +8,8 @@ from service.billing.prices import Amount, amount_of
 from service.database.tables import Run
 from service.http.wire_types import unix
 from service.runs.comparisons.graders.registry import AnyGrader
-from service.runs.comparisons.grading import GraderFigures, JudgeFigures, ModelFigures, Outcome
-from service.runs.comparisons.options import Options, Turn
+from service.runs.comparisons.grading import ComparisonOutcome, GraderFigures, JudgeFigures, ModelFigures
+from service.runs.comparisons.options import ComparisonPlanOptions, Turn
 from service.runs.comparisons.statistics import Estimate, Wins
 from service.runs.comparisons.stored import stored_options, stored_outcome
 from service.runs.schemas import (
@@ -17,15 +17,15 @@ from service.runs.schemas import (
     RunPrice,
     RunProgress,
     RunTokens,
-    Status,
     show_fault,
     show_progress,
     show_tokens,
 )
+from service.states import RunStatus
 
 
 class ComparisonOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The options as they hold: `examples` of the file's `file_examples` are asked."""
+    """The effective options: `examples` of the file's `file_examples` are used."""
 
     file_examples: int
     examples: int
@@ -38,13 +38,14 @@ class ComparisonOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How one model did. `model` is what the name that was `asked` for stood for at the creation.
+    """The results of one model. `model` is what the requested name, `asked`, stood for at the creation.
 
-    `score` is the mean over cases of the mean of its graders, from 0 to 1; `difference` how much higher that is than
-    the first model's, case by case. Every estimate has its 95 % interval. `cut` answers ran into `max_tokens`.
+    `score` is the mean over cases of the mean over its graders, from 0 to 1; `difference` is the mean
+    case-by-case difference from the first model's score. Every estimate has its 95 % interval. `cut` answers reached
+    `max_tokens`.
     """
 
-    asked: str
+    requested: str = msgspec.field(name="asked")
     model: str
     score: Estimate
     difference: Estimate | None
@@ -57,7 +58,7 @@ class ModelResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JudgesResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What all verdicts together took."""
+    """The calls, tokens and cost of all verdicts."""
 
     calls: int
     tokens: RunTokens
@@ -65,7 +66,7 @@ class JudgesResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ComparisonResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures over the cases that are complete, in the order of the models."""
+    """The figures over the complete cases, in the order of the models."""
 
     cases: int
     models: list[ModelResult]
@@ -73,12 +74,12 @@ class ComparisonResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """A comparison. `cost` is at any time what was posted for it. `result` is there also when it failed with some cases
-    complete. `fine_tuning_job` is the job whose `deploy` asked for it."""
+    """A comparison. `cost` is what has been posted for it so far. A failed comparison has a `result` too if some cases
+    are complete. `fine_tuning_job` is the job whose `deploy` requested the comparison."""
 
     id: str
     object: Literal["model_comparison"] = "model_comparison"
-    status: Status
+    status: RunStatus
     progress: RunProgress
     models: list[str]
     file: str | None
@@ -96,16 +97,16 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallsQuoted(msgspec.Struct, frozen=True, kw_only=True):
-    """How many calls there may be: answers, and two verdicts for each that a judge looks at."""
+    """The possible number of calls: answers, and two verdicts for each answer that a judge compares."""
 
     low: int
     upper: int
 
 
 class ComparisonQuote(msgspec.Struct, frozen=True, kw_only=True):
-    """What a comparison may cost before it begins. `reasons` say what would keep it from its end.
+    """The cost of a comparison, estimated before it begins. `reasons` say why it could not be completed.
 
-    `upper` is every example as the longest one and every answer at its limit, and the budget unless one is given.
+    The `upper` price assumes the longest example every time and every answer at its limit; it is the default budget.
     """
 
     object: Literal["model_comparison.quote"] = "model_comparison.quote"
@@ -119,13 +120,14 @@ class ComparisonQuote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def show_comparison(row: Run) -> Comparison:
-    """A row on the wire."""
-    options, outcome = stored_options(row), stored_outcome(row)
+    """A comparison as the API shows it."""
+    options = stored_options(row)
+    outcome = stored_outcome(row)
     return Comparison(
         id=row.id,
-        status=row.status,  # type: ignore[arg-type]  # held by a CHECK
+        status=row.status,
         progress=show_progress(row),
-        models=[each.asked for each in options.models],
+        models=[each.requested for each in options.models],
         file=row.input_file_id,
         graders=[{"name": name, **_options_of(grader)} for name, grader in options.by_name.items()],
         options=ComparisonOptions(
@@ -151,16 +153,16 @@ def show_comparison(row: Run) -> Comparison:
 
 
 def _options_of(grader: AnyGrader) -> dict[str, Any]:
-    told: dict[str, Any] = msgspec.to_builtins(grader)
-    return {name: value for name, value in told.items() if name != "name"}
+    options: dict[str, Any] = msgspec.to_builtins(grader)
+    return {name: value for name, value in options.items() if name != "name"}
 
 
-def _result(options: Options, outcome: Outcome) -> ComparisonResult:
+def _result(options: ComparisonPlanOptions, outcome: ComparisonOutcome) -> ComparisonResult:
     return ComparisonResult(
         cases=outcome.cases,
         models=[
             ModelResult(
-                asked=compared.asked,
+                requested=compared.requested,
                 model=compared.model,
                 score=figures.score,
                 difference=figures.difference,

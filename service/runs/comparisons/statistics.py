@@ -1,8 +1,8 @@
-"""How sure the figures of a comparison are: means, pass rates and win rates with 95 % confidence intervals.
+"""Statistics of a comparison: means, pass rates and win rates with 95 % confidence intervals.
 
 The formulas are scipy's: Wilson's interval of a rate (Wilson, 1927), and the percentile bootstrap of a mean (Efron,
-1979) with a seed, so that the same scores have the same interval. scipy takes 100 MB and a second to import, so that
-is done where a comparison is finished, and never in the API's process.
+1979), seeded so that the same scores have the same interval. scipy takes 100 MB and a second to import; only the worker
+that grades a comparison imports it, never the API's process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _RESAMPLED_AT_ONCE = 100
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure and its interval; both null where nothing was measured, the bounds also where one value tells none."""
+    """A figure with its 95 % interval. All are null without a measurement, the bounds also with a single one."""
 
     value: float | None
     low: float | None
@@ -26,9 +26,9 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wins(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a model's answer was better than the first model's, as good, and worse.
+    """How often a model's answer scored higher than the first model's, the same, and lower.
 
-    `rate` is the share of wins among the rows that one of the two has won: ties say nothing of it.
+    `rate` is the share of wins among the cases that are not ties.
     """
 
     wins: int
@@ -41,7 +41,7 @@ NOTHING = Estimate(value=None, low=None, high=None)
 
 
 def rate(successes: int, trials: int) -> Estimate:
-    """A share with Wilson's interval."""
+    """A rate with Wilson's interval."""
     if not trials:
         return NOTHING
     from scipy.stats import binomtest
@@ -51,7 +51,7 @@ def rate(successes: int, trials: int) -> Estimate:
 
 
 def mean(values: Sequence[float], *, seed: int) -> Estimate:
-    """A mean with its bootstrap interval; of paired differences, how much better one is than the other."""
+    """A mean with its bootstrap interval. For paired differences, an interval above zero shows a better model."""
     if not values:
         return NOTHING
     if len(values) == 1:
@@ -72,7 +72,7 @@ def mean(values: Sequence[float], *, seed: int) -> Estimate:
 
 
 def wins(mine: Sequence[float], theirs: Sequence[float]) -> Wins:
-    """Row by row, whose score is higher; `theirs` is the first model's."""
+    """Wins, ties and losses by comparing two models' scores case by case; `theirs` are the first model's."""
     won = sum(one > other for one, other in zip(mine, theirs, strict=True))
     lost = sum(one < other for one, other in zip(mine, theirs, strict=True))
     return Wins(wins=won, ties=len(mine) - won - lost, losses=lost, rate=rate(won, won + lost))

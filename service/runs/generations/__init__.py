@@ -1,1 +1,1 @@
-"""`/v1/dataset_generations`: making examples by asking models, topics → questions → answers."""
+"""`/v1/dataset_generations`: models generate examples, from topics to questions to answers."""

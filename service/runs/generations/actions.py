@@ -1,4 +1,4 @@
-"""Generations: what is asked of which model, what it may cost, and beginning one."""
+"""Quoting and creating generations."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -17,37 +17,44 @@ from service.inference.bounds import input_texts
 from service.inference.metering import Meter
 from service.inference.routing import Route, Router
 from service.runs.actions import NewRun, create_run
-from service.runs.generations.options import Options, Step
+from service.runs.cost_estimate import CostEstimate
+from service.runs.generations.options import GenerationPlanOptions, Step
 from service.runs.generations.prompts import answer_body, question_body
-from service.runs.generations.quote import Estimate, Rates, estimate
-from service.runs.generations.schemas import CallsQuoted, CreateGeneration, GenerationQuote, StepAsked, check_generation
+from service.runs.generations.quote import Rates, estimate_cost
+from service.runs.generations.schemas import (
+    CallsQuoted,
+    CreateGeneration,
+    GenerationQuote,
+    StepRequest,
+    check_generation,
+)
 from service.runs.plan import CHAT
 from service.runs.schemas import RunPrice
 
 QUESTION_TOKENS, ANSWER_TOKENS = 200, 800
 QUESTION_TEMPERATURE = 1.0
-LARGER = 4
-"""How much longer an answer may be that was cut, within what its model gives."""
+LARGER_LIMIT_FACTOR = 4
+"""An answer that was cut is requested again with this multiple of its limit, or the model's maximum."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedGeneration:
-    """A generation that can be made, with its price."""
+    """A generation whose models and options are resolved, with its estimated cost."""
 
-    options: Options
+    options: GenerationPlanOptions
     concurrency: int
-    price: Estimate
+    price: CostEstimate
     budget_micros: int
 
 
 async def resolve_generation(
     body: CreateGeneration, *, router: Router, meter: Meter, project_id: str, max_concurrency: int
 ) -> ResolvedGeneration:
-    """Look the models up and price them. Raises `InvalidRequest` with the field at fault."""
+    """Resolve the models of a generation and estimate its cost. Raises `InvalidRequest` with the field at fault."""
     check_generation(body)
     question, question_route = await _step(body, "question", router, project_id)
     answer, answer_route = await _step(body, "answer", router, project_id)
-    options = Options(
+    options = GenerationPlanOptions(
         topics=body.topics,
         n_per_topic=body.n_per_topic,
         question=question,
@@ -58,7 +65,7 @@ async def resolve_generation(
         filename=_jsonl(clean_filename(body.filename)),
     )
     longest = max(range(len(body.topics)), key=lambda item: len(body.topics[item].encode()))
-    price = estimate(
+    price = estimate_cost(
         options,
         await _rates(meter, question_route, question_body(options, longest, 1, [])),
         await _rates(meter, answer_route, answer_body(options, longest, "", attempt=1, larger=False, fault=None)),
@@ -74,7 +81,7 @@ async def resolve_generation(
 async def create_generation(
     session: AsyncSession, project_id: str, api_key_id: str, resolved: ResolvedGeneration
 ) -> Run:
-    """Begin a generation, which workers make. Raises `InvalidRequest` when the project is archived."""
+    """Create a generation, which workers run. Raises `InvalidRequest` when the project is archived."""
     return await create_run(
         session,
         project_id,
@@ -90,7 +97,7 @@ async def create_generation(
 
 
 async def quote_generation(session: AsyncSession, project_id: str, resolved: ResolvedGeneration) -> GenerationQuote:
-    """What it may cost, and whether that is there to be spent."""
+    """Quote a generation: its estimated cost, and whether the budgets allow it."""
     price = resolved.price
     remaining = (await month_balance(session, project_id, month_of(dt.datetime.now(dt.UTC)))).remaining
     reasons = []
@@ -100,7 +107,7 @@ async def quote_generation(session: AsyncSession, project_id: str, resolved: Res
         reasons.append("The expected price is more than what is left of the monthly budget.")
     return GenerationQuote(
         examples=resolved.options.total,
-        calls=CallsQuoted(low=price.fewest_calls, upper=price.most_calls),
+        calls=CallsQuoted(low=price.min_calls, upper=price.max_calls),
         price=RunPrice(
             low=amount_of(price.low_micros),
             expected=amount_of(price.expected_micros),
@@ -114,11 +121,11 @@ async def quote_generation(session: AsyncSession, project_id: str, resolved: Res
 
 
 async def _step(body: CreateGeneration, name: str, router: Router, project_id: str) -> tuple[Step, Route]:
-    """A step with its defaults. An alias is taken as the model that it stands for now, which then answers all of it."""
-    asked = (body.question if name == "question" else body.answer) or StepAsked()
-    model = asked.model or body.model or ""
+    """A step with its defaults, and the route of its model. An alias is resolved once, for the whole run."""
+    step = (body.question if name == "question" else body.answer) or StepRequest()
+    model = step.model or body.model or ""
     default = QUESTION_TOKENS if name == "question" else ANSWER_TOKENS
-    param = "model" if asked.model is None else f"{name}.model"
+    param = "model" if step.model is None else f"{name}.model"
     try:
         route = await router.route(model, project_id)
     except (InvalidRequest, NotFound) as error:
@@ -126,28 +133,27 @@ async def _step(body: CreateGeneration, name: str, router: Router, project_id: s
     base = route.base
     if base is not None and base.formats == ("completion",):
         raise InvalidRequest(f"{model} is no chat model. Name one that is.", param=param, code="unsupported_method")
-    most = base.max_output_tokens if base is not None else BaseModel.max_output_tokens
-    limit = asked.max_tokens or min(default, most)
-    if limit > most:
+    max_output = base.max_output_tokens if base is not None else BaseModel.max_output_tokens
+    limit = step.max_tokens or min(default, max_output)
+    if limit > max_output:
         raise InvalidRequest(
-            f"{model} answers with {most:,} tokens at most.", param=f"{name}.max_tokens", code="invalid_value"
+            f"{model} answers with {max_output:,} tokens at most.", param=f"{name}.max_tokens", code="invalid_value"
         )
-    step = Step(
+    return Step(
         model=route.model,
-        prompt=asked.prompt,
-        temperature=QUESTION_TEMPERATURE if asked.temperature is None and name == "question" else asked.temperature,
+        prompt=step.prompt,
+        temperature=QUESTION_TEMPERATURE if step.temperature is None and name == "question" else step.temperature,
         max_tokens=limit,
-        larger_max_tokens=min(most, limit * LARGER),
-    )
-    return step, route
+        larger_max_tokens=min(max_output, limit * LARGER_LIMIT_FACTOR),
+    ), route
 
 
 async def _rates(meter: Meter, route: Route, body: dict[str, object]) -> Rates:
-    texts, others = input_texts(body, path=CHAT)
+    texts, other_tokens = input_texts(body, path=CHAT)
     encoding = route.base.encoding if route.base is not None else ENCODINGS[0]
     price = await meter.price_of(route)
     return Rates(
-        prompt_tokens=others + await meter.count(texts, encoding),
+        prompt_tokens=other_tokens + await meter.count(texts, encoding),
         input_micros_per_million=price.input_micros_per_million if price else 0,
         output_micros_per_million=price.output_micros_per_million if price else 0,
     )

@@ -1,4 +1,4 @@
-"""What a generation was asked for, with every default filled in: what its plan is made of. Pure."""
+"""The options of a generation, with every default filled in, as its plan takes them. Pure."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import msgspec
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the two calls that make an example.
+    """The options of one of the two calls that make an example.
 
-    `prompt` null is the default one (`prompts.py`), `temperature` null the model's own. An answer that `max_tokens` cut
-    is asked again with `larger_max_tokens`, the most that the model gives.
+    Without a `prompt` the default one is used (`prompts.py`), without a `temperature` the model's own. An answer that
+    was cut at `max_tokens` is requested again with `larger_max_tokens`.
     """
 
     model: str
@@ -19,8 +19,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     larger_max_tokens: int
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """A generation: `n_per_topic` examples of each topic. With `tools`, answers are calls of them."""
+class GenerationPlanOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of a generation: `n_per_topic` examples of each topic. With `tools`, the answers are tool calls."""
 
     topics: list[str]
     n_per_topic: int
@@ -33,19 +33,19 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def total(self) -> int:
-        """How many examples."""
+        """The number of examples."""
         return len(self.topics) * self.n_per_topic
 
     def topic_of(self, item: int) -> str:
-        """The topic of an example. They take turns, so that a run that ends early has some of each."""
+        """The topic of an example. Topics alternate, so that a run that ends early has examples of each."""
         return self.topics[item % len(self.topics)]
 
     def number_of(self, item: int) -> int:
-        """Which example of its topic it is, from 1."""
+        """The number of an example within its topic, from 1."""
         return item // len(self.topics) + 1
 
     def tool_of(self, item: int) -> dict[str, Any] | None:
-        """The definition of the function that an example is to call."""
+        """The definition of the function that an example has to call; None without tools."""
         if not self.tools:
             return None
         function: dict[str, Any] = self.tools[self.number_of(item) % len(self.tools)]["function"]

@@ -1,7 +1,7 @@
-"""A generation's plan: which question or answer to ask for next, and the examples that came of them. Pure.
+"""The plan of a generation: which question or answer to request next, and the examples made from them. Pure.
 
-Questions are judged in the order of their examples, by rounds: whether one is nearly the same as another depends on
-those before it only, never on which was answered first. What is rejected is asked again in the next round.
+Questions are accepted or rejected in rounds, in the order of their examples: whether one is a near duplicate depends on
+earlier examples only, not on which answer arrived first. Rejected questions are requested again in the next round.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from service.datasets.checks.answers import FILLER
 from service.datasets.checks.calls import arguments_against_schema, arguments_invalid, call_shape, call_undeclared
 from service.datasets.preparation.changes import Dropped
 from service.datasets.preparation.fixes.texts import strip_filler_openings
-from service.runs.generations.near_duplicates import Alike
-from service.runs.generations.options import Options
+from service.runs.generations.near_duplicates import NearDuplicateFilter
+from service.runs.generations.options import GenerationPlanOptions
 from service.runs.generations.prompts import answer_body, question_body
 from service.runs.plan import Answer, Call
 
-QUESTION_TRIES = 4
-ANSWER_TRIES = 3
-MOST_FAULT_CHARS = 300
+MAX_QUESTION_ATTEMPTS = 4
+MAX_ANSWER_ATTEMPTS = 3
+MAX_FAULT_CHARS = 300
 
 _ROW_CHECKS = (call_shape, call_undeclared, arguments_invalid, arguments_against_schema)
 _QUOTES = {'"': '"', "'": "'", "“": "”", "「": "」", "«": "»"}
 
 
-class Generated(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a generation.
+class GenerationOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome of a generation, in counts.
 
-    `near_duplicates`, `unusable_questions`, `cut`, `empty_answers` and `invalid_calls` count calls that were asked
-    again; `dropped` counts the examples that were given up, by why; `missing` are those and all that was not come to.
+    `near_duplicates`, `unusable_questions`, `cut`, `empty_answers` and `invalid_calls` count rejected calls; `dropped`
+    counts, by reason, the examples that were given up; `missing` counts those and the ones that were not attempted.
     """
 
     examples: int
@@ -50,16 +50,16 @@ class Generated(msgspec.Struct, frozen=True, kw_only=True):
 class GenerationPlan:
     """See `service/runs/plan.py`."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: GenerationPlanOptions) -> None:
         self._options = options
         self._round = 1
         self._in_round = list(range(options.total))
-        self._asked = self._judged = 0
-        self._heard: dict[int, str | None] = {}
+        self._requested = self._reviewed = 0
+        self._unreviewed: dict[int, str | None] = {}
         self._rejected: list[int] = []
-        self._why: dict[int, str] = {}
-        self._there: dict[str, list[str]] = {}
-        self._alike = Alike()
+        self._rejection: dict[int, str] = {}
+        self._accepted_by_topic: dict[str, list[str]] = {}
+        self._near_duplicates = NearDuplicateFilter()
         self._questions: dict[int, str] = {}
         self._answer_calls: deque[Call] = deque()
         self._larger: set[int] = set()
@@ -69,45 +69,45 @@ class GenerationPlan:
 
     @property
     def total(self) -> int:
-        """The examples that were asked for."""
+        """The number of requested examples."""
         return self._options.total
 
     @property
     def done(self) -> int:
-        """The examples that are there."""
+        """The number of complete examples."""
         return len(self._rows)
 
     def next_call(self) -> Call | None:
-        """An answer if a question waits for one, else a question."""
+        """The answer to an accepted question, else the next question."""
         if self._answer_calls:
             return self._answer_calls.popleft()
-        if self._asked == len(self._in_round):
+        if self._requested == len(self._in_round):
             return None
-        item = self._in_round[self._asked]
-        self._asked += 1
-        there = self._there.get(self._options.topic_of(item), [])
+        item = self._in_round[self._requested]
+        self._requested += 1
+        accepted = self._accepted_by_topic.get(self._options.topic_of(item), [])
         return Call(
             key=f"question/{item}/try-{self._round}",
             model=self._options.question.model,
-            body=question_body(self._options, item, self._round, there),
+            body=question_body(self._options, item, self._round, accepted),
         )
 
     def take(self, key: str, answer: Answer) -> None:
-        """Judge as many questions as can be, or make the example of an answer."""
+        """Review the questions whose turn has come, or make an example from an answer."""
         step, item, attempt = key.split("/")
         if step == "question":
-            self._heard[int(item)] = _question(answer)
-            self._judge()
+            self._unreviewed[int(item)] = _question(answer)
+            self._review_questions()
         else:
-            self._answered(int(item), int(attempt.removeprefix("try-")), answer)
+            self._take_answer(int(item), int(attempt.removeprefix("try-")), answer)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The examples, in their order."""
+        """The complete examples, in order."""
         return (row for _, row in sorted(self._rows.items()))
 
-    def result(self) -> Generated:
-        """What came of it so far."""
-        return Generated(
+    def outcome(self) -> GenerationOutcome:
+        """The outcome so far."""
+        return GenerationOutcome(
             examples=len(self._rows),
             missing=self.total - len(self._rows),
             fillers_removed=self._counts["fillers_removed"],
@@ -119,34 +119,34 @@ class GenerationPlan:
             dropped=dict(sorted(self._dropped.items())),
         )
 
-    def _judge(self) -> None:
-        while self._judged < len(self._in_round) and self._in_round[self._judged] in self._heard:
-            item = self._in_round[self._judged]
-            self._judged += 1
-            question = self._heard.pop(item)
-            if question is not None and self._alike.keep(question):
+    def _review_questions(self) -> None:
+        while self._reviewed < len(self._in_round) and self._in_round[self._reviewed] in self._unreviewed:
+            item = self._in_round[self._reviewed]
+            self._reviewed += 1
+            question = self._unreviewed.pop(item)
+            if question is not None and self._near_duplicates.accept(question):
                 self._questions[item] = question
-                self._ask_for_answer(item, 1, None)
+                self._request_answer(item, 1, None)
                 continue
-            why = "unusable_question" if question is None else "near_duplicate"
-            self._counts[why] += 1
-            self._why[item] = why
+            reason = "unusable_question" if question is None else "near_duplicate"
+            self._counts[reason] += 1
+            self._rejection[item] = reason
             self._rejected.append(item)
-        if self._judged == len(self._in_round) and self._rejected:
+        if self._reviewed == len(self._in_round) and self._rejected:
             self._next_round()
 
     def _next_round(self) -> None:
         rejected, self._rejected = self._rejected, []
-        if self._round == QUESTION_TRIES:
-            self._dropped.update(self._why[item] for item in rejected)
+        if self._round == MAX_QUESTION_ATTEMPTS:
+            self._dropped.update(self._rejection[item] for item in rejected)
             return
         self._round += 1
-        self._in_round, self._asked, self._judged = rejected, 0, 0
-        self._there = {}
+        self._in_round, self._requested, self._reviewed = rejected, 0, 0
+        self._accepted_by_topic = {}
         for item, question in sorted(self._questions.items()):
-            self._there.setdefault(self._options.topic_of(item), []).append(question)
+            self._accepted_by_topic.setdefault(self._options.topic_of(item), []).append(question)
 
-    def _ask_for_answer(self, item: int, attempt: int, fault: str | None) -> None:
+    def _request_answer(self, item: int, attempt: int, fault: str | None) -> None:
         body = answer_body(
             self._options,
             item,
@@ -158,51 +158,53 @@ class GenerationPlan:
         key = f"answer/{item}/try-{attempt}"
         self._answer_calls.append(Call(key=key, model=self._options.answer.model, body=body))
 
-    def _answered(self, item: int, attempt: int, answer: Answer) -> None:
+    def _take_answer(self, item: int, attempt: int, answer: Answer) -> None:
         fault: str | None = None
         if answer.refusal is not None:
             self._dropped["refused"] += 1
             return
         if answer.finish_reason == "length":
-            why, again = "cut", item not in self._larger and self._options.answer.larger_max_tokens > self._limit
+            reason, repeat = "cut", item not in self._larger and self._options.answer.larger_max_tokens > self._limit
             self._larger.add(item)
         else:
-            made = self._row(item, answer)
-            if isinstance(made, dict):
-                self._rows[item] = made
+            example = self._example(item, answer)
+            if isinstance(example, dict):
+                self._rows[item] = example
                 return
-            why, fault, again = ("invalid_call", made, True) if self._options.tools else ("empty_answer", None, True)
-        self._counts[why] += 1
-        if again and attempt < ANSWER_TRIES:
-            self._ask_for_answer(item, attempt + 1, fault)
+            reason, fault, repeat = (
+                ("invalid_call", example, True) if self._options.tools else ("empty_answer", None, True)
+            )
+        self._counts[reason] += 1
+        if repeat and attempt < MAX_ANSWER_ATTEMPTS:
+            self._request_answer(item, attempt + 1, fault)
         else:
-            self._dropped[why] += 1
+            self._dropped[reason] += 1
 
     @property
     def _limit(self) -> int:
         return self._options.answer.max_tokens
 
-    def _row(self, item: int, answer: Answer) -> dict[str, Any] | str:
-        """The example, or what is wrong with the answer."""
+    def _example(self, item: int, answer: Answer) -> dict[str, Any] | str:
+        """The example, or the fault of the answer."""
         function = self._options.tool_of(item)
         messages: list[dict[str, Any]] = [{"role": "user", "content": self._questions[item]}]
         if self._options.system_prompt is not None:
             messages.insert(0, {"role": "system", "content": self._options.system_prompt})
         if function is not None:
-            return _calling_row(messages, self._options.tools or [], function["name"], answer)
+            return _tool_call_example(messages, self._options.tools or [], function["name"], answer)
         row = {"messages": [*messages, {"role": "assistant", "content": answer.text.strip()}]}
-        made = strip_filler_openings(row, "chat")
-        if isinstance(made, Dropped):
-            return made.reason
-        said = made["messages"][-1]["content"]
-        if not said or FILLER.fullmatch(said):
+        stripped = strip_filler_openings(row, "chat")
+        if isinstance(stripped, Dropped):
+            return stripped.reason
+        text = stripped["messages"][-1]["content"]
+        if not text or FILLER.fullmatch(text):
             return "It says nothing."
-        self._counts["fillers_removed"] += made != row
-        return made
+        self._counts["fillers_removed"] += stripped != row
+        return stripped
 
 
 def _question(answer: Answer) -> str | None:
-    """The question in an answer, without what stands around it; None where there is no whole one."""
+    """The question, without filler and quotation marks; None for an answer that is cut or empty."""
     if answer.finish_reason == "length":
         return None
     text = answer.text.strip()
@@ -213,22 +215,22 @@ def _question(answer: Answer) -> str | None:
     return text or None
 
 
-def _calling_row(
-    messages: list[dict[str, Any]], tools: list[dict[str, Any]], wanted: str, answer: Answer
+def _tool_call_example(
+    messages: list[dict[str, Any]], tools: list[dict[str, Any]], function_name: str, answer: Answer
 ) -> dict[str, Any] | str:
     calls = (answer.message or {}).get("tool_calls")
     if not isinstance(calls, list) or not calls:
         return "there was no call."
-    named: list[Any] = [
+    with_ids: list[Any] = [
         {"id": f"call_{number}", "type": "function", "function": call.get("function")}
         if isinstance(call, dict)
         else call
         for number, call in enumerate(calls, start=1)
     ]
-    row = {"messages": [*messages, {"role": "assistant", "tool_calls": named}], "tools": tools}
+    row = {"messages": [*messages, {"role": "assistant", "tool_calls": with_ids}], "tools": tools}
     for check in _ROW_CHECKS:
         for hit in check(row):
-            return hit.message[:MOST_FAULT_CHARS]
-    if all(call["function"]["name"] != wanted for call in named):
-        return f"it does not call {wanted}."
+            return hit.message[:MAX_FAULT_CHARS]
+    if all(call["function"]["name"] != function_name for call in with_ids):
+        return f"it does not call {function_name}."
     return row

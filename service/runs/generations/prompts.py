@@ -1,7 +1,7 @@
 """The prompts of a generation, and the bodies of its calls. Pure.
 
-They ask for variety (another angle for each example, and not what is there already) and forbid filler openings, which
-a model would learn first. What slips through is found by the checks (`checks/answers.py`).
+Prompts ask for variety (a different angle for each example, and nothing that was accepted before) and forbid filler
+openings, which a model learns first. The checks in `checks/answers.py` remove what remains.
 """
 
 import zlib
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from service.runs.generations.options import Options, Step
+from service.runs.generations.options import GenerationPlanOptions, Step
 
 QUESTION = """\
 Write one message that a real person might send to an assistant about this topic: {topic}
@@ -38,8 +38,8 @@ CALL = """\
 Call the function that the message needs, with arguments taken from the message. Answer by the call alone, not in \
 words."""
 
-AGAIN = "The call before was not usable: {fault} Make one that is."
-ASKED = "These messages are there already; write one about something else:\n{questions}"
+RETRY = "The call before was not usable: {fault} Make one that is."
+PREVIOUS_QUESTIONS = "These messages are there already; write one about something else:\n{questions}"
 
 ANGLES = (
     "someone who is new to it asks for the basics",
@@ -52,12 +52,12 @@ ANGLES = (
     "someone names figures, dates or places and asks about them",
 )
 
-MOST_ASKED_SHOWN = 10
-MOST_ASKED_CHARS = 200
+MAX_SHOWN_QUESTIONS = 10
+MAX_SHOWN_QUESTION_CHARS = 200
 
 
-def question_body(options: Options, item: int, attempt: int, asked: Sequence[str]) -> dict[str, Any]:
-    """The call for the question of an example; `asked` are some of its topic that are there already."""
+def question_body(options: GenerationPlanOptions, item: int, attempt: int, accepted: Sequence[str]) -> dict[str, Any]:
+    """The body of the call for an example's question. `accepted` are the accepted questions of its topic."""
     function = options.tool_of(item)
     template = options.question.prompt or (QUESTION if function is None else REQUEST)
     topic = options.topic_of(item)
@@ -72,9 +72,9 @@ def question_body(options: Options, item: int, attempt: int, asked: Sequence[str
         prompt = prompt.replace(name, value)
     if "{topic}" not in template:
         prompt = f"{prompt}\n\n{topic}"
-    if asked:
-        shown = "\n".join(f"- {question[:MOST_ASKED_CHARS]}" for question in asked[-MOST_ASKED_SHOWN:])
-        prompt = f"{prompt}\n\n{ASKED.format(questions=shown)}"
+    if accepted:
+        shown = "\n".join(f"- {question[:MAX_SHOWN_QUESTION_CHARS]}" for question in accepted[-MAX_SHOWN_QUESTIONS:])
+        prompt = f"{prompt}\n\n{PREVIOUS_QUESTIONS.format(questions=shown)}"
     return {
         "messages": [{"role": "user", "content": prompt}],
         **_sampling(options.question, options.question.max_tokens),
@@ -83,30 +83,32 @@ def question_body(options: Options, item: int, attempt: int, asked: Sequence[str
 
 
 def answer_body(
-    options: Options, item: int, question: str, *, attempt: int, larger: bool, fault: str | None
+    options: GenerationPlanOptions, item: int, question: str, *, attempt: int, larger: bool, fault: str | None
 ) -> dict[str, Any]:
-    """The call for the answer of an example. `larger` lifts its limit; `fault` is why the call before was no use."""
+    """The body of the call for an example's answer. `larger` raises its limit; `fault` is what was wrong before."""
     step, function = options.answer, options.tool_of(item)
-    told = step.prompt or (ANSWER if function is None else CALL)
+    instructions = step.prompt or (ANSWER if function is None else CALL)
     if fault is not None:
-        told = f"{told}\n\n{AGAIN.format(fault=fault)}"
-    system = told if options.system_prompt is None else f"{options.system_prompt}\n\n{told}"
-    calling: dict[str, Any] = {}
+        instructions = f"{instructions}\n\n{RETRY.format(fault=fault)}"
+    system = instructions
+    if options.system_prompt is not None:
+        system = f"{options.system_prompt}\n\n{instructions}"
+    tools: dict[str, Any] = {}
     if function is not None:
-        calling = {
+        tools = {
             "tools": options.tools,
             "tool_choice": {"type": "function", "function": {"name": function["name"]}},
         }
     return {
         "messages": [{"role": "system", "content": system}, {"role": "user", "content": question}],
-        **calling,
+        **tools,
         **_sampling(step, step.larger_max_tokens if larger else step.max_tokens),
         "seed": seed_of(options.seed, "answer", item, attempt),
     }
 
 
 def seed_of(seed: int, step: str, item: int, attempt: int) -> int:
-    """A seed for one call, so that an upstream that honours seeds answers a run as it did before."""
+    """The seed of one call: an upstream that honours seeds answers a repeated run in the same way."""
     return zlib.crc32(f"{seed}/{step}/{item}/{attempt}".encode()) & 0x7FFF_FFFF
 
 

@@ -1,31 +1,32 @@
-"""What a generation may cost: the two calls of an example, once or again and again, short or at their limits. Pure."""
+"""The estimated cost of a generation: two calls for each example, and the repeated calls. Pure."""
 
 from dataclasses import dataclass
 
 from service.billing.prices import inference_cost_micros
-from service.runs.generations.options import Options
-from service.runs.generations.plan import ANSWER_TRIES, MOST_FAULT_CHARS, QUESTION_TRIES
-from service.runs.generations.prompts import MOST_ASKED_CHARS, MOST_ASKED_SHOWN
+from service.runs.cost_estimate import CostEstimate
+from service.runs.generations.options import GenerationPlanOptions
+from service.runs.generations.plan import MAX_ANSWER_ATTEMPTS, MAX_FAULT_CHARS, MAX_QUESTION_ATTEMPTS
+from service.runs.generations.prompts import MAX_SHOWN_QUESTION_CHARS, MAX_SHOWN_QUESTIONS
 
 SHORT_QUESTION, USUAL_QUESTION = 15, 50
 SHORT_ANSWER, USUAL_ANSWER = 60, 250
 SHORT_CALL, USUAL_CALL = 20, 50
-"""Tokens. What questions, answers and calls of tools come to, as a rule of thumb; limits hold below them."""
+"""Tokens of questions, answers and tool calls, as a rule of thumb; a lower limit of the request applies instead."""
 
-USUAL_AGAIN = 1.1
-"""Some calls are made again."""
+USUAL_REPEATS = 1.1
+"""Calls for each one that is needed: some are repeated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """What a step costs: micro-dollars per million tokens, and the tokens of its prompt without a question."""
+    """A step's price in micro-dollars per million tokens, and the tokens of its prompt without a question."""
 
     prompt_tokens: int
     input_micros_per_million: int
     output_micros_per_million: int
 
     def cost(self, *, more_input: int, output: int) -> int:
-        """Of one call."""
+        """The cost of one call, in micro-dollars."""
         return inference_cost_micros(
             input_tokens=self.prompt_tokens + more_input,
             output_tokens=output,
@@ -34,37 +35,29 @@ class Rates:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """Micro-dollars, and calls."""
-
-    low_micros: int
-    expected_micros: int
-    upper_micros: int
-    fewest_calls: int
-    most_calls: int
-
-
-def estimate(options: Options, question: Rates, answer: Rates) -> Estimate:
-    """The price of a generation. The upper one is what every try at its limit costs."""
+def estimate_cost(options: GenerationPlanOptions, question: Rates, answer: Rates) -> CostEstimate:
+    """The cost of a generation. The highest assumes every possible attempt, each at its limit."""
     total = options.total
     short, usual = (SHORT_CALL, USUAL_CALL) if options.tools else (SHORT_ANSWER, USUAL_ANSWER)
 
-    def once(asked: int, said: int) -> int:
-        asked, said = min(asked, options.question.max_tokens), min(said, options.answer.max_tokens)
-        return question.cost(more_input=0, output=asked) + answer.cost(more_input=asked, output=said)
+    def one_example(question_tokens: int, answer_tokens: int) -> int:
+        question_tokens = min(question_tokens, options.question.max_tokens)
+        answer_tokens = min(answer_tokens, options.answer.max_tokens)
+        return question.cost(more_input=0, output=question_tokens) + answer.cost(
+            more_input=question_tokens, output=answer_tokens
+        )
 
     longest = options.question.max_tokens
     upper = question.cost(more_input=0, output=longest)
-    shown = MOST_ASKED_SHOWN * MOST_ASKED_CHARS
-    upper += (QUESTION_TRIES - 1) * question.cost(more_input=shown, output=longest)
-    upper += ANSWER_TRIES * answer.cost(
-        more_input=longest + MOST_FAULT_CHARS, output=max(options.answer.max_tokens, options.answer.larger_max_tokens)
+    shown_chars = MAX_SHOWN_QUESTIONS * MAX_SHOWN_QUESTION_CHARS
+    upper += (MAX_QUESTION_ATTEMPTS - 1) * question.cost(more_input=shown_chars, output=longest)
+    upper += MAX_ANSWER_ATTEMPTS * answer.cost(
+        more_input=longest + MAX_FAULT_CHARS, output=max(options.answer.max_tokens, options.answer.larger_max_tokens)
     )
-    return Estimate(
-        low_micros=total * once(SHORT_QUESTION, short),
-        expected_micros=round(total * once(USUAL_QUESTION, usual) * USUAL_AGAIN),
+    return CostEstimate(
+        low_micros=total * one_example(SHORT_QUESTION, short),
+        expected_micros=round(total * one_example(USUAL_QUESTION, usual) * USUAL_REPEATS),
         upper_micros=total * upper,
-        fewest_calls=2 * total,
-        most_calls=(QUESTION_TRIES + ANSWER_TRIES) * total,
+        min_calls=2 * total,
+        max_calls=(MAX_QUESTION_ATTEMPTS + MAX_ANSWER_ATTEMPTS) * total,
     )

@@ -1,4 +1,4 @@
-"""Dataset generations on the wire."""
+"""The wire types of dataset generations."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -16,22 +16,22 @@ from service.datasets.checks.tools import (
 )
 from service.errors import InvalidRequest
 from service.http.wire_types import RequestModel, unix
-from service.runs.generations.options import Options
-from service.runs.generations.plan import Generated
+from service.runs.budget import Budget
+from service.runs.generations.options import GenerationPlanOptions
+from service.runs.generations.plan import GenerationOutcome
 from service.runs.generations.stored import stored_options, stored_outcome
-from service.runs.limits import Budget
 from service.runs.schemas import (
     RunFault,
     RunPrice,
     RunProgress,
     RunTokens,
-    Status,
     show_fault,
     show_progress,
     show_tokens,
 )
+from service.states import RunStatus
 
-MOST_EXAMPLES = 10_000
+MAX_EXAMPLES = 10_000
 DEFAULT_CONCURRENCY = 8
 
 Topic = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
@@ -40,8 +40,8 @@ ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 _TOOL_CHECKS = (tool_shape, tool_name_invalid, tool_name_duplicate, tool_parameters_invalid)
 
 
-class StepAsked(RequestModel, frozen=True, kw_only=True):
-    """How one of the two calls is made; what is left out is decided by default."""
+class StepRequest(RequestModel, frozen=True, kw_only=True):
+    """The options of one of the two calls; omitted ones have defaults."""
 
     model: ModelName | None = None
     prompt: Text | None = None
@@ -50,16 +50,16 @@ class StepAsked(RequestModel, frozen=True, kw_only=True):
 
 
 class CreateGeneration(RequestModel, frozen=True, kw_only=True):
-    """The body of a creation and of a quote. `model` answers both steps unless a step names its own.
+    """The body of a creation and of a quote. `model` is used for both steps unless a step names its own.
 
-    `budget` is in dollars and bounds what is posted and reserved together; without one the quote's upper price does.
+    `budget` is in dollars and bounds the sum of what is posted and reserved; it defaults to the quote's upper price.
     """
 
     topics: Annotated[list[Topic], msgspec.Meta(min_length=1, max_length=1_000)]
-    n_per_topic: Annotated[int, msgspec.Meta(ge=1, le=MOST_EXAMPLES)]
+    n_per_topic: Annotated[int, msgspec.Meta(ge=1, le=MAX_EXAMPLES)]
     model: ModelName | None = None
-    question: StepAsked | None = None
-    answer: StepAsked | None = None
+    question: StepRequest | None = None
+    answer: StepRequest | None = None
     system_prompt: Text | None = None
     tools: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1, max_length=MAX_TOOLS)] | None = None
     seed: Annotated[int, msgspec.Meta(ge=0, le=2_147_483_647)] = 0
@@ -69,7 +69,7 @@ class CreateGeneration(RequestModel, frozen=True, kw_only=True):
 
 
 class GenerationStep(msgspec.Struct, frozen=True, kw_only=True):
-    """How one of the two calls is made; null is the default."""
+    """The effective options of one of the two calls; null stands for the default."""
 
     model: str
     prompt: str | None
@@ -78,7 +78,7 @@ class GenerationStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GenerationOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The options as they hold."""
+    """The effective options."""
 
     topics: list[str]
     n_per_topic: int
@@ -92,21 +92,21 @@ class GenerationOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
-    """A generation. `cost` is at any time what was posted for it; `outcome` counts at its end what came of it.
+    """A generation. `cost` is what has been posted for it so far; `outcome` has its counts once it has ended.
 
-    `file` is there also when it failed with some examples made: `error` says how many.
+    A failed generation has a `file` too if some examples were made: `error` says how many.
     """
 
     id: str
     object: Literal["dataset_generation"] = "dataset_generation"
-    status: Status
+    status: RunStatus
     progress: RunProgress
     options: GenerationOptions
     budget: Amount
     cost: Amount
     tokens: RunTokens
     file: str | None
-    outcome: Generated | None
+    outcome: GenerationOutcome | None
     waiting_reason: str | None
     error: RunFault | None
     created_at: int
@@ -114,16 +114,16 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallsQuoted(msgspec.Struct, frozen=True, kw_only=True):
-    """How many calls there may be."""
+    """The possible number of calls."""
 
     low: int
     upper: int
 
 
 class GenerationQuote(msgspec.Struct, frozen=True, kw_only=True):
-    """What a generation may cost before it begins. `reasons` say what would keep it from its end.
+    """The cost of a generation, estimated before it begins. `reasons` say why it could not be completed.
 
-    `upper` is every retry and every answer at its limit, and the budget unless one is given.
+    The `upper` price assumes every retry and every answer at its limit; it is the default budget.
     """
 
     object: Literal["dataset_generation.quote"] = "dataset_generation.quote"
@@ -137,10 +137,10 @@ class GenerationQuote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_generation(body: CreateGeneration) -> None:
-    """What the body's types cannot say. Raises `InvalidRequest` with the field at fault."""
-    if len(body.topics) * body.n_per_topic > MOST_EXAMPLES:
+    """Check what the types of the body do not express. Raises `InvalidRequest` with the field at fault."""
+    if len(body.topics) * body.n_per_topic > MAX_EXAMPLES:
         raise InvalidRequest(
-            f"{len(body.topics):,} topics with {body.n_per_topic:,} examples each are more than {MOST_EXAMPLES:,}. "
+            f"{len(body.topics):,} topics with {body.n_per_topic:,} examples each are more than {MAX_EXAMPLES:,}. "
             "Make several generations.",
             param="n_per_topic",
             code="too_many_examples",
@@ -159,16 +159,16 @@ def check_generation(body: CreateGeneration) -> None:
 
 
 def _param_at(pointer: str) -> str:
-    """A JSON pointer as a parameter's name: `/tools/0/function` is `tools[0].function`."""
+    """A JSON pointer as the name of a parameter: `/tools/0/function` is `tools[0].function`."""
     return re.sub(r"/(\d+)(?=/|$)", r"[\1]", pointer).strip("/").replace("/", ".")
 
 
 def show_generation(row: Run) -> Generation:
-    """A row on the wire."""
+    """A generation as the API shows it."""
     options = stored_options(row)
     return Generation(
         id=row.id,
-        status=row.status,  # type: ignore[arg-type]  # held by a CHECK
+        status=row.status,
         progress=show_progress(row),
         options=GenerationOptions(
             topics=options.topics,
@@ -193,7 +193,7 @@ def show_generation(row: Run) -> Generation:
     )
 
 
-def _step(options: Options, name: Literal["question", "answer"]) -> GenerationStep:
+def _step(options: GenerationPlanOptions, name: Literal["question", "answer"]) -> GenerationStep:
     step = options.question if name == "question" else options.answer
     return GenerationStep(
         model=step.model, prompt=step.prompt, temperature=step.temperature, max_tokens=step.max_tokens

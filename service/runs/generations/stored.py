@@ -3,15 +3,15 @@
 import msgspec
 
 from service.database.tables import Run
-from service.runs.generations.options import Options
-from service.runs.generations.plan import Generated
+from service.runs.generations.options import GenerationPlanOptions
+from service.runs.generations.plan import GenerationOutcome
 
 
-def stored_options(run: Run) -> Options:
-    """The options of the generation, with every default filled in."""
-    return msgspec.convert(run.options, Options)
+def stored_options(run: Run) -> GenerationPlanOptions:
+    """The options of a generation, with every default filled in."""
+    return msgspec.convert(run.options, GenerationPlanOptions)
 
 
-def stored_outcome(run: Run) -> Generated | None:
-    """The outcome of a generation that succeeded, else None."""
-    return None if run.outcome is None else msgspec.convert(run.outcome, Generated)
+def stored_outcome(run: Run) -> GenerationOutcome | None:
+    """The counts of a generation that has ended with examples; None before."""
+    return None if run.outcome is None else msgspec.convert(run.outcome, GenerationOutcome)

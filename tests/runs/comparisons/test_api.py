@@ -171,7 +171,7 @@ class TestCases:
         assert first["models"][1]["text"] == "City 0"
         async with desk.mill.ctx.db.worker() as session:
             kept = (
-                await session.scalars(select(ComparisonCase.marks).where(ComparisonCase.run_id == made["id"]))
+                await session.scalars(select(ComparisonCase.grader_scores).where(ComparisonCase.run_id == made["id"]))
             ).all()
             await session.execute(delete(RunCall).where(RunCall.run_id == made["id"]))  # as pruning does it
         assert "capital" not in json.dumps(list(kept))

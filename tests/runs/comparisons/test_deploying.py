@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 from service.database.tables import Job, Model
 from service.ids import new_id
 from service.jobs.deployment import why_not
-from service.runs.comparisons.grading import JudgeFigures, ModelFigures, Outcome
+from service.runs.comparisons.grading import ComparisonOutcome, JudgeFigures, ModelFigures
 from service.runs.comparisons.options import Condition
 from service.runs.comparisons.statistics import Estimate
 from service.upstreams.accounts import DEFAULT_ACCOUNT
@@ -22,7 +22,7 @@ BETTER = answering({0: lambda line: line % 3 == 0, 1: lambda line: line % 4 != 0
 WORSE = answering({0: lambda line: line % 4 != 0, 1: lambda line: line % 3 == 0})
 
 
-def found(score: float, difference: float | None, low: float | None = None) -> Outcome:
+def found(score: float, difference: float | None, low: float | None = None) -> ComparisonOutcome:
     """An outcome of which only the last model's figures matter."""
     figures = ModelFigures(
         score=Estimate(value=score, low=None, high=None),
@@ -30,7 +30,7 @@ def found(score: float, difference: float | None, low: float | None = None) -> O
         wins=None, graders={}, refused=0, cut=0, input_tokens=0, output_tokens=0, cost_micros=0,
     )  # fmt: skip
     judges = JudgeFigures(calls=0, input_tokens=0, output_tokens=0, cost_micros=0)
-    return Outcome(cases=9, models=[figures], judges=judges)
+    return ComparisonOutcome(cases=9, models=[figures], judges=judges)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def found(score: float, difference: float | None, low: float | None = None) -> O
         (found(0.9, 0.2, 0.1), {"least_score": 0.9}, None),
     ],
 )
-def test_the_verdict(outcome: Outcome, condition: dict[str, Any], words: str | None) -> None:
+def test_the_verdict(outcome: ComparisonOutcome, condition: dict[str, Any], words: str | None) -> None:
     said = why_not(outcome, Condition(job_id="ftjob-1", **condition), reference="base")
     assert said is None if words is None else words in (said or "")
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from service.runs.comparisons.cases import choose, read_cases
 from service.runs.comparisons.graders.registry import AnyGrader
-from service.runs.comparisons.grading import Outcome, grade
-from service.runs.comparisons.options import Compared, Format, Options, Turn
+from service.runs.comparisons.grading import ComparisonOutcome, grade
+from service.runs.comparisons.options import Compared, ComparisonPlanOptions, Format, Turn
 from service.runs.comparisons.plan import ComparisonPlan
-from service.runs.plan import Answer, Call, walk
+from service.runs.plan import Answer, Call, replay
 from tests.datasets.rows import asked, call, calling, jsonl, message, tool
 from tests.runs.comparisons.harness import capitals
 
@@ -22,11 +22,11 @@ JUDGE = {"type": "judge", "model": "gpt-4.1"}
 
 def options(
     *, models: int = 2, graders: list[Any] | None = None, format: Format = "chat", turn: Turn = "last", **more: Any
-) -> Options:
+) -> ComparisonPlanOptions:
     wanted = [{"type": "exact"}] if graders is None else graders
     chosen = msgspec.convert(wanted, list[AnyGrader])
-    return Options(
-        models=[Compared(asked=f"m{number}", model=f"model-{number}") for number in range(models)],
+    return ComparisonPlanOptions(
+        models=[Compared(requested=f"m{number}", model=f"model-{number}") for number in range(models)],
         graders=chosen,
         judges={each["type"]: each["model"] for each in wanted if each["type"] == "judge"},
         format=format,
@@ -43,7 +43,7 @@ def options(
     )
 
 
-def plan_of(rows: list[Any], chosen: Options) -> ComparisonPlan:
+def plan_of(rows: list[Any], chosen: ComparisonPlanOptions) -> ComparisonPlan:
     places = choose(len(rows), chosen.examples, chosen.seed)
     return ComparisonPlan(
         chosen, list(read_cases([jsonl(*rows)], places, chosen.format, turn=chosen.turn, stop=chosen.stop))
@@ -105,7 +105,7 @@ class TestOrder:
         known = {key: answer for at, (key, answer) in enumerate(sorted(whole.answers.items())) if at in kept}
         again = plan_of(capitals(6), wanted)
         asked_again: list[str] = []
-        while not walk(again, known):
+        while not replay(again, known):
             fresh = plan_of(capitals(6), wanted)
             missing = _first_missing(fresh, known)
             asked_again.append(missing.key)
@@ -177,8 +177,8 @@ class TestCalls:
     def test_of_a_call_the_first_or_the_last_answer_is_asked_again(self) -> None:
         last = plan_of([calling()], options(file_examples=1)).cases[0]
         first = plan_of([calling()], options(file_examples=1, turn="first")).cases[0]
-        assert (last.turn, last.wanted.text) == (3, "It is warm.")
-        assert (first.turn, [each.name for each in first.wanted.calls]) == (1, ["weather"])
+        assert (last.turn, last.reference.text) == (3, "It is warm.")
+        assert (first.turn, [each.name for each in first.reference.calls]) == (1, ["weather"])
         assert first.body["tools"] == [tool()]
         assert len(first.body["messages"]) == 1
 
@@ -188,14 +188,14 @@ class TestCalls:
         call_made = plan.next_call()
         assert call_made is not None
         assert (call_made.path, call_made.body["prompt"], call_made.body["max_tokens"]) == ("/completions", "Sky:", 64)
-        assert plan.cases[0].wanted.text == " blue"
+        assert plan.cases[0].reference.text == " blue"
         pair = {
             "input": {"messages": [message("user", "Greet.")], "tools": [tool()]},
             "preferred_output": [message("assistant", "Good day.")],
             "non_preferred_output": [message("assistant", "Yo.")],
         }
         (case,) = plan_of([pair], options(format="preference")).cases
-        assert (case.wanted.text, case.body["tools"]) == ("Good day.", [tool()])
+        assert (case.reference.text, case.body["tools"]) == ("Good day.", [tool()])
 
     @pytest.mark.parametrize("row", [{"messages": []}, {"messages": [1]}, {"messages": [message("user")]}, {}])
     def test_what_is_no_example_gives_no_case(self, row: dict[str, Any]) -> None:
@@ -244,7 +244,7 @@ class TestGrading:
         assert (second.cut, second.refused) == (1, 0)
         assert (second.input_tokens, second.output_tokens, second.cost_micros) == (40, 8, 28)
         assert [case.winner for case in cases] == [None, None, 1, None]
-        assert msgspec.convert(msgspec.to_builtins(outcome), Outcome) == outcome
+        assert msgspec.convert(msgspec.to_builtins(outcome), ComparisonOutcome) == outcome
 
     def test_only_complete_cases_count(self) -> None:
         plan = plan_of(capitals(4), options())
@@ -266,7 +266,7 @@ class TestGrading:
             refused = made.key.endswith("/1")
             plan.take(made.key, Answer(refusal="Too long.") if refused else Answer(message={"content": "City 0"}))
         outcome, (case,) = grade(plan)
-        assert case.marks[1]["exact"].why == "The upstream refused the call: Too long."
+        assert case.grader_scores[1]["exact"].why == "The upstream refused the call: Too long."
         assert case.scores == [0.75, 0.0]
         assert outcome.models[1].refused == 1
 
@@ -277,4 +277,4 @@ class TestGrading:
             assert made is not None
             plan.take(made.key, Answer(message={"role": "assistant", "tool_calls": said}))
         _, (case,) = grade(plan)
-        assert [marks["tool_calls"].passed for marks in case.marks] == [True, False]
+        assert [marks["tool_calls"].passed for marks in case.grader_scores] == [True, False]

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.runs.generations.options import Options, Step
-from service.runs.generations.plan import ANSWER_TRIES, QUESTION_TRIES, Generated, GenerationPlan
-from service.runs.generations.prompts import ASKED
+from service.runs.generations.options import GenerationPlanOptions, Step
+from service.runs.generations.plan import MAX_ANSWER_ATTEMPTS, MAX_QUESTION_ATTEMPTS, GenerationOutcome, GenerationPlan
+from service.runs.generations.prompts import PREVIOUS_QUESTIONS
 from service.runs.plan import Answer, Call, unanswered
 from tests.runs.scripted import words
 
@@ -31,7 +31,7 @@ WEATHER = {
 LEAVE = {"type": "function", "function": {"name": "leave_letter", "parameters": {"type": "object", "properties": {}}}}
 
 
-def options(**more: Any) -> Options:
+def options(**more: Any) -> GenerationPlanOptions:
     """Six examples of two topics."""
     step = Step(model="gpt-4o-mini", prompt=None, temperature=None, max_tokens=100, larger_max_tokens=400)
     given = {
@@ -44,7 +44,7 @@ def options(**more: Any) -> Options:
         "seed": 0,
         "filename": "generated.jsonl",
     }
-    return Options(**{**given, **more})
+    return GenerationPlanOptions(**{**given, **more})
 
 
 def text(said: str, finish_reason: str = "stop") -> Answer:
@@ -63,7 +63,7 @@ def good(call: Call) -> Answer:
     return text(f"{words(call.key)}?" if call.key.startswith("question") else f"It is {words(call.key)}.")
 
 
-def made(wanted: Options, reply: Reply) -> tuple[GenerationPlan, dict[str, Call]]:
+def made(wanted: GenerationPlanOptions, reply: Reply) -> tuple[GenerationPlan, dict[str, Call]]:
     """The plan at its end, and what it asked."""
     plan, asked = GenerationPlan(wanted), {}
     while (call := plan.next_call()) is not None:
@@ -73,9 +73,9 @@ def made(wanted: Options, reply: Reply) -> tuple[GenerationPlan, dict[str, Call]
     return plan, asked
 
 
-def result_of(plan: GenerationPlan) -> tuple[list[Any], Generated]:
+def result_of(plan: GenerationPlan) -> tuple[list[Any], GenerationOutcome]:
     """What there is to compare."""
-    return list(plan.rows()), plan.result()
+    return list(plan.rows()), plan.outcome()
 
 
 def said_at(seed: int) -> Reply:
@@ -149,9 +149,9 @@ class TestQuestions:
             return good(call)
 
         plan, asked = made(options(), reply)
-        assert (plan.done, plan.result().near_duplicates, plan.result().dropped) == (6, 1, {})
+        assert (plan.done, plan.outcome().near_duplicates, plan.outcome().dropped) == (6, 1, {})
         again = asked["question/2/try-2"].body["messages"][-1]["content"]
-        assert ASKED.partition("{")[0] in again
+        assert PREVIOUS_QUESTIONS.partition("{")[0] in again
         assert twin in again
         assert "question/0/try-2" not in asked
 
@@ -161,8 +161,8 @@ class TestQuestions:
 
         plan, asked = made(options(), reply)
         assert plan.done == 1
-        assert plan.result().dropped == {"near_duplicate": 5}
-        assert len([key for key in asked if key.startswith("question")]) == 1 + 5 * QUESTION_TRIES
+        assert plan.outcome().dropped == {"near_duplicate": 5}
+        assert len([key for key in asked if key.startswith("question")]) == 1 + 5 * MAX_QUESTION_ATTEMPTS
 
     @pytest.mark.parametrize("said", ["", "   ", "Sure!", '""'])
     def test_one_that_is_none_is_asked_again(self, said: str) -> None:
@@ -170,7 +170,7 @@ class TestQuestions:
             return text(said) if call.key == "question/1/try-1" else good(call)
 
         plan, _ = made(options(), reply)
-        assert (plan.done, plan.result().unusable_questions) == (6, 1)
+        assert (plan.done, plan.outcome().unusable_questions) == (6, 1)
 
     def test_what_stands_around_it_goes(self) -> None:
         def reply(call: Call) -> Answer:
@@ -199,7 +199,7 @@ class TestAnswers:
             return text(opening.get(call.key, "") + good(call).text)
 
         plan, asked = made(options(), reply)
-        assert plan.result().fillers_removed == 3
+        assert plan.outcome().fillers_removed == 3
         for item, row in enumerate(plan.rows()):
             assert row["messages"][-1]["content"] == f"It is {words(f'answer/{item}/try-1')}."
         system = asked["answer/0/try-1"].body["messages"][0]
@@ -210,7 +210,7 @@ class TestAnswers:
             return text("Sure! Of course!") if call.key == "answer/0/try-1" else good(call)
 
         plan, _ = made(options(), reply)
-        assert (plan.done, plan.result().empty_answers) == (6, 1)
+        assert (plan.done, plan.outcome().empty_answers) == (6, 1)
 
     def test_one_that_was_cut_is_asked_once_more_with_a_larger_limit(self) -> None:
         def reply(call: Call) -> Answer:
@@ -219,7 +219,7 @@ class TestAnswers:
             return good(call)
 
         plan, asked = made(options(), reply)
-        assert (plan.done, plan.result().cut, plan.result().dropped) == (5, 3, {"cut": 1})
+        assert (plan.done, plan.outcome().cut, plan.outcome().dropped) == (5, 3, {"cut": 1})
         limits = [asked[f"answer/2/try-{attempt}"].body["max_completion_tokens"] for attempt in (1, 2)]
         assert limits == [100, 400]
         assert "answer/2/try-3" not in asked
@@ -229,7 +229,7 @@ class TestAnswers:
             return Answer(refusal="Against the rules.") if call.key.startswith("answer/4") else good(call)
 
         plan, asked = made(options(), reply)
-        assert plan.result().dropped == {"refused": 1}
+        assert plan.outcome().dropped == {"refused": 1}
         assert "answer/4/try-2" not in asked
 
     def test_the_examples_carry_the_system_prompt_and_not_the_instructions(self) -> None:
@@ -277,7 +277,7 @@ class TestCalls:
             return bad if call.key == f"answer/{item}/try-1" else self.reply(call)
 
         plan, asked = made(wanted, reply)
-        assert (plan.done, plan.result().invalid_calls) == (6, 1)
+        assert (plan.done, plan.outcome().invalid_calls) == (6, 1)
         assert told in asked[f"answer/{item}/try-2"].body["messages"][0]["content"]
 
     def test_one_that_never_does_is_given_up(self) -> None:
@@ -285,4 +285,4 @@ class TestCalls:
             return calling("get_weather", "{}") if call.key.startswith("answer/1/") else self.reply(call)
 
         plan, _ = made(options(tools=[WEATHER]), reply)
-        assert (plan.result().invalid_calls, plan.result().dropped) == (ANSWER_TRIES, {"invalid_call": 1})
+        assert (plan.outcome().invalid_calls, plan.outcome().dropped) == (MAX_ANSWER_ATTEMPTS, {"invalid_call": 1})

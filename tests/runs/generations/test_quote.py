@@ -4,23 +4,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.billing.prices import inference_cost_micros
-from service.runs.generations.plan import ANSWER_TRIES, QUESTION_TRIES
-from service.runs.generations.quote import Rates, estimate
+from service.runs.generations.plan import MAX_ANSWER_ATTEMPTS, MAX_QUESTION_ATTEMPTS
+from service.runs.generations.quote import Rates, estimate_cost
 from tests.runs.generations.test_plan import made, options, said_at
 
 RATES = Rates(prompt_tokens=1_000, input_micros_per_million=150_000, output_micros_per_million=600_000)
 
 
 def test_low_is_below_expected_is_below_upper() -> None:
-    price = estimate(options(), RATES, RATES)
+    price = estimate_cost(options(), RATES, RATES)
     assert 0 < price.low_micros < price.expected_micros < price.upper_micros
-    assert (price.fewest_calls, price.most_calls) == (12, 6 * (QUESTION_TRIES + ANSWER_TRIES))
+    assert (price.min_calls, price.max_calls) == (12, 6 * (MAX_QUESTION_ATTEMPTS + MAX_ANSWER_ATTEMPTS))
 
 
 def test_more_of_anything_costs_more() -> None:
     assert (
-        estimate(options(n_per_topic=6), RATES, RATES).upper_micros
-        == 2 * estimate(options(), RATES, RATES).upper_micros
+        estimate_cost(options(n_per_topic=6), RATES, RATES).upper_micros
+        == 2 * estimate_cost(options(), RATES, RATES).upper_micros
     )
 
 
@@ -48,4 +48,4 @@ def test_no_run_costs_more_than_the_upper_price(seed: int) -> None:
         else RATES
         for step in ("question", "answer")
     )
-    assert spent <= estimate(options(seed=seed), question, answer).upper_micros
+    assert spent <= estimate_cost(options(seed=seed), question, answer).upper_micros

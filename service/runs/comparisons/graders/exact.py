@@ -1,23 +1,23 @@
-"""Is the answer word for word the example's?"""
+"""The answer is the same text as the reference, with the same calls."""
 
 from __future__ import annotations
 
-from service.runs.comparisons.graders.kinds import GraderOptions, Mark, Said, verdict
+from service.runs.comparisons.graders.base import AnswerContent, GraderOptions, Score, pass_or_fail
 
 
 class ExactGrader(GraderOptions, frozen=True, kw_only=True, tag="exact"):
-    """White space at the ends never counts; elsewhere and case only where they are not ignored."""
+    """Surrounding white space is ignored; case and other white space are compared unless an option ignores them."""
 
     ignore_case: bool = False
     ignore_white_space: bool = False
 
-    def mark(self, said: Said, wanted: Said) -> Mark:
-        """Equal texts, in calls of functions too: those by name and by what was written."""
-        if self._same(said.text, wanted.text) and said.calls == wanted.calls:
-            return verdict(True, "It is the example's answer.")
-        if said.calls != wanted.calls:
-            return verdict(False, "It calls other functions, or with other arguments.")
-        return verdict(False, "It is not the example's answer.")
+    def score(self, answer: AnswerContent, reference: AnswerContent) -> Score:
+        """Compare the texts, and the function calls by name and by the text of their arguments."""
+        if self._same(answer.text, reference.text) and answer.calls == reference.calls:
+            return pass_or_fail(True, "It is the example's answer.")
+        if answer.calls != reference.calls:
+            return pass_or_fail(False, "It calls other functions, or with other arguments.")
+        return pass_or_fail(False, "It is not the example's answer.")
 
     def _same(self, one: str, other: str) -> bool:
         return self._folded(one) == self._folded(other)

@@ -1,16 +1,16 @@
-"""Every grader. A new one is a file beside this one, and a line here."""
+"""The registry of graders. A new grader is a module in this package, and a line here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from service.runs.comparisons.graders.base import GraderOptions, GraderRefused
 from service.runs.comparisons.graders.contains import ContainsGrader
 from service.runs.comparisons.graders.exact import ExactGrader
 from service.runs.comparisons.graders.json_equality import JsonEqualityGrader
 from service.runs.comparisons.graders.json_schema import JsonSchemaGrader
 from service.runs.comparisons.graders.judge import JudgeGrader
-from service.runs.comparisons.graders.kinds import GraderOptions, GraderRefused
 from service.runs.comparisons.graders.regular_expression import RegularExpressionGrader
 from service.runs.comparisons.graders.text_similarity import TextSimilarityGrader
 from service.runs.comparisons.graders.tool_calls import ToolCallsGrader
@@ -26,7 +26,7 @@ AnyGrader: TypeAlias = (
     | JudgeGrader
 )
 
-MARKING: dict[str, type[GraderOptions]] = {
+SINGLE_ANSWER_GRADERS: dict[str, type[GraderOptions]] = {
     "exact": ExactGrader,
     "contains": ContainsGrader,
     "regular_expression": RegularExpressionGrader,
@@ -35,18 +35,18 @@ MARKING: dict[str, type[GraderOptions]] = {
     "tool_calls": ToolCallsGrader,
     "text_similarity": TextSimilarityGrader,
 }
-"""Those that mark one answer by itself; a judge is asked about two."""
+"""Graders that score one answer at a time; a judge compares two."""
 
-TYPES = (*MARKING, "judge")
+TYPES = (*SINGLE_ANSWER_GRADERS, "judge")
 
 
 def type_of(grader: AnyGrader) -> str:
-    """The type as it is written, which is a grader's name where it has none of its own."""
+    """The type of a grader on the wire, which is also its default name."""
     return str(grader.__struct_config__.tag)
 
 
-def named(graders: Sequence[AnyGrader]) -> dict[str, AnyGrader]:
-    """The graders by their names. Raises `GraderRefused` for two of one name, and for options that make no sense."""
+def graders_by_name(graders: Sequence[AnyGrader]) -> dict[str, AnyGrader]:
+    """The graders by name. Raises `GraderRefused` for a repeated name, and for invalid options."""
     found: dict[str, AnyGrader] = {}
     for place, grader in enumerate(graders):
         name = grader.name or type_of(grader)

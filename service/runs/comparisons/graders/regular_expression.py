@@ -1,4 +1,4 @@
-"""Does the answer match a pattern? By RE2, which takes a time in proportion to the answer whatever the pattern is."""
+"""The answer matches a pattern. RE2 matches in time proportional to the answer, for every pattern."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 import re2
 
-from service.runs.comparisons.graders.kinds import GraderOptions, GraderRefused, Mark, Said, shown, verdict
+from service.runs.comparisons.graders.base import (
+    AnswerContent,
+    GraderOptions,
+    GraderRefused,
+    Score,
+    pass_or_fail,
+    quoted,
+)
 
-MOST_MEMORY_BYTES = 1 << 20
-"""Of one compiled pattern; RE2 refuses one that needs more."""
+MAX_MEMORY_BYTES = 1 << 20
+"""The memory limit of one compiled pattern; RE2 refuses patterns that need more."""
 
-READ_CHARACTERS = 50_000
-"""Of an answer. At most a second and a half by the worst pattern that was found (measured), beside other work."""
+MAX_CHARACTERS = 50_000
+"""The longest answer that is matched. The slowest known pattern takes up to 1.5 s for it (measured under load)."""
 
 
 class RegularExpressionGrader(GraderOptions, frozen=True, kw_only=True, tag="regular_expression"):
-    """`pattern` is looked for anywhere, or has to be the `whole` answer without the white space around it."""
+    """`pattern` has to match anywhere in the answer; with `whole`, the answer without surrounding white space."""
 
     pattern: Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
     whole: bool = False
@@ -26,30 +33,30 @@ class RegularExpressionGrader(GraderOptions, frozen=True, kw_only=True, tag="reg
     compares_with_example: ClassVar[bool] = False
 
     def check(self) -> None:
-        """Raises `GraderRefused` for a pattern that RE2 does not take, such as one that looks ahead."""
+        """Compile the pattern. Raises `GraderRefused` for one that RE2 refuses, such as one with look-ahead."""
         _compiled(self.pattern)
 
-    def mark(self, said: Said, wanted: Said) -> Mark:
-        """A match, or not; an answer that is too long to be looked at does not pass."""
-        if len(said.text) > READ_CHARACTERS:
-            return verdict(False, f"It has more than {READ_CHARACTERS:,} characters, which are not looked at.")
-        text = said.text.strip().encode("utf-8", "replace")
+    def score(self, answer: AnswerContent, reference: AnswerContent) -> Score:
+        """Pass on a match; an answer that is too long to be matched fails."""
+        if len(answer.text) > MAX_CHARACTERS:
+            return pass_or_fail(False, f"It has more than {MAX_CHARACTERS:,} characters, the most that are matched.")
+        text = answer.text.strip().encode("utf-8", "replace")
         compiled = _compiled(self.pattern)
         found = compiled.fullmatch(text) if self.whole else compiled.search(text)
-        return verdict(found is not None, f"It {'matches' if found else 'does not match'} {shown(self.pattern)}.")
+        return pass_or_fail(found is not None, f"It {'matches' if found else 'does not match'} {quoted(self.pattern)}.")
 
 
 @lru_cache(maxsize=64)
 def _compiled(pattern: str) -> Any:
     options = re2.Options()
-    options.max_mem = MOST_MEMORY_BYTES
+    options.max_mem = MAX_MEMORY_BYTES
     options.log_errors = False
     try:
         return re2.compile(pattern, options)
     except (re2.error, UnicodeError) as error:
         reason = error.args[0] if error.args else "it cannot be read"
-        told = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        message = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
         raise GraderRefused(
-            f"The pattern is refused by RE2: {told[:200]}. Look-around and back-references are not supported.",
+            f"The pattern is refused by RE2: {message[:200]}. Look-around and back-references are not supported.",
             option="pattern",
         ) from None

@@ -1,4 +1,4 @@
-"""Does the answer call the same functions with the same arguments as the example?"""
+"""The answer calls the same functions with the same arguments as the reference."""
 
 from __future__ import annotations
 
@@ -7,57 +7,57 @@ from typing import Annotated, Any
 
 import msgspec
 
-from service.runs.comparisons.graders.kinds import Call, GraderOptions, Mark, Said, verdict
-from service.runs.comparisons.graders.reading import NotJson, canonical, read_json
+from service.runs.comparisons.graders.base import AnswerContent, FunctionCall, GraderOptions, Score, pass_or_fail
+from service.runs.comparisons.graders.json_values import NotJson, canonical, read_json
 
 
 class ToolCallsGrader(GraderOptions, frozen=True, kw_only=True, tag="tool_calls"):
-    """Names are compared as they are, arguments as JSON. `ignore_arguments` names those that may be anything.
+    """Names are compared exactly, arguments as JSON without those in `ignore_arguments`.
 
-    The score is the share of calls that both have; an example without calls wants an answer without any.
+    The score is the share of calls in common; with a reference without calls, an answer without calls scores 1.
     """
 
     ignore_order: bool = False
     ignore_arguments: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
 
-    def mark(self, said: Said, wanted: Said) -> Mark:
-        """All calls and no other ones pass."""
-        mine, theirs = [self._key(call) for call in said.calls], [self._key(call) for call in wanted.calls]
-        most = max(len(mine), len(theirs))
-        if not most:
-            return verdict(True, "Neither calls a function.")
+    def score(self, answer: AnswerContent, reference: AnswerContent) -> Score:
+        """Pass if the calls are the same, without additional ones."""
+        mine, theirs = [self._key(call) for call in answer.calls], [self._key(call) for call in reference.calls]
+        count = max(len(mine), len(theirs))
+        if not count:
+            return pass_or_fail(True, "Neither calls a function.")
         if self.ignore_order:
             same = (Counter(mine) & Counter(theirs)).total()
         else:
             same = sum(one == other for one, other in zip(mine, theirs, strict=False))
-        return Mark(score=same / most, passed=same == most, why=_reason(said.calls, wanted.calls, same, most))
+        return Score(score=same / count, passed=same == count, why=_reason(answer.calls, reference.calls, same, count))
 
-    def _key(self, call: Call) -> tuple[str, bytes | str]:
+    def _key(self, call: FunctionCall) -> tuple[str, bytes | str]:
         try:
             arguments: Any = read_json(call.arguments)
             if isinstance(arguments, dict):
                 arguments = {name: value for name, value in arguments.items() if name not in self.ignore_arguments}
             return call.name, canonical(arguments)
         except NotJson:
-            return call.name, call.arguments  # what is no JSON equals what is written alike, and nothing else
+            return call.name, call.arguments  # text that is not JSON equals the same text only
 
 
-def _reason(said: tuple[Call, ...], wanted: tuple[Call, ...], same: int, most: int) -> str:
-    if same == most:
+def _reason(mine: tuple[FunctionCall, ...], theirs: tuple[FunctionCall, ...], same: int, count: int) -> str:
+    if same == count:
         return "It makes the same calls."
-    if not said:
-        return f"It calls nothing, and the example calls {_functions(len(wanted))}."
-    if not wanted:
-        return f"It calls {_names(said)}, and the example calls nothing."
-    if Counter(call.name for call in said) == Counter(call.name for call in wanted):
-        return f"It calls {_names(said)}, with other arguments or in another order: {same} of {most} are the same."
-    return f"It calls {_names(said)}, and the example calls {_functions(len(wanted))}, not the same."
+    if not mine:
+        return f"It calls nothing, and the example calls {_functions(len(theirs))}."
+    if not theirs:
+        return f"It calls {_names(mine)}, and the example calls nothing."
+    if Counter(call.name for call in mine) == Counter(call.name for call in theirs):
+        return f"It calls {_names(mine)}, with other arguments or in another order: {same} of {count} are the same."
+    return f"It calls {_names(mine)}, and the example calls {_functions(len(theirs))}, not the same."
 
 
 def _functions(count: int) -> str:
     return "a function" if count == 1 else f"{count} functions"
 
 
-def _names(calls: tuple[Call, ...]) -> str:
+def _names(calls: tuple[FunctionCall, ...]) -> str:
     listed = ", ".join(call.name[:64] or "a function without a name" for call in calls[:5])
     return f"{listed} and {len(calls) - 5} more" if len(calls) > 5 else listed

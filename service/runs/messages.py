@@ -1,20 +1,20 @@
-"""What an upstream has said, read off its answer, as it can be kept. Pure.
+"""Parses the assistant's message from an upstream's answer, into JSON that can be stored. Pure.
 
-An answer is another's program's: whatever is missing is empty, and what no database or file can hold is left out.
+An upstream's answer is untrusted: missing fields are empty, and characters that cannot be stored are dropped.
 """
 
 from typing import Any
 
-_KEPT = ("content", "refusal", "tool_calls", "function_call")
+_STORED_FIELDS = ("content", "refusal", "tool_calls", "function_call")
 
 
-def message_of(body: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """The first choice's message, of a chat or a legacy completion, and why it ended."""
+def parse_message(body: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """The message of the first choice, of a chat or a legacy completion, and its finish reason."""
     choices = body.get("choices")
     first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    said = first.get("message")
-    if isinstance(said, dict):
-        message = {name: _storable(said[name]) for name in _KEPT if said.get(name) is not None}
+    answer = first.get("message")
+    if isinstance(answer, dict):
+        message = {name: _storable(answer[name]) for name in _STORED_FIELDS if answer.get(name) is not None}
     else:
         message = {"content": _storable(first["text"])} if isinstance(first.get("text"), str) else {}
     reason = first.get("finish_reason")
@@ -22,7 +22,7 @@ def message_of(body: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
 
 
 def _storable(value: Any) -> Any:
-    """Without U+0000 and halves of surrogate pairs."""
+    """The value without U+0000 and unpaired surrogates."""
     match value:
         case str():
             return value.encode("utf-8", "replace").decode().replace("\0", "")

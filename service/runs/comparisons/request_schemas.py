@@ -1,22 +1,22 @@
-"""What a comparison can be asked for, on the wire. Pure: a job's create asks for one too."""
+"""The bodies and queries of requests for comparisons. Pure: the creation of a job may request a comparison too."""
 
 from typing import Annotated, Literal
 
 import msgspec
 
 from service.http.wire_types import PageQuery, RequestModel
+from service.runs.budget import Budget
 from service.runs.comparisons.graders.registry import AnyGrader
 from service.runs.comparisons.options import Turn
-from service.runs.limits import Budget
 
-MOST_EXAMPLES = 5_000
+MAX_EXAMPLES = 5_000
 DEFAULT_EXAMPLES = 200
 DEFAULT_MAX_TOKENS = 512
 DEFAULT_CONCURRENCY = 8
 
 ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Graders = Annotated[list[AnyGrader], msgspec.Meta(min_length=1, max_length=10)]
-Examples = Annotated[int, msgspec.Meta(ge=1, le=MOST_EXAMPLES)]
+Examples = Annotated[int, msgspec.Meta(ge=1, le=MAX_EXAMPLES)]
 Seed = Annotated[int, msgspec.Meta(ge=0, le=2_147_483_647)]
 MaxTokens = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
@@ -24,10 +24,10 @@ Stop = Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=64)]]
 
 
 class CreateComparison(RequestModel, frozen=True, kw_only=True):
-    """The body of a creation and of a quote. The first model is the one that the others are compared with.
+    """The body of a creation and of a quote. The other models are compared with the first one.
 
-    `turn` is the answer of a conversation that is asked for again. `budget` is in dollars and bounds what is posted and
-    reserved together; without one the quote's upper price does.
+    `turn` selects the answer of a conversation that the models give anew. `budget` is in dollars and bounds the sum of
+    what is posted and reserved; it defaults to the quote's upper price.
     """
 
     models: Annotated[list[ModelName], msgspec.Meta(min_length=1, max_length=8)]
@@ -44,8 +44,8 @@ class CreateComparison(RequestModel, frozen=True, kw_only=True):
 
 
 class ListCases(PageQuery, frozen=True, kw_only=True):
-    """The query of a comparison's cases: those in which `failed`, a grader, was not passed, by any model or by `model`;
-    those that `winner` has won, a model or `tie`. `format` gives all of them at once, as a file."""
+    """The query of a comparison's cases. `failed` filters by a grader that was not passed, by any model or by `model`;
+    `winner` filters by the winning model or `tie`. The formats `csv` and `jsonl` return all cases as one file."""
 
     failed: str | None = None
     model: str | None = None
