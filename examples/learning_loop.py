@@ -1,8 +1,8 @@
-"""The whole loop: generate, report, prepare, quote, train, metrics, compare, promote an alias, ask by the alias.
+"""The whole loop: generate, report, prepare, quote, train, metrics, compare, promote an alias, call the alias.
 
-Needs OPENAI_BASE_URL and OPENAI_API_KEY (`make run` prints both). Files, jobs and questions go by the SDK's methods,
-the calls that only Tunegate has by its `get` and `post`. With the trainer that `make run` starts, the model that writes
-examples is a tiny one whose answers are no JSON, so none of them is kept; name a better one in WRITER if you have one.
+Needs OPENAI_BASE_URL and OPENAI_API_KEY (`make run` prints both). Files, jobs and chats use the SDK's methods, calls
+that only Tunegate has use its `get` and `post`. With the trainer that `make run` starts, the model that writes examples
+is a tiny one whose answers are not JSON, so none of them is used; set WRITER to a better model if you have one.
 """
 
 import json
@@ -38,16 +38,16 @@ def post(path: str, **body: Any) -> Any:
     return client.post(path, body=body, cast_to=object)
 
 
-def wait(look: Callable[[], Any], unfinished: set[str]) -> Any:
-    """What `look` sees when its status is none of these any more."""
-    while (seen := look())["status"] in unfinished:
+def wait(retrieve: Callable[[], Any], unfinished: set[str]) -> Any:
+    """Retrieve an object until its status is none of these, and return it."""
+    while (current := retrieve())["status"] in unfinished:
         time.sleep(0.5)
-    return seen
+    return current
 
 
 def generate(system_prompt: str) -> list[str]:
-    """A few more examples, written by another model: their lines, of those whose answer is the JSON that is wanted."""
-    asked: dict[str, Any] = {
+    """Lines of a few more examples, written by another model; only those whose answer is a JSON object."""
+    request: dict[str, Any] = {
         "topics": ["a football match", "a tennis final", "a basketball game"],
         "n_per_topic": 3,
         "model": WRITER,
@@ -55,16 +55,16 @@ def generate(system_prompt: str) -> list[str]:
         "system_prompt": system_prompt,
         "seed": 1,
     }
-    quote = post("/dataset_generations/quotes", **asked)
-    generation = post("/dataset_generations", **asked)
+    quote = post("/dataset_generations/quotes", **request)
+    generation = post("/dataset_generations", **request)
     generation = wait(lambda: get(f"/dataset_generations/{generation['id']}"), {"pending", "running"})
     lines = client.files.content(generation["file"]).text.splitlines() if generation["file"] else []
-    kept = [line for line in lines if is_json(json.loads(line)["messages"][-1]["content"])]
+    usable = [line for line in lines if is_json(json.loads(line)["messages"][-1]["content"])]
     print(
         f"generated  {len(lines)} examples for ${generation['cost']['value']:.6f} (at most "
-        f"${quote['price']['upper']['value']:.6f} by the quote); {len(kept)} have an answer in JSON and are kept"
+        f"${quote['price']['upper']['value']:.6f} by the quote); {len(usable)} have an answer in JSON and are used"
     )
-    return kept
+    return usable
 
 
 def is_json(text: str) -> bool:
@@ -75,7 +75,7 @@ def is_json(text: str) -> bool:
 
 
 def prepare(lines: list[str]) -> tuple[str, str]:
-    """The repaired training file, and a validation file that is held back."""
+    """The repaired training file, and a held-out validation file."""
     file = client.files.create(file=("headlines.jsonl", "\n".join(lines).encode()), purpose="fine-tune")
     client.files.wait_for_processing(file.id, poll_interval=0.5)
     report = get(f"/files/{file.id}/report")
@@ -83,7 +83,7 @@ def prepare(lines: list[str]) -> tuple[str, str]:
     preparation = post("/dataset_preparations", file=file.id, fixes="safe", split={"validation_share": 0.1, "seed": 1})
     preparation = wait(lambda: get(f"/dataset_preparations/{preparation['id']}"), {"pending", "running"})
     changes = ", ".join(f"{fix} {count}" for fix, count in preparation["changes"].items()) or "nothing to change"
-    print(f"prepared   {preparation['rows_out']} examples, {preparation['validation_rows']} held back; {changes}")
+    print(f"prepared   {preparation['rows_out']} examples, {preparation['validation_rows']} held out; {changes}")
     return preparation["training_file"], preparation["validation_file"]
 
 
@@ -134,7 +134,7 @@ def compare(tuned: str) -> bool:
 
 
 def promote(tuned: str) -> None:
-    """Point the alias at the model, which makes the alias the first time."""
+    """Point the alias at the model; create it the first time."""
     aliases = {alias["name"]: alias["id"] for alias in get("/model_aliases")["data"]}
     reason = "better on held-out headlines"
     if ALIAS in aliases:
@@ -145,17 +145,17 @@ def promote(tuned: str) -> None:
 
 
 def main() -> None:
-    """Once through the loop."""
+    """Go through the loop once."""
     lines = (DATA / "train.jsonl").read_text(encoding="utf-8").splitlines()
     system_prompt = json.loads(lines[0])["messages"][0]["content"]
     tuned = train(*prepare(lines + generate(system_prompt)))
     if not compare(tuned):
-        print("kept       the base model does as well; improve the data and try again")
+        print("unchanged  the base model does as well; improve the data and try again")
         return
     promote(tuned)
     messages: Any = [{"role": "system", "content": system_prompt}, {"role": "user", "content": HEADLINE}]
     answer = client.chat.completions.create(model=ALIAS, messages=messages, max_tokens=100)
-    print(f"asked      {HEADLINE}: {answer.choices[0].message.content}")
+    print(f"called     {HEADLINE}: {answer.choices[0].message.content}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Points an alias at every freshly tuned model that passes a smoke test. README.md says how to run it, and why so."""
+"""Points an alias at every newly tuned model that passes a smoke test. README.md says how to run it, and explains it."""
 
 import os
 import sqlite3
@@ -16,7 +16,7 @@ one_at_a_time = threading.Lock()
 
 
 def smoke_test(model: str) -> bool:
-    """Whether the model can serve. Raises `OpenAIError` where that cannot be said now."""
+    """Whether the model can serve. Raises `OpenAIError` when this cannot be decided now."""
     try:
         answer = client.chat.completions.create(
             model=model, messages=[{"role": "user", "content": QUESTION}], max_tokens=64
@@ -27,7 +27,7 @@ def smoke_test(model: str) -> bool:
 
 
 def deploy(model: str, created_at: int) -> str:
-    """Point the alias at the model, unless it has moved since."""
+    """Point the alias at the model, unless it was promoted since. Returns what was done."""
     try:
         alias = client.get(f"/model_aliases/{ALIAS}", cast_to=dict[str, object])
     except openai.NotFoundError:
@@ -39,7 +39,7 @@ def deploy(model: str, created_at: int) -> str:
     try:
         client.post(f"/model_aliases/{ALIAS}/promote", body=body, cast_to=object)
     except openai.ConflictError:
-        return f"left {ALIAS}, which somebody else has moved"
+        return f"left {ALIAS}, which was promoted in the meantime"
     return f"promoted {ALIAS} to {model}"
 
 
@@ -47,34 +47,34 @@ class Hook(BaseHTTPRequestHandler):
     """Receives deliveries."""
 
     def do_POST(self) -> None:
-        """Verify, de-duplicate, test, deploy; what the answer means stands in README.md."""
+        """Verify, de-duplicate, test, deploy; README.md explains each response."""
         body = self.rfile.read(int(self.headers["content-length"]))
         try:
             event = client.webhooks.unwrap(body, dict(self.headers))
         except (openai.InvalidWebhookSignatureError, ValueError):
-            return self.answer(400, "refused what is not signed for us")
+            return self.answer(400, "refused a delivery without a valid signature")
         if event.type != "fine_tuning.job.succeeded":
-            return self.answer(204, f"passed over {event.type}")
+            return self.answer(204, f"ignored {event.type}")
         model, webhook_id = str(event.data.model_dump()["fine_tuned_model"]), self.headers["webhook-id"]
         with one_at_a_time:
             if seen.execute("SELECT 1 FROM seen WHERE webhook_id = ?", [webhook_id]).fetchone():
-                return self.answer(204, f"knew {webhook_id} already")
+                return self.answer(204, f"processed {webhook_id} before")
             try:
-                said = deploy(model, event.created_at) if smoke_test(model) else f"did not deploy {model}: it failed"
+                result = deploy(model, event.created_at) if smoke_test(model) else f"did not deploy {model}: it failed"
             except openai.OpenAIError as error:
                 return self.answer(500, f"could not deploy {model} now: {error!r}")
             seen.execute("INSERT INTO seen VALUES (?)", [webhook_id])
-        return self.answer(204, said)
+        return self.answer(204, result)
 
-    def answer(self, status: int, said: str) -> None:
-        """Answer without a body, and say on the terminal what was done."""
-        print(said, flush=True)
+    def answer(self, status: int, result: str) -> None:
+        """Answer without a body, and print what was done."""
+        print(result, flush=True)
         self.send_response(status)
         self.send_header("content-length", "0")
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """`answer` says what there is to say."""
+        """Print nothing: `answer` prints each result."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Creates a team, gives it a budget, trains for it, and reads what it cost. With the official SDK alone.
+"""Creates a project with a budget, trains in it, and reads what it cost, with the official SDK alone.
 
 Needs OPENAI_BASE_URL and OPENAI_ADMIN_KEY (`make run` prints both).
 """

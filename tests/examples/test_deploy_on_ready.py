@@ -106,7 +106,7 @@ def test_a_redelivery_changes_nothing(service: Service, deployed: str) -> None:
     with service.tenant.http() as http:
         (delivery,) = http.get(f"/webhook_endpoints/{service.endpoint_id}/deliveries").json()["data"]
         assert http.post(f"/webhook_deliveries/{delivery['id']}/redeliver").status_code == 200
-        eventually(lambda: service.said(f"knew {delivery['event_id']} already"))
+        eventually(lambda: service.said(f"processed {delivery['event_id']} before"))
         assert len(http.get(f"/model_aliases/{ALIAS}/history").json()["data"]) == 1
 
 

@@ -1,4 +1,4 @@
-"""examples/learning_loop.py, run as the README says on a running stack: once around, and the tuned model is asked."""
+"""examples/learning_loop.py, run as the README says on a running stack, ends with a call by the alias."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def test_the_loop_ends_with_an_answer_by_the_alias(stack: DevStack) -> None:
     assert done.returncode == 0, done.stderr
     steps = [line.split()[0] for line in done.stdout.splitlines()]
     learned = ["generated", "report", "prepared", "quote", "trained", "metrics", "compared", "compared"]
-    assert steps == [*learned, "promoted", "asked"], done.stdout
+    assert steps == [*learned, "promoted", "called"], done.stdout
     base, tuned = (float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("compared"))
     assert tuned > base
     assert ready["api_key"] not in done.stdout + done.stderr
