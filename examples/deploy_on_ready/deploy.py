@@ -1,4 +1,4 @@
-"""Points an alias at every newly tuned model that passes a smoke test. README.md says how to run it, and explains it."""
+"""Points an alias at every newly tuned model that passes a smoke test. README.md explains it and says how to run it."""
 
 import os
 import sqlite3
