@@ -58,7 +58,7 @@ async def upload_file(request: ApiRequest) -> Response[bytes]:
             request,
             file_field="file",
             max_file_bytes=max_bytes,
-            store=staged.keep,
+            store=staged.write,
             check_fields=_check_purpose,
         )
         if form.file is None:

@@ -1,1 +1,1 @@
-"""Uploads: large files that come in parts, joined into an ordinary file at the end."""
+"""Uploads: large files that are sent in parts, which are joined into an ordinary file at the end."""

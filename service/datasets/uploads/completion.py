@@ -1,9 +1,10 @@
-"""Completing an upload: its parts are joined into one object, which becomes an ordinary file.
+"""Completes an upload: joins its parts into one object, which becomes an ordinary file.
 
-Joining 8 GB takes minutes, and callers give up, repeat themselves and run into a process that was killed. So it is
-leased work on the upload's row: one at a time joins, by heartbeat; who asks meanwhile waits and gets the same answer,
-or takes over when the lease has ended. The file, the upload's end and the report to be made are one transaction,
-fenced by the lease, so a crash at any point leaves a pending upload with all its parts, and no second file.
+Joining 8 GB takes minutes. Meanwhile a caller may time out and repeat the call, or the process may be killed. So
+joining is leased work on the upload's row: one call at a time joins and renews the lease; other calls wait and return
+the same answer, or take over when the lease has ended. The file, the completion of the upload and the request for its
+report are one transaction, fenced by the lease: a crash at any point leaves a pending upload with all its parts, and no
+second file.
 """
 
 import asyncio
@@ -25,23 +26,23 @@ from service.database.tables import Upload, UploadPart
 from service.datasets.files.actions import NewFile, create_file
 from service.datasets.files.queries import find_file
 from service.datasets.files.staged_object import StagedObject, staged_object
-from service.datasets.uploads.actions import LIFE, check_open
+from service.datasets.uploads.actions import LIFETIME, check_open
 from service.datasets.uploads.queries import get_upload, list_parts
 from service.datasets.uploads.schemas import CompleteUpload, UploadObject, show_upload
 from service.errors import InFlight, InvalidRequest
 from service.storage import Storage, Stored
 
 WAIT_SECONDS = 540.0
-"""How long a call waits for another one that joins the same parts: less than the 600 s that the SDK waits for us."""
+"""How long a call waits for another call that joins the same parts: less than the 600 s of the SDK's own timeout."""
 
-LOOK_EVERY_SECONDS = 0.2
+POLL_SECONDS = 0.2
 GRACE = dt.timedelta(minutes=15)
-"""An upload whose completion was begun in time lives so much longer, once, so that it can be finished after a crash."""
+"""Added once to the lifetime of an upload whose completion began in time, so that it can be finished after a crash."""
 
 
 @dataclass(frozen=True, slots=True)
-class Joining:
-    """The turn to join these parts, in this order."""
+class JoinClaim:
+    """The claimed upload, and its parts in the order in which to join them."""
 
     claimed: Claim[Upload]
     parts: Sequence[UploadPart]
@@ -53,71 +54,71 @@ async def complete_upload(
     *,
     project_id: str,
     upload_id: str,
-    wanted: CompleteUpload,
+    body: CompleteUpload,
     model: BaseModel,
     lease_seconds: float,
 ) -> UploadObject:
-    """Join the parts and make the file, once, however often and from wherever it is asked for.
+    """Join the parts and create the file, exactly once for all concurrent and repeated calls.
 
-    Raises `NotFound`, `InvalidRequest` for parts that do not make the announced file or an upload that has ended
-    otherwise, and `InFlight` when another call joins them for longer than anybody waits.
+    Raises `NotFound`, `InvalidRequest` for parts that do not add up to the announced file or for an upload that was
+    cancelled or expired, and `InFlight` when another call is still joining the parts after `WAIT_SECONDS`.
     """
-    until = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + WAIT_SECONDS
     while True:
         async with db.project(project_id) as session:
-            turn = await _take_turn(session, project_id, upload_id, wanted, lease_seconds)
-        if isinstance(turn, UploadObject):
-            return turn
-        if turn is not None:
+            found = await _answer_or_claim(session, project_id, upload_id, body, lease_seconds)
+        if isinstance(found, UploadObject):
+            return found
+        if found is not None:
             with suppress(LeaseLost):
-                return await _join(db, storage, turn, wanted, model)
-        elif time.monotonic() > until:
+                return await _join(db, storage, found, body, model)
+        elif time.monotonic() > deadline:
             raise InFlight(f"The parts of {upload_id} are still being joined. Ask again.", retry_after_seconds=5)
         else:
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
 
-async def _take_turn(
-    session: AsyncSession, project_id: str, upload_id: str, wanted: CompleteUpload, lease_seconds: float
-) -> UploadObject | Joining | None:
-    """The answer if it is completed, the turn to join if nobody has it, else None."""
-    upload, standing = await get_upload(session, project_id, upload_id, lock=True)
-    if standing == "completed" and upload.part_ids == wanted.part_ids:
-        _check_md5(upload.md5, wanted)
+async def _answer_or_claim(
+    session: AsyncSession, project_id: str, upload_id: str, body: CompleteUpload, lease_seconds: float
+) -> UploadObject | JoinClaim | None:
+    """The answer of a completed upload, or a claim to join its parts; None while another call is joining them."""
+    upload, state = await get_upload(session, project_id, upload_id, lock=True)
+    if state == "completed" and upload.part_ids == body.part_ids:
+        _check_md5(upload.md5, body)
         file = await find_file(session, project_id, upload.file_id or "")
         return show_upload(upload, file)
-    check_open(upload_id, standing)
-    if standing == "joining":
+    check_open(upload_id, state)
+    if state == "joining":
         return None
-    parts = _in_order(wanted.part_ids, await list_parts(session, upload))
+    parts = _in_order(body.part_ids, await list_parts(session, upload))
     _check_size(upload, parts)
     session.expunge(upload)
-    this = (Upload.project_id == project_id) & (Upload.id == upload_id)
+    is_upload = (Upload.project_id == project_id) & (Upload.id == upload_id)
     await session.execute(
-        update(Upload).where(this).values(due_at=func.now(), expires_at=Upload.created_at + LIFE + GRACE)
+        update(Upload).where(is_upload).values(due_at=func.now(), expires_at=Upload.created_at + LIFETIME + GRACE)
     )
-    claimed = await leases.claim(session, Upload, lease_seconds=lease_seconds, where=[this])
-    return Joining(claimed[0], parts) if claimed else None
+    claimed = await leases.claim(session, Upload, lease_seconds=lease_seconds, where=[is_upload])
+    return JoinClaim(claimed[0], parts) if claimed else None
 
 
 async def _join(
-    db: Database, storage: Storage, turn: Joining, wanted: CompleteUpload, model: BaseModel
+    db: Database, storage: Storage, join: JoinClaim, body: CompleteUpload, model: BaseModel
 ) -> UploadObject:
-    claimed = turn.claimed
+    claimed = join.claimed
     async with leases.heartbeat(db, claimed), staged_object(db, storage, claimed.row.project_id) as staged:
         try:
-            stored = await staged.keep(_joined(storage, turn.parts), with_md5=True)
-            _check_md5(stored.md5, wanted)
+            stored = await staged.write(_joined(storage, join.parts), with_md5=True)
+            _check_md5(stored.md5, body)
             fault_points.point("upload.joined")
-            return await _record(db, staged, claimed, stored, wanted, model)
+            return await _record(db, staged, claimed, stored, body, model)
         except Exception:
             if not staged.handed_over:
-                await _let_go(db, claimed)
+                await _release(db, claimed)
             raise
 
 
 async def _record(
-    db: Database, staged: StagedObject, claimed: Claim[Upload], stored: Stored, wanted: CompleteUpload, model: BaseModel
+    db: Database, staged: StagedObject, claimed: Claim[Upload], stored: Stored, body: CompleteUpload, model: BaseModel
 ) -> UploadObject:
     upload = claimed.row
     async with db.project(upload.project_id) as session:
@@ -133,7 +134,7 @@ async def _record(
             stored=stored,
             model=model,
         )
-        ended = {"status": "completed", "file_id": file.id, "part_ids": wanted.part_ids, "md5": stored.md5}
+        ended = {"status": "completed", "file_id": file.id, "part_ids": body.part_ids, "md5": stored.md5}
         await leases.give_back(session, claimed, ended, due_in_seconds=None)
         recorded, _ = await get_upload(session, upload.project_id, upload.id)
         answer = show_upload(recorded, file)
@@ -141,8 +142,8 @@ async def _record(
     return answer
 
 
-async def _let_go(db: Database, claimed: Claim[Upload]) -> None:
-    """Give the turn back at once, so that the next call need not wait for the lease's end. Raises `LeaseLost`."""
+async def _release(db: Database, claimed: Claim[Upload]) -> None:
+    """End the lease at once, so that the next call need not wait for its end. Raises `LeaseLost`."""
     async with db.project(claimed.row.project_id) as session:
         await leases.give_back(session, claimed, {}, due_in_seconds=None)
 
@@ -184,10 +185,10 @@ def _check_size(upload: Upload, parts: Sequence[UploadPart]) -> None:
         )
 
 
-def _check_md5(actual: str | None, wanted: CompleteUpload) -> None:
-    if wanted.md5 is not None and wanted.md5.lower() != actual:
+def _check_md5(actual: str | None, body: CompleteUpload) -> None:
+    if body.md5 is not None and body.md5.lower() != actual:
         raise InvalidRequest(
-            f"The parts in this order have the MD5 {actual}, not {wanted.md5.lower()}. "
+            f"The parts in this order have the MD5 {actual}, not {body.md5.lower()}. "
             "Check their order, and send a damaged part again.",
             param="md5",
             code="md5_mismatch",

@@ -49,7 +49,7 @@ PART_FORM = {"data": "The bytes of this part, at most 64 MB. Parts may come in a
     opt=operation(returns=UploadObject, body=CreateUpload, creates=True),
 )
 async def post_upload(request: ApiRequest) -> Response[bytes]:
-    """Announce a file that comes in parts, at most 8 GB by default. The upload lives for an hour."""
+    """Announce a file that you send in parts, at most 8 GB by default. The upload expires after an hour."""
     who = caller(request)
     body, sha256 = await read_body(request, CreateUpload)
 
@@ -70,17 +70,17 @@ async def post_upload(request: ApiRequest) -> Response[bytes]:
     opt=operation(returns=UploadPartObject, form=PART_FORM, creates=True),
 )
 async def post_upload_part(request: ApiRequest, upload_id: FromPath[str]) -> Response[bytes]:
-    """Stream one part in. It belongs to the file once completing names its id."""
+    """Send one part as a stream. It becomes part of the file once its id is named at completion."""
     db = resource(request, Database)
     who = caller(request)
     async with db.project(who.project_id) as session:
-        _, standing = await get_upload(session, who.project_id, upload_id)
-    check_open(upload_id, standing)
+        _, state = await get_upload(session, who.project_id, upload_id)
+    check_open(upload_id, state)
     async with staged_object(db, resource(request, Storage), who.project_id) as staged:
         form = await read_form(
-            request, file_field="data", max_file_bytes=MAX_PART_BYTES, store=staged.keep, check_fields=_no_fields
+            request, file_field="data", max_file_bytes=MAX_PART_BYTES, store=staged.write, check_fields=_refuse_fields
         )
-        _no_fields(form.fields)
+        _refuse_fields(form.fields)
         if form.file is None:
             raise InvalidRequest("Missing required parameter: 'data'.", param="data", code="missing_required_parameter")
         stored = form.file
@@ -107,7 +107,7 @@ async def post_upload_part(request: ApiRequest, upload_id: FromPath[str]) -> Res
     opt=operation(returns=UploadObject, body=CompleteUpload),
 )
 async def complete_one_upload(request: ApiRequest, upload_id: FromPath[str]) -> UploadObject:
-    """Join the parts in the order given. Answers when the file is there; asking again answers the same."""
+    """Join the parts in the given order. The answer comes once the file exists; a repeated call returns the same."""
     db = resource(request, Database)
     storage = resource(request, Storage)
     who = caller(request)
@@ -117,7 +117,7 @@ async def complete_one_upload(request: ApiRequest, upload_id: FromPath[str]) -> 
         storage,
         project_id=who.project_id,
         upload_id=upload_id,
-        wanted=body,
+        body=body,
         model=resource(request, Catalogue).default,
         lease_seconds=resource(request, Settings).lease_seconds,
     )
@@ -132,7 +132,7 @@ async def complete_one_upload(request: ApiRequest, upload_id: FromPath[str]) -> 
     opt=operation(returns=UploadObject),
 )
 async def cancel_one_upload(request: ApiRequest, upload_id: FromPath[str]) -> UploadObject:
-    """Give an upload up and remove its parts. One that is being completed stops, unless its file is there already."""
+    """Cancel an upload and remove its parts. A completion that is under way stops, unless its file exists already."""
     db = resource(request, Database)
     who = caller(request)
     await read_body(request, NoFields)
@@ -142,7 +142,7 @@ async def cancel_one_upload(request: ApiRequest, upload_id: FromPath[str]) -> Up
     return answer
 
 
-def _no_fields(fields: dict[str, str]) -> None:
+def _refuse_fields(fields: dict[str, str]) -> None:
     for name in fields:
         raise InvalidRequest(
             f"Unknown parameter: '{name}'. A part has the field 'data' only.", param=name, code="unknown_parameter"
