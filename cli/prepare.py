@@ -23,7 +23,7 @@ from service.datasets.preparation.changes import Change
 from service.datasets.preparation.options import Columns, Options, Split, check_split, chosen_fixes
 from service.datasets.preparation.refusals import PreparationRefused
 from service.datasets.preparation.run import Outputs, Prepared
-from service.datasets.preparation.tool_definitions import DOES
+from service.datasets.preparation.tool_definitions import DESCRIPTIONS
 from service.datasets.processes.preparation import READ_BYTES, output_names, prepare_to
 from service.datasets.processes.report import report_for_path
 from service.datasets.report_schema import FileReport
@@ -224,7 +224,7 @@ def _show_changes(made: Made, console: Console) -> None:
     for fix, examples in _examples(made.changes).items():
         title = Text(f"{fix}  ", style="green")
         title.append(f"{counts[fix]:,}x", style="bold")
-        title.append(f"  {FIXES.get(fix) or DOES[fix]}", style="dim")
+        title.append(f"  {FIXES.get(fix) or DESCRIPTIONS[fix]}", style="dim")
         console.print(Padding(title, (0, 0, 0, 2)))
         for change in examples:
             for line in _change_lines(change, _UNITS.get(made.outcome.options.input_format, "row")):

@@ -1,4 +1,4 @@
-"""Dataset bytes in an object store: a local folder, S3, GCS or Azure, by one URL (obstore)."""
+"""Stores the bytes of datasets in an object store: a local folder, S3, GCS or Azure, chosen by a URL (obstore)."""
 
 import asyncio
 import hashlib
@@ -16,26 +16,26 @@ from obstore.store import LocalStore, ObjectStore, from_url
 READ_CHUNK_BYTES = 1024 * 1024
 READ_PART_BYTES = 64 * 1024
 READ_RANGE_BYTES = 8 * 1024 * 1024
-"""What is asked of the store at a time: one request must not last as long as a slow reader takes for a large object."""
+"""Bytes of one request to the store: a request must not last as long as a slow client takes to read a large object."""
 
 WRITE_CHUNK_BYTES = 5 * 1024 * 1024
-"""The least that S3 takes as a part."""
+"""The smallest part that S3 accepts."""
 
-WRITES_AT_ONCE = 2
-"""Of one object: what is held in memory for it is that many chunks and one more (measured in benchmarks/)."""
+MAX_CONCURRENT_WRITES = 2
+"""Parts of one object; memory holds this many chunks and one more (measured in benchmarks/)."""
 
-DELETES_AT_ONCE = 16
-LISTED_AT_ONCE = 500
+MAX_CONCURRENT_DELETES = 16
+LIST_PAGE_SIZE = 500
 MAX_RETRIES = 3
 RETRY_SECONDS = 20.0
 PING_SECONDS = 2.0
-HASHED_ASIDE_BYTES = 256 * 1024
-"""A chunk from this size is hashed in a thread, so that the loop serves others meanwhile."""
+HASH_IN_THREAD_BYTES = 256 * 1024
+"""A chunk of at least this size is hashed in a thread, so that the event loop is not blocked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What was written: its length, its SHA-256 in hex, and its MD5 if that was asked for."""
+    """A written object: its length, its SHA-256 in hex, and its MD5 in hex if that was requested."""
 
     size_bytes: int
     sha256: str
@@ -43,13 +43,13 @@ class Stored:
 
 
 class StorageUnavailable(ConnectionError):
-    """The store does not answer, or cannot do it now, as when a disk is full: trying again later helps."""
+    """The store does not answer, or fails for now, as when a disk is full. A later attempt may succeed."""
 
 
 class Storage:
-    """Objects by key. Nothing is ever changed in place, so a key is written once and read or deleted afterwards.
+    """Objects by key. An object is never changed in place: a key is written once, then read or deleted.
 
-    Every method raises `StorageUnavailable` when the store is away, within a minute.
+    Every method raises `StorageUnavailable` within a minute when the store is unavailable.
     """
 
     def __init__(self, url: str) -> None:
@@ -58,7 +58,7 @@ class Storage:
         self._store = _remote(url) if self._folder is None else _open(self._folder)
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, with_md5: bool = False) -> Stored:
-        """Write a stream, counting and hashing it. When `chunks` raises, nothing is left behind."""
+        """Write a stream, and count and hash its bytes. When `chunks` raises, nothing is left behind."""
         sha256 = hashlib.sha256()
         md5 = hashlib.md5(usedforsecurity=False) if with_md5 else None
         size_bytes = 0
@@ -72,20 +72,20 @@ class Storage:
             nonlocal size_bytes
             async for chunk in chunks:
                 size_bytes += len(chunk)
-                if len(chunk) < HASHED_ASIDE_BYTES:
+                if len(chunk) < HASH_IN_THREAD_BYTES:
                     digest(chunk)
                 else:
                     await asyncio.to_thread(digest, chunk)
                 yield chunk
 
-        with _by_name():
+        with _unavailable_errors():
             await obstore.put_async(
                 self._store,
                 key,
                 counted(),
                 use_multipart=True,
                 chunk_size=WRITE_CHUNK_BYTES,
-                max_concurrency=WRITES_AT_ONCE,
+                max_concurrency=MAX_CONCURRENT_WRITES,
             )
         return Stored(size_bytes, sha256.hexdigest(), md5.hexdigest() if md5 else None)
 
@@ -95,8 +95,8 @@ class Storage:
             yield chunk
 
     async def read_from(self, key: str, offset: int, *, chunk_bytes: int = READ_PART_BYTES) -> AsyncIterator[bytes]:
-        """The object's bytes from `offset` on, by default in small chunks: for who wants some of them."""
-        with _by_name():
+        """The object's bytes from `offset` on, by default in small chunks, for reading only a part of it."""
+        with _unavailable_errors():
             size_bytes = (await obstore.head_async(self._store, key))["size"]
             for begin, end in _ranges(offset, size_bytes):
                 found = await obstore.get_async(self._store, key, options={"range": (begin, end)})
@@ -104,37 +104,37 @@ class Storage:
                     yield bytes(chunk)
 
     def read_sync(self, key: str) -> Iterator[bytes]:
-        """The object in chunks of about 1 MB, for a process without a loop. Raises `FileNotFoundError`."""
-        with _by_name():
+        """The object in chunks of about 1 MB, for a process without an event loop. Raises `FileNotFoundError`."""
+        with _unavailable_errors():
             for begin, end in _ranges(0, self.size_sync(key)):
                 found = obstore.get(self._store, key, options={"range": (begin, end)})
                 for chunk in found.stream(min_chunk_size=READ_CHUNK_BYTES):
                     yield bytes(chunk)
 
     def put_sync(self, key: str, file: BinaryIO) -> None:
-        """Write a whole file, for a process without a loop."""
-        with _by_name():
+        """Write a whole file, for a process without an event loop."""
+        with _unavailable_errors():
             obstore.put(self._store, key, file, use_multipart=True, chunk_size=WRITE_CHUNK_BYTES)
 
     def path(self, key: str) -> Path | None:
-        """Where the object is on this disk, if the store is a folder: for who reads it at several places at once."""
+        """The object's path on this disk if the store is a folder, else None: for parallel reads at several offsets."""
         return None if self._folder is None else self._folder / key
 
     def size_sync(self, key: str) -> int:
         """The object's length in bytes. Raises `FileNotFoundError`."""
-        with _by_name():
+        with _unavailable_errors():
             return obstore.head(self._store, key)["size"]
 
     async def delete(self, key: str) -> None:
-        """Remove the object, and what a killed process has left of writing it; one that is gone already is fine."""
+        """Remove the object and what a killed process left while writing it. A key without an object is no error."""
         if self._folder is not None:
             await asyncio.to_thread(_remove_staged, self._folder / key)
-        with _by_name(), suppress(FileNotFoundError):
+        with _unavailable_errors(), suppress(FileNotFoundError):
             await obstore.delete_async(self._store, key)
 
     async def delete_all(self, keys: Sequence[str]) -> None:
-        """Remove objects, some at a time."""
-        slots = asyncio.Semaphore(DELETES_AT_ONCE)
+        """Remove objects, several concurrently."""
+        slots = asyncio.Semaphore(MAX_CONCURRENT_DELETES)
 
         async def remove(key: str) -> None:
             async with slots:
@@ -143,17 +143,17 @@ class Storage:
         await asyncio.gather(*map(remove, keys))
 
     async def keys(self, prefix: str) -> AsyncIterator[list[str]]:
-        """Every key that begins with `prefix`, which ends in `/`, some at a time; also of writes that never ended."""
-        with _by_name():
-            async for chunk in obstore.list(self._store, prefix, chunk_size=LISTED_AT_ONCE):
-                yield [each["path"] for each in chunk]
+        """Pages of the keys that begin with `prefix`, which ends in `/`, including those of unfinished writes."""
+        with _unavailable_errors():
+            async for chunk in obstore.list(self._store, prefix, chunk_size=LIST_PAGE_SIZE):
+                yield [entry["path"] for entry in chunk]
         if self._folder is not None:
             staged = await asyncio.to_thread(_staged, self._folder, prefix)
             if staged:
                 yield staged
 
     async def ping(self) -> bool:
-        """Whether the store answers: a look at a key that need not exist."""
+        """Whether the store answers a request for a key, which need not exist."""
         try:
             async with asyncio.timeout(PING_SECONDS):
                 await obstore.head_async(self._store, "ping")
@@ -165,10 +165,10 @@ class Storage:
 
 
 @contextmanager
-def _by_name() -> Iterator[None]:
+def _unavailable_errors() -> Iterator[None]:
     try:
         yield
-    except GenericError as error:  # its further lines are obstore's own debugging
+    except GenericError as error:  # further lines are debugging output of obstore
         raise StorageUnavailable(str(error).partition("\n")[0]) from None
 
 
@@ -187,7 +187,7 @@ def _open(folder: Path) -> ObjectStore:
 
 
 def _remove_staged(path: Path) -> None:
-    """Remove `KEY#1`, `KEY#2`, …: obstore's local store writes there and renames at the end."""
+    """Remove `KEY#1`, `KEY#2`, …, which obstore's local store writes first and renames at the end."""
     number = 1
     while (staged := path.with_name(f"{path.name}#{number}")).exists():
         staged.unlink(missing_ok=True)
@@ -195,6 +195,6 @@ def _remove_staged(path: Path) -> None:
 
 
 def _staged(folder: Path, prefix: str) -> list[str]:
-    """The keys of writes that a killed process has left: obstore lists finished objects only."""
+    """The keys of writes that a killed process left unfinished: obstore lists finished objects only."""
     found = {path.with_name(path.name.partition("#")[0]) for path in (folder / prefix).glob("*#*")}
     return sorted(str(path.relative_to(folder)) for path in found)

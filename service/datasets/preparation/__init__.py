@@ -1,6 +1,6 @@
-"""Turning what teams have (tables, JSON, text) into training data: the successor of OpenAI's retired `prepare_data`.
+"""Turns tables, JSON and text into training data: the successor of OpenAI's retired `prepare_data` tool.
 
-`run.prepare` is the story: `readers` make rows of any file, `mapping` makes examples of them, `fixes` mend those,
-`split` holds some back for validation, and `changes` writes down every row that was changed or dropped. Pure: bytes
-come in through a function that starts them anew, scratch files are lent by the caller.
+`run.prepare` shows the whole process: `readers` read rows from any file, `mapping` makes examples of them, `fixes`
+correct those, `split` holds some back for validation, and `changes` records every row that was changed or dropped. All
+of that is pure: the caller passes a function that returns the input's bytes from the start, and provides scratch files.
 """

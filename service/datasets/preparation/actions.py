@@ -1,4 +1,4 @@
-"""Preparations: asking for one, cancelling it, paging through what it changed."""
+"""Creates and cancels preparations, and reads pages of their changes."""
 
 import msgspec
 from sqlalchemy import func
@@ -23,7 +23,7 @@ PREPARABLE: tuple[FilePurpose, ...] = ("user_data", "fine-tune")
 async def create_preparation(
     session: AsyncSession, project_id: str, body: CreatePreparation, catalogue: Catalogue
 ) -> DatasetPreparation:
-    """Ask for a preparation of a file, which a worker makes. Raises `InvalidRequest` with the field at fault."""
+    """Create the preparation of a file; a worker carries it out. Raises `InvalidRequest` with the field at fault."""
     options = read_options(body)
     model = catalogue.default if body.model is None else known_model(catalogue, body.model)
     file = await get_referenced_file(session, project_id, body.file, param="file", purposes=PREPARABLE)
@@ -44,9 +44,9 @@ async def create_preparation(
 
 
 async def cancel_preparation(session: AsyncSession, project_id: str, preparation_id: str) -> DatasetPreparation:
-    """End a preparation now: a worker that is at it loses its lease, and what it has made is dropped.
+    """Cancel a preparation at once: a worker that is making it loses its lease, and its results are dropped.
 
-    One that is cancelled already stays so. Raises `NotFound`, and `InvalidRequest` for one that has ended otherwise.
+    A second cancel changes nothing. Raises `NotFound`, and `InvalidRequest` for one that succeeded or failed.
     """
     row = await get_preparation(session, project_id, preparation_id, lock=True)
     if row.status in ("succeeded", "failed"):
@@ -66,25 +66,25 @@ async def cancel_preparation(session: AsyncSession, project_id: str, preparation
 
 
 async def read_changes(storage: Storage, row: DatasetPreparation, *, after: str | None, limit: int) -> list[Change]:
-    """Up to `limit + 1` changes behind `after`. Raises `InvalidRequest` for an unknown cursor.
+    """Up to `limit + 1` changes after the cursor `after`. Raises `InvalidRequest` for an unknown cursor.
 
-    The id of a change says where its record begins, so a page costs the same wherever it is.
+    The id of a change contains the offset of its record, so every page costs the same.
     """
     offset = 0 if after is None else change_offset(after)
     if after is not None and (offset is None or row.changes_size_bytes is None or offset >= row.changes_size_bytes):
         raise unknown_cursor(after)
     if not row.changes_size_bytes or row.changes_key is None:
         return []
-    wanted = limit + 1 + (after is not None)
+    needed = limit + 1 + (after is not None)
     records: list[bytes] = []
     rest = b""
     async for chunk in storage.read_from(row.changes_key, offset or 0):
         *complete, rest = (rest + chunk).split(b"\n")
         records += complete
-        if len(records) >= wanted:
+        if len(records) >= needed:
             break
     if after is None:
-        return [msgspec.json.decode(record, type=Change) for record in records[:wanted]]
+        return [msgspec.json.decode(record, type=Change) for record in records[:needed]]
     if not records or not records[0].startswith(b'{"id":"' + after.encode() + b'"'):
         raise unknown_cursor(after)
-    return [msgspec.json.decode(record, type=Change) for record in records[1:wanted]]
+    return [msgspec.json.decode(record, type=Change) for record in records[1:needed]]

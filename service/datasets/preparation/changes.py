@@ -1,7 +1,7 @@
-"""The diff of a preparation: a record for every row that was changed or dropped, by which fix, before and after.
+"""The changes of a preparation: one record for every row that a fix changed or dropped, with excerpts.
 
-Excerpts are masked as a report's are. A change's id says where its record begins, so that a page of changes is read
-without those before it.
+Excerpts are masked as those of a report are. The id of a change contains the offset of its record, so that a page of
+changes is read without the records before it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ID_PREFIX = "change-"
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One change. `line` is the line of the input (of a table its row, of a JSON array its item), from 1.
+    """One change. `line` is the 1-based line of the input; in a table the row, in a JSON array the item.
 
     `before` and `after` are excerpts of the first text that differs; of a dropped row `after` is null.
     """
@@ -35,13 +35,13 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dropped(NamedTuple):
-    """What a fix answers instead of a row: it goes, for this reason."""
+    """Returned by a fix instead of a row: the row is dropped for this reason."""
 
     reason: str
 
 
 class ChangeLog:
-    """Counts changes by fix, and writes each as a line of JSON to `out`."""
+    """Counts changes by fix, and writes each change to `out` as a line of JSON."""
 
     def __init__(self, out: BinaryIO) -> None:
         self.counts: Counter[str] = Counter()
@@ -49,14 +49,14 @@ class ChangeLog:
         self._offset = 0
 
     def changed(self, fix: str, line: int, before: Any, after: Any) -> None:
-        """Notes a changed row, value, or text."""
+        """Record a changed row, value, or text."""
         pointer, old, new = first_difference(before, after)
         at = _first_char(old, new)
-        self._write(fix, line, "changed", pointer, _shown(old, at), _shown(new, at), None)
+        self._write(fix, line, "changed", pointer, _excerpt(old, at), _excerpt(new, at), None)
 
     def dropped(self, fix: str, line: int, before: Any, reason: str) -> None:
-        """Notes a row that is not in the output."""
-        self._write(fix, line, "dropped", "", _shown(before, 0), None, reason)
+        """Record a row that is not in the output."""
+        self._write(fix, line, "dropped", "", _excerpt(before, 0), None, reason)
 
     def _write(
         self,
@@ -85,12 +85,12 @@ class ChangeLog:
 
 
 def change_id(offset: int) -> str:
-    """The id of the change whose record begins at a byte."""
+    """The id of the change whose record begins at this byte."""
     return f"{ID_PREFIX}{offset:012x}"
 
 
 def change_offset(id: str) -> int | None:
-    """Where the record of a change begins; None for what is no change's id."""
+    """The byte at which the record of a change begins; None for a text that is not the id of a change."""
     digits = id.removeprefix(ID_PREFIX)
     if len(digits) != 12 or id == digits or not set(digits) <= set("0123456789abcdef"):
         return None
@@ -98,7 +98,7 @@ def change_offset(id: str) -> int | None:
 
 
 def first_difference(before: Any, after: Any, pointer: str = "") -> tuple[str, Any, Any]:
-    """The first place (RFC 6901) where two JSON values differ, and what each has there (None: nothing)."""
+    """The JSON pointer (RFC 6901) of the first difference of two values, and both values there (None if absent)."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in {**before, **after}:
             if before.get(key) != after.get(key) or (key in before) != (key in after):
@@ -123,5 +123,5 @@ def _first_char(before: Any, after: Any) -> int:
     return next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(before), len(after)))
 
 
-def _shown(value: Any, at: int) -> str | None:
+def _excerpt(value: Any, at: int) -> str | None:
     return None if value is None else excerpt(value, at)

@@ -1,7 +1,7 @@
-"""Examples out of rows of columns: which column holds the question and which the answer, and the template around them.
+"""Makes examples of table rows: finds the columns of question and answer, and fills in the prompt template.
 
-Columns are guessed by their names, English and Chinese. A template's placeholders are names of columns and nothing
-else: no attribute, index or format of Python's own formatting is looked at.
+Columns are guessed by their names, in English and Chinese. The placeholders of a template are names of columns and
+nothing else: attributes, indexes and formats of Python's own formatting are not evaluated.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from service.datasets.preparation.options import Columns, Target
 from service.datasets.preparation.refusals import PreparationRefused
 
-_NAMES = {
+_COLUMN_NAMES = {
     "prompt": (
         "prompt", "question", "instruction", "query", "user", "input", "request", "source", "q",
         "问题", "提问", "指令", "用户", "输入",
@@ -29,15 +29,15 @@ _SHOWN_COLUMNS = 20
 
 
 class EmptyCell(Exception):
-    """A row lacks what an example needs; the message names the column."""
+    """A row has no text where an example needs one; the message names the column."""
 
 
-class WrongCell(Exception):
-    """A cell holds what no text can be made of; the message names the column."""
+class NonTextCell(Exception):
+    """A cell contains a list or an object, which cannot be a text; the message names the column."""
 
 
 class Template:
-    """A prompt with `{column}` placeholders; `{{` and `}}` are braces. Raises `PreparationRefused` for a lone brace."""
+    """A prompt with `{column}` placeholders; `{{` and `}}` are braces. A single brace raises `PreparationRefused`."""
 
     def __init__(self, text: str) -> None:
         self._parts: list[tuple[str, str | None]] = []
@@ -46,7 +46,7 @@ class Template:
             literal, token, name = text[at : found.start()], found.group(), found.group(1)
             if token in ("{", "}"):
                 raise PreparationRefused(
-                    f"prompt_template has a lone {token!r} at character {found.start() + 1}; write it twice.",
+                    f"prompt_template has a single {token!r} at character {found.start() + 1}; write it twice.",
                     code="invalid_value",
                     param="prompt_template",
                 )
@@ -56,60 +56,60 @@ class Template:
 
     @property
     def names(self) -> list[str]:
-        """The columns that it places."""
+        """The columns that have a placeholder."""
         return [name for _, name in self._parts if name is not None]
 
     def filled(self, row: dict[str, Any]) -> str:
-        """The template with a row's texts in place."""
+        """The template with the texts of a row."""
         return "".join(text + (_cell(row, name) if name is not None else "") for text, name in self._parts)
 
 
 def check_template(text: str | None) -> None:
-    """Raises `PreparationRefused` for a template that cannot be read."""
+    """Raises `PreparationRefused` for a template that cannot be parsed."""
     if text is not None:
         Template(text)
 
 
 def guess_template(names: Sequence[str]) -> str | None:
-    """The template that an instruction with an input of its own needs (as in Alpaca's data); None for other columns."""
-    plain = _plain_names(names)
-    instruction = plain.get("instruction") or plain.get("指令")
-    context = plain.get("input") or plain.get("context") or plain.get("输入")
+    """The template for columns of an instruction and its input (as in the Alpaca data); None for other columns."""
+    by_name = _plain_names(names)
+    instruction = by_name.get("instruction") or by_name.get("指令")
+    context = by_name.get("input") or by_name.get("context") or by_name.get("输入")
     if instruction is None or context is None or set("{}") & set(instruction + context):
         return None
     return f"{{{instruction}}}\n\n{{{context}}}"
 
 
 def guess_columns(names: Sequence[str], given: Columns, template: Template | None) -> tuple[Columns, list[str]]:
-    """The columns to use, and which of them were guessed. Raises `PreparationRefused` where names say nothing.
+    """The columns to use, and which of them were guessed. Raises `PreparationRefused` if no name is known.
 
-    A column that the template places is not guessed to be anything else, and a template needs no prompt column.
+    A column with a placeholder in the template is not guessed for another part. A template replaces the prompt column.
     """
     for param, name in (("prompt", given.prompt), ("answer", given.answer), ("system", given.system)):
         if name is not None and name not in names:
             raise PreparationRefused(
-                f"There is no column `{name[:64]}`; the file has {_listed(names)}.",
+                f"There is no column `{name[:64]}`; the file has {_list_names(names)}.",
                 code="unknown_column",
                 param=f"columns.{param}",
             )
     unknown = [name for name in template.names if name not in names] if template is not None else []
     if unknown:
         raise PreparationRefused(
-            f"prompt_template places {{{unknown[0][:64]}}}, which is no column; the file has {_listed(names)}.",
+            f"prompt_template contains {{{unknown[0][:64]}}}, which is no column; the file has {_list_names(names)}.",
             code="unknown_column",
             param="prompt_template",
         )
     taken = {name for name in (given.prompt, given.answer, given.system) if name is not None}
     taken |= set(template.names) if template is not None else set()
-    prompt = given.prompt if template is not None else given.prompt or _guess("prompt", names, taken)
-    answer = given.answer or _guess("answer", names, taken | {prompt or ""})
-    system = given.system or _guess("system", names, taken | {prompt or "", answer or ""})
+    prompt = given.prompt if template is not None else given.prompt or _guess_column("prompt", names, taken)
+    answer = given.answer or _guess_column("answer", names, taken | {prompt or ""})
+    system = given.system or _guess_column("system", names, taken | {prompt or "", answer or ""})
     if answer is None and len(names) == 1 and names[0] not in taken:
         answer, prompt = names[0], None
     if answer is None or (prompt is None and template is None and len(names) > 1):
         missing = "answer" if answer is None else "prompt"
         raise PreparationRefused(
-            f"No column's name says that it holds the {missing}; the file has {_listed(names)}. Give columns: "
+            f"No column has a known name for the {missing}; the file has {_list_names(names)}. Give columns: "
             f'{{"prompt": …, "answer": …}}, or prompt_template.',
             code="columns_not_guessed",
             param="columns",
@@ -130,11 +130,11 @@ def guess_columns(names: Sequence[str], given: Columns, template: Template | Non
 def example_maker(
     columns: Columns, *, target: Target, system_prompt: str | None, template: Template | None
 ) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A function from a row of cells to an example. It raises `EmptyCell` for a row without an answer or question
-    and `WrongCell` for one whose cells are lists or objects.
+    """A function that makes an example of a row of cells.
 
-    A chat example's question may not be empty; a completion's prompt may (open-ended generation). A system column
-    wins over the system prompt where its cell is not empty.
+    It raises `EmptyCell` for a row without an answer or a question, and `NonTextCell` for one whose cells are lists or
+    objects. A chat example's question must not be empty; a completion's prompt may be (open-ended generation). A cell
+    of the system column that is not empty takes precedence over the system prompt.
     """
 
     def make(row: dict[str, Any]) -> dict[str, Any]:
@@ -158,13 +158,13 @@ def example_maker(
     return make
 
 
-def _guess(part: str, names: Sequence[str], taken: set[str]) -> str | None:
-    plain = _plain_names([name for name in names if name not in taken])
-    return next((plain[known] for known in _NAMES[part] if known in plain), None)
+def _guess_column(part: str, names: Sequence[str], taken: set[str]) -> str | None:
+    by_name = _plain_names([name for name in names if name not in taken])
+    return next((by_name[known] for known in _COLUMN_NAMES[part] if known in by_name), None)
 
 
 def _plain_names(names: Sequence[str]) -> dict[str, str]:
-    """Columns by their names in lower case without spaces and punctuation; of two alike the first."""
+    """Columns by their names in lower case without spaces and punctuation; of two with the same name the first."""
     return {re.sub(r"[\W_]+", "", name).casefold(): name for name in reversed(names)}
 
 
@@ -183,10 +183,10 @@ def _cell(row: dict[str, Any], name: str) -> str:
             return str(value)
         case _:
             kind = "a list" if isinstance(value, list) else "an object"
-            raise WrongCell(f"column `{name}` holds {kind} where a text is wanted")
+            raise NonTextCell(f"column `{name}` holds {kind} where a text is needed")
 
 
-def _listed(names: Sequence[str]) -> str:
+def _list_names(names: Sequence[str]) -> str:
     if not names:
         return "no columns"
     shown = ", ".join(f"`{name[:64]}`" for name in names[:_SHOWN_COLUMNS])
@@ -194,7 +194,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def with_system(row: dict[str, Any], system_prompt: str) -> dict[str, Any]:
-    """A chat row with the system prompt first, unless it has a system (or developer) message or no list of messages."""
+    """A chat row that begins with the system prompt, unless it has a system (or developer) message or no messages."""
     messages = row.get("messages")
     if not isinstance(messages, list):
         return row

@@ -1,4 +1,4 @@
-"""What a preparation can be asked for, and what that means: names of fixes, columns, the split."""
+"""The options of a preparation and their rules: names of fixes, columns, the split."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ SAFE_FIXES = frozenset(
         "drop_extra_columns",
     }
 )
-"""Fixes that take nothing away that could be learnt. The others change words or drop examples, so they are chosen."""
+"""Fixes that remove nothing that a model could learn. The others change words or drop examples: they must be chosen."""
 
 IMPLIED_FIXES = frozenset({"strip_bom", "normalize_newlines", "drop_blank_lines", "json_to_jsonl", "table_to_jsonl"})
-"""Fixes that writing JSON Lines anew implies: they happen, and are recorded, whatever is chosen."""
+"""Fixes that rewriting a file as JSON Lines implies: they are applied and recorded whatever is chosen."""
 
 
 class Columns(msgspec.Struct, frozen=True, kw_only=True):
-    """Which column holds what; null where there is none."""
+    """The name of the column of each part; null where there is none."""
 
     prompt: str | None = None
     answer: str | None = None
@@ -50,7 +50,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Split(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is held back for validation: a share between 0 and 1, or a number of examples; one of the two."""
+    """How many examples are held back for validation: either a share between 0 and 1, or a number."""
 
     validation_share: float | None = None
     validation_examples: int | None = None
@@ -58,8 +58,8 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """A preparation as it was asked for. `fixes` are names; `target_format` null lets the input or the model decide;
-    `tool_definitions` says how much of the definitions of functions is kept."""
+    """The options of a request. `fixes` are names; with `target_format` null the input or the model decides;
+    `tool_definitions` is how much of the definitions of functions stays."""
 
     target_format: Target | None = None
     columns: Columns = Columns()
@@ -70,10 +70,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     split: Split | None = None
 
 
-class Resolved(msgspec.Struct, frozen=True, kw_only=True):
-    """The options as they came to be: what was guessed of the file and what was chosen for it.
+class ResolvedOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The options that were applied, with what was detected and guessed from the file.
 
-    `columns` is null where rows had a format of their own; `guessed_columns` names those that nobody gave.
+    `columns` is null where the rows were examples already; `guessed_columns` names those that the request left out.
     """
 
     input_format: str
@@ -88,24 +88,24 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     tool_definitions: ToolDefinitions = "keep"
 
 
-def chosen_fixes(asked: Sequence[str] | Literal["safe", "none"]) -> tuple[str, ...]:
-    """The names that a request chooses, in the registry's order. Raises `PreparationRefused` for an unknown one."""
-    if asked == "none":
+def chosen_fixes(requested: Sequence[str] | Literal["safe", "none"]) -> tuple[str, ...]:
+    """The fixes that a request chooses, in the registry's order. Raises `PreparationRefused` for an unknown name."""
+    if requested == "none":
         return ()
-    if asked == "safe":
+    if requested == "safe":
         return tuple(name for name in FIXES if name in SAFE_FIXES)
-    unknown = [name for name in asked if name not in FIXES]
+    unknown = [name for name in requested if name not in FIXES]
     if unknown:
         raise PreparationRefused(
             f"There is no fix {unknown[0][:64]!r}. Fixes: {', '.join(FIXES)}; or 'safe', or 'none'.",
             code="unknown_fix",
             param="fixes",
         )
-    return tuple(name for name in FIXES if name in asked)
+    return tuple(name for name in FIXES if name in requested)
 
 
 def check_split(split: Split | None) -> None:
-    """Raises `PreparationRefused` unless exactly one of share and number is given, and is in range."""
+    """Raises `PreparationRefused` unless exactly one of share and number is given, within its range."""
     if split is None:
         return
     share, examples = split.validation_share, split.validation_examples

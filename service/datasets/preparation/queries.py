@@ -1,4 +1,4 @@
-"""Dataset preparations, read within one project."""
+"""Reads dataset preparations within one project."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from service.errors import NotFound, unknown_cursor
 async def get_preparation(
     session: AsyncSession, project_id: str, preparation_id: str, *, lock: bool = False
 ) -> DatasetPreparation:
-    """The preparation, or `NotFound`. `lock` keeps it from changing meanwhile."""
+    """The preparation. With `lock` it cannot change before the transaction ends. Raises `NotFound`."""
     query = select(DatasetPreparation).where(
         DatasetPreparation.project_id == project_id, DatasetPreparation.id == preparation_id
     )
@@ -30,13 +30,13 @@ async def list_preparations(
 ) -> Sequence[DatasetPreparation]:
     """Up to `limit + 1` preparations, newest first. Raises `InvalidRequest` for an unknown cursor."""
     table = DatasetPreparation
-    wanted = select(table).where(table.project_id == project_id)
+    statement = select(table).where(table.project_id == project_id)
     if query.file is not None:
         files = (table.input_file_id, table.training_file_id, table.validation_file_id)
-        wanted = wanted.where(or_(*[column == query.file for column in files]))
+        statement = statement.where(or_(*[column == query.file for column in files]))
     if query.after is not None:
         known = await session.scalar(select(table.id).where(table.project_id == project_id, table.id == query.after))
         if known is None:
             raise unknown_cursor(query.after)
-        wanted = wanted.where(table.id < query.after)
-    return (await session.scalars(wanted.order_by(table.id.desc()).limit(query.limit + 1))).all()
+        statement = statement.where(table.id < query.after)
+    return (await session.scalars(statement.order_by(table.id.desc()).limit(query.limit + 1))).all()

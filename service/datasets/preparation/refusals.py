@@ -1,14 +1,14 @@
-"""Why a file cannot be prepared: collected while it is read, so that one answer names several rows."""
+"""The refusal of a file that cannot be prepared. Problems are collected, so that one refusal names several rows."""
 
 from __future__ import annotations
 
 from service.errors import TunegateError
 
-SHOWN = 5
+MAX_SHOWN = 5
 
 
 class PreparationRefused(TunegateError):
-    """The input or the options do not make a dataset. `message` says what to do, `param` names an option at fault."""
+    """The input cannot be made into a dataset with these options. `message` says what to do, `param` is an option."""
 
     code = "invalid_input_file"
 
@@ -20,20 +20,20 @@ class PreparationRefused(TunegateError):
 
 
 class Problems:
-    """Rows that stop a preparation: the first five in words, all of them counted."""
+    """Rows that cannot be prepared: all are counted, and the first five are described."""
 
     def __init__(self) -> None:
         self.count = 0
         self._shown: list[str] = []
 
     def add(self, place: str, message: str) -> None:
-        """Notes a row, such as `row 17`, and what is wrong with it."""
+        """Record what is wrong with a row; `place` is its name, such as `row 17`."""
         self.count += 1
-        if len(self._shown) < SHOWN:
+        if len(self._shown) < MAX_SHOWN:
             self._shown.append(f"{place}: {message.rstrip('.')}")
 
     def check(self) -> None:
-        """Raises `PreparationRefused` if there was any."""
+        """Raises `PreparationRefused` if a problem was recorded."""
         if self.count:
             more = f" ({self.count:,} in all)" if self.count > len(self._shown) else ""
             raise PreparationRefused(f"{'; '.join(self._shown)}{more}.")

@@ -27,7 +27,7 @@ from service.storage import Storage
     opt=operation(returns=Preparation, body=CreatePreparation, creates=True),
 )
 async def post_preparation(request: ApiRequest) -> Response[bytes]:
-    """Make training and validation files of CSV, TSV, XLSX, JSON, JSON Lines or text, and mend what checks found."""
+    """Make training and validation files of CSV, TSV, XLSX, JSON, JSON Lines or text, and fix what checks found."""
     who = caller(request)
     body, sha256 = await read_body(request, CreatePreparation)
 
@@ -43,7 +43,7 @@ async def post_preparation(request: ApiRequest) -> Response[bytes]:
     opt=operation(returns=Page[Preparation], query=ListPreparations),
 )
 async def get_preparations(request: ApiRequest) -> Page[Preparation]:
-    """The project's preparations, newest first. `?file=` gives those that a file went into or came out of."""
+    """The project's preparations, newest first. With `?file=` those that have the file as their input or output."""
     query, who = read_query(request, ListPreparations), caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         rows = await list_preparations(session, who.project_id, query)
@@ -56,7 +56,7 @@ async def get_preparations(request: ApiRequest) -> Page[Preparation]:
     opt=operation(returns=Preparation),
 )
 async def get_one_preparation(request: ApiRequest, preparation_id: FromPath[str]) -> Preparation:
-    """One preparation: its progress, then its files, what was guessed, and how much each fix changed."""
+    """One preparation: its progress; after success its files, the guessed options, and the number of changes by fix."""
     who = caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         return show_preparation(await get_preparation(session, who.project_id, preparation_id))
@@ -69,7 +69,7 @@ async def get_one_preparation(request: ApiRequest, preparation_id: FromPath[str]
     opt=operation(returns=Preparation),
 )
 async def post_cancel(request: ApiRequest, preparation_id: FromPath[str]) -> Preparation:
-    """Stop it; nothing of it is kept."""
+    """Stop a preparation. Its results are discarded."""
     await read_body(request, NoFields)
     who = caller(request)
     async with resource(request, Database).project(who.project_id) as session:
@@ -82,7 +82,7 @@ async def post_cancel(request: ApiRequest, preparation_id: FromPath[str]) -> Pre
     opt=operation(returns=Page[Change], query=PageQuery),
 )
 async def get_changes(request: ApiRequest, preparation_id: FromPath[str]) -> Page[Change]:
-    """Every row that was changed or dropped, with the fix and excerpts of before and after, as the fixes met them."""
+    """Every row that was changed or dropped, with the fix and excerpts from before and after, in their order."""
     query, who = read_query(request, PageQuery), caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         row = await get_preparation(session, who.project_id, preparation_id)

@@ -1,4 +1,4 @@
-"""Rows that wait on a scratch file for the next look at them, so that memory does not grow with the dataset."""
+"""Rows on a scratch file, to be read several times without memory that grows with the dataset."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 import msgspec
 
 Row: TypeAlias = dict[str, Any]
-Numbered: TypeAlias = tuple[int, Row]
+NumberedRow: TypeAlias = tuple[int, Row]
 Scratch: TypeAlias = Callable[[], BinaryIO]
-"""Lends an empty file that can be written, read and sought, and that goes when it is closed."""
-
+"""Returns an empty file that can be written, read and sought, and that is deleted when it is closed."""
 
 TICK_ROWS = 4096
+"""Rows between two calls of `tick`."""
 
 
-class Desk(NamedTuple):
-    """What a preparation works with: scratch files, and who wants to hear that it goes on."""
+class Workspace(NamedTuple):
+    """The means of a preparation: a source of scratch files, and a function to call while it makes progress."""
 
     scratch: Scratch
     tick: Callable[[], None]
 
 
 class Rows:
-    """Rows with their numbers in the input, written once, then read any number of times."""
+    """Rows with their line numbers in the input, written once, then read any number of times."""
 
-    def __init__(self, desk: Desk, rows: Iterable[Numbered]) -> None:
+    def __init__(self, workspace: Workspace, rows: Iterable[NumberedRow]) -> None:
         self.count = 0
-        self._desk = desk
-        self._file = desk.scratch()
+        self._workspace = workspace
+        self._file = workspace.scratch()
         for row in rows:
             self._file.write(encode(row) + b"\n")
             self.count += 1
 
-    def __iter__(self) -> Iterator[Numbered]:
+    def __iter__(self) -> Iterator[NumberedRow]:
         self._file.seek(0)
         for place, line in enumerate(self._file):
             if place % TICK_ROWS == 0:
-                self._desk.tick()
+                self._workspace.tick()
             number, row = msgspec.json.decode(line)
             yield number, row
 
     def close(self) -> None:
-        """Gives the scratch file back."""
+        """Delete the scratch file."""
         self._file.close()
 
 

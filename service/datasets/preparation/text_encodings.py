@@ -1,6 +1,6 @@
-"""Which encoding a text that is not UTF-8 was written in: told from its bytes, without a dependency.
+"""Detects the encoding of texts that are not UTF-8 from their bytes, without a dependency.
 
-Lines are decoded one by one, so that a file of which a few lines came from elsewhere keeps the others as they are.
+Lines are decoded one by one: in a file with a few lines in another encoding, the other lines stay as they are.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ _RUN_IN_A_WORD = re.compile(rb"[A-Za-z][\x80-\xff]+|[\x80-\xff]+[A-Za-z]")
 _KANA = re.compile("[\u3040-\u30ff]")
 _HANGUL = re.compile("[\uac00-\ud7a3]")
 _CYRILLIC = re.compile("[\u0400-\u04ff]")
-_CHINESE_MARKS = re.compile("[\u3000-\u303f\uff00-\uffef\u2010-\u2026]")
+_PUNCTUATION = re.compile("[\u3000-\u303f\uff00-\uffef\u2010-\u2026]")
 _COMMON_HANZI = range(0xB0, 0xD8)
-"""First bytes of the commoner half of GB 2312; Cyrillic and rarer characters come later."""
+"""First bytes of the more common half of GB 2312; Cyrillic and rarer characters have higher ones."""
 
 
 def wide_encoding(head: bytes) -> str | None:
-    """`utf-16` or `utf-32` (with or without byte order mark) where a file's first bytes say so, else None."""
-    for mark, name in _WIDE_BOMS:
-        if head.startswith(mark):
+    """`utf-16` or `utf-32` (with or without byte order mark) if the first bytes of a file show it, else None."""
+    for bom, name in _WIDE_BOMS:
+        if head.startswith(bom):
             return name
     sample = head[:4096]
     if len(sample) < 4 or sample.count(0) * 4 < len(sample):
@@ -40,7 +40,7 @@ def wide_encoding(head: bytes) -> str | None:
 
 
 def narrow_encoding(sample: bytes) -> str:
-    """The likeliest encoding of whole lines that are not UTF-8: Japanese, Korean, Chinese, Cyrillic, else Western."""
+    """The most likely encoding of whole lines that are not UTF-8: Japanese, Korean, Chinese, Cyrillic, or Western."""
     runs = _RUN.findall(sample)
     high_bytes = sum(map(len, runs)) or 1
     together = sum(len(run) for run in runs if len(run) > 1) / high_bytes
@@ -58,7 +58,7 @@ def narrow_encoding(sample: bytes) -> str:
 
 
 def decode(data: bytes, encoding: str) -> str:
-    """`data` in `encoding`; a line that is not in it is taken for Western text, which any bytes are."""
+    """Decodes `data`. A line that is not in `encoding` is decoded as Western text, which accepts all bytes."""
     for name in (encoding, "cp1252"):
         try:
             return data.decode(name)
@@ -68,19 +68,19 @@ def decode(data: bytes, encoding: str) -> str:
 
 
 def to_utf8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """UTF-16 or UTF-32 in pieces, as UTF-8 in pieces; what is not in it becomes U+FFFD."""
+    """Converts chunks of UTF-16 or UTF-32 to chunks of UTF-8; bytes that are invalid become U+FFFD."""
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     for chunk in chunks:
         yield decoder.decode(chunk).encode("utf-8", "replace")
     yield decoder.decode(b"", True).encode("utf-8", "replace")
 
 
-def _share(sample: bytes, encoding: str, wanted: re.Pattern[str]) -> float:
+def _share(sample: bytes, encoding: str, script: re.Pattern[str]) -> float:
     try:
         foreign = [char for char in sample.decode(encoding) if char > "\x7f"]
     except UnicodeDecodeError:
         return 0.0
-    return sum(1 for char in foreign if wanted.match(char)) / len(foreign) if foreign else 0.0
+    return sum(1 for char in foreign if script.match(char)) / len(foreign) if foreign else 0.0
 
 
 def _chinese_share(sample: bytes) -> float:
@@ -89,6 +89,6 @@ def _chinese_share(sample: bytes) -> float:
     except UnicodeDecodeError:
         return 0.0
     common = sum(
-        1 for char in foreign if char.encode("gb18030")[0] in _COMMON_HANZI or _CHINESE_MARKS.match(char) is not None
+        1 for char in foreign if char.encode("gb18030")[0] in _COMMON_HANZI or _PUNCTUATION.match(char) is not None
     )
     return common / len(foreign) if foreign else 0.0

@@ -1,7 +1,7 @@
-"""Shorter definitions of tools and functions: the same calls learnt, for fewer tokens in every example and request.
+"""Shortens the definitions of tools and functions: the model learns the same calls from fewer tokens.
 
-Source: OpenAI's guide to fine-tuning, "Function calling: reducing the number of tokens", which names the three ways.
-They work for `tools` and for the older `functions`. What is malformed is left as it is, for its check to name.
+Source: OpenAI's guide to fine-tuning, "Function calling: reducing the number of tokens", which names the three modes.
+They work for `tools` and for the older `functions`. A malformed definition stays as it is, and its check reports it.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from service.catalogue.tokens import ModelFacts, reference_counter
 from service.datasets.checks.tools import holders
 from service.datasets.parsing.formats import definitions_of
 from service.datasets.preparation.changes import ChangeLog
-from service.datasets.preparation.scratch import Numbered, Row, encode
+from service.datasets.preparation.scratch import NumberedRow, Row, encode
 from service.datasets.report.definition_tokens import definition_tokens
 from service.datasets.report_schema import Format
 
 ToolDefinitions = Literal["keep", "without_descriptions", "without_parameters", "without_definitions"]
 
-DOES = {
+DESCRIPTIONS = {
     "without_descriptions": "removes the descriptions of functions and of their parameters",
     "without_parameters": "removes the parameters of functions, and keeps names and descriptions",
     "without_definitions": "removes the definitions of functions, and keeps the calls",
 }
-"""What each way of shortening does, in a change's words."""
+"""What each mode of shortening does, as it is shown beside changes."""
 
 _DECLARING = ("tools", "functions", "parallel_tool_calls")
 _NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
-_HOLD_ONE = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
-_HOLD_LIST = ("allOf", "anyOf", "oneOf", "prefixItems")
-_HOLD_NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-_MOST_DEPTH = 64
-_REMEMBERED = 1_000
+_SCHEMA_KEYS = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
+_SCHEMA_LIST_KEYS = ("allOf", "anyOf", "oneOf", "prefixItems")
+_SCHEMA_MAP_KEYS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_MAX_DEPTH = 64
+_MAX_CACHED = 1_000
 
 
 class DefinitionTokens(msgspec.Struct, frozen=True, kw_only=True):
-    """What the definitions of all examples together cost before and after, by the count of a report."""
+    """The tokens of the definitions of all examples before and after, counted as in a report."""
 
     before: int
     after: int
@@ -48,34 +48,34 @@ class DefinitionTokens(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shortening:
-    """Shortens the definitions of rows that pass through, and keeps account of what that saved in those that stay."""
+    """Shortens the definitions of rows, and counts the tokens that this saves in the rows that stay."""
 
-    def __init__(self, way: ToolDefinitions, model: ModelFacts, log: ChangeLog) -> None:
-        self._way = way
+    def __init__(self, mode: ToolDefinitions, model: ModelFacts, log: ChangeLog) -> None:
+        self._mode = mode
         self._log = log
         self._count = reference_counter(model.encoding).count
         self._encoding = model.encoding
-        self._lines, self._before, self._after = array("Q"), array("Q"), array("Q")
-        self._known: dict[bytes, int] = {}
+        self._line_numbers, self._before, self._after = array("Q"), array("Q"), array("Q")
+        self._cache: dict[bytes, int] = {}
 
-    def shortened(self, rows: Iterable[Numbered], format: Format | None) -> Iterator[Numbered]:
+    def shortened(self, rows: Iterable[NumberedRow], format: Format | None) -> Iterator[NumberedRow]:
         """The rows with shorter definitions. Only chat and preference rows can have any."""
         for line, row in rows:
-            short = shorten(row, self._way) if format in ("chat", "preference") else row
+            short = shorten(row, self._mode) if format in ("chat", "preference") else row
             if short is not row and short != row:
-                self._log.changed(self._way, line, row, short)
+                self._log.changed(self._mode, line, row, short)
             if (before := self._tokens(row)) > 0:
-                self._lines.append(line)
+                self._line_numbers.append(line)
                 self._before.append(before)
                 self._after.append(self._tokens(short))
             yield line, short
 
-    def saved(self, kept: Iterable[int]) -> DefinitionTokens:
-        """What it came to in the rows that are still there, by their lines."""
+    def saved(self, lines: Iterable[int]) -> DefinitionTokens:
+        """The saved tokens in the rows with these line numbers, which are the rows of the output."""
         before = after = 0
-        for line in kept:
-            place = bisect_left(self._lines, line)
-            if place < len(self._lines) and self._lines[place] == line:
+        for line in lines:
+            place = bisect_left(self._line_numbers, line)
+            if place < len(self._line_numbers) and self._line_numbers[place] == line:
                 before += self._before[place]
                 after += self._after[place]
         return DefinitionTokens(before=before, after=after, saved=before - after)
@@ -87,31 +87,31 @@ class Shortening:
             if not defined:
                 continue
             key = encode(defined)
-            tokens = self._known.get(key)
+            tokens = self._cache.get(key)
             if tokens is None:
                 tokens = definition_tokens(defined, self._count, self._encoding)
-                if len(self._known) < _REMEMBERED:
-                    self._known[key] = tokens
+                if len(self._cache) < _MAX_CACHED:
+                    self._cache[key] = tokens
             total += tokens
         return total
 
 
-def shorten(row: Row, way: ToolDefinitions) -> Row:
+def shorten(row: Row, mode: ToolDefinitions) -> Row:
     """The row with shorter definitions, or the row itself where it has none."""
     for pointer, holder in holders(row):
-        if way == "keep" or not any(key in holder for key in _DECLARING):
+        if mode == "keep" or not any(key in holder for key in _DECLARING):
             continue
-        if way == "without_definitions":
+        if mode == "without_definitions":
             short = {key: value for key, value in holder.items() if key not in _DECLARING}
         else:
-            short = {key: _shorter(key, value, way) for key, value in holder.items()}
+            short = {key: _shorter(key, value, mode) for key, value in holder.items()}
         row = {**row, "input": short} if pointer else short
     return row
 
 
-def inference_advice(way: ToolDefinitions) -> str | None:
-    """What to keep in mind at inference."""
-    match way:
+def inference_advice(mode: ToolDefinitions) -> str | None:
+    """Advice for inference with a model that was trained on the shortened definitions."""
+    match mode:
         case "keep":
             return None
         case "without_definitions":
@@ -119,14 +119,14 @@ def inference_advice(way: ToolDefinitions) -> str | None:
     return "Ask the tuned model with the definitions as they are in the files now; longer ones cost what was saved."
 
 
-def _shorter(key: str, declared: Any, way: ToolDefinitions) -> Any:
+def _shorter(key: str, declared: Any, mode: ToolDefinitions) -> Any:
     if not isinstance(declared, list):
         return declared
     if key == "functions":
-        return [_function(each, way) for each in declared]
+        return [_function(each, mode) for each in declared]
     if key == "tools":
         return [
-            {**each, "function": _function(each["function"], way)}
+            {**each, "function": _function(each["function"], mode)}
             if isinstance(each, dict) and isinstance(each.get("function"), dict)
             else each
             for each in declared
@@ -134,33 +134,33 @@ def _shorter(key: str, declared: Any, way: ToolDefinitions) -> Any:
     return declared
 
 
-def _function(function: Any, way: ToolDefinitions) -> Any:
+def _function(function: Any, mode: ToolDefinitions) -> Any:
     if not isinstance(function, dict):
         return function
-    if way == "without_parameters":
+    if mode == "without_parameters":
         if not isinstance(function.get("parameters"), dict):
             return function
-        kept = {key: value for key, value in function.items() if key != "strict"}  # a strict schema lists its own
-        return {**kept, "parameters": _NO_PARAMETERS}
-    kept = {key: value for key, value in function.items() if key != "description"}
-    return {**kept, "parameters": _described_not(kept["parameters"], 0)} if "parameters" in kept else kept
+        rest = {key: value for key, value in function.items() if key != "strict"}  # a strict schema lists its own
+        return {**rest, "parameters": _NO_PARAMETERS}
+    rest = {key: value for key, value in function.items() if key != "description"}
+    return {**rest, "parameters": _without_descriptions(rest["parameters"], 0)} if "parameters" in rest else rest
 
 
-def _described_not(schema: Any, depth: int) -> Any:
-    """A schema without its descriptions. What is called `description` among the properties is one of them, and stays;
-    so do values: of enum, const, default and examples."""
-    if not isinstance(schema, dict) or depth > _MOST_DEPTH:
+def _without_descriptions(schema: Any, depth: int) -> Any:
+    """A JSON schema without its descriptions. A property whose name is `description` stays, and so do the values of
+    enum, const, default and examples."""
+    if not isinstance(schema, dict) or depth > _MAX_DEPTH:
         return schema
     made: dict[str, Any] = {}
     for key, value in schema.items():
         if key == "description":
             continue
-        if key in _HOLD_NAMED and isinstance(value, dict):
-            made[key] = {name: _described_not(inner, depth + 1) for name, inner in value.items()}
-        elif key in _HOLD_LIST and isinstance(value, list):
-            made[key] = [_described_not(inner, depth + 1) for inner in value]
-        elif key in _HOLD_ONE:
-            made[key] = _described_not(value, depth + 1)
+        if key in _SCHEMA_MAP_KEYS and isinstance(value, dict):
+            made[key] = {name: _without_descriptions(inner, depth + 1) for name, inner in value.items()}
+        elif key in _SCHEMA_LIST_KEYS and isinstance(value, list):
+            made[key] = [_without_descriptions(inner, depth + 1) for inner in value]
+        elif key in _SCHEMA_KEYS:
+            made[key] = _without_descriptions(value, depth + 1)
         else:
             made[key] = value
     return made

@@ -1,4 +1,4 @@
-"""Finding leakage outside the API: of two objects of the store for a worker's process, or of two files on this disk."""
+"""Finds leakage outside the API: between two stored objects for a worker, or between two files on this disk."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ class LeakageRequest(msgspec.Struct, frozen=True, kw_only=True, tag="leakage"):
 
 
 def leakage_of_objects(storage: Storage, request: LeakageRequest, progress: Callable[[int], None]) -> Leakage:
-    """Compares two objects of the store. `progress` hears of bytes read, the validation file's first.
+    """Compares two stored objects. `progress` is called with the bytes read of both, the validation file's first.
 
     Raises `FileNotFoundError`.
     """

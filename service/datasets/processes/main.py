@@ -1,10 +1,10 @@
 """The process that does a worker's CPU work on datasets: reports, preparations and leakage reports.
 
 `python -m service.datasets.processes.main STORAGE_URL MODELS_FILE [counting]` serves one worker: it reads requests as
-JSON lines on its input, and answers each with lines of progress and one line with the result. With `counting` it loads
-the default encoding and numpy first, which takes longer than everything else at its start. It ends with its input, so
-it cannot outlive the worker. It runs at low priority, so that this work does not slow down what callers wait for; the
-same holds for the processes that it forks to share the report of a large file.
+JSON lines on its standard input, and answers each with lines of progress and one line with the result. With `counting`
+it first loads the default encoding and numpy, which take longer than the rest of its start. It ends when its input
+ends, so it cannot outlive the worker. It runs at low priority, so that this work does not slow down requests to the
+API; so do the processes that it forks to share the report of a large file.
 """
 
 import importlib
@@ -28,7 +28,7 @@ NICENESS = 10
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
-    """How many bytes have been read so far."""
+    """The number of bytes read so far."""
 
     done_bytes: int
 
@@ -46,7 +46,7 @@ class Compared(msgspec.Struct, frozen=True, tag="compared"):
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """A defect, or a store that is away: trying again may help."""
+    """A defect, or a store that is unavailable; another attempt may succeed."""
 
     error: str
     store_unavailable: bool = False
@@ -62,22 +62,22 @@ def main(storage_url: str, models_file: str, *, counting: bool = False) -> None:
     storage, catalogue = Storage(storage_url), load(models_file)
     if counting:
         importlib.import_module("service.datasets.duplicates.near")
-        with suppress(EncodingDamaged):  # every answer will say so
+        with suppress(EncodingDamaged):  # every answer reports it
             reference_counter(catalogue.default.encoding)
     out = sys.stdout.buffer
 
-    def say(answer: Answer) -> None:
+    def send(answer: Answer) -> None:
         out.write(msgspec.json.encode(answer) + b"\n")
         out.flush()
 
     for line in sys.stdin.buffer:
         try:
             request = msgspec.json.decode(line, type=Request)
-            say(_answer(storage, catalogue, request, lambda done: say(Progress(done))))
+            send(_answer(storage, catalogue, request, lambda done: send(Progress(done))))
         except BrokenPipeError:
             return
         except Exception as error:
-            say(Failed(f"{type(error).__name__}: {error}", store_unavailable=isinstance(error, StorageUnavailable)))
+            send(Failed(f"{type(error).__name__}: {error}", store_unavailable=isinstance(error, StorageUnavailable)))
 
 
 def _answer(storage: Storage, catalogue: Catalogue, request: Request, progress: Callable[[int], None]) -> Answer:

@@ -1,6 +1,6 @@
-"""Preparing outside the API: an object of the store for a worker's process, or a file on this disk.
+"""Prepares datasets outside the API: a stored object for a worker, or a file on this disk.
 
-Results are made in temporary files first and stored as a whole at the end, so that a crash leaves no half of one.
+Results are written to temporary files first and stored as a whole at the end, so that a crash leaves no partial object.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ READ_BYTES = 1 << 20
 
 
 class PrepareRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prepare"):
-    """One dataset to prepare, and the keys to store what comes of it under."""
+    """One dataset to prepare, and the keys under which to store the results."""
 
     storage_key: str
     filename: str
@@ -36,7 +36,7 @@ class PrepareRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prepare"):
 
 
 class Preparation(msgspec.Struct, frozen=True, kw_only=True, tag="prepared"):
-    """What was made and stored. `validation` is null without a split."""
+    """The results that were stored. `validation` is null without a split."""
 
     outcome: Prepared
     training: Stored
@@ -45,7 +45,7 @@ class Preparation(msgspec.Struct, frozen=True, kw_only=True, tag="prepared"):
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
-    """Why nothing could be made; trying again would not help."""
+    """Why the dataset cannot be prepared; another attempt would fail too."""
 
     code: str
     message: str
@@ -55,7 +55,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
 def prepare_stored(
     storage: Storage, catalogue: Catalogue, request: PrepareRequest, progress: Callable[[int], None]
 ) -> Preparation | Refusal:
-    """Prepares an object of the store. `progress` hears of bytes read, each pass over the input counted."""
+    """Prepares a stored object. `progress` is called with the bytes read in all passes over the input."""
     fault_points.point("prepare.working")
     model = known_model(catalogue, request.model)
     done_bytes = 0
@@ -120,7 +120,7 @@ def prepare_to(
 
 
 def output_names(filename: str, *, split: bool) -> tuple[str, str]:
-    """What the training and the validation file are called, as `prepare_data` called them."""
+    """The names of the training and the validation file, formed as `prepare_data` formed them."""
     stem = filename.removesuffix(".gz").rsplit(".", 1)[0] if "." in filename.lstrip(".") else filename
     return (
         f"{stem}_prepared_train.jsonl" if split else f"{stem}_prepared.jsonl",

@@ -1,4 +1,4 @@
-"""Making a report outside the API: of an object of the store for a worker's process, or of a file on this disk."""
+"""Makes reports outside the API: of a stored object for a worker, or of a file on this disk."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -19,11 +19,11 @@ from service.datasets.report_schema import FileReport
 from service.settings import Settings
 
 if TYPE_CHECKING:
-    from service.storage import Storage  # a report of a file on this disk goes without
+    from service.storage import Storage  # not needed for a file on this disk
 
 READ_BYTES = 1024 * 1024
 SHARED_FROM_BYTES = 4 << 20
-"""A smaller file is done before other processes could help much."""
+"""A smaller file is finished before other processes could help."""
 
 QUICK_FROM_BYTES = 12 << 20
 """A smaller file is counted by tiktoken before the fast counter is loaded."""
@@ -71,14 +71,14 @@ def pieces_of(path: Path) -> Iterator[bytes]:
 
 
 def facts(model: BaseModel) -> ModelFacts:
-    """What counting needs to know of a model."""
+    """The facts of a model that counting needs."""
     return ModelFacts(name=model.name, encoding=model.encoding, max_tokens=model.max_tokens)
 
 
 def report_for_object(
     storage: "Storage", catalogue: Catalogue, request: ReportRequest, progress: Callable[[int], None]
 ) -> FileReport:
-    """The report of an object of the store. Raises `FileNotFoundError`, and `InvalidRequest` for the model."""
+    """The report of a stored object. Raises `FileNotFoundError`, and `InvalidRequest` for the model."""
     size_bytes = storage.size_sync(request.storage_key)
     return build_report(
         _Chunks(partial(storage.read_sync, request.storage_key)),
@@ -93,7 +93,7 @@ def report_for_object(
 
 
 class _Chunks:
-    """A file that can be read again."""
+    """A file that can be read more than once."""
 
     def __init__(self, read: Callable[[], Iterator[bytes]]) -> None:
         self._read = read

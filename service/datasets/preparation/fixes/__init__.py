@@ -1,1 +1,1 @@
-"""One small function for each fix that a check names. `registry` says which there are and in which order they run."""
+"""One small function for each fix that a check names. `registry` lists them in the order in which they run."""

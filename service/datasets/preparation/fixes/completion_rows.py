@@ -12,19 +12,19 @@ from service.datasets.checks.completion import completion_long_row, completion_n
 from service.datasets.parsing.formats import COMPLETION_KEYS, row_format
 from service.datasets.preparation.changes import Dropped
 from service.datasets.preparation.fixes.kinds import NumberedFix
-from service.datasets.preparation.scratch import Numbered, Row
+from service.datasets.preparation.scratch import NumberedRow, Row
 from service.datasets.report_schema import Format
 
 
 def drop_extra_columns(row: Row, format: Format) -> Row | Dropped:
-    """Keeps prompt and completion."""
+    """Removes all columns but prompt and completion."""
     if row_format(row) != "completion" or format != "completion" or row.keys() <= COMPLETION_KEYS:
         return row
     return {key: value for key, value in row.items() if key in COMPLETION_KEYS}
 
 
-def add_leading_space(rows: Iterable[Numbered], format: Format, model: ModelFacts) -> NumberedFix | None:
-    """Starts every completion with a space, since most tokens of words do."""
+def add_leading_space(rows: Iterable[NumberedRow], format: Format, model: ModelFacts) -> NumberedFix | None:
+    """Starts every completion with a space, as most tokens of words do."""
     if format != "completion":
         return None
 
@@ -35,8 +35,8 @@ def add_leading_space(rows: Iterable[Numbered], format: Format, model: ModelFact
     return spaced
 
 
-def drop_long_rows(rows: Iterable[Numbered], format: Format, model: ModelFacts) -> NumberedFix | None:
-    """Removes rows of over 10,000 characters."""
+def drop_long_rows(rows: Iterable[NumberedRow], format: Format, model: ModelFacts) -> NumberedFix | None:
+    """Drops rows of over 10,000 characters."""
     if format != "completion":
         return None
 

@@ -1,4 +1,4 @@
-"""Dropping examples that are the same as an earlier one, also where keys are ordered differently."""
+"""Drops examples that are identical to an earlier one, whatever the order of their keys."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import msgspec
 from service.catalogue.tokens import ModelFacts
 from service.datasets.preparation.changes import Dropped
 from service.datasets.preparation.fixes.kinds import NumberedFix
-from service.datasets.preparation.scratch import Numbered, Row
+from service.datasets.preparation.scratch import NumberedRow, Row
 from service.datasets.report_schema import Format
 
 _KEY_BYTES = 8
 
 
-def drop_duplicates(rows: Iterable[Numbered], format: Format, model: ModelFacts) -> NumberedFix | None:
-    """Keeps the first of identical examples. Memory: one number of 64 bits and a line for each example."""
+def drop_duplicates(rows: Iterable[NumberedRow], format: Format, model: ModelFacts) -> NumberedFix | None:
+    """Keeps the first of identical examples. Memory: a 64-bit number and a line number for each example."""
     seen: dict[int, int] = {}
 
     def keep_first(line: int, row: Row) -> Row | Dropped:
@@ -28,7 +28,7 @@ def drop_duplicates(rows: Iterable[Numbered], format: Format, model: ModelFacts)
 
 
 def _key(row: Row) -> int:
-    """64 bits of the row's canonical JSON: two different ones among a million agree with odds of 1 to 37 million."""
+    """A 64-bit hash of the row's canonical JSON. Among a million rows the odds of a collision are 1 to 37 million."""
     try:
         canonical = msgspec.json.encode(row, order="sorted")
     except (TypeError, ValueError, msgspec.MsgspecError):

@@ -1,7 +1,7 @@
-"""`functions` and `function_call` as `tools` and `tool_calls`, which have replaced them.
+"""Rewrites `functions` and `function_call` as `tools` and `tool_calls`, which replaced them.
 
-Source of both shapes: OpenAI's API reference for chat completions. Each call gets an id that its answer repeats. What
-is malformed is left as it is, for its check to name.
+Source of both formats: OpenAI's API reference for chat completions. Each call gets an id that its answer repeats. A
+malformed definition or call stays as it is, and its check reports it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from service.datasets.report_schema import Format
 
 
 def functions_to_tools(row: Row, format: Format) -> Row | Dropped:
-    """Rewrites definitions, calls and their answers; definitions whose name is declared as a tool already go."""
+    """Rewrites definitions, calls and answers; a definition whose name is already declared as a tool is removed."""
     if format not in ("chat", "preference"):
         return row
     for pointer, holder in holders(row):
-        declared = _declared(holder)
+        declared = _with_functions_as_tools(holder)
         if declared is not None:
             row = {**row, "input": declared} if pointer else declared
     older = any(
@@ -42,8 +42,8 @@ def functions_to_tools(row: Row, format: Format) -> Row | Dropped:
     return with_messages(row, _Calls(taken).converted)
 
 
-def _declared(holder: dict[str, Any]) -> dict[str, Any] | None:
-    """The holder with its functions among its tools; None where there are none to move."""
+def _with_functions_as_tools(holder: dict[str, Any]) -> dict[str, Any] | None:
+    """The object with its functions among its tools; None if there are none to move."""
     functions, tools = holder.get("functions"), holder.get("tools")
     if not isinstance(functions, list) or not all(isinstance(function, dict) for function in functions):
         return None
@@ -61,7 +61,7 @@ def _is_tool(tool: Any) -> bool:
 
 
 class _Calls:
-    """Gives ids to calls, in order, and to the function message that follows each."""
+    """Numbers the calls in order, and gives each id to the function message that follows the call."""
 
     def __init__(self, taken: set[str]) -> None:
         self._taken = taken

@@ -1,7 +1,7 @@
-"""The shapes of fixes.
+"""The function types of fixes.
 
-A row fix is a function of one row. A file fix looks at all rows first, and answers the function of a numbered row that
-mends them, or None where its check would find nothing. Both leave a row alone by returning it as it is.
+A row fix changes one row. A file fix reads all rows first, and returns the function that changes a numbered row, or
+None if its check would find nothing. Both return a row as it is to leave it unchanged.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import TypeAlias
 
 from service.catalogue.tokens import ModelFacts
 from service.datasets.preparation.changes import Dropped
-from service.datasets.preparation.scratch import Numbered, Row
+from service.datasets.preparation.scratch import NumberedRow, Row
 from service.datasets.report_schema import Format
 
 RowFix: TypeAlias = Callable[[Row, Format], Row | Dropped]
 NumberedFix: TypeAlias = Callable[[int, Row], Row | Dropped]
-FileFix: TypeAlias = Callable[[Iterable[Numbered], Format, ModelFacts], NumberedFix | None]
+FileFix: TypeAlias = Callable[[Iterable[NumberedRow], Format, ModelFacts], NumberedFix | None]

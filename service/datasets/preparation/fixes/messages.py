@@ -1,4 +1,4 @@
-"""Fixes of messages: unknown keys, empty messages, what follows the last answer."""
+"""Fixes of messages: unknown keys, empty messages, messages after the last answer."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from service.datasets.preparation.changes import Dropped
 from service.datasets.preparation.scratch import Row
 from service.datasets.report_schema import Format
 
-_STANDS_IN_FOR_CONTENT = ("tool_calls", "function_call", "refusal", "audio")
+_INSTEAD_OF_CONTENT = ("tool_calls", "function_call", "refusal", "audio")
 
 
 def drop_unknown_keys(row: Row, format: Format) -> Row | Dropped:
-    """Removes keys that a message, or a chat row, does not have."""
+    """Removes keys that are unknown in messages or chat rows."""
     if format == "completion":
         return row
     if format == "chat" and not row.keys() <= CHAT_KEYS:
@@ -25,7 +25,7 @@ def drop_unknown_keys(row: Row, format: Format) -> Row | Dropped:
 
 
 def drop_empty_messages(row: Row, format: Format) -> Row | Dropped:
-    """Removes messages without content. A row goes where its answer, or a tool's, was empty."""
+    """Removes messages without content. Drops a row whose answer, or the answer of a tool, is empty."""
     if format == "completion":
         completion = row.get("completion")
         blank = isinstance(completion, str) and not completion.strip()
@@ -34,16 +34,16 @@ def drop_empty_messages(row: Row, format: Format) -> Row | Dropped:
     if not empty:
         return row
     if any(message.get("role") in ("tool", "function") for message in empty):
-        return Dropped("What a tool answered is empty.")
+        return Dropped("The answer of a tool is empty.")
     row = with_messages(row, lambda messages: [message for message in messages if not is_empty(message)])
     if any(not messages for _, messages in message_lists(row)):
-        return Dropped("Nothing is left of it without its empty messages.")
+        return Dropped("All its messages are empty.")
     answers = [message for message in _objects(row.get("messages")) if message.get("role") == "assistant"]
     return row if answers or format != "chat" else Dropped("The answer is empty.")
 
 
 def drop_trailing_messages(row: Row, format: Format) -> Row | Dropped:
-    """Removes what follows the last answer of a chat row; a row without an answer is left to its check."""
+    """Removes messages after the last answer of a chat row. A row without an answer stays, and its check reports it."""
     messages = row.get("messages")
     if format != "chat" or not isinstance(messages, list):
         return row
@@ -54,10 +54,10 @@ def drop_trailing_messages(row: Row, format: Format) -> Row | Dropped:
 
 
 def is_empty(message: Any) -> bool:
-    """Whether a message has nothing in it: no content but white space, and no call, refusal or audio in its place."""
+    """Whether a message has no content but white space, and no call, refusal or audio instead."""
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
         return False
-    if message["role"] == "assistant" and any(message.get(key) for key in _STANDS_IN_FOR_CONTENT):
+    if message["role"] == "assistant" and any(message.get(key) for key in _INSTEAD_OF_CONTENT):
         return False
     content = message.get("content")
     if isinstance(content, list):
@@ -69,7 +69,7 @@ def is_empty(message: Any) -> bool:
 
 
 def with_messages(row: Row, change: Callable[[list[Any]], list[Any]]) -> Row:
-    """A copy of a row in which every list of messages is what `change` makes of it."""
+    """A copy of a row with `change` applied to every list of messages."""
     made = dict(row)
     for pointer, messages in message_lists(row):
         if pointer == "/input/messages":

@@ -1,4 +1,4 @@
-"""Dropping examples that the model's limit of tokens would cut, counted as the report counts them."""
+"""Drops examples that exceed the token limit of the model, counted as in the report."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from service.catalogue.tokens import ModelFacts, reference_counter
 from service.datasets.parsing.formats import Example, read_example, same_format
 from service.datasets.preparation.changes import Dropped
 from service.datasets.preparation.fixes.kinds import NumberedFix
-from service.datasets.preparation.scratch import Numbered
+from service.datasets.preparation.scratch import NumberedRow
 from service.datasets.report.findings import Findings
 from service.datasets.report.token_accounting import TokenAccounting, TokenTotals
 from service.datasets.report_schema import Format
 
 
-def drop_over_limit(rows: Iterable[Numbered], format: Format, model: ModelFacts) -> NumberedFix | None:
-    """Removes examples with more tokens than the model takes: their end, the answer, would be cut off."""
+def drop_over_limit(rows: Iterable[NumberedRow], format: Format, model: ModelFacts) -> NumberedFix | None:
+    """Drops examples with more tokens than the model accepts, since their end, the answer, would be cut off."""
     over = set(_lines_over_limit(rows, format, model))
     if not over:
         return None
-    reason = f"It has more than the {model.max_tokens:,} tokens that {model.name} takes."
+    reason = f"It has more than the {model.max_tokens:,} tokens that {model.name} accepts."
     return lambda line, row: Dropped(reason) if line in over else row
 
 
-def _lines_over_limit(rows: Iterable[Numbered], format: Format, model: ModelFacts) -> Iterator[int]:
+def _lines_over_limit(rows: Iterable[NumberedRow], format: Format, model: ModelFacts) -> Iterator[int]:
     sums = TokenTotals()
     for line, row in rows:
         if not same_format(row, format):
@@ -38,9 +38,9 @@ def _lines_over_limit(rows: Iterable[Numbered], format: Format, model: ModelFact
 
 
 def _may_be_over(example: Example, limit: int) -> bool:
-    """False where even a token for each byte would fit, as it is for nearly all examples."""
+    """False if even one token for each byte would fit, which is so for nearly all examples."""
     if example.definitions:
         return True
     texts = [piece.text for piece in example.pieces] + example.labels
-    most = sum(len(text.encode("utf-8", "replace")) for text in texts)
-    return most + example.overhead + example.extra_overhead > limit
+    max_text_tokens = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    return max_text_tokens + example.overhead + example.extra_overhead > limit

@@ -1,7 +1,7 @@
-"""Every fix by the name that checks give it, in the order in which they run.
+"""Every fix by the name that checks use, in the order in which they run.
 
-Fixes of reading (encodings, line ends, tables) have no function here: the readers apply them, because nothing can be
-read otherwise.
+Fixes of encodings, line ends and tables have no function here: the readers apply them, since the rows cannot be read
+otherwise.
 """
 
 from __future__ import annotations

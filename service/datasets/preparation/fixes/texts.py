@@ -1,6 +1,6 @@
 """Fixes of texts: wrong decodings, invisible characters, secrets, personal data, filler openings.
 
-Each uses the check that names it, so that it mends exactly what is found.
+Each uses the check that names it, so that it fixes exactly what the check finds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from service.datasets.report_schema import Format
 _WRONGLY_DECODED = re.compile(
     "[\u0080-\u00ff\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]{2,}"
 )
-"""Runs of what Windows-1252 makes of bytes from 0x80 on."""
+"""Runs of characters that Windows-1252 has for bytes from 0x80 on."""
 
 _PERSONAL = (
     (personal_card, "[CARD]"),
@@ -38,7 +38,7 @@ _PERSONAL = (
 
 
 def repair_mojibake(row: Row, format: Format) -> Row | Dropped:
-    """Undoes a wrong decoding where it can be undone; a row that keeps marks of one goes, for its text is lost."""
+    """Reverses a wrong decoding where possible. A row that still shows signs of one is dropped: its text is lost."""
     row = each_text(row, format, _repaired)
     if any(True for text in _texts(row, format) for _ in mojibake(text)):
         return Dropped("A text was decoded wrongly, and its characters are lost.")
@@ -46,34 +46,34 @@ def repair_mojibake(row: Row, format: Format) -> Row | Dropped:
 
 
 def strip_invisible(row: Row, format: Format) -> Row | Dropped:
-    """Removes control characters, zero-width spaces, byte order marks and marks of direction."""
+    """Removes control characters, zero-width spaces, byte order marks and direction marks."""
     return each_text(row, format, _visible)
 
 
 def mask_secrets(row: Row, format: Format) -> Row | Dropped:
-    """Puts `[SECRET]` in the place of keys, tokens and private keys."""
+    """Replaces API keys, tokens and private keys by `[SECRET]`."""
     return each_text(row, format, lambda text: _until_stable(text, lambda each: SECRET.sub("[SECRET]", each)))
 
 
 def mask_personal_data(row: Row, format: Format) -> Row | Dropped:
-    """Puts `[EMAIL]`, `[CARD]`, `[ID]` or `[PHONE]` in the place of what is one."""
+    """Replaces personal data by `[EMAIL]`, `[CARD]`, `[ID]` or `[PHONE]`."""
     return each_text(row, format, lambda text: _until_stable(text, _without_personal_data))
 
 
 def strip_filler_openings(row: Row, format: Format) -> Row | Dropped:
-    """Removes filler at the start of trained texts; white space before it stays, and a capital letter too."""
+    """Removes filler at the start of trained texts; leading white space and the initial capital stay."""
     return each_text(row, format, lambda text: _until_stable(text, _without_filler), trained=True)
 
 
 def each_text(row: Row, format: Format, change: Callable[[str], str], *, trained: bool = False) -> Row:
-    """The row with every text, or every trained one, as `change` makes it; a copy where that differs."""
+    """The row with `change` applied to every text, or every trained text; a copy if that changes anything."""
     made: Row | None = None
     for piece in read_example(0, row, format).pieces:
         if piece.trained or not trained:
             text = change(piece.text)
             if text != piece.text:
                 made = copy.deepcopy(row) if made is None else made
-                _put(made, piece.pointer, text)
+                _set_text(made, piece.pointer, text)
     return row if made is None else made
 
 
@@ -81,8 +81,8 @@ def _texts(row: Row, format: Format) -> Iterator[str]:
     return (piece.text for piece in read_example(0, row, format).pieces)
 
 
-def _put(row: Row, pointer: str, text: str) -> None:
-    """Sets the text at a pointer of `formats`, whose steps are names without escapes and places in lists."""
+def _set_text(row: Row, pointer: str, text: str) -> None:
+    """Sets the text at a pointer made by `formats`, whose steps are unescaped names and indexes of lists."""
     place: Any = row
     *steps, last = pointer[1:].split("/")
     for step in steps:
@@ -91,7 +91,7 @@ def _put(row: Row, pointer: str, text: str) -> None:
 
 
 def _until_stable(text: str, change: Callable[[str], str]) -> str:
-    """`change` again and again: what it leaves can look like what it looks for."""
+    """Applies `change` until nothing changes, since its result can contain another match."""
     while (changed := change(text)) != text:
         text = changed
     return text
@@ -113,7 +113,7 @@ def _is_wrong(text: str) -> bool:
 
 
 def _decoded_again(found: re.Match[str]) -> str:
-    """The run as UTF-8, where it was that before; a run that is not is right as it is, as in `Âge`."""
+    """The run decoded as UTF-8. A run that is not UTF-8 was decoded correctly, as in `Âge`, and stays."""
     try:
         return b"".join(map(_byte_of, found.group())).decode().replace("\ufeff", "")
     except UnicodeError:
@@ -121,7 +121,7 @@ def _decoded_again(found: re.Match[str]) -> str:
 
 
 def _byte_of(char: str) -> bytes:
-    """The byte that Windows-1252 has for a character; its five undefined bytes stand for themselves."""
+    """The byte of a character in Windows-1252; its five undefined bytes map to themselves."""
     try:
         return char.encode("cp1252")
     except UnicodeEncodeError:
@@ -130,14 +130,14 @@ def _byte_of(char: str) -> bytes:
 
 def _without_personal_data(text: str) -> str:
     ends = dict(emails(text))
-    text = _replaced(text, [(hit.at, ends[hit.at]) for hit in personal_email(text)], "[EMAIL]")
+    text = _replace_spans(text, [(hit.at, ends[hit.at]) for hit in personal_email(text)], "[EMAIL]")
     for find, placeholder in _PERSONAL:
         ends = {at: at + len(run) for at, run, _ in digit_runs(text)}
-        text = _replaced(text, [(hit.at, ends[hit.at]) for hit in find(text)], placeholder)
+        text = _replace_spans(text, [(hit.at, ends[hit.at]) for hit in find(text)], placeholder)
     return text
 
 
-def _replaced(text: str, places: list[tuple[int, int]], placeholder: str) -> str:
+def _replace_spans(text: str, places: list[tuple[int, int]], placeholder: str) -> str:
     for start, end in reversed(places):
         text = text[:start] + placeholder + text[end:]
     return text
@@ -147,8 +147,8 @@ def _without_filler(text: str) -> str:
     found = FILLER.match(text)
     if found is None or not any(True for _ in filler_opening(text)):
         return text
-    opening, rest = found.group(), text[found.end() :].lstrip()
-    indent = opening[: len(opening) - len(opening.lstrip())]
-    if opening.lstrip()[:1].isupper():
+    filler, rest = found.group(), text[found.end() :].lstrip()
+    indent = filler[: len(filler) - len(filler.lstrip())]
+    if filler.lstrip()[:1].isupper():
         rest = rest[:1].upper() + rest[1:]
     return indent + rest

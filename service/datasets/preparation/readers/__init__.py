@@ -1,1 +1,1 @@
-"""Rows of any file: CSV, TSV, spreadsheets, JSON, JSON Lines, text. `source.open_source` chooses."""
+"""Read rows from CSV, TSV, spreadsheets, JSON, JSON Lines and text. `source.open_source` chooses the reader."""

@@ -1,6 +1,6 @@
-"""JSON that is not JSON Lines: an array of objects, objects one after another, an object of arrays (as pandas writes).
+"""Reads JSON that is not JSON Lines: an array of objects, consecutive objects, an object of arrays (as pandas writes).
 
-An array is read value by value, whatever its size; only an object of arrays is held as a whole.
+An array of any size is read value by value; only an object of arrays is read into memory as a whole.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BETWEEN = " \t\r\n,"
 
 
 def read_json(reading: Reading) -> Source:
-    """Rows of a JSON file, numbered as its items."""
+    """The rows of a JSON file, numbered as its items."""
     text = Text(reading)
     values = _decoded(reading, json_texts(text.pieces()))
     first, second = next(values, None), next(values, None)
@@ -36,8 +36,8 @@ def read_json(reading: Reading) -> Source:
     return Source("json", text.encoding, "item", None, iter(inner))
 
 
-def holds_rows(line: bytes) -> bool:
-    """Whether one line is an object that holds rows, and not a row itself."""
+def contains_rows(line: bytes) -> bool:
+    """Whether one line is an object that contains rows, and not a row itself."""
     value, _ = decode_line(line, 0)
     return value is not None and _rows_inside(value) is not None
 
@@ -53,7 +53,7 @@ def json_texts(pieces: Iterable[str]) -> Iterator[str]:
     for piece in pieces:
         pending.append(piece)
         pending_chars += len(piece)
-        if pending_chars >= scan.unfinished_chars:  # so that a value over many pieces is not joined for each of them
+        if pending_chars >= scan.unfinished_chars:  # a value over many pieces is not joined for each of them
             yield from scan.feed("".join(pending))
             pending, pending_chars = [], 0
     yield from scan.feed("".join(pending))
@@ -61,7 +61,7 @@ def json_texts(pieces: Iterable[str]) -> Iterator[str]:
 
 
 class _Scan:
-    """Where one value ends and the next begins: brackets are counted, strings stepped over."""
+    """Finds where one value ends and the next begins: counts brackets and skips strings."""
 
     def __init__(self) -> None:
         self._buffer = ""
@@ -83,16 +83,16 @@ class _Scan:
             return
         start = 0
         while found := _TOKEN.search(self._buffer, self._at):
-            mark = found.group()
-            if mark == '"':
+            symbol = found.group()
+            if symbol == '"':
                 break
             self._at = found.end()
-            self._depth += (mark in "{[") - (mark in "}]")
+            self._depth += (symbol in "{[") - (symbol in "}]")
             if self._depth < self._base or self._closed:
-                self._close(mark)
-            if self._depth <= self._base and (mark == "," or mark in "}]"):
-                end = found.start() if mark == "," or self._depth < self._base else found.end()
-                if mark == "," or self._base == 0 or self._closed:
+                self._close(symbol)
+            if self._depth <= self._base and (symbol == "," or symbol in "}]"):
+                end = found.start() if symbol == "," or self._depth < self._base else found.end()
+                if symbol == "," or self._base == 0 or self._closed:
                     yield from self._value(self._buffer[start:end])
                     start = self._at
         else:
@@ -104,7 +104,7 @@ class _Scan:
             raise PreparationRefused(f"item {self._items + 1}: {message}.")
 
     def end(self) -> Iterator[str]:
-        """What is left at the end of the file."""
+        """The value that ends with the file."""
         if self._depth > 0:
             message = "the file ends in the middle of it; a bracket is not closed"
             raise PreparationRefused(f"item {self._items + 1}: {message}.")
@@ -120,7 +120,7 @@ class _Scan:
         self._buffer = self._buffer[self._base :]
         return True
 
-    def _close(self, mark: str) -> None:
+    def _close(self, symbol: str) -> None:
         if self._closed:
             raise PreparationRefused("Something follows the end of the JSON array; give one array.")
         if self._base == 0:
@@ -144,7 +144,7 @@ def _decoded(reading: Reading, texts: Iterable[str]) -> Iterator[tuple[int, dict
 
 
 def _rows_inside(value: dict[str, Any]) -> list[tuple[int, dict[str, Any]]] | None:
-    """The rows that one object holds: columns as arrays or by index, or a list of objects under its only such key."""
+    """The rows in one object: columns as arrays or by index, or a list of objects if it has exactly one."""
     if row_format(value) is not None and not _are_columns(list(value.values())):
         return None
     columns = list(value.values())

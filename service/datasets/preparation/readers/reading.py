@@ -1,4 +1,4 @@
-"""What all readers share: where bytes come from, where faults and changes go."""
+"""What all readers share: the source of bytes, and the targets of problems and changes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from service.datasets.preparation.changes import ChangeLog
 from service.datasets.preparation.refusals import PreparationRefused, Problems
 
 Chunks: TypeAlias = Callable[[], Iterator[bytes]]
-"""Starts the input's bytes anew, in pieces of any size."""
+"""Returns the input's bytes from the start, in chunks of any size."""
 
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_UNPACKED_BYTES = 4 << 30
-"""Most bytes that a compressed file may unpack to."""
+"""The maximum size of a compressed file after decompression."""
 
 READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One reading of one input. `fixes` are the chosen names."""
+    """One pass over one input. `fixes` are the names of the chosen fixes."""
 
     chunks: Chunks
     fixes: frozenset[str]
@@ -34,7 +34,7 @@ class Reading:
 
 @dataclass(slots=True)
 class Source:
-    """An opened input: numbered rows, and what they are. Of a table, cells are texts and `columns` names them."""
+    """An opened input: numbered rows and their kind. The cells of a table are texts, and `columns` are their names."""
 
     kind: str
     encoding: str
@@ -44,13 +44,13 @@ class Source:
 
 
 def unpacked(chunks: Chunks) -> Chunks:
-    """The same bytes, unpacked where they are compressed with gzip. Raises `PreparationRefused` while they are read."""
+    """The bytes, decompressed if they are gzip. Reading damaged or too much data raises `PreparationRefused`."""
     if next(chunks(), b"")[:2] != GZIP_MAGIC:
         return chunks
 
     def inner() -> Iterator[bytes]:
         total_bytes = 0
-        with gzip.GzipFile(fileobj=io.BufferedReader(_Pieces(chunks()))) as file:
+        with gzip.GzipFile(fileobj=io.BufferedReader(_ChunkFile(chunks()))) as file:
             try:
                 while piece := file.read(READ_BYTES):
                     total_bytes += len(piece)
@@ -65,8 +65,8 @@ def unpacked(chunks: Chunks) -> Chunks:
     return inner
 
 
-class _Pieces(io.RawIOBase):
-    """An iterator of bytes as a file."""
+class _ChunkFile(io.RawIOBase):
+    """A readable file over an iterator of chunks."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks

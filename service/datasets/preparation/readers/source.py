@@ -1,4 +1,4 @@
-"""Opening an input: what kind of file it is, by its content first and its name second, and the reader for that."""
+"""Opens an input: detects the kind of file by its content, then by its name, and chooses its reader."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.datasets.checks.file import sniff
 from service.datasets.parsing.decode import decode_line
 from service.datasets.parsing.lines import read_lines
 from service.datasets.preparation.changes import ChangeLog
-from service.datasets.preparation.readers.json_values import holds_rows, read_json
+from service.datasets.preparation.readers.json_values import contains_rows, read_json
 from service.datasets.preparation.readers.reading import Chunks, Reading, Source, unpacked
 from service.datasets.preparation.readers.table import read_delimited
 from service.datasets.preparation.readers.text import MAX_LINE_BYTES, Text
@@ -18,15 +18,15 @@ from service.datasets.preparation.readers.workbook import read_workbook
 from service.datasets.preparation.refusals import PreparationRefused, Problems
 from service.datasets.preparation.text_encodings import to_utf8, wide_encoding
 
-_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-_OTHERS = {b"(\xb5/\xfd": "compressed with zstd", b"PAR1": "a Parquet file", b"%PDF": "a PDF"}
+_WORKBOOK_MAGIC = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_UNSUPPORTED = {b"(\xb5/\xfd": "compressed with zstd", b"PAR1": "a Parquet file", b"%PDF": "a PDF"}
 _HEAD_LINES = 5
 _JSON_LINES = (".jsonl", ".ndjson")
 _TABLES = {".csv": None, ".tsv": "\t", ".tab": "\t"}
 
 
 def open_source(chunks: Chunks, *, filename: str, fixes: frozenset[str], log: ChangeLog, problems: Problems) -> Source:
-    """The rows of a file and what is known of them before they are read. Raises `PreparationRefused`."""
+    """The rows of a file, with their kind, encoding and columns. Raises `PreparationRefused`."""
     head = next(chunks(), b"")
     if not head:
         raise PreparationRefused("The file is empty.")
@@ -36,10 +36,10 @@ def open_source(chunks: Chunks, *, filename: str, fixes: frozenset[str], log: Ch
         head = next(plain(), b"")
         log.changed("reencode_utf8", 1, "gzip", "utf-8")
     reading = Reading(plain, fixes, log, problems)
-    for magic, name in _OTHERS.items():
+    for magic, name in _UNSUPPORTED.items():
         if head.startswith(magic):
             raise PreparationRefused(f"The file is {name}; give CSV, TSV, XLSX, JSON, JSON Lines or text.")
-    if head.startswith(_WORKBOOKS):
+    if head.startswith(_WORKBOOK_MAGIC):
         return read_workbook(reading)
     suffix = PurePath(filename).suffix.lower()
     if suffix in _TABLES:
@@ -52,10 +52,10 @@ def _by_content(reading: Reading, lines: list[bytes], suffix: str) -> Source:
         raise PreparationRefused("The file is empty: it holds nothing but white space.")
     found = sniff(lines)
     kind = found[0] if found is not None else None
-    if kind == "json_array_file" or suffix == ".json" or (len(lines) == 1 and holds_rows(lines[0])):
+    if kind == "json_array_file" or suffix == ".json" or (len(lines) == 1 and contains_rows(lines[0])):
         return read_json(reading)
-    looks_like_json = any(line.lstrip().startswith((b"{", b"[")) for line in lines)
-    if kind is None and (looks_like_json or suffix in _JSON_LINES):
+    starts_like_json = any(line.lstrip().startswith((b"{", b"[")) for line in lines)
+    if kind is None and (starts_like_json or suffix in _JSON_LINES):
         return _read_json_lines(reading)
     if kind == "table_file" and suffix != ".txt":
         return read_delimited(reading, delimiter=None, kind="csv")
@@ -67,14 +67,14 @@ def _first_lines(chunks: Chunks) -> list[bytes]:
     wide = wide_encoding(next(chunks(), b""))
     if wide is not None:
         whole = to_utf8(whole, wide)
-    kept: list[bytes] = []
+    found_lines: list[bytes] = []
     for line in read_lines(whole, max_line_bytes=MAX_LINE_BYTES):
         data = line.data.removeprefix(b"\xef\xbb\xbf").replace(b"\x00", b"")
         if data.strip():
-            kept.append(data)
-        if len(kept) == _HEAD_LINES:
+            found_lines.append(data)
+        if len(found_lines) == _HEAD_LINES:
             break
-    return kept
+    return found_lines
 
 
 def _read_json_lines(reading: Reading) -> Source:
@@ -92,7 +92,7 @@ def _read_json_lines(reading: Reading) -> Source:
 
 
 def _read_text(reading: Reading) -> Source:
-    """A text file: each line is an answer to nothing, as `prepare_data` took it."""
+    """A text file: each line is an answer without a question, as in `prepare_data`."""
     text = Text(reading)
     rows = ((number, {"text": line}) for number, line in text.lines(blank=False))
     return Source("txt", text.encoding, "line", ["text"], rows)

@@ -1,6 +1,6 @@
-"""CSV and TSV, and what every table needs: a header with a name for each column.
+"""Reads CSV and TSV, and the header that every table needs: a name for each column.
 
-Source of the format: RFC 4180. Cells may hold line breaks and quotes; the delimiter is told from the first rows.
+Source of the format: RFC 4180. Cells may contain line breaks and quotes; the delimiter is detected from the first rows.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def read_delimited(reading: Reading, *, delimiter: str | None, kind: str) -> Sou
 
 
 def column_names(header: Sequence[str]) -> list[str]:
-    """A name for each column; one without a name is called by its place. Raises `PreparationRefused` for a name twice.
+    """A name for each column; a column without one is named by its position. Duplicates raise `PreparationRefused`.
 
-    Columns without a name at the end of the header are left out: they are leftovers of formatting.
+    Columns without a name at the end of the header are ignored: they are leftovers of formatting.
     """
     names = [cell.strip() for cell in header]
     while names and not names[-1]:
@@ -56,7 +56,7 @@ def column_names(header: Sequence[str]) -> list[str]:
 def table_rows(
     reading: Reading, columns: list[str], records: Iterable[tuple[int, Sequence[str]]]
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows as texts by column. Blank rows are noted and skipped; more cells than columns are a problem."""
+    """Rows as texts by column. Blank rows are recorded and skipped; more cells than columns are a problem."""
     width = len(columns)
     for number, cells in records:
         if not any(cell.strip() for cell in cells):
@@ -70,8 +70,8 @@ def table_rows(
 
 
 def sniff_delimiter(lines: Sequence[str]) -> str:
-    """The delimiter by which the first rows have the same number of cells, of several the one that gives most."""
-    best, most = ",", (0.0, 1)
+    """The delimiter with which most of the first rows have equally many cells; of several the one with most cells."""
+    best, best_score = ",", (0.0, 1)
     for delimiter in _DELIMITERS:
         try:
             rows = [row for row in csv.reader([f"{line}\n" for line in lines], delimiter=delimiter) if row]
@@ -80,8 +80,8 @@ def sniff_delimiter(lines: Sequence[str]) -> str:
         width = len(rows[0]) if rows else 1
         if width > 1:
             even = sum(len(row) == width for row in rows) / len(rows)
-            if (even, width) > most:
-                best, most = delimiter, (even, width)
+            if (even, width) > best_score:
+                best, best_score = delimiter, (even, width)
     return best
 
 
@@ -89,7 +89,7 @@ def _records(
     head: list[tuple[int, str]], lines: Iterator[tuple[int, str]], delimiter: str
 ) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(MAX_LINE_BYTES)
-    reader = csv.reader(_fed(head, lines), delimiter=delimiter, strict=True)
+    reader = csv.reader(_text_lines(head, lines), delimiter=delimiter, strict=True)
     number = 0
     while True:
         number += 1
@@ -98,11 +98,11 @@ def _records(
         except StopIteration:
             return
         except csv.Error as error:
-            fault = next((words for sign, words in _FAULTS.items() if sign in str(error)), str(error))
+            fault = next((message for sign, message in _FAULTS.items() if sign in str(error)), str(error))
             raise PreparationRefused(f"row {number} (near line {reader.line_num}): {fault}.") from None
 
 
-def _fed(head: list[tuple[int, str]], lines: Iterator[tuple[int, str]]) -> Iterator[str]:
+def _text_lines(head: list[tuple[int, str]], lines: Iterator[tuple[int, str]]) -> Iterator[str]:
     while head:
         yield f"{head.pop(0)[1]}\n"
     for _, line in lines:

@@ -1,4 +1,4 @@
-"""Lines of text out of bytes of any encoding, with what that needed written down as changes."""
+"""Decodes bytes of any encoding to lines of text, and records the changes that this needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOT_UTF8 = "the file is not UTF-8"
 
 
 class Text:
-    """A text file, its encoding known before it is read."""
+    """A text file, whose encoding is detected before it is read."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
@@ -28,13 +28,13 @@ class Text:
 
     @property
     def encoding(self) -> str:
-        """The name of the encoding; `utf-8` where every line is in it."""
+        """The name of the encoding; `utf-8` if every line is valid UTF-8."""
         return self._wide or self._narrow
 
     def lines(self, *, blank: bool) -> Iterator[tuple[int, str]]:
-        """Lines with their 1-based numbers, without line ends. Blank ones are skipped, and noted, unless `blank`.
+        """Lines with their 1-based numbers, without line ends. Unless `blank`, blank lines are recorded and skipped.
 
-        Faults that a fix which was not chosen could mend, and lines over 16 MB, go to the problems.
+        Lines over 16 MB, and faults whose fix was not chosen, are recorded as problems.
         """
         reading = self._reading
         crlf_seen = False
@@ -66,7 +66,7 @@ class Text:
             yield number, text
 
     def pieces(self) -> Iterator[str]:
-        """The same text in pieces, for what has no lines that matter (JSON). Faults as for `lines`."""
+        """The same text in chunks, for formats in which lines do not matter (JSON). Faults as in `lines`."""
         decoder = codecs.getincrementaldecoder(self._narrow)()
         place, first = "line 1", True
         if self._narrow != "utf-8":
@@ -116,7 +116,7 @@ class Text:
 
 
 def _encoding_of(chunks: Chunks) -> str:
-    """`utf-8`, or the likeliest encoding of the first 64 kB of lines that are not."""
+    """`utf-8`, or the most likely encoding of the first 64 kB of lines that are not UTF-8."""
     foreign, size_bytes = [], 0
     for line in read_lines(_with_line_feeds(chunks()), max_line_bytes=MAX_LINE_BYTES):
         try:
@@ -130,7 +130,7 @@ def _encoding_of(chunks: Chunks) -> str:
 
 
 def _with_line_feeds(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Bytes whose lines end with CR alone (Excel's "CSV (Macintosh)") with LF in its place; others as they are."""
+    """Replaces CR by LF in files whose lines end with CR alone (Excel's "CSV (Macintosh)"); others stay unchanged."""
     first = next(chunks, b"")
     whole = chain((first,), chunks)
     if b"\r" in first and b"\n" not in first:

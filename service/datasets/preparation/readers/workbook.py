@@ -1,4 +1,4 @@
-"""Spreadsheets (XLSX, XLS, ODS): the first visible sheet that holds anything, numbers and dates as they are shown."""
+"""Reads spreadsheets (XLSX, XLS, ODS): the first visible sheet with content, numbers and dates as they are shown."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from service.datasets.preparation.refusals import PreparationRefused
 
 MAX_WORKBOOK_BYTES = 128 << 20
 MAX_UNPACKED_BYTES = 1 << 30
-"""A workbook is read into memory, so both its size and what it unpacks to are bounded."""
+"""A workbook is read into memory, so its size is limited both before and after decompression."""
 
 
 def read_workbook(reading: Reading) -> Source:
-    """The sheet's rows by their numbers in it; the first row that is not blank is the header.
+    """The rows of the sheet with their row numbers; the first row that is not blank is the header.
 
     Raises `PreparationRefused` for a workbook that is too large, damaged, protected or empty.
     """
