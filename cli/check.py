@@ -1,6 +1,6 @@
 """`tunegate check FILE`: the dataset report without a server, for a terminal or as JSON.
 
-What draws on a terminal takes a tenth of a second to import, so it is imported where something is drawn.
+The modules that draw on a terminal take a tenth of a second to import, so they are imported where they are used.
 """
 
 import sys
@@ -26,9 +26,9 @@ def check_file(
     validation: Path | None = None,
     profile: bool = False,
 ) -> int:
-    """Check one file and show its report, with what `validation` shares with it.
+    """Check one file and show its report, with the examples that it shares with the `validation` file.
 
-    The exit status; what keeps a file from being read goes to stderr.
+    Returns the exit status. Why a file cannot be read is printed to standard error.
     """
     profiler = Profiler() if profile else None
     try:
@@ -60,8 +60,8 @@ def check_file(
         from service.datasets.report.terminal import render_profile
 
         render_profile(profiler.seconds, Console(stderr=True, highlight=False))
-    shares = report.leakage is not None and report.leakage.shared > 0
-    return EXIT_ERRORS if report.errors or shares else EXIT_CLEAN
+    leaks = report.leakage is not None and report.leakage.shared > 0
+    return EXIT_ERRORS if report.errors or leaks else EXIT_CLEAN
 
 
 def _read(file: Path, model: str | None, settings: Settings, profiler: Profiler | None) -> FileReport:

@@ -1,4 +1,4 @@
-"""`tunegate prepare FILE`: training data out of a table, JSON or text, without a server; the input is only read."""
+"""`tunegate prepare FILE`: makes training data of a table, JSON or text, without a server; the input is only read."""
 
 import contextlib
 import io
@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import msgspec
 from rich.console import Console
@@ -32,15 +32,15 @@ from service.settings import Settings
 
 EXIT_DONE, EXIT_ERRORS, EXIT_REFUSED = 0, 1, 2
 SHOWN_CHANGES = 2
-"""Changes shown of each fix; the file of changes has all."""
+"""Changes that are shown for each fix; the file of changes contains all."""
 
 _UNITS = {"json": "item", "jsonl": "line", "txt": "line"}
 COLUMN_ROLES = ("prompt", "answer", "system")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """What was made, and where it is. `validation` is None without a split."""
+class Results:
+    """The results and their files. `validation` is None without a split."""
 
     outcome: Prepared
     training: Path
@@ -50,9 +50,9 @@ class Made:
 
 
 def prepare_file(file: Path, arguments: PrepareArguments, settings: Settings) -> int:
-    """Prepare one file and show what came of it. The exit status; what keeps it from being done goes to stderr."""
+    """Prepare one file and show the results. Returns the exit status; a refusal is printed to standard error."""
     try:
-        made = _make(file, arguments, settings)
+        results = _prepare(file, arguments, settings)
     except (PreparationRefused, ApiError) as error:
         print(f"tunegate: {error.message}", file=sys.stderr)
         return EXIT_REFUSED
@@ -60,14 +60,14 @@ def prepare_file(file: Path, arguments: PrepareArguments, settings: Settings) ->
         print(f"tunegate: {error.filename or file}: {error.strerror or error}", file=sys.stderr)
         return EXIT_REFUSED
     if arguments.as_json:
-        print(msgspec.json.encode(_as_json(file, made)).decode())
+        print(msgspec.json.encode(_as_json(file, results)).decode())
     else:
-        _show(file, made, Console(highlight=False))
-    return EXIT_ERRORS if any(report.errors for report in made.reports.values()) else EXIT_DONE
+        _show(file, results, Console(highlight=False))
+    return EXIT_ERRORS if any(report.errors for report in results.reports.values()) else EXIT_DONE
 
 
 def read_options(arguments: PrepareArguments) -> Options:
-    """The options as a preparation takes them. Raises `PreparationRefused` with what is wrong."""
+    """The options of the preparation. Raises `PreparationRefused` for arguments that cannot be used."""
     split = _split(arguments.validation, arguments.seed)
     check_split(split)
     return Options(
@@ -81,7 +81,7 @@ def read_options(arguments: PrepareArguments) -> Options:
     )
 
 
-def _make(file: Path, arguments: PrepareArguments, settings: Settings) -> Made:
+def _prepare(file: Path, arguments: PrepareArguments, settings: Settings) -> Results:
     options = read_options(arguments)
     catalogue = load(settings.models_file)
     model = catalogue.default if arguments.model is None else known_model(catalogue, arguments.model)
@@ -90,14 +90,14 @@ def _make(file: Path, arguments: PrepareArguments, settings: Settings) -> Made:
     training, validation = (folder / name for name in names)
     changes = folder / names[0].replace("_prepared_train.jsonl", "_prepared.jsonl").replace(".jsonl", "_changes.jsonl")
     paths = [training, *([validation] if options.split else []), changes]
-    taken = [path for path in paths if path.exists()]
-    if taken and not arguments.force:
-        raise PreparationRefused(f"{taken[0]} is there already; --force writes over it, --out DIR goes elsewhere.")
-    with file.open("rb"):  # so that nothing is made for a file that cannot be read
+    existing = [path for path in paths if path.exists()]
+    if existing and not arguments.force:
+        raise PreparationRefused(f"{existing[0]} exists already; --force overwrites it, --out DIR writes elsewhere.")
+    with file.open("rb"):  # so that no folder is made for a file that cannot be read
         folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as files:
-        training_file, changes_file = (files.enter_context(_written(path)) for path in (training, changes))
-        validation_file = files.enter_context(_written(validation)) if options.split else io.BytesIO()
+        training_file, changes_file = (files.enter_context(_write_whole(path)) for path in (training, changes))
+        validation_file = files.enter_context(_write_whole(validation)) if options.split else io.BytesIO()
         outcome = prepare_to(
             Outputs(training_file, validation_file, changes_file),
             lambda: _chunks(file),
@@ -107,7 +107,7 @@ def _make(file: Path, arguments: PrepareArguments, settings: Settings) -> Made:
             tick=lambda: None,
         )
     reports = {path: report_for_path(path, model.name, settings) for path in paths if path != changes}
-    return Made(
+    return Results(
         outcome=outcome,
         training=training,
         validation=validation if options.split else None,
@@ -117,17 +117,17 @@ def _make(file: Path, arguments: PrepareArguments, settings: Settings) -> Made:
 
 
 @contextlib.contextmanager
-def _written(path: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name when it is whole, so that a failure leaves an older one as it was."""
+def _write_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file that gets its name when it is complete, so that a failure leaves an existing file unchanged."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
             yield cast(BinaryIO, file.file)
         except BaseException:
             Path(file.name).unlink()
             raise
-    made = Path(file.name)
-    made.chmod(0o644)
-    made.replace(path)
+    complete = Path(file.name)
+    complete.chmod(0o644)
+    complete.replace(path)
 
 
 def _chunks(file: Path) -> Iterator[bytes]:
@@ -148,8 +148,12 @@ def _columns(text: str | None) -> Columns:
     return Columns(prompt=given.get("prompt"), answer=given.get("answer"), system=given.get("system"))
 
 
-def _fix_names(text: str) -> Any:
-    return text if text in ("safe", "none") else [name.strip() for name in text.split(",") if name.strip()]
+def _fix_names(text: str) -> list[str] | Literal["safe", "none"]:
+    match text:
+        case "safe" | "none":
+            return text
+        case _:
+            return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _split(text: str | None, seed: int) -> Split | None:
@@ -166,43 +170,43 @@ def _split(text: str | None, seed: int) -> Split | None:
         ) from None
 
 
-def _as_json(file: Path, made: Made) -> dict[str, Any]:
+def _as_json(file: Path, results: Results) -> dict[str, Any]:
     return {
         "object": "dataset_preparation",
         "input_file": str(file),
-        "training_file": str(made.training),
-        "validation_file": str(made.validation) if made.validation else None,
-        "changes_file": str(made.changes),
-        **msgspec.to_builtins(made.outcome),
+        "training_file": str(results.training),
+        "validation_file": str(results.validation) if results.validation else None,
+        "changes_file": str(results.changes),
+        **msgspec.to_builtins(results.outcome),
         "reports": {
             str(path): {"examples": report.examples, "errors": report.errors, "warnings": report.warnings}
-            for path, report in made.reports.items()
+            for path, report in results.reports.items()
         },
     }
 
 
-def _show(file: Path, made: Made, console: Console) -> None:
-    outcome, options = made.outcome, made.outcome.options
+def _show(file: Path, results: Results, console: Console) -> None:
+    outcome, options = results.outcome, results.outcome.options
     title = Text(f"{file.name}", style="bold")
     title.append(f"  {options.input_format}, {options.encoding}, {outcome.rows_in:,} rows", style="dim")
     title.append(f" → {options.target_format or 'unknown format'}, {outcome.rows_out:,} examples")
     console.print()
     console.print(title)
     if options.columns is not None:
-        console.print(Padding(_mapping(made), (1, 0, 0, 2)))
-    _show_changes(made, console)
+        console.print(Padding(_mapping(results), (1, 0, 0, 2)))
+    _show_changes(results, console)
     if outcome.definition_tokens is not None:
-        spent = outcome.definition_tokens
-        figures = f"{spent.before:,} → {spent.after:,} in an epoch, {spent.saved:,} saved"
+        tokens = outcome.definition_tokens
+        figures = f"{tokens.before:,} → {tokens.after:,} in an epoch, {tokens.saved:,} saved"
         console.print(Padding(Text(f"Tokens of definitions: {figures}"), (1, 0, 0, 2)))
     for note in outcome.notes:
         console.print(Padding(Text(note, style="yellow"), (1, 0, 0, 2)))
-    console.print(Padding(_files(made), (1, 0, 0, 2)))
-    console.print(Padding(Text(f"All changes: {made.changes}", style="dim"), (0, 0, 1, 2)))
+    console.print(Padding(_files(results), (1, 0, 0, 2)))
+    console.print(Padding(Text(f"All changes: {results.changes}", style="dim"), (0, 0, 1, 2)))
 
 
-def _mapping(made: Made) -> Table:
-    options = made.outcome.options
+def _mapping(results: Results) -> Table:
+    options = results.outcome.options
     grid = Table.grid(padding=(0, 2))
     for role in COLUMN_ROLES:
         name = getattr(options.columns, role)
@@ -217,17 +221,17 @@ def _mapping(made: Made) -> Table:
     return grid
 
 
-def _show_changes(made: Made, console: Console) -> None:
-    counts = made.outcome.changes
-    heading = "Changes" if counts else "Nothing had to be changed."
+def _show_changes(results: Results, console: Console) -> None:
+    counts = results.outcome.changes
+    heading = "Changes" if counts else "No changes were necessary."
     console.print(Padding(Text(heading, style="underline" if counts else ""), (1, 0, 0, 2)))
-    for fix, examples in _examples(made.changes).items():
+    for fix, examples in _examples(results.changes).items():
         title = Text(f"{fix}  ", style="green")
         title.append(f"{counts[fix]:,}x", style="bold")
         title.append(f"  {FIXES.get(fix) or DESCRIPTIONS[fix]}", style="dim")
         console.print(Padding(title, (0, 0, 0, 2)))
         for change in examples:
-            for line in _change_lines(change, _UNITS.get(made.outcome.options.input_format, "row")):
+            for line in _change_lines(change, _UNITS.get(results.outcome.options.input_format, "row")):
                 console.print(Padding(line, (0, 0, 0, 6)))
 
 
@@ -236,28 +240,28 @@ def _change_lines(change: Change, unit: str) -> Iterator[Text]:
     if change.reason is not None:
         where.append(f"  dropped: {change.reason}")
     yield where
-    for mark, text, style in (("-", change.before, "red"), ("+", change.after, "green")):
+    for sign, text, style in (("-", change.before, "red"), ("+", change.after, "green")):
         if text is not None:
-            yield Text(f"{mark} {text}", style=style, no_wrap=True, overflow="ellipsis")
+            yield Text(f"{sign} {text}", style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _examples(changes: Path) -> dict[str, list[Change]]:
-    """The first changes of each fix, in the order of their first."""
+    """The first changes of each fix, by fix in the order of first appearance."""
     examples: dict[str, list[Change]] = {}
     with changes.open("rb") as lines:
         for line in lines:
             change = msgspec.json.decode(line, type=Change)
-            kept = examples.setdefault(change.fix, [])
-            if len(kept) < SHOWN_CHANGES:
-                kept.append(change)
+            shown = examples.setdefault(change.fix, [])
+            if len(shown) < SHOWN_CHANGES:
+                shown.append(change)
     return examples
 
 
-def _files(made: Made) -> Table:
+def _files(results: Results) -> Table:
     grid = Table.grid(padding=(0, 2))
-    for path, report in made.reports.items():
-        mark = Text("✗", style="bold red") if report.errors else Text("✓", style="bold green")
+    for path, report in results.reports.items():
+        symbol = Text("✗", style="bold red") if report.errors else Text("✓", style="bold green")
         tokens = report.tokens.total if report.tokens is not None else 0
         figures = f"{report.examples:,} examples, {tokens:,} tokens, {report.errors:,} errors"
-        grid.add_row(mark, Text(str(path), style="bold"), Text(f"{figures}, {report.warnings:,} warnings"))
+        grid.add_row(symbol, Text(str(path), style="bold"), Text(f"{figures}, {report.warnings:,} warnings"))
     return grid

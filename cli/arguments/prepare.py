@@ -9,29 +9,29 @@ from cli.options import AsJson, Flag
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareArguments:
-    """The command's options, as they were typed."""
+    """The options of the command, as the user typed them."""
 
     out: Path | None = None
-    """The folder for the results. Default: the input's."""
+    """The folder for the results. Default: the folder of the input."""
     system_prompt: str | None = None
-    """What every chat example without a system message begins with."""
+    """The system message for every chat example without one."""
     columns: str | None = None
-    """Which column holds what, such as prompt=question,answer=reply. Default: guessed by their names."""
+    """The columns to use, such as prompt=question,answer=reply. Default: guessed by their names."""
     template: str | None = None
-    """The question with columns in braces, such as "{title}: {body}"."""
+    """A template for the question with columns in braces, such as "{title}: {body}"."""
     fix: str = "safe"
     """safe, none, or names of fixes separated by commas (docs/checks.md)."""
     tool_definitions: Literal["keep", "without_descriptions", "without_parameters", "without_definitions"] = "keep"
-    """How much of the definitions of functions to keep; less of them costs fewer tokens (docs/preparations.md)."""
+    """How much of the definitions of functions to keep; shorter ones cost fewer tokens (docs/preparations.md)."""
     validation: str | None = None
-    """How much to hold back for validation: 10% or 20."""
+    """The share or number of examples to hold back for validation: 10% or 20."""
     seed: int = 0
     """Decides which examples are held back."""
     format: Literal["chat", "completion"] | None = None
-    """What to make. Default: chat, or what the model or the input wants."""
+    """The format of the results. Default: chat, or the format that the model or the input requires."""
     model: str | None = None
-    """The model to prepare for: its limit of tokens and its format. Default: the catalogue's."""
+    """The model to prepare for: its token limit and its format. Default: the default model of the catalogue."""
     force: Flag = False
-    """Write over results that are there."""
+    """Overwrite existing results."""
     as_json: AsJson = False
-    """Print nothing but the result as JSON."""
+    """Print nothing but the results as JSON."""

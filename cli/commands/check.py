@@ -18,7 +18,7 @@ def check(
 ) -> int:
     """Check a dataset without a server: every error with its line, token counts, prices.
 
-    Exits with 0 if it is clean, 1 if it has errors or shares examples with the validation file, 2 if it cannot be read.
+    Exits with 0 without errors, 1 if it has errors or shares examples with the validation file, 2 if it is unreadable.
 
     Parameters
     ----------
@@ -27,11 +27,11 @@ def check(
     as_json
         Print nothing but the report as JSON.
     model
-        The model to check and price it for. Default: the catalogue's.
+        The model to check and price the file for. Default: the default model of the catalogue.
     validation
-        A validation file: say which of its examples stand in FILE too, the same, by their prompt, or nearly.
+        A validation file: report which of its examples are in FILE too, identical, with the same prompt, or nearly.
     profile
-        Say on standard error how long each check took.
+        Print the duration of each check to standard error.
     """
     from cli.check import check_file
 

@@ -1,4 +1,4 @@
-"""`tunegate prepare FILE`: training data out of other files."""
+"""`tunegate prepare FILE`: makes training data of other files."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from service.settings import Settings
 def prepare(file: Path, /, *, arguments: Annotated[PrepareArguments, Parameter(name="*")] = PrepareArguments()) -> int:
     """Make training data of a CSV, TSV, XLSX, JSON, JSON Lines or text file, without a server.
 
-    Exits with 0 if it is clean, 1 if what it made has errors, 2 if nothing could be made.
+    Exits with 0 without errors, 1 if the results have errors, 2 if the file cannot be prepared.
 
     Parameters
     ----------
