@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.settings import Settings
-from tests.faults.callers import Caller, Told
+from tests.faults.callers import Caller, CallLog
 from tests.faults.control import RETRIEVE
-from tests.faults.harness import Site, open_site
+from tests.faults.harness import FaultHarness, open_fault_harness
 from tests.faults.processes import wait_until
 
 PRODUCTION = {
@@ -39,48 +39,48 @@ LOOK_SECONDS = 0.05
 async def after_a_kill(rounds: int) -> list[float]:
     """Seconds from kill −9 of a worker until another one has each row that it held."""
     waits: list[float] = []
-    async with open_site(**PRODUCTION) as site:
-        await _started(site)
-        await _submitted(site, HELD)
-        site.upstream.world(steps=[{"status": "running"}])
-        site.workers[0].start()
-        await wait_until(lambda: _all_in(site, "running"), 120, site.workers[0].output())
-        site.upstream.fault(RETRIEVE, times=0, late=SLOW_SECONDS)
-        other = site.new_worker()
+    async with open_fault_harness(**PRODUCTION) as harness:
+        await _started(harness)
+        await _submitted(harness, HELD)
+        harness.upstream.configure(steps=[{"status": "running"}])
+        harness.workers[0].start()
+        await wait_until(lambda: _all_in(harness, "running"), 120, harness.workers[0].output())
+        harness.upstream.fault(RETRIEVE, times=0, late=SLOW_SECONDS)
+        other = harness.new_worker()
         for _ in range(rounds):
-            await site.execute("UPDATE jobs SET due_at = now() WHERE state = 'running'")
+            await harness.execute("UPDATE jobs SET due_at = now() WHERE state = 'running'")
             held: dict[str, int] = {}
             until = time.monotonic() + random.uniform(5, 8)  # before and after leases are renewed
             while time.monotonic() < until:
-                held = {row["id"]: row["lease_token"] for row in await _held(site)}
+                held = {row["id"]: row["lease_token"] for row in await _held(harness)}
                 await asyncio.sleep(LOOK_SECONDS)
             other.start()
             await asyncio.sleep(3)
-            held = {row["id"]: row["lease_token"] for row in await _held(site) if row["id"] in held}
-            site.workers[0].kill()
+            held = {row["id"]: row["lease_token"] for row in await _held(harness) if row["id"] in held}
+            harness.workers[0].kill()
             killed = time.monotonic()
             while held and time.monotonic() - killed < 2 * RECOVERED_SECONDS:
-                rows = await site.fetch("SELECT id, lease_token FROM jobs WHERE id = ANY($1)", list(held))
+                rows = await harness.fetch("SELECT id, lease_token FROM jobs WHERE id = ANY($1)", list(held))
                 for row in rows:
                     if row["lease_token"] > held[row["id"]]:
                         waits.append(time.monotonic() - killed)
                         del held[row["id"]]
                 await asyncio.sleep(LOOK_SECONDS)
             waits += [float("inf")] * len(held)
-            site.workers.reverse()
-            other = site.workers[1]
+            harness.workers.reverse()
+            other = harness.workers[1]
     return waits
 
 
 async def until_woken(jobs: int, *, with_redis: bool) -> tuple[list[float], list[float]]:
     """Seconds from a job's commit until its first step is committed, and until it is sent upstream."""
-    async with open_site(**PRODUCTION, **({} if with_redis else {"redis_url": ""})) as site:
-        await _started(site)
-        site.workers[0].start()
+    async with open_fault_harness(**PRODUCTION, **({} if with_redis else {"redis_url": ""})) as harness:
+        await _started(harness)
+        harness.workers[0].start()
         await asyncio.sleep(3)
-        await _submitted(site, jobs)
-        await wait_until(lambda: _all_in(site, "running", "settling", "succeeded"), 180, site.workers[0].output())
-        rows = await site.fetch(
+        await _submitted(harness, jobs)
+        await wait_until(lambda: _all_in(harness, "running", "settling", "succeeded"), 180, harness.workers[0].output())
+        rows = await harness.fetch(
             "SELECT s.state, extract(epoch FROM s.entered_at - j.created_at)::float8 AS seconds "
             "FROM jobs j JOIN job_states s ON s.job_id = j.id WHERE s.state IN ('waiting', 'running')"
         )
@@ -90,30 +90,30 @@ async def until_woken(jobs: int, *, with_redis: bool) -> tuple[list[float], list
     )
 
 
-async def _started(site: Site) -> None:
+async def _started(harness: FaultHarness) -> None:
     """An API, a caller's project, and a worker that is not started; the dataset is checked by one that ends again."""
-    site.new_api().start()
-    await site.serving()
-    caller = Caller(site, await site.new_tenant("0"), Told())
+    harness.new_api().start()
+    await harness.serving()
+    caller = Caller(harness, await harness.new_tenant("0"), CallLog())
     await caller.new_file("base")
     await caller.close()
-    await site.execute("UPDATE upstream_accounts SET max_active_jobs = 1000")
-    worker = site.new_worker().start()
+    await harness.execute("UPDATE upstream_accounts SET max_active_jobs = 1000")
+    worker = harness.new_worker().start()
 
     async def checked() -> bool:
-        rows = await site.fetch("SELECT count(*) FROM files WHERE status = 'uploaded'")
+        rows = await harness.fetch("SELECT count(*) FROM files WHERE status = 'uploaded'")
         return int(rows[0][0]) == 0
 
     await wait_until(checked, 120, worker.output())
-    await site.execute("UPDATE upstream_accounts SET max_active_jobs = 1000")
+    await harness.execute("UPDATE upstream_accounts SET max_active_jobs = 1000")
     worker.kill()
 
 
-async def _submitted(site: Site, jobs: int) -> None:
+async def _submitted(harness: FaultHarness, jobs: int) -> None:
     import openai
 
-    tenant = site.tenants[0]
-    async with openai.AsyncOpenAI(base_url=site.base_url, api_key=tenant.key, timeout=60) as sdk:
+    tenant = harness.tenants[0]
+    async with openai.AsyncOpenAI(base_url=harness.base_url, api_key=tenant.key, timeout=60) as sdk:
         file = (await sdk.files.list(purpose="fine-tune")).data[0]
         for number in range(jobs):
             await sdk.fine_tuning.jobs.create(
@@ -122,12 +122,12 @@ async def _submitted(site: Site, jobs: int) -> None:
             await asyncio.sleep(PACE_SECONDS)
 
 
-async def _held(site: Site) -> list[Any]:
-    return await site.fetch("SELECT id, lease_token FROM jobs WHERE leased_until > now()")
+async def _held(harness: FaultHarness) -> list[Any]:
+    return await harness.fetch("SELECT id, lease_token FROM jobs WHERE leased_until > now()")
 
 
-async def _all_in(site: Site, *states: str) -> bool:
-    rows = await site.fetch("SELECT count(*) FROM jobs WHERE NOT state = ANY($1)", list(states))
+async def _all_in(harness: FaultHarness, *states: str) -> bool:
+    rows = await harness.fetch("SELECT count(*) FROM jobs WHERE NOT state = ANY($1)", list(states))
     return int(rows[0][0]) == 0
 
 

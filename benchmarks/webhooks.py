@@ -101,7 +101,7 @@ def _receive(pipe: Connection) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bench:
+class WorkerHarness:
     """A database with workers on it, and a receiver."""
 
     settings: Settings
@@ -161,52 +161,54 @@ class Bench:
         return committed
 
 
-async def burst(bench: Bench, deliveries: int) -> float:
+async def burst(harness: WorkerHarness, deliveries: int) -> float:
     """Deliveries a second of a burst: one event goes to the ten endpoints of one of ten projects."""
-    projects = [await bench.new_endpoints(10, 0) for _ in range(10)]
+    projects = [await harness.new_endpoints(10, 0) for _ in range(10)]
     started = time.time()
-    committed = await bench.happen(projects, TYPES[0], events=deliveries // 10, per_second=None)
+    committed = await harness.happen(projects, TYPES[0], events=deliveries // 10, per_second=None)
     wanted = {f"{event_id} /well/{number}" for event_id in committed for number in range(10)}
-    came = await asyncio.to_thread(bench.receiver.arrivals, wanted)
+    came = await asyncio.to_thread(harness.receiver.arrivals, wanted)
     return deliveries / (max(came[each] for each in wanted) - started)
 
 
-async def steady(bench: Bench, *, deliveries: int, per_second: float, hanging: int) -> list[float]:
+async def long_lease_settings(
+    harness: WorkerHarness, *, deliveries: int, per_second: float, hanging: int
+) -> list[float]:
     """Latencies of the healthy endpoints, each with a project of its own, of which so many hang in between."""
     well = ENDPOINTS - hanging
-    projects = [await bench.new_endpoints(1, 0) for _ in range(well)]
-    dead = [await bench.new_endpoints(0, 1) for _ in range(hanging)]
+    projects = [await harness.new_endpoints(1, 0) for _ in range(well)]
+    dead = [await harness.new_endpoints(0, 1) for _ in range(hanging)]
     share = deliveries * well // ENDPOINTS
     hung = (
         asyncio.create_task(
-            bench.happen(dead, TYPES[1], events=deliveries - share, per_second=per_second * hanging / ENDPOINTS)
+            harness.happen(dead, TYPES[1], events=deliveries - share, per_second=per_second * hanging / ENDPOINTS)
         )
         if hanging
         else None
     )
-    committed = await bench.happen(projects, TYPES[0], events=share, per_second=per_second * well / ENDPOINTS)
-    latencies = await _latencies(bench, committed)
+    committed = await harness.happen(projects, TYPES[0], events=share, per_second=per_second * well / ENDPOINTS)
+    latencies = await _latencies(harness, committed)
     if hung is not None:
         await hung
     for project_id in dead:
-        await bench.forget(project_id)
+        await harness.forget(project_id)
     return latencies
 
 
-async def alone(bench: Bench, count: int = 100) -> list[float]:
+async def alone(harness: WorkerHarness, count: int = 100) -> list[float]:
     """Latencies of single deliveries, four a second: no queue, only the way from the commit to the receiver."""
-    project_id = await bench.new_endpoints(1, 0)
-    committed = await bench.happen([project_id], TYPES[0], events=count, per_second=4)
-    return await _latencies(bench, committed)
+    project_id = await harness.new_endpoints(1, 0)
+    committed = await harness.happen([project_id], TYPES[0], events=count, per_second=4)
+    return await _latencies(harness, committed)
 
 
-async def _latencies(bench: Bench, committed: dict[str, float]) -> list[float]:
-    came = await asyncio.to_thread(bench.receiver.arrivals, {f"{event_id} /well/0" for event_id in committed})
+async def _latencies(harness: WorkerHarness, committed: dict[str, float]) -> list[float]:
+    came = await asyncio.to_thread(harness.receiver.arrivals, {f"{event_id} /well/0" for event_id in committed})
     return [came[f"{event_id} /well/0"] - at for event_id, at in committed.items()]
 
 
 @asynccontextmanager
-async def bench_on(servers: Servers, database: str, *, redis: bool, receiver: Receiver) -> AsyncIterator[Bench]:
+async def bench_on(servers: Servers, database: str, *, redis: bool, receiver: Receiver) -> AsyncIterator[WorkerHarness]:
     """Two workers on a database."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(
@@ -227,10 +229,10 @@ async def bench_on(servers: Servers, database: str, *, redis: bool, receiver: Re
             each.mkdir()
         workers = [WorkerProcess(settings, each) for each in folders]
         try:
-            bench = Bench(settings, db, receiver)
-            await alone(bench, 20)  # until both serve, and everything is warm
+            harness = WorkerHarness(settings, db, receiver)
+            await alone(harness, 20)  # until both serve, and everything is warm
             await asyncio.sleep(5)
-            yield bench
+            yield harness
         finally:
             for worker in workers:
                 await worker.__aexit__()
@@ -262,14 +264,16 @@ async def measure(servers: Servers, database: str, receiver: Receiver, options: 
     """Everything that is measured with Redis, said as it comes."""
     found: dict[str, float] = {}
     deliveries, rate = options.deliveries, options.rate
-    async with bench_on(servers, database, redis=True, receiver=receiver) as bench:
-        found["redis_p99_ms"] = at(latencies := await alone(bench), 0.99)
+    async with bench_on(servers, database, redis=True, receiver=receiver) as harness:
+        found["redis_p99_ms"] = at(latencies := await alone(harness), 0.99)
         print(f"one at a time, with Redis:    {shown(latencies)}", flush=True)
-        found["per_second"] = per_second = await burst(bench, deliveries)
+        found["per_second"] = per_second = await burst(harness, deliveries)
         print(f"burst of {deliveries:,} to {ENDPOINTS} endpoints: {per_second:,.0f} a second", flush=True)
         p99s = []
         for hanging in (0, ENDPOINTS // 10, 0):
-            latencies = await steady(bench, deliveries=deliveries, per_second=rate * per_second, hanging=hanging)
+            latencies = await long_lease_settings(
+                harness, deliveries=deliveries, per_second=rate * per_second, hanging=hanging
+            )
             p99s.append(at(latencies, 0.99))
             what = f"{hanging} of {ENDPOINTS} hanging"
             print(f"{rate * per_second:,.0f} a second, {what}: healthy ones {shown(latencies)}", flush=True)
@@ -280,8 +284,8 @@ async def measure(servers: Servers, database: str, receiver: Receiver, options: 
 
 async def measure_without_redis(servers: Servers, database: str, receiver: Receiver) -> dict[str, float]:
     """Deliveries that the reconciler finds by itself."""
-    async with bench_on(servers, database, redis=False, receiver=receiver) as bench:
-        latencies = await alone(bench)
+    async with bench_on(servers, database, redis=False, receiver=receiver) as harness:
+        latencies = await alone(harness)
     print(f"one at a time, without Redis: {shown(latencies)}", flush=True)
     return {"no_redis_p99_ms": at(latencies, 0.99)}
 

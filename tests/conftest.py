@@ -35,6 +35,11 @@ hypothesis.settings.register_profile("tunegate", deadline=None, derandomize=True
 hypothesis.settings.load_profile("tunegate")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--full`: what is repeated or held for a time is so for as long as in `make test-faults`."""
+    parser.addoption("--full", action="store_true", help="hold faults for their full time, and kill more often")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Under pytest-xdist the controller starts the servers, for it outlives every worker."""
     is_worker = hasattr(config, "workerinput")
@@ -83,6 +88,12 @@ def databases(servers: Servers) -> Iterator[ReusableDatabases]:
     reusable = servers.reusable_databases()
     yield reusable
     reusable.close()
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether faults are held for their full time, and kills repeated."""
+    return bool(request.config.getoption("full"))
 
 
 @pytest.fixture

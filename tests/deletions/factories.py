@@ -13,83 +13,83 @@ from service.deletions.actions import delete_project
 from service.deletions.schemas import ProjectDeletion
 from service.identity import audit
 from service.ids import new_id
-from tests.workers.harness import Bench
+from tests.workers.harness import WorkerHarness
 from workers.deletions.carry_out import carry_out
 
 MOST_ROUNDS = 60
 
 
-async def remove(bench: Bench, file_id: str) -> None:
+async def remove(harness: WorkerHarness, file_id: str) -> None:
     """What the caller's DELETE of a file does."""
-    async with bench.ctx.db.project(bench.project_id) as session:
-        await delete_file(session, bench.project_id, file_id)
+    async with harness.ctx.db.project(harness.project_id) as session:
+        await delete_file(session, harness.project_id, file_id)
 
 
-async def remove_project(bench: Bench) -> ProjectDeletion:
+async def remove_project(harness: WorkerHarness) -> ProjectDeletion:
     """Archive the project and ask for its deletion."""
-    async with bench.ctx.db.admin() as session:
-        await archive_project(session, audit.SYSTEM, bench.project_id)
-        return await delete_project(session, audit.SYSTEM, bench.project_id)
+    async with harness.ctx.db.admin() as session:
+        await archive_project(session, audit.SYSTEM, harness.project_id)
+        return await delete_project(session, audit.SYSTEM, harness.project_id)
 
 
-async def carry_out_due(bench: Bench, *, due_only: bool = False) -> int:
+async def carry_out_due(harness: WorkerHarness, *, due_only: bool = False) -> int:
     """One try of every deletion that is not done, as if its time had come. Returns how many."""
-    async with bench.ctx.db.worker() as session:
+    async with harness.ctx.db.worker() as session:
         if not due_only:
             await session.execute(update(Deletion).where(Deletion.due_at.is_not(None)).values(due_at=func.now()))
         claimed = await leases.claim(session, Deletion, lease_seconds=30.0, limit=100)
     for each in claimed:
-        await carry_out(bench.ctx, each)
+        await carry_out(harness.ctx, each)
     return len(claimed)
 
 
-async def carry_out_all(bench: Bench) -> None:
+async def carry_out_all(harness: WorkerHarness) -> None:
     """Step on until nothing is left to do."""
     for _ in range(MOST_ROUNDS):
-        if not await carry_out_due(bench):
+        if not await carry_out_due(harness):
             return
-    raise AssertionError(str([(row.kind, row.subject, row.last_error) for row in await deletions(bench)]))
+    raise AssertionError(str([(row.kind, row.subject, row.last_error) for row in await deletions(harness)]))
 
 
-async def deletions(bench: Bench, kind: str | None = None) -> Sequence[Deletion]:
+async def deletions(harness: WorkerHarness, kind: str | None = None) -> Sequence[Deletion]:
     """The deletions of all projects, in order."""
-    async with bench.ctx.db.worker() as session:
+    async with harness.ctx.db.worker() as session:
         rows = select(Deletion).where(Deletion.kind == kind if kind else Deletion.kind.is_not(None))
         return (await session.scalars(rows.order_by(Deletion.id))).all()
 
 
-async def statuses(bench: Bench, kind: str) -> list[str]:
+async def statuses(harness: WorkerHarness, kind: str) -> list[str]:
     """How the deletions of a kind stand."""
-    return [row.status for row in await deletions(bench, kind)]
+    return [row.status for row in await deletions(harness, kind)]
 
 
-async def trained(bench: Bench, **files: str) -> Job:
+async def trained(harness: WorkerHarness, **files: str) -> Job:
     """A job that has succeeded."""
-    job_id = await bench.new_job(**files)
-    return await bench.until_end(job_id)
+    job_id = await harness.new_job(**files)
+    return await harness.until_end(job_id)
 
 
-async def file_row(bench: Bench, file_id: str) -> File:
+async def file_row(harness: WorkerHarness, file_id: str) -> File:
     """A file's row."""
-    async with bench.ctx.db.worker() as session:
+    async with harness.ctx.db.worker() as session:
         return await session.get_one(File, file_id)
 
 
-async def copies(bench: Bench) -> list[str]:
+async def copies(harness: WorkerHarness) -> list[str]:
     """The contents of which we know a copy upstream."""
-    async with bench.ctx.db.worker() as session:
+    async with harness.ctx.db.worker() as session:
         return list(await session.scalars(select(UpstreamFile.sha256)))
 
 
-async def new_project(bench: Bench) -> Bench:
+async def new_project(harness: WorkerHarness) -> WorkerHarness:
     """The same bench with another project."""
     project_id = new_id("proj_")
-    async with bench.ctx.db.admin() as session:
+    async with harness.ctx.db.admin() as session:
         session.add(Project(id=project_id, name="another"))
-    return Bench(bench.ctx, bench.upstream, project_id)
+    return WorkerHarness(harness.ctx, harness.upstream, project_id)
 
 
-async def set_project(bench: Bench, **values: Any) -> None:
+async def set_project(harness: WorkerHarness, **values: Any) -> None:
     """Change the project's row behind everybody's back."""
-    async with bench.ctx.db.admin() as session:
-        await session.execute(update(Project).where(Project.id == bench.project_id).values(**values))
+    async with harness.ctx.db.admin() as session:
+        await session.execute(update(Project).where(Project.id == harness.project_id).values(**values))

@@ -8,15 +8,18 @@ import httpx2
 from service.app import create_litestar
 from service.http.middleware import RequestMiddleware
 from service.identity.bootstrap import create_key
-from tests.workers.harness import Bench
+from tests.workers.harness import WorkerHarness
 
 
 @asynccontextmanager
-async def served(bench: Bench, *, admin: bool = False) -> AsyncIterator[httpx2.AsyncClient]:
+async def served(harness: WorkerHarness, *, admin: bool = False) -> AsyncIterator[httpx2.AsyncClient]:
     """A client with the project's key, or with an admin key."""
-    settings = bench.ctx.settings
+    settings = harness.ctx.settings
     key = await create_key(
-        settings, kind="admin" if admin else "project", name="test", **({} if admin else {"project": bench.project_id})
+        settings,
+        kind="admin" if admin else "project",
+        name="test",
+        **({} if admin else {"project": harness.project_id}),
     )
     app = create_litestar(settings)
     async with (

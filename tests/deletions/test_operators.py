@@ -10,7 +10,7 @@ from service.settings import Settings
 from tests.deletions.factories import carry_out_due, deletions, remove, statuses, trained
 from tests.faults.control import DELETE_FILE, error
 from tests.stack import ROOT
-from tests.workers.harness import Bench
+from tests.workers.harness import WorkerHarness
 from tests.workers.process import environment
 from workers.deletions.carry_out import MAX_TRIES
 
@@ -26,29 +26,29 @@ def tunegate(settings: Settings, *arguments: str) -> subprocess.CompletedProcess
     )
 
 
-async def test_what_failed_is_listed_tried_again_and_accepted(bench: Bench) -> None:
-    settings = bench.ctx.settings
-    file_id = await bench.new_file()
-    await trained(bench, training=file_id)
-    bench.upstream.fault(DELETE_FILE, error(403), times=0)
-    await remove(bench, file_id)
+async def test_what_failed_is_listed_tried_again_and_accepted(harness: WorkerHarness) -> None:
+    settings = harness.ctx.settings
+    file_id = await harness.new_file()
+    await trained(harness, training=file_id)
+    harness.upstream.fault(DELETE_FILE, error(403), times=0)
+    await remove(harness, file_id)
     for _ in range(MAX_TRIES + 1):
-        await carry_out_due(bench)
-    (row,) = await deletions(bench, "upstream_file")
+        await carry_out_due(harness)
+    (row,) = await deletions(harness, "upstream_file")
     listed = tunegate(settings)
     assert (listed.returncode, listed.stderr) == (1, "")
-    for shown in (row.id, bench.project_id, row.upstream_id, "auth: HTTP 403"):
+    for shown in (row.id, harness.project_id, row.upstream_id, "auth: HTTP 403"):
         assert shown
         assert shown in listed.stdout
     assert tunegate(settings, "--retry", row.id).returncode == 0
-    (again,) = await deletions(bench, "upstream_file")
+    (again,) = await deletions(harness, "upstream_file")
     assert (again.status, again.failures, again.due_at is None) == ("pending", 0, False)
     assert tunegate(settings, "--accept", row.id).returncode == 1, "it is not one that failed"
     for _ in range(MAX_TRIES):
-        await carry_out_due(bench)
+        await carry_out_due(harness)
     assert tunegate(settings, "--accept", "all").returncode == 0
-    assert await statuses(bench, "upstream_file") == ["done"]
+    assert await statuses(harness, "upstream_file") == ["done"]
     assert tunegate(settings).returncode == 0
-    async with bench.ctx.db.worker() as session:
+    async with harness.ctx.db.worker() as session:
         told = select(AuditLog.type).where(AuditLog.resource_id == row.id).order_by(AuditLog.id)
         assert list(await session.scalars(told)) == ["deletion.retried", "deletion.accepted"]

@@ -36,7 +36,7 @@ from tests.faults.control import CANCEL, DELETE_FILE, DELETE_MODEL, UPLOAD, Faul
 from tests.stack import Servers
 from tests.tenancy.test_rows import _row, _typed
 from tests.wire import refusal
-from tests.workers.harness import DEADLINE_SECONDS, Bench, open_bench, working
+from tests.workers.harness import DEADLINE_SECONDS, WorkerHarness, open_harness, working
 from tests.workers.process import WorkerProcess
 from workers.deletions.carry_out import MAX_TRIES
 
@@ -89,16 +89,16 @@ async def dump(engine: AsyncEngine, project_id: str) -> dict[str, list[str]]:
     return {name: rows for name, rows in found.items() if rows}
 
 
-async def busy_project(bench: Bench) -> list[str]:
+async def busy_project(harness: WorkerHarness) -> list[str]:
     """Jobs that ended in every way, one that runs, one that waits, and words of the customer in all of it."""
-    validation = await bench.new_file(json.dumps({"messages": [{"role": "user", "content": SECRET}]}) + "\n")
-    done = await trained(bench, validation=validation)
-    bench.upstream.steps("running", "failed")
-    failed = await trained(bench, training=await bench.new_file("\n"))
-    bench.upstream.steps("running")
-    running = await bench.new_job(training=await bench.new_file("\n\n"))
-    await bench.until(running, "running")
-    waiting = await bench.new_job(training=await bench.new_file("\n\n\n"))
+    validation = await harness.new_file(json.dumps({"messages": [{"role": "user", "content": SECRET}]}) + "\n")
+    done = await trained(harness, validation=validation)
+    harness.upstream.steps("running", "failed")
+    failed = await trained(harness, training=await harness.new_file("\n"))
+    harness.upstream.steps("running")
+    running = await harness.new_job(training=await harness.new_file("\n\n"))
+    await harness.until(running, "running")
+    waiting = await harness.new_job(training=await harness.new_file("\n\n\n"))
     ids = [done.id, failed.id, running, waiting]
     words = {
         "suffix": SECRET,
@@ -108,87 +108,87 @@ async def busy_project(bench: Bench) -> list[str]:
         "waiting_reason": SECRET,
         "error_message": SECRET,
     }
-    async with bench.ctx.db.worker() as session:
+    async with harness.ctx.db.worker() as session:
         await session.execute(update(Job).where(Job.id.in_(ids[:2])).values(**words))
         await session.execute(
             update(Job).where(Job.id == done.id).values(fine_tuned_model=f"ft:gpt-4o-mini:x:{SECRET}:1")
         )
         await session.execute(update(File).values(filename=SECRET, status_details=SECRET))
-    key = f"{bench.project_id}/{new_id('object-')}"
+    key = f"{harness.project_id}/{new_id('object-')}"
 
     async def orphan() -> AsyncIterator[bytes]:
         yield SECRET.encode()
 
-    await bench.ctx.storage.put(key, orphan())
+    await harness.ctx.storage.put(key, orphan())
     return ids
 
 
-def objects(bench: Bench, project_id: str) -> list[Path]:
-    folder = bench.ctx.settings.storage_path
+def objects(harness: WorkerHarness, project_id: str) -> list[Path]:
+    folder = harness.ctx.settings.storage_path
     assert folder is not None
     return [path for path in (folder / project_id).rglob("*") if path.is_file()]
 
 
-async def step_until_deleted(bench: Bench, jobs: Sequence[str]) -> None:
+async def step_until_deleted(harness: WorkerHarness, jobs: Sequence[str]) -> None:
     for _ in range(MOST_ROUNDS):
         for job_id in jobs:
-            await bench.step(job_id)
-        if not await carry_out_due(bench):
+            await harness.step(job_id)
+        if not await carry_out_due(harness):
             break
-    async with bench.ctx.db.worker() as session:
-        assert await session.scalar(select(Project.status).where(Project.id == bench.project_id)) == "deleted"
+    async with harness.ctx.db.worker() as session:
+        assert await session.scalar(select(Project.status).where(Project.id == harness.project_id)) == "deleted"
 
 
-async def test_nothing_but_what_is_documented_is_left(bench: Bench, all_seeing: AsyncEngine) -> None:
-    other = await new_project(bench)
+async def test_nothing_but_what_is_documented_is_left(harness: WorkerHarness, all_seeing: AsyncEngine) -> None:
+    other = await new_project(harness)
     theirs = await trained(other)
-    jobs = await busy_project(bench)
-    for project_id in (bench.project_id, other.project_id):
+    jobs = await busy_project(harness)
+    for project_id in (harness.project_id, other.project_id):
         await fill(all_seeing, project_id)
-    their_rows, their_objects = await dump(all_seeing, other.project_id), objects(bench, other.project_id)
+    their_rows, their_objects = await dump(all_seeing, other.project_id), objects(harness, other.project_id)
     assert set(their_rows) >= {table.name for table in emptied_tables()}
-    spent = (await bench.balance()).spent_micros
+    spent = (await harness.balance()).spent_micros
 
-    asked = await remove_project(bench)
+    asked = await remove_project(harness)
     assert (asked.status, asked.jobs_left) == ("deleting", 2)
-    await step_until_deleted(bench, jobs)
+    await step_until_deleted(harness, jobs)
 
-    left = await dump(all_seeing, bench.project_id)
+    left = await dump(all_seeing, harness.project_id)
     assert set(left) <= set(RETAINED), set(left) - set(RETAINED)
     told = json.dumps(left)
     for word in (SECRET, SECRET.encode().hex(), "content", "answer about"):
         assert word not in told, [row for rows in left.values() for row in rows if word in row]
-    assert objects(bench, bench.project_id) == []
+    assert objects(harness, harness.project_id) == []
     assert "project" in left["projects"][0]
     assert len(left["jobs"]) == len(jobs)
 
-    assert [file["id"] for file in bench.upstream.files()] == [await _copy_of(other)]
-    assert len(bench.upstream.gone_models()) == 1
-    assert bench.upstream.unended() == []
+    assert [file["id"] for file in harness.upstream.files()] == [await _copy_of(other)]
+    assert len(harness.upstream.gone_models()) == 1
+    assert harness.upstream.unended() == []
 
-    balance = await bench.balance()
+    balance = await harness.balance()
     assert (balance.reserved_micros, balance.spent_micros) == (0, spent)
-    async with bench.ctx.db.worker() as session:
-        kinds = await session.scalars(select(LedgerEntry.kind).where(LedgerEntry.project_id == bench.project_id))
+    async with harness.ctx.db.worker() as session:
+        kinds = await session.scalars(select(LedgerEntry.kind).where(LedgerEntry.project_id == harness.project_id))
         entries = kinds.all()
         assert (entries.count("reserve"), len(entries)) == (len(jobs), 2 * len(jobs))
-        costs = (await session.scalars(select(Job.cost_micros).where(Job.project_id == bench.project_id))).all()
+        costs = (await session.scalars(select(Job.cost_micros).where(Job.project_id == harness.project_id))).all()
         assert sum(cost or 0 for cost in costs) == spent
-        told_of = (await session.scalars(select(AuditLog.type).where(AuditLog.project_id == bench.project_id))).all()
+        told_of = (await session.scalars(select(AuditLog.type).where(AuditLog.project_id == harness.project_id))).all()
         assert told_of.count("project.deleted") == 2
 
-    assert objects(bench, other.project_id) == their_objects
+    assert objects(harness, other.project_id) == their_objects
     after = await dump(all_seeing, other.project_id)
     assert {name: len(rows) for name, rows in after.items()} == {name: len(rows) for name, rows in their_rows.items()}
-    assert (await bench.job(theirs.id)).fine_tuned_model == theirs.fine_tuned_model
+    assert (await harness.job(theirs.id)).fine_tuned_model == theirs.fine_tuned_model
 
 
-async def _copy_of(bench: Bench) -> str:
-    async with bench.ctx.db.worker() as session:
+async def _copy_of(harness: WorkerHarness) -> str:
+    async with harness.ctx.db.worker() as session:
         return str(
             await session.scalar(
                 text("SELECT upstream_file_id FROM upstream_files WHERE project_id = :p AND phase = 'uploaded'"),
-                {"p": bench.project_id},
+                {"p": harness.project_id},
             )
         )
 
@@ -198,9 +198,9 @@ def test_every_table_of_a_project_is_kept_or_emptied() -> None:
 
 
 class TestAsking:
-    async def test_only_of_an_archived_project_and_again_is_fine(self, bench: Bench) -> None:
-        path = f"/organization/projects/{bench.project_id}"
-        async with served(bench, admin=True) as http:
+    async def test_only_of_an_archived_project_and_again_is_fine(self, harness: WorkerHarness) -> None:
+        path = f"/organization/projects/{harness.project_id}"
+        async with served(harness, admin=True) as http:
             refused = await http.delete(path)
             assert (refused.status_code, refusal(refused)["code"]) == (409, "project_not_archived")
             assert (await http.get(f"{path}/deletion")).status_code == 404
@@ -210,71 +210,71 @@ class TestAsking:
                 assert (answer.status_code, answer.json()["status"]) == (200, "deleting")
             assert (await http.get(path)).json()["status"] == "deleting"
             assert (await http.delete("/organization/projects/proj_none")).status_code == 404
-            assert len(await deletions(bench, "project")) == 1
-            await carry_out_all(bench)
+            assert len(await deletions(harness, "project")) == 1
+            await carry_out_all(harness)
             for answer in (await http.get(f"{path}/deletion"), await http.delete(path)):
                 shown = answer.json()
                 assert (shown["status"], shown["upstream_left"], shown["waiting_for"]) == ("deleted", 0, None)
                 assert shown["finished_at"] >= shown["requested_at"]
             assert (await http.get(path)).json()["status"] == "deleted"
-            assert bench.project_id not in (await http.get("/organization/projects")).text
+            assert harness.project_id not in (await http.get("/organization/projects")).text
 
-    async def test_it_shows_what_it_waits_for(self, bench: Bench) -> None:
-        await trained(bench)
-        bench.upstream.fault(DELETE_FILE, error(500), times=0)
-        bench.upstream.fault(DELETE_MODEL, error(400), times=0)
-        await remove_project(bench)
+    async def test_it_shows_what_it_waits_for(self, harness: WorkerHarness) -> None:
+        await trained(harness)
+        harness.upstream.fault(DELETE_FILE, error(500), times=0)
+        harness.upstream.fault(DELETE_MODEL, error(400), times=0)
+        await remove_project(harness)
         for _ in range(MAX_TRIES):
-            await carry_out_due(bench)
-        async with served(bench, admin=True) as http:
-            shown = (await http.get(f"/organization/projects/{bench.project_id}/deletion")).json()
+            await carry_out_due(harness)
+        async with served(harness, admin=True) as http:
+            shown = (await http.get(f"/organization/projects/{harness.project_id}/deletion")).json()
         assert (shown["status"], shown["upstream_left"] + shown["upstream_failed"]) == ("deleting", 2)
         assert "upstream" in shown["waiting_for"]
         for _ in range(3):
-            await carry_out_due(bench)
-        (project,) = await deletions(bench, "project")
+            await carry_out_due(harness)
+        (project,) = await deletions(harness, "project")
         assert project.status == "pending", "it never says that all is gone while it is not"
 
 
-async def test_money_is_settled_before_anything_goes(bench: Bench) -> None:
+async def test_money_is_settled_before_anything_goes(harness: WorkerHarness) -> None:
     """A job whose cancel the upstream refuses for a while keeps all that settling it needs."""
-    bench.upstream.steps("running")
-    job_id = await bench.new_job()
-    await bench.until(job_id, "running")
-    bench.upstream.fault(CANCEL, error(500), times=3)
-    await remove_project(bench)
+    harness.upstream.steps("running")
+    job_id = await harness.new_job()
+    await harness.until(job_id, "running")
+    harness.upstream.fault(CANCEL, error(500), times=3)
+    await remove_project(harness)
     for _ in range(3):
-        await carry_out_due(bench)
-        assert (await bench.step(job_id)).state == "running"
-        assert objects(bench, bench.project_id)
-    await step_until_deleted(bench, [job_id])
-    assert await bench.entries(job_id) == ["reserve", "void"]
-    assert (await bench.balance()).reserved_micros == 0
+        await carry_out_due(harness)
+        assert (await harness.step(job_id)).state == "running"
+        assert objects(harness, harness.project_id)
+    await step_until_deleted(harness, [job_id])
+    assert await harness.entries(job_id) == ["reserve", "void"]
+    assert (await harness.balance()).reserved_micros == 0
 
 
-async def test_what_an_unanswered_upload_left_goes_as_well(bench: Bench) -> None:
-    bench.upstream.fault(UPLOAD, "reset", made=True)
-    job_id = await bench.new_job()
-    await bench.until(job_id, "uploading")
-    await bench.step(job_id)
-    await remove_project(bench)
-    await step_until_deleted(bench, [job_id])
-    assert bench.upstream.files() == []
+async def test_what_an_unanswered_upload_left_goes_as_well(harness: WorkerHarness) -> None:
+    harness.upstream.fault(UPLOAD, "reset", made=True)
+    job_id = await harness.new_job()
+    await harness.until(job_id, "uploading")
+    await harness.step(job_id)
+    await remove_project(harness)
+    await step_until_deleted(harness, [job_id])
+    assert harness.upstream.files() == []
 
 
-async def test_a_file_that_was_on_its_way_in_is_refused(bench: Bench) -> None:
+async def test_a_file_that_was_on_its_way_in_is_refused(harness: WorkerHarness) -> None:
     """Its request came before the project was archived, and its last byte afterwards."""
-    async with served(bench) as http:
-        await set_project(bench, status="deleting", archived_at=None)
+    async with served(harness) as http:
+        await set_project(harness, status="deleting", archived_at=None)
         with pytest.raises(InvalidRequest) as caught:
-            async with bench.ctx.db.project(bench.project_id) as session:
+            async with harness.ctx.db.project(harness.project_id) as session:
                 await create_file(
                     session,
-                    project_id=bench.project_id,
+                    project_id=harness.project_id,
                     storage_key="k",
                     new_file=NewFile(filename="a", purpose="user_data", expires_after_seconds=None),
                     stored=Stored(1, "x"),
-                    model=bench.ctx.catalogue.default,
+                    model=harness.ctx.catalogue.default,
                 )
         assert caught.value.code == "project_deleted"
         assert (await http.get("/files")).status_code == 401
@@ -282,32 +282,33 @@ async def test_a_file_that_was_on_its_way_in_is_refused(bench: Bench) -> None:
 
 @pytest.mark.parametrize("point", POINTS)
 async def test_a_worker_killed_anywhere_is_followed_by_one_that_goes_on(
-    quick: Settings, upstream: FaultyUpstream, tmp_path: Path, all_seeing: AsyncEngine, point: str
+    short_lease_settings: Settings, upstream: FaultyUpstream, tmp_path: Path, all_seeing: AsyncEngine, point: str
 ) -> None:
-    quick = dataclasses.replace(quick, lease_seconds=5.0)
-    async with open_bench(quick, upstream) as bench:
-        job = await trained(bench, validation=await bench.new_file(SECRET))
+    short_lease_settings = dataclasses.replace(short_lease_settings, lease_seconds=5.0)
+    async with open_harness(short_lease_settings, upstream) as harness:
+        job = await trained(harness, validation=await harness.new_file(SECRET))
         upstream.steps("running")
-        running = await bench.new_job(training=await bench.new_file("\n"))
-        await bench.until(running, "running")
-        await remove_project(bench)
-        async with WorkerProcess(quick, tmp_path, fault_point=point) as first:
+        running = await harness.new_job(training=await harness.new_file("\n"))
+        await harness.until(running, "running")
+        await remove_project(harness)
+        async with WorkerProcess(short_lease_settings, tmp_path, fault_point=point) as first:
             await first.killed()
-        async with working(bench):
-            await _deleted(bench)
-        assert set(await dump(all_seeing, bench.project_id)) <= set(RETAINED)
-        assert (objects(bench, bench.project_id), upstream.files(), upstream.unended()) == ([], [], [])
+        await harness.end_leases()
+        async with working(harness):
+            await _deleted(harness)
+        assert set(await dump(all_seeing, harness.project_id)) <= set(RETAINED)
+        assert (objects(harness, harness.project_id), upstream.files(), upstream.unended()) == ([], [], [])
         assert len(upstream.gone_models()) == 1
-        assert await bench.entries(job.id) == ["reserve", "post"]
-        assert await bench.entries(running) == ["reserve", "void"]
-        assert (await bench.balance()).reserved_micros == 0
+        assert await harness.entries(job.id) == ["reserve", "post"]
+        assert await harness.entries(running) == ["reserve", "void"]
+        assert (await harness.balance()).reserved_micros == 0
 
 
-async def _deleted(bench: Bench) -> None:
+async def _deleted(harness: WorkerHarness) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while True:
-        async with bench.ctx.db.worker() as session:
-            status = await session.scalar(select(Project.status).where(Project.id == bench.project_id))
+        async with harness.ctx.db.worker() as session:
+            status = await session.scalar(select(Project.status).where(Project.id == harness.project_id))
             told = (await session.execute(select(Deletion.kind, Deletion.status, Deletion.last_error))).all()
         if status == "deleted":
             return

@@ -15,7 +15,7 @@ from service.webhooks.outcomes import Delivered, Unreachable
 from service.webhooks.sender import Sender
 from tests.egress.name_server import can_be_asked, name_server
 from tests.egress.test_addresses import FORBIDDEN
-from tests.webhooks.factories import World
+from tests.webhooks.factories import WebhookHarness
 from tests.webhooks.receiver import Receiver
 from workers.webhooks.deliver import deliver
 
@@ -106,15 +106,15 @@ class TestNameServer:
 
     @by_name
     async def test_a_delivery_to_a_name_that_was_moved_inside_is_shown_as_forbidden(
-        self, here: World, receiver: Receiver
+        self, harness: WebhookHarness, receiver: Receiver
     ) -> None:
         with name_server(["169.254.169.254"]) as names:
             sender = Sender(reach=Reach.PUBLIC, timeout_seconds=60, resolver=Resolver(names.lookup))
-            moved = World(here.settings, here.db, sender, here.project_id)
-            await here.new_endpoint(f"https://moved.example.com:{receiver.port}/")
-            await here.emit()
-            (claimed,) = await here.claim()
+            moved = WebhookHarness(harness.settings, harness.db, sender, harness.project_id)
+            await harness.new_endpoint(f"https://moved.example.com:{receiver.port}/")
+            await harness.emit()
+            (claimed,) = await harness.claim()
             await deliver(moved, claimed)
-        (attempt,) = await here.attempts()
+        (attempt,) = await harness.attempts()
         assert (attempt.error or "").startswith("forbidden_target")
         assert receiver.received == []

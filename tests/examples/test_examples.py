@@ -61,34 +61,61 @@ def tenant(stack: DevStack) -> Tenant:
     return new_tenant(ready["base_url"], ready["database_url"])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """An example's files, and its job."""
+
+    files: dict[str, str]
+    job_id: str
+
+
+@pytest.fixture(scope="module")
+def started(tenant: Tenant) -> dict[str, Started]:
+    """All of them, by id, started at once: the trainer works on the next ones while a test compares."""
+    with tenant.http() as client:
+        return {_id(example): _start(client, example) for example in EXAMPLES}
+
+
+def _start(client: httpx2.Client, example: Example) -> Started:
+    folder = ROOT / "examples" / example.name
+    files = {
+        name: upload(client, (folder / name).read_bytes(), name=name) for name in (example.training, "valid.jsonl")
+    }
+    body = {
+        "model": example.model,
+        "training_file": files[example.training],
+        "validation_file": files["valid.jsonl"],
+        "seed": 1,
+        "method": {"type": example.method, example.method: {"hyperparameters": {"n_epochs": 5}}},
+    }
+    made = client.post("/fine_tuning/jobs", json=body)
+    assert made.status_code == 200, made.text
+    return Started(files=files, job_id=made.json()["id"])
+
+
+def _id(example: Example) -> str:
+    return f"{example.name}-{example.training}"
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{example.name}-{example.training}")
-def test_is_checked_trained_and_compared(tenant: Tenant, example: Example) -> None:
+@pytest.mark.xdist_group("examples")
+@pytest.mark.parametrize("example", EXAMPLES, ids=_id)
+def test_is_checked_trained_and_compared(tenant: Tenant, started: dict[str, Started], example: Example) -> None:
     folder = ROOT / "examples" / example.name
     assert len((folder / example.training).read_bytes().splitlines()) >= 50
+    files, job_id = started[_id(example)].files, started[_id(example)].job_id
     with tenant.http() as client:
-        files = {
-            name: upload(client, (folder / name).read_bytes(), name=name) for name in (example.training, "valid.jsonl")
-        }
         for name, file_id in files.items():
             shown = checked(client, file_id)
             assert shown["status"] == "processed", shown
             report = client.get(f"/files/{file_id}/report").json()
             assert report["errors"] == 0, (name, report["findings"])
-        body = {
-            "model": example.model,
-            "training_file": files[example.training],
-            "validation_file": files["valid.jsonl"],
-            "seed": 1,
-            "method": {"type": example.method, example.method: {"hyperparameters": {"n_epochs": 5}}},
-        }
-        made = client.post("/fine_tuning/jobs", json=body)
-        assert made.status_code == 200, made.text
-        job = ended(client, made.json()["id"])
+        job = ended(client, job_id)
         assert job["status"] == "succeeded", job
-        compared = {
-            name: _compared(client, example, job["fine_tuned_model"], file_id) for name, file_id in files.items()
+        begun = {
+            name: _comparison(client, example, job["fine_tuned_model"], file_id) for name, file_id in files.items()
         }
+        compared = {name: _compared(client, comparison_id) for name, comparison_id in begun.items()}
     for name, shown in compared.items():
         base, tuned = shown["result"]["models"]
         print(
@@ -103,7 +130,8 @@ def test_is_checked_trained_and_compared(tenant: Tenant, example: Example) -> No
         assert unseen["wins"]["losses"] == 0
 
 
-def _compared(client: httpx2.Client, example: Example, tuned: str, file_id: str) -> dict[str, Any]:
+def _comparison(client: httpx2.Client, example: Example, tuned: str, file_id: str) -> str:
+    """The id of a comparison that has begun."""
     body = {
         "models": [example.model, tuned],
         "file": file_id,
@@ -119,12 +147,14 @@ def _compared(client: httpx2.Client, example: Example, tuned: str, file_id: str)
         made: dict[str, Any] = answer.json()
         return made if answer.status_code == 200 else None
 
-    made = eventually(begin)
+    return str(eventually(begin)["id"])
 
-    def look() -> dict[str, Any] | None:
-        shown: dict[str, Any] = client.get(f"/model_comparisons/{made['id']}").json()
+
+def _compared(client: httpx2.Client, comparison_id: str) -> dict[str, Any]:
+    def finished() -> dict[str, Any] | None:
+        shown: dict[str, Any] = client.get(f"/model_comparisons/{comparison_id}").json()
         return shown if shown["finished_at"] is not None else None
 
-    shown = eventually(look, within_seconds=300)
+    shown = eventually(finished, within_seconds=300)
     assert shown["status"] == "succeeded", shown
     return shown

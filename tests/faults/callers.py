@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import openai
 
-from tests.faults.harness import Site
+from tests.faults.harness import FaultHarness
 from tests.wire import MODEL, Tenant, chat_rows, jsonl
 
 PATIENCE_SECONDS = 20.0
@@ -22,7 +22,7 @@ CANCELLED_SHARE, PAUSED_SHARE = 0.06, 0.04
 
 
 @dataclass(slots=True)
-class Told:
+class CallLog:
     """What callers were told. `once` are the marks of requests that must not make two jobs."""
 
     accepted: dict[str, str] = field(default_factory=dict)
@@ -34,18 +34,18 @@ class Told:
 class Caller:
     """A project's caller; which way it calls is decided by `chance`."""
 
-    def __init__(self, site: Site, tenant: Tenant, told: Told) -> None:
+    def __init__(self, harness: FaultHarness, tenant: Tenant, told: CallLog) -> None:
         self._tenant = tenant
         self._told = told
         self._files: list[str] = []
         self._http = httpx2.AsyncClient(
-            base_url=site.base_url,
+            base_url=harness.base_url,
             headers={"authorization": f"Bearer {tenant.key}"},
             timeout=PATIENCE_SECONDS,
             event_hooks={"response": [self._note]},
         )
         self._sdk = openai.AsyncOpenAI(
-            base_url=site.base_url,
+            base_url=harness.base_url,
             api_key=tenant.key,
             max_retries=SDK_RETRIES,
             timeout=PATIENCE_SECONDS,
@@ -137,7 +137,7 @@ class Caller:
         self._told.statuses[response.status_code] += 1
 
 
-async def until_answered(act: Callable[[], Any], told: Told) -> Any:
+async def until_answered(act: Callable[[], Any], told: CallLog) -> Any:
     """The answer, however often it takes: connections cut and answers of 5xx and 429 are tried again."""
     while True:
         try:

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import httpx2
 
-from tests.faults.callers import Caller, Told
-from tests.faults.fault_schedule import Stroke, schedule, strike
-from tests.faults.harness import LARGE, Site, open_site
-from tests.faults.invariants import Verdict, judge, left, undelivered, unended
+from tests.faults.callers import Caller, CallLog
+from tests.faults.fault_schedule import InjectedFault, inject_fault, schedule
+from tests.faults.harness import LARGE, FaultHarness, open_fault_harness
+from tests.faults.invariants import Verdict, check_invariants, left, undelivered, unended
 from tests.faults.processes import wait_until
 
 DRAIN_SECONDS = 400.0
@@ -50,7 +50,7 @@ class Report:
 
     plan: Plan
     verdict: Verdict
-    strokes: Counter[str]
+    faults: Counter[str]
     statuses: Counter[int]
     unanswered: int
     defects: list[str]
@@ -80,7 +80,7 @@ class Report:
                 f"  answers to callers: {answers}; without an answer: {self.unanswered:,}",
                 f"  longest time without an answer of the API: {self.silence_seconds:.1f} s",
                 f"  from the last fault until everything had ended and was delivered: {self.drain_seconds:.1f} s",
-                "  faults: " + ", ".join(f"{kind} {count}" for kind, count in sorted(self.strokes.items())),
+                "  faults: " + ", ".join(f"{kind} {count}" for kind, count in sorted(self.faults.items())),
                 *self.defects,
             ]
         )
@@ -89,36 +89,36 @@ class Report:
 async def run(plan: Plan, *, say: Callable[[str], None] = lambda _: None) -> Report:
     """Do it all. Raises `AssertionError` when the jobs do not end."""
     started = time.monotonic()
-    async with open_site() as site:
+    async with open_fault_harness() as harness:
         for _ in range(plan.apis):
-            site.new_api().start()
-        await site.serving()
+            harness.new_api().start()
+        await harness.serving()
         for _ in range(plan.workers):
-            site.new_worker().start()
-        told = Told()
-        async with _callers(site, told, plan.projects) as callers:
-            await site.execute("UPDATE upstream_accounts SET max_active_jobs = $1", ACCOUNT_SLOTS)
+            harness.new_worker().start()
+        told = CallLog()
+        async with _callers(harness, told, plan.projects) as callers:
+            await harness.execute("UPDATE upstream_accounts SET max_active_jobs = $1", ACCOUNT_SLOTS)
             say(f"seed {plan.seed}: {plan.jobs:,} jobs and {plan.faults} faults")
-            strokes = schedule(plan.seed, faults=plan.faults, lease_seconds=site.settings.lease_seconds)
+            faults = schedule(plan.seed, faults=plan.faults, lease_seconds=harness.settings.lease_seconds)
             silence: list[float] = []
-            prober = asyncio.create_task(_probe(site, silence))
+            prober = asyncio.create_task(_probe(harness, silence))
             share = Share(plan.jobs)
             submitting = asyncio.create_task(_submit(plan, callers, share))
-            await _strike_all(site, strokes, share, say)
+            await _inject_all(harness, faults, share, say)
             calm = time.monotonic()
             await submitting
-            await drained(site)
+            await drained(harness)
             drain_seconds = time.monotonic() - calm
             prober.cancel()
-            verdict = await judge(site, told.accepted, once=told.once)
-            listed_wrongly = await _listed_wrongly(site, callers)
+            verdict = await check_invariants(harness, told.accepted, once=told.once)
+            listed_wrongly = await _listed_wrongly(harness, callers)
         return Report(
             plan=plan,
             verdict=verdict,
-            strokes=Counter(stroke.kind for stroke in strokes),
+            faults=Counter(fault.kind for fault in faults),
             statuses=told.statuses,
             unanswered=told.unanswered,
-            defects=site.defects(),
+            defects=harness.defects(),
             listed_wrongly=listed_wrongly,
             drain_seconds=drain_seconds,
             silence_seconds=max(silence, default=0.0),
@@ -127,8 +127,8 @@ async def run(plan: Plan, *, say: Callable[[str], None] = lambda _: None) -> Rep
 
 
 @asynccontextmanager
-async def _callers(site: Site, told: Told, projects: int) -> AsyncIterator[list[Caller]]:
-    callers = [Caller(site, await site.new_tenant(str(index)), told) for index in range(projects)]
+async def _callers(harness: FaultHarness, told: CallLog, projects: int) -> AsyncIterator[list[Caller]]:
+    callers = [Caller(harness, await harness.new_tenant(str(index)), told) for index in range(projects)]
     try:
         await asyncio.gather(*(caller.new_file(f"base{n}") for caller in callers for n in range(2)))
         yield callers
@@ -164,34 +164,36 @@ async def _submit(plan: Plan, callers: list[Caller], share: Share) -> None:
     )
 
 
-async def _strike_all(site: Site, strokes: list[Stroke], share: Share, say: Callable[[str], None]) -> None:
+async def _inject_all(
+    harness: FaultHarness, faults: list[InjectedFault], share: Share, say: Callable[[str], None]
+) -> None:
     under_way, begun = [], time.monotonic()
-    for number, stroke in enumerate(strokes, start=1):
-        await share.reached(stroke.at_share)
-        under_way.append(asyncio.create_task(strike(site, stroke)))
+    for number, fault in enumerate(faults, start=1):
+        await share.reached(fault.at_share)
+        under_way.append(asyncio.create_task(inject_fault(harness, fault)))
         if number % 50 == 0:
             say(f"{time.monotonic() - begun:4.0f} s: {share.asked:,} jobs, {number} faults")
     await asyncio.gather(*under_way)
 
 
-async def drained(site: Site, within_seconds: float = DRAIN_SECONDS) -> None:
+async def drained(harness: FaultHarness, within_seconds: float = DRAIN_SECONDS) -> None:
     """Wait until every job has ended and every event is delivered. Raises `AssertionError` that says what is left."""
 
     async def all_done() -> bool:
-        return await unended(site) == 0 and await undelivered(site) == 0
+        return await unended(harness) == 0 and await undelivered(harness) == 0
 
     try:
         await wait_until(all_done, within_seconds, "")
     except AssertionError:
-        logs = "\n".join(each.output(15) for each in site.workers)
-        raise AssertionError(f"not everything has ended:\n{await left(site)}\n{logs}") from None
+        logs = "\n".join(each.output(15) for each in harness.workers)
+        raise AssertionError(f"not everything has ended:\n{await left(harness)}\n{logs}") from None
 
 
-async def _probe(site: Site, silence: list[float]) -> None:
+async def _probe(harness: FaultHarness, silence: list[float]) -> None:
     """Note how long the API goes without an answer that serves."""
     last = time.monotonic()
-    headers = {"authorization": f"Bearer {site.tenants[0].key}"}
-    async with httpx2.AsyncClient(base_url=site.base_url, headers=headers, timeout=5) as http:
+    headers = {"authorization": f"Bearer {harness.tenants[0].key}"}
+    async with httpx2.AsyncClient(base_url=harness.base_url, headers=headers, timeout=5) as http:
         while True:
             with contextlib.suppress(httpx2.TransportError):
                 if (await http.get("/fine_tuning/jobs?limit=1")).status_code == 200:
@@ -200,10 +202,10 @@ async def _probe(site: Site, silence: list[float]) -> None:
             await asyncio.sleep(PROBE_SECONDS)
 
 
-async def _listed_wrongly(site: Site, callers: list[Caller]) -> int:
+async def _listed_wrongly(harness: FaultHarness, callers: list[Caller]) -> int:
     wrong = 0
-    for tenant, caller in zip(site.tenants, callers, strict=True):
-        own = {row["id"] for row in await site.fetch("SELECT id FROM jobs WHERE project_id = $1", tenant.project_id)}
+    for tenant, caller in zip(harness.tenants, callers, strict=True):
+        own = {row["id"] for row in await harness.fetch("SELECT id FROM jobs WHERE project_id = $1", tenant.project_id)}
         wrong += len(own ^ await caller.listed())
     return wrong
 

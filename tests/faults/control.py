@@ -55,13 +55,13 @@ class FaultyUpstream:
         """Script a fault; see `Fault`. `times` 0 means for ever; `late` is in seconds, or `NEVER` until `release`."""
         self._tell("/faults", match=match, answer=answer, times=times, made=made, late_seconds=late)
 
-    def world(self, **values: Any) -> None:
+    def configure(self, **values: Any) -> None:
         """Set what holds for everything, fields of `World`: `steps` of new jobs, `page_size`, `terse`, …"""
         self._tell("/world", **values)
 
     def steps(self, *statuses: str | dict[str, Any]) -> None:
         """The script of new jobs: what each retrieval shows; the last one stays."""
-        self.world(steps=[{"status": step} if isinstance(step, str) else step for step in statuses])
+        self.configure(steps=[{"status": step} if isinstance(step, str) else step for step in statuses])
 
     def put_job(self, **values: Any) -> dict[str, Any]:
         """A job that nobody created through us, or new fields for the one with this `id`."""

@@ -10,7 +10,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from tests.faults.control import CANCEL, CONTENT, CREATE, EVENTS, LIST, NO_JOBS, RETRIEVE, UPLOAD, error
-from tests.faults.harness import Site
+from tests.faults.harness import FaultHarness
 from tests.faults.processes import Forked, Process
 from tests.faults.receiver import ERRORS
 
@@ -19,7 +19,7 @@ HTML = {"status": 200, "body": "<html>not JSON</html>"}
 
 
 @dataclass(frozen=True, slots=True)
-class Stroke:
+class InjectedFault:
     """One fault: after which share of the jobs, of which kind, to which of several, and for how long."""
 
     at_share: float
@@ -29,79 +29,82 @@ class Stroke:
 
 
 def _upstream(match: str, answer: object, *, made: bool = False, late: float = 0.0) -> "Act":
-    async def act(site: Site, stroke: Stroke) -> None:
-        await asyncio.to_thread(site.upstream.fault, match, answer, made=made, late=late)
+    async def act(harness: FaultHarness, fault: InjectedFault) -> None:
+        await asyncio.to_thread(harness.upstream.fault, match, answer, made=made, late=late)
 
     return act
 
 
 def _receiver(name: str) -> "Act":
-    async def act(site: Site, stroke: Stroke) -> None:
-        site.receiver.errors.append(name)
+    async def act(harness: FaultHarness, fault: InjectedFault) -> None:
+        harness.receiver.errors.append(name)
 
     return act
 
 
-def _kill(whom: Callable[[Site], Sequence[Process | Forked]], number: signal.Signals) -> "Act":
-    async def act(site: Site, stroke: Stroke) -> None:
-        several = whom(site)
-        process = several[stroke.target % len(several)]
+def _kill(whom: Callable[[FaultHarness], Sequence[Process | Forked]], number: signal.Signals) -> "Act":
+    async def act(harness: FaultHarness, fault: InjectedFault) -> None:
+        several = whom(harness)
+        process = several[fault.target % len(several)]
         async with turn(process):
             process.signal(number)
             await process.ended()
-            await asyncio.sleep(stroke.seconds / 4)
+            await asyncio.sleep(fault.seconds / 4)
             process.start()
             await process.ready()
 
     return act
 
 
-def _stop(whom: Callable[[Site], Sequence[Process | Forked]]) -> "Act":
-    async def act(site: Site, stroke: Stroke) -> None:
-        several = whom(site)
-        process = several[stroke.target % len(several)]
+def _stop(whom: Callable[[FaultHarness], Sequence[Process | Forked]]) -> "Act":
+    async def act(harness: FaultHarness, fault: InjectedFault) -> None:
+        several = whom(harness)
+        process = several[fault.target % len(several)]
         async with turn(process):
             process.signal(signal.SIGSTOP)
-            await asyncio.sleep(stroke.seconds)
+            await asyncio.sleep(fault.seconds)
             process.signal(signal.SIGCONT)
 
     return act
 
 
-async def _kill_all_workers(site: Site, stroke: Stroke) -> None:
+async def _kill_all_workers(harness: FaultHarness, fault: InjectedFault) -> None:
     await asyncio.gather(
-        *(_kill(lambda site: site.workers, signal.SIGKILL)(site, _to(stroke, n)) for n in range(len(site.workers)))
+        *(
+            _kill(lambda harness: harness.workers, signal.SIGKILL)(harness, _to(fault, n))
+            for n in range(len(harness.workers))
+        )
     )
 
 
-async def _flush(site: Site, stroke: Stroke) -> None:
+async def _flush(harness: FaultHarness, fault: InjectedFault) -> None:
     try:
-        async with redis.asyncio.Redis.from_url(site.settings.redis_url, socket_timeout=2) as connection:
+        async with redis.asyncio.Redis.from_url(harness.settings.redis_url, socket_timeout=2) as connection:
             await connection.flushall()
     except (RedisError, OSError):
         return  # it is away: as good as flushed
 
 
-async def _upstream_away(site: Site, stroke: Stroke) -> None:
-    async with turn(site.upstream):
-        await asyncio.to_thread(site.upstream.listen, on=False)
-        await asyncio.sleep(stroke.seconds)
-        await asyncio.to_thread(site.upstream.listen, on=True)
+async def _upstream_away(harness: FaultHarness, fault: InjectedFault) -> None:
+    async with turn(harness.upstream):
+        await asyncio.to_thread(harness.upstream.listen, on=False)
+        await asyncio.sleep(fault.seconds)
+        await asyncio.to_thread(harness.upstream.listen, on=True)
 
 
-Act = Callable[[Site, Stroke], Awaitable[None]]
+Act = Callable[[FaultHarness, InjectedFault], Awaitable[None]]
 
 KINDS: Mapping[str, tuple[int, Act]] = {
-    "kill worker": (40, _kill(lambda site: site.workers, signal.SIGKILL)),
+    "kill worker": (40, _kill(lambda harness: harness.workers, signal.SIGKILL)),
     "kill all workers": (4, _kill_all_workers),
-    "kill API": (28, _kill(lambda site: site.apis, signal.SIGKILL)),
-    "kill Postgres": (10, _kill(lambda site: [site.postgres], signal.SIGKILL)),
-    "kill Redis": (14, _kill(lambda site: [site.redis], signal.SIGKILL)),
-    "end worker": (8, _kill(lambda site: site.workers, signal.SIGTERM)),
-    "end API": (8, _kill(lambda site: site.apis, signal.SIGTERM)),
-    "stop worker beyond its lease": (14, _stop(lambda site: site.workers)),
-    "stop API": (8, _stop(lambda site: site.apis)),
-    "stop Redis": (8, _stop(lambda site: [site.redis])),
+    "kill API": (28, _kill(lambda harness: harness.apis, signal.SIGKILL)),
+    "kill Postgres": (10, _kill(lambda harness: [harness.postgres], signal.SIGKILL)),
+    "kill Redis": (14, _kill(lambda harness: [harness.redis], signal.SIGKILL)),
+    "end worker": (8, _kill(lambda harness: harness.workers, signal.SIGTERM)),
+    "end API": (8, _kill(lambda harness: harness.apis, signal.SIGTERM)),
+    "stop worker beyond its lease": (14, _stop(lambda harness: harness.workers)),
+    "stop API": (8, _stop(lambda harness: harness.apis)),
+    "stop Redis": (8, _stop(lambda harness: [harness.redis])),
     "flush Redis": (26, _flush),
     "upstream away": (10, _upstream_away),
     "create: made, then reset": (36, _upstream(CREATE, "reset", made=True)),
@@ -135,22 +138,22 @@ KINDS: Mapping[str, tuple[int, Act]] = {
 """Every kind of fault, how often beside the others, and how it is done."""
 
 
-def schedule(seed: int, *, faults: int, lease_seconds: float) -> list[Stroke]:
+def schedule(seed: int, *, faults: int, lease_seconds: float) -> list[InjectedFault]:
     """The strokes in their order: each kind once as far as there is room, the rest by their weights. Pure."""
     chance = random.Random(seed)
     names, weights = list(KINDS), [weight for weight, _ in KINDS.values()]
     kinds = chance.sample(names, k=len(names))[:faults]
     kinds += chance.choices(names, weights, k=faults - len(kinds))
-    strokes = []
+    drawn = []
     for kind in kinds:
         length = lease_seconds * 1.5 if "lease" in kind else chance.uniform(0.3, 2.0)
-        strokes.append(Stroke(chance.uniform(0.01, 0.99), kind, chance.randrange(12), length))
-    return sorted(strokes, key=lambda stroke: stroke.at_share)
+        drawn.append(InjectedFault(chance.uniform(0.01, 0.99), kind, chance.randrange(12), length))
+    return sorted(drawn, key=lambda fault: fault.at_share)
 
 
-async def strike(site: Site, stroke: Stroke) -> None:
+async def inject_fault(harness: FaultHarness, fault: InjectedFault) -> None:
     """Do it."""
-    await KINDS[stroke.kind][1](site, stroke)
+    await KINDS[fault.kind][1](harness, fault)
 
 
 _turns: dict[int, asyncio.Lock] = {}
@@ -161,5 +164,5 @@ def turn(of: object) -> asyncio.Lock:
     return _turns.setdefault(id(of), asyncio.Lock())
 
 
-def _to(stroke: Stroke, target: int) -> Stroke:
-    return Stroke(stroke.at_share, stroke.kind, target, stroke.seconds)
+def _to(fault: InjectedFault, target: int) -> InjectedFault:
+    return InjectedFault(fault.at_share, fault.kind, target, fault.seconds)

@@ -51,7 +51,7 @@ _MIGRATING = threading.Lock()
 
 
 @dataclass(slots=True)
-class Site:
+class FaultHarness:
     """What runs, and where. `workers` and `apis` are started by whoever uses the site."""
 
     folder: Path
@@ -107,6 +107,20 @@ class Site:
                     return False
 
             await processes.wait_until(ready, processes.READY_SECONDS, about)
+
+    async def all_well(self) -> dict[str, Any]:
+        """What `/readyz` says once it says that all is well, workers included."""
+        answer: dict[str, Any] = {}
+
+        async def well() -> bool:
+            nonlocal answer
+            async with httpx2.AsyncClient(timeout=processes.READY_SECONDS) as http:
+                answer = (await http.get(f"{self.root_url}/readyz")).json()
+            return bool(answer["status"] == "ok")
+
+        about = "\n".join(["not all is well", *(each.output() for each in self.workers)])
+        await processes.wait_until(well, processes.READY_SECONDS, about)
+        return answer
 
     async def new_tenant(self, name: str) -> Tenant:
         """A project without narrow limits, with a webhook endpoint at the receiver's path `/name`."""
@@ -165,7 +179,7 @@ async def connect(url: str) -> Any:
 
 
 @asynccontextmanager
-async def open_site(**settings: Any) -> AsyncIterator[Site]:
+async def open_fault_harness(**settings: Any) -> AsyncIterator[FaultHarness]:
     """A migrated site whose servers and upstream run. `settings` replace those for a hurried run."""
     with tempfile.TemporaryDirectory(prefix="tunegate-site-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -174,10 +188,10 @@ async def open_site(**settings: Any) -> AsyncIterator[Site]:
         await asyncio.to_thread(server.prepare)
         bell = Valkey(folder=folder / "redis", port=free_port(), password=secrets.token_urlsafe(12))
         upstream = FaultyUpstream()
-        upstream.world(terse=True, step_seconds=STEP_SECONDS)
+        upstream.configure(terse=True, step_seconds=STEP_SECONDS)
         listener = socket.create_server(("127.0.0.1", free_port()), backlog=2048)
         async with receiving() as receiver:
-            site = Site(
+            harness = FaultHarness(
                 folder=folder,
                 settings=hurried(server, bell, upstream, folder, **settings),
                 postgres=processes.postgres(server, folder).start(),
@@ -187,13 +201,13 @@ async def open_site(**settings: Any) -> AsyncIterator[Site]:
                 listener=listener,
             )
             try:
-                await asyncio.gather(site.postgres.ready(), site.redis.ready())
+                await asyncio.gather(harness.postgres.ready(), harness.redis.ready())
                 await server.create_logins()
-                await asyncio.to_thread(_migrate, site.settings)
+                await asyncio.to_thread(_migrate, harness.settings)
                 await server.grant_service_role(SERVICE_ROLE)
-                yield site
+                yield harness
             finally:
-                site.end()
+                harness.end()
 
 
 def _entry(line: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from tests.faults.harness import Site, connect
+from tests.faults.harness import FaultHarness, connect
 
 ENDED = ("succeeded", "failed", "cancelled")
 ALLOWED_FAILURES = ("upstream_refused_file", "upstream_failed")
@@ -69,19 +69,19 @@ FORBIDDEN = (
 )
 
 
-async def unended(site: Site) -> int:
+async def unended(harness: FaultHarness) -> int:
     """How many jobs have not ended yet."""
-    rows = await site.fetch("SELECT count(*) FROM jobs WHERE finished_at IS NULL")
+    rows = await harness.fetch("SELECT count(*) FROM jobs WHERE finished_at IS NULL")
     return int(rows[0][0])
 
 
-async def undelivered(site: Site) -> int:
+async def undelivered(harness: FaultHarness) -> int:
     """How many deliveries are still to be made."""
-    rows = await site.fetch("SELECT count(*) FROM webhook_deliveries WHERE status = 'pending'")
+    rows = await harness.fetch("SELECT count(*) FROM webhook_deliveries WHERE status = 'pending'")
     return int(rows[0][0])
 
 
-async def left(site: Site) -> str:
+async def left(harness: FaultHarness) -> str:
     """What has not come to its end, and what it may wait for: for whoever finds a run that does not end."""
     found = []
     for query in (
@@ -93,19 +93,19 @@ async def left(site: Site) -> str:
         "SELECT id, held_until - now() AS held_for, held_reason FROM upstream_accounts",
         "SELECT id, listing, active, failures, due_at - now() AS due_in FROM upstream_watches",
     ):
-        found += [str(dict(row)) for row in await site.fetch(query)]
+        found += [str(dict(row)) for row in await harness.fetch(query)]
     return "\n".join(found)
 
 
-async def judge(
-    site: Site, accepted: Mapping[str, str], *, once: Iterable[str] = (), placed: Collection[str] = ()
+async def check_invariants(
+    harness: FaultHarness, accepted: Mapping[str, str], *, once: Iterable[str] = (), placed: Collection[str] = ()
 ) -> Verdict:
     """Count everything. `accepted`: the jobs that were answered 2xx, with the project of whoever asked.
 
     `once`: the marks, in the callers' metadata, of which there may be one job each however often the request was sent.
     `placed`: upstream jobs that the test has made behind our back.
     """
-    connection = await connect(site.owner_url)
+    connection = await connect(harness.owner_url)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             jobs = {row["id"]: row for row in await connection.fetch("SELECT * FROM jobs")}
@@ -118,7 +118,7 @@ async def judge(
             broken = await connection.fetchval(BROKEN_TIMELINES)
     finally:
         await connection.close()
-    upstream = site.upstream.jobs()
+    upstream = harness.upstream.jobs()
     made = Counter(mark for job in upstream if (mark := _mark(job)) and job["id"] not in placed)
     alive = [job for job in upstream if job["status"] not in ENDED]
     states = Counter(row["state"] for row in jobs.values())
@@ -141,11 +141,11 @@ async def judge(
         left_running_upstream=len(alive),
         ledger_drift_micros=drift,
         reserved_left_micros=reserved,
-        events_lost=_events_lost(site, events),
+        events_lost=_events_lost(harness, events),
         events_not_told_once=sum(told[(job_id, ending)] != 1 for job_id, ending in endings.items())
         + sum(count > 1 for count in told.values()),
         crossings=crossed
-        + _crossed_events(site, {row["id"]: row["project_id"] for row in events})
+        + _crossed_events(harness, {row["id"]: row["project_id"] for row in events})
         + sum(jobs[job_id]["project_id"] != project for job_id, project in accepted.items() if job_id in jobs),
         timelines_broken=int(broken),
     )
@@ -156,17 +156,17 @@ def _mark(job: Mapping[str, Any]) -> str:
     return str((job["metadata"] or {}).get("tunegate_job", ""))
 
 
-def _events_lost(site: Site, events: Iterable[Any]) -> int:
+def _events_lost(harness: FaultHarness, events: Iterable[Any]) -> int:
     """Events whose endpoint has neither received them nor shows them as failed."""
-    received = {event_id for path in site.receiver.received.values() for event_id in path}
+    received = {event_id for path in harness.receiver.received.values() for event_id in path}
     return sum(row["status"] not in (None, "failed") and row["id"] not in received for row in events)
 
 
-def _crossed_events(site: Site, owners: Mapping[str, str]) -> int:
+def _crossed_events(harness: FaultHarness, owners: Mapping[str, str]) -> int:
     """Events that came to another project's endpoint, or tell of another project."""
-    paths = {f"/{index}": tenant.project_id for index, tenant in enumerate(site.tenants)}
+    paths = {f"/{index}": tenant.project_id for index, tenant in enumerate(harness.tenants)}
     crossed = 0
-    for path, events in site.receiver.received.items():
+    for path, events in harness.receiver.received.items():
         for event_id, body in events.items():
             told = body.get("data", {}).get("project_id", paths[path])
             crossed += owners.get(event_id) != paths[path] or told != paths[path]

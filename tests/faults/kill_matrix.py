@@ -25,8 +25,8 @@ from service.fault_points import POINTS
 from service.settings import Settings
 from tests.faults.control import CREATE
 from tests.faults.fork_server import ForkedProcess, fork_server
-from tests.faults.harness import Site, open_site
-from tests.faults.invariants import Verdict, judge, left, undelivered, unended
+from tests.faults.harness import FaultHarness, open_fault_harness
+from tests.faults.invariants import Verdict, check_invariants, left, undelivered, unended
 from tests.faults.processes import environment, wait_until
 from tests.wire import MODEL, Tenant, chat_rows, jsonl
 
@@ -87,7 +87,7 @@ ELSEWHERE: Mapping[str, str] = {
 class Matrix:
     """A site whose API and workers are forked lives."""
 
-    site: Site
+    harness: FaultHarness
     started: list[ForkedProcess]
     tenant: Tenant
     sdk: openai.AsyncOpenAI
@@ -101,15 +101,15 @@ class Matrix:
 
     def worker(self, point: str = "") -> ForkedProcess:
         """A worker, which kills itself at the point."""
-        settings = self.site.settings
+        settings = self.harness.settings
         if point:
             settings = dataclasses.replace(settings, worker_concurrency=AT_A_TIME)
-        return _start(self.site, self.started, "worker", settings, point)
+        return _start(self.harness, self.started, "worker", settings, point)
 
     def new_api(self, point: str = "") -> None:
         """Another API in the place of the one that is there, whose socket it has."""
         self.api.kill()
-        self.api = _start(self.site, self.started, "api", self.site.settings, point)
+        self.api = _start(self.harness, self.started, "api", self.harness.settings, point)
 
     async def new_file(self) -> str:
         """A dataset that no other is like."""
@@ -131,11 +131,11 @@ class Matrix:
     async def end_leases(self) -> None:
         """Let the leases of the dead be over, and their attempts at CPU work not count: it is not the data's doing."""
         for table in LEASED:
-            await self.site.execute(
+            await self.harness.execute(
                 f"UPDATE {table} SET leased_until = now() - interval '1 s' WHERE leased_until > now()"
             )
         for table in COUNTED:
-            await self.site.execute(f"UPDATE {table} SET failures = 0 WHERE due_at IS NOT NULL")
+            await self.harness.execute(f"UPDATE {table} SET failures = 0 WHERE due_at IS NOT NULL")
 
     async def by_a_worker(self, done: Callable[[], Awaitable[bool]], about: str) -> None:
         """Let a worker that nothing kills work until it is done."""
@@ -144,37 +144,37 @@ class Matrix:
         try:
             await wait_until(done, DRAIN_SECONDS, "")
         except AssertionError:
-            log = log_tail(self.site.folder / "worker.log", 40)
-            raise AssertionError(f"{about}:\n{await left(self.site)}\n{log}") from None
+            log = log_tail(self.harness.folder / "worker.log", 40)
+            raise AssertionError(f"{about}:\n{await left(self.harness)}\n{log}") from None
         finally:
             worker.kill()
 
     async def ended(self) -> bool:
         """Whether every job has ended."""
-        return await unended(self.site) == 0
+        return await unended(self.harness) == 0
 
     async def drain(self) -> None:
         """Let everything come to its end."""
         await asyncio.gather(*self.waiting)
         self.waiting.clear()
 
-        await self.site.execute("UPDATE open_inferences SET expires_at = now()")
+        await self.harness.execute("UPDATE open_inferences SET expires_at = now()")
 
         async def all_done() -> bool:
-            running = [each for each in self.site.upstream.jobs() if each["id"] in self.strays]
-            others = await self.site.fetch(OTHER_WORK)
-            return await unended(self.site) + await undelivered(self.site) + int(others[0][0]) == 0 and all(
+            running = [each for each in self.harness.upstream.jobs() if each["id"] in self.strays]
+            others = await self.harness.fetch(OTHER_WORK)
+            return await unended(self.harness) + await undelivered(self.harness) + int(others[0][0]) == 0 and all(
                 each["status"] == "cancelled" for each in running
             )
 
         await self.by_a_worker(all_done, "not everything ends")
 
-    async def judge(self) -> tuple[Verdict, dict[str, int]]:
+    async def check_invariants(self) -> tuple[Verdict, dict[str, int]]:
         """What came of everything so far, and what is forbidden in it."""
-        verdict = await judge(self.site, self.accepted, once=self.marks, placed=self.strays)
+        verdict = await check_invariants(self.harness, self.accepted, once=self.marks, placed=self.strays)
         found = verdict.forbidden()
-        rows = await self.site.fetch("SELECT count(*) FROM dataset_preparations WHERE status <> 'succeeded'")
-        files = await self.site.fetch("SELECT count(*) FROM files WHERE filename = 'data.jsonl'")
+        rows = await self.harness.fetch("SELECT count(*) FROM dataset_preparations WHERE status <> 'succeeded'")
+        files = await self.harness.fetch("SELECT count(*) FROM files WHERE filename = 'data.jsonl'")
         if rows[0][0]:
             found["preparations_lost"] = int(rows[0][0])
         if files[0][0] != len(self.files):
@@ -198,27 +198,27 @@ async def fresh_jobs(matrix: Matrix, times: int) -> None:
 
 async def unsent_jobs(matrix: Matrix, times: int) -> None:
     """Jobs whose files are checked and not upstream: the upstream was away."""
-    matrix.site.upstream.listen(on=False)
+    matrix.harness.upstream.listen(on=False)
     await fresh_jobs(matrix, times)
 
     async def waiting_to_send() -> bool:
-        rows = await matrix.site.fetch("SELECT count(*) FROM jobs WHERE state = 'uploading'")
+        rows = await matrix.harness.fetch("SELECT count(*) FROM jobs WHERE state = 'uploading'")
         return int(rows[0][0]) >= times
 
     await matrix.by_a_worker(waiting_to_send, "the files are not checked")
-    matrix.site.upstream.listen(on=True)
-    await matrix.site.execute("UPDATE jobs SET due_at = now() WHERE state = 'uploading'")
+    matrix.harness.upstream.listen(on=True)
+    await matrix.harness.execute("UPDATE jobs SET due_at = now() WHERE state = 'uploading'")
 
 
 async def unanswered_creates(matrix: Matrix, times: int) -> None:
     """Creates that make their job and whose answer is lost."""
-    matrix.site.upstream.fault(CREATE, "reset", times=times, made=True)
+    matrix.harness.upstream.fault(CREATE, "reset", times=times, made=True)
     await jobs(matrix, times)
 
 
 async def lost_creates(matrix: Matrix, times: int) -> None:
     """Creates that are lost on the way there."""
-    matrix.site.upstream.fault(CREATE, "reset", times=times)
+    matrix.harness.upstream.fault(CREATE, "reset", times=times)
     await jobs(matrix, times)
 
 
@@ -226,34 +226,34 @@ async def wishes(matrix: Matrix, times: int) -> None:
     """Running jobs whose caller wants them cancelled. No others: an upstream job made meanwhile would run for ever."""
     if not await matrix.ended():
         await matrix.by_a_worker(matrix.ended, "the jobs before do not end")
-    matrix.site.upstream.steps("running")
+    matrix.harness.upstream.steps("running")
     made = await asyncio.gather(*(matrix.new_job() for _ in range(times)))
 
     async def all_running() -> bool:
-        rows = await matrix.site.fetch("SELECT count(*) FROM jobs WHERE id = ANY($1) AND state = 'running'", made)
+        rows = await matrix.harness.fetch("SELECT count(*) FROM jobs WHERE id = ANY($1) AND state = 'running'", made)
         return int(rows[0][0]) == times
 
     await matrix.by_a_worker(all_running, "the jobs do not run")
-    matrix.site.upstream.world(steps=STEPS)
+    matrix.harness.upstream.configure(steps=STEPS)
     for job_id in made:
         await matrix.sdk.fine_tuning.jobs.cancel(job_id)
 
 
 async def wishes_of_waiting_jobs(matrix: Matrix, times: int) -> None:
     """Jobs that wait for a slot and whose caller wants them cancelled."""
-    await matrix.site.execute(
+    await matrix.harness.execute(
         "UPDATE upstream_accounts SET held_until = now() + interval '1 h', held_reason = 'a test'"
     )
     made = await asyncio.gather(*(matrix.new_job() for _ in range(times)))
 
     async def all_wait() -> bool:
-        rows = await matrix.site.fetch("SELECT count(*) FROM jobs WHERE id = ANY($1) AND state = 'waiting'", made)
+        rows = await matrix.harness.fetch("SELECT count(*) FROM jobs WHERE id = ANY($1) AND state = 'waiting'", made)
         return int(rows[0][0]) == times
 
     await matrix.by_a_worker(all_wait, "the jobs do not wait")
     for job_id in made:
         await matrix.sdk.fine_tuning.jobs.cancel(job_id)
-    await matrix.site.execute("UPDATE upstream_accounts SET held_until = NULL, held_reason = NULL")
+    await matrix.harness.execute("UPDATE upstream_accounts SET held_until = NULL, held_reason = NULL")
 
 
 async def stray_jobs(matrix: Matrix, times: int) -> None:
@@ -261,21 +261,21 @@ async def stray_jobs(matrix: Matrix, times: int) -> None:
     job_id = await matrix.new_job()
 
     await matrix.by_a_worker(matrix.ended, "the job does not end")
-    own = matrix.site.upstream.jobs(job_id)[0]
-    matrix.site.upstream.world(terse=False)
+    own = matrix.harness.upstream.jobs(job_id)[0]
+    matrix.harness.upstream.configure(terse=False)
     for _ in range(times):
         stray = f"ftjob-stray{secrets.token_hex(4)}"
         matrix.strays.add(stray)
-        matrix.site.upstream.put_job(
+        matrix.harness.upstream.put_job(
             id=stray, model=own["model"], metadata=own["metadata"], _steps=[{"status": "running"}], status="running"
         )
-    matrix.site.upstream.world(terse=True)
+    matrix.harness.upstream.configure(terse=True)
 
 
 async def orphans(matrix: Matrix, times: int) -> None:
     """Objects that a crash has left a day ago."""
     for _ in range(times):
-        await matrix.site.execute(
+        await matrix.harness.execute(
             "INSERT INTO pending_uploads (storage_key, project_id, created_at) VALUES ($1, $2, now() - interval '2 d')",
             f"{matrix.tenant.project_id}/orphan-{secrets.token_hex(6)}",
             matrix.tenant.project_id,
@@ -318,7 +318,7 @@ async def asked_for_a_job(matrix: Matrix, times: int) -> None:
 
 async def asked_for_an_answer(matrix: Matrix, times: int) -> None:
     """A caller asks a tuned model; the upstream has none of that, so only what was reserved matters."""
-    rows = await matrix.site.fetch("SELECT name FROM models LIMIT 1")
+    rows = await matrix.harness.fetch("SELECT name FROM models LIMIT 1")
 
     async def ask() -> None:
         with contextlib.suppress(openai.APIError):
@@ -376,22 +376,22 @@ def situation(point: str) -> Provoke | None:
 @asynccontextmanager
 async def open_matrix() -> AsyncIterator[Matrix]:
     """A site with an API and a checked dataset."""
-    async with open_site(
+    async with open_fault_harness(
         poll_seconds=0.5,
         lease_seconds=12.0,
         upstream_timeout_seconds=7.0,
         reconcile_seconds=0.2,
         settle_seconds=0.3,
         redis_url="",
-    ) as site:
-        site.upstream.world(steps=STEPS)
+    ) as harness:
+        harness.upstream.configure(steps=STEPS)
         started: list[ForkedProcess] = []
         try:
-            api = _start(site, started, "api", site.settings)
-            await site.serving()
-            tenant = await site.new_tenant("0")
-            sdk = openai.AsyncOpenAI(base_url=site.base_url, api_key=tenant.key, max_retries=8, timeout=60)
-            matrix = Matrix(site, started, tenant, sdk, api)
+            api = _start(harness, started, "api", harness.settings)
+            await harness.serving()
+            tenant = await harness.new_tenant("0")
+            sdk = openai.AsyncOpenAI(base_url=harness.base_url, api_key=tenant.key, max_retries=8, timeout=60)
+            matrix = Matrix(harness, started, tenant, sdk, api)
             matrix.base_file = await matrix.new_file()
             await matrix.new_job()
             await matrix.drain()
@@ -401,10 +401,14 @@ async def open_matrix() -> AsyncIterator[Matrix]:
                 each.kill()
 
 
-def _start(site: Site, started: list[ForkedProcess], role: str, settings: Settings, point: str = "") -> ForkedProcess:
+def _start(
+    harness: FaultHarness, started: list[ForkedProcess], role: str, settings: Settings, point: str = ""
+) -> ForkedProcess:
     variables = environment(settings) | {"TUNEGATE_FAULT_POINT": point}
-    listener = site.listener.fileno() if role == "api" else None
-    started.append(fork_server().start(role, variables, site.folder / f"{role}.log", listener=listener, hurried=True))
+    listener = harness.listener.fileno() if role == "api" else None
+    started.append(
+        fork_server().start(role, variables, harness.folder / f"{role}.log", listener=listener, hurried=True)
+    )
     return started[-1]
 
 
@@ -463,7 +467,7 @@ async def _tally(points: Iterator[str], times: int, say: Callable[[str], None]) 
             started = time.monotonic()
             kills = await kill_at(matrix, [point], times)
             await matrix.drain()
-            verdict, forbidden = await matrix.judge()
+            verdict, forbidden = await matrix.check_invariants()
             total += kills
             drift = verdict.ledger_drift_micros + verdict.reserved_left_micros
             lost = verdict.lost + verdict.unended + verdict.events_lost

@@ -26,7 +26,7 @@ Kind = Literal["clear", "latency", "slow", "black hole", "cut", "reset", "refuse
 
 
 @dataclass(frozen=True, slots=True)
-class Weather:
+class NetworkFault:
     """How the link is. What holds for connections holds for those that are open and those that come.
 
     `latency`: every piece comes `seconds` later. `slow`: `bytes_per_second`, each way. `black hole`: what is sent is
@@ -44,7 +44,7 @@ class Link:
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
-        self._weather = Weather()
+        self._weather = NetworkFault()
         self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._place = socket.socket()
@@ -61,16 +61,16 @@ class Link:
         """Take connections."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=512)
 
-    async def change(self, weather: Weather) -> None:
+    async def change(self, network_fault: NetworkFault) -> None:
         """Let it be so from now on."""
-        self._weather = weather
-        if weather.kind in ("cut", "reset", "refuse"):
+        self._weather = network_fault
+        if network_fault.kind in ("cut", "reset", "refuse"):
             for writer in list(self._open):
-                _close(writer, reset=weather.kind == "reset")
-        if weather.kind == "refuse" and self._server is not None:
+                _close(writer, reset=network_fault.kind == "reset")
+        if network_fault.kind == "refuse" and self._server is not None:
             self._server.close()
             self._server = None
-        elif weather.kind != "refuse" and self._server is None:
+        elif network_fault.kind != "refuse" and self._server is None:
             await self.listen()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -103,9 +103,9 @@ class Link:
             writer.close()
 
     async def _carry(self, piece: bytes, writer: asyncio.StreamWriter) -> None:
-        weather = self._weather
-        if weather.kind == "latency":
-            await asyncio.sleep(weather.seconds)
+        network_fault = self._weather
+        if network_fault.kind == "latency":
+            await asyncio.sleep(network_fault.seconds)
         while self._weather.kind == "black hole":
             await asyncio.sleep(LOOK_SECONDS)
         while piece and self._weather.kind == "slow":
@@ -134,7 +134,7 @@ async def serve(host: str, port: int) -> None:
 
     async def command(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
-            await link.change(Weather(**json.loads(line)))
+            await link.change(NetworkFault(**json.loads(line)))
             writer.write(json.dumps({"connections": link.connections}).encode() + b"\n")
             await writer.drain()
 
@@ -158,10 +158,10 @@ class Proxy:
         self.port: int = ports["port"]
         self._control: int = ports["control"]
 
-    def change(self, weather: Weather) -> int:
+    def change(self, network_fault: NetworkFault) -> int:
         """Change the link's weather: how many connections were open through it."""
         with socket.create_connection(("127.0.0.1", self._control), timeout=90) as control, control.makefile() as lines:
-            control.sendall(json.dumps(dataclasses.asdict(weather)).encode() + b"\n")
+            control.sendall(json.dumps(dataclasses.asdict(network_fault)).encode() + b"\n")
             answer = json.loads(lines.readline())
         return int(answer["connections"])
 

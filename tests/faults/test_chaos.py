@@ -15,10 +15,10 @@ class TestSchedule:
         assert made(3) != made(4)
 
     def test_every_kind_is_in_a_full_run(self) -> None:
-        strokes = schedule(1, faults=520, lease_seconds=8.0)
-        assert {stroke.kind for stroke in strokes} == set(KINDS)
-        assert len(strokes) == 520
-        assert all(0 < stroke.at_share < 1 for stroke in strokes)
+        faults = schedule(1, faults=520, lease_seconds=8.0)
+        assert {fault.kind for fault in faults} == set(KINDS)
+        assert len(faults) == 520
+        assert all(0 < fault.at_share < 1 for fault in faults)
 
 
 @pytest.mark.timeout(1200)
@@ -26,4 +26,4 @@ async def test_a_short_run_loses_and_doubles_nothing() -> None:
     report = await run(Plan(seed=20261121, jobs=40, faults=16, projects=2, apis=1, workers=2))
     assert report.forbidden() == {}, str(report)
     assert report.verdict.submitted + report.unanswered >= 40
-    assert report.strokes.total() == 16
+    assert report.faults.total() == 16

@@ -23,24 +23,29 @@ import yaml
 
 from service.health import READY_SECONDS
 from service.identity.bootstrap import create_key
-from tests.faults.callers import Caller, Told
+from tests.faults.callers import Caller, CallLog
 from tests.faults.chaos import drained
-from tests.faults.harness import Site, open_site
-from tests.faults.invariants import judge
-from tests.faults.proxy import Proxy, Weather
+from tests.faults.harness import FaultHarness, open_fault_harness
+from tests.faults.invariants import check_invariants
+from tests.faults.proxy import NetworkFault, Proxy
 from tests.stack import ROOT
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("links"), pytest.mark.timeout(400)]
 
-LASTS_SECONDS = 2.0
+LASTS_SECONDS, FULL_LASTS_SECONDS = 0.7, 2.0
+"""How long a fault lasts, shortly and in `make test-faults`."""
+
 CLEAR_UP_SECONDS = 90.0
+STEP_SECONDS = 0.4
+"""How long an upstream job is queued, then runs."""
+
 ANSWER_SECONDS = 40.0
 """Whatever Postgres does, a caller has an answer by then."""
 
 SLACK_SECONDS = 10.0
 """How long a busy machine may stand still."""
 
-FLAPS_SECONDS = 10.0
+FLAPS_SECONDS, FULL_FLAPS_SECONDS = 4.0, 10.0
 ASKERS = 8
 ROUTES = [
     (method.upper(), path)
@@ -49,13 +54,13 @@ ROUTES = [
     if not path.endswith("/stream")
 ]
 
-WEATHERS = {
-    "latency": Weather("latency", seconds=0.1),
-    "slow": Weather("slow", bytes_per_second=4096),
-    "black hole": Weather("black hole"),
-    "cut": Weather("cut"),
-    "reset": Weather("reset"),
-    "refuse": Weather("refuse"),
+NETWORK_FAULTS = {
+    "latency": NetworkFault("latency", seconds=0.1),
+    "slow": NetworkFault("slow", bytes_per_second=4096),
+    "black hole": NetworkFault("black hole"),
+    "cut": NetworkFault("cut"),
+    "reset": NetworkFault("reset"),
+    "refuse": NetworkFault("refuse"),
 }
 LINKS = ("postgres", "redis", "upstream", "receiver")
 
@@ -64,10 +69,10 @@ LINKS = ("postgres", "redis", "upstream", "receiver")
 class Linked:
     """A site whose four links go through proxies."""
 
-    site: Site
+    harness: FaultHarness
     proxies: dict[str, Proxy]
     caller: Caller
-    told: Told
+    told: CallLog
     number: int = 1
 
     async def submit(self) -> None:
@@ -76,28 +81,28 @@ class Linked:
         chance = random.Random(self.number)
         await self.caller.submit(self.number, chance)
 
-    async def weather(self, link: str, weather: Weather) -> None:
+    async def inject(self, link: str, fault: NetworkFault) -> None:
         """Change the weather on a link."""
-        await asyncio.to_thread(self.proxies[link].change, weather)
+        await asyncio.to_thread(self.proxies[link].change, fault)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def linked() -> AsyncIterator[Linked]:
-    async with open_site(poll_seconds=0.5, requests_per_minute=1_000_000) as site, AsyncExitStack() as held:
+    async with open_fault_harness(poll_seconds=0.5, requests_per_minute=1_000_000) as harness, AsyncExitStack() as held:
         ports = {
-            "postgres": urlsplit(site.settings.database_url).port,
-            "redis": urlsplit(site.settings.redis_url).port,
-            "upstream": urlsplit(site.settings.upstream_base_url).port,
-            "receiver": site.receiver.port,
+            "postgres": urlsplit(harness.settings.database_url).port,
+            "redis": urlsplit(harness.settings.redis_url).port,
+            "upstream": urlsplit(harness.settings.upstream_base_url).port,
+            "receiver": harness.receiver.port,
         }
         proxies: dict[str, Proxy] = {}
         for link, port in ports.items():
             proxies[link] = Proxy(port or 0)
             held.callback(proxies[link].stop)
-        site.settings = dataclasses.replace(
-            site.settings,
+        harness.settings = dataclasses.replace(
+            harness.settings,
             **{
-                name: getattr(site.settings, name).replace(f":{ports[link]}/", f":{proxies[link].port}/")
+                name: getattr(harness.settings, name).replace(f":{ports[link]}/", f":{proxies[link].port}/")
                 for link, name in (
                     ("postgres", "database_url"),
                     ("redis", "redis_url"),
@@ -105,49 +110,51 @@ async def linked() -> AsyncIterator[Linked]:
                 )
             },
         )
-        site.receiver.shown_port = proxies["receiver"].port
-        site.new_api().start()
-        site.new_worker().start()
-        await site.serving()
-        told = Told()
-        caller = Caller(site, await site.new_tenant("0"), told)
+        harness.receiver.shown_port = proxies["receiver"].port
+        harness.upstream.configure(terse=True, step_seconds=STEP_SECONDS)
+        harness.new_api().start()
+        harness.new_worker().start()
+        await harness.serving()
+        told = CallLog()
+        caller = Caller(harness, await harness.new_tenant("0"), told)
         held.push_async_callback(caller.close)
         await caller.new_file("base")
-        yield Linked(site, proxies, caller, told)
+        yield Linked(harness, proxies, caller, told)
 
 
 @pytest.mark.parametrize("link", LINKS)
-@pytest.mark.parametrize("name", WEATHERS)
-async def test_everything_recovers_by_itself(linked: Linked, link: str, name: str) -> None:
-    site = linked.site
+@pytest.mark.parametrize("name", NETWORK_FAULTS)
+async def test_everything_recovers_by_itself(linked: Linked, link: str, name: str, full: bool) -> None:
+    harness = linked.harness
     await linked.submit()
-    await linked.weather(link, WEATHERS[name])
+    await linked.inject(link, NETWORK_FAULTS[name])
     try:
         during = asyncio.create_task(linked.submit())
         begun = time.monotonic()
         if link == "postgres":
-            await _answers_in_time(site, dark=name in ("black hole", "cut", "reset", "refuse"))
+            await _answers_in_time(harness, dark=name in ("black hole", "cut", "reset", "refuse"))
         elif link == "redis":
-            await _redis_is_only_told(site, dark=name in ("black hole", "cut", "reset", "refuse"))
-        await asyncio.sleep(max(0.0, LASTS_SECONDS - (time.monotonic() - begun)))
+            await _redis_is_only_told(harness, dark=name in ("black hole", "cut", "reset", "refuse"))
+        await asyncio.sleep(max(0.0, (FULL_LASTS_SECONDS if full else LASTS_SECONDS) - (time.monotonic() - begun)))
     finally:
-        await linked.weather(link, Weather())
-    await site.serving()
+        await linked.inject(link, NetworkFault())
+    await harness.serving()
     await during
-    await drained(site, CLEAR_UP_SECONDS)
-    verdict = await judge(site, linked.told.accepted, once=linked.told.once)
+    await drained(harness, CLEAR_UP_SECONDS)
+    verdict = await check_invariants(harness, linked.told.accepted, once=linked.told.once)
     assert verdict.forbidden() == {}, verdict.table()
-    assert linked.told.statuses[500] == 0, site.defects()
-    assert site.defects() == []
+    assert linked.told.statuses[500] == 0, harness.defects()
+    assert harness.defects() == []
 
 
-async def test_no_route_takes_it_for_a_defect_of_ours_while_links_come_and_go(linked: Linked) -> None:
+async def test_no_route_answers_500_while_links_come_and_go(linked: Linked, full: bool) -> None:
     """Every route is asked, some with nonsense: whatever a link does, the answer is never 500."""
-    site, statuses, ends_at = linked.site, Counter[int](), time.monotonic() + FLAPS_SECONDS
-    keys = (site.tenants[0].key, await create_key(site.settings, kind="admin", name="flapping"))
+    harness, statuses = linked.harness, Counter[int]()
+    ends_at = time.monotonic() + (FULL_FLAPS_SECONDS if full else FLAPS_SECONDS)
+    keys = (harness.tenants[0].key, await create_key(harness.settings, kind="admin", name="flapping"))
 
     async def ask(chance: random.Random) -> None:
-        async with httpx2.AsyncClient(base_url=site.root_url, timeout=ANSWER_SECONDS) as http:
+        async with httpx2.AsyncClient(base_url=harness.root_url, timeout=ANSWER_SECONDS) as http:
             while time.monotonic() < ends_at:
                 method, path = chance.choice(ROUTES)
                 headers = {"authorization": f"Bearer {chance.choice(keys)}"}
@@ -156,22 +163,22 @@ async def test_no_route_takes_it_for_a_defect_of_ours_while_links_come_and_go(li
 
     async def flap(link: str, chance: random.Random) -> None:
         while time.monotonic() < ends_at:
-            await linked.weather(link, WEATHERS[chance.choice(("cut", "reset", "refuse"))])
+            await linked.inject(link, NETWORK_FAULTS[chance.choice(("cut", "reset", "refuse"))])
             await asyncio.sleep(chance.uniform(0, 0.3))
-            await linked.weather(link, Weather())
+            await linked.inject(link, NetworkFault())
             await asyncio.sleep(chance.uniform(0, 1.5))
 
     flapping = (flap(link, random.Random(link)) for link in ("postgres", "redis"))
     await asyncio.gather(*flapping, *(ask(random.Random(number)) for number in range(ASKERS)))
-    await site.serving()
+    await harness.serving()
     assert {503, 404, 400} <= set(statuses)
-    assert site.defects() == []
+    assert harness.defects() == []
 
 
-async def _answers_in_time(site: Site, *, dark: bool) -> None:
+async def _answers_in_time(harness: FaultHarness, *, dark: bool) -> None:
     """With Postgres away: 503 in the shape of an error within a bounded time, `/readyz` says so, `/livez` lives."""
-    headers = {"authorization": f"Bearer {site.tenants[0].key}"}
-    async with httpx2.AsyncClient(base_url=site.root_url, headers=headers, timeout=ANSWER_SECONDS) as http:
+    headers = {"authorization": f"Bearer {harness.tenants[0].key}"}
+    async with httpx2.AsyncClient(base_url=harness.root_url, headers=headers, timeout=ANSWER_SECONDS) as http:
         alive, ready, *answers = await asyncio.gather(
             _timed(http, "/livez"),
             _timed(http, "/readyz"),
@@ -192,8 +199,8 @@ async def _answers_in_time(site: Site, *, dark: bool) -> None:
             assert answer.headers["retry-after"]
 
 
-async def _redis_is_only_told(site: Site, *, dark: bool) -> None:
-    async with httpx2.AsyncClient(base_url=site.root_url, timeout=ANSWER_SECONDS) as http:
+async def _redis_is_only_told(harness: FaultHarness, *, dark: bool) -> None:
+    async with httpx2.AsyncClient(base_url=harness.root_url, timeout=ANSWER_SECONDS) as http:
         ready = (await http.get("/readyz")).json()
     if dark:
         assert (ready["status"], ready["redis"]) == ("degraded", "unavailable")

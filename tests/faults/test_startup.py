@@ -15,11 +15,11 @@ import pytest_asyncio
 
 from service.database.migrations import head, incompatibility
 from service.settings import Settings
-from tests.faults.callers import Caller, Told
+from tests.faults.callers import Caller, CallLog
 from tests.faults.chaos import drained
 from tests.faults.control import CREATE, NEVER
-from tests.faults.harness import Site, connect, open_site
-from tests.faults.invariants import judge
+from tests.faults.harness import FaultHarness, connect, open_fault_harness
+from tests.faults.invariants import check_invariants
 from tests.faults.processes import environment, wait_until
 from tests.stack import ROOT, Servers
 
@@ -82,9 +82,9 @@ async def test_migrations_take_as_long_as_they_need(servers: Servers) -> None:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site() -> AsyncIterator[Site]:
+async def harness() -> AsyncIterator[FaultHarness]:
     """A site on a schema that is one revision newer than the code, with a column that the code does not know."""
-    async with open_site(poll_seconds=0.3, upstream_timeout_seconds=30.0, lease_seconds=60.0) as opened:
+    async with open_fault_harness(poll_seconds=0.3, upstream_timeout_seconds=30.0, lease_seconds=60.0) as opened:
         await opened.execute("ALTER TABLE jobs ADD COLUMN of_a_later_version text NOT NULL DEFAULT 'x'")
         await opened.execute("UPDATE alembic_version SET version_num = $1", NEXT)
         opened.new_api().start()
@@ -94,106 +94,106 @@ async def site() -> AsyncIterator[Site]:
 
 
 class TestReadiness:
-    async def test_tells_that_no_worker_works_and_serves_nevertheless(self, site: Site) -> None:
-        status, told = await _ready(site)
+    async def test_tells_that_no_worker_works_and_serves_nevertheless(self, harness: FaultHarness) -> None:
+        status, told = await _ready(harness)
         assert (status, told["status"], told["reconciler"]) == (200, "degraded", "no worker has reported")
-        worker = site.new_worker().start()
-        told = await _well(site, worker.output())
+        worker = harness.new_worker().start()
+        told = await harness.all_well()
         assert {told[name] for name in ("database", "schema", "storage", "redis", "reconciler")} == {"ok"}
         assert told["reconciler_seconds"] < 20
         worker.signal(signal.SIGTERM)
         assert await worker.ended() == 0, worker.output()
-        _, told = await _ready(site)
+        _, told = await _ready(harness)
         assert told["reconciler"] == "no worker has reported", "a worker that stops takes its row away"
 
-    async def test_tells_how_long_the_oldest_work_is_due(self, site: Site) -> None:
-        caller = Caller(site, await site.new_tenant(str(len(site.tenants))), Told())
+    async def test_tells_how_long_the_oldest_work_is_due(self, harness: FaultHarness) -> None:
+        caller = Caller(harness, await harness.new_tenant(str(len(harness.tenants))), CallLog())
         await caller.new_file("due")
-        await site.execute("UPDATE file_reports SET due_at = now() - interval '90 s' WHERE status = 'pending'")
-        status, told = await _ready(site)
+        await harness.execute("UPDATE file_reports SET due_at = now() - interval '90 s' WHERE status = 'pending'")
+        status, told = await _ready(harness)
         assert (status, told["status"]) == (200, "degraded")
         assert 89 < told["oldest_due_seconds"] < 600
         await caller.close()
 
-    async def test_an_older_schema_is_not_served(self, site: Site) -> None:
-        await site.execute("UPDATE alembic_version SET version_num = '0004'")
+    async def test_an_older_schema_is_not_served(self, harness: FaultHarness) -> None:
+        await harness.execute("UPDATE alembic_version SET version_num = '0004'")
         try:
-            status, told = await _ready(site)
+            status, told = await _ready(harness)
             assert (status, told["status"]) == (503, "unavailable")
             assert "tunegate migrate" in told["schema"]
         finally:
-            await site.execute("UPDATE alembic_version SET version_num = $1", NEXT)
+            await harness.execute("UPDATE alembic_version SET version_num = $1", NEXT)
 
-    async def test_redis_degrades(self, site: Site) -> None:
-        site.redis.kill()
-        status, told = await _ready(site)
+    async def test_redis_degrades(self, harness: FaultHarness) -> None:
+        harness.redis.kill()
+        status, told = await _ready(harness)
         assert (status, told["status"], told["redis"]) == (200, "degraded", "unavailable")
-        await site.redis.ready()
-        await wait_until(lambda: _redis_is_back(site), LOOK_SECONDS, "Redis stays away")
+        await harness.redis.ready()
+        await wait_until(lambda: _redis_is_back(harness), LOOK_SECONDS, "Redis stays away")
 
 
 class TestSigterm:
-    async def test_an_upload_under_way_is_answered(self, site: Site) -> None:
-        api = site.apis[-1]
-        with await _half_an_upload(site) as sending:
+    async def test_an_upload_under_way_is_answered(self, harness: FaultHarness) -> None:
+        api = harness.apis[-1]
+        with await _half_an_upload(harness) as sending:
             api.signal(signal.SIGTERM)
             await asyncio.sleep(1.0)
             assert api.alive
-            site.new_api().start()
+            harness.new_api().start()
             sending.sendall(_REST)
             answer = await asyncio.to_thread(sending.recv, 65536)
         assert answer.startswith(b"HTTP/1.1 200"), answer
         assert await api.ended() in (0, -signal.SIGTERM)
-        await site.serving()
+        await harness.serving()
 
-    async def test_a_second_one_cuts(self, site: Site) -> None:
-        api = site.apis[-1]
-        with await _half_an_upload(site):
+    async def test_a_second_one_cuts(self, harness: FaultHarness) -> None:
+        api = harness.apis[-1]
+        with await _half_an_upload(harness):
             api.signal(signal.SIGTERM)
             await asyncio.sleep(0.5)
             assert api.alive
             api.signal(signal.SIGTERM)
             await api.ended(CUT_SECONDS)
-        site.new_api().start()
-        await site.serving()
+        harness.new_api().start()
+        await harness.serving()
 
-    async def test_a_worker_ends_its_steps(self, site: Site) -> None:
-        worker = site.new_worker().start()
-        site.upstream.fault(CREATE, None, late=NEVER)
-        job_id = await _sent_job(site)
+    async def test_a_worker_ends_its_steps(self, harness: FaultHarness) -> None:
+        worker = harness.new_worker().start()
+        harness.upstream.fault(CREATE, None, late=NEVER)
+        job_id = await _sent_job(harness)
         worker.signal(signal.SIGTERM)
         await asyncio.sleep(0.5)
         assert worker.alive
-        site.upstream.release()
+        harness.upstream.release()
         assert await worker.ended() == 0, worker.output()
-        [job] = await site.fetch("SELECT state, create_phase, leased_until FROM jobs WHERE id = $1", job_id)
+        [job] = await harness.fetch("SELECT state, create_phase, leased_until FROM jobs WHERE id = $1", job_id)
         assert dict(job) == {"state": "running", "create_phase": "created", "leased_until": None}
 
-    async def test_a_second_one_cuts_a_worker_and_the_next_one_finds_out(self, site: Site) -> None:
-        worker = site.new_worker().start()
-        site.upstream.fault(CREATE, None, late=NEVER)
-        job_id = await _sent_job(site)
+    async def test_a_second_one_cuts_a_worker_and_the_next_one_finds_out(self, harness: FaultHarness) -> None:
+        worker = harness.new_worker().start()
+        harness.upstream.fault(CREATE, None, late=NEVER)
+        job_id = await _sent_job(harness)
         worker.signal(signal.SIGTERM)
         await asyncio.sleep(0.5)
         assert worker.alive
         worker.signal(signal.SIGTERM)
         assert await worker.ended(CUT_SECONDS) == 0, worker.output()
-        site.upstream.release()
-        await site.execute("UPDATE jobs SET leased_until = now() WHERE id = $1", job_id)
-        worker = site.new_worker().start()
-        await wait_until(lambda: _ended(site, job_id), LOOK_SECONDS, worker.output())
-        assert len(site.upstream.jobs(job_id)) == 1
+        harness.upstream.release()
+        await harness.execute("UPDATE jobs SET leased_until = now() WHERE id = $1", job_id)
+        worker = harness.new_worker().start()
+        await wait_until(lambda: _ended(harness, job_id), LOOK_SECONDS, worker.output())
+        assert len(harness.upstream.jobs(job_id)) == 1
         worker.signal(signal.SIGTERM)
         await worker.ended()
 
 
-async def test_a_rolling_deploy_loses_nothing(site: Site) -> None:
+async def test_a_rolling_deploy_loses_nothing(harness: FaultHarness) -> None:
     """Old and new side by side, on the newer schema, replaced one by one while callers call."""
-    told = Told()
-    caller = Caller(site, await site.new_tenant(str(len(site.tenants))), told)
-    site.upstream.world(terse=True)
-    workers = [site.new_worker().start() for _ in range(2)]
-    apis = [site.apis[-1], site.new_api().start()]
+    told = CallLog()
+    caller = Caller(harness, await harness.new_tenant(str(len(harness.tenants))), told)
+    harness.upstream.configure(terse=True)
+    workers = [harness.new_worker().start() for _ in range(2)]
+    apis = [harness.apis[-1], harness.new_api().start()]
     await caller.new_file("rolling")
 
     async def load() -> None:
@@ -203,14 +203,14 @@ async def test_a_rolling_deploy_loses_nothing(site: Site) -> None:
 
     calling = asyncio.create_task(load())
     for old in (*workers, *apis):
-        new = (site.new_worker() if old in workers else site.new_api()).start()
+        new = (harness.new_worker() if old in workers else harness.new_api()).start()
         await asyncio.sleep(1.5)
         old.signal(signal.SIGTERM)
         assert await old.ended() in (0, -signal.SIGTERM), old.output()
         assert new.alive
     await calling
-    await drained(site, 120)
-    verdict = await judge(site, told.accepted, once=told.once)
+    await drained(harness, 120)
+    verdict = await check_invariants(harness, told.accepted, once=told.once)
     assert verdict.forbidden() == {}, verdict.table()
     assert [status for status in told.statuses if status >= 500] == []
     await caller.close()
@@ -226,10 +226,10 @@ _FIRST = (
 _REST = b"and the second\r\n" + _BOUNDARY + b"--\r\n"
 
 
-async def _half_an_upload(site: Site) -> socket.socket:
+async def _half_an_upload(harness: FaultHarness) -> socket.socket:
     """A connection on which one half of an upload was sent, and taken."""
-    key, before = site.tenants[0].key, await _announced(site)
-    sending = socket.create_connection(("127.0.0.1", site.listener.getsockname()[1]), timeout=LOOK_SECONDS)
+    key, before = harness.tenants[0].key, await _announced(harness)
+    sending = socket.create_connection(("127.0.0.1", harness.listener.getsockname()[1]), timeout=LOOK_SECONDS)
     sending.sendall(
         b"POST /v1/files HTTP/1.1\r\nhost: here\r\ncontent-type: multipart/form-data; boundary=together\r\n"
         + f"authorization: Bearer {key}\r\ncontent-length: {len(_FIRST) + len(_REST)}\r\n\r\n".encode()
@@ -237,24 +237,24 @@ async def _half_an_upload(site: Site) -> socket.socket:
     )
 
     async def taken() -> bool:
-        return await _announced(site) > before
+        return await _announced(harness) > before
 
     await wait_until(taken, LOOK_SECONDS, "the half is not taken")
     return sending
 
 
-async def _announced(site: Site) -> int:
-    return int((await site.fetch("SELECT count(*) FROM pending_uploads"))[0][0])
+async def _announced(harness: FaultHarness) -> int:
+    return int((await harness.fetch("SELECT count(*) FROM pending_uploads"))[0][0])
 
 
-async def _sent_job(site: Site) -> str:
+async def _sent_job(harness: FaultHarness) -> str:
     """A job whose create is under way."""
-    caller = Caller(site, await site.new_tenant(str(len(site.tenants))), told := Told())
-    site.upstream.world(terse=False)
-    before = len(site.upstream.creates())
+    caller = Caller(harness, await harness.new_tenant(str(len(harness.tenants))), told := CallLog())
+    harness.upstream.configure(terse=False)
+    before = len(harness.upstream.creates())
     await caller.new_file(f"sent{before}")
     await caller.submit(1, _Never())
-    await wait_until(lambda: len(site.upstream.creates()) > before, LOOK_SECONDS, site.workers[-1].output())
+    await wait_until(lambda: len(harness.upstream.creates()) > before, LOOK_SECONDS, harness.workers[-1].output())
     await caller.close()
     return next(iter(told.accepted))
 
@@ -269,32 +269,19 @@ class _Never(random.Random):
         return seq[0]
 
 
-async def _ended(site: Site, job_id: str) -> bool:
-    rows = await site.fetch("SELECT finished_at FROM jobs WHERE id = $1", job_id)
+async def _ended(harness: FaultHarness, job_id: str) -> bool:
+    rows = await harness.fetch("SELECT finished_at FROM jobs WHERE id = $1", job_id)
     return rows[0][0] is not None
 
 
-async def _ready(site: Site) -> tuple[int, dict[str, Any]]:
+async def _ready(harness: FaultHarness) -> tuple[int, dict[str, Any]]:
     async with httpx2.AsyncClient(timeout=LOOK_SECONDS) as http:
-        answer = await http.get(f"{site.root_url}/readyz")
+        answer = await http.get(f"{harness.root_url}/readyz")
     return answer.status_code, answer.json()
 
 
-async def _well(site: Site, about: str) -> dict[str, Any]:
-    """What `/readyz` says once all is well."""
-    told: dict[str, Any] = {}
-
-    async def well() -> bool:
-        nonlocal told
-        _, told = await _ready(site)
-        return bool(told["status"] == "ok")
-
-    await wait_until(well, LOOK_SECONDS, about)
-    return told
-
-
-async def _redis_is_back(site: Site) -> bool:
-    return bool((await _ready(site))[1]["redis"] == "ok")
+async def _redis_is_back(harness: FaultHarness) -> bool:
+    return bool((await _ready(harness))[1]["redis"] == "ok")
 
 
 def _run(command: str, env: dict[str, str]) -> "subprocess.CompletedProcess[str]":

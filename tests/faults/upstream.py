@@ -388,7 +388,7 @@ class Api(Handler):
 
     def serve(self) -> None:
         """Any request."""
-        world, url, body = program.world, urlsplit(self.path), self.read()
+        world, url, body = program.configure, urlsplit(self.path), self.read()
         query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
         asked = f"{self.command} {url.path}"
         kind = self.headers.get("content-type") or ""
@@ -451,18 +451,18 @@ class Admin(Handler):
             case "/reset":
                 program.reset()
             case "/faults" | "/world" | "/jobs" | "/release":
-                with program.world.lock:
-                    program.world.change(self.path, wanted)
+                with program.configure.lock:
+                    program.configure.change(self.path, wanted)
             case "/listen":
                 program.listen(on=wanted["on"])
-        if program.world.terse:
+        if program.configure.terse:
             self.reply(200, {"jobs": [], "files": [], "requests": []})
         else:
             self.do_GET()
 
     def do_GET(self) -> None:
         """The state."""
-        world = program.world
+        world = program.configure
         with world.lock:
             jobs = [{**shown(job), "looks": job["_looks"]} for job in world.jobs.values()]
             self.reply(
@@ -490,7 +490,7 @@ class Program:
     """Both ports, and the world between them."""
 
     def __init__(self) -> None:
-        self.world = World()
+        self.configure = World()
         self.connections: set[socket.socket] = set()
         self.place = socket.socket()
         self.place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -501,9 +501,9 @@ class Program:
 
     def reset(self) -> None:
         """Begin anew."""
-        self.world.released.set()
-        self.world.over.set()
-        self.world = World()
+        self.configure.released.set()
+        self.configure.over.set()
+        self.configure = World()
         self.listen(on=True)
 
     def listen(self, *, on: bool) -> None:

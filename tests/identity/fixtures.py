@@ -27,7 +27,7 @@ from tests.workers.process import environment
 
 
 @dataclass(frozen=True, kw_only=True)
-class Office:
+class AdminApi:
     """An admin key at a running API."""
 
     base_url: str
@@ -48,12 +48,12 @@ class Office:
 
 
 @pytest.fixture
-async def office(gateway: tuple[Settings, str]) -> AsyncIterator[Office]:
+async def admin_api(gateway: tuple[Settings, str]) -> AsyncIterator[AdminApi]:
     """A fresh admin key at the API that other tests of this worker use too."""
     settings, base_url = gateway
     db = Database(create_engine(settings.database_url, pool_size=2), Wakeups(""))
     key = await create_key(settings, kind="admin", name="office")
-    yield Office(base_url=base_url, database_url=settings.database_url, key=key, db=db)
+    yield AdminApi(base_url=base_url, database_url=settings.database_url, key=key, db=db)
     await db.close()
 
 

@@ -14,7 +14,7 @@ from service.identity import audit
 from service.identity.queries import get_active_project
 from service.wakeups import Wakeups
 from tests.http.fixtures import Api
-from tests.identity.fixtures import Office
+from tests.identity.fixtures import AdminApi
 from tests.stack import DevStack, run_async
 from tests.wire import MODEL, Tenant, chat_rows, checked, eventually, jsonl, new_tenant, upload
 
@@ -48,7 +48,7 @@ def test_a_running_job_ends_and_a_waiting_one_is_cancelled(stack: DevStack) -> N
     assert entry.project_archived.to_dict()["cancelled_jobs"] == 1
 
 
-async def test_a_job_that_is_made_meanwhile_is_cancelled_or_refused(api: Api, office: Office) -> None:
+async def test_a_job_that_is_made_meanwhile_is_cancelled_or_refused(api: Api, admin_api: AdminApi) -> None:
     """Whoever locks the project first decides: the archive sees the job, or the job sees the archive."""
     async with api.http() as http:
         file = await http.post("/files", data={"purpose": "fine-tune"}, files={"file": ("a", jsonl(chat_rows(10)))})
@@ -56,7 +56,7 @@ async def test_a_job_that_is_made_meanwhile_is_cancelled_or_refused(api: Api, of
         project_id = api.one.project_id
 
         async def archive() -> None:
-            async with office.db.admin() as session:
+            async with admin_api.db.admin() as session:
                 await archive_project(session, audit.SYSTEM, project_id)
 
         async with api.db.project(project_id) as creating:

@@ -19,7 +19,7 @@ from service.identity.audit_events import EVENT_TYPES, OWN_TYPES, SDK_TYPES, det
 from service.ids import new_id
 from service.settings import Settings
 from tests.http.fixtures import Api
-from tests.identity.fixtures import Office, Processes
+from tests.identity.fixtures import AdminApi, Processes
 from tests.identity.test_refused_keys import new_project
 from tests.identity.test_roles import FOR_ADMINISTRATORS
 
@@ -114,12 +114,12 @@ def _changing_routes() -> list[str]:
 
 
 @pytest.fixture
-async def ids(office: Office) -> Ids:
+async def ids(admin_api: AdminApi) -> Ids:
     """A project with one of everything, by the names that they have in paths."""
-    project, account = await new_project(office)
-    other, _ = await new_project(office)
-    model = await _model(office, project)
-    async with office.http() as admin:
+    project, account = await new_project(admin_api)
+    other, _ = await new_project(admin_api)
+    model = await _model(admin_api, project)
+    async with admin_api.http() as admin:
         key = (await admin.post("/organization/admin_api_keys", json={"name": "other"})).json()["id"]
         granted = await admin.post(f"/fine_tuning/checkpoints/{model}/permissions", json={"project_ids": [project]})
     return {
@@ -135,19 +135,19 @@ async def ids(office: Office) -> Ids:
 
 
 @pytest.mark.parametrize("route", _changing_routes())
-async def test_a_change_by_an_administrator_leaves_an_entry(office: Office, ids: Ids, route: str) -> None:
+async def test_a_change_by_an_administrator_leaves_an_entry(admin_api: AdminApi, ids: Ids, route: str) -> None:
     """A new route fails until it is listed above, and passes only when it records what it did."""
     assert route in CHANGES, f"say in CHANGES how to call {route}, and which audit event it leaves"
     call = CHANGES[route]
-    async with office.http() as admin:
+    async with admin_api.http() as admin:
         for earlier, body, name in call.first:
             made = await _send(admin, earlier, body, ids)
             assert made.status_code == 200, made.text
             ids = {**ids, name: made.json().get("id", "")}
-        newest = (await entries(office))[0]["id"]
+        newest = (await entries(admin_api))[0]["id"]
         answer = await _send(admin, route, call.body, ids)
     assert answer.status_code == 200, answer.text
-    added = await entries(office, before=newest)
+    added = await entries(admin_api, before=newest)
     assert call.event in [entry["type"] for entry in added]
     entry = next(entry for entry in added if entry["type"] == call.event)
     assert entry["request_id"] == answer.headers["x-request-id"]
@@ -190,13 +190,13 @@ async def _endpoint_row(api: Api) -> str:
 
 
 class TestInProjects:
-    async def test_a_webhook_endpoint_changed_rotated_and_deleted(self, api: Api, office: Office) -> None:
+    async def test_a_webhook_endpoint_changed_rotated_and_deleted(self, api: Api, admin_api: AdminApi) -> None:
         endpoint = await _endpoint_row(api)
         async with api.http() as http:
             assert (await http.post(f"/webhook_endpoints/{endpoint}", json={"name": "s"})).status_code == 200
             rotated = await http.post(f"/webhook_endpoints/{endpoint}/rotate_secret")
             assert (await http.delete(f"/webhook_endpoints/{endpoint}")).status_code == 200
-        found = await entries(office, **{"resource_ids[]": endpoint})
+        found = await entries(admin_api, **{"resource_ids[]": endpoint})
         assert [entry["type"] for entry in found] == [
             "resource.deleted",
             "webhook_endpoint.secret_rotated",
@@ -225,14 +225,14 @@ class TestInProjects:
         assert entry["actor"]["api_key"]["id"] == key["id"]
         assert "hidden" not in answer.text
 
-    async def test_a_file_and_a_model_that_are_deleted(self, api: Api, office: Office) -> None:
+    async def test_a_file_and_a_model_that_are_deleted(self, api: Api, admin_api: AdminApi) -> None:
         async with api.http() as http:
             file = await http.post("/files", data={"purpose": "user_data"}, files={"file": ("a", b"x")})
-            model = await _model(office, api.one.project_id)
+            model = await _model(admin_api, api.one.project_id)
             for path in (f"/files/{file.json()['id']}", f"/models/{model}"):
                 assert (await http.delete(path)).status_code == 200
                 assert (await http.delete(path)).status_code == 404
-        found = await entries(office, **{"project_ids[]": api.one.project_id, "event_types[]": "resource.deleted"})
+        found = await entries(admin_api, **{"project_ids[]": api.one.project_id, "event_types[]": "resource.deleted"})
         assert [(entry["resource.deleted"]["resource_type"], entry["resource.deleted"]["id"]) for entry in found] == [
             ("model", model),
             ("file", file.json()["id"]),
@@ -240,39 +240,39 @@ class TestInProjects:
 
 
 class TestReading:
-    async def test_filters_hold_together(self, office: Office) -> None:
-        project, account = await new_project(office)
-        all_of_it = await entries(office, **{"project_ids[]": project})
+    async def test_filters_hold_together(self, admin_api: AdminApi) -> None:
+        project, account = await new_project(admin_api)
+        all_of_it = await entries(admin_api, **{"project_ids[]": project})
         assert [entry["type"] for entry in all_of_it] == [
             "api_key.created",
             "service_account.created",
             "project.created",
         ]
         one = {"project_ids[]": project, "event_types[]": "project.created"}
-        assert [entry["id"] for entry in await entries(office, **one)] == [all_of_it[2]["id"]]
+        assert [entry["id"] for entry in await entries(admin_api, **one)] == [all_of_it[2]["id"]]
         assert [
             entry["id"]
-            for entry in await entries(office, **{"resource_ids[]": account["id"], "project_ids[]": project})
+            for entry in await entries(admin_api, **{"resource_ids[]": account["id"], "project_ids[]": project})
         ] == [all_of_it[1]["id"]]
         key_id = all_of_it[0]["actor"]["api_key"]["id"]
-        assert len(await entries(office, **{"actor_ids[]": key_id, "project_ids[]": project})) == 3
+        assert len(await entries(admin_api, **{"actor_ids[]": key_id, "project_ids[]": project})) == 3
         moment = all_of_it[0]["effective_at"]
         for name, holds in (("gte", operator.ge), ("lte", operator.le), ("gt", operator.gt), ("lt", operator.lt)):
-            found = await entries(office, **{"project_ids[]": project, f"effective_at[{name}]": moment})
+            found = await entries(admin_api, **{"project_ids[]": project, f"effective_at[{name}]": moment})
             assert found == [entry for entry in all_of_it if holds(entry["effective_at"], moment)]
 
-    async def test_several_values_of_a_filter_are_alternatives(self, office: Office) -> None:
-        project, _ = await new_project(office)
-        async with office.http() as admin:
+    async def test_several_values_of_a_filter_are_alternatives(self, admin_api: AdminApi) -> None:
+        project, _ = await new_project(admin_api)
+        async with admin_api.http() as admin:
             wanted = [("event_types[]", "project.created"), ("event_types[]", "api_key.created")]
             answer = await admin.get("/organization/audit_logs", params=[("project_ids[]", project), *wanted])
         assert [entry["type"] for entry in answer.json()["data"]] == ["api_key.created", "project.created"]
 
-    async def test_pages_lead_both_ways(self, office: Office) -> None:
-        project, _ = await new_project(office)
-        newest, middle, oldest = await entries(office, **{"project_ids[]": project})
+    async def test_pages_lead_both_ways(self, admin_api: AdminApi) -> None:
+        project, _ = await new_project(admin_api)
+        newest, middle, oldest = await entries(admin_api, **{"project_ids[]": project})
         of_project: dict[str, Any] = {"project_ids[]": project, "limit": 1}
-        async with office.http() as admin:
+        async with admin_api.http() as admin:
 
             async def page(**query: Any) -> Any:
                 return (await admin.get("/organization/audit_logs", params=of_project | query)).json()
@@ -296,8 +296,10 @@ class TestReading:
             ({"limit": "101"}, "limit"),
         ],
     )
-    async def test_what_is_not_understood_is_refused(self, office: Office, query: dict[str, str], param: str) -> None:
-        async with office.http() as admin:
+    async def test_what_is_not_understood_is_refused(
+        self, admin_api: AdminApi, query: dict[str, str], param: str
+    ) -> None:
+        async with admin_api.http() as admin:
             answer = await admin.get("/organization/audit_logs", params=query)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
@@ -310,8 +312,8 @@ class TestTypes:
         assert not SDK_TYPES & set(OWN_TYPES)
         assert SDK_TYPES | set(OWN_TYPES) == EVENT_TYPES
 
-    async def test_an_unknown_type_is_a_defect(self, office: Office) -> None:
-        async with office.db.admin() as session:
+    async def test_an_unknown_type_is_a_defect(self, admin_api: AdminApi) -> None:
+        async with admin_api.db.admin() as session:
             with pytest.raises(ValueError, match="exploded"):
                 await audit.record(session, audit.SYSTEM, "project.exploded")
 
@@ -334,9 +336,9 @@ def as_the_sdk_has_it(entry: dict[str, Any]) -> None:
     TypeAdapter(AuditLogListResponse).validate_json(json.dumps(checked), strict=True)
 
 
-async def entries(office: Office, **query: Any) -> list[dict[str, Any]]:
+async def entries(admin_api: AdminApi, **query: Any) -> list[dict[str, Any]]:
     """A page of entries, newest first."""
-    async with office.http() as admin:
+    async with admin_api.http() as admin:
         answer = await admin.get("/organization/audit_logs", params={"limit": 100} | query)
     assert answer.status_code == 200, answer.text
     data: list[dict[str, Any]] = answer.json()["data"]
@@ -345,10 +347,10 @@ async def entries(office: Office, **query: Any) -> list[dict[str, Any]]:
     return data
 
 
-async def _model(office: Office, project_id: str) -> str:
+async def _model(admin_api: AdminApi, project_id: str) -> str:
     job_id, file_id, account_id = new_id("ftjob-"), new_id("file-"), new_id("account-")
     name = f"ft:gpt-4o-mini:tunegate::{job_id[-12:]}"
-    async with office.db.admin() as session:
+    async with admin_api.db.admin() as session:
         assert await session.get(Project, project_id)
         session.add(UpstreamAccount(id=account_id, kind="openai", base_url=account_id))
         session.add(

@@ -15,13 +15,13 @@ from service.identity.audit import Actor
 from service.identity.authentication import Authenticator
 from service.identity.keys import new_key
 from tests.http.fixtures import Api
-from tests.identity.fixtures import Office, Processes
+from tests.identity.fixtures import AdminApi, Processes
 from tests.wire import refusal
 
 
-async def new_project(office: Office, **account: Any) -> tuple[str, dict[str, Any]]:
+async def new_project(admin_api: AdminApi, **account: Any) -> tuple[str, dict[str, Any]]:
     """A project and a service account in it, as the API answered."""
-    async with office.http() as admin:
+    async with admin_api.http() as admin:
         project = (await admin.post("/organization/projects", json={"name": "geo"})).json()["id"]
         made = await admin.post(f"/organization/projects/{project}/service_accounts", json={"name": "ci", **account})
     assert made.status_code == 200, made.text
@@ -29,44 +29,44 @@ async def new_project(office: Office, **account: Any) -> tuple[str, dict[str, An
     return project, body
 
 
-async def entries_about(office: Office, key_id: str) -> list[AuditLog]:
+async def entries_about(admin_api: AdminApi, key_id: str) -> list[AuditLog]:
     """The audit log's refusals of a key."""
-    async with office.db.admin() as session:
+    async with admin_api.db.admin() as session:
         query = select(AuditLog).where(AuditLog.key_id == key_id, AuditLog.type == "login.failed")
         return list(await session.scalars(query.order_by(AuditLog.id)))
 
 
 class TestTheDoor:
-    async def test_a_project_s_key_is_no_admin_key_and_the_reverse(self, api: Api, office: Office) -> None:
-        for key, path in ((api.one.key, "/organization/projects"), (office.key, "/files")):
-            async with office.http(key) as http:
+    async def test_a_project_s_key_is_no_admin_key_and_the_reverse(self, api: Api, admin_api: AdminApi) -> None:
+        for key, path in ((api.one.key, "/organization/projects"), (admin_api.key, "/files")):
+            async with admin_api.http(key) as http:
                 for answer in (await http.get(path), await http.post(path, json={"name": "x"})):
                     assert answer.status_code == 403
                     assert refusal(answer)["code"] == "insufficient_permissions"
 
-    async def test_a_mistyped_key_costs_no_look_up_and_leaves_no_entry(self, office: Office) -> None:
+    async def test_a_mistyped_key_costs_no_look_up_and_leaves_no_entry(self, admin_api: AdminApi) -> None:
         key = new_key("project")
-        before = await _count(office, AuditLog)
+        before = await _count(admin_api, AuditLog)
         for wrong in (key[:-1] + ("a" if key[-1] != "a" else "b"), "sk-nonsense", key + "x"):
-            async with office.http(wrong) as http:
+            async with admin_api.http(wrong) as http:
                 assert refusal(await http.get("/files"))["code"] == "invalid_api_key"
-        assert await _count(office, AuditLog) == before
+        assert await _count(admin_api, AuditLog) == before
 
     @pytest.mark.parametrize("how", ["revoked_at", "expires_at"])
     async def test_a_stopped_key_answers_as_an_unknown_one_and_is_told_apart_in_the_log(
-        self, office: Office, how: str
+        self, admin_api: AdminApi, how: str
     ) -> None:
-        _, account = await new_project(office)
+        _, account = await new_project(admin_api)
         key = account["api_key"]
-        async with office.db.admin() as session:
+        async with admin_api.db.admin() as session:
             past = func.now() - dt.timedelta(seconds=1)
             await session.execute(update(ApiKey).where(ApiKey.id == key["id"]).values({how: past}))
         answers = []
         for value in (key["value"], new_key("project")):
-            async with office.http(value) as http:
+            async with admin_api.http(value) as http:
                 answers.append((await http.get("/files")).content)
         assert answers[0] == answers[1]
-        (entry,) = await entries_about(office, key["id"])
+        (entry,) = await entries_about(admin_api, key["id"])
         assert entry.detail["reason"] == ("revoked_key" if how == "revoked_at" else "expired_key")
         assert (entry.ip_address, entry.resource_id) == ("127.0.0.1", key["id"])
         assert entry.request_id is not None
@@ -79,13 +79,13 @@ class TestTheDoor:
         (entry,) = logs.json()["data"]
         assert entry["actor"]["session"]["ip_address"] == "127.0.0.1"
 
-    async def test_an_account_without_a_role_opens_nothing_until_it_has_one(self, office: Office) -> None:
-        project, account = await new_project(office, create_service_account_only=True)
+    async def test_an_account_without_a_role_opens_nothing_until_it_has_one(self, admin_api: AdminApi) -> None:
+        project, account = await new_project(admin_api, create_service_account_only=True)
         assert (account["role"], account["api_key"]) == ("none", None)
         path = f"/organization/projects/{project}/service_accounts/{account['id']}"
-        async with office.http() as admin:
+        async with admin_api.http() as admin:
             key = (await admin.post(f"{path}/api_keys", json={})).json()
-            async with office.http(key["value"]) as http:
+            async with admin_api.http(key["value"]) as http:
                 answer = await http.get("/files")
                 assert (answer.status_code, refusal(answer)["code"]) == (403, "insufficient_permissions")
                 shown = (await admin.get(f"/organization/projects/{project}/api_keys/{key['id']}")).json()
@@ -94,21 +94,21 @@ class TestTheDoor:
                 await asyncio.sleep(1)  # what the promise allows
                 assert (await http.get("/files")).status_code == 200
 
-    async def test_using_a_key_is_seen(self, office: Office) -> None:
-        project, account = await new_project(office)
+    async def test_using_a_key_is_seen(self, admin_api: AdminApi) -> None:
+        project, account = await new_project(admin_api)
         path = f"/organization/projects/{project}/api_keys/{account['api_key']['id']}"
-        async with office.http() as admin, office.http(account["api_key"]["value"]) as http:
+        async with admin_api.http() as admin, admin_api.http(account["api_key"]["value"]) as http:
             assert (await admin.get(path)).json()["last_used_at"] is None
             await http.get("/files")
             assert (await admin.get(path)).json()["last_used_at"] >= account["created_at"]
 
 
 class TestBounds:
-    async def test_one_entry_a_minute_for_a_key_and_a_kind_with_how_many_there_were(self, office: Office) -> None:
-        _, account = await new_project(office)
-        async with office.http(account["api_key"]["value"]) as http:
+    async def test_one_entry_a_minute_for_a_key_and_a_kind_with_how_many_there_were(self, admin_api: AdminApi) -> None:
+        _, account = await new_project(admin_api)
+        async with admin_api.http(account["api_key"]["value"]) as http:
             await asyncio.gather(*(http.get("/organization/projects") for _ in range(20)))
-        async with office.http() as admin:
+        async with admin_api.http() as admin:
 
             async def counted() -> list[int]:
                 answer = await admin.get("/organization/audit_logs", params={"actor_ids[]": account["api_key"]["id"]})
@@ -120,18 +120,18 @@ class TestBounds:
         assert sum(counts) == 20
         assert len(counts) <= 2, "the minute changed once at most"
 
-    async def test_made_up_keys_cannot_fill_the_database(self, office: Office) -> None:
+    async def test_made_up_keys_cannot_fill_the_database(self, admin_api: AdminApi) -> None:
         """Well-formed ones, since anybody can compute the checksum."""
-        authenticator = Authenticator(office.db)
+        authenticator = Authenticator(admin_api.db)
         client = Actor(kind="session", ip_address="127.0.0.1")
-        before = await _unknown_entries(office)
+        before = await _unknown_entries(admin_api)
         for _ in range(200):
             with pytest.raises(ApiError):
                 await authenticator.project_caller(f"Bearer {new_key('project')}", method="GET", client=client)
         await authenticator.close()
-        added = await _unknown_entries(office) - before
+        added = await _unknown_entries(admin_api) - before
         assert 1 <= added <= 2 * refused_requests.UNKNOWN_KEY_SUBJECTS  # twice: a minute may have passed
-        async with office.db.admin() as session:
+        async with admin_api.db.admin() as session:
             counted = await session.scalar(
                 select(func.sum(Refusal.count)).where(Refusal.subject.startswith("unknown-"))
             )
@@ -139,8 +139,8 @@ class TestBounds:
 
 
 class TestTheTable:
-    async def test_the_service_can_add_and_read_and_nothing_else(self, office: Office) -> None:
-        async with office.db.admin() as session:
+    async def test_the_service_can_add_and_read_and_nothing_else(self, admin_api: AdminApi) -> None:
+        async with admin_api.db.admin() as session:
             rights = (
                 await session.execute(
                     select(
@@ -154,10 +154,10 @@ class TestTheTable:
         assert tuple(rights) == (True, True, False, False, False)
 
 
-async def _unknown_entries(office: Office) -> int:
-    return await _count(office, Refusal, Refusal.subject.startswith("unknown-"))
+async def _unknown_entries(admin_api: AdminApi) -> int:
+    return await _count(admin_api, Refusal, Refusal.subject.startswith("unknown-"))
 
 
-async def _count(office: Office, table: type[AuditLog | Refusal], *where: ColumnElement[bool]) -> int:
-    async with office.db.admin() as session:
+async def _count(admin_api: AdminApi, table: type[AuditLog | Refusal], *where: ColumnElement[bool]) -> int:
+    async with admin_api.db.admin() as session:
         return await session.scalar(select(func.count()).select_from(table).where(*where)) or 0

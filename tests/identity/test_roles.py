@@ -9,7 +9,7 @@ from service.app import create_litestar
 from service.http.openapi import document
 from service.identity.callers import Administrator, Caller, may
 from service.settings import Settings
-from tests.identity.fixtures import Office
+from tests.identity.fixtures import AdminApi
 from tests.identity.test_refused_keys import new_project
 from tests.wire import refusal
 
@@ -25,10 +25,10 @@ FOR_ADMINISTRATORS = re.compile(r"/v1/(organization/|fine_tuning/checkpoints/)")
 
 
 @pytest.fixture
-async def reading(office: Office) -> dict[bool, str]:
+async def reading(admin_api: AdminApi) -> dict[bool, str]:
     """Two keys that only read: an admin key (True) and a project's (False)."""
-    project, account = await new_project(office)
-    async with office.http() as admin:
+    project, account = await new_project(admin_api)
+    async with admin_api.http() as admin:
         path = f"/organization/projects/{project}/service_accounts/{account['id']}/api_keys"
         project_key = await admin.post(path, json={"scopes": READ_ONLY})
         admin_key = await admin.post("/organization/admin_api_keys", json={"name": "r", "scopes": READ_ONLY})
@@ -36,13 +36,13 @@ async def reading(office: Office) -> dict[bool, str]:
 
 
 async def test_every_route_that_is_not_a_get_refuses_a_key_that_only_reads(
-    office: Office, reading: dict[bool, str]
+    admin_api: AdminApi, reading: dict[bool, str]
 ) -> None:
     """A new route is held to it without a line of its own; one that forgets to ask for a key fails here."""
     refused = 0
     for method, path in ROUTES:
         key = reading[FOR_ADMINISTRATORS.match(path) is not None]
-        async with office.http(key) as http:
+        async with admin_api.http(key) as http:
             answer = await http.request(method, re.sub(r"\{.*?\}", "x", path.removeprefix("/v1")))
         if method == "get":
             assert answer.status_code != 403, (path, answer.text)
@@ -55,10 +55,10 @@ async def test_every_route_that_is_not_a_get_refuses_a_key_that_only_reads(
     assert refused > 20
 
 
-async def test_scopes_are_taken_and_given_back(office: Office) -> None:
-    project, account = await new_project(office)
+async def test_scopes_are_taken_and_given_back(admin_api: AdminApi) -> None:
+    project, account = await new_project(admin_api)
     path = f"/organization/projects/{project}/api_keys/{account['api_key']['id']}"
-    async with office.http() as admin:
+    async with admin_api.http() as admin:
         for scopes in (READ_ONLY, []):
             changed = (await admin.post(path, json={"scopes": scopes})).json()
             assert changed["scopes"] == scopes

@@ -28,7 +28,7 @@ MODEL = "gpt-4o-mini"
 
 
 @dataclass(frozen=True)
-class Till:
+class MeteringHarness:
     """A project at that API."""
 
     db: Database
@@ -116,12 +116,12 @@ def counter(servers: Servers, answers: Answering) -> Iterator[tuple[Settings, st
 
 
 @pytest.fixture
-async def till(counter: tuple[Settings, str], answers: Answering) -> AsyncIterator[Till]:
+async def harness(counter: tuple[Settings, str], answers: Answering) -> AsyncIterator[MeteringHarness]:
     """A fresh project."""
     settings, base_url = counter
     answers.reset()
     db = Database(create_engine(settings.database_url, pool_size=5), Wakeups(""))
     try:
-        yield Till(db, await make_tenant(base_url, settings.database_url), answers, settings)
+        yield MeteringHarness(db, await make_tenant(base_url, settings.database_url), answers, settings)
     finally:
         await db.close()

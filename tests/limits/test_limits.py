@@ -13,7 +13,7 @@ from sqlalchemy import func, update
 from service.database.tables import Upload
 from tests.contract.strict import strict_list, strictly
 from tests.http.fixtures import MAX_FILE_BYTES, Api
-from tests.identity.fixtures import Office
+from tests.identity.fixtures import AdminApi
 from tests.wire import Tenant, refusal
 
 FIELDS = {
@@ -26,18 +26,18 @@ FIELDS = {
 }
 
 
-async def limit(office: Office, tenant: Tenant, **limits: int | None) -> dict[str, Any]:
+async def limit(admin_api: AdminApi, tenant: Tenant, **limits: int | None) -> dict[str, Any]:
     """Set limits: what the API shows of them then."""
-    async with office.http() as http:
+    async with admin_api.http() as http:
         answer = await http.post(f"/organization/projects/{tenant.project_id}/limits", json=limits)
     assert answer.status_code == 200, answer.text
     shown: dict[str, Any] = answer.json()
     return shown
 
 
-async def used(office: Office, tenant: Tenant) -> dict[str, Any]:
+async def used(admin_api: AdminApi, tenant: Tenant) -> dict[str, Any]:
     """What is used."""
-    async with office.http() as http:
+    async with admin_api.http() as http:
         shown: dict[str, Any] = (await http.get(f"/organization/projects/{tenant.project_id}/limits")).json()
     usage: dict[str, Any] = shown["usage"]
     return usage
@@ -60,22 +60,22 @@ async def add_part(http: httpx2.AsyncClient, upload_id: str, size_bytes: int) ->
 
 
 class TestSetting:
-    async def test_defaults_are_generous(self, office: Office, api: Api) -> None:
-        shown = await limit(office, api.one)
+    async def test_defaults_are_generous(self, admin_api: AdminApi, api: Api) -> None:
+        shown = await limit(admin_api, api.one)
         usage = shown.pop("usage")
         assert shown == {"object": "project.limits", "project_id": api.one.project_id, **FIELDS}
         assert usage == {"active_jobs": 0, "queued_jobs": 0, "storage_bytes": 0, "training_tokens": 0}
 
-    async def test_what_is_given_is_set_and_the_rest_stays(self, office: Office, api: Api) -> None:
-        await limit(office, api.one, max_active_jobs=7, max_storage_bytes=1000)
-        shown = await limit(office, api.one, max_active_jobs=None, max_file_bytes=10)
+    async def test_what_is_given_is_set_and_the_rest_stays(self, admin_api: AdminApi, api: Api) -> None:
+        await limit(admin_api, api.one, max_active_jobs=7, max_storage_bytes=1000)
+        shown = await limit(admin_api, api.one, max_active_jobs=None, max_file_bytes=10)
         assert {name: shown[name] for name in FIELDS} == {
             **FIELDS,
             "max_active_jobs": None,
             "max_storage_bytes": 1000,
             "max_file_bytes": 10,
         }
-        assert (await limit(office, api.other))["max_active_jobs"] == 100, "another project's stay"
+        assert (await limit(admin_api, api.other))["max_active_jobs"] == 100, "another project's stay"
 
     @pytest.mark.parametrize(
         ("body", "code"),
@@ -87,8 +87,8 @@ class TestSetting:
             ({"max_jobs": 1}, "unknown_parameter"),
         ],
     )
-    async def test_nonsense_is_refused(self, office: Office, api: Api, body: dict[str, Any], code: str) -> None:
-        async with office.http() as http:
+    async def test_nonsense_is_refused(self, admin_api: AdminApi, api: Api, body: dict[str, Any], code: str) -> None:
+        async with admin_api.http() as http:
             answer = await http.post(f"/organization/projects/{api.one.project_id}/limits", json=body)
             assert (answer.status_code, refusal(answer)["code"]) == (400, code)
             unknown = await http.get("/organization/projects/proj_none/limits")
@@ -102,8 +102,8 @@ class TestSetting:
 
 
 class TestRateLimits:
-    async def test_the_sdk_lists_and_updates_them(self, office: Office, api: Api) -> None:
-        limits = office.sdk().admin.organization.projects.rate_limits
+    async def test_the_sdk_lists_and_updates_them(self, admin_api: AdminApi, api: Api) -> None:
+        limits = admin_api.sdk().admin.organization.projects.rate_limits
         listed = strict_list(ProjectRateLimit, await limits.with_raw_response.list_rate_limits(api.one.project_id))
         assert (listed[0].id, listed[0].model, listed[0].max_requests_per_1_minute) == ("rl-*", "*", 1000)
         assert len(listed) > 3
@@ -119,8 +119,8 @@ class TestRateLimits:
         theirs = await limits.list_rate_limits(api.other.project_id)
         assert theirs.data[1].max_requests_per_1_minute == 1000
 
-    async def test_pages(self, office: Office, api: Api) -> None:
-        limits = office.sdk().admin.organization.projects.rate_limits
+    async def test_pages(self, admin_api: AdminApi, api: Api) -> None:
+        limits = admin_api.sdk().admin.organization.projects.rate_limits
         every = [each.id async for each in limits.list_rate_limits(api.one.project_id)]
         by_two = [each.id async for each in limits.list_rate_limits(api.one.project_id, limit=2)]
         assert by_two == every
@@ -129,8 +129,8 @@ class TestRateLimits:
         with pytest.raises(openai.BadRequestError):
             await limits.list_rate_limits(api.one.project_id, after="rl-none")
 
-    async def test_unknown_ones_and_nonsense(self, office: Office, api: Api) -> None:
-        limits = office.sdk().admin.organization.projects.rate_limits
+    async def test_unknown_ones_and_nonsense(self, admin_api: AdminApi, api: Api) -> None:
+        limits = admin_api.sdk().admin.organization.projects.rate_limits
         for rate_limit_id in ("rl-none", "*", "gpt-4o-mini"):
             with pytest.raises(openai.NotFoundError) as raised:
                 await limits.update_rate_limit(rate_limit_id, project_id=api.one.project_id)
@@ -140,8 +140,8 @@ class TestRateLimits:
         with pytest.raises(openai.BadRequestError):
             await limits.update_rate_limit("rl-*", project_id=api.one.project_id, max_images_per_1_minute=1)
 
-    async def test_a_key_has_a_limit_of_its_own_if_told(self, office: Office, api: Api) -> None:
-        await limit(office, api.one, max_requests_per_key_per_1_minute=3)
+    async def test_a_key_has_a_limit_of_its_own_if_told(self, admin_api: AdminApi, api: Api) -> None:
+        await limit(admin_api, api.one, max_requests_per_key_per_1_minute=3)
         async with api.http() as http:
             await asyncio.sleep(1)  # the time within which a changed limit holds
             answers = [await http.get("/files") for _ in range(9)]  # three of three minutes, if two ended meanwhile
@@ -151,8 +151,8 @@ class TestRateLimits:
 
 
 class TestStorage:
-    async def test_files_hold_to_it_and_deleting_makes_room(self, office: Office, api: Api) -> None:
-        await limit(office, api.one, max_storage_bytes=1000)
+    async def test_files_hold_to_it_and_deleting_makes_room(self, admin_api: AdminApi, api: Api) -> None:
+        await limit(admin_api, api.one, max_storage_bytes=1000)
         async with api.http() as http:
             kept = await send(http, 700)
             assert kept.status_code == 200
@@ -163,36 +163,36 @@ class TestStorage:
             assert "700 of the 1,000 bytes" in error["message"]
             assert len(api.objects()) == 1, "what was refused left nothing behind"
             assert (await send(http, 300)).status_code == 200
-            assert (await used(office, api.one))["storage_bytes"] == 1000
+            assert (await used(admin_api, api.one))["storage_bytes"] == 1000
             assert (await send(http, 1)).status_code == 429
             await http.delete(f"/files/{kept.json()['id']}")
-            assert (await used(office, api.one))["storage_bytes"] == 300
+            assert (await used(admin_api, api.one))["storage_bytes"] == 300
             assert (await send(http, 700)).status_code == 200
         async with api.http(api.other) as http:
             assert (await send(http, 5000)).status_code == 200
 
-    async def test_exactly_as_many_as_fit_however_many_race(self, office: Office, api: Api) -> None:
-        await limit(office, api.one, max_storage_bytes=1000)
+    async def test_exactly_as_many_as_fit_however_many_race(self, admin_api: AdminApi, api: Api) -> None:
+        await limit(admin_api, api.one, max_storage_bytes=1000)
         async with api.http() as http:
             sent = await asyncio.gather(
                 *(send(http, 150, name=f"{number}") for number in range(8)), *(announce(http, 150) for _ in range(8))
             )
         assert Counter(each.status_code for each in sent) == {200: 6, 429: 10}
-        assert (await used(office, api.one))["storage_bytes"] == 900
+        assert (await used(admin_api, api.one))["storage_bytes"] == 900
 
-    async def test_uploads_count_from_their_announcement_to_their_file(self, office: Office, api: Api) -> None:
-        await limit(office, api.one, max_storage_bytes=1000)
+    async def test_uploads_count_from_their_announcement_to_their_file(self, admin_api: AdminApi, api: Api) -> None:
+        await limit(admin_api, api.one, max_storage_bytes=1000)
         async with api.http() as http:
             upload_id = (await announce(http, 600)).json()["id"]
-            assert (await used(office, api.one))["storage_bytes"] == 600
+            assert (await used(admin_api, api.one))["storage_bytes"] == 600
             assert refusal(await announce(http, 401))["code"] == "storage_limit_exceeded"
             part = (await add_part(http, upload_id, 600)).json()["id"]
             assert (await add_part(http, upload_id, 400)).status_code == 200, "a part that is sent again, within it"
-            assert (await used(office, api.one))["storage_bytes"] == 1000
+            assert (await used(admin_api, api.one))["storage_bytes"] == 1000
             assert refusal(await add_part(http, upload_id, 1))["code"] == "storage_limit_exceeded"
             done = await http.post(f"/uploads/{upload_id}/complete", json={"part_ids": [part]})
             assert done.status_code == 200, done.text
-            assert (await used(office, api.one))["storage_bytes"] == 600
+            assert (await used(admin_api, api.one))["storage_bytes"] == 600
             cancelled = (await announce(http, 400)).json()["id"]
             await http.post(f"/uploads/{cancelled}/cancel")
             expired = (await announce(http, 400)).json()["id"]
@@ -200,19 +200,19 @@ class TestStorage:
                 await session.execute(update(Upload).where(Upload.id == expired).values(expires_at=func.now()))
             assert (await announce(http, 400)).status_code == 200, "an upload that has ended takes no room"
 
-    async def test_a_limit_below_what_is_used_breaks_nothing(self, office: Office, api: Api) -> None:
+    async def test_a_limit_below_what_is_used_breaks_nothing(self, admin_api: AdminApi, api: Api) -> None:
         async with api.http() as http:
             kept = (await send(http, 700)).json()["id"]
-            await limit(office, api.one, max_storage_bytes=100)
+            await limit(admin_api, api.one, max_storage_bytes=100)
             assert (await http.get(f"/files/{kept}/content")).status_code == 200
             assert refusal(await send(http, 1))["code"] == "storage_limit_exceeded"
-            await limit(office, api.one, max_storage_bytes=None)
+            await limit(admin_api, api.one, max_storage_bytes=None)
             assert (await send(http, 1)).status_code == 200
 
 
 class TestFileSize:
-    async def test_a_project_s_own_limit(self, office: Office, api: Api) -> None:
-        await limit(office, api.one, max_file_bytes=500)
+    async def test_a_project_s_own_limit(self, admin_api: AdminApi, api: Api) -> None:
+        await limit(admin_api, api.one, max_file_bytes=500)
         async with api.http() as http:
             assert (await send(http, 500)).status_code == 200
             for refused in (await send(http, 501), await announce(http, 501)):
@@ -220,7 +220,7 @@ class TestFileSize:
                 assert "500" in refusal(refused)["message"]
             assert (await announce(http, 500)).status_code == 200
 
-    async def test_it_cannot_raise_the_service_s(self, office: Office, api: Api) -> None:
-        await limit(office, api.one, max_file_bytes=MAX_FILE_BYTES * 2)
+    async def test_it_cannot_raise_the_service_s(self, admin_api: AdminApi, api: Api) -> None:
+        await limit(admin_api, api.one, max_file_bytes=MAX_FILE_BYTES * 2)
         async with api.http() as http:
             assert (await send(http, MAX_FILE_BYTES + 1)).status_code == 413

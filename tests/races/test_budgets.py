@@ -31,7 +31,7 @@ from tests.inference.completions_upstream import Answering, answering
 from tests.races.test_reservations import AMOUNT, MONTH, naive
 from tests.stack import ROOT
 from tests.wire import Tenant, chat_rows, jsonl, make_tenant
-from tests.workers.harness import Bench
+from tests.workers.harness import WorkerHarness
 
 PROCESSES, ROOM, CALLERS = 3, 5, 24
 START_SECONDS = 120.0
@@ -287,18 +287,18 @@ async def test_after_kill_9_the_books_balance_and_nothing_stays_reserved(
 class TestOrganisation:
     """One limit over many projects."""
 
-    async def projects(self, bench: Bench, count: int) -> list[str]:
+    async def projects(self, harness: WorkerHarness, count: int) -> list[str]:
         """Projects without limits of their own."""
         ids = [new_id("proj_") for _ in range(count)]
-        async with bench.ctx.db.admin() as session:
+        async with harness.ctx.db.admin() as session:
             session.add_all([Project(id=each, name=each) for each in ids])
         return ids
 
-    async def reserve_all(self, bench: Bench, ids: list[str]) -> int:
+    async def reserve_all(self, harness: WorkerHarness, ids: list[str]) -> int:
         """Ten reservations in each project, all at once: how many are granted."""
 
         async def call(project_id: str) -> bool:
-            async with bench.ctx.db.project(project_id) as session:
+            async with harness.ctx.db.project(project_id) as session:
                 return await billing.reserve(
                     session,
                     project_id=project_id,
@@ -314,31 +314,31 @@ class TestOrganisation:
         """What its balance has reserved."""
         return (await session.get_one(OrganizationBalance, MONTH, populate_existing=True)).reserved_micros
 
-    async def test_holds_whoever_asks(self, bench: Bench) -> None:
-        ids = await self.projects(bench, 6)
-        async with bench.ctx.db.admin() as session:
+    async def test_holds_whoever_asks(self, harness: WorkerHarness) -> None:
+        ids = await self.projects(harness, 6)
+        async with harness.ctx.db.admin() as session:
             await limits.set_organization_limit(session, 17 * AMOUNT + AMOUNT - 1)
-        assert await self.reserve_all(bench, ids) == 17
-        async with bench.ctx.db.worker() as session:
+        assert await self.reserve_all(harness, ids) == 17
+        async with harness.ctx.db.worker() as session:
             assert await self.organisation(session) == 17 * AMOUNT
 
-    async def test_a_limit_that_is_set_amid_movements_counts_them_all(self, bench: Bench) -> None:
+    async def test_a_limit_that_is_set_amid_movements_counts_them_all(self, harness: WorkerHarness) -> None:
         """The sums begin exact: no movement falls between adding up and keeping."""
-        ids = await self.projects(bench, 4)
+        ids = await self.projects(harness, 4)
         for _ in range(3):
-            moving = asyncio.create_task(self.reserve_all(bench, ids))
+            moving = asyncio.create_task(self.reserve_all(harness, ids))
             await asyncio.sleep(0.02)
-            async with bench.ctx.db.admin() as session:
+            async with harness.ctx.db.admin() as session:
                 await limits.set_organization_limit(session, 10**12)
             await moving
-            async with bench.ctx.db.worker() as session:
+            async with harness.ctx.db.worker() as session:
                 total = await session.scalar(select(func.sum(Balance.reserved_micros)))
                 assert await self.organisation(session) == total
             async with bench.ctx.db.admin() as session:
                 await limits.remove_organization_limit(session)
 
     async def test_control_without_the_lock_a_movement_falls_between(
-        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+        self, harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         [project_id] = await self.projects(bench, 1)
         locked = limits.lock_all_balances
@@ -357,10 +357,10 @@ class TestOrganisation:
                     amount_micros=AMOUNT,
                     month=MONTH,
                 )
-                setting = asyncio.create_task(self.set_limit(bench))
+                setting = asyncio.create_task(self.set_limit(harness))
                 await asyncio.wait([setting], timeout=60.0 if drifts else 1.0)
             await setting
-            async with bench.ctx.db.worker() as session:
+            async with harness.ctx.db.worker() as session:
                 total = await session.scalar(select(func.sum(Balance.reserved_micros)))
                 kept = await session.scalar(select(OrganizationBalance.reserved_micros))
             assert ((kept or 0) != total) == drifts
@@ -368,29 +368,29 @@ class TestOrganisation:
             async with bench.ctx.db.admin() as session:
                 await limits.remove_organization_limit(session)
 
-    async def set_limit(self, bench: Bench) -> None:
-        async with bench.ctx.db.admin() as session:
+    async def set_limit(self, harness: WorkerHarness) -> None:
+        async with harness.ctx.db.admin() as session:
             await limits.set_organization_limit(session, 10**12)
 
-    async def test_control_a_naive_reservation_grants_more_over_projects(self, bench: Bench) -> None:
-        ids = await self.projects(bench, 5)
-        async with bench.ctx.db.admin() as session:
+    async def test_control_a_naive_reservation_grants_more_over_projects(self, harness: WorkerHarness) -> None:
+        ids = await self.projects(harness, 5)
+        async with harness.ctx.db.admin() as session:
             await limits.set_organization_limit(session, 2 * AMOUNT)
             session.add_all([Balance(project_id=each, month=MONTH) for each in ids])
         reserve = naive(asyncio.Barrier(len(ids)))
 
         async def call(project_id: str) -> bool:
-            async with bench.ctx.db.project(project_id) as session:
+            async with harness.ctx.db.project(project_id) as session:
                 return await reserve(session, project_id, new_id("call-"))
 
         assert sum(await asyncio.gather(*(call(each) for each in ids))) == 5
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["project", "organisation"])
-async def test_postings_that_cross_a_threshold_together_tell_once(bench: Bench, shared: bool) -> None:
+async def test_postings_that_cross_a_threshold_together_tell_once(harness: WorkerHarness, shared: bool) -> None:
     """And a higher threshold once more, in the same month."""
-    project_id = bench.project_id
-    async with bench.ctx.db.admin() as session:
+    project_id = harness.project_id
+    async with harness.ctx.db.admin() as session:
         alert = await alert_queries.create_alert(
             session,
             project_id=None if shared else project_id,
@@ -402,15 +402,15 @@ async def test_postings_that_cross_a_threshold_together_tell_once(bench: Bench, 
 
     async def spend() -> None:
         subject = new_id("call-")
-        async with bench.ctx.db.project(project_id) as session:
+        async with harness.ctx.db.project(project_id) as session:
             assert await billing.reserve(
                 session, project_id=project_id, subject=subject, line_item="x", amount_micros=AMOUNT, month=MONTH
             )
-        async with bench.ctx.db.project(project_id) as session:
+        async with harness.ctx.db.project(project_id) as session:
             await billing.settle(session, subject=subject, actual_micros=AMOUNT, quantity=None)
 
     async def told() -> int:
-        async with bench.ctx.db.worker() as session:
+        async with harness.ctx.db.worker() as session:
             mine = select(func.count()).select_from(WebhookEvent).where(WebhookEvent.subject == alert_id)
             return int(await session.scalar(mine) or 0)
 
@@ -418,29 +418,29 @@ async def test_postings_that_cross_a_threshold_together_tell_once(bench: Bench, 
     assert await told() == 0
     await asyncio.gather(*(spend() for _ in range(20)))
     assert await told() == 1
-    async with bench.ctx.db.admin() as session:
+    async with harness.ctx.db.admin() as session:
         row = await alert_queries.get_alert(session, None if shared else project_id, alert_id)
         row.threshold_micros = 22 * AMOUNT
     await asyncio.gather(*(spend() for _ in range(5)))
     assert await told() == 2
 
 
-async def test_a_settlement_that_is_rolled_back_tells_nothing(bench: Bench) -> None:
+async def test_a_settlement_that_is_rolled_back_tells_nothing(harness: WorkerHarness) -> None:
     """The event is written in the transaction that crosses the threshold."""
-    project_id, subject = bench.project_id, new_id("call-")
-    async with bench.ctx.db.admin() as session:
+    project_id, subject = harness.project_id, new_id("call-")
+    async with harness.ctx.db.admin() as session:
         await alert_queries.create_alert(
             session, project_id=project_id, threshold_micros=1, recipients=[], subject_prefix=None
         )
-    async with bench.ctx.db.project(project_id) as session:
+    async with harness.ctx.db.project(project_id) as session:
         await billing.reserve(
             session, project_id=project_id, subject=subject, line_item="x", amount_micros=AMOUNT, month=MONTH
         )
     with pytest.raises(ZeroDivisionError):
-        async with bench.ctx.db.project(project_id) as session:
+        async with harness.ctx.db.project(project_id) as session:
             await billing.settle(session, subject=subject, actual_micros=AMOUNT, quantity=None)
             assert await session.scalar(text("SELECT 1"))
             raise ZeroDivisionError
-    async with bench.ctx.db.worker() as session:
+    async with harness.ctx.db.worker() as session:
         assert (await session.scalars(select(WebhookEvent.subject))).all() == []
-    assert (await bench.balance()).reserved_micros == AMOUNT
+    assert (await harness.balance()).reserved_micros == AMOUNT

@@ -16,34 +16,34 @@ from service.upstreams.adapters.openai import OpenAIUpstream
 from service.upstreams.port import UpstreamJob
 from service.webhooks import outbox
 from tests.faults.control import CREATE
-from tests.workers.harness import Bench
+from tests.workers.harness import WorkerHarness
 
 
-async def _claimed_by_another(bench: Bench) -> bool:
-    async with bench.ctx.db.worker() as session:
+async def _claimed_by_another(harness: WorkerHarness) -> bool:
+    async with harness.ctx.db.worker() as session:
         return bool(await leases.claim(session, Job, lease_seconds=30.0))
 
 
 @pytest.mark.parametrize("guard", [True, False], ids=["with heartbeat", "without"])
 async def test_without_a_heartbeat_long_work_is_done_twice(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, guard: bool
+    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch, guard: bool
 ) -> None:
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
 
     if not guard:
         monkeypatch.setattr(leases, "_renew", never)
-    await bench.new_job()
-    async with bench.ctx.db.worker() as session:
+    await harness.new_job()
+    async with harness.ctx.db.worker() as session:
         [held] = await leases.claim(session, Job, lease_seconds=9.0)
-    async with leases.heartbeat(bench.ctx.db, held):
+    async with leases.heartbeat(harness.ctx.db, held):
         await asyncio.sleep(9.5)
-        assert await _claimed_by_another(bench) is not guard
+        assert await _claimed_by_another(harness) is not guard
 
 
 @pytest.mark.parametrize("guard", [True, False], ids=["with the check", "without"])
 async def test_without_looking_at_the_marks_anothers_job_is_adopted(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, guard: bool
+    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch, guard: bool
 ) -> None:
     async def trusting(self: OpenAIUpstream, metadata: Mapping[str, str], **_: Any) -> list[UpstreamJob]:
         page = await self._client.fine_tuning.jobs.list(metadata=dict(metadata))
@@ -51,15 +51,15 @@ async def test_without_looking_at_the_marks_anothers_job_is_adopted(
 
     if not guard:
         monkeypatch.setattr(OpenAIUpstream, "find_jobs", trusting)
-    bench.upstream.world(ignores_metadata=True)
-    bench.upstream.put_job(id="ftjob-others", status="running", model="gpt-4o-mini", metadata={"team": "another"})
-    bench.upstream.fault(CREATE, "reset")
-    job_id = await bench.new_job()
-    await bench.until_sent(job_id)
+    harness.upstream.configure(ignores_metadata=True)
+    harness.upstream.put_job(id="ftjob-others", status="running", model="gpt-4o-mini", metadata={"team": "another"})
+    harness.upstream.fault(CREATE, "reset")
+    job_id = await harness.new_job()
+    await harness.until_sent(job_id)
     for _ in range(4):
-        await bench.pass_settle_time(job_id)
-        await bench.step(job_id)
-    assert ((await bench.job(job_id)).upstream_job_id == "ftjob-others") is not guard
+        await harness.pass_settle_time(job_id)
+        await harness.step(job_id)
+    assert ((await harness.job(job_id)).upstream_job_id == "ftjob-others") is not guard
 
 
 class _Died(Exception):
@@ -68,7 +68,7 @@ class _Died(Exception):
 
 @pytest.mark.parametrize("guard", [True, False], ids=["in the transaction", "after it"])
 async def test_an_event_that_is_written_after_the_commit_is_lost_with_the_process(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, guard: bool
+    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch, guard: bool
 ) -> None:
     """The process dies between a job's end and what comes after its commit."""
     later: list[Mapping[str, Any]] = []
@@ -76,21 +76,21 @@ async def test_an_event_that_is_written_after_the_commit_is_lost_with_the_proces
     async def emit_later(session: object, **event: Any) -> None:
         later.append(event)
 
-    job_id = await bench.new_job()
-    await bench.until(job_id, "settling")
+    job_id = await harness.new_job()
+    await harness.until(job_id, "settling")
     if not guard:
         monkeypatch.setattr(outbox, "emit", emit_later)
-    claimed = await bench.claim(job_id)
+    claimed = await harness.claim(job_id)
     assert claimed is not None
     with pytest.raises(_Died):
-        await _ends_and_dies(bench, claimed)
-    assert (await bench.job(job_id)).state == "succeeded"
-    assert ("succeeded" in await bench.webhooks(job_id)) is guard
+        await _ends_and_dies(harness, claimed)
+    assert (await harness.job(job_id)).state == "succeeded"
+    assert ("succeeded" in await harness.webhooks(job_id)) is guard
     assert bool(later) is not guard
 
 
-async def _ends_and_dies(bench: Bench, claimed: leases.Claim[Job]) -> None:
+async def _ends_and_dies(harness: WorkerHarness, claimed: leases.Claim[Job]) -> None:
     from workers.jobs.advance import advance
 
-    await advance(bench.ctx, claimed)
+    await advance(harness.ctx, claimed)
     raise _Died

@@ -12,7 +12,7 @@ from service.billing import actions as billing
 from service.database.tables import Balance, LedgerEntry, Project
 from service.errors import QuotaExceeded
 from service.ids import new_id
-from tests.workers.harness import Bench
+from tests.workers.harness import WorkerHarness
 
 CALLERS, ROOM, AMOUNT = 60, 17, 1_000
 MONTH = dt.date(2026, 11, 1)
@@ -56,17 +56,19 @@ def naive(meeting: asyncio.Barrier) -> Reserve:
     return reserve
 
 
-async def granted(bench: Bench, reserve: Reserve, subjects: list[str]) -> int:
+async def granted(harness: WorkerHarness, reserve: Reserve, subjects: list[str]) -> int:
     """How many of as many callers at once get their reservation, in transactions of their own."""
-    async with bench.ctx.db.admin() as session:
+    async with harness.ctx.db.admin() as session:
         await session.execute(
-            update(Project).where(Project.id == bench.project_id).values(spend_limit_micros=ROOM * AMOUNT + AMOUNT - 1)
+            update(Project)
+            .where(Project.id == harness.project_id)
+            .values(spend_limit_micros=ROOM * AMOUNT + AMOUNT - 1)
         )
-        session.add(Balance(project_id=bench.project_id, month=MONTH))
+        session.add(Balance(project_id=harness.project_id, month=MONTH))
 
     async def call(subject: str) -> bool:
-        async with bench.ctx.db.project(bench.project_id) as session:
-            return await reserve(session, bench.project_id, subject)
+        async with harness.ctx.db.project(harness.project_id) as session:
+            return await reserve(session, harness.project_id, subject)
 
     return sum(await asyncio.gather(*(call(subject) for subject in subjects)))
 
@@ -76,50 +78,50 @@ def subjects(count: int) -> list[str]:
     return [new_id("ftjob-") for _ in range(count)]
 
 
-async def test_exactly_as_many_are_granted_as_there_is_room_for(bench: Bench) -> None:
-    assert await granted(bench, conditional, subjects(CALLERS)) == ROOM
-    assert (await bench.balance()).reserved_micros == ROOM * AMOUNT
+async def test_exactly_as_many_are_granted_as_there_is_room_for(harness: WorkerHarness) -> None:
+    assert await granted(harness, conditional, subjects(CALLERS)) == ROOM
+    assert (await harness.balance()).reserved_micros == ROOM * AMOUNT
 
 
-async def test_control_a_naive_reservation_grants_more(bench: Bench) -> None:
-    at_once = bench.ctx.settings.database_pool_size
+async def test_control_a_naive_reservation_grants_more(harness: WorkerHarness) -> None:
+    at_once = harness.ctx.settings.database_pool_size
     assert CALLERS % at_once == 0
-    assert await granted(bench, naive(asyncio.Barrier(at_once)), subjects(CALLERS)) > ROOM
+    assert await granted(harness, naive(asyncio.Barrier(at_once)), subjects(CALLERS)) > ROOM
 
 
-async def test_one_subject_reserves_once_however_many_ask(bench: Bench) -> None:
+async def test_one_subject_reserves_once_however_many_ask(harness: WorkerHarness) -> None:
     [subject] = subjects(1)
-    assert await granted(bench, conditional, [subject] * 20) == 20, "asking again is answered yes"
-    assert await bench.entries(subject) == ["reserve"]
-    assert (await bench.balance()).reserved_micros == AMOUNT
+    assert await granted(harness, conditional, [subject] * 20) == 20, "asking again is answered yes"
+    assert await harness.entries(subject) == ["reserve"]
+    assert (await harness.balance()).reserved_micros == AMOUNT
 
 
 @pytest.mark.parametrize("actual", [0, AMOUNT // 2, AMOUNT * 30], ids=["void", "less", "more"])
-async def test_one_subject_is_resolved_once_however_many_settle(bench: Bench, actual: int) -> None:
+async def test_one_subject_is_resolved_once_however_many_settle(harness: WorkerHarness, actual: int) -> None:
     [subject, other] = subjects(2)
-    await granted(bench, conditional, [subject, other])
+    await granted(harness, conditional, [subject, other])
 
     async def settle() -> int:
-        async with bench.ctx.db.worker() as session:
+        async with harness.ctx.db.worker() as session:
             return await billing.settle(session, subject=subject, actual_micros=actual, quantity=None)
 
     posted = await asyncio.gather(*(settle() for _ in range(20)))
     assert sorted(posted) == [0] * 19 + [actual]
-    assert await bench.entries(subject) == ["reserve", "post" if actual else "void"]
-    balance = await bench.balance()
+    assert await harness.entries(subject) == ["reserve", "post" if actual else "void"]
+    balance = await harness.balance()
     assert (balance.reserved_micros, balance.spent_micros + balance.overage_micros) == (AMOUNT, actual)
     assert balance.reserved_micros + balance.spent_micros <= ROOM * AMOUNT + AMOUNT - 1
 
 
-async def test_reservations_and_settlements_together_keep_the_limit_at_every_moment(bench: Bench) -> None:
+async def test_reservations_and_settlements_together_keep_the_limit_at_every_moment(harness: WorkerHarness) -> None:
     first = subjects(ROOM)
-    await granted(bench, conditional, first)
+    await granted(harness, conditional, first)
     over = asyncio.Event()
     seen: list[int] = []
 
     async def watch() -> None:
         while not over.is_set():
-            async with bench.ctx.db.worker() as session:
+            async with harness.ctx.db.worker() as session:
                 row = (
                     await session.execute(
                         select(Balance.reserved_micros + Balance.spent_micros).where(Balance.month == MONTH)
@@ -128,32 +130,32 @@ async def test_reservations_and_settlements_together_keep_the_limit_at_every_mom
             seen.append(row)
 
     async def settle(subject: str) -> None:
-        async with bench.ctx.db.worker() as session:
+        async with harness.ctx.db.worker() as session:
             await billing.settle(session, subject=subject, actual_micros=AMOUNT // 2, quantity=None)
 
     async def reserve(subject: str) -> bool:
-        async with bench.ctx.db.project(bench.project_id) as session:
-            return await conditional(session, bench.project_id, subject)
+        async with harness.ctx.db.project(harness.project_id) as session:
+            return await conditional(session, harness.project_id, subject)
 
     watching = asyncio.create_task(watch())
     won = await asyncio.gather(*(settle(subject) for subject in first), *(reserve(each) for each in subjects(CALLERS)))
     over.set()
     await watching
     assert max(seen) <= ROOM * AMOUNT + AMOUNT - 1
-    balance = await bench.balance()
+    balance = await harness.balance()
     assert balance.reserved_micros == sum(bool(each) for each in won) * AMOUNT
     assert balance.spent_micros == ROOM * (AMOUNT // 2)
 
 
-async def test_jobs_over_the_budget_are_refused_and_leave_nothing(bench: Bench) -> None:
+async def test_jobs_over_the_budget_are_refused_and_leave_nothing(harness: WorkerHarness) -> None:
     """The same through the action itself: parallel creates against a budget for three."""
-    same = await bench.new_file()
-    await bench.new_job(training=same)
-    upper = (await bench.balance()).reserved_micros
-    async with bench.ctx.db.admin() as session:
+    same = await harness.new_file()
+    await harness.new_job(training=same)
+    upper = (await harness.balance()).reserved_micros
+    async with harness.ctx.db.admin() as session:
         await session.execute(
-            update(Project).where(Project.id == bench.project_id).values(spend_limit_micros=upper * 3)
+            update(Project).where(Project.id == harness.project_id).values(spend_limit_micros=upper * 3)
         )
-    made = await asyncio.gather(*(bench.new_job(training=same) for _ in range(12)), return_exceptions=True)
+    made = await asyncio.gather(*(harness.new_job(training=same) for _ in range(12)), return_exceptions=True)
     assert [type(each) for each in made if not isinstance(each, str)] == [QuotaExceeded] * 10
-    assert (await bench.balance()).reserved_micros == upper * 3
+    assert (await harness.balance()).reserved_micros == upper * 3

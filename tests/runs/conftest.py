@@ -9,7 +9,7 @@ import pytest
 
 from cli.embedded import OWNER, SERVICE
 from service.settings import Settings
-from tests.runs.harness import Mill, open_mill, served
+from tests.runs.harness import RunHarness, open_run_harness, served
 from tests.runs.scripted import Scripted, scripted
 from tests.stack import Servers
 
@@ -31,7 +31,7 @@ def upstream(scripted_program: Scripted) -> Scripted:
 
 
 @pytest.fixture(scope="session")
-def mill_site(servers: Servers, scripted_program: Scripted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[At]:
+def run_api(servers: Servers, scripted_program: Scripted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[At]:
     """Settings of API and worker, with leases that outlast a slow machine, and the API's base URL."""
     with servers.fresh_database() as name:
         settings = Settings(
@@ -51,15 +51,15 @@ def mill_site(servers: Servers, scripted_program: Scripted, tmp_path_factory: py
 
 
 @pytest.fixture
-async def mill(mill_site: At, upstream: Scripted) -> AsyncIterator[Mill]:
+async def harness(run_api: At, upstream: Scripted) -> AsyncIterator[RunHarness]:
     """A fresh project at that API, and a worker's context."""
-    settings, base_url = mill_site
-    async with open_mill(settings, base_url, upstream) as opened:
+    settings, base_url = run_api
+    async with open_run_harness(settings, base_url, upstream) as opened:
         yield opened
 
 
 @pytest.fixture
-async def lone_mill(settings: Settings, upstream: Scripted) -> AsyncIterator[Mill]:
+async def isolated_harness(settings: Settings, upstream: Scripted) -> AsyncIterator[RunHarness]:
     """A mill with a database of its own, for worker processes: a test ends the leases of those that it kills."""
     settings = dataclasses.replace(
         settings,
@@ -71,5 +71,5 @@ async def lone_mill(settings: Settings, upstream: Scripted) -> AsyncIterator[Mil
         inference_timeout_seconds=60.0,
     )
     with served(settings) as base_url:
-        async with open_mill(settings, base_url, upstream) as opened:
+        async with open_run_harness(settings, base_url, upstream) as opened:
             yield opened

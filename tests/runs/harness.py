@@ -41,7 +41,7 @@ PATIENCE_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
-class Mill:
+class RunHarness:
     """A project at that API."""
 
     ctx: Context
@@ -208,7 +208,7 @@ def served(settings: Settings) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def open_mill(settings: Settings, base_url: str, upstream: Scripted) -> AsyncIterator[Mill]:
+async def open_run_harness(settings: Settings, base_url: str, upstream: Scripted) -> AsyncIterator[RunHarness]:
     """A mill for a fresh project at that API."""
     async with open_context(settings) as ctx:
-        yield Mill(ctx, await make_tenant(base_url, settings.database_url), upstream)
+        yield RunHarness(ctx, await make_tenant(base_url, settings.database_url), upstream)

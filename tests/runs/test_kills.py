@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runs.harness import Mill
+from tests.runs.harness import RunHarness
 from tests.runs.scripted import Call, Reply, plain
 from tests.workers.process import WorkerProcess
 
@@ -23,32 +23,32 @@ LATER = ("run.given_back",)
 """Reached only when a run has to wait."""
 
 
-async def _assert_once(mill: Mill, run_id: str, finished: list[set[str]], *, total: int = 10) -> None:
+async def _assert_once(harness: RunHarness, run_id: str, finished: list[set[str]], *, total: int = 10) -> None:
     """Everything that exactly once means; `finished` are the calls that were recorded at each kill."""
-    shown = await mill.shown(run_id)
+    shown = await harness.shown(run_id)
     assert (shown["status"], shown["progress"]["done"], shown["error"]) == ("succeeded", total, None)
-    rows = await mill.examples(shown["file"])
+    rows = await harness.examples(shown["file"])
     assert len({row["messages"][0]["content"] for row in rows}) == total
-    calls = {call.key for call in await mill.calls(run_id)}
-    assert set(mill.upstream.charged) == {f"{run_id}/{key}" for key in calls}
-    cost = await mill.assert_books(run_id)
-    assert cost == sum(call.cost_micros for call in await mill.calls(run_id))
-    posted = [entry for entry in await mill.entries() if entry.kind == "post"]
+    calls = {call.key for call in await harness.calls(run_id)}
+    assert set(harness.upstream.charged) == {f"{run_id}/{key}" for key in calls}
+    cost = await harness.assert_books(run_id)
+    assert cost == sum(call.cost_micros for call in await harness.calls(run_id))
+    posted = [entry for entry in await harness.entries() if entry.kind == "post"]
     assert len(posted) == len(calls) == 2 * total
     for known in finished:
         assert known <= calls
-    counts = await mill.counts()
+    counts = await harness.counts()
     assert (counts["files"], counts["reports"]) == (1, 1)
-    assert await mill.webhooks() in (
+    assert await harness.webhooks() in (
         ["dataset_generation.succeeded"],
         ["dataset_generation.succeeded", "file.processed"],
     )
 
 
 @pytest.mark.parametrize("point", OF_RUNS)
-async def test_killed_at(lone_mill: Mill, tmp_path: Path, point: str) -> None:
+async def test_killed_at(isolated_harness: RunHarness, tmp_path: Path, point: str) -> None:
     """The first dies there; what comes of it is what comes of a run that nobody disturbed."""
-    mill = lone_mill
+    harness = isolated_harness
     if point in LATER:
         limited = Counter[str]()
 
@@ -56,42 +56,42 @@ async def test_killed_at(lone_mill: Mill, tmp_path: Path, point: str) -> None:
             limited[call.key] += 1
             return Reply(status=429, retry_after="6") if limited[call.key] == 1 and call.item == 3 else plain(call)
 
-        mill.upstream.script = script
-    made = await mill.generate(concurrency=4)
-    async with WorkerProcess(mill.ctx.settings, tmp_path, fault_point=point) as worker:
+        harness.upstream.script = script
+    made = await harness.generate(concurrency=4)
+    async with WorkerProcess(harness.ctx.settings, tmp_path, fault_point=point) as worker:
         await worker.killed()
-    finished = {call.key for call in await mill.calls(made["id"])}
-    before = len(mill.upstream.log)
-    await mill.end_lease(made["id"])
-    await mill.until_end(made["id"])
-    asked_after = set(mill.upstream.keys()[before:])
+    finished = {call.key for call in await harness.calls(made["id"])}
+    before = len(harness.upstream.log)
+    await harness.end_lease(made["id"])
+    await harness.until_end(made["id"])
+    asked_after = set(harness.upstream.keys()[before:])
     assert asked_after & finished == set(), "a finished call was asked again"
-    await _assert_once(mill, made["id"], [finished])
+    await _assert_once(harness, made["id"], [finished])
 
 
-async def test_killed_three_times_each_item_is_asked_once(lone_mill: Mill, tmp_path: Path) -> None:
+async def test_killed_three_times_each_item_is_asked_once(isolated_harness: RunHarness, tmp_path: Path) -> None:
     """At moments of its own choosing: while calls are under way, after answers came, in the middle of it all."""
-    mill, finished, marks = lone_mill, [], []
-    mill.upstream.pace_seconds = 0.02
-    made = await mill.generate(n_per_topic=20, concurrency=4)
+    harness, finished, marks = isolated_harness, [], []
+    harness.upstream.pace_seconds = 0.02
+    made = await harness.generate(n_per_topic=20, concurrency=4)
     for point in ("run.answered:2", "run.reserved:3", "run.recorded:4"):
-        async with WorkerProcess(mill.ctx.settings, tmp_path, fault_point=point) as worker:
+        async with WorkerProcess(harness.ctx.settings, tmp_path, fault_point=point) as worker:
             await worker.killed()
-        finished.append({call.key for call in await mill.calls(made["id"])})
-        marks.append(len(mill.upstream.log))
-        await mill.end_lease(made["id"])
-    async with WorkerProcess(mill.ctx.settings, tmp_path):
-        await mill.until(made["id"], done=40)
-        async with mill.http() as http:
+        finished.append({call.key for call in await harness.calls(made["id"])})
+        marks.append(len(harness.upstream.log))
+        await harness.end_lease(made["id"])
+    async with WorkerProcess(harness.ctx.settings, tmp_path):
+        await harness.until(made["id"], done=40)
+        async with harness.http() as http:
             told = (await http.get(f"/dataset_generations/{made['id']}/events", params={"stream": "true"})).text
     assert told.endswith("[DONE]\n\n")
     for known, mark in zip(finished, marks, strict=True):
-        assert set(mill.upstream.keys()[mark:]) & known == set()
+        assert set(harness.upstream.keys()[mark:]) & known == set()
     assert len(finished[0]) < len(finished[1]) or len(finished[1]) < len(finished[2])
-    await _assert_once(mill, made["id"], finished, total=40)
-    asked = Counter(mill.upstream.keys())
+    await _assert_once(harness, made["id"], finished, total=40)
+    asked = Counter(harness.upstream.keys())
     print(
-        f"killed 3 times: {len(asked)} items, {len(mill.upstream.log)} requests, {mill.upstream.replayed} of them "
-        f"asked again under their key while under way at a kill, {len(mill.upstream.charged)} charged"
+        f"killed 3 times: {len(asked)} items, {len(harness.upstream.log)} requests, {harness.upstream.replayed} of "
+        f"them asked again under their key while under way at a kill, {len(harness.upstream.charged)} charged"
     )
-    assert len(mill.upstream.log) - len(asked) == mill.upstream.replayed <= 12
+    assert len(harness.upstream.log) - len(asked) == harness.upstream.replayed <= 12

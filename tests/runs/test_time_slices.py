@@ -46,7 +46,7 @@ class TestPace:
 
 
 class TestUpstream:
-    async def test_a_rate_limit_is_waited_for_and_burns_nothing(self, mill: Mill) -> None:
+    async def test_a_rate_limit_is_waited_for_and_burns_nothing(self, harness: RunHarness) -> None:
         limited = Counter[str]()
 
         def script(call: Call) -> Reply:
@@ -55,108 +55,108 @@ class TestUpstream:
                 return Reply(status=429, retry_after="0.2", code="rate_limit_exceeded")
             return plain(call)
 
-        mill.upstream.script = script
-        made = await mill.generate()
-        ended = await mill.until_end(made["id"])
+        harness.upstream.script = script
+        made = await harness.generate()
+        ended = await harness.until_end(made["id"])
         assert (ended["status"], ended["progress"]["done"]) == ("succeeded", 10)
         assert max(limited.values()) == 3
-        await mill.assert_books(made["id"])
+        await harness.assert_books(made["id"])
 
     @pytest.mark.parametrize("status", [500, 502, 503, 401, 409])
-    async def test_what_is_away_is_asked_again_later(self, mill: Mill, status: int) -> None:
+    async def test_what_is_away_is_asked_again_later(self, harness: RunHarness, status: int) -> None:
         refused = iter([status] * 3)
-        mill.upstream.script = lambda call: Reply(status=next(refused, 200), text=plain(call).text)
-        made = await mill.generate(n_per_topic=1, concurrency=1)
-        ended = await mill.until_end(made["id"])
+        harness.upstream.script = lambda call: Reply(status=next(refused, 200), text=plain(call).text)
+        made = await harness.generate(n_per_topic=1, concurrency=1)
+        ended = await harness.until_end(made["id"])
         assert (ended["status"], ended["progress"]["calls"]) == ("succeeded", 4)
-        assert len(mill.upstream.log) == 7
-        await mill.assert_books(made["id"])
+        assert len(harness.upstream.log) == 7
+        await harness.assert_books(made["id"])
 
-    async def test_a_long_wait_is_shown_and_gives_the_place_to_others(self, mill: Mill) -> None:
-        mill.upstream.script = lambda call: Reply(status=429, retry_after="600", code="rate_limit_exceeded")
-        made = await mill.generate()
-        waiting = await mill.step(made["id"])
+    async def test_a_long_wait_is_shown_and_gives_the_place_to_others(self, harness: RunHarness) -> None:
+        harness.upstream.script = lambda call: Reply(status=429, retry_after="600", code="rate_limit_exceeded")
+        made = await harness.generate()
+        waiting = await harness.step(made["id"])
         assert (waiting["status"], waiting["waiting_reason"]) == ("running", "Not now.")
-        row = await mill.row(made["id"])
+        row = await harness.row(made["id"])
         assert row.leased_until is None
-        async with mill.ctx.db.worker() as session:
+        async with harness.ctx.db.worker() as session:
             late = await session.scalar(
                 select(Run.due_at - func.now() > dt.timedelta(seconds=500)).where(Run.id == row.id)
             )
         assert late
-        assert [event["message"] for event in await mill.events(made["id"])][-1] == "Waiting: Not now."
-        await mill.step(made["id"])
-        assert len(await mill.events(made["id"])) == 3, "the same reason is told once"
-        mill.upstream.script = plain
-        ended = await mill.until_end(made["id"])
+        assert [event["message"] for event in await harness.events(made["id"])][-1] == "Waiting: Not now."
+        await harness.step(made["id"])
+        assert len(await harness.events(made["id"])) == 3, "the same reason is told once"
+        harness.upstream.script = plain
+        ended = await harness.until_end(made["id"])
         assert (ended["status"], ended["waiting_reason"]) == ("succeeded", None)
 
-    async def test_a_run_without_an_answer_ends_after_a_day(self, mill: Mill) -> None:
-        mill.upstream.script = lambda call: Reply(status=503)
-        made = await mill.generate()
-        async with mill.ctx.db.worker() as session:
+    async def test_a_run_without_an_answer_ends_after_a_day(self, harness: RunHarness) -> None:
+        harness.upstream.script = lambda call: Reply(status=503)
+        made = await harness.generate()
+        async with harness.ctx.db.worker() as session:
             long_ago = func.now() - dt.timedelta(hours=25)
             await session.execute(update(Run).where(Run.id == made["id"]).values(last_answer_at=long_ago))
         ended = await mill.until_end(made["id"])
         assert (ended["status"], ended["error"]["code"]) == ("failed", "upstream_unavailable")
-        assert await mill.assert_books(made["id"]) == 0
+        assert await harness.assert_books(made["id"]) == 0
 
-    async def test_one_that_refuses_everything_is_not_asked_everything(self, mill: Mill) -> None:
-        mill.upstream.script = lambda call: Reply(status=400)
-        made = await mill.generate(n_per_topic=50, concurrency=4)
-        ended = await mill.until_end(made["id"])
+    async def test_one_that_refuses_everything_is_not_asked_everything(self, harness: RunHarness) -> None:
+        harness.upstream.script = lambda call: Reply(status=400)
+        made = await harness.generate(n_per_topic=50, concurrency=4)
+        ended = await harness.until_end(made["id"])
         assert (ended["status"], ended["error"]["code"]) == ("failed", "upstream_refused")
         assert len(mill.upstream.log) <= time_slice.MAX_REFUSED + 4
         assert await mill.assert_books(made["id"]) == 0
 
-    async def test_an_answer_of_nonsense_is_no_accident(self, mill: Mill) -> None:
+    async def test_an_answer_of_nonsense_is_no_accident(self, harness: RunHarness) -> None:
         """Characters that no database holds, no content, half a pair of surrogates: asked again."""
         said = iter(["a\0b c?", None, "\0", "It is so.", "\ud800"])
-        mill.upstream.script = lambda call: Reply(text=next(said, plain(call).text))
-        made = await mill.generate(n_per_topic=2, concurrency=1)
-        ended = await mill.until_end(made["id"])
+        harness.upstream.script = lambda call: Reply(text=next(said, plain(call).text))
+        made = await harness.generate(n_per_topic=2, concurrency=1)
+        ended = await harness.until_end(made["id"])
         assert ended["status"] == "succeeded"
-        questions = [row["messages"][0]["content"] for row in await mill.examples(ended["file"])]
+        questions = [row["messages"][0]["content"] for row in await harness.examples(ended["file"])]
         assert "ab c?" in questions
 
-    async def test_no_more_at_once_than_is_wanted_or_allowed(self, mill: Mill) -> None:
-        allowed = dataclasses.replace(mill.ctx.settings, run_concurrency=2)
-        other = dataclasses.replace(mill, ctx=dataclasses.replace(mill.ctx, settings=allowed))
-        for by, wanted, most in ((mill, 3, 3), (other, 200, 2)):
-            mill.upstream.reset()
-            mill.upstream.gate.clear()
-            made = await mill.generate(n_per_topic=10, concurrency=wanted)
+    async def test_no_more_at_once_than_is_wanted_or_allowed(self, harness: RunHarness) -> None:
+        allowed = dataclasses.replace(harness.ctx.settings, run_concurrency=2)
+        other = dataclasses.replace(harness, ctx=dataclasses.replace(harness.ctx, settings=allowed))
+        for by, wanted, most in ((harness, 3, 3), (other, 200, 2)):
+            harness.upstream.reset()
+            harness.upstream.gate.clear()
+            made = await harness.generate(n_per_topic=10, concurrency=wanted)
             ending = asyncio.create_task(by.until_end(made["id"]))
-            await _until(partial(_asked, mill, most))
-            mill.upstream.pace_seconds = 0.02
-            mill.upstream.gate.set()
+            await _until(partial(_asked, harness, most))
+            harness.upstream.pace_seconds = 0.02
+            harness.upstream.gate.set()
             await ending
-            assert mill.upstream.most_at_once == most
+            assert harness.upstream.most_at_once == most
 
 
 class TestBounds:
-    async def test_the_budget_holds_at_every_moment_and_what_was_made_is_kept(self, mill: Mill) -> None:
-        quote = await _quote(mill, n_per_topic=20)
+    async def test_the_budget_holds_at_every_moment_and_what_was_made_is_kept(self, harness: RunHarness) -> None:
+        quote = await _quote(harness, n_per_topic=20)
         budget = round(quote["price"]["expected"]["value"] / 4, 6)
         most = 0
 
         def watch(call: Call) -> Reply:
             return Reply(text=plain(call).text, usage=(60, 40))
 
-        mill.upstream.script = watch
-        made = await mill.generate(n_per_topic=20, budget=budget, answer={"max_tokens": 100})
-        claimed = await mill.claim(made["id"])
+        harness.upstream.script = watch
+        made = await harness.generate(n_per_topic=20, budget=budget, answer={"max_tokens": 100})
+        claimed = await harness.claim(made["id"])
         assert claimed is not None
-        turn = asyncio.create_task(advance.advance(mill.ctx, claimed))
+        turn = asyncio.create_task(advance.advance(harness.ctx, claimed))
         done = False
         while not done:
             done = turn.done()  # looked at before the last look, which sees what it has come to
-            async with mill.ctx.db.worker() as session:
+            async with harness.ctx.db.worker() as session:
                 used = await session.scalar(text(IN_USE), {"run": made["id"]})
             most = max(most, used or 0)
             await asyncio.sleep(0.002)
         await turn
-        ended = await mill.until_end(made["id"])
+        ended = await harness.until_end(made["id"])
         assert 0 < most <= round(budget * 1e6)
         assert (ended["status"], ended["error"]["code"], ended["error"]["param"]) == (
             "failed",
@@ -166,134 +166,136 @@ class TestBounds:
         assert 0 < ended["outcome"]["examples"] < 40
         assert ended["outcome"]["examples"] + ended["outcome"]["missing"] == 40
         assert f"{ended['outcome']['examples']} of 40 examples are in {ended['file']}" in ended["error"]["message"]
-        assert len(await mill.examples(ended["file"])) == ended["outcome"]["examples"]
-        assert await mill.assert_books(made["id"]) <= round(budget * 1e6)
+        assert len(await harness.examples(ended["file"])) == ended["outcome"]["examples"]
+        assert await harness.assert_books(made["id"]) <= round(budget * 1e6)
 
-    async def test_a_budget_for_nothing_asks_nothing(self, mill: Mill) -> None:
-        made = await mill.generate(budget=0.000001)
-        ended = await mill.until_end(made["id"])
+    async def test_a_budget_for_nothing_asks_nothing(self, harness: RunHarness) -> None:
+        made = await harness.generate(budget=0.000001)
+        ended = await harness.until_end(made["id"])
         assert (ended["status"], ended["error"]["code"], ended["file"]) == ("failed", "budget_exceeded", None)
-        assert mill.upstream.log == []
-        assert await mill.assert_books(made["id"]) == 0
+        assert harness.upstream.log == []
+        assert await harness.assert_books(made["id"]) == 0
 
-    async def test_the_project_s_own_limit_holds(self, mill: Mill) -> None:
-        made = await mill.generate(n_per_topic=20)
-        await mill.limit(3_000)
-        ended = await mill.until_end(made["id"])
+    async def test_the_project_s_own_limit_holds(self, harness: RunHarness) -> None:
+        made = await harness.generate(n_per_topic=20)
+        await harness.limit(3_000)
+        ended = await harness.until_end(made["id"])
         assert (ended["status"], ended["error"]["code"]) == ("failed", "insufficient_quota")
-        assert 0 < await mill.assert_books(made["id"]) <= 3_000
+        assert 0 < await harness.assert_books(made["id"]) <= 3_000
 
-    async def test_a_model_that_is_gone_ends_it(self, mill: Mill) -> None:
-        made = await mill.generate()
-        async with mill.ctx.db.worker() as session:
+    async def test_a_model_that_is_gone_ends_it(self, harness: RunHarness) -> None:
+        made = await harness.generate()
+        async with harness.ctx.db.worker() as session:
             gone = func.jsonb_set(Run.options, text("'{question,model}'"), text("""'"ft:gone"'"""))
             await session.execute(update(Run).where(Run.id == made["id"]).values(options=gone))
-        ended = await mill.until_end(made["id"])
+        ended = await harness.until_end(made["id"])
         assert (ended["status"], ended["error"]["code"]) == ("failed", "model_not_found")
 
 
 class TestTakenAway:
-    async def test_cancel_is_at_once_and_what_is_under_way_is_posted(self, mill: Mill) -> None:
-        mill.upstream.gate.clear()
-        made = await mill.generate(concurrency=4)
-        claimed = await mill.claim(made["id"])
+    async def test_cancel_is_at_once_and_what_is_under_way_is_posted(self, harness: RunHarness) -> None:
+        harness.upstream.gate.clear()
+        made = await harness.generate(concurrency=4)
+        claimed = await harness.claim(made["id"])
         assert claimed is not None
-        turn = asyncio.create_task(advance.advance(mill.ctx, claimed))
-        await _until(lambda: len(mill.upstream.log) == 4)
-        async with mill.http() as http:
+        turn = asyncio.create_task(advance.advance(harness.ctx, claimed))
+        await _until(lambda: len(harness.upstream.log) == 4)
+        async with harness.http() as http:
             cancelled = (await http.post(f"/dataset_generations/{made['id']}/cancel")).json()
             again = await http.post(f"/dataset_generations/{made['id']}/cancel")
         assert (cancelled["status"], cancelled["file"], again.status_code) == ("cancelled", None, 200)
-        mill.upstream.gate.set()
+        harness.upstream.gate.set()
         with pytest.raises(LeaseLost):
             await turn
-        await _until_async(lambda: _nothing_open(mill))
-        assert len(mill.upstream.log) == 4
-        assert await mill.assert_books(made["id"]) > 0
-        assert await mill.calls(made["id"]) == []
-        assert await mill.claim(made["id"]) is None
-        assert await mill.webhooks() == ["dataset_generation.cancelled"]
+        await _until_async(lambda: _nothing_open(harness))
+        assert len(harness.upstream.log) == 4
+        assert await harness.assert_books(made["id"]) > 0
+        assert await harness.calls(made["id"]) == []
+        assert await harness.claim(made["id"]) is None
+        assert await harness.webhooks() == ["dataset_generation.cancelled"]
 
-    async def test_a_run_that_is_taken_over_posts_each_call_once(self, mill: Mill) -> None:
+    async def test_a_run_that_is_taken_over_posts_each_call_once(self, harness: RunHarness) -> None:
         """The first worker stands still with its calls under way; the second adopts them, under the same keys."""
-        mill.upstream.gate.clear()
-        made = await mill.generate(n_per_topic=2, concurrency=4)
-        first = await mill.claim(made["id"])
+        harness.upstream.gate.clear()
+        made = await harness.generate(n_per_topic=2, concurrency=4)
+        first = await harness.claim(made["id"])
         assert first is not None
-        standing = asyncio.create_task(advance.advance(mill.ctx, first))
-        await _until(lambda: len(mill.upstream.log) == 4)
-        reserved = len(await mill.entries())
-        await mill.end_lease(made["id"])
-        second = await mill.claim(made["id"])
+        standing = asyncio.create_task(advance.advance(harness.ctx, first))
+        await _until(lambda: len(harness.upstream.log) == 4)
+        reserved = len(await harness.entries())
+        await harness.end_lease(made["id"])
+        second = await harness.claim(made["id"])
         assert second is not None
-        taking_over = asyncio.create_task(advance.advance(mill.ctx, second))
-        await _until(lambda: len(mill.upstream.log) == 8)
-        assert len(await mill.entries()) == reserved, "the reservations are adopted"
-        mill.upstream.gate.set()
+        taking_over = asyncio.create_task(advance.advance(harness.ctx, second))
+        await _until(lambda: len(harness.upstream.log) == 8)
+        assert len(await harness.entries()) == reserved, "the reservations are adopted"
+        harness.upstream.gate.set()
         with pytest.raises(LeaseLost):
             await standing
         await taking_over
-        ended = await mill.until_end(made["id"])
+        ended = await harness.until_end(made["id"])
         assert (ended["status"], ended["progress"]["calls"]) == ("succeeded", 8)
-        await _until_async(lambda: _nothing_open(mill))
-        await mill.assert_books(made["id"])
-        assert len(mill.upstream.charged) == 8
+        await _until_async(lambda: _nothing_open(harness))
+        await harness.assert_books(made["id"])
+        assert len(harness.upstream.charged) == 8
 
-    async def test_one_that_nobody_goes_on_with_is_posted_in_full(self, mill: Mill) -> None:
+    async def test_one_that_nobody_goes_on_with_is_posted_in_full(self, harness: RunHarness) -> None:
         """What an orphan's call has reserved counts in its run too."""
-        mill.upstream.gate.clear()
-        made = await mill.generate(n_per_topic=1, concurrency=2)
-        claimed = await mill.claim(made["id"])
+        harness.upstream.gate.clear()
+        made = await harness.generate(n_per_topic=1, concurrency=2)
+        claimed = await harness.claim(made["id"])
         assert claimed is not None
-        turn = asyncio.create_task(advance.advance(mill.ctx, claimed))
-        await _until(lambda: len(mill.upstream.log) == 2)
+        turn = asyncio.create_task(advance.advance(harness.ctx, claimed))
+        await _until(lambda: len(harness.upstream.log) == 2)
         turn.cancel()
         await asyncio.gather(turn, return_exceptions=True)
-        async with mill.ctx.db.worker() as session:
-            mine = OpenInference.project_id == mill.project_id
+        async with harness.ctx.db.worker() as session:
+            mine = OpenInference.project_id == harness.project_id
             await session.execute(update(OpenInference).where(mine).values(expires_at=func.now()))
-        assert await resolve_abandoned_reservations(mill.ctx.db) >= 2
-        cost = await mill.assert_books(made["id"])
+        assert await resolve_abandoned_reservations(harness.ctx.db) >= 2
+        cost = await harness.assert_books(made["id"])
         assert cost > 0
-        mill.upstream.gate.set()
-        await mill.end_lease(made["id"])
-        ended = await mill.until_end(made["id"])
+        harness.upstream.gate.set()
+        await harness.end_lease(made["id"])
+        ended = await harness.until_end(made["id"])
         assert ended["status"] == "succeeded"
-        assert await mill.assert_books(made["id"]) > cost
+        assert await harness.assert_books(made["id"]) > cost
 
-    async def test_a_worker_that_is_told_to_stop_gives_it_back(self, mill: Mill) -> None:
-        mill.upstream.gate.clear()
-        made = await mill.generate(concurrency=2)
-        claimed = await mill.claim(made["id"])
+    async def test_a_worker_that_is_told_to_stop_gives_it_back(self, harness: RunHarness) -> None:
+        harness.upstream.gate.clear()
+        made = await harness.generate(concurrency=2)
+        claimed = await harness.claim(made["id"])
         assert claimed is not None
-        turn = asyncio.create_task(advance.advance(mill.ctx, claimed))
-        await _until(lambda: len(mill.upstream.log) == 2)
-        mill.ctx.stopping.set()
-        mill.upstream.gate.set()
+        turn = asyncio.create_task(advance.advance(harness.ctx, claimed))
+        await _until(lambda: len(harness.upstream.log) == 2)
+        harness.ctx.stopping.set()
+        harness.upstream.gate.set()
         await turn
-        row = await mill.row(made["id"])
+        row = await harness.row(made["id"])
         assert (row.status, row.leased_until, row.calls, row.failures) == ("running", None, 2, 0)
         assert row.due_at is not None
-        mill.ctx.stopping.clear()
-        assert (await mill.until_end(made["id"]))["status"] == "succeeded"
-        assert len(mill.upstream.log) == len(set(mill.upstream.keys()))
+        harness.ctx.stopping.clear()
+        assert (await harness.until_end(made["id"]))["status"] == "succeeded"
+        assert len(harness.upstream.log) == len(set(harness.upstream.keys()))
 
-    async def test_one_that_ends_its_workers_again_and_again_ends(self, mill: Mill) -> None:
+    async def test_one_that_ends_its_workers_again_and_again_ends(self, harness: RunHarness) -> None:
         """With what was made by then; and if that ends them too, without."""
         for failures, file in ((advance.MAX_CRASHES, True), (advance.MAX_CRASHES + 1, False)):
-            mill.upstream.script = lambda call: plain(call) if call.item == 0 else Reply(status=429, retry_after="60")
-            made = await mill.generate(concurrency=1)
-            await mill.step(made["id"])
-            async with mill.ctx.db.worker() as session:
+            harness.upstream.script = lambda call: (
+                plain(call) if call.item == 0 else Reply(status=429, retry_after="60")
+            )
+            made = await harness.generate(concurrency=1)
+            await harness.step(made["id"])
+            async with harness.ctx.db.worker() as session:
                 await session.execute(update(Run).where(Run.id == made["id"]).values(failures=failures))
-            ended = await mill.step(made["id"])
+            ended = await harness.step(made["id"])
             assert (ended["status"], ended["error"]["code"]) == ("failed", "run_crashed")
             assert (ended["file"] is not None) == file
 
 
 class TestRecord:
     async def test_an_answer_is_recorded_when_the_database_is_back(
-        self, mill: Mill, monkeypatch: pytest.MonkeyPatch
+        self, harness: RunHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The connection breaks after the commit of some answers: they are written again, and nothing is doubled."""
         broken = iter([True, True])
@@ -306,46 +308,46 @@ class TestRecord:
             return settled
 
         monkeypatch.setattr(time_slice, "resolve", breaking)
-        made = await mill.generate(n_per_topic=2)
-        ended = await mill.until_end(made["id"])
+        made = await harness.generate(n_per_topic=2)
+        ended = await harness.until_end(made["id"])
         assert (ended["status"], ended["progress"]["calls"]) == ("succeeded", 8)
-        assert len(mill.upstream.log) == 8
-        await mill.assert_books(made["id"])
+        assert len(harness.upstream.log) == 8
+        await harness.assert_books(made["id"])
 
-    async def test_progress_is_told_with_its_cost(self, mill: Mill) -> None:
-        made = await mill.generate()
-        await mill.until_end(made["id"])
-        events = await mill.events(made["id"])
+    async def test_progress_is_told_with_its_cost(self, harness: RunHarness) -> None:
+        made = await harness.generate()
+        await harness.until_end(made["id"])
+        events = await harness.events(made["id"])
         assert events[0]["message"] == f"Created dataset_generation: {made['id']}"
         assert events[1]["message"] == "Started"
         progress = [event["data"] for event in events if event["type"] == "progress"]
         assert [each["done"] for each in progress] == sorted(each["done"] for each in progress)
         assert progress[-1]["done"] == progress[-1]["total"] == 10
-        assert progress[-1]["cost"]["value"] == (await mill.shown(made["id"]))["cost"]["value"]
-        assert await mill.webhooks() == ["dataset_generation.succeeded"]
+        assert progress[-1]["cost"]["value"] == (await harness.shown(made["id"]))["cost"]["value"]
+        assert await harness.webhooks() == ["dataset_generation.succeeded"]
 
-    async def test_the_stream_tells_all_of_it_and_ends(self, mill: Mill) -> None:
-        made = await mill.generate()
-        await mill.until_end(made["id"])
-        async with mill.http() as http:
+    async def test_the_stream_tells_all_of_it_and_ends(self, harness: RunHarness) -> None:
+        made = await harness.generate()
+        await harness.until_end(made["id"])
+        async with harness.http() as http:
             path = f"/dataset_generations/{made['id']}/events"
             told = (await http.get(path, params={"stream": "true"})).text
             ids = [line.removeprefix("id: ") for line in told.splitlines() if line.startswith("id: ")]
-            assert ids == [event["id"] for event in await mill.events(made["id"])]
+            assert ids == [event["id"] for event in await harness.events(made["id"])]
             assert "event: dataset_generation.event" in told
             assert told.endswith("data: [DONE]\n\n")
             rest = await http.get(path, params={"stream": "true"}, headers={"last-event-id": ids[-2]})
             assert rest.text.count("id: ") == 1
 
 
-async def test_two_runs_of_one_project_share_its_books(mill: Mill) -> None:
+async def test_two_runs_of_one_project_share_its_books(harness: RunHarness) -> None:
     """At the same time, and to the micro-dollar."""
-    made = [await mill.generate(seed=seed) for seed in (1, 2)]
-    await asyncio.gather(*(mill.until_end(each["id"]) for each in made))
-    costs = [(await mill.row(each["id"])).cost_micros for each in made]
-    entries = await mill.entries()
+    made = [await harness.generate(seed=seed) for seed in (1, 2)]
+    await asyncio.gather(*(harness.until_end(each["id"]) for each in made))
+    costs = [(await harness.row(each["id"])).cost_micros for each in made]
+    entries = await harness.entries()
     assert sum(costs) == sum(entry.spent_micros for entry in entries)
-    assert await mill.open_calls() == []
+    assert await harness.open_calls() == []
 
 
 IN_USE = """
@@ -356,21 +358,21 @@ IN_USE = """
 """
 
 
-async def _quote(mill: Mill, **body: Any) -> dict[str, Any]:
+async def _quote(harness: RunHarness, **body: Any) -> dict[str, Any]:
     wanted = {"topics": ["rivers", "lakes"], "n_per_topic": 5, "model": "gpt-4o-mini", **body}
-    async with mill.http() as http:
+    async with harness.http() as http:
         answer = await http.post("/dataset_generations/quotes", json=wanted)
     assert answer.status_code == 200, answer.text
     quoted: dict[str, Any] = answer.json()
     return quoted
 
 
-async def _nothing_open(mill: Mill) -> bool:
-    return not await mill.open_calls()
+async def _nothing_open(harness: RunHarness) -> bool:
+    return not await harness.open_calls()
 
 
-def _asked(mill: Mill, calls: int) -> bool:
-    return len(mill.upstream.log) == calls
+def _asked(harness: RunHarness, calls: int) -> bool:
+    return len(harness.upstream.log) == calls
 
 
 async def _until(condition: Any) -> None:

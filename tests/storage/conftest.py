@@ -9,7 +9,7 @@ from service.settings import Settings
 from tests.faults.control import FaultyUpstream
 from tests.faults.proxy import Proxy
 from tests.storage.s3 import ObjectStore
-from tests.workers.harness import Bench, open_bench
+from tests.workers.harness import WorkerHarness, open_harness
 
 URL = "s3://bucket/tunegate"
 
@@ -39,7 +39,7 @@ def link(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]
 
 
 @pytest.fixture
-async def bench(patience: Settings, upstream: FaultyUpstream, link: Proxy) -> AsyncIterator[Bench]:
+async def harness(step_settings: Settings, upstream: FaultyUpstream, link: Proxy) -> AsyncIterator[WorkerHarness]:
     """A bench whose datasets are in that store."""
-    async with open_bench(dataclasses.replace(patience, storage_url=URL), upstream) as opened:
+    async with open_harness(dataclasses.replace(step_settings, storage_url=URL), upstream) as opened:
         yield opened

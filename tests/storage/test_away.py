@@ -7,15 +7,15 @@ import pytest
 
 from service.storage import Storage, StorageUnavailable
 from tests.deletions.served import served
-from tests.faults.proxy import Proxy, Weather
+from tests.faults.proxy import NetworkFault, Proxy
 from tests.storage.conftest import URL
-from tests.workers.harness import Bench
+from tests.workers.harness import WorkerHarness
 from workers.datasets.retry_policy import STORE_UNAVAILABLE
 
 TRIES = 8
 """More than the five crashes after which a dataset is given up."""
 
-REFUSED, SILENT, CLEAR = Weather("refuse"), Weather("black hole"), Weather()
+REFUSED, SILENT, CLEAR = NetworkFault("refuse"), NetworkFault("black hole"), NetworkFault()
 
 
 async def test_every_way_of_asking_says_so(link: Proxy) -> None:
@@ -39,9 +39,9 @@ async def test_every_way_of_asking_says_so(link: Proxy) -> None:
     assert await kept.ping()
 
 
-async def test_callers_hear_503(bench: Bench, link: Proxy) -> None:
-    file_id = await bench.new_file()
-    async with served(bench) as http:
+async def test_callers_hear_503(harness: WorkerHarness, link: Proxy) -> None:
+    file_id = await harness.new_file()
+    async with served(harness) as http:
         link.change(REFUSED)
         upload: dict[str, Any] = {
             "files": {"file": ("data.jsonl", b"{}\n")},
@@ -57,8 +57,8 @@ async def test_callers_hear_503(bench: Bench, link: Proxy) -> None:
         assert (await http.post("/files", **upload)).status_code == 200
 
 
-async def test_readiness_tells_in_time_when_the_store_is_silent(bench: Bench, link: Proxy) -> None:
-    async with served(bench) as http:
+async def test_readiness_tells_in_time_when_the_store_is_silent(harness: WorkerHarness, link: Proxy) -> None:
+    async with served(harness) as http:
         link.change(SILENT)
         begun = time.monotonic()
         ready = await http.get("http://tunegate/readyz", timeout=90)
@@ -66,24 +66,24 @@ async def test_readiness_tells_in_time_when_the_store_is_silent(bench: Bench, li
         assert time.monotonic() - begun < 20, "it would take the store's own retries: half a minute and more"
 
 
-async def test_a_report_waits_however_long_it_takes(bench: Bench, link: Proxy) -> None:
-    file_id = await bench.new_file()
-    await bench.leave_unchecked(file_id)
+async def test_a_report_waits_however_long_it_takes(harness: WorkerHarness, link: Proxy) -> None:
+    file_id = await harness.new_file()
+    await harness.leave_unchecked(file_id)
     link.change(REFUSED)
     for _ in range(TRIES):
-        report = await bench.check_step(file_id)
+        report = await harness.check_step(file_id)
         assert (report.status, report.failures) == ("pending", 0)
     link.change(CLEAR)
-    assert (await bench.check_step(file_id)).status == "ready"
+    assert (await harness.check_step(file_id)).status == "ready"
 
 
-async def test_a_job_waits_and_its_file_is_sent_once(bench: Bench, link: Proxy) -> None:
-    job_id = await bench.new_job()
-    while (await bench.job(job_id)).state != "uploading":
-        await bench.step(job_id)
+async def test_a_job_waits_and_its_file_is_sent_once(harness: WorkerHarness, link: Proxy) -> None:
+    job_id = await harness.new_job()
+    while (await harness.job(job_id)).state != "uploading":
+        await harness.step(job_id)
     link.change(REFUSED)
     for _ in range(TRIES):
-        job = await bench.step(job_id)
+        job = await harness.step(job_id)
         assert (job.state, job.failures, job.waiting_reason) == ("uploading", 0, STORE_UNAVAILABLE)
     link.change(CLEAR)
-    assert (await bench.until_end(job_id)).state == "succeeded"
+    assert (await harness.until_end(job_id)).state == "succeeded"

@@ -21,13 +21,13 @@ from service.states import KeyKind
 from service.upstreams.credentials import seal_credential
 from tests.faults.control import FaultyUpstream
 from tests.upstreams.azure_program import KEY
-from tests.workers.harness import Bench
+from tests.workers.harness import WorkerHarness
 
 CREDENTIAL = "sk-second-account-0123456789"
 
 
 @pytest.fixture
-def patience(settings: Settings) -> Settings:
+def step_settings(settings: Settings) -> Settings:
     """Settings for steps that are made by hand, few at a time; projects' accounts may be on this machine."""
     return dataclasses.replace(
         settings,
@@ -70,27 +70,29 @@ def azure(azure_program: FaultyUpstream) -> FaultyUpstream:
 
 
 @pytest.fixture
-async def other_project(bench: Bench) -> Bench:
+async def other_project(harness: WorkerHarness) -> WorkerHarness:
     """The same bench for another project."""
     project_id = new_id("proj_")
-    async with bench.ctx.db.admin() as session:
+    async with harness.ctx.db.admin() as session:
         session.add(Project(id=project_id, name="other"))
-    return Bench(bench.ctx, bench.upstream, project_id)
+    return WorkerHarness(harness.ctx, harness.upstream, project_id)
 
 
-async def add_account(bench: Bench, base_url: str, *, kind: str = "openai", own: bool = False, **values: Any) -> str:
+async def add_account(
+    harness: WorkerHarness, base_url: str, *, kind: str = "openai", own: bool = False, **values: Any
+) -> str:
     """An account's row, shared or the bench's project's own."""
     account_id = new_id("upstream_")
     credential = KEY if kind == "azure" else CREDENTIAL
-    async with bench.ctx.db.admin() as session:
+    async with harness.ctx.db.admin() as session:
         session.add(
             UpstreamAccount(
                 id=account_id,
-                project_id=bench.project_id if own else None,
+                project_id=harness.project_id if own else None,
                 kind=kind,
                 name=account_id,
                 base_url=base_url,
-                credential_sealed=seal_credential(sealer_of(bench.ctx.settings), account_id, credential),
+                credential_sealed=seal_credential(sealer_of(harness.ctx.settings), account_id, credential),
                 **values,
             )
         )
@@ -98,7 +100,7 @@ async def add_account(bench: Bench, base_url: str, *, kind: str = "openai", own:
 
 
 @dataclasses.dataclass(frozen=True)
-class Rim:
+class UpstreamApi:
     """The API over the bench's database, with clients of an administrator and of two projects."""
 
     admin: httpx2.AsyncClient
@@ -108,9 +110,9 @@ class Rim:
 
 
 @pytest.fixture
-async def rim(bench: Bench, other_project: Bench) -> AsyncIterator[Rim]:
+async def upstream_api(harness: WorkerHarness, other_project: WorkerHarness) -> AsyncIterator[UpstreamApi]:
     """The API as `tunegate serve` runs it, beside the bench's workers."""
-    settings = bench.ctx.settings
+    settings = harness.ctx.settings
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     app = create_app(dataclasses.replace(settings, port=port))
@@ -121,24 +123,24 @@ async def rim(bench: Bench, other_project: Bench) -> AsyncIterator[Rim]:
         clients: list[httpx2.AsyncClient] = []
         owners: tuple[tuple[KeyKind, str | None], ...] = (
             ("admin", None),
-            ("project", bench.project_id),
+            ("project", harness.project_id),
             ("project", other_project.project_id),
         )
         for kind, project_id in owners:
-            headers = {"authorization": f"Bearer {await new_key(bench, kind, project_id)}"}
+            headers = {"authorization": f"Bearer {await new_key(harness, kind, project_id)}"}
             client = httpx2.AsyncClient(base_url=base_url, headers=headers, timeout=90)
             clients.append(await stack.enter_async_context(client))
         while not server.started:
             await asyncio.sleep(0.01)
-        yield Rim(clients[0], clients[1], clients[2], base_url)
+        yield UpstreamApi(clients[0], clients[1], clients[2], base_url)
     server.should_exit = True
     await serving
 
 
-async def new_key(bench: Bench, kind: KeyKind, project_id: str | None) -> str:
+async def new_key(harness: WorkerHarness, kind: KeyKind, project_id: str | None) -> str:
     """A key of a project, or of the organisation."""
     key = keys.new_key(kind)
-    async with bench.ctx.db.admin() as session:
+    async with harness.ctx.db.admin() as session:
         session.add(
             ApiKey(
                 id=new_id("key_"),

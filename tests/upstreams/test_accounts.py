@@ -18,14 +18,14 @@ from service.upstreams.accounts import DEFAULT_ACCOUNT, UNAVAILABLE_AFTER_CALLS,
 from service.upstreams.credentials import seal_credential
 from tests.faults.control import CREATE, LIST, RETRIEVE, UPLOAD, FaultyUpstream, error
 from tests.upstreams.conftest import add_account
-from tests.workers.harness import MODEL, Bench, ended, eventually, open_bench, working
+from tests.workers.harness import MODEL, WorkerHarness, ended, eventually, open_harness, working
 from workers.bulkhead import PROBES, Bulkhead
 from workers.maintenance import orphaned_upstream_jobs
 
 
-async def change(bench: Bench, account_id: str, **values: object) -> None:
+async def change(harness: WorkerHarness, account_id: str, **values: object) -> None:
     """Change an account's row as an update does."""
-    async with bench.ctx.db.admin() as session:
+    async with harness.ctx.db.admin() as session:
         await session.execute(
             update(UpstreamAccount)
             .where(UpstreamAccount.id == account_id)
@@ -33,29 +33,31 @@ async def change(bench: Bench, account_id: str, **values: object) -> None:
         )
 
 
-async def create(bench: Bench, **fields: object) -> str:
+async def create(harness: WorkerHarness, **fields: object) -> str:
     """A job as the API accepts it. Raises `InvalidRequest`."""
-    body = CreateJob(model=MODEL, training_file=await bench.new_file(), **fields)  # type: ignore[arg-type]
-    pricing_context = PricingContext(catalogue=bench.ctx.catalogue, today=bench.ctx.today())
-    async with bench.ctx.db.project(bench.project_id) as session:
-        return (await create_job(session, project_id=bench.project_id, body=body, pricing_context=pricing_context)).id
+    body = CreateJob(model=MODEL, training_file=await harness.new_file(), **fields)  # type: ignore[arg-type]
+    pricing_context = PricingContext(catalogue=harness.ctx.catalogue, today=harness.ctx.today())
+    async with harness.ctx.db.project(harness.project_id) as session:
+        return (await create_job(session, project_id=harness.project_id, body=body, pricing_context=pricing_context)).id
 
 
 @pytest.fixture
-async def unhurried(patience: Settings, upstream: FaultyUpstream) -> AsyncIterator[Bench]:
+async def unhurried(step_settings: Settings, upstream: FaultyUpstream) -> AsyncIterator[WorkerHarness]:
     """A bench whose calls have a minute and a half: what hangs does so until the test has seen enough."""
-    settings = dataclasses.replace(patience, lease_seconds=150.0, upstream_timeout_seconds=90.0)
-    async with open_bench(settings, upstream) as opened:
+    settings = dataclasses.replace(step_settings, lease_seconds=150.0, upstream_timeout_seconds=90.0)
+    async with open_harness(settings, upstream) as opened:
         yield opened
 
 
-async def hanging_jobs(bench: Bench, second: FaultyUpstream) -> list[str]:
+async def hanging_jobs(harness: WorkerHarness, second: FaultyUpstream) -> list[str]:
     """Running jobs at an account that has stopped to answer."""
-    account_id = await add_account(bench, second.base_url)
+    account_id = await add_account(harness, second.base_url)
     second.steps("running")
-    hung = [await create(bench, upstream_account=account_id) for _ in range(bench.ctx.settings.worker_concurrency + 4)]
+    hung = [
+        await create(harness, upstream_account=account_id) for _ in range(harness.ctx.settings.worker_concurrency + 4)
+    ]
     for job_id in hung:
-        await bench.until(job_id, "running")
+        await harness.until(job_id, "running")
     second.fault(".*", "hang", times=0)
     return hung
 
@@ -66,54 +68,56 @@ def asked_for_jobs(second: FaultyUpstream) -> int:
 
 
 class TestWhoTakesAJob:
-    async def test_the_account_that_serves_the_model(self, bench: Bench, second: FaultyUpstream) -> None:
-        account_id = await add_account(bench, second.base_url, models=["gpt-4o-mini*"])
-        await change(bench, DEFAULT_ACCOUNT, models=["gpt-4.1*"])
-        job_id = await bench.new_job()
-        job = await bench.until_end(job_id)
+    async def test_the_account_that_serves_the_model(self, harness: WorkerHarness, second: FaultyUpstream) -> None:
+        account_id = await add_account(harness, second.base_url, models=["gpt-4o-mini*"])
+        await change(harness, DEFAULT_ACCOUNT, models=["gpt-4.1*"])
+        job_id = await harness.new_job()
+        job = await harness.until_end(job_id)
         assert (job.state, job.account_id) == ("succeeded", account_id)
-        assert (len(second.creates()), bench.upstream.creates()) == (1, [])
-        async with bench.ctx.db.worker() as session:
+        assert (len(second.creates()), harness.upstream.creates()) == (1, [])
+        async with harness.ctx.db.worker() as session:
             models = (await session.scalars(select(Model).where(Model.job_id == job_id))).all()
         assert {model.account_id for model in models} == {account_id}
 
     async def test_the_project_s_own_comes_first_and_is_nobody_else_s(
-        self, bench: Bench, other_project: Bench, second: FaultyUpstream
+        self, harness: WorkerHarness, other_project: WorkerHarness, second: FaultyUpstream
     ) -> None:
-        account_id = await add_account(bench, second.base_url, own=True)
-        mine = await bench.until(await bench.new_job(), "uploading")
+        account_id = await add_account(harness, second.base_url, own=True)
+        mine = await harness.until(await harness.new_job(), "uploading")
         theirs = await other_project.until(await other_project.new_job(), "uploading")
         assert (mine.account_id, theirs.account_id) == (account_id, DEFAULT_ACCOUNT)
         with pytest.raises(InvalidRequest) as refused:
             await create(other_project, upstream_account=account_id)
         assert (refused.value.param, refused.value.code) == ("upstream_account", "upstream_not_found")
 
-    async def test_the_one_that_its_caller_names(self, bench: Bench, second: FaultyUpstream) -> None:
-        await add_account(bench, second.base_url, own=True)
-        job = await bench.until(await create(bench, upstream_account=DEFAULT_ACCOUNT), "uploading")
+    async def test_the_one_that_its_caller_names(self, harness: WorkerHarness, second: FaultyUpstream) -> None:
+        await add_account(harness, second.base_url, own=True)
+        job = await harness.until(await create(harness, upstream_account=DEFAULT_ACCOUNT), "uploading")
         assert job.account_id == DEFAULT_ACCOUNT
 
-    async def test_a_tuned_model_is_trained_on_only_where_it_is(self, bench: Bench, second: FaultyUpstream) -> None:
-        first = await bench.until_end(await bench.new_job())
-        await add_account(bench, second.base_url, own=True)
-        body = CreateJob(model=first.fine_tuned_model or "", training_file=await bench.new_file())
-        pricing_context = PricingContext(catalogue=bench.ctx.catalogue, today=bench.ctx.today())
-        async with bench.ctx.db.project(bench.project_id) as session:
-            again = await create_job(session, project_id=bench.project_id, body=body, pricing_context=pricing_context)
-        assert (await bench.until_end(again.id)).account_id == DEFAULT_ACCOUNT
+    async def test_a_tuned_model_is_trained_on_only_where_it_is(
+        self, harness: WorkerHarness, second: FaultyUpstream
+    ) -> None:
+        first = await harness.until_end(await harness.new_job())
+        await add_account(harness, second.base_url, own=True)
+        body = CreateJob(model=first.fine_tuned_model or "", training_file=await harness.new_file())
+        pricing_context = PricingContext(catalogue=harness.ctx.catalogue, today=harness.ctx.today())
+        async with harness.ctx.db.project(harness.project_id) as session:
+            again = await create_job(session, project_id=harness.project_id, body=body, pricing_context=pricing_context)
+        assert (await harness.until_end(again.id)).account_id == DEFAULT_ACCOUNT
         assert second.creates() == []
 
     async def test_a_drained_one_finishes_what_it_has_and_takes_no_more(
-        self, bench: Bench, second: FaultyUpstream
+        self, harness: WorkerHarness, second: FaultyUpstream
     ) -> None:
-        bench.upstream.steps("running", "running", "succeeded")
-        running, later = await bench.new_job(), await bench.new_job()
-        await bench.until(running, "running")
-        await change(bench, DEFAULT_ACCOUNT, drained_at=func.now())
-        assert (await bench.steps(later, 4)).state == "waiting"
-        assert (await bench.until_end(running)).state == "succeeded"
-        await change(bench, DEFAULT_ACCOUNT, drained_at=None)
-        assert (await bench.until_end(later)).state == "succeeded"
+        harness.upstream.steps("running", "running", "succeeded")
+        running, later = await harness.new_job(), await harness.new_job()
+        await harness.until(running, "running")
+        await change(harness, DEFAULT_ACCOUNT, drained_at=func.now())
+        assert (await harness.steps(later, 4)).state == "waiting"
+        assert (await harness.until_end(running)).state == "succeeded"
+        await change(harness, DEFAULT_ACCOUNT, drained_at=None)
+        assert (await harness.until_end(later)).state == "succeeded"
 
 
 class TestWhatCannotBeDone:
@@ -127,161 +131,163 @@ class TestWhatCannotBeDone:
         ids=["suffix", "integrations", "dpo"],
     )
     async def test_is_refused_before_the_spend(
-        self, bench: Bench, azure: FaultyUpstream, fields: dict[str, object], param: str
+        self, harness: WorkerHarness, azure: FaultyUpstream, fields: dict[str, object], param: str
     ) -> None:
-        await add_account(bench, azure.base_url, kind="azure")
-        await change(bench, DEFAULT_ACCOUNT, models=["nothing"])
+        await add_account(harness, azure.base_url, kind="azure")
+        await change(harness, DEFAULT_ACCOUNT, models=["nothing"])
         with pytest.raises(InvalidRequest) as refused:
-            await create(bench, **fields)
+            await create(harness, **fields)
         assert (refused.value.param, refused.value.code) == (param, "upstream_unsupported")
 
-    async def test_goes_to_another_account_that_can(self, bench: Bench, azure: FaultyUpstream) -> None:
-        await add_account(bench, azure.base_url, kind="azure", own=True)
-        job = await bench.until(await create(bench, suffix="x" * 41), "uploading")
+    async def test_goes_to_another_account_that_can(self, harness: WorkerHarness, azure: FaultyUpstream) -> None:
+        await add_account(harness, azure.base_url, kind="azure", own=True)
+        job = await harness.until(await create(harness, suffix="x" * 41), "uploading")
         assert job.account_id == DEFAULT_ACCOUNT
 
-    async def test_a_pause_is_refused_where_there_is_none(self, bench: Bench, azure: FaultyUpstream) -> None:
-        await add_account(bench, azure.base_url, kind="azure", own=True)
-        job_id = await bench.new_job()
-        await bench.until(job_id, "running")
+    async def test_a_pause_is_refused_where_there_is_none(self, harness: WorkerHarness, azure: FaultyUpstream) -> None:
+        await add_account(harness, azure.base_url, kind="azure", own=True)
+        job_id = await harness.new_job()
+        await harness.until(job_id, "running")
         with pytest.raises(InvalidRequest) as refused:
-            async with bench.ctx.db.project(bench.project_id) as session:
-                await request_pause(session, bench.project_id, job_id, pause=True)
+            async with harness.ctx.db.project(harness.project_id) as session:
+                await request_pause(session, harness.project_id, job_id, pause=True)
         assert refused.value.code == "upstream_unsupported"
 
 
 class TestAHold:
     @pytest.mark.parametrize("match", [UPLOAD, CREATE, RETRIEVE], ids=["upload", "create", "retrieve"])
     async def test_is_of_the_account_that_refuses_us(
-        self, bench: Bench, other_project: Bench, second: FaultyUpstream, match: str
+        self, harness: WorkerHarness, other_project: WorkerHarness, second: FaultyUpstream, match: str
     ) -> None:
-        account_id = await add_account(bench, second.base_url, own=True)
+        account_id = await add_account(harness, second.base_url, own=True)
         second.fault(match, error(401, code="invalid_api_key"), times=0)
-        mine, theirs = await bench.new_job(), await other_project.new_job()
-        await bench.steps(mine, 8)
+        mine, theirs = await harness.new_job(), await other_project.new_job()
+        await harness.steps(mine, 8)
         assert (await other_project.until_end(theirs)).state == "succeeded"
-        job = await bench.job(mine)
+        job = await harness.job(mine)
         assert (job.account_id, job.finished_at) == (account_id, None), "the job burns not"
-        async with bench.ctx.db.worker() as session:
+        async with harness.ctx.db.worker() as session:
             held, well = [await session.get_one(UpstreamAccount, each) for each in (account_id, DEFAULT_ACCOUNT)]
         assert (held.cool_down_until is not None, held.cool_down_reason) == (
             True,
             "the upstream refuses our credential",
         )
         assert well.cool_down_until is None
-        second.world(faults=[])
-        await change(bench, account_id, cool_down_until=None)
-        assert (await bench.until_end(mine)).state == "succeeded"
+        second.configure(faults=[])
+        await change(harness, account_id, cool_down_until=None)
+        assert (await harness.until_end(mine)).state == "succeeded"
 
 
 class TestAFileThatVanished:
-    async def test_is_sent_anew(self, bench: Bench) -> None:
-        same = await bench.new_file()
-        await bench.until_end(await bench.new_job(training=same))
-        bench.upstream.world(files={})
-        later = await bench.new_job(training=same)
-        job = await bench.until_end(later)
+    async def test_is_sent_anew(self, harness: WorkerHarness) -> None:
+        same = await harness.new_file()
+        await harness.until_end(await harness.new_job(training=same))
+        harness.upstream.configure(files={})
+        later = await harness.new_job(training=same)
+        job = await harness.until_end(later)
         assert job.state == "succeeded", job.error_message
-        assert (await bench.states(later)).count("uploading") == 2
-        assert len(bench.upstream.alive(later)) == 1
+        assert (await harness.states(later)).count("uploading") == 2
+        assert len(harness.upstream.alive(later)) == 1
 
-    async def test_ends_its_job_if_it_never_stays(self, bench: Bench) -> None:
-        bench.upstream.fault(CREATE, error(404, code="no_such_file"), times=0)
-        bench.upstream.fault("GET /v1/files/[^/]+", error(404), times=0)
-        job_id = await bench.new_job()
-        job = await bench.until_end(job_id)
+    async def test_ends_its_job_if_it_never_stays(self, harness: WorkerHarness) -> None:
+        harness.upstream.fault(CREATE, error(404, code="no_such_file"), times=0)
+        harness.upstream.fault("GET /v1/files/[^/]+", error(404), times=0)
+        job_id = await harness.new_job()
+        job = await harness.until_end(job_id)
         assert (job.state, job.error_code) == ("failed", "no_such_file")
-        assert await bench.entries(job_id) == ["reserve", "void"]
-        assert (await bench.states(job_id)).count("uploading") == 3
+        assert await harness.entries(job_id) == ["reserve", "void"]
+        assert (await harness.states(job_id)).count("uploading") == 3
 
 
 class TestABrokenAccount:
-    async def test_that_hangs_holds_no_other_up(self, unhurried: Bench, second: FaultyUpstream) -> None:
+    async def test_that_hangs_holds_no_other_up(self, unhurried: WorkerHarness, second: FaultyUpstream) -> None:
         """More jobs at an account that never answers than a worker has steps, and one healthy job beside them."""
-        bench = unhurried
-        hung = await hanging_jobs(bench, second)
-        healthy = await create(bench, upstream_account=DEFAULT_ACCOUNT)
-        async with working(bench):
-            async with asyncio.timeout(bench.ctx.settings.upstream_timeout_seconds - 20):  # nothing hung has ended
-                await ended(bench, healthy)
-            assert (await bench.job(healthy)).state == "succeeded"
-            assert {(await bench.job(each)).state for each in hung} == {"running"}
+        harness = unhurried
+        hung = await hanging_jobs(harness, second)
+        healthy = await create(harness, upstream_account=DEFAULT_ACCOUNT)
+        async with working(harness):
+            async with asyncio.timeout(harness.ctx.settings.upstream_timeout_seconds - 20):  # nothing hung has ended
+                await ended(harness, healthy)
+            assert (await harness.job(healthy)).state == "succeeded"
+            assert {(await harness.job(each)).state for each in hung} == {"running"}
             second.reset()
 
     async def test_control_without_turns_it_does(
-        self, unhurried: Bench, second: FaultyUpstream, monkeypatch: pytest.MonkeyPatch
+        self, unhurried: WorkerHarness, second: FaultyUpstream, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        bench = unhurried
+        harness = unhurried
         monkeypatch.setattr(Bulkhead, "_limit", lambda bulkhead, account_id: 1000)
-        await hanging_jobs(bench, second)
+        await hanging_jobs(harness, second)
         before = asked_for_jobs(second)
-        async with working(bench):
-            await eventually(lambda: asked_for_jobs(second) == before + bench.ctx.settings.worker_concurrency)
-            healthy = await create(bench, upstream_account=DEFAULT_ACCOUNT)
+        async with working(harness):
+            await eventually(lambda: asked_for_jobs(second) == before + harness.ctx.settings.worker_concurrency)
+            healthy = await create(harness, upstream_account=DEFAULT_ACCOUNT)
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(5):
-                    await ended(bench, healthy)
+                    await ended(harness, healthy)
             second.reset()
 
     async def test_that_cannot_be_listed_keeps_the_sweep_from_no_other(
-        self, bench: Bench, second: FaultyUpstream
+        self, harness: WorkerHarness, second: FaultyUpstream
     ) -> None:
-        await add_account(bench, "http://127.0.0.1:1/v1")
-        bench.upstream.steps("running")
-        job_id = await bench.new_job()
-        await bench.until(job_id, "running")
+        await add_account(harness, "http://127.0.0.1:1/v1")
+        harness.upstream.steps("running")
+        job_id = await harness.new_job()
+        await harness.until(job_id, "running")
         second.fault(LIST, error(500), times=0)
-        await add_account(bench, second.base_url)
-        bench.upstream.put_job(metadata={**bench.upstream.jobs(job_id)[0]["metadata"], "tunegate_attempt": "9"})
-        assert await orphaned_upstream_jobs.cancel_orphans(bench.ctx) == 1
-        assert len(bench.upstream.unended()) == 1
+        await add_account(harness, second.base_url)
+        harness.upstream.put_job(metadata={**harness.upstream.jobs(job_id)[0]["metadata"], "tunegate_attempt": "9"})
+        assert await orphaned_upstream_jobs.cancel_orphans(harness.ctx) == 1
+        assert len(harness.upstream.unended()) == 1
 
     async def test_whose_credential_does_not_open_waits_and_loses_nothing(
-        self, bench: Bench, second: FaultyUpstream
+        self, harness: WorkerHarness, second: FaultyUpstream
     ) -> None:
-        account_id = await add_account(bench, second.base_url, own=True)
-        job_id = await bench.new_job()
-        await bench.until(job_id, "uploading")
-        async with bench.ctx.db.worker() as session:
+        account_id = await add_account(harness, second.base_url, own=True)
+        job_id = await harness.new_job()
+        await harness.until(job_id, "uploading")
+        async with harness.ctx.db.worker() as session:
             sealed = (await session.get_one(UpstreamAccount, account_id)).credential_sealed
-        await change(bench, account_id, credential_sealed=b"\x01" + bytes(60))
+        await change(harness, account_id, credential_sealed=b"\x01" + bytes(60))
         await asyncio.sleep(1)
-        job = await bench.step(job_id)
+        job = await harness.step(job_id)
         assert (job.state, "master key" in (job.waiting_reason or "")) == ("uploading", True)
-        await change(bench, account_id, credential_sealed=sealed)
-        assert (await bench.until_end(job_id)).state == "succeeded"
+        await change(harness, account_id, credential_sealed=sealed)
+        assert (await harness.until_end(job_id)).state == "succeeded"
 
 
 class TestTheRegistry:
-    async def test_a_change_is_in_use_within_a_second(self, bench: Bench, second: FaultyUpstream) -> None:
-        account_id = await add_account(bench, "http://127.0.0.1:1/v1")
-        before = await bench.ctx.accounts.get(account_id)
-        assert await bench.ctx.accounts.get(account_id) is before
-        await change(bench, account_id, base_url=second.base_url)
+    async def test_a_change_is_in_use_within_a_second(self, harness: WorkerHarness, second: FaultyUpstream) -> None:
+        account_id = await add_account(harness, "http://127.0.0.1:1/v1")
+        before = await harness.ctx.accounts.get(account_id)
+        assert await harness.ctx.accounts.get(account_id) is before
+        await change(harness, account_id, base_url=second.base_url)
         await asyncio.sleep(1)
-        after = await bench.ctx.accounts.get(account_id)
+        after = await harness.ctx.accounts.get(account_id)
         await after.check()
         assert after is not before
 
-    async def test_it_writes_how_an_account_does(self, bench: Bench, second: FaultyUpstream) -> None:
-        account_id = await add_account(bench, second.base_url)
-        upstream = await bench.ctx.accounts.get(account_id)
+    async def test_it_writes_how_an_account_does(self, harness: WorkerHarness, second: FaultyUpstream) -> None:
+        account_id = await add_account(harness, second.base_url)
+        upstream = await harness.ctx.accounts.get(account_id)
         await upstream.check()
         second.fault("GET /v1/models", error(500), times=0)
         for _ in range(UNAVAILABLE_AFTER_CALLS):
             with pytest.raises(Exception, match="500"):
                 await upstream.check()
-        assert bench.ctx.accounts.is_unavailable(account_id)
-        await bench.ctx.accounts.close()
-        async with bench.ctx.db.worker() as session:
+        assert harness.ctx.accounts.is_unavailable(account_id)
+        await harness.ctx.accounts.close()
+        async with harness.ctx.db.worker() as session:
             row = await session.get_one(UpstreamAccount, account_id)
         assert (row.last_success_at is not None, row.last_error_kind) == (True, "away")
 
-    async def test_a_sealed_credential_is_used_by_its_own_row_only(self, bench: Bench, second: FaultyUpstream) -> None:
-        account_id = await add_account(bench, second.base_url)
-        foreign = seal_credential(sealer_of(bench.ctx.settings), "upstream_another", "sk-0123456789")
-        await change(bench, account_id, credential_sealed=foreign)
-        fresh = Accounts(bench.ctx.settings, bench.ctx.db, sealer_of(bench.ctx.settings))
+    async def test_a_sealed_credential_is_used_by_its_own_row_only(
+        self, harness: WorkerHarness, second: FaultyUpstream
+    ) -> None:
+        account_id = await add_account(harness, second.base_url)
+        foreign = seal_credential(sealer_of(harness.ctx.settings), "upstream_another", "sk-0123456789")
+        await change(harness, account_id, credential_sealed=foreign)
+        fresh = Accounts(harness.ctx.settings, harness.ctx.db, sealer_of(harness.ctx.settings))
         with pytest.raises(Exception, match="cannot be decrypted"):
             await fresh.get(account_id)
         await fresh.close()

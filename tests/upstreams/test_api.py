@@ -13,23 +13,23 @@ from service.upstreams.accounts import Accounts
 from service.upstreams.port import UpstreamError
 from tests.faults.control import FaultyUpstream, error
 from tests.upstreams.azure_program import KEY
-from tests.upstreams.conftest import CREDENTIAL, Rim, account, add_account
-from tests.workers.harness import Bench
+from tests.upstreams.conftest import CREDENTIAL, UpstreamApi, account, add_account
+from tests.workers.harness import WorkerHarness
 
 CHECK = "GET /v1/models"
 
 
-async def made(rim: Rim, second: FaultyUpstream, **changes: Any) -> dict[str, Any]:
+async def made(upstream_api: UpstreamApi, second: FaultyUpstream, **changes: Any) -> dict[str, Any]:
     """An account of the first project."""
-    answer = await rim.mine.post("/upstreams", json=account(second.base_url, **changes))
+    answer = await upstream_api.mine.post("/upstreams", json=account(second.base_url, **changes))
     assert answer.status_code == 200, answer.text
     shown: dict[str, Any] = answer.json()
     return shown
 
 
 class TestCreate:
-    async def test_it_is_shown_without_its_credential(self, rim: Rim, second: FaultyUpstream) -> None:
-        answer = await rim.admin.post(
+    async def test_it_is_shown_without_its_credential(self, upstream_api: UpstreamApi, second: FaultyUpstream) -> None:
+        answer = await upstream_api.admin.post(
             "/organization/upstreams", json=account(second.base_url, models=["gpt-4o*"], billed=False)
         )
         shown = answer.json()
@@ -37,22 +37,26 @@ class TestCreate:
         assert CREDENTIAL not in answer.text
         assert (shown["credential"], shown["models"], shown["billed"]) == ("stored", ["gpt-4o*"], False)
         assert (shown["health"]["status"], shown["project_id"], shown["active_jobs"]) == ("ok", None, 0)
-        assert (await rim.admin.get(f"/organization/upstreams/{shown['id']}")).json() == shown
-        listed = (await rim.admin.get("/organization/upstreams")).json()["data"]
+        assert (await upstream_api.admin.get(f"/organization/upstreams/{shown['id']}")).json() == shown
+        listed = (await upstream_api.admin.get("/organization/upstreams")).json()["data"]
         assert [each["id"] for each in listed] == [shown["id"], "default"]
         assert second.seen(CHECK)
 
     @pytest.mark.parametrize("status", [401, 403])
-    async def test_a_wrong_credential_is_refused(self, rim: Rim, second: FaultyUpstream, status: int) -> None:
+    async def test_a_wrong_credential_is_refused(
+        self, upstream_api: UpstreamApi, second: FaultyUpstream, status: int
+    ) -> None:
         second.fault(CHECK, error(status), times=0)
-        answer = await rim.admin.post("/organization/upstreams", json=account(second.base_url))
+        answer = await upstream_api.admin.post("/organization/upstreams", json=account(second.base_url))
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "upstream_credential_refused")
-        assert len((await rim.admin.get("/organization/upstreams")).json()["data"]) == 1
+        assert len((await upstream_api.admin.get("/organization/upstreams")).json()["data"]) == 1
 
     @pytest.mark.parametrize("answer", ["reset", "cut", error(500)], ids=["reset", "cut", "500"])
-    async def test_one_that_is_away_is_kept_and_shown_so(self, rim: Rim, second: FaultyUpstream, answer: Any) -> None:
+    async def test_one_that_is_away_is_kept_and_shown_so(
+        self, upstream_api: UpstreamApi, second: FaultyUpstream, answer: Any
+    ) -> None:
         second.fault(CHECK, answer, times=0)
-        shown = await made(rim, second)
+        shown = await made(upstream_api, second)
         assert (shown["health"]["status"], shown["health"]["last_error"]) == ("failing", "away")
 
     @pytest.mark.parametrize(
@@ -76,153 +80,174 @@ class TestCreate:
             ({"api_version": "2024-10-21"}, "api_version", "conflicting_parameters"),
         ],
     )
-    async def test_what_breaks_a_rule_is_named(self, rim: Rim, changes: dict[str, Any], param: str, code: str) -> None:
-        answer = await rim.mine.post("/upstreams", json=account("https://upstream.example.com/v1", **changes))
+    async def test_what_breaks_a_rule_is_named(
+        self, upstream_api: UpstreamApi, changes: dict[str, Any], param: str, code: str
+    ) -> None:
+        answer = await upstream_api.mine.post("/upstreams", json=account("https://upstream.example.com/v1", **changes))
         refused = answer.json()["error"]
         assert (answer.status_code, refused["code"]) == (400, code), refused
         assert refused["param"] == param or param.startswith("methods")
         assert str(changes.get("credential", CREDENTIAL)) not in answer.text
 
-    async def test_ourselves_are_refused(self, rim: Rim) -> None:
-        for base_url in (rim.base_url, rim.base_url.replace("127.0.0.1", "localhost")):
-            answer = await rim.admin.post("/organization/upstreams", json=account(base_url))
+    async def test_ourselves_are_refused(self, upstream_api: UpstreamApi) -> None:
+        for base_url in (upstream_api.base_url, upstream_api.base_url.replace("127.0.0.1", "localhost")):
+            answer = await upstream_api.admin.post("/organization/upstreams", json=account(base_url))
             assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_upstream_url")
 
-    async def test_a_name_is_given_once_in_a_project(self, rim: Rim, second: FaultyUpstream) -> None:
-        await made(rim, second)
-        again = await rim.mine.post("/upstreams", json=account(second.base_url))
+    async def test_a_name_is_given_once_in_a_project(self, upstream_api: UpstreamApi, second: FaultyUpstream) -> None:
+        await made(upstream_api, second)
+        again = await upstream_api.mine.post("/upstreams", json=account(second.base_url))
         assert (again.status_code, again.json()["error"]["code"]) == (409, "upstream_name_taken")
         assert again.headers["x-should-retry"] == "false"
-        assert (await rim.other.post("/upstreams", json=account(second.base_url))).status_code == 200
-        taken = await rim.admin.post("/organization/upstreams", json=account(second.base_url, name="default"))
+        assert (await upstream_api.other.post("/upstreams", json=account(second.base_url))).status_code == 200
+        taken = await upstream_api.admin.post("/organization/upstreams", json=account(second.base_url, name="default"))
         assert taken.status_code == 409
 
-    async def test_a_repeated_request_makes_one(self, rim: Rim, second: FaultyUpstream) -> None:
+    async def test_a_repeated_request_makes_one(self, upstream_api: UpstreamApi, second: FaultyUpstream) -> None:
         headers = {"idempotency-key": "once"}
-        answers = [await rim.mine.post("/upstreams", json=account(second.base_url), headers=headers) for _ in range(2)]
+        answers = [
+            await upstream_api.mine.post("/upstreams", json=account(second.base_url), headers=headers) for _ in range(2)
+        ]
         assert answers[0].json() == answers[1].json()
-        assert len((await rim.mine.get("/upstreams")).json()["data"]) == 1
+        assert len((await upstream_api.mine.get("/upstreams")).json()["data"]) == 1
 
-    async def test_azure(self, rim: Rim, azure: FaultyUpstream) -> None:
+    async def test_azure(self, upstream_api: UpstreamApi, azure: FaultyUpstream) -> None:
         body = account(azure.base_url, kind="azure", credential=KEY, deployments={"gpt-4o-mini": "base-deployment"})
-        shown = (await rim.mine.post("/upstreams", json=body)).json()
+        shown = (await upstream_api.mine.post("/upstreams", json=body)).json()
         assert (shown["api_version"], shown["provider"], shown["health"]["status"]) == ("2024-10-21", "azure", "ok")
         question = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "?"}]}
-        answer = (await rim.mine.post("/chat/completions", json=question)).json()
+        answer = (await upstream_api.mine.post("/chat/completions", json=question)).json()
         assert (answer["model"], answer["choices"][0]["message"]["content"]) == ("gpt-4o-mini", "from base-deployment")
 
 
 class TestUpdate:
-    async def test_drain_and_resume(self, rim: Rim, second: FaultyUpstream) -> None:
-        path = f"/upstreams/{(await made(rim, second))['id']}"
-        assert (await rim.mine.post(path, json={"drained": True})).json()["drained"] is True
-        assert (await rim.mine.post(path, json={"drained": False})).json()["drained"] is False
+    async def test_drain_and_resume(self, upstream_api: UpstreamApi, second: FaultyUpstream) -> None:
+        path = f"/upstreams/{(await made(upstream_api, second))['id']}"
+        assert (await upstream_api.mine.post(path, json={"drained": True})).json()["drained"] is True
+        assert (await upstream_api.mine.post(path, json={"drained": False})).json()["drained"] is False
 
     async def test_a_new_credential_is_checked_and_ends_a_hold(
-        self, rim: Rim, bench: Bench, second: FaultyUpstream
+        self, upstream_api: UpstreamApi, harness: WorkerHarness, second: FaultyUpstream
     ) -> None:
-        shown = await made(rim, second)
+        shown = await made(upstream_api, second)
         path = f"/upstreams/{shown['id']}"
-        await self.hold(bench, shown["id"])
-        assert (await rim.mine.get(path)).json()["health"]["held_reason"] == "because"
+        await self.hold(harness, shown["id"])
+        assert (await upstream_api.mine.get(path)).json()["health"]["held_reason"] == "because"
         second.fault(CHECK, error(401))
-        refused = await rim.mine.post(path, json={"credential": "sk-another-0123456789"})
+        refused = await upstream_api.mine.post(path, json={"credential": "sk-another-0123456789"})
         assert refused.json()["error"]["code"] == "upstream_credential_refused"
-        changed = await rim.mine.post(path, json={"credential": "sk-another-0123456789"})
+        changed = await upstream_api.mine.post(path, json={"credential": "sk-another-0123456789"})
         assert changed.json()["health"]["held_until"] is None
-        upstream = await bench.ctx.accounts.get(shown["id"])
+        upstream = await harness.ctx.accounts.get(shown["id"])
         await upstream.check()
 
-    async def test_a_hold_is_measured_and_can_be_ended(self, rim: Rim, bench: Bench, second: FaultyUpstream) -> None:
-        shown = await made(rim, second)
-        await self.hold(bench, shown["id"])
-        metrics = (await rim.admin.get(rim.base_url.removesuffix("/v1") + "/metrics")).text
+    async def test_a_hold_is_measured_and_can_be_ended(
+        self, upstream_api: UpstreamApi, harness: WorkerHarness, second: FaultyUpstream
+    ) -> None:
+        shown = await made(upstream_api, second)
+        await self.hold(harness, shown["id"])
+        metrics = (await upstream_api.admin.get(upstream_api.base_url.removesuffix("/v1") + "/metrics")).text
         assert f'tunegate_upstream_cooling_down{{account="{shown["id"]}"}} 1.0' in metrics
-        answer = await rim.admin.post(f"/organization/upstreams/{shown['id']}", json={"held": False})
+        answer = await upstream_api.admin.post(f"/organization/upstreams/{shown['id']}", json={"held": False})
         assert answer.json()["health"]["held_until"] is None
 
-    async def test_a_stored_credential_is_not_sent_elsewhere(self, rim: Rim, second: FaultyUpstream) -> None:
-        path = f"/upstreams/{(await made(rim, second))['id']}"
-        answer = await rim.mine.post(path, json={"base_url": "https://elsewhere.example.com/v1"})
+    async def test_a_stored_credential_is_not_sent_elsewhere(
+        self, upstream_api: UpstreamApi, second: FaultyUpstream
+    ) -> None:
+        path = f"/upstreams/{(await made(upstream_api, second))['id']}"
+        answer = await upstream_api.mine.post(path, json={"base_url": "https://elsewhere.example.com/v1"})
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "credential")
 
-    async def test_the_address_stays_while_jobs_run_there(self, rim: Rim, bench: Bench, second: FaultyUpstream) -> None:
+    async def test_the_address_stays_while_jobs_run_there(
+        self, upstream_api: UpstreamApi, harness: WorkerHarness, second: FaultyUpstream
+    ) -> None:
         second.steps("running")
-        path = f"/upstreams/{(await made(rim, second))['id']}"
-        await bench.until(await bench.new_job(), "running")
+        path = f"/upstreams/{(await made(upstream_api, second))['id']}"
+        await harness.until(await harness.new_job(), "running")
         moved = {"base_url": second.base_url + "/elsewhere", "credential": CREDENTIAL}
-        answer = await rim.mine.post(path, json=moved)
+        answer = await upstream_api.mine.post(path, json=moved)
         assert (answer.status_code, answer.json()["error"]["code"]) == (409, "upstream_in_use")
 
-    async def test_the_environment_s_account_keeps_what_it_is_made_of(self, rim: Rim) -> None:
+    async def test_the_environment_s_account_keeps_what_it_is_made_of(self, upstream_api: UpstreamApi) -> None:
         path = "/organization/upstreams/default"
         for change in ({"credential": CREDENTIAL}, {"name": "x"}):
-            answer = await rim.admin.post(path, json=change)
+            answer = await upstream_api.admin.post(path, json=change)
             assert (answer.status_code, answer.json()["error"]["code"]) == (409, "upstream_from_environment")
-        assert (await rim.admin.post(path, json={"max_active_jobs": 3})).json()["max_active_jobs"] == 3
-        assert (await rim.admin.delete(path)).status_code == 409
+        assert (await upstream_api.admin.post(path, json={"max_active_jobs": 3})).json()["max_active_jobs"] == 3
+        assert (await upstream_api.admin.delete(path)).status_code == 409
 
-    async def hold(self, bench: Bench, account_id: str) -> None:
-        async with bench.ctx.db.admin() as session:
+    async def hold(self, harness: WorkerHarness, account_id: str) -> None:
+        async with harness.ctx.db.admin() as session:
             row = await session.get_one(UpstreamAccount, account_id)
             row.cool_down_until, row.cool_down_reason = row.created_at.replace(year=2100), "because"
 
 
 class TestDelete:
-    async def test_it_forgets_the_credential(self, rim: Rim, bench: Bench, second: FaultyUpstream) -> None:
-        shown = await made(rim, second)
+    async def test_it_forgets_the_credential(
+        self, upstream_api: UpstreamApi, harness: WorkerHarness, second: FaultyUpstream
+    ) -> None:
+        shown = await made(upstream_api, second)
         path = f"/upstreams/{shown['id']}"
-        assert (await rim.mine.delete(path)).json()["deleted"] is True
-        assert (await rim.mine.get(path)).status_code == 404
-        async with bench.ctx.db.admin() as session:
+        assert (await upstream_api.mine.delete(path)).json()["deleted"] is True
+        assert (await upstream_api.mine.get(path)).status_code == 404
+        async with harness.ctx.db.admin() as session:
             row = await session.get_one(UpstreamAccount, shown["id"])
         assert row.credential_sealed is None
-        await made(rim, second)
+        await made(upstream_api, second)
 
-    async def test_not_while_jobs_or_models_need_it(self, rim: Rim, bench: Bench, second: FaultyUpstream) -> None:
-        path = f"/upstreams/{(await made(rim, second))['id']}"
-        job_id = await bench.new_job()
-        await bench.until(job_id, "running")
+    async def test_not_while_jobs_or_models_need_it(
+        self, upstream_api: UpstreamApi, harness: WorkerHarness, second: FaultyUpstream
+    ) -> None:
+        path = f"/upstreams/{(await made(upstream_api, second))['id']}"
+        job_id = await harness.new_job()
+        await harness.until(job_id, "running")
         for _ in range(2):
-            answer = await rim.mine.delete(path)
+            answer = await upstream_api.mine.delete(path)
             assert (answer.status_code, answer.json()["error"]["code"]) == (409, "upstream_in_use")
-            job = await bench.until_end(job_id)
-        assert (await rim.mine.delete(f"/models/{job.fine_tuned_model}")).status_code == 200
-        assert (await rim.mine.delete(path)).status_code == 200
+            job = await harness.until_end(job_id)
+        assert (await upstream_api.mine.delete(f"/models/{job.fine_tuned_model}")).status_code == 200
+        assert (await upstream_api.mine.delete(path)).status_code == 200
 
 
 class TestWhoMay:
-    async def test_a_project_sees_its_own_only(self, rim: Rim, bench: Bench, second: FaultyUpstream) -> None:
-        shown = await made(rim, second)
-        shared = await add_account(bench, second.base_url)
-        assert [each["id"] for each in (await rim.mine.get("/upstreams")).json()["data"]] == [shown["id"]]
-        assert (await rim.other.get("/upstreams")).json()["data"] == []
+    async def test_a_project_sees_its_own_only(
+        self, upstream_api: UpstreamApi, harness: WorkerHarness, second: FaultyUpstream
+    ) -> None:
+        shown = await made(upstream_api, second)
+        shared = await add_account(harness, second.base_url)
+        assert [each["id"] for each in (await upstream_api.mine.get("/upstreams")).json()["data"]] == [shown["id"]]
+        assert (await upstream_api.other.get("/upstreams")).json()["data"] == []
         for account_id in (shown["id"], shared, "default", "upstream_none"):
             path = f"/upstreams/{account_id}"
             answers = [
-                await rim.other.get(path),
-                await rim.other.post(path, json={"drained": True}),
-                await rim.other.delete(path),
+                await upstream_api.other.get(path),
+                await upstream_api.other.post(path, json={"drained": True}),
+                await upstream_api.other.delete(path),
             ]
             assert [answer.status_code for answer in answers] == [404, 404, 404]
-        assert (await rim.mine.get("/organization/upstreams")).status_code == 403
-        assert (await rim.admin.get("/upstreams")).status_code == 403
+        assert (await upstream_api.mine.get("/organization/upstreams")).status_code == 403
+        assert (await upstream_api.admin.get("/upstreams")).status_code == 403
 
     async def test_inference_of_a_base_model_prefers_the_project_s_own(
-        self, rim: Rim, bench: Bench, second: FaultyUpstream
+        self, upstream_api: UpstreamApi, harness: WorkerHarness, second: FaultyUpstream
     ) -> None:
-        await made(rim, second)
+        await made(upstream_api, second)
         question = {"model": "gpt-4o-mini", "messages": []}
-        await rim.mine.post("/chat/completions", json=question)
-        await rim.other.post("/chat/completions", json=question)
+        await upstream_api.mine.post("/chat/completions", json=question)
+        await upstream_api.other.post("/chat/completions", json=question)
         asked = "POST /v1/chat/completions"
-        assert (len(second.seen(asked)), len(bench.upstream.seen(asked))) == (1, 1)
+        assert (len(second.seen(asked)), len(harness.upstream.seen(asked))) == (1, 1)
 
     async def test_a_row_of_a_project_refers_to_no_account_of_another(
-        self, rim: Rim, bench: Bench, other_project: Bench, second: FaultyUpstream, owner_url: str
+        self,
+        upstream_api: UpstreamApi,
+        harness: WorkerHarness,
+        other_project: WorkerHarness,
+        second: FaultyUpstream,
+        owner_url: str,
     ) -> None:
         """A guard in the database: foreign keys are checked past row-level security."""
-        foreign = await add_account(bench, second.base_url, own=True)
+        foreign = await add_account(harness, second.base_url, own=True)
         job_id = await other_project.new_job()
         engine = create_engine(owner_url, pool_size=1, role=None)
         for column in ("account_id", "requested_account_id"):
@@ -232,21 +257,25 @@ class TestWhoMay:
                     await connection.execute(change, {"account": foreign, "job": job_id})
         await engine.dispose()
 
-    async def test_a_timeline_tells_the_account(self, rim: Rim, bench: Bench, second: FaultyUpstream) -> None:
-        shown = await made(rim, second)
-        job_id = await bench.new_job()
-        await bench.until(job_id, "uploading")
-        timeline = (await rim.mine.get(f"/fine_tuning/jobs/{job_id}/timeline")).json()
+    async def test_a_timeline_tells_the_account(
+        self, upstream_api: UpstreamApi, harness: WorkerHarness, second: FaultyUpstream
+    ) -> None:
+        shown = await made(upstream_api, second)
+        job_id = await harness.new_job()
+        await harness.until(job_id, "uploading")
+        timeline = (await upstream_api.mine.get(f"/fine_tuning/jobs/{job_id}/timeline")).json()
         assert timeline["upstream_account"] == shown["id"]
 
 
-async def test_an_address_is_checked_when_it_is_dialled(rim: Rim, bench: Bench, second: FaultyUpstream) -> None:
+async def test_an_address_is_checked_when_it_is_dialled(
+    upstream_api: UpstreamApi, harness: WorkerHarness, second: FaultyUpstream
+) -> None:
     """A project's account that leads inward is not called, however it came to: the check is at the socket."""
-    shown = await made(rim, second)
+    shown = await made(upstream_api, second)
     before = len(second.seen(CHECK))
     for allowed in (False, True):
-        settings = dataclasses.replace(bench.ctx.settings, upstream_allow_private=allowed)
-        accounts = Accounts(settings, bench.ctx.db, sealer_of(settings))
+        settings = dataclasses.replace(harness.ctx.settings, upstream_allow_private=allowed)
+        accounts = Accounts(settings, harness.ctx.db, sealer_of(settings))
         upstream = await accounts.get(shown["id"])
         if allowed:
             await upstream.check()

@@ -15,7 +15,7 @@ from tests.faults.control import FaultyUpstream
 from tests.upstreams.azure_program import KEY
 from tests.upstreams.conftest import add_account
 from tests.upstreams.test_accounts import change
-from tests.workers.harness import Bench
+from tests.workers.harness import WorkerHarness
 from workers.maintenance import orphaned_upstream_jobs
 
 CREATE = "POST /openai/fine_tuning/jobs"
@@ -140,14 +140,14 @@ class TestTheDialect:
         assert isinstance(await adapter.create_job(order(await sent_file(adapter))), Unknown)
 
     async def test_a_job_is_found_by_its_file(self, adapter: AzureUpstream, azure: FaultyUpstream) -> None:
-        azure.world(page_size=1)
+        azure.configure(page_size=1)
         file_id = await sent_file(adapter)
         made = [await adapter.create_job(order(file_id)) for _ in range(2)]
         azure.put_job(training_file="file-of-somebody")
         found = await adapter.find_jobs({GATEWAY: "gateway", JOB: "ftjob-1"})
         assert {job.id for job in found} == {each.id for each in made if isinstance(each, Created)}
         assert await adapter.find_jobs({GATEWAY: "another", JOB: "ftjob-1"}) == []
-        azure.world(files={})
+        azure.configure(files={})
         wanted = {GATEWAY: "gateway", JOB: "ftjob-1"}
         assert await adapter.find_jobs(wanted) == []
         assert len(await adapter.find_jobs(wanted, training_file=file_id)) == 2
@@ -172,91 +172,93 @@ class TestMarks:
 
 class TestUnderTheWorkers:
     @pytest.fixture
-    async def account_id(self, bench: Bench, azure: FaultyUpstream) -> str:
+    async def account_id(self, harness: WorkerHarness, azure: FaultyUpstream) -> str:
         """Azure alone serves the model."""
-        await change(bench, DEFAULT_ACCOUNT, models=["nothing"])
-        return await add_account(bench, azure.base_url, kind="azure")
+        await change(harness, DEFAULT_ACCOUNT, models=["nothing"])
+        return await add_account(harness, azure.base_url, kind="azure")
 
-    async def test_a_job_goes_through(self, bench: Bench, azure: FaultyUpstream, account_id: str) -> None:
-        job_id = await bench.new_job(validation=await bench.new_file("\n"))
-        job = await bench.until_end(job_id)
+    async def test_a_job_goes_through(self, harness: WorkerHarness, azure: FaultyUpstream, account_id: str) -> None:
+        job_id = await harness.new_job(validation=await harness.new_file("\n"))
+        job = await harness.until_end(job_id)
         assert (job.state, job.account_id) == ("succeeded", account_id), job.error_message
         assert len(azure.jobs()) == len(azure.seen(CREATE)) == 1
-        await bench.assert_ended_once(job_id, entries=["reserve", "post"])
-        told = " ".join(await bench.messages(job_id))
+        await harness.assert_ended_once(job_id, entries=["reserve", "post"])
+        told = " ".join(await harness.messages(job_id))
         assert not [each["id"] for each in (*azure.jobs(), *azure.files()) if each["id"] in told]
 
-    async def test_jobs_do_not_share_a_file(self, bench: Bench, azure: FaultyUpstream, account_id: str) -> None:
-        same = await bench.new_file()
-        jobs = [await bench.new_job(training=same) for _ in range(2)]
+    async def test_jobs_do_not_share_a_file(
+        self, harness: WorkerHarness, azure: FaultyUpstream, account_id: str
+    ) -> None:
+        same = await harness.new_file()
+        jobs = [await harness.new_job(training=same) for _ in range(2)]
         for job_id in jobs:
-            await bench.until_end(job_id)
+            await harness.until_end(job_id)
         assert len({create["body"]["training_file"] for create in azure.seen(CREATE)}) == 2
 
     @pytest.mark.parametrize("answer", ["reset", {"status": 500, "body": {}}], ids=["reset", "500"])
     async def test_a_job_whose_answer_is_lost_is_adopted(
-        self, bench: Bench, azure: FaultyUpstream, account_id: str, answer: Any
+        self, harness: WorkerHarness, azure: FaultyUpstream, account_id: str, answer: Any
     ) -> None:
         azure.fault(CREATE, answer, made=True)
         azure.fault(UPLOAD, "reset", made=True)
-        job_id = await bench.new_job()
-        job = await bench.until_end(job_id)
+        job_id = await harness.new_job()
+        job = await harness.until_end(job_id)
         assert (job.state, len(azure.seen(CREATE)), len(azure.jobs())) == ("succeeded", 1, 1)
         assert len(azure.files()) == 1
 
     async def test_one_that_was_not_made_is_sent_again_after_the_settle_time(
-        self, bench: Bench, azure: FaultyUpstream, account_id: str
+        self, harness: WorkerHarness, azure: FaultyUpstream, account_id: str
     ) -> None:
         azure.fault(CREATE, "reset")
-        job_id = await bench.new_job()
-        await bench.until(job_id, "creating")
-        job = await bench.steps(job_id, 6)
+        job_id = await harness.new_job()
+        await harness.until(job_id, "creating")
+        job = await harness.steps(job_id, 6)
         assert (job.create_phase, len(azure.seen(CREATE))) == ("intent", 1)
-        await bench.pass_settle_time(job_id)
-        await bench.until_end(job_id)
+        await harness.pass_settle_time(job_id)
+        await harness.until_end(job_id)
         assert len(azure.jobs()) == 1
 
     @pytest.mark.parametrize("match", [LIST, FILES], ids=["jobs", "files"])
     async def test_a_list_that_does_not_come_is_not_an_empty_one(
-        self, bench: Bench, azure: FaultyUpstream, account_id: str, match: str
+        self, harness: WorkerHarness, azure: FaultyUpstream, account_id: str, match: str
     ) -> None:
         azure.fault(CREATE, "reset", made=True)
-        job_id = await bench.new_job()
-        await bench.until(job_id, "creating")
-        await bench.step(job_id)
-        await bench.pass_settle_time(job_id)
+        job_id = await harness.new_job()
+        await harness.until(job_id, "creating")
+        await harness.step(job_id)
+        await harness.pass_settle_time(job_id)
         azure.fault(match, {"status": 500, "body": {}}, times=4)
-        job = await bench.steps(job_id, 4)
+        job = await harness.steps(job_id, 4)
         assert (job.create_phase, job.create_empty_lists) == ("intent", 0)
-        await bench.until_end(job_id)
+        await harness.until_end(job_id)
         assert len(azure.jobs()) == 1
 
     async def test_a_stray_is_found_by_its_file_and_cancelled(
-        self, bench: Bench, azure: FaultyUpstream, account_id: str
+        self, harness: WorkerHarness, azure: FaultyUpstream, account_id: str
     ) -> None:
-        azure.world(azure_steps=[{"status": "running"}])
-        job_id = await bench.new_job()
-        await bench.until(job_id, "running")
+        azure.configure(azure_steps=[{"status": "running"}])
+        job_id = await harness.new_job()
+        await harness.until(job_id, "running")
         [job] = azure.jobs()
         azure.put_job(training_file=job["training_file"], status="running", _steps=[{"status": "running"}])
         azure.put_job(training_file="file-of-somebody", status="running", _steps=[{"status": "running"}])
-        assert await orphaned_upstream_jobs.cancel_orphans(bench.ctx) == 1
+        assert await orphaned_upstream_jobs.cancel_orphans(harness.ctx) == 1
         assert len([each for each in azure.jobs() if each["status"] == "canceled"]) == 1
-        assert (await bench.job(job_id)).upstream_job_id == job["id"]
+        assert (await harness.job(job_id)).upstream_job_id == job["id"]
 
     async def test_a_file_that_it_cannot_use_ends_the_job(
-        self, bench: Bench, azure: FaultyUpstream, account_id: str
+        self, harness: WorkerHarness, azure: FaultyUpstream, account_id: str
     ) -> None:
-        azure.world(file_end="error")
-        job = await bench.until_end(await bench.new_job())
+        azure.configure(file_end="error")
+        job = await harness.until_end(await harness.new_job())
         assert (job.state, job.error_code) == ("failed", "upstream_refused_file")
         assert azure.jobs() == []
 
     async def test_a_file_that_vanishes_there_is_sent_anew(
-        self, bench: Bench, azure: FaultyUpstream, account_id: str
+        self, harness: WorkerHarness, azure: FaultyUpstream, account_id: str
     ) -> None:
-        job_id = await bench.new_job()
-        await bench.until(job_id, "creating")
-        azure.world(files={})
-        job = await bench.until_end(job_id)
+        job_id = await harness.new_job()
+        await harness.until(job_id, "creating")
+        azure.configure(files={})
+        job = await harness.until_end(job_id)
         assert (job.state, len(azure.jobs())) == ("succeeded", 1)

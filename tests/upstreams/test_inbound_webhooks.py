@@ -19,8 +19,8 @@ from service.ids import new_id
 from service.settings import Settings
 from service.upstreams import inbound_webhooks
 from tests.faults.control import FaultyUpstream
-from tests.upstreams.conftest import Rim, account
-from tests.workers.harness import Bench
+from tests.upstreams.conftest import UpstreamApi, account
+from tests.workers.harness import WorkerHarness
 from tests.workers.test_account_polls import due, running, upstream_id
 from workers.maintenance import pruning
 
@@ -53,8 +53,8 @@ def signed(secret: str, body: bytes, *, webhook_id: str | None = None, at: dt.da
 class Sender:
     """An upstream that tells: it has no key."""
 
-    def __init__(self, rim: Rim, account_id: str) -> None:
-        self._http = httpx2.AsyncClient(base_url=rim.base_url, timeout=90)
+    def __init__(self, upstream_api: UpstreamApi, account_id: str) -> None:
+        self._http = httpx2.AsyncClient(base_url=upstream_api.base_url, timeout=90)
         self.account_id = account_id
 
     async def send(self, body: bytes, headers: dict[str, str], account_id: str | None = None) -> httpx2.Response:
@@ -64,9 +64,9 @@ class Sender:
 
 
 @pytest.fixture
-def patience(patience: Settings) -> Settings:
+def step_settings(step_settings: Settings) -> Settings:
     """Few refusals a minute, but more than any test but the one of them brings about."""
-    return dataclasses.replace(patience, failed_keys_per_minute=60)
+    return dataclasses.replace(step_settings, failed_keys_per_minute=60)
 
 
 @pytest.fixture
@@ -76,35 +76,35 @@ async def secret() -> str:
 
 
 @pytest.fixture
-async def sender(rim: Rim, secret: str) -> Sender:
+async def sender(upstream_api: UpstreamApi, secret: str) -> Sender:
     """An upstream whose secret the default account has, by the organisation's API."""
-    answer = await rim.admin.post("/organization/upstreams/default", json={"webhook_secret": secret})
+    answer = await upstream_api.admin.post("/organization/upstreams/default", json={"webhook_secret": secret})
     assert (answer.status_code, answer.json()["webhook_secret"]) == (200, "stored"), answer.text
-    return Sender(rim, "default")
+    return Sender(upstream_api, "default")
 
 
-async def notices(bench: Bench) -> int:
+async def notices(harness: WorkerHarness) -> int:
     """How many webhooks are remembered."""
-    async with bench.ctx.db.admin() as session:
+    async with harness.ctx.db.admin() as session:
         return len((await session.scalars(select(UpstreamWebhook.webhook_id))).all())
 
 
 class TestAGoodSignature:
-    async def test_makes_the_job_due_now(self, bench: Bench, sender: Sender, secret: str) -> None:
-        one, other = await running(bench, 2)
-        body = event(await upstream_id(bench, one))
+    async def test_makes_the_job_due_now(self, harness: WorkerHarness, sender: Sender, secret: str) -> None:
+        one, other = await running(harness, 2)
+        body = event(await upstream_id(harness, one))
         answer = await sender.send(body, signed(secret, body))
         assert (answer.status_code, answer.json()) == (200, {"object": "upstream.event", "received": True})
-        assert await due(bench) == {one}
+        assert await due(harness) == {one}
         assert other != one
 
-    async def test_is_what_the_sdk_takes_for_one_too(self, bench: Bench, sender: Sender, secret: str) -> None:
-        [job_id] = await running(bench, 1)
-        body = event(await upstream_id(bench, job_id))
+    async def test_is_what_the_sdk_takes_for_one_too(self, harness: WorkerHarness, sender: Sender, secret: str) -> None:
+        [job_id] = await running(harness, 1)
+        body = event(await upstream_id(harness, job_id))
         headers = signed(secret, body)
         openai.OpenAI(api_key="k", webhook_secret=secret).webhooks.verify_signature(body.decode(), headers)
         assert (await sender.send(body, headers)).status_code == 200
-        assert await due(bench) == {job_id}
+        assert await due(harness) == {job_id}
 
     @pytest.mark.parametrize(
         "body",
@@ -113,97 +113,103 @@ class TestAGoodSignature:
         ids=range(11),
     )  # fmt: skip
     async def test_of_what_is_not_known_is_taken_and_ignored(
-        self, bench: Bench, sender: Sender, secret: str, body: bytes
+        self, harness: WorkerHarness, sender: Sender, secret: str, body: bytes
     ) -> None:
-        await running(bench, 1)
+        await running(harness, 1)
         assert (await sender.send(body, signed(secret, body))).status_code == 200
-        assert await due(bench) == set()
+        assert await due(harness) == set()
 
-    async def test_counts_once(self, bench: Bench, sender: Sender, secret: str) -> None:
-        [job_id] = await running(bench, 1)
-        body = event(await upstream_id(bench, job_id))
+    async def test_counts_once(self, harness: WorkerHarness, sender: Sender, secret: str) -> None:
+        [job_id] = await running(harness, 1)
+        body = event(await upstream_id(harness, job_id))
         headers = signed(secret, body)
         answers = await asyncio.gather(*(sender.send(body, headers) for _ in range(5)))
         assert {answer.status_code for answer in answers} == {200}
-        assert await due(bench) == {job_id}
-        await bench.set_job(job_id, due_at=func.now() + dt.timedelta(hours=1))
+        assert await due(harness) == {job_id}
+        await harness.set_job(job_id, due_at=func.now() + dt.timedelta(hours=1))
         assert (await sender.send(body, headers)).status_code == 200
-        assert await due(bench) == set()
-        assert await notices(bench) == 1
+        assert await due(harness) == set()
+        assert await notices(harness) == 1
 
-    async def test_is_remembered_for_its_time_only(self, bench: Bench, sender: Sender, secret: str) -> None:
+    async def test_is_remembered_for_its_time_only(self, harness: WorkerHarness, sender: Sender, secret: str) -> None:
         body = event("ftjob-unknown")
         await sender.send(body, signed(secret, body))
-        await pruning.prune(bench.ctx)
-        assert await notices(bench) == 1
-        async with bench.ctx.db.admin() as session:
+        await pruning.prune(harness.ctx)
+        assert await notices(harness) == 1
+        async with harness.ctx.db.admin() as session:
             await session.execute(
                 update(UpstreamWebhook).values(received_at=func.now() - inbound_webhooks.REPLAY_WINDOW)
             )
-        await pruning.prune(bench.ctx)
-        assert await notices(bench) == 0
+        await pruning.prune(harness.ctx)
+        assert await notices(harness) == 0
         assert inbound_webhooks.REPLAY_WINDOW > 2 * inbound_webhooks.TOLERANCE, (
             "else a timestamp of the future could come again"
         )
 
 
 class TestABadOne:
-    async def refused(self, bench: Bench, sender: Sender, body: bytes, headers: dict[str, str], **to: str) -> str:
+    async def refused(
+        self, harness: WorkerHarness, sender: Sender, body: bytes, headers: dict[str, str], **to: str
+    ) -> str:
         """Send what must be refused, and look that it has changed nothing."""
         answer = await sender.send(body, headers, **to)
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_signature")
-        assert await due(bench) == set()
-        assert await notices(bench) == 0
+        assert await due(harness) == set()
+        assert await notices(harness) == 0
         return answer.text
 
-    async def test_of_every_kind_is_refused_without_a_word_why(self, bench: Bench, sender: Sender, secret: str) -> None:
-        [job_id] = await running(bench, 1)
-        body = event(await upstream_id(bench, job_id))
+    async def test_of_every_kind_is_refused_without_a_word_why(
+        self, harness: WorkerHarness, sender: Sender, secret: str
+    ) -> None:
+        [job_id] = await running(harness, 1)
+        body = event(await upstream_id(harness, job_id))
         good = signed(secret, body)
         told = {
-            await self.refused(bench, sender, body + b" ", good),
-            await self.refused(bench, sender, body, signed(new_secret(), body)),
-            await self.refused(bench, sender, body, {}),
-            await self.refused(bench, sender, body, good, account_id="upstream_none"),
-            await self.refused(bench, sender, b"\xff", good),
+            await self.refused(harness, sender, body + b" ", good),
+            await self.refused(harness, sender, body, signed(new_secret(), body)),
+            await self.refused(harness, sender, body, {}),
+            await self.refused(harness, sender, body, good, account_id="upstream_none"),
+            await self.refused(harness, sender, b"\xff", good),
         }
         for name in inbound_webhooks.HEADERS:
-            told.add(await self.refused(bench, sender, body, {key: good[key] for key in good if key != name}))
+            told.add(await self.refused(harness, sender, body, {key: good[key] for key in good if key != name}))
         for signature in GARBAGE:
             headers: Any = {**good, "webhook-signature": signature.encode()}
-            told.add(await self.refused(bench, sender, body, headers))
+            told.add(await self.refused(harness, sender, body, headers))
         for timestamp in ("", "nan", "inf", "-1", "soon", "9" * 400):
-            told.add(await self.refused(bench, sender, body, {**good, "webhook-timestamp": timestamp}))
+            told.add(await self.refused(harness, sender, body, {**good, "webhook-timestamp": timestamp}))
         assert len(told) == 1
 
     @pytest.mark.parametrize("minutes", [-6, 6])
-    async def test_of_another_time_is_refused(self, bench: Bench, sender: Sender, secret: str, minutes: int) -> None:
-        [job_id] = await running(bench, 1)
-        body = event(await upstream_id(bench, job_id))
+    async def test_of_another_time_is_refused(
+        self, harness: WorkerHarness, sender: Sender, secret: str, minutes: int
+    ) -> None:
+        [job_id] = await running(harness, 1)
+        body = event(await upstream_id(harness, job_id))
         at = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=minutes)
-        await self.refused(bench, sender, body, signed(secret, body, at=at))
+        await self.refused(harness, sender, body, signed(secret, body, at=at))
 
     async def test_by_another_account_reaches_no_job_of_this_one(
-        self, bench: Bench, rim: Rim, sender: Sender, secret: str, second: FaultyUpstream
+        self, harness: WorkerHarness, upstream_api: UpstreamApi, sender: Sender, secret: str, second: FaultyUpstream
     ) -> None:
-        [job_id] = await running(bench, 1)
+        [job_id] = await running(harness, 1)
         theirs = new_secret()
-        answer = await rim.mine.post("/upstreams", json=account(second.base_url, webhook_secret=theirs))
+        answer = await upstream_api.mine.post("/upstreams", json=account(second.base_url, webhook_secret=theirs))
         other_id = answer.json()["id"]
-        body = event(await upstream_id(bench, job_id))
-        await self.refused(bench, sender, body, signed(theirs, body))
-        await self.refused(bench, sender, body, signed(secret, body), account_id=other_id)
+        body = event(await upstream_id(harness, job_id))
+        await self.refused(harness, sender, body, signed(theirs, body))
+        await self.refused(harness, sender, body, signed(secret, body), account_id=other_id)
         assert (await sender.send(body, signed(theirs, body), account_id=other_id)).status_code == 200
-        assert await due(bench) == set()
+        assert await due(harness) == set()
 
-    async def test_too_large_is_not_read(self, bench: Bench, sender: Sender, secret: str) -> None:
+    async def test_too_large_is_not_read(self, harness: WorkerHarness, sender: Sender, secret: str) -> None:
         body = event("x" * inbound_webhooks.MAX_BODY_BYTES)
         answer = await sender.send(body, signed(secret, body))
         assert answer.status_code == 413
-        assert await notices(bench) == 0
+        assert await notices(harness) == 0
 
-    async def test_many_are_slowed_down(self, bench: Bench, sender: Sender, secret: str) -> None:
-        most = bench.ctx.settings.failed_keys_per_minute
+    async def test_many_are_slowed_down(self, harness: WorkerHarness, sender: Sender, secret: str) -> None:
+        most = harness.ctx.settings.failed_keys_per_minute
         statuses: list[int] = []
         while 429 not in statuses and len(statuses) < 2 * most + 2:  # the minute may end on the way
             answer = await sender.send(b"{}", signed(new_secret(), b"{}"))
@@ -214,11 +220,11 @@ class TestABadOne:
 
 class TestTheSecret:
     async def test_is_sealed_and_never_shown(
-        self, bench: Bench, rim: Rim, sender: Sender, secret: str, second: FaultyUpstream
+        self, harness: WorkerHarness, upstream_api: UpstreamApi, sender: Sender, secret: str, second: FaultyUpstream
     ) -> None:
-        own = await rim.mine.post("/upstreams", json=account(second.base_url, webhook_secret=secret))
-        shown = (await rim.mine.get(f"/upstreams/{own.json()['id']}")).text
-        async with bench.ctx.db.admin() as session:
+        own = await upstream_api.mine.post("/upstreams", json=account(second.base_url, webhook_secret=secret))
+        shown = (await upstream_api.mine.get(f"/upstreams/{own.json()['id']}")).text
+        async with harness.ctx.db.admin() as session:
             sealed = (await session.scalars(select(UpstreamAccount.webhook_secret_sealed))).all()
             audit = [str(row.detail) for row in (await session.scalars(select(AuditLog))).all()]
         assert len(set(sealed)) == 2
@@ -227,28 +233,30 @@ class TestTheSecret:
             assert secret.removeprefix("whsec_") not in told
         assert any("'webhook_secret': 'set'" in told for told in audit)
 
-    async def test_can_be_taken_away(self, bench: Bench, rim: Rim, sender: Sender, secret: str) -> None:
-        answer = await rim.admin.post("/organization/upstreams/default", json={"webhook_secret": None})
+    async def test_can_be_taken_away(
+        self, harness: WorkerHarness, upstream_api: UpstreamApi, sender: Sender, secret: str
+    ) -> None:
+        answer = await upstream_api.admin.post("/organization/upstreams/default", json={"webhook_secret": None})
         assert answer.json()["webhook_secret"] is None
         assert (await sender.send(b"{}", signed(secret, b"{}"))).status_code == 401
 
     @pytest.mark.parametrize(
         "wrong", ["", "whsec_", "whsec_short", "secret", "whsec_" + "!" * 40, "whsec_" + "A" * 200]
     )
-    async def test_has_a_form(self, rim: Rim, wrong: str) -> None:
-        answer = await rim.admin.post("/organization/upstreams/default", json={"webhook_secret": wrong})
+    async def test_has_a_form(self, upstream_api: UpstreamApi, wrong: str) -> None:
+        answer = await upstream_api.admin.post("/organization/upstreams/default", json={"webhook_secret": wrong})
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "webhook_secret")
 
     async def test_control_without_the_memory_a_replay_counts_again(
-        self, bench: Bench, sender: Sender, secret: str
+        self, harness: WorkerHarness, sender: Sender, secret: str
     ) -> None:
-        [job_id] = await running(bench, 1)
-        body = event(await upstream_id(bench, job_id))
+        [job_id] = await running(harness, 1)
+        body = event(await upstream_id(harness, job_id))
         headers = signed(secret, body)
         await sender.send(body, headers)
-        async with bench.ctx.db.admin() as session:
+        async with harness.ctx.db.admin() as session:
             await session.execute(update(UpstreamWebhook).values(webhook_id="forgotten"))
             later = func.now() + dt.timedelta(hours=1)
             await session.execute(update(Job).where(Job.id == job_id).values(due_at=later))
         await sender.send(body, headers)
-        assert await due(bench) == {job_id}
+        assert await due(harness) == {job_id}

@@ -5,39 +5,39 @@ import asyncio
 import httpx2
 import pytest
 
-from tests.upstreams.conftest import Rim
-from tests.workers.harness import Bench
+from tests.upstreams.conftest import UpstreamApi
+from tests.workers.harness import WorkerHarness
 from tests.workers.test_account_polls import MANY, due, running, step
 
 
 @pytest.mark.parametrize("path", ["", "/events", "/checkpoints", "/metrics", "/events?stream=true"])
-async def test_whoever_asks_is_told_soon(bench: Bench, rim: Rim, path: str) -> None:
-    job_ids = await running(bench, MANY)
-    await step(bench)
-    assert await due(bench) == set()
+async def test_whoever_asks_is_told_soon(harness: WorkerHarness, upstream_api: UpstreamApi, path: str) -> None:
+    job_ids = await running(harness, MANY)
+    await step(harness)
+    assert await due(harness) == set()
     address = f"/fine_tuning/jobs/{job_ids[0]}{path}"
     if "stream" in path:
-        async with rim.mine.stream("GET", address) as following:
+        async with upstream_api.mine.stream("GET", address) as following:
             assert following.status_code == 200
-            await _until_due(bench, job_ids[0])
+            await _until_due(harness, job_ids[0])
     else:
-        assert (await rim.mine.get(address)).status_code == 200
-    assert await due(bench) == {job_ids[0]}
+        assert (await upstream_api.mine.get(address)).status_code == 200
+    assert await due(harness) == {job_ids[0]}
 
 
-async def test_nobody_watches_the_job_of_another(bench: Bench, rim: Rim) -> None:
-    [job_id] = await running(bench, 1)
+async def test_nobody_watches_the_job_of_another(harness: WorkerHarness, upstream_api: UpstreamApi) -> None:
+    [job_id] = await running(harness, 1)
     answers: list[httpx2.Response] = [
-        await rim.other.get(f"/fine_tuning/jobs/{job_id}{path}") for path in ("", "/events", "/metrics")
+        await upstream_api.other.get(f"/fine_tuning/jobs/{job_id}{path}") for path in ("", "/events", "/metrics")
     ]
     assert {answer.status_code for answer in answers} == {404}
-    assert await due(bench) == set()
-    assert (await bench.job(job_id)).last_viewed_at is None
+    assert await due(harness) == set()
+    assert (await harness.job(job_id)).last_viewed_at is None
 
 
-async def _until_due(bench: Bench, job_id: str) -> None:
+async def _until_due(harness: WorkerHarness, job_id: str) -> None:
     for _ in range(1800):
-        if job_id in await due(bench):
+        if job_id in await due(harness):
             return
         await asyncio.sleep(0.05)
     raise AssertionError("the stream's follower is not noticed")

@@ -29,8 +29,8 @@ from service.upstreams.port import JobRequest, UpstreamError
 from service.upstreams.schemas import CreateSharedUpstream, UpdateUpstream
 from service.webhooks.secrets import active_secrets, seal_secret
 from tests.faults.control import CREATE, EVENTS, RETRIEVE, UPLOAD, FaultyUpstream
-from tests.upstreams.conftest import CREDENTIAL, Rim, account
-from tests.workers.harness import Bench, open_bench
+from tests.upstreams.conftest import CREDENTIAL, UpstreamApi, account
+from tests.workers.harness import WorkerHarness, open_harness
 from workers.maintenance import orphaned_upstream_jobs
 
 
@@ -64,8 +64,8 @@ def _as_arguments(_: object, __: str, event: structlog.typing.EventDict) -> str:
 class TestNowhere:
     async def test_after_failures_of_every_kind(
         self,
-        rim: Rim,
-        bench: Bench,
+        upstream_api: UpstreamApi,
+        harness: WorkerHarness,
         second: FaultyUpstream,
         owner_url: str,
         logs: list[str],
@@ -74,7 +74,7 @@ class TestNowhere:
         told: list[str] = []
 
         async def call(method: str, path: str, **body: Any) -> Any:
-            client = rim.admin if path.startswith("/organization") else rim.mine
+            client = upstream_api.admin if path.startswith("/organization") else upstream_api.mine
             answer = await client.request(method, path, json=body or None)
             told.append(answer.text + str(answer.headers))
             return answer.json()
@@ -97,19 +97,19 @@ class TestNowhere:
         jobs = []
         for match, status in ((UPLOAD, 400), (UPLOAD, 401), (CREATE, 400), (CREATE, 401), (CREATE, 500), (EVENTS, 500)):
             second.fault(match, says(status))
-            jobs.append(await bench.new_job(training=await bench.new_file()))
-            await bench.steps(jobs[-1], 6)
-            await bench.end_hold()
+            jobs.append(await harness.new_job(training=await harness.new_file()))
+            await harness.steps(jobs[-1], 6)
+            await harness.end_hold()
         second.fault(RETRIEVE, says(403))
-        job_id = await bench.new_job()
+        job_id = await harness.new_job()
         for _ in range(8):
-            await bench.step(job_id)
-            await bench.end_hold()
+            await harness.step(job_id)
+            await harness.end_hold()
         second.put_job(
             metadata=second.jobs()[-1]["metadata"],
             _events=[{"id": "ftevent-1", "level": "info", "type": "message", "message": CREDENTIAL, "data": {}}],
         )
-        await orphaned_upstream_jobs.cancel_orphans(bench.ctx)
+        await orphaned_upstream_jobs.cancel_orphans(harness.ctx)
         for each in (*jobs, job_id):
             await call("GET", f"/fine_tuning/jobs/{each}")
             await call("GET", f"/fine_tuning/jobs/{each}/timeline")
@@ -122,9 +122,9 @@ class TestNowhere:
         assert await _found_in(owner_url, CREDENTIAL) == []
 
     async def test_nor_in_redis(
-        self, patience: Settings, upstream: FaultyUpstream, second: FaultyUpstream, redis_url: str
+        self, step_settings: Settings, upstream: FaultyUpstream, second: FaultyUpstream, redis_url: str
     ) -> None:
-        async with open_bench(dataclasses.replace(patience, redis_url=redis_url), upstream) as opened:
+        async with open_harness(dataclasses.replace(step_settings, redis_url=redis_url), upstream) as opened:
             from tests.upstreams.conftest import add_account
 
             await add_account(opened, second.base_url, own=True)
@@ -134,10 +134,10 @@ class TestNowhere:
         assert kept
         assert CREDENTIAL.encode() not in b"".join(each for each in kept if each)
 
-    async def test_nor_in_exceptions_and_reprs(self, bench: Bench, second: FaultyUpstream) -> None:
+    async def test_nor_in_exceptions_and_reprs(self, harness: WorkerHarness, second: FaultyUpstream) -> None:
         from tests.upstreams.conftest import add_account
 
-        upstream = await bench.ctx.accounts.get(await add_account(bench, second.base_url))
+        upstream = await harness.ctx.accounts.get(await add_account(harness, second.base_url))
         order = JobRequest(
             model="m", training_file="f", validation_file=None, suffix=None, seed=1, method={}, integrations=None,
             metadata={},
@@ -155,7 +155,7 @@ class TestNowhere:
             account_id="a", kind="openai", provider="p", base_url="b", api_key=CREDENTIAL, control_timeout=1,
             upload_timeout=1, inference_timeout=1,
         )  # fmt: skip
-        said += [repr(body), repr(UpdateUpstream(credential=CREDENTIAL)), repr(connection), repr(bench.ctx)]
+        said += [repr(body), repr(UpdateUpstream(credential=CREDENTIAL)), repr(connection), repr(harness.ctx)]
         assert len(said) == 16
         assert CREDENTIAL not in "".join(said)
 
@@ -190,13 +190,13 @@ class TestRotation:
         with pytest.raises(SealBroken):
             both.open(after, context="row:2")
 
-    async def test_everything_that_is_sealed_is_sealed_anew(self, bench: Bench, owner_url: str) -> None:
-        settings = bench.ctx.settings
+    async def test_everything_that_is_sealed_is_sealed_anew(self, harness: WorkerHarness, owner_url: str) -> None:
+        settings = harness.ctx.settings
         old, new = self.keys()
         before = sealer_of(dataclasses.replace(settings, master_key=old))
         ids = {"account": new_id("upstream_"), "endpoint": new_id("we_"), "request": new_id("req_")}
         route = "POST /v1/webhook_endpoints"
-        async with bench.ctx.db.admin() as session:
+        async with harness.ctx.db.admin() as session:
             session.add_all(
                 [
                     UpstreamAccount(
@@ -209,7 +209,7 @@ class TestRotation:
                     ),
                     WebhookEndpoint(
                         id=ids["endpoint"],
-                        project_id=bench.project_id,
+                        project_id=harness.project_id,
                         name="e",
                         url="https://x.example.com",
                         event_types=[],
@@ -219,29 +219,29 @@ class TestRotation:
                     ),
                     RememberedRequest(
                         id=ids["request"],
-                        project_id=bench.project_id,
+                        project_id=harness.project_id,
                         key_id="key_1",
                         route=route,
                         body_sha256=b"x",
                         retry_count=0,
-                        response=before.seal(b"{}", context=sealed_for(bench.project_id, route)),
+                        response=before.seal(b"{}", context=sealed_for(harness.project_id, route)),
                     ),
                 ]
             )
         both = sealer_of(dataclasses.replace(settings, master_key=new, old_master_keys=f"{old}, "))
-        assert await reseal(bench.ctx.db, both) == 4
-        assert await reseal(bench.ctx.db, both) == 0
+        assert await reseal(harness.ctx.db, both) == 4
+        assert await reseal(harness.ctx.db, both) == 0
         after = sealer_of(dataclasses.replace(settings, master_key=new))
-        async with bench.ctx.db.admin() as session:
+        async with harness.ctx.db.admin() as session:
             row = await session.get_one(UpstreamAccount, ids["account"])
             endpoint = await session.get_one(WebhookEndpoint, ids["endpoint"])
             assert open_credential(after, row) == CREDENTIAL
             assert active_secrets(after, endpoint, now=endpoint.created_at) == ["whsec_now"]
             request = await session.get_one(RememberedRequest, ids["request"])
-            assert after.open(request.response, context=sealed_for(bench.project_id, route)) == b"{}"
+            assert after.open(request.response, context=sealed_for(harness.project_id, route)) == b"{}"
             await session.execute(update(UpstreamAccount).values(credential_sealed=b"\x01" + bytes(50)))
         with pytest.raises(SealBroken):
-            await reseal(bench.ctx.db, both)
+            await reseal(harness.ctx.db, both)
 
     def test_the_list_of_places_has_every_sealed_column(self) -> None:
         """A new column of sealed bytes fails here until it is resealed too."""

@@ -25,7 +25,7 @@ TYPES = ("fine_tuning.job.succeeded", "fine_tuning.job.failed")
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class WebhookHarness:
     """What deliveries need, as a worker's context has it."""
 
     settings: Settings
@@ -139,13 +139,13 @@ class World:
 
 
 @asynccontextmanager
-async def world(settings: Settings) -> AsyncIterator[World]:
+async def open_webhook_harness(settings: Settings) -> AsyncIterator[WebhookHarness]:
     """A project in a fresh database, with a sender."""
     db = Database(create_engine(settings.database_url, pool_size=settings.database_pool_size), Wakeups(""))
     try:
-        here = World(settings, db, Sender.from_settings(settings), new_id("proj_"))
+        harness = WebhookHarness(settings, db, Sender.from_settings(settings), new_id("proj_"))
         async with db.admin() as session:
-            session.add(Project(id=here.project_id, name="project"))
-        yield here
+            session.add(Project(id=harness.project_id, name="project"))
+        yield harness
     finally:
         await db.close()

@@ -159,12 +159,12 @@ class TestStream:
 
             writing = asyncio.create_task(slow())
             await slow_has_place.wait()
-            quick = await happen(api, "quick")
+            fast = await happen(api, "quick")
             waiting = asyncio.create_task(take(told, 2))
             await asyncio.sleep(0.5)
             assert not waiting.done()
             go_on.set()
-            assert [event.id for event in await waiting] == [await writing, quick]
+            assert [event.id for event in await waiting] == [await writing, fast]
 
     async def test_ends_when_the_key_is_revoked(self, api: Api) -> None:
         async with api.http() as http, listening(http) as told:
@@ -216,7 +216,7 @@ class TestSettling:
         async with api.http() as http, listening(http) as told:
             async with api.db.worker() as session:
                 await emitted(session, api.one.project_id, "slow")
-                quick = await happen(api, "quick")
-                assert [event.id for event in await take(told, 1)] == [quick]
+                fast = await happen(api, "quick")
+                assert [event.id for event in await take(told, 1)] == [fast]
             last = await happen(api, "last")
             assert [event.id for event in await take(told, 1)] == [last]

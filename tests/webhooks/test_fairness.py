@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 
 from service.database.leased_work import DELIVERIES
 from service.database.tables import WebhookDelivery, WebhookEvent
-from tests.webhooks.factories import TYPES, World
+from tests.webhooks.factories import TYPES, WebhookHarness
 from tests.webhooks.receiver import Receiver
 from workers.dispatcher import Dispatcher, Queue
 from workers.webhooks.deliver import (
@@ -30,15 +30,15 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-async def _endpoints(here: World, count: int, url: str, type: str, *, failing: bool = False) -> list[str]:
+async def _endpoints(harness: WebhookHarness, count: int, url: str, type: str, *, failing: bool = False) -> list[str]:
     since = _now() - dt.timedelta(hours=1) if failing else None
-    return [await here.new_endpoint(url, event_types=[type], failing_since=since) for _ in range(count)]
+    return [await harness.new_endpoint(url, event_types=[type], failing_since=since) for _ in range(count)]
 
 
-async def _backlog(here: World, endpoint_id: str, count: int) -> None:
+async def _backlog(harness: WebhookHarness, endpoint_id: str, count: int) -> None:
     """So many deliveries that are due for an hour already."""
-    values = {"project": here.project_id, "endpoint": endpoint_id, "count": count}
-    async with here.db.worker() as session:
+    values = {"project": harness.project_id, "endpoint": endpoint_id, "count": count}
+    async with harness.db.worker() as session:
         await session.execute(
             text(
                 "INSERT INTO webhook_events (id, project_id, type, subject, body) "
@@ -56,94 +56,94 @@ async def _backlog(here: World, endpoint_id: str, count: int) -> None:
 
 
 class TestPlaces:
-    async def test_each_endpoint_gets_a_few_the_longest_due_first(self, here: World) -> None:
-        first, second = await _endpoints(here, 2, "https://a.example/", WELL)
+    async def test_each_endpoint_gets_a_few_the_longest_due_first(self, harness: WebhookHarness) -> None:
+        first, second = await _endpoints(harness, 2, "https://a.example/", WELL)
         for number in range(6):
-            await here.emit(f"s-{number}", type=WELL)
-        claimed = await here.claim(limit=100)
+            await harness.emit(f"s-{number}", type=WELL)
+        claimed = await harness.claim(limit=100)
         assert Counter(each.row.endpoint_id for each in claimed) == {
             first: IN_FLIGHT_PER_ENDPOINT,
             second: IN_FLIGHT_PER_ENDPOINT,
         }
-        places = {each.id: number for number, each in enumerate(await here.deliveries())}
+        places = {each.id: number for number, each in enumerate(await harness.deliveries())}
         assert sorted(places[each.row.id] for each in claimed) == list(range(2 * IN_FLIGHT_PER_ENDPOINT))
-        assert await here.claim(limit=100) == []
+        assert await harness.claim(limit=100) == []
 
-    async def test_a_failing_one_gets_fewer_and_in_places_of_its_own(self, here: World) -> None:
-        (failing,) = await _endpoints(here, 1, "https://dead.example/", DEAD, failing=True)
-        (well,) = await _endpoints(here, 1, "https://well.example/", WELL)
+    async def test_a_failing_one_gets_fewer_and_in_places_of_its_own(self, harness: WebhookHarness) -> None:
+        (failing,) = await _endpoints(harness, 1, "https://dead.example/", DEAD, failing=True)
+        (well,) = await _endpoints(harness, 1, "https://well.example/", WELL)
         for _ in range(6):
-            await here.emit(type=DEAD)
-            await here.emit(type=WELL)
-        quick, retried = await here.claim(limit=100, failing=False), await here.claim(limit=100, failing=True)
-        assert [each.row.endpoint_id for each in quick] == [well] * IN_FLIGHT_PER_ENDPOINT
+            await harness.emit(type=DEAD)
+            await harness.emit(type=WELL)
+        fast, retried = await harness.claim(limit=100, failing=False), await harness.claim(limit=100, failing=True)
+        assert [each.row.endpoint_id for each in fast] == [well] * IN_FLIGHT_PER_ENDPOINT
         assert [each.row.endpoint_id for each in retried] == [failing] * IN_FLIGHT_PER_FAILING
 
-    async def test_a_lease_that_is_over_is_no_place_taken(self, here: World) -> None:
-        await _endpoints(here, 1, "https://a.example/", WELL)
+    async def test_a_lease_that_is_over_is_no_place_taken(self, harness: WebhookHarness) -> None:
+        await _endpoints(harness, 1, "https://a.example/", WELL)
         for _ in range(6):
-            await here.emit(type=WELL)
-        claimed = await here.claim(limit=100)
-        async with here.db.worker() as session:
+            await harness.emit(type=WELL)
+        claimed = await harness.claim(limit=100)
+        async with harness.db.worker() as session:
             mine = WebhookDelivery.id.in_([each.row.id for each in claimed[:2]])
             await session.execute(update(WebhookDelivery).where(mine).values(leased_until=func.now()))
-        assert len(await here.claim(limit=100)) == 2
+        assert len(await harness.claim(limit=100)) == 2
 
-    async def test_one_that_a_wakeup_names_waits_for_a_place_too(self, here: World) -> None:
-        await _endpoints(here, 1, "https://a.example/", WELL)
+    async def test_one_that_a_wakeup_names_waits_for_a_place_too(self, harness: WebhookHarness) -> None:
+        await _endpoints(harness, 1, "https://a.example/", WELL)
         for _ in range(5):
-            await here.emit(type=WELL)
-        *others, last = await here.deliveries()
-        assert await self.named(here, last.id) == [last.id]
-        assert await self.named(here, last.id, failing=True) == []
-        claimed = await here.claim(limit=100)
+            await harness.emit(type=WELL)
+        *others, last = await harness.deliveries()
+        assert await self.named(harness, last.id) == [last.id]
+        assert await self.named(harness, last.id, failing=True) == []
+        claimed = await harness.claim(limit=100)
         assert len(claimed) == IN_FLIGHT_PER_ENDPOINT  # none of them leased by the look above
-        assert await self.named(here, others[-1].id) == []
+        assert await self.named(harness, others[-1].id) == []
 
-    async def named(self, here: World, row_id: str, *, failing: bool = False) -> list[str]:
-        where = claimable_retries(here, row_id) if failing else claimable(here, row_id)
-        async with here.db.worker() as session:
+    async def named(self, harness: WebhookHarness, row_id: str, *, failing: bool = False) -> list[str]:
+        where = claimable_retries(harness, row_id) if failing else claimable(harness, row_id)
+        async with harness.db.worker() as session:
             return list(await session.scalars(select(WebhookDelivery.id).where(WebhookDelivery.id == row_id, *where)))
 
 
 class TestCost:
-    async def test_does_not_grow_with_a_backlog(self, here: World) -> None:
+    async def test_does_not_grow_with_a_backlog(self, harness: WebhookHarness) -> None:
         """Pages of Postgres that one claim looks at: of 20 and of 10,000 deliveries that wait for a dead endpoint."""
-        (dead,) = await _endpoints(here, 1, "https://dead.example/", DEAD)
-        await _endpoints(here, 20, "https://well.example/", WELL)
-        await here.emit(type=WELL)
-        await _backlog(here, dead, 20)
-        small = await self.pages(here)
-        async with here.db.worker() as session:
+        (dead,) = await _endpoints(harness, 1, "https://dead.example/", DEAD)
+        await _endpoints(harness, 20, "https://well.example/", WELL)
+        await harness.emit(type=WELL)
+        await _backlog(harness, dead, 20)
+        small = await self.pages(harness)
+        async with harness.db.worker() as session:
             await session.execute(delete(WebhookDelivery).where(WebhookDelivery.endpoint_id == dead))
             await session.execute(delete(WebhookEvent).where(WebhookEvent.type == "file.error"))
-        await _backlog(here, dead, 10_000)
-        assert await self.pages(here) < 3 * small
+        await _backlog(harness, dead, 10_000)
+        assert await self.pages(harness) < 3 * small
 
-    async def pages(self, here: World) -> int:
-        query = select(WebhookDelivery.id).where(*claimable(here))
+    async def pages(self, harness: WebhookHarness) -> int:
+        query = select(WebhookDelivery.id).where(*claimable(harness))
         sql = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
-        async with here.db.worker() as session:
+        async with harness.db.worker() as session:
             plan: Any = await session.scalar(text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}"))
         return int(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])
 
 
 class TestHanging:
     async def test_hanging_endpoints_hold_their_share_and_the_others_go_on(
-        self, here: World, receiver: Receiver
+        self, harness: WebhookHarness, receiver: Receiver
     ) -> None:
         """Three endpoints never answer, one does: all of its events arrive while the others hang."""
-        await _endpoints(here, 3, receiver.url("/never"), DEAD)
-        await _endpoints(here, 1, receiver.url("/well"), WELL)
+        await _endpoints(harness, 3, receiver.url("/never"), DEAD)
+        await _endpoints(harness, 1, receiver.url("/well"), WELL)
         for _ in range(20):
-            await here.emit(type=DEAD)
+            await harness.emit(type=DEAD)
         for _ in range(20):
-            await here.emit(type=WELL)
+            await harness.emit(type=WELL)
         queues = [
-            Queue("deliveries", DELIVERIES, partial(deliver, here), 16, partial(claimable, here)),
-            Queue("retries", DELIVERIES, partial(deliver, here), 4, partial(claimable_retries, here)),
+            Queue("deliveries", DELIVERIES, partial(deliver, harness), 16, partial(claimable, harness)),
+            Queue("retries", DELIVERIES, partial(deliver, harness), 4, partial(claimable_retries, harness)),
         ]
-        dispatcher = Dispatcher(here.db, queues, lease_seconds=60, every_seconds=0.05)
+        dispatcher = Dispatcher(harness.db, queues, lease_seconds=60, every_seconds=0.05)
         running = asyncio.create_task(dispatcher.run())
 
         def came() -> Counter[str]:

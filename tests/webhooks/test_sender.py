@@ -34,7 +34,7 @@ def sender() -> Sender:
 
 
 @pytest.fixture
-def hasty() -> Sender:
+def impatient_harness() -> Sender:
     """One for receivers that never end their answer."""
     return Sender(reach=Reach.LOOPBACK, timeout_seconds=1)
 
@@ -103,9 +103,11 @@ class TestAnswers:
 
 class TestDeadline:
     @pytest.mark.parametrize("path", ["/never", "/drip-headers"])
-    async def test_no_status_in_time_is_a_timeout(self, hasty: Sender, receiver: Receiver, path: str) -> None:
+    async def test_no_status_in_time_is_a_timeout(
+        self, impatient_harness: Sender, receiver: Receiver, path: str
+    ) -> None:
         started = time.monotonic()
-        assert _reason(await hasty.send(receiver.url(path), HEADERS, BODY)) == "timeout"
+        assert _reason(await impatient_harness.send(receiver.url(path), HEADERS, BODY)) == "timeout"
         assert time.monotonic() - started > 0.9
         await _until_closed(receiver)
 
@@ -117,10 +119,10 @@ class TestDeadline:
         assert 0 < len(outcome.response) < 500
         await _until_closed(receiver)
 
-    async def test_a_target_that_does_not_read(self, hasty: Sender) -> None:
+    async def test_a_target_that_does_not_read(self, impatient_harness: Sender) -> None:
         with socket.create_server(("127.0.0.1", 0), backlog=8) as listening:
             url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-            assert _reason(await hasty.send(url, HEADERS, b"x" * 20_000_000)) == "timeout"
+            assert _reason(await impatient_harness.send(url, HEADERS, b"x" * 20_000_000)) == "timeout"
 
     async def test_slow_targets_do_not_hold_others_up(self, sender: Sender, receiver: Receiver) -> None:
         slow = [asyncio.create_task(sender.send(receiver.url("/held"), HEADERS, BODY)) for _ in range(100)]
@@ -226,9 +228,9 @@ class TestAddresses:
 
         resolver = Resolver(slow)
         sender = Sender(reach=Reach.LOOPBACK, timeout_seconds=60, resolver=resolver)
-        hasty = Sender(reach=Reach.LOOPBACK, timeout_seconds=0.5, resolver=resolver)
+        impatient_harness = Sender(reach=Reach.LOOPBACK, timeout_seconds=0.5, resolver=resolver)
         waiting = [
-            asyncio.create_task(hasty.send(f"https://slow{number % 10}.example.com/", HEADERS, BODY))
+            asyncio.create_task(impatient_harness.send(f"https://slow{number % 10}.example.com/", HEADERS, BODY))
             for number in range(100)
         ]
         while len(asked) < 10:

@@ -8,7 +8,7 @@ import structlog
 
 from service.settings import Settings
 from tests.faults.control import FaultyUpstream
-from tests.workers.harness import Bench, open_bench
+from tests.workers.harness import WorkerHarness, open_harness
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,27 +40,27 @@ def upstream(upstream_program: FaultyUpstream) -> FaultyUpstream:
 
 
 @pytest.fixture
-def patience(settings: Settings) -> Settings:
+def step_settings(settings: Settings) -> Settings:
     """Settings for steps that are made by hand: leases that outlast a slow machine."""
     return dataclasses.replace(settings, lease_seconds=30.0, upstream_timeout_seconds=10.0, redis_url="")
 
 
 @pytest.fixture
-async def bench(patience: Settings, upstream: FaultyUpstream) -> AsyncIterator[Bench]:
+async def harness(step_settings: Settings, upstream: FaultyUpstream) -> AsyncIterator[WorkerHarness]:
     """A bench whose calls to the upstream have ten seconds."""
-    async with open_bench(patience, upstream) as opened:
+    async with open_harness(step_settings, upstream) as opened:
         yield opened
 
 
 @pytest.fixture
-async def hasty(patience: Settings, upstream: FaultyUpstream) -> AsyncIterator[Bench]:
+async def impatient_harness(step_settings: Settings, upstream: FaultyUpstream) -> AsyncIterator[WorkerHarness]:
     """A bench whose calls have three seconds, for an upstream that does not answer."""
-    async with open_bench(dataclasses.replace(patience, upstream_timeout_seconds=3.0), upstream) as opened:
+    async with open_harness(dataclasses.replace(step_settings, upstream_timeout_seconds=3.0), upstream) as opened:
         yield opened
 
 
 @pytest.fixture
-def quick(settings: Settings, upstream: FaultyUpstream) -> Settings:
+def short_lease_settings(settings: Settings, upstream: FaultyUpstream) -> Settings:
     """Settings of a worker whose leases end soon, for one that is taken over while it lives."""
     return dataclasses.replace(
         settings,
@@ -75,6 +75,6 @@ def quick(settings: Settings, upstream: FaultyUpstream) -> Settings:
 
 
 @pytest.fixture
-def steady(quick: Settings) -> Settings:
+def long_lease_settings(short_lease_settings: Settings) -> Settings:
     """Settings of a worker that is killed: its leases and calls outlast a slow machine, and the test ends them."""
-    return dataclasses.replace(quick, lease_seconds=60.0, upstream_timeout_seconds=30.0)
+    return dataclasses.replace(short_lease_settings, lease_seconds=60.0, upstream_timeout_seconds=30.0)

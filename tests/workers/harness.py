@@ -26,6 +26,7 @@ from service.database.engine import Database, create_engine
 from service.database.tables import (
     AccountPoll,
     Balance,
+    Deletion,
     File,
     FileReport,
     Gateway,
@@ -71,7 +72,7 @@ DEADLINE_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class WorkerHarness:
     """A project whose jobs can be worked on step by step."""
 
     ctx: Context
@@ -194,10 +195,10 @@ class Bench:
         if claimed is not None:
             await advance(self.ctx, claimed)
         elif (await self.job(job_id)).state == "waiting":
-            await self.turn()
+            await self.run_scheduling_pass()
         return await self.job(job_id)
 
-    async def turn(self) -> None:
+    async def run_scheduling_pass(self) -> None:
         """Give the free slots to waiting jobs, as a worker does when somebody asks for it."""
         async with self.ctx.db.worker() as session:
             await request_scheduling_pass(session)
@@ -251,7 +252,7 @@ class Bench:
     async def end_leases(self) -> None:
         """Let every lease be over, as after its time."""
         async with self.ctx.db.worker() as session:
-            for table in (SchedulingPass, FileReport, Job, UpstreamFile, AccountPoll):
+            for table in (SchedulingPass, FileReport, Job, UpstreamFile, AccountPoll, Deletion):
                 past = func.now() - dt.timedelta(seconds=1)
                 await session.execute(update(table).where(table.leased_until.is_not(None)).values(leased_until=past))
 
@@ -347,9 +348,9 @@ async def eventually(condition: Callable[[], object], *, about: str = "") -> Non
 
 
 @asynccontextmanager
-async def working(bench: Bench) -> AsyncIterator[None]:
+async def working(harness: WorkerHarness) -> AsyncIterator[None]:
     """A worker in this process, as `workers.main` runs it."""
-    dispatcher = dispatcher_of(bench.ctx)
+    dispatcher = dispatcher_of(harness.ctx)
     task = asyncio.create_task(dispatcher.run())
     try:
         yield
@@ -358,12 +359,12 @@ async def working(bench: Bench) -> AsyncIterator[None]:
         await task
 
 
-async def ended(bench: Bench, *job_ids: str) -> None:
+async def ended(harness: WorkerHarness, *job_ids: str) -> None:
     """Wait until the jobs have ended."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     for job_id in job_ids:
         while True:
-            job = await bench.job(job_id)
+            job = await harness.job(job_id)
             if job.state in ENDED:
                 break
             assert time.monotonic() < deadline, f"{job_id} stays {job.state}: {job.waiting_reason}"
@@ -408,13 +409,13 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
 
 
 @asynccontextmanager
-async def open_bench(
+async def open_harness(
     settings: Settings, upstream: FaultyUpstream, *, spend_limit_micros: int | None = None
-) -> AsyncIterator[Bench]:
+) -> AsyncIterator[WorkerHarness]:
     """A bench with a project of its own."""
     settings = dataclasses.replace(settings, upstream_base_url=upstream.base_url, upstream_api_key="sk-upstream")
     async with open_context(settings) as ctx:
         project_id = new_id("proj_")
         async with ctx.db.admin() as session:
             session.add(Project(id=project_id, name="project", spend_limit_micros=spend_limit_micros))
-        yield Bench(ctx, upstream, project_id)
+        yield WorkerHarness(ctx, upstream, project_id)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from sqlalchemy import select
 
 from service.database.tables import File, FileReport
-from tests.workers.harness import DEADLINE_SECONDS, Bench
+from tests.workers.harness import DEADLINE_SECONDS, WorkerHarness
 from workers.datasets.retry_policy import MAX_ATTEMPTS
 
 CRASHES = 5
@@ -20,9 +20,9 @@ HANGS = "import sys; sys.stdin.read()"
 
 
 @contextmanager
-def validating_by(bench: Bench, program: str) -> Iterator[None]:
+def validating_by(harness: WorkerHarness, program: str) -> Iterator[None]:
     """While this lasts, a validating process is one that runs this program."""
-    pool = bench.ctx.dataset_processes._reporting
+    pool = harness.ctx.dataset_processes._reporting
     real = pool._command
     pool._command = (sys.executable, "-c", program)
     try:
@@ -31,54 +31,54 @@ def validating_by(bench: Bench, program: str) -> Iterator[None]:
         pool._command = real
 
 
-async def assert_ended_as_unchecked(bench: Bench, file_id: str, job_id: str, report: FileReport) -> None:
+async def assert_ended_as_unchecked(harness: WorkerHarness, file_id: str, job_id: str, report: FileReport) -> None:
     """The report, the file and the job that waits for it tell the same."""
     assert (report.status, report.due_at) == ("ready", None)
     assert report.report is not None
     assert report.report["counts"] == {"not_checked": 1}
-    async with bench.ctx.db.worker() as session:
+    async with harness.ctx.db.worker() as session:
         status = await session.scalar(select(File.status).where(File.id == file_id))
     assert status == "error"
-    job = await bench.until_end(job_id)
+    job = await harness.until_end(job_id)
     assert (job.state, job.error_code) == ("failed", "invalid_training_file")
-    assert await bench.entries(job_id) == []
+    assert await harness.entries(job_id) == []
 
 
-async def test_a_check_that_is_killed_each_time_ends_as_an_error(bench: Bench) -> None:
-    file_id = await bench.new_file()
-    await bench.leave_unchecked(file_id)
-    job_id = await bench.new_job(training=file_id)
-    with validating_by(bench, DIES):
+async def test_a_check_that_is_killed_each_time_ends_as_an_error(harness: WorkerHarness) -> None:
+    file_id = await harness.new_file()
+    await harness.leave_unchecked(file_id)
+    job_id = await harness.new_job(training=file_id)
+    with validating_by(harness, DIES):
         for crashes in range(1, CRASHES):
-            report = await bench.check_step(file_id)
+            report = await harness.check_step(file_id)
             assert (report.status, report.failures) == ("pending", 4 * crashes)
-            assert (await bench.step(job_id)).state == "validating"
-        report = await bench.check_step(file_id)
-    await assert_ended_as_unchecked(bench, file_id, job_id, report)
+            assert (await harness.step(job_id)).state == "validating"
+        report = await harness.check_step(file_id)
+    await assert_ended_as_unchecked(harness, file_id, job_id, report)
 
 
-async def test_a_check_that_takes_the_worker_with_it_ends_as_an_error_too(bench: Bench) -> None:
+async def test_a_check_that_takes_the_worker_with_it_ends_as_an_error_too(harness: WorkerHarness) -> None:
     """Each try was counted before it was made, and no worker lived to tell of it."""
-    file_id = await bench.new_file()
-    await bench.leave_unchecked(file_id)
-    job_id = await bench.new_job(training=file_id)
-    with validating_by(bench, HANGS):
+    file_id = await harness.new_file()
+    await harness.leave_unchecked(file_id)
+    job_id = await harness.new_job(training=file_id)
+    with validating_by(harness, HANGS):
         for number in range(1, MAX_ATTEMPTS + 1):
-            attempt = asyncio.create_task(bench.check_step(file_id))
+            attempt = asyncio.create_task(harness.check_step(file_id))
             async with asyncio.timeout(DEADLINE_SECONDS):
-                while (await bench.report(file_id)).failures < number:
+                while (await harness.report(file_id)).failures < number:
                     await asyncio.sleep(0.01)
             attempt.cancel()
             await asyncio.gather(attempt, return_exceptions=True)
-            await bench.end_leases()
-    await assert_ended_as_unchecked(bench, file_id, job_id, await bench.check_step(file_id))
+            await harness.end_leases()
+    await assert_ended_as_unchecked(harness, file_id, job_id, await harness.check_step(file_id))
 
 
-async def test_one_killed_once_is_checked_by_the_next(bench: Bench) -> None:
-    file_id = await bench.new_file()
-    await bench.leave_unchecked(file_id)
-    with validating_by(bench, DIES):
-        assert (await bench.check_step(file_id)).status == "pending"
-    report = await bench.check_step(file_id)
+async def test_one_killed_once_is_checked_by_the_next(harness: WorkerHarness) -> None:
+    file_id = await harness.new_file()
+    await harness.leave_unchecked(file_id)
+    with validating_by(harness, DIES):
+        assert (await harness.check_step(file_id)).status == "pending"
+    report = await harness.check_step(file_id)
     assert report.report is not None
     assert (report.status, report.report["errors"], report.report["examples"]) == ("ready", 0, 12)

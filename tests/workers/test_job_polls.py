@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from service.database.tables import Checkpoint, JobMetric
 from tests.faults.control import CANCEL, EVENTS, RETRIEVE, error
-from tests.workers.harness import Bench
+from tests.workers.harness import WorkerHarness
 from tests.workers.test_account_polls import patient
 from workers.jobs.poll import LOST_AFTER
 
@@ -18,77 +18,77 @@ HOSTILE: list[Any] = ["a\x00b\ud800c", 10**40, float("nan"), True, {"a": 1}]
 
 
 class TestStatuses:
-    async def test_an_unknown_one_is_no_end(self, bench: Bench) -> None:
-        bench.upstream.steps("running", "pondering", {"status": None}, {"status": 7}, "finished", "succeeded")
-        job_id = await bench.new_job()
-        job = await bench.until(job_id, "running")
+    async def test_an_unknown_one_is_no_end(self, harness: WorkerHarness) -> None:
+        harness.upstream.steps("running", "pondering", {"status": None}, {"status": 7}, "finished", "succeeded")
+        job_id = await harness.new_job()
+        job = await harness.until(job_id, "running")
         seen = []
         while job.state == "running":
-            job = await bench.step(job_id)
+            job = await harness.step(job_id)
             seen.append(job.upstream_status)
         assert seen == ["running", "pondering", "unknown", "unknown", "finished", "succeeded"]
-        await bench.until_end(job_id)
-        await bench.assert_succeeded_once(job_id)
+        await harness.until_end(job_id)
+        await harness.assert_succeeded_once(job_id)
 
     @pytest.mark.parametrize("end", ["failed", "cancelled"])
-    async def test_another_end_posts_what_was_trained(self, bench: Bench, end: str) -> None:
+    async def test_another_end_posts_what_was_trained(self, harness: WorkerHarness, end: str) -> None:
         told = {"code": "exceeded", "message": "Too much.", "param": None} if end == "failed" else None
-        bench.upstream.steps("running", {"status": end, "trained_tokens": 1000, "error": told})
-        job_id = await bench.new_job()
-        job = await bench.until_end(job_id)
+        harness.upstream.steps("running", {"status": end, "trained_tokens": 1000, "error": told})
+        job_id = await harness.new_job()
+        job = await harness.until_end(job_id)
         assert (job.state, job.cost_micros, job.error_code) == (end, 3000, "exceeded" if told else None)
-        await bench.assert_ended_once(job_id, entries=["reserve", "post"])
+        await harness.assert_ended_once(job_id, entries=["reserve", "post"])
 
 
 class TestAnUpstreamThatIsAway:
-    async def test_is_waited_for(self, bench: Bench) -> None:
-        job_id = await bench.new_job()
-        await bench.until(job_id, "running")
-        bench.upstream.listen(on=False)
-        job = await bench.steps(job_id, LOST_AFTER + 2)
+    async def test_is_waited_for(self, harness: WorkerHarness) -> None:
+        job_id = await harness.new_job()
+        await harness.until(job_id, "running")
+        harness.upstream.listen(on=False)
+        job = await harness.steps(job_id, LOST_AFTER + 2)
         assert (job.state, job.failures) == ("running", 0)
-        bench.upstream.listen(on=True)
-        bench.upstream.fault(RETRIEVE, {"status": 502, "body": "<html>"}, times=LOST_AFTER + 2)
-        assert (await bench.steps(job_id, LOST_AFTER + 2)).state == "running"
-        await bench.until_end(job_id)
-        await bench.assert_succeeded_once(job_id)
+        harness.upstream.listen(on=True)
+        harness.upstream.fault(RETRIEVE, {"status": 502, "body": "<html>"}, times=LOST_AFTER + 2)
+        assert (await harness.steps(job_id, LOST_AFTER + 2)).state == "running"
+        await harness.until_end(job_id)
+        await harness.assert_succeeded_once(job_id)
 
-    async def test_or_refuses_us_holds_the_account_and_loses_nothing(self, bench: Bench) -> None:
-        job_id = await bench.new_job()
-        await bench.until(job_id, "running")
-        bench.upstream.fault(RETRIEVE, error(401))
-        job = await bench.step(job_id)
-        account = await bench.account()
+    async def test_or_refuses_us_holds_the_account_and_loses_nothing(self, harness: WorkerHarness) -> None:
+        job_id = await harness.new_job()
+        await harness.until(job_id, "running")
+        harness.upstream.fault(RETRIEVE, error(401))
+        job = await harness.step(job_id)
+        account = await harness.account()
         assert (job.state, account.cool_down_reason) == ("running", "the upstream refuses our credential")
-        await bench.until_end(job_id)
-        await bench.assert_succeeded_once(job_id)
+        await harness.until_end(job_id)
+        await harness.assert_succeeded_once(job_id)
 
 
 class TestAJobThatTheUpstreamDoesNotKnow:
-    async def test_is_looked_for_with_growing_pauses_and_then_failed(self, bench: Bench) -> None:
-        job_id = await bench.new_job()
-        job = await bench.until(job_id, "running")
-        bench.upstream.put_job(id=job.upstream_job_id, _gone=True)
-        bench = patient(bench, 30.0)  # the pauses are long, and what a step takes is nothing beside them
+    async def test_is_looked_for_with_growing_pauses_and_then_failed(self, harness: WorkerHarness) -> None:
+        job_id = await harness.new_job()
+        job = await harness.until(job_id, "running")
+        harness.upstream.put_job(id=job.upstream_job_id, _gone=True)
+        harness = patient(harness, 30.0)  # the pauses are long, and what a step takes is nothing beside them
         waited = []
         for _ in range(LOST_AFTER - 1):
             before = dt.datetime.now(dt.UTC)
-            job = await bench.step(job_id)
+            job = await harness.step(job_id)
             assert (job.state, job.due_at is not None) == ("running", True)
             waited.append(job.due_at - before if job.due_at else None)
         assert waited[-1] > waited[0] * 4  # type: ignore[operator]
-        job = await bench.until_end(job_id)
+        job = await harness.until_end(job_id)
         assert (job.state, job.error_code, job.cost_micros) == ("failed", "upstream_job_lost", 0)
-        await bench.assert_ended_once(job_id, entries=["reserve", "void"])
+        await harness.assert_ended_once(job_id, entries=["reserve", "void"])
 
-    async def test_for_a_while_is_not_lost(self, bench: Bench) -> None:
-        job_id = await bench.new_job()
-        await bench.until(job_id, "running")
-        bench.upstream.fault(RETRIEVE, error(404), times=LOST_AFTER - 1)
-        assert (await bench.steps(job_id, LOST_AFTER - 1)).failures == LOST_AFTER - 1
-        assert (await bench.step(job_id)).failures == 0
-        await bench.until_end(job_id)
-        await bench.assert_succeeded_once(job_id)
+    async def test_for_a_while_is_not_lost(self, harness: WorkerHarness) -> None:
+        job_id = await harness.new_job()
+        await harness.until(job_id, "running")
+        harness.upstream.fault(RETRIEVE, error(404), times=LOST_AFTER - 1)
+        assert (await harness.steps(job_id, LOST_AFTER - 1)).failures == LOST_AFTER - 1
+        assert (await harness.step(job_id)).failures == 0
+        await harness.until_end(job_id)
+        await harness.assert_succeeded_once(job_id)
 
 
 class TestWhatAnUpstreamLacks:
@@ -96,65 +96,65 @@ class TestWhatAnUpstreamLacks:
 
     @pytest.mark.parametrize("match", [EVENTS, CHECKPOINTS])
     @pytest.mark.parametrize("status", [404, 500])
-    async def test_events_and_checkpoints(self, bench: Bench, match: str, status: int) -> None:
-        bench.upstream.fault(match, error(status), times=0)
-        bench.upstream.steps(*["running"] * (LOST_AFTER + 1), "succeeded")
-        job_id = await bench.new_job()
-        await bench.until_end(job_id)
-        await bench.assert_succeeded_once(job_id)
+    async def test_events_and_checkpoints(self, harness: WorkerHarness, match: str, status: int) -> None:
+        harness.upstream.fault(match, error(status), times=0)
+        harness.upstream.steps(*["running"] * (LOST_AFTER + 1), "succeeded")
+        job_id = await harness.new_job()
+        await harness.until_end(job_id)
+        await harness.assert_succeeded_once(job_id)
 
-    async def test_cancels(self, bench: Bench) -> None:
-        bench.upstream.fault(CANCEL, error(404), times=0)
-        bench.upstream.steps(*["running"] * (LOST_AFTER + 1), "succeeded")
-        job_id = await bench.new_job()
-        await bench.until(job_id, "running")
-        await bench.request_cancel(job_id)
-        await bench.until_end(job_id)
-        await bench.assert_succeeded_once(job_id)
+    async def test_cancels(self, harness: WorkerHarness) -> None:
+        harness.upstream.fault(CANCEL, error(404), times=0)
+        harness.upstream.steps(*["running"] * (LOST_AFTER + 1), "succeeded")
+        job_id = await harness.new_job()
+        await harness.until(job_id, "running")
+        await harness.request_cancel(job_id)
+        await harness.until_end(job_id)
+        await harness.assert_succeeded_once(job_id)
 
-    async def test_pauses(self, bench: Bench) -> None:
-        bench.upstream.fault(PAUSE, error(404), times=0)
-        bench.upstream.steps(*["running"] * (LOST_AFTER + 1), "succeeded")
-        job_id = await bench.new_job()
-        await bench.until(job_id, "running")
-        await bench.request_pause(job_id, pause=True)
-        await bench.until_end(job_id)
-        await bench.assert_succeeded_once(job_id)
+    async def test_pauses(self, harness: WorkerHarness) -> None:
+        harness.upstream.fault(PAUSE, error(404), times=0)
+        harness.upstream.steps(*["running"] * (LOST_AFTER + 1), "succeeded")
+        job_id = await harness.new_job()
+        await harness.until(job_id, "running")
+        await harness.request_pause(job_id, pause=True)
+        await harness.until_end(job_id)
+        await harness.assert_succeeded_once(job_id)
 
 
 class TestEvents:
-    async def test_are_written_once_in_order_whatever_repeats(self, bench: Bench) -> None:
-        bench.upstream.world(page_size=2)
-        bench.upstream.steps("running", "running", "succeeded")
-        job_id = await bench.new_job()
-        job = await bench.until(job_id, "running")
+    async def test_are_written_once_in_order_whatever_repeats(self, harness: WorkerHarness) -> None:
+        harness.upstream.configure(page_size=2)
+        harness.upstream.steps("running", "running", "succeeded")
+        job_id = await harness.new_job()
+        job = await harness.until(job_id, "running")
         told = [
             {"id": f"ftevent-{place}", "created_at": 5, "message": f"Event {place}"} for place in (1, 2, 2, 3, 1, 4)
         ]
-        bench.upstream.put_job(id=job.upstream_job_id, _events=told)
-        await bench.step(job_id)
-        bench.upstream.put_job(id=job.upstream_job_id, _events=[*told, {"id": "ftevent-5", "message": "Event 5"}])
-        await bench.until_end(job_id)
-        messages = [message for message in await bench.messages(job_id) if message.startswith("Event")]
+        harness.upstream.put_job(id=job.upstream_job_id, _events=told)
+        await harness.step(job_id)
+        harness.upstream.put_job(id=job.upstream_job_id, _events=[*told, {"id": "ftevent-5", "message": "Event 5"}])
+        await harness.until_end(job_id)
+        messages = [message for message in await harness.messages(job_id) if message.startswith("Event")]
         assert sorted(messages) == [f"Event {place}" for place in range(1, 6)]
         assert messages[-1] == "Event 5"
 
-    async def test_of_a_cursor_that_is_gone_are_not_taken_twice(self, bench: Bench) -> None:
-        bench.upstream.steps("running", "running", "succeeded")
-        job_id = await bench.new_job()
-        job = await bench.until(job_id, "running")
+    async def test_of_a_cursor_that_is_gone_are_not_taken_twice(self, harness: WorkerHarness) -> None:
+        harness.upstream.steps("running", "running", "succeeded")
+        job_id = await harness.new_job()
+        job = await harness.until(job_id, "running")
         told = [{"id": f"ftevent-{place}", "message": f"Event {place}"} for place in range(4)]
-        bench.upstream.put_job(id=job.upstream_job_id, _events=told)
-        await bench.step(job_id)
-        bench.upstream.put_job(id=job.upstream_job_id, _events=told[:3])
-        await bench.until_end(job_id)
-        messages = [message for message in await bench.messages(job_id) if message.startswith("Event")]
+        harness.upstream.put_job(id=job.upstream_job_id, _events=told)
+        await harness.step(job_id)
+        harness.upstream.put_job(id=job.upstream_job_id, _events=told[:3])
+        await harness.until_end(job_id)
+        messages = [message for message in await harness.messages(job_id) if message.startswith("Event")]
         assert messages == [f"Event {place}" for place in range(4)]
 
 
 class TestAnUpstreamThatTalksNonsense:
     @pytest.mark.parametrize("nonsense", HOSTILE, ids=[ascii(value) for value in HOSTILE])
-    async def test_does_not_keep_a_job_from_its_end(self, bench: Bench, nonsense: Any) -> None:
+    async def test_does_not_keep_a_job_from_its_end(self, harness: WorkerHarness, nonsense: Any) -> None:
         said = dict.fromkeys(("level", "type", "message", "created_at"), nonsense)
         figures = {"step": nonsense, "train_loss": nonsense, "\x00": nonsense}
         events = [
@@ -165,18 +165,18 @@ class TestAnUpstreamThatTalksNonsense:
         ]
         names = ("id", "created_at", "step_number", "fine_tuned_model_checkpoint", "metrics")
         fields = ("error", "result_files", "estimated_finish", "trained_tokens", "created_at", "metadata", "model")
-        bench.upstream.steps("running", {"status": "failed", **dict.fromkeys(fields, nonsense)})
-        job_id = await bench.new_job()
-        job = await bench.until(job_id, "running")
-        bench.upstream.put_job(id=job.upstream_job_id, _events=events, _checkpoints=[dict.fromkeys(names, nonsense)])
-        assert (await bench.until_end(job_id)).state == "failed"
-        assert (await bench.balance()).reserved_micros == 0
+        harness.upstream.steps("running", {"status": "failed", **dict.fromkeys(fields, nonsense)})
+        job_id = await harness.new_job()
+        job = await harness.until(job_id, "running")
+        harness.upstream.put_job(id=job.upstream_job_id, _events=events, _checkpoints=[dict.fromkeys(names, nonsense)])
+        assert (await harness.until_end(job_id)).state == "failed"
+        assert (await harness.balance()).reserved_micros == 0
 
 
-async def test_metrics_and_checkpoints_are_taken_with_their_names(bench: Bench) -> None:
-    bench.upstream.steps("running", "succeeded")
-    job_id = await bench.new_job()
-    job = await bench.until(job_id, "running")
+async def test_metrics_and_checkpoints_are_taken_with_their_names(harness: WorkerHarness) -> None:
+    harness.upstream.steps("running", "succeeded")
+    job_id = await harness.new_job()
+    job = await harness.until(job_id, "running")
     checkpoint = {
         "id": "ftckpt-1",
         "created_at": 5,
@@ -184,9 +184,9 @@ async def test_metrics_and_checkpoints_are_taken_with_their_names(bench: Bench) 
         "fine_tuned_model_checkpoint": "ft:theirs:ckpt",
         "metrics": {"step": 2, "train_loss": 0.5},
     }
-    bench.upstream.put_job(id=job.upstream_job_id, _checkpoints=[checkpoint, checkpoint])
-    await bench.until_end(job_id)
-    async with bench.ctx.db.worker() as session:
+    harness.upstream.put_job(id=job.upstream_job_id, _checkpoints=[checkpoint, checkpoint])
+    await harness.until_end(job_id)
+    async with harness.ctx.db.worker() as session:
         steps = list(await session.scalars(select(JobMetric.step).where(JobMetric.job_id == job_id)))
         [kept] = (await session.scalars(select(Checkpoint).where(Checkpoint.job_id == job_id))).all()
     assert sorted(steps) == [1, 2, 3]
@@ -195,24 +195,24 @@ async def test_metrics_and_checkpoints_are_taken_with_their_names(bench: Bench) 
 
 
 class TestWishes:
-    async def test_pause_and_resume_are_passed_on_once(self, bench: Bench) -> None:
-        bench.upstream.steps("running")
-        job_id = await bench.new_job()
-        await bench.until(job_id, "running")
-        await bench.request_pause(job_id, pause=True)
-        job = await bench.steps(job_id, 3)
+    async def test_pause_and_resume_are_passed_on_once(self, harness: WorkerHarness) -> None:
+        harness.upstream.steps("running")
+        job_id = await harness.new_job()
+        await harness.until(job_id, "running")
+        await harness.request_pause(job_id, pause=True)
+        job = await harness.steps(job_id, 3)
         assert (job.state, job.upstream_status, job.pause_sent) == ("running", "paused", True)
-        await bench.request_pause(job_id, pause=False)
-        bench.upstream.put_job(id=job.upstream_job_id, _before_pause=[{"status": "succeeded"}])
-        await bench.until_end(job_id)
-        await bench.assert_succeeded_once(job_id)
+        await harness.request_pause(job_id, pause=False)
+        harness.upstream.put_job(id=job.upstream_job_id, _before_pause=[{"status": "succeeded"}])
+        await harness.until_end(job_id)
+        await harness.assert_succeeded_once(job_id)
         for wish in ("pause", "resume"):
-            assert len(bench.upstream.seen(f"POST /v1/fine_tuning/jobs/{job.upstream_job_id}/{wish}")) == 1
+            assert len(harness.upstream.seen(f"POST /v1/fine_tuning/jobs/{job.upstream_job_id}/{wish}")) == 1
 
-    async def test_a_cancel_that_comes_too_late_changes_nothing(self, bench: Bench) -> None:
-        job_id = await bench.new_job()
-        job = await bench.until(job_id, "running")
-        bench.upstream.put_job(id=job.upstream_job_id, _looks=9)
-        await bench.request_cancel(job_id)
-        await bench.until_end(job_id)
-        await bench.assert_succeeded_once(job_id)
+    async def test_a_cancel_that_comes_too_late_changes_nothing(self, harness: WorkerHarness) -> None:
+        job_id = await harness.new_job()
+        job = await harness.until(job_id, "running")
+        harness.upstream.put_job(id=job.upstream_job_id, _looks=9)
+        await harness.request_cancel(job_id)
+        await harness.until_end(job_id)
+        await harness.assert_succeeded_once(job_id)

@@ -14,7 +14,7 @@ import redis
 from cli.embedded import Valkey, free_port
 from service.settings import Settings
 from tests.faults.control import FaultyUpstream
-from tests.workers.harness import ended, eventually, open_bench
+from tests.workers.harness import ended, eventually, open_harness
 from tests.workers.process import WorkerProcess
 
 
@@ -22,7 +22,7 @@ from tests.workers.process import WorkerProcess
 async def test_jobs_end(settings: Settings, upstream: FaultyUpstream, tmp_path: Path, how: str) -> None:
     valkey = Valkey(folder=tmp_path / "redis", port=free_port(), password="secret")
     upstream.steps(*["running"] * 8, "succeeded")
-    quick = dataclasses.replace(
+    short_lease_settings = dataclasses.replace(
         settings,
         upstream_base_url=upstream.base_url,
         upstream_api_key="sk-upstream",
@@ -33,8 +33,11 @@ async def test_jobs_end(settings: Settings, upstream: FaultyUpstream, tmp_path: 
     server = subprocess.Popen(program.command, stdout=subprocess.DEVNULL)
     try:
         await eventually(lambda: program.ready is not None and program.ready())
-        async with open_bench(quick, upstream) as bench, WorkerProcess(quick, tmp_path):
-            job_id = await bench.new_job()
+        async with (
+            open_harness(short_lease_settings, upstream) as harness,
+            WorkerProcess(short_lease_settings, tmp_path),
+        ):
+            job_id = await harness.new_job()
             await eventually(upstream.creates)
             if how == "stopped":
                 server.send_signal(signal.SIGKILL)
@@ -42,10 +45,10 @@ async def test_jobs_end(settings: Settings, upstream: FaultyUpstream, tmp_path: 
             else:
                 with redis.Redis.from_url(valkey.url) as connection:
                     connection.flushall()
-            later = await bench.new_job()
-            await ended(bench, job_id, later)
+            later = await harness.new_job()
+            await ended(harness, job_id, later)
             for each in (job_id, later):
-                assert (await bench.job(each)).state == "succeeded"
+                assert (await harness.job(each)).state == "succeeded"
                 assert len(upstream.alive(each)) == 1
     finally:
         server.kill()

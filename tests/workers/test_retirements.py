@@ -12,7 +12,7 @@ from service.database.tables import Job, Model, ModelAlias, Project, UpstreamAcc
 from service.ids import new_id
 from service.upstreams.accounts import DEFAULT_ACCOUNT
 from service.webhooks.event_types import CATALOGUE
-from tests.workers.harness import MODEL, Bench
+from tests.workers.harness import MODEL, WorkerHarness
 from workers.maintenance.retirement_notices import announce
 
 STOPS = dt.date(2027, 1, 14)
@@ -20,23 +20,23 @@ STOPS = dt.date(2027, 1, 14)
 
 
 @pytest.fixture
-async def at_openai(bench: Bench) -> Bench:
+async def at_openai(harness: WorkerHarness) -> WorkerHarness:
     """A bench whose default account is OpenAI's."""
-    async with bench.ctx.db.worker() as session:
+    async with harness.ctx.db.worker() as session:
         await session.execute(
             update(UpstreamAccount).where(UpstreamAccount.id == DEFAULT_ACCOUNT).values(provider="openai")
         )
-    return bench
+    return harness
 
 
-async def tuned(bench: Bench) -> str:
+async def tuned(harness: WorkerHarness) -> str:
     """A tuned model of the project."""
-    job_id, name = await bench.new_job(), f"ft:{MODEL}:tunegate::{new_id('')}"
-    async with bench.ctx.db.worker() as session:
+    job_id, name = await harness.new_job(), f"ft:{MODEL}:tunegate::{new_id('')}"
+    async with harness.ctx.db.worker() as session:
         session.add(
             Model(
                 name=name,
-                project_id=bench.project_id,
+                project_id=harness.project_id,
                 job_id=job_id,
                 kind="model",
                 base_model=MODEL,
@@ -47,19 +47,19 @@ async def tuned(bench: Bench) -> str:
     return name
 
 
-async def at(bench: Bench, days_before: int) -> int:
+async def at(harness: WorkerHarness, days_before: int) -> int:
     """A round so many days before the shutdown."""
-    return await announce(bench.ctx.db, bench.ctx.catalogue, STOPS - dt.timedelta(days=days_before))
+    return await announce(harness.ctx.db, harness.ctx.catalogue, STOPS - dt.timedelta(days=days_before))
 
 
-async def told(bench: Bench) -> list[dict[str, Any]]:
+async def told(harness: WorkerHarness) -> list[dict[str, Any]]:
     """The data of every such event about gpt-4o-mini, in order."""
     query = select(WebhookEvent.body).where(WebhookEvent.type == "model.retiring", WebhookEvent.subject == MODEL)
-    async with bench.ctx.db.worker() as session:
+    async with harness.ctx.db.worker() as session:
         return [json.loads(body)["data"] for body in await session.scalars(query.order_by(WebhookEvent.position))]
 
 
-async def test_once_at_thirty_days_and_once_at_seven(at_openai: Bench) -> None:
+async def test_once_at_thirty_days_and_once_at_seven(at_openai: WorkerHarness) -> None:
     name = await tuned(at_openai)
     for days in (100, 31, 30, 29, 8, 7, 6, 0, -1):
         for _ in range(2):
@@ -71,7 +71,7 @@ async def test_once_at_thirty_days_and_once_at_seven(at_openai: Bench) -> None:
     assert (first["fine_tuned_models"], first["aliases"]) == ([name], [])
 
 
-async def test_who_comes_late_is_told_the_nearest_only(at_openai: Bench) -> None:
+async def test_who_comes_late_is_told_the_nearest_only(at_openai: WorkerHarness) -> None:
     await at(at_openai, 20)
     assert await told(at_openai) == []
     await tuned(at_openai)
@@ -80,13 +80,13 @@ async def test_who_comes_late_is_told_the_nearest_only(at_openai: Bench) -> None
     assert [event["days_left"] for event in await told(at_openai)] == [3]
 
 
-async def test_two_workers_at_once_tell_it_once(at_openai: Bench) -> None:
+async def test_two_workers_at_once_tell_it_once(at_openai: WorkerHarness) -> None:
     await tuned(at_openai)
     made = await asyncio.gather(*(at(at_openai, 30) for _ in range(4)))
     assert (sum(made), len(await told(at_openai))) == (1, 1)
 
 
-async def test_aliases_and_recent_jobs_count_as_use_and_strangers_hear_nothing(at_openai: Bench) -> None:
+async def test_aliases_and_recent_jobs_count_as_use_and_strangers_hear_nothing(at_openai: WorkerHarness) -> None:
     db, stranger, job_id = at_openai.ctx.db, new_id("proj_"), await at_openai.new_job()
     async with db.admin() as session:
         session.add(Project(id=stranger, name="stranger"))
@@ -108,10 +108,10 @@ async def test_aliases_and_recent_jobs_count_as_use_and_strangers_hear_nothing(a
     assert {event["project_id"] for event in await told(at_openai)} == {at_openai.project_id}
 
 
-async def test_a_deleted_model_and_another_provider_are_nobody_s_concern(bench: Bench) -> None:
-    name = await tuned(bench)
-    assert await at(bench, 7) == 0
-    async with bench.ctx.db.worker() as session:
+async def test_a_deleted_model_and_another_provider_are_nobody_s_concern(harness: WorkerHarness) -> None:
+    name = await tuned(harness)
+    assert await at(harness, 7) == 0
+    async with harness.ctx.db.worker() as session:
         await session.execute(update(Model).where(Model.name == name).values(deleted_at=dt.datetime.now(dt.UTC)))
         await session.execute(update(UpstreamAccount).values(provider="openai"))
-    assert await at(bench, 7) == 0
+    assert await at(harness, 7) == 0

@@ -25,7 +25,7 @@ CSV = b"question,answer\n" + b"".join(b"What is %d?,It is %d.\n" % (number, numb
 
 
 @dataclass(frozen=True)
-class Workplace:
+class PreparationHarness:
     """A project with a worker's context, whose steps are made by hand."""
 
     ctx: Context
@@ -89,10 +89,10 @@ def worker_settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-async def workplace(worker_settings: Settings) -> AsyncIterator[Workplace]:
+async def harness(worker_settings: Settings) -> AsyncIterator[PreparationHarness]:
     """A workplace with a database of its own."""
     async with open_context(worker_settings) as ctx:
         project_id = new_id("proj_")
         async with ctx.db.admin() as session:
             session.add(Project(id=project_id, name="project"))
-        yield Workplace(ctx, project_id)
+        yield PreparationHarness(ctx, project_id)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.runs.comparisons.harness import Desk
-from tests.runs.harness import Mill
+from tests.runs.comparisons.harness import ComparisonHarness
+from tests.runs.harness import RunHarness
 
 
 @pytest.fixture
-def desk(mill: Mill) -> Desk:
+def comparisons(harness: RunHarness) -> ComparisonHarness:
     """A desk of its own."""
-    return Desk(mill)
+    return ComparisonHarness(harness)

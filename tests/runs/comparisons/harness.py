@@ -9,7 +9,7 @@ from sqlalchemy import func, update
 
 from service.database import leases
 from service.database.tables import FileReport
-from tests.runs.harness import PATIENCE_SECONDS, Mill
+from tests.runs.harness import PATIENCE_SECONDS, RunHarness
 from tests.runs.scripted import Call, Reply
 from tests.wire import Tenant, jsonl
 from workers.datasets import report
@@ -68,14 +68,14 @@ def answering(right: Mapping[int, Callable[[int], bool]], verdict: str = "tie") 
 
 
 @dataclass(frozen=True)
-class Desk:
+class ComparisonHarness:
     """A project whose comparisons are stepped by hand."""
 
-    mill: Mill
+    harness: RunHarness
 
     async def file(self, rows: list[Any] | None = None, *, tenant: Tenant | None = None) -> str:
         """A file that is checked: its id."""
-        async with self.mill.http(tenant) as http:
+        async with self.harness.http(tenant) as http:
             answer = await http.post(
                 "/files",
                 data={"purpose": "fine-tune"},
@@ -87,7 +87,7 @@ class Desk:
 
     async def check_files(self) -> None:
         """Make every report that is asked for."""
-        ctx, mine = self.mill.ctx, FileReport.project_id == self.mill.project_id
+        ctx, mine = self.harness.ctx, FileReport.project_id == self.harness.project_id
         async with ctx.db.worker() as session:
             await session.execute(
                 update(FileReport).where(mine, FileReport.due_at.is_not(None)).values(due_at=func.now())
@@ -99,7 +99,7 @@ class Desk:
     async def compare(self, file_id: str, **body: Any) -> dict[str, Any]:
         """A comparison as the API accepts it."""
         wanted = {"models": MODELS, "file": file_id, "graders": [{"type": "exact"}], **body}
-        async with self.mill.http() as http:
+        async with self.harness.http() as http:
             answer = await http.post("/model_comparisons", json=wanted)
             if answer.status_code == 409 and "report_pending" in answer.text:
                 await self.check_files()
@@ -110,19 +110,19 @@ class Desk:
 
     async def ended(self, comparison_id: str) -> dict[str, Any]:
         """The comparison, worked on until it has ended."""
-        while (await self.mill.row(comparison_id)).finished_at is None:
+        while (await self.harness.row(comparison_id)).finished_at is None:
             await self.turn(comparison_id)
         return await self.shown(comparison_id)
 
     async def turn(self, comparison_id: str) -> None:
         """One turn of a worker."""
-        claimed = await self.mill.claim(comparison_id)
+        claimed = await self.harness.claim(comparison_id)
         if claimed is not None:
-            await advance.advance(self.mill.ctx, claimed)
+            await advance.advance(self.harness.ctx, claimed)
 
     async def shown(self, comparison_id: str) -> dict[str, Any]:
         """The comparison as the API shows it."""
-        async with self.mill.http() as http:
+        async with self.harness.http() as http:
             answer = await http.get(f"/model_comparisons/{comparison_id}")
         assert answer.status_code == 200, answer.text
         shown: dict[str, Any] = answer.json()
@@ -132,7 +132,7 @@ class Desk:
         """All its cases, page by page."""
         found: list[dict[str, Any]] = []
         after: dict[str, str] = {}
-        async with self.mill.http() as http:
+        async with self.harness.http() as http:
             while True:
                 answer = await http.get(
                     f"/model_comparisons/{comparison_id}/cases", params={"limit": 5, **query, **after}

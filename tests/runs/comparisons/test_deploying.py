@@ -13,7 +13,7 @@ from service.runs.comparisons.grading import ComparisonOutcome, JudgeFigures, Mo
 from service.runs.comparisons.options import Condition
 from service.runs.comparisons.statistics import Estimate
 from service.upstreams.accounts import DEFAULT_ACCOUNT
-from tests.runs.comparisons.harness import Desk, answering, capitals
+from tests.runs.comparisons.harness import ComparisonHarness, answering, capitals
 from tests.wire import refusal
 from workers.jobs import deploy
 
@@ -55,22 +55,22 @@ def test_without_another_model_the_score_alone_decides() -> None:
     assert why_not(found(0.4, None), Condition(job_id="j", least_score=0.5), reference=None) is not None
 
 
-async def trained(desk: Desk, **comparison: Any) -> tuple[str, str]:
+async def trained(comparisons: ComparisonHarness, **comparison: Any) -> tuple[str, str]:
     """A job with `deploy.comparison` that has just succeeded: its id and its model."""
-    mill = desk.mill
-    file_id = await desk.file()
+    harness = comparisons.harness
+    file_id = await comparisons.file()
     wanted = {"file": file_id, "graders": [{"type": "exact"}], **comparison}
-    async with mill.http() as http:
+    async with harness.http() as http:
         body = {"model": BASE, "training_file": file_id, "deploy": {"alias": "support", "comparison": wanted}}
         answer = await http.post("/fine_tuning/jobs", json=body)
     assert answer.status_code == 200, answer.text
     job_id = answer.json()["id"]
     model = f"ft:{BASE}:tunegate::{new_id('')}"
-    async with mill.ctx.db.worker() as session:
+    async with harness.ctx.db.worker() as session:
         session.add(
             Model(
                 name=model,
-                project_id=mill.project_id,
+                project_id=harness.project_id,
                 job_id=job_id,
                 kind="model",
                 base_model=BASE,
@@ -83,118 +83,118 @@ async def trained(desk: Desk, **comparison: Any) -> tuple[str, str]:
     return job_id, model
 
 
-async def deployment(desk: Desk, job_id: str) -> dict[str, Any]:
+async def deployment(comparisons: ComparisonHarness, job_id: str) -> dict[str, Any]:
     """What became of it."""
-    async with desk.mill.http() as http:
+    async with comparisons.harness.http() as http:
         told: dict[str, Any] = (await http.get(f"/fine_tuning/jobs/{job_id}/timeline")).json()["deploy"]
     return told
 
 
-async def events(desk: Desk, job_id: str) -> list[str]:
+async def events(comparisons: ComparisonHarness, job_id: str) -> list[str]:
     """What the job tells."""
-    async with desk.mill.http() as http:
+    async with comparisons.harness.http() as http:
         listed = (await http.get(f"/fine_tuning/jobs/{job_id}/events", params={"limit": 50})).json()["data"]
     return [event["message"] for event in listed]
 
 
-async def decided(desk: Desk, job_id: str) -> dict[str, Any]:
+async def decided(comparisons: ComparisonHarness, job_id: str) -> dict[str, Any]:
     """It, worked on until it is decided."""
-    while (told := await deployment(desk, job_id))["status"] == "comparing":
-        await desk.check_files()
-        await deploy.advance(desk.mill.ctx)
-        comparison = (await deployment(desk, job_id))["comparison"]
+    while (told := await deployment(comparisons, job_id))["status"] == "comparing":
+        await comparisons.check_files()
+        await deploy.advance(comparisons.harness.ctx)
+        comparison = (await deployment(comparisons, job_id))["comparison"]
         if comparison is not None:
-            await desk.ended(comparison)
+            await comparisons.ended(comparison)
     return told
 
 
-async def alias_of(desk: Desk) -> str | None:
-    async with desk.mill.http() as http:
+async def alias_of(comparisons: ComparisonHarness) -> str | None:
+    async with comparisons.harness.http() as http:
         answer = await http.get("/model_aliases/support")
     model: str | None = answer.json().get("model")
     return model
 
 
-async def test_one_that_beats_the_base_model_takes_the_alias(desk: Desk) -> None:
-    desk.mill.upstream.script = BETTER
-    job_id, model = await trained(desk)
-    assert (await deployment(desk, job_id))["status"] == "comparing"
-    told = await decided(desk, job_id)
+async def test_one_that_beats_the_base_model_takes_the_alias(comparisons: ComparisonHarness) -> None:
+    comparisons.harness.upstream.script = BETTER
+    job_id, model = await trained(comparisons)
+    assert (await deployment(comparisons, job_id))["status"] == "comparing"
+    told = await decided(comparisons, job_id)
     assert (told["status"], told["reason"]) == ("deployed", None)
-    assert await alias_of(desk) == model
-    shown = await desk.shown(told["comparison"])
+    assert await alias_of(comparisons) == model
+    shown = await comparisons.shown(told["comparison"])
     assert (shown["models"], shown["fine_tuning_job"]) == ([BASE, model], job_id)
-    said = await events(desk, job_id)
+    said = await events(comparisons, job_id)
     assert said[0] == "The comparison passed, and the alias support points at the model now"
     assert said[1] == f"Comparing the model with {BASE}: {told['comparison']}"
 
 
-async def test_one_that_does_not_leaves_it_as_it_was(desk: Desk) -> None:
-    desk.mill.upstream.script = WORSE
-    async with desk.mill.http() as http:
+async def test_one_that_does_not_leaves_it_as_it_was(comparisons: ComparisonHarness) -> None:
+    comparisons.harness.upstream.script = WORSE
+    async with comparisons.harness.http() as http:
         await http.post("/model_aliases", json={"name": "support", "model": "gpt-4o"})
-    job_id, _ = await trained(desk, must_beat="current")
-    told = await decided(desk, job_id)
+    job_id, _ = await trained(comparisons, must_beat="current")
+    told = await decided(comparisons, job_id)
     assert told["status"] == "refused"
     assert "0.333 against 0.750 of gpt-4o is no better" in told["reason"]
-    assert await alias_of(desk) == "gpt-4o"
-    assert told["reason"] in (await events(desk, job_id))[0]
-    assert (await desk.shown(told["comparison"]))["status"] == "succeeded"
+    assert await alias_of(comparisons) == "gpt-4o"
+    assert told["reason"] in (await events(comparisons, job_id))[0]
+    assert (await comparisons.shown(told["comparison"]))["status"] == "succeeded"
 
 
-async def test_one_that_beat_what_the_alias_no_longer_is_waits_for_nobody(desk: Desk) -> None:
-    desk.mill.upstream.script = BETTER
-    async with desk.mill.http() as http:
+async def test_one_that_beat_what_the_alias_no_longer_is_waits_for_nobody(comparisons: ComparisonHarness) -> None:
+    comparisons.harness.upstream.script = BETTER
+    async with comparisons.harness.http() as http:
         await http.post("/model_aliases", json={"name": "support", "model": "gpt-4o"})
-        job_id, _ = await trained(desk, must_beat="current")
-        await deploy.advance(desk.mill.ctx)
+        job_id, _ = await trained(comparisons, must_beat="current")
+        await deploy.advance(comparisons.harness.ctx)
         await http.post("/model_aliases/support/promote", json={"model": "gpt-4.1"})
-    told = await decided(desk, job_id)
-    assert (told["status"], await alias_of(desk)) == ("refused", "gpt-4.1")
+    told = await decided(comparisons, job_id)
+    assert (told["status"], await alias_of(comparisons)) == ("refused", "gpt-4.1")
     assert "promoted to gpt-4.1 meanwhile" in told["reason"]
 
 
-async def test_a_cancelled_comparison_deploys_nothing(desk: Desk) -> None:
-    job_id, _ = await trained(desk)
-    await deploy.advance(desk.mill.ctx)
-    comparison = (await deployment(desk, job_id))["comparison"]
-    async with desk.mill.http() as http:
+async def test_a_cancelled_comparison_deploys_nothing(comparisons: ComparisonHarness) -> None:
+    job_id, _ = await trained(comparisons)
+    await deploy.advance(comparisons.harness.ctx)
+    comparison = (await deployment(comparisons, job_id))["comparison"]
+    async with comparisons.harness.http() as http:
         assert (await http.post(f"/model_comparisons/{comparison}/cancel")).status_code == 200
-    told = await decided(desk, job_id)
+    told = await decided(comparisons, job_id)
     assert (told["status"], told["reason"]) == ("refused", "The comparison was cancelled.")
-    assert await alias_of(desk) is None
+    assert await alias_of(comparisons) is None
 
 
-async def test_what_cannot_be_compared_is_a_refusal_with_the_reason(desk: Desk) -> None:
-    job_id, _ = await trained(desk, graders=[{"type": "judge", "model": "nobody"}])
-    told = await decided(desk, job_id)
+async def test_what_cannot_be_compared_is_a_refusal_with_the_reason(comparisons: ComparisonHarness) -> None:
+    job_id, _ = await trained(comparisons, graders=[{"type": "judge", "model": "nobody"}])
+    told = await decided(comparisons, job_id)
     assert (told["status"], told["comparison"]) == ("refused", None)
     assert "'nobody' does not exist" in told["reason"]
 
 
-async def test_workers_beside_each_other_begin_and_decide_once(desk: Desk) -> None:
-    desk.mill.upstream.script = BETTER
-    job_id, model = await trained(desk)
+async def test_workers_beside_each_other_begin_and_decide_once(comparisons: ComparisonHarness) -> None:
+    comparisons.harness.upstream.script = BETTER
+    job_id, model = await trained(comparisons)
     for _ in range(2):
-        await asyncio.gather(*(deploy.advance(desk.mill.ctx) for _ in range(4)))
-        comparison = (await deployment(desk, job_id))["comparison"]
-        await desk.ended(comparison)
-    assert (await deployment(desk, job_id))["status"] == "deployed"
-    async with desk.mill.http() as http:
+        await asyncio.gather(*(deploy.advance(comparisons.harness.ctx) for _ in range(4)))
+        comparison = (await deployment(comparisons, job_id))["comparison"]
+        await comparisons.ended(comparison)
+    assert (await deployment(comparisons, job_id))["status"] == "deployed"
+    async with comparisons.harness.http() as http:
         assert len((await http.get("/model_comparisons")).json()["data"]) == 1
         history = (await http.get("/model_aliases/support/history")).json()["data"]
     assert [(each["action"], each["model"]) for each in history] == [("deployed", model)]
-    assert len([message for message in await events(desk, job_id) if "Comparing" in message]) == 1
+    assert len([message for message in await events(comparisons, job_id) if "Comparing" in message]) == 1
 
 
-async def test_its_file_is_kept_until_then(desk: Desk) -> None:
-    job_id, _ = await trained(desk, file=(kept := await desk.file(capitals(11))))
-    async with desk.mill.http() as http:
+async def test_its_file_is_kept_until_then(comparisons: ComparisonHarness) -> None:
+    job_id, _ = await trained(comparisons, file=(kept := await comparisons.file(capitals(11))))
+    async with comparisons.harness.http() as http:
         refused = await http.delete(f"/files/{kept}")
         assert (refused.status_code, refusal(refused)["code"]) == (409, "file_in_use")
         assert job_id in refused.text
-        desk.mill.upstream.script = WORSE
-        await decided(desk, job_id)
+        comparisons.harness.upstream.script = WORSE
+        await decided(comparisons, job_id)
         assert (await http.delete(f"/files/{kept}")).status_code == 200
 
 
@@ -215,15 +215,15 @@ async def test_its_file_is_kept_until_then(desk: Desk) -> None:
     ],
 )
 async def test_what_makes_no_sense_is_refused_at_the_create(
-    desk: Desk, comparison: dict[str, Any], code: str, param: str
+    comparisons: ComparisonHarness, comparison: dict[str, Any], code: str, param: str
 ) -> None:
-    file_id = await desk.file()
+    file_id = await comparisons.file()
     wanted = {"file": file_id, "graders": [{"type": "exact"}], **comparison}
-    async with desk.mill.http() as http:
+    async with comparisons.harness.http() as http:
         body = {"model": BASE, "training_file": file_id, "deploy": {"alias": "support", "comparison": wanted}}
         answer = await http.post("/fine_tuning/jobs", json=body)
         error = refusal(answer)
         assert (answer.status_code, error["code"], error["param"]) == (400, code, param)
-    async with desk.mill.ctx.db.worker() as session:
-        jobs = select(func.count()).select_from(Job).where(Job.project_id == desk.mill.project_id)
+    async with comparisons.harness.ctx.db.worker() as session:
+        jobs = select(func.count()).select_from(Job).where(Job.project_id == comparisons.harness.project_id)
         assert await session.scalar(jobs) == 0

@@ -46,7 +46,8 @@ def options(
 def plan_of(rows: list[Any], chosen: ComparisonPlanOptions) -> ComparisonPlan:
     places = choose(len(rows), chosen.examples, chosen.seed)
     return ComparisonPlan(
-        chosen, list(read_cases([jsonl(*rows)], places, chosen.format, turn=chosen.turn, stop=chosen.stop))
+        chosen,
+        list(read_cases([jsonl(*rows)], places, chosen.format, turn=chosen.turn, stop=chosen.stop)),
     )
 
 

@@ -7,43 +7,43 @@ import msgspec
 from service.database import leases
 from service.database.tables import FileReport
 from tests.runs.generations.test_plan import WEATHER
-from tests.runs.harness import Mill
+from tests.runs.harness import RunHarness
 from tests.runs.scripted import Call, Reply, plain, words
 from workers.datasets import report as datasets
 
 
-async def _report(mill: Mill, file_id: str) -> dict[str, Any]:
+async def _report(harness: RunHarness, file_id: str) -> dict[str, Any]:
     """The file's report, which a worker makes."""
-    async with mill.ctx.db.worker() as session:
+    async with harness.ctx.db.worker() as session:
         [claimed] = await leases.claim(
-            session, FileReport, lease_seconds=60.0, where=[FileReport.project_id == mill.project_id]
+            session, FileReport, lease_seconds=60.0, where=[FileReport.project_id == harness.project_id]
         )
-    await datasets.validate(mill.ctx, claimed)
-    async with mill.http() as http:
+    await datasets.validate(harness.ctx, claimed)
+    async with harness.http() as http:
         report: dict[str, Any] = (await http.get(f"/files/{file_id}/report")).json()
     return report
 
 
-async def test_topics_become_a_file_with_a_report(mill: Mill) -> None:
-    made = await mill.generate(system_prompt="You know waters.", n_per_topic=6)
+async def test_topics_become_a_file_with_a_report(harness: RunHarness) -> None:
+    made = await harness.generate(system_prompt="You know waters.", n_per_topic=6)
     assert (made["status"], made["progress"]) == ("pending", {"total": 12, "done": 0, "calls": 0, "share": 0.0})
-    ended = await mill.until_end(made["id"])
+    ended = await harness.until_end(made["id"])
     assert (ended["status"], ended["error"], ended["waiting_reason"]) == ("succeeded", None, None)
     assert ended["progress"] == {"total": 12, "done": 12, "calls": 24, "share": 1.0}
-    rows = await mill.examples(ended["file"])
+    rows = await harness.examples(ended["file"])
     assert len(rows) == 12
     for row in rows:
         system, question, answer = row["messages"]
         assert system == {"role": "system", "content": "You know waters."}
         assert (question["role"], answer["role"]) == ("user", "assistant")
-    assert await mill.counts() == {"files": 1, "reports": 1, "announced": 0}
-    cost = await mill.assert_books(made["id"])
+    assert await harness.counts() == {"files": 1, "reports": 1, "announced": 0}
+    cost = await harness.assert_books(made["id"])
     assert round(ended["cost"]["value"] * 1_000_000) == cost > 0
-    report = await _report(mill, ended["file"])
+    report = await _report(harness, ended["file"])
     assert (report["examples"], report["errors"]) == (12, 0)
 
 
-async def test_everything_that_goes_wrong_is_counted_and_mended(mill: Mill) -> None:
+async def test_everything_that_goes_wrong_is_counted_and_mended(harness: RunHarness) -> None:
     """Fillers, near duplicates, cut answers, answers of nothing, refusals, an upstream that is asked too much."""
     twin = "How long is the river that runs through the old town and past the new one, from its spring to its end?"
     limited = iter([Reply(status=429, retry_after="0.1", code="rate_limit_exceeded")] * 3)
@@ -71,9 +71,9 @@ async def test_everything_that_goes_wrong_is_counted_and_mended(mill: Mill) -> N
             case _:
                 return plain(call)
 
-    mill.upstream.script = script
-    made = await mill.generate()
-    ended = await mill.until_end(made["id"])
+    harness.upstream.script = script
+    made = await harness.generate()
+    ended = await harness.until_end(made["id"])
     assert ended["status"] == "succeeded"
     assert ended["outcome"] == {
         "examples": 8,
@@ -86,17 +86,17 @@ async def test_everything_that_goes_wrong_is_counted_and_mended(mill: Mill) -> N
         "invalid_calls": 0,
         "dropped": {"cut": 1, "refused": 1},
     }
-    answers = [row["messages"][-1]["content"] for row in await mill.examples(ended["file"])]
+    answers = [row["messages"][-1]["content"] for row in await harness.examples(ended["file"])]
     assert answers[1] == f"It is {words('answer/1/try-1')}."
     assert answers[3] == f"It is {words('answer/3/try-1')}."
-    assert len([key for key in mill.upstream.keys() if key == "question/7/try-1"]) > 1  # noqa: SIM118
-    report = await _report(mill, ended["file"])
+    assert len([key for key in harness.upstream.keys() if key == "question/7/try-1"]) > 1  # noqa: SIM118
+    report = await _report(harness, ended["file"])
     assert report["errors"] == 0
     assert not {"filler_opening", "near_duplicate"} & set(report["counts"])
-    await mill.assert_books(made["id"])
+    await harness.assert_books(made["id"])
 
 
-async def test_calls_of_tools_that_satisfy_their_schema(mill: Mill) -> None:
+async def test_calls_of_tools_that_satisfy_their_schema(harness: RunHarness) -> None:
     """Bad calls are asked again, and what they cost counts too."""
 
     def script(call: Call) -> Reply:
@@ -106,35 +106,35 @@ async def test_calls_of_tools_that_satisfy_their_schema(mill: Mill) -> None:
         function = {"name": "get_weather", "arguments": msgspec.json.encode(arguments).decode()}
         return Reply(tool_calls=[{"id": "call_abc", "type": "function", "function": function}], usage=(50, 20))
 
-    mill.upstream.script = script
-    made = await mill.generate(tools=[WEATHER], n_per_topic=6)
-    ended = await mill.until_end(made["id"])
+    harness.upstream.script = script
+    made = await harness.generate(tools=[WEATHER], n_per_topic=6)
+    ended = await harness.until_end(made["id"])
     assert (ended["status"], ended["outcome"]["invalid_calls"]) == ("succeeded", 1)
-    rows = await mill.examples(ended["file"])
+    rows = await harness.examples(ended["file"])
     assert len(rows) == 12
     assert rows[5]["tools"] == [WEATHER]
     assert rows[5]["messages"][-1]["tool_calls"][0]["function"]["arguments"] == '{"city":"Town 5"}'
     assert ended["progress"]["calls"] == 25
-    report = await _report(mill, ended["file"])
+    report = await _report(harness, ended["file"])
     assert (report["examples"], report["errors"]) == (12, 0)
-    await mill.assert_books(made["id"])
+    await harness.assert_books(made["id"])
 
 
-async def test_one_of_which_nothing_can_be_used_says_so(mill: Mill) -> None:
-    mill.upstream.script = lambda call: Reply(text="Sure!")
-    made = await mill.generate(n_per_topic=1)
-    ended = await mill.until_end(made["id"])
+async def test_one_of_which_nothing_can_be_used_says_so(harness: RunHarness) -> None:
+    harness.upstream.script = lambda call: Reply(text="Sure!")
+    made = await harness.generate(n_per_topic=1)
+    ended = await harness.until_end(made["id"])
     assert (ended["status"], ended["error"]["code"], ended["file"]) == ("failed", "nothing_generated", None)
     assert ended["outcome"]["dropped"] == {"unusable_question": 2}
-    assert await mill.assert_books(made["id"]) > 0
+    assert await harness.assert_books(made["id"]) > 0
 
 
-async def test_the_same_seed_asks_the_same(mill: Mill) -> None:
+async def test_the_same_seed_asks_the_same(harness: RunHarness) -> None:
     """To the byte, whichever order the answers came in."""
     bodies = []
     for _ in range(2):
-        made = await mill.generate(seed=7)
-        await mill.until_end(made["id"])
-        bodies.append({call.key: call.body for call in mill.upstream.log})
-        mill.upstream.reset()
+        made = await harness.generate(seed=7)
+        await harness.until_end(made["id"])
+        bodies.append({call.key: call.body for call in harness.upstream.log})
+        harness.upstream.reset()
     assert bodies[0] == bodies[1]
