@@ -334,13 +334,13 @@ class TestOrganisation:
             async with harness.ctx.db.worker() as session:
                 total = await session.scalar(select(func.sum(Balance.reserved_micros)))
                 assert await self.organisation(session) == total
-            async with bench.ctx.db.admin() as session:
+            async with harness.ctx.db.admin() as session:
                 await limits.remove_organization_limit(session)
 
     async def test_control_without_the_lock_a_movement_falls_between(
         self, harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        [project_id] = await self.projects(bench, 1)
+        [project_id] = await self.projects(harness, 1)
         locked = limits.lock_all_balances
 
         async def none(session: AsyncSession) -> None:
@@ -348,7 +348,7 @@ class TestOrganisation:
 
         for stop, drifts in ((none, True), (locked, False)):
             monkeypatch.setattr(limits, "lock_all_balances", stop)
-            async with bench.ctx.db.project(project_id) as moving:
+            async with harness.ctx.db.project(project_id) as moving:
                 assert await billing.reserve(
                     moving,
                     project_id=project_id,
@@ -365,7 +365,7 @@ class TestOrganisation:
                 kept = await session.scalar(select(OrganizationBalance.reserved_micros))
             assert ((kept or 0) != total) == drifts
             monkeypatch.setattr(limits, "lock_all_balances", locked)
-            async with bench.ctx.db.admin() as session:
+            async with harness.ctx.db.admin() as session:
                 await limits.remove_organization_limit(session)
 
     async def set_limit(self, harness: WorkerHarness) -> None:

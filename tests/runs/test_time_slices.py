@@ -15,7 +15,7 @@ from service.billing.ledger_batcher import resolve
 from service.database.leases import LeaseLost
 from service.database.tables import OpenInference, Run
 from service.runs.pacing import MAX_WAIT_SECONDS, ConcurrencyWindow, wait_seconds
-from tests.runs.harness import Mill
+from tests.runs.harness import RunHarness
 from tests.runs.scripted import Call, Reply, plain
 from workers.runs import advance, time_slice
 
@@ -97,7 +97,7 @@ class TestUpstream:
         async with harness.ctx.db.worker() as session:
             long_ago = func.now() - dt.timedelta(hours=25)
             await session.execute(update(Run).where(Run.id == made["id"]).values(last_answer_at=long_ago))
-        ended = await mill.until_end(made["id"])
+        ended = await harness.until_end(made["id"])
         assert (ended["status"], ended["error"]["code"]) == ("failed", "upstream_unavailable")
         assert await harness.assert_books(made["id"]) == 0
 
@@ -106,8 +106,8 @@ class TestUpstream:
         made = await harness.generate(n_per_topic=50, concurrency=4)
         ended = await harness.until_end(made["id"])
         assert (ended["status"], ended["error"]["code"]) == ("failed", "upstream_refused")
-        assert len(mill.upstream.log) <= time_slice.MAX_REFUSED + 4
-        assert await mill.assert_books(made["id"]) == 0
+        assert len(harness.upstream.log) <= time_slice.MAX_REFUSED + 4
+        assert await harness.assert_books(made["id"]) == 0
 
     async def test_an_answer_of_nonsense_is_no_accident(self, harness: RunHarness) -> None:
         """Characters that no database holds, no content, half a pair of surrogates: asked again."""
