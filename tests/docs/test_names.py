@@ -25,7 +25,7 @@ def test_metrics() -> None:
 
 
 def test_the_log_events_that_operators_read_about() -> None:
-    logged = set(re.findall(r'log\.\w+\(\s*"([\w.]+)"', CODE))
+    logged = set(re.findall(r'(?:log\.\w+\(\s*|failure_event = )"([\w.]+)"', CODE))
     table = (ROOT / "docs/operations.md").read_text(encoding="utf-8").partition("| log event |")[2].partition("\n\n")[0]
     named = {event for row in table.splitlines()[2:] for event in re.findall(r"`([\w.]+)`", row.split("|")[1])}
     assert named
