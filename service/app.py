@@ -26,7 +26,7 @@ from service.identity.audit import actor_of
 from service.identity.authentication import Authenticator
 from service.inference import routes as inference
 from service.jobs import routes as jobs
-from service.limits.rates import RateKeeper
+from service.limits.rates import RateLimitEnforcer
 from service.limits.routes import ADMIN_ROUTES as LIMIT_ROUTES
 from service.logs import configure
 from service.models import routes as models
@@ -119,7 +119,7 @@ def create_litestar(settings: Settings) -> Litestar:
 async def _admit_project(request: ApiRequest) -> None:
     who = await _watched(request, resource(request, Authenticator).project_caller)
     request.scope["auth"] = who
-    await resource(request, RateKeeper).admit(request.scope, who)
+    await resource(request, RateLimitEnforcer).admit(request.scope, who)
     _check_address(request)
 
 

@@ -1,7 +1,7 @@
-"""Everything that is sealed in the database, in one list: what opens it, and how it is sealed anew after a rotation.
+"""Lists every encrypted column of the database, and encrypts its values again after a rotation of the master key.
 
-A rotation of the master key: give every process the new key among TUNEGATE_OLD_MASTER_KEYS; then make it
-TUNEGATE_MASTER_KEY and the old one an old one; run `tunegate keys reseal`; then forget the old one.
+To rotate the master key: add the new key to TUNEGATE_OLD_MASTER_KEYS of every process; make it TUNEGATE_MASTER_KEY and
+move the former one to TUNEGATE_OLD_MASTER_KEYS; run `tunegate keys reseal`; then remove the former one.
 """
 
 from collections.abc import Callable
@@ -22,55 +22,55 @@ BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
-    """A column of sealed values, and what a row's value is sealed for."""
+class SealedColumn:
+    """A column of encrypted values, and the context that a row's value is encrypted for."""
 
     table: Any
     column: str
     context: Callable[[Any], str]
 
 
-PLACES = (
-    Sealed(UpstreamAccount, "credential_sealed", lambda row: upstream_context(row.id)),
-    Sealed(UpstreamAccount, "webhook_secret_sealed", lambda row: webhook_context_of(row.id)),
-    Sealed(WebhookEndpoint, "secret_encrypted", lambda row: webhook_context(row.id)),
-    Sealed(WebhookEndpoint, "old_secret_encrypted", lambda row: webhook_context(row.id)),
-    Sealed(RememberedRequest, "response", lambda row: sealed_for(row.project_id, row.route)),
+SEALED_COLUMNS = (
+    SealedColumn(UpstreamAccount, "credential_sealed", lambda row: upstream_context(row.id)),
+    SealedColumn(UpstreamAccount, "webhook_secret_sealed", lambda row: webhook_context_of(row.id)),
+    SealedColumn(WebhookEndpoint, "secret_encrypted", lambda row: webhook_context(row.id)),
+    SealedColumn(WebhookEndpoint, "old_secret_encrypted", lambda row: webhook_context(row.id)),
+    SealedColumn(RememberedRequest, "response", lambda row: sealed_for(row.project_id, row.route)),
 )
 
 
 async def reseal(db: Database, sealer: Sealer) -> int:
-    """Seal anew whatever is sealed under an old key. Returns how many values were.
+    """Encrypt again every value that an old key encrypted. Returns the number of values.
 
-    A value that changes meanwhile is left as it is: it has been sealed under the key of now. Raises `SealBroken` for a
-    value that no key opens; what was done until then stays done, and running it again goes on.
+    A value that changes at the same time is left: the current key encrypted it. Raises `DecryptionFailed` for a value
+    that no key decrypts; values resealed before it stay so, and running it again continues.
     """
-    return sum([await _reseal_one(db, sealer, place) for place in PLACES])
+    return sum([await _reseal_column(db, sealer, sealed) for sealed in SEALED_COLUMNS])
 
 
-async def _reseal_one(db: Database, sealer: Sealer, place: Sealed) -> int:
-    column = getattr(place.table, place.column)
+async def _reseal_column(db: Database, sealer: Sealer, sealed: SealedColumn) -> int:
+    column = getattr(sealed.table, sealed.column)
     after, done = "", 0
     while True:
         async with db.admin() as session:
             rows = (
                 await session.scalars(
-                    select(place.table)
-                    .where(place.table.id > after, column.is_not(None))
-                    .order_by(place.table.id)
+                    select(sealed.table)
+                    .where(sealed.table.id > after, column.is_not(None))
+                    .order_by(sealed.table.id)
                     .limit(BATCH)
                 )
             ).all()
             for row in rows:
-                old, context = getattr(row, place.column), place.context(row)
+                old, context = getattr(row, sealed.column), sealed.context(row)
                 if not is_sealed(old) or sealer.is_current(old, context=context):
                     continue
                 fresh = sealer.seal(sealer.open(old, context=context), context=context)
                 changed = await session.scalar(
-                    update(place.table)
-                    .where(place.table.id == row.id, column == old)
-                    .values({place.column: fresh})
-                    .returning(place.table.id)
+                    update(sealed.table)
+                    .where(sealed.table.id == row.id, column == old)
+                    .values({sealed.column: fresh})
+                    .returning(sealed.table.id)
                 )
                 done += changed is not None
         if not rows:

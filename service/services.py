@@ -18,7 +18,7 @@ from service.identity.authentication import Authenticator
 from service.inference import streaming
 from service.inference.metering import Meter
 from service.jobs.forecast import Forecast
-from service.limits.rates import RateKeeper
+from service.limits.rates import RateLimitEnforcer
 from service.settings import Settings
 from service.storage import Storage
 from service.upstreams.accounts import Accounts
@@ -36,7 +36,7 @@ class Services:
     storage: Storage
     authenticator: Authenticator
     login_throttle: LoginThrottle
-    rates: RateKeeper
+    rates: RateLimitEnforcer
     catalogue: Catalogue
     accounts: Accounts
     ledger_batcher: LedgerBatcher
@@ -62,7 +62,9 @@ class Services:
             storage=Storage(settings.storage_url),
             authenticator=Authenticator(db),
             login_throttle=LoginThrottle(per_minute=settings.failed_keys_per_minute),
-            rates=RateKeeper(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
+            rates=RateLimitEnforcer(
+                db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute
+            ),
             catalogue=catalogue,
             accounts=Accounts(settings, db, sealer),
             ledger_batcher=ledger_batcher,

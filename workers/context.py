@@ -18,7 +18,7 @@ from service.database.tables import Gateway
 from service.errors import SettingsError
 from service.http.rate_limits import RateLimiter
 from service.inference.metering import Meter
-from service.limits.rates import RateKeeper
+from service.limits.rates import RateLimitEnforcer
 from service.settings import Settings
 from service.storage import Storage
 from service.upstreams.accounts import Accounts, ensure_default_account
@@ -48,7 +48,7 @@ class Context:
     dataset_processes: DatasetProcesses
     ledger_batcher: LedgerBatcher
     meter: Meter
-    rates: RateKeeper
+    rates: RateLimitEnforcer
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process is to end: what can be given back is given back."""
 
@@ -96,7 +96,7 @@ async def open_context(settings: Settings) -> Context:
         dataset_processes=dataset_processes,
         ledger_batcher=ledger_batcher,
         meter=Meter(db, ledger_batcher),
-        rates=RateKeeper(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
+        rates=RateLimitEnforcer(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
     )
 
 

@@ -1,8 +1,8 @@
 """Encryption at rest: AES-256-GCM (NIST SP 800-38D) under the master key.
 
 A sealed value is one version byte, a random 96-bit nonce, the ciphertext and its 128-bit tag. The context, which names
-the row, is authenticated with it: a ciphertext copied into another row does not open there. Keys that were the master
-key before still open what was sealed under them, until `tunegate keys reseal` has sealed everything anew.
+the row, is authenticated with it: a ciphertext copied into another row cannot be decrypted there. Former master keys
+still decrypt values that were sealed under them, until `tunegate keys reseal` has encrypted everything again.
 """
 
 import os
@@ -19,12 +19,12 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 
 
-class SealBroken(TunegateError):
-    """A sealed value does not open: another master key, another row, or changed bytes."""
+class DecryptionFailed(TunegateError):
+    """A sealed value cannot be decrypted: another master key, another row, or changed bytes."""
 
 
 class Sealer:
-    """Seals small secrets with `key`, the 32 bytes of the master key, and opens what it or an old key has sealed."""
+    """Encrypts small secrets with `key`, the 32-byte master key, and decrypts with it or an old key."""
 
     def __init__(self, key: bytes, *, old_keys: Sequence[bytes] = ()) -> None:
         for each in (key, *old_keys):
@@ -34,35 +34,35 @@ class Sealer:
         self._old_ciphers = [AESGCM(each) for each in old_keys]
 
     def seal(self, plain: bytes, *, context: str) -> bytes:
-        """Encrypt `plain` for the place that `context` names, such as `webhook_endpoint:we_01k…`."""
+        """Encrypt `plain` for the row that `context` names, such as `webhook_endpoint:we_01k…`."""
         nonce = os.urandom(NONCE_BYTES)
         return VERSION + nonce + self._cipher.encrypt(nonce, plain, _associated(context))
 
     def open(self, sealed: bytes, *, context: str) -> bytes:
-        """Decrypt what `seal` made for the same context. Raises `SealBroken`."""
+        """Decrypt a value that `seal` encrypted for the same context. Raises `DecryptionFailed`."""
         for cipher in (self._cipher, *self._old_ciphers):
-            plain = _opened(cipher, sealed, context)
+            plain = _decrypted(cipher, sealed, context)
             if plain is not None:
                 return plain
-        raise SealBroken(
-            f"The sealed value of {context} does not open. Is the key that it was made with TUNEGATE_MASTER_KEY, or "
+        raise DecryptionFailed(
+            f"The sealed value of {context} cannot be decrypted. Is the key that encrypted it TUNEGATE_MASTER_KEY, or "
             "among TUNEGATE_OLD_MASTER_KEYS?"
         )
 
     def is_current(self, sealed: bytes, *, context: str) -> bool:
-        """Whether a value is sealed under the master key of now, and not under an old one."""
-        return _opened(self._cipher, sealed, context) is not None
+        """Whether a value is encrypted with the current master key, not with an old one."""
+        return _decrypted(self._cipher, sealed, context) is not None
 
 
 def is_sealed(value: bytes) -> bool:
-    """Whether bytes have the form of a sealed value; plain JSON and text never have."""
+    """Whether bytes have the format of a sealed value, which plain JSON and text never have."""
     return value.startswith(VERSION)
 
 
-def _opened(cipher: AESGCM, sealed: bytes, context: str) -> bytes | None:
+def _decrypted(cipher: AESGCM, sealed: bytes, context: str) -> bytes | None:
     body = sealed[len(VERSION) :]
     if not sealed.startswith(VERSION) or len(body) < NONCE_BYTES:
-        raise SealBroken(f"The sealed value of {context} has an unknown format.")
+        raise DecryptionFailed(f"The sealed value of {context} has an unknown format.")
     try:
         return cipher.decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], _associated(context))
     except InvalidTag:

@@ -1,12 +1,12 @@
-"""The engine, and transactions that carry their scope into Postgres.
+"""The database engine, and transactions whose scope Postgres enforces.
 
-Every transaction is opened by one of three functions, and row-level security holds it to that scope: `project` sees
-one project's rows, `worker` claims work across projects, `admin` serves the organisation's API and the look-up of
-keys. Connections run as the role `tunegate_service`, which owns nothing and cannot bypass the policies.
+One of three methods opens every transaction, and row-level security limits it to that scope: `project` sees one
+project's rows, `worker` claims work across projects, `admin` serves the organisation's API and key look-up.
+Connections run as the role `tunegate_service`, which owns nothing and cannot bypass the policies.
 
-Every wait for Postgres has an end, also for a server that takes our packets and never answers: connecting, a look
-whether a pooled connection still works, and each statement. A connection on which such a time ran out is dropped and
-not rolled back, since the rollback would wait for the same silence.
+Every wait for Postgres has a timeout, even if the server accepts packets and never responds: connecting, a check that a
+pooled connection still works, and each statement. A connection on which a timeout expired is dropped and not rolled
+back, since the rollback would wait for the same server.
 """
 
 import asyncio
@@ -26,20 +26,20 @@ SERVICE_ROLE = "tunegate_service"
 CONNECT_SECONDS = 5.0
 PING_SECONDS = 2.0
 STATEMENT_SECONDS = 15.0
-"""One statement. Longer than a racer's wait for an equal request (5 s), shorter than anybody's patience."""
+"""The timeout of one statement, longer than a request's wait for an equal one (5 s, `http.idempotency`)."""
 
 POOL_WAIT_SECONDS = 10.0
 CONNECTION_LOST = ("08", "57P")
-"""SQLSTATE classes after which a connection is no use (PostgreSQL manual, appendix A)."""
+"""SQLSTATE classes after which a connection cannot be used (PostgreSQL manual, appendix A)."""
 
-SERVER_FORGETS = {
+SERVER_TIMEOUTS = {
     "idle_in_transaction_session_timeout": "60s",
     "tcp_keepalives_idle": "15",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "30s",
 }
-"""How Postgres notices that we have vanished without a word, so that the locks of a dead machine do not stay."""
+"""Settings by which Postgres detects that this process vanished, so that a dead machine's locks are released."""
 
 
 def asyncpg_url(url: str) -> URL:
@@ -59,8 +59,8 @@ def create_engine(
     application: str = "tunegate",
     statement_seconds: float | None = STATEMENT_SECONDS,
 ) -> AsyncEngine:
-    """An engine whose connections have taken `role` on. Migrations have None: the login's own, and no end of time."""
-    server_settings = {"application_name": application, "timezone": "UTC", "jit": "off", **SERVER_FORGETS}
+    """An engine whose connections use `role`. Migrations pass None: the login's own role, no statement timeout."""
+    server_settings = {"application_name": application, "timezone": "UTC", "jit": "off", **SERVER_TIMEOUTS}
     if role is not None:
         server_settings["role"] = role
     engine = create_async_engine(
@@ -81,9 +81,9 @@ def create_engine(
 
 
 def _check_alive(connection: Any, record: Any, proxy: Any) -> None:
-    """A pooled connection that does not answer is replaced, and with it all that are as old.
+    """Replace a pooled connection that does not respond, and with it all that are as old.
 
-    In the place of SQLAlchemy's `pool_pre_ping`, which takes three round trips and lets a time-out through as an error.
+    Used instead of SQLAlchemy's `pool_pre_ping`, which takes three round trips and reports a timeout as an error.
     """
     try:
         connection.run_async(lambda driver: driver.execute("SELECT 1", timeout=PING_SECONDS))
@@ -95,8 +95,8 @@ def _check_alive(connection: Any, record: Any, proxy: Any) -> None:
         raise
 
 
-def _leaves_it_broken(error: BaseException) -> bool:
-    """Whether a connection may be in the middle of something after this error: then it is not rolled back."""
+def _is_unusable_after(error: BaseException) -> bool:
+    """Whether a connection may be in an unknown state after this error, so that it is dropped, not rolled back."""
     if isinstance(error, DBAPIError):
         state = getattr(error.orig, "sqlstate", None)
         return error.connection_invalidated or state is None or state.startswith(CONNECTION_LOST)
@@ -104,18 +104,18 @@ def _leaves_it_broken(error: BaseException) -> bool:
 
 
 async def _connected(session: AsyncSession) -> AsyncConnection:
-    """The session's connection. Raises `ConnectionError` where two in a row were dead as they were looked at."""
+    """The session's connection. Raises `ConnectionError` if two in a row were dead when they were checked."""
     try:
         return await session.connection()
-    except InvalidRequestError as error:  # the pool's word for it, and nothing else can be invalid yet
-        raise ConnectionError("Postgres ends connections as soon as they are made") from error
+    except InvalidRequestError as error:  # raised by the pool; nothing else can be invalid yet
+        raise ConnectionError("Postgres closes connections as soon as they are opened") from error
 
 
 _SCOPE = text("SELECT set_config('tunegate.scope', :scope, true), set_config('tunegate.project', :project, true)")
 
 
 class Database:
-    """Scoped transactions. One action, one transaction: each function opens one and commits at its end.
+    """Scoped transactions. One action, one transaction: each method opens one and commits it at the end.
 
     Wake-ups that the action added (`leased_work.wake`) are sent after the commit, best effort.
     """
@@ -127,19 +127,19 @@ class Database:
 
     @asynccontextmanager
     async def project(self, project_id: str) -> AsyncIterator[AsyncSession]:
-        """A transaction that sees one project."""
+        """A transaction that sees one project's rows."""
         async with self._scoped("project", project_id) as session:
             yield session
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[AsyncSession]:
-        """A transaction of a worker: sees the work of all projects."""
+        """A worker's transaction, which sees the rows of all projects."""
         async with self._scoped("worker", "") as session:
             yield session
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[AsyncSession]:
-        """A transaction of the organisation's API, or of the look-up of a key."""
+        """A transaction of the organisation's API, or of key look-up."""
         async with self._scoped("admin", "") as session:
             yield session
 
@@ -152,7 +152,7 @@ class Database:
                 yield session
                 await session.commit()
             except (Exception, asyncio.CancelledError) as error:
-                if _leaves_it_broken(error):
+                if _is_unusable_after(error):
                     if driver is not None:
                         driver.terminate()
                     await session.invalidate()
@@ -160,6 +160,6 @@ class Database:
         self.wakeups.send(take_wakeups(session))
 
     async def close(self) -> None:
-        """Return every connection."""
+        """Close every connection."""
         await self.wakeups.close()
         await self.engine.dispose()

@@ -1,6 +1,6 @@
-"""Events of long work, in the order of their commits: of jobs, and of runs.
+"""The events of jobs and runs, in the order of their commits.
 
-Who appends takes places under the lock of the row that the events are about, so their order is that of the commits.
+A writer takes sequence numbers under the lock of the row that the events are about, so they follow the commits.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ Event = TypeVar("Event", JobEvent, RunEvent)
 
 @dataclass(frozen=True, slots=True)
 class EventLog(Generic[Event]):
-    """The events of one kind of work; `owner` is the column that says whose they are."""
+    """The events of jobs, or of runs; `owner` is the column with the id of the job or run."""
 
     table: type[Event]
     owner: InstrumentedAttribute[str]
@@ -29,13 +29,13 @@ class EventLog(Generic[Event]):
     ) -> Sequence[Event]:
         """Up to `limit + 1` events, newest first. Raises `InvalidRequest` for an unknown cursor."""
         table = self.table
-        wanted = select(table).where(table.project_id == project_id, self.owner == owner_id)
+        query = select(table).where(table.project_id == project_id, self.owner == owner_id)
         if after is not None:
-            wanted = wanted.where(table.sequence < await self.place(session, project_id, owner_id, after))
-        return (await session.scalars(wanted.order_by(table.sequence.desc()).limit(limit + 1))).all()
+            query = query.where(table.sequence < await self.sequence_of(session, project_id, owner_id, after))
+        return (await session.scalars(query.order_by(table.sequence.desc()).limit(limit + 1))).all()
 
-    async def place(self, session: AsyncSession, project_id: str, owner_id: str, event_id: str) -> int:
-        """An event's place. Raises `InvalidRequest` for an id that is not among them."""
+    async def sequence_of(self, session: AsyncSession, project_id: str, owner_id: str, event_id: str) -> int:
+        """The sequence number of an event. Raises `InvalidRequest` for an unknown id."""
         table = self.table
         sequence = await session.scalar(
             select(table.sequence).where(table.project_id == project_id, self.owner == owner_id, table.id == event_id)
@@ -47,14 +47,14 @@ class EventLog(Generic[Event]):
     async def since(
         self, session: AsyncSession, project_id: str, owner_id: str, *, sequence: int, limit: int
     ) -> Sequence[Event]:
-        """Events after a place, oldest first: what a stream sends next."""
+        """Up to `limit` events after a sequence number, oldest first, which a stream sends next."""
         table = self.table
-        wanted = select(table).where(table.project_id == project_id, self.owner == owner_id, table.sequence > sequence)
-        return (await session.scalars(wanted.order_by(table.sequence).limit(limit))).all()
+        query = select(table).where(table.project_id == project_id, self.owner == owner_id, table.sequence > sequence)
+        return (await session.scalars(query.order_by(table.sequence).limit(limit))).all()
 
 
-async def take_places(session: AsyncSession, table: type[Job] | type[Run], row_id: str, count: int) -> int:
-    """Take the next places for events about a row, under its lock. Returns the last of them."""
+async def take_sequence_numbers(session: AsyncSession, table: type[Job] | type[Run], row_id: str, count: int) -> int:
+    """Take the next sequence numbers for events about a row, locking it. Returns the last of them."""
     last: int | None = await session.scalar(
         update(table)
         .where(table.id == row_id)
@@ -62,5 +62,5 @@ async def take_places(session: AsyncSession, table: type[Job] | type[Run], row_i
         .returning(table.last_sequence)
     )
     if last is None:
-        raise RuntimeError(f"{row_id} is gone.")
+        raise RuntimeError(f"{row_id} does not exist.")
     return last

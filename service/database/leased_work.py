@@ -1,7 +1,7 @@
-"""Every kind of leased work: rows that are due at some time, and that one worker at a time works on.
+"""The registry of leased work: tables whose rows become due, and are processed by one worker at a time.
 
-This is the one list. `/readyz` shows the oldest due row over all of it, a change to a row wakes the workers by a kind's
-name, and `workers/registry.py` gives each kind its step: a worker does not start when a kind has none.
+`/readyz` reports the oldest due row of all kinds, wake-ups carry a kind's name, and `workers/registry.py` assigns each
+kind its step: a worker refuses to start if a kind has none.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from service.wakeups import Wakeup, add_wakeup
 
 @dataclass(frozen=True, slots=True)
 class LeasedWork:
-    """A kind of leased work: `name` in metrics, logs and wake-ups, and the table of its rows."""
+    """A kind of leased work: its name in metrics, logs and wake-ups, and its table."""
 
     name: str
     table: type[Leased]
@@ -56,9 +56,9 @@ ALL = (
 )
 
 CLAIMED_BY_OTHERS: tuple[type[Leased], ...] = (Upload, UpstreamFile)
-"""Tables whose rows are claimed within a request or within another row's step, and by no dispatcher."""
+"""Leased tables whose rows a request or another row's step claims, not the dispatcher."""
 
 
 def wake(session: AsyncSession, work: LeasedWork, row_id: str, version: object) -> None:
-    """Have the workers look at this row as soon as this transaction has committed; `version` keeps wake-ups apart."""
+    """Wake the workers for this row when the transaction has committed; `version` tells this wake-up from others."""
     add_wakeup(session, Wakeup(work.name, row_id, str(version)))

@@ -1,9 +1,9 @@
-"""Leases: how workers take turns at rows of long work. One module for every kind of it.
+"""Leases: at most one worker at a time processes a row of leased work. Every kind of work uses this module.
 
-A claim is one statement with `FOR UPDATE SKIP LOCKED`: due, and the lease free or over. It raises the row's lease
-token; every later write names that token, so a worker that was taken over changes nothing (zero rows is an answer,
-not an accident). Only the database's clock decides who holds a lease; the worker's own monotonic clock only makes it
-stop early. A row whose `due_at` was moved while it was claimed ("look again") keeps that wish when it is given back.
+A claim is one statement with `FOR UPDATE SKIP LOCKED` on a row that is due and has no valid lease. It increments the
+row's lease token; every later write requires that token, so a worker that lost its lease changes nothing: its write
+matches zero rows. Only the database's clock decides who holds a lease; the worker's own monotonic clock only makes it
+stop early. If another transaction moved `due_at` while the row was claimed, giving the row back keeps that time.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ Row = TypeVar("Row", bound=Leased)
 
 
 class LeaseLost(Exception):
-    """Another worker holds the row now: stop, and drop the result."""
+    """Another worker may hold the lease now: stop, and discard the result."""
 
 
 @dataclass(slots=True)
 class Claim(Generic[Row]):
-    """A claimed row as it was read, with the right to write it until `deadline` (monotonic seconds)."""
+    """A claimed row as it was read, and the lease on it, valid until `deadline` (monotonic seconds)."""
 
     row: Row
     token: int
@@ -48,14 +48,14 @@ class Claim(Generic[Row]):
         return type(self.row)
 
     def held(self) -> ColumnElement[bool]:
-        """The fence: the condition that every write of this claim carries."""
+        """The fence: a condition of every write under this claim; false once another worker has claimed the row."""
         return (self.table.id == self.row.id) & (self.table.lease_token == self.token)
 
     @asynccontextmanager
     async def call(self, timeout_seconds: float) -> AsyncIterator[None]:
-        """Run a call that leaves the process: `TimeoutError` after its time, or before the lease could end.
+        """Limit a call that leaves the process: `TimeoutError` after its timeout, or before the lease could expire.
 
-        Raises `LeaseLost` without making the call when the time is over already, as after a SIGSTOP.
+        Raises `LeaseLost` before the call if the lease may have expired already, as after a SIGSTOP.
         """
         left = self.deadline - time.monotonic()
         if left <= 0:
@@ -65,7 +65,7 @@ class Claim(Generic[Row]):
 
 
 def due(table: type[Leased]) -> ColumnElement[bool]:
-    """The condition under which a row's time has come and nobody is at it."""
+    """The condition that a row is due and no worker holds a lease on it."""
     return (table.due_at <= func.now()) & _free(table)
 
 
@@ -82,9 +82,9 @@ async def claim(
     where: Sequence[ColumnElement[bool]] = (),
     only_due: bool = True,
 ) -> list[Claim[Row]]:
-    """Claim up to `limit` due rows of `table`, the longest due first; `only_due` False: also those that only rest."""
+    """Claim up to `limit` due rows of `table`, the longest due first. `only_due=False` claims idle rows as well."""
     started = time.monotonic()
-    wanted = (
+    claimable = (
         select(table.id)
         .where(due(table) if only_due else _free(table), *where)
         .order_by(table.due_at)
@@ -93,7 +93,7 @@ async def claim(
     )
     rows = await session.scalars(
         update(table)
-        .where(table.id.in_(wanted.scalar_subquery()))
+        .where(table.id.in_(claimable.scalar_subquery()))
         .values(lease_token=table.lease_token + 1, leased_until=func.now() + dt.timedelta(seconds=lease_seconds))
         .returning(table)
     )
@@ -116,7 +116,7 @@ async def write(
     *,
     where: Sequence[ColumnElement[bool]] = (),
 ) -> None:
-    """A fenced write that keeps the lease. Raises `LeaseLost` when it is no longer ours."""
+    """Write under the fence and keep the lease. Raises `LeaseLost` if another worker has claimed the row."""
     table = claimed.table
     written = await session.scalar(update(table).where(claimed.held(), *where).values(**values).returning(table.id))
     if written is None:
@@ -131,9 +131,9 @@ async def give_back(
     due_in_seconds: float | None,
     where: Sequence[ColumnElement[bool]] = (),
 ) -> None:
-    """A fenced write that ends the lease and says when the row is due again (None: nothing is left to do).
+    """Write under the fence, end the lease, and set when the row is due again (None: never by itself).
 
-    Raises `LeaseLost` when the lease is no longer ours.
+    An earlier due time that was set during the claim is kept. Raises `LeaseLost` if another worker has claimed the row.
     """
     table = claimed.table
     due_at: Any = None
@@ -143,16 +143,16 @@ async def give_back(
     await write(session, claimed, {**values, "due_at": due_at, "leased_until": None}, where=where)
 
 
-async def rest(
+async def give_back_idle(
     session: AsyncSession,
     claimed: Claim[Row],
     values: dict[str, Any],
     *,
     where: Sequence[ColumnElement[bool]] = (),
 ) -> None:
-    """A fenced write that ends the lease of a row that somebody will wake: it has no time of its own any more.
+    """Write under the fence, and end the lease of a row that is idle until another transaction makes it due.
 
-    A wish to look again that came while it was claimed stays. Raises `LeaseLost` when the row is no longer ours.
+    A due time that was set during the claim is kept. Raises `LeaseLost` if another worker has claimed the row.
     """
     table = claimed.table
     due_at = case((table.due_at.is_not_distinct_from(claimed.due_at), None), else_=table.due_at)
@@ -161,9 +161,9 @@ async def rest(
 
 @asynccontextmanager
 async def heartbeat(db: Database, claimed: Claim[Row]) -> AsyncIterator[None]:
-    """Renew the lease every third of its length while the body runs; cancel the body when the lease is lost.
+    """Renew the lease every third of its duration while the body runs; cancel the body when the lease is lost.
 
-    Leaves with `LeaseLost` in that case, or when no renewal got through before the lease's end.
+    Raises `LeaseLost` then, which includes that no renewal succeeded before the lease's deadline.
     """
     body = asyncio.current_task()
     if body is None:

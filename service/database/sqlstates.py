@@ -1,9 +1,9 @@
-"""The codes by which Postgres names its errors (PostgreSQL manual, appendix A)."""
+"""SQLSTATEs: Postgres' error codes (PostgreSQL manual, appendix A)."""
 
 from sqlalchemy.exc import DBAPIError
 
 
 def sqlstate_of(error: DBAPIError) -> str | None:
-    """The five characters by which Postgres names an error."""
+    """The five-character SQLSTATE of an error, or None if it did not come from Postgres."""
     state: str | None = getattr(error.orig, "sqlstate", None)
     return state

@@ -13,7 +13,7 @@ from service.inference.calls import call_upstream
 from service.inference.metering import Meter
 from service.inference.requests import read_inference_request
 from service.inference.routing import Router
-from service.limits.rates import RateKeeper, estimated_tokens
+from service.limits.rates import RateLimitEnforcer, estimated_tokens
 from service.settings import Settings
 from service.upstreams.accounts import Accounts
 
@@ -54,7 +54,7 @@ async def _complete(request: ApiRequest, path: str) -> Response[bytes] | Stream:
         ),
         project_id=who.project_id,
     )
-    await resource(request, RateKeeper).admit_question(
+    await resource(request, RateLimitEnforcer).admit_inference(
         request.scope,
         who,
         model=inference_request.route.rate_limited_model,

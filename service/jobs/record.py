@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.prices import amount_fields
 from service.database import leases
-from service.database.event_log import take_places
+from service.database.event_log import take_sequence_numbers
 from service.database.leased_work import JOBS, wake
 from service.database.leases import Claim
 from service.database.tables import Job, JobEvent, JobState
@@ -48,7 +48,7 @@ async def add_events(session: AsyncSession, job_id: str, project_id: str, events
 
     Returns the sequence number of the last one.
     """
-    last = await take_places(session, Job, job_id, len(events))
+    last = await take_sequence_numbers(session, Job, job_id, len(events))
     for sequence, event in enumerate(events, start=last - len(events) + 1):
         await session.execute(
             insert(JobEvent).values(
@@ -91,7 +91,7 @@ async def apply_transition(session: AsyncSession, claimed: Claim[Job], transitio
     same_state = [Job.state == origin]
     due_at_once = target != "waiting" and target not in ENDED
     if target == "waiting":
-        await leases.rest(session, claimed, values, where=same_state)
+        await leases.give_back_idle(session, claimed, values, where=same_state)
     else:
         due_in_seconds = 0.0 if due_at_once else None
         await leases.give_back(session, claimed, values, due_in_seconds=due_in_seconds, where=same_state)

@@ -23,7 +23,7 @@ async def event_stream(
     async with db.project(project_id) as session:
         await get_job(session, project_id, job_id)
         if last_event_id:
-            begin = await EVENTS.place(session, project_id, job_id, last_event_id)
+            begin = await EVENTS.sequence_of(session, project_id, job_id, last_event_id)
 
     async def fetch(sequence: int) -> EventBatch:
         async with db.project(project_id) as session:

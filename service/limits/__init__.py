@@ -1,1 +1,1 @@
-"""What a project may have at once, store, train and ask for: set by administrators, held where it is used."""
+"""Limits of projects: concurrent and queued jobs, storage, training tokens, request rates. Administrators set them."""

@@ -1,4 +1,4 @@
-"""Setting limits: what administrators can do. Each runs in its caller's transaction and writes an audit entry."""
+"""Administrators' actions that set limits. Each runs in its caller's transaction and writes an audit entry."""
 
 from typing import Any
 
@@ -15,22 +15,22 @@ from service.identity.queries import check_active, get_active_project, get_proje
 from service.limits.scheduling_pass import request_scheduling_pass
 from service.limits.schemas import ID_PREFIX, UpdateLimits, UpdateRateLimit
 
-OF_PROJECT = ("max_active_jobs", "max_queued_jobs")
-"""The limits that stand in the project's own row."""
+PROJECT_COLUMNS = ("max_active_jobs", "max_queued_jobs")
+"""The limits that are columns of the project's own row."""
 
 
-async def set_limits(session: AsyncSession, actor: Actor, project_id: str, wanted: UpdateLimits) -> None:
-    """Set what is given. A limit below what is used refuses new things and breaks nothing that is.
+async def set_limits(session: AsyncSession, actor: Actor, project_id: str, request: UpdateLimits) -> None:
+    """Set the given limits. A limit below its current usage refuses new work and affects nothing that exists.
 
     Raises `NotFound`, and `InvalidRequest` for an archived project.
     """
     project = await get_project(session, project_id, lock="exclusive")
     check_active(project)
-    given = _given(wanted)
-    for name in OF_PROJECT:
+    given = _given(request)
+    for name in PROJECT_COLUMNS:
         if name in given:
             setattr(project, name, given[name])
-    others = {name: value for name, value in given.items() if name not in OF_PROJECT}
+    others = {name: value for name, value in given.items() if name not in PROJECT_COLUMNS}
     if others:
         await session.execute(
             insert(ProjectLimits)
@@ -45,9 +45,14 @@ async def set_limits(session: AsyncSession, actor: Actor, project_id: str, wante
 
 
 async def set_rate_limit(
-    session: AsyncSession, actor: Actor, project_id: str, rate_limit_id: str, wanted: UpdateRateLimit, models: list[str]
+    session: AsyncSession,
+    actor: Actor,
+    project_id: str,
+    rate_limit_id: str,
+    request: UpdateRateLimit,
+    models: list[str],
 ) -> str:
-    """Set what is given of one of the rate limits of `models`. Returns the model. Raises as `set_limits`."""
+    """Set the given values of the rate limit of one of `models`. Returns the model. Raises as `set_limits`."""
     await get_active_project(session, project_id)
     model = rate_limit_id.removeprefix(ID_PREFIX)
     if not rate_limit_id.startswith(ID_PREFIX) or model not in models:
@@ -56,7 +61,7 @@ async def set_rate_limit(
             param="rate_limit_id",
             code="rate_limit_not_found",
         )
-    given = _given(wanted)
+    given = _given(request)
     if given:
         await session.execute(
             insert(RateLimit)
@@ -69,6 +74,6 @@ async def set_rate_limit(
     return model
 
 
-def _given(wanted: msgspec.Struct) -> dict[str, Any]:
-    values = {name: getattr(wanted, name) for name in wanted.__struct_fields__}
+def _given(request: msgspec.Struct) -> dict[str, Any]:
+    values = {name: getattr(request, name) for name in request.__struct_fields__}
     return {name: value for name, value in values.items() if value is not UNSET}

@@ -1,7 +1,7 @@
-"""Holding projects to their limits of storage and training tokens, each check in its caller's transaction.
+"""Enforces projects' limits of storage and training tokens; each check runs in its caller's transaction.
 
-A limit is decided under an advisory lock of the project, over the rows themselves: there is no counter that could
-drift, and projects without a limit pay for one look-up only.
+A check sums the rows themselves under an advisory lock of the project: there is no counter that could drift, and
+projects without a limit pay for one query only.
 """
 
 import datetime as dt
@@ -16,11 +16,11 @@ from service.errors import QuotaExceeded, TooLarge
 from service.limits.queries import storage_bytes, training_tokens
 
 TOLERANCE_PERCENT = 10
-"""Upstreams count with templates of their own; a reservation leaves them as much room as a price's upper bound does."""
+"""Upstreams count tokens with their own chat templates; a reservation leaves the margin of a price's upper bound."""
 
 
 async def max_file_bytes(session: AsyncSession, project_id: str, default_bytes: int) -> int:
-    """The largest file that the project may send now. Raises `QuotaExceeded` when its storage is full already."""
+    """The size of the largest file that the project may upload now. Raises `QuotaExceeded` if its storage is full."""
     row = await session.get(ProjectLimits, project_id)
     if row is None:
         return default_bytes
@@ -32,7 +32,7 @@ async def max_file_bytes(session: AsyncSession, project_id: str, default_bytes: 
 
 
 async def check_storage(session: AsyncSession, project_id: str, *, adding_bytes: int) -> None:
-    """Raises `QuotaExceeded` when so many bytes more do not fit. Until the transaction ends nobody else adds any."""
+    """Raise `QuotaExceeded` if `adding_bytes` more do not fit. Until the transaction ends, no other can add any."""
     limit = await session.scalar(select(ProjectLimits.max_storage_bytes).where(ProjectLimits.project_id == project_id))
     if limit is None or adding_bytes <= 0:
         return
@@ -43,7 +43,7 @@ async def check_storage(session: AsyncSession, project_id: str, *, adding_bytes:
 
 
 async def check_file_size(session: AsyncSession, project_id: str, *, size_bytes: int) -> None:
-    """Raises `TooLarge` for a file over the project's own limit."""
+    """Raise `TooLarge` for a file above the project's own limit."""
     limit = await session.scalar(select(ProjectLimits.max_file_bytes).where(ProjectLimits.project_id == project_id))
     if limit is not None and size_bytes > limit:
         raise TooLarge(
@@ -56,9 +56,9 @@ async def check_file_size(session: AsyncSession, project_id: str, *, size_bytes:
 async def reserve_tokens(
     session: AsyncSession, *, project_id: str, job_id: str, billable_tokens: int, month: dt.date
 ) -> None:
-    """Count what a job may train against the month's limit, once. Raises `QuotaExceeded` when it does not fit.
+    """Reserve a job's upper bound of tokens against the month's limit, once. Raises `QuotaExceeded` if it exceeds it.
 
-    Called before the balance is locked and before the job is.
+    Call it before the balance and the job are locked.
     """
     upper = billable_tokens + -(-billable_tokens * TOLERANCE_PERCENT // 100)
     limit = await session.scalar(
@@ -83,7 +83,7 @@ async def reserve_tokens(
 
 
 async def settle_tokens(session: AsyncSession, *, job_id: str, trained_tokens: int | None) -> None:
-    """Replace what a job has reserved by what it trained; None: nobody knows, so the reservation stands."""
+    """Replace a job's reservation by the tokens that it trained. None means unknown: the reservation remains."""
     if trained_tokens is not None:
         await session.execute(
             update(TrainingTokens).where(TrainingTokens.job_id == job_id).values(trained_tokens=trained_tokens)
@@ -92,7 +92,7 @@ async def settle_tokens(session: AsyncSession, *, job_id: str, trained_tokens: i
 
 def _storage_full(used: int, limit: int, adding: int) -> QuotaExceeded:
     return QuotaExceeded(
-        f"The project's files take {used:,} of the {limit:,} bytes that it may store; {adding:,} more do not fit. "
+        f"The project's files use {used:,} of the {limit:,} bytes that it may store; {adding:,} more do not fit. "
         "Delete files that are no longer needed (DELETE /v1/files/{id}), or ask the platform team for a higher limit.",
         code="storage_limit_exceeded",
     )

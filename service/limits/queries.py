@@ -1,4 +1,4 @@
-"""Limits and what is used of them."""
+"""Reads limits and their usage."""
 
 import datetime as dt
 from dataclasses import dataclass, field
@@ -12,27 +12,27 @@ from service.limits.schemas import ALL_MODELS, DEFAULT_TOKENS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """A project's rate limits as they were set: (requests, tokens) a minute by model, null where nothing was."""
+    """A project's rate limits as they were set: (requests, tokens) per minute by model; None where none was set."""
 
     key_requests: int | None = None
     by_model: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
 
     def requests(self, default: int) -> int:
-        """How many requests the project may send in a minute, of all kinds."""
+        """The number of requests of all kinds that the project may send per minute."""
         return self.by_model.get(ALL_MODELS, (None, None))[0] or default
 
     def model_requests(self, model: str) -> int | None:
-        """How many of them may be inference with this model; None: as many as it likes."""
+        """The number of those that may be inference with this model; None: no separate limit."""
         return self.by_model.get(model, (None, None))[0]
 
     def tokens(self, model: str) -> int:
-        """How many tokens a minute its inference with this model may take."""
+        """The number of tokens per minute that the project's inference with this model may use."""
         own, common = self.by_model.get(model, (None, None))[1], self.by_model.get(ALL_MODELS, (None, None))[1]
         return own or common or DEFAULT_TOKENS
 
 
 async def find_limits(session: AsyncSession, project_id: str) -> ProjectLimits:
-    """The project's limits; a row that is not stored where none was ever set."""
+    """The project's limits; an unsaved row without limits if none was ever set."""
     row = await session.get(ProjectLimits, project_id, populate_existing=True)
     return row or ProjectLimits(project_id=project_id)
 
@@ -48,22 +48,22 @@ async def rates_of(session: AsyncSession, project_id: str) -> Rates:
 
 
 async def storage_bytes(session: AsyncSession, project_id: str) -> int:
-    """The bytes of a project's files, and of its open uploads: what was announced, or what came if that is more.
+    """The bytes of a project's files and open uploads; an upload counts as announced, or as received if that is more.
 
-    One statement, so that an upload which becomes a file meanwhile is seen as one of the two.
+    One statement, so that an upload that becomes a file at the same time is counted exactly once.
     """
     files = (
         select(func.coalesce(func.sum(File.size_bytes), 0))
         .where(File.project_id == project_id, File.deleted_at.is_(None))
         .scalar_subquery()
     )
-    came = (
+    received = (
         select(func.coalesce(func.sum(UploadPart.size_bytes), 0))
         .where(UploadPart.project_id == Upload.project_id, UploadPart.upload_id == Upload.id)
         .scalar_subquery()
     )
     uploads = (
-        select(func.coalesce(func.sum(func.greatest(Upload.size_bytes, came)), 0))
+        select(func.coalesce(func.sum(func.greatest(Upload.size_bytes, received)), 0))
         .where(
             Upload.project_id == project_id,
             Upload.status == "pending",
@@ -75,7 +75,7 @@ async def storage_bytes(session: AsyncSession, project_id: str) -> int:
 
 
 async def training_tokens(session: AsyncSession, project_id: str, month: dt.date) -> int:
-    """The tokens of a month's jobs: trained where they have ended, reserved where not."""
+    """The tokens of a month's jobs: trained by those that ended, reserved by the others."""
     total = await session.scalar(
         select(
             func.coalesce(func.sum(func.coalesce(TrainingTokens.trained_tokens, TrainingTokens.reserved_tokens)), 0)

@@ -33,7 +33,7 @@ from service.settings import Settings
 
 @get("/projects/{project_id:str}/limits", summary="Retrieve a project's limits", opt=operation(returns=LimitsObject))
 async def get_limits(request: ApiRequest, project_id: FromPath[str]) -> LimitsObject:
-    """Every limit with what is used of it. Null is no limit."""
+    """Every limit with its usage. Null means no limit."""
     async with resource(request, Database).admin() as session:
         return await _show_limits(session, project_id)
 
@@ -45,10 +45,10 @@ async def get_limits(request: ApiRequest, project_id: FromPath[str]) -> LimitsOb
     opt=operation(returns=LimitsObject, body=UpdateLimits),
 )
 async def post_limits(request: ApiRequest, project_id: FromPath[str]) -> LimitsObject:
-    """Set some limits; null lifts one. Below what is used, new things are refused and nothing that is breaks."""
-    wanted, _ = await read_body(request, UpdateLimits)
+    """Set some limits; null removes one. A limit below its usage refuses new work and affects nothing that exists."""
+    body, _ = await read_body(request, UpdateLimits)
     async with resource(request, Database).admin() as session:
-        await set_limits(session, actor_of(request), project_id, wanted)
+        await set_limits(session, actor_of(request), project_id, body)
         return await _show_limits(session, project_id)
 
 
@@ -58,7 +58,7 @@ async def post_limits(request: ApiRequest, project_id: FromPath[str]) -> LimitsO
     opt=operation(returns=Page[RateLimitObject], query=ListRateLimits),
 )
 async def get_rate_limits(request: ApiRequest, project_id: FromPath[str]) -> Page[RateLimitObject]:
-    """`*` is all requests of the project; the others are inference with a model, inside that."""
+    """`*` covers all requests of the project; the others cover inference with a model, which counts in both."""
     query = read_query(request, ListRateLimits)
     async with resource(request, Database).admin() as session:
         await get_project(session, project_id)
@@ -75,10 +75,10 @@ async def get_rate_limits(request: ApiRequest, project_id: FromPath[str]) -> Pag
 async def post_rate_limit(
     request: ApiRequest, project_id: FromPath[str], rate_limit_id: FromPath[str]
 ) -> RateLimitObject:
-    """Set requests or tokens per minute. It holds within a second, in every process."""
-    wanted, _ = await read_body(request, UpdateRateLimit)
+    """Set requests or tokens per minute. It applies within a second, in every process."""
+    body, _ = await read_body(request, UpdateRateLimit)
     async with resource(request, Database).admin() as session:
-        model = await set_rate_limit(session, actor_of(request), project_id, rate_limit_id, wanted, _models(request))
+        model = await set_rate_limit(session, actor_of(request), project_id, rate_limit_id, body, _models(request))
         return _show_rate(request, await rates_of(session, project_id), model)
 
 
@@ -102,11 +102,11 @@ def _models(request: ApiRequest) -> list[str]:
 
 
 def _show_rate(request: ApiRequest, rates: Rates, model: str) -> RateLimitObject:
-    whole = rates.requests(resource(request, Settings).requests_per_minute)
+    overall = rates.requests(resource(request, Settings).requests_per_minute)
     return RateLimitObject(
         id=f"{ID_PREFIX}{model}",
         model=model,
-        max_requests_per_1_minute=rates.model_requests(model) or whole,
+        max_requests_per_1_minute=rates.model_requests(model) or overall,
         max_tokens_per_1_minute=rates.tokens(model),
     )
 
@@ -114,7 +114,7 @@ def _show_rate(request: ApiRequest, rates: Rates, model: str) -> RateLimitObject
 def _page(items: list[RateLimitObject], query: ListRateLimits) -> Page[RateLimitObject]:
     ids = [item.id for item in items]
     if query.after is not None and query.before is not None:
-        raise InvalidRequest("Give 'after' or 'before', not both.", param="before", code="conflicting_parameters")
+        raise InvalidRequest("Send 'after' or 'before', not both.", param="before", code="conflicting_parameters")
     for name, cursor in (("after", query.after), ("before", query.before)):
         if cursor is not None and cursor not in ids:
             raise unknown_cursor(cursor, param=name)

@@ -1,4 +1,4 @@
-"""Limits on the wire: ours as one object, rate limits as the SDK's `ProjectRateLimit`."""
+"""Request and response structs of limits; rate limits have the form of the SDK's `ProjectRateLimit`."""
 
 from typing import Annotated, Literal
 
@@ -19,7 +19,7 @@ PerMinute = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 
 
 class UpdateLimits(RequestModel, frozen=True, kw_only=True):
-    """What is given is set, null lifts a limit, the rest stays."""
+    """Given limits are set, null removes a limit, omitted ones stay unchanged."""
 
     max_active_jobs: Count | UnsetType | None = UNSET
     max_queued_jobs: Count | UnsetType | None = UNSET
@@ -30,7 +30,7 @@ class UpdateLimits(RequestModel, frozen=True, kw_only=True):
 
 
 class LimitsUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """What of the limits is used now. `training_tokens` is what this UTC month has reserved and trained."""
+    """Current usage. `training_tokens` is the number of tokens reserved and trained in this UTC month."""
 
     active_jobs: int
     queued_jobs: int
@@ -39,7 +39,7 @@ class LimitsUsage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LimitsObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A project's limits; null is none."""
+    """A project's limits; null means no limit."""
 
     object: Literal["project.limits"] = "project.limits"
     project_id: str
@@ -61,7 +61,7 @@ class ListRateLimits(RequestModel, frozen=True, kw_only=True):
 
 
 class UpdateRateLimit(RequestModel, frozen=True, kw_only=True):
-    """What is given is set, the rest stays."""
+    """Given values are set, omitted ones stay unchanged."""
 
     max_requests_per_1_minute: PerMinute | UnsetType = UNSET
     max_tokens_per_1_minute: PerMinute | UnsetType = UNSET

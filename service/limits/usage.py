@@ -1,4 +1,4 @@
-"""What a project uses of its limits, jobs included."""
+"""Reads a project's usage of its limits, jobs included."""
 
 import datetime as dt
 
@@ -12,7 +12,7 @@ from service.states import ACTIVE, QUEUED
 
 
 async def usage_of(session: AsyncSession, project_id: str, month: dt.date) -> LimitsUsage:
-    """What is used of each limit."""
+    """The usage of each limit in `month`."""
     counted = await session.execute(
         select(Job.state, func.count())
         .where(Job.project_id == project_id, Job.state.in_([*ACTIVE, *QUEUED]))

@@ -38,7 +38,7 @@ async def _stream(
     async with db.project(project_id) as session:
         await get_run(session, project_id, kind, run_id)
         if last_event_id:
-            begin = await EVENTS.place(session, project_id, run_id, last_event_id)
+            begin = await EVENTS.sequence_of(session, project_id, run_id, last_event_id)
 
     async def fetch(sequence: int) -> EventBatch:
         async with db.project(project_id) as session:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.prices import amount_fields
 from service.database import leases
-from service.database.event_log import EventLog, take_places
+from service.database.event_log import EventLog, take_sequence_numbers
 from service.database.leases import Claim
 from service.database.tables import Run, RunEvent
 from service.ids import new_id
@@ -50,7 +50,7 @@ async def add_event(
             id=new_id("runevent-"),
             project_id=run.project_id,
             run_id=run.id,
-            sequence=await take_places(session, Run, run.id, 1),
+            sequence=await take_sequence_numbers(session, Run, run.id, 1),
             level=level,
             type="message" if data is None else "progress",
             message=message,

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.catalogue.base_models import provider_of
-from service.database.encryption import SealBroken, Sealer
+from service.database.encryption import DecryptionFailed, Sealer
 from service.database.engine import Database
 from service.database.tables import UpstreamAccount
 from service.egress.addresses import Reach
@@ -166,7 +166,7 @@ class Accounts:
             return self._default_client()
         try:
             return self._new_client(row, open_credential(self._sealer, row))
-        except SealBroken:
+        except DecryptionFailed:
             self._clients.pop(account_id, None)
             log.error("upstream.credential_unreadable", account=account_id)
             raise AccountUnusable(

@@ -10,7 +10,7 @@ def seal_credential(sealer: Sealer, account_id: str, credential: str) -> bytes:
 
 
 def open_credential(sealer: Sealer, account: UpstreamAccount) -> str | None:
-    """The decrypted credential of a row, or None when it has none. Raises `SealBroken`."""
+    """The decrypted credential of a row, or None when it has none. Raises `DecryptionFailed`."""
     if account.credential_sealed is None:
         return None
     return sealer.open(account.credential_sealed, context=context_of(account.id)).decode()

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from standardwebhooks import Webhook
 
-from service.database.encryption import SealBroken, Sealer
+from service.database.encryption import DecryptionFailed, Sealer
 from service.database.leased_work import JOBS, wake
 from service.database.tables import Job, UpstreamAccount, UpstreamWebhook
 from service.errors import Unauthenticated
@@ -80,7 +80,7 @@ async def check_signature(
         raise invalid_signature()
     try:
         secret = sealer.open(sealed, context=webhook_context_of(account_id)).decode()
-    except SealBroken:
+    except DecryptionFailed:
         raise invalid_signature() from None
     if not verified(secret, signature, body):
         raise invalid_signature()

@@ -12,7 +12,7 @@ def seal_secret(sealer: Sealer, endpoint_id: str, secret: str) -> bytes:
 
 
 def active_secrets(sealer: Sealer, endpoint: WebhookEndpoint, *, now: dt.datetime) -> list[str]:
-    """The secrets that sign now: the current one, and the one before while its rotation lasts. Raises `SealBroken`."""
+    """The secrets that sign now: the current one, and during a rotation the former one. Raises `DecryptionFailed`."""
     sealed = [endpoint.secret_encrypted]
     old = endpoint.old_secret_encrypted
     if old is not None and endpoint.old_secret_expires_at is not None and now < endpoint.old_secret_expires_at:

@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 
-from service.database.encryption import SealBroken, Sealer, sealer_of
+from service.database.encryption import DecryptionFailed, Sealer, sealer_of
 from service.database.engine import create_engine
 from service.database.tables import Base, RememberedRequest, UpstreamAccount, WebhookEndpoint
 from service.http.idempotency import sealed_for
 from service.ids import new_id
-from service.key_rotation import PLACES, reseal
+from service.key_rotation import SEALED_COLUMNS, reseal
 from service.settings import Settings
 from service.upstreams.adapters.client import Connection
 from service.upstreams.adapters.redaction import redacted
@@ -185,9 +185,9 @@ class TestRotation:
         assert not both.is_current(before, context="row:1")
         after = both.seal(b"secret", context="row:1")
         assert Sealer(new).open(after, context="row:1") == b"secret"
-        with pytest.raises(SealBroken):
+        with pytest.raises(DecryptionFailed):
             Sealer(old).open(after, context="row:1")
-        with pytest.raises(SealBroken):
+        with pytest.raises(DecryptionFailed):
             both.open(after, context="row:2")
 
     async def test_everything_that_is_sealed_is_sealed_anew(self, harness: WorkerHarness, owner_url: str) -> None:
@@ -240,7 +240,7 @@ class TestRotation:
             request = await session.get_one(RememberedRequest, ids["request"])
             assert after.open(request.response, context=sealed_for(harness.project_id, route)) == b"{}"
             await session.execute(update(UpstreamAccount).values(credential_sealed=b"\x01" + bytes(50)))
-        with pytest.raises(SealBroken):
+        with pytest.raises(DecryptionFailed):
             await reseal(harness.ctx.db, both)
 
     def test_the_list_of_places_has_every_sealed_column(self) -> None:
@@ -251,7 +251,7 @@ class TestRotation:
             for column in table.columns
             if column.name.endswith(("_sealed", "_encrypted"))
         }
-        listed = {(place.table.__tablename__, place.column) for place in PLACES}
+        listed = {(place.table.__tablename__, place.column) for place in SEALED_COLUMNS}
         assert named | {("remembered_requests", "response")} == listed
 
     def test_settings_refuse_a_malformed_old_key(self) -> None:

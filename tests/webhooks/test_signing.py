@@ -12,7 +12,7 @@ from openai import OpenAI
 from openai.types.webhooks import FineTuningJobSucceededWebhookEvent
 from standardwebhooks import Webhook
 
-from service.database.encryption import SealBroken, Sealer
+from service.database.encryption import DecryptionFailed, Sealer
 from service.database.tables import WebhookEndpoint
 from service.webhooks.event_types import EVENT_TYPES, event_body, sample_body
 from service.webhooks.secrets import active_secrets, seal_secret
@@ -103,17 +103,17 @@ class TestSealer:
         sealer = Sealer(bytes(32))
         sealed = sealer.seal(b"secret", context="row:1")
         assert b"secret" not in sealed
-        with pytest.raises(SealBroken):
+        with pytest.raises(DecryptionFailed):
             sealer.open(sealed, context="row:2")
-        with pytest.raises(SealBroken):
+        with pytest.raises(DecryptionFailed):
             Sealer(bytes([1] * 32)).open(sealed, context="row:1")
         for position in range(len(sealed)):
             changed = bytearray(sealed)
             changed[position] ^= 1
-            with pytest.raises(SealBroken):
+            with pytest.raises(DecryptionFailed):
                 sealer.open(bytes(changed), context="row:1")
         for length in range(len(sealed)):
-            with pytest.raises(SealBroken):
+            with pytest.raises(DecryptionFailed):
                 sealer.open(sealed[:length], context="row:1")
 
 

@@ -47,7 +47,7 @@ from service.ids import new_id
 from service.inference.metering import Meter
 from service.jobs.actions import PricingContext, create_job, request_cancel, request_pause
 from service.jobs.schemas import CreateJob
-from service.limits.rates import RateKeeper
+from service.limits.rates import RateLimitEnforcer
 from service.limits.scheduling_pass import request_scheduling_pass
 from service.settings import Settings
 from service.states import ENDED
@@ -396,7 +396,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         ),
         ledger_batcher=ledger_batcher,
         meter=Meter(db, ledger_batcher),
-        rates=RateKeeper(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
+        rates=RateLimitEnforcer(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
     )
     try:
         yield ctx

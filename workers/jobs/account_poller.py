@@ -79,7 +79,7 @@ async def poll_account(ctx: Context, claimed: Claim[AccountPoll]) -> None:
         )
         if not jobs and not _was_covered(claimed.row):
             async with ctx.db.worker() as session:
-                await leases.rest(
+                await leases.give_back_idle(
                     session, claimed, {"active": 0, "recently_viewed": 0, "listing": False, "failures": 0}
                 )
         elif load.listing or any(_is_slow(job, base) for job in jobs):

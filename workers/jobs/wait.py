@@ -16,5 +16,5 @@ async def wait(ctx: Context, claimed: Claim[Job]) -> None:
             await cancel_unbilled(session, claimed, "Cancelled while it waited.")
             return
         reason = "Paused by the caller." if job.pause_requested else None
-        await leases.rest(session, claimed, {"waiting_reason": reason})
+        await leases.give_back_idle(session, claimed, {"waiting_reason": reason})
         await request_scheduling_pass(session)

@@ -172,7 +172,7 @@ class TimeSlice:
         )
         subject = self._open.get(call.key)
         if subject is None:
-            await ctx.rates.admit_question(
+            await ctx.rates.admit_inference(
                 {},
                 Caller(key_id=run.api_key_id, project_id=run.project_id),
                 model=request.route.rate_limited_model,

@@ -18,7 +18,7 @@ from sqlalchemy.orm import aliased
 
 from service import fault_points
 from service.database import leases
-from service.database.encryption import SealBroken, sealer_of
+from service.database.encryption import DecryptionFailed, sealer_of
 from service.database.engine import Database
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
@@ -163,7 +163,7 @@ async def _send(ctx: Needs, endpoint: WebhookEndpoint, event: WebhookEvent, now:
         return Unsendable(f"endpoint_disabled: {endpoint.disabled_reason or 'the endpoint is disabled'}")
     try:
         secrets = active_secrets(sealer_of(ctx.settings), endpoint, now=now)
-    except SealBroken as broken:
+    except DecryptionFailed as broken:
         log.error("webhook.secret_unreadable", endpoint=endpoint.id)
         return Unreachable(reason="secret_unreadable", detail=str(broken), latency_ms=0)
     headers = signed_headers(message_id=event.id, now=now, body=event.body, secrets=secrets)

@@ -1,8 +1,8 @@
-"""The whole schema. Every invariant that SQL can hold stands here as a constraint; the migrations build it.
+"""The whole schema. Every invariant that SQL can enforce is a constraint here; the migrations create it.
 
-Tenant tables carry `project_id` and refer to each other by (project_id, id), because foreign keys are checked past
-row-level security. Rows of long work carry `Leased`: when they are due, and who works on them (see `claims.py`).
-Amounts are micro-dollars, times are `timestamptz` of the database's clock.
+Tenant tables have `project_id` and refer to each other by (project_id, id), because foreign keys are checked without
+row-level security. Tables of leased work derive from `Leased`: when a row is due, and its lease (`database/leases.py`).
+Amounts are micro-dollars; times are `timestamptz` from the database's clock.
 """
 
 from service.database.tables.aliases import AliasPromotion, ModelAlias
@@ -49,7 +49,7 @@ from service.database.tables.workers import WorkerHeartbeat
 TENANT_TABLES = tuple(
     table.name for table in Base.metadata.sorted_tables if "project_id" in table.columns or table.name == "projects"
 )
-"""Every table that row-level security guards; a test compares this with the policies in the database."""
+"""Every table that row-level security protects; a test compares this with the policies in the database."""
 
 __all__ = [
     "TENANT_TABLES",

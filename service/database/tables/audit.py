@@ -1,4 +1,4 @@
-"""What was changed and refused, by whom."""
+"""The audit log of changes and refusals."""
 
 import datetime as dt
 from typing import Any
@@ -11,9 +11,9 @@ from service.states import AuditActorKind, RefusalKind
 
 
 class AuditLog(Base):
-    """One change or refusal. Append-only: the service may add to it and read it.
+    """One change or refusal. Append-only: the service's role may only insert and read rows.
 
-    It refers to nothing, so that it outlives the projects, keys and things that it tells of.
+    It has no foreign keys, so that it outlives the projects, keys and objects that it describes.
     """
 
     __tablename__ = "audit_logs"
@@ -40,7 +40,7 @@ class AuditLog(Base):
 
 
 class Refusal(Base):
-    """How often one kind of refusal happened to one key in one minute: `audit_logs` has one entry for all of them."""
+    """The number of refusals of one kind for one key in one minute, which share one entry in `audit_logs`."""
 
     __tablename__ = "refusals"
     __table_args__ = (UniqueConstraint("kind", "subject", "minute"), CheckConstraint("count > 0", name="count"))

@@ -1,4 +1,4 @@
-"""What all tables share."""
+"""The declarative base and the columns that several tables share."""
 
 import datetime as dt
 from typing import Any, ClassVar
@@ -9,7 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
-    """The declarative base: how Python types become columns, and how constraints are named."""
+    """The declarative base: the mapping of Python types to columns, and the names of constraints."""
 
     metadata = MetaData(
         naming_convention={
@@ -33,12 +33,12 @@ class Base(DeclarativeBase):
 
 
 def now() -> Any:
-    """A column that takes the moment of its transaction."""
+    """A column whose default is the start of the transaction."""
     return mapped_column(server_default=func.now())
 
 
 class Leased:
-    """Columns of a row of leased work: one worker at a time works on it. `due_at` null: nothing to do."""
+    """Columns of a row of leased work, which one worker at a time processes. `due_at` null means nothing to do."""
 
     __tablename__: Any
 

@@ -1,4 +1,4 @@
-"""Tenants, and the keys that open them."""
+"""Projects (the tenants), their service accounts, and API keys."""
 
 import datetime as dt
 
@@ -10,7 +10,7 @@ from service.states import KeyKind, ProjectStatus, ServiceAccountRole
 
 
 class Gateway(Base):
-    """One row: which gateway this database belongs to. Upstream jobs are marked with it."""
+    """One row: the id of this gateway, with which it labels upstream jobs, and the first compatible revision."""
 
     __tablename__ = "gateway"
     __table_args__ = (CheckConstraint("id = 1", name="single"),)
@@ -21,7 +21,7 @@ class Gateway(Base):
 
 
 class Project(Base):
-    """A tenant and its limits. Null limits mean none."""
+    """A tenant and its limits. A null limit means no limit."""
 
     __tablename__ = "projects"
     __table_args__ = (
@@ -42,7 +42,7 @@ class Project(Base):
 
 
 class ServiceAccount(Base):
-    """Whom a project's keys belong to. Its role is what its keys can do at most: with `none`, nothing."""
+    """The owner of a project's keys. Its role limits what its keys can do: with `none`, nothing."""
 
     __tablename__ = "service_accounts"
     __table_args__ = (
@@ -60,7 +60,7 @@ class ServiceAccount(Base):
 
 
 class ApiKey(Base):
-    """A key's SHA-256 and what it may reach. Admin keys belong to no project; no `scopes` means all."""
+    """A key's SHA-256 and scopes. Admin keys belong to no project; empty `scopes` allow everything."""
 
     __tablename__ = "api_keys"
     __table_args__ = (
@@ -88,7 +88,7 @@ class ApiKey(Base):
 
 
 class CheckpointPermission(Base):
-    """A tuned model or checkpoint of one project that another one, `project_id`, may use while the row is there."""
+    """A tuned model or checkpoint of another project that `project_id` may use while the row exists."""
 
     __tablename__ = "checkpoint_permissions"
     __table_args__ = (

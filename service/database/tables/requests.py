@@ -1,4 +1,4 @@
-"""Requests and answers that are remembered."""
+"""Creating requests and their stored responses."""
 
 import datetime as dt
 
@@ -9,9 +9,9 @@ from service.database.tables.base import Base, now
 
 
 class RememberedRequest(Base):
-    """A creating request and its answer, so that a repeated one gets the same (see `http/idempotency.py`).
+    """A creating request and its response, which a repeated request gets again (`http/idempotency.py`).
 
-    `project_id` is null for those of the organisation's API.
+    `project_id` is null for requests of the organisation's API.
     """
 
     __tablename__ = "remembered_requests"

@@ -1,4 +1,4 @@
-"""The workers that there are."""
+"""The running workers."""
 
 import datetime as dt
 
@@ -9,7 +9,7 @@ from service.database.tables.base import Base, now
 
 
 class WorkerHeartbeat(Base):
-    """A worker process whose reconciler turns. It belongs to no project; a clean stop removes it."""
+    """The heartbeat of a worker process's dispatcher. It belongs to no project; a clean stop deletes the row."""
 
     __tablename__ = "worker_heartbeats"
     __table_args__ = (Index("ix_worker_heartbeats_beat", "beat_at"),)
