@@ -1,7 +1,7 @@
-"""The catalogue of dataset checks. Importing this package registers every check of every module in it.
+"""The dataset checks. Importing this package imports all its modules, which registers their checks.
 
-A new check is one decorated function in the module of its subject, or in a new module here: nothing else names it.
-`python -m service.datasets.checks` writes `docs/checks.md`.
+To add a check, write one decorated function in the module of its subject or in a new module here; no other file needs a
+change. `python -m service.datasets.checks` prints `docs/checks.md`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Prints `docs/checks.md`: `python -m service.datasets.checks > docs/checks.md`."""
+"""Prints `docs/checks.md`. Usage: `python -m service.datasets.checks > docs/checks.md`."""
 
 from service.datasets.checks.markdown import checks_markdown
 

@@ -1,6 +1,6 @@
-"""Checks of what the model is to say: filler openings, refusals, answers that stop in the middle.
+"""Checks of answers: filler openings, refusals, and answers that stop in the middle of a sentence.
 
-These are learnt first and noticed last, for a model repeats the manner of its answers before their content.
+A model learns the style of its answers before their content, so these faults have a large effect.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from service.datasets.parsing.formats import Example
 
 SECTION = "Quality"
 
-_MARKS = r"!,.:;~\u2014\u2013\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff5e-"
-_PAUSES = " " + _MARKS
+_PUNCTUATION = r"!,.:;~\u2014\u2013\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff5e-"
+_PAUSES = " " + _PUNCTUATION
 _APOSTROPHE = "['\u2019]"
 _FILLER_ENGLISH = (
     rf"(?:sure(?: thing)?|certainly|absolutely|definitely|okay|ok|alright|all right|got it|no problem|of course|great"
-    rf"|understood|my pleasure|with pleasure)(?= ?[{_MARKS}])[{_PAUSES}]*"
+    rf"|understood|my pleasure|with pleasure)(?= ?[{_PUNCTUATION}])[{_PAUSES}]*"
     rf"|(?:that{_APOSTROPHE}s an? |what an? )?(?:great|good|excellent|interesting) question[!,.]*"
     rf"|i(?:{_APOSTROPHE}d| would|{_APOSTROPHE}ll) be (?:happy|glad) to (?:help|assist)[^.!\n]{{0,40}}[.!]+"
     r"|(?:of course|certainly|sure)(?= i | here)"
@@ -31,7 +31,7 @@ _FILLER_CHINESE = (
     r"|当然可以"
 )
 FILLER = re.compile(rf"\s*+(?:{_FILLER_ENGLISH}|{_FILLER_CHINESE})", re.IGNORECASE)
-"""An opening that says nothing, in English and Chinese, with the punctuation after it."""
+"""An opening without content, in English or Chinese, with the punctuation after it."""
 
 _REFUSAL = re.compile(
     rf"\s*+(?:(?:i{_APOSTROPHE}?m|i am) (?:very |so |really )?sorry,?(?: but)?\s*|sorry,?(?: but)?\s*"
@@ -57,7 +57,7 @@ _MIN_ANSWERS = 20
 
 
 def _starts_with_any(*starts: str) -> Callable[[str], bool]:
-    """Whether a text may begin with one of some pairs of letters: surely not if it begins with two others in ASCII."""
+    """A prefilter for texts that begin with one of some pairs of letters, non-ASCII characters or white space."""
     pairs = frozenset(pair for group in starts for pair in ([group] if len(group) == 2 else group.split()))
 
     def prefilter(text: str) -> bool:
@@ -72,38 +72,38 @@ may_refuse = _starts_with_any(*_REFUSAL_STARTS)
 
 
 def may_be_cut(text: str) -> bool:
-    """Whether a text may stop in the middle: surely not where a sentence is closed and there is no block of code."""
+    """A prefilter for texts that may stop in the middle: their last sentence is not closed, or they contain code."""
     return text[-1] not in _CLOSED_ENDS or "```" in text
 
 
 @answer_check("filler_opening", "warning", SECTION, prefilter=may_be_filler, fix="strip_filler_openings")
 def filler_opening(text: str) -> Iterator[Hit]:
-    """An answer opens with filler, which is paid for and says nothing.
+    """An answer opens with filler, which costs tokens and has no content.
 
     For instance `Sure!`, `Of course`, `Certainly`, `Great question!`, `好的`, `没问题`, `当然可以`.
     """
     found = FILLER.match(text)
     if found and found.end() < len(text.rstrip()):
-        yield Hit("", text, f"The answer opens with {found.group().strip()!r}, which says nothing; remove it.")
+        yield Hit("", text, f"The answer opens with {found.group().strip()!r}, which has no content; remove it.")
 
 
 @answer_check("refusal", "warning", SECTION, prefilter=may_refuse)
 def refusal(text: str) -> Iterator[Hit]:
-    """An answer refuses, in English or Chinese. A model trained on many refusals refuses more."""
+    """An answer is a refusal, in English or Chinese. A model trained on many refusals refuses more often."""
     if _REFUSAL.match(text) or _REFUSAL_CHINESE.match(text):
-        yield Hit("", text, "This answer refuses; keep it only if the model shall refuse such questions.")
+        yield Hit("", text, "This answer is a refusal; keep it only if the model should refuse such questions.")
 
 
 @answer_check("answer_cut_mid_sentence", "warning", SECTION, prefilter=may_be_cut)
 def answer_cut_mid_sentence(text: str) -> Iterator[Hit]:
-    """A longer answer in prose stops without closing punctuation: generation that ran into a token limit."""
+    """A longer answer in prose ends without closing punctuation, often because generation reached a token limit."""
     end = text.rstrip()
     if len(end) < 40:
         return
     last = end[-1]
     if not (last in _OPEN_ENDS or last.isalpha()):
         if end.count("```") % 2:
-            yield Hit("", text, "The answer ends inside a block of code; complete it or remove the row.", len(end) - 60)
+            yield Hit("", text, "The answer ends inside a code block; complete it or remove the row.", len(end) - 60)
         return
     tail = end[end.rfind("\n") + 1 :]
     wide = not tail.isascii()
@@ -120,7 +120,7 @@ FILLER_SHARE = declare(
     "filler_opening_share",
     "warning",
     SECTION,
-    "Over 10 % of the answers open with filler. The model will open nearly every answer so.",
+    "Over 10 % of the answers open with filler. The model will open nearly every answer this way.",
     fix="strip_filler_openings",
     scope="dataset",
 )
@@ -143,7 +143,7 @@ class FillerAndRefusalShares:
         self._first_filler = self._first_refusal = 0
 
     def add(self, examples: Sequence[Example]) -> None:
-        """Counts both."""
+        """Counts filler openings and refusals."""
         for example in examples:
             answer = example.answer
             if not answer:
@@ -165,7 +165,7 @@ class FillerAndRefusalShares:
         self._first_refusal = self._first_refusal or later._first_refusal
 
     def finish(self) -> Iterable[LocatedHit]:
-        """A finding for each share that is too large."""
+        """One finding for each share over 10 %."""
         if self._answers < _MIN_ANSWERS:
             return
         for code, count, line, what in (
@@ -177,5 +177,5 @@ class FillerAndRefusalShares:
                 yield LocatedHit(code, line, Hit("", "", message))
 
     def notes(self) -> Iterable[str]:
-        """Complete."""
+        """None: the findings are complete."""
         return ()

@@ -1,4 +1,4 @@
-"""Checks of calls: that they name a declared tool, that their arguments fit its schema, that each is answered.
+"""Checks of tool calls: each names a declared tool, has arguments that fit the tool's schema, and is answered.
 
 Source of the rules: OpenAI's API reference for chat completions (`tool_calls`, `tool_call_id`).
 """
@@ -20,7 +20,7 @@ _MAX_SCHEMA_FAULTS = 5
 
 @example_check("call_shape", "error", SECTION, formats=("chat", "preference"), needs=CALLING)
 def call_shape(row: dict[str, Any]) -> Iterator[Hit]:
-    """`tool_calls` is a non-empty list of `{"id", "type": "function", "function": {"name", "arguments"}}`."""
+    """`tool_calls` is not a non-empty list of `{"id", "type": "function", "function": {"name", "arguments"}}`."""
     for pointer, message in messages_of(row):
         calls = message.get("tool_calls")
         if calls is not None and (not isinstance(calls, list) or not calls):
@@ -43,7 +43,7 @@ def call_shape(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("call_not_by_assistant", "error", SECTION, formats=("chat", "preference"), needs=CALLING)
 def call_not_by_assistant(row: dict[str, Any]) -> Iterator[Hit]:
-    """Only assistant messages call tools."""
+    """A message whose role is not assistant calls tools. Only assistant messages can call them."""
     for pointer, message in messages_of(row):
         for key in ("tool_calls", "function_call"):
             if message.get(key) is not None and message.get("role") != "assistant":
@@ -54,7 +54,7 @@ def call_not_by_assistant(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("call_undeclared", "error", SECTION, formats=("chat", "preference"), needs=CALLING)
 def call_undeclared(row: dict[str, Any]) -> Iterator[Hit]:
-    """A call names a tool that the row declares, where it declares any."""
+    """A call names a tool that the row does not declare, although the row declares tools."""
     if not _declares(row):
         return
     declared = {function.get("name") for _, function in definitions(row) if isinstance(function.get("name"), str)}
@@ -69,20 +69,20 @@ def call_undeclared(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("calls_without_definitions", "warning", SECTION, formats=("chat", "preference"), needs=CALLING)
 def calls_without_definitions(row: dict[str, Any]) -> Iterator[Hit]:
-    """A row that calls functions defines them. Leaving all definitions out saves tokens, and upstreams take it
-    (OpenAI's guide to fine-tuning, function calling): no error, but the model has to be asked without them too.
+    """A row calls functions and defines none. Omitting all definitions saves tokens, and upstreams accept it (OpenAI's
+    guide to fine-tuning, function calling). But then requests to the tuned model must omit them too.
     """
     if _declares(row):
         return
     for pointer, _, name in called_names(row):
-        message = "The row calls this and defines no function. Define it in tools, or ask the model without tools too."
+        message = "The row defines no function and calls this one. Define it in tools, or send no tools at inference."
         yield Hit(f"{pointer}/name", name, message)
         return
 
 
 @example_check("arguments_invalid", "error", SECTION, formats=("chat", "preference"), needs=CALLING)
 def arguments_invalid(row: dict[str, Any]) -> Iterator[Hit]:
-    """The arguments of a call are a string that parses to a JSON object."""
+    """The arguments of a call are not a string that parses to a JSON object."""
     for pointer, message in messages_of(row):
         for place, function, _ in calls_of(message):
             arguments = function.get("arguments")
@@ -93,7 +93,7 @@ def arguments_invalid(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("arguments_against_schema", "error", SECTION, formats=("chat", "preference"), needs=CALLING)
 def arguments_against_schema(row: dict[str, Any]) -> Iterator[Hit]:
-    """The arguments of a call satisfy the parameters of the tool that it calls: types, required names, enumerations."""
+    """The arguments of a call do not fit the parameters of its tool: types, required names, enumerations."""
     schemas: dict[str, dict[str, Any]] = {}
     for _, function in definitions(row):
         name, parameters = function.get("name"), function.get("parameters")
@@ -108,19 +108,20 @@ def arguments_against_schema(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("call_id_missing", "error", SECTION, formats=("chat", "preference"), needs=("tool_calls", "tool"))
 def call_id_missing(row: dict[str, Any]) -> Iterator[Hit]:
-    """Every tool call has an id, and every tool message says in `tool_call_id` which call it answers."""
+    """A tool call has no id, or a tool message has no `tool_call_id` that names the call it answers."""
     for pointer, message in messages_of(row):
         for place, _, call in calls_of(message):
             if call is not None and not (isinstance(call.get("id"), str) and call["id"]):
-                at = place.removesuffix("/function")
-                yield Hit(f"{pointer}{at}/id", call, "A tool call needs an id, a string that its answer repeats.")
+                call_pointer = place.removesuffix("/function")
+                advice = "A tool call needs an id, a string that its tool message repeats."
+                yield Hit(f"{pointer}{call_pointer}/id", call, advice)
         if message.get("role") == "tool" and not isinstance(message.get("tool_call_id"), str):
             yield Hit(f"{pointer}/tool_call_id", message, "A tool message needs the id of the call that it answers.")
 
 
 @example_check("call_id_duplicate", "error", SECTION, formats=("chat", "preference"), needs=CALLING)
 def call_id_duplicate(row: dict[str, Any]) -> Iterator[Hit]:
-    """The ids of the calls in one conversation differ."""
+    """Two calls in one conversation have the same id."""
     for pointer, messages in message_lists(row):
         seen: set[str] = set()
         for index, call_pointer, call_id in _call_ids(messages):
@@ -132,7 +133,7 @@ def call_id_duplicate(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("call_unanswered", "error", SECTION, formats=("chat", "preference"), needs=CALLING)
 def call_unanswered(row: dict[str, Any]) -> Iterator[Hit]:
-    """When the conversation goes on after a call, a tool message answers it before anybody else speaks."""
+    """A conversation continues after a call without a tool message that answers it before any other message."""
     for pointer, messages in message_lists(row):
         ids = list(_call_ids(messages))
         for index, call_pointer, call_id in ids:
@@ -147,7 +148,7 @@ def call_unanswered(row: dict[str, Any]) -> Iterator[Hit]:
                 answers.add(answer if isinstance(answer, str) else None)
             if call_id not in answers:
                 place = f"{pointer}/{index}{call_pointer}"
-                yield Hit(place, call_id, "The next messages do not answer this call; add its tool message.")
+                yield Hit(place, call_id, "No tool message directly after this call answers it; add one.")
         for index, message in enumerate(messages[:-1]):
             if isinstance(message, dict) and isinstance(message.get("function_call"), dict):
                 answer = messages[index + 1]
@@ -158,7 +159,7 @@ def call_unanswered(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("tool_call_id_unresolved", "error", SECTION, formats=("chat", "preference"), needs=("tool",))
 def tool_call_id_unresolved(row: dict[str, Any]) -> Iterator[Hit]:
-    """A tool message answers a call that was made before it."""
+    """A tool message answers no earlier call."""
     for pointer, messages in message_lists(row):
         made: dict[str, int] = {}
         for index, _, call_id in _call_ids(messages):
@@ -185,15 +186,15 @@ def _call_ids(messages: list[Any]) -> Iterator[tuple[int, str, str]]:
 
 
 def _parsed(arguments: object) -> dict[str, Any] | str:
-    """The arguments as an object, or what is wrong with them."""
+    """The arguments as an object, or a message that says what is wrong with them."""
     if not isinstance(arguments, str):
-        return "arguments must be a string of JSON, not the object itself; encode it."
+        return "arguments must be a string that contains JSON, not the object itself; encode it."
     try:
         value = msgspec.json.decode(arguments)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         return f"The arguments are not JSON: {str(error)[:120]}. Write an object, such as {{}}."
     if not isinstance(value, dict):
-        return "The arguments parse to something that is not an object; write {} for none."
+        return "The arguments must be a JSON object; write {} if there are none."
     return value
 
 

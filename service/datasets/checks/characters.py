@@ -1,4 +1,4 @@
-"""Characters that should not be in training texts: the marks of a wrong decoding, control and invisible characters."""
+"""Checks of characters that do not belong in training texts: traces of wrong decoding, control and invisible ones."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _INVISIBLE_PATTERN = re.compile(f"[{_INVISIBLE}]")
     fix="repair_mojibake",
 )
 def mojibake(text: str) -> Iterator[Hit]:
-    """A text was once decoded with the wrong encoding: `Ã©` for `é`, `â€™` for an apostrophe, U+FFFD, `锟斤拷`."""
+    """A text was decoded with the wrong encoding: it has `Ã©` for `é`, `â€™` for an apostrophe, U+FFFD, or `锟斤拷`."""
     found = _MOJIBAKE.search(text)
     if found:
-        message = f"{found.group()!r} is the mark of a wrong decoding; restore the text from its source."
+        message = f"{found.group()!r} is a trace of a wrong decoding; restore the text from its source."
         yield Hit("", text, message, found.start())
 
 
@@ -36,18 +36,17 @@ def mojibake(text: str) -> Iterator[Hit]:
     "control_character", "warning", SECTION, pattern=rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", fix="strip_invisible"
 )
 def control_character(text: str) -> Iterator[Hit]:
-    """A text holds a control character (not tab or line break), such as a NUL, a bell or an escape sequence."""
+    """A text contains a control character other than tab and line break, such as NUL, bell or escape."""
     found = _CONTROL.search(text)
     if found:
-        yield Hit("", text, f"A control character, U+{ord(found.group()):04X}; remove it.", found.start())
+        yield Hit("", text, f"This is a control character, U+{ord(found.group()):04X}; remove it.", found.start())
 
 
 @text_check("invisible_character", "warning", SECTION, pattern="|".join(_INVISIBLE).encode(), fix="strip_invisible")
 def invisible_character(text: str) -> Iterator[Hit]:
-    """A text holds a zero-width space, a word joiner, a byte order mark, or a mark that reverses the direction of text.
-
-    Joiners are let be: Persian, Indic scripts and emoji need them.
+    """A text contains a zero-width space, a word joiner, a byte order mark, or a character that changes the direction
+    of text. Zero-width joiners are not reported: Persian, Indic scripts and emoji need them.
     """
     found = _INVISIBLE_PATTERN.search(text)
     if found:
-        yield Hit("", text, f"An invisible character, U+{ord(found.group()):04X}; remove it.", found.start())
+        yield Hit("", text, f"This is an invisible character, U+{ord(found.group()):04X}; remove it.", found.start())

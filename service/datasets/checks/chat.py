@@ -1,7 +1,7 @@
 """Checks of chat rows: the list of messages, their roles, contents, weights and order.
 
-Source of the rules: OpenAI's guide to supervised fine-tuning and the errors its API answers; the cookbook's notebook
-"Data preparation and analysis for chat model fine-tuning" for what it checks.
+Sources of the rules: OpenAI's guide to supervised fine-tuning, the errors that its API returns, and the cookbook's
+notebook "Data preparation and analysis for chat model fine-tuning".
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NEAR_ROLES = {"human": "user", "bot": "assistant", "ai": "assistant", "model": 
 
 @example_check("messages_missing", "error", SECTION, formats=("chat", "reinforcement"))
 def messages_missing(row: dict[str, Any]) -> Iterator[Hit]:
-    """`messages` is a list with at least one message."""
+    """`messages` is not a list with at least one message."""
     messages = row.get("messages")
     if not isinstance(messages, list):
         yield Hit("/messages", messages, 'messages must be a list of messages: [{"role": …, "content": …}, …].')
@@ -33,7 +33,7 @@ def messages_missing(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("message_not_an_object", "error", SECTION, formats=("chat", "preference", "reinforcement"))
 def message_not_an_object(row: dict[str, Any]) -> Iterator[Hit]:
-    """Every message is an object."""
+    """A message is not an object."""
     for pointer, messages in message_lists(row):
         for index, message in enumerate(messages):
             if not isinstance(message, dict):
@@ -42,7 +42,7 @@ def message_not_an_object(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("role_missing", "error", SECTION, formats=("chat", "preference", "reinforcement"))
 def role_missing(row: dict[str, Any]) -> Iterator[Hit]:
-    """Every message has a role."""
+    """A message has no role."""
     for pointer, message in messages_of(row):
         if message.get("role") is None:
             yield Hit(f"{pointer}/role", message, f"This message has no role; give one of {_ROLE_LIST}.")
@@ -50,7 +50,7 @@ def role_missing(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("role_unknown", "error", SECTION, formats=("chat", "preference", "reinforcement"))
 def role_unknown(row: dict[str, Any]) -> Iterator[Hit]:
-    """A role is one of system, developer, user, assistant, tool, function."""
+    """A role is not one of system, developer, user, assistant, tool, function."""
     for pointer, message in messages_of(row):
         role = message.get("role")
         if role is None or (isinstance(role, str) and role in ROLES):
@@ -63,7 +63,7 @@ def role_unknown(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("unknown_key", "error", SECTION, formats=("chat",), fix="drop_unknown_keys")
 def unknown_key(row: dict[str, Any]) -> Iterator[Hit]:
-    """A row has no keys but messages, tools, functions and parallel_tool_calls, for upstreams refuse others."""
+    """A row has a key other than messages, tools, functions and parallel_tool_calls. Upstreams refuse other keys."""
     for key in row:
         if key not in CHAT_KEYS:
             yield Hit(f"/{pointer_token(key)}", row[key], f"A chat row has no key {_short(key)}; remove it.")
@@ -77,9 +77,7 @@ def unknown_key(row: dict[str, Any]) -> Iterator[Hit]:
     fix="drop_unknown_keys",
 )
 def message_unknown_key(row: dict[str, Any]) -> Iterator[Hit]:
-    """A message has no keys but role, content, name, weight and those of calls; a typing error here loses the
-    content.
-    """
+    """A message has a key other than role, content, name, weight and those of calls. A misspelt key loses its value."""
     for pointer, message in messages_of(row):
         for key in message:
             if key not in MESSAGE_KEYS:
@@ -90,7 +88,7 @@ def message_unknown_key(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("content_missing", "error", SECTION, formats=("chat", "preference", "reinforcement"))
 def content_missing(row: dict[str, Any]) -> Iterator[Hit]:
-    """A message has content, unless it is an assistant's with `tool_calls`, `function_call` or `refusal`."""
+    """A message has no content. Only assistant messages with `tool_calls`, `function_call` or `refusal` need none."""
     for pointer, message in messages_of(row):
         if message.get("content") is None and not _may_lack_content(message):
             yield Hit(f"{pointer}/content", message, "This message has no content; give a string, or remove it.")
@@ -98,7 +96,7 @@ def content_missing(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("content_type", "error", SECTION, formats=("chat", "preference", "reinforcement"))
 def content_type(row: dict[str, Any]) -> Iterator[Hit]:
-    """Content is a string or a list of parts: objects with a known `type` and what belongs to it."""
+    """Content is neither a string nor a list of parts, which are objects with a known `type` and its fields."""
     for pointer, message in messages_of(row):
         content = message.get("content")
         if isinstance(content, list):
@@ -114,7 +112,7 @@ def content_type(row: dict[str, Any]) -> Iterator[Hit]:
     "content_empty", "error", SECTION, formats=("chat", "preference", "reinforcement"), fix="drop_empty_messages"
 )
 def content_empty(row: dict[str, Any]) -> Iterator[Hit]:
-    """Content is not empty and not only white space: there is nothing in it to train on."""
+    """Content is empty or only white space: there is nothing to train on."""
     for pointer, message in messages_of(row):
         content = message.get("content")
         if isinstance(content, str):
@@ -132,15 +130,17 @@ def content_empty(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("assistant_missing", "error", SECTION, formats=("chat",))
 def assistant_missing(row: dict[str, Any]) -> Iterator[Hit]:
-    """A row has at least one assistant message: without an answer there is nothing to learn."""
+    """A row has no assistant message: without an answer there is nothing to learn."""
     messages = row.get("messages")
     if isinstance(messages, list) and messages and not any(_role(message) == "assistant" for message in messages):
-        yield Hit("/messages", messages, "No message is from the assistant; add the answer that the model shall learn.")
+        yield Hit(
+            "/messages", messages, "No message is from the assistant; add the answer that the model should learn."
+        )
 
 
 @example_check("nothing_trained", "error", SECTION, formats=("chat",), needs=("weight",))
 def nothing_trained(row: dict[str, Any]) -> Iterator[Hit]:
-    """At least one assistant message has a weight other than 0; with all at 0 the row trains nothing."""
+    """All assistant messages of a row have weight 0, so the row trains nothing."""
     messages = row.get("messages")
     if not isinstance(messages, list):
         return
@@ -151,7 +151,7 @@ def nothing_trained(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("weight_value", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=("weight",))
 def weight_value(row: dict[str, Any]) -> Iterator[Hit]:
-    """A weight is the number 0 or 1."""
+    """A weight is not the number 0 or 1."""
     for pointer, message in messages_of(row):
         weight = message.get("weight")
         if weight is not None and (isinstance(weight, bool) or weight not in (0, 1)):
@@ -162,7 +162,7 @@ def weight_value(row: dict[str, Any]) -> Iterator[Hit]:
     "weight_not_on_assistant", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=("weight",)
 )
 def weight_not_on_assistant(row: dict[str, Any]) -> Iterator[Hit]:
-    """Only assistant messages have a weight."""
+    """A message whose role is not assistant has a weight. Only assistant messages can have one."""
     for pointer, message in messages_of(row):
         if "weight" in message and message.get("role") != "assistant":
             yield Hit(f"{pointer}/weight", message["weight"], "Only assistant messages can have a weight; remove it.")
@@ -170,7 +170,7 @@ def weight_not_on_assistant(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("last_message_not_assistant", "error", SECTION, formats=("chat",), fix="drop_trailing_messages")
 def last_message_not_assistant(row: dict[str, Any]) -> Iterator[Hit]:
-    """The last message is the assistant's. What follows the last answer teaches nothing, and upstreams refuse it."""
+    """The last message is not the assistant's. Messages after the last answer teach nothing; upstreams refuse them."""
     messages = row.get("messages")
     if not isinstance(messages, list) or not any(_role(message) == "assistant" for message in messages):
         return
@@ -181,18 +181,18 @@ def last_message_not_assistant(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("system_repeated", "warning", SECTION, formats=("chat",))
 def system_repeated(row: dict[str, Any]) -> Iterator[Hit]:
-    """A conversation has one system (or developer) message."""
+    """A conversation has more than one system (or developer) message."""
     seen = False
     for pointer, message in messages_of(row):
         if message.get("role") in ("system", "developer"):
             if seen:
-                yield Hit(f"{pointer}/role", message, "A second system message; join it with the first one.")
+                yield Hit(f"{pointer}/role", message, "This is a second system message; join it with the first one.")
             seen = True
 
 
 @example_check("system_not_first", "warning", SECTION, formats=("chat",))
 def system_not_first(row: dict[str, Any]) -> Iterator[Hit]:
-    """The system (or developer) message comes first."""
+    """The system (or developer) message is not the first message."""
     messages = row.get("messages")
     if not isinstance(messages, list):
         return
@@ -204,24 +204,24 @@ def system_not_first(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("user_missing", "warning", SECTION, formats=("chat",))
 def user_missing(row: dict[str, Any]) -> Iterator[Hit]:
-    """A conversation has a user message: an answer to nothing teaches the model to talk unasked."""
+    """A conversation has no user message: an answer without a question teaches the model to speak unprompted."""
     messages = row.get("messages")
     if isinstance(messages, list) and messages and not any(_role(message) == "user" for message in messages):
-        yield Hit("/messages", messages, "No message is from the user; add the question that this answers.")
+        yield Hit("/messages", messages, "No message is from the user; add the question that the assistant answers.")
 
 
 @example_check(
     "name_invalid", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=("name", "function")
 )
 def name_invalid(row: dict[str, Any]) -> Iterator[Hit]:
-    """A name has 1 to 64 letters, digits, underscores or hyphens; a `function` message must have one."""
+    """A name does not consist of 1 to 64 letters, digits, underscores or hyphens, or a `function` message has none."""
     for pointer, message in messages_of(row):
         name = message.get("name")
         if name is None:
             if message.get("role") == "function":
                 yield Hit(f"{pointer}/name", message, "A function message needs the name of its function.")
         elif not isinstance(name, str) or not _NAME.fullmatch(name):
-            yield Hit(f"{pointer}/name", name, "A name has 1 to 64 letters, digits, underscores or hyphens.")
+            yield Hit(f"{pointer}/name", name, "A name must be 1 to 64 letters, digits, underscores or hyphens.")
 
 
 def _role(message: object) -> Any:

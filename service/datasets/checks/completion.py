@@ -1,7 +1,7 @@
-"""Checks of one prompt-completion row (babbage-002, davinci-002 and their like).
+"""Checks of one prompt-completion row (for babbage-002, davinci-002 and similar models).
 
-Source of the rules: OpenAI's retired `fine_tunes.prepare_data` tool and the guide to legacy fine-tuning. What that
-tool says of the whole file is in `completion_file`.
+Source of the rules: OpenAI's retired `fine_tunes.prepare_data` tool and the guide to legacy fine-tuning. The tool's
+checks of a whole file are in `completion_file`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_ROW_CHARS = 10_000
 
 @example_check("completion_fields", "error", SECTION, formats=("completion",))
 def completion_fields(row: dict[str, Any]) -> Iterator[Hit]:
-    """`prompt` and `completion` are there, and are strings. A prompt may be empty (open-ended generation)."""
+    """`prompt` or `completion` is missing or not a string. A prompt may be empty (open-ended generation)."""
     for key in ("prompt", "completion"):
         value = row.get(key)
         if key not in row:
@@ -31,16 +31,16 @@ def completion_fields(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("completion_extra_columns", "error", SECTION, formats=("completion",), fix="drop_extra_columns")
 def completion_extra_columns(row: dict[str, Any]) -> Iterator[Hit]:
-    """A row has no columns but prompt and completion."""
+    """A row has columns other than prompt and completion."""
     extra = [key for key in row if key not in COMPLETION_KEYS]
     if extra:
         names = ", ".join(repr(key[:40]) for key in extra[:5])
-        yield Hit("", row, f"A row has prompt and completion only; remove {names}.")
+        yield Hit("", row, f"A row must have only prompt and completion; remove {names}.")
 
 
 @example_check("completion_empty", "error", SECTION, formats=("completion",))
 def completion_empty(row: dict[str, Any]) -> Iterator[Hit]:
-    """The completion is not empty: there is nothing to learn."""
+    """The completion is empty: there is nothing to learn."""
     completion = row.get("completion")
     if isinstance(completion, str) and not completion.strip():
         yield Hit("/completion", completion, "The completion is empty; write it or remove the row.")
@@ -48,7 +48,7 @@ def completion_empty(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("completion_long_row", "warning", SECTION, formats=("completion",), fix="drop_long_rows")
 def completion_long_row(row: dict[str, Any]) -> Iterator[Hit]:
-    """Prompt and completion have over 10,000 characters together; classification and short texts need far fewer."""
+    """Prompt and completion together have over 10,000 characters. Classification and short texts need far fewer."""
     prompt, completion = row.get("prompt"), row.get("completion")
     if isinstance(prompt, str) and isinstance(completion, str):
         length = len(prompt) + len(completion)
@@ -58,7 +58,7 @@ def completion_long_row(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("completion_no_leading_space", "warning", SECTION, formats=("completion",), fix="add_leading_space")
 def completion_no_leading_space(row: dict[str, Any]) -> Iterator[Hit]:
-    """The completion starts with white space, since most tokens of words begin with a space."""
+    """The completion does not start with white space. Most tokens of words begin with a space."""
     completion = row.get("completion")
     if isinstance(completion, str) and completion.strip() and not completion[0].isspace():
         yield Hit("/completion", completion, "Start the completion with a space; most tokens begin with one.")

@@ -1,4 +1,4 @@
-"""Checks of a completion file as a whole: separators, endings, prefixes, case, size, and what task it seems to be.
+"""Checks of a completion file as a whole: separators, endings, prefixes, case, size, and the likely task.
 
 Source of the rules and of their numbers: OpenAI's retired `fine_tunes.prepare_data` tool.
 """
@@ -23,15 +23,15 @@ FEW_ROWS = declare(
     "completion_few_rows",
     "warning",
     SECTION,
-    "The file has fewer than a hundred rows; a few hundred are advised.",
+    "The file has fewer than 100 rows. Use a few hundred.",
     scope="dataset",
 )
 TASK = declare(
     "completion_task",
     "info",
     SECTION,
-    "What the file seems to be for: open-ended generation (all prompts empty), classification (fewer than a third as "
-    "many different completions as rows) or conditional generation; with what each needs.",
+    "The likely task of the file, with what it needs: open-ended generation (all prompts empty), classification (fewer "
+    "than a third as many different completions as rows) or conditional generation.",
     scope="dataset",
 )
 NO_SEPARATOR = declare(
@@ -46,7 +46,7 @@ SEPARATOR_INSIDE = declare(
     "completion_separator_inside",
     "warning",
     SECTION,
-    "The separator that ends all prompts also stands inside this one.",
+    "The separator that ends all prompts also occurs inside this one.",
     fix="add_separator",
     scope="dataset",
 )
@@ -54,21 +54,21 @@ PROMPTS_IDENTICAL = declare(
     "completion_prompts_identical",
     "warning",
     SECTION,
-    "All prompts are the same; for open-ended generation leave them empty.",
+    "All prompts are the same. For open-ended generation, leave them empty.",
     scope="dataset",
 )
 COMPLETIONS_IDENTICAL = declare(
     "completion_all_identical",
     "warning",
     SECTION,
-    "All completions are the same; the model will only repeat it.",
+    "All completions are the same. The model will only repeat it.",
     scope="dataset",
 )
 PROMPT_PREFIX = declare(
     "completion_prompt_prefix",
     "warning",
     SECTION,
-    "All prompts start with the same 13 characters or more. Instructions need not be repeated in every row.",
+    "All prompts start with the same 13 or more characters. Instructions need not be repeated in every row.",
     fix="strip_common_prefix",
     scope="dataset",
 )
@@ -76,7 +76,7 @@ COMPLETION_PREFIX = declare(
     "completion_completion_prefix",
     "warning",
     SECTION,
-    "All completions start with the same 5 characters or more: paid for in every row.",
+    "All completions start with the same 5 or more characters, which are billed in every row.",
     fix="strip_common_prefix",
     scope="dataset",
 )
@@ -84,7 +84,7 @@ NO_ENDING = declare(
     "completion_no_ending",
     "warning",
     SECTION,
-    "The completions do not all end alike, so the model does not learn where to stop (conditional generation only).",
+    "The completions have no common ending, so the model does not learn where to stop (conditional generation only).",
     fix="add_ending",
     scope="dataset",
 )
@@ -100,7 +100,7 @@ UPPER_CASE = declare(
 
 @dataset_check(formats=("completion",))
 class CompletionColumns:
-    """What `prepare_data` computes of the columns, a row at a time."""
+    """The properties of the two columns that `prepare_data` computes, collected row by row."""
 
     def __init__(self) -> None:
         self._rows = 0
@@ -112,7 +112,7 @@ class CompletionColumns:
         self._kept_chars = 0
 
     def add(self, examples: Sequence[Example]) -> None:
-        """Takes note of a batch; keeps some prompts to look for the separator inside them at the end."""
+        """Records a batch, and keeps some prompts in which the separator is searched at the end."""
         for example in examples:
             prompt, completion = example.row.get("prompt"), example.row.get("completion")
             if not isinstance(prompt, str) or not isinstance(completion, str):
@@ -126,7 +126,7 @@ class CompletionColumns:
                 self._kept.append((example.line, prompt))
 
     def merge(self, later: CompletionColumns) -> None:
-        """Joins the columns; keeps prompts while there is room."""
+        """Merges the columns; keeps prompts up to a limit of characters."""
         self._rows += later._rows
         self._first_line = self._first_line or later._first_line
         self._prompts.merge(later._prompts)
@@ -140,16 +140,16 @@ class CompletionColumns:
             self._kept.append((line, prompt))
 
     def finish(self) -> Iterable[LocatedHit]:
-        """The findings of the file, at its first row, and of prompts with the separator inside, at theirs."""
+        """The findings of the whole file, at its first row, and one for each prompt that contains the separator."""
         if self._rows:
-            for code, pointer, message in self._about_file():
+            for code, pointer, message in self._findings_of_file():
                 yield LocatedHit(code, self._first_line, Hit(pointer, "", message))
-            yield from self._inside()
+            yield from self._separators_inside()
 
     def notes(self) -> Iterable[str]:
-        """How many prompts were not searched for the separator."""
+        """Says in how many prompts the separator was searched, if not in all."""
         if len(self._kept) < self._rows and self._separator():
-            yield f"Separators inside prompts were looked for in the first {len(self._kept):,} rows."
+            yield f"Separators inside prompts were searched in the first {len(self._kept):,} rows."
 
     def _task(self) -> str:
         if not self._prompts.chars:
@@ -157,16 +157,16 @@ class CompletionColumns:
         few = len(self._distinct) < _MAX_DISTINCT and len(self._distinct) * _ROWS_PER_CLASS < self._rows
         return "classification" if few else "conditional generation"
 
-    def _about_file(self) -> Iterator[tuple[str, str, str]]:
+    def _findings_of_file(self) -> Iterator[tuple[str, str, str]]:
         task, prompts, completions = self._task(), self._prompts, self._completions
         needs = {
-            "open-ended generation": "nothing but the completions is needed.",
-            "classification": "end prompts with a separator, make each class one token, and ask for one token.",
-            "conditional generation": "end prompts with a separator, completions with an ending to stop at.",
+            "open-ended generation": "only the completions are needed.",
+            "classification": "end prompts with a separator, make each class one token, and request one token.",
+            "conditional generation": "end prompts with a separator, and completions with an ending to stop at.",
         }
         yield TASK, "", f"This looks like {task}: {needs[task]}"
         if self._rows < MIN_ROWS:
-            yield FEW_ROWS, "", f"{self._rows} rows; a few hundred are advised, and doubling them helps steadily."
+            yield FEW_ROWS, "", f"{self._rows} rows are few; use a few hundred. Each doubling improves the results."
         if self._rows > 1 and completions.identical:
             yield COMPLETIONS_IDENTICAL, "/completion", "All completions are the same; the model will only repeat it."
         elif self._rows > 1:
@@ -190,7 +190,9 @@ class CompletionColumns:
             yield PROMPTS_IDENTICAL, "/prompt", "All prompts are the same; leave them empty, or make them differ."
             return
         if len(prompts.prefix) > MAX_PROMPT_PREFIX:
-            message = f"All prompts start with {_shown(prompts.prefix)}; the model learns the task without it."
+            message = (
+                f"All prompts start with {_shown(prompts.prefix)}; remove it: the model learns the task without it."
+            )
             yield PROMPT_PREFIX, "/prompt", message
         if not prompts.suffix:
             message = (
@@ -201,19 +203,19 @@ class CompletionColumns:
     def _separator(self) -> str:
         return "" if self._prompts.identical or not self._prompts.chars else self._prompts.suffix
 
-    def _inside(self) -> Iterator[LocatedHit]:
+    def _separators_inside(self) -> Iterator[LocatedHit]:
         separator = self._separator()
         if not separator or self._rows < 2:
             return
         for line, prompt in self._kept:
             at = prompt.find(separator)
             if 0 <= at < len(prompt) - len(separator):
-                message = f"The separator {_shown(separator)} also stands inside this prompt; use one that does not."
+                message = f"The separator {_shown(separator)} also occurs inside this prompt; use one that does not."
                 yield LocatedHit(SEPARATOR_INSIDE, line, Hit("/prompt", prompt, message, at))
 
 
 class _Column:
-    """What all texts of a column share, and their letters' case."""
+    """The common prefix and suffix of all texts of a column, and their upper and lower case letters."""
 
     def __init__(self) -> None:
         self.prefix = ""
@@ -233,7 +235,7 @@ class _Column:
             self._first = self.prefix = self.suffix = text
             return
         self.identical = self.identical and text == self._first
-        self._share(text, text)
+        self._shorten(text, text)
 
     def merge(self, later: _Column) -> None:
         self.chars += later.chars
@@ -244,9 +246,10 @@ class _Column:
             self.identical = later.identical
         elif later._first is not None:
             self.identical = self.identical and later.identical and later._first == self._first
-            self._share(later.prefix, later.suffix)
+            self._shorten(later.prefix, later.suffix)
 
-    def _share(self, start: str, end: str) -> None:
+    def _shorten(self, start: str, end: str) -> None:
+        """Shortens prefix and suffix to what the column shares with another start and end."""
         if not start.startswith(self.prefix):
             self.prefix = _common_start(self.prefix, start)
         if not end.endswith(self.suffix):

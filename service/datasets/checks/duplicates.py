@@ -24,8 +24,8 @@ DUPLICATE = declare(
     "duplicate_example",
     "warning",
     SECTION,
-    "An example is the same as an earlier one: it is paid for again, and weighs twice. Exact, also if keys are ordered "
-    "differently.",
+    "An example is the same as an earlier one, so it is billed again and has double weight. The comparison is exact, "
+    "but ignores the order of keys.",
     fix="drop_duplicates",
     scope="dataset",
 )
@@ -33,35 +33,36 @@ CONFLICT = declare(
     "conflicting_answers",
     "warning",
     SECTION,
-    "The same prompt has another answer on an earlier line; the model cannot learn both.",
+    "The same prompt has another answer on an earlier line. The model cannot learn both.",
     scope="dataset",
 )
 IDENTICAL_ANSWERS = declare(
     "identical_answers",
     "warning",
     SECTION,
-    "One answer of 20 characters or more stands under at least three different prompts and 1 % of the rows.",
+    "The same answer of 20 or more characters is given to at least three different prompts and in at least 1 % of the "
+    "rows.",
     scope="dataset",
 )
 SYSTEM_VARIES = declare(
     "system_prompts_differ",
     "info",
     SECTION,
-    "The rows have different system prompts, or some have none. At inference, use the one that was trained.",
+    "The rows have different system prompts. At inference, use one that was trained.",
     scope="dataset",
 )
 SYSTEM_MISSING = declare(
     "system_missing",
     "info",
     SECTION,
-    "A row has no system (or developer) message while others have one; or, said once, no row has any.",
+    "A row has no system (or developer) message while other rows have one. If no row has one, this is reported once.",
     scope="dataset",
 )
 
 
 @dataset_check(slow_to_finish=True)
 class RepeatedContent:
-    """Keeps the hashes of all examples."""
+    """Stores the hashes of all examples, and finds duplicates, conflicting answers and identical answers."""
 
     def __init__(self) -> None:
         self._lines = array("I")
@@ -71,7 +72,7 @@ class RepeatedContent:
         self._long = array("b")
 
     def add(self, examples: Sequence[Example]) -> None:
-        """Keeps the hashes of a batch."""
+        """Stores the hashes of a batch."""
         self._lines.extend([example.line for example in examples])
         self._keys.extend([example.key for example in examples])
         self._prompts.extend([example.prompt_key if _has_one_answer(example) else 0 for example in examples])
@@ -88,7 +89,7 @@ class RepeatedContent:
         self._long += later._long
 
     def finish(self) -> Iterable[LocatedHit]:
-        """All duplicates, conflicts and repeated answers."""
+        """All duplicates, conflicting answers and identical answers."""
         from service.datasets.duplicates.exact import (  # numpy is slow to import
             conflicting_answers,
             exact_duplicates,
@@ -97,25 +98,25 @@ class RepeatedContent:
 
         for row, first in exact_duplicates(self._keys):
             line = self._lines[first]
-            hit = Hit("", "", f"The same example as line {line}; remove one.")
+            hit = Hit("", "", f"This is the same example as on line {line}; remove one.")
             yield LocatedHit(DUPLICATE, self._lines[row], hit)
         for row, first in conflicting_answers(self._prompts, self._answers, self._keys):
             line = self._lines[first]
             hit = Hit("", "", f"Line {line} answers the same prompt differently; keep the better answer.")
             yield LocatedHit(CONFLICT, self._lines[row], hit)
-        least = max(_MIN_REPEATED, int(len(self._keys) * _MIN_REPEATED_SHARE))
-        for group in identical_answers(self._answers, self._long, self._prompts, least):
-            message = f"{group.size:,} examples have this same answer; the model learns to give it to everything."
+        min_prompts = max(_MIN_REPEATED, int(len(self._keys) * _MIN_REPEATED_SHARE))
+        for group in identical_answers(self._answers, self._long, self._prompts, min_prompts):
+            message = f"{group.size:,} examples have this answer; the model learns to give it to any question."
             yield LocatedHit(IDENTICAL_ANSWERS, self._lines[group.first], Hit("", "", message))
 
     def notes(self) -> Iterable[str]:
-        """Complete."""
+        """None: the findings are complete."""
         return ()
 
 
 @dataset_check(formats=("chat",))
 class SystemPrompts:
-    """How many system prompts a file has, and which rows lack one."""
+    """Counts a file's system prompts, and records the rows without one."""
 
     def __init__(self) -> None:
         self._seen: Counter[int] = Counter()
@@ -123,7 +124,7 @@ class SystemPrompts:
         self._missing = array("I")
 
     def add(self, examples: Sequence[Example]) -> None:
-        """Counts system prompts by hash."""
+        """Counts the system prompts of a batch by their hash."""
         for example in examples:
             if example.system is None:
                 self._missing.append(example.line)
@@ -133,7 +134,7 @@ class SystemPrompts:
             self._first_line.setdefault(key, example.line)
 
     def merge(self, later: SystemPrompts) -> None:
-        """Adds the counts, of up to ten thousand different ones."""
+        """Adds the counts, of up to 10,000 different system prompts."""
         self._missing += later._missing
         for key, line in later._first_line.items():
             if key in self._first_line or len(self._first_line) < _MAX_SYSTEMS:
@@ -141,26 +142,29 @@ class SystemPrompts:
                 self._first_line.setdefault(key, line)
 
     def finish(self) -> Iterable[LocatedHit]:
-        """Nothing for a file in which all rows have the same one; one finding where no row has any."""
+        """None if all rows have the same system prompt; one finding if no row has any."""
         if self._missing and not self._first_line:
-            message = "No row has a system message; one that says the task often helps, trained and used alike."
+            message = (
+                "No row has a system message; one that describes the task often helps. Use the same one in training "
+                "and at inference."
+            )
             yield LocatedHit(SYSTEM_MISSING, self._missing[0], Hit("/messages", "", message))
         elif self._missing:
             for line in self._missing:
-                message = "No system message here, while other rows have one; add it or remove theirs."
+                message = "This row has no system message, while other rows have one; add it here or remove theirs."
                 yield LocatedHit(SYSTEM_MISSING, line, Hit("/messages", "", message))
         if len(self._first_line) > 1:
-            second = sorted(self._first_line.values())[1]
-            more = "at least " if len(self._first_line) == _MAX_SYSTEMS else ""
-            most = max(self._seen.values())
-            message = f"{more}{len(self._first_line):,} different system prompts; the commonest is in {most:,} rows."
-            yield LocatedHit(SYSTEM_VARIES, second, Hit("/messages/0", "", message[0].upper() + message[1:]))
+            second_line = sorted(self._first_line.values())[1]
+            at_least = "at least " if len(self._first_line) == _MAX_SYSTEMS else ""
+            prompts = f"{at_least}{len(self._first_line):,} different system prompts"
+            message = f"The file has {prompts}; the most frequent is in {max(self._seen.values()):,} rows."
+            yield LocatedHit(SYSTEM_VARIES, second_line, Hit("/messages/0", "", message))
 
     def notes(self) -> Iterable[str]:
-        """Complete but for files of over ten thousand system prompts, which the finding says."""
+        """None: the finding itself says if there are over 10,000 different system prompts."""
         return ()
 
 
 def _has_one_answer(example: Example) -> bool:
-    """Whether the row has a prompt that one answer belongs to: not the empty one, not that of a preference pair."""
+    """Whether the row has a non-empty prompt with a single answer, unlike a preference pair."""
     return example.has_prompt and bool(example.answer) and "preferred_output" not in example.row

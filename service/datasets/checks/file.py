@@ -1,7 +1,7 @@
-"""Checks of the file and of its lines before they are training data: encoding, JSON, format, how many there are.
+"""Checks of the file and of its lines: encoding, JSON, format, and the number of examples.
 
-Declared here, found where the bytes are read (`lines`, `decode`, `report`). All are errors, because an upstream
-refuses the file or silently drops the line, but for blank lines, CRLF and the number of examples.
+They are declared here; their findings come from the code that reads the bytes (`parsing`, `report`). They are errors,
+because an upstream refuses the file or silently drops the line, except blank lines, CRLF and the number of examples.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ from service.datasets.checks.registry import Hit, declare
 
 SECTION = "File"
 
-declare("file_empty", "error", SECTION, "The file has no bytes, or nothing but white space.")
+declare("file_empty", "error", SECTION, "The file is empty or contains only white space.")
 declare("file_too_large", "error", SECTION, "The file is larger than the size limit of its project or upstream.")
 declare(
     "not_utf8",
     "error",
     SECTION,
-    "A line is not valid UTF-8. The message gives the byte, its place in the line and its place in the file.",
+    "A line is not valid UTF-8. The message gives the byte, its position in the line and its position in the file.",
     fix="reencode_utf8",
 )
 declare(
     "byte_order_mark",
     "error",
     SECTION,
-    "The file starts with a byte order mark, as some editors on Windows write it; JSON does not allow one.",
+    "The file starts with a byte order mark, which some Windows editors write and JSON does not allow.",
     fix="strip_bom",
 )
 declare(
     "crlf",
     "info",
     SECTION,
-    "Lines end with CR LF. This is fine; it is noted once, at the first such line.",
+    "Lines end with CR LF. This is fine, and reported once, at the first such line.",
     fix="normalize_newlines",
 )
-declare("nul_byte", "error", SECTION, "A line holds a NUL byte, which JSON does not allow.", fix="strip_nul_bytes")
+declare("nul_byte", "error", SECTION, "A line contains a NUL byte, which JSON does not allow.", fix="strip_nul_bytes")
 declare("line_too_long", "error", SECTION, "A line is longer than the limit (16 MB by default). It is not read.")
 declare(
     "blank_line",
     "info",
     SECTION,
-    "A line is empty or white space. It is skipped, upstream too.",
+    "A line is empty or only white space. It is skipped, as it is upstream.",
     fix="drop_blank_lines",
 )
 declare("invalid_json", "error", SECTION, "A line is not JSON. The message says what is wrong and at which character.")
@@ -50,36 +50,36 @@ declare(
     "duplicate_key",
     "error",
     SECTION,
-    "A key stands twice in one object. Readers keep one of the two values, and not all keep the same.",
+    "A key occurs twice in one object. JSON parsers keep only one of the two values, and differ in which.",
 )
-declare("nan_or_infinity", "error", SECTION, "A value is NaN, Infinity or -Infinity, which JSON does not have.")
+declare("nan_or_infinity", "error", SECTION, "A value is NaN, Infinity or -Infinity, which JSON does not allow.")
 declare("number_out_of_range", "error", SECTION, "A number is too large for a double, or has over 300 digits.")
 declare(
     "lone_surrogate",
     "error",
     SECTION,
-    "A string holds half of a surrogate pair, such as \\ud83d alone. It has no UTF-8 and no tokens.",
+    "A string contains half of a surrogate pair, such as \\ud83d alone. It cannot be encoded as UTF-8 or tokens.",
 )
 declare("nested_too_deep", "error", SECTION, "Arrays and objects are nested more than 100 deep.")
 declare(
     "json_array_file",
     "error",
     SECTION,
-    "The file is one JSON array, or one object over several lines. Said once; its lines are not read one by one.",
+    "The file is one JSON array, or one object on several lines. Reported once; the lines are not checked one by one.",
     fix="json_to_jsonl",
 )
 declare(
     "table_file",
     "error",
     SECTION,
-    "The file is a table (CSV, TSV or a spreadsheet) posted as JSONL. Said once; its lines are not read one by one.",
+    "The file is a table (CSV, TSV or a spreadsheet), not JSONL. Reported once; the lines are not checked one by one.",
     fix="table_to_jsonl",
 )
 declare(
     "not_text_file",
     "error",
     SECTION,
-    "The file is compressed, UTF-16 or another thing that is not text in UTF-8. Said once.",
+    "The file is not UTF-8 text: it is compressed, UTF-16 or another binary format. Reported once.",
     fix="reencode_utf8",
 )
 declare(
@@ -89,19 +89,21 @@ declare(
     "A row has the keys of no format: chat (messages), completion (prompt, completion), preference (input, "
     "preferred_output, non_preferred_output) or reinforcement (messages and fields for the grader).",
 )
-declare("mixed_formats", "error", SECTION, "A row is of another format than most of the file. A job trains on one.")
+declare(
+    "mixed_formats", "error", SECTION, "A row has another format than most of the file. A job trains on one format."
+)
 declare(
     "too_few_examples",
     "warning",
     SECTION,
-    "The file has fewer than 10 examples. It is fine for validation, for instance; a training job on it is refused.",
+    "The file has fewer than 10 examples. It can be used for validation, but a training job on it is refused.",
     scope="dataset",
 )
 declare(
     "few_examples",
     "warning",
     SECTION,
-    "The file has fewer than 50 examples. Training works; 50 to 100 good ones are where improvements usually show.",
+    "The file has fewer than 50 examples. Training works, but improvements usually show with 50 to 100 good examples.",
     scope="dataset",
 )
 
@@ -128,10 +130,10 @@ _SNIFFED_CHARS = 4_096
 
 
 def sniff(head: list[bytes]) -> tuple[str, Hit] | None:
-    """What kind of file this is, if it is not JSONL: the code and the hit. `head` is its first few non-blank lines.
+    """Detects a file that is not JSONL from its first few non-blank lines. Returns the code and the hit, or None.
 
-    A file is called a table or an array only when that explains its first lines; one odd line is a bad line, and the
-    others are read.
+    A file counts as a table or an array only if its first lines support that; otherwise a line that is not JSON is
+    reported as such, and the others are read.
     """
     if not head:
         return None

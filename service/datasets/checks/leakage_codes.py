@@ -1,4 +1,4 @@
-"""Codes of what a training file and a validation file share; found by `service.datasets.leakage.find`."""
+"""The codes of train-validation leakage. Their findings come from `service.datasets.leakage.find`."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ LEAKAGE_EXACT = declare(
     "leakage_exact",
     "warning",
     SECTION,
-    "A validation example is the same as a training example, so that the validation loss says nothing about new ones.",
+    "A validation example is the same as a training example, so its loss says nothing about new examples.",
     scope="pair",
 )
 LEAKAGE_PROMPT = declare(
     "leakage_prompt",
     "warning",
     SECTION,
-    "The prompt of a validation example stands in the training file with another answer.",
+    "The prompt of a validation example is in the training file with another answer.",
     scope="pair",
 )
 LEAKAGE_NEAR = declare(
     "leakage_near",
     "warning",
     SECTION,
-    "A validation example shares about 80 % of its words or more with a training example, system prompts aside.",
+    "A validation example shares about 80 % or more of its words with a training example, not counting system prompts.",
     scope="pair",
 )

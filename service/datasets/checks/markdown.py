@@ -1,4 +1,4 @@
-"""`docs/checks.md`, made from the registry, so that it cannot say less or more than the code does."""
+"""Generates `docs/checks.md` from the registry of checks, so that the page always agrees with the code."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _SECTIONS = (
 )
 _INTRODUCTION = """# Dataset checks
 
-Every code that a dataset report (`GET /v1/files/{id}/report`, `tunegate check FILE`) can hold. An **error** stops a
+Every code that a dataset report (`GET /v1/files/{id}/report`, `tunegate check FILE`) can contain. An **error** stops a
 training job; a **warning** costs quality or money; an **info** is good to know. All checks run in one pass over the
-file, and every finding has its line, a JSON pointer into it, an excerpt, and what to do. A fix is the name of a step
-that `POST /v1/dataset_preparations` can apply.
+file. Every finding has a line, a JSON pointer into that line, an excerpt, and advice. A fix is the name of a step that
+`POST /v1/dataset_preparations` can apply.
 
 This page is generated: `python -m service.datasets.checks > docs/checks.md`.
 """
 
 
 def checks_markdown() -> str:
-    """The whole page."""
+    """The text of the page."""
     parts = [_INTRODUCTION]
     for section in _SECTIONS:
         parts.append(f"\n## {section}\n\n| code | severity | what it finds | fix |\n|---|---|---|---|\n")

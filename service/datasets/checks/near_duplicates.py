@@ -1,4 +1,4 @@
-"""Near duplicates within a file: rows that say almost the same."""
+"""The check for near duplicates within a file: rows with almost the same words."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ NEAR_DUPLICATE = declare(
     "near_duplicate",
     "warning",
     SECTION,
-    "An example shares about 80 % of its words or more with an earlier one, system prompts aside. Looked for among the "
-    "first 200,000 lines.",
+    "An example shares about 80 % or more of its words with an earlier one, not counting system prompts. Only the "
+    "first 200,000 lines are compared.",
     scope="dataset",
 )
 
 
 @dataset_check(slow_to_finish=True)
 class NearDuplicates:
-    """Keeps 212 bytes for each example of the first 200,000 lines."""
+    """Stores sketches, and finds near duplicates. Uses 212 bytes for each example of the first 200,000 lines."""
 
     def __init__(self) -> None:
         self._lines = array("I")
@@ -33,12 +33,12 @@ class NearDuplicates:
         self._more = False
 
     def add(self, examples: Sequence[Example]) -> None:
-        """Sketches a batch."""
-        wanted = [example for example in examples if example.line <= MAX_LINES]
-        self._more = len(wanted) < len(examples)
-        self._lines.extend([example.line for example in wanted])
-        self._keys.extend([example.key for example in wanted])
-        self._sketches.extend(sketches(wanted))
+        """Stores the sketches of a batch."""
+        compared = [example for example in examples if example.line <= MAX_LINES]
+        self._more = len(compared) < len(examples)
+        self._lines.extend([example.line for example in compared])
+        self._keys.extend([example.key for example in compared])
+        self._sketches.extend(sketches(compared))
 
     def merge(self, later: NearDuplicates) -> None:
         """Appends the sketches."""
@@ -48,16 +48,16 @@ class NearDuplicates:
         self._more = self._more or later._more
 
     def finish(self) -> Iterable[LocatedHit]:
-        """Every row that is near an earlier one and not the same; by line."""
+        """Every row that nearly equals an earlier row and is not an exact duplicate of it; by line."""
         from service.datasets.duplicates.near import (
             near_duplicates,  # numpy takes longer to import than most files to report on
         )
 
         for row, first in near_duplicates(self._sketches, self._keys):
-            message = f"Nearly the same example as line {self._lines[first]}; keep one, or make them differ."
+            message = f"This is nearly the same example as on line {self._lines[first]}; keep one, or make them differ."
             yield LocatedHit(NEAR_DUPLICATE, self._lines[row], Hit("", "", message))
 
     def notes(self) -> Iterable[str]:
-        """Says where it is a sample."""
+        """Says that only the first lines were compared, if the file has more."""
         if self._more:
-            yield f"Near duplicates were looked for among the first {MAX_LINES:,} lines."
+            yield f"Near duplicates were searched only in the first {MAX_LINES:,} lines."

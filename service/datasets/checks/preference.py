@@ -21,7 +21,7 @@ _BIAS_MIN_EXAMPLES = 20
 
 @example_check("preference_fields", "error", SECTION, formats=("preference",))
 def preference_fields(row: dict[str, Any]) -> Iterator[Hit]:
-    """A row has `input`, `preferred_output` and `non_preferred_output`, and nothing else."""
+    """A row lacks `input`, `preferred_output` or `non_preferred_output`, or has another key."""
     for key in ("input", *_SIDES):
         if row.get(key) is None:
             yield Hit(f"/{key}", row, f"This preference row has no {key}; add it.")
@@ -32,7 +32,7 @@ def preference_fields(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("preference_input", "error", SECTION, formats=("preference",))
 def preference_input(row: dict[str, Any]) -> Iterator[Hit]:
-    """`input` is an object whose `messages` is a non-empty list; it may declare tools."""
+    """`input` is not an object whose `messages` is a non-empty list, or has keys other than messages and tools."""
     prompt = row.get("input")
     if prompt is None:
         return
@@ -49,7 +49,7 @@ def preference_input(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("preference_output", "error", SECTION, formats=("preference",))
 def preference_output(row: dict[str, Any]) -> Iterator[Hit]:
-    """Each output is a list with exactly one message, the assistant's."""
+    """An output is not a list with exactly one message, which must be the assistant's."""
     for key in _SIDES:
         output = row.get(key)
         if output is None:
@@ -62,7 +62,7 @@ def preference_output(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("preference_identical", "error", SECTION, formats=("preference",))
 def preference_identical(row: dict[str, Any]) -> Iterator[Hit]:
-    """The two outputs differ: with identical ones there is nothing to prefer."""
+    """The two outputs are identical, so there is nothing to prefer."""
     preferred, other = row.get(_SIDES[0]), row.get(_SIDES[1])
     if preferred and preferred == other:
         yield Hit("/preferred_output", preferred, "Both outputs are identical; change one or remove the row.")
@@ -70,21 +70,21 @@ def preference_identical(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("preference_input_ends_with_answer", "error", SECTION, formats=("preference",))
 def preference_input_ends_with_answer(row: dict[str, Any]) -> Iterator[Hit]:
-    """The last message of the input is not the assistant's, for the outputs are what the assistant says next."""
+    """The last message of the input is the assistant's. It must not be: the outputs are the assistant's next turn."""
     prompt = row.get("input")
     messages = prompt.get("messages") if isinstance(prompt, dict) else None
     if isinstance(messages, list) and messages:
         last = messages[-1]
         if isinstance(last, dict) and last.get("role") == "assistant":
             pointer = f"/input/messages/{len(messages) - 1}/role"
-            yield Hit(pointer, last, "The input must not end with the assistant; end it with what it shall answer.")
+            yield Hit(pointer, last, "The input must not end with the assistant; end it with the message to answer.")
 
 
 LENGTH_BIAS = declare(
     "preference_length_bias",
     "warning",
     SECTION,
-    "In over 70 % of the rows the same side is at least half as long again as the other: the model may learn length "
+    "In over 70 % of the rows the same side is at least 1.5 times as long as the other. The model may learn length "
     "instead of quality.",
     scope="dataset",
 )
@@ -92,7 +92,7 @@ LENGTH_BIAS = declare(
 
 @dataset_check(formats=("preference",))
 class LengthBias:
-    """Compares the lengths of the two sides, in characters."""
+    """Counts the rows in which one side is much longer than the other, in characters."""
 
     def __init__(self) -> None:
         self._first_line = 0
@@ -100,7 +100,7 @@ class LengthBias:
         self._longer = dict.fromkeys(_SIDES, 0)
 
     def add(self, examples: Sequence[Example]) -> None:
-        """Counts the rows on which one side is much longer."""
+        """Counts such rows in a batch."""
         for example in examples:
             self._first_line = self._first_line or example.line
             preferred, other = (_length(example.row.get(side)) for side in _SIDES)
@@ -117,7 +117,7 @@ class LengthBias:
             self._longer[side] += count
 
     def finish(self) -> Iterable[LocatedHit]:
-        """At most one finding, at the first row."""
+        """At most one finding, on the line of the first example."""
         for side, count in self._longer.items():
             if self._compared >= _BIAS_MIN_EXAMPLES and count > self._compared * _BIAS_SHARE:
                 share = 100 * count // self._compared
@@ -127,7 +127,7 @@ class LengthBias:
                 yield LocatedHit(LENGTH_BIAS, self._first_line, Hit("", "", message))
 
     def notes(self) -> Iterable[str]:
-        """Complete."""
+        """None: the findings are complete."""
         return ()
 
 

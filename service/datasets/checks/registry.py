@@ -1,17 +1,18 @@
-"""The registry: every dataset check, declared once, beside the code that runs it.
+"""The registry of dataset checks. Each check is declared once, next to the code that runs it.
 
-A check is a `Check` value. The decorators below make one from a function and its docstring, which is the text that
-`docs/checks.md` shows. A module of this package registers its checks by being imported, and `service.datasets.checks`
-imports every module of the package: a new check touches one file.
+A check is a `Check` value. The decorators below create it from a function and its docstring, which is the text in
+`docs/checks.md`. Importing a module of this package registers its checks, and `service.datasets.checks` imports all
+modules, so a new check touches one file.
 
-Where a check runs is its scope:
+The scope of a check says where it runs:
 
-- `line`: found while a line is read and decoded; declared with `declare`, found by `lines`, `decode` and `report`.
+- `line`: while a line is read and decoded. Declared with `declare`; found by `parsing` and `report`.
 - `example`: a pure function of one decoded row.
-- `text`: a pure function of one text of a row, called only where its pattern leaves a chance.
-- `answer`: a pure function of one text that is trained, called only where a prefilter leaves a chance.
-- `pair`: found by `leakage` between a training and a validation file.
-- `dataset`: a class that is shown every example in batches, whose instances can be merged, and that speaks at the end.
+- `text`: a pure function of one text of a row, called only if the text's row matches the check's pattern.
+- `answer`: a pure function of one trained text, called only if the text passes the check's prefilter.
+- `pair`: a comparison of a training file with a validation file. Found by `leakage`.
+- `dataset`: a class that receives every example in batches, whose instances can be merged, and that returns its
+  findings at the end.
 """
 
 from __future__ import annotations
@@ -31,32 +32,32 @@ FIXES = {
     "drop_blank_lines": "removes blank lines",
     "reencode_utf8": "decodes the file with its real encoding and writes UTF-8",
     "strip_nul_bytes": "removes NUL bytes",
-    "json_to_jsonl": "writes one object of a JSON array or of pretty-printed JSON per line",
-    "table_to_jsonl": "turns a CSV, TSV or XLSX table into examples by a column mapping",
-    "drop_unknown_keys": "removes keys that no upstream knows",
+    "json_to_jsonl": "writes each object of a JSON array, or of pretty-printed JSON, on one line",
+    "table_to_jsonl": "converts a CSV, TSV or XLSX table to examples by a column mapping",
+    "drop_unknown_keys": "removes keys that no upstream accepts",
     "drop_empty_messages": "removes messages without content, and examples left without an answer",
     "drop_trailing_messages": "removes messages after the last answer",
     "functions_to_tools": "rewrites functions and function_call as tools and tool_calls",
     "drop_duplicates": "keeps the first of identical examples",
     "strip_filler_openings": "removes filler at the start of answers",
     "strip_invisible": "removes control and zero-width characters",
-    "repair_mojibake": "undoes a wrong decoding; removes examples whose characters are lost",
-    "add_separator": "ends every prompt with a common separator that stands nowhere else",
+    "repair_mojibake": "reverses a wrong decoding; removes examples whose characters are lost",
+    "add_separator": "ends every prompt with a common separator that occurs nowhere else",
     "add_ending": "ends every completion with a common ending",
     "add_leading_space": "starts every completion with a space",
     "strip_common_prefix": "removes the prefix that all prompts or completions share",
-    "lowercase": "writes the text in lower case",
-    "drop_extra_columns": "keeps the format's own columns",
+    "lowercase": "converts the text to lower case",
+    "drop_extra_columns": "removes all columns except those of the format",
     "drop_long_rows": "removes rows over 10,000 characters",
-    "mask_secrets": "replaces secrets by a placeholder",
-    "mask_personal_data": "replaces personal data by placeholders",
-    "drop_over_limit": "removes examples over the model's limit of tokens, whose end would be cut off",
+    "mask_secrets": "replaces secrets with a placeholder",
+    "mask_personal_data": "replaces personal data with placeholders",
+    "drop_over_limit": "removes examples over the model's token limit, whose end would be cut off",
 }
-"""Names that a dataset preparation can apply, each with what it does."""
+"""The fixes that a dataset preparation can apply: name and effect."""
 
 
 class Hit(NamedTuple):
-    """What a check found inside one row: where, what to show, what to say; `at` is the place inside a text."""
+    """One result of a check in a row: a JSON pointer, the value to excerpt, the message, and the position in a text."""
 
     pointer: str
     value: object
@@ -65,7 +66,7 @@ class Hit(NamedTuple):
 
 
 class LocatedHit(NamedTuple):
-    """What a dataset check found: a hit with its check's code and its 1-based line."""
+    """One result of a dataset check: the check's code, the 1-based line, and the hit."""
 
     code: str
     line: int
@@ -73,27 +74,32 @@ class LocatedHit(NamedTuple):
 
 
 class DatasetCheck(Protocol):
-    """Shown every example, in order, in batches; memory bounded; says at the end what it found.
+    """A check of a whole file. It receives all examples in batches and returns its findings at the end.
 
-    Batches are seen by fresh instances, perhaps in other processes, and merged into one in their order. So a bound
-    that depends on what came before belongs into `merge`; `see` may bound by an example's line.
+    Each batch is added to a new instance, possibly in another process, and the instances are merged in the order of the
+    file. So a limit that depends on earlier examples belongs in `merge`; `add` may only limit by an example's line.
+    Memory must be bounded.
     """
 
     def add(self, examples: Sequence[Example]) -> None:
-        """Takes note of a batch: some hundred examples, or few long ones."""
+        """Records a batch: some hundred examples, or a few long ones."""
 
     def merge(self, later: Any) -> None:
-        """Adds what another instance of the same class saw of the examples that follow."""
+        """Adds what another instance of the class recorded of the examples that follow."""
 
     def finish(self) -> Iterable[LocatedHit]:
-        """What was found, by code in the order of lines."""
+        """Returns the findings; those of one code in the order of lines."""
 
     def notes(self) -> Iterable[str]:
-        """What the findings leave out (a sample, a cap), in words; nothing where they are complete."""
+        """Sentences about what the findings omit (a sample, a cap); empty if they are complete."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One check: its stable `code`, how bad it is, where it belongs, and the text of its documentation."""
+    """One check: its stable code, its severity, its section and text in the documentation, and how it runs.
+
+    `needs` lists the `formats.traits` of which a row must have one for the check to run (empty: it always runs).
+    `pattern` and `prefilter` skip texts in which the check cannot find anything.
+    """
 
     code: str
     severity: Severity
@@ -121,12 +127,13 @@ Dataset = TypeVar("Dataset", bound=type)
 def declare(
     code: str, severity: Severity, section: str, doc: str, *, fix: str | None = None, scope: str = "line"
 ) -> str:
-    """Registers a check that is found elsewhere, and returns its code.
+    """Registers a check whose findings come from other code, and returns its code.
 
-    One of the whole file (`dataset`) is no error: which lines have errors is counted as they are read.
+    A check of the whole file (scope `dataset`) cannot be an error, because lines with errors are counted while they are
+    read. Raises ValueError for such a check, and for a code that is already registered.
     """
     if scope == "dataset" and severity == "error":
-        raise ValueError(f"{code}: what is found at the end is no error of a line")
+        raise ValueError(f"{code}: a check of the whole file cannot be an error of a line")
     _register(Check(code=code, severity=severity, section=section, doc=doc, scope=scope, fix=fix))
     return code
 
@@ -140,7 +147,7 @@ def example_check(
     needs: Iterable[str] = (),
     fix: str | None = None,
 ) -> Callable[[RowFunction], RowFunction]:
-    """Registers a function of one row, which finds nothing in a row with none of the `formats.traits` that it needs."""
+    """Registers a function of one row. It is called only for rows that have one of the `formats.traits` in `needs`."""
 
     def register(function: RowFunction) -> RowFunction:
         _register(
@@ -169,10 +176,10 @@ def text_check(
     pattern: bytes,
     fix: str | None = None,
 ) -> Callable[[TextFunction], TextFunction]:
-    """Registers a function of one text, which finds nothing in a text that, in UTF-8, has no match of `pattern`.
+    """Registers a function of one text. It is called only if `pattern` matches in the UTF-8 bytes of the text's row.
 
-    The pattern is one for `search.Search`, looked for in many rows of the file at once. It matches no line breaks,
-    tabs, quotes and backslashes, for these are escaped in the file.
+    The pattern is searched in many rows at once by `pattern_search.Search`. It must not match line breaks, tabs, quotes
+    and backslashes, because these are escaped in the file.
     """
     return _on_text(code, severity, section, fix, scope="text", pattern=pattern)
 
@@ -185,18 +192,16 @@ def answer_check(
     prefilter: Callable[[str], object] | None = None,
     fix: str | None = None,
 ) -> Callable[[TextFunction], TextFunction]:
-    """Registers a function of one trained text that is not empty. It is called only where `prefilter`, which is to be
-    quick, says that it may find something.
-    """
+    """Registers a function of one non-empty trained text. It is called only if `prefilter`, a fast test, is true."""
     return _on_text(code, severity, section, fix, scope="answer", prefilter=prefilter)
 
 
 def dataset_check(
     *, formats: Iterable[Format] = ALL_FORMATS, slow_to_finish: bool = False
 ) -> Callable[[Dataset], Dataset]:
-    """Registers a class; the codes it speaks are declared beside it with `declare(..., scope="dataset")`.
+    """Registers a class. The codes of its findings are declared next to it with `declare(..., scope="dataset")`.
 
-    The slow ones stand first: they are finished in this order, in several processes.
+    Classes that are `slow_to_finish` come first, because the checks are finished in this order in several processes.
     """
 
     def register(make: Dataset) -> Dataset:
@@ -207,7 +212,7 @@ def dataset_check(
 
 
 def row_checks(format: Format) -> list[Check]:
-    """The checks of scope `example` for a format, in the order of their registration."""
+    """The checks of scope `example` for a format, in order of registration."""
     return [check for check in CHECKS.values() if check.on_row is not None and format in check.formats]
 
 

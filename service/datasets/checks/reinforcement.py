@@ -1,6 +1,6 @@
-"""Checks of reinforcement rows, and which fields of a row a grader reads.
+"""Checks of reinforcement rows, and the fields of a row that a grader reads.
 
-Source of the rules: OpenAI's guide to reinforcement fine-tuning; graders name fields as `{{ item.field }}`.
+Source of the rules: OpenAI's guide to reinforcement fine-tuning. Graders refer to fields as `{{ item.field }}`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MAX_LINES_PER_FIELD = 100
 
 @example_check("reinforcement_last_message", "error", SECTION, formats=("reinforcement",))
 def reinforcement_last_message(row: dict[str, Any]) -> Iterator[Hit]:
-    """The last message is the user's (or developer's): the model answers it itself while it trains."""
+    """The last message is not the user's (or developer's). The model generates the answer during training."""
     messages = row.get("messages")
     if isinstance(messages, list) and messages:
         last = messages[-1]
@@ -31,24 +31,26 @@ def reinforcement_last_message(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("reinforcement_nothing_to_grade", "warning", SECTION, formats=("reinforcement",))
 def reinforcement_nothing_to_grade(row: dict[str, Any]) -> Iterator[Hit]:
-    """A row has a field beside its messages, such as a reference answer, that a grader can compare with."""
+    """A row has no field except its messages, such as a reference answer, that a grader can compare with."""
     if row.keys() <= CHAT_KEYS:
-        yield Hit("", row, "This row has no field for a grader, such as reference_answer; add one if yours reads it.")
+        yield Hit(
+            "", row, "This row has no field for a grader, such as reference_answer; add one if your grader needs it."
+        )
 
 
 FIELD_MISSING = declare(
     "reinforcement_field_missing",
     "warning",
     SECTION,
-    "A field stands in most rows but not in this one. A grader whose template reads it fails on this row: a "
-    "job with such a grader is refused.",
+    "At least 90 % of the rows have a field that this row lacks. A grader whose template reads the field fails on this "
+    "row, so a job with such a grader is refused.",
     scope="dataset",
 )
 
 
 @dataset_check(formats=("reinforcement",))
 class MissingFields:
-    """Fields that nine rows in ten have, and the rows that lack them."""
+    """Finds fields that at least 90 % of the rows have, and the rows that lack them."""
 
     def __init__(self) -> None:
         self._seen: list[tuple[int, list[str]]] = []
@@ -58,11 +60,11 @@ class MissingFields:
         self._first_lines: list[int] = []
 
     def add(self, examples: Sequence[Example]) -> None:
-        """Takes the fields of a batch."""
+        """Records the fields of a batch."""
         self._seen = [(example.line, [key for key in example.row if key not in CHAT_KEYS]) for example in examples]
 
     def merge(self, later: MissingFields) -> None:
-        """Counts fields, up to two hundred different ones, and notes the first rows that lack one."""
+        """Counts up to 200 different fields, and records the first 100 rows that lack each."""
         for line, fields in later._seen:
             for field in fields:
                 if field not in self._present:
@@ -87,16 +89,16 @@ class MissingFields:
             for line in self._absent[field]
         ]
         for line, field in sorted(missing):
-            message = f"This row has no {field[:64]!r}, which most rows have; a grader that reads it would fail here."
+            message = f"This row has no {field[:64]!r}, which most rows have; a grader that reads it fails on this row."
             yield LocatedHit(FIELD_MISSING, line, Hit("", field[:64], message))
 
     def notes(self) -> Iterable[str]:
-        """Complete where no field is missing in over a hundred rows."""
+        """None: the findings are complete unless a field is missing in over 100 rows."""
         return ()
 
 
 def grader_fields(grader: object) -> set[str]:
-    """The row fields that a grader's templates read: every `{{ item.field }}` in any string of it, however nested."""
+    """The row fields that a grader's templates read: every `{{ item.field }}` in any of its strings, at any depth."""
     if isinstance(grader, str):
         return set(_ITEM_FIELD.findall(grader))
     if isinstance(grader, dict):
@@ -107,5 +109,5 @@ def grader_fields(grader: object) -> set[str]:
 
 
 def missing_grader_fields(grader: object, item_fields: dict[str, int], examples: int) -> list[str]:
-    """The fields that a grader reads and not every row has, by `FileReport.item_fields`; empty if all are there."""
+    """The fields that a grader reads but not every row has, sorted. `item_fields` is that of a FileReport."""
     return sorted(field for field in grader_fields(grader) if item_fields.get(field, 0) < examples)

@@ -1,6 +1,6 @@
-"""Secrets and personal data in texts, found by their forms and check digits, without a dependency.
+"""Checks for secrets and personal data in texts, which are recognised by their form and check digits.
 
-What a model is trained on it can say to anybody. An excerpt never shows what was found: `excerpts` masks it.
+A model can repeat its training data to any user. Excerpts never show what was found: `excerpts` masks it.
 """
 
 from __future__ import annotations
@@ -37,55 +37,55 @@ _SECRET_KINDS = (
 
 @text_check("secret_found", "warning", SECTION, pattern=SECRET_STARTS, fix="mask_secrets")
 def secret_found(text: str) -> Iterator[Hit]:
-    """A text holds an API key, an access token, a JSON web token or a private key. Revoke it and remove it."""
+    """A text contains an API key, an access token, a JSON web token or a private key. Revoke it and remove it."""
     for found in SECRET.finditer(text):
         kind = next((name for start, name in _SECRET_KINDS if found.group().startswith(start)), "an access token")
-        yield Hit("", text, f"This looks like {kind}; revoke it, and replace it by a placeholder.", found.start())
+        yield Hit("", text, f"This looks like {kind}; revoke it, and replace it with a placeholder.", found.start())
 
 
 @text_check("personal_email", "warning", SECTION, pattern=_MAIL_START, fix="mask_personal_data")
 def personal_email(text: str) -> Iterator[Hit]:
-    """A text holds an e-mail address (those of example.com and the like are let be)."""
+    """A text contains an e-mail address. Addresses at example.com and similar domains are not reported."""
     for start, end in emails(text):
         if not _EXAMPLE_MAIL.search(text[start:end]):
-            message = "This is an e-mail address; replace it by a placeholder unless it is meant to be public."
+            message = "This is an e-mail address; replace it with a placeholder unless it is meant to be public."
             yield Hit("", text, message, start)
 
 
 @text_check("personal_card", "warning", SECTION, pattern=_NINE_DIGITS, fix="mask_personal_data")
 def personal_card(text: str) -> Iterator[Hit]:
-    """A text holds the number of a payment card: 13 to 19 digits with a known start and a valid check digit (Luhn)."""
+    """A text contains a payment card number: 13 to 19 digits with a known start and a valid check digit (Luhn)."""
     for at, _, digits in digit_runs(text):
         if 13 <= len(digits) <= 19 and is_card(digits):
-            yield Hit("", text, "This looks like the number of a payment card; replace it by a placeholder.", at)
+            yield Hit("", text, "This looks like a payment card number; replace it with a placeholder.", at)
 
 
 @text_check("personal_national_id", "warning", SECTION, pattern=_NINE_DIGITS, fix="mask_personal_data")
 def personal_national_id(text: str) -> Iterator[Hit]:
-    """A text holds a national id: a Chinese resident id with its check digit, or a US social security number."""
+    """A text contains a national id: a Chinese resident id with its check digit, or a US social security number."""
     for at, run, _ in digit_runs(text):
         if _SSN.fullmatch(run) or (_CHINESE_ID.fullmatch(run) and is_chinese_id(run)):
-            yield Hit("", text, "This looks like a national id; replace it by a placeholder.", at)
+            yield Hit("", text, "This looks like a national id; replace it with a placeholder.", at)
 
 
 @text_check("personal_phone", "warning", SECTION, pattern=_NINE_DIGITS, fix="mask_personal_data")
 def personal_phone(text: str) -> Iterator[Hit]:
-    """A text holds a phone number: international with a plus, Chinese mobile or land line, or North American."""
+    """A text contains a phone number: international with a plus, Chinese mobile or land line, or North American."""
     for at, run, digits in digit_runs(text):
         if _CHINESE_MOBILE.fullmatch(digits) or (9 <= len(digits) <= 15 and _PHONE_FORM.fullmatch(run)):
-            yield Hit("", text, "This looks like a phone number; replace it by a placeholder.", at)
+            yield Hit("", text, "This looks like a phone number; replace it with a placeholder.", at)
 
 
 @lru_cache(maxsize=4)
 def digit_runs(text: str) -> tuple[tuple[int, str, str], ...]:
-    """Every run of nine or more digits with its separators: position, run, digits alone. Kept for the next check."""
+    """Every run of nine or more digits as (position, run with separators, digits). Cached for the next check."""
     return tuple(
         (found.start(), found.group(), re.sub(r"[^0-9Xx]", "", found.group())) for found in DIGIT_RUN.finditer(text)
     )
 
 
 def is_card(digits: str) -> bool:
-    """Whether digits start as a card's and pass Luhn's check (ISO/IEC 7812)."""
+    """Whether digits start like a payment card number and pass the Luhn check (ISO/IEC 7812)."""
     if not digits.isdigit() or digits[0] not in "3456" or len(set(digits)) < 2:
         return False
     total = 0

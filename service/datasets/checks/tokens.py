@@ -1,6 +1,6 @@
-"""Checks of tokens: what a model's limit cuts off, and special tokens that stand in texts.
+"""Checks of tokens: examples over a model's token limit, and special tokens in texts.
 
-Declared here, found where tokens are added up (`accounting`).
+The checks of the limit are declared here; their findings come from `report.token_accounting`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ declare(
     "over_token_limit",
     "warning",
     SECTION,
-    "An example has more tokens than the model's limit for one training example. It is cut at the end.",
+    "An example has more tokens than the model's limit for one training example. Its end is cut off.",
     fix="drop_over_limit",
     scope="dataset",
 )
@@ -23,7 +23,7 @@ declare(
     "answer_cut_off",
     "warning",
     SECTION,
-    "An example is so long that all that the model shall learn lies beyond the limit: it is paid for in vain.",
+    "An example is so long that its whole answer lies beyond the limit. It is billed, and teaches nothing.",
     fix="drop_over_limit",
     scope="dataset",
 )
@@ -41,27 +41,30 @@ _SPECIAL = (
 
 
 def over_limit(pointer: str, value: str, total: int, limit: int) -> Hit:
-    """The hit of an example with `total` tokens where `limit` are allowed."""
-    lost = f"the last {total - limit:,} are cut off"
-    return Hit(pointer, value, f"{total:,} tokens where the model's limit is {limit:,}: {lost}. Shorten or split it.")
+    """The hit of an example with `total` tokens, which is over `limit`."""
+    message = (
+        f"This example has {total:,} tokens; the model's limit is {limit:,}, so the last {total - limit:,} are cut "
+        "off. Shorten or split it."
+    )
+    return Hit(pointer, value, message)
 
 
 def answer_cut_off(pointer: str, value: str, start: int, limit: int) -> Hit:
-    """The hit of an example whose first trained token comes after `start` others, beyond `limit`."""
+    """The hit of an example whose answer starts after `start` tokens, beyond `limit`."""
     return Hit(
         pointer,
         value,
-        f"The answer starts after {start:,} tokens, beyond the model's limit of {limit:,}, and is cut off whole. "
-        "Shorten what stands before it.",
+        f"The answer starts after {start:,} tokens, beyond the model's limit of {limit:,}, and is cut off entirely. "
+        "Shorten the text before it.",
     )
 
 
 @text_check("special_token_in_text", "warning", SECTION, pattern=rb"<\|")
 def special_token_in_text(text: str) -> Iterator[Hit]:
-    """A text spells out a special token such as `<|endoftext|>`. It is counted and trained as plain text, not as the
-    token.
+    """A text contains the name of a special token such as `<|endoftext|>`. It is counted and trained as plain text, not
+    as the token.
     """
     for token in _SPECIAL:
         at = text.find(token)
         if at >= 0:
-            yield Hit("", text, f"{token} in a text is plain text, not the special token; remove it.", at)
+            yield Hit("", text, f"{token} in a text is trained as plain text, not as the special token; remove it.", at)

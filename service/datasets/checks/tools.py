@@ -1,7 +1,7 @@
-"""Checks of tool definitions: `tools`, or the older `functions`, their names and their parameters as JSON Schema.
+"""Checks of tool definitions (`tools`, or the older `functions`): their names, and their parameters as JSON Schema.
 
 Source of the rules: OpenAI's API reference for chat completions (`tools`, `functions`) and its guide to fine-tuning
-with functions. Definitions repeat from row to row, so a compiled schema is kept for the next one.
+with functions. Many rows have the same definitions, so compiled schemas are cached.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Validator = jsonschema_rs.Draft202012Validator | jsonschema_rs.Draft7Validator
     "tools_and_functions", "error", SECTION, formats=("chat", "preference"), needs=DECLARING, fix="functions_to_tools"
 )
 def tools_and_functions(row: dict[str, Any]) -> Iterator[Hit]:
-    """A row declares `tools` or the older `functions`, not both."""
+    """A row declares both `tools` and the older `functions`. It may declare only one of them."""
     for pointer, holder in holders(row):
         if holder.get("tools") is not None and holder.get("functions") is not None:
             yield Hit(f"{pointer}/functions", holder["functions"], "Declare tools or functions, not both.")
@@ -39,7 +39,7 @@ def tools_and_functions(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("tools_count", "error", SECTION, formats=("chat", "preference"), needs=DECLARING)
 def tools_count(row: dict[str, Any]) -> Iterator[Hit]:
-    """`tools` or `functions` is a list of 1 to 128 definitions."""
+    """`tools` or `functions` is not a list of 1 to 128 definitions."""
     for pointer, holder in holders(row):
         for key in ("tools", "functions"):
             declared = holder.get(key)
@@ -54,7 +54,9 @@ def tools_count(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("tool_shape", "error", SECTION, formats=("chat", "preference"), needs=DECLARING)
 def tool_shape(row: dict[str, Any]) -> Iterator[Hit]:
-    """A tool is `{"type": "function", "function": {"name": …, "parameters": …}}`; a function is the inner object."""
+    """A tool is not `{"type": "function", "function": {"name": …, "parameters": …}}`, or an entry of `functions` is not
+    such an inner object.
+    """
     for pointer, holder in holders(row):
         tools, functions = holder.get("tools"), holder.get("functions")
         for index, tool in enumerate(tools if isinstance(tools, list) else ()):
@@ -72,16 +74,16 @@ def tool_shape(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("tool_name_invalid", "error", SECTION, formats=("chat", "preference"), needs=DECLARING)
 def tool_name_invalid(row: dict[str, Any]) -> Iterator[Hit]:
-    """The name of a tool has 1 to 64 letters, digits, underscores or hyphens."""
+    """The name of a tool does not consist of 1 to 64 letters, digits, underscores or hyphens."""
     for pointer, function in definitions(row):
         name = function.get("name")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            yield Hit(f"{pointer}/name", name, "A tool's name has 1 to 64 letters, digits, underscores or hyphens.")
+            yield Hit(f"{pointer}/name", name, "A tool's name must be 1 to 64 letters, digits, underscores or hyphens.")
 
 
 @example_check("tool_name_duplicate", "error", SECTION, formats=("chat", "preference"), needs=DECLARING)
 def tool_name_duplicate(row: dict[str, Any]) -> Iterator[Hit]:
-    """No two tools of a row have the same name."""
+    """Two tools of a row have the same name."""
     seen: set[str] = set()
     for pointer, function in definitions(row):
         name = function.get("name")
@@ -93,7 +95,7 @@ def tool_name_duplicate(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("tool_parameters_invalid", "error", SECTION, formats=("chat", "preference"), needs=DECLARING)
 def tool_parameters_invalid(row: dict[str, Any]) -> Iterator[Hit]:
-    """The parameters of a tool are a JSON Schema of an object (2020-12 or draft 7), without outside references."""
+    """The parameters of a tool are not a JSON Schema of an object (2020-12 or draft 7) without external references."""
     for pointer, function in definitions(row):
         parameters = function.get("parameters")
         if parameters is None:
@@ -113,8 +115,8 @@ def tool_parameters_invalid(row: dict[str, Any]) -> Iterator[Hit]:
     fix="functions_to_tools",
 )
 def older_functions(row: dict[str, Any]) -> Iterator[Hit]:
-    """A row uses `functions` and `function_call`, which `tools` and `tool_calls` have replaced; newer models want
-    those.
+    """A row uses `functions` or `function_call`, which `tools` and `tool_calls` have replaced. Convert them for newer
+    models.
     """
     for pointer, holder in holders(row):
         if holder.get("functions") is not None:
@@ -149,7 +151,7 @@ def definitions(row: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def schema_fault(parameters: object) -> str | None:
-    """What keeps `parameters` from being a JSON Schema of an object; None if nothing does."""
+    """The reason why `parameters` is not a JSON Schema of an object; None if it is one."""
     if not isinstance(parameters, dict):
         return "it must be an object."
     compiled = compile_schema(parameters)
@@ -157,7 +159,10 @@ def schema_fault(parameters: object) -> str | None:
 
 
 def compile_schema(parameters: dict[str, Any]) -> Validator | str:
-    """A validator for `parameters`, or what is wrong with them. Nothing is fetched: an outside reference is a fault."""
+    """A validator for `parameters`, or a message that says what is wrong with them.
+
+    Nothing is fetched: an external reference is a fault.
+    """
     try:
         return _compiled(msgspec.json.encode(parameters))
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
@@ -185,7 +190,7 @@ def _path(error: Exception) -> str:
 
 
 def called_names(row: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Every call in a row whose function has a name: its pointer, the function object, the name."""
+    """Every call in a row whose function has a name, as (pointer, function object, name)."""
     for pointer, message in messages_of(row):
         for place, function, _ in calls_of(message):
             name = function.get("name")

@@ -1,4 +1,4 @@
-"""Checks of variety over the whole file: labels and their balance, repeated openings, languages, lengths."""
+"""Checks of variety in the whole file: balance of labels, repeated openings, languages, lengths, repeated prompts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LOW_VARIETY = 0.3
 _MAX_VARIETY_LINES = 200_000
 _MUCH_CHINESE = re.compile("(?:[^\u4e00-\u9fff]*+[\u4e00-\u9fff]){31}")
 _MUCH_LATIN = re.compile("(?:[^A-Za-z]*+[A-Za-z]){151}")
-"""So many of 200 characters that no other script can have a third as many."""
+"""Prefilters: so many of an answer's first characters are of this script that no other script can be the main one."""
 _SCRIPTS = (
     ("Japanese", re.compile("[\u3040-\u30ff]")),
     ("Korean", re.compile("[\uac00-\ud7a3]")),
@@ -49,49 +49,49 @@ LABEL_IMBALANCE = declare(
     "label_imbalance",
     "warning",
     SECTION,
-    "The answers are labels, and one of them has over 80 % of the rows, or another has fewer than three.",
+    "The answers are labels, and one of them has over 80 % of the rows or fewer than three rows.",
     scope="dataset",
 )
 LABEL_VARIANTS = declare(
     "label_variants",
     "warning",
     SECTION,
-    "The answers are labels, and some differ only in case, white space or punctuation: one class under two names.",
+    "The answers are labels, and some differ only in case, white space or punctuation, so one class has two names.",
     scope="dataset",
 )
 REPEATED_OPENING = declare(
     "repeated_opening",
     "warning",
     SECTION,
-    "Over 30 % of the answers start with the same words. The model will start so whatever it is asked.",
+    "Over 30 % of the answers start with the same words. The model will start its answers to all questions with them.",
     scope="dataset",
 )
 MIXED_LANGUAGES = declare(
     "mixed_languages",
     "warning",
     SECTION,
-    "The answers are in languages of different scripts, each in 5 % of the rows or more. Fine if that is meant.",
+    "The answers are in different scripts, each in 5 % or more of the rows. This is fine if it is intended.",
     scope="dataset",
 )
 LENGTH_OUTLIER = declare(
     "length_outlier",
     "warning",
     SECTION,
-    "An example is over twenty times as long as the median example and has over 2,000 characters.",
+    "An example is over 20 times as long as the median example and has over 2,000 characters.",
     scope="dataset",
 )
 LOW_VARIETY = declare(
     "low_variety",
     "warning",
     SECTION,
-    "Under 30 % of the user prompts differ: the file repeats a few questions.",
+    "Fewer than 30 % of the prompts are different: the file repeats a few questions.",
     scope="dataset",
 )
 
 
 @dataset_check(formats=("chat", "completion"))
 class Labels:
-    """Whether the answers are labels, and how they are spread. Gives up at the first answer that cannot be one."""
+    """Counts the answers if all of them are short enough to be labels. Stops at the first answer that is not."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -99,7 +99,7 @@ class Labels:
         self._are_labels = True
 
     def add(self, examples: Sequence[Example]) -> None:
-        """Counts answers if all are short."""
+        """Counts the answers of a batch if all are short."""
         answers = [(example.answer, example.line) for example in examples if example.answer]
         self._are_labels = max([len(answer) for answer, _ in answers], default=0) <= _MAX_LABEL_CHARS
         if self._are_labels:
@@ -108,7 +108,7 @@ class Labels:
                 self._first_line.setdefault(answer, line)
 
     def merge(self, later: Labels) -> None:
-        """Adds the counts while few are different."""
+        """Adds the counts, up to 1,000 different answers."""
         self._are_labels = self._are_labels and later._are_labels
         if self._are_labels:
             self._counts.update(later._counts)
@@ -128,14 +128,14 @@ class Labels:
         for name, labels in by_name.items():
             if name and len(labels) > 1:
                 shown = ", ".join(repr(label) for label in labels[:4])
-                message = f"{shown} seem to be one label; write it in one way."
+                message = f"{shown} seem to be one label; write it the same way everywhere."
                 yield LocatedHit(
                     LABEL_VARIANTS, min(self._first_line[label] for label in labels[1:]), Hit("", "", message)
                 )
-        most, count = self._counts.most_common(1)[0]
+        label, count = self._counts.most_common(1)[0]
         if len(self._counts) > 1 and count > total * _MAX_SHARE_OF_A_LABEL:
-            message = f"The label {most!r} has {100 * count // total} % of {total:,} rows; add examples of the others."
-            yield LocatedHit(LABEL_IMBALANCE, self._first_line[most], Hit("", most, message))
+            message = f"The label {label!r} has {100 * count // total} % of {total:,} rows; add examples of the others."
+            yield LocatedHit(LABEL_IMBALANCE, self._first_line[label], Hit("", label, message))
         rare = [label for label, times in self._counts.items() if times < _MIN_ROWS_OF_A_LABEL]
         if len(self._counts) > 1 and rare:
             shown = ", ".join(repr(label) for label in rare[:4])
@@ -143,16 +143,16 @@ class Labels:
             yield LocatedHit(LABEL_IMBALANCE, self._first_line[rare[0]], Hit("", rare[0], message))
 
     def notes(self) -> Iterable[str]:
-        """Complete."""
+        """None: the findings are complete."""
         return ()
 
 
 @dataset_check(formats=("chat", "completion", "preference"))
 class Openings:
-    """The first three words of answers, or their first six characters in a script without spaces.
+    """Counts the first three words of answers, or their first six characters in a script without spaces.
 
-    Kept are their hashes, 12 bytes for each answer, and the words of those that are common in a part of the file, as
-    one that is common in the whole must be somewhere.
+    Stores the hash of each opening (12 bytes for each answer), and the words of openings that are frequent in some
+    batch: an opening that is frequent in the whole file must be frequent in some batch.
     """
 
     def __init__(self) -> None:
@@ -161,7 +161,7 @@ class Openings:
         self._words: dict[int, str] = {}
 
     def add(self, examples: Sequence[Example]) -> None:
-        """Keeps openings."""
+        """Records the openings of a batch."""
         heads = [
             (example.answer[:60], example.line)
             for example in examples
@@ -176,36 +176,36 @@ class Openings:
         self._words |= {hash(opening): opening for opening, _ in _common_keys(Counter(openings), len(openings))}
 
     def merge(self, later: Openings) -> None:
-        """Appends them."""
+        """Appends the openings."""
         self._keys += later._keys
         self._lines += later._lines
         self._words |= later._words
 
     def finish(self) -> Iterable[LocatedHit]:
-        """Each opening that is too common; at most three can be."""
+        """One finding for each opening in over 30 % of the answers; there can be at most three."""
         answers = len(self._keys)
         if answers >= _MIN_ROWS:
             for key, count in _common_keys(Counter(self._keys), answers):
                 opening = self._words[key]
                 share = 100 * count // answers
-                message = f"{share} % of the answers start with {opening!r}; vary or drop it unless it is meant."
+                message = f"{share} % of the answers start with {opening!r}; vary or remove it unless it is intended."
                 yield LocatedHit(REPEATED_OPENING, self._lines[self._keys.index(key)], Hit("", opening, message))
 
     def notes(self) -> Iterable[str]:
-        """Complete."""
+        """None: the findings are complete."""
         return ()
 
 
 @dataset_check(formats=("chat", "completion", "preference"))
 class Languages:
-    """The scripts of answers, by their first 200 characters outside of code."""
+    """Counts the scripts of answers, by their first 200 characters outside of code."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._first_line: dict[str, int] = {}
 
     def add(self, examples: Sequence[Example]) -> None:
-        """Counts scripts."""
+        """Counts the scripts of a batch."""
         scripts = [(script, example.line) for example in examples if (script := script_of(example.answer))]
         self._counts.update([script for script, _ in scripts])
         self._first_line = dict(reversed(scripts)) | self._first_line
@@ -216,29 +216,29 @@ class Languages:
         self._first_line = later._first_line | self._first_line
 
     def finish(self) -> Iterable[LocatedHit]:
-        """One finding, at the first row of the second commonest script."""
+        """At most one finding, at the first row of the second most frequent script."""
         total = self._counts.total()
         common = [(name, count) for name, count in self._counts.most_common() if count >= total * _MIXED_SHARE]
         if total >= _MIN_ROWS and len(common) > 1:
             shares = ", ".join(f"{name} {100 * count // total} %" for name, count in common)
-            message = f"The answers are in several scripts ({shares}); separate them unless that is meant."
+            message = f"The answers are in several scripts ({shares}); separate them unless that is intended."
             yield LocatedHit(MIXED_LANGUAGES, self._first_line[common[1][0]], Hit("", "", message))
 
     def notes(self) -> Iterable[str]:
-        """Complete."""
+        """None: the findings are complete."""
         return ()
 
 
 @dataset_check()
 class Lengths:
-    """Characters per example, and the examples that stand out."""
+    """Counts characters per example, and finds examples that are much longer than the median."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
         self._long: list[tuple[int, int]] = []
 
     def add(self, examples: Sequence[Example]) -> None:
-        """Counts lengths in steps of 16 characters, and keeps the lines of long examples."""
+        """Counts the lengths of a batch in steps of 16 characters, and records the lines of long examples."""
         lengths = [sum(map(len, example.texts)) for example in examples]
         self._counts.update([length >> 4 for length in lengths])
         self._long += [
@@ -248,31 +248,31 @@ class Lengths:
         ]
 
     def merge(self, later: Lengths) -> None:
-        """Adds the counts, and the long examples while there is room."""
+        """Adds the counts, and the long examples up to 10,000."""
         self._counts.update(later._counts.elements())
         self._long += later._long[: _MAX_OUTLIERS - len(self._long)]
 
     def finish(self) -> Iterable[LocatedHit]:
-        """Every outlier among the first ten thousand long examples."""
+        """Every outlier among the first 10,000 long examples."""
         if self._counts.total() < _MIN_ROWS:
             return
         median = max(quantiles(self._counts, (0.5,))[0] * 16, 16.0)
         for line, length in self._long:
             if length > median * _OUTLIER_FACTOR:
                 message = (
-                    f"{length:,} characters where the median example has {median:,.0f}; check that it belongs here."
+                    f"This example has {length:,} characters; the median is {median:,.0f}. Check that it belongs here."
                 )
                 yield LocatedHit(LENGTH_OUTLIER, line, Hit("", "", message))
 
     def notes(self) -> Iterable[str]:
-        """Says where not every long example was kept."""
+        """Says that only the first long examples were checked, if there are more."""
         if len(self._long) == _MAX_OUTLIERS:
-            yield f"Length outliers were looked for among the first {_MAX_OUTLIERS:,} long examples."
+            yield f"Length outliers were searched only among the first {_MAX_OUTLIERS:,} long examples."
 
 
 @dataset_check(formats=("chat", "completion", "preference"))
 class Variety:
-    """How many of the prompts differ, among the first two hundred thousand lines."""
+    """Counts the different prompts in the first 200,000 lines."""
 
     def __init__(self) -> None:
         self._prompts = array("q")
@@ -280,7 +280,7 @@ class Variety:
         self._more = False
 
     def add(self, examples: Sequence[Example]) -> None:
-        """Keeps the hashes of prompts."""
+        """Records the hashes of a batch's prompts."""
         for example in examples:
             if example.line > _MAX_VARIETY_LINES:
                 self._more = True
@@ -299,13 +299,13 @@ class Variety:
         """At most one finding, at the first row."""
         rows, different = len(self._prompts), len(set(self._prompts))
         if rows >= _MIN_ROWS and different < rows * _LOW_VARIETY:
-            message = f"Only {different:,} of {rows:,} prompts differ; add other questions."
+            message = f"Only {different:,} of {rows:,} prompts are different; add other questions."
             yield LocatedHit(LOW_VARIETY, self._first_line, Hit("", "", message))
 
     def notes(self) -> Iterable[str]:
-        """Says where it is a sample."""
+        """Says that only the first lines were counted, if the file has more."""
         if self._more:
-            yield f"The variety of prompts was judged by the first {_MAX_VARIETY_LINES:,} lines."
+            yield f"The variety of prompts was computed from the first {_MAX_VARIETY_LINES:,} lines."
 
 
 def _common_keys(counts: Counter[Key], answers: int) -> list[tuple[Key, int]]:
@@ -313,7 +313,7 @@ def _common_keys(counts: Counter[Key], answers: int) -> list[tuple[Key, int]]:
 
 
 def script_of(answer: str) -> str | None:
-    """The script that most of an answer's start is in; None where there is too little of any."""
+    """The main script of an answer's first 200 characters; None if there are too few letters."""
     head = answer[:200]
     if head.isascii():
         return "Latin" if len(head) >= 10 and "```" not in head[:20] else None
@@ -323,10 +323,10 @@ def script_of(answer: str) -> str | None:
     if _MUCH_LATIN.match(head):
         return "Latin"
     counts = [(len(pattern.findall(head)), name) for name, pattern in _SCRIPTS]
-    most, name = max(counts)
+    max_count, name = max(counts)
     if name == "Chinese" and counts[0][0]:
         name = "Japanese"
     latin = len(_LATIN.findall(head))
-    if most * 3 >= latin and most >= 4:
+    if max_count * 3 >= latin and max_count >= 4:
         return name
     return "Latin" if latin >= 10 else None

@@ -1,8 +1,8 @@
 """Checks of images in messages.
 
 Source of the rules: OpenAI's guide to vision fine-tuning: user messages only, at most 10 images in an example, each
-at most 10 MB, JPEG, PNG or WEBP, as an HTTP(S) URL or as base64. An image behind a URL is not fetched; only its name
-is looked at.
+at most 10 MB, JPEG, PNG or WEBP, as an HTTP(S) URL or as base64. Images are not fetched from their URLs; only the
+URL's file name is checked.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DETAILS = (None, "auto", "low", "high")
     "image_not_in_user_message", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=(PARTS,)
 )
 def image_not_in_user_message(row: dict[str, Any]) -> Iterator[Hit]:
-    """Images stand in user messages only; upstreams drop or refuse rows whose assistant sends one."""
+    """A message whose role is not user has an image. Upstreams drop or refuse rows whose assistant sends one."""
     for pointer, role, _ in images(row):
         if role != "user":
             yield Hit(pointer, "", "Only user messages can have images; remove this one.")
@@ -38,8 +38,8 @@ def image_not_in_user_message(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("image_url_invalid", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=(PARTS,))
 def image_url_invalid(row: dict[str, Any]) -> Iterator[Hit]:
-    """`image_url` is an object whose `url` is an HTTP(S) URL or `data:image/…;base64,…`; `detail` is auto, low or
-    high.
+    """`image_url` is not an object whose `url` is an HTTP(S) URL or `data:image/…;base64,…`, or its `detail` is not
+    auto, low or high.
     """
     for pointer, _, image in images(row):
         url = image.get("url") if isinstance(image, dict) else None
@@ -58,7 +58,7 @@ def image_url_invalid(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("image_type", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=(PARTS,))
 def image_type(row: dict[str, Any]) -> Iterator[Hit]:
-    """An image is JPEG, PNG or WEBP, by its declared type, its first bytes, or the ending of its URL."""
+    """An image is not JPEG, PNG or WEBP, by its declared type, its first bytes, or the ending of its URL."""
     for pointer, _, image in images(row):
         url = image.get("url") if isinstance(image, dict) else None
         if not isinstance(url, str):
@@ -79,7 +79,7 @@ def image_type(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("image_too_large", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=(PARTS,))
 def image_too_large(row: dict[str, Any]) -> Iterator[Hit]:
-    """An image has at most 10 MB after decoding."""
+    """An image has over 10 MB after decoding."""
     for pointer, _, image in images(row):
         url = image.get("url") if isinstance(image, dict) else None
         data_url = _DATA_URL.match(url) if isinstance(url, str) else None
@@ -92,14 +92,14 @@ def image_too_large(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("too_many_images", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=(PARTS,))
 def too_many_images(row: dict[str, Any]) -> Iterator[Hit]:
-    """An example has at most 10 images."""
+    """An example has over 10 images."""
     count = sum(1 for _ in images(row))
     if count > MAX_IMAGES:
         yield Hit("/messages", "", f"This example has {count} images; at most {MAX_IMAGES} are allowed.")
 
 
 def images(row: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Every image of a row: the pointer of its `image_url`, the role of its message, and its `image_url`."""
+    """Every image of a row, as (pointer of its `image_url`, role of its message, its `image_url`)."""
     for pointer, message in messages_of(row):
         content = message.get("content")
         for index, part in enumerate(content if isinstance(content, list) else ()):
