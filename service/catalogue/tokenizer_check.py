@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from service.catalogue.tokens import EDGE_CASE_TEXTS, CountsDiffer, TokenCounter, reference_counter
@@ -20,14 +21,14 @@ class TokenizerCheck:
 
     def __init__(self, encoding: str, *, in_subprocess: bool) -> None:
         self._encoding = encoding
-        self._process: Any = None
+        self._process: BaseProcess | None = None
         if in_subprocess:
-            self._samples, theirs = multiprocessing.Pipe()
+            self._samples, child_end = multiprocessing.Pipe()
             self._process = multiprocessing.get_context("fork").Process(
-                target=_compare_samples, args=(encoding, theirs, self._samples), daemon=True
+                target=_compare_samples, args=(encoding, child_end, self._samples), daemon=True
             )
             self._process.start()
-            theirs.close()
+            child_end.close()
 
     def check_edge_cases(self, counter: TokenCounter) -> None:
         """Compares the counts of `counter` for EDGE_CASE_TEXTS."""
@@ -67,10 +68,10 @@ def _compare(encoding: str, text: str, tokens: int) -> None:
         raise CountsDiffer(f"the fast counter of {encoding} differs from tiktoken")
 
 
-def _compare_samples(encoding: str, samples: Connection[Any, Any], other_end: Connection[Any, Any]) -> None:
-    """Compares samples until it receives None, then sends the first failure, or None."""
+def _compare_samples(encoding: str, samples: Connection[Any, Any], parent_end: Connection[Any, Any]) -> None:
+    """Loads tiktoken, compares samples until it receives None, then sends the first failure, or None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    other_end.close()
+    parent_end.close()
     failure: Exception | None = None
     try:
         reference_counter(encoding)

@@ -90,11 +90,8 @@ class RepeatedContent:
 
     def finish(self) -> Iterable[LocatedHit]:
         """All duplicates, conflicting answers and identical answers."""
-        from service.datasets.duplicates.exact import (  # numpy is slow to import
-            conflicting_answers,
-            exact_duplicates,
-            identical_answers,
-        )
+        # numpy is slow to import
+        from service.datasets.duplicates.exact import conflicting_answers, exact_duplicates, identical_answers
 
         for row, first in exact_duplicates(self._keys):
             line = self._lines[first]

@@ -49,9 +49,8 @@ class NearDuplicates:
 
     def finish(self) -> Iterable[LocatedHit]:
         """Every row that nearly equals an earlier row and is not an exact duplicate of it; by line."""
-        from service.datasets.duplicates.near import (
-            near_duplicates,  # numpy takes longer to import than most files to report on
-        )
+        # numpy takes longer to import than most files take to report on
+        from service.datasets.duplicates.near import near_duplicates
 
         for row, first in near_duplicates(self._sketches, self._keys):
             message = f"This is nearly the same example as on line {self._lines[first]}; keep one, or make them differ."

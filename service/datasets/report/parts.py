@@ -132,9 +132,9 @@ class PartReader:
                 if expected is None or not same_format(value, expected):
                     _add_format_finding(row.number, value, expected, part.findings)
                     continue
-                found = traits(value)
+                row_traits = traits(value)
                 for code, needs, find in self._row_checks:
-                    if not needs or not needs.isdisjoint(found):
+                    if not needs or not needs.isdisjoint(row_traits):
                         part.findings.add_all(code, row.number, find(value))
                 example = read_example(row.number, value, expected)
             example_rows.append(row)
