@@ -1,4 +1,4 @@
-"""What the workers' steps need: made once at start-up, closed at the end."""
+"""The context of the workers' steps: opened once when the process starts, closed when it ends."""
 
 import asyncio
 import datetime as dt
@@ -35,7 +35,7 @@ DATABASE_RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The composition root of a worker process. `instance` marks this gateway's jobs upstream."""
+    """Everything that a step needs. `instance` labels this gateway's jobs at the upstream."""
 
     settings: Settings
     instance: str
@@ -50,26 +50,26 @@ class Context:
     meter: Meter
     rates: RateLimitEnforcer
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the process is to end: what can be given back is given back."""
+    """Set when the process is asked to stop, so that long steps give their rows back."""
 
     def today(self) -> dt.date:
         """The UTC date, for prices."""
         return dt.datetime.now(dt.UTC).date()
 
     def at(self, upstream: Upstream) -> "AccountContext":
-        """The same for a step about one upstream account."""
+        """The context of a step that calls this upstream account."""
         return AccountContext(**{each.name: getattr(self, each.name) for each in fields(Context)}, upstream=upstream)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountContext(Context):
-    """The context of a step about one upstream account."""
+    """The context of a step that calls one upstream account."""
 
     upstream: Upstream = field(kw_only=True)
 
 
 async def open_context(settings: Settings) -> Context:
-    """Make everything that the steps need. Raises `SettingsError` for a configuration that cannot work."""
+    """Open the context. Raises `SettingsError` for a configuration that cannot work."""
     if settings.upstream_is_self(settings.port):
         raise SettingsError("OPENAI_BASE_URL points at this gateway itself. Give it the upstream's address.")
     sealer = sealer_of(settings)
@@ -110,7 +110,7 @@ async def close_context(ctx: Context) -> None:
 
 
 async def _instance(db: Database, settings: Settings) -> str:
-    """The gateway's instance, as soon as Postgres answers: a worker that starts before Postgres waits for it."""
+    """The gateway's instance. Waits for Postgres to respond, since a worker may start before it."""
     while True:
         try:
             await check_schema(settings, application="tunegate-worker")
@@ -118,5 +118,5 @@ async def _instance(db: Database, settings: Settings) -> str:
                 await ensure_default_account(session, settings)
                 return (await session.scalars(select(Gateway.instance))).one()
         except (OSError, DBAPIError) as error:
-            log.warning("worker.waits_for_postgres", error=repr(error))
+            log.warning("worker.database_unavailable", error=repr(error))
             await asyncio.sleep(DATABASE_RETRY_SECONDS)

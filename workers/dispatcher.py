@@ -1,4 +1,7 @@
-"""The loop that makes Postgres the truth: it claims what is due every second, whether a wake-up came or not."""
+"""The dispatcher: claims rows of leased work that are due, every second and after wake-ups, and runs their steps.
+
+Work depends on Postgres alone: without wake-ups it starts up to a second later.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,9 +25,9 @@ RUNNING = Gauge("tunegate_steps_running", "Steps of leased work that are running
 
 @dataclass(slots=True)
 class Queue:
-    """One kind of leased work as a worker processes it: the step for a claimed row, and how many run at a time.
+    """One kind of leased work in this worker: the step for a claimed row, and the maximum of concurrent steps.
 
-    `claimable` gives further conditions for a row to be claimed: for the row that a wake-up names, or (None) for any.
+    `claimable` returns further conditions for a row to be claimed: the row that a wake-up names, or any row (None).
     A kind may have several queues with conditions that exclude each other; the first one gets its wake-ups.
     """
 
@@ -52,10 +55,10 @@ class Dispatcher:
         self._again = asyncio.Event()
         self._stopping = False
         self.rounds = 0
-        """How many rounds over all queues the database has answered."""
+        """Completed rounds: claims over all queues without a database error."""
 
     async def run(self) -> None:
-        """Claim what is due at once, then every `every_seconds` and whenever a step has ended; until `stop`."""
+        """Claim due rows now, then every `every_seconds` and whenever a step has ended, until `stop` is called."""
         while not self._stopping:
             self._again.clear()
             due = await self._due()
@@ -68,12 +71,12 @@ class Dispatcher:
                 continue
 
     async def wake(self, work: str, row_id: str) -> None:
-        """A wake-up: claim one row of this kind now, if it is due and there is room."""
+        """Claim the row that a wake-up names, if it is due and another step may start."""
         queue = next(each for each in self._queues if each.work.name == work)
         await self._claim(queue, row_id)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Claim nothing more and let running steps end; what has not ended then is cancelled and left to its lease."""
+        """Stop claiming and wait for running steps. Steps that outlast the grace are cancelled; their leases expire."""
         self._stopping = True
         self._again.set()
         tasks = [task for queue in self._queues for task in queue.tasks]
@@ -87,18 +90,18 @@ class Dispatcher:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _due(self) -> list[Queue] | None:
-        """The queues that have something due, by one query, since mostly none has; None: the database is away."""
+        """The queues with due rows, by one query since mostly none has any; None if the database is unavailable."""
         conditions = [exists().where(leases.due(queue.work.table)) for queue in self._queues]
         try:
             async with self._db.worker() as session:
                 found = (await session.execute(select(*conditions))).one()
         except Exception as error:
-            log.error("dispatcher.database_away", error=repr(error))
+            log.error("dispatcher.database_unavailable", error=repr(error))
             return None
         return [queue for queue, is_due in zip(self._queues, found, strict=True) if is_due]
 
     async def _claim(self, queue: Queue, row_id: str | None = None) -> bool:
-        """Whether the database answered."""
+        """Claim due rows and start their steps. Returns False after a database error."""
         if self._stopping or queue.free <= 0:
             return True
         table: Any = queue.work.table

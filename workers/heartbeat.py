@@ -1,4 +1,4 @@
-"""A worker's heartbeat: a row that says when its dispatcher last made a round. `/readyz` shows the newest."""
+"""A worker's heartbeat: a row with the time of its dispatcher's last round. `/readyz` shows the newest."""
 
 import asyncio
 import datetime as dt
@@ -15,12 +15,12 @@ from workers.dispatcher import Dispatcher
 log = structlog.get_logger()
 
 BEAT_SECONDS = 5.0
-KEPT = dt.timedelta(days=1)
-"""Rows of workers that were killed; workers that stop remove their own."""
+MAX_AGE = dt.timedelta(days=1)
+"""After this time the row of a killed worker is deleted. A worker that stops deletes its own."""
 
 
 class Heartbeat:
-    """Reports one worker, and only while its dispatcher makes rounds: a process that claims nothing is silent."""
+    """The heartbeat of one worker. It stops while the dispatcher completes no rounds, even if the process is alive."""
 
     def __init__(self, db: Database, dispatcher: Dispatcher) -> None:
         self._db = db
@@ -29,7 +29,7 @@ class Heartbeat:
         self._id = new_id("worker-")
 
     async def run(self) -> None:
-        """Beat at once and every `BEAT_SECONDS`, until cancelled."""
+        """Beat now and every `BEAT_SECONDS`, until cancelled."""
         while True:
             try:
                 await self.beat()
@@ -38,7 +38,7 @@ class Heartbeat:
             await asyncio.sleep(BEAT_SECONDS)
 
     async def beat(self) -> None:
-        """Write the row if this is the first beat, or if the dispatcher has made a round since the last one."""
+        """Write the row if this is the first beat, or if the dispatcher has completed a round since the last one."""
         if self._dispatcher.rounds == self._rounds:
             return
         self._rounds = self._dispatcher.rounds
@@ -47,9 +47,9 @@ class Heartbeat:
             await session.execute(
                 beaten.on_conflict_do_update(index_elements=["id"], set_={"beat_at": func.clock_timestamp()})
             )
-            await session.execute(delete(WorkerHeartbeat).where(WorkerHeartbeat.beat_at < func.now() - KEPT))
+            await session.execute(delete(WorkerHeartbeat).where(WorkerHeartbeat.beat_at < func.now() - MAX_AGE))
 
     async def end(self) -> None:
-        """Remove the row: this worker stops."""
+        """Delete the row when the worker stops."""
         async with self._db.worker() as session:
             await session.execute(delete(WorkerHeartbeat).where(WorkerHeartbeat.id == self._id))

@@ -1,4 +1,4 @@
-"""The worker process: a dispatcher, which needs no Redis, a listener for wake-ups, and the leader's periodic tasks."""
+"""The worker process: the dispatcher of leased work, the listener for wake-ups, and the leader of periodic tasks."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 GRACE_SECONDS = 20.0
 END_SECONDS = 30.0
-"""A worker that was asked to stop has ended after this time, whatever hangs; its leases end by themselves."""
+"""The process is ended by force this long after it was asked to stop; its leases expire."""
 
 
 async def run(
@@ -37,7 +37,7 @@ async def run(
     election_retry_seconds: float = RETRY_SECONDS,
     end_seconds: float = END_SECONDS,
 ) -> None:
-    """Work until SIGTERM or SIGINT, then finish what is under way within the grace; a second signal ends that too.
+    """Work until SIGTERM or SIGINT, then let running steps end within the grace; a second signal ends it at once.
 
     `tasks` are those of the leader, and `election_retry_seconds` how often another worker tries to become it. Whatever
     hangs, the process has ended `end_seconds` after the first signal.
@@ -61,8 +61,8 @@ async def run(
         return
     dispatcher = dispatcher_of(ctx)
     heartbeat = Heartbeat(ctx.db, dispatcher)
-    leading = create_engine(settings.database_url, pool_size=1, application="tunegate-leader")
-    leader = lead(leading, tasks(ctx), retry_seconds=election_retry_seconds)
+    leader_engine = create_engine(settings.database_url, pool_size=1, application="tunegate-leader")
+    leader = lead(leader_engine, tasks(ctx), retry_seconds=election_retry_seconds)
     work: list[Any] = [dispatcher.run(), heartbeat.run(), leader]
     if settings.redis_url:
         work.append(wakeup_listener.listen(settings.redis_url, dispatcher))
@@ -77,19 +77,19 @@ async def run(
     await asyncio.gather(*running, return_exceptions=True)
     with contextlib.suppress(Exception):
         await heartbeat.end()
-    await leading.dispose()
+    await leader_engine.dispose()
     await close_context(ctx)
 
 
 def _exit_later(end_seconds: float) -> None:
-    """End the process by force when its orderly end takes too long, as with a database that no longer answers."""
+    """End the process by force if its shutdown takes too long, as with an unresponsive database."""
     timer = threading.Timer(end_seconds, os._exit, (1,))
     timer.daemon = True
     timer.start()
 
 
 async def _unless(event: asyncio.Event, task: "asyncio.Task[T]") -> T | None:
-    """What the task returns, or None when the event comes first; the task is cancelled then."""
+    """The task's result, or None if the event is set first; then the task is cancelled."""
     waiting = asyncio.create_task(event.wait())
     await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()

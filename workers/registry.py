@@ -1,6 +1,6 @@
-"""What workers do for each kind of leased work: its step, how many steps run at a time, and what may be claimed.
+"""The handlers of leased work: for each kind its step, the maximum of concurrent steps and the rows it may claim.
 
-A new kind is one line in `service/database/leased_work.py`, one line here, and a file with its step.
+To add a kind, add a line to `service/database/leased_work.py`, a line here, and a file with its step.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,24 +24,25 @@ from workers.webhooks import deliver
 
 Conditions = Sequence[ColumnElement[bool]]
 
-POLLED_ACCOUNTS = 64
-"""Accounts that are listed at a time: each is a call that mostly waits, and one that hangs must not delay others."""
+ACCOUNT_POLLS = 64
+"""Accounts that are polled concurrently. A poll mostly waits, and an unresponsive account must not delay others."""
 
 RUNS = 8
-"""Generations and comparisons that have a time slice at a time; each has several calls under way."""
+"""Generations and comparisons that have a time slice concurrently; each has several calls in flight."""
 
 DELETIONS = 8
 
 DELIVERIES = 256
-"""Attempts at a time: each is a socket that mostly waits, and slow receivers must not use all of them."""
+"""Concurrent delivery attempts. An attempt mostly waits, and slow receivers must not occupy all of them."""
 
 RETRIES = 64
-"""The same for endpoints whose last attempt failed, kept apart so that dead receivers use up no others' places."""
+"""Concurrent attempts at endpoints whose last attempt failed, a queue of their own so that unavailable receivers do not
+delay others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """How one kind of leased work is done; `retries` names a second queue of the same kind."""
+    """How workers process one kind of leased work. `queue` names a queue of its own if the kind has a second one."""
 
     work: LeasedWork
     step: Callable[[Context, Claim[Any]], Awaitable[None]]
@@ -50,7 +51,7 @@ class Handler:
     queue: str | None = None
 
     def bind(self, ctx: Context) -> Queue:
-        """The queue of this worker."""
+        """The queue for this worker's dispatcher."""
         return Queue(
             name=self.queue or self.work.name,
             work=self.work,
@@ -70,7 +71,7 @@ def _worker_concurrency(settings: Settings) -> int:
 
 HANDLERS = (
     Handler(leased_work.JOBS, advance.advance, _worker_concurrency, advance.claimable),
-    Handler(leased_work.ACCOUNT_POLLS, account_poller.poll_account, lambda _: POLLED_ACCOUNTS),
+    Handler(leased_work.ACCOUNT_POLLS, account_poller.poll_account, lambda _: ACCOUNT_POLLS),
     Handler(leased_work.SCHEDULING, schedule.run_scheduling_pass, lambda _: 1),
     Handler(leased_work.REPORTS, report.validate, _validation_processes),
     Handler(leased_work.PREPARATIONS, preparation.prepare, _validation_processes),
@@ -86,7 +87,7 @@ if missing := set(leased_work.ALL) - {handler.work for handler in HANDLERS}:
 
 
 def dispatcher_of(ctx: Context) -> Dispatcher:
-    """A dispatcher with every kind of leased work."""
+    """A dispatcher with the queues of every handler."""
     return Dispatcher(
         ctx.db,
         [handler.bind(ctx) for handler in HANDLERS],

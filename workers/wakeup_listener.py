@@ -1,4 +1,4 @@
-"""ARQ's worker, which receives wake-ups and hands them to the dispatcher; it does no work itself."""
+"""Receives wake-ups with ARQ's worker and passes them to the dispatcher. No step runs inside ARQ."""
 
 import asyncio
 import contextlib
@@ -20,16 +20,16 @@ POLL_SECONDS = 0.1
 
 
 async def listen(redis_url: str, dispatcher: Dispatcher) -> None:
-    """Receive wake-ups until cancelled. ARQ's worker ends when Redis is away, and is started again."""
+    """Receive wake-ups until cancelled. ARQ's worker ends when Redis is unavailable, and is started again."""
     while True:
         try:
             pool = await open_pool(redis_url)
         except REDIS_AWAY as error:
-            log.warning("wakeups.redis_away", error=type(error).__name__)
+            log.warning("wakeups.redis_unavailable", error=type(error).__name__)
             await asyncio.sleep(RESTART_SECONDS)
             continue
         listener = Worker(
-            functions=[_function(work, dispatcher) for work in leased_work.ALL],
+            functions=functions_of(dispatcher),
             queue_name=QUEUE,
             redis_pool=pool,
             handle_signals=False,
@@ -47,14 +47,18 @@ async def listen(redis_url: str, dispatcher: Dispatcher) -> None:
                 await listener.close()
             raise
         except Exception as error:
-            log.warning("wakeups.redis_away", error=type(error).__name__)
+            log.warning("wakeups.redis_unavailable", error=type(error).__name__)
         with contextlib.suppress(Exception):
             await listener.close()
         await asyncio.sleep(RESTART_SECONDS)
 
 
-def _function(work: LeasedWork, dispatcher: Dispatcher) -> Function:
-    return func(_wake(work, dispatcher), name=work.name, keep_result=0, max_tries=1, timeout=30)
+def functions_of(dispatcher: Dispatcher) -> list[Function]:
+    """ARQ's functions: one for each kind of leased work, under its name."""
+    return [
+        func(_wake(work, dispatcher), name=work.name, keep_result=0, max_tries=1, timeout=30)
+        for work in leased_work.ALL
+    ]
 
 
 def _wake(work: LeasedWork, dispatcher: Dispatcher) -> Callable[..., Coroutine[Any, Any, None]]:

@@ -47,7 +47,7 @@ async def count(harness: WorkerHarness, table: type[Base]) -> int:
 
 async def gone(harness: WorkerHarness, *file_ids: str) -> list[bool]:
     """Which of the files one round removes."""
-    await retention.remove_outdated(harness.ctx)
+    await retention.remove_expired_files(harness.ctx)
     return [(await file_row(harness, file_id)).deleted_at is not None for file_id in file_ids]
 
 

@@ -405,18 +405,18 @@ class TestStalls:
         await harness.set_job(stuck, last_update_at=long_ago)
         await harness.set_job(paused, last_update_at=long_ago, upstream_status="paused")
         await harness.set_job(well, created_at=long_ago, last_update_at=func.now())
-        assert [await stalled_jobs.tell_of_stalled(harness.ctx.db) for _ in range(2)] == [1, 0]
-        said = "The job has stalled: no news for 72 hours (running, running at the upstream). Still looking"
+        assert [await stalled_jobs.report_stalled_jobs(harness.ctx.db) for _ in range(2)] == [1, 0]
+        said = "The job has stalled: no update for 72 hours (running, running at the upstream). It is still polled"
         assert await harness.messages(stuck, "warn") == [said]
         await harness.step(stuck)
         assert (await harness.job(stuck)).stalled_at is None
         await harness.set_job(stuck, last_update_at=long_ago)
-        assert await stalled_jobs.tell_of_stalled(harness.ctx.db) == 1
+        assert await stalled_jobs.report_stalled_jobs(harness.ctx.db) == 1
 
     async def test_racing_workers_tell_once(self, harness: WorkerHarness) -> None:
         [stuck] = await running(harness, 1)
         await harness.set_job(stuck, last_update_at=func.now() - dt.timedelta(days=3))
-        await asyncio.gather(*(stalled_jobs.tell_of_stalled(harness.ctx.db) for _ in range(4)))
+        await asyncio.gather(*(stalled_jobs.report_stalled_jobs(harness.ctx.db) for _ in range(4)))
         assert len(await harness.messages(stuck, "warn")) == 1
 
 

@@ -13,7 +13,7 @@ from service.ids import new_id
 from service.upstreams.accounts import DEFAULT_ACCOUNT
 from service.webhooks.event_types import CATALOGUE
 from tests.workers.harness import MODEL, WorkerHarness
-from workers.maintenance.retirement_notices import announce
+from workers.maintenance.retirement_notices import send_notices
 
 STOPS = dt.date(2027, 1, 14)
 """When OpenAI shuts gpt-4o-mini down, by the catalogue."""
@@ -49,7 +49,7 @@ async def tuned(harness: WorkerHarness) -> str:
 
 async def at(harness: WorkerHarness, days_before: int) -> int:
     """A round so many days before the shutdown."""
-    return await announce(harness.ctx.db, harness.ctx.catalogue, STOPS - dt.timedelta(days=days_before))
+    return await send_notices(harness.ctx.db, harness.ctx.catalogue, STOPS - dt.timedelta(days=days_before))
 
 
 async def told(harness: WorkerHarness) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
-"""Old rows go, by documented rules (docs/operations.md). Each statement takes some rows, so that none locks for long.
+"""Deletes old rows, by the rules in docs/operations.md, in small batches so that no statement locks rows for long.
 
-What a caller may still ask for stays as long as the settings say; the ledger, the jobs, their timelines and the audit
-log stay for good.
+Rows that callers can still read are kept as long as the settings say. The ledger, jobs, their timelines and the audit
+log are never pruned.
 """
 
 import datetime as dt
@@ -36,24 +36,24 @@ from workers.context import Context
 log = structlog.get_logger()
 
 BATCH = 1000
-ROUNDS = 50
-"""Batches of one rule in one turn; what is left waits for the next, so that no rule keeps the others waiting."""
+MAX_BATCHES = 50
+"""Batches of one rule in one run. The rest follows in the next run, so that no rule delays the others."""
 
 QUOTE_LIFE = dt.timedelta(days=30)
 DELETION_LIFE = dt.timedelta(days=90)
 
 
 class Rule(NamedTuple):
-    """Which rows of a table go."""
+    """The condition for rows of a table to be deleted, and the primary key."""
 
     table: type[Base]
     key: tuple[Any, ...]
-    outdated: ColumnElement[bool]
+    is_old: ColumnElement[bool]
 
 
 def rules(settings: Settings) -> Iterator[Rule]:
-    """Every rule, those of rows that refer to others first."""
-    ended_before = _before(settings.keep_events_days)
+    """Every rule; rows that refer to others come before those they refer to."""
+    events_before = _before(settings.keep_events_days)
     metrics_before = _before(settings.keep_metrics_days)
     sent_before = _before(settings.keep_deliveries_days)
     yield Rule(RememberedRequest, (RememberedRequest.id,), RememberedRequest.created_at < func.now() - KEY_LIFETIME)
@@ -62,23 +62,23 @@ def rules(settings: Settings) -> Iterator[Rule]:
         (UpstreamWebhook.account_id, UpstreamWebhook.webhook_id),
         UpstreamWebhook.received_at < func.now() - REPLAY_WINDOW,
     )
-    yield Rule(JobEvent, (JobEvent.id,), JobEvent.job_id.in_(select(Job.id).where(Job.finished_at < ended_before)))
-    of_ended = select(Run.id).where(Run.finished_at < ended_before)
-    yield Rule(RunEvent, (RunEvent.id,), RunEvent.run_id.in_(of_ended))
-    yield Rule(RunCall, (RunCall.run_id, RunCall.key), RunCall.run_id.in_(of_ended))
+    yield Rule(JobEvent, (JobEvent.id,), JobEvent.job_id.in_(select(Job.id).where(Job.finished_at < events_before)))
+    ended_runs = select(Run.id).where(Run.finished_at < events_before)
+    yield Rule(RunEvent, (RunEvent.id,), RunEvent.run_id.in_(ended_runs))
+    yield Rule(RunCall, (RunCall.run_id, RunCall.key), RunCall.run_id.in_(ended_runs))
     yield Rule(
         JobMetric,
         (JobMetric.job_id, JobMetric.step),
         JobMetric.job_id.in_(select(Job.id).where(Job.finished_at < metrics_before)),
     )
-    told = and_(WebhookDelivery.due_at.is_(None), WebhookDelivery.created_at < sent_before)
+    settled = and_(WebhookDelivery.due_at.is_(None), WebhookDelivery.created_at < sent_before)
     yield Rule(
         WebhookAttempt,
         (WebhookAttempt.delivery_id, WebhookAttempt.attempt),
-        WebhookAttempt.delivery_id.in_(select(WebhookDelivery.id).where(told)),
+        WebhookAttempt.delivery_id.in_(select(WebhookDelivery.id).where(settled)),
     )
-    tried = exists().where(WebhookAttempt.delivery_id == WebhookDelivery.id)
-    yield Rule(WebhookDelivery, (WebhookDelivery.id,), and_(told, ~tried))
+    attempted = exists().where(WebhookAttempt.delivery_id == WebhookDelivery.id)
+    yield Rule(WebhookDelivery, (WebhookDelivery.id,), and_(settled, ~attempted))
     delivered = exists().where(WebhookDelivery.event_id == WebhookEvent.id)
     yield Rule(WebhookEvent, (WebhookEvent.id,), and_(WebhookEvent.created_at < sent_before, ~delivered))
     known = exists().where(WebhookDelivery.endpoint_id == WebhookEndpoint.id)
@@ -93,27 +93,27 @@ def rules(settings: Settings) -> Iterator[Rule]:
 
 
 async def prune(ctx: Context) -> dict[str, int]:
-    """One turn of every rule. Returns how many rows of which table went."""
-    gone: dict[str, int] = {}
+    """Apply every rule once. Returns the number of deleted rows by table."""
+    deleted: dict[str, int] = {}
     for rule in rules(ctx.settings):
         count = await _apply(ctx, rule)
         if count:
-            gone[rule.table.__tablename__] = count
-    await _forget_secrets(ctx)
-    if gone:
-        log.info("pruned", **gone)
-    return gone
+            deleted[rule.table.__tablename__] = count
+    await _erase_secrets(ctx)
+    if deleted:
+        log.info("rows.pruned", **deleted)
+    return deleted
 
 
 async def _apply(ctx: Context, rule: Rule) -> int:
     total = 0
-    for _ in range(ROUNDS):
+    for _ in range(MAX_BATCHES):
         async with ctx.db.worker() as session:
-            rows = (await session.execute(select(*rule.key).where(rule.outdated).limit(BATCH))).all()
-            if rows:  # what has come to be needed meanwhile is looked at again, and stays
+            rows = (await session.execute(select(*rule.key).where(rule.is_old).limit(BATCH))).all()
+            if rows:  # the condition again: a row may have come into use since
                 await session.execute(
                     delete(rule.table)
-                    .where(_one_of(rule.key, rows), rule.outdated)
+                    .where(_one_of(rule.key, rows), rule.is_old)
                     .execution_options(synchronize_session=False)
                 )
         total += len(rows)
@@ -129,8 +129,8 @@ def _one_of(key: tuple[Any, ...], rows: Any) -> ColumnElement[bool]:
     return condition
 
 
-async def _forget_secrets(ctx: Context) -> None:
-    """Secrets that sign no longer: the old one after a rotation, and all of a deleted endpoint's."""
+async def _erase_secrets(ctx: Context) -> None:
+    """Erase signing secrets that are out of use: the old one after a rotation, and all of a deleted endpoint."""
     async with ctx.db.worker() as session:
         await session.execute(
             update(WebhookEndpoint)

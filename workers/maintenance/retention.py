@@ -1,7 +1,7 @@
-"""Removing files that nobody needs any more: those that expire, and those that a project keeps no longer.
+"""Removes files that have expired, or whose project's retention period has passed.
 
-A project's retention counts from a file's last use by a job: its end, for the files it trained on and its results. A
-file that no job ever used counts from its creation. What a job, a preparation or a report needs stays.
+The retention period starts with the end of the last job that trained on the file or produced it, or with the file's
+creation if no job used it. A file that a job, a preparation or a report needs is not removed.
 """
 
 import datetime as dt
@@ -20,10 +20,10 @@ log = structlog.get_logger()
 BATCH = 200
 
 
-async def remove_outdated(ctx: Context) -> int:
-    """One round over what has expired and what is kept no longer. Returns how many files were removed."""
+async def remove_expired_files(ctx: Context) -> int:
+    """Remove every file that is due for removal. Returns their number."""
     removed = 0
-    for reason, condition in (("expired", File.expires_at < func.now()), ("retention", _outdated())):
+    for reason, condition in (("expired", File.expires_at < func.now()), ("retention", _past_retention())):
         removed += await _remove(ctx, reason, condition)
     return removed
 
@@ -48,7 +48,7 @@ async def _remove(ctx: Context, reason: str, condition: ColumnElement[bool]) -> 
 
 
 async def _remove_one(ctx: Context, project_id: str, file_id: str, reason: str) -> bool:
-    """Remove a file unless something needs it: that is looked at under its lock, as when a caller deletes it."""
+    """Remove a file unless it is in use; that is checked under its lock, as when a caller deletes it."""
     async with ctx.db.worker() as session:
         if not await _discarded(session, project_id, file_id):
             await session.rollback()
@@ -70,8 +70,8 @@ async def _discarded(session: AsyncSession, project_id: str, file_id: str) -> bo
     return uses is not None and not uses
 
 
-def _outdated() -> ColumnElement[bool]:
-    """Files of projects with a retention that were neither made nor used by a job within it."""
+def _past_retention() -> ColumnElement[bool]:
+    """The condition for a file to have been neither created nor used by a job within its project's retention period."""
     since = func.now() - Project.retention_days * literal(dt.timedelta(days=1))
     used = (
         select(literal(1))
@@ -82,7 +82,7 @@ def _outdated() -> ColumnElement[bool]:
         )
         .correlate(File, Project)
     )
-    outdated_for = (
+    past_retention = (
         select(literal(1))
         .where(
             Project.id == File.project_id,
@@ -93,4 +93,4 @@ def _outdated() -> ColumnElement[bool]:
         )
         .correlate(File)
     )
-    return outdated_for.exists()
+    return past_retention.exists()

@@ -1,7 +1,7 @@
-"""Telling projects that a model which they have or use will be shut down: once for each of two thresholds.
+"""Notifies projects that a model which they have or use will be shut down: once for each of two thresholds.
 
-The catalogue names the day at each provider. A notice and its event are one transaction under the notice's key, so
-two workers, or a crash in between, tell it once.
+The catalogue has the shutdown date at each provider. A notice's row and its event are one transaction, and the row's
+key is unique, so that neither a second worker nor a crash sends a notice twice.
 """
 
 import datetime as dt
@@ -23,22 +23,22 @@ from service.webhooks import outbox
 log = structlog.get_logger()
 
 THRESHOLDS_DAYS = (7, 30)
-"""Told when so many days or fewer are left; a project that comes late gets the nearest one only."""
+"""A notice is sent when this many days or fewer are left; a project that joins late gets the nearest one only."""
 
-USED_LATELY = dt.timedelta(days=90)
-"""A project uses a base model when it has created a job for it within this time."""
+RECENT_USE = dt.timedelta(days=90)
+"""A project uses a base model if it has created a job with it within this time."""
 
 MAX_LISTED = 100
-"""Tuned models and aliases that one event names."""
+"""Maximum number of tuned models, and of aliases, in one event."""
 
 BATCH = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retirement:
-    """A base model on its way out at some accounts: its names, its last day, and the threshold that has been passed.
+    """The shutdown of a base model at some accounts, with its date and the threshold that has been passed.
 
-    `everywhere`: the base model itself is gone then too, since no other account has it longer.
+    `everywhere`: no account offers the base model after that date.
     """
 
     model: str
@@ -53,7 +53,7 @@ class Retirement:
 def retiring(
     catalogue: Catalogue, accounts_by_provider: Mapping[str, Sequence[str]], today: dt.date
 ) -> list[Retirement]:
-    """The models that the providers of these accounts shut down soon."""
+    """The upcoming shutdowns at the providers of these accounts."""
     found = (
         _retirement(model, provider, accounts_by_provider, today)
         for provider in accounts_by_provider
@@ -62,20 +62,20 @@ def retiring(
     return [retirement for retirement in found if retirement is not None]
 
 
-async def announce(db: Database, catalogue: Catalogue, today: dt.date) -> int:
-    """Tell every project what it has not been told. Returns how many events that made."""
-    told = 0
+async def send_notices(db: Database, catalogue: Catalogue, today: dt.date) -> int:
+    """Send every notice that is due and was not sent yet. Returns their number."""
+    sent = 0
     async with db.worker() as session:
         accounts = await _accounts(session)
     for retirement in retiring(catalogue, accounts, today):
         async with db.worker() as session:
-            projects = (await session.scalars(_concerned(retirement).limit(BATCH))).all()
+            projects = (await session.scalars(_projects_to_notify(retirement).limit(BATCH))).all()
         for project_id in projects:
             async with db.worker() as session:
-                told += await _tell(session, project_id, retirement)
-    if told:
-        log.info("retirements.told", events=told)
-    return told
+                sent += await _send(session, project_id, retirement)
+    if sent:
+        log.info("retirement_notices.sent", notices=sent)
+    return sent
 
 
 async def _accounts(session: AsyncSession) -> Mapping[str, Sequence[str]]:
@@ -106,23 +106,23 @@ def _retirement(
     )
 
 
-def _concerned(retirement: Retirement) -> Select[str]:
-    """Projects with tuned models, aliases or recent jobs of the model, that have no such notice yet."""
+def _projects_to_notify(retirement: Retirement) -> Select[str]:
+    """Projects with tuned models, aliases or recent jobs of the model that have not been sent this notice."""
     using = union(
-        select(Model.project_id).where(_tuned_there(retirement), Model.deleted_at.is_(None)),
+        select(Model.project_id).where(_tuned_at_accounts(retirement), Model.deleted_at.is_(None)),
         select(ModelAlias.project_id).where(_is_base_of(retirement)),
         select(Job.project_id).where(
             Job.model.in_(retirement.names),
             Job.account_id.in_(retirement.accounts),
-            Job.created_at > func.now() - USED_LATELY,
+            Job.created_at > func.now() - RECENT_USE,
         ),
     ).subquery()
-    known = exists().where(RetirementNotice.project_id == using.c.project_id, _same(retirement))
-    return select(using.c.project_id).where(~known).order_by(using.c.project_id)
+    notified = exists().where(RetirementNotice.project_id == using.c.project_id, _same(retirement))
+    return select(using.c.project_id).where(~notified).order_by(using.c.project_id)
 
 
-async def _tell(session: AsyncSession, project_id: str, retirement: Retirement) -> int:
-    noted = await session.scalar(
+async def _send(session: AsyncSession, project_id: str, retirement: Retirement) -> int:
+    added = await session.scalar(
         insert(RetirementNotice)
         .values(
             project_id=project_id,
@@ -133,13 +133,13 @@ async def _tell(session: AsyncSession, project_id: str, retirement: Retirement) 
         .on_conflict_do_nothing()
         .returning(RetirementNotice.project_id)
     )
-    if noted is None:
+    if added is None:
         return 0
     tuned = (
         select(Model.name)
         .where(
             Model.project_id == project_id,
-            _tuned_there(retirement),
+            _tuned_at_accounts(retirement),
             Model.kind == "model",
             Model.deleted_at.is_(None),
         )
@@ -164,14 +164,14 @@ async def _tell(session: AsyncSession, project_id: str, retirement: Retirement) 
 
 
 async def _aliases_on(session: AsyncSession, project_id: str, retirement: Retirement) -> Sequence[str]:
-    tuned = select(Model.name).where(_tuned_there(retirement))
+    tuned = select(Model.name).where(_tuned_at_accounts(retirement))
     query = select(ModelAlias.name).where(
         ModelAlias.project_id == project_id, _is_base_of(retirement) | ModelAlias.model.in_(tuned)
     )
     return (await session.scalars(query.order_by(ModelAlias.name).limit(MAX_LISTED))).all()
 
 
-def _tuned_there(retirement: Retirement) -> ColumnElement[bool]:
+def _tuned_at_accounts(retirement: Retirement) -> ColumnElement[bool]:
     return Model.base_model.in_(retirement.names) & Model.account_id.in_(retirement.accounts)
 
 

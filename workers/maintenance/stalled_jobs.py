@@ -1,6 +1,7 @@
-"""Jobs without news for their state's deadline: an event says so, once until there are news again, and a metric counts.
+"""Reports stalled jobs: those that received no update within their state's deadline.
 
-Nothing is done to the job: what helps is for people to decide. The deadlines: `service/upstreams/poll_schedule.py`.
+A job gets one event for each stall, and a metric counts it. The job itself is not changed: people decide what helps.
+The deadlines are in `service/upstreams/poll_schedule.py`.
 """
 
 import structlog
@@ -16,11 +17,11 @@ log = structlog.get_logger()
 
 BATCH = 500
 
-STALLED = Counter("tunegate_job_stalls_total", "Jobs that had no news for their state's deadline.", ["state"])
+STALLED = Counter("tunegate_job_stalls_total", "Jobs that received no update within their state's deadline.", ["state"])
 
 
-async def tell_of_stalled(db: Database) -> int:
-    """Tell of jobs that have newly stalled. Returns how many."""
+async def report_stalled_jobs(db: Database) -> int:
+    """Report the jobs that have stalled since the last call. Returns their number."""
     async with db.worker() as session:
         found = await session.execute(
             update(Job)
@@ -32,7 +33,9 @@ async def tell_of_stalled(db: Database) -> int:
         rows = found.all()
         for job_id, project_id, state, status, quiet_seconds in rows:
             where = f"{state}, {status} at the upstream" if state == "running" else state
-            message = f"The job has stalled: no news for {_spoken(float(quiet_seconds))} ({where}). Still looking"
+            message = (
+                f"The job has stalled: no update for {_duration(float(quiet_seconds))} ({where}). It is still polled"
+            )
             await add_events(session, job_id, project_id, [NewEvent(message=message, level="warn")])
     for job_id, project_id, state, status, quiet_seconds in rows:
         STALLED.labels(state).inc()
@@ -48,7 +51,7 @@ async def tell_of_stalled(db: Database) -> int:
 
 
 def stalled() -> ColumnElement[bool]:
-    """The condition under which a job has stalled and nobody was told."""
+    """The condition for a job to have stalled without having been reported."""
     deadlines = [
         (
             and_(Job.state == state, Job.upstream_status == status) if status else Job.state == state,
@@ -68,5 +71,5 @@ def _quiet_seconds() -> ColumnElement[float]:
     return cast(func.extract("epoch", func.now() - func.coalesce(Job.last_update_at, Job.created_at)), Float)
 
 
-def _spoken(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.0f} hours" if seconds >= 2 * 3600 else f"{seconds / 60:.0f} minutes"

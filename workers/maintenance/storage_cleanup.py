@@ -1,4 +1,4 @@
-"""Clearing up, by documented rules (docs/operations.md): what a crash, a deletion or time has left behind."""
+"""Removes leftovers of crashes, deletions and expired uploads from the storage, by the rules in docs/operations.md."""
 
 import datetime as dt
 
@@ -13,20 +13,20 @@ from workers.context import Context
 
 log = structlog.get_logger()
 
-ORPHAN_LIFE = dt.timedelta(days=1)
+PENDING_UPLOAD_LIFE = dt.timedelta(days=1)
 ENDED_UPLOAD_LIFE = dt.timedelta(days=30)
 BATCH = 200
 
 
-async def clear_up(ctx: Context) -> None:
-    """One round. It may run twice at a time, as when a leader was replaced: what is gone already is no error."""
+async def clean_up(ctx: Context) -> None:
+    """Run every rule once. Two calls may overlap, as when a leader is replaced: a missing object is no error."""
     async with ctx.db.worker() as session:
-        await _end_uploads(session)
-        await _ask_for_what_is_left(session)
-        orphans = (
+        await _expire_uploads(session)
+        await _request_missing_deletions(session)
+        pending = (
             await session.scalars(
                 select(PendingUpload.storage_key)
-                .where(PendingUpload.created_at < func.now() - ORPHAN_LIFE)
+                .where(PendingUpload.created_at < func.now() - PENDING_UPLOAD_LIFE)
                 .limit(BATCH)
             )
         ).all()
@@ -38,30 +38,30 @@ async def clear_up(ctx: Context) -> None:
                 .limit(BATCH)
             )
         ).all()
-    await ctx.storage.delete_all([*orphans, *(part.storage_key for part in parts)])
-    if orphans or parts:
+    await ctx.storage.delete_all([*pending, *(part.storage_key for part in parts)])
+    if pending or parts:
         fault_points.point("storage_cleanup.deleted")
     async with ctx.db.worker() as session:
-        await session.execute(delete(PendingUpload).where(PendingUpload.storage_key.in_(orphans)))
+        await session.execute(delete(PendingUpload).where(PendingUpload.storage_key.in_(pending)))
         await session.execute(delete(UploadPart).where(UploadPart.id.in_([part.id for part in parts])))
-    if orphans or parts:
-        log.info("storage_cleanup.done", orphans=len(orphans), parts=len(parts))
+    if pending or parts:
+        log.info("storage_cleanup.done", pending_uploads=len(pending), parts=len(parts))
 
 
-async def _ask_for_what_is_left(session: AsyncSession) -> None:
-    """Deleted files whose content is still there and that nobody works on, as of a release without deletions."""
-    asked = exists().where(Deletion.kind == "file", Deletion.subject == File.id, Deletion.status != "done")
-    left = await session.execute(
+async def _request_missing_deletions(session: AsyncSession) -> None:
+    """Request the deletion of the content of deleted files that have none, as a release without deletions left them."""
+    requested = exists().where(Deletion.kind == "file", Deletion.subject == File.id, Deletion.status != "done")
+    files = await session.execute(
         select(File.project_id, File.id)
-        .where(File.deleted_at.is_not(None), File.content_deleted_at.is_(None), ~asked)
+        .where(File.deleted_at.is_not(None), File.content_deleted_at.is_(None), ~requested)
         .limit(BATCH)
     )
-    for project_id, file_id in left.all():
+    for project_id, file_id in files.all():
         await request_deletion(session, project_id=project_id, kind="file", subject=file_id)
 
 
-async def _end_uploads(session: AsyncSession) -> None:
-    """Expire what nobody completed in time, and forget what ended long ago. What is being joined is left alone."""
+async def _expire_uploads(session: AsyncSession) -> None:
+    """Expire uploads that were not completed in time, unless they are being joined, and delete old ones."""
     await session.execute(
         update(Upload)
         .where(

@@ -1,11 +1,11 @@
-"""The periodic tasks of the leader, in one list. A new one is a file in this folder and a line here."""
+"""The list of the leader's periodic tasks. To add one, add a file to this folder and a line here."""
 
 from functools import partial
 
 from service.billing.abandoned_reservations import resolve_abandoned_reservations
 from workers.context import Context
-from workers.jobs import deploy
 from workers.maintenance import (
+    deployments,
     orphaned_upstream_jobs,
     pruning,
     retention,
@@ -15,23 +15,23 @@ from workers.maintenance import (
 )
 from workers.maintenance.leader import PeriodicTask
 
-MIN_ORPHANS_SECONDS = 5.0
+MIN_ORPHAN_SECONDS = 5.0
 
 
 def periodic_tasks(ctx: Context) -> list[PeriodicTask]:
-    """Every task with its period."""
-    orphans_seconds = max(MIN_ORPHANS_SECONDS, ctx.settings.settle_seconds)
+    """Every task with its period in seconds."""
+    orphan_seconds = max(MIN_ORPHAN_SECONDS, ctx.settings.settle_seconds)
     return [
-        PeriodicTask("deployments", 2.0, partial(deploy.advance, ctx)),
-        PeriodicTask("orphaned_upstream_jobs", orphans_seconds, partial(orphaned_upstream_jobs.cancel_orphans, ctx)),
+        PeriodicTask("deployments", 2.0, partial(deployments.advance_deployments, ctx)),
+        PeriodicTask("orphaned_upstream_jobs", orphan_seconds, partial(orphaned_upstream_jobs.cancel_orphans, ctx)),
         PeriodicTask("abandoned_reservations", 15.0, partial(resolve_abandoned_reservations, ctx.db)),
-        PeriodicTask("stalled_jobs", 30.0, partial(stalled_jobs.tell_of_stalled, ctx.db)),
-        PeriodicTask("retention", 60.0, partial(retention.remove_outdated, ctx)),
-        PeriodicTask("storage_cleanup", 60.0, partial(storage_cleanup.clear_up, ctx)),
-        PeriodicTask("retirement_notices", 60.0, partial(_announce_retirements, ctx)),
+        PeriodicTask("stalled_jobs", 30.0, partial(stalled_jobs.report_stalled_jobs, ctx.db)),
+        PeriodicTask("retention", 60.0, partial(retention.remove_expired_files, ctx)),
+        PeriodicTask("storage_cleanup", 60.0, partial(storage_cleanup.clean_up, ctx)),
+        PeriodicTask("retirement_notices", 60.0, partial(_send_retirement_notices, ctx)),
         PeriodicTask("pruning", 600.0, partial(pruning.prune, ctx)),
     ]
 
 
-async def _announce_retirements(ctx: Context) -> int:
-    return await retirement_notices.announce(ctx.db, ctx.catalogue, ctx.today())
+async def _send_retirement_notices(ctx: Context) -> int:
+    return await retirement_notices.send_notices(ctx.db, ctx.catalogue, ctx.today())

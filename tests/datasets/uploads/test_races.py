@@ -139,16 +139,16 @@ async def test_the_janitor_ends_what_nobody_completed(api: Api, gateway: Gateway
         await age(api, old, 61 * MINUTE)
         await age(api, begun, 61 * MINUTE)
         await somebody_joins(api, begun, func.now() + MINUTE)
-        await storage_cleanup.clear_up(ctx)
+        await storage_cleanup.clean_up(ctx)
         assert await counts(api) == NOTHING | {"upload_parts": 2, "objects": 2}
         assert code_of(await complete(http, old, parts[1:2])) == "upload_expired"
         assert (await complete(http, young, parts[:1])).status_code == 200
         await change(api, begun, leased_until=func.now())
-        await storage_cleanup.clear_up(ctx)
+        await storage_cleanup.clean_up(ctx)
         assert await counts(api) == ONE_FILE
         assert code_of(await complete(http, begun, parts[2:])) == "upload_expired"
         await age(api, old, dt.timedelta(days=31))
-        await storage_cleanup.clear_up(ctx)
+        await storage_cleanup.clean_up(ctx)
         assert code_of(await cancel(http, old), 404) == "upload_not_found"
 
 
@@ -157,7 +157,7 @@ async def test_the_janitor_does_what_a_cancel_could_not(api: Api, gateway: Gatew
         upload_id = await announce(http, 3)
         await send(http, upload_id, b"abc")
         await change(api, upload_id, status="cancelled")
-        await storage_cleanup.clear_up(ctx)
+        await storage_cleanup.clean_up(ctx)
     assert await counts(api) == NOTHING
 
 
@@ -224,7 +224,7 @@ async def test_a_crash_in_the_middle_is_finished_by_completing_again(settings: S
         async with api.rows() as session:
             await session.execute(update(PendingUpload).values(created_at=func.now() - dt.timedelta(days=2)))
         async with open_context(settings) as ctx:
-            await storage_cleanup.clear_up(ctx)
+            await storage_cleanup.clean_up(ctx)
         assert await counts(api) == ONE_FILE
     finally:
         await db.close()

@@ -15,7 +15,7 @@ from service.runs.comparisons.statistics import Estimate
 from service.upstreams.accounts import DEFAULT_ACCOUNT
 from tests.runs.comparisons.harness import ComparisonHarness, answering, capitals
 from tests.wire import refusal
-from workers.jobs import deploy
+from workers.maintenance import deployments
 
 BASE = "gpt-4o-mini-2024-07-18"
 BETTER = answering({0: lambda line: line % 3 == 0, 1: lambda line: line % 4 != 0})
@@ -101,7 +101,7 @@ async def decided(comparisons: ComparisonHarness, job_id: str) -> dict[str, Any]
     """It, worked on until it is decided."""
     while (told := await deployment(comparisons, job_id))["status"] == "comparing":
         await comparisons.check_files()
-        await deploy.advance(comparisons.harness.ctx)
+        await deployments.advance_deployments(comparisons.harness.ctx)
         comparison = (await deployment(comparisons, job_id))["comparison"]
         if comparison is not None:
             await comparisons.ended(comparison)
@@ -147,7 +147,7 @@ async def test_one_that_beat_what_the_alias_no_longer_is_waits_for_nobody(compar
     async with comparisons.harness.http() as http:
         await http.post("/model_aliases", json={"name": "support", "model": "gpt-4o"})
         job_id, _ = await trained(comparisons, must_beat="current")
-        await deploy.advance(comparisons.harness.ctx)
+        await deployments.advance_deployments(comparisons.harness.ctx)
         await http.post("/model_aliases/support/promote", json={"model": "gpt-4.1"})
     told = await decided(comparisons, job_id)
     assert (told["status"], await alias_of(comparisons)) == ("refused", "gpt-4.1")
@@ -156,7 +156,7 @@ async def test_one_that_beat_what_the_alias_no_longer_is_waits_for_nobody(compar
 
 async def test_a_cancelled_comparison_deploys_nothing(comparisons: ComparisonHarness) -> None:
     job_id, _ = await trained(comparisons)
-    await deploy.advance(comparisons.harness.ctx)
+    await deployments.advance_deployments(comparisons.harness.ctx)
     comparison = (await deployment(comparisons, job_id))["comparison"]
     async with comparisons.harness.http() as http:
         assert (await http.post(f"/model_comparisons/{comparison}/cancel")).status_code == 200
@@ -176,7 +176,7 @@ async def test_workers_beside_each_other_begin_and_decide_once(comparisons: Comp
     comparisons.harness.upstream.script = BETTER
     job_id, model = await trained(comparisons)
     for _ in range(2):
-        await asyncio.gather(*(deploy.advance(comparisons.harness.ctx) for _ in range(4)))
+        await asyncio.gather(*(deployments.advance_deployments(comparisons.harness.ctx) for _ in range(4)))
         comparison = (await deployment(comparisons, job_id))["comparison"]
         await comparisons.ended(comparison)
     assert (await deployment(comparisons, job_id))["status"] == "deployed"

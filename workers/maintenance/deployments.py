@@ -1,7 +1,7 @@
-"""Jobs whose model takes an alias only when a comparison passes: beginning the comparison, and deciding by it.
+"""Deployments that depend on a comparison: starts the comparison, and moves the alias if the comparison passes.
 
-Both are looked for every few seconds and not rung for, so that neither a crash between a job's end and its comparison,
-nor a comparison that was cancelled, leaves a job waiting for ever.
+Both are found by a query every few seconds and not by a wake-up. So neither a crash between a job's end and the start
+of its comparison, nor a cancelled comparison, leaves a deployment pending forever.
 """
 
 import msgspec
@@ -27,30 +27,34 @@ log = structlog.get_logger()
 BATCH = 20
 
 
-async def advance(ctx: Context) -> int:
-    """Go on with the jobs whose model is being compared. Returns how many there are."""
+async def advance_deployments(ctx: Context) -> int:
+    """Advance the deployments whose model is being compared. Returns their number."""
     async with ctx.db.worker() as session:
         jobs = (await session.scalars(select(Job).where(_comparing()).order_by(Job.id).limit(BATCH))).all()
     for job in jobs:
         if job.deploy_run_id is None:
-            await _begin(ctx, job)
+            await _start_comparison(ctx, job)
         else:
             await _decide(ctx, job)
     return len(jobs)
 
 
-async def _begin(ctx: Context, job: Job) -> None:
-    """Begin the comparison that a job asked for; once, whoever else is at it. What makes it impossible is a refusal."""
-    wanted = msgspec.convert(job.deploy_comparison, DeployComparison)
+async def _start_comparison(ctx: Context, job: Job) -> None:
+    """Start the job's comparison, once even if workers race. If it cannot be created, the deployment is refused."""
+    request = msgspec.convert(job.deploy_comparison, DeployComparison)
     try:
         resolved = await resolve_comparison(
-            comparison_for(wanted, tuned=job.fine_tuned_model or "", reference=await _reference(ctx, job, wanted)),
+            comparison_for(
+                request,
+                tuned=job.fine_tuned_model or "",
+                reference=await _reference(ctx, job, request),
+            ),
             router=Router(db=ctx.db, catalogue=ctx.catalogue, accounts=ctx.accounts),
             meter=ctx.meter,
             project_id=job.project_id,
             max_concurrency=ctx.settings.run_concurrency,
         )
-        run_id = await _begun(ctx, job, wanted, resolved)
+        run_id = await _create_comparison(ctx, job, request, resolved)
     except InFlight:
         return
     except InvalidRequest as refusal:
@@ -62,22 +66,24 @@ async def _begin(ctx: Context, job: Job) -> None:
         log.info("deployment.comparing", job=job.id, comparison=run_id)
 
 
-async def _begun(ctx: Context, job: Job, wanted: DeployComparison, resolved: ResolvedComparison) -> str | None:
+async def _create_comparison(
+    ctx: Context, job: Job, request: DeployComparison, resolved: ResolvedComparison
+) -> str | None:
     async with ctx.db.worker() as session:
         if not await _still_comparing(session, job):
             return None
-        condition = Condition(job_id=job.id, sure=wanted.sure, least_score=wanted.least_score)
+        condition = Condition(job_id=job.id, sure=request.sure, least_score=request.least_score)
         run = await create_comparison(session, job.project_id, job.api_key_id or "", resolved, condition=condition)
         await session.execute(update(Job).where(Job.id == job.id).values(deploy_run_id=run.id))
         others = ", ".join(each.requested for each in resolved.options.models[:-1])
         against = f" with {others}" if others else ""
-        await _tell(session, job, NewEvent(message=f"Comparing the model{against}: {run.id}"))
+        await _add_event(session, job, NewEvent(message=f"Comparing the model{against}: {run.id}"))
     fault_points.point("deployment.begun")
     return run.id
 
 
 async def _decide(ctx: Context, job: Job) -> None:
-    """Deploy the model, or say why not, once the comparison has ended."""
+    """Deploy the model or refuse the deployment, once the comparison has ended."""
     async with ctx.db.worker() as session:
         run = await session.get(Run, job.deploy_run_id)
         if run is not None and run.finished_at is None:
@@ -85,7 +91,7 @@ async def _decide(ctx: Context, job: Job) -> None:
         await take_turn(session, job.project_id)
         if not await _still_comparing(session, job):
             return
-        reason = await _against(session, job, run)
+        reason = await _reason_to_refuse(session, job, run)
         if reason is None:
             reason = await deploy(
                 session,
@@ -101,43 +107,44 @@ async def _decide(ctx: Context, job: Job) -> None:
             values = {"deploy_status": "deployed", "deploy_detail": None}
             await session.execute(update(Job).where(Job.id == job.id).values(values))
             message = f"The comparison passed, and the alias {job.deploy_alias} points at the model now"
-            await _tell(session, job, NewEvent(message=message))
+            await _add_event(session, job, NewEvent(message=message))
     fault_points.point("deployment.decided")
 
 
-async def _against(session: AsyncSession, job: Job, run: Run | None) -> str | None:
-    """What speaks against deploying the model; None if nothing does."""
-    outcome = None if run is None else stored_outcome(run)
+async def _reason_to_refuse(session: AsyncSession, job: Job, run: Run | None) -> str | None:
+    """Why the model must not be deployed; None if it may be."""
+    outcome = stored_outcome(run) if run is not None else None
     if run is None or outcome is None or run.status != "succeeded":
-        told = "is gone" if run is None else f"has {run.status}" if run.status != "cancelled" else "was cancelled"
-        return f"The comparison {told}."
+        if run is None:
+            return "The comparison no longer exists."
+        return "The comparison was cancelled." if run.status == "cancelled" else f"The comparison has {run.status}."
     options = stored_options(run)
     reference = options.models[0].model if len(options.models) > 1 else None
     if options.condition is not None:
         reason = why_not(outcome, options.condition, reference=reference)
         if reason is not None:
             return f"The comparison did not pass: {reason}."
-    wanted = msgspec.convert(job.deploy_comparison, DeployComparison)
+    request = msgspec.convert(job.deploy_comparison, DeployComparison)
     alias = await find_alias(session, job.project_id, job.deploy_alias or "")
-    if wanted.must_beat == "current" and alias is not None and alias.model != reference:
+    if request.must_beat == "current" and alias is not None and alias.model != reference:
         return f"The alias was promoted to {alias.model} meanwhile, which the model was not compared with."
     return None
 
 
-async def _reference(ctx: Context, job: Job, wanted: DeployComparison) -> str | None:
-    """What the model has to beat: what the alias stands for now, or the base model; None for nothing."""
-    if wanted.must_beat is None:
+async def _reference(ctx: Context, job: Job, request: DeployComparison) -> str | None:
+    """The model that the tuned one must beat: the alias's current model or the base model; None if there is none."""
+    if request.must_beat is None:
         return None
     async with ctx.db.worker() as session:
         alias = await find_alias(session, job.project_id, job.deploy_alias or "")
-        if wanted.must_beat == "current" and alias is not None:
+        if request.must_beat == "current" and alias is not None:
             return alias.model
         base = await session.scalar(select(Model.base_model).where(Model.name == job.fine_tuned_model))
     return base or job.model
 
 
 async def _still_comparing(session: AsyncSession, job: Job) -> bool:
-    """Whether it is, and as this worker saw it; the row is kept so until the transaction ends."""
+    """Whether the job's row is unchanged and its model still being compared. Locks the row for this transaction."""
     same = Job.deploy_run_id.is_not_distinct_from(job.deploy_run_id)
     query = select(Job.id).where(Job.id == job.id, _comparing(), same).with_for_update()
     return await session.scalar(query) is not None
@@ -147,10 +154,10 @@ async def _refuse(session: AsyncSession, job: Job, reason: str) -> None:
     values = {"deploy_status": "refused", "deploy_detail": reason}
     await session.execute(update(Job).where(Job.id == job.id).values(values))
     message = f"The model was not deployed to the alias {job.deploy_alias}: {reason}"
-    await _tell(session, job, NewEvent(message=message, level="warn"))
+    await _add_event(session, job, NewEvent(message=message, level="warn"))
 
 
-async def _tell(session: AsyncSession, job: Job, event: NewEvent) -> None:
+async def _add_event(session: AsyncSession, job: Job, event: NewEvent) -> None:
     await add_events(session, job.id, job.project_id, [event])
 
 
