@@ -94,17 +94,17 @@ async def test_another_worker_takes_over_from_a_cancelled_leader(start: Start, o
 
 
 async def test_another_worker_takes_over_when_the_connection_of_the_leader_is_ended(
-    start: Start, owner_url: str
+    start: Start, settings: Settings
 ) -> None:
     first = start("first")
     await eventually(lambda: first.runs > 0)
     second = start("second")
-    owner = create_engine(owner_url, pool_size=1, role=None)
-    async with owner.connect() as connection:
+    administrator = create_engine(settings.database_url, pool_size=1)
+    async with administrator.connect() as connection:
         await connection.execute(
             text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'first'")
         )
-    await owner.dispose()
+    await administrator.dispose()
     await eventually(lambda: second.runs > 0)
     await asyncio.sleep(0.3)  # more than the first one's next ping
     runs = first.runs

@@ -1,25 +1,27 @@
 """Every kind of leased work is known everywhere: to the tables, the handlers, the listener and `/readyz`."""
 
+import datetime as dt
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import func
-from sqlalchemy.orm import Mapper
+from sqlalchemy import func, update
 
 from service.database import leased_work
 from service.database.leased_work import CLAIMED_BY_OTHERS
 from service.database.tables import Base, Leased, Run
-from service.health import read_database
-from tests.workers.harness import Bench
-from workers.context import Context
+from service.ids import new_id
+from tests.http.fixtures import Api
+from tests.workers.harness import WorkerHarness
 from workers.registry import HANDLERS, dispatcher_of
 from workers.wakeup_listener import functions_of
+
+LONG_DUE_DAYS = 1000
+"""Longer than any row of another test is due."""
 
 
 def leased_tables() -> Iterator[type[Leased]]:
     """Every table of leased work that the ORM knows."""
-    mappers: frozenset[Mapper[object]] = Base.registry.mappers
-    return (mapper.class_ for mapper in mappers if issubclass(mapper.class_, Leased))
+    return (mapper.class_ for mapper in Base.registry.mappers if issubclass(mapper.class_, Leased))
 
 
 def test_every_leased_table_is_claimed_by_a_dispatcher_or_listed_as_claimed_by_others() -> None:
@@ -39,15 +41,30 @@ def test_every_kind_has_a_handler_and_every_queue_a_name_of_its_own() -> None:
     assert len(set(names)) == len(names)
 
 
-async def test_the_listener_has_a_function_for_each_kind(bench: Bench) -> None:
-    functions = functions_of(dispatcher_of(bench.ctx))
+async def test_the_listener_has_a_function_for_each_kind(harness: WorkerHarness) -> None:
+    functions = functions_of(dispatcher_of(harness.ctx))
     assert [function.name for function in functions] == [work.name for work in leased_work.ALL]
 
 
-@pytest.mark.parametrize("kind", ["generation", "comparison"])
-async def test_readiness_counts_a_due_run(bench: Bench, kind: str) -> None:
-    ctx: Context = bench.ctx
-    await add_due_run(bench, kind)
-    found = await read_database(ctx.db)
-    assert found.oldest_due_seconds is not None
-    assert found.oldest_due_seconds >= 60
+async def test_readiness_counts_a_due_run(api: Api) -> None:
+    async with api.rows() as session:
+        run = Run(
+            id=new_id("gen-"),
+            project_id=api.one.project_id,
+            api_key_id="key_test",
+            kind="generation",
+            options={},
+            concurrency=1,
+            budget_micros=0,
+            total=1,
+            due_at=func.now() - dt.timedelta(days=LONG_DUE_DAYS),
+        )
+        session.add(run)
+    try:
+        async with api.http() as http:
+            readiness = (await http.get(str(http.base_url.copy_with(path="/readyz")))).json()
+    finally:
+        async with api.rows() as session:
+            await session.execute(update(Run).where(Run.id == run.id).values(due_at=None))
+    assert readiness["status"] == "degraded"
+    assert readiness["oldest_due_seconds"] == pytest.approx(LONG_DUE_DAYS * 86_400, abs=3600)
