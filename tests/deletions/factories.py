@@ -1,4 +1,4 @@
-"""Deleting on the workers' bench: as callers ask for it, and step by step as workers carry it out."""
+"""Deletions on the worker harness: requested as callers do, and carried out step by step as workers do."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -82,7 +82,7 @@ async def copies(harness: WorkerHarness) -> list[str]:
 
 
 async def new_project(harness: WorkerHarness) -> WorkerHarness:
-    """The same bench with another project."""
+    """The worker harness for another project."""
     project_id = new_id("proj_")
     async with harness.ctx.db.admin() as session:
         session.add(Project(id=project_id, name="another"))

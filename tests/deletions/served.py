@@ -1,4 +1,4 @@
-"""The API over the bench's database, in this process, with a key of the project and an admin key."""
+"""The API over the harness's database, in this process, with a key of the project and an admin key."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

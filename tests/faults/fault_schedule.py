@@ -1,4 +1,4 @@
-"""The strokes of a chaos run: what is done to whom, and the schedule, which the seed alone decides."""
+"""The faults of a chaos run: what each does to which process, and their schedule, which the seed alone decides."""
 
 import asyncio
 import random
@@ -139,7 +139,7 @@ KINDS: Mapping[str, tuple[int, Act]] = {
 
 
 def schedule(seed: int, *, faults: int, lease_seconds: float) -> list[InjectedFault]:
-    """The strokes in their order: each kind once as far as there is room, the rest by their weights. Pure."""
+    """The faults in their order: each kind once as far as there is room, the rest drawn by weight. Pure."""
     chance = random.Random(seed)
     names, weights = list(KINDS), [weight for weight, _ in KINDS.values()]
     kinds = chance.sample(names, k=len(names))[:faults]
@@ -160,7 +160,7 @@ _turns: dict[int, asyncio.Lock] = {}
 
 
 def turn(of: object) -> asyncio.Lock:
-    """Strokes at one thing take turns."""
+    """Serialises the faults of one process."""
     return _turns.setdefault(id(of), asyncio.Lock())
 
 

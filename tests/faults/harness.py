@@ -1,7 +1,7 @@
-"""A whole site on this machine: Postgres, Redis, a faulty upstream, a receiver, and the gateway's real processes.
+"""The fault harness: a deployment with its own Postgres, Redis, faulty upstream, receiver and gateway processes.
 
-What the runs against faults share. Everything is real and of its own, so that it may be killed; the projects are made
-in the database, and everything else goes over HTTP.
+Every server is real and belongs to one run, so that it may be killed. Projects are inserted into the database;
+everything else goes over HTTP.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ MANY_TRIES = (0.2, 0.4, 0.8, *[1.5] * 60)
 
 LARGE = 1_000_000
 STEP_SECONDS = 1.0
-"""How long an upstream job of a site is queued, then runs; nobody has to look at it for that."""
+"""How long an upstream job is queued, then runs, whether or not it is polled."""
 
 
 _MIGRATING = threading.Lock()
@@ -52,7 +52,7 @@ _MIGRATING = threading.Lock()
 
 @dataclass(slots=True)
 class FaultHarness:
-    """What runs, and where. `workers` and `apis` are started by whoever uses the site."""
+    """The running servers. The test starts `workers` and `apis`."""
 
     folder: Path
     settings: Settings
@@ -180,7 +180,7 @@ async def connect(url: str) -> Any:
 
 @asynccontextmanager
 async def open_fault_harness(**settings: Any) -> AsyncIterator[FaultHarness]:
-    """A migrated site whose servers and upstream run. `settings` replace those for a hurried run."""
+    """Opens a migrated deployment whose servers and upstream run. `settings` replace those for short times."""
     with tempfile.TemporaryDirectory(prefix="tunegate-site-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         passwords = {login: secrets.token_urlsafe(12) for login in (SUPERUSER, OWNER, SERVICE)}

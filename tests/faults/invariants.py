@@ -1,4 +1,4 @@
-"""What came of a run, counted from the outside: by the database's owner, the upstream and the receiver.
+"""The invariants of a run, checked from the outside: with the database's owner, the upstream and the receiver.
 
 The forbidden counts are those that RELIABILITY promises to be zero.
 """

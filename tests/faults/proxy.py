@@ -1,7 +1,7 @@
 """A TCP proxy that errs on command: between us and Postgres, Redis, the upstream and the receiver.
 
 `python -m tests.faults.proxy TARGET_HOST:PORT` prints one line of JSON with its two ports and serves until its input
-ends. One port is the link; the other takes a line of JSON (a `Weather`) and answers `{"connections": n}` when it holds.
+ends. One port is the link; the other takes a line of JSON (a `NetworkFault`) and answers `{"connections": n}` when it holds.
 It is a process of its own so that a proxied program that is stopped, or a test that is busy, does not change the link.
 """
 
@@ -159,7 +159,7 @@ class Proxy:
         self._control: int = ports["control"]
 
     def change(self, network_fault: NetworkFault) -> int:
-        """Change the link's weather: how many connections were open through it."""
+        """Changes the fault of the link. Returns how many connections were open through it."""
         with socket.create_connection(("127.0.0.1", self._control), timeout=90) as control, control.makefile() as lines:
             control.sendall(json.dumps(dataclasses.asdict(network_fault)).encode() + b"\n")
             answer = json.loads(lines.readline())

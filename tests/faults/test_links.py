@@ -1,7 +1,7 @@
-"""Bad weather on each link: between us and Postgres, Redis, the upstream and the receiver of webhooks.
+"""Network faults on each link: to Postgres, Redis, the upstream and the receiver of webhooks.
 
-One site for all of them. Each test puts one kind of weather on one link while a job is under way and another comes in,
-and then lets it clear up: nothing is started again, so everything has to recover by itself.
+One deployment serves all tests. Each injects one fault into one link while a job is under way and another comes in, and
+then removes it: no process is restarted, so everything has to recover by itself.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ LINKS = ("postgres", "redis", "upstream", "receiver")
 
 @dataclass
 class Linked:
-    """A site whose four links go through proxies."""
+    """A deployment whose four links go through proxies."""
 
     harness: FaultHarness
     proxies: dict[str, Proxy]
@@ -82,7 +82,7 @@ class Linked:
         await self.caller.submit(self.number, chance)
 
     async def inject(self, link: str, fault: NetworkFault) -> None:
-        """Change the weather on a link."""
+        """Injects a fault into a link; one without a name removes it."""
         await asyncio.to_thread(self.proxies[link].change, fault)
 
 

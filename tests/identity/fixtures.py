@@ -1,4 +1,4 @@
-"""The API alone with an admin key, and real API processes beside each other on a database of their own."""
+"""The API with an admin key, and two API processes on a database of their own."""
 
 import base64
 import os
@@ -41,7 +41,7 @@ class AdminApi:
         return httpx2.AsyncClient(base_url=self.base_url, headers=headers, timeout=90)
 
     def sdk(self, key: str | None = None) -> openai.AsyncOpenAI:
-        """The official SDK, without retries of its own. `key` is used wherever it wants one."""
+        """The official SDK, without retries of its own. `key` serves as API key and as admin key."""
         return openai.AsyncOpenAI(
             base_url=self.base_url, api_key=key or self.key, admin_api_key=key or self.key, max_retries=0, timeout=90
         )
@@ -49,10 +49,10 @@ class AdminApi:
 
 @pytest.fixture
 async def admin_api(gateway: tuple[Settings, str]) -> AsyncIterator[AdminApi]:
-    """A fresh admin key at the API that other tests of this worker use too."""
+    """A fresh admin key of the API that the tests of this process share."""
     settings, base_url = gateway
     db = Database(create_engine(settings.database_url, pool_size=2), Wakeups(""))
-    key = await create_key(settings, kind="admin", name="office")
+    key = await create_key(settings, kind="admin", name="tests")
     yield AdminApi(base_url=base_url, database_url=settings.database_url, key=key, db=db)
     await db.close()
 

@@ -25,7 +25,7 @@ def scripted_program() -> Iterator[Scripted]:
 
 @pytest.fixture
 def upstream(scripted_program: Scripted) -> Scripted:
-    """The scripted upstream, which has heard nothing."""
+    """The scripted upstream, with an empty log."""
     scripted_program.reset()
     return scripted_program
 
@@ -60,7 +60,7 @@ async def harness(run_api: At, upstream: Scripted) -> AsyncIterator[RunHarness]:
 
 @pytest.fixture
 async def isolated_harness(settings: Settings, upstream: Scripted) -> AsyncIterator[RunHarness]:
-    """A mill with a database of its own, for worker processes: a test ends the leases of those that it kills."""
+    """A harness with a database of its own, for worker processes: a test ends the leases of those that it kills."""
     settings = dataclasses.replace(
         settings,
         upstream_base_url=upstream.base_url,

@@ -1,4 +1,4 @@
-"""A mill for runs: the API on a port, a worker's context at the same database, before the scripted upstream."""
+"""The run harness: the API on a port and a worker's context on the same database, with the scripted upstream."""
 
 import asyncio
 import socket
@@ -95,14 +95,14 @@ class RunHarness:
         return claimed[0] if claimed else None
 
     async def step(self, run_id: str) -> dict[str, Any]:
-        """One turn, as a worker takes it."""
+        """One time slice, as a worker performs it."""
         claimed = await self.claim(run_id)
         if claimed is not None:
             await advance.advance(self.ctx, claimed)
         return await self.shown(run_id)
 
     async def until_end(self, run_id: str) -> dict[str, Any]:
-        """Turns until it has ended, however long it wants to wait in between."""
+        """Time slices until it has ended, whatever pauses it asks for in between."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while (shown := await self.step(run_id))["finished_at"] is None:
             assert time.monotonic() < deadline, f"it does not end: {shown}"
@@ -209,6 +209,6 @@ def served(settings: Settings) -> Iterator[str]:
 
 @asynccontextmanager
 async def open_run_harness(settings: Settings, base_url: str, upstream: Scripted) -> AsyncIterator[RunHarness]:
-    """A mill for a fresh project at that API."""
+    """Opens a harness for a fresh project at that API."""
     async with open_context(settings) as ctx:
         yield RunHarness(ctx, await make_tenant(base_url, settings.database_url), upstream)

@@ -1,4 +1,4 @@
-"""Fixtures: a store that speaks S3, behind a proxy that can take it away, and a bench that keeps its datasets there."""
+"""Fixtures: an S3 store behind a proxy that can interrupt it, and a worker harness that keeps its datasets there."""
 
 import dataclasses
 from collections.abc import AsyncIterator, Iterator
@@ -40,6 +40,6 @@ def link(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]
 
 @pytest.fixture
 async def harness(step_settings: Settings, upstream: FaultyUpstream, link: Proxy) -> AsyncIterator[WorkerHarness]:
-    """A bench whose datasets are in that store."""
+    """A worker harness whose datasets are in that store."""
     async with open_harness(dataclasses.replace(step_settings, storage_url=URL), upstream) as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""Fixtures: the workers' bench, a second OpenAI-compatible upstream, an Azure one, and the API of `tests/http`."""
+"""A second OpenAI-compatible upstream, an Azure one, and the API over the worker harness's database."""
 
 import asyncio
 import dataclasses
@@ -71,7 +71,7 @@ def azure(azure_program: FaultyUpstream) -> FaultyUpstream:
 
 @pytest.fixture
 async def other_project(harness: WorkerHarness) -> WorkerHarness:
-    """The same bench for another project."""
+    """The worker harness for another project."""
     project_id = new_id("proj_")
     async with harness.ctx.db.admin() as session:
         session.add(Project(id=project_id, name="other"))
@@ -81,7 +81,7 @@ async def other_project(harness: WorkerHarness) -> WorkerHarness:
 async def add_account(
     harness: WorkerHarness, base_url: str, *, kind: str = "openai", own: bool = False, **values: Any
 ) -> str:
-    """An account's row, shared or the bench's project's own."""
+    """Inserts an account: a shared one, or one of the harness's project."""
     account_id = new_id("upstream_")
     credential = KEY if kind == "azure" else CREDENTIAL
     async with harness.ctx.db.admin() as session:
@@ -101,7 +101,7 @@ async def add_account(
 
 @dataclasses.dataclass(frozen=True)
 class UpstreamApi:
-    """The API over the bench's database, with clients of an administrator and of two projects."""
+    """The API over the harness's database, with clients of an administrator and of two projects."""
 
     admin: httpx2.AsyncClient
     mine: httpx2.AsyncClient
@@ -111,7 +111,7 @@ class UpstreamApi:
 
 @pytest.fixture
 async def upstream_api(harness: WorkerHarness, other_project: WorkerHarness) -> AsyncIterator[UpstreamApi]:
-    """The API as `tunegate serve` runs it, beside the bench's workers."""
+    """The API as `tunegate serve` runs it, beside the harness's workers."""
     settings = harness.ctx.settings
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Fixtures of the workers' tests."""
+"""Fixtures of tests that perform the steps of workers."""
 
 import dataclasses
 from collections.abc import AsyncIterator, Iterator
@@ -41,27 +41,27 @@ def upstream(upstream_program: FaultyUpstream) -> FaultyUpstream:
 
 @pytest.fixture
 def step_settings(settings: Settings) -> Settings:
-    """Settings for steps that are made by hand: leases that outlast a slow machine."""
+    """Settings for tests that perform steps themselves: leases that outlast a slow machine."""
     return dataclasses.replace(settings, lease_seconds=30.0, upstream_timeout_seconds=10.0, redis_url="")
 
 
 @pytest.fixture
 async def harness(step_settings: Settings, upstream: FaultyUpstream) -> AsyncIterator[WorkerHarness]:
-    """A bench whose calls to the upstream have ten seconds."""
+    """A harness whose calls to the upstream time out after ten seconds."""
     async with open_harness(step_settings, upstream) as opened:
         yield opened
 
 
 @pytest.fixture
 async def impatient_harness(step_settings: Settings, upstream: FaultyUpstream) -> AsyncIterator[WorkerHarness]:
-    """A bench whose calls have three seconds, for an upstream that does not answer."""
+    """A harness whose calls time out after three seconds, for an upstream that does not answer."""
     async with open_harness(dataclasses.replace(step_settings, upstream_timeout_seconds=3.0), upstream) as opened:
         yield opened
 
 
 @pytest.fixture
 def short_lease_settings(settings: Settings, upstream: FaultyUpstream) -> Settings:
-    """Settings of a worker whose leases end soon, for one that is taken over while it lives."""
+    """Settings of a worker with short leases, for tests in which another one takes over while it runs."""
     return dataclasses.replace(
         settings,
         upstream_base_url=upstream.base_url,
@@ -76,5 +76,5 @@ def short_lease_settings(settings: Settings, upstream: FaultyUpstream) -> Settin
 
 @pytest.fixture
 def long_lease_settings(short_lease_settings: Settings) -> Settings:
-    """Settings of a worker that is killed: its leases and calls outlast a slow machine, and the test ends them."""
+    """Settings of a worker that is killed: its leases outlast a slow machine, and the test ends them."""
     return dataclasses.replace(short_lease_settings, lease_seconds=60.0, upstream_timeout_seconds=30.0)

@@ -1,6 +1,6 @@
-"""A bench for the workers: a database, a worker's context, the faulty upstream, and rows to work on.
+"""The worker harness: a database, a worker's context, the faulty upstream, and factories for rows.
 
-Time is a tool here and not a wait: `step` makes a job due and does one step of it as a worker would, so a test reads
+No test waits for a time to come: `step` makes a job due and performs one step of it as a worker does, so a test reads
 like the protocol and takes as long as its calls.
 """
 
@@ -136,7 +136,7 @@ class WorkerHarness:
         return file_id
 
     async def leave_unchecked(self, file_id: str) -> None:
-        """Take a dataset back to where it is uploaded and nobody has looked into it."""
+        """Resets a dataset to uploaded and not validated."""
         async with self.ctx.db.worker() as session:
             await session.execute(
                 update(FileReport)
@@ -245,7 +245,7 @@ class WorkerHarness:
         await self.set_job(job_id, create_settled_at=func.now())
 
     async def set_job(self, job_id: str, **values: Any) -> None:
-        """Change the job's row behind everybody's back."""
+        """Updates the job's row directly."""
         async with self.ctx.db.worker() as session:
             await session.execute(update(Job).where(Job.id == job_id).values(**values))
 
@@ -262,7 +262,7 @@ class WorkerHarness:
             return await session.get_one(UpstreamAccount, DEFAULT_ACCOUNT)
 
     async def end_hold(self) -> None:
-        """Let the account's hold be over."""
+        """Ends the account's cool-down."""
         async with self.ctx.db.worker() as session:
             await session.execute(update(UpstreamAccount).values(cool_down_until=func.now()))
 
@@ -412,7 +412,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
 async def open_harness(
     settings: Settings, upstream: FaultyUpstream, *, spend_limit_micros: int | None = None
 ) -> AsyncIterator[WorkerHarness]:
-    """A bench with a project of its own."""
+    """Opens a harness with a project of its own."""
     settings = dataclasses.replace(settings, upstream_base_url=upstream.base_url, upstream_api_key="sk-upstream")
     async with open_context(settings) as ctx:
         project_id = new_id("proj_")

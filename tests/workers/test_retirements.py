@@ -21,7 +21,7 @@ STOPS = dt.date(2027, 1, 14)
 
 @pytest.fixture
 async def at_openai(harness: WorkerHarness) -> WorkerHarness:
-    """A bench whose default account is OpenAI's."""
+    """A harness whose default account is OpenAI's."""
     async with harness.ctx.db.worker() as session:
         await session.execute(
             update(UpstreamAccount).where(UpstreamAccount.id == DEFAULT_ACCOUNT).values(provider="openai")

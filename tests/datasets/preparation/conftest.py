@@ -1,4 +1,4 @@
-"""The API of `tests/http`, without workers, and a workplace where workers prepare what its rows ask for."""
+"""A project with a worker's context that prepares datasets step by step."""
 
 import dataclasses
 from collections.abc import AsyncIterator
@@ -90,7 +90,7 @@ def worker_settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 async def harness(worker_settings: Settings) -> AsyncIterator[PreparationHarness]:
-    """A workplace with a database of its own."""
+    """A harness with a database of its own."""
     async with open_context(worker_settings) as ctx:
         project_id = new_id("proj_")
         async with ctx.db.admin() as session:

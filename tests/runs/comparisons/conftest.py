@@ -1,4 +1,4 @@
-"""The mill of runs, and a desk to compare at."""
+"""The comparison harness on top of the run harness."""
 
 import pytest
 
@@ -8,5 +8,5 @@ from tests.runs.harness import RunHarness
 
 @pytest.fixture
 def comparisons(harness: RunHarness) -> ComparisonHarness:
-    """A desk of its own."""
+    """A comparison harness for this test."""
     return ComparisonHarness(harness)

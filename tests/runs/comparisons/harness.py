@@ -1,4 +1,4 @@
-"""Comparing on the mill of runs: files that are checked, comparisons as the API takes them, answers by a script."""
+"""The comparison harness: validated files, comparisons created through the API, and scripted answers."""
 
 import json
 from collections.abc import Callable, Mapping
