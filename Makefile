@@ -6,9 +6,12 @@ BIN := $(VENV)/bin
 # One a core: the stacks under test keep the cores busy, so more workers only compete (measured on two cores).
 TEST_WORKERS ?= auto
 TESTS ?= tests
+# Folders and files with pure tests; of them `--fast` leaves out the tests that start a server.
+FAST_TESTS := tests/test_settings.py tests/billing tests/catalogue tests/datasets tests/docs tests/egress \
+	tests/identity/test_keys.py tests/inference tests/jobs tests/runs tests/upstreams/test_poll_schedule.py tests/webhooks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint format types imports bench chaos kills openapi openapi-check docs lock migration migrations-check ci clean
+.PHONY: help setup demo run test test-fast test-faults lint format types imports bench chaos kills openapi openapi-check docs lock migration migrations-check ci clean
 
 help: ## Show this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +40,14 @@ run: setup ## Run the whole stack on embedded services until Ctrl-C (ARGS="--por
 
 test: setup ## Run the tests (TESTS=tests/cli to choose, TEST_WORKERS=1 for one at a time)
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --maxprocesses 8 --dist loadgroup $(TESTS)
+
+test-fast: setup ## Run the tests that start no server, in under a minute
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --maxprocesses 8 --dist loadgroup --fast $(FAST_TESTS)
+
+test-faults: setup ## Faults in full: links, kills, chaos (half an hour)
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --maxprocesses 8 --dist loadgroup --full tests/faults tests/races
+	@$(BIN)/python -m tests.faults.kill_matrix $(KILLS)
+	@$(BIN)/python -m tests.faults.chaos $(CHAOS)
 
 lint: setup types imports ## Style, types and import contracts
 	@$(BIN)/ruff check .

@@ -29,6 +29,9 @@ os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "authority.pem")
 engine.CONNECT_SECONDS = engine.PING_SECONDS = engine.POOL_WAIT_SECONDS = 60.0
 """What a test asks of Postgres in this process is answered in time, however long the machine stands still."""
 
+STARTS_SERVERS = {"servers", "stack", "upstream_program", "scripted_program", "receiver"}
+"""Fixtures that start one; `make test-fast` leaves out the tests that use them."""
+
 _RUN = pytest.StashKey[ExitStack]()
 
 hypothesis.settings.register_profile("tunegate", deadline=None, derandomize=True, database=None)
@@ -36,14 +39,16 @@ hypothesis.settings.load_profile("tunegate")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--full`: what is repeated or held for a time is so for as long as in `make test-faults`."""
+    """The options by which `make test-fast` and `make test-faults` differ from `make test`."""
+    parser.addoption("--fast", action="store_true", help="only tests that start no server")
     parser.addoption("--full", action="store_true", help="hold faults for their full time, and kill more often")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Under pytest-xdist the controller starts the servers, for it outlives every worker."""
     is_worker = hasattr(config, "workerinput")
-    if is_worker or config.getoption("dist", "no") == "no" or config.option.collectonly:
+    no_servers = config.option.collectonly or config.getoption("fast")
+    if is_worker or config.getoption("dist", "no") == "no" or no_servers:
         return
     run = config.stash[_RUN] = ExitStack()
     os.environ[HANDOVER] = str(run.enter_context(running_servers()).folder)
@@ -55,8 +60,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         run.close()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with those that take long, or at the end all workers but one would wait for the last of them."""
+    if config.getoption("fast"):
+        starting = [item for item in items if not STARTS_SERVERS.isdisjoint(getattr(item, "fixturenames", ()))]
+        items[:] = [item for item in items if item not in set(starting)]
+        config.hook.pytest_deselected(items=starting)
     items.sort(key=_allowed_seconds, reverse=True)
 
 

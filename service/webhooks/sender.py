@@ -35,18 +35,22 @@ USER_AGENT = "Tunegate-Webhooks/1 (+https://www.standardwebhooks.com)"
 
 
 class Sender:
-    """One for each process. `timeout_seconds` bounds a whole try: look-up, connect, write and read together."""
+    """One for each process. `timeout_seconds` bounds a whole attempt: look-up, connect, write and read together;
+    `check_seconds` the look-up of `check`, and `body_seconds` the wait for the start of an answer's body."""
 
     def __init__(
         self,
         *,
         reach: Reach,
         timeout_seconds: float,
+        check_seconds: float = CHECK_SECONDS,
+        body_seconds: float = BODY_SECONDS,
         resolver: Resolver | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.reach = reach
         self.timeout_seconds = timeout_seconds
+        self._check_seconds, self._body_seconds = check_seconds, body_seconds
         self._tls = tls or httpcore2.default_ssl_context()
         self._resolver = resolver or Resolver()
 
@@ -64,7 +68,7 @@ class Sender:
         """
         target = parse_webhook_url(url, self.reach)
         try:
-            async with asyncio.timeout(CHECK_SECONDS):
+            async with asyncio.timeout(self._check_seconds):
                 allowed_addresses(target.host, await self._resolver.addresses(target.host), self.reach)
         except ForbiddenHost as error:
             raise refusal_of(error) from None
@@ -105,7 +109,7 @@ class Sender:
             )
             async with asyncio.timeout_at(deadline):
                 response = await connection.handle_async_request(request)
-            return _outcome(response, await _excerpt(response, deadline), started)
+            return _outcome(response, await _excerpt(response, deadline, self._body_seconds), started)
 
 
 class _OneConnection(Dialler):
@@ -150,10 +154,10 @@ def _request_headers(target: Target, headers: Mapping[str, str], body: bytes) ->
     return [(name.encode("ascii"), value.encode("ascii")) for name, value in fields.items()]
 
 
-async def _excerpt(response: httpcore2.Response, deadline: float) -> bytes:
+async def _excerpt(response: httpcore2.Response, deadline: float, body_seconds: float) -> bytes:
     """The start of the answer's body. Its status has come already: a body that breaks off or drips changes nothing."""
     read = bytearray()
-    latest = min(deadline, asyncio.get_running_loop().time() + BODY_SECONDS)
+    latest = min(deadline, asyncio.get_running_loop().time() + body_seconds)
     with suppress(httpcore2.NetworkError, httpcore2.ProtocolError, OSError):
         async with asyncio.timeout_at(latest), aclosing(response.aiter_stream()) as chunks:
             async for chunk in chunks:

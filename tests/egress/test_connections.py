@@ -15,8 +15,8 @@ from service.upstreams.adapters.client import Connection
 from service.upstreams.adapters.openai import OpenAIUpstream
 from service.upstreams.port import NotSent, Unknown
 from service.webhooks.outcomes import Unreachable
-from service.webhooks.sender import Sender
 from tests.upstreams.test_azure import order
+from tests.webhooks.factories import new_sender
 
 BEFORE, AFTER = "before it is looked at", "after that"
 
@@ -75,7 +75,7 @@ def test_an_upstream_is_away(ends: str, port: int) -> None:
 
 
 def test_a_receiver_is_not_reached(ends: str, port: int) -> None:
-    sender = Sender(reach=Reach.LOOPBACK, timeout_seconds=60)
+    sender = new_sender(reach=Reach.LOOPBACK, timeout_seconds=60)
     outcome = uvloop.run(sender.send(f"http://127.0.0.1:{port}/", {}, b"{}"))
     assert isinstance(outcome, Unreachable)
     assert outcome.reason == ("connect_failed" if ends == BEFORE else "protocol_error")

@@ -12,10 +12,9 @@ from service.egress.addresses import Reach
 from service.egress.resolver import Resolver
 from service.errors import InvalidRequest
 from service.webhooks.outcomes import Delivered, Unreachable
-from service.webhooks.sender import Sender
 from tests.egress.name_server import can_be_asked, name_server
 from tests.egress.test_addresses import FORBIDDEN
-from tests.webhooks.factories import WebhookHarness
+from tests.webhooks.factories import WebhookHarness, new_sender
 from tests.webhooks.receiver import Receiver
 from workers.webhooks.deliver import deliver
 
@@ -59,7 +58,7 @@ def reason(outcome: object) -> str:
 @pytest.mark.parametrize("address", FORBIDDEN)
 async def test_no_address_of_the_list_is_dialled(dialled: list[Any], address: str) -> None:
     found = [ip_address(address)]
-    sender = Sender(reach=Reach.PUBLIC, timeout_seconds=60, resolver=Resolver(lambda host: found))
+    sender = new_sender(reach=Reach.PUBLIC, resolver=Resolver(lambda host: found))
     literal = f"[{address}]" if ":" in address else address
     for host in ("hooks.example.com", literal):
         outcome = await sender.send(f"https://{host}/", HEADERS, b"{}")
@@ -76,7 +75,7 @@ class TestNameServer:
     ) -> None:
         """The classic: public when the endpoint is made, this machine when the event is sent."""
         with name_server([PUBLIC], ["127.0.0.1"]) as names:
-            sender = Sender(reach=Reach.PUBLIC, timeout_seconds=60, resolver=Resolver(names.lookup))
+            sender = new_sender(reach=Reach.PUBLIC, resolver=Resolver(names.lookup))
             url = f"https://rebind.example.com:{receiver.port}/"
             await sender.check(url)
             assert reason(await sender.send(url, HEADERS, b"{}")) == "forbidden_target"
@@ -87,7 +86,7 @@ class TestNameServer:
     async def test_what_is_dialled_is_what_was_judged(self, dialled: list[Any], receiver: Receiver) -> None:
         """A third answer would lead elsewhere: nobody asks for it, since the address is dialled and not the name."""
         with name_server(["127.0.0.1"], ["127.0.0.1"], ["127.0.0.9"]) as names:
-            sender = Sender(reach=Reach.PRIVATE, timeout_seconds=60, resolver=Resolver(names.lookup))
+            sender = new_sender(reach=Reach.PRIVATE, resolver=Resolver(names.lookup))
             url = f"http://rebind.example.com:{receiver.port}/"
             await sender.check(url)
             assert isinstance(await sender.send(url, HEADERS, b"{}"), Delivered)
@@ -99,7 +98,7 @@ class TestNameServer:
         self, dialled: list[Any], receiver: Receiver
     ) -> None:
         with name_server(["169.254.169.254", "127.0.0.1", "10.0.0.1"]) as names:
-            sender = Sender(reach=Reach.LOOPBACK, timeout_seconds=4, resolver=Resolver(names.lookup))
+            sender = new_sender(reach=Reach.LOOPBACK, timeout_seconds=4, resolver=Resolver(names.lookup))
             outcome = await sender.send(f"https://mixed.example.com:{receiver.port}/", HEADERS, b"{}")
         assert reason(outcome) == "timeout"  # of the handshake, with a receiver that speaks no TLS
         assert dialled == [("127.0.0.1", receiver.port)]
@@ -109,7 +108,7 @@ class TestNameServer:
         self, harness: WebhookHarness, receiver: Receiver
     ) -> None:
         with name_server(["169.254.169.254"]) as names:
-            sender = Sender(reach=Reach.PUBLIC, timeout_seconds=60, resolver=Resolver(names.lookup))
+            sender = new_sender(reach=Reach.PUBLIC, resolver=Resolver(names.lookup))
             moved = WebhookHarness(harness.settings, harness.db, sender, harness.project_id)
             await harness.new_endpoint(f"https://moved.example.com:{receiver.port}/")
             await harness.emit()

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, select, update
 
@@ -12,6 +13,7 @@ from service.database.encryption import Sealer
 from service.database.engine import Database, create_engine
 from service.database.leases import Claim
 from service.database.tables import Project, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from service.egress.addresses import Reach
 from service.ids import new_id
 from service.settings import Settings
 from service.wakeups import Wakeups
@@ -21,6 +23,7 @@ from service.webhooks.sender import Sender
 from service.webhooks.signing import new_secret, secret_hint
 from workers.webhooks.deliver import claimable, claimable_retries, deliver
 
+PATIENT_SECONDS = 60.0
 TYPES = ("fine_tuning.job.succeeded", "fine_tuning.job.failed")
 
 
@@ -138,12 +141,31 @@ class WebhookHarness:
             return (await session.scalars(select(WebhookEvent).order_by(WebhookEvent.id))).all()
 
 
+def new_sender(*, reach: Reach, timeout_seconds: float = PATIENT_SECONDS, **options: Any) -> Sender:
+    """A sender for a machine that may stand still: look-ups and the start of a body have a minute."""
+    return Sender(
+        reach=reach,
+        timeout_seconds=timeout_seconds,
+        check_seconds=PATIENT_SECONDS,
+        body_seconds=PATIENT_SECONDS,
+        **options,
+    )
+
+
 @asynccontextmanager
 async def open_webhook_harness(settings: Settings) -> AsyncIterator[WebhookHarness]:
     """A project in a fresh database, with a sender."""
     db = Database(create_engine(settings.database_url, pool_size=settings.database_pool_size), Wakeups(""))
     try:
-        harness = WebhookHarness(settings, db, Sender.from_settings(settings), new_id("proj_"))
+        harness = WebhookHarness(
+            settings,
+            db,
+            new_sender(
+                reach=Reach.of(allow_private=settings.webhook_allow_private, development=settings.environment == "dev"),
+                timeout_seconds=settings.webhook_timeout_seconds,
+            ),
+            new_id("proj_"),
+        )
         async with db.admin() as session:
             session.add(Project(id=harness.project_id, name="project"))
         yield harness

@@ -21,6 +21,7 @@ from service.egress.resolver import LookupFailed, Resolver
 from service.errors import InvalidRequest
 from service.webhooks.outcomes import Delivered, Outcome, Rejected, Unreachable
 from service.webhooks.sender import MAX_RESPONSE_BYTES, Sender
+from tests.webhooks.factories import new_sender
 from tests.webhooks.receiver import Receiver, answer, receiving
 
 HEADERS = {"webhook-id": "evt_1", "webhook-timestamp": "1", "webhook-signature": "v1,x"}
@@ -30,13 +31,13 @@ BODY = '{"name": "Zoë"}'.encode()
 @pytest.fixture
 def sender() -> Sender:
     """One that waits for an answer as long as a busy machine takes."""
-    return Sender(reach=Reach.LOOPBACK, timeout_seconds=60)
+    return new_sender(reach=Reach.LOOPBACK, timeout_seconds=60)
 
 
 @pytest.fixture
-def impatient_harness() -> Sender:
+def impatient() -> Sender:
     """One for receivers that never end their answer."""
-    return Sender(reach=Reach.LOOPBACK, timeout_seconds=1)
+    return new_sender(reach=Reach.LOOPBACK, timeout_seconds=1)
 
 
 class TestAnswers:
@@ -103,26 +104,24 @@ class TestAnswers:
 
 class TestDeadline:
     @pytest.mark.parametrize("path", ["/never", "/drip-headers"])
-    async def test_no_status_in_time_is_a_timeout(
-        self, impatient_harness: Sender, receiver: Receiver, path: str
-    ) -> None:
+    async def test_no_status_in_time_is_a_timeout(self, impatient: Sender, receiver: Receiver, path: str) -> None:
         started = time.monotonic()
-        assert _reason(await impatient_harness.send(receiver.url(path), HEADERS, BODY)) == "timeout"
+        assert _reason(await impatient.send(receiver.url(path), HEADERS, BODY)) == "timeout"
         assert time.monotonic() - started > 0.9
         await _until_closed(receiver)
 
     async def test_a_body_that_drips_does_not_undo_the_status(self, receiver: Receiver) -> None:
         """It is cut long before its thousand bytes, which take 50 s."""
-        sender = Sender(reach=Reach.LOOPBACK, timeout_seconds=5)
+        sender = new_sender(reach=Reach.LOOPBACK, timeout_seconds=5)
         outcome = await sender.send(receiver.url("/drip-body"), HEADERS, BODY)
         assert isinstance(outcome, Delivered)
         assert 0 < len(outcome.response) < 500
         await _until_closed(receiver)
 
-    async def test_a_target_that_does_not_read(self, impatient_harness: Sender) -> None:
+    async def test_a_target_that_does_not_read(self, impatient: Sender) -> None:
         with socket.create_server(("127.0.0.1", 0), backlog=8) as listening:
             url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-            assert _reason(await impatient_harness.send(url, HEADERS, b"x" * 20_000_000)) == "timeout"
+            assert _reason(await impatient.send(url, HEADERS, b"x" * 20_000_000)) == "timeout"
 
     async def test_slow_targets_do_not_hold_others_up(self, sender: Sender, receiver: Receiver) -> None:
         slow = [asyncio.create_task(sender.send(receiver.url("/held"), HEADERS, BODY)) for _ in range(100)]
@@ -142,7 +141,7 @@ class TestDeadline:
         await _until_closed(receiver)
 
     async def test_nor_one_that_ends_in_its_tls_handshake(self) -> None:
-        sender = Sender(reach=Reach.LOOPBACK, timeout_seconds=0.3)
+        sender = new_sender(reach=Reach.LOOPBACK, timeout_seconds=0.3)
         closed = asyncio.Event()
 
         async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -179,7 +178,7 @@ class TestNetwork:
 
     async def test_the_next_address_is_tried(self, receiver: Receiver) -> None:
         found = [ip_address("127.0.0.9"), ip_address("127.0.0.1")]
-        sender = Sender(reach=Reach.LOOPBACK, timeout_seconds=60, resolver=Resolver(lambda host: found))
+        sender = new_sender(reach=Reach.LOOPBACK, resolver=Resolver(lambda host: found))
         outcome = await sender.send(f"http://localhost:{receiver.port}/", HEADERS, BODY)
         assert isinstance(outcome, Delivered)
         assert receiver.received[0].headers["host"] == f"localhost:{receiver.port}"
@@ -188,7 +187,7 @@ class TestNetwork:
 class TestAddresses:
     @pytest.mark.parametrize("address", ["127.0.0.1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "169.254.169.254"])
     async def test_a_name_that_leads_inside_is_not_dialled(self, address: str) -> None:
-        sender = Sender(reach=Reach.PUBLIC, timeout_seconds=60, resolver=Resolver(lambda host: [ip_address(address)]))
+        sender = new_sender(reach=Reach.PUBLIC, resolver=Resolver(lambda host: [ip_address(address)]))
         async with receiving() as receiver:
             outcome = await sender.send(f"https://hooks.example.com:{receiver.port}/", HEADERS, BODY)
             assert receiver.open_connections == 0
@@ -199,7 +198,7 @@ class TestAddresses:
 
     async def test_a_name_that_changes_after_the_check(self, receiver: Receiver) -> None:
         answers: list[Sequence[Address]] = [[IPv4Address("8.8.8.8")], [IPv4Address("127.0.0.1")]]
-        sender = Sender(reach=Reach.PUBLIC, timeout_seconds=60, resolver=Resolver(lambda host: answers.pop(0)))
+        sender = new_sender(reach=Reach.PUBLIC, resolver=Resolver(lambda host: answers.pop(0)))
         url = f"https://hooks.example.com:{receiver.port}/"
         await sender.check(url)
         assert _reason(await sender.send(url, HEADERS, BODY)) == "forbidden_target"
@@ -212,7 +211,7 @@ class TestAddresses:
         def nothing(host: str) -> Sequence[Address]:
             raise LookupFailed("Name or service not known")
 
-        sender = Sender(reach=Reach.PUBLIC, timeout_seconds=60, resolver=Resolver(nothing))
+        sender = new_sender(reach=Reach.PUBLIC, resolver=Resolver(nothing))
         assert _reason(await sender.send("https://nowhere.example/", HEADERS, BODY)) == "dns_failed"
         await sender.check("https://nowhere.example/")
 
@@ -227,10 +226,10 @@ class TestAddresses:
             return [IPv4Address("127.0.0.1")]
 
         resolver = Resolver(slow)
-        sender = Sender(reach=Reach.LOOPBACK, timeout_seconds=60, resolver=resolver)
-        impatient_harness = Sender(reach=Reach.LOOPBACK, timeout_seconds=0.5, resolver=resolver)
+        sender = new_sender(reach=Reach.LOOPBACK, resolver=resolver)
+        impatient = new_sender(reach=Reach.LOOPBACK, timeout_seconds=0.5, resolver=resolver)
         waiting = [
-            asyncio.create_task(impatient_harness.send(f"https://slow{number % 10}.example.com/", HEADERS, BODY))
+            asyncio.create_task(impatient.send(f"https://slow{number % 10}.example.com/", HEADERS, BODY))
             for number in range(100)
         ]
         while len(asked) < 10:
@@ -252,7 +251,7 @@ class TestTls:
 
     async def test_the_certificate_is_checked_against_the_name(self, tmp_path: Path) -> None:
         server, client = _certified("localhost", tmp_path)
-        sender = Sender(reach=Reach.LOOPBACK, timeout_seconds=60, tls=client)
+        sender = new_sender(reach=Reach.LOOPBACK, timeout_seconds=60, tls=client)
         async with receiving(server, host="localhost") as receiver:
             assert isinstance(await sender.send(receiver.url(), HEADERS, BODY), Delivered)
             by_address = receiver.url().replace("localhost", "127.0.0.1")
