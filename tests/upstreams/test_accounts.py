@@ -43,7 +43,7 @@ async def create(harness: WorkerHarness, **fields: object) -> str:
 
 @pytest.fixture
 async def unhurried(step_settings: Settings, upstream: FaultyUpstream) -> AsyncIterator[WorkerHarness]:
-    """A harness whose calls time out after a minute and a half, so that a call hangs until the test has asserted on it."""
+    """A harness whose calls time out after ninety seconds, so that they hang until the test has asserted on them."""
     settings = dataclasses.replace(step_settings, lease_seconds=150.0, upstream_timeout_seconds=90.0)
     async with open_harness(settings, upstream) as opened:
         yield opened
