@@ -1,8 +1,8 @@
 """A TCP proxy that errs on command: between us and Postgres, Redis, the upstream and the receiver.
 
 `python -m tests.faults.proxy TARGET_HOST:PORT` prints one line of JSON with its two ports and serves until its input
-ends. One port is the link; the other takes a line of JSON (a `NetworkFault`) and answers `{"connections": n}` when it holds.
-It is a process of its own so that a proxied program that is stopped, or a test that is busy, does not change the link.
+ends. One port is the link; the other takes a line of JSON (a `NetworkFault`) and answers `{"connections": n}` when the
+fault is in place.
 """
 
 import asyncio
