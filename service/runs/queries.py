@@ -40,7 +40,7 @@ async def list_runs(session: AsyncSession, project_id: str, kind: RunKind, query
     return (await session.scalars(statement.order_by(Run.id.desc()).limit(query.limit + 1))).all()
 
 
-async def finished_calls(session: AsyncSession, run: Run) -> dict[str, Answer]:
+async def recorded_answers(session: AsyncSession, run: Run) -> dict[str, Answer]:
     """The answers of a run, by the key of their call."""
     rows = await session.scalars(
         select(RunCall).where(RunCall.project_id == run.project_id, RunCall.run_id == run.id).order_by(RunCall.key)
@@ -58,7 +58,7 @@ async def finished_calls(session: AsyncSession, run: Run) -> dict[str, Answer]:
     }
 
 
-async def open_calls(session: AsyncSession, run: Run) -> dict[str, str]:
+async def open_reservations(session: AsyncSession, run: Run) -> dict[str, str]:
     """The calls of a run whose reservation is unresolved: the subject in the ledger, by the key of the call."""
     rows = await session.execute(
         select(OpenInference.call_key, OpenInference.subject).where(

@@ -17,7 +17,7 @@ from service.database.tables import OpenInference, Run
 from service.runs.pacing import MAX_WAIT_SECONDS, ConcurrencyWindow, wait_seconds
 from tests.runs.harness import RunHarness
 from tests.runs.scripted import Call, Reply, plain
-from workers.runs import advance, time_slice
+from workers.runs import advance, recording, time_slice
 
 
 class TestPace:
@@ -307,7 +307,7 @@ class TestRecord:
                 raise ConnectionError("gone")
             return settled
 
-        monkeypatch.setattr(time_slice, "resolve", breaking)
+        monkeypatch.setattr(recording, "resolve", breaking)
         made = await harness.generate(n_per_topic=2)
         ended = await harness.until_end(made["id"])
         assert (ended["status"], ended["progress"]["calls"]) == ("succeeded", 8)

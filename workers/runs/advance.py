@@ -1,10 +1,10 @@
-"""Runs of many calls of inference: claimed for a time_slice, each answer recorded once with what it cost.
+"""Advancing a run by one time slice; every answer is recorded once, with its cost.
 
-A call reserves before it is sent (`run.reserved`), under a key that its upstream is told too (`Idempotency-Key`); its
-answer, its posting in the ledger and the run's counters are one fenced transaction. So a finished call is neither asked
-nor paid for again. One that was under way when its worker died keeps its reservation: whoever goes on with the run asks
-it again under the same reservation and the same key, and it is posted once. A worker that loses a run (it was
-cancelled, or taken over) lets what it has under way come to its end and posts what that came to.
+A call reserves its cost before it is sent (`run.reserved`), under a key that is also the upstream's `Idempotency-Key`.
+Its answer, its posting in the ledger and the run's counters are one fenced transaction, so an answered call is neither
+repeated nor paid for again. A call that was in flight when its worker stopped keeps its reservation: the worker that
+resumes the run repeats it under the same reservation and key, and it is posted once. A worker that loses a run, to a
+cancellation or to another worker, waits for its calls in flight and posts their cost.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,9 +17,10 @@ from service import fault_points
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import Run
-from service.runs.plan import Plan
-from service.runs.queries import finished_calls, open_calls
+from service.runs.plan import Plan, replay
+from service.runs.queries import open_reservations, recorded_answers
 from service.runs.record import RunError, add_event, end
+from service.states import RunKind
 from service.storage import StorageUnavailable
 from workers.context import Context
 from workers.datasets.retry_policy import STORE_UNAVAILABLE, STORE_UNAVAILABLE_SECONDS
@@ -36,17 +37,17 @@ CRASHED = RunError(
 
 @dataclass(frozen=True, slots=True)
 class RunHandlers:
-    """What is particular to a kind of run.
+    """The two steps that differ between the kinds of run.
 
-    `open` makes the plan, or says why there can be none. `conclude` ends the run, by `record.end`, with what the plan
-    has made; with an error it keeps what can be kept.
+    `open_plan` builds the plan, or returns why there can be none. `conclude` stores the plan's result and ends the run;
+    with an error it stores what is complete.
     """
 
-    open: Callable[[Context, Run], Awaitable[Plan | RunError]]
+    open_plan: Callable[[Context, Run], Awaitable[Plan | RunError]]
     conclude: Callable[[Context, Claim[Run], Any, RunError | None], Awaitable[None]]
 
 
-KINDS: Mapping[str, RunHandlers] = {
+HANDLERS: Mapping[RunKind, RunHandlers] = {
     "generation": RunHandlers(generations.open_plan, generations.conclude),
     "comparison": RunHandlers(comparisons.open_plan, comparisons.conclude),
 }
@@ -62,31 +63,30 @@ async def advance(ctx: Context, claimed: Claim[Run]) -> None:
 
 
 async def _advance(ctx: Context, claimed: Claim[Run]) -> None:
-    run, kind = claimed.row, KINDS[claimed.row.kind]
+    run, handlers = claimed.row, HANDLERS[claimed.row.kind]
     async with leases.heartbeat(ctx.db, claimed):
         async with ctx.db.worker() as session:
             await leases.write(session, claimed, {"failures": run.failures + 1, "status": "running"})
             if run.status == "pending":
                 await add_event(session, run, "Started")
-            finished, still_open = await finished_calls(session, run), await open_calls(session, run)
+            answers, open_calls = await recorded_answers(session, run), await open_reservations(session, run)
         fault_points.point("run.begun")
-        plan = await kind.open(ctx, run)
+        plan = await handlers.open_plan(ctx, run)
         if isinstance(plan, RunError):
             async with ctx.db.worker() as session:
                 await end(session, claimed, plan.message, {}, error=plan)
             return
-        time_slice = TimeSlice(ctx, claimed, plan, finished, still_open)
-        if run.failures > MAX_CRASHES:  # also with what was made by then
+        if run.failures > MAX_CRASHES:
             async with ctx.db.worker() as session:
                 await end(session, claimed, CRASHED.message, {}, error=CRASHED)
             return
         if run.failures == MAX_CRASHES:
-            time_slice.replay()
-            await kind.conclude(ctx, claimed, plan, CRASHED)
+            replay(plan, answers)
+            await handlers.conclude(ctx, claimed, plan, CRASHED)
             return
-        match await time_slice.take():
+        match await TimeSlice(ctx, claimed, plan, answers, open_calls).run():
             case Finished(error):
-                await kind.conclude(ctx, claimed, plan, error)
+                await handlers.conclude(ctx, claimed, plan, error)
             case Unfinished(reason, seconds):
                 await _put_back(ctx, claimed, reason, seconds)
             case never:

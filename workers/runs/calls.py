@@ -1,27 +1,25 @@
-"""The calls of a run: asked as a caller's inference is asked, reserved and posted as one, and adopted after a crash.
+"""The calls of a run: routed, priced, sent and billed like a caller's inference, and adopted after a crash.
 
-What an upstream cannot answer now (it is asked too much, is away, is out of quota) is asked again later; only a refusal
-of what was asked is an answer.
+A call that the upstream cannot answer now (it is rate-limited, unavailable or out of quota) is repeated later; only the
+upstream's refusal of the call itself is an answer.
 """
 
 import asyncio
-import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import httpx2
 import structlog
-from sqlalchemy import ARRAY, Text, any_, cast, func, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.actions import Actual
-from service.billing.ledger_batcher import Call as Priced
-from service.database.tables import LedgerEntry, OpenInference, Run
+from service.billing.ledger_batcher import Call as PricedCall
+from service.database.tables import Run
 from service.errors import InvalidRequest, QuotaExceeded
+from service.identity.callers import Caller
 from service.inference.calls import refusal_of
 from service.inference.metering import MeteredCall
-from service.inference.requests import InferenceRequest
+from service.inference.requests import InferenceRequest, inference_request_of
+from service.inference.routing import Router
+from service.limits.rates import estimated_tokens
 from service.runs.messages import parse_message
 from service.runs.pacing import MAX_WAIT_SECONDS
 from service.runs.plan import Answer, Call
@@ -32,36 +30,60 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedCall:
-    """A call with who is asked and what it reserves; `adopted` is one that a worker before us had under way."""
+    """A call with its route and its price. An `adopted` one was in flight when an earlier worker stopped, and has a
+    reservation already."""
 
     call: Call
     request: InferenceRequest
     metered_call: MeteredCall
-    priced: Priced
+    priced: PricedCall
     adopted: bool
 
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """No answer for now; `seconds` is how long the upstream wants to be left alone, if it says."""
+    """The upstream cannot answer now. `seconds` is the pause that it asks for, None if it names none."""
 
     reason: str
     seconds: float | None
 
 
-async def ask(ctx: Context, run_id: str, asked: PreparedCall) -> Answer | RetryLater:
-    """Send a call, as a caller's inference is sent, and hear what comes."""
-    request = asked.request
+async def prepare_call(ctx: Context, run: Run, call: Call, *, subject: str | None) -> PreparedCall:
+    """Route and price a call, and count it against the project's rate limits unless it is adopted.
+
+    `subject` is that of an adopted call's reservation. Raises as `inference_request_of`, and `RateLimited`.
+    """
+    request = await inference_request_of(
+        {**call.body, "model": call.model},
+        path=call.path,
+        router=Router(db=ctx.db, catalogue=ctx.catalogue, accounts=ctx.accounts),
+        project_id=run.project_id,
+    )
+    if subject is None:
+        await ctx.rates.admit_inference(
+            {},
+            Caller(key_id=run.api_key_id, project_id=run.project_id),
+            model=request.route.rate_limited_model,
+            tokens=estimated_tokens(request.body),
+        )
+    metered_call, priced = await ctx.meter.prepare(request, api_key_id=run.api_key_id, subject=subject)
+    priced = replace(priced, run_id=run.id, call_key=call.key)
+    return PreparedCall(call, request, metered_call, priced, adopted=subject is not None)
+
+
+async def send_call(ctx: Context, run_id: str, prepared: PreparedCall) -> Answer | RetryLater:
+    """Send a call, with its key as the idempotency key, and observe the answer for its bill."""
+    request = prepared.request
     try:
         async with asyncio.timeout(ctx.settings.inference_timeout_seconds):
             answer = await request.route.upstream.complete(
-                request.path, request.body, idempotency_key=f"{run_id}/{asked.call.key}"
+                request.path, request.body, idempotency_key=f"{run_id}/{prepared.call.key}"
             )
     except (httpx2.HTTPError, TimeoutError) as error:
-        log.warning("run.upstream_away", run=run_id, error=type(error).__name__)
+        log.warning("run.upstream_unreachable", run=run_id, error=type(error).__name__)
         return RetryLater("The upstream that serves this model does not answer.", None)
     if 200 <= answer.status < 300:
-        asked.metered_call.observe(answer.body)
+        prepared.metered_call.observe(answer.body)
         message, finish_reason = parse_message(answer.body)
         return Answer(message=message, finish_reason=finish_reason)
     refused = refusal_of(answer, request)
@@ -74,69 +96,29 @@ async def ask(ctx: Context, run_id: str, asked: PreparedCall) -> Answer | RetryL
             return RetryLater(refused.message, answer.retry_after_seconds)
 
 
-async def kept_open(session: AsyncSession, adopted: Sequence[PreparedCall], life: dt.timedelta) -> list[PreparedCall]:
-    """Those whose reservation is still open; it waits for its posting as long as a new one would."""
-    if not adopted:
-        return []
-    subjects = cast([each.metered_call.subject for each in adopted], ARRAY(Text))
-    still = set(
-        await session.scalars(
-            update(OpenInference)
-            .where(OpenInference.subject == any_(subjects))
-            .values(expires_at=func.now() + life)
-            .returning(OpenInference.subject)
-        )
-    )
-    return [each for each in adopted if each.metered_call.subject in still]
+_detached: set["asyncio.Task[None]"] = set()
 
 
-async def reserved_micros(session: AsyncSession, run: Run) -> int:
-    """What the run's calls that are under way hold reserved, in micro-dollars."""
-    reserved = await session.scalar(
-        select(func.coalesce(func.sum(LedgerEntry.reserved_micros), 0))
-        .join(OpenInference, OpenInference.subject == LedgerEntry.subject)
-        .where(OpenInference.run_id == run.id, LedgerEntry.kind == "reserve")
-    )
-    return int(reserved or 0)
-
-
-def row_of(run: Run, asked: PreparedCall, answer: Answer) -> dict[str, Any]:
-    """The row of `run_calls` of an answered call."""
-    return {
-        "run_id": run.id,
-        "project_id": run.project_id,
-        "key": asked.call.key,
-        "model": asked.request.route.model,
-        "message": answer.message,
-        "refusal": answer.refusal,
-        "finish_reason": answer.finish_reason,
-        "input_tokens": answer.input_tokens,
-        "output_tokens": answer.output_tokens,
-        "cost_micros": answer.cost_micros,
-        "subject": asked.metered_call.subject,
-    }
-
-
-_alone: set["asyncio.Task[None]"] = set()
-
-
-def post_alone(
-    ctx: Context, run: Run, task: "asyncio.Task[Answer | RetryLater]", asked: PreparedCall, bill: Actual | None
+def post_detached(
+    ctx: Context, run: Run, task: "asyncio.Task[Answer | RetryLater]", prepared: PreparedCall, bill: Actual | None
 ) -> None:
-    """The run is another's, or nobody's: post what this call comes to, or came to, without recording its answer."""
-    posting = asyncio.create_task(_posted(ctx, run, task, asked, bill))
-    _alone.add(posting)
-    posting.add_done_callback(_alone.discard)
+    """Post the cost of a call whose run this worker has lost, once it is answered; its answer is not recorded.
+
+    `bill` is the call's cost if it was answered already.
+    """
+    posting = asyncio.create_task(_post(ctx, run, task, prepared, bill))
+    _detached.add(posting)
+    posting.add_done_callback(_detached.discard)
 
 
-async def _posted(
-    ctx: Context, run: Run, task: "asyncio.Task[Answer | RetryLater]", asked: PreparedCall, bill: Actual | None
+async def _post(
+    ctx: Context, run: Run, task: "asyncio.Task[Answer | RetryLater]", prepared: PreparedCall, bill: Actual | None
 ) -> None:
     try:
-        heard = await task
+        reply = await task
         if bill is None:
-            answered = isinstance(heard, Answer) and heard.refusal is None
-            bill = await asked.metered_call.bill() if answered else asked.metered_call.zero_bill()
+            answered = isinstance(reply, Answer) and reply.refusal is None
+            bill = await prepared.metered_call.bill() if answered else prepared.metered_call.zero_bill()
         await ctx.ledger_batcher.settle(run.project_id, bill)
     except Exception as error:
-        log.error("run.not_posted", run=run.id, call=asked.call.key, error=repr(error))
+        log.error("run.posting_failed", run=run.id, call=prepared.call.key, error=repr(error))
