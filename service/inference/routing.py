@@ -8,7 +8,7 @@ from service.catalogue.base_models import BaseModel, Catalogue
 from service.database.engine import Database
 from service.database.tables import Model
 from service.errors import InvalidRequest, NotFound, Unavailable
-from service.models.aliases.queries import standing_for
+from service.models.aliases.queries import find_alias_target
 from service.models.queries import find_model
 from service.upstreams.accounts import DEFAULT_ACCOUNT, Accounts, AccountUnusable
 from service.upstreams.port import Upstream
@@ -78,7 +78,7 @@ class Router:
         if "\0" not in name:
             async with self.db.project(project_id) as session:
                 tuned = await find_model(session, project_id, name)
-                if tuned is None and (found := await standing_for(session, project_id, name)) is not None:
+                if tuned is None and (found := await find_alias_target(session, project_id, name)) is not None:
                     alias, tuned = found
                     if tuned is None and (base := self.catalogue.find(alias.model)) is not None:
                         return alias.model, base, None

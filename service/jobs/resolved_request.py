@@ -18,7 +18,7 @@ from service.datasets.report_schema import FileReport, Leakage
 from service.errors import InvalidRequest
 from service.jobs.lifecycle import JobError
 from service.jobs.rules import check_method, dataset_fault, epochs_asked
-from service.models.queries import find_model, keep_model
+from service.models.queries import find_model, lock_model
 from service.upstreams.capabilities import Needs, provider_at, shutdown_of
 from service.upstreams.queries import offer, usable_accounts
 
@@ -72,7 +72,7 @@ async def find_base(
     upstream_name = name
     if model is None and name.startswith("ft:"):
         tuned = await find_model(session, project_id, name)
-        if tuned is not None and tuned.project_id == project_id and not await keep_model(session, tuned):
+        if tuned is not None and tuned.project_id == project_id and not await lock_model(session, tuned):
             tuned = None
         if tuned is not None:
             model, upstream_name = catalogue.find(tuned.base_model), tuned.upstream_name

@@ -1,4 +1,4 @@
-"""Tuned models, read within one project."""
+"""Queries for tuned models, within one project."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,14 @@ from service.identity.model_access import usable
 
 
 async def find_model(session: AsyncSession, project_id: str, name: str) -> Model | None:
-    """The tuned model or checkpoint called so, if it is the project's own or was granted to it."""
+    """The tuned model or checkpoint with this name, if it is the project's own or granted to it."""
     query = select(Model).where(usable(project_id), Model.name == name, Model.deleted_at.is_(None))
     return (await session.scalars(query)).one_or_none()
 
 
 async def list_models(session: AsyncSession, project_id: str) -> Sequence[Model]:
-    """The project's tuned models and what it was granted, newest first; own checkpoints are listed with their job."""
+    """The project's tuned models and all that was granted to it, newest first; without its own checkpoints, which are
+    listed with their job."""
     own = (Model.project_id == project_id) & (Model.kind == "model")
     query = (
         select(Model)
@@ -26,9 +27,9 @@ async def list_models(session: AsyncSession, project_id: str) -> Sequence[Model]
     return (await session.scalars(query)).all()
 
 
-async def trained_from(session: AsyncSession, project_id: str, names: Sequence[str]) -> dict[str, str]:
-    """What the project's own models among these were trained from. Of granted ones it is not known: the model that
-    another project's job began with is that project's."""
+async def parent_models(session: AsyncSession, project_id: str, names: Sequence[str]) -> dict[str, str]:
+    """The models that the project's own models were trained from, by name. Granted models are left out: what another
+    project's job trained from is not disclosed."""
     query = (
         select(Model.name, Job.model)
         .join(Job, (Job.project_id == Model.project_id) & (Job.id == Model.job_id))
@@ -37,10 +38,10 @@ async def trained_from(session: AsyncSession, project_id: str, names: Sequence[s
     return {row[0]: row[1] for row in await session.execute(query)}
 
 
-async def keep_model(session: AsyncSession, model: Model) -> bool:
-    """Keep a model of the session's project from being deleted meanwhile. False: it has just been.
+async def lock_model(session: AsyncSession, model: Model) -> bool:
+    """Lock a model of the session's project against deletion. Returns False for one that is deleted already.
 
-    One that was granted cannot be kept: whose it is may delete it.
+    A granted model cannot be locked: its own project may delete it.
     """
     query = select(Model.name).where(
         Model.project_id == model.project_id, Model.name == model.name, Model.deleted_at.is_(None)

@@ -1,4 +1,4 @@
-"""`/v1/models`: list and retrieve; deletion is in `deletion/`."""
+"""`/v1/models`: list and retrieve. Deletion is in `deletion/`."""
 
 from collections.abc import Sequence
 
@@ -13,8 +13,8 @@ from service.http.operation import operation
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import unix
 from service.identity.requests import caller
-from service.models.aliases.queries import all_standing, standing_for
-from service.models.queries import find_model, list_models, trained_from
+from service.models.aliases.queries import find_alias_target, list_alias_targets
+from service.models.queries import find_model, list_models, parent_models
 from service.models.schemas import ModelList, ModelObject
 from service.settings import Settings
 from service.upstreams.capabilities import matches, provider_at, shutdown_of
@@ -23,12 +23,12 @@ from service.upstreams.queries import usable_accounts
 
 @get("/models", summary="List models", opt=operation(returns=ModelList))
 async def get_models(request: ApiRequest) -> ModelList:
-    """The base models that can be asked and trained, and the project's own: tuned ones, and its aliases."""
+    """The base models, and the project's own models: tuned models and aliases."""
     who = caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         tuned = await list_models(session, who.project_id)
-        parents = await trained_from(session, who.project_id, [row.name for row in tuned])
-        aliases = await all_standing(session, who.project_id)
+        parents = await parent_models(session, who.project_id, [row.name for row in tuned])
+        aliases = await list_alias_targets(session, who.project_id)
         accounts = await usable_accounts(session, who.project_id)
     own = [_show_alias(request, *each, accounts) for each in aliases] + [
         _show_tuned(request, row, accounts, parents.get(row.name)) for row in tuned
@@ -46,8 +46,8 @@ async def get_model(request: ApiRequest, name: FromPath[str]) -> ModelObject:
         if base is not None:
             return _show_base(name, base, accounts)
         row = await find_model(session, who.project_id, name)
-        standing = await standing_for(session, who.project_id, name) if row is None else None
-        parents = await trained_from(session, who.project_id, [name])
+        standing = await find_alias_target(session, who.project_id, name) if row is None else None
+        parents = await parent_models(session, who.project_id, [name])
     if row is not None:
         return _show_tuned(request, row, accounts, parents.get(name))
     if standing is not None:
@@ -61,7 +61,8 @@ def _base_models(request: ApiRequest) -> list[tuple[str, BaseModel]]:
 
 
 def _shutdown_date(base: BaseModel | None, accounts: Sequence[UpstreamAccount], tuned: Model | None) -> str | None:
-    """When a model is gone: a tuned one with the account that has it, a base model with the last that serves it."""
+    """The shutdown date: of a tuned model at the account that has it, of a base model at the last account that serves
+    it."""
     if base is None:
         return None
     names = (base.name, *base.aliases)

@@ -1,4 +1,4 @@
-"""Models on the wire, as the SDK's `Model` has them."""
+"""The wire types of models, as the SDK's `Model`."""
 
 from typing import Literal
 
@@ -6,10 +6,10 @@ import msgspec
 
 
 class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that the project can ask or train. `shutdown_date` is ISO 8601, null when none is announced.
+    """A model that the project can call or train. `shutdown_date` is ISO 8601, null when none is announced.
 
-    `root` is the base model behind it, `parent` the model that it was trained from, or that an alias stands for; null
-    for base models, and for what another project has made.
+    `root` is the base model. `parent` is the model that a tuned model was trained from, or that an alias points at; it
+    is null for base models, and for the models of other projects.
     """
 
     id: str
@@ -29,7 +29,7 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelDeleted(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a deletion."""
+    """The response to a deletion."""
 
     id: str
     object: Literal["model"] = "model"

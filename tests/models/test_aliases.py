@@ -328,7 +328,7 @@ class TestModels:
             moving = asyncio.create_task(move())
             while not done.is_set() and not moving.done():
                 async with api.rows() as session:
-                    found = await queries.standing_for(session, api.one.project_id, "support-bot")
+                    found = await queries.find_alias_target(session, api.one.project_id, "support-bot")
                 assert found is not None
                 looks, missing = looks + 1, missing + (found[1] is None)
             await moving

@@ -16,7 +16,7 @@ from service.inference.routing import Router
 from service.jobs.deployment import DeployComparison, comparison_for, why_not
 from service.jobs.record import NewEvent, add_events
 from service.models.aliases.actions import deploy
-from service.models.aliases.queries import find_alias, take_turn
+from service.models.aliases.queries import find_alias, lock_aliases
 from service.runs.comparisons.actions import ResolvedComparison, create_comparison, resolve_comparison
 from service.runs.comparisons.options import Condition
 from service.runs.comparisons.stored import stored_options, stored_outcome
@@ -88,7 +88,7 @@ async def _decide(ctx: Context, job: Job) -> None:
         run = await session.get(Run, job.deploy_run_id)
         if run is not None and run.finished_at is None:
             return
-        await take_turn(session, job.project_id)
+        await lock_aliases(session, job.project_id)
         if not await _still_comparing(session, job):
             return
         reason = await _reason_to_refuse(session, job, run)

@@ -58,7 +58,7 @@ async def advance(ctx: Context, claimed: Claim[Run]) -> None:
     try:
         await _advance(ctx, claimed)
     except StorageUnavailable as error:
-        log.warning("run.waits_for_the_store", run=claimed.row.id, error=str(error))
+        log.warning("run.storage_unavailable", run=claimed.row.id, error=str(error))
         await _put_back(ctx, claimed, STORE_UNAVAILABLE, STORE_UNAVAILABLE_SECONDS)
 
 

@@ -1,7 +1,7 @@
-"""Pointing aliases at models. Each action runs in its caller's transaction; those of a project take turns.
+"""Creating, promoting and deleting aliases, in the caller's transaction; the actions of one project are serial.
 
-A promotion takes effect for the next request: one that has begun keeps the model that it was given. A roll back undoes
-the present promotion, and a second one the promotion before that, so that it never leads back to what was rolled back.
+A promotion applies from the next request on; a request that has begun keeps its model. A roll-back undoes the present
+promotion, a second one the promotion before that: it never returns to a model that was rolled back.
 """
 
 import datetime as dt
@@ -17,29 +17,30 @@ from service.identity import audit
 from service.identity.audit import Actor
 from service.ids import new_id
 from service.models.aliases.names import check_not_a_base_model
-from service.models.aliases.queries import PREFIX, find_alias, get_alias, get_promotion, take_turn
+from service.models.aliases.queries import PREFIX, find_alias, get_alias, get_promotion, lock_aliases
 from service.models.aliases.schemas import CreateAlias, Promote, RollBack
 from service.models.queries import find_model
+from service.states import AliasAction
 from service.webhooks import outbox
 
 MAX_ALIASES = 500
-"""Aliases of one project."""
+"""The largest number of aliases of one project."""
 
-AUDITED = {
+AUDIT_TYPES: dict[AliasAction, str] = {
     "created": "model_alias.created",
     "promoted": "model_alias.promoted",
     "rolled_back": "model_alias.rolled_back",
     "deployed": "model_alias.promoted",
 }
-"""The type of the audit log's entry, by the action."""
+"""The type of the audit log entry for each action."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """A line of the history to be: what happened, by a key or by a job, and where a roll back from it leads."""
+class NewPromotion:
+    """A promotion to record: its action, the key or job behind it, and the version that a roll-back returns to."""
 
     model: str
-    action: str
+    action: AliasAction
     undo_version: int | None
     actor: Actor
     reason: str | None = None
@@ -49,9 +50,9 @@ class Step:
 async def create_alias(
     session: AsyncSession, *, project_id: str, actor: Actor, body: CreateAlias, catalogue: Catalogue
 ) -> ModelAlias:
-    """A new alias. Raises `InvalidRequest` for a name or model that cannot be, `Conflict` for a taken name."""
+    """Create an alias. Raises `InvalidRequest` for an invalid name or model, `Conflict` for a name that is taken."""
     check_not_a_base_model(catalogue, body.name, param="name")
-    await take_turn(session, project_id)
+    await lock_aliases(session, project_id)
     await _check_target(session, project_id, body.model, catalogue)
     if await find_alias(session, project_id, body.name) is not None:
         raise Conflict(
@@ -59,34 +60,39 @@ async def create_alias(
             param="name",
             code="model_alias_name_taken",
         )
-    await _check_room(session, project_id)
-    first = Step(model=body.model, action="created", undo_version=None, actor=actor, reason=body.reason)
-    return await _add(session, project_id, body.name, first)
+    await _check_alias_count(session, project_id)
+    promotion = NewPromotion(model=body.model, action="created", undo_version=None, actor=actor, reason=body.reason)
+    return await _create(session, project_id, body.name, promotion)
 
 
 async def promote(
     session: AsyncSession, *, project_id: str, actor: Actor, name: str, body: Promote, catalogue: Catalogue
 ) -> ModelAlias:
-    """Point an alias at another model; where it points already, nothing happens.
+    """Point an alias at another model; promoting its present model has no effect.
 
-    Raises `NotFound`, `InvalidRequest` for a model that cannot be, `Conflict` if the alias has moved meanwhile.
+    Raises `NotFound`, `InvalidRequest` for an invalid model, and `Conflict` if the alias has been promoted meanwhile.
     """
-    await take_turn(session, project_id)
+    await lock_aliases(session, project_id)
     alias = await get_alias(session, project_id, name)
     _check_expected(alias, body.expected_model)
     await _check_target(session, project_id, body.model, catalogue)
     if alias.model == body.model:
         return alias
-    step = Step(model=body.model, action="promoted", undo_version=alias.version, actor=actor, reason=body.reason)
-    return await _point(session, alias, step)
+    promotion = NewPromotion(
+        model=body.model, action="promoted", undo_version=alias.version, actor=actor, reason=body.reason
+    )
+    return await _repoint(session, alias, promotion)
 
 
 async def roll_back(
     session: AsyncSession, *, project_id: str, actor: Actor, name: str, body: RollBack, catalogue: Catalogue
 ) -> ModelAlias:
-    """Undo promotions. Raises `NotFound`, `InvalidRequest` for a version that is not an earlier one, and `Conflict`
-    where there is nothing to go back to, its model is gone, or the alias has moved meanwhile."""
-    await take_turn(session, project_id)
+    """Undo promotions.
+
+    Raises `NotFound`, `InvalidRequest` for a version that is not an earlier one, and `Conflict` if there is no earlier
+    version, if its model is deleted, or if the alias has been promoted meanwhile.
+    """
+    await lock_aliases(session, project_id)
     alias = await get_alias(session, project_id, name)
     _check_expected(alias, body.expected_model)
     version = body.version
@@ -110,40 +116,40 @@ async def roll_back(
             param="version",
             code="model_alias_model_gone",
         )
-    step = Step(
+    promotion = NewPromotion(
         model=target.model,
         action="rolled_back",
         undo_version=target.undo_version,
         actor=actor,
         reason=body.reason,
     )
-    return await _point(session, alias, step)
+    return await _repoint(session, alias, promotion)
 
 
 async def deploy(
     session: AsyncSession, *, project_id: str, name: str, model: str, job_id: str, catalogue: Catalogue
 ) -> str | None:
-    """Point an alias at the model of a job that has succeeded, making it if it is missing.
+    """Point an alias at the model of a succeeded job; a missing alias is created.
 
-    Returns why that is not possible, else None: a job's success never depends on it.
+    Returns why that is impossible, else None: a job succeeds in either case.
     """
-    await take_turn(session, project_id)
+    await lock_aliases(session, project_id)
     alias = await find_alias(session, project_id, name)
     if alias is not None:
-        await _point(session, alias, _deployment(model, job_id, undo_version=alias.version))
+        await _repoint(session, alias, _deployment(model, job_id, undo_version=alias.version))
         return None
     try:
         check_not_a_base_model(catalogue, name, param="deploy.alias")
-        await _check_room(session, project_id)
+        await _check_alias_count(session, project_id)
     except InvalidRequest as refusal:
         return refusal.message
-    await _add(session, project_id, name, _deployment(model, job_id, undo_version=None))
+    await _create(session, project_id, name, _deployment(model, job_id, undo_version=None))
     return None
 
 
 async def delete_alias(session: AsyncSession, *, project_id: str, actor: Actor, name: str) -> str:
-    """Take an alias away with its history; requests by its name are refused from now on. Returns its id."""
-    await take_turn(session, project_id)
+    """Delete an alias with its history; later requests with its name are refused. Returns its id."""
+    await lock_aliases(session, project_id)
     alias = await get_alias(session, project_id, name)
     await session.delete(alias)
     await audit.record(
@@ -157,12 +163,12 @@ async def delete_alias(session: AsyncSession, *, project_id: str, actor: Actor, 
     return alias.id
 
 
-def _deployment(model: str, job_id: str, *, undo_version: int | None) -> Step:
-    return Step(model=model, action="deployed", undo_version=undo_version, actor=audit.SYSTEM, job_id=job_id)
+def _deployment(model: str, job_id: str, *, undo_version: int | None) -> NewPromotion:
+    return NewPromotion(model=model, action="deployed", undo_version=undo_version, actor=audit.SYSTEM, job_id=job_id)
 
 
 async def _is_known(session: AsyncSession, project_id: str, model: str, catalogue: Catalogue) -> bool:
-    """Asked under the turn, so that the model cannot be deleted before the alias stands for it."""
+    """Called with the aliases locked, so that the model cannot be deleted before the alias points at it."""
     return catalogue.find(model) is not None or await find_model(session, project_id, model) is not None
 
 
@@ -184,7 +190,7 @@ def _check_expected(alias: ModelAlias, expected: str | None) -> None:
         )
 
 
-async def _check_room(session: AsyncSession, project_id: str) -> None:
+async def _check_alias_count(session: AsyncSession, project_id: str) -> None:
     count = await session.scalar(select(func.count()).where(ModelAlias.project_id == project_id))
     if (count or 0) >= MAX_ALIASES:
         raise InvalidRequest(
@@ -193,23 +199,23 @@ async def _check_room(session: AsyncSession, project_id: str) -> None:
         )
 
 
-async def _add(session: AsyncSession, project_id: str, name: str, step: Step) -> ModelAlias:
-    alias = ModelAlias(id=new_id(PREFIX), project_id=project_id, name=name, model=step.model, version=1)
+async def _create(session: AsyncSession, project_id: str, name: str, promotion: NewPromotion) -> ModelAlias:
+    alias = ModelAlias(id=new_id(PREFIX), project_id=project_id, name=name, model=promotion.model, version=1)
     session.add(alias)
-    await _write(session, alias, step, previous=None)
+    await _record(session, alias, promotion, previous=None)
     return alias
 
 
-async def _point(session: AsyncSession, alias: ModelAlias, step: Step) -> ModelAlias:
+async def _repoint(session: AsyncSession, alias: ModelAlias, promotion: NewPromotion) -> ModelAlias:
     previous = alias.model
-    alias.model, alias.version = step.model, alias.version + 1
+    alias.model, alias.version = promotion.model, alias.version + 1
     alias.updated_at = func.now()
-    await _write(session, alias, step, previous=previous)
+    await _record(session, alias, promotion, previous=previous)
     return alias
 
 
-async def _write(session: AsyncSession, alias: ModelAlias, step: Step, *, previous: str | None) -> None:
-    """The alias, its line of history, the audit log's entry and the event: one transaction."""
+async def _record(session: AsyncSession, alias: ModelAlias, promotion: NewPromotion, *, previous: str | None) -> None:
+    """Write the alias, its promotion, the audit log entry and the webhook event in the same transaction."""
     await session.flush()
     await session.refresh(alias)
     session.add(
@@ -217,30 +223,35 @@ async def _write(session: AsyncSession, alias: ModelAlias, step: Step, *, previo
             alias_id=alias.id,
             version=alias.version,
             project_id=alias.project_id,
-            model=step.model,
-            action=step.action,
-            reason=step.reason,
-            key_id=step.actor.key_id,
-            job_id=step.job_id,
-            undo_version=step.undo_version,
+            model=promotion.model,
+            action=promotion.action,
+            reason=promotion.reason,
+            key_id=promotion.actor.key_id,
+            job_id=promotion.job_id,
+            undo_version=promotion.undo_version,
         )
     )
-    told = {
+    data = {
         "alias": alias.name,
         "model": alias.model,
         "previous_model": previous,
         "version": alias.version,
-        "reason": step.reason,
-        "job_id": step.job_id,
+        "reason": promotion.reason,
+        "job_id": promotion.job_id,
     }
     await audit.record(
-        session, step.actor, AUDITED[step.action], project_id=alias.project_id, resource_id=alias.id, data=told
+        session,
+        promotion.actor,
+        AUDIT_TYPES[promotion.action],
+        project_id=alias.project_id,
+        resource_id=alias.id,
+        data=data,
     )
     await outbox.emit(
         session,
         project_id=alias.project_id,
         type="model_alias.promoted",
         subject=alias.id,
-        data={"project_id": alias.project_id, "action": step.action, **told},
+        data={"project_id": alias.project_id, "action": promotion.action, **data},
         now=dt.datetime.now(dt.UTC),
     )

@@ -1,4 +1,4 @@
-"""What an alias may be called. Pure."""
+"""The rules for names of aliases. Pure."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ AliasName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9](?:[a-z0-9.-]{0,62}[a
 
 
 def check_not_a_base_model(catalogue: Catalogue, name: str, *, param: str) -> None:
-    """Raises `InvalidRequest` for a base model's name: requests by it would never get to the alias."""
+    """Raises `InvalidRequest` for the name of a base model, which requests by that name would get instead."""
     if catalogue.find(name) is not None:
         raise InvalidRequest(
             f"'{name}' is a base model's name. Give the alias another.", param=param, code="model_alias_name_taken"

@@ -1,4 +1,4 @@
-"""Model aliases, read within one project."""
+"""Queries for model aliases, within one project."""
 
 from collections.abc import Sequence
 
@@ -13,18 +13,18 @@ from service.identity.model_access import usable
 
 PREFIX = "alias_"
 
-Standing = tuple[ModelAlias, Model | None]
-"""An alias and the tuned model that it stands for; None where that is a base model."""
+AliasTarget = tuple[ModelAlias, Model | None]
+"""An alias, and the tuned model that it points at; None for a base model."""
 
 
 async def find_alias(session: AsyncSession, project_id: str, name: str) -> ModelAlias | None:
-    """The alias called so."""
+    """The alias with this name."""
     query = select(ModelAlias).where(ModelAlias.project_id == project_id, ModelAlias.name == name)
     return (await session.scalars(query)).one_or_none()
 
 
 async def get_alias(session: AsyncSession, project_id: str, name_or_id: str) -> ModelAlias:
-    """The alias by its name or its id, or `NotFound`."""
+    """The alias with this name or id. Raises `NotFound`."""
     key = ModelAlias.id if name_or_id.startswith(PREFIX) else ModelAlias.name
     query = select(ModelAlias).where(ModelAlias.project_id == project_id, key == name_or_id)
     row = (await session.scalars(query)).one_or_none()
@@ -33,21 +33,20 @@ async def get_alias(session: AsyncSession, project_id: str, name_or_id: str) -> 
     return row
 
 
-async def standing_for(session: AsyncSession, project_id: str, name: str) -> Standing | None:
-    """What is called so, with what it stands for at this moment: one statement, so that a promotion and a deletion
-    beside it are seen both or not at all."""
-    row = (await session.execute(_standing(project_id).where(ModelAlias.name == name))).one_or_none()
+async def find_alias_target(session: AsyncSession, project_id: str, name: str) -> AliasTarget | None:
+    """The alias with this name and its present target, read in one statement so that both are of the same moment."""
+    row = (await session.execute(_alias_targets(project_id).where(ModelAlias.name == name))).one_or_none()
     return None if row is None else (row[0], row[1])
 
 
-async def all_standing(session: AsyncSession, project_id: str) -> Sequence[Standing]:
-    """Every alias with what it stands for, newest first."""
-    rows = await session.execute(_standing(project_id).order_by(ModelAlias.id.desc()))
+async def list_alias_targets(session: AsyncSession, project_id: str) -> Sequence[AliasTarget]:
+    """Every alias with its target, newest first."""
+    rows = await session.execute(_alias_targets(project_id).order_by(ModelAlias.id.desc()))
     return [(row[0], row[1]) for row in rows]
 
 
-async def names_of(session: AsyncSession, project_id: str, model: str) -> Sequence[str]:
-    """The names of the aliases that stand for a model, or for a checkpoint of it."""
+async def alias_names_of(session: AsyncSession, project_id: str, model: str) -> Sequence[str]:
+    """The names of the aliases that point at a model or at one of its checkpoints."""
     query = select(ModelAlias.name).where(
         ModelAlias.project_id == project_id,
         (ModelAlias.model == model) | ModelAlias.model.startswith(f"{model}:ckpt-step-", autoescape=True),
@@ -55,41 +54,41 @@ async def names_of(session: AsyncSession, project_id: str, model: str) -> Sequen
     return (await session.scalars(query.order_by(ModelAlias.name))).all()
 
 
-async def take_turn(session: AsyncSession, project_id: str) -> None:
-    """Makes this transaction the only one that makes, moves, deletes or needs the project's aliases as they are."""
+async def lock_aliases(session: AsyncSession, project_id: str) -> None:
+    """Lock the project's aliases until the transaction ends, for changes of them and for what relies on them."""
     await session.execute(PROJECT_ALIASES.take(project_id))
 
 
 async def list_aliases(session: AsyncSession, project_id: str, query: PageQuery) -> Sequence[ModelAlias]:
     """Up to `limit + 1` aliases, newest first. Raises `InvalidRequest` for an unknown cursor."""
-    wanted = select(ModelAlias).where(ModelAlias.project_id == project_id)
+    statement = select(ModelAlias).where(ModelAlias.project_id == project_id)
     if query.after is not None:
         known = await session.scalar(
             select(ModelAlias.id).where(ModelAlias.project_id == project_id, ModelAlias.id == query.after)
         )
         if known is None:
             raise unknown_cursor(query.after)
-        wanted = wanted.where(ModelAlias.id < query.after)
-    return (await session.scalars(wanted.order_by(ModelAlias.id.desc()).limit(query.limit + 1))).all()
+        statement = statement.where(ModelAlias.id < query.after)
+    return (await session.scalars(statement.order_by(ModelAlias.id.desc()).limit(query.limit + 1))).all()
 
 
 async def list_promotions(session: AsyncSession, alias: ModelAlias, query: PageQuery) -> Sequence[AliasPromotion]:
-    """Up to `limit + 1` lines of the history, newest first. Raises `InvalidRequest` for an unknown cursor."""
-    wanted = select(AliasPromotion).where(AliasPromotion.alias_id == alias.id)
+    """Up to `limit + 1` promotions, newest first. Raises `InvalidRequest` for an unknown cursor."""
+    statement = select(AliasPromotion).where(AliasPromotion.alias_id == alias.id)
     if query.after is not None:
         version = query.after.removeprefix(f"{alias.id}.v")
         if f"{alias.id}.v{version}" != query.after or not _is_version(version, alias):
             raise unknown_cursor(query.after)
-        wanted = wanted.where(AliasPromotion.version < int(version))
-    return (await session.scalars(wanted.order_by(AliasPromotion.version.desc()).limit(query.limit + 1))).all()
+        statement = statement.where(AliasPromotion.version < int(version))
+    return (await session.scalars(statement.order_by(AliasPromotion.version.desc()).limit(query.limit + 1))).all()
 
 
 async def get_promotion(session: AsyncSession, alias: ModelAlias, version: int) -> AliasPromotion | None:
-    """One line of the history."""
+    """The promotion with this version; None if there is none."""
     return await session.get(AliasPromotion, (alias.id, version))
 
 
-def _standing(project_id: str) -> Select[ModelAlias, Model | None]:
+def _alias_targets(project_id: str) -> Select[ModelAlias, Model | None]:
     return (
         select(ModelAlias, Model)
         .outerjoin(Model, usable(project_id) & (Model.name == ModelAlias.model) & Model.deleted_at.is_(None))

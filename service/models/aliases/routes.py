@@ -35,7 +35,7 @@ from service.models.aliases.schemas import (
     opt=operation(returns=Alias, body=CreateAlias, creates=True),
 )
 async def post_alias(request: ApiRequest) -> Response[bytes]:
-    """Give a model a stable name, which can be asked in its place and promoted to other models later."""
+    """Give a model a stable name. Requests may use it as the model, and it can be promoted to other models later."""
     who = caller(request)
     body, sha256 = await read_body(request, CreateAlias)
 
@@ -76,7 +76,7 @@ async def get_one_alias(request: ApiRequest, alias: FromPath[str]) -> Alias:
     opt=operation(returns=Alias, body=Promote, creates=True),
 )
 async def post_promote(request: ApiRequest, alias: FromPath[str]) -> Response[bytes]:
-    """Point the alias at another model, for every request from now on. `expected_model` guards against a race."""
+    """Point the alias at another model, for every later request. `expected_model` guards against a race."""
     who = caller(request)
     body, sha256 = await read_body(request, Promote)
 
@@ -125,7 +125,7 @@ async def post_rollback(request: ApiRequest, alias: FromPath[str]) -> Response[b
     opt=operation(returns=Page[Promotion], query=PageQuery),
 )
 async def get_history(request: ApiRequest, alias: FromPath[str]) -> Page[Promotion]:
-    """Every promotion and roll back with who, why and when, newest first."""
+    """Every promotion and roll-back with its author, reason and time, newest first."""
     query, who = read_query(request, PageQuery), caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         rows = await list_promotions(session, await get_alias(session, who.project_id, alias), query)
@@ -139,7 +139,7 @@ async def get_history(request: ApiRequest, alias: FromPath[str]) -> Page[Promoti
     opt=operation(returns=AliasDeleted),
 )
 async def delete_alias(request: ApiRequest, alias: FromPath[str]) -> AliasDeleted:
-    """Take the name and its history away; the model stays."""
+    """Delete the alias and its history; the model stays."""
     who = caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         return AliasDeleted(

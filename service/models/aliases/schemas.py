@@ -1,4 +1,4 @@
-"""Model aliases on the wire."""
+"""The wire types of model aliases."""
 
 from typing import Annotated, Literal
 
@@ -7,6 +7,7 @@ import msgspec
 from service.database.tables import AliasPromotion, ModelAlias
 from service.http.wire_types import RequestModel, unix
 from service.models.aliases.names import AliasName
+from service.states import AliasAction
 
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 
@@ -20,7 +21,7 @@ class CreateAlias(RequestModel, frozen=True, kw_only=True):
 
 
 class Promote(RequestModel, frozen=True, kw_only=True):
-    """Where the alias shall point. With `expected_model`, only if it points there now."""
+    """The model to point the alias at. With `expected_model`, only if the alias points at that one now."""
 
     model: str
     expected_model: str | None = None
@@ -28,7 +29,7 @@ class Promote(RequestModel, frozen=True, kw_only=True):
 
 
 class RollBack(RequestModel, frozen=True, kw_only=True):
-    """Back to an earlier version of the history; without one, the present promotion is undone."""
+    """The earlier version to return to; without one, the present promotion is undone."""
 
     version: Annotated[int, msgspec.Meta(ge=1)] | None = None
     expected_model: str | None = None
@@ -36,7 +37,7 @@ class RollBack(RequestModel, frozen=True, kw_only=True):
 
 
 class Alias(msgspec.Struct, frozen=True, kw_only=True):
-    """A stable name, and the model that it stands for now."""
+    """A stable name, and the model that it points at now."""
 
     id: str
     object: Literal["model_alias"] = "model_alias"
@@ -48,35 +49,35 @@ class Alias(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AliasDeleted(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a deletion."""
+    """The response to a deletion."""
 
     id: str
     object: Literal["model_alias.deleted"] = "model_alias.deleted"
     deleted: bool = True
 
 
-class By(msgspec.Struct, frozen=True, kw_only=True):
-    """Who promoted: a key, or the job that was created with `deploy`."""
+class PromotedBy(msgspec.Struct, frozen=True, kw_only=True):
+    """The API key that promoted the model, or the job that was created with `deploy`."""
 
     type: Literal["api_key", "job"]
     id: str
 
 
 class Promotion(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of an alias's history: where it pointed from then on, who pointed it there, and why."""
+    """One promotion of an alias's history: the model from then on, who promoted it, and why."""
 
     id: str
     object: Literal["model_alias.promotion"] = "model_alias.promotion"
     version: int
     model: str
-    action: Literal["created", "promoted", "rolled_back", "deployed"]
+    action: AliasAction
     reason: str | None
-    by: By
+    by: PromotedBy
     created_at: int
 
 
 def show_alias(row: ModelAlias) -> Alias:
-    """A row on the wire."""
+    """An alias as the API shows it."""
     return Alias(
         id=row.id,
         created_at=unix(row.created_at),
@@ -88,8 +89,12 @@ def show_alias(row: ModelAlias) -> Alias:
 
 
 def show_promotion(row: AliasPromotion) -> Promotion:
-    """A line of the history on the wire."""
-    by = By(type="api_key", id=row.key_id) if row.key_id is not None else By(type="job", id=row.job_id or "")
+    """A promotion as the API shows it."""
+    by = (
+        PromotedBy(type="api_key", id=row.key_id)
+        if row.key_id is not None
+        else PromotedBy(type="job", id=row.job_id or "")
+    )
     return Promotion(
         id=f"{row.alias_id}.v{row.version}",
         version=row.version,

@@ -1,1 +1,1 @@
-"""Deleting tuned models, and saying before what depends on them."""
+"""Deleting tuned models, and listing what depends on them."""

@@ -11,23 +11,23 @@ from service.deletions.requests import request_deletion
 from service.errors import Conflict
 from service.identity import audit
 from service.identity.audit import Actor
-from service.models.aliases.queries import find_alias, take_turn
-from service.models.deletion.dependents import Dependents, in_the_way
-from service.models.deletion.queries import dependents_of, family
+from service.models.aliases.queries import find_alias, lock_aliases
+from service.models.deletion.dependents import Dependents, deletion_obstacle
+from service.models.deletion.queries import dependents_of, model_with_checkpoints
 
 
 async def delete_model(
     session: AsyncSession, *, project_id: str, actor: Actor, name: str, granted_projects: int, force: bool
 ) -> None:
-    """Take a tuned model and its checkpoints out of the project, at once; a worker deletes the upstream's.
+    """Delete a tuned model and its checkpoints at once; a worker deletes them upstream.
 
-    Its rows are marked first, which keeps jobs from beginning with it: what is found then is all that depends on it.
-    Raises `NotFound`, and `Conflict` for an alias and for a model that something live depends on.
+    The rows are marked as deleted before dependents are searched, so that no job can begin to train from the model in
+    between. Raises `NotFound`, and `Conflict` for an alias and for a model with unfinished dependents.
     """
-    await take_turn(session, project_id)
+    await lock_aliases(session, project_id)
     if await find_alias(session, project_id, name) is not None:
         raise Conflict(
-            f"'{name}' is an alias. DELETE /v1/model_aliases/{name} takes it away; the model stays.",
+            f"'{name}' is an alias. DELETE /v1/model_aliases/{name} deletes it; the model stays.",
             param="model",
             code="model_not_deletable",
         )
@@ -35,7 +35,7 @@ async def delete_model(
     found = await dependents_of(
         session, project_id, name, [row.name for row in rows], granted_projects=granted_projects
     )
-    if (reason := in_the_way(found, force=force)) is not None:
+    if (reason := deletion_obstacle(found, force=force)) is not None:
         raise Conflict(reason, param="model", code="model_in_use")
     if not rows:
         raise model_not_found(name)
@@ -59,8 +59,8 @@ async def delete_model(
 
 
 async def find_dependents(session: AsyncSession, project_id: str, name: str, *, granted_projects: int) -> Dependents:
-    """What depends on one of the project's tuned models. Raises `NotFound`."""
-    rows = (await session.scalars(family(project_id, name))).all()
+    """What depends on a tuned model of the project. Raises `NotFound`."""
+    rows = (await session.scalars(model_with_checkpoints(project_id, name))).all()
     if not rows:
         raise model_not_found(name)
     return await dependents_of(
@@ -69,6 +69,6 @@ async def find_dependents(session: AsyncSession, project_id: str, name: str, *, 
 
 
 async def _mark_deleted(session: AsyncSession, project_id: str, name: str) -> Sequence[Model]:
-    own = family(project_id, name).with_only_columns(Model.name)
-    marked = update(Model).where(Model.name.in_(own)).values(deleted_at=func.now()).returning(Model)
-    return (await session.scalars(marked)).all()
+    own = model_with_checkpoints(project_id, name).with_only_columns(Model.name)
+    statement = update(Model).where(Model.name.in_(own)).values(deleted_at=func.now()).returning(Model)
+    return (await session.scalars(statement)).all()

@@ -1,15 +1,15 @@
-"""What depends on a tuned model, and why it can or cannot be deleted. Pure but for what it is given."""
+"""The dependents of a tuned model, and whether they allow its deletion. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_MOST_NAMED = 10
+_MAX_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependents:
-    """Whatever would break with a model and its `checkpoints`: aliases that stand for one of them, jobs that train from
-    one and runs that ask one and have not ended, and in how many other projects it may be used."""
+    """What a deletion of a model and its `checkpoints` would break: aliases that point at one of them, unfinished jobs
+    that train from one, unfinished runs that call one, and the number of other projects that may use the model."""
 
     checkpoints: Sequence[str]
     aliases: Sequence[str]
@@ -18,10 +18,10 @@ class Dependents:
     granted_projects: int
 
 
-def in_the_way(found: Dependents, *, force: bool) -> str | None:
-    """Why the model cannot be deleted, with what to do first; None if it can.
+def deletion_obstacle(found: Dependents, *, force: bool) -> str | None:
+    """Why the model cannot be deleted, and what to do first; None if it can.
 
-    `force` goes past permissions alone: what the project has in its own hands is to be ended or moved before.
+    `force` overrides the permissions of other projects only; the project resolves its own dependents first.
     """
     reasons: list[str] = []
     if found.aliases:
@@ -39,5 +39,5 @@ def in_the_way(found: Dependents, *, force: bool) -> str | None:
 
 
 def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return f"{', '.join(names[:_MOST_NAMED])}{more}"
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return f"{', '.join(names[:_MAX_NAMED])}{more}"

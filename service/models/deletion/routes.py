@@ -1,4 +1,4 @@
-"""`DELETE /v1/models/{name}`, and what depends on a model before."""
+"""`DELETE /v1/models/{name}`, and the dependents of a model."""
 
 from litestar import delete, get
 from litestar.params import FromPath
@@ -23,7 +23,7 @@ from service.models.schemas import ModelDeleted
     opt=operation(returns=ModelDependents),
 )
 async def get_dependents(request: ApiRequest, name: FromPath[str]) -> ModelDependents:
-    """What a deletion would break: aliases, live jobs and runs, other projects' permissions; and what goes with it."""
+    """What a deletion would break: aliases, unfinished jobs and runs, other projects; and the deleted checkpoints."""
     db = resource(request, Database)
     who = caller(request)
     _check_not_a_base_model(request, name)
@@ -40,9 +40,9 @@ async def get_dependents(request: ApiRequest, name: FromPath[str]) -> ModelDepen
     opt=operation(returns=ModelDeleted, query=DeleteQuery),
 )
 async def delete_one_model(request: ApiRequest, name: FromPath[str]) -> ModelDeleted:
-    """Take a tuned model and its checkpoints out of the project, at once; the upstream's follow.
+    """Delete a tuned model and its checkpoints at once; the upstream's copies are deleted afterwards.
 
-    Refused while something live depends on it; `force=true` goes past permissions of other projects.
+    Refused while anything unfinished depends on it; `force=true` overrides the permissions of other projects.
     """
     db = resource(request, Database)
     who, query = caller(request), read_query(request, DeleteQuery)

@@ -1,11 +1,11 @@
-"""What depends on a model, on the wire."""
+"""The wire types of deletions of models."""
 
 from typing import Literal
 
 import msgspec
 
 from service.http.wire_types import RequestModel
-from service.models.deletion.dependents import Dependents, in_the_way
+from service.models.deletion.dependents import Dependents, deletion_obstacle
 
 
 class DeleteQuery(RequestModel, frozen=True, kw_only=True):
@@ -15,9 +15,9 @@ class DeleteQuery(RequestModel, frozen=True, kw_only=True):
 
 
 class ModelDependents(msgspec.Struct, frozen=True, kw_only=True):
-    """What depends on a tuned model. `reason` is why a DELETE would be refused now, with what to do first.
+    """What depends on a tuned model. `reason` says why a DELETE would be refused now, and what to do first.
 
-    `checkpoints` go with the model. `granted_projects` says in how many other projects it may be used.
+    `checkpoints` are deleted with the model. `granted_projects` is the number of other projects that may use it.
     """
 
     object: Literal["model.dependents"] = "model.dependents"
@@ -32,8 +32,8 @@ class ModelDependents(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def show_dependents(model: str, found: Dependents) -> ModelDependents:
-    """What was found, on the wire."""
-    reason = in_the_way(found, force=False)
+    """Dependents as the API shows them."""
+    reason = deletion_obstacle(found, force=False)
     return ModelDependents(
         model=model,
         deletable=reason is None,

@@ -1,1 +1,1 @@
-"""Tuned models that one project may use though another one made them."""
+"""Permissions to use the tuned models of other projects."""

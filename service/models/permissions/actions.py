@@ -1,4 +1,4 @@
-"""Granting a tuned model or checkpoint to projects, and taking it back. Each runs in its caller's admin transaction."""
+"""Granting a tuned model or checkpoint to projects, and revoking it, in the caller's admin transaction."""
 
 from collections.abc import Sequence
 
@@ -18,15 +18,15 @@ from service.models.permissions.schemas import ListPermissions
 async def grant(
     session: AsyncSession, actor: Actor, model: str, project_ids: Sequence[str]
 ) -> Sequence[CheckpointPermission]:
-    """Let projects use a model, in the order given; what was granted already stays as it is.
+    """Grant a model to projects; existing permissions stay as they are. Returns the permissions in the order given.
 
-    Raises `NotFound` for a model or a project that is not there, and `InvalidRequest` for an archived project.
+    Raises `NotFound` for an unknown model or project, and `InvalidRequest` for an archived project.
     """
     await _check_model(session, model)
-    wanted = list(dict.fromkeys(project_ids))
-    for project_id in sorted(wanted):  # in one order, since each is kept until the end
+    unique_ids = list(dict.fromkeys(project_ids))
+    for project_id in sorted(unique_ids):  # always in the same order: each is locked until the end
         await get_active_project(session, project_id)
-    for project_id in wanted:
+    for project_id in unique_ids:
         added = await session.scalar(
             insert(CheckpointPermission)
             .values(id=new_id("cp_"), project_id=project_id, model=model)
@@ -45,31 +45,33 @@ async def grant(
             )
     rows = await session.scalars(
         select(CheckpointPermission).where(
-            CheckpointPermission.model == model, CheckpointPermission.project_id.in_(wanted)
+            CheckpointPermission.model == model, CheckpointPermission.project_id.in_(unique_ids)
         )
     )
-    return sorted(rows, key=lambda row: wanted.index(row.project_id))
+    return sorted(rows, key=lambda row: unique_ids.index(row.project_id))
 
 
 async def list_permissions(session: AsyncSession, model: str, query: ListPermissions) -> Sequence[CheckpointPermission]:
     """Up to `limit + 1` permissions of a model. Raises `NotFound`, and `InvalidRequest` for an unknown cursor."""
     await _check_model(session, model)
     table = CheckpointPermission
-    upwards = query.order == "ascending"
-    wanted = select(table).where(table.model == model)
+    ascending = query.order == "ascending"
+    statement = select(table).where(table.model == model)
     if query.project_id is not None:
-        wanted = wanted.where(table.project_id == query.project_id)
+        statement = statement.where(table.project_id == query.project_id)
     if query.after is not None:
         if await session.scalar(select(table.id).where(table.model == model, table.id == query.after)) is None:
             raise unknown_cursor(query.after)
-        wanted = wanted.where(table.id > query.after if upwards else table.id < query.after)
+        statement = statement.where(table.id > query.after if ascending else table.id < query.after)
     return (
-        await session.scalars(wanted.order_by(table.id.asc() if upwards else table.id.desc()).limit(query.limit + 1))
+        await session.scalars(
+            statement.order_by(table.id.asc() if ascending else table.id.desc()).limit(query.limit + 1)
+        )
     ).all()
 
 
-async def take_back(session: AsyncSession, actor: Actor, model: str, permission_id: str) -> None:
-    """End a project's permission: its calls with the model find nothing from the commit on. Raises `NotFound`."""
+async def revoke(session: AsyncSession, actor: Actor, model: str, permission_id: str) -> None:
+    """Revoke a project's permission: from the commit on, its calls of the model are refused. Raises `NotFound`."""
     project_id = await session.scalar(
         delete(CheckpointPermission)
         .where(CheckpointPermission.model == model, CheckpointPermission.id == permission_id)

@@ -30,11 +30,11 @@ from service.models.permissions.schemas import (
     opt=operation(returns=Page[PermissionObject], body=CreatePermissions, creates=True),
 )
 async def create_permissions(request: ApiRequest, checkpoint: FromPath[str]) -> Response[bytes]:
-    """Projects that may see, ask and go on training a tuned model or checkpoint of another one."""
-    wanted, body_sha256 = await read_body(request, CreatePermissions)
+    """Let projects see, call and further train a tuned model or checkpoint of another project."""
+    body, body_sha256 = await read_body(request, CreatePermissions)
 
     async def act(session: AsyncSession) -> Page[PermissionObject]:
-        rows = await actions.grant(session, actor_of(request), checkpoint, wanted.project_ids)
+        rows = await actions.grant(session, actor_of(request), checkpoint, body.project_ids)
         return page_of(rows, len(rows), show_permission, lambda permission: permission.id)
 
     return await answer_once(resource(request, Database), request_identity_of(request, body_sha256), act)
@@ -62,9 +62,9 @@ async def get_permissions(request: ApiRequest, checkpoint: FromPath[str]) -> Pag
 async def delete_permission(
     request: ApiRequest, checkpoint: FromPath[str], permission_id: FromPath[str]
 ) -> PermissionDeleted:
-    """The project can no longer use the model, from now on."""
+    """The project can no longer use the model."""
     async with resource(request, Database).admin() as session:
-        await actions.take_back(session, actor_of(request), checkpoint, permission_id)
+        await actions.revoke(session, actor_of(request), checkpoint, permission_id)
     return PermissionDeleted(id=permission_id)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints' permissions on the wire, as the SDK's `types.fine_tuning.checkpoints` has them."""
+"""The wire types of checkpoint permissions, as the SDK's `types.fine_tuning.checkpoints`."""
 
 from typing import Annotated, Literal
 
@@ -17,7 +17,7 @@ class CreatePermissions(RequestModel, frozen=True, kw_only=True):
 
 
 class ListPermissions(PageQuery, frozen=True, kw_only=True):
-    """`project_id` shows that project's permission only."""
+    """The query of a list; `project_id` filters by the project that holds the permission."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
     order: Literal["ascending", "descending"] = "descending"
@@ -25,7 +25,7 @@ class ListPermissions(PageQuery, frozen=True, kw_only=True):
 
 
 class PermissionObject(msgspec.Struct, frozen=True, kw_only=True):
-    """That a project may use a model."""
+    """The permission of a project to use a model."""
 
     id: str
     object: Literal["checkpoint.permission"] = "checkpoint.permission"
@@ -34,7 +34,7 @@ class PermissionObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PermissionDeleted(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a deletion."""
+    """The response to a deletion."""
 
     id: str
     object: Literal["checkpoint.permission"] = "checkpoint.permission"

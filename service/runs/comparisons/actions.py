@@ -17,7 +17,7 @@ from service.datasets.report_schema import FileReport
 from service.errors import InFlight, InvalidRequest, NotFound
 from service.inference.metering import Meter
 from service.inference.routing import Route, Router
-from service.models.queries import find_model, keep_model
+from service.models.queries import find_model, lock_model
 from service.runs.actions import NewRun, create_run
 from service.runs.comparisons.graders.base import GraderRefused
 from service.runs.comparisons.graders.judge import JudgeGrader
@@ -127,7 +127,7 @@ async def create_comparison(
     await get_referenced_file(session, project_id, resolved.file_id, param="file")
     for compared in resolved.options.models:
         tuned = await find_model(session, project_id, compared.model)
-        if tuned is not None and tuned.project_id == project_id and not await keep_model(session, tuned):
+        if tuned is not None and tuned.project_id == project_id and not await lock_model(session, tuned):
             raise InvalidRequest(
                 f"The model '{compared.requested}' has just been deleted.", param="models", code="model_not_found"
             )
