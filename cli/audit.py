@@ -1,4 +1,4 @@
-"""`tunegate audit`: proves the balances from the ledger and says where they drift."""
+"""`tunegate audit`: proves the balances from the ledger and reports where they drift."""
 
 import msgspec
 from rich.console import Console
@@ -8,22 +8,22 @@ from rich.text import Text
 from service.billing.audit import Proof, ledger_snapshot, prove
 from service.billing.prices import dollar_text
 
-EXIT_HOLDS, EXIT_DRIFTS = 0, 1
+EXIT_CONSISTENT, EXIT_INCONSISTENT = 0, 1
 
 
 async def audit(database_url: str, *, as_json: bool) -> int:
-    """Prove and print. The exit status: 1 when anything drifts."""
+    """Prove the balances and print the proof. Returns the exit status: 1 when anything drifts."""
     async with ledger_snapshot(database_url) as session:
         proof = await prove(session)
     if as_json:
         print(msgspec.json.encode({"holds": proof.consistent, **msgspec.to_builtins(proof)}).decode())
     else:
         render(proof, Console(highlight=False))
-    return EXIT_HOLDS if proof.consistent else EXIT_DRIFTS
+    return EXIT_CONSISTENT if proof.consistent else EXIT_INCONSISTENT
 
 
 def render(proof: Proof, console: Console) -> None:
-    """The proof for a person at a terminal."""
+    """Print the proof for a terminal."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("What must hold")
     table.add_column("Drifts", justify="right")

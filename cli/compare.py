@@ -1,6 +1,6 @@
-"""`tunegate compare FILE --model BASE --model TUNED`: models over the examples of a file, side by side.
+"""`tunegate compare FILE --model BASE --model TUNED`: compares models over the examples of a file.
 
-`--watch` shows the progress of one that is running, `--cancel` stops it.
+`--watch` shows the progress of a running comparison, `--cancel` cancels it.
 """
 
 import secrets
@@ -25,87 +25,87 @@ from cli.running import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
-    LOOK_SECONDS,
+    POLL_SECONDS,
     Interrupted,
     Refused,
-    StillChecking,
-    agreed,
-    answer_of,
-    client_of,
+    ReportPending,
+    body_of,
+    cancel_run,
+    confirmed,
+    http_client,
     interruptible,
-    posted,
+    poll_until_ended,
+    post,
     show_quote,
-    stop,
-    until_ended,
 )
 
 EXIT_NOT_BETTER = 3
 PATH = "/model_comparisons"
-CHECK_SECONDS = 600.0
-"""How long a file that was just uploaded may take to be checked."""
+MAX_CHECK_SECONDS = 600.0
+"""How long the check of a new file may take."""
 
 SHORT_GRADERS = {"regular_expression": "pattern", "judge": "model", "contains": "text", "json_schema": "schema"}
-"""What stands behind `=` in `TYPE=VALUE`; a schema is the name of a file."""
+"""The option that `VALUE` of `TYPE=VALUE` sets; a schema is given as the name of a file."""
 
 
 def compare(gateway: Gateway, arguments: CompareArguments) -> int:
-    """Quote, ask, begin and watch. The exit status; what keeps it from being done goes to stderr."""
+    """Quote a comparison, ask for confirmation, create and follow it. Returns the exit status; errors go to stderr."""
     console = Console(highlight=False, stderr=arguments.as_json)
-    with client_of(gateway) as client:
+    with http_client(gateway) as client:
         try:
             body = read_body(arguments)
             if not arguments.file.startswith("file-"):
-                body["file"] = _uploaded(client, Path(arguments.file), console)
-            quote = _checked(client, f"{PATH}/quotes", body)
+                body["file"] = _upload(client, Path(arguments.file), console)
+            quote = _post_when_checked(client, f"{PATH}/quotes", body)
             show_quote(quote, console)
-            if not arguments.yes and not agreed(console):
+            if not arguments.yes and not confirmed(console):
                 return EXIT_REFUSED
             with interruptible() as interrupted:
-                made = posted(client, PATH, body, key=secrets.token_hex(16))
-                return _watched(client, made["id"], console, interrupted, arguments)
+                created = post(client, PATH, body, key=secrets.token_hex(16))
+                return _follow(client, created["id"], console, interrupted, arguments)
         except Refused as error:
             print(f"tunegate: {error}", file=sys.stderr)
             return EXIT_REFUSED
 
 
-def watch(gateway: Gateway, comparison_id: str, arguments: CompareArguments) -> int:
-    """Show how far a comparison is until it has ended, then its figures. The exit status."""
-    with client_of(gateway) as client:
+def follow(gateway: Gateway, comparison_id: str, arguments: CompareArguments) -> int:
+    """Show the progress of a comparison until it has ended, then its figures. Returns the exit status."""
+    with http_client(gateway) as client:
         try:
             with interruptible() as interrupted:
                 console = Console(highlight=False, stderr=arguments.as_json)
-                return _watched(client, comparison_id, console, interrupted, arguments)
+                return _follow(client, comparison_id, console, interrupted, arguments)
         except Refused as error:
             print(f"tunegate: {error}", file=sys.stderr)
             return EXIT_REFUSED
 
 
 def cancel(gateway: Gateway, comparison_id: str) -> int:
-    """Stop a comparison."""
-    return stop(gateway, PATH, comparison_id)
+    """Cancel a comparison. Returns the exit status."""
+    return cancel_run(gateway, PATH, comparison_id)
 
 
 def read_body(arguments: CompareArguments) -> dict[str, Any]:
-    """The body of a creation. Raises `Refused` for what cannot be read."""
+    """The body of a creation. Raises `Refused` for missing or invalid arguments."""
     if not arguments.file:
         raise Refused("Name the file: JSON Lines with examples, or the id of one at the gateway.")
     if not arguments.models:
-        raise Refused("Name the models: --model gpt-4o-mini --model ft:…; the first is what others are compared with.")
+        raise Refused("Name the models: --model gpt-4o-mini --model ft:…; the others are compared with the first.")
     graders = [_grader(text) for text in arguments.graders or ("exact",)]
-    chosen = {name: value for name, value in arguments.options.items() if value not in (None, ())}
-    return {"models": list(arguments.models), "file": arguments.file, "graders": graders, **chosen}
+    options = {name: value for name, value in arguments.options.items() if value not in (None, ())}
+    return {"models": list(arguments.models), "file": arguments.file, "graders": graders, **options}
 
 
 def _grader(text: str) -> dict[str, Any]:
-    """A type, a type with its one option, or JSON."""
+    """Parse a type, a type with its one option, or JSON."""
     if text.lstrip().startswith("{"):
         try:
-            read: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
+            grader: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
         except msgspec.MsgspecError as error:
             raise Refused(f"--grader {text[:80]!r} is no JSON object: {error}") from None
-        return read
-    kind, given, value = text.partition("=")
-    if not given:
+        return grader
+    kind, equals, value = text.partition("=")
+    if not equals:
         return {"type": kind}
     if kind not in SHORT_GRADERS:
         raise Refused(f'--grader {kind}=… is not known; give its options as JSON: {{"type": "{kind}", …}}.')
@@ -117,32 +117,34 @@ def _grader(text: str) -> dict[str, Any]:
         raise Refused(f"{value} is no JSON Schema that can be read: {error}") from None
 
 
-def _uploaded(client: httpx2.Client, file: Path, console: Console) -> str:
+def _upload(client: httpx2.Client, file: Path, console: Console) -> str:
     try:
         with file.open("rb") as content:
-            made = answer_of(client.post("/files", data={"purpose": "fine-tune"}, files={"file": (file.name, content)}))
+            uploaded = body_of(
+                client.post("/files", data={"purpose": "fine-tune"}, files={"file": (file.name, content)})
+            )
     except OSError as error:
         raise Refused(f"{file}: {error.strerror or error}") from None
     except httpx2.HTTPError as error:
         raise Refused(f"The gateway cannot be reached: {error}") from None
-    console.print(f"{file.name} is {made['id']}", style="dim")
-    file_id: str = made["id"]
+    console.print(f"{file.name} is {uploaded['id']}", style="dim")
+    file_id: str = uploaded["id"]
     return file_id
 
 
-def _checked(client: httpx2.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The answer once the file is checked."""
-    deadline = time.monotonic() + CHECK_SECONDS
+def _post_when_checked(client: httpx2.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Repeat a request until the report of its file is ready."""
+    deadline = time.monotonic() + MAX_CHECK_SECONDS
     while True:
         try:
-            return posted(client, path, body)
-        except StillChecking:
+            return post(client, path, body)
+        except ReportPending:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
 
-def _watched(
+def _follow(
     client: httpx2.Client,
     comparison_id: str,
     console: Console,
@@ -150,11 +152,11 @@ def _watched(
     arguments: CompareArguments,
 ) -> int:
     try:
-        shown = until_ended(client, PATH, comparison_id, console, interrupted)
+        shown = poll_until_ended(client, PATH, comparison_id, console, interrupted)
     except Interrupted:
-        console.print(f"\n{comparison_id} goes on at the gateway.")
-        console.print(f"  tunegate compare --watch {comparison_id}    shows how far it is")
-        console.print(f"  tunegate compare --cancel {comparison_id}   stops it")
+        console.print(f"\n{comparison_id} continues at the gateway.")
+        console.print(f"  tunegate compare --watch {comparison_id}    shows its progress")
+        console.print(f"  tunegate compare --cancel {comparison_id}   cancels it")
         return EXIT_INTERRUPTED
     if arguments.out is not None and shown["result"] is not None:
         _export(client, comparison_id, arguments.out)
@@ -168,7 +170,7 @@ def _watched(
 
 
 def is_better(shown: dict[str, Any]) -> bool:
-    """Whether the last model has a higher score than the first."""
+    """Whether the last model scores higher than the first."""
     difference = shown["result"]["models"][-1]["difference"]
     return difference is not None and difference["value"] is not None and difference["value"] > 0
 
@@ -187,8 +189,8 @@ def _export(client: httpx2.Client, comparison_id: str, out: Path) -> None:
 
 
 def _show(shown: dict[str, Any], out: Path | None, console: Console) -> None:
-    well = shown["status"] == "succeeded"
-    title = Text("✓ " if well else "✗ ", style="bold green" if well else "bold red")
+    succeeded = shown["status"] == "succeeded"
+    title = Text("✓ " if succeeded else "✗ ", style="bold green" if succeeded else "bold red")
     title.append(f"{shown['progress']['done']:,} of {shown['progress']['total']:,} examples", style="bold")
     title.append(f"  {shown['id']}  ${shown['cost']['value']:.4f}, {shown['progress']['calls']:,} calls", style="dim")
     console.print(Padding(title, (1, 0, 0, 2)))
@@ -196,7 +198,7 @@ def _show(shown: dict[str, Any], out: Path | None, console: Console) -> None:
         console.print(Padding(Text(shown["error"]["message"], style="red"), (0, 0, 0, 2)))
     if shown["result"] is not None and shown["result"]["cases"]:
         console.print(Padding(_table(shown), (1, 0, 0, 2)))
-        note = "In brackets: 95 % intervals. Wins are over the first model, row by row; ties say nothing of their rate."
+        note = "In brackets: 95 % intervals. Wins are over the first model, case by case; the win rate leaves out ties."
         console.print(Padding(Text(note, style="dim"), (0, 0, 0, 2)))
     if out is not None:
         console.print(Padding(Text(f"All answers: {out}"), (0, 0, 0, 2)))

@@ -1,4 +1,4 @@
-"""The random keys and passwords of a dev stack: made at its first start, kept where only their owner can read them."""
+"""The keys and passwords of a dev stack: generated at its first start, in a file that only its owner can read."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from service.identity.bootstrap import new_admin_key, new_project_key
 
 
 def new_master_key() -> str:
-    """32 random bytes in base64: what `TUNEGATE_MASTER_KEY` wants."""
+    """A random key for `TUNEGATE_MASTER_KEY`: 32 bytes in base64."""
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
@@ -21,7 +21,7 @@ def _password() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """Every secret of one data folder."""
+    """The secrets of one data folder."""
 
     api_key: str = field(default_factory=new_project_key, repr=False)
     admin_key: str = field(default_factory=new_admin_key, repr=False)
@@ -34,16 +34,16 @@ class Credentials:
 
 
 def load_or_create(path: Path) -> Credentials:
-    """The credentials in `path`. The file is made, mode 0600, if there is none: whole or not at all."""
+    """The credentials in `path`. A missing file is created atomically, with mode 0600."""
     if path.exists():
         return Credentials(**json.loads(path.read_text()))
-    made = Credentials()
-    write_private(path, json.dumps(asdict(made), indent=2))
-    return made
+    created = Credentials()
+    write_private(path, json.dumps(asdict(created), indent=2))
+    return created
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace `path` atomically by a file of mode 0600."""
+    """Write a file of mode 0600 atomically."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     scratch.unlink(missing_ok=True)
     with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,4 +1,4 @@
-"""`tunegate deletions`: what could not be deleted, for the platform team; and trying it again, or accepting it."""
+"""`tunegate deletions`: lists failed deletions for the platform team, retries them or accepts them as done."""
 
 import asyncio
 
@@ -13,12 +13,12 @@ from service.identity import audit
 from service.settings import Settings
 from service.wakeups import Wakeups
 
-LISTED = 1000
+MAX_LISTED = 1000
 EXIT_NONE, EXIT_SOME = 0, 1
 
 
 def show_failed(settings: Settings) -> int:
-    """Print what was given up. 1 if there is anything, so that a script can watch it."""
+    """Print the failed deletions. Returns 1 if there are any, so that a script can check it."""
     rows = asyncio.run(_failed(settings))
     if not rows:
         print("Nothing has failed to be deleted.")
@@ -33,7 +33,7 @@ def show_failed(settings: Settings) -> int:
 
 
 def resolve_failed(settings: Settings, deletion: str, *, accept: bool) -> int:
-    """Try one that was given up again (or `all`), or with `accept` take it as done: somebody has seen to it."""
+    """Retry a failed deletion (or `all` of them), or with `accept` mark it as done. Returns the exit status."""
     count = asyncio.run(_resolve(settings, deletion, accept=accept))
     if not count:
         print(f"Nothing that failed is called {deletion}.")
@@ -46,7 +46,7 @@ async def _failed(settings: Settings) -> list[Deletion]:
     db = _open(settings)
     try:
         async with db.admin() as session:
-            return list(await failed_deletions(session, limit=LISTED))
+            return list(await failed_deletions(session, limit=MAX_LISTED))
     finally:
         await db.close()
 

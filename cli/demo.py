@@ -1,6 +1,6 @@
-"""`tunegate demo`: a stack in a temporary folder, the story on top of it, and nothing left behind.
+"""`tunegate demo`: runs the demo on a stack in a temporary folder, and removes the folder afterwards.
 
-It always uses the trainer and embedded servers, whatever the caller's environment says: a demo must not spend.
+It always uses the trainer and embedded servers, regardless of the caller's environment, so that it cannot spend money.
 """
 
 import os
@@ -17,20 +17,20 @@ import openai
 from rich.console import Console
 from rich.text import Text
 
-from cli.demo_story import EXAMPLE, DemoFailed, done, tell
+from cli.demo_story import EXAMPLE, DemoFailed, report_step, run_story
 from cli.dev import START_ERRORS, SteadyConsole
-from cli.stack import Plan, Ready, Stack
+from cli.stack import Ready, Stack, StackOptions
 from cli.supervisor import Interrupted, log_tail
 
 PACE_SECONDS = "0.1"
-"""The least time of a training step, so that there is something to watch: 192 steps make 20 seconds."""
+"""The minimum time of a training step, so that the progress is visible: 192 steps take 20 seconds."""
 
 FAILURES = (*START_ERRORS, DemoFailed, openai.OpenAIError, OSError)
 LOG_LINES = 8
 
 
 def run_demo(data_dir: Path | None) -> int:
-    """Run it: 0 when everything worked, 1 when something failed, 130 when it was interrupted."""
+    """Run the demo. Returns 0 on success, 1 on failure, 130 after an interruption."""
     console = SteadyConsole(highlight=False)
     if not EXAMPLE.is_dir():
         console.print(f"The demo needs the folder {EXAMPLE}: run it from a checkout.", style="red")
@@ -39,7 +39,7 @@ def run_demo(data_dir: Path | None) -> int:
     interrupt, hurry = Event(), Event()
     _on_signals(interrupt, hurry)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("TUNEGATE_")}
-    plan = Plan(
+    plan = StackOptions(
         environ={"TRAINER_PACE_SECONDS": PACE_SECONDS} | environ,
         data_dir=folder,
         port=0,
@@ -69,15 +69,15 @@ def _run(console: Console, background: "_Background") -> None:
     try:
         with console.status("Starting PostgreSQL, Valkey, the trainer, the API and a worker"):
             ready = background.start()
-        done(console, f"Tunegate serves at {ready.base_url}", f"{time.monotonic() - began:.1f} s from nothing")
-        tell(ready, console)
+        report_step(console, f"Tunegate serves at {ready.base_url}", f"{time.monotonic() - began:.1f} s from nothing")
+        run_story(ready, console)
     finally:
         with console.status("Stopping"):
             background.stop()
 
 
 class _Background:
-    """A stack in a thread of its own, which starts, watches and stops it; the main thread tells the story."""
+    """A stack in a thread of its own, which starts, supervises and stops it; the demo runs in the main thread."""
 
     def __init__(self, stack: Stack, interrupt: Event) -> None:
         self._stack = stack
@@ -86,7 +86,7 @@ class _Background:
         self._thread = Thread(target=self._run, name="stack")
 
     def start(self) -> Ready:
-        """Start and wait until it serves. Raises what kept it from starting."""
+        """Start the stack and wait until it serves. Raises the error that prevented it."""
         self._thread.start()
         outcome = self._outcome.get()
         if isinstance(outcome, Exception):
@@ -94,7 +94,7 @@ class _Background:
         return outcome
 
     def stop(self) -> None:
-        """Stop it and wait for the end."""
+        """Stop the stack and wait for its end."""
         self._interrupt.set()
         while self._thread.is_alive():
             self._thread.join(0.2)
@@ -102,12 +102,12 @@ class _Background:
     def _run(self) -> None:
         try:
             self._stack.run(self._outcome.put)
-        except Exception as error:  # every one of them is raised again in the main thread
+        except Exception as error:  # raised again in the main thread
             self._outcome.put(error)
 
 
 def _on_signals(interrupt: Event, hurry: Event) -> None:
-    """The first signal breaks off whatever the main thread waits for; the second kills what is slow to end."""
+    """The first signal raises `Interrupted` in the main thread; the second one kills slow processes."""
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         if interrupt.is_set():

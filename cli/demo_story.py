@@ -1,4 +1,4 @@
-"""What `tunegate demo` shows, told with the official openai SDK on a stack that runs already."""
+"""The steps of `tunegate demo`, with the official openai SDK on a running stack."""
 
 import json
 import queue
@@ -27,30 +27,30 @@ MODEL = "gpt-4o-mini-2024-07-18"
 EPOCHS = 3
 JOB_SECONDS = 180.0
 WEBHOOK_SECONDS = 30.0
-LOOK_SECONDS = 0.4
+POLL_SECONDS = 0.4
 
 
 class DemoFailed(Exception):
-    """A step did not do what it should; the message says which."""
+    """A step of the demo failed; the message says which."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """One that the model is trained on, to be asked of it before and after."""
+class TrainedPrompt:
+    """A prompt of the training file, sent to the model before and after the training."""
 
     messages: list[dict[str, str]]
-    asked: str
+    text: str
 
     @classmethod
-    def first_of(cls, path: Path) -> "Question":
-        """The first line of a training file, without its answer."""
+    def first_of(cls, path: Path) -> "TrainedPrompt":
+        """The prompt of the first line of a training file."""
         with path.open(encoding="utf-8") as file:
             messages = json.loads(file.readline())["messages"][:-1]
         return cls(messages, messages[-1]["content"])
 
 
-def tell(ready: Ready, console: Console) -> None:
-    """Tell the whole story. Raises `DemoFailed` or the SDK's errors."""
+def run_story(ready: Ready, console: Console) -> None:
+    """Run all steps. Raises `DemoFailed` or the SDK's errors."""
     client = openai.OpenAI(base_url=ready.base_url, api_key=ready.api_key)
     with receiver() as hook:
         began = time.monotonic()
@@ -61,12 +61,12 @@ def tell(ready: Ready, console: Console) -> None:
         secret = _register(client, console, hook)
         job = _train(client, console, training, validation, quote)
         event = _receive(client, console, hook, secret, job)
-        _ask_both(client, console, job, Question.first_of(EXAMPLE / "train.jsonl"))
+        _ask_both(client, console, job, TrainedPrompt.first_of(EXAMPLE / "train.jsonl"))
         _sum_up(console, job, quote, event, seconds=time.monotonic() - began)
 
 
-def done(console: Console, text: str, detail: str = "") -> None:
-    """One finished step, its detail on a line of its own."""
+def report_step(console: Console, text: str, detail: str = "") -> None:
+    """Print a finished step, with its detail on a line of its own."""
     console.print(Text.assemble(("✓ ", "bold green"), text), soft_wrap=True)
     if detail:
         console.print(Text(f"  {detail}", style="dim"), soft_wrap=True)
@@ -79,7 +79,7 @@ def _upload(client: openai.OpenAI, console: Console, path: Path) -> FileObject:
         checked = client.files.wait_for_processing(uploaded.id, poll_interval=0.1, max_wait_seconds=60)
     if checked.status != "processed":
         raise DemoFailed(f"{path.name} was refused: {checked.status_details}")
-    done(console, f"Uploaded and checked {path.name}", f"{checked.bytes:,} bytes, {checked.id}")
+    report_step(console, f"Uploaded and checked {path.name}", f"{checked.bytes:,} bytes, {checked.id}")
     return checked
 
 
@@ -101,13 +101,15 @@ def _quote(client: openai.OpenAI, console: Console, training: FileObject, valida
         raise DemoFailed(f"The quote says no: {quote['reasons']}")
     low, upper = (_money(quote["price"][end]) for end in ("low", "upper"))
     price = low if low == upper else f"{low} to {upper}"
-    done(console, f"Price before the spend: {price}", f"{quote['n_epochs']} epochs of {MODEL}; this demo pays nobody")
+    report_step(
+        console, f"Price before the spend: {price}", f"{quote['n_epochs']} epochs of {MODEL}; this demo pays nobody"
+    )
     return quote
 
 
 def _register(client: openai.OpenAI, console: Console, hook: Receiver) -> str:
     endpoint = client.webhooks.create(name="demo", url=hook.url, event_types=["fine_tuning.job.succeeded"])
-    done(console, "Registered a webhook", hook.url)
+    report_step(console, "Registered a webhook", hook.url)
     return endpoint.signing_secret
 
 
@@ -123,14 +125,14 @@ def _train(
         method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": EPOCHS}}},
         extra_body={"quote_id": quote["id"]},
     )
-    done(console, "Created the job", job.id)
+    report_step(console, "Created the job", job.id)
     began = time.monotonic()
     losses: dict[int, float] = {}
     with training_view(console) as view:
         while job.status not in ("succeeded", "failed", "cancelled"):
             if time.monotonic() - began > JOB_SECONDS:
                 raise DemoFailed(f"The job is still {job.status} after {JOB_SECONDS:.0f} seconds.")
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
             view.status(job.status)
             for event in client.fine_tuning.jobs.list_events(job.id, limit=100).data:
                 if event.type == "metrics" and isinstance(event.data, dict):
@@ -143,7 +145,7 @@ def _train(
         raise DemoFailed(f"The job {job.status}: {job.error.message if job.error else 'no reason given'}")
     ordered = [losses[step] for step in sorted(losses)]
     fall = f"loss {ordered[0]:.3f} → {ordered[-1]:.3f}, " if ordered else ""
-    done(console, f"Trained {job.fine_tuned_model}", f"{fall}{time.monotonic() - began:.0f} s")
+    report_step(console, f"Trained {job.fine_tuned_model}", f"{fall}{time.monotonic() - began:.0f} s")
     return job
 
 
@@ -154,28 +156,28 @@ def _receive(
         try:
             delivery = hook.deliveries.get(timeout=WEBHOOK_SECONDS)
         except queue.Empty:
-            raise DemoFailed(f"No webhook came within {WEBHOOK_SECONDS:.0f} seconds.") from None
+            raise DemoFailed(f"No webhook arrived within {WEBHOOK_SECONDS:.0f} seconds.") from None
     event = client.webhooks.unwrap(delivery.body, delivery.headers, secret=secret)
     if event.type != "fine_tuning.job.succeeded" or event.data.id != job.id:
         raise DemoFailed(f"The webhook is about something else: {event.type} {event.id}")
-    done(console, f"Received {event.type}", f"{event.id}, signature verified by client.webhooks.unwrap")
+    report_step(console, f"Received {event.type}", f"{event.id}, signature verified by client.webhooks.unwrap")
     body: dict[str, Any] = json.loads(delivery.body)
     return body
 
 
-def _ask_both(client: openai.OpenAI, console: Console, job: FineTuningJob, question: Question) -> None:
+def _ask_both(client: openai.OpenAI, console: Console, job: FineTuningJob, prompt: TrainedPrompt) -> None:
     assert job.fine_tuned_model is not None
     answers = []
     with console.status("Asking both models"):
         for model in (MODEL, job.fine_tuned_model):
             completion = client.chat.completions.create(
                 model=model,
-                messages=question.messages,  # type: ignore[arg-type]  # read from the file, as the SDK wants them
+                messages=prompt.messages,  # type: ignore[arg-type]  # read from the file, as the SDK wants them
                 temperature=0,
                 max_tokens=60,
             )
             answers.append(_printable(completion.choices[0].message.content or ""))
-    table = Table(title=Text(f"“{question.asked}”", style="bold"), title_justify="left", expand=True, padding=(0, 1))
+    table = Table(title=Text(f"“{prompt.text}”", style="bold"), title_justify="left", expand=True, padding=(0, 1))
     table.add_column(f"before: {MODEL}", ratio=1, overflow="fold")
     table.add_column("after: the tuned model", ratio=1, overflow="fold", header_style="bold green")
     table.add_row(Text(answers[0], style="dim"), Text(answers[1]))
@@ -213,5 +215,5 @@ def _money(amount: dict[str, Any]) -> str:
 
 
 def _printable(text: str) -> str:
-    """An untrained model may say anything, escape codes for the terminal included."""
+    """Without control characters: a model may generate escape codes for the terminal."""
     return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -1,4 +1,4 @@
-"""`tunegate dev` in a terminal: news while it starts, then what one needs to use it, then news again."""
+"""`tunegate dev` in a terminal: progress while it starts, then URLs and keys, then changes as they happen."""
 
 import os
 import signal
@@ -14,20 +14,20 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.embedded import EmbeddedFailed
-from cli.stack import Plan, Ready, Stack, StackFailed
+from cli.stack import Ready, Stack, StackFailed, StackOptions
 from cli.supervisor import Interrupted, ProgramFailed
 from service.errors import SettingsError
 
 START_ERRORS = (StackFailed, EmbeddedFailed, ProgramFailed, SettingsError)
-"""What keeps a stack from starting, with a message for a person."""
+"""Errors that prevent a stack from starting; their messages are for the user."""
 
 
 def run_dev(*, port: int, data_dir: Path, ready_file: Path | None) -> int:
-    """Run the stack until SIGTERM, SIGHUP or Ctrl-C; a second one kills what is slow to end. The exit status."""
+    """Run the stack until SIGTERM, SIGHUP or Ctrl-C; a second signal kills slow processes. Returns the exit status."""
     console, errors = SteadyConsole(highlight=False), SteadyConsole(stderr=True, highlight=False)
     interrupt, hurry = Event(), Event()
     on_signals(interrupt, hurry)
-    plan = Plan(
+    plan = StackOptions(
         environ=os.environ,
         data_dir=data_dir.absolute(),
         port=port,
@@ -46,7 +46,7 @@ def run_dev(*, port: int, data_dir: Path, ready_file: Path | None) -> int:
 
 
 def on_signals(interrupt: Event, hurry: Event) -> None:
-    """Let SIGTERM, SIGHUP and Ctrl-C set `interrupt`, and the second of them `hurry`."""
+    """Install handlers: the first SIGTERM, SIGHUP or Ctrl-C sets `interrupt`, the second one sets `hurry`."""
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         if interrupt.is_set():
@@ -58,16 +58,16 @@ def on_signals(interrupt: Event, hurry: Event) -> None:
 
 
 class SteadyConsole(Console):
-    """A console whose reader may go away: a stack must not fall because nobody reads its news any more."""
+    """A console that survives a broken pipe: a stack continues when the reader of its output ends."""
 
     def on_broken_pipe(self) -> None:
-        """Say nothing from now on."""
+        """Discard all further output."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
 def speaker(console: Console) -> Callable[[str], None]:
-    """A function that prints one line of news with the time."""
+    """A function that prints a line with the time."""
 
     def say(text: str) -> None:
         console.print(Text.assemble((f"{datetime.now():%H:%M:%S} ", "dim"), text))

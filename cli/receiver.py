@@ -1,4 +1,4 @@
-"""A webhook receiver on loopback, as small as one can be: what the demo registers, and what a reader may copy."""
+"""A minimal webhook receiver on loopback: the demo registers it, and readers may copy it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ MAX_BODY_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class Delivery:
-    """One request as it came: the bytes, because the signature is over the bytes."""
+    """One request, with the bytes of its body: the signature covers the bytes."""
 
     headers: dict[str, str]
     body: bytes
@@ -20,7 +20,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Receiver:
-    """Where deliveries are to be sent, and those that have come."""
+    """A running receiver: its URL, and the deliveries that have arrived."""
 
     url: str
     deliveries: "Queue[Delivery]"
@@ -41,7 +41,7 @@ def receiver() -> Iterator[Receiver]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
-            """The demo tells of deliveries itself."""
+            """Silent: the demo reports deliveries itself."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()

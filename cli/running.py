@@ -1,6 +1,6 @@
-"""Runs at a gateway from the command line: beginning one, watching it to its end, stopping it.
+"""Runs at a gateway from the command line: starting, following and cancelling them.
 
-The gateway does the work, so a command that is ended by Ctrl-C leaves its run going.
+The gateway does the work: a command that ends by Ctrl-C leaves its run going.
 """
 
 import signal
@@ -22,86 +22,89 @@ from rich.text import Text
 from cli.gateway import Gateway, refusal
 
 EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 2, 130
-LOOK_SECONDS = 0.5
-AWAY_SECONDS = 120.0
-"""How long the gateway may be away before the command gives up watching."""
+POLL_SECONDS = 0.5
+MAX_UNAVAILABLE_SECONDS = 120.0
+"""How long the gateway may be unreachable before the command gives up."""
 
 TIMEOUT_SECONDS = 60.0
 ENDED = ("succeeded", "failed", "cancelled")
 
 
 class Refused(Exception):
-    """It cannot be done as it is asked for; the message says why."""
+    """The gateway or the command refuses; the message says why."""
 
 
 class Interrupted(Exception):
-    """Ctrl-C; the run goes on."""
+    """Ctrl-C was pressed; the run continues."""
 
 
-class StillChecking(Refused):
-    """The file's report is not made yet: the same again succeeds."""
+class ReportPending(Refused):
+    """The file's report is not ready yet; the same request succeeds later."""
 
 
-def client_of(gateway: Gateway) -> httpx2.Client:
-    """A client with the project's key."""
+def http_client(gateway: Gateway) -> httpx2.Client:
+    """An HTTP client that sends the project's key."""
     return httpx2.Client(base_url=gateway.base_url, headers=gateway.headers(), timeout=TIMEOUT_SECONDS)
 
 
-def posted(client: httpx2.Client, path: str, body: dict[str, Any], *, key: str | None = None) -> dict[str, Any]:
-    """The answer; with a key, a call whose answer was lost is made again, and nothing is made twice.
+def post(client: httpx2.Client, path: str, body: dict[str, Any], *, key: str | None = None) -> dict[str, Any]:
+    """The body of the response. With an idempotency `key`, a request whose response is lost is repeated safely.
 
     Raises `Refused`.
     """
     headers = {} if key is None else {"idempotency-key": key}
-    for tries_left in (2, 1, 0) if key else (0,):
+    for attempts_left in (2, 1, 0) if key else (0,):
         try:
-            return answer_of(client.post(path, json=body, headers=headers))
+            return body_of(client.post(path, json=body, headers=headers))
         except httpx2.HTTPError as error:
-            if not tries_left:
+            if not attempts_left:
                 raise Refused(f"The gateway cannot be reached: {error}") from None
-            time.sleep(LOOK_SECONDS)
-    raise AssertionError("the last try returns or raises")
+            time.sleep(POLL_SECONDS)
+    raise AssertionError("the last attempt returns or raises")
 
 
-def answer_of(answer: httpx2.Response) -> dict[str, Any]:
-    """A good answer's body. Raises `Refused`."""
-    if answer.status_code != 200:
-        pending = answer.status_code == 409 and "report_pending" in answer.text
-        raise (StillChecking if pending else Refused)(refusal(answer))
-    shown: dict[str, Any] = answer.json()
-    return shown
+def body_of(response: httpx2.Response) -> dict[str, Any]:
+    """The body of a successful response. Raises `Refused`, and `ReportPending` as one."""
+    if response.status_code != 200:
+        pending = response.status_code == 409 and "report_pending" in response.text
+        raise (ReportPending if pending else Refused)(refusal(response))
+    body: dict[str, Any] = response.json()
+    return body
 
 
-def agreed(console: Console) -> bool:
-    """Whether a person wants to begin. Raises `Refused` where there is nobody to ask."""
+def confirmed(console: Console) -> bool:
+    """Ask for confirmation at the terminal. Raises `Refused` without a terminal."""
     if not sys.stdin.isatty():
-        raise Refused("Give --yes to begin without being asked.")
+        raise Refused("Give --yes to begin without confirmation.")
     return console.input("Begin? [y/N] ").strip().lower() in ("y", "yes")
 
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C sets this and nothing else, so that a call under way comes to its end; a second one cuts.
+    """An event that Ctrl-C sets, instead of raising, so that a request in progress completes; a second Ctrl-C raises.
 
-    The exception that Python raises by itself may come where it is swallowed, or where nobody knows yet what was begun.
+    Python's own exception could be raised where it is swallowed, or before the id of a started run is known.
     """
-    asked = threading.Event()
+    interrupted = threading.Event()
 
-    def hear(number: int, frame: FrameType | None) -> None:
-        asked.set()
+    def handle(number: int, frame: FrameType | None) -> None:
+        interrupted.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, hear)
+    before = signal.signal(signal.SIGINT, handle)
     try:
-        yield asked
+        yield interrupted
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def until_ended(
+def poll_until_ended(
     client: httpx2.Client, path: str, run_id: str, console: Console, interrupted: threading.Event
 ) -> dict[str, Any]:
-    """A bar until the run has ended, then it. Raises `Interrupted`, and `Refused` when the gateway is away for long."""
+    """Show a progress bar until the run has ended, then return it.
+
+    Raises `Interrupted`, and `Refused` when the gateway is unreachable for `MAX_UNAVAILABLE_SECONDS`.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -110,18 +113,18 @@ def until_ended(
         TimeElapsedColumn(),
         TextColumn("{task.fields[waiting]}", style="yellow"),
     )
-    heard_at = time.monotonic()
+    answered_at = time.monotonic()
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task(run_id, total=None, cost=0.0, waiting="")
         while not interrupted.is_set():
             try:
-                shown = answer_of(client.get(f"{path}/{run_id}"))
+                shown = body_of(client.get(f"{path}/{run_id}"))
             except httpx2.HTTPError as error:
-                if time.monotonic() - heard_at > AWAY_SECONDS:
+                if time.monotonic() - answered_at > MAX_UNAVAILABLE_SECONDS:
                     raise Refused(f"The gateway cannot be reached: {error}") from None
-                interrupted.wait(LOOK_SECONDS)
+                interrupted.wait(POLL_SECONDS)
                 continue
-            heard_at = time.monotonic()
+            answered_at = time.monotonic()
             progress.update(
                 bar,
                 total=shown["progress"]["total"],
@@ -131,12 +134,12 @@ def until_ended(
             )
             if shown["status"] in ENDED:
                 return shown
-            interrupted.wait(LOOK_SECONDS)
+            interrupted.wait(POLL_SECONDS)
     raise Interrupted
 
 
 def show_quote(quote: dict[str, Any], console: Console) -> None:
-    """What it may cost, before it begins."""
+    """Print the estimated cost of a run."""
     grid = Table.grid(padding=(0, 2))
     price = quote["price"]
     grid.add_row("examples", f"{quote['examples']:,}")
@@ -150,11 +153,11 @@ def show_quote(quote: dict[str, Any], console: Console) -> None:
         console.print(Padding(Text(reason, style="yellow"), (0, 0, 1, 2)))
 
 
-def stop(gateway: Gateway, path: str, run_id: str) -> int:
-    """Stop a run. The exit status."""
-    with client_of(gateway) as client:
+def cancel_run(gateway: Gateway, path: str, run_id: str) -> int:
+    """Cancel a run. Returns the exit status."""
+    with http_client(gateway) as client:
         try:
-            shown = posted(client, f"{path}/{run_id}/cancel", {})
+            shown = post(client, f"{path}/{run_id}/cancel", {})
         except Refused as error:
             print(f"tunegate: {error}", file=sys.stderr)
             return EXIT_REFUSED

@@ -1,4 +1,4 @@
-"""The dev stack: every part of Tunegate on this machine, from an empty folder to a gateway that serves.
+"""The dev stack: starts every part of Tunegate on this machine, from an empty folder to a serving gateway.
 
 Everything lives in one data folder: `credentials.json`, `postgres/`, `redis/`, `storage/`, `trainer/` and `logs/`.
 """
@@ -32,18 +32,18 @@ PARTS = ("api", "worker", "trainer", "postgres", "redis")
 STOP_ORDER = (("api", "worker", "trainer"), ("redis",), ("postgres",))
 START_SECONDS = 60.0
 API_STOP_SECONDS = 22.0
-"""A little more than the API gives the requests that it is answering."""
+"""A little longer than the API's graceful shutdown."""
 
 WORKER_STOP_SECONDS = 22.0
 
 
 class StackFailed(Exception):
-    """The stack cannot start here; the message says why and what to do."""
+    """The stack cannot start; the message says why and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """Where a running stack is: the ready file, as API.md has it. It holds keys, so its mode is 0600."""
+    """The URLs, keys and pids of a running stack; the ready file in API.md. It holds keys, so its mode is 0600."""
 
     base_url: str
     api_key: str
@@ -59,8 +59,8 @@ class Ready:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What the caller asked for. `always_trainer` ignores an upstream in the environment, so nothing can be spent."""
+class StackOptions:
+    """The options of a stack. `always_trainer` ignores an upstream in the environment, so that nothing can be spent."""
 
     environ: Mapping[str, str]
     data_dir: Path
@@ -80,9 +80,9 @@ class Plan:
 
 
 class Stack:
-    """Starts, watches and stops one stack. `run` does all of it in the thread that calls it."""
+    """Starts, supervises and stops one stack. `run` does all of it in the calling thread."""
 
-    def __init__(self, plan: Plan, *, say: Callable[[str], None], interrupt: Event, hurry: Event) -> None:
+    def __init__(self, plan: StackOptions, *, say: Callable[[str], None], interrupt: Event, hurry: Event) -> None:
         self._plan = plan
         self._say = say
         self._supervisor = Supervisor(on_change=self._write_ready_file, say=say, interrupt=interrupt, hurry=hurry)
@@ -94,21 +94,21 @@ class Stack:
         return self._plan.data_dir / "logs"
 
     def run(self, on_ready: Callable[[Ready], None]) -> None:
-        """Start, call `on_ready`, watch until interrupted, stop.
+        """Start, call `on_ready`, supervise until interrupted, stop.
 
-        Raises `StackFailed`, `EmbeddedFailed`, `SettingsError` or `ProgramFailed` if it cannot start, `Interrupted` if
-        it is stopped while starting. Nothing is left running in any case.
+        Raises `StackFailed`, `EmbeddedFailed`, `SettingsError` or `ProgramFailed` if the stack cannot start, and
+        `Interrupted` if it is interrupted while starting. No process is left running in any case.
         """
-        with ExitStack() as held:
-            self._lock_folder(held)
+        with ExitStack() as resources:
+            self._lock_folder(resources)
             if self._plan.ready_file:
                 self._plan.ready_file.unlink(missing_ok=True)
             try:
-                listener = held.enter_context(_listen(self._host, self._plan.port))
+                listener = resources.enter_context(_listen(self._host, self._plan.port))
                 self._ready = self._start(listener)
                 self._write_ready_file()
                 on_ready(self._ready)
-                self._supervisor.watch()
+                self._supervisor.run()
             finally:
                 self._supervisor.stop(*STOP_ORDER)
                 if self._plan.ready_file:
@@ -118,10 +118,10 @@ class Stack:
     def _host(self) -> str:
         return self._plan.environ.get("TUNEGATE_HOST") or LOOPBACK
 
-    def _lock_folder(self, held: ExitStack) -> None:
+    def _lock_folder(self, resources: ExitStack) -> None:
         folder = self._plan.data_dir
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = held.enter_context((folder / "lock").open("a+"))
+        lock = resources.enter_context((folder / "lock").open("a+"))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -138,7 +138,7 @@ class Stack:
         plan, supervisor = self._plan, self._supervisor
         port = listener.getsockname()[1]
         if not plan.always_trainer:
-            self._refuse_ourselves(port)
+            self._check_upstream_is_not_self(port)
         self.logs.mkdir(mode=0o700, exist_ok=True)
         credentials = load_or_create(plan.data_dir / "credentials.json")
 
@@ -163,7 +163,7 @@ class Stack:
             port=port,
         )
         settings = Settings.from_env(service_environment)
-        self._say("bringing the database up to date")
+        self._say("migrating the database")
         upgrade(settings)
         if postgres:
             asyncio.run(postgres.grant_service_role(SERVICE_ROLE))
@@ -174,17 +174,17 @@ class Stack:
         supervisor.start(self._worker(service_environment))
         supervisor.wait_ready(*supervisor.pids(), timeout_seconds=START_SECONDS)
         return Ready(
-            base_url=f"http://{_dialled(self._host)}:{port}/v1",
+            base_url=f"http://{_client_address(self._host)}:{port}/v1",
             api_key=credentials.api_key,
             admin_key=credentials.admin_key,
-            # Its owner's URL, which sees every row: for people and tests. The service itself uses a login that cannot.
+            # The owner's URL, which sees every row, for users and tests. The service uses a login that does not.
             database_url=owner_url or database_url,
             redis_url=redis_url,
             upstream_url=upstream[0],
             pids=self._pids(),
         )
 
-    def _refuse_ourselves(self, port: int) -> None:
+    def _check_upstream_is_not_self(self, port: int) -> None:
         named = self._plan.environ.get("OPENAI_BASE_URL", "")
         if Settings(upstream_base_url=named, host=self._host).upstream_is_self(port):
             raise StackFailed(
@@ -243,7 +243,7 @@ class Stack:
             environment=variables,
             pass_fds=[listener.fileno()],
             stop_seconds=API_STOP_SECONDS,
-            ready=partial(_answers, f"http://{_dialled(host)}:{port}/readyz", None),
+            ready=partial(_answers, f"http://{_client_address(host)}:{port}/readyz", None),
         )
 
     def _worker(self, variables: dict[str, str]) -> Program:
@@ -264,16 +264,15 @@ class Stack:
             write_private(self._plan.ready_file, replace(self._ready, pids=self._pids()).as_json())
 
 
-def _dialled(host: str) -> str:
-    """The address under which a client on this machine reaches what is bound to `host`."""
+def _client_address(host: str) -> str:
+    """The address at which clients on this machine reach a server that is bound to `host`."""
     return LOOPBACK if host in ("0.0.0.0", "") else host  # noqa: S104 - compared, not bound
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """The API's listening socket.
+    """The API's listening socket, which every API process inherits.
 
-    We hold it and hand it to each API process in turn, so the port stays ours while one is started again and callers
-    who connect meanwhile wait for the next one instead of being refused.
+    Holding it keeps the port while the API restarts: callers that connect meanwhile wait instead of being refused.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

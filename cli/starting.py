@@ -1,4 +1,4 @@
-"""How a process that serves for long starts."""
+"""The start of long-running processes."""
 
 import gc
 from collections.abc import Iterator
@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def imports() -> Iterator[None]:
-    """Around a process's imports. What they make stays, so nobody looks for garbage in it: now, which would take a
-    seventh of the start, or later, while callers wait.
+    """Wrap the imports of a process, whose objects live as long as it does, and exclude them from garbage collection.
+
+    Collecting them would take a seventh of the start, and later delay requests.
     """
     gc.disable()
     try:

@@ -1,8 +1,8 @@
-"""Keeps a few programs running: start, watch, start again, stop in order.
+"""Supervises programs: starts them, restarts them when they end, and stops them in order.
 
-One thread owns a `Supervisor` from its first start to its last stop, because the kernel ties a child's death signal to
-the *thread* that made it. Every program runs in a session of its own, so that a Ctrl-C in the terminal reaches us
-alone and we decide the order in which things end.
+One thread uses a `Supervisor` from its first start to its last stop, because the kernel ties a child's death signal to
+the *thread* that made it. Every program runs in a session of its own, so that Ctrl-C in the terminal reaches only the
+supervisor, which then stops the programs in order.
 """
 
 import os
@@ -19,28 +19,28 @@ from threading import Event
 GUARD = Path(__file__).with_name("guard.py")
 TICK_SECONDS = 0.05
 STEADY_SECONDS = 5.0
-"""A program that lived this long is not in a crash loop."""
+"""A program that ran for this time is not in a crash loop."""
 
 RESTART_DELAYS_SECONDS = (0.0, 0.1, 0.3, 0.6, 1.0)
-"""Waits before the next starts in a row of early deaths. The last stays below the promised two seconds."""
+"""Delays before restarts, by the number of early deaths in a row. The last is below the documented two seconds."""
 
-HOPELESS_DEATHS = 4
-"""Early deaths in a row after which a start is given up, and a running stack says that it has a crash loop."""
+MAX_EARLY_DEATHS = 4
+"""Early deaths in a row after which a start fails, and a running stack reports a crash loop."""
 
 LOG_TAIL_LINES = 15
 
 
 class ProgramFailed(Exception):
-    """A program would not start, or not answer in time; the message shows the end of its log."""
+    """A program did not start or become ready in time; the message shows the end of its log."""
 
 
 class Interrupted(Exception):
-    """Somebody asked us to stop while we were waiting."""
+    """A stop was requested during a wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What to run and how to end it. `ready` asks the running program whether it serves."""
+    """A program to run, and how to stop it. `ready` checks whether the running program serves."""
 
     name: str
     command: Sequence[str]
@@ -65,12 +65,12 @@ class _Running:
 
 
 def restart_delay_seconds(early_deaths: int) -> float:
-    """How long to wait before the next start, after so many early deaths in a row."""
+    """The delay before the next start, by the number of early deaths in a row."""
     return RESTART_DELAYS_SECONDS[min(early_deaths, len(RESTART_DELAYS_SECONDS) - 1)]
 
 
 def log_tail(path: Path, lines: int = LOG_TAIL_LINES) -> str:
-    """The last lines of a log, for a message to a person."""
+    """The last lines of a log, for a message."""
     try:
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)
@@ -82,10 +82,10 @@ def log_tail(path: Path, lines: int = LOG_TAIL_LINES) -> str:
 
 
 class Supervisor:
-    """Owns the programs that it started.
+    """Runs and restarts programs.
 
-    `on_change` runs after each change of a pid, `say` gets news for people. Setting `interrupt` ends every wait;
-    setting `hurry` too makes `stop` kill what has not ended yet.
+    `on_change` is called after each change of a pid, `say` with each message for the user. Setting `interrupt` ends
+    every wait; setting `hurry` too makes `stop` kill programs that have not ended yet.
     """
 
     def __init__(
@@ -98,18 +98,18 @@ class Supervisor:
         self._programs: dict[str, _Running] = {}
 
     def pids(self) -> dict[str, int]:
-        """The pid of every program that runs now."""
+        """The pid of every running program."""
         return {name: run.process.pid for name, run in self._programs.items() if run.process is not None}
 
     def start(self, program: Program) -> None:
-        """Start a program, and again whenever it dies, from the next `tick` on."""
+        """Start a program; from then on, `tick` restarts it whenever it ends."""
         self._programs[program.name] = run = _Running(program)
         self._spawn(run)
 
     def wait_ready(self, *names: str, timeout_seconds: float) -> None:
-        """Watch until all of these are ready.
+        """Supervise until all of these programs are ready.
 
-        Raises `ProgramFailed` when one keeps dying or the time is over, `Interrupted` when somebody wants us to stop.
+        Raises `ProgramFailed` when one ends repeatedly or is not ready in time, `Interrupted` when a stop is requested.
         """
         deadline = time.monotonic() + timeout_seconds
         waiting = list(names)
@@ -119,38 +119,40 @@ class Supervisor:
             self.tick()
             waiting = [name for name in waiting if not self._is_ready(name)]
             for run in (self._programs[name] for name in waiting):
-                if run.early_deaths >= HOPELESS_DEATHS:
-                    raise ProgramFailed(_obituary(run.program, f"ended {run.early_deaths} times while starting"))
+                if run.early_deaths >= MAX_EARLY_DEATHS:
+                    raise ProgramFailed(_failure_text(run.program, f"ended {run.early_deaths} times while starting"))
                 if time.monotonic() > deadline:
-                    raise ProgramFailed(_obituary(run.program, f"did not get ready in {timeout_seconds:.0f} seconds"))
+                    raise ProgramFailed(
+                        _failure_text(run.program, f"did not get ready in {timeout_seconds:.0f} seconds")
+                    )
             if waiting:
                 time.sleep(TICK_SECONDS)
 
     def tick(self) -> None:
-        """Notice deaths, and start what is due."""
+        """Detect ended programs, and restart those that are due."""
         now = time.monotonic()
         changed = False
         for run in self._programs.values():
             if run.process is not None and _has_ended(run.process):
-                self._bury(run, now)
+                self._handle_end(run, now)
             if run.process is None and now >= run.start_due_at:
                 self._spawn(run)
                 changed = True
         if changed:
             self._on_change()
 
-    def watch(self) -> None:
+    def run(self) -> None:
         """Tick until `interrupt` is set."""
         while not self._interrupt.wait(TICK_SECONDS):
             self.tick()
 
     def stop(self, *order: Sequence[str]) -> None:
-        """End the named programs: the first group together, then the next one."""
+        """Stop the named programs, group by group."""
         for names in order:
             runs = [run for name in names if (run := self._programs.pop(name, None)) and run.process is not None]
             for run in runs:
                 _signal(run.process, run.program.stop_signal)
-                _signal(run.process, signal.SIGCONT)  # a stopped process would never see it
+                _signal(run.process, signal.SIGCONT)  # a suspended process would not handle it
             for run in runs:
                 _end(run, self._hurry)
 
@@ -172,7 +174,7 @@ class Supervisor:
             )
         run.started_at = time.monotonic()
 
-    def _bury(self, run: _Running, now: float) -> None:
+    def _handle_end(self, run: _Running, now: float) -> None:
         assert run.process is not None
         lived_seconds = now - run.started_at
         _kill_session(run.process)
@@ -180,12 +182,14 @@ class Supervisor:
         run.process = None
         run.early_deaths = 0 if lived_seconds >= STEADY_SECONDS else run.early_deaths + 1
         run.start_due_at = now + restart_delay_seconds(max(0, run.early_deaths - 1))
-        if run.early_deaths == HOPELESS_DEATHS:
+        if run.early_deaths == MAX_EARLY_DEATHS:
             self._say(
-                _obituary(run.program, f"ended {run.early_deaths} times in a row, at last {_how(status)}; retrying")
+                _failure_text(
+                    run.program, f"ended {run.early_deaths} times in a row, at last {_exit_text(status)}; retrying"
+                )
             )
-        elif run.early_deaths < HOPELESS_DEATHS:
-            self._say(f"{run.program.name} ended {_how(status)}, starting it again")
+        elif run.early_deaths < MAX_EARLY_DEATHS:
+            self._say(f"{run.program.name} ended {_exit_text(status)}, starting it again")
 
     def _is_ready(self, name: str) -> bool:
         run = self._programs[name]
@@ -193,15 +197,15 @@ class Supervisor:
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether it is dead, without reaping it: until then its session's number cannot belong to anybody else."""
+    """Whether the process has ended, without reaping it: until then its session id cannot be reused."""
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _kill_session(process: subprocess.Popen[bytes]) -> None:
-    """End what a dead program left behind in its process group, such as a pool's processes."""
+    """Kill what an ended program left in its process group, such as the processes of a pool."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):  # macOS answers EPERM for a group of zombies
+    except (ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
         return
 
 
@@ -222,12 +226,12 @@ def _end(run: _Running, hurry: Event) -> None:
     run.process.wait()
 
 
-def _how(status: int) -> str:
+def _exit_text(status: int) -> str:
     if status >= 0:
         return f"with status {status}"
     return f"by {signal.Signals(-status).name}"
 
 
-def _obituary(program: Program, what: str) -> str:
+def _failure_text(program: Program, what: str) -> str:
     tail = log_tail(program.log)
     return f"{program.name} {what}. The end of {program.log}:\n{tail}" if tail else f"{program.name} {what}."

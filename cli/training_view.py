@@ -1,4 +1,4 @@
-"""How a training job looks while it runs: a bar with the falling loss in a terminal, a few plain lines in a pipe."""
+"""The view of a running job: a progress bar with the loss in a terminal, a few plain lines in a pipe."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,17 +11,17 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 BLOCKS = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 16
 PLAIN_LINES = 6
-"""How many lines a whole training makes in a pipe."""
+"""The number of lines for a whole training in a pipe."""
 
 
 class View(Protocol):
-    """What the demo tells about a running job."""
+    """Shows the status and the steps of a running job."""
 
     def status(self, status: str) -> None:
-        """The job's status, before there are steps."""
+        """Show the job's status, before its first step."""
 
     def steps(self, *, step: int, total: int, losses: Sequence[float]) -> None:
-        """How far it is, with the loss of every step so far."""
+        """Show the progress, with the loss of every step so far."""
 
 
 def sparkline(values: Sequence[float], width: int = SPARK_WIDTH) -> str:
@@ -70,13 +70,13 @@ class _Bar:
 class _Plain:
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._told = 0
+        self._lines_printed = 0
 
     def status(self, status: str) -> None:
-        """A pipe is told of steps only."""
+        """A pipe gets lines for steps only."""
 
     def steps(self, *, step: int, total: int, losses: Sequence[float]) -> None:
         due = step * PLAIN_LINES // total
-        if due > self._told:
-            self._told = due
+        if due > self._lines_printed:
+            self._lines_printed = due
             self._console.print(f"  step {step:>4}/{total}   loss {losses[-1]:.3f}   {sparkline(losses)}")

@@ -1,1 +1,1 @@
-"""What the longer commands take, as it was typed. Apart from the commands, so that what they call knows it too."""
+"""The arguments of the longer commands, as typed; apart from the commands, since the code that they call uses them."""

@@ -9,64 +9,64 @@ from cyclopts import Parameter
 from cli.options import AsJson, Flag
 
 
-class Question(TypedDict, total=False):
-    """The step that asks."""
+class QuestionStep(TypedDict, total=False):
+    """The options of the step that writes questions."""
 
     model: Annotated[str | None, Parameter(name="--question-model")]
     """The model that writes the questions."""
     prompt: Annotated[str | None, Parameter(name="--question-prompt")]
-    """The prompt for a question; {topic}, {number}, {n} and {angle} stand for what they say."""
+    """The prompt for a question; the placeholders {topic}, {number}, {n} and {angle} are filled in."""
     temperature: Annotated[float | None, Parameter(name="--question-temperature")]
-    """Its temperature. Default: 1."""
+    """The temperature of questions. Default: 1."""
     max_tokens: Annotated[int | None, Parameter(name="--question-max-tokens")]
-    """Its limit. Default: 200."""
+    """The limit of a question. Default: 200."""
 
 
-class Answer(TypedDict, total=False):
-    """The step that answers."""
+class AnswerStep(TypedDict, total=False):
+    """The options of the step that writes answers."""
 
     model: Annotated[str | None, Parameter(name="--answer-model")]
-    """The model that answers."""
+    """The model that writes the answers."""
     prompt: Annotated[str | None, Parameter(name="--answer-prompt")]
-    """What it is told besides the system prompt."""
+    """The instructions for an answer, in addition to the system prompt."""
     temperature: Annotated[float | None, Parameter(name="--answer-temperature")]
-    """Its temperature. Default: the model's."""
+    """The temperature of answers. Default: the model's."""
     max_tokens: Annotated[int | None, Parameter(name="--answer-max-tokens")]
-    """Its limit. Default: 800; an answer that is cut is asked once more with a larger one."""
+    """The limit of an answer. Default: 800; an answer that is cut is requested again with a larger one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateArguments:
-    """The command's topics and options, as they were typed."""
+    """The topics and options of the command, as typed."""
 
     topics: Annotated[tuple[str, ...], Parameter(parse=False)] = ()
     topics_file: Path | None = None
     """More topics, one a line."""
     n: int = 10
-    """Examples of each topic."""
+    """The number of examples of each topic."""
     model: str | None = None
-    """The model that is asked, unless a step names its own."""
-    question: Annotated[Question, Parameter(name="*")] = field(default_factory=Question)
-    answer: Annotated[Answer, Parameter(name="*")] = field(default_factory=Answer)
+    """The model for both steps, unless a step names its own."""
+    question: Annotated[QuestionStep, Parameter(name="*")] = field(default_factory=QuestionStep)
+    answer: Annotated[AnswerStep, Parameter(name="*")] = field(default_factory=AnswerStep)
     system_prompt: str | None = None
-    """What every example begins with."""
+    """The system prompt of every example."""
     tools: Path | None = None
-    """A JSON file with definitions of functions: the answers are calls of them."""
+    """A JSON file with function definitions: the answers are tool calls."""
     seed: int = 0
-    """The same seed asks the same."""
+    """The same seed sends the same prompts."""
     budget: float | None = None
-    """Dollars that it may cost. Default: the quote's upper price."""
+    """The most that the generation may cost, in dollars. Default: the quote's upper price."""
     concurrency: int | None = None
-    """Calls at a time. Default: 8."""
+    """Concurrent calls. Default: 8."""
     name: str | None = None
-    """The file's name at the gateway."""
+    """The name of the file at the gateway."""
     out: Path | None = None
-    """Where to write the file here."""
+    """The local file to write the examples to."""
     yes: Flag = False
-    """Begin without being asked."""
+    """Begin without confirmation."""
     watch: str | None = None
-    """The id of a generation whose progress is shown, instead of beginning one."""
+    """The id of a running generation: show its progress instead of beginning one."""
     cancel: str | None = None
-    """The id of a generation to stop."""
+    """The id of a generation to cancel."""
     as_json: AsJson = False
     """Print nothing but the generation as JSON."""

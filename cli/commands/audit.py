@@ -1,4 +1,4 @@
-"""`tunegate audit`: the proof of the balances."""
+"""`tunegate audit`: proves the balances."""
 
 import os
 from pathlib import Path
@@ -26,7 +26,11 @@ def audit(
     import asyncio
 
     from cli.audit import audit
-    from cli.gateway import said_in
+    from cli.gateway import ready_file_field
 
-    url = Settings.from_env(os.environ).database_url if ready_file is None else said_in(ready_file, "database_url")
+    url = (
+        Settings.from_env(os.environ).database_url
+        if ready_file is None
+        else ready_file_field(ready_file, "database_url")
+    )
     return asyncio.run(audit(url, as_json=as_json))

@@ -1,4 +1,4 @@
-"""`tunegate compare FILE`: models side by side."""
+"""`tunegate compare FILE`: compares models."""
 
 import os
 from dataclasses import replace
@@ -17,11 +17,11 @@ def compare(
     arguments: Annotated[CompareArguments, Parameter(name="*")] = CompareArguments(),
     ready_file: Path | None = None,
 ) -> int:
-    """Compare models at the gateway over the examples of a file: scores, wins, tokens and cost, side by side.
+    """Compare models at the gateway over the examples of a file, by scores, wins, tokens and cost.
 
-    The gateway and the key are those of OPENAI_BASE_URL and OPENAI_API_KEY, or of --ready-file. Exits with 0 if all was
-    compared, 1 if it ended early, 2 if it was refused or not begun, 3 if the last model does not beat the first one
-    (--must-beat), 130 after Ctrl-C, which leaves it running.
+    The gateway and the key are those of OPENAI_BASE_URL and OPENAI_API_KEY, or of --ready-file. Exits with 0 if the
+    comparison succeeded, 1 if it ended early, 2 if it was refused or not begun, 3 if the last model does not beat the
+    first one (--must-beat), 130 after Ctrl-C, which leaves it running.
 
     Parameters
     ----------
@@ -37,5 +37,5 @@ def compare(
     if arguments.cancel is not None:
         return comparison.cancel(gateway, arguments.cancel)
     if arguments.watch is not None:
-        return comparison.watch(gateway, arguments.watch, arguments)
+        return comparison.follow(gateway, arguments.watch, arguments)
     return comparison.compare(gateway, replace(arguments, file=file))

@@ -1,4 +1,4 @@
-"""`tunegate deletions`: what could not be deleted."""
+"""`tunegate deletions`: failed deletions."""
 
 import os
 
@@ -7,14 +7,14 @@ from service.settings import Settings
 
 
 def deletions(*, retry: str | None = None, accept: str | None = None) -> int:
-    """List what could not be deleted at an upstream, or see to it. Exits with 1 if anything is listed.
+    """List, retry or accept the deletions that failed at an upstream. Exits with 1 if any is listed.
 
     Parameters
     ----------
     retry
-        Try this deletion again; all of them with "all".
+        Retry this deletion, or all of them with "all".
     accept
-        Take this deletion as done, for what was removed by hand or is out of reach.
+        Mark this deletion as done: its object was removed by hand, or cannot be reached.
     """
     from cli.deletions import resolve_failed, show_failed
 

@@ -1,4 +1,4 @@
-"""`tunegate demo`: a fine-tuning in a minute."""
+"""`tunegate demo`: fine-tunes a model in a minute."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ def demo(*, data_dir: Path | None = None) -> int:
     Parameters
     ----------
     data_dir
-        Where to keep what the demo makes. Default: a temporary folder, removed at the end.
+        The folder for the data of the demo. Default: a temporary folder, removed at the end.
     """
     from cli.demo import run_demo
 

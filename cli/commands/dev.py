@@ -16,7 +16,7 @@ def dev(*, port: int | None = None, data_dir: Path = Path(".tunegate"), ready_fi
     port
         The API's port; 0 picks a free one. Default: TUNEGATE_PORT, else 8080.
     data_dir
-        Where the data is kept; started again on it, the stack goes on where it was.
+        The folder for the data; a stack that is started on it again continues with its data.
     ready_file
         A JSON file to write when the stack serves, with URLs, keys and pids.
     """

@@ -1,4 +1,4 @@
-"""`tunegate generate TOPIC…`: a dataset made by asking models."""
+"""`tunegate generate TOPIC…`: generates a dataset."""
 
 import os
 from dataclasses import replace
@@ -15,15 +15,16 @@ def generate(
     arguments: Annotated[GenerateArguments, Parameter(name="*")] = GenerateArguments(),
     ready_file: Path | None = None,
 ) -> int:
-    """Make a dataset at the gateway by asking models: topics, a question by one prompt, its answer by another.
+    """Generate a dataset at the gateway: models write a question on a topic, then its answer.
 
-    The gateway and the key are those of OPENAI_BASE_URL and OPENAI_API_KEY, or of --ready-file. Exits with 0 if all was
-    made, 1 if it ended early, 2 if it was refused or not begun, 130 after Ctrl-C, which leaves it running.
+    The gateway and the key are those of OPENAI_BASE_URL and OPENAI_API_KEY, or of --ready-file. Exits with 0 if the
+    generation succeeded, 1 if it ended early, 2 if it was refused or not begun, 130 after Ctrl-C, which leaves it
+    running.
 
     Parameters
     ----------
     topics
-        What the examples are about.
+        The topics of the examples.
     ready_file
         The ready file of a running `tunegate dev`.
     """
@@ -34,5 +35,5 @@ def generate(
     if arguments.cancel is not None:
         return generation.cancel(gateway, arguments.cancel)
     if arguments.watch is not None:
-        return generation.watch(gateway, arguments.watch, out=arguments.out, as_json=arguments.as_json)
+        return generation.follow(gateway, arguments.watch, out=arguments.out, as_json=arguments.as_json)
     return generation.generate(gateway, replace(arguments, topics=topics))

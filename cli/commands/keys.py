@@ -1,4 +1,4 @@
-"""`tunegate keys`: the keys of projects, of the organisation and of what is stored."""
+"""`tunegate keys`: makes API keys and master keys, and re-encrypts secrets."""
 
 import os
 
@@ -12,16 +12,16 @@ keys = App(name="keys", help="Make keys.")
 
 @keys.command
 def project(name: str, /, *, project: str = "default", read_only: Flag = False) -> None:
-    """Make a key for a project's resources and print it. It is shown this once.
+    """Make a key for a project's resources and print it. It is shown only once.
 
     Parameters
     ----------
     name
-        What the key is for, as shown in lists.
+        The name of the key in lists.
     project
-        The name or id of the project it opens.
+        The name or id of the project.
     read_only
-        Whether it may only read.
+        Allow reading only.
     """
     import asyncio
 
@@ -35,14 +35,14 @@ def project(name: str, /, *, project: str = "default", read_only: Flag = False) 
 
 @keys.command
 def admin(name: str, /, *, read_only: Flag = False) -> None:
-    """Make a key for the organisation's API and print it. It is shown this once.
+    """Make a key for the organisation's API and print it. It is shown only once.
 
     Parameters
     ----------
     name
-        What the key is for, as shown in lists.
+        The name of the key in lists.
     read_only
-        Whether it may only read.
+        Allow reading only.
     """
     import asyncio
 
@@ -81,5 +81,5 @@ def reseal() -> None:
             await db.close()
 
     print(
-        f"{asyncio.run(run())} secrets were encrypted anew. Once every process runs with the new key, forget the old."
+        f"{asyncio.run(run())} secrets were re-encrypted. Once every process runs with the new key, remove the old one."
     )

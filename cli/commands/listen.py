@@ -1,20 +1,20 @@
-"""`tunegate listen`: a project's events on a developer's machine."""
+"""`tunegate listen`: forwards a project's events to a developer's machine."""
 
 import os
 from pathlib import Path
 
 
 def listen(*, forward_to: str, event_types: str | None = None, ready_file: Path | None = None) -> int:
-    """Bring the project's webhook events to this machine, signed as the real ones, until Ctrl-C.
+    """Forward the project's webhook events to this machine until Ctrl-C, signed like real deliveries.
 
     The gateway and the key are those of OPENAI_BASE_URL and OPENAI_API_KEY, or of --ready-file.
 
     Parameters
     ----------
     forward_to
-        Where every event is posted, such as http://127.0.0.1:3000/webhook.
+        The URL that events are posted to, such as http://127.0.0.1:3000/webhook.
     event_types
-        Only these, separated by commas. Default: all.
+        The types to forward, separated by commas. Default: all.
     ready_file
         The ready file of a running `tunegate dev`.
     """

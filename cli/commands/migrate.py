@@ -1,4 +1,4 @@
-"""`tunegate migrate`: the database's schema."""
+"""`tunegate migrate`: migrates the database's schema."""
 
 import os
 

@@ -1,10 +1,10 @@
-"""`tunegate openapi`: the API's description."""
+"""`tunegate openapi`: prints the API's description."""
 
 from service.settings import Settings
 
 
 def openapi() -> None:
-    """Print the API's description, as it stands in openapi.yaml."""
+    """Print the API's description, the content of openapi.yaml."""
     from service.app import create_litestar
     from service.http.openapi import document, to_yaml
 

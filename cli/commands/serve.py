@@ -1,4 +1,4 @@
-"""`tunegate serve`: the HTTP API."""
+"""`tunegate serve`: serves the HTTP API."""
 
 import os
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from service.errors import SettingsError
 from service.settings import Settings
 
 GRACEFUL_SHUTDOWN_SECONDS = 20
-"""How long requests under way, uploads too, may take after SIGTERM. A second signal cuts them."""
+"""How long requests in progress, including uploads, may take after SIGTERM. A second signal aborts them."""
 
 
 def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
@@ -19,7 +19,7 @@ def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
     Parameters
     ----------
     fd
-        A listening socket that was inherited, instead of the host and port of the settings.
+        An inherited listening socket, instead of the host and port of the settings.
     """
     with imports():
         import asyncio
@@ -32,7 +32,7 @@ def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: Any) -> None:
-            """uvicorn cuts at the second Ctrl-C only; a second SIGTERM means the same."""
+            """Abort at a second SIGTERM too; uvicorn does so at a second Ctrl-C only."""
             self.force_exit = self.should_exit
             super().handle_exit(sig, frame)
 

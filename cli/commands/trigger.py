@@ -1,20 +1,20 @@
-"""`tunegate trigger TYPE`: a sample of an event."""
+"""`tunegate trigger TYPE`: sends a sample event."""
 
 import os
 from pathlib import Path
 
 
 def trigger(event_type: str, /, *, endpoint: str | None = None, ready_file: Path | None = None) -> int:
-    """Let a sample of an event happen: to whoever subscribed to its type or listens, or to one endpoint.
+    """Send a sample event to the subscribers and listeners of its type, or to one endpoint.
 
-    Exits with 0 if it was taken, 1 if not.
+    Exits with 0 if it was accepted, 1 if not.
 
     Parameters
     ----------
     event_type
-        Such as fine_tuning.job.succeeded.
+        The type, such as fine_tuning.job.succeeded.
     endpoint
-        The id of one webhook endpoint, which need not have subscribed to the type.
+        The id of one webhook endpoint, which does not have to subscribe to the type.
     ready_file
         The ready file of a running `tunegate dev`.
     """

@@ -1,4 +1,4 @@
-"""`tunegate worker`: what the API accepted is done."""
+"""`tunegate worker`: runs a worker."""
 
 import os
 
@@ -7,7 +7,7 @@ from service.settings import Settings
 
 
 def worker() -> None:
-    """Do the work that the API accepted: uploads, creates, polls, deliveries."""
+    """Run a worker, which does the work that the API accepts: uploads, jobs, runs, deliveries, deletions."""
     with imports():
         import uvloop
 

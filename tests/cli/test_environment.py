@@ -89,6 +89,6 @@ class TestTrainer:
 
 
 def test_this_machine_is_never_reached_by_a_proxy() -> None:
-    made = environment.plain({"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "intranet"})
+    made = environment.inherited({"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "intranet"})
     assert made["HTTPS_PROXY"] == "http://proxy:3128"
     assert made["NO_PROXY"] == "intranet,127.0.0.1,localhost,::1"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from cli.gateway import Gateway
-from cli.listen import events_in
+from cli.listen import parse_events
 from cli.receiver import Delivery, Receiver, receiver
 from service.errors import SettingsError
 from tests.stack import ROOT, DevStack
@@ -222,6 +222,6 @@ async def test_a_stream_is_read_as_the_standard_says_as_far_as_it_is_used() -> N
         for line in text.split("\n"):
             yield line
 
-    told = [(each.id, each.type, each.body) async for each in events_in(lines())]
+    told = [(each.id, each.type, each.body) async for each in parse_events(lines())]
     assert told[:2] == [("1", "", b""), ("2", "a", b"{")]
     assert told[-1] == ("3", "b", b"x: y")

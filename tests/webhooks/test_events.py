@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from sqlalchemy import func, select, update
 
-from cli.listen import Told, events_in
+from cli.listen import StreamedEvent, parse_events
 from service.database.tables import ApiKey, WebhookDelivery, WebhookEvent
 from service.webhooks import outbox, stream
 from service.webhooks.event_types import CATALOGUE
@@ -50,12 +50,12 @@ async def listening(http: httpx2.AsyncClient, *, after: str | None = None, **par
             await answer.aread()
             raise AssertionError(answer.text)
         assert answer.headers["content-type"].startswith("text/event-stream")
-        told = events_in(answer.aiter_lines())
+        told = parse_events(answer.aiter_lines())
         assert (await anext(told)).body == b""
         yield told
 
 
-async def take(told: AsyncIterator[Told], count: int) -> list[Told]:
+async def take(told: AsyncIterator[StreamedEvent], count: int) -> list[StreamedEvent]:
     """The next events."""
     async with asyncio.timeout(60):
         return [await anext(told) for _ in range(count)]
@@ -136,7 +136,7 @@ class TestStream:
         for who, expected in ((api.one, newest), (api.other, stream.START)):
             query = {"stream": "true"}
             async with api.http(who) as http, http.stream("GET", "/webhook_events", params=query) as answer:
-                assert await anext(events_in(answer.aiter_lines())) == Told(expected, "", b"")
+                assert await anext(parse_events(answer.aiter_lines())) == StreamedEvent(expected, "", b"")
 
     async def test_only_some_types(self, api: Api) -> None:
         async with api.http() as http, listening(http, event_types=PROCESSED) as told:
