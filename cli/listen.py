@@ -38,7 +38,7 @@ class ListenFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StreamedEvent:
-    """One event of the stream: its id, its type and the exact bytes of its body. An empty body only marks a position."""
+    """One event of the stream: its id, its type and the exact bytes of its body. An empty one only marks a position."""
 
     id: str
     type: str
@@ -135,7 +135,7 @@ class Listener:
 
 
 async def parse_events(lines: AsyncIterator[str]) -> AsyncIterator[StreamedEvent]:
-    """Parse server-sent events (HTML standard, "Server-sent events"), each with one line of data as from the gateway."""
+    """Parse server-sent events (HTML standard, "Server-sent events"), each with one line of data."""
     last_id, type, body = "", "", b""
     async for line in lines:
         name, _, value = line.partition(":")
