@@ -25,7 +25,7 @@ _log = logging.getLogger("trainer")
 
 
 def main() -> int:
-    """Serve until SIGTERM or Ctrl-C; 0 when stopped so, 2 when it could not start."""
+    """Serve until SIGTERM or Ctrl-C. Returns 0 after that, 2 if it could not start."""
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
@@ -41,7 +41,7 @@ def main() -> int:
     engine = make_engine(settings.data_dir)
     engine.prepare()
     if not settings.api_key:
-        _log.warning("TRAINER_API_KEY is not set: every caller is let in")
+        _log.warning("TRAINER_API_KEY is not set: every caller is admitted")
     config = uvicorn.Config(
         create_app(settings, store, Serving(engine, store)),
         host=arguments.host,
@@ -70,11 +70,11 @@ def main() -> int:
 
 
 def _already_stopping(*_: object) -> None:
-    """What uvicorn raises again once it has shut down; the end of `main` is what is left to do."""
+    """Ignore the signal that uvicorn raises again after its shutdown; `main` is already ending."""
 
 
 def _lock(data_dir: Path) -> IO[bytes]:
-    """Hold the data directory alone; OSError when another server still has it after ten seconds."""
+    """Lock the data directory; OSError if another server still holds it after ten seconds."""
     held = (data_dir / "lock").open("wb")
     give_up = time.monotonic() + _LOCK_SECONDS
     while True:

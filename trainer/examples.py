@@ -120,9 +120,9 @@ def _completion(number: int, row: Mapping[str, Any]) -> Example:
 
 
 def _preference(number: int, row: Mapping[str, Any]) -> Example:
-    asked = row["input"]
+    given = row["input"]
     try:
-        context = parse_messages(asked.get("messages") if isinstance(asked, dict) else None)
+        context = parse_messages(given.get("messages") if isinstance(given, dict) else None)
         kept, lost = (parse_messages(row.get(side)) for side in ("preferred_output", "non_preferred_output"))
     except ValueError as error:
         raise BadRow(number, f"input, preferred_output or non_preferred_output: {error}") from None

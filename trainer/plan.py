@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A job's settings with nothing left open. `rate` multiplies the engine's step size."""
+    """A job's settings without `auto`. `rate` multiplies the engine's step size."""
 
     n_epochs: int
     batch_size: int

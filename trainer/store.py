@@ -1,7 +1,7 @@
 """The trainer's state: one SQLite file in WAL mode, written by the HTTP process and by each training process.
 
-Whoever works on a job holds its `attempt` number; cancel, pause and every new start raise it, and a writer whose
-number is old changes nothing. Weights and uploaded bytes are files beside it, in place before a row names them.
+A process that works on a job has its `attempt` number; cancel, pause and every new start raise it, and a write with an
+old number changes nothing. Weights and uploaded bytes are files beside it, written before a row names them.
 """
 
 import sqlite3

@@ -18,7 +18,7 @@ from .jobs import Fenced
 from .settings import Settings
 from .store import Store
 
-LOOK_SECONDS = 0.1
+CHECK_SECONDS = 0.1
 _MAX_VALIDATIONS = 2
 _BACKOFF_SECONDS = 0.2
 _log = logging.getLogger("trainer")
@@ -43,17 +43,17 @@ class Supervisor:
         self._not_before: dict[str, float] = {}
 
     def run(self, stopping: threading.Event) -> None:
-        """Look around until told to stop, then kill the children: their jobs go on with the next server."""
-        while not stopping.wait(LOOK_SECONDS):
+        """Check children and jobs until `stopping` is set, then kill the children; the next server goes on."""
+        while not stopping.wait(CHECK_SECONDS):
             try:
-                self.look()
+                self.check()
             except (OSError, sqlite3.OperationalError):
                 _log.exception("supervisor: trying again")
         for child in self._children.values():
             child.process.kill()
             child.process.wait()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Collect children that ended and start those that are due; returns within milliseconds."""
         self._kill_fenced()
         self._collect()

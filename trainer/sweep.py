@@ -1,4 +1,4 @@
-"""What a killed server leaves lying about, removed when the next one starts."""
+"""Removes what a killed server left behind, when the next one starts."""
 
 import time
 

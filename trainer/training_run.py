@@ -25,7 +25,7 @@ SNAPSHOT_PREFIX = "between"
 """Weights saved inside an epoch, only to continue from."""
 RESULT_HEADER = "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy"
 _FULL_VALIDATION_EXAMPLES = 500
-_LOOK_SECONDS = 0.2
+_CHECK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ class TrainingRun:
 
     def _keep_pace(self, began: float) -> None:
         while (left := began + self.pace_seconds - time.monotonic()) > 0:
-            time.sleep(min(left, _LOOK_SECONDS))
+            time.sleep(min(left, _CHECK_SECONDS))
             exit_if_orphaned(self.parent_pid)
             jobs.still_ours(self.store, self.job["id"], self.attempt)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.bytemodel.features import END, WIDTH, question, rows
+from trainer.bytemodel.features import END, WIDTH, question_of, rows
 from trainer.engine import Exchange, Figures, Learner, Message, Sampling
 from trainer.engines import make_engine
 from trainer.examples import BadRow, ExampleFile
@@ -81,7 +81,7 @@ class TestAnswering:
         assert END not in said
 
     def test_sees_the_same_rows_as_learning(self) -> None:
-        asked = question([Message("user", "What now, 什么?")])
+        asked = question_of([Message("user", "What now, 什么?")])
         whole = rows(asked, b"abcdefghijklmnopqrstuvwxyz")
         assert whole.shape == (27, WIDTH)
         assert (whole[:4] == rows(asked, b"abc")).all()

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..engine import Message, Sampling
-from .features import END, ROWS, WINDOW, Question, question, rows
+from .features import END, ROWS, WINDOW, Question, question_of, rows
 from .learn import Floats, softmax
 from .weights import STEPS_PER_UNIT, Delta, Table
 
 _SHARPNESS = 2.5
-"""A model of bytes babbles at temperature 1, having four dice to throw for one of a model of tokens."""
+"""Scales the temperature: a model of bytes makes about four random choices for one of a model of tokens."""
 _NEVER = np.float32(-1e9)
 _CONTINUATIONS = [0 if b < 0xC2 else 1 if b < 0xE0 else 2 if b < 0xF0 else 3 for b in range(256)]
 _ALLOWED = np.array(
@@ -29,20 +29,20 @@ class ByteModel:
         self._base, self._delta = base, delta
 
     def generate(self, context: Sequence[Message], sampling: Sampling) -> Iterator[bytes]:
-        asked = question(context)
+        question = question_of(context)
         dice = np.random.default_rng(sampling.seed)
         still_due = 0
         for _ in range(sampling.max_bytes):
-            byte = _pick(np.where(_ALLOWED[min(still_due, 1)], self._votes(asked), _NEVER), sampling, dice)
+            byte = _pick(np.where(_ALLOWED[min(still_due, 1)], self._votes(question), _NEVER), sampling, dice)
             if byte == END:
                 return
             still_due = still_due - 1 if still_due else _CONTINUATIONS[byte]
             said = bytes((byte,))
             yield said
-            asked = Question(asked.tail[-(WINDOW - 1) :] + said, asked.hashes)
+            question = Question(question.tail[-(WINDOW - 1) :] + said, question.hashes)
 
-    def _votes(self, asked: Question) -> Floats:
-        found = rows(asked, b"")[0]
+    def _votes(self, question: Question) -> Floats:
+        found = rows(question, b"")[0]
         total: Floats = self._base[found].sum(axis=0)
         if self._delta is not None:
             starts, columns, values = self._delta.starts, self._delta.columns, self._delta.values

@@ -61,7 +61,7 @@ class ByteEngine:
 
 def _read_primer() -> ByteLearner:
     learner = ByteLearner(zeros(), None, fresh_optimizer=True, rate=_PRIMER_RATE, preference=None)
-    pairs = [Exchange((Message("user", asked),), answer) for asked, answer in lessons()]
+    pairs = [Exchange((Message("user", question),), answer) for question, answer in lessons()]
     for turn in range(_PRIMER_ROUNDS):
         for index in np.random.default_rng(turn).permutation(len(pairs)):
             learner.step([pairs[index]])

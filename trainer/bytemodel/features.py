@@ -35,17 +35,19 @@ Rows: TypeAlias = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What stays the same over an answer: the bytes before it and the hashes of what was asked."""
+    """What stays the same over an answer: the bytes before it and the hashes of the question."""
 
     tail: bytes
     hashes: NDArray[np.uint32]
 
 
-def question(context: Sequence[Message]) -> Question:
-    """Reduce a conversation to what the model looks at: its last bytes, its last user message, that one's words."""
-    asked = next((m.text for m in reversed(context) if m.role == "user"), context[-1].text if context else "")
+def question_of(context: Sequence[Message]) -> Question:
+    """Reduce a conversation to what the model uses: its last bytes, its last user message, and the words of that."""
+    last_question = next((m.text for m in reversed(context) if m.role == "user"), context[-1].text if context else "")
     whole = "\n".join(f"{m.role}\t{m.text}" for m in context)
-    hashes = [crc32(whole.encode("utf-8", "replace"))] + [crc32(w.encode("utf-8", "replace")) for w in _words(asked)]
+    hashes = [crc32(whole.encode("utf-8", "replace"))] + [
+        crc32(w.encode("utf-8", "replace")) for w in _words(last_question)
+    ]
     tail = clean(context[-1].text if context else "")[-(WINDOW - 1) :]
     return Question(
         tail=bytes(WINDOW - 1 - len(tail)) + tail + bytes((_ANSWER,)), hashes=np.array(hashes, dtype=np.uint32)
@@ -53,13 +55,13 @@ def question(context: Sequence[Message]) -> Question:
 
 
 def clean(text: str) -> bytes:
-    """UTF-8 without the control bytes that the model uses as marks."""
+    """UTF-8 without the control bytes that the model uses as delimiters."""
     return text.encode("utf-8", "replace").translate(None, _CONTROL)
 
 
-def rows(asked: Question, answered: bytes) -> Rows:
+def rows(question: Question, answered: bytes) -> Rows:
     """The rows for every byte of `answered` and for the one after it: shape (len(answered) + 1, WIDTH)."""
-    stream = np.frombuffer(asked.tail + answered, dtype=np.uint8).astype(np.uint32)
+    stream = np.frombuffer(question.tail + answered, dtype=np.uint8).astype(np.uint32)
     count = len(answered) + 1
     found = np.full((count, WIDTH), ROWS, dtype=np.int32)
     rolling = np.full(count, 0x9E3779B9, dtype=np.uint32)
@@ -70,8 +72,8 @@ def rows(asked: Question, answered: bytes) -> Rows:
         by_length[length] = rolling
     for column, length in enumerate(ORDERS):
         found[:, column] = _scatter(by_length[length])
-    found[:, len(ORDERS)] = _scatter(by_length[6] ^ asked.hashes[0])
-    words = asked.hashes[1:]
+    found[:, len(ORDERS)] = _scatter(by_length[6] ^ question.hashes[0])
+    words = question.hashes[1:]
     found[:, len(ORDERS) + 1 : len(ORDERS) + 1 + len(words)] = _scatter(by_length[3][:, None] ^ words[None, :])
     return found
 

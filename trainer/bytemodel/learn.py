@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine import Exchange, Figures
-from .features import END, ROWS, WIDTH, Rows, clean, question, rows
+from .features import END, ROWS, WIDTH, Rows, clean, question_of, rows
 from .weights import Delta, Table, apply, difference, put, write
 
 RATE = 1.0
@@ -134,7 +134,7 @@ def _encode(pairs: Sequence[tuple[Exchange, str]]) -> tuple[Rows, Bytes]:
     found, wanted = [], []
     for exchange, answer in pairs:
         answered = clean(answer)[:MAX_ANSWER_BYTES]
-        found.append(rows(question(exchange.context), answered))
+        found.append(rows(question_of(exchange.context), answered))
         wanted.append(np.frombuffer(answered + bytes((END,)), dtype=np.uint8))
     return np.concatenate(found), np.concatenate(wanted)
 

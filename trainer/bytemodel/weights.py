@@ -33,7 +33,7 @@ class Delta:
 
 
 def difference(table: Table, base: Table, energy: NDArray[np.float32], changed: NDArray[np.intp]) -> Delta:
-    """Round `table - base` to the stored precision; only the rows in `changed`, ascending, are looked at."""
+    """Round `table - base` to the stored precision; only the rows in `changed`, ascending, are compared."""
     counts = np.zeros(ROWS, dtype=np.int64)
     columns, values = [np.zeros(0, dtype=np.uint8)], [np.zeros(0, dtype=np.int16)]
     for first in range(0, len(changed), _BLOCK):
@@ -78,13 +78,13 @@ def write(path: Path, delta: Delta) -> None:
 
 
 def read(path: Path) -> Delta:
-    """Read a difference; OSError or ValueError when the file is gone or is not one of ours."""
+    """Read a difference; OSError or ValueError when the file does not exist or was not written by `write`."""
     with np.load(path, allow_pickle=False) as stored:
         return Delta(_starts(stored["counts"]), stored["columns"], stored["values"], stored["energy"])
 
 
 def zeros() -> Table:
-    """A table that knows nothing."""
+    """An untrained table."""
     return np.zeros((ROWS + 1, 256), dtype=np.float32)
 
 

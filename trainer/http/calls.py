@@ -1,4 +1,4 @@
-"""Calls of functions in what a model has said: it learns them as the JSON that training files have them in."""
+"""Function calls in a model's answer: the model learns them as the JSON of the training files."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import msgspec
 
 
 def message_of(text: str) -> dict[str, Any]:
-    """The message that an answer is: with `tool_calls` or the older `function_call` where it is such JSON as a whole,
-    else with its text."""
+    """An answer as a message: with `tool_calls` or the older `function_call` if the whole answer is such JSON,
+    otherwise with its text."""
     called = _called(text)
     if called is None:
         return {"role": "assistant", "content": text, "refusal": None}
@@ -20,7 +20,7 @@ def may_be_calls(text: str) -> bool:
 
 
 def finish_reason(message: dict[str, Any], finished: str) -> str:
-    """Why an answer ended, in OpenAI's words."""
+    """Why an answer ended, as OpenAI names it."""
     if finished != "stop":
         return finished
     return "tool_calls" if "tool_calls" in message else "function_call" if "function_call" in message else finished

@@ -28,7 +28,7 @@ class Hyperparameters(Struct, forbid_unknown_fields=True):
 
 
 class MethodSettings(Struct, forbid_unknown_fields=True):
-    """What a method is given."""
+    """The settings of a method."""
 
     hyperparameters: Hyperparameters | None = None
 
@@ -73,30 +73,30 @@ def decode(body: bytes, kind: type[T]) -> T:
         raise ApiError(400, f"The body is not valid JSON: {error}") from None
 
 
-def new_job(store: Store, asked: CreateJob) -> NewJob:
-    """What to create; ApiError when a file or model is not there or the method is not one of ours."""
-    method = asked.method.type if asked.method else "supervised"
+def new_job(store: Store, request: CreateJob) -> NewJob:
+    """The job to create; ApiError if a file or model does not exist or the method is not supported."""
+    method = request.method.type if request.method else "supervised"
     if method == "reinforcement":
         raise ApiError(400, "This trainer has the methods supervised and dpo only.", param="method.type")
     settings = None
-    if asked.method is not None:
-        settings = asked.method.dpo if method == "dpo" else asked.method.supervised
-    chosen = (settings.hyperparameters if settings else None) or asked.hyperparameters or Hyperparameters()
+    if request.method is not None:
+        settings = request.method.dpo if method == "dpo" else request.method.supervised
+    chosen = (settings.hyperparameters if settings else None) or request.hyperparameters or Hyperparameters()
     if method != "dpo" and chosen.beta is not None:
         raise ApiError(400, "beta belongs to the method dpo.", param="hyperparameters.beta")
-    model = find_model(store, asked.model)
-    _need_file(store, "training_file", asked.training_file)
-    if asked.validation_file is not None:
-        _need_file(store, "validation_file", asked.validation_file)
+    model = find_model(store, request.model)
+    _need_file(store, "training_file", request.training_file)
+    if request.validation_file is not None:
+        _need_file(store, "validation_file", request.validation_file)
     return NewJob(
-        model=asked.model,
+        model=request.model,
         base=model.base,
         start_weights=model.weights,
-        training_file=asked.training_file,
-        validation_file=asked.validation_file,
-        suffix=asked.suffix,
-        seed=asked.seed,
-        metadata=asked.metadata,
+        training_file=request.training_file,
+        validation_file=request.validation_file,
+        suffix=request.suffix,
+        seed=request.seed,
+        metadata=request.metadata,
         method=method,
         n_epochs=None if chosen.n_epochs == "auto" else chosen.n_epochs,
         batch_size=None if chosen.batch_size == "auto" else chosen.batch_size,

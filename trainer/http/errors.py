@@ -41,7 +41,7 @@ def respond_http_error(request: Request[Any, Any, Any], error: HTTPException) ->
 
 
 def respond_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """Handler of everything else: logged with its trace, told without it."""
+    """Handler of everything else: logged with its traceback, answered without it."""
     _log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
     return _response(500, body(500, "The trainer had an error while it handled the request.", code="server_error"))
 

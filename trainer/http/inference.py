@@ -25,7 +25,7 @@ from .lists import AnyRequest
 from .once import Once
 
 _MAX_BYTES = 2_048
-"""An answer ends here even when nobody set a limit."""
+"""The longest answer when the request sets no limit."""
 MaxTokens = Annotated[int, Meta(ge=1)] | None
 
 
@@ -35,8 +35,8 @@ class StreamOptions(Struct):
     include_usage: bool = False
 
 
-class Asked(Struct):
-    """What both kinds of completion take; other OpenAI fields are accepted and change nothing."""
+class Parameters(Struct):
+    """Parameters of both kinds of completion; other OpenAI fields are accepted and ignored."""
 
     model: str
     stream: bool | None = None
@@ -49,14 +49,14 @@ class Asked(Struct):
     n: int | None = None
 
 
-class AskedChat(Asked, kw_only=True):
+class ChatParameters(Parameters, kw_only=True):
     """The body of a chat completion."""
 
     messages: list[Any]
     max_completion_tokens: MaxTokens = None
 
 
-class AskedText(Asked, kw_only=True):
+class TextParameters(Parameters, kw_only=True):
     """The body of a legacy completion."""
 
     prompt: str | Annotated[list[str], Meta(min_length=1, max_length=1)]
@@ -66,16 +66,18 @@ class AskedText(Asked, kw_only=True):
 @post("/v1/chat/completions", status_code=200, sync_to_thread=True)
 def chat(body: bytes, request: AnyRequest, state: State) -> Response[Any] | ServerSentEvent:
     """Answer a conversation; once for each `Idempotency-Key`, unless it is streamed."""
-    asked = decode(body, AskedChat)
+    parameters = decode(body, ChatParameters)
     try:
-        context = parse_messages(asked.messages)
+        context = parse_messages(parameters.messages)
     except ValueError as error:
         raise ApiError(400, str(error), param="messages") from None
 
     def respond() -> Response[Any] | ServerSentEvent:
-        return _respond(state, asked, context, asked.max_completion_tokens or asked.max_tokens, _ChatShape())
+        return _respond(
+            state, parameters, context, parameters.max_completion_tokens or parameters.max_tokens, _ChatShape()
+        )
 
-    key = None if asked.stream else request.headers.get("idempotency-key")
+    key = None if parameters.stream else request.headers.get("idempotency-key")
     once: Once = state.once
     answer: Response[Any] | ServerSentEvent = once.answer(key, body, respond)
     return answer
@@ -84,10 +86,10 @@ def chat(body: bytes, request: AnyRequest, state: State) -> Response[Any] | Serv
 @post("/v1/completions", status_code=200, sync_to_thread=True)
 def complete(body: bytes, state: State) -> Response[Any] | ServerSentEvent:
     """Continue a text; without a limit the answer has at most 16 tokens, as OpenAI's."""
-    asked = decode(body, AskedText)
-    prompt = asked.prompt if isinstance(asked.prompt, str) else asked.prompt[0]
-    shape = _TextShape(prompt if asked.echo else "")
-    return _respond(state, asked, (Message("user", prompt),), asked.max_tokens or 16, shape)
+    parameters = decode(body, TextParameters)
+    prompt = parameters.prompt if isinstance(parameters.prompt, str) else parameters.prompt[0]
+    shape = _TextShape(prompt if parameters.echo else "")
+    return _respond(state, parameters, (Message("user", prompt),), parameters.max_tokens or 16, shape)
 
 
 class _ChatShape:
@@ -99,22 +101,22 @@ class _ChatShape:
         return {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
 
     def pieces(self, answer: Answer) -> Iterator[dict[str, Any]]:
-        """What may be calls is held back until it is known whether it is."""
+        """Withholds a text that may be function calls until this is decided."""
         yield self._delta({"role": "assistant", "content": ""}, None)
         pieces = answer.pieces()
-        held = ""
+        withheld = ""
         for piece in pieces:
-            held += piece
-            if not may_be_calls(held):
+            withheld += piece
+            if not may_be_calls(withheld):
                 break
-        message = message_of(held)
+        message = message_of(withheld)
         if message["content"] is None:
             called = {name: value for name, value in message.items() if name in ("tool_calls", "function_call")}
             for place, call in enumerate(called.get("tool_calls", ())):
                 call["index"] = place
             yield self._delta(called, None)
-        elif held:
-            yield self._delta({"content": held}, None)
+        elif withheld:
+            yield self._delta({"content": withheld}, None)
         for piece in pieces:
             yield self._delta({"content": piece}, None)
         yield self._delta({}, finish_reason(message, answer.finish_reason))
@@ -149,32 +151,32 @@ _Shape = _ChatShape | _TextShape
 
 
 def _respond(
-    state: State, asked: Asked, context: tuple[Message, ...], max_tokens: int | None, shape: _Shape
+    state: State, parameters: Parameters, context: tuple[Message, ...], max_tokens: int | None, shape: _Shape
 ) -> Response[Any] | ServerSentEvent:
-    if asked.n not in (None, 1):
+    if parameters.n not in (None, 1):
         raise ApiError(400, "This trainer gives one answer a request: n must be 1.", param="n")
-    found = find_model(state.store, asked.model)
+    found = find_model(state.store, parameters.model)
     sampling = Sampling(
-        temperature=asked.temperature or 0.0,
-        top_p=1.0 if asked.top_p is None else asked.top_p,
-        seed=random.getrandbits(32) if asked.seed is None else asked.seed % 2**32,
+        temperature=parameters.temperature or 0.0,
+        top_p=1.0 if parameters.top_p is None else parameters.top_p,
+        seed=random.getrandbits(32) if parameters.seed is None else parameters.seed % 2**32,
         max_bytes=_MAX_BYTES,
     )
-    stop = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
+    stop = [parameters.stop] if isinstance(parameters.stop, str) else parameters.stop or []
     answer = Answer(state.serving.model(found), context, sampling, max_tokens, [s for s in stop if s])
     head = {
         "id": new_id(shape.prefix),
         "created": int(time.time()),
-        "model": asked.model,
+        "model": parameters.model,
         "system_fingerprint": catalogue.fingerprint(state.serving.engine_name, found.base),
     }
-    if not asked.stream:
+    if not parameters.stream:
         for _ in answer.pieces():
             pass
         whole = head | {"object": shape.whole, "choices": [shape.choice(answer)], "usage": _usage(answer)}
         return Response(whole, media_type="application/json")
     head["object"] = shape.chunk
-    with_usage = asked.stream_options is not None and asked.stream_options.include_usage
+    with_usage = parameters.stream_options is not None and parameters.stream_options.include_usage
     return ServerSentEvent(_events(head, shape, answer, with_usage=with_usage))
 
 

@@ -43,14 +43,14 @@ def cancel_job(job_id: str, state: State) -> dict[str, Any]:
 
 @post("/v1/fine_tuning/jobs/{job_id:str}/pause", status_code=200, sync_to_thread=True)
 def pause_job(job_id: str, state: State) -> dict[str, Any]:
-    """Hold a job."""
+    """Pause a job."""
     _find(state.store, job_id)
     return _moved(state.store, job_id, jobs.pause(state.store, job_id))
 
 
 @post("/v1/fine_tuning/jobs/{job_id:str}/resume", status_code=200, sync_to_thread=True)
 def resume_job(job_id: str, state: State) -> dict[str, Any]:
-    """Let a held job go on."""
+    """Resume a paused job."""
     _find(state.store, job_id)
     return _moved(state.store, job_id, jobs.resume(state.store, job_id))
 
@@ -162,8 +162,8 @@ def _metadata(request: AnyRequest) -> list[tuple[str, object]]:
             pair = json.dumps([name[len("metadata[") : -1], value])
             where.append(
                 (
-                    "EXISTS (SELECT 1 FROM json_each(jobs.metadata) AS pair, (SELECT ? AS asked)"
-                    " WHERE pair.key = json_extract(asked, '$[0]') AND pair.value = json_extract(asked, '$[1]'))",
+                    "EXISTS (SELECT 1 FROM json_each(jobs.metadata) AS pair, (SELECT ? AS filter)"
+                    " WHERE pair.key = json_extract(filter, '$[0]') AND pair.value = json_extract(filter, '$[1]'))",
                     pair,
                 )
             )

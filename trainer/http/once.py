@@ -1,6 +1,6 @@
-"""Answering a call once: one that comes again under its `Idempotency-Key` gets the answer that it got before.
+"""Answers a call once: a repeated call with the same `Idempotency-Key` gets the stored answer.
 
-The last answers are remembered, in memory. A call that comes while the first is under way waits for it.
+The latest answers are stored in memory. A call that arrives while the first is in progress waits for it.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-_REMEMBERED = 1_000
+MAX_STORED = 1_000
 
 
 class Once:
@@ -20,16 +20,16 @@ class Once:
         self._known: OrderedDict[bytes, _Entry] = OrderedDict()
 
     def answer(self, key: str | None, body: bytes, make: Callable[[], Any]) -> Any:
-        """What `make` gives, or gave for the same key and body. What it raises is not remembered."""
+        """The result of `make`, or its earlier result for the same key and body. Exceptions are not stored."""
         if key is None:
             return make()
         name = hashlib.sha256(key.encode() + b"\0" + body).digest()
         with self._lock:
             entry = self._known.setdefault(name, _Entry())
             self._known.move_to_end(name)
-            if len(self._known) > _REMEMBERED:
+            if len(self._known) > MAX_STORED:
                 self._known.popitem(last=False)
-        with entry.turn:
+        with entry.lock:
             if entry.answer is None:
                 entry.answer = make()
             return entry.answer
@@ -37,5 +37,5 @@ class Once:
 
 class _Entry:
     def __init__(self) -> None:
-        self.turn = threading.Lock()
+        self.lock = threading.Lock()
         self.answer: Any = None

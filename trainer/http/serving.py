@@ -1,4 +1,4 @@
-"""Models held ready for answering."""
+"""Models loaded for answering."""
 
 import threading
 from collections import OrderedDict
@@ -8,7 +8,7 @@ from ..store import Store
 from .catalogue_lookup import FoundModel
 from .errors import ApiError
 
-_KEPT = 16
+MAX_LOADED = 16
 
 
 class Serving:
@@ -28,7 +28,7 @@ class Serving:
                 ready = self._load(found)
                 self._models[found.weights] = ready
             self._models.move_to_end(found.weights)
-            if len(self._models) > _KEPT:
+            if len(self._models) > MAX_LOADED:
                 self._models.popitem(last=False)
             return ready
 
