@@ -1,4 +1,4 @@
-"""What a caller can do to jobs. Each runs in its caller's transaction; the work itself is the workers'."""
+"""The actions on jobs: create, cancel, pause, resume. Each runs in its caller's transaction; workers do the rest."""
 
 import datetime as dt
 import secrets
@@ -39,7 +39,7 @@ MAX_SEED = 2**31 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricingContext:
-    """What can be trained where, today."""
+    """What offers and prices depend on: the catalogue, and the date for prices and shutdowns."""
 
     catalogue: Catalogue
     today: dt.date
@@ -53,9 +53,10 @@ async def create_job(
     pricing_context: PricingContext,
     api_key_id: str | None = None,
 ) -> Job:
-    """Accept a job, reserving its upper price when the training file's report is ready. `api_key_id` is who spends.
+    """Create a job. Reserves its upper price if the training file's report is ready, else validation does so later.
 
-    Raises `InvalidRequest` for what breaks a rule, `QuotaExceeded` over the budget or the queue's limit.
+    `api_key_id` is the key that the cost is attributed to. Raises `InvalidRequest` if the request breaks a rule, and
+    `QuotaExceeded` over the budget or the limit of queued jobs.
     """
     await get_active_project(session, project_id)
     method = check_create(body)
@@ -114,7 +115,7 @@ async def create_job(
 async def resolve_request(
     session: AsyncSession, *, project_id: str, body: Any, method: dict[str, Any], pricing_context: PricingContext
 ) -> ResolvedRequest:
-    """Look up what a create or a quote refers to: `body` has `model`, `training_file` and `validation_file`."""
+    """Resolve the body of a create or a quote: look up its `model`, `training_file` and `validation_file`."""
     base = await find_base(
         session,
         pricing_context.catalogue,
@@ -149,14 +150,17 @@ async def resolve_request(
 
 
 async def accept_estimate(session: AsyncSession, job: Job, estimate: Estimate) -> None:
-    """Reserve an estimate's upper price and bind its figures to the job. Raises `QuotaExceeded`."""
+    """Reserve an estimate's upper price and store its epochs and prices in the job. Raises `QuotaExceeded`."""
     await _reserve(session, job, upper_micros=estimate.upper_micros, billable_tokens=estimate.billable_tokens)
     job.n_epochs, job.price_micros_per_million = estimate.n_epochs, estimate.price_micros_per_million
     job.expected_micros = estimate.expected_micros
 
 
 async def request_cancel(session: AsyncSession, project_id: str, job_id: str) -> Job:
-    """Ask for a cancel; workers honour it at the next step. Again is fine; an ended job refuses."""
+    """Request a cancel, which workers carry out at the next step. Repeating it changes nothing.
+
+    Raises `InvalidRequest` for a job that has succeeded or failed.
+    """
     job = await get_job(session, project_id, job_id, lock=True)
     if job.state == "cancelled":
         return job
@@ -168,12 +172,15 @@ async def request_cancel(session: AsyncSession, project_id: str, job_id: str) ->
         )
     if job.cancel_requested_at is None:
         job.cancel_requested_at = await session.scalar(select(func.now()))
-        await _look_again(session, job, "Cancel requested.")
+        await _make_due(session, job, "Cancel requested.")
     return job
 
 
 async def request_pause(session: AsyncSession, project_id: str, job_id: str, *, pause: bool) -> Job:
-    """Ask to pause or to go on. Asking for what is so already changes nothing; an ended job refuses."""
+    """Request a pause, or a resume. Repeating a request changes nothing.
+
+    Raises `InvalidRequest` for an ended job, and for a pause at an upstream that cannot pause.
+    """
     job = await get_job(session, project_id, job_id, lock=True)
     if job.state in ENDED:
         verb = "paused" if pause else "resumed"
@@ -192,28 +199,28 @@ async def request_pause(session: AsyncSession, project_id: str, job_id: str, *, 
             )
     if job.pause_requested != pause:
         job.pause_requested = pause
-        await _look_again(session, job, "Pause requested." if pause else "Resume requested.")
+        await _make_due(session, job, "Pause requested." if pause else "Resume requested.")
     return job
 
 
 def _needs(body: Any) -> Needs:
-    """What a create wants of its account; a quote does not say."""
+    """What a create requires of its account; a quote requires nothing."""
     if not isinstance(body, CreateJob):
         return Needs()
     return Needs(account_id=body.upstream_account, suffix=body.suffix, integrations=bool(body.integrations))
 
 
 def refusal(fault: JobError) -> InvalidRequest:
-    """A dataset's fault as an answer."""
+    """The refusal of a request whose dataset has this fault."""
     return InvalidRequest(fault.message, code=fault.code, param=fault.param)
 
 
-async def _look_again(session: AsyncSession, job: Job, message: str) -> None:
+async def _make_due(session: AsyncSession, job: Job, message: str) -> None:
     job.due_at = await session.scalar(select(func.clock_timestamp()))
     await session.flush()
     sequence = await add_events(session, job.id, job.project_id, [NewEvent(message=message)])
     await session.refresh(job)
-    wake(session, JOBS, job.id, f"asked{sequence}")
+    wake(session, JOBS, job.id, f"request{sequence}")
 
 
 async def _reserve(session: AsyncSession, job: Job, *, upper_micros: int, billable_tokens: int) -> None:
@@ -235,23 +242,23 @@ async def _reserve(session: AsyncSession, job: Job, *, upper_micros: int, billab
         standing = await billing.month_balance(session, job.project_id, month)
         raise QuotaExceeded(
             f"This job may cost up to {dollar_text(upper_micros)}, and the monthly budget has "
-            f"{dollar_text(standing.remaining or 0)} left. Use fewer epochs or tokens, or ask for a higher limit."
+            f"{dollar_text(standing.remaining or 0)} left. Use fewer epochs or tokens, or request a higher limit."
         )
 
 
-async def _check_deploy_comparison(session: AsyncSession, project_id: str, wanted: DeployComparison) -> None:
-    """What can be told of a job's `deploy.comparison` before the job begins. Raises `InvalidRequest`."""
-    check_condition(wanted)
-    check_graders(wanted.graders, param="deploy.comparison.graders")
-    await get_referenced_file(session, project_id, wanted.file, param="deploy.comparison.file")
+async def _check_deploy_comparison(session: AsyncSession, project_id: str, comparison: DeployComparison) -> None:
+    """Check a job's `deploy.comparison` as far as that is possible before it runs. Raises `InvalidRequest`."""
+    check_condition(comparison)
+    check_graders(comparison.graders, param="deploy.comparison.graders")
+    await get_referenced_file(session, project_id, comparison.file, param="deploy.comparison.file")
 
 
 async def _check_queue(session: AsyncSession, project_id: str) -> None:
     await session.execute(PROJECT_QUEUE.take(project_id))
-    most = await session.scalar(select(Project.max_queued_jobs).where(Project.id == project_id))
-    if most is not None and await count_queued(session, project_id) >= most:
+    max_queued = await session.scalar(select(Project.max_queued_jobs).where(Project.id == project_id))
+    if max_queued is not None and await count_queued(session, project_id) >= max_queued:
         raise QuotaExceeded(
-            f"The project has {most} jobs waiting, which is its limit. Wait for some to start, or cancel some.",
+            f"The project has {max_queued} jobs waiting, which is its limit. Wait for some to start, or cancel some.",
             code="too_many_queued_jobs",
         )
 
@@ -264,10 +271,10 @@ async def _bound_quote(session: AsyncSession, project_id: str, body: CreateJob, 
         raise InvalidRequest(f"No quote '{body.quote_id}'.", param="quote_id", code="quote_not_found")
     now = await session.scalar(select(func.now()))
     if now is None or quote.expires_at <= now:
-        raise InvalidRequest("The quote has expired. Ask for a new one.", param="quote_id", code="quote_expired")
+        raise InvalidRequest("The quote has expired. Request a new one.", param="quote_id", code="quote_expired")
     if quote.request != quoted_request(body, method):
         raise InvalidRequest(
-            "The quote was made for another model, file or method. Ask for one for this job.",
+            "The quote is for another model, file or method. Request one for this job.",
             param="quote_id",
             code="quote_mismatch",
         )
@@ -275,7 +282,7 @@ async def _bound_quote(session: AsyncSession, project_id: str, body: CreateJob, 
 
 
 def quoted_request(body: Any, method: dict[str, Any]) -> dict[str, Any]:
-    """What a quote binds to."""
+    """The part of a request that a quote is binding for."""
     return {
         "model": body.model,
         "training_file": body.training_file,

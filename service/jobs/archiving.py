@@ -1,4 +1,4 @@
-"""What archiving a project does to its jobs: those that are not upstream yet are cancelled, the others go on."""
+"""Archiving a project cancels its jobs that are not upstream yet; the others continue."""
 
 from sqlalchemy import func, insert, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,13 +11,13 @@ MESSAGE = "Cancel requested: the project was archived."
 
 
 async def cancel_unsent(session: AsyncSession, project_id: str) -> int:
-    """Ask for the cancel of every job that is not known to be upstream; the workers do it. Returns how many.
+    """Request the cancel of every job without a recorded upstream job. Returns the number of requests.
 
     Runs in the transaction that archives the project, after its row is locked: a job that is created at the same time
-    is either seen here or refused there. One whose create has been sent without an answer is cancelled as soon as the
-    workers find it.
+    is either cancelled here or refused there. A job whose create request is unanswered is cancelled as soon as workers
+    find its upstream job.
     """
-    asked = (
+    jobs = (
         await session.execute(
             update(Job)
             .where(
@@ -31,7 +31,7 @@ async def cancel_unsent(session: AsyncSession, project_id: str) -> int:
             .execution_options(synchronize_session=False)
         )
     ).all()
-    if asked:
+    if jobs:
         await session.execute(
             insert(JobEvent),
             [
@@ -44,9 +44,9 @@ async def cancel_unsent(session: AsyncSession, project_id: str) -> int:
                     "type": "message",
                     "message": MESSAGE,
                 }
-                for job in asked
+                for job in jobs
             ],
         )
-    for job in asked:
-        wake(session, JOBS, job.id, f"asked{job.last_sequence}")
-    return len(asked)
+    for job in jobs:
+        wake(session, JOBS, job.id, f"request{job.last_sequence}")
+    return len(jobs)

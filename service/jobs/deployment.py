@@ -1,4 +1,4 @@
-"""`deploy` of a job: the alias that takes its model, and the comparison that it has to pass before. Pure."""
+"""`deploy` of a job: the alias that gets its model, and the comparison that the model must pass first. Pure."""
 
 from typing import Literal
 
@@ -26,8 +26,11 @@ from service.runs.comparisons.request_schemas import (
 
 
 class DeployComparison(RequestModel, frozen=True, kw_only=True):
-    """`deploy.comparison` of a job's create. The tuned model has to beat the base model, or (`current`) what the alias
-    stands for by then; `sure` wants that beyond chance. `least_score` is the mean score that it needs besides."""
+    """`deploy.comparison` of a job's create: the comparison that the tuned model must pass.
+
+    It must beat the base model, or (`current`) the model that the alias points at by then; with `sure` the difference
+    must be significant. It must also reach the mean score `least_score`.
+    """
 
     file: str
     graders: Graders
@@ -44,51 +47,51 @@ class DeployComparison(RequestModel, frozen=True, kw_only=True):
 
 
 class Deploy(RequestModel, frozen=True, kw_only=True):
-    """`deploy` of a job's create: the alias that takes the model when the job succeeds; made when it is missing.
+    """`deploy` of a job's create: the alias that is pointed at the model when the job succeeds, and created if missing.
 
-    With a `comparison` it takes the model only when that passes.
+    With a `comparison`, only if that passes.
     """
 
     alias: AliasName
     comparison: DeployComparison | None = None
 
 
-def check_condition(wanted: DeployComparison) -> None:
-    """Raises `InvalidRequest` for a comparison that could decide nothing."""
-    if wanted.must_beat is not None:
+def check_condition(comparison: DeployComparison) -> None:
+    """Raises `InvalidRequest` for a comparison without a condition, or with conditions that contradict each other."""
+    if comparison.must_beat is not None:
         return
-    if wanted.least_score is None:
+    if comparison.least_score is None:
         raise InvalidRequest(
             "Say when the model is good enough: `must_beat`, or `least_score`.",
             param="deploy.comparison.must_beat",
             code="missing_required_parameter",
         )
-    if wanted.sure or any(isinstance(grader, JudgeGrader) for grader in wanted.graders):
+    if comparison.sure or any(isinstance(grader, JudgeGrader) for grader in comparison.graders):
         raise InvalidRequest(
-            "A judge, and `sure`, compare with another model. Name it by `must_beat`.",
+            "A judge, and `sure`, compare with another model. Name it with `must_beat`.",
             param="deploy.comparison.must_beat",
             code="conflicting_parameters",
         )
 
 
-def comparison_for(wanted: DeployComparison, *, tuned: str, reference: str | None) -> CreateComparison:
-    """The comparison that decides about a model."""
+def comparison_for(comparison: DeployComparison, *, tuned: str, reference: str | None) -> CreateComparison:
+    """The comparison that decides whether the model is deployed."""
     return CreateComparison(
         models=[tuned] if reference is None else [reference, tuned],
-        file=wanted.file,
-        graders=wanted.graders,
-        max_examples=wanted.max_examples,
-        turn=wanted.turn,
-        seed=wanted.seed,
-        temperature=wanted.temperature,
-        max_tokens=wanted.max_tokens,
-        stop=wanted.stop,
-        budget=wanted.budget,
+        file=comparison.file,
+        graders=comparison.graders,
+        max_examples=comparison.max_examples,
+        turn=comparison.turn,
+        seed=comparison.seed,
+        temperature=comparison.temperature,
+        max_tokens=comparison.max_tokens,
+        stop=comparison.stop,
+        budget=comparison.budget,
     )
 
 
 def why_not(outcome: ComparisonOutcome, condition: Condition, *, reference: str | None) -> str | None:
-    """Why the model is not to be deployed by what a comparison found; None if it is."""
+    """Why the model must not be deployed according to a comparison's outcome; None if it may be."""
     figures = outcome.models[-1]
     if not outcome.cases or figures.score.value is None:
         return "nothing was compared"
@@ -97,9 +100,9 @@ def why_not(outcome: ComparisonOutcome, condition: Condition, *, reference: str 
     if reference is None or figures.difference is None or figures.difference.value is None:
         return None
     theirs = figures.score.value - figures.difference.value
-    told = f"its score {figures.score.value:.3f} against {theirs:.3f} of {reference}"
+    scores = f"its score {figures.score.value:.3f} against {theirs:.3f} of {reference}"
     if figures.difference.value <= 0:
-        return f"{told} is no better"
+        return f"{scores} is no better"
     if condition.sure and (figures.difference.low is None or figures.difference.low <= 0):
-        return f"{told} may be chance (`sure`)"
+        return f"{scores} may be chance (`sure`)"
     return None

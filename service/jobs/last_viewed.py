@@ -1,6 +1,7 @@
-"""Who watches a job: somebody who asked for it, or for what it tells, within the last minute, or follows its events.
+"""Records when a caller last viewed a running job: fetched it, its events, checkpoints or metrics, or its event stream.
 
-While it is watched a running job is looked at by itself, with its events and checkpoints, however many there are.
+A job that was viewed within the last minute is polled by itself, with its events and checkpoints, however many jobs its
+account has.
 """
 
 import datetime as dt
@@ -12,28 +13,28 @@ from service.database.leased_work import JOBS, wake
 from service.database.tables import Job
 
 RECENTLY_VIEWED = dt.timedelta(seconds=60)
-NOTED = dt.timedelta(seconds=20)
-"""A watcher is written down this often at most, however often it asks."""
+RECORD_INTERVAL = dt.timedelta(seconds=20)
+"""Views are recorded at most this often, so that frequent requests do not write the row each time."""
 
 
 async def record_view(session: AsyncSession, job: Job) -> None:
-    """Remember that somebody watches a running job; the first to do so has it looked at now."""
-    seen_at = job.last_viewed_at
-    if job.state != "running" or (seen_at is not None and dt.datetime.now(dt.UTC) - seen_at < NOTED):
+    """Record a caller's view of a running job. The first view in a minute makes the job due for a poll now."""
+    viewed_at = job.last_viewed_at
+    if job.state != "running" or (viewed_at is not None and dt.datetime.now(dt.UTC) - viewed_at < RECORD_INTERVAL):
         return
     now = func.clock_timestamp()
-    unwatched = or_(Job.last_viewed_at.is_(None), Job.last_viewed_at < now - RECENTLY_VIEWED)
-    noted = await session.scalar(
+    not_recently_viewed = or_(Job.last_viewed_at.is_(None), Job.last_viewed_at < now - RECENTLY_VIEWED)
+    recorded = await session.scalar(
         update(Job)
         .where(
             Job.project_id == job.project_id,
             Job.id == job.id,
             Job.state == "running",
-            or_(Job.last_viewed_at.is_(None), Job.last_viewed_at < now - NOTED),
+            or_(Job.last_viewed_at.is_(None), Job.last_viewed_at < now - RECORD_INTERVAL),
         )
-        .values(last_viewed_at=now, due_at=case((unwatched, func.least(Job.due_at, now)), else_=Job.due_at))
+        .values(last_viewed_at=now, due_at=case((not_recently_viewed, func.least(Job.due_at, now)), else_=Job.due_at))
         .returning(Job.id)
         .execution_options(synchronize_session=False)
     )
-    if noted is not None and seen_at is None:
-        wake(session, JOBS, job.id, "watched")
+    if recorded is not None and viewed_at is None:
+        wake(session, JOBS, job.id, "viewed")

@@ -1,4 +1,4 @@
-"""Jobs and what belongs to them, read within one project."""
+"""Queries for jobs, their checkpoints, metrics and timeline, within one project."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from service.errors import NotFound, unknown_cursor
 from service.states import QUEUED
 
 EVENTS = EventLog(JobEvent, JobEvent.job_id)
-"""What jobs tell."""
+"""The events of jobs."""
 
 
 async def get_job(session: AsyncSession, project_id: str, job_id: str, *, lock: bool = False) -> Job:
@@ -28,24 +28,24 @@ async def list_jobs(
     session: AsyncSession, project_id: str, *, after: str | None, limit: int, metadata: Mapping[str, str] | str | None
 ) -> Sequence[Job]:
     """Up to `limit + 1` jobs, newest first, that carry all of `metadata` (`"null"`: none at all)."""
-    wanted = select(Job).where(Job.project_id == project_id)
+    query = select(Job).where(Job.project_id == project_id)
     if metadata == "null":
-        wanted = wanted.where(Job.caller_metadata.is_(None))
+        query = query.where(Job.caller_metadata.is_(None))
     elif metadata:
-        wanted = wanted.where(Job.caller_metadata.contains(metadata))
+        query = query.where(Job.caller_metadata.contains(metadata))
     if after is not None:
         known = await session.scalar(select(Job.id).where(Job.project_id == project_id, Job.id == after))
         if known is None:
             raise unknown_cursor(after)
-        wanted = wanted.where(Job.id < after)
-    return (await session.scalars(wanted.order_by(Job.id.desc()).limit(limit + 1))).all()
+        query = query.where(Job.id < after)
+    return (await session.scalars(query.order_by(Job.id.desc()).limit(limit + 1))).all()
 
 
 async def list_checkpoints(
     session: AsyncSession, project_id: str, job_id: str, *, after: str | None, limit: int
 ) -> Sequence[Checkpoint]:
     """Up to `limit + 1` checkpoints, newest first."""
-    wanted = select(Checkpoint).where(Checkpoint.project_id == project_id, Checkpoint.job_id == job_id)
+    query = select(Checkpoint).where(Checkpoint.project_id == project_id, Checkpoint.job_id == job_id)
     if after is not None:
         step = await session.scalar(
             select(Checkpoint.step_number).where(
@@ -54,24 +54,24 @@ async def list_checkpoints(
         )
         if step is None:
             raise unknown_cursor(after)
-        wanted = wanted.where(Checkpoint.step_number < step)
-    return (await session.scalars(wanted.order_by(Checkpoint.step_number.desc()).limit(limit + 1))).all()
+        query = query.where(Checkpoint.step_number < step)
+    return (await session.scalars(query.order_by(Checkpoint.step_number.desc()).limit(limit + 1))).all()
 
 
 async def list_metrics(session: AsyncSession, project_id: str, job_id: str) -> Sequence[JobMetric]:
-    """All steps, in order."""
-    wanted = select(JobMetric).where(JobMetric.project_id == project_id, JobMetric.job_id == job_id)
-    return (await session.scalars(wanted.order_by(JobMetric.step))).all()
+    """The metrics of all steps, in order."""
+    query = select(JobMetric).where(JobMetric.project_id == project_id, JobMetric.job_id == job_id)
+    return (await session.scalars(query.order_by(JobMetric.step))).all()
 
 
 async def list_states(session: AsyncSession, project_id: str, job_id: str) -> Sequence[JobState]:
-    """The timeline, in order."""
-    wanted = select(JobState).where(JobState.project_id == project_id, JobState.job_id == job_id)
-    return (await session.scalars(wanted.order_by(JobState.sequence))).all()
+    """The entries of the timeline, in order."""
+    query = select(JobState).where(JobState.project_id == project_id, JobState.job_id == job_id)
+    return (await session.scalars(query.order_by(JobState.sequence))).all()
 
 
 async def count_queued(session: AsyncSession, project_id: str) -> int:
-    """How many jobs wait for their turn."""
+    """The number of jobs that count towards the project's limit of queued jobs."""
     counted: Any = await session.scalar(
         select(func.count()).select_from(Job).where(Job.project_id == project_id, Job.state.in_(QUEUED))
     )

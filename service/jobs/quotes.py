@@ -25,7 +25,7 @@ QUOTE_LIFE = dt.timedelta(hours=24)
 
 
 class CreateQuote(RequestModel, frozen=True, kw_only=True):
-    """The body: as a job's create, as far as it bears on the price."""
+    """The body: those fields of a job's create that determine the price."""
 
     model: str
     training_file: str
@@ -35,7 +35,7 @@ class CreateQuote(RequestModel, frozen=True, kw_only=True):
 
 
 class QuotedTokens(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the billed tokens come from."""
+    """How the billed tokens are made up."""
 
     per_epoch: int
     trained_per_epoch: int
@@ -44,7 +44,7 @@ class QuotedTokens(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PriceRange(msgspec.Struct, frozen=True, kw_only=True):
-    """Lowest, expected and highest price. The highest is what a job reserves."""
+    """The lowest, expected and highest price. A job reserves the highest."""
 
     low: Amount
     expected: Amount
@@ -52,14 +52,14 @@ class PriceRange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CalibrationObject(msgspec.Struct, frozen=True, kw_only=True):
-    """How earlier estimates for this model came out: actual tokens by estimated ones, over so many finished jobs."""
+    """The accuracy of earlier estimates for this model: actual by estimated tokens, over this many finished jobs."""
 
     jobs: int
     actual_to_estimate: float
 
 
 class QuoteObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A quote. `reasons` say why it is not `allowed`; `warnings` say what to know before, and refuse nothing."""
+    """A quote. `reasons` say why the job is not `allowed`; `warnings` do not prevent it."""
 
     id: str
     object: Literal["fine_tuning.quote"] = "fine_tuning.quote"
@@ -79,10 +79,10 @@ class QuoteObject(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int
 
 
-async def ask_for_reports(
+async def request_reports(
     session: AsyncSession, *, project_id: str, body: CreateQuote, pricing_context: PricingContext
 ) -> None:
-    """Have the reports made that a quote needs and that nobody has asked for yet. The transaction must commit."""
+    """Request the reports that a quote needs and that do not exist yet. The transaction must commit."""
     method = resolve_method(body.method, body.hyperparameters)
     await resolve_request(session, project_id=project_id, body=body, method=method, pricing_context=pricing_context)
 
@@ -90,7 +90,7 @@ async def ask_for_reports(
 async def create_quote(
     session: AsyncSession, *, project_id: str, body: CreateQuote, pricing_context: PricingContext
 ) -> QuoteObject:
-    """Price an order. Raises `InvalidRequest` as a create would, `InFlight` while a report is being made."""
+    """Create a quote. Raises `InvalidRequest` as a create would, and `InFlight` while a report is being made."""
     method = resolve_method(body.method, body.hyperparameters)
     resolved = await resolve_request(
         session, project_id=project_id, body=body, method=method, pricing_context=pricing_context
@@ -98,7 +98,7 @@ async def create_quote(
     report, price = resolved.training_report, resolved.estimate
     if report is None or price is None:
         raise InFlight(
-            "The training file is still being checked. Ask again when its status is 'processed'.",
+            "The training file is still being checked. Repeat the request when its status is 'processed'.",
             code="report_pending",
             param="training_file",
             retry_after_seconds=1,
@@ -107,7 +107,7 @@ async def create_quote(
     standing = await billing.month_balance(session, project_id, billing.month_of(now))
     reasons = [] if resolved.fault is None else [resolved.fault.message]
     if standing.remaining is not None and price.upper_micros > standing.remaining:
-        reasons.append("The upper price is more than what is left of the monthly budget.")
+        reasons.append("The upper price exceeds the rest of the monthly budget.")
     shutdown = shutdown_of(resolved.base.model, resolved.providers)
     known = await calibration(session, resolved.base.model.name)
     row = Quote(
@@ -160,7 +160,7 @@ def _warnings(leakage: Leakage | None) -> list[str]:
         return []
     if leakage.status == "pending":
         return [
-            "Whether the validation file has examples of the training file is still being found out: "
+            "Whether the validation file contains examples of the training file is still being checked: "
             f"GET /v1/files/{{training_file}}/report?validation_file={leakage.validation_file}."
         ]
     warning = leakage_warning(leakage)

@@ -1,4 +1,4 @@
-"""An order: a request for training with everything it refers to looked up. A quote and a create begin alike with it."""
+"""Resolves a request for training: looks up the model, files, reports and price that a create or a quote refers to."""
 
 import datetime as dt
 from collections.abc import Collection
@@ -17,7 +17,7 @@ from service.datasets.leakage.reports import request_leakage_report
 from service.datasets.report_schema import FileReport, Leakage
 from service.errors import InvalidRequest
 from service.jobs.lifecycle import JobError
-from service.jobs.rules import check_method, dataset_fault, epochs_asked
+from service.jobs.rules import check_method, dataset_fault, requested_epochs
 from service.models.queries import find_model, lock_model
 from service.upstreams.capabilities import Needs, provider_at, shutdown_of
 from service.upstreams.queries import offer, usable_accounts
@@ -25,7 +25,7 @@ from service.upstreams.queries import offer, usable_accounts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """What is to be trained: our name for it, the upstream's, and the base model whose rules and prices hold."""
+    """The model to train: its name here and upstream, and the base model whose rules and prices apply."""
 
     name: str
     upstream_name: str
@@ -34,9 +34,10 @@ class Base:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedRequest:
-    """`fault` is why the datasets cannot be used; `estimate` is there once the training file's report is ready.
+    """A request with everything that it refers to. `fault` is why the datasets cannot be used.
 
-    `leakage` is what the files share, as far as it is known. `providers` are those at which the order can be trained.
+    `estimate` is set if the training file's report is ready. `leakage` is what the two files share, as far as that has
+    been checked. `providers` are those at which the job can run.
     """
 
     base: Base
@@ -59,9 +60,9 @@ async def find_base(
     providers: Collection[str],
     today: dt.date,
 ) -> Base:
-    """The base model, or a tuned model to go on from: the project's own, or one it was granted.
+    """The base model, or a tuned model to continue from: the project's own, or one that it was granted.
 
-    Raises `InvalidRequest` that lists what can be trained.
+    Raises `InvalidRequest`, with a list of the models that can be trained.
     """
     trainable = ", ".join(
         each
@@ -94,7 +95,7 @@ async def find_base(
 
 
 async def providers_of(session: AsyncSession, project_id: str) -> tuple[str, ...]:
-    """The providers at which a project can have anything trained."""
+    """The providers of the accounts that the project can use."""
     return tuple(dict.fromkeys(provider_at(each) for each in await usable_accounts(session, project_id)))
 
 
@@ -108,9 +109,9 @@ async def check_offer(
     needs: Needs,
     today: dt.date,
 ) -> tuple[str, ...]:
-    """The providers of the accounts that can train the model as it is wanted, held and drained ones too.
+    """The providers of the accounts that can run the request, including those in cool-down or drained.
 
-    Raises `InvalidRequest` when no account ever will, before anything is spent: the job could only wait for ever.
+    Raises `InvalidRequest` if no account ever can, before anything is spent: the job would wait forever.
     """
     usable = await usable_accounts(session, project_id)
     if needs.account_id is not None and needs.account_id not in [account.id for account in usable]:
@@ -151,7 +152,7 @@ async def resolve(
     validation: File | None,
     today: dt.date,
 ) -> ResolvedRequest:
-    """Look at the reports of the files; those that are not there yet are asked for."""
+    """Resolve the rest of a request from the files' reports. Requests the reports that do not exist yet."""
     check_method(method, base.model)
     fault, reports = None, []
     for file, param in ((training, "training_file"), (validation, "validation_file")):
@@ -175,13 +176,13 @@ async def resolve(
 async def estimate_for(
     session: AsyncSession, report: FileReport, model: BaseModel, method: dict[str, Any], today: dt.date
 ) -> Estimate:
-    """What training on the file costs."""
+    """The cost of training on the file. Raises `InvalidRequest` if the model has no price today."""
     price = price_on(model, await price_overrides(session), today)
     if price is None:
         raise InvalidRequest(f"{model.name} has no price for today.", param="model", code="unsupported_method")
     return estimate(
         examples=report.examples,
         tokens_per_epoch=report.billable_tokens_per_epoch,
-        n_epochs=epochs_asked(method),
+        n_epochs=requested_epochs(method),
         price_micros_per_million=price.micros_per_million,
     )

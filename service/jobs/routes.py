@@ -24,7 +24,7 @@ from service.jobs.forecast import Forecast
 from service.jobs.last_viewed import record_view
 from service.jobs.presentation import show_checkpoint, show_deployment, show_event, show_job, show_metric, show_state
 from service.jobs.queries import EVENTS, get_job, list_checkpoints, list_jobs, list_metrics, list_states
-from service.jobs.quotes import CreateQuote, QuoteObject, ask_for_reports, create_quote
+from service.jobs.quotes import CreateQuote, QuoteObject, create_quote, request_reports
 from service.jobs.rules import check_metadata
 from service.jobs.schemas import (
     CheckpointObject,
@@ -52,7 +52,7 @@ METADATA_FILTER = "metadata["
     opt=operation(returns=FineTuningJob, body=CreateJob, creates=True),
 )
 async def post_job(request: ApiRequest) -> Response[bytes]:
-    """Accept a job. Bad data, an unknown model or a full budget are refused request, before anything is spent."""
+    """Create a job. Invalid data, an unknown model or an exhausted budget are refused before anything is spent."""
     who = caller(request)
     body, sha256 = await read_body(request, CreateJob)
 
@@ -74,15 +74,15 @@ async def get_jobs(request: ApiRequest) -> Page[FineTuningJob]:
     """The project's jobs, newest first; `metadata[key]=value` and `metadata=null` filter them."""
     who = caller(request)
     query = read_query(request, ListJobs, extra=(METADATA_FILTER,))
-    wanted = _metadata_filter(request)
-    check_metadata(wanted)
-    if query.metadata and wanted:
+    metadata = _metadata_filter(request)
+    check_metadata(metadata)
+    if query.metadata and metadata:
         raise InvalidRequest(
             "'metadata=null' finds jobs without metadata. Give it alone, or metadata[key]=value.", param="metadata"
         )
     async with resource(request, Database).project(who.project_id) as session:
         rows = await list_jobs(
-            session, who.project_id, after=query.after, limit=query.limit, metadata=query.metadata or wanted
+            session, who.project_id, after=query.after, limit=query.limit, metadata=query.metadata or metadata
         )
     return page_of(
         rows, query.limit, lambda row: show_job(row, resource(request, Settings).organization_id), lambda job: job.id
@@ -91,7 +91,7 @@ async def get_jobs(request: ApiRequest) -> Page[FineTuningJob]:
 
 @get("/fine_tuning/jobs/{job_id:str}", summary="Retrieve a fine-tuning job", opt=operation(returns=FineTuningJob))
 async def get_one_job(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJob:
-    """One job as it stands."""
+    """One job in its current state."""
     who = caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         job = await get_job(session, who.project_id, job_id)
@@ -106,7 +106,7 @@ async def get_one_job(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJ
     opt=operation(returns=FineTuningJob),
 )
 async def post_cancel(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJob:
-    """Ask for a cancel. Workers carry it out in any state; the job ends as `cancelled`, or as it ended before that."""
+    """Request a cancel. Workers carry it out in any state; the job ends as `cancelled`, unless it ended before."""
     who = caller(request)
     await read_body(request, NoFields)
     async with resource(request, Database).project(who.project_id) as session:
@@ -121,7 +121,7 @@ async def post_cancel(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJ
     opt=operation(returns=FineTuningJob),
 )
 async def post_pause(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJob:
-    """Ask to pause. A paused job shows the status `queued`."""
+    """Request a pause. A paused job has the status `queued`."""
     return await _pause(request, job_id, pause=True)
 
 
@@ -132,7 +132,7 @@ async def post_pause(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJo
     opt=operation(returns=FineTuningJob),
 )
 async def post_resume(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJob:
-    """Ask a paused job to go on."""
+    """Request that a paused job continues."""
     return await _pause(request, job_id, pause=False)
 
 
@@ -176,7 +176,7 @@ async def get_checkpoints(request: ApiRequest, job_id: FromPath[str]) -> Page[Ch
     opt=operation(returns=Metrics, query=MetricsQuery),
 )
 async def get_metrics(request: ApiRequest, job_id: FromPath[str]) -> Metrics | Response[str]:
-    """Every step's figures in order, while it runs and afterwards; `format=csv` for a table."""
+    """The metrics of every step in order, while the job runs and afterwards; `format=csv` for a table."""
     who = caller(request)
     query = read_query(request, MetricsQuery)
     async with resource(request, Database).project(who.project_id) as session:
@@ -191,17 +191,17 @@ async def get_metrics(request: ApiRequest, job_id: FromPath[str]) -> Metrics | R
     opt=operation(returns=Timeline),
 )
 async def get_timeline(request: ApiRequest, job_id: FromPath[str]) -> Timeline:
-    """Every state with its time, why the job waits now and its place in the queue, and what came of its `deploy`."""
+    """Every state with its time, why the job waits now, its place in the queue, and the result of its `deploy`."""
     who = caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         job = await get_job(session, who.project_id, job_id)
         rows = await list_states(session, who.project_id, job_id)
-    standing = await resource(request, Forecast).of(job)
+    queue = await resource(request, Forecast).of(job)
     return Timeline(
         job_id=job.id,
         data=[show_state(row) for row in rows],
-        waiting_reason=job.waiting_reason if standing is None else standing.message,
-        queue=standing,
+        waiting_reason=job.waiting_reason if queue is None else queue.message,
+        queue=queue,
         upstream_account=job.account_id,
         deploy=show_deployment(job),
     )
@@ -214,7 +214,7 @@ async def get_timeline(request: ApiRequest, job_id: FromPath[str]) -> Timeline:
     opt=operation(returns=QuoteObject, body=CreateQuote, creates=True),
 )
 async def post_quote(request: ApiRequest) -> Response[bytes]:
-    """Tokens, epochs and price before the spend. `quote_id` given to a job's create binds the price."""
+    """Tokens, epochs and price before anything is spent. A job created with the `quote_id` has this price."""
     db = resource(request, Database)
     who = caller(request)
     body, sha256 = await read_body(request, CreateQuote)
@@ -227,8 +227,8 @@ async def post_quote(request: ApiRequest) -> Response[bytes]:
     try:
         return await answer_once(db, request_identity_of(request, sha256), act)
     except InFlight:
-        async with db.project(who.project_id) as session:  # the refusal has undone what asked for the report
-            await ask_for_reports(
+        async with db.project(who.project_id) as session:  # the refusal has rolled back the request for the report
+            await request_reports(
                 session, project_id=who.project_id, body=body, pricing_context=_pricing_context(request)
             )
         raise
@@ -247,13 +247,13 @@ def _pricing_context(request: ApiRequest) -> PricingContext:
 
 
 def _metadata_filter(request: ApiRequest) -> dict[str, str]:
-    wanted: dict[str, str] = {}
+    metadata: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name.startswith(METADATA_FILTER):
             if not name.endswith("]"):
                 raise InvalidRequest("Write the filter as metadata[key]=value.", param=name, code="invalid_value")
-            wanted[name.removeprefix(METADATA_FILTER)[:-1]] = value
-    return wanted
+            metadata[name.removeprefix(METADATA_FILTER)[:-1]] = value
+    return metadata
 
 
 def _csv(rows: list[MetricRow]) -> str:

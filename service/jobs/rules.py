@@ -1,4 +1,4 @@
-"""What a job's create may ask for, and what a dataset must be for it. Pure; each refusal has its `param` and `code`."""
+"""The rules for the body of a job's create and for its datasets. Pure; each refusal has its `param` and `code`."""
 
 import re
 from typing import Any
@@ -50,7 +50,7 @@ def check_metadata(metadata: dict[str, str] | None, *, param: str = "metadata") 
 
 
 def resolve_method(wanted: Method | None, hyperparameters: Hyperparameters | None) -> dict[str, Any]:
-    """The method as it is kept and sent: `{"type": t, t: {...}}`, with the deprecated field folded in."""
+    """The method as it is stored and sent: `{"type": t, t: {...}}`, with the deprecated `hyperparameters` merged in."""
     if wanted is None:
         method = Method(type="supervised", supervised=Supervised(hyperparameters=hyperparameters or Hyperparameters()))
     elif hyperparameters is not None:
@@ -91,10 +91,10 @@ def hyperparameters_of(method: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def epochs_asked(method: dict[str, Any]) -> int | None:
-    """The epochs that the caller wants; None for `auto`."""
-    asked = hyperparameters_of(method)["n_epochs"]
-    return asked if isinstance(asked, int) else None
+def requested_epochs(method: dict[str, Any]) -> int | None:
+    """The epochs that the caller requests; None for `auto`."""
+    requested = hyperparameters_of(method)["n_epochs"]
+    return requested if isinstance(requested, int) else None
 
 
 def with_epochs(method: dict[str, Any], n_epochs: int) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def with_epochs(method: dict[str, Any], n_epochs: int) -> dict[str, Any]:
 
 
 def check_method(method: dict[str, Any], model: BaseModel) -> None:
-    """Whether the model can be trained by the method, and whether its price can be bound."""
+    """Raises `InvalidRequest` if the model cannot be trained by the method, or has no price with an upper bound."""
     kind = method["type"]
     if kind not in model.methods:
         raise InvalidRequest(
@@ -142,14 +142,14 @@ def dataset_fault(report: FileReport, *, method_type: str, model: BaseModel, par
 
 
 def tuned_name(*, base: str, organization: str, suffix: str | None, job_id: str) -> str:
-    """`ft:<base>:<organisation>:<suffix>:<id>`, as OpenAI names tuned models. Of a tuned base, its base counts."""
+    """`ft:<base>:<organisation>:<suffix>:<id>`, as OpenAI names tuned models. A tuned base counts as its own base."""
     root = base.split(":")[1] if base.startswith("ft:") else base
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", suffix or "").strip("-").lower()
     return f"ft:{root}:{organization}:{slug}:{job_id.removeprefix('ftjob-')[-12:]}"
 
 
 def check_create(body: CreateJob) -> dict[str, Any]:
-    """The rules that need nothing but the body. Returns the resolved method."""
+    """Check the rules that depend on the body alone. Returns the resolved method."""
     check_metadata(body.metadata)
     return resolve_method(body.method, body.hyperparameters)
 

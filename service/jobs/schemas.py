@@ -1,4 +1,4 @@
-"""Fine-tuning jobs on the wire, as the SDK's types have them."""
+"""The request and response structs of fine-tuning jobs, as the OpenAI SDK's types have them."""
 
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,7 @@ ShortText = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
 
 class Hyperparameters(RequestModel, frozen=True, kw_only=True):
-    """Of a supervised job."""
+    """Hyperparameters of a supervised job."""
 
     n_epochs: Auto | Epochs = "auto"
     batch_size: Auto | BatchSize = "auto"
@@ -25,13 +25,13 @@ class Hyperparameters(RequestModel, frozen=True, kw_only=True):
 
 
 class DpoHyperparameters(Hyperparameters, frozen=True, kw_only=True):
-    """Of a preference job."""
+    """Hyperparameters of a preference (DPO) job."""
 
     beta: Auto | Beta = "auto"
 
 
 class ReinforcementHyperparameters(Hyperparameters, frozen=True, kw_only=True):
-    """Of a reinforcement job."""
+    """Hyperparameters of a reinforcement job."""
 
     compute_multiplier: Auto | RateMultiplier = "auto"
     eval_interval: Auto | Annotated[int, msgspec.Meta(ge=1)] = "auto"
@@ -52,14 +52,14 @@ class Dpo(RequestModel, frozen=True, kw_only=True):
 
 
 class Reinforcement(RequestModel, frozen=True, kw_only=True):
-    """`method.reinforcement`; the grader is passed on as it is."""
+    """`method.reinforcement`; the grader is sent upstream unchanged."""
 
     grader: dict[str, Any]
     hyperparameters: ReinforcementHyperparameters = ReinforcementHyperparameters()
 
 
 class Method(RequestModel, frozen=True, kw_only=True):
-    """How to train."""
+    """The training method: its type, and the parameters of that type."""
 
     type: Literal["supervised", "dpo", "reinforcement"]
     supervised: Supervised | None = None
@@ -84,7 +84,7 @@ class Integration(RequestModel, frozen=True, kw_only=True):
 
 
 class CreateJob(RequestModel, frozen=True, kw_only=True):
-    """The body of a job's create. `quote_id`, `priority` and `deploy` are ours."""
+    """The body of a job's create. `quote_id`, `upstream_account`, `priority` and `deploy` extend OpenAI's."""
 
     model: str
     training_file: str
@@ -110,7 +110,7 @@ class JobErrorObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HyperparametersObject(msgspec.Struct, frozen=True, kw_only=True):
-    """What a supervised job trains with; `auto` until it is resolved."""
+    """The hyperparameters of a supervised job; `auto` until the value is resolved."""
 
     n_epochs: int | Auto
     batch_size: int | Auto
@@ -155,7 +155,7 @@ class JobEventObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckpointMetrics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The figures at a checkpoint."""
+    """The metrics at a checkpoint."""
 
     step: float | UnsetType = UNSET
     train_loss: float | UnsetType = UNSET
@@ -167,7 +167,7 @@ class CheckpointMetrics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
 
 
 class CheckpointObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A usable model of a step on the way."""
+    """A usable model of an intermediate step."""
 
     id: str
     object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"
@@ -179,7 +179,7 @@ class CheckpointObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MetricRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One step's figures; null where the upstream gave none."""
+    """The metrics of one step; null where the upstream reported none."""
 
     step: int
     train_loss: float | None
@@ -206,10 +206,10 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of `deploy`: `void` when the job has ended without a model, `reason` when the alias refused it.
+    """The result of `deploy`: `void` if the job ended without a model; `reason` says why the model was refused.
 
-    `comparison` is there for a job that asked for one: null until it has begun; it decides, while the status is
-    `comparing`.
+    `comparison` is present for a job that requests one, and null until it has begun. The status is `comparing` while it
+    has not decided yet.
     """
 
     alias: str
@@ -222,9 +222,9 @@ WaitingFor = Literal["file_check", "paused", "account_held", "no_account", "proj
 
 
 class QueueObject(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a job waits, and its place: 1 is next, among all who want its account and among its project's jobs.
+    """Why a job waits, and its place in the queue of its account and among its project's jobs; 1 is next.
 
-    `estimated_start` is null with the reason in `estimate_reason` when nothing is known.
+    `estimated_start` is null if it cannot be estimated; `estimate_reason` says why.
     """
 
     reason: WaitingFor
@@ -236,7 +236,7 @@ class QueueObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
-    """A job's states with their times, why it waits now, and what came of its `deploy`."""
+    """A job's states with their times, why it waits now, and the result of its `deploy`."""
 
     object: Literal["fine_tuning.job.timeline"] = "fine_tuning.job.timeline"
     job_id: str
@@ -254,7 +254,7 @@ class ListJobs(PageQuery, frozen=True, kw_only=True):
 
 
 class ListEvents(PageQuery, frozen=True, kw_only=True):
-    """The query of a list of events. `stream=true` answers server-sent events."""
+    """The query of a list of events. `stream=true` responds with server-sent events."""
 
     stream: bool = False
 
@@ -266,6 +266,6 @@ class ListCheckpoints(PageQuery, frozen=True, kw_only=True):
 
 
 class MetricsQuery(RequestModel, frozen=True, kw_only=True):
-    """JSON or CSV."""
+    """The format of the metrics: JSON or CSV."""
 
     format: Literal["json", "csv"] = "json"

@@ -15,7 +15,7 @@ from service.states import ENDED
 async def event_stream(
     db: Database, project_id: str, job_id: str, last_event_id: str | None, *, access_check: AccessCheck
 ) -> Stream:
-    """Events after `last_event_id` (all, when there is none).
+    """Stream the events after `last_event_id`, or all of them without one.
 
     Raises `NotFound` without such a job and `InvalidRequest` for an unknown event.
     """

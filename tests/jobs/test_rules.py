@@ -16,8 +16,8 @@ from service.jobs.rules import (
     check_metadata,
     check_method,
     dataset_fault,
-    epochs_asked,
     hyperparameters_of,
+    requested_epochs,
     resolve_method,
     tuned_name,
     with_epochs,
@@ -55,7 +55,7 @@ class TestMethod:
         method = resolve_method(None, None)
         auto = {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}
         assert method == {"type": "supervised", "supervised": {"hyperparameters": auto}}
-        assert epochs_asked(method) is None
+        assert requested_epochs(method) is None
 
     def test_the_deprecated_field_is_folded_in(self) -> None:
         old = resolve_method(None, Hyperparameters(n_epochs=4))
@@ -63,13 +63,13 @@ class TestMethod:
             Method(type="supervised", supervised=Supervised(hyperparameters=Hyperparameters(n_epochs=4))), None
         )
         assert old == new
-        assert epochs_asked(old) == 4
+        assert requested_epochs(old) == 4
 
     def test_resolved_epochs_change_nothing_else(self) -> None:
         method = resolve_method(Method(type="dpo", dpo=Dpo(hyperparameters=DpoHyperparameters(beta=0.2))), None)
         resolved = with_epochs(method, 3)
         assert hyperparameters_of(resolved) == {**hyperparameters_of(method), "n_epochs": 3}
-        assert epochs_asked(method) is None
+        assert requested_epochs(method) is None
 
     def test_both_places_at_once(self) -> None:
         with pytest.raises(InvalidRequest) as refused:

@@ -155,7 +155,7 @@ class TestARefusal:
         assert (await harness.steps(other, 3)).state == "waiting"
         told = await Forecast(harness.ctx.db, harness.ctx.catalogue).of(await harness.job(other))
         assert told is not None
-        assert "held" in told.message
+        assert "cools down" in told.message
         await harness.end_hold()
         for each in (job_id, other):
             await harness.until_end(each)

@@ -1,4 +1,4 @@
-"""The upstream's ids and names never reach a caller: messages are rewritten into ours. Pure."""
+"""Replaces the upstream's ids and names in messages by ours, so that none reaches a caller. Pure."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a project may have, ask and train, and whose turn it is at the upstream accounts."""
+"""A project's limits on storage, requests and training tokens, and the scheduling pass."""
 
 import datetime as dt
 
@@ -9,7 +9,10 @@ from service.database.tables.base import Base, Leased, now
 
 
 class SchedulingPass(Leased, Base):
-    """One row: the work of admitting waiting jobs. Whatever may let a job in makes it due (see `jobs/waiting.py`)."""
+    """The scheduling pass, a single row. Every change that may admit a waiting job makes it due.
+
+    See `service/limits/scheduling_pass.py`.
+    """
 
     __tablename__ = "admission_turns"
     __table_args__ = (CheckConstraint("id = 'jobs'", name="single"),)
@@ -18,7 +21,7 @@ class SchedulingPass(Leased, Base):
 
 
 class ProjectLimits(Base):
-    """Limits that most projects do not have: no row, or null, is none."""
+    """Limits that most projects do not have. Without a row, or where a column is null, there is no limit."""
 
     __tablename__ = "project_limits"
     __table_args__ = (
@@ -36,7 +39,7 @@ class ProjectLimits(Base):
 
 
 class RateLimit(Base):
-    """A rate limit that was set: of all of a project's requests (`model` is `*`), or of its inference with a model."""
+    """A configured rate limit: for all requests of a project (`model` is `*`), or for its inference with one model."""
 
     __tablename__ = "rate_limits"
     __table_args__ = (
@@ -51,7 +54,7 @@ class RateLimit(Base):
 
 
 class TrainingTokens(Base):
-    """What a job may train, and once it has ended what it did train, in the UTC month in which it was accepted."""
+    """The training tokens that a job reserves, and trained once it has ended, in the UTC month of its creation."""
 
     __tablename__ = "training_tokens"
     __table_args__ = (
