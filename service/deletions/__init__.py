@@ -1,1 +1,1 @@
-"""Deleting: files, models and whole projects, here and upstream; and what is kept of them (docs/deleting.md)."""
+"""Deletes files, models and whole projects, here and upstream, and defines what is retained (docs/deleting.md)."""

@@ -1,9 +1,9 @@
-"""What administrators can do: delete a project, and say how long it keeps data. Each in its caller's transaction."""
+"""Deletes projects and sets their retention, for administrators, in the caller's transaction."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import Project
-from service.deletions.queries import count_left, count_open, deletion_of_project
+from service.deletions.queries import count_remaining, count_upstream_deletions, deletion_of_project
 from service.deletions.requests import request_deletion
 from service.deletions.schemas import ProjectDeletion, UpdateRetention, show_deletion
 from service.errors import Conflict, NotFound
@@ -13,7 +13,7 @@ from service.identity.queries import check_active, get_project
 
 
 async def delete_project(session: AsyncSession, actor: Actor, project_id: str) -> ProjectDeletion:
-    """Have an archived project deleted; workers do it, and it cannot be stopped. Again is fine.
+    """Request the deletion of an archived project. Workers carry it out, and it cannot be stopped. Idempotent.
 
     Raises `NotFound`, and `Conflict` for an active project.
     """
@@ -33,18 +33,20 @@ async def delete_project(session: AsyncSession, actor: Actor, project_id: str) -
 
 
 async def progress_of(session: AsyncSession, row: Project) -> ProjectDeletion:
-    """How far a project's deletion is. Raises `NotFound` when nobody has asked for it."""
-    work = await deletion_of_project(session, row.id)
-    if work is None:
-        raise NotFound(f"Nobody has deleted the project {row.id}.", param="project_id", code="not_found")
-    return show_deletion(row, work, await count_left(session, row.id), await count_open(session, row.id))
+    """The progress of a project's deletion. Raises `NotFound` when none was requested."""
+    deletion = await deletion_of_project(session, row.id)
+    if deletion is None:
+        raise NotFound(f"No deletion of the project {row.id} was requested.", param="project_id", code="not_found")
+    return show_deletion(
+        row, deletion, await count_remaining(session, row.id), await count_upstream_deletions(session, row.id)
+    )
 
 
-async def set_retention(session: AsyncSession, actor: Actor, project_id: str, wanted: UpdateRetention) -> Project:
-    """Set for how many days after their last use a project's files are kept. Raises `NotFound`, `InvalidRequest`."""
+async def set_retention(session: AsyncSession, actor: Actor, project_id: str, request: UpdateRetention) -> Project:
+    """Set the number of days after their last use for which a project's files are kept. Raises `NotFound`."""
     row = await get_project(session, project_id, lock="exclusive")
     check_active(row)
-    row.retention_days = wanted.retention_days
-    data = {"retention_days": wanted.retention_days}
+    row.retention_days = request.retention_days
+    data = {"retention_days": request.retention_days}
     await audit.record(session, actor, "project_retention.updated", project_id=row.id, resource_id=row.id, data=data)
     return row

@@ -1,4 +1,4 @@
-"""Deletions, read by the workers and by the organisation's API."""
+"""Reads deletions, for the workers and for the organisation's API."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,15 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.database.tables import Balance, Deletion, File, Job
 
 
-class Open(NamedTuple):
-    """How many of a project's things are still to be deleted upstream, and how many could not be."""
+class UpstreamDeletions(NamedTuple):
+    """The numbers of a project's upstream objects whose deletion is pending, and whose deletion failed."""
 
     pending: int
     failed: int
 
 
-async def count_open(session: AsyncSession, project_id: str) -> Open:
-    """What stands out upstream."""
+async def count_upstream_deletions(session: AsyncSession, project_id: str) -> UpstreamDeletions:
+    """The number of a project's unfinished upstream deletions, by status."""
     rows = await session.execute(
         select(Deletion.status, func.count())
         .where(
@@ -28,38 +28,38 @@ async def count_open(session: AsyncSession, project_id: str) -> Open:
         .group_by(Deletion.status)
     )
     counts = {row[0]: row[1] for row in rows}
-    return Open(pending=counts.get("pending", 0), failed=counts.get("failed", 0))
+    return UpstreamDeletions(pending=counts.get("pending", 0), failed=counts.get("failed", 0))
 
 
 async def count_reserved(session: AsyncSession, project_id: str) -> int:
-    """Micro-dollars that are reserved and neither spent nor given back."""
+    """Micro-dollars that are reserved and neither posted nor voided."""
     reserved = await session.scalar(
         select(func.coalesce(func.sum(Balance.reserved_micros), 0)).where(Balance.project_id == project_id)
     )
     return int(reserved or 0)
 
 
-class Left(NamedTuple):
-    """What is left of a project that is being deleted."""
+class Remaining(NamedTuple):
+    """What remains of a project that is being deleted."""
 
     jobs: int
     files: int
 
 
-async def count_left(session: AsyncSession, project_id: str) -> Left:
-    """Jobs that have not ended, and files with content."""
+async def count_remaining(session: AsyncSession, project_id: str) -> Remaining:
+    """The numbers of jobs that have not ended and of files with content."""
     jobs = select(func.count()).where(Job.project_id == project_id, Job.finished_at.is_(None))
     files = select(func.count()).where(File.project_id == project_id, File.content_deleted_at.is_(None))
-    return Left(jobs=await session.scalar(jobs) or 0, files=await session.scalar(files) or 0)
+    return Remaining(jobs=await session.scalar(jobs) or 0, files=await session.scalar(files) or 0)
 
 
 async def deletion_of_project(session: AsyncSession, project_id: str) -> Deletion | None:
-    """The work of deleting a project, done or not; None when nobody has asked for it."""
+    """The latest deletion of a project, done or not; None when none was requested."""
     query = select(Deletion).where(Deletion.kind == "project", Deletion.subject == project_id)
     return (await session.scalars(query.order_by(Deletion.id.desc()).limit(1))).one_or_none()
 
 
 async def failed_deletions(session: AsyncSession, *, limit: int) -> Sequence[Deletion]:
-    """What was given up, the oldest first."""
+    """Failed deletions, oldest first."""
     query = select(Deletion).where(Deletion.status == "failed").order_by(Deletion.id).limit(limit)
     return (await session.scalars(query)).all()

@@ -1,7 +1,7 @@
-"""What is left of a deleted project: who it was, what it cost, and who did what (docs/deleting.md). Nothing else.
+"""What is retained of a deleted project: its identity, its costs and its audit log (docs/deleting.md). Nothing else.
 
-Every table with a `project_id` is emptied unless it stands here, so a new table is emptied by itself. Of rows that the
-ledger and the upstream's jobs point at, only the figures and ids are kept: whatever a caller wrote is overwritten.
+Every table with a `project_id` is emptied unless it is listed in `RETAINED`, so new tables are emptied by default. Of
+rows that the ledger and upstream jobs refer to, only figures and ids remain; everything a caller wrote is redacted.
 """
 
 from typing import Any
@@ -24,28 +24,28 @@ from service.database.tables import (
 )
 
 DELETED = "deleted"
-"""What stands where a text was."""
+"""Replaces a text that was redacted."""
 
 RETAINED: dict[str, str] = {
     Project.__tablename__: "its id, name, times and status",
     Balance.__tablename__: "what it spent in each month",
     LedgerEntry.__tablename__: "every entry of the ledger",
     TrainingTokens.__tablename__: "how many tokens its jobs trained",
-    Job.__tablename__: "one row a job: model, times, tokens, cost, how it ended, the upstream job's id",
+    Job.__tablename__: "one row a job: model, times, tokens, cost, outcome, the upstream job's id",
     File.__tablename__: "one row for each file that a job names: purpose, size, times",
-    UpstreamCall.__tablename__: "the ids of its upstream jobs, so that a stray one is found and cancelled",
+    UpstreamCall.__tablename__: "the ids of its upstream jobs, so that an orphaned one is found and cancelled",
     UpstreamAccount.__tablename__: "one row for each upstream account of its own, without address and credential",
     Deletion.__tablename__: "what was deleted when, by id",
     AuditLog.__tablename__: "the audit log",
 }
-"""The tables of which rows stay, with what they tell."""
+"""The tables of which rows are retained, and what they contain."""
 
 BY_CASCADE = frozenset({"alias_promotions"})
-"""Append-only for the service; their rows go with those that they belong to."""
+"""Append-only for the service; their rows are deleted with their parents'."""
 
 
 def emptied_tables() -> list[Table]:
-    """Every other tenant table, those first that refer to others."""
+    """Every other tenant table, in the order to empty them: referring tables first."""
     return [
         table
         for table in reversed(Base.metadata.sorted_tables)
@@ -54,11 +54,11 @@ def emptied_tables() -> list[Table]:
 
 
 def referenced_by_jobs() -> Any:
-    """The condition for a file that a job names, and whose row therefore stays."""
-    named = and_(
+    """The condition for a file that a job refers to, whose row is therefore retained."""
+    reference = and_(
         Job.project_id == File.project_id, (Job.training_file_id == File.id) | (Job.validation_file_id == File.id)
     )
-    return select(literal(1)).where(named).exists()
+    return select(literal(1)).where(reference).exists()
 
 
 REDACTED_JOB: dict[str, Any] = {

@@ -1,7 +1,6 @@
-"""Asking for something to be deleted: a row of work, written with the change that makes it superfluous."""
+"""Requests a deletion: writes a row of leased work in the transaction that makes the object superfluous."""
 
 import datetime as dt
-from typing import Literal
 
 from sqlalchemy import func, text
 from sqlalchemy.dialects.postgresql import insert
@@ -10,15 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.database.leased_work import DELETIONS, wake
 from service.database.tables import Deletion
 from service.ids import new_id
-
-Kind = Literal["file", "upstream_file", "upstream_model", "project"]
+from service.states import DeletionKind
 
 
 async def request_deletion(
     session: AsyncSession,
     *,
     project_id: str,
-    kind: Kind,
+    kind: DeletionKind,
     subject: str,
     account_id: str | None = None,
     upstream_id: str | None = None,
@@ -26,7 +24,7 @@ async def request_deletion(
     size_bytes: int | None = None,
     in_seconds: float = 0.0,
 ) -> None:
-    """Have a worker delete it, not before `in_seconds`. Asking again while it is not done changes nothing."""
+    """Request that a worker deletes an object after `in_seconds`. Does nothing while an earlier request is not done."""
     added = await session.scalar(
         insert(Deletion)
         .values(

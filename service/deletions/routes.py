@@ -1,4 +1,4 @@
-"""`/v1/organization/projects/{id}`: its deletion, and its retention."""
+"""`/v1/organization/projects/{id}`: a project's deletion and retention."""
 
 from litestar import delete, get, post
 from litestar.params import FromPath
@@ -20,7 +20,7 @@ from service.identity.queries import get_project
     opt=operation(returns=ProjectDeletion),
 )
 async def delete_project(request: ApiRequest, project_id: FromPath[str]) -> ProjectDeletion:
-    """Delete an archived project with all of its data, here and upstream. What it cost and the audit log stay."""
+    """Delete an archived project with its data, here and upstream. Its costs and the audit log are retained."""
     async with resource(request, Database).admin() as session:
         return await actions.delete_project(session, actor_of(request), project_id)
 
@@ -31,7 +31,7 @@ async def delete_project(request: ApiRequest, project_id: FromPath[str]) -> Proj
     opt=operation(returns=ProjectDeletion),
 )
 async def get_deletion(request: ApiRequest, project_id: FromPath[str]) -> ProjectDeletion:
-    """How far it is, and what it waits for."""
+    """The progress of a deletion, and what it waits for."""
     async with resource(request, Database).admin() as session:
         return await actions.progress_of(session, await get_project(session, project_id))
 
@@ -42,7 +42,7 @@ async def get_deletion(request: ApiRequest, project_id: FromPath[str]) -> Projec
     opt=operation(returns=Retention),
 )
 async def get_retention(request: ApiRequest, project_id: FromPath[str]) -> Retention:
-    """For how many days its files are kept after a job last used them; null keeps them."""
+    """The number of days for which files are kept after a job last used them; null keeps them."""
     async with resource(request, Database).admin() as session:
         return show_retention(await get_project(session, project_id))
 
@@ -54,10 +54,10 @@ async def get_retention(request: ApiRequest, project_id: FromPath[str]) -> Reten
     opt=operation(returns=Retention, body=UpdateRetention),
 )
 async def post_retention(request: ApiRequest, project_id: FromPath[str]) -> Retention:
-    """Set it. Files that are older already go within minutes."""
-    wanted, _ = await read_body(request, UpdateRetention)
+    """Set the retention. Files that are already older are deleted within minutes."""
+    body, _ = await read_body(request, UpdateRetention)
     async with resource(request, Database).admin() as session:
-        return show_retention(await actions.set_retention(session, actor_of(request), project_id, wanted))
+        return show_retention(await actions.set_retention(session, actor_of(request), project_id, body))
 
 
 ADMIN_ROUTES = [delete_project, get_deletion, get_retention, post_retention]

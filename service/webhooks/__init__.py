@@ -1,1 +1,1 @@
-"""Webhooks out: endpoints, signed deliveries, and their schedule."""
+"""Outgoing webhooks: endpoints, events, signed deliveries and their retry schedule."""

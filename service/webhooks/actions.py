@@ -1,4 +1,4 @@
-"""What can be done with webhook endpoints and deliveries. Each action runs in its caller's transaction."""
+"""Creates and changes webhook endpoints, and sends deliveries again. Each action runs in its caller's transaction."""
 
 import datetime as dt
 from collections.abc import Iterable
@@ -24,22 +24,22 @@ from service.webhooks.sender import Sender
 from service.webhooks.signing import new_secret, secret_hint, signed_headers
 
 MAX_ENDPOINTS = 50
-"""Endpoints of one project."""
+"""The largest number of endpoints of one project."""
 
 MAX_RECOVERED = 5000
-"""Missed events that one call of `recover` puts on their way."""
+"""The largest number of missed events for which one call of `recover` creates deliveries."""
 
-OLD_SECRET_LIFE = dt.timedelta(hours=24)
+OLD_SECRET_LIFETIME = dt.timedelta(hours=24)
 
 
 async def create_endpoint(
-    session: AsyncSession, sealer: Sealer, project_id: str, wanted: CreateEndpoint
+    session: AsyncSession, sealer: Sealer, project_id: str, request: CreateEndpoint
 ) -> tuple[WebhookEndpoint, str]:
-    """A new endpoint and its secret, which is not readable ever after. The caller has checked the URL.
+    """Create an endpoint; returns it with its secret, which cannot be read again. The caller has checked the URL.
 
     Raises `InvalidRequest` for unknown event types and above the limit of endpoints.
     """
-    event_types = check_types(wanted.event_types)
+    event_types = check_types(request.event_types)
     await session.execute(PROJECT_ENDPOINTS.take(project_id))
     count = await session.scalar(
         select(func.count()).where(WebhookEndpoint.project_id == project_id, WebhookEndpoint.deleted_at.is_(None))
@@ -53,8 +53,8 @@ async def create_endpoint(
     row = WebhookEndpoint(
         id=endpoint_id,
         project_id=project_id,
-        name=wanted.name,
-        url=wanted.url,
+        name=request.name,
+        url=request.url,
         event_types=event_types,
         secret_encrypted=seal_secret(sealer, endpoint_id, secret),
         secret_hint=secret_hint(secret),
@@ -66,45 +66,45 @@ async def create_endpoint(
 
 
 async def update_endpoint(
-    session: AsyncSession, project_id: str, endpoint_id: str, wanted: UpdateEndpoint
+    session: AsyncSession, project_id: str, endpoint_id: str, request: UpdateEndpoint
 ) -> WebhookEndpoint:
     """Change an endpoint, and enable it again if it was disabled. The caller has checked the URL.
 
-    Raises `NotFound`, and `InvalidRequest` for unknown event types. `updated_at` moves only when something changes.
+    Raises `NotFound`, and `InvalidRequest` for unknown event types. `updated_at` changes only if a value changes.
     """
     row = await get_endpoint(session, project_id, endpoint_id, lock=True)
     changed: dict[str, object] = {}
-    if wanted.name is not UNSET and wanted.name != row.name:
-        changed["name"] = wanted.name
-    if wanted.url is not UNSET and wanted.url != row.url:
-        changed |= {"url": wanted.url, "failing_since": None}
-    if wanted.event_types is not UNSET and (event_types := check_types(wanted.event_types)) != row.event_types:
+    if request.name is not UNSET and request.name != row.name:
+        changed["name"] = request.name
+    if request.url is not UNSET and request.url != row.url:
+        changed |= {"url": request.url, "failing_since": None}
+    if request.event_types is not UNSET and (event_types := check_types(request.event_types)) != row.event_types:
         changed["event_types"] = event_types
     if row.disabled_at is not None:
         changed |= {"disabled_at": None, "disabled_reason": None, "failing_since": None}
     if changed:
         for name, value in changed.items():
             setattr(row, name, value)
-        await _touched(session, row)
+        await _set_updated(session, row)
     return row
 
 
 async def rotate_secret(
     session: AsyncSession, sealer: Sealer, project_id: str, endpoint_id: str, *, keep_old: bool
 ) -> tuple[WebhookEndpoint, str]:
-    """A new secret. The old one signs too for 24 hours, or stops at once. Raises `NotFound`."""
+    """Replace the secret. With `keep_old` the old one signs too for 24 hours. Raises `NotFound`."""
     row = await get_endpoint(session, project_id, endpoint_id, lock=True)
     secret = new_secret()
     row.old_secret_encrypted = row.secret_encrypted if keep_old else None
-    row.old_secret_expires_at = func.now() + OLD_SECRET_LIFE if keep_old else None
+    row.old_secret_expires_at = func.now() + OLD_SECRET_LIFETIME if keep_old else None
     row.secret_encrypted = seal_secret(sealer, row.id, secret)
     row.secret_hint = secret_hint(secret)
-    await _touched(session, row)
+    await _set_updated(session, row)
     return row, secret
 
 
 async def delete_endpoint(session: AsyncSession, project_id: str, endpoint_id: str) -> None:
-    """Delete an endpoint. What was on its way to it ends as failed. Raises `NotFound`."""
+    """Delete an endpoint. Its pending deliveries end as failed. Raises `NotFound`."""
     row = await get_endpoint(session, project_id, endpoint_id, lock=True)
     row.deleted_at = func.now()
     row.old_secret_encrypted = None
@@ -113,9 +113,9 @@ async def delete_endpoint(session: AsyncSession, project_id: str, endpoint_id: s
 async def send_test(
     sender: Sender, sealer: Sealer, endpoint: WebhookEndpoint, event_type: str, *, now: dt.datetime
 ) -> TestResult:
-    """Sign and send a sample now, outside any transaction and past the subscription; nothing is recorded.
+    """Sign and send a sample now, outside any transaction and whatever the subscription; nothing is recorded.
 
-    Raises `InvalidRequest` for an unknown type, and when the target does not answer.
+    Raises `InvalidRequest` for an unknown type, and when the target does not respond.
     """
     check_types([event_type], param="event_type")
     event_id = new_id("evt_")
@@ -125,7 +125,7 @@ async def send_test(
     if isinstance(outcome, Unreachable):
         forbidden = outcome.reason == "forbidden_target"
         raise InvalidRequest(
-            f"The test delivery got no answer from {endpoint.url}: {outcome.reason}: {outcome.detail}",
+            f"The test delivery got no response from {endpoint.url}: {outcome.reason}: {outcome.detail}",
             param="url" if forbidden else None,
             code="forbidden_webhook_target" if forbidden else "webhook_target_unreachable",
             headers={"x-should-retry": "false"},
@@ -134,7 +134,7 @@ async def send_test(
 
 
 async def trigger(session: AsyncSession, project_id: str, event_type: str, *, now: dt.datetime) -> WebhookEvent:
-    """Let a sample happen: it goes to whoever would get the real one. Raises `InvalidRequest` for an unknown type."""
+    """Record a sample event; it is delivered like a real one. Raises `InvalidRequest` for an unknown type."""
     check_types([event_type], param="event_type")
     sample = CATALOGUE[event_type]
     event_id = await outbox.emit(
@@ -149,7 +149,7 @@ async def trigger(session: AsyncSession, project_id: str, event_type: str, *, no
 
 
 async def redeliver(session: AsyncSession, project_id: str, delivery_id: str) -> WebhookDelivery:
-    """Send a delivery again, now, with the same `webhook-id` and a schedule that begins anew.
+    """Send a delivery again now, with the same `webhook-id` and a restarted retry schedule.
 
     Raises `NotFound`, and `Conflict` when its endpoint is deleted or disabled.
     """
@@ -166,37 +166,37 @@ async def redeliver(session: AsyncSession, project_id: str, delivery_id: str) ->
 
 
 async def recover(session: AsyncSession, project_id: str, endpoint_id: str, *, since: dt.datetime) -> tuple[int, bool]:
-    """Send what an endpoint missed since then: its failed deliveries, and events of its types that were never meant
-    for it (it was disabled, or not there yet).
+    """Deliver what an endpoint missed since a time: its failed deliveries, and events of its types that have no
+    delivery to it because it was disabled or did not exist yet.
 
-    Returns how many were put on their way, and whether there are more. Raises `NotFound`, and `Conflict` when the
+    Returns the number of deliveries made pending, and whether more remain. Raises `NotFound`, and `Conflict` when the
     endpoint is disabled.
     """
     endpoint = await get_endpoint(session, project_id, endpoint_id)
     _check_enabled(endpoint)
-    wanted = (
+    in_scope = (
         (WebhookEvent.project_id == project_id)
         & (WebhookEvent.created_at >= since)
         & WebhookEvent.type.in_(endpoint.event_types)
     )
-    again = await session.scalars(
+    retried = await session.scalars(
         update(WebhookDelivery)
         .where(
             WebhookDelivery.project_id == project_id,
             WebhookDelivery.endpoint_id == endpoint_id,
             WebhookDelivery.status == "failed",
-            WebhookDelivery.event_id.in_(select(WebhookEvent.id).where(wanted)),
+            WebhookDelivery.event_id.in_(select(WebhookEvent.id).where(in_scope)),
         )
         .values(status="pending", failures=0, due_at=func.now())
         .returning(WebhookDelivery.id)
     )
-    known = exists().where(WebhookDelivery.event_id == WebhookEvent.id, WebhookDelivery.endpoint_id == endpoint_id)
+    delivered = exists().where(WebhookDelivery.event_id == WebhookEvent.id, WebhookDelivery.endpoint_id == endpoint_id)
     missed = (
         await session.scalars(
-            select(WebhookEvent.id).where(wanted, ~known).order_by(WebhookEvent.id).limit(MAX_RECOVERED + 1)
+            select(WebhookEvent.id).where(in_scope, ~delivered).order_by(WebhookEvent.id).limit(MAX_RECOVERED + 1)
         )
     ).all()
-    count = len(again.all())
+    count = len(retried.all())
     if missed:
         await session.execute(
             insert(WebhookDelivery)
@@ -218,16 +218,16 @@ async def recover(session: AsyncSession, project_id: str, endpoint_id: str, *, s
 
 
 def check_types(names: Iterable[str], *, param: str = "event_types") -> list[str]:
-    """The names, each once. Raises `InvalidRequest` for one that is no event type."""
-    known = list(dict.fromkeys(names))
-    for name in known:
+    """The names without duplicates. Raises `InvalidRequest` for a name that is no event type."""
+    unique = list(dict.fromkeys(names))
+    for name in unique:
         if name not in EVENT_TYPES:
             raise InvalidRequest(
                 f"Unknown event type '{name[:100]}'. The event types are: {', '.join(EVENT_TYPES)}.",
                 param=param,
                 code="unknown_event_type",
             )
-    return known
+    return unique
 
 
 def _check_enabled(endpoint: WebhookEndpoint) -> None:
@@ -238,7 +238,7 @@ def _check_enabled(endpoint: WebhookEndpoint) -> None:
         )
 
 
-async def _touched(session: AsyncSession, row: WebhookEndpoint) -> None:
+async def _set_updated(session: AsyncSession, row: WebhookEndpoint) -> None:
     row.updated_at = func.now()
     await session.flush()
     await session.refresh(row)

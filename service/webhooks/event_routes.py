@@ -1,4 +1,4 @@
-"""`/v1/webhook_events`: what has happened, as a list and as a stream, and samples of what can."""
+"""`/v1/webhook_events`: a project's events as a list and as a stream, and sample events."""
 
 import datetime as dt
 
@@ -27,7 +27,7 @@ from service.webhooks.stream import EventStreams
     opt=operation(returns=Page[Event], query=ListEvents),
 )
 async def get_events(request: ApiRequest) -> Page[Event] | Stream:
-    """Newest first; with `stream=true` as server-sent events from now on, or from `Last-Event-ID`."""
+    """Events, newest first; with `stream=true` as server-sent events from now on, or after `Last-Event-ID`."""
     who = caller(request)
     query = read_query(request, ListEvents)
     types = check_types(query.types())
@@ -45,7 +45,7 @@ async def get_events(request: ApiRequest) -> Page[Event] | Stream:
 
 @get("/webhook_events/{event_id:str}", summary="Retrieve a webhook event", opt=operation(returns=Event))
 async def get_one_event(request: ApiRequest, event_id: FromPath[str]) -> Event:
-    """One event, as the body of its deliveries has it."""
+    """One event, as in the body of its deliveries."""
     who = caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         return show_event(await get_event(session, who.project_id, event_id))
@@ -54,16 +54,16 @@ async def get_one_event(request: ApiRequest, event_id: FromPath[str]) -> Event:
 @post(
     "/webhook_events",
     status_code=200,
-    summary="Let a sample event happen",
+    summary="Create a sample event",
     opt=operation(returns=Event, body=TriggerEvent, creates=True),
 )
 async def post_event(request: ApiRequest) -> Response[bytes]:
-    """Send a sample to every endpoint that subscribed to its type, and to the streams. Its ids end in `sample`."""
+    """Deliver a sample to every endpoint that subscribed to its type, and to the streams. Its ids end in `sample`."""
     who = caller(request)
-    wanted, sha256 = await read_body(request, TriggerEvent)
+    body, sha256 = await read_body(request, TriggerEvent)
 
     async def act(session: AsyncSession) -> Event:
-        return show_event(await trigger(session, who.project_id, wanted.event_type, now=dt.datetime.now(dt.UTC)))
+        return show_event(await trigger(session, who.project_id, body.event_type, now=dt.datetime.now(dt.UTC)))
 
     return await answer_once(resource(request, Database), request_identity_of(request, sha256), act)
 

@@ -1,7 +1,7 @@
-"""The closed catalogue of events: what each means, and a sample that has the keys of the real ones.
+"""The closed catalogue of event types: the meaning of each, and a sample with the keys of real events.
 
-The first three are OpenAI's own, so the official SDK parses them; the others follow their naming. Keys are added to
-`data` as time goes by and never removed. The samples are what test deliveries send and what docs/webhooks.md shows.
+The first three are OpenAI's own, so the official SDK parses them; the others follow their naming. Keys may be added to
+`data` and are never removed. Test deliveries send the samples, and docs/webhooks.md shows them.
 """
 
 import datetime as dt
@@ -14,7 +14,7 @@ import msgspec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventType:
-    """One type: what it means, and what a sample of it is about and says."""
+    """One type: its meaning, and the subject and the data of a sample."""
 
     meaning: str
     subject: str
@@ -25,7 +25,7 @@ _PROJECT = {"project_id": "proj_sample"}
 _MODEL = "ft:gpt-4.1-nano-2025-04-14:tunegate:sample:sample01"
 
 
-def _job(meaning: str, status: str, sequence: int, **told: object) -> EventType:
+def _job(meaning: str, status: str, sequence: int, **fields: object) -> EventType:
     data = {
         "status": status,
         "model": "gpt-4.1-nano-2025-04-14",
@@ -37,16 +37,16 @@ def _job(meaning: str, status: str, sequence: int, **told: object) -> EventType:
         "error": None,
         "sequence": sequence,
     }
-    return EventType(meaning=meaning, subject="ftjob-sample", data=data | told)
+    return EventType(meaning=meaning, subject="ftjob-sample", data=data | fields)
 
 
 def _file(meaning: str, status: str, errors: int) -> EventType:
-    found = {"examples": 64, "errors": errors, "warnings": 1}
-    data = {**_PROJECT, "status": status, "filename": "train.jsonl", **found}
+    report = {"examples": 64, "errors": errors, "warnings": 1}
+    data = {**_PROJECT, "status": status, "filename": "train.jsonl", **report}
     return EventType(meaning=meaning, subject="file-sample", data=data)
 
 
-def _run(meaning: str, status: str, subject: str, **told: object) -> EventType:
+def _run(meaning: str, status: str, subject: str, **fields: object) -> EventType:
     data = {
         **_PROJECT,
         "status": status,
@@ -57,10 +57,10 @@ def _run(meaning: str, status: str, subject: str, **told: object) -> EventType:
         "file": None,
         "error": None,
     }
-    return EventType(meaning=meaning, subject=subject, data=data | told)
+    return EventType(meaning=meaning, subject=subject, data=data | fields)
 
 
-_STOPPED = {"code": "budget_exceeded", "message": "A sample of an error.", "param": "budget"}
+_SAMPLE_ERROR = {"code": "budget_exceeded", "message": "A sample of an error.", "param": "budget"}
 
 
 CATALOGUE: Mapping[str, EventType] = MappingProxyType(
@@ -85,15 +85,15 @@ CATALOGUE: Mapping[str, EventType] = MappingProxyType(
         "file.processed": _file("A file was validated and can be trained on.", "processed", 0),
         "file.error": _file("A file was validated and has errors; its report lists them.", "error", 3),
         "dataset_generation.succeeded": _run(
-            "A generation has made its examples; `file` has them.", "succeeded", "gen_sample", file="file-sample"
+            "A generation has ended and `file` has its examples.", "succeeded", "gen_sample", file="file-sample"
         ),
         "dataset_generation.failed": _run(
-            "A generation has ended early; `error` says why, and `file` has what was made if anything was.",
+            "A generation has ended early; `error` says why, and `file` has the examples that were generated, if any.",
             "failed",
             "gen_sample",
             done=120,
             file="file-sample",
-            error=_STOPPED,
+            error=_SAMPLE_ERROR,
         ),
         "dataset_generation.cancelled": _run("A generation was cancelled.", "cancelled", "gen_sample", done=7),
         "model_comparison.succeeded": _run(
@@ -105,7 +105,7 @@ CATALOGUE: Mapping[str, EventType] = MappingProxyType(
             "cmp_sample",
             done=120,
             input_file="file-sample",
-            error=_STOPPED,
+            error=_SAMPLE_ERROR,
         ),
         "model_comparison.cancelled": _run(
             "A comparison was cancelled.", "cancelled", "cmp_sample", done=7, input_file="file-sample"
@@ -123,7 +123,7 @@ CATALOGUE: Mapping[str, EventType] = MappingProxyType(
             },
         ),
         "model_alias.promoted": EventType(
-            meaning="An alias points at another model now; `action` is `created`, `promoted`, `rolled_back` or "
+            meaning="An alias now points to another model; `action` is `created`, `promoted`, `rolled_back` or "
             "`deployed` (by the job `job_id`).",
             subject="alias_sample",
             data={
@@ -139,7 +139,7 @@ CATALOGUE: Mapping[str, EventType] = MappingProxyType(
         ),
         "model.retiring": EventType(
             meaning="The provider shuts down a base model that the project has tuned models of, has aliases on or "
-            "trains on; told once when `days_left` falls to 30, and once when it falls to 7.",
+            "trains on; sent once when `days_left` falls to 30, and once when it falls to 7.",
             subject="gpt-4.1-nano-2025-04-14",
             data={
                 **_PROJECT,
@@ -157,9 +157,9 @@ EVENT_TYPES: Mapping[str, str] = MappingProxyType({name: each.meaning for name, 
 
 
 def event_body(event_id: str, *, type: str, subject: str, data: Mapping[str, object], now: dt.datetime) -> bytes:
-    """The exact bytes of an event, on one line: signed, stored and sent as they are. `subject` becomes `data.id`.
+    """The bytes of an event, on one line, which are stored, signed and sent unchanged. `subject` becomes `data.id`.
 
-    Raises `ValueError` for a type outside the catalogue: a defect of ours, found by the first test that emits it.
+    Raises `ValueError` for a type outside the catalogue, which is a programming error.
     """
     if type not in CATALOGUE:
         raise ValueError(f"{type!r} is not in the catalogue of webhook event types.")
@@ -175,6 +175,6 @@ def event_body(event_id: str, *, type: str, subject: str, data: Mapping[str, obj
 
 
 def sample_body(event_id: str, *, type: str, now: dt.datetime) -> bytes:
-    """The bytes of a test delivery."""
+    """The body of a test delivery."""
     sample = CATALOGUE[type]
     return event_body(event_id, type=type, subject=sample.subject, data=sample.data, now=now)

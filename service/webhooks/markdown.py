@@ -1,4 +1,4 @@
-"""The catalogue of events as docs/webhooks.md shows it. Pure."""
+"""Renders the catalogue of event types for docs/webhooks.md. Pure."""
 
 import datetime as dt
 
@@ -11,7 +11,7 @@ SAMPLE_TIME = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
 
 
 def events_markdown() -> str:
-    """The section with every event's meaning and a sample of its whole body."""
+    """The section that shows every event type's meaning and a sample of its whole body."""
     sections = [
         f"\n### `{name}`\n\n{each.meaning}\n\n```json\n{_sample(name)}\n```\n" for name, each in CATALOGUE.items()
     ]
@@ -19,7 +19,7 @@ def events_markdown() -> str:
 
 
 def with_events(page: str) -> str:
-    """The page with its last section made anew."""
+    """The page with its last section regenerated."""
     return page.partition(HEADING)[0] + events_markdown()
 
 

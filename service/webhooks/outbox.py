@@ -1,10 +1,10 @@
-"""The outbox: an event is written with the change that caused it, in one transaction, and sent afterwards.
+"""The outbox: an event is written in the same transaction as the change that caused it, and sent afterwards.
 
-A crash leaves both or none, so an event is neither lost nor told of something that did not happen.
+A crash leaves both or neither, so no event is lost and none reports a change that did not happen.
 
-Events get their position before they are committed, and may be committed in another order. Whoever reads them one
-after the other would step over those that come late, so a writer holds a shared lock of its project from before the
-position is given until it has committed, and a reader takes that lock for itself: what it sees then is all there is.
+Events get their position before they are committed, and may commit in another order. A reader that follows positions
+would skip events that commit late. So a writer holds a shared lock of its project from before the position is assigned
+until it commits, and a reader takes the lock exclusively: it then sees every event up to the last position.
 """
 
 import datetime as dt
@@ -20,16 +20,16 @@ from service.ids import new_id
 from service.webhooks.event_types import event_body
 
 SETTLE_MILLISECONDS = 200
-"""How long a reader waits for those who write; meanwhile others who begin to write wait behind it."""
+"""How long a reader waits for running writers; new writers queue behind it meanwhile."""
 
 
 async def emit(
     session: AsyncSession, *, project_id: str, type: str, subject: str, data: Mapping[str, object], now: dt.datetime
 ) -> str:
-    """Record an event about `subject` and one delivery, due at once, per enabled endpoint that subscribed to `type`.
+    """Record an event about `subject`, and one delivery, due at once, for each enabled endpoint that subscribed to it.
 
-    Runs in the caller's transaction, in the project's or the worker's scope. An event that nobody subscribed to is
-    recorded too: an endpoint can ask for it later (`recover`). Returns its id. Raises `ValueError` for an unknown type.
+    Runs in the caller's transaction, in the project's or the worker's scope. An event without subscribers is recorded
+    too: an endpoint can request it later (`recover`). Returns the event's id. Raises `ValueError` for an unknown type.
     """
     event_id = new_id("evt_")
     body = event_body(event_id, type=type, subject=subject, data=data, now=now)
@@ -70,9 +70,9 @@ async def emit(
 
 
 async def settle(session: AsyncSession, project_id: str) -> None:
-    """Wait until every event of the project that has a position is committed; in the reader's transaction.
+    """Wait, in the reader's transaction, until every event of the project that has a position is committed.
 
-    Raises `DBAPIError` with LOCK_NOT_AVAILABLE when somebody takes longer than a reader should wait.
+    Raises `DBAPIError` with LOCK_NOT_AVAILABLE when a writer takes longer than `SETTLE_MILLISECONDS`.
     """
     await session.execute(text(f"SET LOCAL lock_timeout = '{SETTLE_MILLISECONDS}ms'"))
     await session.execute(EVENT_ORDER.take(project_id))

@@ -1,4 +1,4 @@
-"""What one try of a delivery can come to: a closed set, to be matched with `assert_never`."""
+"""The outcomes of one delivery attempt: a closed set, to be matched with `assert_never`."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,12 +13,12 @@ UnreachableReason = Literal[
     "protocol_error",
     "secret_unreadable",
 ]
-"""Why there was no answer. `forbidden_target`: the address or the URL breaks the rules of `targets.py`."""
+"""Why there was no response. `forbidden_target`: the address or the URL breaks the rules of `targets.py`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """The receiver took it: a 2xx. `response` is the start of the answer, as text."""
+    """The receiver accepted the event with a 2xx. `response` is the start of the response body, as text."""
 
     status_code: int
     latency_ms: int
@@ -27,7 +27,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """The receiver answered, and not with 2xx. Redirects are among these: they are not followed."""
+    """The receiver responded with another status than 2xx. This includes redirects, which are not followed."""
 
     status_code: int
     latency_ms: int
@@ -37,7 +37,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreachable:
-    """There was no answer."""
+    """There was no response."""
 
     reason: UnreachableReason
     detail: str

@@ -1,4 +1,4 @@
-"""Webhook endpoints and deliveries, read within one project."""
+"""Reads webhook endpoints, events and deliveries of one project."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from service.webhooks.schemas import ListDeliveries, ListEvents
 
 @dataclass(frozen=True, slots=True)
 class DeliveryWithAttempts:
-    """A delivery, the type of its event, and its tries in order."""
+    """A delivery, the type of its event, and its attempts in order."""
 
     row: WebhookDelivery
     event_type: str
@@ -25,7 +25,7 @@ class DeliveryWithAttempts:
 async def get_endpoint(
     session: AsyncSession, project_id: str, endpoint_id: str, *, lock: bool = False
 ) -> WebhookEndpoint:
-    """The endpoint, or `NotFound`. `lock` keeps it as it is until the transaction ends."""
+    """The endpoint. `lock` locks its row until the transaction ends. Raises `NotFound`."""
     query = select(WebhookEndpoint).where(
         WebhookEndpoint.project_id == project_id,
         WebhookEndpoint.id == endpoint_id,
@@ -42,13 +42,13 @@ async def get_endpoint(
 async def list_endpoints(session: AsyncSession, project_id: str, query: PageQuery) -> Sequence[WebhookEndpoint]:
     """Up to `limit + 1` endpoints, newest first. Raises `InvalidRequest` for an unknown cursor."""
     table = WebhookEndpoint
-    wanted = select(table).where(table.project_id == project_id, table.deleted_at.is_(None))
+    statement = select(table).where(table.project_id == project_id, table.deleted_at.is_(None))
     if query.after is not None:
         known = select(table.id).where(table.project_id == project_id, table.id == query.after)
         if await session.scalar(known) is None:
             raise unknown_cursor(query.after)
-        wanted = wanted.where(table.id < query.after)
-    return (await session.scalars(wanted.order_by(table.id.desc()).limit(query.limit + 1))).all()
+        statement = statement.where(table.id < query.after)
+    return (await session.scalars(statement.order_by(table.id.desc()).limit(query.limit + 1))).all()
 
 
 async def list_deliveries(
@@ -57,19 +57,19 @@ async def list_deliveries(
     """Up to `limit + 1` deliveries of an endpoint, newest first. Raises `InvalidRequest` for an unknown cursor."""
     table = WebhookDelivery
     of_endpoint = (table.project_id == project_id) & (table.endpoint_id == endpoint_id)
-    wanted = select(table).where(of_endpoint)
+    statement = select(table).where(of_endpoint)
     if query.status is not None:
-        wanted = wanted.where(table.status == query.status)
+        statement = statement.where(table.status == query.status)
     if query.after is not None:
         if await session.scalar(select(table.id).where(of_endpoint, table.id == query.after)) is None:
             raise unknown_cursor(query.after)
-        wanted = wanted.where(table.id < query.after)
-    rows = (await session.scalars(wanted.order_by(table.id.desc()).limit(query.limit + 1))).all()
+        statement = statement.where(table.id < query.after)
+    rows = (await session.scalars(statement.order_by(table.id.desc()).limit(query.limit + 1))).all()
     return await with_attempts(session, project_id, rows)
 
 
 async def get_delivery(session: AsyncSession, project_id: str, delivery_id: str) -> WebhookDelivery:
-    """The delivery, locked, or `NotFound`."""
+    """The delivery, with its row locked. Raises `NotFound`."""
     query = (
         select(WebhookDelivery)
         .where(WebhookDelivery.project_id == project_id, WebhookDelivery.id == delivery_id)
@@ -83,14 +83,14 @@ async def get_delivery(session: AsyncSession, project_id: str, delivery_id: str)
 
 async def list_events(session: AsyncSession, project_id: str, query: ListEvents) -> Sequence[WebhookEvent]:
     """Up to `limit + 1` events, newest first. Raises `InvalidRequest` for an unknown cursor."""
-    wanted = _events(project_id, query.types())
+    statement = _events(project_id, query.types())
     if query.after is not None:
-        wanted = wanted.where(WebhookEvent.position < await event_position(session, project_id, query.after))
-    return (await session.scalars(wanted.order_by(WebhookEvent.position.desc()).limit(query.limit + 1))).all()
+        statement = statement.where(WebhookEvent.position < await event_position(session, project_id, query.after))
+    return (await session.scalars(statement.order_by(WebhookEvent.position.desc()).limit(query.limit + 1))).all()
 
 
 async def get_event(session: AsyncSession, project_id: str, event_id: str) -> WebhookEvent:
-    """The event, or `NotFound`."""
+    """The event. Raises `NotFound`."""
     row = (await session.scalars(_events(project_id, ()).where(WebhookEvent.id == event_id))).one_or_none()
     if row is None:
         raise NotFound(f"No such webhook event: {event_id}", param="id", code="webhook_event_not_found")
@@ -98,7 +98,7 @@ async def get_event(session: AsyncSession, project_id: str, event_id: str) -> We
 
 
 async def event_position(session: AsyncSession, project_id: str, event_id: str, *, param: str = "after") -> int:
-    """An event's place among the project's. Raises `InvalidRequest` for an id that is not among them."""
+    """An event's position in the project's sequence. Raises `InvalidRequest` for an id that is not in it."""
     query = select(WebhookEvent.position).where(WebhookEvent.project_id == project_id, WebhookEvent.id == event_id)
     position = await session.scalar(query)
     if position is None:
@@ -107,22 +107,22 @@ async def event_position(session: AsyncSession, project_id: str, event_id: str, 
 
 
 async def newest_event(session: AsyncSession, project_id: str) -> WebhookEvent | None:
-    """The event that has the last position of all."""
+    """The event with the last position, or None."""
     return (await session.scalars(_events(project_id, ()).order_by(WebhookEvent.position.desc()).limit(1))).first()
 
 
 async def events_after(
     session: AsyncSession, project_id: str, *, types: Sequence[str], position: int, limit: int
 ) -> Sequence[WebhookEvent]:
-    """Events after a place, oldest first. No `types`: all of them."""
-    wanted = _events(project_id, types).where(WebhookEvent.position > position)
-    return (await session.scalars(wanted.order_by(WebhookEvent.position).limit(limit))).all()
+    """Events after a position, oldest first; an empty `types` selects all types."""
+    statement = _events(project_id, types).where(WebhookEvent.position > position)
+    return (await session.scalars(statement.order_by(WebhookEvent.position).limit(limit))).all()
 
 
 async def with_attempts(
     session: AsyncSession, project_id: str, rows: Sequence[WebhookDelivery]
 ) -> list[DeliveryWithAttempts]:
-    """The deliveries with what is shown of them."""
+    """The deliveries with their events' types and their attempts."""
     types = await session.execute(
         select(WebhookEvent.id, WebhookEvent.type).where(
             WebhookEvent.project_id == project_id, WebhookEvent.id.in_({row.event_id for row in rows})
@@ -140,5 +140,5 @@ async def with_attempts(
 
 
 def _events(project_id: str, types: Sequence[str]) -> Select[WebhookEvent]:
-    wanted = select(WebhookEvent).where(WebhookEvent.project_id == project_id)
-    return wanted.where(WebhookEvent.type.in_(types)) if types else wanted
+    statement = select(WebhookEvent).where(WebhookEvent.project_id == project_id)
+    return statement.where(WebhookEvent.type.in_(types)) if types else statement

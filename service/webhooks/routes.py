@@ -52,15 +52,15 @@ from service.webhooks.sender import Sender
     opt=operation(returns=EndpointWithSecret, body=CreateEndpoint, creates=True),
 )
 async def create_endpoint(request: ApiRequest) -> Response[bytes]:
-    """Have events sent to a URL. The answer shows the signing secret, this once."""
+    """Create an endpoint that receives events at a URL. Only this response shows the signing secret."""
     sealer = resource(request, Sealer)
     who = caller(request)
-    wanted, body_sha256 = await read_body(request, CreateEndpoint)
-    await resource(request, Sender).check(wanted.url)
+    body, body_sha256 = await read_body(request, CreateEndpoint)
+    await resource(request, Sender).check(body.url)
 
     async def act(session: AsyncSession) -> EndpointWithSecret:
-        row, secret = await actions.create_endpoint(session, sealer, who.project_id, wanted)
-        await _record(session, request, "webhook_endpoint.created", row.id, _asked_for(wanted))
+        row, secret = await actions.create_endpoint(session, sealer, who.project_id, body)
+        await _record(session, request, "webhook_endpoint.created", row.id, _audit_data(body))
         return show_with_secret(row, secret)
 
     return await answer_once(resource(request, Database), request_identity_of(request, body_sha256), act, sealer=sealer)
@@ -85,7 +85,7 @@ async def get_endpoints(request: ApiRequest) -> Page[Endpoint]:
     opt=operation(returns=Endpoint),
 )
 async def get_one_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> Endpoint:
-    """One endpoint; `disabled_reason` says why it gets nothing, if so."""
+    """One endpoint; `disabled_reason` says why it receives nothing, if it is disabled."""
     who = caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         return show_endpoint(await get_endpoint(session, who.project_id, endpoint_id))
@@ -100,12 +100,12 @@ async def get_one_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> E
 async def update_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> Endpoint:
     """Change the name, the URL or the whole set of event types. A disabled endpoint is enabled again."""
     who = caller(request)
-    wanted, _ = await read_body(request, UpdateEndpoint)
-    if wanted.url is not UNSET:
-        await resource(request, Sender).check(wanted.url)
+    body, _ = await read_body(request, UpdateEndpoint)
+    if body.url is not UNSET:
+        await resource(request, Sender).check(body.url)
     async with resource(request, Database).project(who.project_id) as session:
-        row = await actions.update_endpoint(session, who.project_id, endpoint_id, wanted)
-        await _record(session, request, "webhook_endpoint.updated", row.id, _asked_for(wanted))
+        row = await actions.update_endpoint(session, who.project_id, endpoint_id, body)
+        await _record(session, request, "webhook_endpoint.updated", row.id, _audit_data(body))
         return show_endpoint(row)
 
 
@@ -116,7 +116,7 @@ async def update_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> En
     opt=operation(returns=EndpointDeleted),
 )
 async def delete_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> EndpointDeleted:
-    """Stop sending to an endpoint for good; what was on its way to it ends as failed."""
+    """Stop sending to an endpoint; its pending deliveries end as failed."""
     who = caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         await actions.delete_endpoint(session, who.project_id, endpoint_id)
@@ -131,10 +131,10 @@ async def delete_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> En
     opt=operation(returns=EndpointWithSecret, body=RotateSecret, creates=True),
 )
 async def rotate_secret(request: ApiRequest, endpoint_id: FromPath[str]) -> Response[bytes]:
-    """Make a new signing secret, shown this once. The old one can sign beside it for 24 hours."""
+    """Create a new signing secret, shown only in this response. The old one can sign too for 24 hours."""
     sealer = resource(request, Sealer)
     who = caller(request)
-    wanted, body_sha256 = await read_body(request, RotateSecret)
+    body, body_sha256 = await read_body(request, RotateSecret)
 
     async def act(session: AsyncSession) -> EndpointWithSecret:
         row, secret = await actions.rotate_secret(
@@ -142,9 +142,9 @@ async def rotate_secret(request: ApiRequest, endpoint_id: FromPath[str]) -> Resp
             sealer,
             who.project_id,
             endpoint_id,
-            keep_old=wanted.keep_old_secret_active_for_24_hours,
+            keep_old=body.keep_old_secret_active_for_24_hours,
         )
-        data = {"old_secret_kept": wanted.keep_old_secret_active_for_24_hours}
+        data = {"old_secret_kept": body.keep_old_secret_active_for_24_hours}
         await _record(session, request, "webhook_endpoint.secret_rotated", row.id, data)
         return show_with_secret(row, secret)
 
@@ -158,19 +158,19 @@ async def rotate_secret(request: ApiRequest, endpoint_id: FromPath[str]) -> Resp
     opt=operation(returns=TestResult, body=SendTest),
 )
 async def test_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> TestResult:
-    """A real, signed delivery of sample data, now. It ignores the subscription; no answer from the target is a 400."""
+    """Send a signed sample now, whatever the subscription. Responds with 400 when the target does not respond."""
     who = caller(request)
-    wanted, _ = await read_body(request, SendTest)
+    body, _ = await read_body(request, SendTest)
     async with resource(request, Database).project(who.project_id) as session:
         endpoint = await get_endpoint(session, who.project_id, endpoint_id)
     return await actions.send_test(
-        resource(request, Sender), resource(request, Sealer), endpoint, wanted.event_type, now=dt.datetime.now(dt.UTC)
+        resource(request, Sender), resource(request, Sealer), endpoint, body.event_type, now=dt.datetime.now(dt.UTC)
     )
 
 
 @get("/webhook_event_types", summary="List webhook event types", opt=operation(returns=EventTypeList))
 async def get_event_types(request: ApiRequest) -> EventTypeList:
-    """Every type that an endpoint can subscribe to, with what it means."""
+    """Every type that an endpoint can subscribe to, with its meaning."""
     return EventTypeList(data=list(EVENT_TYPES), descriptions=dict(EVENT_TYPES))
 
 
@@ -180,13 +180,13 @@ async def get_event_types(request: ApiRequest) -> EventTypeList:
     opt=operation(returns=Page[Delivery], query=ListDeliveries),
 )
 async def get_deliveries(request: ApiRequest, endpoint_id: FromPath[str]) -> Page[Delivery]:
-    """Newest first, each with every try: status, latency, and the start of the answer. `?status=` filters."""
+    """Deliveries, newest first, with every attempt's status, latency and start of the response. `?status=` filters."""
     query, who = read_query(request, ListDeliveries), caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         await get_endpoint(session, who.project_id, endpoint_id)
-        found = await list_deliveries(session, who.project_id, endpoint_id, query)
+        deliveries = await list_deliveries(session, who.project_id, endpoint_id, query)
     return page_of(
-        found,
+        deliveries,
         query.limit,
         lambda each: show_delivery(each.row, each.event_type, each.attempts),
         lambda delivery: delivery.id,
@@ -200,7 +200,7 @@ async def get_deliveries(request: ApiRequest, endpoint_id: FromPath[str]) -> Pag
     opt=operation(returns=Delivery),
 )
 async def redeliver(request: ApiRequest, delivery_id: FromPath[str]) -> Delivery:
-    """Send it now, with the same `webhook-id`; its schedule of retries begins anew."""
+    """Send a delivery now, with the same `webhook-id`; its retry schedule restarts."""
     await read_body(request, NoFields)
     who = caller(request)
     async with resource(request, Database).project(who.project_id) as session:
@@ -212,17 +212,17 @@ async def redeliver(request: ApiRequest, delivery_id: FromPath[str]) -> Delivery
 @post(
     "/webhook_endpoints/{endpoint_id:str}/recover",
     status_code=200,
-    summary="Send what a webhook endpoint missed",
+    summary="Recover a webhook endpoint's missed events",
     opt=operation(returns=Recovery, body=Recover),
 )
 async def recover(request: ApiRequest, endpoint_id: FromPath[str]) -> Recovery:
-    """Send, since a time, what failed and what happened while the endpoint was disabled or not there."""
+    """Send, since a time, failed deliveries and events that happened while the endpoint was disabled or missing."""
     who = caller(request)
-    wanted, _ = await read_body(request, Recover)
-    since = dt.datetime.fromtimestamp(wanted.since, dt.UTC)
+    body, _ = await read_body(request, Recover)
+    since = dt.datetime.fromtimestamp(body.since, dt.UTC)
     async with resource(request, Database).project(who.project_id) as session:
         count, has_more = await actions.recover(session, who.project_id, endpoint_id, since=since)
-    return Recovery(webhook_endpoint_id=endpoint_id, since=wanted.since, deliveries=count, has_more=has_more)
+    return Recovery(webhook_endpoint_id=endpoint_id, since=body.since, deliveries=count, has_more=has_more)
 
 
 async def _record(
@@ -234,9 +234,9 @@ async def _record(
     )
 
 
-def _asked_for(wanted: CreateEndpoint | UpdateEndpoint) -> dict[str, Any]:
-    """What the audit log keeps: of a URL its host only, since the rest may be a secret."""
-    data: dict[str, Any] = msgspec.to_builtins(wanted)
+def _audit_data(body: CreateEndpoint | UpdateEndpoint) -> dict[str, Any]:
+    """The fields for the audit log: of a URL only the host, because the rest may contain a secret."""
+    data: dict[str, Any] = msgspec.to_builtins(body)
     if "url" in data:
         data["host"] = urlsplit(data.pop("url")).hostname
     return data

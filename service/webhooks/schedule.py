@@ -1,4 +1,4 @@
-"""When a delivery is tried again, and when an endpoint is given up. Pure: time and randomness are arguments."""
+"""When a delivery is attempted again, and when an endpoint is disabled. Pure: time and randomness are arguments."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -9,47 +9,47 @@ from typing import assert_never
 from service.webhooks.outcomes import Delivered, Outcome, Rejected, Unreachable
 
 JITTER = 0.2
-"""A delay lies within ±20 % of the schedule's, so that deliveries which failed together do not return together."""
+"""A delay lies within ±20 % of the schedule's, so that deliveries that failed together are not retried together."""
 
 RETRY_AFTER_LIMIT_SECONDS = 3600.0
-"""The longest `Retry-After` that is honoured; the schedule itself goes on from there."""
+"""The longest `Retry-After` that is honoured; longer ones are shortened to it."""
 
-GIVE_UP_AFTER = dt.timedelta(hours=120)
-"""An endpoint that did nothing but fail for this long is disabled."""
+DISABLE_AFTER = dt.timedelta(hours=120)
+"""An endpoint whose every delivery failed for this long is disabled."""
 
 GONE = 410
 
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The delivery is done."""
+    """The delivery has succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryIn:
-    """The delivery is tried again after `seconds`."""
+    """The delivery is attempted again after `seconds`."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """That was the last try of the schedule: the delivery has failed."""
+    """That was the schedule's last attempt: the delivery has failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The receiver said 410: the delivery has failed and its endpoint is to be disabled at once."""
+    """The receiver responded with 410 Gone: the delivery has failed and its endpoint is disabled at once."""
 
 
 Verdict = Succeeded | RetryIn | Exhausted | Gone
 
 
 def verdict(outcome: Outcome, *, failures_before: int, schedule_seconds: Sequence[float], random: float) -> Verdict:
-    """What follows from one try.
+    """What happens to a delivery after an attempt with this outcome.
 
-    `failures_before` counts the tries that failed before it since the delivery was (re)started, `schedule_seconds`
-    are the delays after the first, second, ... failed try, and `random` lies in [0, 1).
+    `failures_before` counts the attempts that failed before it since the delivery was (re)started, `schedule_seconds`
+    are the delays after the first, second, ... failed attempt, and `random` lies in [0, 1).
     """
     match outcome:
         case Delivered():
@@ -57,20 +57,20 @@ def verdict(outcome: Outcome, *, failures_before: int, schedule_seconds: Sequenc
         case Rejected(status_code=status_code) if status_code == GONE:
             return Gone()
         case Rejected(retry_after_seconds=retry_after_seconds):
-            return _next(failures_before, schedule_seconds, random, at_least=retry_after_seconds or 0.0)
+            return _retry(failures_before, schedule_seconds, random, min_seconds=retry_after_seconds or 0.0)
         case Unreachable():
-            return _next(failures_before, schedule_seconds, random, at_least=0.0)
+            return _retry(failures_before, schedule_seconds, random, min_seconds=0.0)
         case _:
             assert_never(outcome)
 
 
-def given_up(failing_since: dt.datetime | None, *, now: dt.datetime) -> bool:
-    """Whether an endpoint, which has just failed again, has failed for too long."""
-    return failing_since is not None and now - failing_since >= GIVE_UP_AFTER
+def failed_too_long(failing_since: dt.datetime | None, *, now: dt.datetime) -> bool:
+    """Whether an endpoint that has just failed again has been failing for `DISABLE_AFTER` or longer."""
+    return failing_since is not None and now - failing_since >= DISABLE_AFTER
 
 
 def parse_retry_after(value: str, *, now: dt.datetime) -> float | None:
-    """Seconds to wait by a `Retry-After` header (RFC 9110, 10.2.3: seconds or a date); None for anything else."""
+    """The seconds to wait by a `Retry-After` header (RFC 9110, 10.2.3: seconds or a date); None for anything else."""
     value = value.strip()
     if value.isascii() and value.isdigit():
         return float(value[:12])
@@ -83,8 +83,8 @@ def parse_retry_after(value: str, *, now: dt.datetime) -> float | None:
     return max(0.0, (at - now).total_seconds())
 
 
-def _next(failures_before: int, schedule_seconds: Sequence[float], random: float, *, at_least: float) -> Verdict:
+def _retry(failures_before: int, schedule_seconds: Sequence[float], random: float, *, min_seconds: float) -> Verdict:
     if failures_before >= len(schedule_seconds):
         return Exhausted()
     delay_seconds = schedule_seconds[failures_before] * (1 + JITTER * (2 * random - 1))
-    return RetryIn(max(delay_seconds, min(at_least, RETRY_AFTER_LIMIT_SECONDS)))
+    return RetryIn(max(delay_seconds, min(min_seconds, RETRY_AFTER_LIMIT_SECONDS)))

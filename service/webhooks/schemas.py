@@ -1,4 +1,4 @@
-"""Webhook endpoints and deliveries on the wire; endpoints as the SDK's `WebhookEndpoint` has them."""
+"""The wire types of webhooks; an endpoint has the fields of the SDK's `WebhookEndpoint`."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -8,16 +8,16 @@ from msgspec import UNSET, UnsetType
 
 from service.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.http.wire_types import PageQuery, RequestModel, unix
+from service.states import DeliveryStatus
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Url = Annotated[str, msgspec.Meta(min_length=1)]
 EventTypeNames = Annotated[list[str], msgspec.Meta(min_length=1)]
 UnixSeconds = Annotated[int, msgspec.Meta(ge=0, le=4_102_444_800)]
-DeliveryStatus = Literal["pending", "succeeded", "failed"]
 
 
 class CreateEndpoint(RequestModel, frozen=True, kw_only=True):
-    """The body of a creation."""
+    """A new endpoint."""
 
     name: Name
     url: Url
@@ -25,7 +25,7 @@ class CreateEndpoint(RequestModel, frozen=True, kw_only=True):
 
 
 class UpdateEndpoint(RequestModel, frozen=True, kw_only=True):
-    """What is to change. `event_types` is the whole new set. Any update enables a disabled endpoint again."""
+    """The fields to change. `event_types` replaces the whole set. Any update enables a disabled endpoint again."""
 
     name: Name | UnsetType = UNSET
     url: Url | UnsetType = UNSET
@@ -33,49 +33,49 @@ class UpdateEndpoint(RequestModel, frozen=True, kw_only=True):
 
 
 class RotateSecret(RequestModel, frozen=True, kw_only=True):
-    """Whether deliveries are signed with the old secret too for a day."""
+    """A rotation: whether the old secret also signs deliveries for another 24 hours."""
 
     keep_old_secret_active_for_24_hours: bool = False
 
 
 class SendTest(RequestModel, frozen=True, kw_only=True):
-    """Which event's sample is sent; the endpoint need not be subscribed to it."""
+    """The type of the sample to send; the endpoint need not subscribe to it."""
 
     event_type: str
 
 
 class Recover(RequestModel, frozen=True, kw_only=True):
-    """Send again what was missed since this time, in Unix seconds."""
+    """The time, in Unix seconds, since which missed events are sent again."""
 
     since: UnixSeconds
 
 
 class ListDeliveries(PageQuery, frozen=True, kw_only=True):
-    """The query of a list of deliveries."""
+    """The query parameters of the list of deliveries."""
 
     status: DeliveryStatus | None = None
 
 
 class ListEvents(PageQuery, frozen=True, kw_only=True):
-    """The query of a list of events. `event_types` are names separated by commas; `stream=true` answers server-sent
-    events as they happen."""
+    """The query parameters of the list of events. `event_types` are names separated by commas; with `stream=true` the
+    response is a stream of server-sent events."""
 
     event_types: str | None = None
     stream: bool = False
 
     def types(self) -> list[str]:
-        """The types that are asked for; none means all."""
+        """The requested types; an empty list means all."""
         return [name for name in (self.event_types or "").split(",") if name]
 
 
 class TriggerEvent(RequestModel, frozen=True, kw_only=True):
-    """Which event's sample is to happen."""
+    """The type of the sample event to create."""
 
     event_type: str
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """An event, as the body of its deliveries has it."""
+    """An event, as in the body of its deliveries."""
 
     id: str
     object: Literal["event"] = "event"
@@ -85,7 +85,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A webhook endpoint. `status` and `disabled_reason` are ours."""
+    """A webhook endpoint. `status` and `disabled_reason` are Tunegate's additions to OpenAI's fields."""
 
     id: str
     object: Literal["webhook_endpoint"] = "webhook_endpoint"
@@ -100,13 +100,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EndpointWithSecret(Endpoint, frozen=True, kw_only=True):
-    """The same with the signing secret, which is shown this once."""
+    """An endpoint with its signing secret, which is shown only in this response."""
 
     signing_secret: str
 
 
 class EndpointDeleted(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a deletion."""
+    """The response to a deletion."""
 
     id: str
     object: Literal["webhook_endpoint.deleted"] = "webhook_endpoint.deleted"
@@ -114,7 +114,7 @@ class EndpointDeleted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TestResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The target answered a test delivery; `status_code` says how."""
+    """The target responded to a test delivery with `status_code`."""
 
     object: Literal["webhook_endpoint.test"] = "webhook_endpoint.test"
     webhook_endpoint_id: str
@@ -124,7 +124,7 @@ class TestResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventTypeList(msgspec.Struct, frozen=True, kw_only=True):
-    """Every type of event, and what each means."""
+    """Every event type, and the meaning of each."""
 
     object: Literal["list"] = "list"
     data: list[str]
@@ -132,7 +132,7 @@ class EventTypeList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One try: an answer's `status_code` and beginning, or the `error` that came instead."""
+    """One attempt: the `status_code` and the start of the `response`, or the `error` if there was no response."""
 
     at: int
     status_code: int | None
@@ -142,7 +142,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """One event on its way to one endpoint, with every try."""
+    """The delivery of one event to one endpoint, with every attempt."""
 
     id: str
     object: Literal["webhook_delivery"] = "webhook_delivery"
@@ -154,7 +154,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
-    """How many deliveries were put on their way; `has_more` asks for the same call again."""
+    """The number of deliveries made pending; repeat the call while `has_more` is true."""
 
     object: Literal["webhook_endpoint.recovery"] = "webhook_endpoint.recovery"
     webhook_endpoint_id: str
@@ -164,12 +164,12 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def show_event(row: WebhookEvent) -> Event:
-    """An event on the wire."""
+    """An event as the API shows it."""
     return msgspec.json.decode(row.body, type=Event)
 
 
 def show_endpoint(row: WebhookEndpoint) -> Endpoint:
-    """A row on the wire."""
+    """An endpoint as the API shows it."""
     return Endpoint(
         id=row.id,
         created_at=unix(row.created_at),
@@ -184,12 +184,12 @@ def show_endpoint(row: WebhookEndpoint) -> Endpoint:
 
 
 def show_with_secret(row: WebhookEndpoint, secret: str) -> EndpointWithSecret:
-    """A row and its fresh secret on the wire."""
+    """A new endpoint or secret as the API shows it."""
     return EndpointWithSecret(**msgspec.structs.asdict(show_endpoint(row)), signing_secret=secret)
 
 
 def show_delivery(row: WebhookDelivery, event_type: str, attempts: Sequence[WebhookAttempt]) -> Delivery:
-    """A delivery on the wire, its tries in order."""
+    """A delivery as the API shows it, with its attempts in order."""
     return Delivery(
         id=row.id,
         event_id=row.event_id,

@@ -1,4 +1,4 @@
-"""An endpoint's signing secrets, encrypted in its row; the row's id is the context that they open in."""
+"""Encrypts an endpoint's signing secrets in its row; the row's id is the context of the encryption."""
 
 import datetime as dt
 
@@ -7,12 +7,15 @@ from service.database.tables import WebhookEndpoint
 
 
 def seal_secret(sealer: Sealer, endpoint_id: str, secret: str) -> bytes:
-    """A secret as it is stored."""
+    """The encrypted secret, as it is stored."""
     return sealer.seal(secret.encode(), context=context_of(endpoint_id))
 
 
 def active_secrets(sealer: Sealer, endpoint: WebhookEndpoint, *, now: dt.datetime) -> list[str]:
-    """The secrets that sign now: the current one, and during a rotation the former one. Raises `DecryptionFailed`."""
+    """The secrets that sign at `now`: the current one, and the old one until it expires.
+
+    Raises `DecryptionFailed`.
+    """
     sealed = [endpoint.secret_encrypted]
     old = endpoint.old_secret_encrypted
     if old is not None and endpoint.old_secret_expires_at is not None and now < endpoint.old_secret_expires_at:
@@ -21,5 +24,5 @@ def active_secrets(sealer: Sealer, endpoint: WebhookEndpoint, *, now: dt.datetim
 
 
 def context_of(endpoint_id: str) -> str:
-    """What an endpoint's secrets are sealed for."""
+    """The encryption context of an endpoint's secrets."""
     return f"webhook_endpoint:{endpoint_id}"

@@ -1,8 +1,8 @@
-"""Sends one signed message to one URL, and says what came of it.
+"""Sends one signed message to one URL and returns the outcome.
 
-A connection of its own for every try: nothing is pooled, so nothing waits for anything else. The address is checked
-where it is dialled, because a name can change between a check and its use. Redirects are not followed, proxies of the
-environment are not used, and the answer is read raw, a little of it, before the connection is closed.
+Every attempt opens a connection of its own: nothing is pooled, so no delivery waits for another. The address is checked
+when it is dialled, because a name can change between a check and its use. Redirects are not followed, the environment's
+proxies are not used, and only the start of the response body is read, undecoded, before the connection is closed.
 """
 
 import asyncio
@@ -25,18 +25,18 @@ from service.webhooks.schedule import parse_retry_after
 from service.webhooks.targets import parse_webhook_url, refusal_of
 
 MAX_RESPONSE_BYTES = 2048
-"""How much of an answer is read and kept."""
+"""How much of a response body is read and stored."""
 
 BODY_SECONDS = 2.0
-"""How long to wait for the start of an answer's body, which is only shown."""
+"""How long to wait for the start of a response body, which is only displayed."""
 
 CHECK_SECONDS = 2.0
 USER_AGENT = "Tunegate-Webhooks/1 (+https://www.standardwebhooks.com)"
 
 
 class Sender:
-    """One for each process. `timeout_seconds` bounds a whole attempt: look-up, connect, write and read together;
-    `check_seconds` the look-up of `check`, and `body_seconds` the wait for the start of an answer's body."""
+    """Sends deliveries; one instance a process. `timeout_seconds` bounds a whole attempt, from look-up to reading,
+    `check_seconds` the look-up of `check`, and `body_seconds` the wait for the start of a response body."""
 
     def __init__(
         self,
@@ -56,12 +56,12 @@ class Sender:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Sender":
-        """The sender that the settings describe."""
+        """A sender with the settings' limits."""
         reach = Reach.of(allow_private=settings.webhook_allow_private, development=settings.environment == "dev")
         return cls(reach=reach, timeout_seconds=settings.webhook_timeout_seconds)
 
     async def check(self, url: str) -> None:
-        """Refuse a URL early, for whoever sets it; `send` checks again.
+        """Check a URL when an endpoint is created or changed; `send` checks it again.
 
         Raises `InvalidRequest` as `parse_webhook_url` does, and for a name that has only forbidden addresses. A name
         that cannot be resolved now is accepted.
@@ -76,7 +76,7 @@ class Sender:
             return
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
-        """POST exactly `body`. Never raises for what a receiver or the network does."""
+        """POST exactly `body`. Failures of the receiver or the network become outcomes, not exceptions."""
         started = time.monotonic()
         try:
             return await self._post(parse_webhook_url(url, self.reach), headers, body, started)
@@ -87,7 +87,7 @@ class Sender:
         except LookupFailed as error:
             return _unreachable("dns_failed", error, started)
         except TimeoutError:
-            return _unreachable("timeout", f"no answer within {self.timeout_seconds:g} s", started)
+            return _unreachable("timeout", f"no response within {self.timeout_seconds:g} s", started)
         except httpcore2.ConnectError as error:
             return _unreachable("tls_failed" if _is_tls(error) else "connect_failed", error, started)
         except ssl.SSLError as error:
@@ -113,9 +113,9 @@ class Sender:
 
 
 class _OneConnection(Dialler):
-    """The dialler of one attempt: it closes the connection that it opened, whatever happens.
+    """The dialler of one attempt, which closes the connection that it opened in every case.
 
-    (httpcore2 leaves a socket open when it is cancelled in its TLS handshake.)
+    This is needed because httpcore2 leaves the socket open when it is cancelled during the TLS handshake.
     """
 
     _opened: httpcore2.AsyncNetworkStream | None = None
@@ -135,7 +135,7 @@ class _OneConnection(Dialler):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """Dial, and remember what is to be closed."""
+        """Connect, and store the connection to close."""
         self._opened = await super().connect_tcp(host, port, timeout, local_address, socket_options)
         return self._opened
 
@@ -155,7 +155,7 @@ def _request_headers(target: Target, headers: Mapping[str, str], body: bytes) ->
 
 
 async def _excerpt(response: httpcore2.Response, deadline: float, body_seconds: float) -> bytes:
-    """The start of the answer's body. Its status has come already: a body that breaks off or drips changes nothing."""
+    """The start of the response body. A slow or truncated body changes nothing: the status has been received."""
     read = bytearray()
     latest = min(deadline, asyncio.get_running_loop().time() + body_seconds)
     with suppress(httpcore2.NetworkError, httpcore2.ProtocolError, OSError):
@@ -167,16 +167,16 @@ async def _excerpt(response: httpcore2.Response, deadline: float, body_seconds: 
     return bytes(read[:MAX_RESPONSE_BYTES])
 
 
-def _outcome(answer: httpcore2.Response, excerpt: bytes, started: float) -> Outcome:
-    latency_ms = _since(started)
-    response = excerpt.decode("utf-8", "replace")
-    if 200 <= answer.status < 300:
-        return Delivered(status_code=answer.status, latency_ms=latency_ms, response=response)
-    retry_after = next((value for name, value in answer.headers if name.lower() == b"retry-after"), b"")
+def _outcome(response: httpcore2.Response, excerpt: bytes, started: float) -> Outcome:
+    latency_ms = _milliseconds_since(started)
+    text = excerpt.decode("utf-8", "replace")
+    if 200 <= response.status < 300:
+        return Delivered(status_code=response.status, latency_ms=latency_ms, response=text)
+    retry_after = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"")
     return Rejected(
-        status_code=answer.status,
+        status_code=response.status,
         latency_ms=latency_ms,
-        response=response,
+        response=text,
         retry_after_seconds=parse_retry_after(retry_after.decode("latin-1"), now=dt.datetime.now(dt.UTC)),
     )
 
@@ -189,12 +189,12 @@ def _unreachable(reason: UnreachableReason, cause: Exception | str, started: flo
             detail = os.strerror(number)
         case _:
             detail = str(cause) or type(cause).__name__
-    return Unreachable(reason=reason, detail=detail, latency_ms=_since(started))
+    return Unreachable(reason=reason, detail=detail, latency_ms=_milliseconds_since(started))
 
 
 def _is_tls(error: BaseException) -> bool:
     return isinstance(error.__cause__, ssl.SSLError)
 
 
-def _since(started: float) -> int:
+def _milliseconds_since(started: float) -> int:
     return round((time.monotonic() - started) * 1000)

@@ -1,7 +1,7 @@
-"""A project's events as server-sent events, as they happen: what `tunegate listen` reads.
+"""Streams a project's events as server-sent events when they happen; `tunegate listen` reads these streams.
 
-Nothing is held between two looks: no transaction, no connection, only the place in the project's events. The data of
-each is the exact body that endpoints get, so whoever signs and passes it on passes on the same bytes.
+Between two polls a stream holds no transaction and no connection, only its position in the project's events. The data
+of each event is the exact body that endpoints receive, so a client that signs and forwards it sends the same bytes.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ from service.webhooks import outbox
 from service.webhooks.queries import event_position, events_after, newest_event
 
 MAX_STREAMS = 20
-"""Streams of one project that one API process serves at a time."""
+"""The largest number of streams of one project that are open in one API process."""
 
 BATCH = 100
 START = "start"
-"""The id of the place before a project's first event, so that a reader who has seen none can come back to it."""
+"""The event id of the position before a project's first event, so that a client without events can resume there."""
 
 
 class EventStreams:
-    """The streams that this process serves."""
+    """The open streams of this process."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -39,33 +39,33 @@ class EventStreams:
     async def open(
         self, project_id: str, *, types: Sequence[str], last_event_id: str | None, access_check: AccessCheck
     ) -> Stream:
-        """Events after `last_event_id`; those from now on, when there is none.
+        """Stream the events after `last_event_id`, or from now on when it is None.
 
         Raises `InvalidRequest` for an unknown event and `QuotaExceeded` above the limit of streams.
         """
         if self._open[project_id] >= MAX_STREAMS:
             raise QuotaExceeded(
-                f"The project has {MAX_STREAMS} event streams open here, which is the limit. End one of them.",
+                f"The project has {MAX_STREAMS} event streams open here, which is the limit. Close one of them.",
                 code="too_many_streams",
             )
         async with self._db.project(project_id) as session:
-            place = await _place(session, project_id, last_event_id)
-        return Stream(self._counted(project_id, types, place, access_check), headers=HEADERS)
+            start = await _start_position(session, project_id, last_event_id)
+        return Stream(self._counted(project_id, types, start, access_check), headers=HEADERS)
 
     async def _counted(
-        self, project_id: str, types: Sequence[str], place: tuple[str, int], access_check: AccessCheck
+        self, project_id: str, types: Sequence[str], start: tuple[str, int], access_check: AccessCheck
     ) -> AsyncIterator[bytes]:
         self._open[project_id] += 1
         try:
-            async for piece in _told(self._db, project_id, types, place, access_check):
-                yield piece
+            async for chunk in _encoded_events(self._db, project_id, types, start, access_check):
+                yield chunk
         finally:
             self._open[project_id] -= 1
             if not self._open[project_id]:
                 del self._open[project_id]
 
 
-async def _place(session: AsyncSession, project_id: str, last_event_id: str | None) -> tuple[str, int]:
+async def _start_position(session: AsyncSession, project_id: str, last_event_id: str | None) -> tuple[str, int]:
     if last_event_id == START:
         return START, 0
     if last_event_id is not None:
@@ -74,18 +74,18 @@ async def _place(session: AsyncSession, project_id: str, last_event_id: str | No
     return (START, 0) if newest is None else (newest.id, newest.position)
 
 
-async def _told(
-    db: Database, project_id: str, types: Sequence[str], place: tuple[str, int], access_check: AccessCheck
+async def _encoded_events(
+    db: Database, project_id: str, types: Sequence[str], start: tuple[str, int], access_check: AccessCheck
 ) -> AsyncIterator[bytes]:
-    seen, position = place
-    yield f"id: {seen}\n: listening\n\n".encode()
+    last_id, position = start
+    yield f"id: {last_id}\n: listening\n\n".encode()
     quiet_seconds = 0.0
     while True:
         try:
             await access_check()
         except ApiError:
             return
-        rows = await _next(db, project_id, types, position)
+        rows = await _next_events(db, project_id, types, position)
         for row in rows:
             yield f"id: {row.id}\nevent: {row.type}\ndata: ".encode() + row.body + b"\n\n"
             position, quiet_seconds = row.position, 0.0
@@ -98,8 +98,8 @@ async def _told(
         quiet_seconds += POLL_SECONDS
 
 
-async def _next(db: Database, project_id: str, types: Sequence[str], position: int) -> Sequence[WebhookEvent]:
-    """The next events. Without news nobody is disturbed; with news, those who write are let finish first."""
+async def _next_events(db: Database, project_id: str, types: Sequence[str], position: int) -> Sequence[WebhookEvent]:
+    """The next events. The project's lock is taken only if there are any, to wait for writers that began before."""
     async with db.project(project_id) as session:
         if not await events_after(session, project_id, types=types, position=position, limit=1):
             return []
@@ -109,5 +109,5 @@ async def _next(db: Database, project_id: str, types: Sequence[str], position: i
             return await events_after(session, project_id, types=types, position=position, limit=BATCH)
     except DBAPIError as error:
         if sqlstate_of(error) == LOCK_NOT_AVAILABLE:
-            return []  # somebody takes long to write; the next look is soon
+            return []  # a writer takes long; the next poll tries again
         raise

@@ -25,7 +25,7 @@ from tests.deletions.factories import (
 )
 from tests.faults.control import DELETE_FILE, NEVER, UPLOAD, error
 from tests.workers.harness import WorkerHarness
-from workers.deletions.carry_out import MAX_TRIES
+from workers.deletions.carry_out import MAX_ATTEMPTS
 
 
 class TestHere:
@@ -218,10 +218,10 @@ class TestUpstream:
         await trained(harness, training=file_id)
         harness.upstream.fault(DELETE_FILE, error(400), times=0)
         await remove(harness, file_id)
-        for _ in range(MAX_TRIES + 1):
+        for _ in range(MAX_ATTEMPTS + 1):
             await carry_out_due(harness)
         (row,) = await deletions(harness, "upstream_file")
-        assert (row.status, row.failures, row.due_at) == ("failed", MAX_TRIES, None)
+        assert (row.status, row.failures, row.due_at) == ("failed", MAX_ATTEMPTS, None)
         assert row.last_error == "invalid: HTTP 400"
 
     async def test_a_copy_that_an_unanswered_upload_left_is_found_by_its_name(self, harness: WorkerHarness) -> None:

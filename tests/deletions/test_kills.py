@@ -12,7 +12,9 @@ from tests.workers.harness import DEADLINE_SECONDS, open_harness, working
 from tests.workers.process import WorkerProcess
 
 
-@pytest.mark.parametrize("point", ["deletion.content_gone", "deletion.copies_let_go", "deletion.upstream_answered"])
+@pytest.mark.parametrize(
+    "point", ["deletion.content_deleted", "deletion.upstream_files_released", "deletion.upstream_answered"]
+)
 async def test_a_worker_killed_there_has_done_no_harm(
     short_lease_settings: Settings, upstream: FaultyUpstream, tmp_path: Path, point: str
 ) -> None:

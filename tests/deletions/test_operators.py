@@ -12,7 +12,7 @@ from tests.faults.control import DELETE_FILE, error
 from tests.stack import ROOT
 from tests.workers.harness import WorkerHarness
 from tests.workers.process import environment
-from workers.deletions.carry_out import MAX_TRIES
+from workers.deletions.carry_out import MAX_ATTEMPTS
 
 
 def tunegate(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -32,7 +32,7 @@ async def test_what_failed_is_listed_tried_again_and_accepted(harness: WorkerHar
     await trained(harness, training=file_id)
     harness.upstream.fault(DELETE_FILE, error(403), times=0)
     await remove(harness, file_id)
-    for _ in range(MAX_TRIES + 1):
+    for _ in range(MAX_ATTEMPTS + 1):
         await carry_out_due(harness)
     (row,) = await deletions(harness, "upstream_file")
     listed = tunegate(settings)
@@ -44,7 +44,7 @@ async def test_what_failed_is_listed_tried_again_and_accepted(harness: WorkerHar
     (again,) = await deletions(harness, "upstream_file")
     assert (again.status, again.failures, again.due_at is None) == ("pending", 0, False)
     assert tunegate(settings, "--accept", row.id).returncode == 1, "it is not one that failed"
-    for _ in range(MAX_TRIES):
+    for _ in range(MAX_ATTEMPTS):
         await carry_out_due(harness)
     assert tunegate(settings, "--accept", "all").returncode == 0
     assert await statuses(harness, "upstream_file") == ["done"]

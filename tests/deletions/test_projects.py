@@ -38,16 +38,16 @@ from tests.tenancy.test_rows import _row, _typed
 from tests.wire import refusal
 from tests.workers.harness import DEADLINE_SECONDS, WorkerHarness, open_harness, working
 from tests.workers.process import WorkerProcess
-from workers.deletions.carry_out import MAX_TRIES
+from workers.deletions.carry_out import MAX_ATTEMPTS
 
 SECRET = "Zanzibar-kumquat"
 POINTS = [
     "project.stopped",
-    "project.words_gone_of_some",
-    "project.let_go_of_some",
-    "project.objects_gone",
+    "project.redacted_some",
+    "project.released_some",
+    "project.objects_deleted",
     "project.emptied_some:4",
-    "project.rows_gone",
+    "project.rows_deleted",
     "project.ended",
     "deletion.upstream_answered",
 ]
@@ -224,7 +224,7 @@ class TestAsking:
         harness.upstream.fault(DELETE_FILE, error(500), times=0)
         harness.upstream.fault(DELETE_MODEL, error(400), times=0)
         await remove_project(harness)
-        for _ in range(MAX_TRIES):
+        for _ in range(MAX_ATTEMPTS):
             await carry_out_due(harness)
         async with served(harness, admin=True) as http:
             shown = (await http.get(f"/organization/projects/{harness.project_id}/deletion")).json()

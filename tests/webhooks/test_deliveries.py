@@ -17,7 +17,7 @@ from service.webhooks.secrets import seal_secret
 from service.webhooks.signing import new_secret
 from tests.webhooks.factories import WebhookHarness
 from tests.webhooks.receiver import Receiver, answer
-from workers.webhooks.deliver import IN_FLIGHT_PER_ENDPOINT, deliver
+from workers.webhooks.deliver import MAX_CONCURRENT_PER_ENDPOINT, deliver
 
 client = OpenAI(api_key="none", base_url="http://127.0.0.1:1/v1")
 
@@ -316,7 +316,7 @@ class TestFairness:
         fast = await harness.new_endpoint("https://quick.example/", event_types=["file.processed"])
         await harness.emit(type="file.processed")
         first = await harness.claim(limit=32)
-        assert sorted(claimed.row.endpoint_id for claimed in first) == [slow] * IN_FLIGHT_PER_ENDPOINT + [fast]
+        assert sorted(claimed.row.endpoint_id for claimed in first) == [slow] * MAX_CONCURRENT_PER_ENDPOINT + [fast]
         assert await harness.claim(limit=32) == []
         async with harness.db.worker() as session:
             await session.execute(

@@ -15,8 +15,8 @@ from tests.webhooks.factories import TYPES, WebhookHarness
 from tests.webhooks.receiver import Receiver
 from workers.dispatcher import Dispatcher, Queue
 from workers.webhooks.deliver import (
-    IN_FLIGHT_PER_ENDPOINT,
-    IN_FLIGHT_PER_FAILING,
+    MAX_CONCURRENT_PER_ENDPOINT,
+    MAX_CONCURRENT_PER_FAILING_ENDPOINT,
     claimable,
     claimable_retries,
     deliver,
@@ -62,11 +62,11 @@ class TestPlaces:
             await harness.emit(f"s-{number}", type=WELL)
         claimed = await harness.claim(limit=100)
         assert Counter(each.row.endpoint_id for each in claimed) == {
-            first: IN_FLIGHT_PER_ENDPOINT,
-            second: IN_FLIGHT_PER_ENDPOINT,
+            first: MAX_CONCURRENT_PER_ENDPOINT,
+            second: MAX_CONCURRENT_PER_ENDPOINT,
         }
         places = {each.id: number for number, each in enumerate(await harness.deliveries())}
-        assert sorted(places[each.row.id] for each in claimed) == list(range(2 * IN_FLIGHT_PER_ENDPOINT))
+        assert sorted(places[each.row.id] for each in claimed) == list(range(2 * MAX_CONCURRENT_PER_ENDPOINT))
         assert await harness.claim(limit=100) == []
 
     async def test_a_failing_one_gets_fewer_and_in_places_of_its_own(self, harness: WebhookHarness) -> None:
@@ -76,8 +76,8 @@ class TestPlaces:
             await harness.emit(type=DEAD)
             await harness.emit(type=WELL)
         fast, retried = await harness.claim(limit=100, failing=False), await harness.claim(limit=100, failing=True)
-        assert [each.row.endpoint_id for each in fast] == [well] * IN_FLIGHT_PER_ENDPOINT
-        assert [each.row.endpoint_id for each in retried] == [failing] * IN_FLIGHT_PER_FAILING
+        assert [each.row.endpoint_id for each in fast] == [well] * MAX_CONCURRENT_PER_ENDPOINT
+        assert [each.row.endpoint_id for each in retried] == [failing] * MAX_CONCURRENT_PER_FAILING_ENDPOINT
 
     async def test_a_lease_that_is_over_is_no_place_taken(self, harness: WebhookHarness) -> None:
         await _endpoints(harness, 1, "https://a.example/", WELL)
@@ -97,7 +97,7 @@ class TestPlaces:
         assert await self.named(harness, last.id) == [last.id]
         assert await self.named(harness, last.id, failing=True) == []
         claimed = await harness.claim(limit=100)
-        assert len(claimed) == IN_FLIGHT_PER_ENDPOINT  # none of them leased by the look above
+        assert len(claimed) == MAX_CONCURRENT_PER_ENDPOINT  # none of them leased by the look above
         assert await self.named(harness, others[-1].id) == []
 
     async def named(self, harness: WebhookHarness, row_id: str, *, failing: bool = False) -> list[str]:
@@ -151,9 +151,9 @@ class TestHanging:
 
         try:
             async with asyncio.timeout(50):
-                while came()["/well"] < 20 or came()["/never"] < 3 * IN_FLIGHT_PER_ENDPOINT:
+                while came()["/well"] < 20 or came()["/never"] < 3 * MAX_CONCURRENT_PER_ENDPOINT:
                     await asyncio.sleep(0.05)
-            assert came() == {"/well": 20, "/never": 3 * IN_FLIGHT_PER_ENDPOINT}
+            assert came() == {"/well": 20, "/never": 3 * MAX_CONCURRENT_PER_ENDPOINT}
         finally:
             await dispatcher.stop(0)
             await running

@@ -14,7 +14,7 @@ from service.webhooks.schedule import (
     Gone,
     RetryIn,
     Succeeded,
-    given_up,
+    failed_too_long,
     parse_retry_after,
     verdict,
 )
@@ -76,9 +76,9 @@ class TestVerdict:
 
 class TestGivenUp:
     def test_after_120_hours_of_nothing_but_failures(self) -> None:
-        assert not given_up(None, now=NOW)
-        assert not given_up(NOW - dt.timedelta(hours=119, minutes=59), now=NOW)
-        assert given_up(NOW - dt.timedelta(hours=120), now=NOW)
+        assert not failed_too_long(None, now=NOW)
+        assert not failed_too_long(NOW - dt.timedelta(hours=119, minutes=59), now=NOW)
+        assert failed_too_long(NOW - dt.timedelta(hours=120), now=NOW)
 
 
 class TestRetryAfter:

@@ -1,16 +1,16 @@
-"""How one try of a deletion can end that did not break."""
+"""The outcomes of a deletion attempt that raised no error."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """It is gone."""
+    """The object is deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotYet:
-    """Something has to end first; that is no failure. When to look again."""
+    """Something has to end first, which is no failure. The next attempt follows after `seconds`."""
 
     reason: str
     seconds: float

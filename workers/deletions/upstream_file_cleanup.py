@@ -1,7 +1,7 @@
-"""Letting go of upstream copies: a content's row is taken out, and what it stood for becomes work to be deleted.
+"""Upstream file clean-up: removes the rows of upstream files that are no longer used, and requests their deletion.
 
-The row is locked while it is looked whether anything needs the content, and a job that finds it (`uploads._bring`)
-locks it too. So either this sees the job, or the job finds no copy and sends one of its own.
+The row is locked while the uses of its content are checked, and a job that finds the row (`workers/jobs/upload.py`)
+locks it too. So either the check sees the job, or the job finds no upstream file and uploads its own.
 """
 
 from functools import partial
@@ -15,13 +15,16 @@ from service.settings import Settings
 
 
 class UploadInProgress(Exception):
-    """A worker may still be sending this content: look again."""
+    """A worker may still be uploading this content; try again later."""
 
 
 async def release_content(
     session: AsyncSession, settings: Settings, *, project_id: str, sha256: str, size_bytes: int
 ) -> None:
-    """Let go of a content's copies if no live file and no live job of the project has it. Raises `UploadInProgress`."""
+    """Release a content's upstream files unless a live file or job of the project uses it.
+
+    Raises `UploadInProgress`.
+    """
     rows = (
         await session.scalars(
             select(UpstreamFile)
@@ -32,7 +35,7 @@ async def release_content(
             .with_for_update()
         )
     ).all()
-    if rows and not await _needed(session, project_id, sha256):
+    if rows and not await _in_use(session, project_id, sha256):
         for row in rows:
             await release_upstream_file(session, settings, row, size_bytes=size_bytes)
 
@@ -40,14 +43,14 @@ async def release_content(
 async def release_upstream_file(
     session: AsyncSession, settings: Settings, row: UpstreamFile, *, size_bytes: int
 ) -> None:
-    """Take a locked row out and have its copy deleted. Raises `UploadInProgress`.
+    """Delete a locked row and request the deletion of its upstream file. Raises `UploadInProgress`.
 
-    An upload without a clear answer may have left one that nobody knows by its id: it is looked for by its name, once
-    it would show.
+    An upload without a known outcome may have left a file whose id is unknown. A second deletion searches for it by
+    name, after the time in which it must have appeared in the upstream's list.
     """
     if await session.scalar(select(UpstreamFile.leased_until > func.now()).where(UpstreamFile.id == row.id)):
         raise UploadInProgress(row.id)
-    ask = partial(
+    request = partial(
         request_deletion,
         session,
         kind="upstream_file",
@@ -57,15 +60,15 @@ async def release_upstream_file(
         size_bytes=size_bytes,
     )
     if row.upstream_file_id is not None:
-        await ask(subject=row.id, upstream_id=row.upstream_file_id)
+        await request(subject=row.id, upstream_id=row.upstream_file_id)
     if row.phase == "intent" or row.failures:
-        settle = settings.lease_seconds + settings.settle_seconds
-        await ask(subject=f"{row.id}/unanswered", in_seconds=settle)
+        settle_seconds = settings.lease_seconds + settings.settle_seconds
+        await request(subject=f"{row.id}/unanswered", in_seconds=settle_seconds)
     await session.delete(row)
     await session.flush()
 
 
-async def _needed(session: AsyncSession, project_id: str, sha256: str) -> bool:
+async def _in_use(session: AsyncSession, project_id: str, sha256: str) -> bool:
     of_content = (File.project_id == project_id) & (File.sha256 == sha256)
     live_file = select(File.id).where(of_content, File.deleted_at.is_(None)).limit(1)
     if await session.scalar(live_file) is not None:

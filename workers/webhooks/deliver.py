@@ -1,8 +1,8 @@
-"""One try of a webhook delivery: read, send, record.
+"""One attempt of a webhook delivery: read, send, record.
 
-Nothing is open in the database while the message is under way. A crash before the record leaves the row due and its
-lease to run out, so the message is sent again with the same `webhook-id`: at least once, never lost. A worker that was
-taken over meanwhile records nothing.
+No transaction is open while the message is being sent. After a crash before the record the row stays due and its lease
+expires, so the message is sent again with the same `webhook-id`: at least once, never lost. A worker that has lost its
+lease records nothing.
 """
 
 import datetime as dt
@@ -23,36 +23,38 @@ from service.database.engine import Database
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.settings import Settings
+from service.states import DeliveryStatus
 from service.webhooks.outcomes import Delivered, Outcome, Rejected, Unreachable
-from service.webhooks.schedule import Exhausted, Gone, RetryIn, Succeeded, given_up, verdict
+from service.webhooks.schedule import Exhausted, Gone, RetryIn, Succeeded, failed_too_long, verdict
 from service.webhooks.secrets import active_secrets
 from service.webhooks.sender import Sender
 from service.webhooks.signing import signed_headers
 
 log = structlog.get_logger()
 
-IN_FLIGHT_PER_ENDPOINT = 4
-"""How many deliveries of one endpoint are under way at a time, so that a slow one leaves room for the others. (Workers
-that claim at the same instant do not see each other, and may let a few more through.)"""
+MAX_CONCURRENT_PER_ENDPOINT = 4
+"""Concurrent deliveries to one endpoint, so that a slow endpoint does not delay the others. (Workers that claim at the
+same instant do not see each other's claims, so a few more may run.)"""
 
-IN_FLIGHT_PER_FAILING = 1
-"""The same of an endpoint whose last try failed. These have places of their own (`workers/main.py`)."""
+MAX_CONCURRENT_PER_FAILING_ENDPOINT = 1
+"""Concurrent deliveries to an endpoint whose last attempt failed. They have a concurrency limit of their own
+(`workers/registry.py`)."""
 
 
-class Needs(Protocol):
-    """What a delivery needs of the worker's context."""
+class DeliveryContext(Protocol):
+    """The parts of the worker's context that a delivery uses."""
 
     @property
     def settings(self) -> Settings:
-        """The schedule, and the master key."""
+        """The retry schedule and the master key."""
 
     @property
     def db(self) -> Database:
-        """Transactions."""
+        """Opens transactions."""
 
     @property
     def sender(self) -> Sender:
-        """What sends."""
+        """Sends the requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,34 +64,36 @@ class Unsendable:
     reason: str
 
 
-def claimable(ctx: Needs, row_id: str | None = None) -> Sequence[ColumnElement[bool]]:
+def claimable(ctx: DeliveryContext, row_id: str | None = None) -> Sequence[ColumnElement[bool]]:
     """Conditions for the deliveries of endpoints whose last attempt succeeded, or that had none."""
     return _claimable(row_id, failing=False)
 
 
-def claimable_retries(ctx: Needs, row_id: str | None = None) -> Sequence[ColumnElement[bool]]:
+def claimable_retries(ctx: DeliveryContext, row_id: str | None = None) -> Sequence[ColumnElement[bool]]:
     """Conditions for the deliveries of endpoints whose last attempt failed."""
     return _claimable(row_id, failing=True)
 
 
 def _claimable(row_id: str | None, *, failing: bool) -> Sequence[ColumnElement[bool]]:
-    """Conditions for `claims.claim`: the longest due of every endpoint, as many as it has places left.
+    """Conditions for `leases.claim`: the longest due deliveries of each endpoint, within its concurrency limit.
 
-    Goes from one waiting endpoint to the next by the index (a "loose index scan") and looks at a few rows of each, so
-    its cost grows with the endpoints that wait and not with their backlogs. With `row_id` it asks about one delivery.
+    The query goes from one waiting endpoint to the next by the index (a "loose index scan") and reads a few rows of
+    each, so its cost grows with the number of waiting endpoints and not with their backlogs. With `row_id` the
+    condition is about that one delivery.
     """
-    endpoint, places = WebhookEndpoint, IN_FLIGHT_PER_FAILING if failing else IN_FLIGHT_PER_ENDPOINT
-    due, under_way = aliased(WebhookDelivery), aliased(WebhookDelivery)
-    lane = endpoint.failing_since.is_not(None) if failing else endpoint.failing_since.is_(None)
+    endpoint = WebhookEndpoint
+    limit = MAX_CONCURRENT_PER_FAILING_ENDPOINT if failing else MAX_CONCURRENT_PER_ENDPOINT
+    due, running = aliased(WebhookDelivery), aliased(WebhookDelivery)
+    health = endpoint.failing_since.is_not(None) if failing else endpoint.failing_since.is_(None)
     busy = (
         select(func.count())
-        .where(under_way.endpoint_id == endpoint.id, under_way.leased_until >= func.now())
+        .where(running.endpoint_id == endpoint.id, running.leased_until >= func.now())
         .correlate(endpoint)
         .scalar_subquery()
     )
     if row_id is not None:
-        free = select(endpoint.id).where(endpoint.id == WebhookDelivery.endpoint_id, lane, busy < places)
-        return (free.exists(),)
+        has_capacity = select(endpoint.id).where(endpoint.id == WebhookDelivery.endpoint_id, health, busy < limit)
+        return (has_capacity.exists(),)
     next_due = (
         select(due.id)
         .where(
@@ -98,23 +102,23 @@ def _claimable(row_id: str | None, *, failing: bool) -> Sequence[ColumnElement[b
             or_(due.leased_until.is_(None), due.leased_until < func.now()),
         )
         .order_by(due.due_at)
-        .limit(func.greatest(0, places - busy))
+        .limit(func.greatest(0, limit - busy))
         .correlate(endpoint)
         .lateral("next_due")
     )
     waiting = _waiting_endpoints()
-    found = (
+    claimable_ids = (
         select(next_due.c.id)
         .select_from(waiting)
         .join(endpoint, endpoint.id == waiting.c.endpoint_id)
         .join(next_due, true())
-        .where(lane)
+        .where(health)
     )
-    return (WebhookDelivery.id.in_(found),)
+    return (WebhookDelivery.id.in_(claimable_ids),)
 
 
 def _waiting_endpoints() -> CTE:
-    """The endpoints that have deliveries to come, each once, by one index look-up each."""
+    """The endpoints with pending deliveries, each once, by one index look-up each."""
     table, further = WebhookDelivery, aliased(WebhookDelivery)
     waiting = (
         select(func.min(table.endpoint_id).label("endpoint_id"))
@@ -129,8 +133,8 @@ def _waiting_endpoints() -> CTE:
     return waiting.union_all(select(following).select_from(waiting).where(waiting.c.endpoint_id.is_not(None)))
 
 
-async def deliver(ctx: Needs, claimed: Claim[WebhookDelivery]) -> None:
-    """Try the claimed delivery once, and record what came of it. Ends quietly when the lease is lost."""
+async def deliver(ctx: DeliveryContext, claimed: Claim[WebhookDelivery]) -> None:
+    """Attempt the claimed delivery once and record the outcome. Returns without an error when the lease is lost."""
     try:
         async with leases.heartbeat(ctx.db, claimed):
             async with ctx.db.worker() as session:
@@ -143,7 +147,7 @@ async def deliver(ctx: Needs, claimed: Claim[WebhookDelivery]) -> None:
                 await _record(session, claimed, endpoint, outcome, started_at, ctx.settings.webhook_schedule_seconds)
             fault_points.point("deliver.recorded")
     except LeaseLost:
-        log.info("webhook.taken_over", delivery=claimed.row.id)
+        log.info("delivery.lease_lost", delivery=claimed.row.id)
 
 
 async def _read(session: AsyncSession, delivery: WebhookDelivery) -> tuple[WebhookEndpoint, WebhookEvent]:
@@ -156,7 +160,9 @@ async def _read(session: AsyncSession, delivery: WebhookDelivery) -> tuple[Webho
     return endpoint, event
 
 
-async def _send(ctx: Needs, endpoint: WebhookEndpoint, event: WebhookEvent, now: dt.datetime) -> Outcome | Unsendable:
+async def _send(
+    ctx: DeliveryContext, endpoint: WebhookEndpoint, event: WebhookEvent, now: dt.datetime
+) -> Outcome | Unsendable:
     if endpoint.deleted_at is not None:
         return Unsendable("endpoint_deleted: the endpoint was deleted before this was delivered")
     if endpoint.disabled_at is not None:
@@ -178,12 +184,13 @@ async def _record(
     started_at: dt.datetime,
     schedule_seconds: Sequence[float],
 ) -> None:
-    """The one fenced transaction: the attempt, the delivery's next state, and the endpoint's health.
+    """Write the attempt, the delivery's next state and the endpoint's health in one fenced transaction.
 
-    Who asked for the delivery again while this try was under way gets another one, whatever came of this.
+    A redelivery that was requested during this attempt leads to another attempt, whatever the outcome of this one.
     """
-    row = await _held(session, claimed)
-    ended, failures, due_in_seconds = "failed", row.failures + 1, None
+    row = await _claimed_row(session, claimed)
+    status: DeliveryStatus = "failed"
+    failures, due_in_seconds = row.failures + 1, None
     if not isinstance(outcome, Unsendable):
         match verdict(
             outcome,
@@ -192,28 +199,28 @@ async def _record(
             random=random.random(),  # noqa: S311  (jitter)
         ):
             case Succeeded():
-                ended, failures = "succeeded", 0
+                status, failures = "succeeded", 0
                 if endpoint.failing_since is not None:
-                    await _healthy(session, endpoint)
+                    await _set_healthy(session, endpoint)
             case RetryIn(seconds):
-                ended, due_in_seconds = "pending", seconds
-                await _failing(session, endpoint, started_at)
+                status, due_in_seconds = "pending", seconds
+                await _set_failing(session, endpoint, started_at)
             case Exhausted():
-                await _failing(session, endpoint, started_at)
+                await _set_failing(session, endpoint, started_at)
             case Gone():
                 await _disable(session, endpoint, "The receiver answered 410 Gone.")
             case unknown:
                 assert_never(unknown)
     if due_in_seconds is None and row.due_at != claimed.due_at:
-        ended, due_in_seconds = "pending", 0.0
+        status, due_in_seconds = "pending", 0.0
     attempt = row.attempts + 1
-    values = {"status": ended, "attempts": attempt, "failures": failures}
+    values = {"status": status, "attempts": attempt, "failures": failures}
     await session.execute(insert(WebhookAttempt).values(_attempt(row, attempt, outcome, started_at)))
     await leases.give_back(session, claimed, values, due_in_seconds=due_in_seconds)
-    log.info("webhook.attempted", delivery=row.id, endpoint=endpoint.id, attempt=attempt, status=ended)
+    log.info("delivery.attempted", delivery=row.id, endpoint=endpoint.id, attempt=attempt, status=status)
 
 
-async def _held(session: AsyncSession, claimed: Claim[WebhookDelivery]) -> WebhookDelivery:
+async def _claimed_row(session: AsyncSession, claimed: Claim[WebhookDelivery]) -> WebhookDelivery:
     table = WebhookDelivery
     row = await session.scalar(select(table).where(claimed.held(), table.leased_until.is_not(None)).with_for_update())
     if row is None:
@@ -221,7 +228,7 @@ async def _held(session: AsyncSession, claimed: Claim[WebhookDelivery]) -> Webho
     return row
 
 
-async def _healthy(session: AsyncSession, endpoint: WebhookEndpoint) -> None:
+async def _set_healthy(session: AsyncSession, endpoint: WebhookEndpoint) -> None:
     await session.execute(
         update(WebhookEndpoint)
         .where(WebhookEndpoint.id == endpoint.id, WebhookEndpoint.failing_since.is_not(None))
@@ -229,7 +236,7 @@ async def _healthy(session: AsyncSession, endpoint: WebhookEndpoint) -> None:
     )
 
 
-async def _failing(session: AsyncSession, endpoint: WebhookEndpoint, started_at: dt.datetime) -> None:
+async def _set_failing(session: AsyncSession, endpoint: WebhookEndpoint, started_at: dt.datetime) -> None:
     table = WebhookEndpoint
     await session.execute(
         update(table)
@@ -237,12 +244,12 @@ async def _failing(session: AsyncSession, endpoint: WebhookEndpoint, started_at:
         .values(failing_since=started_at)
     )
     failing_since = await session.scalar(select(table.failing_since).where(table.id == endpoint.id))
-    if given_up(failing_since, now=dt.datetime.now(dt.UTC)):
+    if failed_too_long(failing_since, now=dt.datetime.now(dt.UTC)):
         await _disable(session, endpoint, f"Every delivery failed since {failing_since:%Y-%m-%d %H:%M} UTC.")
 
 
 async def _disable(session: AsyncSession, endpoint: WebhookEndpoint, reason: str) -> None:
-    """Disable the endpoint as it was read: one that was changed meanwhile may be well again."""
+    """Disable the endpoint unless it was changed since it was read, which may have repaired it."""
     table = WebhookEndpoint
     disabled = await session.scalar(
         update(table)
@@ -280,5 +287,5 @@ def _attempt(
 
 
 def _storable(text: str) -> str:
-    """What Postgres takes as text: no NUL, no lone surrogates."""
+    """The text without NUL and lone surrogates, which Postgres cannot store."""
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
