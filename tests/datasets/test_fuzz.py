@@ -230,5 +230,5 @@ def test_excerpts_are_short_and_on_one_line(text: str, at: int) -> None:
 )
 def test_hostile_texts_take_linear_time(text: str) -> None:
     start = time.process_time()
-    check_consistent(report_on(jsonl(chat(message("user", text), message("assistant", text))), fast=True))
+    check_consistent(report_on(jsonl(chat(message("user", text), message("assistant", text))), quick=True))
     assert time.process_time() - start < 60, "seconds; what grows with the square would take hours"

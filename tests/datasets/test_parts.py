@@ -137,7 +137,7 @@ def test_any_blocks_give_the_same_report(seed: int) -> None:
 @pytest.mark.parametrize("quick", [False, True])
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_any_number_of_processes_gives_the_same_report(
-    processes: int, fast: bool, on_disk: bool, tmp_path: Path
+    processes: int, quick: bool, on_disk: bool, tmp_path: Path
 ) -> None:
     for seed in range(4):
         random = Random(seed)
@@ -146,7 +146,7 @@ def test_any_number_of_processes_gives_the_same_report(
         (tmp_path / "f").write_bytes(data)
         path = tmp_path / "f" if on_disk else None
         with mock.patch.object(lines, "BLOCK_BYTES", 500):
-            assert report_of([data], processes=processes, fast=fast, path=path) == whole
+            assert report_of([data], processes=processes, quick=quick, path=path) == whole
 
 
 def test_a_file_that_shrinks_meanwhile_is_no_defect(tmp_path: Path) -> None:
