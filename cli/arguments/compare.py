@@ -47,7 +47,7 @@ class CompareArguments:
     """Exit with 3 unless the last model has a higher score than the first."""
     yes: Flag = False
     """Begin without confirmation."""
-    watch: str | None = None
+    follow: Annotated[str | None, Parameter(name="--watch")] = None
     """The id of a running comparison: show its progress instead of beginning one."""
     cancel: str | None = None
     """The id of a comparison to cancel."""

@@ -64,7 +64,7 @@ class GenerateArguments:
     """The local file to write the examples to."""
     yes: Flag = False
     """Begin without confirmation."""
-    watch: str | None = None
+    follow: Annotated[str | None, Parameter(name="--watch")] = None
     """The id of a running generation: show its progress instead of beginning one."""
     cancel: str | None = None
     """The id of a generation to cancel."""

@@ -36,6 +36,6 @@ def compare(
     gateway = Gateway.found(os.environ, ready_file)
     if arguments.cancel is not None:
         return comparison.cancel(gateway, arguments.cancel)
-    if arguments.watch is not None:
-        return comparison.follow(gateway, arguments.watch, arguments)
+    if arguments.follow is not None:
+        return comparison.follow(gateway, arguments.follow, arguments)
     return comparison.compare(gateway, replace(arguments, file=file))

@@ -34,6 +34,6 @@ def generate(
     gateway = Gateway.found(os.environ, ready_file)
     if arguments.cancel is not None:
         return generation.cancel(gateway, arguments.cancel)
-    if arguments.watch is not None:
-        return generation.follow(gateway, arguments.watch, out=arguments.out, as_json=arguments.as_json)
+    if arguments.follow is not None:
+        return generation.follow(gateway, arguments.follow, out=arguments.out, as_json=arguments.as_json)
     return generation.generate(gateway, replace(arguments, topics=topics))

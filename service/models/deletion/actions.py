@@ -31,7 +31,7 @@ async def delete_model(
             param="model",
             code="model_not_deletable",
         )
-    rows = await _mark_deleted(session, project_id, name)
+    rows = await _soft_delete(session, project_id, name)
     found = await dependents_of(
         session, project_id, name, [row.name for row in rows], granted_projects=granted_projects
     )
@@ -68,7 +68,7 @@ async def find_dependents(session: AsyncSession, project_id: str, name: str, *, 
     )
 
 
-async def _mark_deleted(session: AsyncSession, project_id: str, name: str) -> Sequence[Model]:
+async def _soft_delete(session: AsyncSession, project_id: str, name: str) -> Sequence[Model]:
     own = model_with_checkpoints(project_id, name).with_only_columns(Model.name)
     statement = update(Model).where(Model.name.in_(own)).values(deleted_at=func.now()).returning(Model)
     return (await session.scalars(statement)).all()

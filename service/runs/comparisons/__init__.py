@@ -1,1 +1,1 @@
-"""`/v1/model_comparisons`: models side by side over the examples of a file, graded."""
+"""`/v1/model_comparisons`: compares models over the examples of a file, and grades their answers."""

@@ -38,7 +38,7 @@ from service.upstreams.accounts import Accounts
     opt=operation(returns=Comparison, body=CreateComparison, creates=True),
 )
 async def post_comparison(request: ApiRequest) -> Response[bytes]:
-    """Ask several models the examples of a file, and grade the answers; the first is what others are compared with."""
+    """Send the examples of a file to several models and grade the answers. The others are compared with the first."""
     who = caller(request)
     body, sha256 = await read_body(request, CreateComparison)
     resolved = await _resolve(request, body)
@@ -56,7 +56,7 @@ async def post_comparison(request: ApiRequest) -> Response[bytes]:
     opt=operation(returns=ComparisonQuote, body=CreateComparison),
 )
 async def post_comparison_quote(request: ApiRequest) -> ComparisonQuote:
-    """What a comparison may cost, before anything is asked."""
+    """The estimated cost of a comparison, before it begins."""
     who = caller(request)
     body, _ = await read_body(request, CreateComparison)
     resolved = await _resolve(request, body)
@@ -70,7 +70,7 @@ async def post_comparison_quote(request: ApiRequest) -> ComparisonQuote:
     opt=operation(returns=Page[Comparison], query=ListRuns),
 )
 async def get_comparisons(request: ApiRequest) -> Page[Comparison]:
-    """The project's comparisons, newest first. `?file=` gives those over a file."""
+    """The project's comparisons, newest first. `?file=` filters by the file."""
     query, who = read_query(request, ListRuns), caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         rows = await list_runs(session, who.project_id, "comparison", query)
@@ -83,7 +83,7 @@ async def get_comparisons(request: ApiRequest) -> Page[Comparison]:
     opt=operation(returns=Comparison),
 )
 async def get_one_comparison(request: ApiRequest, comparison_id: FromPath[str]) -> Comparison:
-    """One comparison: how far it is and what it has cost, then scores, wins, tokens and cost of every model."""
+    """One comparison: its progress and cost, and once it has ended the scores, wins, tokens and cost of every model."""
     who = caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         return show_comparison(await get_run(session, who.project_id, "comparison", comparison_id))
@@ -96,7 +96,7 @@ async def get_one_comparison(request: ApiRequest, comparison_id: FromPath[str]) 
     opt=operation(returns=Comparison),
 )
 async def post_comparison_cancel(request: ApiRequest, comparison_id: FromPath[str]) -> Comparison:
-    """Stop it; nothing is graded, and what was asked by then is paid."""
+    """Cancel a comparison: nothing is graded, and the calls so far are billed."""
     await read_body(request, NoFields)
     who = caller(request)
     async with resource(request, Database).project(who.project_id) as session:
@@ -109,7 +109,7 @@ async def post_comparison_cancel(request: ApiRequest, comparison_id: FromPath[st
     opt=operation(returns=Page[RunEventObject], query=ListRunEvents),
 )
 async def get_comparison_events(request: ApiRequest, comparison_id: FromPath[str]) -> Page[RunEventObject] | Stream:
-    """Newest first; with `stream=true` as server-sent events from the beginning, or from `Last-Event-ID`."""
+    """Newest first; with `stream=true` as server-sent events from the beginning, or after `Last-Event-ID`."""
     return await answer_events(request, "comparison", comparison_id)
 
 
@@ -119,9 +119,9 @@ async def get_comparison_events(request: ApiRequest, comparison_id: FromPath[str
     opt=operation(returns=Page[CaseObject], query=ListCases),
 )
 async def get_comparison_cases(request: ApiRequest, comparison_id: FromPath[str]) -> Page[CaseObject] | Stream:
-    """Every model's answer to each example, side by side, with its marks, in the order of the file; once it has ended.
+    """Every model's answer to each example with its scores, in the order of the file, once the comparison has ended.
 
-    `format=csv` and `format=jsonl` give all that fit the filters in one file.
+    `format=csv` and `format=jsonl` return all cases that match the filters as one file.
     """
     db = resource(request, Database)
     storage = resource(request, Storage)
@@ -129,7 +129,7 @@ async def get_comparison_cases(request: ApiRequest, comparison_id: FromPath[str]
     async with db.project(who.project_id) as session:
         run = await get_run(session, who.project_id, "comparison", comparison_id)
         if query.format != "json":
-            await list_cases(session, run, query, limit=1)  # so that a filter is refused before the file begins
+            await list_cases(session, run, query, limit=1)  # refuses an invalid filter before the file begins
     if query.format == "json":
         cases = await show_cases(db, storage, run, query, limit=query.limit + 1)
         return page_of(cases, query.limit, lambda case: case, lambda case: case.id)

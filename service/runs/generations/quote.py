@@ -13,7 +13,7 @@ SHORT_ANSWER, USUAL_ANSWER = 60, 250
 SHORT_CALL, USUAL_CALL = 20, 50
 """Tokens of questions, answers and tool calls, as a rule of thumb; a lower limit of the request applies instead."""
 
-USUAL_REPEATS = 1.1
+USUAL_CALLS_PER_ANSWER = 1.1
 """Calls for each one that is needed: some are repeated."""
 
 
@@ -56,7 +56,7 @@ def estimate_cost(options: GenerationPlanOptions, question: Rates, answer: Rates
     )
     return CostEstimate(
         low_micros=total * one_example(SHORT_QUESTION, short),
-        expected_micros=round(total * one_example(USUAL_QUESTION, usual) * USUAL_REPEATS),
+        expected_micros=round(total * one_example(USUAL_QUESTION, usual) * USUAL_CALLS_PER_ANSWER),
         upper_micros=total * upper,
         min_calls=2 * total,
         max_calls=(MAX_QUESTION_ATTEMPTS + MAX_ANSWER_ATTEMPTS) * total,

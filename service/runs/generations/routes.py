@@ -33,7 +33,7 @@ from service.upstreams.accounts import Accounts
     opt=operation(returns=Generation, body=CreateGeneration, creates=True),
 )
 async def post_generation(request: ApiRequest) -> Response[bytes]:
-    """Make examples by asking models: a question for each, then its answer. The result is a file like any other."""
+    """Models write a question for each example, then its answer. The result is a file like any other."""
     who = caller(request)
     body, sha256 = await read_body(request, CreateGeneration)
     resolved = await _resolve(request, body)
@@ -51,7 +51,7 @@ async def post_generation(request: ApiRequest) -> Response[bytes]:
     opt=operation(returns=GenerationQuote, body=CreateGeneration),
 )
 async def post_generation_quote(request: ApiRequest) -> GenerationQuote:
-    """What a generation may cost, before anything is asked."""
+    """The estimated cost of a generation, before it begins."""
     who = caller(request)
     body, _ = await read_body(request, CreateGeneration)
     resolved = await _resolve(request, body)
@@ -65,7 +65,7 @@ async def post_generation_quote(request: ApiRequest) -> GenerationQuote:
     opt=operation(returns=Page[Generation], query=ListRuns),
 )
 async def get_generations(request: ApiRequest) -> Page[Generation]:
-    """The project's generations, newest first. `?file=` gives the one that a file came out of."""
+    """The project's generations, newest first. `?file=` filters by the file that a generation made."""
     query, who = read_query(request, ListRuns), caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         rows = await list_runs(session, who.project_id, "generation", query)
@@ -78,7 +78,7 @@ async def get_generations(request: ApiRequest) -> Page[Generation]:
     opt=operation(returns=Generation),
 )
 async def get_one_generation(request: ApiRequest, generation_id: FromPath[str]) -> Generation:
-    """One generation: how far it is and what it has cost, then its file and what came of it."""
+    """One generation: its progress and cost, and once it has ended its file and outcome."""
     who = caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         return show_generation(await get_run(session, who.project_id, "generation", generation_id))
@@ -91,7 +91,7 @@ async def get_one_generation(request: ApiRequest, generation_id: FromPath[str]) 
     opt=operation(returns=Generation),
 )
 async def post_generation_cancel(request: ApiRequest, generation_id: FromPath[str]) -> Generation:
-    """Stop it; no file is made, and what was asked by then is paid."""
+    """Cancel a generation: no file is made, and the calls so far are billed."""
     await read_body(request, NoFields)
     who = caller(request)
     async with resource(request, Database).project(who.project_id) as session:
@@ -104,7 +104,7 @@ async def post_generation_cancel(request: ApiRequest, generation_id: FromPath[st
     opt=operation(returns=Page[RunEventObject], query=ListRunEvents),
 )
 async def get_generation_events(request: ApiRequest, generation_id: FromPath[str]) -> Page[RunEventObject] | Stream:
-    """Newest first; with `stream=true` as server-sent events from the beginning, or from `Last-Event-ID`."""
+    """Newest first; with `stream=true` as server-sent events from the beginning, or after `Last-Event-ID`."""
     return await answer_events(request, "generation", generation_id)
 
 

@@ -1,4 +1,4 @@
-"""Graders: how good an answer is. Each is one file: what it can be asked for, and a pure mark of one answer.
+"""Graders: each module defines the options of one grader and a pure function that scores an answer.
 
-`registry` lists them. A mark has a score from 0 to 1, whether the answer passes, and why.
+`registry` lists them. A score has a value from 0 to 1, whether the answer passes, and the reason.
 """
