@@ -1,10 +1,10 @@
 """`python -m benchmarks.datasets [--size 40] [--runs 5]`: the dataset report against the cookbook's script.
 
-Whole processes, one after the other in turn, on one generated file of `--size` megabytes: `tunegate check`, the
+Whole processes, one after the other, on one generated file of `--size` megabytes: `tunegate check`, the
 cookbook's script, reading the JSON alone, and counting the tokens alone. Times are the best of all runs. Memory is the
-proportional share (PSS) of all processes of a command together, at its highest, looked at every 100 ms; beside it the
-largest resident set of any one of them. It is of a run of its own before the others, for a look at 200 MB takes the
-system 6 ms. Fails if the two totals of tokens differ.
+proportional share (PSS) of all processes of a command together, at its highest, sampled every 100 ms; beside it the
+largest resident set of one of them. It is measured in a separate run before the others, because sampling 200 MB takes
+the system 6 ms. Fails if the two totals of tokens differ.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.corpus import MEGABYTE, write_corpus
 from service.catalogue.tokens import ENCODINGS_DIR
 
 ROOT = Path(__file__).parents[1]
-LOOK_EVERY_SECONDS = 0.1
+SAMPLE_EVERY_SECONDS = 0.1
 
 
 @dataclass
@@ -40,16 +40,16 @@ class Measured:
     resident_bytes: int = 0
     output: bytes = b""
 
-    def watch(self) -> None:
-        """Runs the command once, as a process of its own, and looks at its memory."""
+    def sample_memory(self) -> None:
+        """Runs the command once, as a separate process, and samples its memory."""
         with self._started() as process:
             start = time.monotonic()
             while process.poll() is None:
-                self._look(process.pid)
-                time.sleep(LOOK_EVERY_SECONDS if time.monotonic() - start > 1 else LOOK_EVERY_SECONDS / 10)
+                self._sample(process.pid)
+                time.sleep(SAMPLE_EVERY_SECONDS if time.monotonic() - start > 1 else SAMPLE_EVERY_SECONDS / 10)
 
     def run(self) -> None:
-        """Runs the command once, as a process of its own, and takes its time."""
+        """Runs the command once, as a separate process, and measures its time."""
         start = time.monotonic()
         with self._started() as process:
             _, status, usage = os.wait4(process.pid, 0)
@@ -68,7 +68,7 @@ class Measured:
             output.seek(0)
             self.output = output.read()
 
-    def _look(self, pid: int) -> None:
+    def _sample(self, pid: int) -> None:
         mapped = 0
         for one in _tree(pid):
             try:
@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
         counting = Measured("counting alone", [python, "-m", "benchmarks.alone", "count", str(corpus)])
         everything = [ours, cookbook, parsing, counting]
         for measured in everything:
-            measured.watch()
+            measured.sample_memory()
         for _ in range(options.runs):
             for measured in everything:
                 measured.run()

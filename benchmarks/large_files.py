@@ -33,7 +33,7 @@ MAX_PART_BYTES = 64 * 1024 * 1024
 SENDERS = 4
 SMALL_FILES = 10
 ASK_EVERY_SECONDS = 0.02
-LOOK_EVERY_SECONDS = 0.25
+SAMPLE_EVERY_SECONDS = 0.25
 CHECK_SECONDS = 1800.0
 MAX_ROW_BYTES = 4096
 WORDS, SENTENCES, SENTENCES_A_TEXT = 4000, 5000, 6
@@ -215,7 +215,7 @@ def _wait_for_report(base_url: str, key: str, file_id: str, measured: Measured) 
         while (report := http.get(f"/files/{file_id}/report").json())["status"] == "pending":
             measured.progress.append(report["progress"])
             assert time.monotonic() < started + CHECK_SECONDS, report
-            time.sleep(LOOK_EVERY_SECONDS)
+            time.sleep(SAMPLE_EVERY_SECONDS)
         measured.status = http.get(f"/files/{file_id}").json()["status"]
     measured.checking_seconds = time.monotonic() - started
     assert report["bytes"] == measured.size_bytes, report
@@ -237,17 +237,17 @@ def _asking(url: str, waits: list[float]) -> Iterator[None]:
         asking.join()
 
 
-def _ask(url: str, told: "Connection[Any, Any]") -> None:
-    """Wait for each answer, until told that it is enough. A refusal counts as a wait without end."""
+def _ask(url: str, control: "Connection[Any, Any]") -> None:
+    """Measure the wait for each response until `control` receives a message. A refusal counts as an infinite wait."""
     waits = []
     with httpx2.Client(timeout=60) as http:
         http.get(url)
-        told.send("ready")
-        while not told.poll(ASK_EVERY_SECONDS):
+        control.send("ready")
+        while not control.poll(ASK_EVERY_SECONDS):
             asked = time.monotonic()
             status = http.get(url).status_code
             waits.append(time.monotonic() - asked if status == 200 else math.inf)
-    told.send(waits)
+    control.send(waits)
 
 
 def _validators(worker: int) -> list[int]:

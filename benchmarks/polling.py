@@ -1,9 +1,9 @@
 """`python -m benchmarks.polling`: requests a minute and staleness of polling, by lists and by one request a job.
 
-A simulation: the rules are the workers' own (`service/upstreams/poll_schedule.py`, `workers.jobs.account_poller.updates_in_page`); the upstream,
-the clock and the books of the budget are in this process. An account has so many active jobs all the time: each waits
-upstream for up to ten minutes, trains for one to five hours, and another takes its place. A job in fifty is watched.
-Staleness is from a change upstream (a start, an end) until the job's row knows it. Takes a few minutes.
+A simulation: the rules are those of the workers (`service/upstreams/poll_schedule.py`, `workers.jobs.account_poller.updates_in_page`); the upstream,
+the clock and the poll limiter are in this process. An account has a constant number of active jobs: each waits upstream
+for up to ten minutes, trains for one to five hours, and is replaced by another. One job in fifty is recently viewed.
+Staleness is the time from a change upstream (a start, an end) until the job's row has it. Takes a few minutes.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from workers.jobs.account_poller import CLOCK_SKEW, RunningJob, updates_in_page
 BASE_SECONDS = 15.0
 HOURS = 3600.0
 REQUEST_SECONDS, CLAIM_SECONDS = 0.3, 1.0
-WATCHED_SHARE = 0.02
+VIEWED_SHARE = 0.02
 WARM_SECONDS = 1.5 * HOURS
-LEAST_HOURS, MOST_HOURS, JOB_HOURS = 0.5, 200.0, 2000.0
-"""How long is measured: so many hours of all jobs together, within bounds."""
+MIN_HOURS, MAX_HOURS, JOB_HOURS = 0.5, 200.0, 2000.0
+"""The measured time: this many hours of all jobs together, within bounds."""
 
 
 @dataclass(slots=True)
 class Simulated:
-    """An upstream job, and what our row knows of it."""
+    """An upstream job, and what the job's row has of it."""
 
     id: str
     created: float
     starts: float
     ends: float
-    watched: bool
+    viewed: bool
     due: float = 0.0
-    told: str | None = None
-    looked: float | None = None
+    snapshot: str | None = None
+    polled_at: float | None = None
     estimates: int = 0
-    untold: list[float] = field(default_factory=list)
+    unseen: list[float] = field(default_factory=list)
 
     def status(self, now: float) -> str:
         return "queued" if now < self.starts else "running" if now < self.ends else "succeeded"
 
     def shown(self, now: float) -> UpstreamJob:
-        """As the upstream tells it: the estimate is made when it starts, and again at each quarter, less wrong."""
+        """As the upstream shows it: the estimate is made at the start and improves at each quarter."""
         done = (now - self.starts) / (self.ends - self.starts)
         wrong = (0.2, 0.1, -0.05, 0.02)[min(int(done * 4), 3)] if done >= 0 else 0.0
         return UpstreamJob(
@@ -99,7 +99,7 @@ class World:
         self.heap: list[tuple[float, int, Simulated | None]] = []
         self.requests = 0
         self.stale: list[float] = []
-        self.measured_seconds = min(max(JOB_HOURS / count, LEAST_HOURS), MOST_HOURS) * HOURS
+        self.measured_seconds = min(max(JOB_HOURS / count, MIN_HOURS), MAX_HOURS) * HOURS
         self.measuring = False
         for _ in range(count):
             life = self.random.uniform(1, 5) * HOURS
@@ -115,41 +115,41 @@ class World:
             created=created,
             starts=starts,
             ends=starts + self.random.uniform(1, 5) * HOURS,
-            watched=self.random.random() < WATCHED_SHARE,
+            viewed=self.random.random() < VIEWED_SHARE,
         )
-        job.untold = [moment for moment in (job.starts, job.ends) if moment > 0]
+        job.unseen = [moment for moment in (job.starts, job.ends) if moment > 0]
         self.active[job.id] = job
         self.listed.append(job)
-        self.ring(job, max(created, 0.0) + self.random.uniform(0, BASE_SECONDS if created < 0 else 1))
+        self.wake(job, max(created, 0.0) + self.random.uniform(0, BASE_SECONDS if created < 0 else 1))
 
-    def ring(self, job: Simulated, at: float) -> None:
+    def wake(self, job: Simulated, at: float) -> None:
         job.due = at
         heapq.heappush(self.heap, (at, next(self.ties), job))
 
     def spend(self, requests: int) -> None:
         self.requests += requests if self.measuring else 0
 
-    def look(self, job: Simulated, now: float) -> None:
-        if self.load.listing and job.looked is None and not job.watched and job.told is None:
-            job.told = poll_schedule.NEW_JOB_SNAPSHOT
-            self.ring(job, now + poll_schedule.SAFETY_SECONDS * 10)
+    def poll(self, job: Simulated, now: float) -> None:
+        if self.load.listing and job.polled_at is None and not job.viewed and job.snapshot is None:
+            job.snapshot = poll_schedule.NEW_JOB_SNAPSHOT
+            self.wake(job, now + poll_schedule.SAFETY_SECONDS * 10)
             return
         if self.bounded and (wait := self.books.take(now, poll_schedule.REQUESTS_PER_POLL)) > 0:
-            self.ring(job, now + wait + self.random.uniform(0, 2 * BASE_SECONDS))
+            self.wake(job, now + wait + self.random.uniform(0, 2 * BASE_SECONDS))
             return
         known = now + self.random.uniform(0, CLAIM_SECONDS) + REQUEST_SECONDS
-        told = job.shown(known)
-        ended = told.status == "succeeded"
+        shown = job.shown(known)
+        ended = shown.status == "succeeded"
         self.spend(1 if ended and self.load.listing else poll_schedule.REQUESTS_PER_POLL)
         if self.measuring:
-            self.stale += [known - moment for moment in job.untold if moment <= known]
-        job.untold = [moment for moment in job.untold if moment > known]
-        job.told, job.looked = poll_schedule.snapshot_of(told), known
+            self.stale += [known - moment for moment in job.unseen if moment <= known]
+        job.unseen = [moment for moment in job.unseen if moment > known]
+        job.snapshot, job.polled_at = poll_schedule.snapshot_of(shown), known
         if ended:
             del self.active[job.id]
             self.new_job(known)
             return
-        left = told.estimated_finish - known if told.estimated_finish else None
+        left = shown.estimated_finish - known if shown.estimated_finish else None
         since = job.starts if known >= job.starts else job.created
         seconds = BASE_SECONDS
         if self.alone and self.bounded:
@@ -159,20 +159,20 @@ class World:
                 BASE_SECONDS,
                 age_seconds=known - since,
                 left_seconds=left,
-                recently_viewed=job.watched,
+                recently_viewed=job.viewed,
                 request_pending=False,
                 load=self.load,
             )
-        self.ring(job, known + seconds)
+        self.wake(job, known + seconds)
 
     def lister(self) -> Generator[float, float, None]:
-        """Steps of the watch, a page at a time: yields when it wants to go on, and is sent the time then."""
+        """Steps of the account poll, a page at a time: yields the time at which it continues, and is sent the time then."""
         now = yield 0.0
         while True:
             few = len(self.active) <= poll_schedule.MAX_POLLED_SINGLY
-            watched = sum(job.watched for job in self.active.values())
+            viewed = sum(job.viewed for job in self.active.values())
             self.load = Load(
-                listing=not few, active=len(self.active), recently_viewed=watched, per_minute=self.per_minute
+                listing=not few, active=len(self.active), recently_viewed=viewed, per_minute=self.per_minute
             )
             if few and not any(self.rests(job, now) for job in self.active.values()):
                 now = yield now + BASE_SECONDS
@@ -194,18 +194,18 @@ class World:
                 page = newest_first[start : start + poll_schedule.PAGE]
                 fresh, progress = updates_in_page([job.shown(now) for job in page if job.id in rows], rows, now=now)
                 later += progress
-                left -= self.ring_all(fresh[: max(left, 0)], now)
+                left -= self.wake_all(fresh[: max(left, 0)], now)
                 for job in page:
                     rows.pop(job.id, None)
                 if not rows:
                     break
-            self.ring_all(later[: max(left, 0)], now)
+            self.wake_all(later[: max(left, 0)], now)
             now = yield now + poll_schedule.list_seconds(BASE_SECONDS, pages=pages, per_minute=self.per_minute)
 
-    def ring_all(self, rows: Sequence[RunningJob], now: float) -> int:
+    def wake_all(self, rows: Sequence[RunningJob], now: float) -> int:
         for row in rows:
             if row.id in self.active:
-                self.ring(self.active[row.id], now)
+                self.wake(self.active[row.id], now)
         return len(rows)
 
     def rests(self, job: Simulated, now: float) -> bool:
@@ -214,9 +214,9 @@ class World:
 
     def row(self, job: Simulated, now: float) -> RunningJob:
         return RunningJob(
-            id=job.id, upstream_id=job.id, snapshot=job.told, since=SINCE, age_seconds=0, left_seconds=None,
-            polled_seconds_ago=None if job.looked is None else now - job.looked, due=job.due <= now, failures=0,
-            recently_viewed=job.watched,
+            id=job.id, upstream_id=job.id, snapshot=job.snapshot, since=SINCE, age_seconds=0, left_seconds=None,
+            polled_seconds_ago=None if job.polled_at is None else now - job.polled_at, due=job.due <= now, failures=0,
+            recently_viewed=job.viewed,
         )  # fmt: skip
 
     def run(self) -> Outcome:
@@ -231,8 +231,8 @@ class World:
             if job is None:
                 heapq.heappush(self.heap, (lister.send(now), next(self.ties), None))
             elif job.due == now and job.id in self.active:
-                self.look(job, now)
-        late = [end - moment for job in self.active.values() for moment in job.untold if moment <= end]
+                self.poll(job, now)
+        late = [end - moment for job in self.active.values() for moment in job.unseen if moment <= end]
         return Outcome(self.requests / (self.measured_seconds / 60), sorted([*self.stale, *late]))
 
 

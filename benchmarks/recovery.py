@@ -33,7 +33,7 @@ SLOW_SECONDS = 15.0
 """How long the upstream takes for an answer meanwhile: longer than a round takes until the kill."""
 
 PACE_SECONDS = 0.1
-LOOK_SECONDS = 0.05
+CHECK_SECONDS = 0.05
 
 
 async def after_a_kill(rounds: int) -> list[float]:
@@ -53,7 +53,7 @@ async def after_a_kill(rounds: int) -> list[float]:
             until = time.monotonic() + random.uniform(5, 8)  # before and after leases are renewed
             while time.monotonic() < until:
                 held = {row["id"]: row["lease_token"] for row in await _held(harness)}
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(CHECK_SECONDS)
             other.start()
             await asyncio.sleep(3)
             held = {row["id"]: row["lease_token"] for row in await _held(harness) if row["id"] in held}
@@ -65,7 +65,7 @@ async def after_a_kill(rounds: int) -> list[float]:
                     if row["lease_token"] > held[row["id"]]:
                         waits.append(time.monotonic() - killed)
                         del held[row["id"]]
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(CHECK_SECONDS)
             waits += [float("inf")] * len(held)
             harness.workers.reverse()
             other = harness.workers[1]

@@ -7,7 +7,7 @@ having read the request, by one clock. Every figure of a comparison comes from t
 - burst: all deliveries at once to 100 endpoints; how many a second arrive;
 - steady: the same number at a share (`--rate`) of that speed, to 100 endpoints that are well, then with every tenth of
   them never answering, then all well again. The ratio is of the healthy endpoints' p99: hanging to the mean of the others;
-- bell: one delivery at a time, with Redis and without.
+- latency: one delivery at a time, with Redis and without.
 """
 
 from __future__ import annotations
