@@ -1,4 +1,4 @@
-"""The HTTP service, put together here and nowhere else."""
+"""Assembles the HTTP service: its routes, authentication, rate limits and resources."""
 
 import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -48,26 +48,26 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 
 
 def create_app(settings: Settings) -> ASGIApp:
-    """The service as an ASGI app. Raises `SettingsError` for a configuration that it cannot run with."""
+    """The service as an ASGI app. Raises `SettingsError` for a configuration that cannot work."""
     configure(settings.log_level, settings.log_format)
     return RequestMiddleware(create_litestar(settings))
 
 
 def create_litestar(settings: Settings) -> Litestar:
-    """The routes with their services; connections open at start-up, so this may be called to look at the routes."""
+    """The routes and their resources. Connections open at start-up only, so documentation can read the routes."""
     if settings.upstream_is_self(settings.port):
-        raise SettingsError("OPENAI_BASE_URL points at this gateway itself. Give it the upstream's address.")
+        raise SettingsError("OPENAI_BASE_URL points at this gateway itself. Set it to the upstream's address.")
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        made = Services.open(settings)
-        app.state.resources = made.resources()
-        await made.accounts.write_default_account()
-        await made.rates.warm()
+        services = Services.open(settings)
+        app.state.resources = services.resources()
+        await services.accounts.write_default_account()
+        await services.rates.warm()
         try:
             yield
         finally:
-            await made.close()
+            await services.close()
 
     project_routes = Router(
         "/v1",
@@ -117,28 +117,28 @@ def create_litestar(settings: Settings) -> Litestar:
 
 
 async def _admit_project(request: ApiRequest) -> None:
-    who = await _watched(request, resource(request, Authenticator).project_caller)
+    who = await _authenticate(request, resource(request, Authenticator).project_caller)
     request.scope["auth"] = who
     await resource(request, RateLimitEnforcer).admit(request.scope, who)
     _check_address(request)
 
 
 async def _admit_administrator(request: ApiRequest) -> None:
-    request.scope["auth"] = await _watched(request, resource(request, Authenticator).administrator)
+    request.scope["auth"] = await _authenticate(request, resource(request, Authenticator).administrator)
     _check_address(request)
 
 
-async def _watched(request: ApiRequest, authenticate: Callable[..., Awaitable[Who]]) -> Who:
+async def _authenticate(request: ApiRequest, authenticate: Callable[..., Awaitable[Who]]) -> Who:
     credential = request.headers.get("authorization")
     client = actor_of(request)
 
-    async def look_up() -> Who:
+    async def attempt() -> Who:
         return await authenticate(credential, method=request.method, client=client)
 
-    return await resource(request, LoginThrottle).throttle(client.ip_address, credential, look_up)
+    return await resource(request, LoginThrottle).throttle(client.ip_address, credential, attempt)
 
 
 def _check_address(request: ApiRequest) -> None:
-    asked = request.route_handler.opt.get(OPT_KEY)
-    if asked is not None:  # else it is the framework's answer to OPTIONS
-        check_address(request, asked.query)
+    operation = request.route_handler.opt.get(OPT_KEY)
+    if operation is not None:  # the framework's own handler of OPTIONS has none
+        check_address(request, operation.query)

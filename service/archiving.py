@@ -1,6 +1,6 @@
-"""Archiving a project: its keys stop, and what has not been sent upstream is cancelled in every domain that has work.
+"""Archives a project: its keys stop working, and its jobs and runs that are not upstream yet are cancelled.
 
-It stands above the domains, because it asks several of them in one transaction.
+This module is above the domains, because it calls several of them in one transaction.
 """
 
 from litestar import post
@@ -29,16 +29,16 @@ from service.runs.record import cancel_all
     opt=operation(returns=ProjectObject),
 )
 async def post_archive(request: ApiRequest, project_id: FromPath[str]) -> ProjectObject:
-    """For good. Its keys stop within a second, jobs that are not upstream yet are cancelled, running ones go on."""
+    """Archive a project permanently. Its keys stop within a second, and jobs not yet upstream are cancelled."""
     await read_body(request, NoFields)
     async with resource(request, Database).admin() as session:
         return show_project(await archive_project(session, actor_of(request), project_id))
 
 
 async def archive_project(session: AsyncSession, actor: Actor, project_id: str) -> Project:
-    """Archive a project for good; archiving it again changes nothing. Runs in its caller's transaction.
+    """Archive a project permanently, in the caller's transaction. Archiving it again changes nothing.
 
-    Jobs that run upstream are followed to their end, because they cost. Raises `NotFound`.
+    Jobs that run upstream are polled until they end, because they cost money. Raises `NotFound`.
     """
     row = await get_project(session, project_id, lock="exclusive")
     if row.status != "active":

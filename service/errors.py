@@ -1,38 +1,38 @@
-"""Every error that a caller can see, each with its HTTP status and a stable code.
+"""The errors of the API, each with its HTTP status and a stable code.
 
     TunegateError
-    ├── SettingsError               the process cannot start; never reaches a caller
+    ├── SettingsError               the process cannot start; no caller sees it
     └── ApiError                    status · type · code · param · whether a retry can help
         ├── InvalidRequest    400   the request breaks a rule; `param` names the field
         ├── Unauthenticated   401   no key, or not a valid one
         ├── Forbidden         403   a valid key of the wrong kind
-        ├── NotFound          404   no such thing for this caller
+        ├── NotFound          404   no such resource for this caller
         ├── MethodNotAllowed  405
-        ├── Conflict          409   the thing is in a state that does not allow this
-        ├── Busy              409   the thing is being worked on: retry
-        ├── InFlight          409   the same request is being worked on: retry
+        ├── Conflict          409   the resource is in a state that does not allow this
+        ├── Busy              409   the resource is being processed: retry
+        ├── InFlight          409   the same request is being processed: retry
         ├── TooLarge          413
-        ├── KeyReused         422   an Idempotency-Key came back with another body
-        ├── QuotaExceeded     429   over a budget or limit; retrying does not help
+        ├── KeyReused         422   an Idempotency-Key was reused with another body
+        ├── QuotaExceeded     429   above a budget or limit; retrying does not help
         ├── RateLimited       429   too many requests; retry after a while
         ├── Internal          500
-        └── Unavailable       503   a dependency is away: retry
+        └── Unavailable       503   a dependency is unavailable: retry
 
 The body is OpenAI's: `{"error": {"message", "type", "param", "code"}}`, all four keys always present. The official
-SDK retries 408, 409, 429 and 5xx by itself, so `x-should-retry` says whether that can help.
+SDK retries 408, 409, 429 and 5xx by itself, so `x-should-retry` tells it whether a retry can help.
 """
 
 
 class TunegateError(Exception):
-    """The root of everything that Tunegate raises on purpose."""
+    """The base of every exception that Tunegate raises deliberately."""
 
 
 class SettingsError(TunegateError):
-    """The environment does not make a configuration; the message names the variable."""
+    """The environment is not a valid configuration; the message names the variable."""
 
 
 class ApiError(TunegateError):
-    """An answer to a caller. `message` says what is wrong and what to do next."""
+    """An error response. `message` says what is wrong and what to do next."""
 
     status = 500
     type = "server_error"
@@ -65,7 +65,7 @@ class InvalidRequest(ApiError):
 
 
 class Unauthenticated(ApiError):
-    """There is no key, or it is not one of ours, or it was revoked or has expired."""
+    """There is no key, or it is unknown, revoked or expired."""
 
     status = 401
     type = "invalid_request_error"
@@ -73,7 +73,7 @@ class Unauthenticated(ApiError):
 
 
 class Forbidden(ApiError):
-    """The key is valid and its kind may not do this."""
+    """The key is valid, but its kind, role or scopes do not allow this."""
 
     status = 403
     type = "invalid_request_error"
@@ -81,7 +81,7 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """No such thing for this caller; another project's things answer the same."""
+    """No such resource for this caller. Resources of other projects give the same error."""
 
     status = 404
     type = "invalid_request_error"
@@ -89,7 +89,7 @@ class NotFound(ApiError):
 
 
 class MethodNotAllowed(ApiError):
-    """The route exists, with other methods."""
+    """The route exists, but not with this HTTP method."""
 
     status = 405
     type = "invalid_request_error"
@@ -97,7 +97,7 @@ class MethodNotAllowed(ApiError):
 
 
 class Conflict(ApiError):
-    """The thing is in a state that does not allow this; repeating the call does not help."""
+    """The resource is in a state that does not allow this; retrying does not help."""
 
     status = 409
     type = "invalid_request_error"
@@ -106,13 +106,13 @@ class Conflict(ApiError):
 
 
 class Busy(Conflict):
-    """The thing is being worked on for a moment; the SDK repeats the call by itself."""
+    """The resource is being processed for a moment; the SDK retries by itself."""
 
     should_retry = True
 
 
 class InFlight(ApiError):
-    """The same request is still being worked on."""
+    """The same request is still being processed."""
 
     status = 409
     type = "invalid_request_error"
@@ -121,7 +121,7 @@ class InFlight(ApiError):
 
 
 class TooLarge(ApiError):
-    """The body, the file or a part is over its limit."""
+    """The body, file or part exceeds its limit."""
 
     status = 413
     type = "invalid_request_error"
@@ -129,7 +129,7 @@ class TooLarge(ApiError):
 
 
 class KeyReused(ApiError):
-    """An Idempotency-Key came back with another body."""
+    """An Idempotency-Key was reused with another body."""
 
     status = 422
     type = "invalid_request_error"
@@ -137,7 +137,7 @@ class KeyReused(ApiError):
 
 
 class QuotaExceeded(ApiError):
-    """Over a budget or a limit of the project; retrying does not help."""
+    """The request exceeds a budget or limit of the project; retrying does not help."""
 
     status = 429
     type = "insufficient_quota"
@@ -155,11 +155,11 @@ class RateLimited(ApiError):
 
 
 class Internal(ApiError):
-    """A defect of ours; the log has the request id."""
+    """A defect in Tunegate; the log has the request id."""
 
 
 class Unavailable(ApiError):
-    """Something that we need is away for now."""
+    """A dependency is unavailable for now."""
 
     status = 503
     type = "server_error"
@@ -168,9 +168,9 @@ class Unavailable(ApiError):
 
 
 def unknown_cursor(after: str, *, param: str = "after") -> InvalidRequest:
-    """The refusal of an `after` (or of another cursor, `param`) that names nothing in this list."""
+    """The error for a cursor (`after`, or another `param`) that is not an id of this list."""
     return InvalidRequest(
-        f"No item with id '{after}' in this list. Pass the last_id of the page before.",
+        f"No item with id '{after}' in this list. Pass the last_id of the previous page.",
         param=param,
         code="invalid_cursor",
     )

@@ -1,26 +1,26 @@
-"""Named fault points: where a test may kill or stop the process. Without `TUNEGATE_FAULT_POINT` they do nothing.
+"""Named fault points, at which a test can kill or stop the process. Without `TUNEGATE_FAULT_POINT` they do nothing.
 
 The variable is `name` or `name:n`: the process sends itself SIGKILL, or the signal `TUNEGATE_FAULT_SIGNAL` (`SIGSTOP`),
-at the n-th passage of that point. Both are read here and not in `Settings`, since they are no settings of the service
-but a hand that the tests lend it. There is a point at every boundary between a commit and a call that leaves the
-process; `tests/faults/kill_matrix.py` kills at each of them.
+at the n-th passage of that point. Both are read here and not in `Settings`, since they are for tests only. There is a
+point at every boundary between a commit and a call that leaves the process; `tests/faults/kill_matrix.py` kills at each
+of them.
 """
 
 import os
 import signal
 
 POINTS = {
-    "file.announced": "an object is noted as on its way in, and not written",
+    "file.announced": "an object is recorded as pending, and not written",
     "file.stored": "an object is written, and no row refers to it",
-    "request.committed": "a creating request is committed with its answer, and the answer is not sent",
+    "request.committed": "a creating request is committed with its response, which is not sent",
     "upload.joined": "the parts of an upload are joined, and the file's row is not committed",
-    "report.counted": "an attempt at a report is committed, and not begun",
+    "report.counted": "an attempt at a report is committed, and has not started",
     "report.made": "a report is made, and not committed",
-    "report.recorded": "a report is committed with its event and the jobs that it wakes",
+    "report.recorded": "a report is committed with its event, and the waiting jobs are made due",
     "prepare.counted": "an attempt at a preparation is committed",
-    "prepare.announced": "the objects of a preparation are noted, and not written",
-    "prepare.working": "the process that prepares has begun (it is that process which dies)",
-    "prepare.stored": "what was prepared is stored, and not committed",
+    "prepare.announced": "the objects of a preparation are recorded as pending, and not written",
+    "prepare.working": "the dataset process has started the preparation (that process is killed)",
+    "prepare.stored": "the prepared files are stored, and not committed",
     "prepare.ended": "a preparation is committed with its files",
     "run.begun": "a time slice of a run has begun, and no call is sent",
     "run.reserved": "calls of a run have their reservations, and are not sent",
@@ -61,11 +61,11 @@ POINTS = {
     "deliver.recorded": "the try is committed",
     "orphan.found": "an orphaned upstream job is recorded, and not cancelled",
     "orphan.cancelled": "an orphaned upstream job is cancelled upstream, and that is not committed",
-    "inference.booked": "the price of calls is reserved, and they are not sent",
+    "inference.booked": "the cost of calls is reserved, and they are not sent",
     "leakage.counted": "an attempt at comparing two files is committed",
     "leakage.made": "two files are compared, and that is not committed",
     "leakage.recorded": "a comparison is committed with its warnings",
-    "leakage.working": "the process that compares two files has begun (it is that process which dies)",
+    "leakage.working": "the dataset process has started to compare two files (that process is killed)",
     "settle.deployed": "the model is deployed to its alias, and that is not committed",
     "deployment.begun": "the comparison that decides about a deployment is committed",
     "deployment.decided": "a model is deployed, or refused, by its comparison",
@@ -81,17 +81,17 @@ POINTS = {
     "project.ended": "the deletion of a project is committed as done",
     "storage_cleanup.deleted": "objects are deleted, and their rows are not changed",
 }
-"""Every point, and what has just happened there. A test holds this list complete, both ways."""
+"""Every fault point, with the state at it. A test checks that the list and the code have the same points."""
 
-_WANTED, _, _NTH = os.environ.get("TUNEGATE_FAULT_POINT", "").partition(":")
+_NAME, _, _NTH = os.environ.get("TUNEGATE_FAULT_POINT", "").partition(":")
 _SIGNAL = signal.Signals[os.environ.get("TUNEGATE_FAULT_SIGNAL") or "SIGKILL"]
 _passages = 0
 
 
 def point(name: str) -> None:
-    """A place between two steps where a crash must do no harm."""
+    """Mark a place between two steps at which a crash must do no harm."""
     global _passages
-    if name == _WANTED:
+    if name == _NAME:
         _passages += 1
         if _passages == int(_NTH or 1):
             os.kill(os.getpid(), _SIGNAL)

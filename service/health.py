@@ -23,25 +23,25 @@ from service.storage import Storage
 from service.upstreams.metrics import measure
 
 READY_SECONDS = 2.0
-SILENT_SECONDS = 20.0
-"""Workers report every five seconds; after this long none of them works."""
+HEARTBEAT_SECONDS = 20.0
+"""Workers report every five seconds. Without a report for this time, no worker counts as running."""
 
 LATE_SECONDS = 60.0
-"""Due work that nobody has taken on for so long means that there are too few workers, or none."""
+"""Due work that is unclaimed for this time means that there are too few workers, or none."""
 
 
 class Alive(msgspec.Struct, frozen=True):
-    """The process answers."""
+    """The process responds."""
 
     status: Literal["ok"] = "ok"
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """What the service needs, each `ok` or what is wrong.
+    """The state of each dependency: `ok`, or what is wrong.
 
-    `unavailable` (503): requests cannot be served. `degraded` (200): they are, and their work starts late, since Redis
-    is away or no worker works. `oldest_due_seconds` is how long the oldest work that nobody has taken on is due, and
-    `reconciler_seconds` how long ago a worker's reconciler was last heard of; null: there is none, or it is unknown.
+    `unavailable` (503): requests cannot be served. `degraded` (200): requests are served, and their work starts late,
+    since Redis is unavailable or no worker runs. `oldest_due_seconds` is how long the oldest unclaimed work has been
+    due, and `reconciler_seconds` the time since a worker's last heartbeat; null: there is none, or it is unknown.
     """
 
     status: Literal["ok", "degraded", "unavailable"]
@@ -54,29 +54,29 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     oldest_due_seconds: float | None
 
 
-@get("/livez", summary="Whether the process lives", opt=operation(returns=Alive))
+@get("/livez", summary="Check that the process runs", opt=operation(returns=Alive))
 async def livez() -> Alive:
-    """Answers whatever else is broken."""
+    """Responds even if every dependency is broken."""
     return Alive()
 
 
-@get("/readyz", summary="Whether requests can be served", opt=operation(returns=Readiness))
+@get("/readyz", summary="Check that requests can be served", opt=operation(returns=Readiness))
 async def readyz(request: ApiRequest) -> Response[Readiness]:
-    """Database, schema and storage decide; Redis and the workers are only told."""
+    """Database, schema and storage decide the status code; Redis and the workers are reported only."""
     db = resource(request, Database)
     database, storage, redis = await asyncio.gather(_database(db), resource(request, Storage).ping(), db.wakeups.ping())
-    ready = database.error is None and database.schema is None and storage
+    ready = database.error is None and database.schema_problem is None and storage
     reconciler = _reconciler(database)
-    late = (database.oldest_due_seconds or 0.0) > LATE_SECONDS
-    without = not db.wakeups.configured
-    well = (redis or without) and reconciler == "ok" and not late
+    overdue = (database.oldest_due_seconds or 0.0) > LATE_SECONDS
+    no_redis = not db.wakeups.configured
+    healthy = (redis or no_redis) and reconciler == "ok" and not overdue
     return Response(
         Readiness(
-            status="unavailable" if not ready else "ok" if well else "degraded",
+            status="unavailable" if not ready else "ok" if healthy else "degraded",
             database="ok" if database.error is None else f"unavailable: {database.error}",
-            schema="unknown" if database.error is not None else database.schema or "ok",
+            schema="unknown" if database.error is not None else database.schema_problem or "ok",
             storage="ok" if storage else "unavailable",
-            redis="not configured" if without else "ok" if redis else "unavailable",
+            redis="not configured" if no_redis else "ok" if redis else "unavailable",
             reconciler=reconciler,
             reconciler_seconds=database.reconciler_seconds,
             oldest_due_seconds=database.oldest_due_seconds,
@@ -87,7 +87,7 @@ async def readyz(request: ApiRequest) -> Response[Readiness]:
 
 @get("/metrics", summary="Prometheus metrics", opt=operation(media="text/plain"))
 async def metrics(request: ApiRequest) -> Response[bytes]:
-    """The exposition format of Prometheus."""
+    """Metrics in Prometheus' exposition format."""
     await measure(resource(request, Database))
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
@@ -95,45 +95,45 @@ async def metrics(request: ApiRequest) -> Response[bytes]:
 @get("/openapi.yaml", summary="This API's description", opt=operation(media="application/yaml"))
 async def openapi_yaml(request: ApiRequest) -> Response[str]:
     """The same document as `openapi.yaml` in the repository."""
-    return Response(_once(request, to_yaml), media_type="application/yaml")
+    return Response(_cached_page(request, to_yaml), media_type="application/yaml")
 
 
-@get("/docs", summary="This API for people", opt=operation(media="text/html"))
+@get("/docs", summary="This API as a page", opt=operation(media="text/html"))
 async def docs(request: ApiRequest) -> Response[str]:
-    """One page that loads nothing from anywhere."""
-    return Response(_once(request, docs_page), media_type="text/html")
+    """One HTML page that loads nothing else."""
+    return Response(_cached_page(request, docs_page), media_type="text/html")
 
 
-def _once(request: ApiRequest, write: Callable[[dict[str, Any]], str]) -> str:
-    pages: dict[str, str] = request.app.state.setdefault("pages", {})  # writing takes a good part of a second
-    if write.__name__ not in pages:
-        pages[write.__name__] = write(document(request.app))
-    return pages[write.__name__]
+def _cached_page(request: ApiRequest, render: Callable[[dict[str, Any]], str]) -> str:
+    pages: dict[str, str] = request.app.state.setdefault("pages", {})  # rendering takes almost a second
+    if render.__name__ not in pages:
+        pages[render.__name__] = render(document(request.app))
+    return pages[render.__name__]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """What the database says, or why it does not."""
+class _DatabaseState:
+    """What the database reports, or the error of asking it."""
 
     error: str | None = None
-    schema: str | None = None
+    schema_problem: str | None = None
     reconciler_seconds: float | None = None
     oldest_due_seconds: float | None = None
 
 
-async def _database(db: Database) -> _Found:
+async def _database(db: Database) -> _DatabaseState:
     try:
         async with asyncio.timeout(READY_SECONDS), db.worker() as session:
-            fault = await schema_problem(session)
-            if fault is not None:
-                return _Found(schema=fault)
-            beat_at, oldest, now = (await session.execute(_signs_of_life())).one()
+            problem = await schema_problem(session)
+            if problem is not None:
+                return _DatabaseState(schema_problem=problem)
+            beat_at, oldest, now = (await session.execute(_heartbeat_and_oldest_due())).one()
     except Exception as error:
-        return _Found(error=type(error).__name__)
-    return _Found(reconciler_seconds=_age(beat_at, now), oldest_due_seconds=_age(oldest, now))
+        return _DatabaseState(error=type(error).__name__)
+    return _DatabaseState(reconciler_seconds=_age(beat_at, now), oldest_due_seconds=_age(oldest, now))
 
 
-def _signs_of_life() -> Select[dt.datetime | None, dt.datetime | None, dt.datetime]:
+def _heartbeat_and_oldest_due() -> Select[dt.datetime | None, dt.datetime | None, dt.datetime]:
     due = union_all(
         *(
             select(func.min(table.due_at).label("due_at")).where(leases.due(table))
@@ -148,12 +148,12 @@ def _age(moment: dt.datetime | None, now: dt.datetime) -> float | None:
     return None if moment is None else round((now - moment).total_seconds(), 1)
 
 
-def _reconciler(found: _Found) -> str:
-    if found.error is not None or found.schema is not None:
+def _reconciler(state: _DatabaseState) -> str:
+    if state.error is not None or state.schema_problem is not None:
         return "unknown"
-    if found.reconciler_seconds is None:
+    if state.reconciler_seconds is None:
         return "no worker has reported"
-    return "ok" if found.reconciler_seconds < SILENT_SECONDS else f"silent for {found.reconciler_seconds:.0f} s"
+    return "ok" if state.reconciler_seconds < HEARTBEAT_SECONDS else f"silent for {state.reconciler_seconds:.0f} s"
 
 
 ROUTES = [livez, readyz, metrics, openapi_yaml, docs]

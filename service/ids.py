@@ -1,6 +1,6 @@
-"""Identifiers: a prefix that names the kind, then a ULID, so that ids of one kind sort by the time they were made.
+"""Identifiers: a prefix that names the kind, then a ULID, so that ids of one kind sort by creation time.
 
-Lower case Crockford base32 sorts alike under every collation, and two ids made by one process within a millisecond
+Lower-case Crockford base32 sorts the same under every collation, and ids that one process creates within a millisecond
 keep their order (ULID specification, "monotonicity").
 """
 
@@ -8,5 +8,5 @@ from ulid import ULID
 
 
 def new_id(prefix: str) -> str:
-    """A fresh id: `new_id("ftjob-")` → `ftjob-01k…` (26 characters behind the prefix)."""
+    """A new id: `new_id("ftjob-")` → `ftjob-01k…` (26 characters after the prefix)."""
     return f"{prefix}{str(ULID()).lower()}"

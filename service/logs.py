@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, with the ids of the request, project and job that it is about."""
+"""Structured logs: one JSON object per line, with the ids of the request, project and job that it concerns."""
 
 import logging
 import sys
@@ -7,8 +7,8 @@ import structlog
 
 
 def configure(level: str, form: str) -> None:
-    """Set structlog up for this process. `form` is `json` or `console`."""
-    last: structlog.typing.Processor = (
+    """Configure structlog for this process. `form` is `json` or `console`."""
+    renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer() if form == "console" else structlog.processors.JSONRenderer()
     )
     exceptions: list[structlog.typing.Processor] = [] if form == "console" else [structlog.processors.format_exc_info]
@@ -18,7 +18,7 @@ def configure(level: str, form: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *exceptions,
-            last,
+            renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),

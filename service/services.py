@@ -1,6 +1,6 @@
-"""Everything that an API process makes at its start and closes at its end: the composition root.
+"""The composition root of an API process: creates its resources at start-up and closes them at shutdown.
 
-Only the app knows this module; a route takes what it needs by `service.http.resources.resource`.
+Only the app imports this module; a route gets what it needs from `service.http.resources.resource`.
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ class Services:
 
     @classmethod
     def open(cls, settings: Settings) -> "Services":
-        """Make them from the settings. Connections are opened when they are first used."""
+        """Create the resources from the settings. Connections open on first use."""
         db = Database(
             create_engine(settings.database_url, pool_size=settings.database_pool_size, application="tunegate-api"),
             Wakeups(settings.redis_url),
@@ -76,11 +76,11 @@ class Services:
         )
 
     def resources(self) -> Resources:
-        """The same for the routes, by their types."""
+        """The same objects by their types, for the routes."""
         return Resources(*(getattr(self, each.name) for each in dataclasses.fields(self)))
 
     async def close(self) -> None:
-        """Finish the streamed answers that are under way, then close every connection."""
+        """Finish the running streamed responses, then close every connection."""
         await streaming.finish_all()
         await self.ledger_batcher.close()
         await self.authenticator.close()

@@ -1,7 +1,7 @@
-"""Settings, read once from the environment at the composition root; nothing else reads the environment.
+"""Settings, read once from the environment at start-up; nothing else reads the environment.
 
-Every variable is listed in `SETTINGS` with its default and its meaning; `.env.example` and `docs/settings.md` are
-generated from that list, so the documentation cannot drift from the code.
+Every field of `Settings` has its variable, default and meaning; `.env.example` and `docs/settings.md` are generated
+from them, so the documentation cannot drift from the code.
 """
 
 import base64
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from service.errors import SettingsError
 
 LEASE_MARGIN_SHARE = 0.2
-"""A call that leaves the process must end before this last share of its lease begins."""
+"""The last share of a lease, before which every call that leaves the process must end."""
 
 
 def _setting(env: str, default: Any, doc: str, *, secret: bool = False) -> Any:
@@ -25,7 +25,7 @@ def _setting(env: str, default: Any, doc: str, *, secret: bool = False) -> Any:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """The whole configuration. Units stand last in the names; seconds are floats."""
+    """The whole configuration. Names end with their unit; seconds are floats."""
 
     database_url: str = _setting("DATABASE_URL", "", "Postgres, as `postgresql://user:password@host/db`.", secret=True)
     owner_database_url: str = _setting(
@@ -35,7 +35,7 @@ class Settings:
         secret=True,
     )
     redis_url: str = _setting(
-        "REDIS_URL", "", "Redis for ARQ, the doorbell. Without it work starts a little later.", secret=True
+        "REDIS_URL", "", "Redis for wake-ups and rate limits. Without it, work starts a little later.", secret=True
     )
     upstream_base_url: str = _setting(
         "OPENAI_BASE_URL", "", "The upstream that trains: any OpenAI-compatible base URL, ending in `/v1`."
@@ -48,19 +48,19 @@ class Settings:
         "TUNEGATE_MASTER_KEY",
         "",
         "32 bytes in base64 that encrypt webhook secrets and upstream credentials at rest. "
-        "Make one with `tunegate keys master`.",
+        "Create one with `tunegate keys master`.",
         secret=True,
     )
     old_master_keys: str = _setting(
         "TUNEGATE_OLD_MASTER_KEYS",
         "",
-        "Master keys that still open what is stored, separated by commas, until `tunegate keys reseal` has run.",
+        "Former master keys, separated by commas, that still decrypt stored values until `tunegate keys reseal` ran.",
         secret=True,
     )
     storage_url: str = _setting(
         "TUNEGATE_STORAGE_URL",
         "file://./.tunegate/storage",
-        "Where dataset bytes live: `file:///path`, `s3://bucket/prefix`, `gs://…` or `az://…`.",
+        "The storage of file contents: `file:///path`, `s3://bucket/prefix`, `gs://…` or `az://…`.",
     )
     organization_id: str = _setting(
         "TUNEGATE_ORGANIZATION", "tunegate", "The organisation's name in `organization_id` and in `ft:` model names."
@@ -72,37 +72,47 @@ class Settings:
     port: int = _setting("TUNEGATE_PORT", 8080, "The port that `tunegate serve` binds.")
     log_level: str = _setting("TUNEGATE_LOG_LEVEL", "info", "`debug`, `info`, `warning` or `error`.")
     log_format: str = _setting("TUNEGATE_LOG_FORMAT", "json", "`json`, or `console` for people.")
-    poll_seconds: float = _setting("TUNEGATE_POLL_SECONDS", 15.0, "How often a running upstream job is looked at.")
-    lease_seconds: float = _setting("TUNEGATE_LEASE_SECONDS", 30.0, "How long a worker owns a row without a heartbeat.")
+    poll_seconds: float = _setting("TUNEGATE_POLL_SECONDS", 15.0, "How often a running upstream job is polled.")
+    lease_seconds: float = _setting(
+        "TUNEGATE_LEASE_SECONDS", 30.0, "How long a worker's claim on a row lasts without renewal."
+    )
     reconcile_seconds: float = _setting(
-        "TUNEGATE_RECONCILE_SECONDS", 1.0, "How often due rows are claimed without Redis."
+        "TUNEGATE_RECONCILE_SECONDS", 1.0, "How often workers claim due rows, whether or not Redis wakes them."
     )
     upstream_timeout_seconds: float = _setting(
-        "TUNEGATE_UPSTREAM_TIMEOUT_SECONDS", 20.0, "One control call to the upstream (create, retrieve, list, cancel)."
+        "TUNEGATE_UPSTREAM_TIMEOUT_SECONDS",
+        20.0,
+        "The timeout of one control call to the upstream (create, retrieve, list, cancel).",
     )
-    upload_timeout_seconds: float = _setting("TUNEGATE_UPLOAD_TIMEOUT_SECONDS", 900.0, "One file sent to the upstream.")
-    inference_timeout_seconds: float = _setting("TUNEGATE_INFERENCE_TIMEOUT_SECONDS", 600.0, "One completion.")
+    upload_timeout_seconds: float = _setting(
+        "TUNEGATE_UPLOAD_TIMEOUT_SECONDS", 900.0, "The timeout of sending one file to the upstream."
+    )
+    inference_timeout_seconds: float = _setting(
+        "TUNEGATE_INFERENCE_TIMEOUT_SECONDS", 600.0, "The timeout of one inference call."
+    )
     settle_seconds: float = _setting(
         "TUNEGATE_SETTLE_SECONDS",
         60.0,
-        "How long after the end of an attempt's lease an upstream may still show a job that an unanswered create made.",
+        "How long after the lease of an unanswered create ends its job may still appear at the upstream.",
     )
     webhook_schedule_seconds: tuple[float, ...] = _setting(
         "TUNEGATE_WEBHOOK_SCHEDULE",
         (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400),
-        "Delays between tries of a delivery, after an immediate first one, separated by commas.",
+        "Delays between attempts at a delivery, after the immediate first attempt, separated by commas.",
     )
-    webhook_timeout_seconds: float = _setting("TUNEGATE_WEBHOOK_TIMEOUT_SECONDS", 20.0, "One whole try of a delivery.")
+    webhook_timeout_seconds: float = _setting(
+        "TUNEGATE_WEBHOOK_TIMEOUT_SECONDS", 20.0, "The timeout of one attempt at a delivery."
+    )
     webhook_allow_private: bool = _setting(
         "TUNEGATE_WEBHOOK_ALLOW_PRIVATE",
         False,
-        "Let webhooks go to http and to private addresses. For development; `tunegate dev` turns it on for loopback.",
+        "Allow webhooks to http URLs and private addresses. For development; `tunegate dev` sets it for loopback.",
     )
     upstream_allow_private: bool = _setting(
         "TUNEGATE_UPSTREAM_ALLOW_PRIVATE",
         False,
-        "Let projects' own upstream accounts be at http and private addresses. For development; `tunegate dev` turns "
-        "it on for loopback. Accounts that administrators make may always be.",
+        "Allow projects' own upstream accounts at http URLs and private addresses. For development; `tunegate dev` "
+        "sets it for loopback. Accounts that administrators create may always use them.",
     )
     max_file_bytes: int = _setting("TUNEGATE_MAX_FILE_BYTES", 512 * 1024 * 1024, "The largest file that is accepted.")
     max_upload_bytes: int = _setting(
@@ -111,29 +121,29 @@ class Settings:
         "The largest file that is accepted in parts (`/v1/uploads`).",
     )
     requests_per_minute: int = _setting(
-        "TUNEGATE_REQUESTS_PER_MINUTE", 1000, "Requests a minute of a project for which no other rate limit was set."
+        "TUNEGATE_REQUESTS_PER_MINUTE", 1000, "Requests per minute of a project without its own rate limit."
     )
     failed_keys_per_minute: int = _setting(
         "TUNEGATE_FAILED_KEYS_PER_MINUTE",
         300,
-        "Requests a minute with incorrect keys from one address, after which unknown keys from there have to wait.",
+        "Requests per minute with incorrect keys from one address, above which its unknown keys have to wait.",
     )
     keep_events_days: float = _setting(
         "TUNEGATE_KEEP_EVENTS_DAYS",
         90.0,
-        "How long the events of a job, a generation or a comparison are kept after its end, and its calls' answers.",
+        "How long events of a job, generation or comparison, and responses of its calls, are kept after its end.",
     )
     keep_metrics_days: float = _setting(
         "TUNEGATE_KEEP_METRICS_DAYS", 730.0, "How long the metrics of a job are kept after its end."
     )
     keep_deliveries_days: float = _setting(
-        "TUNEGATE_KEEP_DELIVERIES_DAYS", 30.0, "How long webhook events are kept, and deliveries that have ended."
+        "TUNEGATE_KEEP_DELIVERIES_DAYS", 30.0, "How long webhook events and finished deliveries are kept."
     )
-    worker_concurrency: int = _setting("TUNEGATE_WORKER_CONCURRENCY", 32, "Steps that one worker runs at a time.")
+    worker_concurrency: int = _setting("TUNEGATE_WORKER_CONCURRENCY", 32, "Steps that one worker runs concurrently.")
     run_concurrency: int = _setting(
         "TUNEGATE_RUN_CONCURRENCY",
         16,
-        "Calls of inference that one generation or comparison has under way at most, whatever it asks for.",
+        "The maximum of concurrent inference calls of one generation or comparison, whatever it requests.",
     )
     validation_processes: int = _setting(
         "TUNEGATE_VALIDATION_PROCESSES", 1, "Processes that validate datasets, per worker."
@@ -142,7 +152,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
-        """Read and validate. Raises `SettingsError` that names the variable and what it wants."""
+        """Read and validate the environment. Raises `SettingsError` that names the variable and its valid values."""
         values: dict[str, Any] = {}
         for spec in fields(cls):
             env = spec.metadata["env"]
@@ -179,18 +189,18 @@ class Settings:
         key = _key_bytes(self.master_key)
         if key is None:
             raise SettingsError(
-                "TUNEGATE_MASTER_KEY must be 32 bytes in base64. Make one with `tunegate keys master` and keep it "
-                "safe; without it, stored webhook secrets and upstream credentials cannot be read again."
+                "TUNEGATE_MASTER_KEY must be 32 bytes in base64. Create one with `tunegate keys master` and keep it "
+                "safe; without it, stored webhook secrets and upstream credentials cannot be decrypted."
             )
         return key
 
     def old_master_keys_bytes(self) -> tuple[bytes, ...]:
-        """The keys that only open. Raises `SettingsError` for one that is malformed."""
+        """The former master keys, which only decrypt. Raises `SettingsError` for a malformed one."""
         keys = [_key_bytes(each.strip()) for each in self.old_master_keys.split(",") if each.strip()]
-        known = tuple(key for key in keys if key is not None)
-        if len(known) != len(keys):
+        valid = tuple(key for key in keys if key is not None)
+        if len(valid) != len(keys):
             raise SettingsError("TUNEGATE_OLD_MASTER_KEYS must be keys of 32 bytes in base64, separated by commas.")
-        return known
+        return valid
 
     @property
     def migration_url(self) -> str:
@@ -199,7 +209,7 @@ class Settings:
 
     @property
     def control_timeout_seconds(self) -> float:
-        """A control call's timeout, kept below the lease whatever is configured: timeout + margin < lease."""
+        """A control call's timeout, limited so that timeout + margin < lease whatever is configured."""
         return min(self.upstream_timeout_seconds, self.lease_seconds * (1 - 2 * LEASE_MARGIN_SHARE))
 
     @property
@@ -210,7 +220,7 @@ class Settings:
         return Path(self.storage_url.removeprefix("file://"))
 
     def upstream_is_self(self, own_port: int) -> bool:
-        """Whether the upstream's base URL points back at this gateway: jobs would create jobs without end."""
+        """Whether the upstream's base URL points at this gateway, so that jobs would create jobs forever."""
         return self.is_self(self.upstream_base_url, own_port)
 
     def is_self(self, base_url: str, own_port: int) -> bool:
@@ -244,8 +254,13 @@ def _parse(env: str, raw: str, default: Any) -> Any:
             case _:
                 return raw
     except (ValueError, KeyError):
-        wanted = {bool: "true or false", int: "a whole number", float: "a number", tuple: "numbers separated by commas"}
-        raise SettingsError(f"{env} must be {wanted[type(default)]}, not {raw!r}.") from None
+        expected = {
+            bool: "true or false",
+            int: "a whole number",
+            float: "a number",
+            tuple: "numbers separated by commas",
+        }
+        raise SettingsError(f"{env} must be {expected[type(default)]}, not {raw!r}.") from None
 
 
 def documentation() -> list[tuple[str, str, str, bool]]:

@@ -1,9 +1,8 @@
-"""Wake-ups: the one module that knows ARQ's enqueue.
+"""Sends wake-ups through ARQ, which tell the workers that a row of leased work is due. Only this module enqueues.
 
-A wake-up tells the workers that a row of leased work is due now. It is sent after the commit, within 250 ms, and may
-be lost without harm: every worker claims whatever is due once a second. It carries ids only, the serializer is JSON
-(ARQ's default, pickle, would run code for whoever can write to Redis), and the ARQ id carries the row's version, so
-that one change wakes once.
+A wake-up is sent after the commit, within 250 ms, and may be lost without harm: every worker claims due rows once a
+second. It contains ids only. The serializer is JSON, since ARQ's default, pickle, would execute code from anybody who
+can write to Redis. The ARQ job id contains the row's version, so that one change causes one wake-up.
 """
 
 import asyncio
@@ -21,13 +20,14 @@ log = structlog.get_logger()
 QUEUE = "tunegate"
 SEND_SECONDS = 0.25
 SILENCE_SECONDS = 5.0
-"""A Redis that keeps a command waiting for this long counts as away; redis-py would wait without limit."""
+"""The timeout of a Redis command, after which Redis counts as unavailable; redis-py would wait without limit."""
 
-REDIS_AWAY = (RedisError, OSError, RuntimeError)
-"""What a call to Redis raises when Redis is away.
+REDIS_UNAVAILABLE = (RedisError, OSError, RuntimeError)
+"""Exceptions that mean Redis is unavailable.
 
-`RuntimeError` is uvloop's, for a write to a connection that ended just before: the event loop learns of a reset before
-redis-py does, which lets the error out. (asyncpg learns of it in time, and anyio, below the HTTP clients, translates.)
+uvloop raises `RuntimeError` for a write to a connection that was just reset: the event loop notices the reset before
+redis-py does, which does not translate the error. (asyncpg notices it in time, and anyio, which HTTP clients use,
+translates it.)
 """
 
 _WAKEUPS = "tunegate_wakeups"
@@ -35,7 +35,7 @@ _WAKEUPS = "tunegate_wakeups"
 
 @dataclass(frozen=True, slots=True)
 class Wakeup:
-    """Which row of which kind of leased work is due, at which version of it."""
+    """A row of leased work that is due: its kind, its id, and the version of the change."""
 
     work: str
     row_id: str
@@ -43,18 +43,18 @@ class Wakeup:
 
 
 def add_wakeup(session: AsyncSession, wakeup: Wakeup) -> None:
-    """Keep a wake-up with this transaction; it is sent when the transaction has committed."""
+    """Attach a wake-up to this transaction; it is sent when the transaction has committed."""
     session.info.setdefault(_WAKEUPS, []).append(wakeup)
 
 
 def take_wakeups(session: AsyncSession) -> list[Wakeup]:
-    """The wake-ups of a finished transaction, once."""
+    """Remove and return the wake-ups of a committed transaction."""
     wakeups: list[Wakeup] = session.info.pop(_WAKEUPS, [])
     return wakeups
 
 
 def redis_settings(url: str) -> RedisSettings:
-    """ARQ's connection settings: short timeouts and few attempts, since Redis may be away."""
+    """ARQ's connection settings: a short timeout and no retries, since Redis may be unavailable."""
     settings = RedisSettings.from_dsn(url)
     settings.conn_timeout = 1
     settings.conn_retries = 0
@@ -73,9 +73,9 @@ def deserialize(raw: bytes) -> dict[str, Any]:
 
 
 async def open_pool(url: str) -> ArqRedis:
-    """Connections to Redis, none of which waits without limit. Raises one of `REDIS_AWAY`.
+    """A connection pool whose commands have a timeout. Raises one of `REDIS_UNAVAILABLE`.
 
-    ARQ has no setting for the time of a command, so it is set on the pool, and the first connection is closed.
+    ARQ has no setting for a command's timeout, so it is set on the pool, and the first connection is closed.
     """
     pool = await create_pool(
         redis_settings(url), job_serializer=serialize, job_deserializer=deserialize, default_queue_name=QUEUE
@@ -86,7 +86,7 @@ async def open_pool(url: str) -> ArqRedis:
 
 
 class Wakeups:
-    """Sends wake-ups in the background. Without a URL, or while Redis is away, it sends none and nothing is lost."""
+    """Sends wake-ups in the background. Without a URL or Redis it sends none, and no work is lost."""
 
     def __init__(self, redis_url: str) -> None:
         self._url = redis_url
@@ -95,7 +95,7 @@ class Wakeups:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def send(self, wakeups: list[Wakeup]) -> None:
-        """Send the wake-ups without making the caller wait."""
+        """Send the wake-ups in the background."""
         if not wakeups or not self._url:
             return
         task = asyncio.create_task(self._send(wakeups))
@@ -104,23 +104,23 @@ class Wakeups:
 
     @property
     def configured(self) -> bool:
-        """Whether there is a Redis at all."""
+        """Whether a Redis URL is set."""
         return bool(self._url)
 
     async def ping(self) -> bool:
-        """Whether Redis answers now."""
+        """Whether Redis responds now."""
         if not self._url:
             return False
         try:
             async with asyncio.timeout(1):
                 pool = await self._connected()
                 await pool.ping()
-        except REDIS_AWAY:
+        except REDIS_UNAVAILABLE:
             return False
         return True
 
     async def close(self) -> None:
-        """Finish sending and disconnect."""
+        """Send the pending wake-ups and disconnect."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=SEND_SECONDS)
         if self._pool is not None:
@@ -138,7 +138,7 @@ class Wakeups:
                         _job_id=f"{each.work}:{each.row_id}:{each.version}",
                         _queue_name=QUEUE,
                     )
-        except REDIS_AWAY as error:
+        except REDIS_UNAVAILABLE as error:
             log.info("wakeups.not_sent", wakeups=len(wakeups), error=type(error).__name__)
 
     async def _connected(self) -> ArqRedis:

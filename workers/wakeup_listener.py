@@ -10,7 +10,7 @@ from arq.worker import Function, Worker, func
 
 from service.database import leased_work
 from service.database.leased_work import LeasedWork
-from service.wakeups import QUEUE, REDIS_AWAY, deserialize, open_pool, serialize
+from service.wakeups import QUEUE, REDIS_UNAVAILABLE, deserialize, open_pool, serialize
 from workers.dispatcher import Dispatcher
 
 log = structlog.get_logger()
@@ -24,7 +24,7 @@ async def listen(redis_url: str, dispatcher: Dispatcher) -> None:
     while True:
         try:
             pool = await open_pool(redis_url)
-        except REDIS_AWAY as error:
+        except REDIS_UNAVAILABLE as error:
             log.warning("wakeups.redis_unavailable", error=type(error).__name__)
             await asyncio.sleep(RESTART_SECONDS)
             continue

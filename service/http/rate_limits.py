@@ -19,7 +19,7 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from prometheus_client import Counter
 from redis.asyncio import ConnectionPool
 
-from service.wakeups import REDIS_AWAY
+from service.wakeups import REDIS_UNAVAILABLE
 
 log = structlog.get_logger()
 
@@ -119,7 +119,7 @@ class RateLimiter:
         try:
             async with asyncio.timeout(WARM_SECONDS):
                 await asyncio.gather(*(self._count("warm", 1, 1) for _ in range(MAX_CONCURRENT)))
-        except REDIS_AWAY as error:
+        except REDIS_UNAVAILABLE as error:
             self._open(error)
 
     async def take(self, name: str, *, per_minute: int, cost: int = 1) -> Verdict | None:
@@ -133,7 +133,7 @@ class RateLimiter:
                 return None
             try:
                 verdict = await self._timely(self._count(name, per_minute, cost))
-            except REDIS_AWAY as error:
+            except REDIS_UNAVAILABLE as error:
                 self._failed(error)
                 return None
         return verdict
@@ -186,7 +186,7 @@ class RateLimiter:
             try:
                 if await self._timely(self._storage.check()):
                     break
-            except REDIS_AWAY:
+            except REDIS_UNAVAILABLE:
                 continue
         self._recovery = None
 

@@ -127,7 +127,7 @@ def _arm_fault_point() -> None:
     """As the import of the module does it."""
     from service import fault_points
 
-    fault_points._WANTED, _, fault_points._NTH = os.environ.get("TUNEGATE_FAULT_POINT", "").partition(":")
+    fault_points._NAME, _, fault_points._NTH = os.environ.get("TUNEGATE_FAULT_POINT", "").partition(":")
     fault_points._SIGNAL = signal.Signals[os.environ.get("TUNEGATE_FAULT_SIGNAL") or "SIGKILL"]
 
 
