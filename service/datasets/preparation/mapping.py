@@ -37,7 +37,7 @@ class NonTextCell(Exception):
 
 
 class Template:
-    """A prompt with `{column}` placeholders; `{{` and `}}` are braces. A single brace raises `PreparationRefused`."""
+    """A prompt with `{column}` placeholders; `{{` and `}}` are braces. A lone brace raises `PreparationRefused`."""
 
     def __init__(self, text: str) -> None:
         self._parts: list[tuple[str, str | None]] = []
@@ -46,7 +46,7 @@ class Template:
             literal, token, name = text[at : found.start()], found.group(), found.group(1)
             if token in ("{", "}"):
                 raise PreparationRefused(
-                    f"prompt_template has a single {token!r} at character {found.start() + 1}; write it twice.",
+                    f"prompt_template has a lone {token!r} at character {found.start() + 1}; write it twice.",
                     code="invalid_value",
                     param="prompt_template",
                 )
@@ -109,7 +109,7 @@ def guess_columns(names: Sequence[str], given: Columns, template: Template | Non
     if answer is None or (prompt is None and template is None and len(names) > 1):
         missing = "answer" if answer is None else "prompt"
         raise PreparationRefused(
-            f"No column has a known name for the {missing}; the file has {_list_names(names)}. Give columns: "
+            f"No column's name says that it holds the {missing}; the file has {_list_names(names)}. Give columns: "
             f'{{"prompt": …, "answer": …}}, or prompt_template.',
             code="columns_not_guessed",
             param="columns",
