@@ -60,7 +60,7 @@ def test_the_page_lists_each_fix_where_it_belongs() -> None:
     page = (ROOT / "docs/preparations.md").read_text(encoding="utf-8")
     _, _, fixes = page.partition("## Fixes")
     always, _, rest = fixes.partition("Safe, since")
-    safe, _, chosen = rest.partition("To be chosen")
+    safe, _, chosen = rest.partition("Applied only by name")
     for part, names in ((always, IMPLIED_FIXES), (safe, SAFE_FIXES - IMPLIED_FIXES), (chosen, set(FIXES) - SAFE_FIXES)):
         assert {name for name in FIXES if f"`{name}`" in part} == names
 
