@@ -39,8 +39,8 @@ async def run(
 ) -> None:
     """Work until SIGTERM or SIGINT, then let running steps end within the grace; a second signal ends it at once.
 
-    `tasks` are those of the leader, and `election_retry_seconds` how often another worker tries to become it. Whatever
-    hangs, the process has ended `end_seconds` after the first signal.
+    `tasks` are the leader's periodic tasks; a worker that does not lead retries every `election_retry_seconds`. The
+    process ends `end_seconds` after the first signal at the latest, even if something is unresponsive.
 
     Raises `SettingsError` for a configuration or a schema that it cannot work with.
     """

@@ -25,7 +25,14 @@ from service.jobs.deployment import DeployComparison, check_condition
 from service.jobs.lifecycle import JobError
 from service.jobs.queries import count_queued, get_job
 from service.jobs.record import NewEvent, add_events, add_timeline_entry, emit_webhook
-from service.jobs.resolved_request import ResolvedRequest, check_offer, find_base, providers_of, resolve
+from service.jobs.resolved_request import (
+    ResolvedRequest,
+    TrainingRequest,
+    check_offer,
+    find_base,
+    providers_of,
+    resolve,
+)
 from service.jobs.rules import check_create, check_method
 from service.jobs.schemas import CreateJob
 from service.limits.enforcement import reserve_tokens
@@ -113,7 +120,12 @@ async def create_job(
 
 
 async def resolve_request(
-    session: AsyncSession, *, project_id: str, body: Any, method: dict[str, Any], pricing_context: PricingContext
+    session: AsyncSession,
+    *,
+    project_id: str,
+    body: TrainingRequest,
+    method: dict[str, Any],
+    pricing_context: PricingContext,
 ) -> ResolvedRequest:
     """Resolve the body of a create or a quote: look up its `model`, `training_file` and `validation_file`."""
     base = await find_base(
@@ -203,7 +215,7 @@ async def request_pause(session: AsyncSession, project_id: str, job_id: str, *, 
     return job
 
 
-def _needs(body: Any) -> Needs:
+def _needs(body: TrainingRequest) -> Needs:
     """What a create requires of its account; a quote requires nothing."""
     if not isinstance(body, CreateJob):
         return Needs()
@@ -281,7 +293,7 @@ async def _bound_quote(session: AsyncSession, project_id: str, body: CreateJob, 
     return quote
 
 
-def quoted_request(body: Any, method: dict[str, Any]) -> dict[str, Any]:
+def quoted_request(body: TrainingRequest, method: dict[str, Any]) -> dict[str, Any]:
     """The part of a request that a quote is binding for."""
     return {
         "model": body.model,

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -30,6 +30,22 @@ class Base:
     name: str
     upstream_name: str
     model: BaseModel
+
+
+class TrainingRequest(Protocol):
+    """What the bodies of a create and a quote have in common."""
+
+    @property
+    def model(self) -> str:
+        """The name of a base model or a tuned model."""
+
+    @property
+    def training_file(self) -> str:
+        """The id of a file."""
+
+    @property
+    def validation_file(self) -> str | None:
+        """The id of a file, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,4 +22,4 @@ async def request_scheduling_pass(session: AsyncSession) -> None:
     await session.execute(
         update(SchedulingPass).where(SchedulingPass.id == SINGLE_ROW).values(due_at=func.clock_timestamp())
     )
-    wake(session, SCHEDULING, SINGLE_ROW, "asked")
+    wake(session, SCHEDULING, SINGLE_ROW, "requested")

@@ -105,10 +105,11 @@ class UpstreamCall(Base):
 
 
 class AccountPoll(Leased, Base):
-    """An account whose running jobs are polled; its id is the account's. A step lists them, or lets each look alone.
+    """The polling of one account's running jobs; its id is the account's.
 
-    `spent_until` is the poll limiter's state (`workers/jobs/poll_limiter.py`). `listing`: the jobs rely on lists; there
-    were `active` of them, `watched` of them by somebody, at the last step. `listed_at` is null if none relies on lists.
+    `spent_until` is the poll limiter's state (`workers/jobs/poll_limiter.py`). `listing`: lists cover the jobs. The
+    last step counted `active` jobs, `recently_viewed` of which were viewed by a caller within the last minute.
+    `listed_at` is null if no job depends on lists.
     """
 
     __tablename__ = "upstream_watches"
