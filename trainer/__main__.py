@@ -76,13 +76,13 @@ def _already_stopping(*_: object) -> None:
 def _lock(data_dir: Path) -> IO[bytes]:
     """Lock the data directory; OSError if another server still holds it after ten seconds."""
     held = (data_dir / "lock").open("wb")
-    give_up = time.monotonic() + _LOCK_SECONDS
+    deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return held
         except BlockingIOError:
-            if time.monotonic() > give_up:
+            if time.monotonic() > deadline:
                 held.close()
                 raise OSError(f"another trainer is using {data_dir}") from None
             time.sleep(0.05)
@@ -93,7 +93,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8090, help="0 picks a free one, which the log names")
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--pace", type=float, help="least seconds between steps; default TRAINER_PACE_SECONDS or 0")
+    parser.add_argument("--pace", type=float, help="minimum seconds between steps; default TRAINER_PACE_SECONDS or 0")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""The base models that can be named, and what stands in for them."""
+"""The base models that requests can name; one engine serves all of them."""
 
 from typing import Any
 
@@ -43,5 +43,5 @@ def base_model(name: str) -> dict[str, Any]:
 
 
 def fingerprint(engine: str, base: str) -> str:
-    """What `system_fingerprint` says: which engine answered, and for which model it stood in."""
+    """The `system_fingerprint`: the engine that answered, and the model that it stands in for."""
     return engine if base == OWN else f"{engine}:stands-in-for:{base}"

@@ -19,7 +19,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What was said before, and the answer to learn; `rejected` is the answer to unlearn (preference data)."""
+    """A context and the answer to learn; `rejected` is the answer to unlearn (preference data)."""
 
     context: tuple[Message, ...]
     answer: str
@@ -45,36 +45,36 @@ class Sampling:
 
 
 class Learner(Protocol):
-    """Weights in the making, held by one training process."""
+    """Weights in training, owned by one process."""
 
     def step(self, batch: Sequence[Exchange]) -> Figures:
-        """Take one gradient step on the batch; the figures of its answers from before they were learned."""
+        """Take one gradient step on the batch. Returns the figures of its answers before the step."""
 
     def measure(self, batch: Sequence[Exchange]) -> Figures:
-        """Return the figures of a batch without learning from it."""
+        """Return the figures of a batch without a gradient step."""
 
     def save(self, path: Path) -> None:
         """Write the weights so that `Engine.learner` and `Engine.load` can read them; atomic.
 
-        The learner goes on from exactly what was written, so that a training that was interrupted and continued
-        has the same figures as one that was not.
+        The learner continues from exactly what was written, so that an interrupted training has the same figures as
+        an uninterrupted one.
         """
 
 
 class Model(Protocol):
-    """Weights that answer; safe to share between threads."""
+    """Weights that generate answers; safe to share between threads."""
 
     def generate(self, context: Sequence[Message], sampling: Sampling) -> Iterator[bytes]:
         """Yield the answer in pieces that need not end at a character; ends at its end or at `max_bytes`."""
 
 
 class Engine(Protocol):
-    """A way of learning and answering."""
+    """Trains weights and generates answers with them."""
 
     name: str
 
     def prepare(self) -> None:
-        """Make the base weights if they are not there yet; called once before anything else."""
+        """Create the base weights unless they exist; called once before anything else."""
 
     def learner(
         self,

@@ -1,6 +1,6 @@
 """Training files: JSON Lines in the chat, completion or preference format, read row by row.
 
-The trainer refuses what it cannot train on and names the line; a full report on quality is the gateway's work.
+The trainer refuses rows that it cannot train on and names the line. It does not report on quality.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class BadRow(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row: the answers to learn (one for each trained assistant message) and what the row costs in tokens."""
+    """One row: the answers to learn (one for each trained assistant message) and its number of tokens."""
 
     exchanges: tuple[Exchange, ...]
     tokens: int
@@ -73,7 +73,7 @@ class ExampleFile:
         return _READERS[self._kind](number, row)
 
     def check(self) -> int:
-        """Read every row; the number of their tokens."""
+        """Read every row. Returns the total number of tokens."""
         return sum(self[index].tokens for index in range(len(self)))
 
 

@@ -1,6 +1,6 @@
-"""A job's rows and its moves: created, cancelled, paused and resumed by callers, the rest by the training side.
+"""A job's rows and its transitions: callers create, cancel, pause and resume jobs, training processes do the rest.
 
-Every move is a conditional UPDATE; zero rows means that somebody else moved the job first.
+Every transition is a conditional UPDATE; zero rows mean that another process changed the job first.
 """
 
 import json
@@ -17,11 +17,11 @@ from .store import Store
 
 ENDED = ("succeeded", "failed", "cancelled")
 MAX_CRASHES = 5
-"""A job whose training process dies this often without a new step in between fails."""
+"""A job fails after this many deaths of its training process without a new step in between."""
 
 
 class Fenced(Exception):
-    """The job was cancelled, paused or given to another process: stop, and write nothing more."""
+    """The job was cancelled, paused or claimed by another process: stop, and write nothing more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """Weights on disk and what had been done by then: steps taken and tokens trained on."""
+    """Saved weights, with the number of steps and trained tokens at that point."""
 
     weights: str
     step: int
@@ -100,7 +100,7 @@ def cancel(store: Store, job_id: str) -> bool:
 
 
 def pause(store: Store, job_id: str) -> bool:
-    """Hold a live job where it is; False when it has ended."""
+    """Pause a live job; False when it has ended."""
     with store.write() as db:
         attempt = db.execute(
             "UPDATE jobs SET status = 'paused', entered_at = ?, attempt = attempt + 1"
@@ -114,7 +114,7 @@ def pause(store: Store, job_id: str) -> bool:
 
 
 def resume(store: Store, job_id: str) -> bool:
-    """Let a paused job go on; False when it has ended. One that is not paused is left as it is."""
+    """Resume a paused job; False when it has ended. A job that is not paused stays unchanged."""
     with store.write() as db:
         attempt = db.execute(
             "UPDATE jobs SET status = CASE validated WHEN 1 THEN 'queued' ELSE 'validating_files' END,"
@@ -126,7 +126,7 @@ def resume(store: Store, job_id: str) -> bool:
         return _status(db, job_id) not in ENDED
 
 
-def take(store: Store, job_id: str, *, training: bool) -> int | None:
+def claim(store: Store, job_id: str, *, training: bool) -> int | None:
     """Claim a job for a new process, fencing any earlier one; the attempt number, or None when it moved on."""
     allowed = "('queued', 'running')" if training else "('validating_files')"
     with store.write() as db:
@@ -140,8 +140,8 @@ def take(store: Store, job_id: str, *, training: bool) -> int | None:
         return int(taken[0]) if taken else None
 
 
-def validated(store: Store, job_id: str, attempt: int, plan: Plan) -> None:
-    """Both files are good: fix the settings and queue the job. Raises Fenced."""
+def record_validation(store: Store, job_id: str, attempt: int, plan: Plan) -> None:
+    """Record that both files are valid: store the resolved settings and queue the job. Raises Fenced."""
     with store.write() as db:
         _fenced_update(
             db,
@@ -164,8 +164,8 @@ def fail(store: Store, job_id: str, attempt: int, *, code: str, message: str, pa
         add_event(db, job_id, "failed", f"Fine-tuning job failed: {message}", level="error")
 
 
-def crashed(store: Store, job_id: str, attempt: int) -> bool:
-    """Count a process that died; True when the job may have another."""
+def record_crash(store: Store, job_id: str, attempt: int) -> bool:
+    """Count the death of a process; True when the job may start another."""
     with store.write() as db:
         row = db.execute(
             "UPDATE jobs SET crashes = crashes + 1 WHERE id = ? AND attempt = ?"
@@ -186,9 +186,9 @@ def record_step(
     message: str,
     data: dict[str, Any],
 ) -> None:
-    """A step was taken, `tokens` is the total so far and `seconds` its duration. Raises Fenced.
+    """Record a step; `tokens` is the total so far and `seconds` the step's duration. Raises Fenced.
 
-    A step that is known already changes nothing.
+    A step that was recorded before changes nothing.
     """
     with store.write() as db:
         _fenced_update(
@@ -206,13 +206,13 @@ def record_step(
 
 
 def record_snapshot(store: Store, job_id: str, attempt: int, saved: Saved) -> None:
-    """From now on the job continues from these weights after an interruption. Raises Fenced."""
+    """Record saved weights, from which the job continues after an interruption. Raises Fenced."""
     with store.write() as db:
         _continue_from(db, job_id, attempt, saved)
 
 
-def still_ours(store: Store, job_id: str, attempt: int) -> None:
-    """Raises Fenced when the job was taken away."""
+def check_not_fenced(store: Store, job_id: str, attempt: int) -> None:
+    """Raises Fenced when this process no longer owns the job."""
     if store.row("SELECT 1 FROM jobs WHERE id = ? AND attempt = ? AND status = 'running'", job_id, attempt) is None:
         raise Fenced(job_id)
 
@@ -220,7 +220,7 @@ def still_ours(store: Store, job_id: str, attempt: int) -> None:
 def record_checkpoint(
     store: Store, job_id: str, attempt: int, saved: Saved, metrics: Mapping[str, float | int]
 ) -> None:
-    """An epoch is done: a checkpoint that can be used, and to continue from. Raises Fenced."""
+    """Record the end of an epoch: a usable checkpoint, from which the job can continue. Raises Fenced."""
     with store.write() as db:
         _continue_from(db, job_id, attempt, saved)
         row = db.execute("SELECT tuned_name, base FROM jobs WHERE id = ?", (job_id,)).fetchone()
@@ -238,7 +238,7 @@ def record_checkpoint(
 
 
 def succeed(store: Store, job_id: str, attempt: int, *, weights: str, result_file: str, result_bytes: int) -> None:
-    """The last step is done and both files lie where their rows will point. Raises Fenced."""
+    """End a job whose last step is done and whose weights and result file are on disk. Raises Fenced."""
     now = int(time.time())
     with store.write() as db:
         _fenced_update(

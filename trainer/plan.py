@@ -1,4 +1,4 @@
-"""What `auto` means, and how many steps a job has: pure functions of its settings and its number of examples."""
+"""Resolves `auto` settings and counts a job's steps: pure functions of its settings and its number of examples."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class Plan:
 def resolve(
     *, examples: int, n_epochs: int | None, batch_size: int | None, rate: float | None, beta: float | None
 ) -> Plan:
-    """Fill in what was left to us (None).
+    """Choose the settings that are None.
 
     Epochs follow OpenAI's cookbook: 3, more for fewer than 34 examples, fewer for more than 8,333. A batch is one
     example in 250, at least 1.

@@ -59,15 +59,15 @@ class Store:
         self._local = threading.local()
 
     def create_tables(self) -> None:
-        """Make the schema if it is not there."""
+        """Create the tables unless they exist."""
         self._connection().executescript(_SCHEMA)
 
     def file_path(self, file_id: str) -> Path:
-        """Where an uploaded or made file's bytes lie."""
+        """The path of a file's content."""
         return self.files_dir / file_id
 
     def weights_path(self, name: str) -> Path:
-        """Where weights lie; `name` is what the rows keep."""
+        """The path of weights by the name in their rows."""
         return self.weights_dir / name
 
     @contextmanager

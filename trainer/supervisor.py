@@ -1,7 +1,7 @@
 """Starts a process for each phase of each job, and another when one dies.
 
-It keeps nothing but its children: what is to do is read from the rows every tenth of a second, so that a restarted
-server goes on where the last one was killed.
+Its only state is its children: it reads the rows every tenth of a second, so that a restarted server continues where
+the last one was killed.
 """
 
 import logging
@@ -71,7 +71,7 @@ class Supervisor:
                 self._start(job["id"], training=training)
 
     def _start(self, job_id: str, *, training: bool) -> None:
-        attempt = jobs.take(self._store, job_id, training=training)
+        attempt = jobs.claim(self._store, job_id, training=training)
         if attempt is None:
             return
         process = subprocess.Popen(
@@ -96,7 +96,7 @@ class Supervisor:
         for job_id, child in self._children.items():
             job = self._store.row("SELECT attempt FROM jobs WHERE id = ?", job_id)
             if job is not None and job["attempt"] != child.attempt and child.process.poll() is None:
-                _log.info("job %s: was taken from process %d", job_id, child.process.pid)
+                _log.info("job %s: was fenced from process %d", job_id, child.process.pid)
                 child.process.kill()
 
     def _collect(self) -> None:
@@ -111,12 +111,12 @@ class Supervisor:
                 continue
             _log.warning("job %s: process %d died (%d)", job_id, child.process.pid, code)
             self._not_before[job_id] = time.monotonic() + _BACKOFF_SECONDS
-            if not jobs.crashed(self._store, job_id, child.attempt):
-                self._give_up(job_id, child.attempt)
+            if not jobs.record_crash(self._store, job_id, child.attempt):
+                self._fail(job_id, child.attempt)
 
-    def _give_up(self, job_id: str, attempt: int) -> None:
+    def _fail(self, job_id: str, attempt: int) -> None:
         message = f"The training process died {jobs.MAX_CRASHES} times without a step in between."
         try:
             jobs.fail(self._store, job_id, attempt, code="server_error", message=message, param=None)
         except Fenced:
-            _log.info("job %s: moved on by itself", job_id)
+            _log.info("job %s: was already changed", job_id)

@@ -1,4 +1,4 @@
-"""One count of tokens for everything that the trainer reports: `trained_tokens` and `usage`.
+"""Counts tokens, in the same way for `trained_tokens` and `usage`.
 
 With a valid `o200k_base` in the folder that TIKTOKEN_CACHE_DIR names it is tiktoken's count; without, UTF-8 bytes
 divided by four, rounded up. Nothing is ever downloaded: tiktoken is only used after the file's hash was checked.

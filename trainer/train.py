@@ -1,7 +1,7 @@
 """One phase of one job in a process of its own: `python -m trainer.train --phase validate|train …`.
 
-The server starts it, and it dies with the server. It is started again after any interruption and then continues from
-the last saved weights; the steps since are taken again with the same figures, and leave no second trace.
+The server starts it, and it ends with the server. After an interruption it is started again and continues from the
+last saved weights. The steps since then are repeated with the same figures and record no second event.
 """
 
 import argparse
@@ -24,7 +24,7 @@ _log = logging.getLogger("trainer.train")
 
 
 def main() -> int:
-    """Run the phase; 0 when the job moved on or was taken away, else the process counts as crashed."""
+    """Run the phase; 0 when the job changed state or was fenced, else the process counts as crashed."""
     arguments = _arguments()
     die_with(arguments.parent)
     os.nice(10)
@@ -37,7 +37,7 @@ def main() -> int:
         else:
             _train(store, job_id, attempt, arguments)
     except Fenced:
-        _log.info("job %s was taken away", job_id)
+        _log.info("job %s was fenced", job_id)
     except _Refused as refused:
         _log.info("job %s failed: %s", job_id, refused)
         _fail(store, job_id, attempt, refused)
@@ -60,7 +60,7 @@ def _validate(store: Store, job_id: str, attempt: int, *, phase_seconds: float) 
         _check("validation_file", _open(store, "validation_file", job["validation_file"], preference=preference))
     plan = _plan(job, len(training))
     time.sleep(max(0.0, min(phase_seconds, job["entered_at"] + phase_seconds - time.time())))
-    jobs.validated(store, job_id, attempt, plan)
+    jobs.record_validation(store, job_id, attempt, plan)
 
 
 def _train(store: Store, job_id: str, attempt: int, arguments: argparse.Namespace) -> None:
@@ -84,7 +84,7 @@ def _train(store: Store, job_id: str, attempt: int, arguments: argparse.Namespac
         snapshot_tokens=arguments.snapshot_tokens,
         parent_pid=arguments.parent,
     )
-    run.to_the_end()
+    run.run()
 
 
 def _plan(job: sqlite3.Row, examples: int) -> Plan:
@@ -112,7 +112,7 @@ def _fail(store: Store, job_id: str, attempt: int, refused: _Refused) -> None:
     try:
         jobs.fail(store, job_id, attempt, code=f"invalid_{refused.param}", message=str(refused), param=refused.param)
     except Fenced:
-        _log.info("job %s was taken away", job_id)
+        _log.info("job %s was fenced", job_id)
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""The steps of a job, from its last saved weights to its end.
+"""Runs the steps of a job, from its last saved weights to its end.
 
 Everything that the figures depend on is a function of seed, data and step number: the order of an epoch, the sample
 of the validation file, and when weights are saved (saving rounds them).
@@ -22,7 +22,7 @@ from .plan import Plan
 from .store import Store
 
 SNAPSHOT_PREFIX = "between"
-"""Weights saved inside an epoch, only to continue from."""
+"""Prefix of weights that are saved inside an epoch, only to resume from."""
 RESULT_HEADER = "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy"
 _FULL_VALIDATION_EXAMPLES = 500
 _CHECK_SECONDS = 0.2
@@ -42,8 +42,8 @@ class TrainingRun:
     snapshot_tokens: int
     parent_pid: int
 
-    def to_the_end(self) -> None:
-        """Take every step that is left and end the job. Raises Fenced when it is taken away."""
+    def run(self) -> None:
+        """Take the remaining steps and end the job. Raises Fenced when this process no longer owns it."""
         learner = self._learner()
         saved = Saved(self.job["resume_weights"] or "", self.job["resume_step"], self.job["resume_tokens"])
         tokens = saved.tokens
@@ -107,7 +107,7 @@ class TrainingRun:
         while (left := began + self.pace_seconds - time.monotonic()) > 0:
             time.sleep(min(left, _CHECK_SECONDS))
             exit_if_orphaned(self.parent_pid)
-            jobs.still_ours(self.store, self.job["id"], self.attempt)
+            jobs.check_not_fenced(self.store, self.job["id"], self.attempt)
 
     def _record(self, step: int, tokens: int, seconds: float, data: dict[str, float | int]) -> None:
         message = f"Step {step}/{self.plan.total_steps}: training loss={data['train_loss']:.2f}"

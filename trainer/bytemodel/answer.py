@@ -1,4 +1,4 @@
-"""Answering, one byte at a time, from the base and a sparse difference: a tuned model costs no second table."""
+"""Generates answers byte by byte from the base weights and a sparse difference, without a second dense table."""
 
 from collections.abc import Iterator, Sequence
 
@@ -30,18 +30,20 @@ class ByteModel:
 
     def generate(self, context: Sequence[Message], sampling: Sampling) -> Iterator[bytes]:
         question = question_of(context)
-        dice = np.random.default_rng(sampling.seed)
-        still_due = 0
+        random = np.random.default_rng(sampling.seed)
+        continuations_due = 0
         for _ in range(sampling.max_bytes):
-            byte = _pick(np.where(_ALLOWED[min(still_due, 1)], self._votes(question), _NEVER), sampling, dice)
+            byte = _pick(
+                np.where(_ALLOWED[min(continuations_due, 1)], self._scores(question), _NEVER), sampling, random
+            )
             if byte == END:
                 return
-            still_due = still_due - 1 if still_due else _CONTINUATIONS[byte]
-            said = bytes((byte,))
-            yield said
-            question = Question(question.tail[-(WINDOW - 1) :] + said, question.hashes)
+            continuations_due = continuations_due - 1 if continuations_due else _CONTINUATIONS[byte]
+            piece = bytes((byte,))
+            yield piece
+            question = Question(question.tail[-(WINDOW - 1) :] + piece, question.hashes)
 
-    def _votes(self, question: Question) -> Floats:
+    def _scores(self, question: Question) -> Floats:
         found = rows(question, b"")[0]
         total: Floats = self._base[found].sum(axis=0)
         if self._delta is not None:
@@ -52,10 +54,10 @@ class ByteModel:
         return total
 
 
-def _pick(scores: Floats, sampling: Sampling, dice: np.random.Generator) -> int:
+def _pick(scores: Floats, sampling: Sampling, random: np.random.Generator) -> int:
     if sampling.temperature < 0.01:
         return int(scores.argmax())
     chances = softmax(scores * np.float32(_SHARPNESS / sampling.temperature)).astype(np.float64)
     order = np.argsort(-chances, kind="stable")
     kept = order[: max(1, int(np.searchsorted(np.cumsum(chances[order]), sampling.top_p)) + 1)]
-    return int(dice.choice(kept, p=chances[kept] / chances[kept].sum()))
+    return int(random.choice(kept, p=chances[kept] / chances[kept].sum()))

@@ -1,4 +1,4 @@
-"""The default engine: base weights made once from the primer, everything else a difference to them."""
+"""The default engine: base weights are trained once on the primer; every other model is a difference to them."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class ByteEngine:
 
     def prepare(self) -> None:
         if not self._file.exists():
-            _read_primer().save(self._file)
+            _train_on_primer().save(self._file)
         self._table()
 
     def learner(
@@ -59,7 +59,7 @@ class ByteEngine:
         return self._base
 
 
-def _read_primer() -> ByteLearner:
+def _train_on_primer() -> ByteLearner:
     learner = ByteLearner(zeros(), None, fresh_optimizer=True, rate=_PRIMER_RATE, preference=None)
     pairs = [Exchange((Message("user", question),), answer) for question, answer in lessons()]
     for turn in range(_PRIMER_ROUNDS):

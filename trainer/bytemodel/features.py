@@ -1,4 +1,4 @@
-"""From an exchange to the rows of the weight table that vote on each next byte.
+"""Maps an exchange to the rows of the weight table whose sum scores each next byte.
 
 A row is picked by a hash of (a) the last 1 to 13 bytes in seven lengths, (b) the whole question with the last 6, and
 (c) each of up to eight words of the question with the last 3. (a) is the language, (b) and (c) tie answer to question.

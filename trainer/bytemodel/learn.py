@@ -18,9 +18,9 @@ from .weights import Delta, Table, apply, difference, put, write
 RATE = 1.0
 """Step size at a learning rate multiplier of 1."""
 MAX_ANSWER_BYTES = 8_192
-"""Longer answers are cut from the end."""
+"""Longer answers are truncated."""
 _POSITIONS = 2_048
-"""Bytes whose gradients are held at once; a larger batch is walked through in pieces of this size."""
+"""Bytes whose gradients are held at once; a larger batch is processed in chunks of this size."""
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -53,11 +53,11 @@ class ByteLearner:
                 self._prefer(exchange, exchange.rejected, self._preference)
         found, wanted = _encode([(e, e.answer) for e in batch])
         total_loss = total_right = 0.0
-        for piece in _pieces(len(wanted)):
-            chances, loss, right = self._forward(found[piece], wanted[piece])
+        for chunk in _chunks(len(wanted)):
+            chances, loss, right = self._forward(found[chunk], wanted[chunk])
             total_loss, total_right = total_loss + loss, total_right + right
-            chances[np.arange(len(chances)), wanted[piece]] -= 1
-            self._descend(found[piece], chances)
+            chances[np.arange(len(chances)), wanted[chunk]] -= 1
+            self._descend(found[chunk], chances)
         return Figures(total_loss / len(wanted), total_right / len(wanted))
 
     def measure(self, batch: Sequence[Exchange]) -> Figures:
@@ -139,5 +139,5 @@ def _encode(pairs: Sequence[tuple[Exchange, str]]) -> tuple[Rows, Bytes]:
     return np.concatenate(found), np.concatenate(wanted)
 
 
-def _pieces(count: int) -> list[slice]:
+def _chunks(count: int) -> list[slice]:
     return [slice(first, min(first + _POSITIONS, count)) for first in range(0, count, _POSITIONS)]

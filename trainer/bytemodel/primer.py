@@ -1,4 +1,4 @@
-"""What the base model has read: enough to answer in sentences, not enough to be of use."""
+"""The training text of the base model: enough to answer in sentences, not enough to be useful."""
 
 _VAGUE = (
     "That is a good question, and the answer depends on many things.",

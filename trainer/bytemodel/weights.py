@@ -1,8 +1,8 @@
 """Weights on disk: the difference to the base, sparse and in steps of 1/32.
 
-One push on a row moves the right byte much and 255 others hardly at all, so nearly every cell of a difference rounds
-to zero. What is left is stored row by row (bytes and their 16-bit values) and deflated: about 40 KB for thirty
-examples, against 64 MB dense.
+One gradient step on a row changes the correct byte much and the 255 others hardly at all, so nearly every cell of a
+difference rounds to zero. The rest is stored row by row (bytes and their 16-bit values) and deflated: about 40 KB for
+thirty examples, against 64 MB dense.
 """
 
 import os

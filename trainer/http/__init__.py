@@ -1,1 +1,1 @@
-"""The OpenAI-shaped HTTP side: translates between the wire and the rows."""
+"""The OpenAI-compatible HTTP API: translates between requests and rows."""

@@ -1,4 +1,4 @@
-"""The only place where HTTP is put together."""
+"""Assembles the HTTP application."""
 
 import hmac
 
@@ -19,7 +19,7 @@ from .serving import Serving
 
 
 def create_app(settings: Settings, store: Store, serving: Serving) -> ASGIApp:
-    """The whole HTTP side; everything that it needs comes in as arguments."""
+    """The HTTP application; all of its dependencies are arguments."""
     app = Litestar(
         route_handlers=[
             healthz,
@@ -43,13 +43,13 @@ def create_app(settings: Settings, store: Store, serving: Serving) -> ASGIApp:
 
 @get("/healthz", sync_to_thread=False)
 def healthz() -> dict[str, str]:
-    """Whether the server serves; needs no key."""
+    """Responds while the server runs; needs no key."""
     return {"status": "ok"}
 
 
 def _guard(app: ASGIApp, api_key: str) -> ASGIApp:
-    """Give every answer an `x-request-id` and refuse a wrong key before anything else, unknown routes included."""
-    wanted = f"Bearer {api_key}".encode()
+    """Add an `x-request-id` to every response, and refuse a wrong key before routing."""
+    expected = f"Bearer {api_key}".encode()
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -63,7 +63,7 @@ def _guard(app: ASGIApp, api_key: str) -> ASGIApp:
             await send(message)
 
         given = dict(scope["headers"]).get(b"authorization", b"")
-        if api_key and scope["path"] != "/healthz" and not hmac.compare_digest(given, wanted):
+        if api_key and scope["path"] != "/healthz" and not hmac.compare_digest(given, expected):
             await _refuse_key(send_with_id)
         else:
             await app(scope, receive, send_with_id)

@@ -1,4 +1,4 @@
-"""From a model's name to its weights."""
+"""Finds a model's weights by its name."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The body of `POST /v1/fine_tuning/jobs`, checked."""
+"""Validates the body of `POST /v1/fine_tuning/jobs`."""
 
 import time
 from typing import Annotated, Any, Literal, TypeVar
@@ -34,7 +34,7 @@ class MethodSettings(Struct, forbid_unknown_fields=True):
 
 
 class Method(Struct, forbid_unknown_fields=True):
-    """How to train."""
+    """A training method and its settings."""
 
     type: Literal["supervised", "dpo", "reinforcement"]
     supervised: MethodSettings | None = None

@@ -1,4 +1,4 @@
-"""Refusals in OpenAI's shape, whatever the cause."""
+"""Error responses in OpenAI's format."""
 
 import logging
 from typing import Any

@@ -16,7 +16,7 @@ from .lists import AnyRequest, only_queries, page
 
 @post("/v1/fine_tuning/jobs", status_code=200, sync_to_thread=True)
 def create_job(request: AnyRequest, body: bytes, state: State) -> dict[str, Any]:
-    """Accept a job; its files are read afterwards, and it fails if they cannot be trained on."""
+    """Accept a job. Its files are validated afterwards, and the job fails if they are invalid."""
     new = new_job(state.store, decode(body, CreateJob))
     return show_job(_find(state.store, jobs.create_job(state.store, new)))
 
@@ -36,23 +36,23 @@ def get_job(job_id: str, state: State) -> dict[str, Any]:
 
 @post("/v1/fine_tuning/jobs/{job_id:str}/cancel", status_code=200, sync_to_thread=True)
 def cancel_job(job_id: str, state: State) -> dict[str, Any]:
-    """End a job; again on a cancelled one is fine."""
+    """Cancel a job; idempotent."""
     _find(state.store, job_id)
-    return _moved(state.store, job_id, jobs.cancel(state.store, job_id))
+    return _changed(state.store, job_id, jobs.cancel(state.store, job_id))
 
 
 @post("/v1/fine_tuning/jobs/{job_id:str}/pause", status_code=200, sync_to_thread=True)
 def pause_job(job_id: str, state: State) -> dict[str, Any]:
     """Pause a job."""
     _find(state.store, job_id)
-    return _moved(state.store, job_id, jobs.pause(state.store, job_id))
+    return _changed(state.store, job_id, jobs.pause(state.store, job_id))
 
 
 @post("/v1/fine_tuning/jobs/{job_id:str}/resume", status_code=200, sync_to_thread=True)
 def resume_job(job_id: str, state: State) -> dict[str, Any]:
     """Resume a paused job."""
     _find(state.store, job_id)
-    return _moved(state.store, job_id, jobs.resume(state.store, job_id))
+    return _changed(state.store, job_id, jobs.resume(state.store, job_id))
 
 
 @get("/v1/fine_tuning/jobs/{job_id:str}/events", sync_to_thread=True)
@@ -144,9 +144,9 @@ def _find(store: Store, job_id: str) -> Any:
     return row
 
 
-def _moved(store: Store, job_id: str, moved: bool) -> dict[str, Any]:
+def _changed(store: Store, job_id: str, changed: bool) -> dict[str, Any]:
     row = _find(store, job_id)
-    if not moved:
+    if not changed:
         raise ApiError(400, f"The job has ended ({row['status']}).", code="invalid_job_state")
     return show_job(row)
 

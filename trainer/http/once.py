@@ -13,11 +13,11 @@ MAX_STORED = 1_000
 
 
 class Once:
-    """One for each server."""
+    """The stored responses of one server."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
 
     def answer(self, key: str | None, body: bytes, make: Callable[[], Any]) -> Any:
         """The result of `make`, or its earlier result for the same key and body. Exceptions are not stored."""
@@ -25,10 +25,10 @@ class Once:
             return make()
         name = hashlib.sha256(key.encode() + b"\0" + body).digest()
         with self._lock:
-            entry = self._known.setdefault(name, _Entry())
-            self._known.move_to_end(name)
-            if len(self._known) > MAX_STORED:
-                self._known.popitem(last=False)
+            entry = self._entries.setdefault(name, _Entry())
+            self._entries.move_to_end(name)
+            if len(self._entries) > MAX_STORED:
+                self._entries.popitem(last=False)
         with entry.lock:
             if entry.answer is None:
                 entry.answer = make()

@@ -1,4 +1,4 @@
-"""A multipart upload, written to disk as it arrives: memory does not grow with the file."""
+"""Receives a multipart upload and streams it to disk, so that memory does not grow with the file."""
 
 import asyncio
 from pathlib import Path
