@@ -51,7 +51,7 @@ class CaseAnswer(msgspec.Struct, frozen=True, kw_only=True):
     cost: Amount | None
 
 
-class Reference(msgspec.Struct, frozen=True, kw_only=True):
+class ReferenceAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer that the example holds."""
 
     text: str
@@ -70,7 +70,7 @@ class CaseObject(msgspec.Struct, frozen=True, kw_only=True):
     line: int
     turn: int
     prompt: list[dict[str, Any]] | str | None
-    reference: Reference | None
+    reference: ReferenceAnswer | None
     winner: str
     models: list[CaseAnswer]
 
@@ -126,7 +126,7 @@ def _case_object(
         prompt=None if example is None else _prompt(example),
         reference=None
         if example is None
-        else Reference(text=example.reference.text, calls=_calls(example.reference.calls)),
+        else ReferenceAnswer(text=example.reference.text, calls=_calls(example.reference.calls)),
         winner=TIE if row.winner is None else options.models[row.winner].requested,
         models=[
             _answer(compared.requested, row, number, answers.get(f"{row.line}.{row.turn}/{number}"))
@@ -135,8 +135,8 @@ def _case_object(
     )
 
 
-def _reference(content: AnswerContent) -> Reference:
-    return Reference(text=content.text, calls=_calls(content.calls))
+def _reference(content: AnswerContent) -> ReferenceAnswer:
+    return ReferenceAnswer(text=content.text, calls=_calls(content.calls))
 
 
 def _prompt(example: Case) -> list[dict[str, Any]] | str:
