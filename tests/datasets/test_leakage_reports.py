@@ -114,7 +114,7 @@ async def test_a_quote_warns_and_refuses_nothing(api: Api, worker: Context) -> N
         await check(worker, api)
         early = (await http.post("/fine_tuning/quotes", json=body)).json()
         assert early["allowed"]
-        assert "still being found out" in early["warnings"][0]
+        assert "still being checked" in early["warnings"][0]
         assert await compare(worker, api) == 1
         quote = (await http.post("/fine_tuning/quotes", json=body)).json()
         assert (quote["allowed"], quote["reasons"]) == (True, [])
