@@ -149,11 +149,11 @@ def checked(client: httpx2.Client, file_id: str) -> dict[str, Any]:
     return eventually(look)
 
 
-def ended(client: httpx2.Client, job_id: str) -> dict[str, Any]:
+def ended(client: httpx2.Client, job_id: str, *, within_seconds: float = 120.0) -> dict[str, Any]:
     """The job once it has ended."""
 
     def look() -> dict[str, Any] | None:
         shown: dict[str, Any] = client.get(f"/fine_tuning/jobs/{job_id}").json()
         return shown if shown["status"] in ENDED else None
 
-    return eventually(look)
+    return eventually(look, within_seconds=within_seconds)

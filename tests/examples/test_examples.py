@@ -110,7 +110,7 @@ def test_is_checked_trained_and_compared(tenant: Tenant, started: dict[str, Star
             assert shown["status"] == "processed", shown
             report = client.get(f"/files/{file_id}/report").json()
             assert report["errors"] == 0, (name, report["findings"])
-        job = ended(client, job_id)
+        job = ended(client, job_id, within_seconds=500)
         assert job["status"] == "succeeded", job
         begun = {
             name: _comparison(client, example, job["fine_tuned_model"], file_id) for name, file_id in files.items()
