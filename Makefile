@@ -63,7 +63,7 @@ format: setup ## Put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-chaos: setup ## 2,000 jobs, 520 faults, and a count of what came of it (ARGS="--seed 1")
+chaos: setup ## 2,000 jobs, 520 faults, and the counts of failures (ARGS="--seed 1")
 	@$(BIN)/python -m tests.faults.chaos $(ARGS)
 
 kills: setup ## Kill -9 at every fault point, twenty times each (ARGS="--kills 2 --only create.")
