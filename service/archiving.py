@@ -28,14 +28,14 @@ from service.runs.record import cancel_all
     summary="Archive a project",
     opt=operation(returns=ProjectObject),
 )
-async def post_archive(request: ApiRequest, project_id: FromPath[str]) -> ProjectObject:
+async def archive_project(request: ApiRequest, project_id: FromPath[str]) -> ProjectObject:
     """Archive a project permanently. Its keys stop within a second, and jobs not yet upstream are cancelled."""
     await read_body(request, NoFields)
     async with resource(request, Database).admin() as session:
-        return show_project(await archive_project(session, actor_of(request), project_id))
+        return show_project(await archive(session, actor_of(request), project_id))
 
 
-async def archive_project(session: AsyncSession, actor: Actor, project_id: str) -> Project:
+async def archive(session: AsyncSession, actor: Actor, project_id: str) -> Project:
     """Archive a project permanently, in the caller's transaction. Archiving it again changes nothing.
 
     Jobs that run upstream are polled until they end, because they cost money. Raises `NotFound`.
@@ -53,4 +53,4 @@ async def archive_project(session: AsyncSession, actor: Actor, project_id: str) 
     return row
 
 
-ADMIN_ROUTES = [post_archive]
+ADMIN_ROUTES = [archive_project]

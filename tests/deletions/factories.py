@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import func, select, update
 
-from service.archiving import archive_project
+from service.archiving import archive
 from service.database import leases
 from service.database.tables import Deletion, File, Job, Project, UpstreamFile
 from service.datasets.files.actions import delete_file
@@ -28,7 +28,7 @@ async def remove(harness: WorkerHarness, file_id: str) -> None:
 async def remove_project(harness: WorkerHarness) -> ProjectDeletion:
     """Archive the project and ask for its deletion."""
     async with harness.ctx.db.admin() as session:
-        await archive_project(session, audit.SYSTEM, harness.project_id)
+        await archive(session, audit.SYSTEM, harness.project_id)
         return await delete_project(session, audit.SYSTEM, harness.project_id)
 
 

@@ -6,7 +6,6 @@ import openai
 import pytest
 from sqlalchemy import select, update
 
-from service.archiving import archive_project
 from service.database.engine import Database, create_engine
 from service.database.tables import Job, JobEvent, Project
 from service.errors import InvalidRequest
@@ -57,7 +56,7 @@ async def test_a_job_that_is_made_meanwhile_is_cancelled_or_refused(api: Api, ad
 
         async def archive() -> None:
             async with admin_api.db.admin() as session:
-                await archive_project(session, audit.SYSTEM, project_id)
+                await archive(session, audit.SYSTEM, project_id)
 
         async with api.db.project(project_id) as creating:
             await get_active_project(creating, project_id)  # as `create_job` does first

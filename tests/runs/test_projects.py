@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from service.archiving import archive_project
+from service.archiving import archive
 from service.database import leases
 from service.database.leases import LeaseLost
 from service.database.tables import Deletion, LedgerEntry, Project, Run, RunCall, RunEvent
@@ -29,7 +29,7 @@ async def test_archiving_ends_what_runs(harness: RunHarness) -> None:
     made = await harness.generate()
     await harness.until_end((await harness.generate(n_per_topic=1))["id"])
     async with harness.ctx.db.admin() as session:
-        await archive_project(session, audit.SYSTEM, harness.project_id)
+        await archive(session, audit.SYSTEM, harness.project_id)
     row = await harness.row(made["id"])
     assert (row.status, row.due_at) == ("cancelled", None)
     assert await harness.webhooks() == ["dataset_generation.succeeded", "dataset_generation.cancelled"]
@@ -46,7 +46,7 @@ async def test_deleting_waits_for_the_money_and_leaves_no_word(harness: RunHarne
         while len(harness.upstream.log) < 2:
             await asyncio.sleep(0.01)
     async with harness.ctx.db.admin() as session:
-        await archive_project(session, audit.SYSTEM, harness.project_id)
+        await archive(session, audit.SYSTEM, harness.project_id)
         await delete_project(session, audit.SYSTEM, harness.project_id)
     assert await _status(harness) == "deleting"
     harness.upstream.gate.set()
