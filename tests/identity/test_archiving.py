@@ -6,6 +6,7 @@ import openai
 import pytest
 from sqlalchemy import select, update
 
+from service.archiving import archive
 from service.database.engine import Database, create_engine
 from service.database.tables import Job, JobEvent, Project
 from service.errors import InvalidRequest
@@ -54,13 +55,13 @@ async def test_a_job_that_is_made_meanwhile_is_cancelled_or_refused(api: Api, ad
         body = {"model": MODEL, "training_file": file.json()["id"]}
         project_id = api.one.project_id
 
-        async def archive() -> None:
+        async def archive_it() -> None:
             async with admin_api.db.admin() as session:
                 await archive(session, audit.SYSTEM, project_id)
 
         async with api.db.project(project_id) as creating:
             await get_active_project(creating, project_id)  # as `create_job` does first
-            archiving = asyncio.create_task(archive())
+            archiving = asyncio.create_task(archive_it())
             await asyncio.sleep(0.3)
             assert not archiving.done()
             made = (await http.post("/fine_tuning/jobs", json=body)).json()["id"]
