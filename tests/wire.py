@@ -86,10 +86,10 @@ def refusal(response: httpx2.Response) -> dict[str, Any]:
     return error
 
 
-def eventually(look: Callable[[], T | None], *, within_seconds: float = WAIT_SECONDS, every_seconds: float = 0.1) -> T:
+def eventually(check: Callable[[], T | None], *, within_seconds: float = WAIT_SECONDS, every_seconds: float = 0.1) -> T:
     """What `look` finds, as soon as it finds anything. Raises `AssertionError` when it does not in time."""
     deadline = time.monotonic() + within_seconds
-    while not (found := look()):
+    while not (found := check()):
         assert time.monotonic() < deadline, f"not within {within_seconds} s"
         time.sleep(every_seconds)
     return found
@@ -142,18 +142,18 @@ def upload(client: httpx2.Client, content: bytes, *, purpose: str = "fine-tune",
 def checked(client: httpx2.Client, file_id: str) -> dict[str, Any]:
     """The file once its report is made."""
 
-    def look() -> dict[str, Any] | None:
+    def check() -> dict[str, Any] | None:
         shown: dict[str, Any] = client.get(f"/files/{file_id}").json()
         return shown if shown["status"] != "uploaded" else None
 
-    return eventually(look)
+    return eventually(check)
 
 
 def ended(client: httpx2.Client, job_id: str, *, within_seconds: float = 120.0) -> dict[str, Any]:
     """The job once it has ended."""
 
-    def look() -> dict[str, Any] | None:
+    def check() -> dict[str, Any] | None:
         shown: dict[str, Any] = client.get(f"/fine_tuning/jobs/{job_id}").json()
         return shown if shown["status"] in ENDED else None
 
-    return eventually(look, within_seconds=within_seconds)
+    return eventually(check, within_seconds=within_seconds)

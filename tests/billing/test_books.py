@@ -71,7 +71,7 @@ class Alert:
 
     project: str | None
     threshold: int
-    told: dict[dt.date, int] = field(default_factory=dict)
+    reported: dict[dt.date, int] = field(default_factory=dict)
 
 
 class Books(RuleBasedStateMachine):
@@ -258,8 +258,8 @@ class Books(RuleBasedStateMachine):
             for month in touched:
                 names = PROJECTS if alert.project is None else (alert.project,)
                 posted = sum(self.sums[name, month].spent + self.sums[name, month].overage for name in names)
-                if posted >= alert.threshold > alert.told.get(month, -1):
-                    alert.told[month] = alert.threshold
+                if posted >= alert.threshold > alert.reported.get(month, -1):
+                    alert.reported[month] = alert.threshold
                     self.events[alert_id] += 1
 
     @rule(project=projects, limit=st.none() | st.integers(0, 1_500))

@@ -115,7 +115,7 @@ class Wrong:
 
 
 @pytest.mark.parametrize("in_subprocess", [False, True])
-class TestReferee:
+class TestTokenizerCheck:
     def test_all_is_well(self, in_subprocess: bool) -> None:
         tokenizer_check = TokenizerCheck("o200k_base", in_subprocess=in_subprocess)
         tokenizer_check.check_edge_cases(reference_counter("o200k_base"))

@@ -222,6 +222,6 @@ async def test_a_stream_is_read_as_the_standard_says_as_far_as_it_is_used() -> N
         for line in text.split("\n"):
             yield line
 
-    told = [(each.id, each.type, each.body) async for each in parse_events(lines())]
-    assert told[:2] == [("1", "", b""), ("2", "a", b"{")]
-    assert told[-1] == ("3", "b", b"x: y")
+    reported = [(each.id, each.type, each.body) async for each in parse_events(lines())]
+    assert reported[:2] == [("1", "", b""), ("2", "a", b"{")]
+    assert reported[-1] == ("3", "b", b"x: y")

@@ -109,8 +109,8 @@ class TestRestarts:
         rig.tick_until(lambda: bool(loops()))
         before = rig.changes
         rig.tick_until(lambda: rig.changes >= before + 2)
-        (told,) = loops()
-        assert "no such thing" in told
+        (reported,) = loops()
+        assert "no such thing" in reported
 
     def test_no_delay_reaches_the_promised_two_seconds(self) -> None:
         assert restart_delay_seconds(0) == 0

@@ -73,10 +73,10 @@ class TestAsking:
             sdk = trained.tenant.sdk()
             while not done.is_set():
                 try:
-                    told = sdk.chat.completions.create(model=alias, messages=QUESTION, max_tokens=2).model
+                    reported = sdk.chat.completions.create(model=alias, messages=QUESTION, max_tokens=2).model
                 except openai.OpenAIError as error:
-                    told = repr(error)
-                answered[told] += 1
+                    reported = repr(error)
+                answered[reported] += 1
 
         callers = [threading.Thread(target=ask) for _ in range(3)]
         for caller in callers:
@@ -119,8 +119,12 @@ class TestDeploy:
         messages = [event["message"] for event in http.get(f"/fine_tuning/jobs/{job_id}/events").json()["data"]]
         assert "The alias from-job points at the model now" in messages
         events = http.get("/webhook_events", params={"event_types": "model_alias.promoted", "limit": 100}).json()
-        (told,) = [event["data"] for event in events["data"] if event["data"]["id"] == alias["id"]]
-        assert (told["action"], told["model"], told["job_id"]) == ("deployed", job["fine_tuned_model"], job_id)
+        (reported,) = [event["data"] for event in events["data"] if event["data"]["id"] == alias["id"]]
+        assert (reported["action"], reported["model"], reported["job_id"]) == (
+            "deployed",
+            job["fine_tuned_model"],
+            job_id,
+        )
 
     def test_a_job_that_does_not_leaves_it(self, http: httpx2.Client) -> None:
         file_id = upload(http, jsonl(completion_rows(10)))
@@ -161,7 +165,7 @@ class TestEvents:
             "file.error", "model_alias.promoted",
         } <= seen  # fmt: skip
         for job_id in job_ids:
-            told = [event for event in reversed(events) if event["data"]["id"] == job_id]
-            numbers = [event["data"]["sequence"] for event in told]
-            assert numbers == sorted(set(numbers)), json.dumps(told)
-            assert told[0]["type"] == "fine_tuning.job.created"
+            reported = [event for event in reversed(events) if event["data"]["id"] == job_id]
+            numbers = [event["data"]["sequence"] for event in reported]
+            assert numbers == sorted(set(numbers)), json.dumps(reported)
+            assert reported[0]["type"] == "fine_tuning.job.created"

@@ -99,9 +99,9 @@ def test_what_no_project_has_cannot_be_gone_on_from(trained: Trained, tenant: Te
         file_id = upload(client, jsonl(chat_rows(10)))
         checked(client, file_id)
         names = (trained.model, f"{trained.model}:ckpt-step-1", f"{trained.model[:-4]}none")
-        told = [
+        reported = [
             client.post("/fine_tuning/jobs", json={"model": name, "training_file": file_id}).text.replace(name, "NAME")
             for name in names
         ]
-    assert len(set(told)) == 1
-    assert "model_not_found" in told[0]
+    assert len(set(reported)) == 1
+    assert "model_not_found" in reported[0]

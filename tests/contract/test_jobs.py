@@ -219,10 +219,10 @@ class TestEvents:
 
     def test_nothing_of_the_upstream_shows(self, trained: Trained) -> None:
         with trained.tenant.http() as http:
-            told = http.get(f"/fine_tuning/jobs/{trained.job_id}/events", params={"limit": 100}).text
-        assert trained.job_id in told
-        assert trained.model in told
-        assert told.count("ftjob-") == told.count(trained.job_id)
+            reported = http.get(f"/fine_tuning/jobs/{trained.job_id}/events", params={"limit": 100}).text
+        assert trained.job_id in reported
+        assert trained.model in reported
+        assert reported.count("ftjob-") == reported.count(trained.job_id)
 
 
 class TestCheckpoints:

@@ -14,7 +14,7 @@ from tests.wire import Tenant
 SIZE_BYTES = 224 * 1024 * 1024
 PIECE = b"0123456789abcdef" * 65_536
 PIECES = SIZE_BYTES // len(PIECE)
-MOST_MEGABYTES_MORE = 100
+MAX_MEGABYTES_MORE = 100
 HEAD = (
     b'--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nuser_data\r\n'
     b'--b\r\ncontent-disposition: form-data; name="file"; filename="large.bin"\r\n\r\n'
@@ -42,7 +42,7 @@ def test_streams_to_storage_while_others_are_answered(stack: DevStack, tenant: T
     before = megabytes(pid, "VmRSS")
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # forgets the peak of earlier tests
     live = tenant.base_url.removesuffix("/v1") + "/livez"
-    answered, marks = 0, []
+    answered, counts = 0, []
     done = threading.Event()
 
     def ask_again_and_again() -> None:
@@ -53,20 +53,20 @@ def test_streams_to_storage_while_others_are_answered(stack: DevStack, tenant: T
                 answered += 1
                 time.sleep(0.02)
 
-    def watched() -> Iterator[bytes]:
+    def counted() -> Iterator[bytes]:
         """The form, with a mark of how many were answered at its begin, in its middle and at its end."""
         for number, piece in enumerate(body()):
             if number in (0, PIECES // 2):
-                marks.append(answered)
+                counts.append(answered)
             yield piece
-        marks.append(answered)
+        counts.append(answered)
 
     asking = threading.Thread(target=ask_again_and_again)
     asking.start()
     try:
         with tenant.http() as http:
             answer = http.post(
-                "/files", content=watched(), headers={"content-type": "multipart/form-data; boundary=b"}, timeout=150
+                "/files", content=counted(), headers={"content-type": "multipart/form-data; boundary=b"}, timeout=150
             )
     finally:
         done.set()
@@ -75,11 +75,11 @@ def test_streams_to_storage_while_others_are_answered(stack: DevStack, tenant: T
     file = answer.json()
     assert file["bytes"] == SIZE_BYTES
     assert stack.pid("api") == pid
-    assert megabytes(pid, "VmHWM") - before < MOST_MEGABYTES_MORE
-    begin, middle, end = marks
+    assert megabytes(pid, "VmHWM") - before < MAX_MEGABYTES_MORE
+    begin, middle, end = counts
     assert begin + 1 < middle < end - 1, "others are answered while it comes in; how fast, the benchmark says"
     with tenant.http() as http, http.stream("GET", f"/files/{file['id']}/content") as content:
         assert sum(len(chunk) for chunk in content.iter_raw()) == SIZE_BYTES
-        assert megabytes(pid, "VmHWM") - before < MOST_MEGABYTES_MORE
+        assert megabytes(pid, "VmHWM") - before < MAX_MEGABYTES_MORE
     with tenant.http() as http:
         assert http.delete(f"/files/{file['id']}").status_code == 200

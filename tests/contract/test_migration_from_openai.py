@@ -47,8 +47,8 @@ def test_generate_upload_train_poll_and_ask(tenant: Tenant, tmp_path: Path) -> N
     events = client.fine_tuning.jobs.list_events(job.id, limit=10)
     assert len(events.data) == 10
     assert job.fine_tuned_model is not None
-    told = client.chat.completions.create(
+    reported = client.chat.completions.create(
         model=job.fine_tuned_model, messages=[{"role": "user", "content": QUESTIONS[0]}]
     )
-    assert told.choices[0].message.content
+    assert reported.choices[0].message.content
     assert job.trained_tokens

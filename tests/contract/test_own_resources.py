@@ -49,13 +49,13 @@ class TestReport:
         assert all(set(line["price"]) == AMOUNT for line in priced)
 
     def test_another_model_s_encoding_is_counted_on_demand(self, http: httpx2.Client, training_file: str) -> None:
-        def look() -> dict[str, object] | None:
+        def check() -> dict[str, object] | None:
             report: dict[str, object] = http.get(
                 f"/files/{training_file}/report", params={"model": "gpt-3.5-turbo"}
             ).json()
             return report if report["status"] == "ready" else None
 
-        tokens = eventually(look)["tokens"]
+        tokens = eventually(check)["tokens"]
         assert isinstance(tokens, dict)
         assert tokens["encoding"] == "cl100k_base"
 
@@ -149,7 +149,7 @@ class TestTimeline:
 
 
 class TestEventStream:
-    def told(self, http: httpx2.Client, job_id: str, **headers: str) -> list[dict[str, str]]:
+    def reported(self, http: httpx2.Client, job_id: str, **headers: str) -> list[dict[str, str]]:
         path = f"/fine_tuning/jobs/{job_id}/events"
         events: list[dict[str, str]] = []
         with http.stream("GET", path, params={"stream": "true"}, headers=headers) as answer:
@@ -166,7 +166,7 @@ class TestEventStream:
     def test_tells_everything_in_order_and_ends_with_the_job(self, http: httpx2.Client, training_file: str) -> None:
         asked = {"model": MODEL, "training_file": training_file, "hyperparameters": {"n_epochs": 2}}
         job_id = http.post("/fine_tuning/jobs", json=asked).json()["id"]
-        live = self.told(http, job_id)
+        live = self.reported(http, job_id)
         assert ended(http, job_id)["status"] == "succeeded"
         listed = http.get(f"/fine_tuning/jobs/{job_id}/events", params={"limit": 100}).json()["data"]
         assert [event["id"] for event in live] == [event["id"] for event in reversed(listed)]
@@ -177,8 +177,8 @@ class TestEventStream:
 
     def test_goes_on_after_the_last_event_id(self, trained: Trained) -> None:
         with trained.tenant.http() as http:
-            every = [event["id"] for event in self.told(http, trained.job_id)]
-            rest = self.told(http, trained.job_id, **{"last-event-id": every[4]})
+            every = [event["id"] for event in self.reported(http, trained.job_id)]
+            rest = self.reported(http, trained.job_id, **{"last-event-id": every[4]})
             assert [event["id"] for event in rest] == every[5:]
             path = f"/fine_tuning/jobs/{trained.job_id}/events?stream=true"
             unknown = http.get(path, headers={"last-event-id": "ftevent-none"})

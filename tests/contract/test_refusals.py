@@ -343,8 +343,8 @@ class TestRoutes:
             assert "/v1/fine_tuning/jobs" in error["message"]
 
     def test_ids_are_told_back_as_they_came(self, http: httpx2.Client) -> None:
-        told = refusal(http.get("/files/file-%22%0D%0Aset-cookie:%20a=b"))
-        assert told["message"] == 'No such File object: file-"\r\nset-cookie: a=b'
+        reported = refusal(http.get("/files/file-%22%0D%0Aset-cookie:%20a=b"))
+        assert reported["message"] == 'No such File object: file-"\r\nset-cookie: a=b'
 
 
 class TestUploadForms:

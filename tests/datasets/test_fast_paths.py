@@ -69,12 +69,12 @@ PERSONAL = st.sampled_from(
         *("11010519491231002X", "13812345678", "12345678", "123456789", "12/34/56/78/9", "1 2 3 4 5 6 7 8 9"),
     ]
 )
-MARKS = st.sampled_from(["Ã©", "â€™", "Â\xa0", "ï»¿", "\ufffd", "锟斤拷", "烫烫烫", "<|endoftext|>", "<|", "é", "好"])
+BROKEN = st.sampled_from(["Ã©", "â€™", "Â\xa0", "ï»¿", "\ufffd", "锟斤拷", "烫烫烫", "<|endoftext|>", "<|", "é", "好"])
 CONTROLS = st.sampled_from(
     ["\x00", "\x07", "\b", "\f", "\x1b", "\x7f", "\u200b", "\u2060", "\ufeff", "\u202e", "\u2069"]
 )
 PLAIN = st.sampled_from([" ", "\n", "\t", '"', "\\", "/", ".", "a", "Z", "0", "x", "_", "\ud83d", "👍"])
-TEXT = st.lists(SECRETS | PERSONAL | MARKS | CONTROLS | PLAIN, min_size=1, max_size=6).map("".join)
+TEXT = st.lists(SECRETS | PERSONAL | BROKEN | CONTROLS | PLAIN, min_size=1, max_size=6).map("".join)
 
 
 def written(row: Any, style: int) -> str:
@@ -179,7 +179,7 @@ OPENINGS = st.sampled_from(
         *("我不能回答", "了解", "The", "İ", "ı'm sorry", "1"),
     ]
 )
-TURNS = st.sampled_from([str, str.upper, str.lower, str.title])
+CASE_CHANGES = st.sampled_from([str, str.upper, str.lower, str.title])
 ENDS = st.sampled_from(
     [".", "!", "?", "。", ",", "(", "—", "```", "…", '"', "and then", " ", "\n", "1", "所以", "\u3000", ""]
 )
@@ -188,7 +188,7 @@ ENDS = st.sampled_from(
 @given(
     before=st.sampled_from(["", " ", "\n", "\u3000", "x", "\x1c"]),
     opening=OPENINGS | st.text(max_size=3),
-    turn=TURNS,
+    turn=CASE_CHANGES,
     middle=st.sampled_from(
         ["", "! ", ",", "。", " here it is", " I do", " ```code``` ", "long words " * 12, "很长" * 30]
     ),

@@ -93,12 +93,12 @@ async def test_another_s_file_is_as_one_that_never_was(api: Api) -> None:
     async with api.http() as http, api.http(api.other) as other:
         training, foreign = await put(http, TRAINING), await put(other, TRAINING)
         path = f"/files/{training}/report"
-        told = []
+        reported = []
         for file_id in (foreign, foreign[:-4] + "zzzz"):
             answer = await http.get(path, params={"validation_file": file_id})
-            told.append((answer.status_code, answer.text.replace(file_id, "ID")))
-        assert told[0] == told[1]
-        assert told[0][0] == 400
+            reported.append((answer.status_code, answer.text.replace(file_id, "ID")))
+        assert reported[0] == reported[1]
+        assert reported[0][0] == 400
         answer = await http.get(path, params={"validation_file": await put(http, TRAINING, purpose="user_data")})
         assert (refusal(answer)["code"], refusal(answer)["param"]) == ("wrong_purpose", "validation_file")
 

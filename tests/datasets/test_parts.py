@@ -167,12 +167,12 @@ def test_a_stopwatch_changes_nothing_and_hears_of_every_process() -> None:
 
 def test_progress_of_several_processes_ascends_to_the_end() -> None:
     data = jsonl(*[asked(f"Question {index}?") for index in range(200)])
-    told: list[int] = []
+    reported: list[int] = []
     with mock.patch.object(lines, "BLOCK_BYTES", 500):
-        report_of([data], processes=2, progress=told.append)
-    assert told == sorted(told)
-    assert len(told) > 20
-    assert told[-1] == len(data)
+        report_of([data], processes=2, progress=reported.append)
+    assert reported == sorted(reported)
+    assert len(reported) > 20
+    assert reported[-1] == len(data)
 
 
 def test_a_report_starts_no_threads_that_a_fork_would_lose() -> None:
@@ -187,7 +187,7 @@ def test_a_report_starts_no_threads_that_a_fork_would_lose() -> None:
     assert done.stdout.strip() == "1"
 
 
-class TestCrew:
+class TestProcessPool:
     @pytest.mark.parametrize("processes", [1, 2, 4])
     def test_results_come_in_order(self, processes: int) -> None:
         def work(number: int) -> tuple[int, int]:

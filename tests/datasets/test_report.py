@@ -259,11 +259,11 @@ class TestBounds:
 
     def test_progress_ends_at_all_bytes(self) -> None:
         data = jsonl(asked("Why?", "word " * 200_000)) * 4
-        told: list[int] = []
-        report_on(data, progress=told.append)
-        assert told == sorted(told)
-        assert len(told) >= len(data) >> 20
-        assert told[-1] == len(data)
+        reported: list[int] = []
+        report_on(data, progress=reported.append)
+        assert reported == sorted(reported)
+        assert len(reported) >= len(data) >> 20
+        assert reported[-1] == len(data)
 
     def test_an_endless_line_is_not_held(self) -> None:
         tracemalloc.start()

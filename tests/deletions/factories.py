@@ -16,7 +16,7 @@ from service.ids import new_id
 from tests.workers.harness import WorkerHarness
 from workers.deletions.carry_out import carry_out
 
-MOST_ROUNDS = 60
+MAX_ROUNDS = 60
 
 
 async def remove(harness: WorkerHarness, file_id: str) -> None:
@@ -45,7 +45,7 @@ async def carry_out_due(harness: WorkerHarness, *, due_only: bool = False) -> in
 
 async def carry_out_all(harness: WorkerHarness) -> None:
     """Step on until nothing is left to do."""
-    for _ in range(MOST_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         if not await carry_out_due(harness):
             return
     raise AssertionError(str([(row.kind, row.subject, row.last_error) for row in await deletions(harness)]))

@@ -152,11 +152,11 @@ class TestUpstream:
     async def test_the_copy_goes_with_the_last_file_that_has_its_content(self, harness: WorkerHarness) -> None:
         file_id = await harness.new_file()
         await trained(harness, training=file_id)
-        twin = await harness.new_file()
+        duplicate = await harness.new_file()
         await remove(harness, file_id)
         await carry_out_all(harness)
         assert (len(harness.upstream.files()), await deletions(harness, "upstream_file")) == (1, [])
-        await remove(harness, twin)
+        await remove(harness, duplicate)
         await carry_out_all(harness)
         assert (harness.upstream.files(), await copies(harness)) == ([], [])
         assert await statuses(harness, "upstream_file") == ["done"]

@@ -120,19 +120,19 @@ async def test_what_depends_on_it_is_said_before(harness: WorkerHarness) -> None
     async with served(harness) as http:
         for alias, model in (("answers", f"{name}:ckpt-step-2"), ("support", name)):
             assert (await http.post("/model_aliases", json={"name": alias, "model": model})).status_code == 200
-        told = (await http.get(f"/models/{name}/dependents")).json()
-        assert (told["object"], told["model"], told["deletable"]) == ("model.dependents", name, False)
-        assert told["checkpoints"] == [f"{name}:ckpt-step-2"]
-        assert told["aliases"] == ["answers", "support"]
-        assert (told["jobs"], told["runs"], told["granted_projects"]) == ([following], [run_id], 1)
+        reported = (await http.get(f"/models/{name}/dependents")).json()
+        assert (reported["object"], reported["model"], reported["deletable"]) == ("model.dependents", name, False)
+        assert reported["checkpoints"] == [f"{name}:ckpt-step-2"]
+        assert reported["aliases"] == ["answers", "support"]
+        assert (reported["jobs"], reported["runs"], reported["granted_projects"]) == ([following], [run_id], 1)
         refused = await http.delete(f"/models/{name}", params={"force": "true"})
         assert (refused.status_code, refusal(refused)["code"]) == (409, "model_in_use")
         assert refused.headers["x-should-retry"] == "false"
         for each in ("answers", "support", following, run_id):
             assert each in refused.text
         assert "Permissions" not in refused.text
-        assert "Permissions let another project use it" in told["reason"]
-        assert other.project_id not in json.dumps(told)
+        assert "Permissions let another project use it" in reported["reason"]
+        assert other.project_id not in json.dumps(reported)
         for path in ("/models/gpt-4o-mini/dependents", "/models/ft:none/dependents"):
             answer = await http.get(path)
             assert refusal(answer)["code"] == ("model_not_found" if "none" in path else "model_not_deletable")
@@ -148,8 +148,8 @@ async def test_a_run_that_has_ended_and_one_of_other_models_are_no_hindrance(har
         done = {"status": "cancelled", "finished_at": func.now(), "due_at": None}
         await session.execute(update(Run).where(Run.id == ended).values(**done))
     async with served(harness) as http:
-        told = (await http.get(f"/models/{name}/dependents")).json()
-        assert (told["deletable"], told["reason"], told["runs"]) == (True, None, [])
+        reported = (await http.get(f"/models/{name}/dependents")).json()
+        assert (reported["deletable"], reported["reason"], reported["runs"]) == (True, None, [])
     assert (await delete_model(harness, name)).status_code == 200
 
 

@@ -50,5 +50,5 @@ async def test_what_failed_is_listed_tried_again_and_accepted(harness: WorkerHar
     assert await statuses(harness, "upstream_file") == ["done"]
     assert tunegate(settings).returncode == 0
     async with harness.ctx.db.worker() as session:
-        told = select(AuditLog.type).where(AuditLog.resource_id == row.id).order_by(AuditLog.id)
-        assert list(await session.scalars(told)) == ["deletion.retried", "deletion.accepted"]
+        reported = select(AuditLog.type).where(AuditLog.resource_id == row.id).order_by(AuditLog.id)
+        assert list(await session.scalars(reported)) == ["deletion.retried", "deletion.accepted"]

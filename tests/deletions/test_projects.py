@@ -22,7 +22,7 @@ from service.settings import Settings
 from service.storage import Stored
 from service.upstreams.accounts import DEFAULT_ACCOUNT
 from tests.deletions.factories import (
-    MOST_ROUNDS,
+    MAX_ROUNDS,
     carry_out_all,
     carry_out_due,
     deletions,
@@ -130,7 +130,7 @@ def objects(harness: WorkerHarness, project_id: str) -> list[Path]:
 
 
 async def step_until_deleted(harness: WorkerHarness, jobs: Sequence[str]) -> None:
-    for _ in range(MOST_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         for job_id in jobs:
             await harness.step(job_id)
         if not await carry_out_due(harness):
@@ -155,9 +155,9 @@ async def test_nothing_but_what_is_documented_is_left(harness: WorkerHarness, al
 
     left = await dump(all_seeing, harness.project_id)
     assert set(left) <= set(RETAINED), set(left) - set(RETAINED)
-    told = json.dumps(left)
+    reported = json.dumps(left)
     for word in (SECRET, SECRET.encode().hex(), "content", "answer about"):
-        assert word not in told, [row for rows in left.values() for row in rows if word in row]
+        assert word not in reported, [row for rows in left.values() for row in rows if word in row]
     assert objects(harness, harness.project_id) == []
     assert "project" in left["projects"][0]
     assert len(left["jobs"]) == len(jobs)
@@ -174,8 +174,8 @@ async def test_nothing_but_what_is_documented_is_left(harness: WorkerHarness, al
         assert (entries.count("reserve"), len(entries)) == (len(jobs), 2 * len(jobs))
         costs = (await session.scalars(select(Job.cost_micros).where(Job.project_id == harness.project_id))).all()
         assert sum(cost or 0 for cost in costs) == spent
-        told_of = (await session.scalars(select(AuditLog.type).where(AuditLog.project_id == harness.project_id))).all()
-        assert told_of.count("project.deleted") == 2
+        types = (await session.scalars(select(AuditLog.type).where(AuditLog.project_id == harness.project_id))).all()
+        assert types.count("project.deleted") == 2
 
     assert objects(harness, other.project_id) == their_objects
     after = await dump(all_seeing, other.project_id)
@@ -309,8 +309,8 @@ async def _deleted(harness: WorkerHarness) -> None:
     while True:
         async with harness.ctx.db.worker() as session:
             status = await session.scalar(select(Project.status).where(Project.id == harness.project_id))
-            told = (await session.execute(select(Deletion.kind, Deletion.status, Deletion.last_error))).all()
+            reported = (await session.execute(select(Deletion.kind, Deletion.status, Deletion.last_error))).all()
         if status == "deleted":
             return
-        assert time.monotonic() < deadline, told
+        assert time.monotonic() < deadline, reported
         await asyncio.sleep(0.05)

@@ -71,11 +71,11 @@ def can_be_asked() -> bool:
     found: list[Address] = []
     with name_server(["192.0.2.7"]) as server:
 
-        def look() -> None:
+        def check() -> None:
             with suppress(OSError, AttributeError):
                 found.extend(server.lookup("probe.example.com"))
 
-        thread = threading.Thread(target=look)
+        thread = threading.Thread(target=check)
         thread.start()
         thread.join(10)
     return found == [IPv4Address("192.0.2.7")]

@@ -34,9 +34,9 @@ class CallLog:
 class Caller:
     """A project's caller; which way it calls is decided by `chance`."""
 
-    def __init__(self, harness: FaultHarness, tenant: Tenant, told: CallLog) -> None:
+    def __init__(self, harness: FaultHarness, tenant: Tenant, call_log: CallLog) -> None:
         self._tenant = tenant
-        self._told = told
+        self._call_log = call_log
         self._files: list[str] = []
         self._http = httpx2.AsyncClient(
             base_url=harness.base_url,
@@ -61,7 +61,7 @@ class Caller:
         """Upload a small dataset, as often as it takes."""
         content = jsonl(chat_rows(10, salt=f"{self._tenant.project_id}{salt}"))
         file = await until_answered(
-            lambda: self._sdk.files.create(file=(f"{salt}.jsonl", content), purpose="fine-tune"), self._told
+            lambda: self._sdk.files.create(file=(f"{salt}.jsonl", content), purpose="fine-tune"), self._call_log
         )
         file_id: str = file.id
         self._files.append(file_id)
@@ -71,26 +71,26 @@ class Caller:
         """Ask for one job, and perhaps for its cancel or a pause."""
         fresh = number % FRESH_FILE_EVERY == 0
         style = chance.choice(("sdk", "sdk", "sdk", "key", "careless"))
-        wish, known = chance.random(), chance.choice(self._files)
-        mark = f"{number}"
+        choice, known = chance.random(), chance.choice(self._files)
+        label = f"{number}"
         body = {
             "model": MODEL,
             "training_file": await self.new_file(f"fresh{number}") if fresh else known,
-            "metadata": {"mark": mark},
+            "metadata": {"mark": label},
         }
         job_id: str | None
         if style == "careless":
             job_id = await self._careless(body)
         else:
-            self._told.once.add(mark)
-            headers = {"idempotency-key": f"mark-{mark}"} if style == "key" else None
+            self._call_log.once.add(label)
+            headers = {"idempotency-key": f"mark-{label}"} if style == "key" else None
             job_id = await self._patient(body, headers)
         if job_id is None:
             return
-        self._told.accepted[job_id] = self._tenant.project_id
-        if wish < CANCELLED_SHARE:
+        self._call_log.accepted[job_id] = self._tenant.project_id
+        if choice < CANCELLED_SHARE:
             await self._ask(f"/fine_tuning/jobs/{job_id}/cancel")
-        elif wish < CANCELLED_SHARE + PAUSED_SHARE:
+        elif choice < CANCELLED_SHARE + PAUSED_SHARE:
             await self._ask(f"/fine_tuning/jobs/{job_id}/pause")
             await asyncio.sleep(2)
             await self._ask(f"/fine_tuning/jobs/{job_id}/resume")
@@ -107,12 +107,12 @@ class Caller:
             return await self._sdk.fine_tuning.jobs.create(**body, extra_headers=headers)
 
         if headers is not None:
-            job = await until_answered(create, self._told)
+            job = await until_answered(create, self._call_log)
             return str(job.id)
         try:
             return str((await create()).id)
         except (openai.APIConnectionError, openai.InternalServerError):
-            self._told.unanswered += 1  # the SDK has given up, and so does its caller
+            self._call_log.unanswered += 1  # the SDK has given up, and so does its caller
             return None
 
     async def _careless(self, body: dict[str, Any]) -> str:
@@ -120,7 +120,7 @@ class Caller:
             answer = await self._http.post("/fine_tuning/jobs", json=body)
             return answer.raise_for_status().json()
 
-        job = await until_answered(create, self._told)
+        job = await until_answered(create, self._call_log)
         return str(job["id"])
 
     async def _ask(self, path: str) -> None:
@@ -131,19 +131,19 @@ class Caller:
             if answer.status_code >= 500:
                 answer.raise_for_status()
 
-        await until_answered(ask, self._told)
+        await until_answered(ask, self._call_log)
 
     async def _note(self, response: Any) -> None:
-        self._told.statuses[response.status_code] += 1
+        self._call_log.statuses[response.status_code] += 1
 
 
-async def until_answered(act: Callable[[], Any], told: CallLog) -> Any:
+async def until_answered(act: Callable[[], Any], call_log: CallLog) -> Any:
     """The answer, however often it takes: connections cut and answers of 5xx and 429 are tried again."""
     while True:
         try:
             return await act()
         except (openai.APIConnectionError, httpx2.TransportError):
-            told.unanswered += 1
+            call_log.unanswered += 1
         except openai.APIStatusError as error:
             if error.status_code < 500 and error.status_code not in (409, 429):
                 raise

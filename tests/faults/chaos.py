@@ -29,7 +29,7 @@ ACCOUNT_SLOTS = 300
 CALLERS = 48
 """How many of them wait for an answer at a time: more than one API process of two has connections for."""
 
-LOOK_SECONDS = 0.02
+CHECK_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +95,8 @@ async def run(plan: Plan, *, say: Callable[[str], None] = lambda _: None) -> Rep
         await harness.serving()
         for _ in range(plan.workers):
             harness.new_worker().start()
-        told = CallLog()
-        async with _callers(harness, told, plan.projects) as callers:
+        call_log = CallLog()
+        async with _callers(harness, call_log, plan.projects) as callers:
             await harness.execute("UPDATE upstream_accounts SET max_active_jobs = $1", ACCOUNT_SLOTS)
             say(f"seed {plan.seed}: {plan.jobs:,} jobs and {plan.faults} faults")
             faults = schedule(plan.seed, faults=plan.faults, lease_seconds=harness.settings.lease_seconds)
@@ -110,14 +110,14 @@ async def run(plan: Plan, *, say: Callable[[str], None] = lambda _: None) -> Rep
             await drained(harness)
             drain_seconds = time.monotonic() - calm
             prober.cancel()
-            verdict = await check_invariants(harness, told.accepted, once=told.once)
+            verdict = await check_invariants(harness, call_log.accepted, once=call_log.once)
             listed_wrongly = await _listed_wrongly(harness, callers)
         return Report(
             plan=plan,
             verdict=verdict,
             faults=Counter(fault.kind for fault in faults),
-            statuses=told.statuses,
-            unanswered=told.unanswered,
+            statuses=call_log.statuses,
+            unanswered=call_log.unanswered,
             defects=harness.defects(),
             listed_wrongly=listed_wrongly,
             drain_seconds=drain_seconds,
@@ -127,8 +127,8 @@ async def run(plan: Plan, *, say: Callable[[str], None] = lambda _: None) -> Rep
 
 
 @asynccontextmanager
-async def _callers(harness: FaultHarness, told: CallLog, projects: int) -> AsyncIterator[list[Caller]]:
-    callers = [Caller(harness, await harness.new_tenant(str(index)), told) for index in range(projects)]
+async def _callers(harness: FaultHarness, call_log: CallLog, projects: int) -> AsyncIterator[list[Caller]]:
+    callers = [Caller(harness, await harness.new_tenant(str(index)), call_log) for index in range(projects)]
     try:
         await asyncio.gather(*(caller.new_file(f"base{n}") for caller in callers for n in range(2)))
         yield callers
@@ -147,7 +147,7 @@ class Share:
     async def reached(self, share: float) -> None:
         """Wait until so much of the jobs has been asked for."""
         while self.asked < share * self.jobs:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
 
 
 async def _submit(plan: Plan, callers: list[Caller], share: Share) -> None:

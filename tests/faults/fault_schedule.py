@@ -156,12 +156,12 @@ async def inject_fault(harness: FaultHarness, fault: InjectedFault) -> None:
     await KINDS[fault.kind][1](harness, fault)
 
 
-_turns: dict[int, asyncio.Lock] = {}
+_locks: dict[int, asyncio.Lock] = {}
 
 
 def turn(of: object) -> asyncio.Lock:
     """Serialises the faults of one process."""
-    return _turns.setdefault(id(of), asyncio.Lock())
+    return _locks.setdefault(id(of), asyncio.Lock())
 
 
 def _to(fault: InjectedFault, target: int) -> InjectedFault:

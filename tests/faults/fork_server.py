@@ -289,9 +289,9 @@ class ForkedProcess:
 
     def _read(self, within_seconds: float) -> int | None:
         if self.returncode is None and select.select([self._status], [], [], within_seconds)[0]:
-            told = os.read(self._status, 16)
+            reported = os.read(self._status, 16)
             os.close(self._status)
-            self.returncode = int(told) if told else -signal.SIGKILL  # none from a fork server that was killed
+            self.returncode = int(reported) if reported else -signal.SIGKILL  # none from a fork server that was killed
         return self.returncode
 
 

@@ -38,7 +38,7 @@ EVENTS = [
     "fine_tuning.job.failed",
     "fine_tuning.job.cancelled",
 ]
-MANY_TRIES = (0.2, 0.4, 0.8, *[1.5] * 60)
+MANY_ATTEMPTS = (0.2, 0.4, 0.8, *[1.5] * 60)
 """A schedule of deliveries that outlasts every fault of a run."""
 
 LARGE = 1_000_000
@@ -65,7 +65,7 @@ class FaultHarness:
     apis: list[Forked] = field(default_factory=list)
     workers: list[Forked] = field(default_factory=list)
     _owner: Any = None
-    _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _checking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def base_url(self) -> str:
@@ -138,13 +138,13 @@ class FaultHarness:
 
     async def execute(self, statement: str, *values: Any) -> str:
         """Run a statement as the schema's owner."""
-        async with self._looking:
+        async with self._checking:
             done: str = await (await self._connection()).execute(statement, *values)
         return done
 
     async def fetch(self, query: str, *values: Any) -> list[Any]:
         """The rows of a query, as the schema's owner, who sees those of every project."""
-        async with self._looking:
+        async with self._checking:
             try:
                 rows: list[Any] = await (await self._connection()).fetch(query, *values)
             except (OSError, asyncpg.PostgresConnectionError, asyncpg.exceptions.InterfaceError):
@@ -186,16 +186,16 @@ async def open_fault_harness(**settings: Any) -> AsyncIterator[FaultHarness]:
         passwords = {login: secrets.token_urlsafe(12) for login in (SUPERUSER, OWNER, SERVICE)}
         server = Postgres(folder=folder / "postgres", port=free_port(), passwords=passwords, durable=False)
         await asyncio.to_thread(server.prepare)
-        bell = Valkey(folder=folder / "redis", port=free_port(), password=secrets.token_urlsafe(12))
+        redis = Valkey(folder=folder / "redis", port=free_port(), password=secrets.token_urlsafe(12))
         upstream = FaultyUpstream()
         upstream.configure(terse=True, step_seconds=STEP_SECONDS)
         listener = socket.create_server(("127.0.0.1", free_port()), backlog=2048)
         async with receiving() as receiver:
             harness = FaultHarness(
                 folder=folder,
-                settings=hurried(server, bell, upstream, folder, **settings),
+                settings=hurried(server, redis, upstream, folder, **settings),
                 postgres=processes.postgres(server, folder).start(),
-                redis=processes.redis(bell, folder).start(),
+                redis=processes.redis(redis, folder).start(),
                 upstream=upstream,
                 receiver=receiver,
                 listener=listener,
@@ -223,12 +223,12 @@ def _migrate(settings: Settings) -> None:
         upgrade(settings)
 
 
-def hurried(server: Postgres, bell: Valkey, upstream: FaultyUpstream, folder: Path, **settings: Any) -> Settings:
+def hurried(server: Postgres, redis: Valkey, upstream: FaultyUpstream, folder: Path, **settings: Any) -> Settings:
     """Settings whose times are short, so that a run meets many of them."""
     quick = Settings(
         database_url=server.url(SERVICE, DATABASE),
         owner_database_url=server.url(OWNER, DATABASE),
-        redis_url=bell.url,
+        redis_url=redis.url,
         upstream_base_url=upstream.base_url,
         upstream_api_key="sk-upstream",
         environment="dev",
@@ -239,7 +239,7 @@ def hurried(server: Postgres, bell: Valkey, upstream: FaultyUpstream, folder: Pa
         reconcile_seconds=0.5,
         upstream_timeout_seconds=2.0,
         settle_seconds=3.0,
-        webhook_schedule_seconds=MANY_TRIES,
+        webhook_schedule_seconds=MANY_ATTEMPTS,
         webhook_timeout_seconds=2.0,
         webhook_allow_private=True,
         database_pool_size=10,

@@ -35,7 +35,7 @@ class Verdict:
     ledger_drift_micros: int
     reserved_left_micros: int
     events_lost: int
-    events_not_told_once: int
+    events_not_reported_once: int
     crossings: int
     timelines_broken: int
 
@@ -63,7 +63,7 @@ FORBIDDEN = (
     "ledger_drift_micros",
     "reserved_left_micros",
     "events_lost",
-    "events_not_told_once",
+    "events_not_reported_once",
     "crossings",
     "timelines_broken",
 )
@@ -119,12 +119,12 @@ async def check_invariants(
     finally:
         await connection.close()
     upstream = harness.upstream.jobs()
-    made = Counter(mark for job in upstream if (mark := _mark(job)) and job["id"] not in placed)
+    made = Counter(label for job in upstream if (label := _label(job)) and job["id"] not in placed)
     alive = [job for job in upstream if job["status"] not in ENDED]
     states = Counter(row["state"] for row in jobs.values())
-    marks = Counter((json.loads(row["metadata"] or "{}")).get("mark") for row in jobs.values())
-    told = Counter((row["subject"], row["type"]) for row in events if row["type"].startswith("fine_tuning.job."))
-    endings = {job_id: f"fine_tuning.job.{row['state']}" for job_id, row in jobs.items() if row["state"] in ENDED}
+    labels = Counter((json.loads(row["metadata"] or "{}")).get("mark") for row in jobs.values())
+    reported = Counter((row["subject"], row["type"]) for row in events if row["type"].startswith("fine_tuning.job."))
+    outcomes = {job_id: f"fine_tuning.job.{row['state']}" for job_id, row in jobs.items() if row["state"] in ENDED}
     return Verdict(
         submitted=len(accepted),
         ended=sum(states[state] for state in ENDED),
@@ -136,14 +136,14 @@ async def check_invariants(
         lost=sum(job_id not in jobs for job_id in accepted),
         unended=sum(row["state"] not in ENDED for row in jobs.values()),
         doubled=sum(count - 1 for count in made.values()),
-        doubled_by_callers=sum(max(0, marks[mark] - 1) for mark in set(once)),
+        doubled_by_callers=sum(max(0, labels[label] - 1) for label in set(once)),
         without_upstream_job=sum(made[job_id] == 0 for job_id, row in jobs.items() if row["state"] == "succeeded"),
         left_running_upstream=len(alive),
         ledger_drift_micros=drift,
         reserved_left_micros=reserved,
         events_lost=_events_lost(harness, events),
-        events_not_told_once=sum(told[(job_id, ending)] != 1 for job_id, ending in endings.items())
-        + sum(count > 1 for count in told.values()),
+        events_not_reported_once=sum(reported[(job_id, ending)] != 1 for job_id, ending in outcomes.items())
+        + sum(count > 1 for count in reported.values()),
         crossings=crossed
         + _crossed_events(harness, {row["id"]: row["project_id"] for row in events})
         + sum(jobs[job_id]["project_id"] != project for job_id, project in accepted.items() if job_id in jobs),
@@ -151,7 +151,7 @@ async def check_invariants(
     )
 
 
-def _mark(job: Mapping[str, Any]) -> str:
+def _label(job: Mapping[str, Any]) -> str:
     """Whose job an upstream's job is, by our marks."""
     return str((job["metadata"] or {}).get("tunegate_job", ""))
 
@@ -168,8 +168,8 @@ def _crossed_events(harness: FaultHarness, owners: Mapping[str, str]) -> int:
     crossed = 0
     for path, events in harness.receiver.received.items():
         for event_id, body in events.items():
-            told = body.get("data", {}).get("project_id", paths[path])
-            crossed += owners.get(event_id) != paths[path] or told != paths[path]
+            reported = body.get("data", {}).get("project_id", paths[path])
+            crossed += owners.get(event_id) != paths[path] or reported != paths[path]
     return crossed
 
 

@@ -94,9 +94,9 @@ class Matrix:
     api: ForkedProcess
     base_file: str = ""
     accepted: dict[str, str] = field(default_factory=dict)
-    marks: set[str] = field(default_factory=set)
+    labels: set[str] = field(default_factory=set)
     files: set[str] = field(default_factory=set)
-    strays: set[str] = field(default_factory=set)
+    orphans: set[str] = field(default_factory=set)
     waiting: list["asyncio.Task[None]"] = field(default_factory=list)
 
     def worker(self, point: str = "") -> ForkedProcess:
@@ -120,10 +120,10 @@ class Matrix:
 
     async def new_job(self, file_id: str | None = None) -> str:
         """A job, on the base file unless another one is given."""
-        mark = secrets.token_hex(6)
-        self.marks.add(mark)
+        label = secrets.token_hex(6)
+        self.labels.add(label)
         job = await self.sdk.fine_tuning.jobs.create(
-            model=MODEL, training_file=file_id or self.base_file, metadata={"mark": mark}
+            model=MODEL, training_file=file_id or self.base_file, metadata={"mark": label}
         )
         self.accepted[job.id] = self.tenant.project_id
         return job.id
@@ -161,7 +161,7 @@ class Matrix:
         await self.harness.execute("UPDATE open_inferences SET expires_at = now()")
 
         async def all_done() -> bool:
-            running = [each for each in self.harness.upstream.jobs() if each["id"] in self.strays]
+            running = [each for each in self.harness.upstream.jobs() if each["id"] in self.orphans]
             others = await self.harness.fetch(OTHER_WORK)
             return await unended(self.harness) + await undelivered(self.harness) + int(others[0][0]) == 0 and all(
                 each["status"] == "cancelled" for each in running
@@ -171,7 +171,7 @@ class Matrix:
 
     async def check_invariants(self) -> tuple[Verdict, dict[str, int]]:
         """What came of everything so far, and what is forbidden in it."""
-        verdict = await check_invariants(self.harness, self.accepted, once=self.marks, placed=self.strays)
+        verdict = await check_invariants(self.harness, self.accepted, once=self.labels, placed=self.orphans)
         found = verdict.forbidden()
         rows = await self.harness.fetch("SELECT count(*) FROM dataset_preparations WHERE status <> 'succeeded'")
         files = await self.harness.fetch("SELECT count(*) FROM files WHERE filename = 'data.jsonl'")
@@ -222,7 +222,7 @@ async def lost_creates(matrix: Matrix, times: int) -> None:
     await jobs(matrix, times)
 
 
-async def wishes(matrix: Matrix, times: int) -> None:
+async def pending_requests(matrix: Matrix, times: int) -> None:
     """Running jobs whose caller wants them cancelled. No others: an upstream job made meanwhile would run for ever."""
     if not await matrix.ended():
         await matrix.by_a_worker(matrix.ended, "the jobs before do not end")
@@ -239,7 +239,7 @@ async def wishes(matrix: Matrix, times: int) -> None:
         await matrix.sdk.fine_tuning.jobs.cancel(job_id)
 
 
-async def wishes_of_waiting_jobs(matrix: Matrix, times: int) -> None:
+async def pending_requests_of_waiting_jobs(matrix: Matrix, times: int) -> None:
     """Jobs that wait for a slot and whose caller wants them cancelled."""
     await matrix.harness.execute(
         "UPDATE upstream_accounts SET held_until = now() + interval '1 h', held_reason = 'a test'"
@@ -256,7 +256,7 @@ async def wishes_of_waiting_jobs(matrix: Matrix, times: int) -> None:
     await matrix.harness.execute("UPDATE upstream_accounts SET held_until = NULL, held_reason = NULL")
 
 
-async def stray_jobs(matrix: Matrix, times: int) -> None:
+async def orphan_jobs(matrix: Matrix, times: int) -> None:
     """Upstream jobs with our marks that are nobody's."""
     job_id = await matrix.new_job()
 
@@ -264,10 +264,10 @@ async def stray_jobs(matrix: Matrix, times: int) -> None:
     own = matrix.harness.upstream.jobs(job_id)[0]
     matrix.harness.upstream.configure(terse=False)
     for _ in range(times):
-        stray = f"ftjob-stray{secrets.token_hex(4)}"
-        matrix.strays.add(stray)
+        orphan = f"ftjob-stray{secrets.token_hex(4)}"
+        matrix.orphans.add(orphan)
         matrix.harness.upstream.put_job(
-            id=stray, model=own["model"], metadata=own["metadata"], _steps=[{"status": "running"}], status="running"
+            id=orphan, model=own["model"], metadata=own["metadata"], _steps=[{"status": "running"}], status="running"
         )
     matrix.harness.upstream.configure(terse=True)
 
@@ -349,11 +349,11 @@ OF_WORKERS: Sequence[tuple[str, Provoke]] = (
     ("create.searched", unanswered_creates),
     ("create.found_nothing", lost_creates),
     ("create.found", unanswered_creates),
-    ("poll.request_sent", wishes),
-    ("orphan.", stray_jobs),
+    ("poll.request_sent", pending_requests),
+    ("orphan.", orphan_jobs),
     ("storage_cleanup.", orphans),
     ("deletion.", deleted_files),
-    ("wait.committed", wishes_of_waiting_jobs),
+    ("wait.committed", pending_requests_of_waiting_jobs),
     ("validate.", jobs),
     ("schedule.", jobs),
     ("create.", jobs),

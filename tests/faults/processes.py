@@ -17,7 +17,7 @@ from tests.faults.fork_server import ForkedProcess, fork_server
 from tests.stack import ROOT
 
 READY_SECONDS = 120.0
-LOOK_SECONDS = 0.02
+CHECK_SECONDS = 0.02
 ASK_SECONDS = 0.2
 """How often a condition is looked at; one that asks another process is asked less often."""
 
@@ -176,7 +176,7 @@ async def wait_until(
         if held if isinstance(held, bool) else await held:
             return
         assert asyncio.get_running_loop().time() < deadline, about
-        await asyncio.sleep(LOOK_SECONDS if here else ASK_SECONDS)
+        await asyncio.sleep(CHECK_SECONDS if here else ASK_SECONDS)
 
 
 def environment(settings: Settings) -> dict[str, str]:

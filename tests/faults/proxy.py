@@ -20,7 +20,7 @@ from tests.stack import ROOT
 
 CHUNK_BYTES = 64 * 1024
 RESET = struct.pack("ii", 1, 0)
-LOOK_SECONDS = 0.02
+CHECK_SECONDS = 0.02
 
 Kind = Literal["clear", "latency", "slow", "black hole", "cut", "reset", "refuse"]
 
@@ -44,7 +44,7 @@ class Link:
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
-        self._weather = NetworkFault()
+        self._fault = NetworkFault()
         self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._place = socket.socket()
@@ -63,7 +63,7 @@ class Link:
 
     async def change(self, network_fault: NetworkFault) -> None:
         """Let it be so from now on."""
-        self._weather = network_fault
+        self._fault = network_fault
         if network_fault.kind in ("cut", "reset", "refuse"):
             for writer in list(self._open):
                 _close(writer, reset=network_fault.kind == "reset")
@@ -74,10 +74,10 @@ class Link:
             await self.listen()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while self._weather.kind == "black hole":
-            await asyncio.sleep(LOOK_SECONDS)
-        if self._weather.kind in ("cut", "reset"):
-            _close(writer, reset=self._weather.kind == "reset")
+        while self._fault.kind == "black hole":
+            await asyncio.sleep(CHECK_SECONDS)
+        if self._fault.kind in ("cut", "reset"):
+            _close(writer, reset=self._fault.kind == "reset")
             return
         try:
             far_reader, far_writer = await asyncio.open_connection(*self._target)
@@ -103,16 +103,16 @@ class Link:
             writer.close()
 
     async def _carry(self, piece: bytes, writer: asyncio.StreamWriter) -> None:
-        network_fault = self._weather
+        network_fault = self._fault
         if network_fault.kind == "latency":
             await asyncio.sleep(network_fault.seconds)
-        while self._weather.kind == "black hole":
-            await asyncio.sleep(LOOK_SECONDS)
-        while piece and self._weather.kind == "slow":
+        while self._fault.kind == "black hole":
+            await asyncio.sleep(CHECK_SECONDS)
+        while piece and self._fault.kind == "slow":
             part, piece = piece[:64], piece[64:]
             writer.write(part)
             await writer.drain()
-            await asyncio.sleep(len(part) / self._weather.bytes_per_second)
+            await asyncio.sleep(len(part) / self._fault.bytes_per_second)
         writer.write(piece)
         await writer.drain()
 

@@ -72,7 +72,7 @@ class Linked:
     harness: FaultHarness
     proxies: dict[str, Proxy]
     caller: Caller
-    told: CallLog
+    call_log: CallLog
     number: int = 1
 
     async def submit(self) -> None:
@@ -115,11 +115,11 @@ async def linked() -> AsyncIterator[Linked]:
         harness.new_api().start()
         harness.new_worker().start()
         await harness.serving()
-        told = CallLog()
-        caller = Caller(harness, await harness.new_tenant("0"), told)
+        call_log = CallLog()
+        caller = Caller(harness, await harness.new_tenant("0"), call_log)
         held.push_async_callback(caller.close)
         await caller.new_file("base")
-        yield Linked(harness, proxies, caller, told)
+        yield Linked(harness, proxies, caller, call_log)
 
 
 @pytest.mark.parametrize("link", LINKS)
@@ -134,16 +134,16 @@ async def test_everything_recovers_by_itself(linked: Linked, link: str, name: st
         if link == "postgres":
             await _answers_in_time(harness, dark=name in ("black hole", "cut", "reset", "refuse"))
         elif link == "redis":
-            await _redis_is_only_told(harness, dark=name in ("black hole", "cut", "reset", "refuse"))
+            await _redis_is_only_call_log(harness, dark=name in ("black hole", "cut", "reset", "refuse"))
         await asyncio.sleep(max(0.0, (FULL_LASTS_SECONDS if full else LASTS_SECONDS) - (time.monotonic() - begun)))
     finally:
         await linked.inject(link, NetworkFault())
     await harness.serving()
     await during
     await drained(harness, CLEAR_UP_SECONDS)
-    verdict = await check_invariants(harness, linked.told.accepted, once=linked.told.once)
+    verdict = await check_invariants(harness, linked.call_log.accepted, once=linked.call_log.once)
     assert verdict.forbidden() == {}, verdict.table()
-    assert linked.told.statuses[500] == 0, harness.defects()
+    assert linked.call_log.statuses[500] == 0, harness.defects()
     assert harness.defects() == []
 
 
@@ -199,7 +199,7 @@ async def _answers_in_time(harness: FaultHarness, *, dark: bool) -> None:
             assert answer.headers["retry-after"]
 
 
-async def _redis_is_only_told(harness: FaultHarness, *, dark: bool) -> None:
+async def _redis_is_only_call_log(harness: FaultHarness, *, dark: bool) -> None:
     async with httpx2.AsyncClient(base_url=harness.root_url, timeout=ANSWER_SECONDS) as http:
         ready = (await http.get("/readyz")).json()
     if dark:

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group(
 CUT_SECONDS = 15.0
 """Less than the grace of an API or a worker, and than a call to the upstream: who ends by then has been cut."""
 
-LOOK_SECONDS = 90.0
+CHECK_SECONDS = 90.0
 NEXT = f"{int(head()) + 1:04}"
 
 
@@ -51,7 +51,7 @@ class TestSchemas:
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "message"),
     [
         ("UPDATE alembic_version SET version_num = '0004'", "is at revision 0004"),
         (f"UPDATE gateway SET compatible_from = {NEXT}", "Start a newer version"),
@@ -59,13 +59,13 @@ class TestSchemas:
     ],
     ids=["older", "incompatible", "none"],
 )
-async def test_refuses_to_start(settings: Settings, owner_url: str, command: str, statement: str, told: str) -> None:
+async def test_refuses_to_start(settings: Settings, owner_url: str, command: str, statement: str, message: str) -> None:
     connection = await connect(owner_url)
     await connection.execute(statement)
     await connection.close()
     done = await asyncio.to_thread(_run, command, environment(settings) | {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"})
     assert (done.returncode, done.stdout) == (2, "")
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -95,41 +95,41 @@ async def harness() -> AsyncIterator[FaultHarness]:
 
 class TestReadiness:
     async def test_tells_that_no_worker_works_and_serves_nevertheless(self, harness: FaultHarness) -> None:
-        status, told = await _ready(harness)
-        assert (status, told["status"], told["reconciler"]) == (200, "degraded", "no worker has reported")
+        status, reported = await _ready(harness)
+        assert (status, reported["status"], reported["reconciler"]) == (200, "degraded", "no worker has reported")
         worker = harness.new_worker().start()
-        told = await harness.all_well()
-        assert {told[name] for name in ("database", "schema", "storage", "redis", "reconciler")} == {"ok"}
-        assert told["reconciler_seconds"] < 20
+        reported = await harness.all_well()
+        assert {reported[name] for name in ("database", "schema", "storage", "redis", "reconciler")} == {"ok"}
+        assert reported["reconciler_seconds"] < 20
         worker.signal(signal.SIGTERM)
         assert await worker.ended() == 0, worker.output()
-        _, told = await _ready(harness)
-        assert told["reconciler"] == "no worker has reported", "a worker that stops takes its row away"
+        _, reported = await _ready(harness)
+        assert reported["reconciler"] == "no worker has reported", "a worker that stops takes its row away"
 
     async def test_tells_how_long_the_oldest_work_is_due(self, harness: FaultHarness) -> None:
         caller = Caller(harness, await harness.new_tenant(str(len(harness.tenants))), CallLog())
         await caller.new_file("due")
         await harness.execute("UPDATE file_reports SET due_at = now() - interval '90 s' WHERE status = 'pending'")
-        status, told = await _ready(harness)
-        assert (status, told["status"]) == (200, "degraded")
-        assert 89 < told["oldest_due_seconds"] < 600
+        status, reported = await _ready(harness)
+        assert (status, reported["status"]) == (200, "degraded")
+        assert 89 < reported["oldest_due_seconds"] < 600
         await caller.close()
 
     async def test_an_older_schema_is_not_served(self, harness: FaultHarness) -> None:
         await harness.execute("UPDATE alembic_version SET version_num = '0004'")
         try:
-            status, told = await _ready(harness)
-            assert (status, told["status"]) == (503, "unavailable")
-            assert "tunegate migrate" in told["schema"]
+            status, reported = await _ready(harness)
+            assert (status, reported["status"]) == (503, "unavailable")
+            assert "tunegate migrate" in reported["schema"]
         finally:
             await harness.execute("UPDATE alembic_version SET version_num = $1", NEXT)
 
     async def test_redis_degrades(self, harness: FaultHarness) -> None:
         harness.redis.kill()
-        status, told = await _ready(harness)
-        assert (status, told["status"], told["redis"]) == (200, "degraded", "unavailable")
+        status, reported = await _ready(harness)
+        assert (status, reported["status"], reported["redis"]) == (200, "degraded", "unavailable")
         await harness.redis.ready()
-        await wait_until(lambda: _redis_is_back(harness), LOOK_SECONDS, "Redis stays away")
+        await wait_until(lambda: _redis_is_back(harness), CHECK_SECONDS, "Redis stays away")
 
 
 class TestSigterm:
@@ -181,7 +181,7 @@ class TestSigterm:
         harness.upstream.release()
         await harness.execute("UPDATE jobs SET leased_until = now() WHERE id = $1", job_id)
         worker = harness.new_worker().start()
-        await wait_until(lambda: _ended(harness, job_id), LOOK_SECONDS, worker.output())
+        await wait_until(lambda: _ended(harness, job_id), CHECK_SECONDS, worker.output())
         assert len(harness.upstream.jobs(job_id)) == 1
         worker.signal(signal.SIGTERM)
         await worker.ended()
@@ -189,8 +189,8 @@ class TestSigterm:
 
 async def test_a_rolling_deploy_loses_nothing(harness: FaultHarness) -> None:
     """Old and new side by side, on the newer schema, replaced one by one while callers call."""
-    told = CallLog()
-    caller = Caller(harness, await harness.new_tenant(str(len(harness.tenants))), told)
+    reported = CallLog()
+    caller = Caller(harness, await harness.new_tenant(str(len(harness.tenants))), reported)
     harness.upstream.configure(terse=True)
     workers = [harness.new_worker().start() for _ in range(2)]
     apis = [harness.apis[-1], harness.new_api().start()]
@@ -210,9 +210,9 @@ async def test_a_rolling_deploy_loses_nothing(harness: FaultHarness) -> None:
         assert new.alive
     await calling
     await drained(harness, 120)
-    verdict = await check_invariants(harness, told.accepted, once=told.once)
+    verdict = await check_invariants(harness, reported.accepted, once=reported.once)
     assert verdict.forbidden() == {}, verdict.table()
-    assert [status for status in told.statuses if status >= 500] == []
+    assert [status for status in reported.statuses if status >= 500] == []
     await caller.close()
 
 
@@ -229,7 +229,7 @@ _REST = b"and the second\r\n" + _BOUNDARY + b"--\r\n"
 async def _half_an_upload(harness: FaultHarness) -> socket.socket:
     """A connection on which one half of an upload was sent, and taken."""
     key, before = harness.tenants[0].key, await _announced(harness)
-    sending = socket.create_connection(("127.0.0.1", harness.listener.getsockname()[1]), timeout=LOOK_SECONDS)
+    sending = socket.create_connection(("127.0.0.1", harness.listener.getsockname()[1]), timeout=CHECK_SECONDS)
     sending.sendall(
         b"POST /v1/files HTTP/1.1\r\nhost: here\r\ncontent-type: multipart/form-data; boundary=together\r\n"
         + f"authorization: Bearer {key}\r\ncontent-length: {len(_FIRST) + len(_REST)}\r\n\r\n".encode()
@@ -239,7 +239,7 @@ async def _half_an_upload(harness: FaultHarness) -> socket.socket:
     async def taken() -> bool:
         return await _announced(harness) > before
 
-    await wait_until(taken, LOOK_SECONDS, "the half is not taken")
+    await wait_until(taken, CHECK_SECONDS, "the half is not taken")
     return sending
 
 
@@ -249,14 +249,14 @@ async def _announced(harness: FaultHarness) -> int:
 
 async def _sent_job(harness: FaultHarness) -> str:
     """A job whose create is under way."""
-    caller = Caller(harness, await harness.new_tenant(str(len(harness.tenants))), told := CallLog())
+    caller = Caller(harness, await harness.new_tenant(str(len(harness.tenants))), reported := CallLog())
     harness.upstream.configure(terse=False)
     before = len(harness.upstream.creates())
     await caller.new_file(f"sent{before}")
     await caller.submit(1, _Never())
-    await wait_until(lambda: len(harness.upstream.creates()) > before, LOOK_SECONDS, harness.workers[-1].output())
+    await wait_until(lambda: len(harness.upstream.creates()) > before, CHECK_SECONDS, harness.workers[-1].output())
     await caller.close()
-    return next(iter(told.accepted))
+    return next(iter(reported.accepted))
 
 
 class _Never(random.Random):
@@ -275,7 +275,7 @@ async def _ended(harness: FaultHarness, job_id: str) -> bool:
 
 
 async def _ready(harness: FaultHarness) -> tuple[int, dict[str, Any]]:
-    async with httpx2.AsyncClient(timeout=LOOK_SECONDS) as http:
+    async with httpx2.AsyncClient(timeout=CHECK_SECONDS) as http:
         answer = await http.get(f"{harness.root_url}/readyz")
     return answer.status_code, answer.json()
 
@@ -291,6 +291,6 @@ def _run(command: str, env: dict[str, str]) -> "subprocess.CompletedProcess[str]
         env=env,
         capture_output=True,
         text=True,
-        timeout=LOOK_SECONDS,
+        timeout=CHECK_SECONDS,
         check=False,
     )

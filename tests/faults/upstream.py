@@ -127,7 +127,7 @@ class World:
             "validation_file": None,
             "metadata": {},
             "_steps": self.steps,
-            "_looks": 0,
+            "_polls": 0,
             "_step_seconds": self.step_seconds,
             "_made_at": time.monotonic(),
             "_events": [],
@@ -144,10 +144,10 @@ class World:
 
 def shown(job: dict[str, Any]) -> dict[str, Any]:
     """A job as the API shows it now."""
-    looks = job["_looks"]
+    polls = job["_polls"]
     if job["_step_seconds"]:
-        looks = max(looks, int((time.monotonic() - job["_made_at"]) / job["_step_seconds"]))
-    step = job["_steps"][min(looks, len(job["_steps"])) - 1] if looks else {}
+        polls = max(polls, int((time.monotonic() - job["_made_at"]) / job["_step_seconds"]))
+    step = job["_steps"][min(polls, len(job["_steps"])) - 1] if polls else {}
     visible = {name: value for name, value in job.items() if not name.startswith("_")} | step
     if visible["status"] == "succeeded":
         success = {
@@ -241,21 +241,21 @@ def list_jobs(world: World, query: dict[str, str], body: Any) -> Answer:
 
     In a world where `lists_move`, a list moves each of its jobs that was retrieved before by one step of its script.
     """
-    marks = {name[9:-1]: value for name, value in query.items() if name.startswith("metadata[")}
+    metadata = {name[9:-1]: value for name, value in query.items() if name.startswith("metadata[")}
     jobs = [shown(job) for job in sorted(world.jobs.values(), key=lambda job: -job["created_at"]) if "_gone" not in job]
     if not world.ignores_metadata:
-        jobs = [job for job in jobs if marks.items() <= (job["metadata"] or {}).items()]
+        jobs = [job for job in jobs if metadata.items() <= (job["metadata"] or {}).items()]
     answer = page(world, jobs, query)
     if world.lists_move:
         for job in answer[1]["data"] if isinstance(answer[1], dict) else []:
-            world.jobs[job["id"]]["_looks"] += world.jobs[job["id"]]["_looks"] > 0
+            world.jobs[job["id"]]["_polls"] += world.jobs[job["id"]]["_polls"] > 0
     return answer
 
 
 def retrieve(world: World, query: dict[str, str], body: Any, job_id: str) -> Answer:
     """GET /v1/fine_tuning/jobs/{id}: each look moves the job on by one step of its script."""
     job = known(world, job_id)
-    job["_looks"] += 1
+    job["_polls"] += 1
     return 200, shown(job)
 
 
@@ -264,7 +264,7 @@ def cancel(world: World, query: dict[str, str], body: Any, job_id: str) -> Answe
     job = known(world, job_id)
     if shown(job)["status"] in ENDED:
         return refusal(400, f"Job {job_id} has ended.")
-    job.update(_steps=[{"status": "cancelled"}], _looks=1)
+    job.update(_steps=[{"status": "cancelled"}], _polls=1)
     return 200, shown(job)
 
 
@@ -303,7 +303,9 @@ def delete_model(world: World, query: dict[str, str], body: Any, name: str) -> A
     """DELETE /v1/models/{name}: a tuned model, or a checkpoint."""
     name = unquote(name)
     known = [shown(job)["fine_tuned_model"] for job in world.jobs.values()]
-    known += [told["fine_tuned_model_checkpoint"] for job in world.jobs.values() for told in job["_checkpoints"]]
+    known += [
+        reported["fine_tuned_model_checkpoint"] for job in world.jobs.values() for reported in job["_checkpoints"]
+    ]
     if name not in known or name in world.gone_models:
         raise LookupError(name)
     world.gone_models.append(name)
@@ -464,7 +466,7 @@ class Admin(Handler):
         """The state."""
         world = program.configure
         with world.lock:
-            jobs = [{**shown(job), "looks": job["_looks"]} for job in world.jobs.values()]
+            jobs = [{**shown(job), "polls": job["_polls"]} for job in world.jobs.values()]
             self.reply(
                 200,
                 {

@@ -12,11 +12,11 @@ from service.wakeups import Wakeups
 
 async def test_connections_that_die_as_they_are_made_are_no_defect_of_ours(database_url: str) -> None:
     """As when Postgres is killed while it comes up: the pool looks at two new ones and gives up."""
-    looked_at = 0
+    checked_at = 0
 
     def kill(connection: Any, record: Any, proxy: Any) -> None:
-        nonlocal looked_at
-        looked_at += 1
+        nonlocal checked_at
+        checked_at += 1
         connection.driver_connection.terminate()
 
     engine = create_engine(database_url, pool_size=2)
@@ -27,7 +27,7 @@ async def test_connections_that_die_as_they_are_made_are_no_defect_of_ours(datab
             async with db.admin():
                 pass
         assert as_api_error(None, raised.value).status == 503  # type: ignore[arg-type]  # it is not looked at
-        assert looked_at > 1
+        assert checked_at > 1
         event.remove(engine.sync_engine, "checkout", kill)
         async with db.admin():
             pass

@@ -157,8 +157,8 @@ class TestKey:
 class TestRetriesOfTheSdk:
     """Without a key: `x-stainless-retry-count` says that the SDK did not get the answer to the same body before."""
 
-    async def ask(self, http: httpx2.AsyncClient, body: dict[str, Any], tries: int) -> str:
-        answer = await http.post(JOBS, json=body, headers={"x-stainless-retry-count": str(tries)})
+    async def ask(self, http: httpx2.AsyncClient, body: dict[str, Any], attempts: int) -> str:
+        answer = await http.post(JOBS, json=body, headers={"x-stainless-retry-count": str(attempts)})
         assert answer.status_code == 200
         job_id: str = answer.json()["id"]
         return job_id
@@ -202,15 +202,15 @@ class TestRetriesOfTheSdk:
                 )
             assert await self.ask(http, body, 1) != first
 
-    @pytest.mark.parametrize("tries", ["-1", "x", "", "1.5", "9" * 50, "²"])
-    async def test_what_is_no_count_counts_as_none(self, api: Api, tries: str) -> None:
+    @pytest.mark.parametrize("attempts", ["-1", "x", "", "1.5", "9" * 50, "²"])
+    async def test_what_is_no_count_counts_as_none(self, api: Api, attempts: str) -> None:
         body = await job_body(api)
         async with api.http() as http:
             for _ in range(2):
                 answer = await http.post(
                     JOBS,
                     content=json.dumps(body),
-                    headers=[(b"content-type", b"application/json"), (b"x-stainless-retry-count", tries.encode())],
+                    headers=[(b"content-type", b"application/json"), (b"x-stainless-retry-count", attempts.encode())],
                 )
                 assert answer.status_code == 200
         assert await count(api, Job) == 2

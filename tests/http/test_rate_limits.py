@@ -48,7 +48,7 @@ from tests.workers.process import environment
 
 DURATION = re.compile(r"^(?:\d+ms|(?:\d+h)?(?:\d+m)?\d+(?:\.\d+)?s)$")
 SECONDS = 90.0
-TRIES = 10
+ATTEMPTS = 10
 MODULES = ("tests.http.patient", "tests.http.patient", "cli")
 """What runs the processes: two that wait for Redis however long it takes, and one as in production."""
 
@@ -306,17 +306,17 @@ class TestTheSdk:
 
 class TestGuessing:
     async def test_wrong_keys_are_slowed_down_and_known_ones_go_on(self, apis: Apis) -> None:
-        tenant, most = await apis.tenant(), apis.settings.failed_keys_per_minute
+        tenant, max_failures = await apis.tenant(), apis.settings.failed_keys_per_minute
         async with apis.http(tenant) as http:
             assert (await http.get("/files")).status_code == 200
             codes = Counter[int]()
             while codes[429] < 8:  # the more time passes, the more are looked at
                 headers = {"authorization": f"Bearer {new_key('project')}", "x-forwarded-for": f"10.0.0.{codes[401]}"}
                 codes[(await http.get("/files", headers=headers)).status_code] += 1
-                assert codes[401] < 3 * most
-            assert codes[401] >= most
+                assert codes[401] < 3 * max_failures
+            assert codes[401] >= max_failures
             assert (await http.get("/files")).status_code == 200, "its key has worked before"
-            for _ in range(TRIES):  # it may be let off after a second, for as long as it takes to fail again
+            for _ in range(ATTEMPTS):  # it may be let off after a second, for as long as it takes to fail again
                 await http.get("/files", headers={"authorization": f"Bearer {new_key('project')}"})
                 newcomer = await apis.tenant()
                 blocked = await http.get("/files", headers={"authorization": f"Bearer {newcomer.key}"})
@@ -392,26 +392,26 @@ def test_a_connection_that_ends_as_something_is_written_to_it_is_a_redis_that_is
 ) -> None:
     """On the event loop of the processes, whose word for it is `RuntimeError`. redis-py lets it out."""
     url = servers.valkey.url
-    look: Any = redis.asyncio.Connection.can_read_destructive
+    check: Any = redis.asyncio.Connection.can_read_destructive
 
-    async def look_and_end(connection: Any) -> Any:
-        found = await look(connection)
+    async def check_and_end(connection: Any) -> Any:
+        found = await check(connection)
         connection._writer.transport.abort()
         return found
 
     async def act() -> None:
-        limiter, bell = RateLimiter(url), Wakeups(url)
+        limiter, wakeups = RateLimiter(url), Wakeups(url)
         try:
-            assert await bell.ping()
+            assert await wakeups.ping()
             assert await limiter.take("closed", per_minute=10) is not None
             with monkeypatch.context() as patched:
-                patched.setattr(redis.asyncio.Connection, "can_read_destructive", look_and_end)
+                patched.setattr(redis.asyncio.Connection, "can_read_destructive", check_and_end)
                 assert await limiter.take("closed", per_minute=10) is None
-                assert not await bell.ping()
-            assert await bell.ping()
+                assert not await wakeups.ping()
+            assert await wakeups.ping()
         finally:
             await limiter.close()
-            await bell.close()
+            await wakeups.close()
 
     uvloop.run(act())
 

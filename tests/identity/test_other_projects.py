@@ -25,15 +25,15 @@ async def test_a_thing_of_another_project(admin_api: AdminApi, method: str, path
     ids = {"account": account["id"], "key": account["api_key"]["id"]}
     never = {name: value[:-4] + "0000" for name, value in ids.items()}
     async with admin_api.http() as admin:
-        told = []
+        reported = []
         for which in (ids, never):
             answer = await admin.request(method, f"/organization/projects/{mine}/{path.format(**which)}", json=body)
             text = answer.text
             for value in which.values():
                 text = text.replace(value, "ID")
-            told.append((answer.status_code, text))
-        assert told[0] == told[1]
-        assert told[0][0] == 404
+            reported.append((answer.status_code, text))
+        assert reported[0] == reported[1]
+        assert reported[0][0] == 404
         kept = (await admin.get(f"/organization/projects/{theirs}/api_keys/{ids['key']}")).json()
         assert (kept["name"], kept["scopes"]) == ("ci", [])
         assert (await admin.get(f"/organization/projects/{theirs}/service_accounts/{ids['account']}")).json()[

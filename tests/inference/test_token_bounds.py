@@ -104,10 +104,10 @@ class TestOutput:
 
 class TestUsage:
     @pytest.mark.parametrize(
-        "told", [None, 5, {}, {"prompt_tokens": -1}, {"prompt_tokens": True}, {"prompt_tokens": 10**30}]
+        "reported", [None, 5, {}, {"prompt_tokens": -1}, {"prompt_tokens": True}, {"prompt_tokens": 10**30}]
     )
-    def test_nonsense_is_none(self, told: Any) -> None:
-        assert usage_of({"usage": told}) is None
+    def test_nonsense_is_none(self, reported: Any) -> None:
+        assert usage_of({"usage": reported}) is None
 
     def test_is_read(self) -> None:
         assert usage_of({"usage": {"prompt_tokens": 3, "completion_tokens": 4}}) == Usage(3, 4)

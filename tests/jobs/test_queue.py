@@ -209,7 +209,8 @@ class TestProperties:
         of = Counter(each.project_id for each in queue.active)
         left = {each.job_id: each for each in queue.waiting}
         free = {
-            account: most - sum(a.account_id == account for a in queue.active) for account, most in queue.slots.items()
+            account: slots - sum(a.account_id == account for a in queue.active)
+            for account, slots in queue.slots.items()
         }
         for each in admitted:
             for other in left.values():

@@ -312,16 +312,16 @@ class TestModels:
 
     async def test_what_an_alias_stands_for_is_read_at_one_moment(self, api: Api, tuned: Tuned) -> None:
         """Promoted to the next model and the last one deleted, again and again: it stands for one that is there."""
-        models, missing, looks, done = await tuned(12), 0, 0, asyncio.Event()
+        models, missing, lookups, done = await tuned(12), 0, 0, asyncio.Event()
         async with api.http() as http:
             await made(http, models[0])
 
             async def move() -> None:
                 for last, following in itertools.pairwise(models):
-                    seen = looks
+                    seen = lookups
                     await promoted(http, following)
                     assert (await http.delete(f"/models/{last}")).status_code == 200
-                    while looks == seen:
+                    while lookups == seen:
                         await asyncio.sleep(0)
                 done.set()
 
@@ -330,12 +330,12 @@ class TestModels:
                 async with api.rows() as session:
                     found = await queries.find_alias_target(session, api.one.project_id, "support-bot")
                 assert found is not None
-                looks, missing = looks + 1, missing + (found[1] is None)
+                lookups, missing = lookups + 1, missing + (found[1] is None)
             await moving
-        assert (missing, looks > 10) == (0, True)
+        assert (missing, lookups > 10) == (0, True)
 
 
-class TestTold:
+class TestReported:
     async def test_every_change_is_an_event_and_an_entry_of_the_audit_log(self, api: Api, tuned: Tuned) -> None:
         (model,) = await tuned(1)
         async with api.http() as http:

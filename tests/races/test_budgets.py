@@ -409,20 +409,20 @@ async def test_postings_that_cross_a_threshold_together_tell_once(harness: Worke
         async with harness.ctx.db.project(project_id) as session:
             await billing.settle(session, subject=subject, actual_micros=AMOUNT, quantity=None)
 
-    async def told() -> int:
+    async def reported() -> int:
         async with harness.ctx.db.worker() as session:
             mine = select(func.count()).select_from(WebhookEvent).where(WebhookEvent.subject == alert_id)
             return int(await session.scalar(mine) or 0)
 
     await spend()
-    assert await told() == 0
+    assert await reported() == 0
     await asyncio.gather(*(spend() for _ in range(20)))
-    assert await told() == 1
+    assert await reported() == 1
     async with harness.ctx.db.admin() as session:
         row = await alert_queries.get_alert(session, None if shared else project_id, alert_id)
         row.threshold_micros = 22 * AMOUNT
     await asyncio.gather(*(spend() for _ in range(5)))
-    assert await told() == 2
+    assert await reported() == 2
 
 
 async def test_a_settlement_that_is_rolled_back_tells_nothing(harness: WorkerHarness) -> None:

@@ -119,7 +119,7 @@ async def test_reservations_and_settlements_together_keep_the_limit_at_every_mom
     over = asyncio.Event()
     seen: list[int] = []
 
-    async def watch() -> None:
+    async def observe() -> None:
         while not over.is_set():
             async with harness.ctx.db.worker() as session:
                 row = (
@@ -137,10 +137,10 @@ async def test_reservations_and_settlements_together_keep_the_limit_at_every_mom
         async with harness.ctx.db.project(harness.project_id) as session:
             return await conditional(session, harness.project_id, subject)
 
-    watching = asyncio.create_task(watch())
+    observing = asyncio.create_task(observe())
     won = await asyncio.gather(*(settle(subject) for subject in first), *(reserve(each) for each in subjects(CALLERS)))
     over.set()
-    await watching
+    await observing
     assert max(seen) <= ROOM * AMOUNT + AMOUNT - 1
     balance = await harness.balance()
     assert balance.reserved_micros == sum(bool(each) for each in won) * AMOUNT

@@ -36,7 +36,7 @@ from workers.context import Context
 from workers.runs import advance
 
 MODEL = "gpt-4o-mini"
-MOST_STEPS = 60
+MAX_STEPS = 60
 PATIENCE_SECONDS = 90.0
 
 

@@ -88,11 +88,11 @@ class Scripted:
     log: list[Call] = field(default_factory=list)
     charged: dict[str, tuple[int, int]] = field(default_factory=dict)
     replayed: int = 0
-    most_at_once: int = 0
+    max_at_once: int = 0
     gate: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _answers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _turns: dict[str, threading.Lock] = field(default_factory=dict)
+    _locks: dict[str, threading.Lock] = field(default_factory=dict)
     _at_once: int = 0
 
     def __post_init__(self) -> None:
@@ -102,21 +102,21 @@ class Scripted:
         """Forget everything."""
         with self._lock:
             self.script, self.pace_seconds = plain, 0.0
-            self.log, self.charged, self._answers, self._turns = [], {}, {}, {}
-            self.replayed = self.most_at_once = 0
+            self.log, self.charged, self._answers, self._locks = [], {}, {}, {}
+            self.replayed = self.max_at_once = 0
             self.gate.set()
 
     def keys(self) -> list[str]:
         """What was asked, in order."""
         return [call.key for call in self.log]
 
-    def hear(self, call: Call) -> tuple[int, dict[str, Any], dict[str, str]]:
+    def receive(self, call: Call) -> tuple[int, dict[str, Any], dict[str, str]]:
         """Answer a call: status, body, headers."""
         with self._lock:
             self.log.append(call)
-            turn = self._turns.setdefault(call.whole_key, threading.Lock())
+            turn = self._locks.setdefault(call.whole_key, threading.Lock())
             self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
+            self.max_at_once = max(self.max_at_once, self._at_once)
         try:
             with turn:
                 return self._answered(call)
@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         call = Call(whole_key=self.headers.get("idempotency-key") or "", body=body)
         assert isinstance(self.server, _Server)
-        status, answer, headers = self.server.upstream.hear(call)
+        status, answer, headers = self.server.upstream.receive(call)
         raw = json.dumps(answer).encode()
         try:
             self.send_response(status)

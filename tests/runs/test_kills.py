@@ -71,22 +71,22 @@ async def test_killed_at(isolated_harness: RunHarness, tmp_path: Path, point: st
 
 async def test_killed_three_times_each_item_is_asked_once(isolated_harness: RunHarness, tmp_path: Path) -> None:
     """At moments of its own choosing: while calls are under way, after answers came, in the middle of it all."""
-    harness, finished, marks = isolated_harness, [], []
+    harness, finished, positions = isolated_harness, [], []
     harness.upstream.pace_seconds = 0.02
     made = await harness.generate(n_per_topic=20, concurrency=4)
     for point in ("run.answered:2", "run.reserved:3", "run.recorded:4"):
         async with WorkerProcess(harness.ctx.settings, tmp_path, fault_point=point) as worker:
             await worker.killed()
         finished.append({call.key for call in await harness.calls(made["id"])})
-        marks.append(len(harness.upstream.log))
+        positions.append(len(harness.upstream.log))
         await harness.end_lease(made["id"])
     async with WorkerProcess(harness.ctx.settings, tmp_path):
         await harness.until(made["id"], done=40)
         async with harness.http() as http:
-            told = (await http.get(f"/dataset_generations/{made['id']}/events", params={"stream": "true"})).text
-    assert told.endswith("[DONE]\n\n")
-    for known, mark in zip(finished, marks, strict=True):
-        assert set(harness.upstream.keys()[mark:]) & known == set()
+            reported = (await http.get(f"/dataset_generations/{made['id']}/events", params={"stream": "true"})).text
+    assert reported.endswith("[DONE]\n\n")
+    for known, position in zip(finished, positions, strict=True):
+        assert set(harness.upstream.keys()[position:]) & known == set()
     assert len(finished[0]) < len(finished[1]) or len(finished[1]) < len(finished[2])
     await _assert_once(harness, made["id"], finished, total=40)
     asked = Counter(harness.upstream.keys())

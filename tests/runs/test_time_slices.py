@@ -122,42 +122,42 @@ class TestUpstream:
     async def test_no_more_at_once_than_is_wanted_or_allowed(self, harness: RunHarness) -> None:
         allowed = dataclasses.replace(harness.ctx.settings, run_concurrency=2)
         other = dataclasses.replace(harness, ctx=dataclasses.replace(harness.ctx, settings=allowed))
-        for by, wanted, most in ((harness, 3, 3), (other, 200, 2)):
+        for by, wanted, max in ((harness, 3, 3), (other, 200, 2)):
             harness.upstream.reset()
             harness.upstream.gate.clear()
             made = await harness.generate(n_per_topic=10, concurrency=wanted)
             ending = asyncio.create_task(by.until_end(made["id"]))
-            await _until(partial(_asked, harness, most))
+            await _until(partial(_asked, harness, max))
             harness.upstream.pace_seconds = 0.02
             harness.upstream.gate.set()
             await ending
-            assert harness.upstream.most_at_once == most
+            assert harness.upstream.max_at_once == max
 
 
 class TestBounds:
     async def test_the_budget_holds_at_every_moment_and_what_was_made_is_kept(self, harness: RunHarness) -> None:
         quote = await _quote(harness, n_per_topic=20)
         budget = round(quote["price"]["expected"]["value"] / 4, 6)
-        most = 0
+        highest = 0
 
-        def watch(call: Call) -> Reply:
+        def observe(call: Call) -> Reply:
             return Reply(text=plain(call).text, usage=(60, 40))
 
-        harness.upstream.script = watch
+        harness.upstream.script = observe
         made = await harness.generate(n_per_topic=20, budget=budget, answer={"max_tokens": 100})
         claimed = await harness.claim(made["id"])
         assert claimed is not None
         turn = asyncio.create_task(advance.advance(harness.ctx, claimed))
         done = False
         while not done:
-            done = turn.done()  # looked at before the last look, which sees what it has come to
+            done = turn.done()  # read before the last query, so that the query sees the end
             async with harness.ctx.db.worker() as session:
                 used = await session.scalar(text(IN_USE), {"run": made["id"]})
-            most = max(most, used or 0)
+            highest = max(highest, used or 0)
             await asyncio.sleep(0.002)
         await turn
         ended = await harness.until_end(made["id"])
-        assert 0 < most <= round(budget * 1e6)
+        assert 0 < highest <= round(budget * 1e6)
         assert (ended["status"], ended["error"]["code"], ended["error"]["param"]) == (
             "failed",
             "budget_exceeded",
@@ -331,11 +331,11 @@ class TestRecord:
         await harness.until_end(made["id"])
         async with harness.http() as http:
             path = f"/dataset_generations/{made['id']}/events"
-            told = (await http.get(path, params={"stream": "true"})).text
-            ids = [line.removeprefix("id: ") for line in told.splitlines() if line.startswith("id: ")]
+            reported = (await http.get(path, params={"stream": "true"})).text
+            ids = [line.removeprefix("id: ") for line in reported.splitlines() if line.startswith("id: ")]
             assert ids == [event["id"] for event in await harness.events(made["id"])]
-            assert "event: dataset_generation.event" in told
-            assert told.endswith("data: [DONE]\n\n")
+            assert "event: dataset_generation.event" in reported
+            assert reported.endswith("data: [DONE]\n\n")
             rest = await http.get(path, params={"stream": "true"}, headers={"last-event-id": ids[-2]})
             assert rest.text.count("id: ") == 1
 
@@ -376,10 +376,10 @@ def _asked(harness: RunHarness, calls: int) -> bool:
 
 
 async def _until(condition: Any) -> None:
-    await asyncio.wait_for(_looking(condition), 60)
+    await asyncio.wait_for(_checking(condition), 60)
 
 
-async def _looking(condition: Any) -> None:
+async def _checking(condition: Any) -> None:
     while not condition():
         await asyncio.sleep(0.01)
 

@@ -12,7 +12,7 @@ from tests.storage.conftest import URL
 from tests.workers.harness import WorkerHarness
 from workers.datasets.retry_policy import STORE_UNAVAILABLE
 
-TRIES = 8
+ATTEMPTS = 8
 """More than the five crashes after which a dataset is given up."""
 
 REFUSED, SILENT, CLEAR = NetworkFault("refuse"), NetworkFault("black hole"), NetworkFault()
@@ -70,7 +70,7 @@ async def test_a_report_waits_however_long_it_takes(harness: WorkerHarness, link
     file_id = await harness.new_file()
     await harness.leave_unchecked(file_id)
     link.change(REFUSED)
-    for _ in range(TRIES):
+    for _ in range(ATTEMPTS):
         report = await harness.check_step(file_id)
         assert (report.status, report.failures) == ("pending", 0)
     link.change(CLEAR)
@@ -82,7 +82,7 @@ async def test_a_job_waits_and_its_file_is_sent_once(harness: WorkerHarness, lin
     while (await harness.job(job_id)).state != "uploading":
         await harness.step(job_id)
     link.change(REFUSED)
-    for _ in range(TRIES):
+    for _ in range(ATTEMPTS):
         job = await harness.step(job_id)
         assert (job.state, job.failures, job.waiting_reason) == ("uploading", 0, STORE_UNAVAILABLE)
     link.change(CLEAR)

@@ -107,10 +107,10 @@ async def test_route(api: Api, theirs: dict[str, str], method: str, path: str, n
             for name in names:
                 address = address.replace(f"{{{name}}}", ids[name])
             answer = await mine.request(method, address, json=body)
-            told = answer.text
+            reported = answer.text
             for name in names:
-                told = told.replace(ids[name], "ID")
-            answers.append((answer.status_code, told, sorted(set(answer.headers) - {"x-request-id"})))
+                reported = reported.replace(ids[name], "ID")
+            answers.append((answer.status_code, reported, sorted(set(answer.headers) - {"x-request-id"})))
     assert answers[0] == answers[1]
     assert answers[0][0] == 404, answers[0]
     async with api.http(api.other) as owner:
@@ -127,12 +127,12 @@ async def test_a_list_shows_nothing_of_another_and_takes_no_cursor_of_it(
     """Neither items nor the existence of an id leak through pages."""
     async with api.http() as mine:
         assert (await mine.get(path)).json()["data"] == []
-        told = []
+        reported = []
         for after in (theirs[name], _other_id(theirs[name])):
             answer = await mine.get(path, params={"after": after})
-            told.append((answer.status_code, answer.text.replace(after, "ID")))
-    assert told[0] == told[1]
-    assert told[0][0] == 400
+            reported.append((answer.status_code, answer.text.replace(after, "ID")))
+    assert reported[0] == reported[1]
+    assert reported[0][0] == 400
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ async def test_a_body_that_names_another_s_thing(api: Api, theirs: dict[str, str
         file = await mine.post(
             "/files", data={"purpose": "fine-tune"}, files={"file": ("a.jsonl", jsonl(chat_rows(10)))}
         )
-        told = []
+        reported = []
         foreign = {
             "model": theirs["name"],
             "quote_id": theirs["quote_id"],
@@ -160,9 +160,9 @@ async def test_a_body_that_names_another_s_thing(api: Api, theirs: dict[str, str
         for value in (foreign, _other_id(foreign)):
             body = {"model": "gpt-4o-mini", "training_file": file.json()["id"], field: value}
             answer = await mine.post(path, json=body)
-            told.append((answer.status_code, answer.text.replace(value, "ID")))
-    assert told[0] == told[1]
-    assert told[0][0] == 400
+            reported.append((answer.status_code, answer.text.replace(value, "ID")))
+    assert reported[0] == reported[1]
+    assert reported[0][0] == 400
 
 
 async def test_models_are_asked_by_their_own_project_only(api: Api, theirs: dict[str, str]) -> None:

@@ -40,8 +40,8 @@ class TestWholeJob:
         self._has_a_result_file(client, job.result_files[0], figures(client, job.id))
 
     def _tells_its_story(self, client: openai.OpenAI, job_id: str) -> None:
-        told = events(client, job_id)
-        assert [e.message.split(":")[0].split(" step ")[0] for e in told] == [
+        reported = events(client, job_id)
+        assert [e.message.split(":")[0].split(" step ")[0] for e in reported] == [
             "Created fine-tuning job",
             "Validating training file",
             "Files validated, moving job to queued state",
@@ -51,7 +51,7 @@ class TestWholeJob:
             "New fine-tuned model created",
             "The job has successfully completed",
         ]
-        assert len({e.id for e in told}) == len(told)
+        assert len({e.id for e in reported}) == len(reported)
         of_a_step = {"step", "total_steps", "train_loss", "train_mean_token_accuracy"}
         with_validation = of_a_step | {"valid_loss", "valid_mean_token_accuracy"}
         at_epoch_end = with_validation | {"full_valid_loss", "full_valid_mean_token_accuracy"}
@@ -182,13 +182,13 @@ class TestBadTrainingFile:
 
 class TestLists:
     def test_jobs_are_found_by_metadata_and_paged(self, client: openai.OpenAI) -> None:
-        training, mark = upload(client, questions(3)), uuid.uuid4().hex
+        training, label = upload(client, questions(3)), uuid.uuid4().hex
         made = [
             client.fine_tuning.jobs.create(
                 model="gpt-4o",
                 training_file=training,
                 hyperparameters={"n_epochs": 1},
-                metadata={"mark": mark, "n": str(n), "a[b]": "é&="},
+                metadata={"mark": label, "n": str(n), "a[b]": "é&="},
             ).id
             for n in range(3)
         ]
@@ -197,10 +197,10 @@ class TestLists:
         ).id
         find = client.fine_tuning.jobs.list
 
-        assert [job.id for job in find(metadata={"mark": mark}, limit=1)] == made[::-1]
-        assert find(metadata={"mark": mark}, limit=2).has_more is True
-        assert [job.id for job in find(metadata={"mark": mark, "n": "1", "a[b]": "é&="})] == [made[1]]
-        assert find(metadata={"mark": mark, "n": "7"}).data == []
+        assert [job.id for job in find(metadata={"mark": label}, limit=1)] == made[::-1]
+        assert find(metadata={"mark": label}, limit=2).has_more is True
+        assert [job.id for job in find(metadata={"mark": label, "n": "1", "a[b]": "é&="})] == [made[1]]
+        assert find(metadata={"mark": label, "n": "7"}).data == []
         unmarked = [job.id for job in find(extra_query={"metadata": "null"}, limit=100)]
         assert without in unmarked
         assert not set(made) & set(unmarked)
@@ -210,7 +210,7 @@ class TestLists:
             model="gpt-4o", training_file=upload(client, questions(4)), hyperparameters={"n_epochs": 3}
         )
         ended(client, job.id)
-        told = list(client.fine_tuning.jobs.list_events(job.id, limit=4))
-        assert told[0].message == "The job has successfully completed"
-        assert told[-1].message.startswith("Created")
+        reported = list(client.fine_tuning.jobs.list_events(job.id, limit=4))
+        assert reported[0].message == "The job has successfully completed"
+        assert reported[-1].message.startswith("Created")
         assert [c.step_number for c in client.fine_tuning.jobs.checkpoints.list(job.id, limit=2)] == [12, 8, 4]

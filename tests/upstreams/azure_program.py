@@ -30,7 +30,7 @@ def upload(world: World, query: dict[str, str], body: bytes) -> Answer:
     """POST /openai/files: imported later."""
     _, file = frame.upload(world, query, body)
     assert isinstance(file, dict)
-    file.update(status="pending", _looks=0)
+    file.update(status="pending", _polls=0)
     return 201, file_shown(file)
 
 
@@ -47,8 +47,8 @@ def list_files(world: World, query: dict[str, str], body: Any) -> Answer:
 def retrieve_file(world: World, query: dict[str, str], body: Any, file_id: str) -> Answer:
     """GET /openai/files/{id}: the second look finds it processed."""
     file = world.files[file_id]
-    file["_looks"] += 1
-    if file["status"] == "pending" and file["_looks"] > 1:
+    file["_polls"] += 1
+    if file["status"] == "pending" and file["_polls"] > 1:
         file["status"] = getattr(world, "file_end", "processed")
     return 200, file_shown(file)
 
@@ -89,7 +89,7 @@ def list_jobs(world: World, query: dict[str, str], body: Any) -> Answer:
 def retrieve(world: World, query: dict[str, str], body: Any, job_id: str) -> Answer:
     """GET /openai/fine_tuning/jobs/{id}."""
     job = known(world, job_id)
-    job["_looks"] += 1
+    job["_polls"] += 1
     return 200, job_shown(job)
 
 
@@ -98,7 +98,7 @@ def cancel(world: World, query: dict[str, str], body: Any, job_id: str) -> Answe
     job = known(world, job_id)
     if shown(job)["status"] in ("succeeded", "failed", "canceled"):
         return refusal(400, "unexpectedEntityState", "The job has ended.")
-    job.update(_steps=[{"status": "canceled"}], _looks=1)
+    job.update(_steps=[{"status": "canceled"}], _polls=1)
     return 200, job_shown(job)
 
 

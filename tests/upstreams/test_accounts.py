@@ -154,7 +154,7 @@ class TestWhatCannotBeDone:
         assert refused.value.code == "upstream_unsupported"
 
 
-class TestAHold:
+class TestACoolDown:
     @pytest.mark.parametrize("match", [UPLOAD, CREATE, RETRIEVE], ids=["upload", "create", "retrieve"])
     async def test_is_of_the_account_that_refuses_us(
         self, harness: WorkerHarness, other_project: WorkerHarness, second: FaultyUpstream, match: str

@@ -131,7 +131,7 @@ class TestUpdate:
     ) -> None:
         shown = await made(upstream_api, second)
         path = f"/upstreams/{shown['id']}"
-        await self.hold(harness, shown["id"])
+        await self.cool_down(harness, shown["id"])
         assert (await upstream_api.mine.get(path)).json()["health"]["held_reason"] == "because"
         second.fault(CHECK, error(401))
         refused = await upstream_api.mine.post(path, json={"credential": "sk-another-0123456789"})
@@ -145,7 +145,7 @@ class TestUpdate:
         self, upstream_api: UpstreamApi, harness: WorkerHarness, second: FaultyUpstream
     ) -> None:
         shown = await made(upstream_api, second)
-        await self.hold(harness, shown["id"])
+        await self.cool_down(harness, shown["id"])
         metrics = (await upstream_api.admin.get(upstream_api.base_url.removesuffix("/v1") + "/metrics")).text
         assert f'tunegate_upstream_cooling_down{{account="{shown["id"]}"}} 1.0' in metrics
         answer = await upstream_api.admin.post(f"/organization/upstreams/{shown['id']}", json={"held": False})
@@ -176,7 +176,7 @@ class TestUpdate:
         assert (await upstream_api.admin.post(path, json={"max_active_jobs": 3})).json()["max_active_jobs"] == 3
         assert (await upstream_api.admin.delete(path)).status_code == 409
 
-    async def hold(self, harness: WorkerHarness, account_id: str) -> None:
+    async def cool_down(self, harness: WorkerHarness, account_id: str) -> None:
         async with harness.ctx.db.admin() as session:
             row = await session.get_one(UpstreamAccount, account_id)
             row.cool_down_until, row.cool_down_reason = row.created_at.replace(year=2100), "because"

@@ -114,14 +114,14 @@ class TestTheDialect:
     async def test_its_words_become_ours(self, adapter: AzureUpstream, azure: FaultyUpstream) -> None:
         made = await adapter.create_job(order(await sent_file(adapter)))
         assert isinstance(made, Created)
-        told = [(await adapter.get_job(made.id)).status for _ in range(3)]
-        assert told == ["queued", "running", "succeeded"]
+        reported = [(await adapter.get_job(made.id)).status for _ in range(3)]
+        assert reported == ["queued", "running", "succeeded"]
         job = await adapter.get_job(made.id)
         assert job.fine_tuned_model is not None
         assert (len(job.result_files), job.trained_tokens) == (1, 3000)
         assert {event.level for event in await adapter.events_after(made.id, None)} == {"warn"}
         assert await adapter.checkpoints(made.id) == []
-        azure.put_job(id=made.id, _steps=[{"status": "running"}], _looks=1)
+        azure.put_job(id=made.id, _steps=[{"status": "running"}], _polls=1)
         assert (await adapter.cancel_job(made.id)).status == "cancelled"
 
     async def test_its_refusals_are_refusals(self, adapter: AzureUpstream) -> None:
@@ -163,7 +163,7 @@ class TestTheDialect:
         assert missing.status == 404
 
 
-class TestMarks:
+class TestLabels:
     def test_a_name_has_the_marks_of_its_job(self) -> None:
         assert labels_of_name(NAME) == {GATEWAY: "gateway", JOB: "ftjob-1"}
         for other in ("train.jsonl", f"tunegate-{'0' * 64}.jsonl", f"x{NAME}", f"{NAME}.bak"):
@@ -183,8 +183,8 @@ class TestUnderTheWorkers:
         assert (job.state, job.account_id) == ("succeeded", account_id), job.error_message
         assert len(azure.jobs()) == len(azure.seen(CREATE)) == 1
         await harness.assert_ended_once(job_id, entries=["reserve", "post"])
-        told = " ".join(await harness.messages(job_id))
-        assert not [each["id"] for each in (*azure.jobs(), *azure.files()) if each["id"] in told]
+        reported = " ".join(await harness.messages(job_id))
+        assert not [each["id"] for each in (*azure.jobs(), *azure.files()) if each["id"] in reported]
 
     async def test_jobs_do_not_share_a_file(
         self, harness: WorkerHarness, azure: FaultyUpstream, account_id: str

@@ -34,8 +34,8 @@ def new_secret() -> str:
 
 def event(subject: str, type: str = "fine_tuning.job.succeeded") -> bytes:
     """An event as OpenAI sends it."""
-    told = {"object": "event", "id": "evt_1", "type": type, "created_at": 1, "data": {"id": subject}}
-    return json.dumps(told).encode()
+    reported = {"object": "event", "id": "evt_1", "type": type, "created_at": 1, "data": {"id": subject}}
+    return json.dumps(reported).encode()
 
 
 def signed(secret: str, body: bytes, *, webhook_id: str | None = None, at: dt.datetime | None = None) -> dict[str, str]:
@@ -164,7 +164,7 @@ class TestABadOne:
         [job_id] = await running(harness, 1)
         body = event(await upstream_id(harness, job_id))
         good = signed(secret, body)
-        told = {
+        reported = {
             await self.refused(harness, sender, body + b" ", good),
             await self.refused(harness, sender, body, signed(new_secret(), body)),
             await self.refused(harness, sender, body, {}),
@@ -172,13 +172,13 @@ class TestABadOne:
             await self.refused(harness, sender, b"\xff", good),
         }
         for name in inbound_webhooks.HEADERS:
-            told.add(await self.refused(harness, sender, body, {key: good[key] for key in good if key != name}))
+            reported.add(await self.refused(harness, sender, body, {key: good[key] for key in good if key != name}))
         for signature in GARBAGE:
             headers: Any = {**good, "webhook-signature": signature.encode()}
-            told.add(await self.refused(harness, sender, body, headers))
+            reported.add(await self.refused(harness, sender, body, headers))
         for timestamp in ("", "nan", "inf", "-1", "soon", "9" * 400):
-            told.add(await self.refused(harness, sender, body, {**good, "webhook-timestamp": timestamp}))
-        assert len(told) == 1
+            reported.add(await self.refused(harness, sender, body, {**good, "webhook-timestamp": timestamp}))
+        assert len(reported) == 1
 
     @pytest.mark.parametrize("minutes", [-6, 6])
     async def test_of_another_time_is_refused(
@@ -209,13 +209,13 @@ class TestABadOne:
         assert await notices(harness) == 0
 
     async def test_many_are_slowed_down(self, harness: WorkerHarness, sender: Sender, secret: str) -> None:
-        most = harness.ctx.settings.failed_keys_per_minute
+        max_failures = harness.ctx.settings.failed_keys_per_minute
         statuses: list[int] = []
-        while 429 not in statuses and len(statuses) < 2 * most + 2:  # the minute may end on the way
+        while 429 not in statuses and len(statuses) < 2 * max_failures + 2:  # the minute may end on the way
             answer = await sender.send(b"{}", signed(new_secret(), b"{}"))
             statuses.append(answer.status_code)
         assert statuses == [401] * (len(statuses) - 1) + [429]
-        assert len(statuses) > most
+        assert len(statuses) > max_failures
 
 
 class TestTheSecret:
@@ -228,10 +228,10 @@ class TestTheSecret:
             sealed = (await session.scalars(select(UpstreamAccount.webhook_secret_sealed))).all()
             audit = [str(row.detail) for row in (await session.scalars(select(AuditLog))).all()]
         assert len(set(sealed)) == 2
-        for told in (own.text, shown, str(sealed), *audit):
-            assert secret not in told
-            assert secret.removeprefix("whsec_") not in told
-        assert any("'webhook_secret': 'set'" in told for told in audit)
+        for reported in (own.text, shown, str(sealed), *audit):
+            assert secret not in reported
+            assert secret.removeprefix("whsec_") not in reported
+        assert any("'webhook_secret': 'set'" in reported for reported in audit)
 
     async def test_can_be_taken_away(
         self, harness: WorkerHarness, upstream_api: UpstreamApi, sender: Sender, secret: str

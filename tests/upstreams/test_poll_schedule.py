@@ -27,12 +27,12 @@ HOURS = 3600.0
 
 def job(**values: object) -> UpstreamJob:
     """A running job as a list tells it."""
-    told = {
+    reported = {
         "id": "ftjob-1", "status": "running", "created_at": 5, "metadata": {}, "fine_tuned_model": None,
         "trained_tokens": None, "estimated_finish": None, "result_files": [], "error_code": None,
         "error_message": None, "error_param": None,
     } | values  # fmt: skip
-    return UpstreamJob(**told)  # type: ignore[arg-type]
+    return UpstreamJob(**reported)  # type: ignore[arg-type]
 
 
 def load_of(active: int, *, listing: bool = False, recently_viewed: int = 0, per_minute: float = 600) -> Load:
@@ -110,7 +110,7 @@ def test_listed_jobs_are_looked_at_when_somebody_watches_or_wants_something() ->
 
 
 @pytest.mark.parametrize(
-    ("told", "news"),
+    ("reported", "updates"),
     [
         ({}, "none"),
         ({"metadata": {"a": "b"}, "created_at": 9}, "none"),
@@ -123,11 +123,11 @@ def test_listed_jobs_are_looked_at_when_somebody_watches_or_wants_something() ->
         ({"estimated_finish": 10_500}, "progress"),
     ],
 )
-def test_news(told: dict[str, object], news: str) -> None:
+def test_news(reported: dict[str, object], updates: str) -> None:
     before = snapshot_of(job(estimated_finish=10_000))
-    assert classify_update(before, job(**{"estimated_finish": 10_000, **told}), ended=False, now=9_000) == news
-    assert classify_update(None, job(**told), ended=False, now=9_000) == "change"
-    assert classify_update(before, job(**told), ended=True, now=9_000) == "end"
+    assert classify_update(before, job(**{"estimated_finish": 10_000, **reported}), ended=False, now=9_000) == updates
+    assert classify_update(None, job(**reported), ended=False, now=9_000) == "change"
+    assert classify_update(before, job(**reported), ended=True, now=9_000) == "end"
 
 
 def test_words_of_the_upstream_cannot_forge_what_is_remembered() -> None:

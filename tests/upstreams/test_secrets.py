@@ -71,12 +71,12 @@ class TestNowhere:
         logs: list[str],
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        told: list[str] = []
+        reported: list[str] = []
 
         async def call(method: str, path: str, **body: Any) -> Any:
             client = upstream_api.admin if path.startswith("/organization") else upstream_api.mine
             answer = await client.request(method, path, json=body or None)
-            told.append(answer.text + str(answer.headers))
+            reported.append(answer.text + str(answer.headers))
             return answer.json()
 
         for fault in (says(401), says(500), says(429), "reset", "cut", {"status": 200, "body": CREDENTIAL}):
@@ -99,12 +99,12 @@ class TestNowhere:
             second.fault(match, says(status))
             jobs.append(await harness.new_job(training=await harness.new_file()))
             await harness.steps(jobs[-1], 6)
-            await harness.end_hold()
+            await harness.end_cool_down()
         second.fault(RETRIEVE, says(403))
         job_id = await harness.new_job()
         for _ in range(8):
             await harness.step(job_id)
-            await harness.end_hold()
+            await harness.end_cool_down()
         second.put_job(
             metadata=second.jobs()[-1]["metadata"],
             _events=[{"id": "ftevent-1", "level": "info", "type": "message", "message": CREDENTIAL, "data": {}}],
@@ -115,8 +115,8 @@ class TestNowhere:
             await call("GET", f"/fine_tuning/jobs/{each}/timeline")
             await call("GET", f"/fine_tuning/jobs/{each}/events")
         said = "".join(logs) + caplog.text
-        assert len(told) > 40
-        assert CREDENTIAL not in "".join(told)
+        assert len(reported) > 40
+        assert CREDENTIAL not in "".join(reported)
         assert CREDENTIAL not in said
         assert "account.cooled_down" in said, "the logs were not looked at"
         assert await _found_in(owner_url, CREDENTIAL) == []

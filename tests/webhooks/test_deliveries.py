@@ -100,12 +100,12 @@ class TestFailure:
         receiver.answers["/"] = [answer(500)]
         endpoint_id = await harness.new_endpoint(receiver.url())
         await harness.emit()
-        for tries in range(1, 8):
+        for attempts in range(1, 8):
             assert await harness.deliver_due() == 1
             (delivery,) = await harness.deliveries()
-            assert delivery.attempts == tries
-            if tries < 7:
-                delay = harness.settings.webhook_schedule_seconds[tries - 1]
+            assert delivery.attempts == attempts
+            if attempts < 7:
+                delay = harness.settings.webhook_schedule_seconds[attempts - 1]
                 left = (delivery.due_at or dt.datetime.max.replace(tzinfo=dt.UTC)) - dt.datetime.now(dt.UTC)
                 assert left.total_seconds() <= 1.2 * delay
                 await harness.make_due()

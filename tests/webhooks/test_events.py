@@ -50,15 +50,15 @@ async def listening(http: httpx2.AsyncClient, *, after: str | None = None, **par
             await answer.aread()
             raise AssertionError(answer.text)
         assert answer.headers["content-type"].startswith("text/event-stream")
-        told = parse_events(answer.aiter_lines())
-        assert (await anext(told)).body == b""
-        yield told
+        received = parse_events(answer.aiter_lines())
+        assert (await anext(received)).body == b""
+        yield received
 
 
-async def take(told: AsyncIterator[StreamedEvent], count: int) -> list[StreamedEvent]:
+async def take(received: AsyncIterator[StreamedEvent], count: int) -> list[StreamedEvent]:
     """The next events."""
     async with asyncio.timeout(60):
-        return [await anext(told) for _ in range(count)]
+        return [await anext(received) for _ in range(count)]
 
 
 class TestList:
@@ -113,10 +113,10 @@ class TestTrigger:
 class TestStream:
     async def test_tells_what_happens_byte_for_byte_and_in_order(self, api: Api) -> None:
         await happen(api, "before")
-        async with api.http() as http, listening(http) as told:
+        async with api.http() as http, listening(http) as received:
             ids = [await happen(api, f"s-{number}") for number in range(250)]
             await happen(api, "theirs", project_id=api.other.project_id)
-            events = await take(told, 250)
+            events = await take(received, 250)
         assert [event.id for event in events] == ids
         async with api.rows() as session:
             rows = (await session.scalars(select(WebhookEvent).where(WebhookEvent.id.in_(ids)))).all()
@@ -126,10 +126,10 @@ class TestStream:
     async def test_goes_on_after_the_last_id(self, api: Api) -> None:
         ids = [await happen(api, f"s-{number}") for number in range(5)]
         async with api.http() as http:
-            async with listening(http, after=ids[1]) as told:
-                assert [event.id for event in await take(told, 3)] == ids[2:]
-            async with listening(http, after=stream.START) as told:
-                assert [event.id for event in await take(told, 5)] == ids
+            async with listening(http, after=ids[1]) as received:
+                assert [event.id for event in await take(received, 3)] == ids[2:]
+            async with listening(http, after=stream.START) as received:
+                assert [event.id for event in await take(received, 5)] == ids
 
     async def test_begins_at_a_place_that_can_be_come_back_to(self, api: Api) -> None:
         newest = await happen(api, "s-1")
@@ -139,15 +139,15 @@ class TestStream:
                 assert await anext(parse_events(answer.aiter_lines())) == StreamedEvent(expected, "", b"")
 
     async def test_only_some_types(self, api: Api) -> None:
-        async with api.http() as http, listening(http, event_types=PROCESSED) as told:
+        async with api.http() as http, listening(http, event_types=PROCESSED) as received:
             await happen(api, "s-1")
             await happen(api, "s-2", type=PROCESSED)
-            (event,) = await take(told, 1)
+            (event,) = await take(received, 1)
         assert json.loads(event.body)["data"]["id"] == "s-2"
 
     async def test_loses_nothing_that_is_committed_late(self, api: Api) -> None:
         """The first event gets its place first and is committed last; the stream must not step over it."""
-        async with api.http() as http, listening(http) as told:
+        async with api.http() as http, listening(http) as received:
             slow_has_place, go_on = asyncio.Event(), asyncio.Event()
 
             async def slow() -> str:
@@ -160,20 +160,20 @@ class TestStream:
             writing = asyncio.create_task(slow())
             await slow_has_place.wait()
             fast = await happen(api, "quick")
-            waiting = asyncio.create_task(take(told, 2))
+            waiting = asyncio.create_task(take(received, 2))
             await asyncio.sleep(0.5)
             assert not waiting.done()
             go_on.set()
             assert [event.id for event in await waiting] == [await writing, fast]
 
     async def test_ends_when_the_key_is_revoked(self, api: Api) -> None:
-        async with api.http() as http, listening(http) as told:
+        async with api.http() as http, listening(http) as received:
             async with api.db.admin() as session:
                 mine = ApiKey.project_id == api.one.project_id
                 await session.execute(update(ApiKey).where(mine).values(revoked_at=func.now()))
             async with asyncio.timeout(60):
                 with pytest.raises(StopAsyncIteration):
-                    await anext(told)
+                    await anext(received)
 
     async def test_says_that_it_is_still_there(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(stream, "KEEP_ALIVE_SECONDS", 0.1)
@@ -213,10 +213,10 @@ class TestSettling:
             """Does not wait for anybody."""
 
         monkeypatch.setattr(outbox, "settle", unsettled)
-        async with api.http() as http, listening(http) as told:
+        async with api.http() as http, listening(http) as received:
             async with api.db.worker() as session:
                 await emitted(session, api.one.project_id, "slow")
                 fast = await happen(api, "quick")
-                assert [event.id for event in await take(told, 1)] == [fast]
+                assert [event.id for event in await take(received, 1)] == [fast]
             last = await happen(api, "last")
-            assert [event.id for event in await take(told, 1)] == [last]
+            assert [event.id for event in await take(received, 1)] == [last]

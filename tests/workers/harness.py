@@ -67,7 +67,7 @@ from workers.registry import dispatcher_of
 MODEL = "gpt-4o-mini-2024-07-18"
 TOKENS_PER_EPOCH = 1000
 LINE = '{"messages": [{"role": "user", "content": "%d"}, {"role": "assistant", "content": "ok"}]}\n'
-MOST_STEPS = 60
+MAX_STEPS = 60
 DEADLINE_SECONDS = 90.0
 
 
@@ -215,7 +215,7 @@ class WorkerHarness:
 
     async def until(self, job_id: str, *states: str) -> Job:
         """Step on until the job is in one of the states."""
-        for _ in range(MOST_STEPS):
+        for _ in range(MAX_STEPS):
             job = await self.step(job_id)
             if job.state in states:
                 return job
@@ -261,7 +261,7 @@ class WorkerHarness:
         async with self.ctx.db.worker() as session:
             return await session.get_one(UpstreamAccount, DEFAULT_ACCOUNT)
 
-    async def end_hold(self) -> None:
+    async def end_cool_down(self) -> None:
         """Ends the account's cool-down."""
         async with self.ctx.db.worker() as session:
             await session.execute(update(UpstreamAccount).values(cool_down_until=func.now()))

@@ -77,10 +77,10 @@ async def step(harness: WorkerHarness, account_id: str = DEFAULT_ACCOUNT) -> Acc
     async with harness.ctx.db.worker() as session:
         [claimed] = await leases.claim(session, AccountPoll, lease_seconds=30, where=[AccountPoll.id == account_id])
     await poll_account(harness.ctx, claimed)
-    return await the_watch(harness, account_id)
+    return await account_poll_of(harness, account_id)
 
 
-async def the_watch(harness: WorkerHarness, account_id: str = DEFAULT_ACCOUNT) -> AccountPoll:
+async def account_poll_of(harness: WorkerHarness, account_id: str = DEFAULT_ACCOUNT) -> AccountPoll:
     """The watch as it is now."""
     async with harness.ctx.db.worker() as session:
         return await session.get_one(AccountPoll, account_id)
@@ -128,7 +128,7 @@ class TestLists:
         assert await due(harness) == set()
         after = [await harness.job(job_id) for job_id in job_ids[:3]]
         assert [(job.due_at, job.lease_token) for job in after] == [(job.due_at, job.lease_token) for job in before]
-        assert not [each for each in harness.upstream.jobs() if each["looks"]], "a job was looked at by itself"
+        assert not [each for each in harness.upstream.jobs() if each["polls"]], "a job was looked at by itself"
 
     async def test_it_ends_with_the_oldest_job_of_ours(self, harness: WorkerHarness) -> None:
         await running(harness, MANY)
@@ -143,16 +143,16 @@ class TestLists:
 
     async def test_only_jobs_with_news_are_rung(self, harness: WorkerHarness) -> None:
         job_ids = await running(harness, MANY)
-        news: list[dict[str, Any]] = [
+        updates: list[dict[str, Any]] = [
             {"_steps": [{"status": "failed"}], "status": "failed"},
             {"status": "paused", "_steps": [{"status": "paused"}]},
             {"trained_tokens": 7},
             {"estimated_finish": 2_000_000_000},
         ]
-        for job_id, values in zip(job_ids, news, strict=False):
+        for job_id, values in zip(job_ids, updates, strict=False):
             harness.upstream.put_job(id=await upstream_id(harness, job_id), **values)
         await step(harness)
-        assert await due(harness) == set(job_ids[: len(news)])
+        assert await due(harness) == set(job_ids[: len(updates)])
 
     async def test_mere_progress_rests_a_while(self, harness: WorkerHarness) -> None:
         job_ids = await running(harness, MANY)
@@ -183,7 +183,7 @@ class TestLists:
         )
         await harness.step(job_ids[0])
         await step(harness)
-        assert not [each for each in harness.upstream.jobs() if each["looks"]]
+        assert not [each for each in harness.upstream.jobs() if each["polls"]]
         assert await due(harness) == set()
         harness.upstream.put_job(id=theirs, status="running")
         await step(harness)
@@ -198,9 +198,9 @@ class TestLists:
         ended = job_ids[MANY // 2]
         harness.upstream.put_job(id=await upstream_id(harness, ended), _steps=[{"status": "failed"}], status="failed")
         await step(harness)
-        rung = await due(harness)
-        assert ended in rung
-        assert len(rung) < MANY / 2
+        woken = await due(harness)
+        assert ended in woken
+        assert len(woken) < MANY / 2
 
     async def test_few_jobs_look_by_themselves_and_the_change_is_noticed(self, harness: WorkerHarness) -> None:
         job_ids = await running(harness, MANY)
@@ -261,7 +261,7 @@ class TestAnUpstreamThat:
             assert await seconds_until_due(harness, job_id) < 60
             await harness.step(job_id)
             assert await seconds_until_due(harness, job_id) < 60
-        assert [each["looks"] for each in harness.upstream.jobs() if each["looks"]] == [1, 1, 1]
+        assert [each["polls"] for each in harness.upstream.jobs() if each["polls"]] == [1, 1, 1]
 
     async def test_fails_to_list_for_a_while_too(self, harness: WorkerHarness) -> None:
         await running(harness, MANY)
@@ -289,7 +289,9 @@ class TestAnUpstreamThat:
                 async with working(harness):
                     await eventually(asked.is_set, about="the account that hangs is not asked")
                     await until(harness, "the other account is not listed", lambda: listed(harness))
-                    assert (await the_watch(harness, account_id)).leased_until is not None, "it does not hang any more"
+                    assert (await account_poll_of(harness, account_id)).leased_until is not None, (
+                        "it does not hang any more"
+                    )
                     hang_up.set()
 
 
@@ -347,7 +349,7 @@ class TestTheBudget:
         await poll_limiter.take(harness.ctx.db, DEFAULT_ACCOUNT, requests=30, base_seconds=1.0, may_exceed=True)
         await harness.step(one)
         assert await seconds_until_due(harness, one) > 10
-        assert not [each for each in harness.upstream.jobs() if each["looks"]]
+        assert not [each for each in harness.upstream.jobs() if each["polls"]]
         await harness.request_cancel(other)
         await harness.step(other)
         assert harness.upstream.seen(f"POST /v1/fine_tuning/jobs/{await upstream_id(harness, other)}/cancel")
@@ -388,8 +390,8 @@ class TestSafety:
     ) -> None:
         async with open_harness(long_lease_settings, upstream) as harness:
             job_ids = await running(harness, MANY)
-            news = {"status": "pondering", "_steps": [{"status": "pondering"}]}
-            upstream.put_job(id=await upstream_id(harness, job_ids[3]), **news)
+            updates = {"status": "pondering", "_steps": [{"status": "pondering"}]}
+            upstream.put_job(id=await upstream_id(harness, job_ids[3]), **updates)
             async with WorkerProcess(long_lease_settings, tmp_path, fault_point=point) as first:
                 await first.killed()
             await harness.end_leases()
@@ -428,7 +430,7 @@ def patient(harness: WorkerHarness, poll_seconds: float = 300.0) -> WorkerHarnes
 
 async def listed(harness: WorkerHarness) -> bool:
     """Whether the default account has been listed."""
-    return (await the_watch(harness)).listing
+    return (await account_poll_of(harness)).listing
 
 
 async def has_status(harness: WorkerHarness, job_id: str, status: str) -> bool:

@@ -153,10 +153,10 @@ class TestARefusal:
         assert reason in (job.waiting_reason or "")
         assert reason in (account.cool_down_reason or "")
         assert (await harness.steps(other, 3)).state == "waiting"
-        told = await Forecast(harness.ctx.db, harness.ctx.catalogue).of(await harness.job(other))
-        assert told is not None
-        assert "cools down" in told.message
-        await harness.end_hold()
+        reported = await Forecast(harness.ctx.db, harness.ctx.catalogue).of(await harness.job(other))
+        assert reported is not None
+        assert "cools down" in reported.message
+        await harness.end_cool_down()
         for each in (job_id, other):
             await harness.until_end(each)
         assert len(harness.upstream.alive(job_id)) == len(harness.upstream.alive(other)) == 1

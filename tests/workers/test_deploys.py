@@ -30,7 +30,7 @@ async def promotions(harness: WorkerHarness) -> list[tuple[int, str, str | None]
         return [(row.version, row.model, row.job_id) for row in rows]
 
 
-async def told(harness: WorkerHarness) -> list[str]:
+async def reported(harness: WorkerHarness) -> list[str]:
     """The models of the events about aliases."""
     query = select(WebhookEvent.body).where(WebhookEvent.type == "model_alias.promoted")
     async with harness.ctx.db.worker() as session:
@@ -52,7 +52,7 @@ async def test_a_worker_killed_there_has_promoted_once(
         job = await harness.assert_succeeded_once(job_id)
         assert (job.deploy_status, job.deploy_detail) == ("deployed", None)
         assert await promotions(harness) == [(1, job.fine_tuned_model, job_id)]
-        assert await told(harness) == [job.fine_tuned_model]
+        assert await reported(harness) == [job.fine_tuned_model]
 
 
 async def test_the_last_to_succeed_wins_and_an_alias_that_was_deleted_is_made_again(harness: WorkerHarness) -> None:

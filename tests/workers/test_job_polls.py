@@ -32,11 +32,11 @@ class TestStatuses:
 
     @pytest.mark.parametrize("end", ["failed", "cancelled"])
     async def test_another_end_posts_what_was_trained(self, harness: WorkerHarness, end: str) -> None:
-        told = {"code": "exceeded", "message": "Too much.", "param": None} if end == "failed" else None
-        harness.upstream.steps("running", {"status": end, "trained_tokens": 1000, "error": told})
+        reported = {"code": "exceeded", "message": "Too much.", "param": None} if end == "failed" else None
+        harness.upstream.steps("running", {"status": end, "trained_tokens": 1000, "error": reported})
         job_id = await harness.new_job()
         job = await harness.until_end(job_id)
-        assert (job.state, job.cost_micros, job.error_code) == (end, 3000, "exceeded" if told else None)
+        assert (job.state, job.cost_micros, job.error_code) == (end, 3000, "exceeded" if reported else None)
         await harness.assert_ended_once(job_id, entries=["reserve", "post"])
 
 
@@ -128,12 +128,12 @@ class TestEvents:
         harness.upstream.steps("running", "running", "succeeded")
         job_id = await harness.new_job()
         job = await harness.until(job_id, "running")
-        told = [
+        reported = [
             {"id": f"ftevent-{place}", "created_at": 5, "message": f"Event {place}"} for place in (1, 2, 2, 3, 1, 4)
         ]
-        harness.upstream.put_job(id=job.upstream_job_id, _events=told)
+        harness.upstream.put_job(id=job.upstream_job_id, _events=reported)
         await harness.step(job_id)
-        harness.upstream.put_job(id=job.upstream_job_id, _events=[*told, {"id": "ftevent-5", "message": "Event 5"}])
+        harness.upstream.put_job(id=job.upstream_job_id, _events=[*reported, {"id": "ftevent-5", "message": "Event 5"}])
         await harness.until_end(job_id)
         messages = [message for message in await harness.messages(job_id) if message.startswith("Event")]
         assert sorted(messages) == [f"Event {place}" for place in range(1, 6)]
@@ -143,10 +143,10 @@ class TestEvents:
         harness.upstream.steps("running", "running", "succeeded")
         job_id = await harness.new_job()
         job = await harness.until(job_id, "running")
-        told = [{"id": f"ftevent-{place}", "message": f"Event {place}"} for place in range(4)]
-        harness.upstream.put_job(id=job.upstream_job_id, _events=told)
+        reported = [{"id": f"ftevent-{place}", "message": f"Event {place}"} for place in range(4)]
+        harness.upstream.put_job(id=job.upstream_job_id, _events=reported)
         await harness.step(job_id)
-        harness.upstream.put_job(id=job.upstream_job_id, _events=told[:3])
+        harness.upstream.put_job(id=job.upstream_job_id, _events=reported[:3])
         await harness.until_end(job_id)
         messages = [message for message in await harness.messages(job_id) if message.startswith("Event")]
         assert messages == [f"Event {place}" for place in range(4)]
@@ -206,13 +206,13 @@ class TestWishes:
         harness.upstream.put_job(id=job.upstream_job_id, _before_pause=[{"status": "succeeded"}])
         await harness.until_end(job_id)
         await harness.assert_succeeded_once(job_id)
-        for wish in ("pause", "resume"):
-            assert len(harness.upstream.seen(f"POST /v1/fine_tuning/jobs/{job.upstream_job_id}/{wish}")) == 1
+        for action in ("pause", "resume"):
+            assert len(harness.upstream.seen(f"POST /v1/fine_tuning/jobs/{job.upstream_job_id}/{action}")) == 1
 
     async def test_a_cancel_that_comes_too_late_changes_nothing(self, harness: WorkerHarness) -> None:
         job_id = await harness.new_job()
         job = await harness.until(job_id, "running")
-        harness.upstream.put_job(id=job.upstream_job_id, _looks=9)
+        harness.upstream.put_job(id=job.upstream_job_id, _polls=9)
         await harness.request_cancel(job_id)
         await harness.until_end(job_id)
         await harness.assert_succeeded_once(job_id)

@@ -20,7 +20,7 @@ class Overlap:
     """How many tasks of all workers have run at the same time, at most."""
 
     def __init__(self) -> None:
-        self.running = self.most = 0
+        self.running = self.max = 0
 
 
 class Worker:
@@ -39,7 +39,7 @@ class Worker:
 
     async def _count(self) -> None:
         self._overlap.running += 1
-        self._overlap.most = max(self._overlap.most, self._overlap.running)
+        self._overlap.max = max(self._overlap.max, self._overlap.running)
         try:
             await asyncio.sleep(TASK_SECONDS)
             self.runs += 1
@@ -80,7 +80,7 @@ async def test_of_two_workers_only_one_runs_the_task(start: Start, overlap: Over
     workers = [start("first"), start("second")]
     await eventually(lambda: sum(worker.runs for worker in workers) >= 20)
     assert sorted(worker.runs > 0 for worker in workers) == [False, True]
-    assert overlap.most == 1
+    assert overlap.max == 1
 
 
 async def test_another_worker_takes_over_from_a_cancelled_leader(start: Start, overlap: Overlap) -> None:
@@ -90,7 +90,7 @@ async def test_another_worker_takes_over_from_a_cancelled_leader(start: Start, o
     await first.stop()
     runs = first.runs
     await eventually(lambda: second.runs > 0)
-    assert (first.runs, overlap.most) == (runs, 1)
+    assert (first.runs, overlap.max) == (runs, 1)
 
 
 async def test_another_worker_takes_over_when_the_connection_of_the_leader_is_ended(

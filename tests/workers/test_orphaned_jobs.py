@@ -17,10 +17,10 @@ async def running(harness: WorkerHarness) -> str:
 class TestWhatIsCancelled:
     async def test_a_second_job_of_one_job(self, harness: WorkerHarness) -> None:
         job_id = await running(harness)
-        stray = harness.upstream.put_job(metadata=labels(harness.ctx.instance, job_id, 7), status="some new word")
+        orphan = harness.upstream.put_job(metadata=labels(harness.ctx.instance, job_id, 7), status="some new word")
         assert await orphaned_upstream_jobs.cancel_orphans(harness.ctx) == 1
         assert [each["id"] for each in harness.upstream.unended()] == [(await harness.job(job_id)).upstream_job_id]
-        [call] = [call for call in await harness.calls(job_id) if call.upstream_job_id == stray["id"]]
+        [call] = [call for call in await harness.calls(job_id) if call.upstream_job_id == orphan["id"]]
         assert (call.attempt, call.cancelled_as_orphan_at is not None) == (7, True)
 
     async def test_a_job_of_one_that_ended_without_any(self, harness: WorkerHarness) -> None:

@@ -187,7 +187,7 @@ class TestFairness:
 class TestTheTimeline:
     """What `GET /fine_tuning/jobs/{id}/timeline` says of a job's place."""
 
-    async def told(self, harness: WorkerHarness, job_id: str) -> QueueObject:
+    async def reported(self, harness: WorkerHarness, job_id: str) -> QueueObject:
         standing = await Forecast(harness.ctx.db, harness.ctx.catalogue).of(await harness.job(job_id))
         assert standing is not None
         return standing
@@ -198,10 +198,10 @@ class TestTheTimeline:
         mine = await waiting(harness, one, 3)
         await harness.run_scheduling_pass()
         [theirs] = await waiting(harness, two, 1)
-        second = await self.told(harness, mine[1])
+        second = await self.reported(harness, mine[1])
         assert (second.reason, second.place, second.place_in_project) == ("account_full", 2, 1)
-        assert (await self.told(harness, theirs)).place == 1
-        assert (await self.told(harness, mine[2])).place == 3
+        assert (await self.reported(harness, theirs)).place == 1
+        assert (await self.reported(harness, mine[2])).place == 3
         assert second.estimated_start is None
         assert "No job has finished" in second.estimate_reason
         assert await Forecast(harness.ctx.db, harness.ctx.catalogue).of(await harness.job(mine[0])) is None
@@ -223,7 +223,7 @@ class TestTheTimeline:
             admitted_at=now - dt.timedelta(seconds=700),
             finished_at=now - dt.timedelta(seconds=100),
         )
-        first, second = await self.told(harness, ids[1]), await self.told(harness, ids[2])
+        first, second = await self.reported(harness, ids[1]), await self.reported(harness, ids[2])
         assert abs((first.estimated_start or 0) - now.timestamp() - 600) < 5
         assert abs((second.estimated_start or 0) - now.timestamp() - 1200) < 5
         assert "took 600 s" in first.estimate_reason
@@ -231,22 +231,22 @@ class TestTheTimeline:
     async def test_other_reasons(self, harness: WorkerHarness) -> None:
         project = await other_project(harness, "A")
         [job_id] = await waiting(harness, project, 1)
-        assert (await self.told(harness, job_id)).reason == "next"
+        assert (await self.reported(harness, job_id)).reason == "next"
         await harness.set_job(job_id, pause_requested=True)
-        assert (await self.told(harness, job_id)).reason == "paused"
+        assert (await self.reported(harness, job_id)).reason == "paused"
         await harness.set_job(job_id, pause_requested=False)
         async with harness.ctx.db.admin() as session:
             await session.execute(update(Project).where(Project.id == project).values(max_active_jobs=0))
-        limited = await self.told(harness, job_id)
+        limited = await self.reported(harness, job_id)
         assert (limited.reason, limited.place) == ("project_limit", None)
         async with harness.ctx.db.admin() as session:
             until = func.now() + dt.timedelta(minutes=5)
             await session.execute(update(UpstreamAccount).values(cool_down_until=until, cool_down_reason="no quota"))
-        held = await self.told(harness, job_id)
+        held = await self.reported(harness, job_id)
         assert (held.reason, held.place) == ("account_held", None)
         assert "no quota" in held.message
         checked = await harness.new_job()
-        assert (await self.told(harness, checked)).reason == "file_check"
+        assert (await self.reported(harness, checked)).reason == "file_check"
 
 
 class TestWhoAsks:
@@ -381,12 +381,12 @@ class TestRaces:
     """Two turns at once, as a worker that was paused past its lease and its successor would make them."""
 
     async def test_the_limit_holds(self, harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert await two_turns(harness, monkeypatch, locked=True) == SLOTS
+        assert await two_locks(harness, monkeypatch, locked=True) == SLOTS
 
     async def test_control_without_the_lock_it_does_not(
         self, harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert await two_turns(harness, monkeypatch, locked=False) > SLOTS
+        assert await two_locks(harness, monkeypatch, locked=False) > SLOTS
 
     async def test_a_turn_that_was_taken_over_admits_nobody(self, harness: WorkerHarness) -> None:
         await waiting(harness, await other_project(harness, "A"), 3)
@@ -424,7 +424,7 @@ async def claim_turn(harness: WorkerHarness) -> list[Claim[SchedulingPass]]:
         return await leases.claim(session, SchedulingPass, lease_seconds=30.0)
 
 
-async def two_turns(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch, *, locked: bool) -> int:
+async def two_locks(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch, *, locked: bool) -> int:
     """How many jobs two turns admit that both believe to hold the lease, where the second looks before the first wrote.
 
     What comes to wait between their looks makes them choose differently, so that only the lock keeps them to the slots.
@@ -434,21 +434,21 @@ async def two_turns(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch, *, 
     await waiting(harness, project, 10)
     [first] = await claim_turn(harness)
     second = dataclasses.replace(first)
-    first_looked, second_looked = asyncio.Event(), asyncio.Event()
+    first_checked, second_checked = asyncio.Event(), asyncio.Event()
     real = read_queue
 
     async def in_order(*args: Any, **options: Any) -> Any:
-        if not first_looked.is_set():
+        if not first_checked.is_set():
             seen = await real(*args, **options)
-            first_looked.set()
+            first_checked.set()
             try:
                 async with asyncio.timeout(0.5 if locked else 90):
-                    await second_looked.wait()
+                    await second_checked.wait()
             except TimeoutError:
                 assert locked, "the control must let both look"
             return seen
         seen = await real(*args, **options)
-        second_looked.set()
+        second_checked.set()
         return seen
 
     def unfenced(self: Claim[Any]) -> ColumnElement[bool]:
@@ -464,7 +464,7 @@ async def two_turns(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch, *, 
         if not locked:
             patched.setattr(schedule, "lock_accounts", unlocked)
         one = asyncio.create_task(run_scheduling_pass(harness.ctx, first))
-        await first_looked.wait()
+        await first_checked.wait()
         await waiting(harness, project, 10, priority=9)
         await asyncio.gather(one, run_scheduling_pass(harness.ctx, second))
     return len(await admitted(harness))

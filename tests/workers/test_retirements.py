@@ -52,7 +52,7 @@ async def at(harness: WorkerHarness, days_before: int) -> int:
     return await send_notices(harness.ctx.db, harness.ctx.catalogue, STOPS - dt.timedelta(days=days_before))
 
 
-async def told(harness: WorkerHarness) -> list[dict[str, Any]]:
+async def reported(harness: WorkerHarness) -> list[dict[str, Any]]:
     """The data of every such event about gpt-4o-mini, in order."""
     query = select(WebhookEvent.body).where(WebhookEvent.type == "model.retiring", WebhookEvent.subject == MODEL)
     async with harness.ctx.db.worker() as session:
@@ -64,7 +64,7 @@ async def test_once_at_thirty_days_and_once_at_seven(at_openai: WorkerHarness) -
     for days in (100, 31, 30, 29, 8, 7, 6, 0, -1):
         for _ in range(2):
             await at(at_openai, days)
-    first, second = await told(at_openai)
+    first, second = await reported(at_openai)
     assert (first["days_left"], second["days_left"]) == (30, 7)
     assert set(first) == {"id", *CATALOGUE["model.retiring"].data}
     assert (first["id"], first["shutdown_date"]) == (MODEL, "2027-01-14")
@@ -73,17 +73,17 @@ async def test_once_at_thirty_days_and_once_at_seven(at_openai: WorkerHarness) -
 
 async def test_who_comes_late_is_told_the_nearest_only(at_openai: WorkerHarness) -> None:
     await at(at_openai, 20)
-    assert await told(at_openai) == []
+    assert await reported(at_openai) == []
     await tuned(at_openai)
     for days in (3, 2):
         await at(at_openai, days)
-    assert [event["days_left"] for event in await told(at_openai)] == [3]
+    assert [event["days_left"] for event in await reported(at_openai)] == [3]
 
 
 async def test_two_workers_at_once_tell_it_once(at_openai: WorkerHarness) -> None:
     await tuned(at_openai)
     made = await asyncio.gather(*(at(at_openai, 30) for _ in range(4)))
-    assert (sum(made), len(await told(at_openai))) == (1, 1)
+    assert (sum(made), len(await reported(at_openai))) == (1, 1)
 
 
 async def test_aliases_and_recent_jobs_count_as_use_and_strangers_hear_nothing(at_openai: WorkerHarness) -> None:
@@ -104,8 +104,8 @@ async def test_aliases_and_recent_jobs_count_as_use_and_strangers_hear_nothing(a
             )
         )
     assert await at(at_openai, 7) == 1
-    assert [event["aliases"] for event in await told(at_openai)] == [[], ["live"]]
-    assert {event["project_id"] for event in await told(at_openai)} == {at_openai.project_id}
+    assert [event["aliases"] for event in await reported(at_openai)] == [[], ["live"]]
+    assert {event["project_id"] for event in await reported(at_openai)} == {at_openai.project_id}
 
 
 async def test_a_deleted_model_and_another_provider_are_nobody_s_concern(harness: WorkerHarness) -> None:

@@ -192,8 +192,13 @@ async def _walk_changes(http: httpx2.AsyncClient, made: dict[str, Any]) -> None:
             break
         after = {"after": page["last_id"]}
     assert len(seen) == len({change["id"] for change in seen}) == sum(made["changes"].values())
-    (twin,) = [change for change in seen if change["fix"] == "drop_duplicates"]
-    assert (twin["line"], twin["action"], twin["after"], twin["reason"]) == (42, "dropped", None, "The same as line 3.")
+    (duplicate,) = [change for change in seen if change["fix"] == "drop_duplicates"]
+    assert (duplicate["line"], duplicate["action"], duplicate["after"], duplicate["reason"]) == (
+        42,
+        "dropped",
+        None,
+        "The same as line 3.",
+    )
     (reencoded,) = [change for change in seen if change["fix"] == "reencode_utf8" and change["line"] == 2]
     assert "Größe 0?" in reencoded["after"]
     for wrong in ("change-000000000001", "change-fffffffffff0", "change-1", "x"):

@@ -132,10 +132,10 @@ class TestFunctionsToTools:
     def test_ids_that_are_taken_are_not_given_again(self) -> None:
         row = calling()
         row["messages"] += [*function_call_row()["messages"]]
-        (mended,) = fixed(jsonl(row), "functions_to_tools")
-        ids = [each["id"] for message in mended["messages"] for each in message.get("tool_calls", [])]
+        (row_after,) = fixed(jsonl(row), "functions_to_tools")
+        ids = [each["id"] for message in row_after["messages"] for each in message.get("tool_calls", [])]
         assert ids == ["call_1", "call_2"]
-        assert report_on(jsonl(mended)).errors == 0
+        assert report_on(jsonl(fixed)).errors == 0
 
     def test_a_function_that_is_a_tool_already_goes(self) -> None:
         (row,) = fixed(jsonl({**calling(), "functions": [tool()["function"]]}), "functions_to_tools")
@@ -231,9 +231,9 @@ class TestTexts:
     def test_texts_inside_parts_and_calls_are_texts_too(self) -> None:
         row = calling(calls=[call(arguments='{"city": "Ro\u200bme"}')])
         row["messages"][0]["content"] = [{"type": "text", "text": "How\u200b warm?"}]
-        (mended,) = fixed(jsonl(row), "strip_invisible")
-        assert mended["messages"][0]["content"][0]["text"] == "How warm?"
-        assert mended["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"city": "Rome"}'
+        (row_after,) = fixed(jsonl(row), "strip_invisible")
+        assert row_after["messages"][0]["content"][0]["text"] == "How warm?"
+        assert row_after["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"city": "Rome"}'
 
 
 class TestCompletions:
@@ -310,8 +310,8 @@ def test_no_row_breaks_a_fix_and_twice_is_as_good_as_once(row: dict[str, Any]) -
     for fix in ROW_FIXES.values():
         for each in (format, "chat", "completion", "preference", "reinforcement"):
             if each is not None:
-                mended = fix(row, each)
-                assert isinstance(mended, Dropped) or fix(mended, each) == mended
+                fixed = fix(row, each)
+                assert isinstance(fixed, Dropped) or fix(fixed, each) == fixed
 
 
 def test_the_first_difference_is_where_it_is() -> None:

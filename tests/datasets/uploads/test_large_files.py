@@ -8,8 +8,8 @@ from benchmarks.large_files import MEGABYTE, WAYS, Way, measure, table, training
 from tests.stack import DevStack
 
 SIZE_BYTES = 64 * MEGABYTE
-MOST_MB = 300
-MOST_MB_MORE = 100
+MAX_MB = 300
+MAX_MB_MORE = 100
 
 
 def test_training_data_has_the_size_asked_for() -> None:
@@ -26,8 +26,8 @@ def test_come_in_and_are_checked_in_bounded_memory(stack: DevStack, way: Way) ->
     measured = measure(stack, way, SIZE_BYTES)
     print(table([measured]))
     assert measured.status == "processed"
-    assert measured.api_peak_mb - before_mb < MOST_MB_MORE
-    assert measured.validator_peak_mb < MOST_MB
+    assert measured.api_peak_mb - before_mb < MAX_MB_MORE
+    assert measured.validator_peak_mb < MAX_MB
     assert measured.livez_ms(0.5) > 0  # others were answered meanwhile; how fast, the benchmark says
     assert measured.progress == sorted(measured.progress)
     assert any(0 < share < 1 for share in measured.progress)

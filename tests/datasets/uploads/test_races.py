@@ -44,7 +44,7 @@ from workers.maintenance import storage_cleanup
 
 MINUTE = dt.timedelta(minutes=1)
 WAITING_SECONDS = 0.5
-HEARD_SECONDS = 5.0
+RECEIVED_SECONDS = 5.0
 """So long that the call has been heard before its caller hangs up, even on a machine that stands still for a while."""
 
 
@@ -98,7 +98,7 @@ async def test_one_whose_caller_hangs_up_goes_on(api: Api) -> None:
         part_id = await send(http, upload_id, b"abc")
         await somebody_joins(api, upload_id, func.now() + MINUTE)
         with pytest.raises(httpx2.ReadTimeout):
-            await http.post(f"/uploads/{upload_id}/complete", json={"part_ids": [part_id]}, timeout=HEARD_SECONDS)
+            await http.post(f"/uploads/{upload_id}/complete", json={"part_ids": [part_id]}, timeout=RECEIVED_SECONDS)
         await change(api, upload_id, leased_until=func.now())
         async with asyncio.timeout(90):
             while await counts(api) != ONE_FILE:

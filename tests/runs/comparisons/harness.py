@@ -58,11 +58,11 @@ def answering(right: Mapping[int, Callable[[int], bool]], verdict: str = "tie") 
         if place.judge is None:
             known = right[place.model](place.line)
             return Reply(text=f"City {place.line - 1 if known else 900 + place.line}", usage=(30, 5))
-        told = verdict
+        reported = verdict
         if verdict == "right":
             first = call.asked.split("-first>\n")[1].split("\n")[0]
-            told = "first" if first == f"City {place.line - 1}" else "second"
-        return Reply(text=json.dumps({"reason": "It is so.", "better": told}), usage=(200, 12))
+            reported = "first" if first == f"City {place.line - 1}" else "second"
+        return Reply(text=json.dumps({"reason": "It is so.", "better": reported}), usage=(200, 12))
 
     return script
 

@@ -48,8 +48,8 @@ def test_from_the_file_to_the_table(environment: dict[str, str], rows: Path, tmp
     shown = json.loads(beaten.stdout)
     better = shown["result"]["models"][1]["difference"]["value"] > 0
     assert beaten.returncode == (0 if better else 3)
-    watched = tunegate("compare", "--watch", shown["id"], environment=environment)
-    assert (watched.returncode, "12 of 12" in watched.stdout) == (0, True)
+    followed = tunegate("compare", "--watch", shown["id"], environment=environment)
+    assert (followed.returncode, "12 of 12" in followed.stdout) == (0, True)
     late = tunegate("compare", "--cancel", shown["id"], environment=environment)
     assert (late.returncode, "nothing is left to cancel" in late.stderr) == (2, True)
 

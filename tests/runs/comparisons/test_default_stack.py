@@ -45,12 +45,12 @@ def test_a_model_that_beats_its_base_on_new_tickets_takes_the_alias(tenant: Tena
         assert job["status"] == "succeeded", job
 
         def decided() -> dict[str, Any] | None:
-            told: dict[str, Any] = client.get(f"/fine_tuning/jobs/{job['id']}/timeline").json()["deploy"]
-            return told if told["status"] != "comparing" else None
+            reported: dict[str, Any] = client.get(f"/fine_tuning/jobs/{job['id']}/timeline").json()["deploy"]
+            return reported if reported["status"] != "comparing" else None
 
-        told = eventually(decided, within_seconds=240)
-        assert (told["status"], told["reason"]) == ("deployed", None)
-        shown = client.get(f"/model_comparisons/{told['comparison']}").json()
+        reported = eventually(decided, within_seconds=240)
+        assert (reported["status"], reported["reason"]) == ("deployed", None)
+        shown = client.get(f"/model_comparisons/{reported['comparison']}").json()
         base, tuned = shown["result"]["models"]
         print(f"tickets: base {base['score']}, tuned {tuned['score']}, better by {tuned['difference']}")
         assert (shown["fine_tuning_job"], tuned["model"]) == (job["id"], job["fine_tuned_model"])

@@ -86,8 +86,8 @@ async def trained(comparisons: ComparisonHarness, **comparison: Any) -> tuple[st
 async def deployment(comparisons: ComparisonHarness, job_id: str) -> dict[str, Any]:
     """What became of it."""
     async with comparisons.harness.http() as http:
-        told: dict[str, Any] = (await http.get(f"/fine_tuning/jobs/{job_id}/timeline")).json()["deploy"]
-    return told
+        reported: dict[str, Any] = (await http.get(f"/fine_tuning/jobs/{job_id}/timeline")).json()["deploy"]
+    return reported
 
 
 async def events(comparisons: ComparisonHarness, job_id: str) -> list[str]:
@@ -99,13 +99,13 @@ async def events(comparisons: ComparisonHarness, job_id: str) -> list[str]:
 
 async def decided(comparisons: ComparisonHarness, job_id: str) -> dict[str, Any]:
     """It, worked on until it is decided."""
-    while (told := await deployment(comparisons, job_id))["status"] == "comparing":
+    while (reported := await deployment(comparisons, job_id))["status"] == "comparing":
         await comparisons.check_files()
         await deployments.advance_deployments(comparisons.harness.ctx)
         comparison = (await deployment(comparisons, job_id))["comparison"]
         if comparison is not None:
             await comparisons.ended(comparison)
-    return told
+    return reported
 
 
 async def alias_of(comparisons: ComparisonHarness) -> str | None:
@@ -119,14 +119,14 @@ async def test_one_that_beats_the_base_model_takes_the_alias(comparisons: Compar
     comparisons.harness.upstream.script = BETTER
     job_id, model = await trained(comparisons)
     assert (await deployment(comparisons, job_id))["status"] == "comparing"
-    told = await decided(comparisons, job_id)
-    assert (told["status"], told["reason"]) == ("deployed", None)
+    reported = await decided(comparisons, job_id)
+    assert (reported["status"], reported["reason"]) == ("deployed", None)
     assert await alias_of(comparisons) == model
-    shown = await comparisons.shown(told["comparison"])
+    shown = await comparisons.shown(reported["comparison"])
     assert (shown["models"], shown["fine_tuning_job"]) == ([BASE, model], job_id)
     said = await events(comparisons, job_id)
     assert said[0] == "The comparison passed, and the alias support points at the model now"
-    assert said[1] == f"Comparing the model with {BASE}: {told['comparison']}"
+    assert said[1] == f"Comparing the model with {BASE}: {reported['comparison']}"
 
 
 async def test_one_that_does_not_leaves_it_as_it_was(comparisons: ComparisonHarness) -> None:
@@ -134,12 +134,12 @@ async def test_one_that_does_not_leaves_it_as_it_was(comparisons: ComparisonHarn
     async with comparisons.harness.http() as http:
         await http.post("/model_aliases", json={"name": "support", "model": "gpt-4o"})
     job_id, _ = await trained(comparisons, must_beat="current")
-    told = await decided(comparisons, job_id)
-    assert told["status"] == "refused"
-    assert "0.333 against 0.750 of gpt-4o is no better" in told["reason"]
+    reported = await decided(comparisons, job_id)
+    assert reported["status"] == "refused"
+    assert "0.333 against 0.750 of gpt-4o is no better" in reported["reason"]
     assert await alias_of(comparisons) == "gpt-4o"
-    assert told["reason"] in (await events(comparisons, job_id))[0]
-    assert (await comparisons.shown(told["comparison"]))["status"] == "succeeded"
+    assert reported["reason"] in (await events(comparisons, job_id))[0]
+    assert (await comparisons.shown(reported["comparison"]))["status"] == "succeeded"
 
 
 async def test_one_that_beat_what_the_alias_no_longer_is_waits_for_nobody(comparisons: ComparisonHarness) -> None:
@@ -149,9 +149,9 @@ async def test_one_that_beat_what_the_alias_no_longer_is_waits_for_nobody(compar
         job_id, _ = await trained(comparisons, must_beat="current")
         await deployments.advance_deployments(comparisons.harness.ctx)
         await http.post("/model_aliases/support/promote", json={"model": "gpt-4.1"})
-    told = await decided(comparisons, job_id)
-    assert (told["status"], await alias_of(comparisons)) == ("refused", "gpt-4.1")
-    assert "promoted to gpt-4.1 meanwhile" in told["reason"]
+    reported = await decided(comparisons, job_id)
+    assert (reported["status"], await alias_of(comparisons)) == ("refused", "gpt-4.1")
+    assert "promoted to gpt-4.1 meanwhile" in reported["reason"]
 
 
 async def test_a_cancelled_comparison_deploys_nothing(comparisons: ComparisonHarness) -> None:
@@ -160,16 +160,16 @@ async def test_a_cancelled_comparison_deploys_nothing(comparisons: ComparisonHar
     comparison = (await deployment(comparisons, job_id))["comparison"]
     async with comparisons.harness.http() as http:
         assert (await http.post(f"/model_comparisons/{comparison}/cancel")).status_code == 200
-    told = await decided(comparisons, job_id)
-    assert (told["status"], told["reason"]) == ("refused", "The comparison was cancelled.")
+    reported = await decided(comparisons, job_id)
+    assert (reported["status"], reported["reason"]) == ("refused", "The comparison was cancelled.")
     assert await alias_of(comparisons) is None
 
 
 async def test_what_cannot_be_compared_is_a_refusal_with_the_reason(comparisons: ComparisonHarness) -> None:
     job_id, _ = await trained(comparisons, graders=[{"type": "judge", "model": "nobody"}])
-    told = await decided(comparisons, job_id)
-    assert (told["status"], told["comparison"]) == ("refused", None)
-    assert "'nobody' does not exist" in told["reason"]
+    reported = await decided(comparisons, job_id)
+    assert (reported["status"], reported["comparison"]) == ("refused", None)
+    assert "'nobody' does not exist" in reported["reason"]
 
 
 async def test_workers_beside_each_other_begin_and_decide_once(comparisons: ComparisonHarness) -> None:

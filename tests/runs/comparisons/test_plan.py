@@ -278,4 +278,4 @@ class TestGrading:
             assert made is not None
             plan.take(made.key, Answer(message={"role": "assistant", "tool_calls": said}))
         _, (case,) = grade(plan)
-        assert [marks["tool_calls"].passed for marks in case.grader_scores] == [True, False]
+        assert [scores["tool_calls"].passed for scores in case.grader_scores] == [True, False]

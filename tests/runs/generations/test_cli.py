@@ -54,7 +54,7 @@ def test_the_default_stack_shows_how_it_goes(stack: DevStack, tmp_path: Path) ->
 
 
 def test_what_is_refused_says_why(stack: DevStack, tmp_path: Path) -> None:
-    for arguments, told in (
+    for arguments, reported in (
         (("--model", "gpt-4o-mini"), "Give topics"),
         (("rivers", "--model", "gpt-0"), "'gpt-0' does not exist"),
         (("rivers", "--model", "gpt-4o-mini"), "Give --yes"),
@@ -64,7 +64,7 @@ def test_what_is_refused_says_why(stack: DevStack, tmp_path: Path) -> None:
     ):
         answer = _run(stack, *arguments)
         assert answer.returncode == EXIT_REFUSED, answer.stderr
-        assert told in answer.stderr
+        assert reported in answer.stderr
 
 
 def test_ctrl_c_leaves_it_running_and_cancel_ends_it(stack: DevStack) -> None:
@@ -85,15 +85,15 @@ def test_ctrl_c_leaves_it_running_and_cancel_ends_it(stack: DevStack) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         running.send_signal(signal.SIGINT)
-        told, _ = running.communicate(timeout=90)
-        assert running.returncode == EXIT_INTERRUPTED, told
-        assert f"--watch {live[0]['id']}" in told
+        reported, _ = running.communicate(timeout=90)
+        assert running.returncode == EXIT_INTERRUPTED, reported
+        assert f"--watch {live[0]['id']}" in reported
         assert _runs(http.get(f"/dataset_generations/{live[0]['id']}").json())
         ended = _run(stack, "--cancel", live[0]["id"])
         assert ended.returncode == EXIT_DONE
         assert "is cancelled" in ended.stdout
-        watched = _run(stack, "--watch", live[0]["id"], "--json")
-        assert (watched.returncode, json.loads(watched.stdout)["status"]) == (1, "cancelled")
+        followed = _run(stack, "--watch", live[0]["id"], "--json")
+        assert (followed.returncode, json.loads(followed.stdout)["status"]) == (1, "cancelled")
 
 
 def _runs(shown: dict[str, object]) -> bool:

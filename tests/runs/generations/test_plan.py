@@ -140,19 +140,21 @@ class TestQuestions:
         assert ["rivers" in prompt for prompt in prompts] == [True, False] * 3
 
     def test_a_near_duplicate_is_asked_again_and_told_what_is_there(self) -> None:
-        twin = "How long is the river that runs through the old town and past the new one, from its spring to its end?"
+        duplicate = (
+            "How long is the river that runs through the old town and past the new one, from its spring to its end?"
+        )
 
         def reply(call: Call) -> Answer:
             step, item, attempt = call.key.split("/")
             if step == "question" and item in ("0", "2") and attempt == "try-1":
-                return text(twin if item == "0" else twin.replace("long", "wide"))
+                return text(duplicate if item == "0" else duplicate.replace("long", "wide"))
             return good(call)
 
         plan, asked = made(options(), reply)
         assert (plan.done, plan.outcome().near_duplicates, plan.outcome().dropped) == (6, 1, {})
         again = asked["question/2/try-2"].body["messages"][-1]["content"]
         assert PREVIOUS_QUESTIONS.partition("{")[0] in again
-        assert twin in again
+        assert duplicate in again
         assert "question/0/try-2" not in asked
 
     def test_the_same_again_and_again_is_given_up(self) -> None:
@@ -258,7 +260,7 @@ class TestCalls:
             assert row["messages"][-1]["tool_calls"][0]["id"] == "call_1"
 
     @pytest.mark.parametrize(
-        ("bad", "told"),
+        ("bad", "reported"),
         [
             (text("It rains."), "there was no call"),
             (calling("get_weather", "{"), "arguments"),
@@ -269,7 +271,7 @@ class TestCalls:
             (Answer(message={"role": "assistant", "tool_calls": [{"function": None}]}), "function"),
         ],
     )
-    def test_one_that_does_not_is_asked_again_and_told_why(self, bad: Answer, told: str) -> None:
+    def test_one_that_does_not_is_asked_again_and_told_why(self, bad: Answer, reported: str) -> None:
         wanted = options(tools=[WEATHER, LEAVE])
         item = next(item for item in range(6) if (wanted.tool_of(item) or {})["name"] == "get_weather")
 
@@ -278,7 +280,7 @@ class TestCalls:
 
         plan, asked = made(wanted, reply)
         assert (plan.done, plan.outcome().invalid_calls) == (6, 1)
-        assert told in asked[f"answer/{item}/try-2"].body["messages"][0]["content"]
+        assert reported in asked[f"answer/{item}/try-2"].body["messages"][0]["content"]
 
     def test_one_that_never_does_is_given_up(self) -> None:
         def reply(call: Call) -> Answer:

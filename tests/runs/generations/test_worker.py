@@ -45,7 +45,7 @@ async def test_topics_become_a_file_with_a_report(harness: RunHarness) -> None:
 
 async def test_everything_that_goes_wrong_is_counted_and_mended(harness: RunHarness) -> None:
     """Fillers, near duplicates, cut answers, answers of nothing, refusals, an upstream that is asked too much."""
-    twin = "How long is the river that runs through the old town and past the new one, from its spring to its end?"
+    duplicate = "How long is the river that runs through the old town and past the new one, from its spring to its end?"
     limited = iter([Reply(status=429, retry_after="0.1", code="rate_limit_exceeded")] * 3)
 
     def script(call: Call) -> Reply:
@@ -53,7 +53,7 @@ async def test_everything_that_goes_wrong_is_counted_and_mended(harness: RunHarn
             return busy
         if call.kind == "question":
             if call.attempt == 1 and call.item in (0, 2, 4):
-                return Reply(text=twin.replace("long", ("long", "wide", "deep")[call.item // 2]))
+                return Reply(text=duplicate.replace("long", ("long", "wide", "deep")[call.item // 2]))
             return plain(call)
         match call.item, call.attempt:
             case 1, _:
