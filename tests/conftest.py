@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Tests of a group share servers, so they run in one process, and pytest-xdist must have seen their marks."""
+    """Tests of a group share servers, so they run in one process, and pytest-xdist must know their groups before."""
     apart = hasattr(item.config, "workerinput") and item.get_closest_marker("xdist_group")
     if apart and "@" not in item.nodeid.rpartition("]")[2]:
         pytest.fail("pytest-xdist does not group the tests of this version of pytest", pytrace=False)

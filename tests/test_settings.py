@@ -78,7 +78,7 @@ class TestDerived:
         assert Settings(upstream_base_url=f"http://{host}:8080/v1").upstream_is_self(8080)
         assert not Settings(upstream_base_url=f"http://{host}:8081/v1").upstream_is_self(8080)
 
-    def test_the_owner_s_database_is_the_service_s_unless_told(self) -> None:
+    def test_the_owner_s_database_is_the_service_s_by_default(self) -> None:
         assert Settings(database_url="a").migration_url == "a"
         assert Settings(database_url="a", owner_database_url="b").migration_url == "b"
 

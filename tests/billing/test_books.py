@@ -67,7 +67,7 @@ class Subject:
 
 @dataclass
 class Alert:
-    """A threshold, and the highest of it that was told, by month."""
+    """A threshold, and the highest one that was notified, by month."""
 
     project: str | None
     threshold: int

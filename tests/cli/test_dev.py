@@ -111,7 +111,7 @@ class TestKills:
         assert {**after, "pids": {**after["pids"], name: None}} == {**before, "pids": {**before["pids"], name: None}}
         assert dev.client().files.retrieve(file_id).id == file_id
 
-    def test_a_caller_who_comes_while_the_api_is_away_is_served_by_the_next_one(self, dev: DevStack) -> None:
+    def test_a_caller_during_a_restart_of_the_api_is_served_by_the_next_one(self, dev: DevStack) -> None:
         serves_again(dev)
         os.kill(dev.pid("api"), signal.SIGKILL)
         assert dev.client().models.list().data

@@ -147,7 +147,7 @@ class TestListen:
 
 class TestReconnecting:
     async def test_goes_on_after_the_last_event(self, tmp_path: Path) -> None:
-        """A gateway that breaks off after every event, and once is away: each event comes, in order, once."""
+        """A gateway that closes after every event and is once unavailable: each event arrives, in order, once."""
         asked: list[str | None] = []
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -64,7 +64,7 @@ class TestAudit:
         assert done.returncode == 2
         assert "none.json is no ready file of a running stack" in done.stderr
 
-    def test_a_database_that_is_away_is_said_in_a_line(self) -> None:
+    def test_an_unavailable_database_is_reported_in_one_line(self) -> None:
         key = base64.b64encode(bytes(32)).decode()
         away = {"DATABASE_URL": "postgresql://a:b@127.0.0.1:1/c", "TUNEGATE_MASTER_KEY": key}
         done = tunegate("audit", environment=away)

@@ -36,7 +36,7 @@ time.sleep(600)
 
 
 class Rig:
-    """A supervisor with a folder for logs, and what it told."""
+    """A supervisor with a folder for logs, and what it reported."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -100,7 +100,7 @@ class TestRestarts:
         assert rig.said == ["sleeper ended by SIGKILL, starting it again"]
         assert is_running(rig.supervisor.pids()["sleeper"])
 
-    def test_a_crash_loop_is_told_once_with_the_end_of_the_log_and_goes_on(self, rig: Rig) -> None:
+    def test_a_crash_loop_is_reported_once_with_the_end_of_the_log_and_continues(self, rig: Rig) -> None:
         rig.supervisor.start(rig.program("broken", "raise SystemExit('no such thing')"))
 
         def loops() -> list[str]:

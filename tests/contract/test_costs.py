@@ -126,7 +126,7 @@ class TestCosts:
         for total in results_of(page):
             assert (total.project_id, total.line_item, total.api_key_id, total.quantity) == (None, None, None, None)
 
-    def test_can_be_told_apart_by_project_and_key(self, spender: Spender) -> None:
+    def test_can_be_distinguished_by_project_and_key(self, spender: Spender) -> None:
         page = spender.costs(group_by=["project_id", "api_key_id"])
         assert {total.project_id for total in results_of(page)} == {spender.tenant.project_id}
         [key_id] = {total.api_key_id for total in results_of(page)}

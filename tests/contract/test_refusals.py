@@ -342,7 +342,7 @@ class TestRoutes:
         if code == "endpoint_shut_down":
             assert "/v1/fine_tuning/jobs" in error["message"]
 
-    def test_ids_are_told_back_as_they_came(self, http: httpx2.Client) -> None:
+    def test_ids_are_repeated_as_received(self, http: httpx2.Client) -> None:
         reported = refusal(http.get("/files/file-%22%0D%0Aset-cookie:%20a=b"))
         assert reported["message"] == 'No such File object: file-"\r\nset-cookie: a=b'
 

@@ -1,4 +1,4 @@
-"""Rows and files for the tests of datasets, keyword-only, each valid unless told otherwise."""
+"""Rows and files for the tests of datasets, keyword-only, each valid by default."""
 
 from __future__ import annotations
 

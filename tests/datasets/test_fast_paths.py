@@ -1,4 +1,4 @@
-"""What saves time says what the slow way says: searches, glances, needs, and work done in two halves."""
+"""Fast paths give the result of the slow path: searches, prefilters, needs, and work done in two halves."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ ENDS = st.sampled_from(
     end=ENDS | st.text(max_size=2),
 )
 @settings(max_examples=600, deadline=None)
-def test_a_glance_overlooks_nothing(before: str, opening: str, turn: Any, middle: str, end: str) -> None:
+def test_a_prefilter_misses_nothing(before: str, opening: str, turn: Any, middle: str, end: str) -> None:
     text = before + turn(opening) + middle + end
     for check in ANSWER_CHECKS:
         if text and check.prefilter is not None and check.on_text is not None and not check.prefilter(text):

@@ -1,4 +1,4 @@
-"""Leakage by the API: asked for with a report, a quote or a job, found out by a worker, told to the jobs once."""
+"""Leakage by the API: requested with a report, a quote or a job, made by a worker, reported to the jobs once."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ async def test_a_quote_warns_and_refuses_nothing(api: Api, worker: Context) -> N
         assert alone["warnings"] == []
 
 
-async def test_a_job_is_told_once_whenever_it_is_found_out(api: Api, worker: Context) -> None:
+async def test_a_job_gets_the_warning_once_at_any_time(api: Api, worker: Context) -> None:
     async with api.http() as http:
         body = {
             "model": MODEL,
@@ -145,7 +145,7 @@ async def test_a_job_is_told_once_whenever_it_is_found_out(api: Api, worker: Con
         assert await warnings_of(api, job_id) == []
 
 
-async def test_jobs_that_are_created_while_it_is_found_out_are_told_once(api: Api, worker: Context) -> None:
+async def test_jobs_that_are_created_during_the_comparison_get_the_warning_once(api: Api, worker: Context) -> None:
     """Whichever commits first: the lock on the pair's row decides who tells the job."""
     async with api.http() as http:
         training = await put(http, TRAINING)

@@ -157,7 +157,7 @@ def test_a_file_that_shrinks_meanwhile_is_no_defect(tmp_path: Path) -> None:
     assert report.bytes == len(data)
 
 
-def test_a_stopwatch_changes_nothing_and_hears_of_every_process() -> None:
+def test_a_profiler_changes_nothing_and_measures_every_process() -> None:
     data = some_file(Random(3))
     profiler = Profiler()
     with mock.patch.object(lines, "BLOCK_BYTES", 500):
@@ -205,7 +205,7 @@ class TestProcessPool:
         with pytest.raises(ZeroDivisionError), map_in_order(range(100), work, processes=2) as results:
             list(results)
 
-    def test_a_process_that_dies_is_told(self) -> None:
+    def test_a_process_that_dies_is_reported(self) -> None:
         def work(number: int) -> int:
             os._exit(1)
 

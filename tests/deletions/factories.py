@@ -33,7 +33,7 @@ async def remove_project(harness: WorkerHarness) -> ProjectDeletion:
 
 
 async def carry_out_due(harness: WorkerHarness, *, due_only: bool = False) -> int:
-    """One try of every deletion that is not done, as if its time had come. Returns how many."""
+    """One attempt of every deletion that is not done, as if it were due. Returns their number."""
     async with harness.ctx.db.worker() as session:
         if not due_only:
             await session.execute(update(Deletion).where(Deletion.due_at.is_not(None)).values(due_at=func.now()))

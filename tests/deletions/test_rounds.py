@@ -145,7 +145,7 @@ class TestPruning:
         assert (await pruning.prune(harness.ctx))["job_events"] == 4
         assert len(await harness.messages(old.id)) == events - 4
 
-    async def test_deliveries_with_their_tries_and_events(self, harness: WorkerHarness) -> None:
+    async def test_deliveries_with_their_attempts_and_events(self, harness: WorkerHarness) -> None:
         """What is still on its way keeps its event, however old."""
         endpoint = new_id("we_")
         old, waiting = new_id("evt_"), new_id("evt_")

@@ -160,7 +160,7 @@ ALLOWED: tuple[tuple[str, str, str], ...] = (
     ("docs/checks.md", r"a bell", "the control character U+0007"),
     ("service/jobs/deployment.py", r"[jJ]udge", "the grader that lets a model decide"),
     ("workers/wakeup_listener.py", r"max_tries", "ARQ's parameter"),
-    ("tests/runs/generations/", r"weather", "a function that a generation's examples call"),
+    ("tests/runs/generations/", r"(?i)weather", "a function that a generation's examples call"),
     ("trainer/bytemodel/primer.py", r"weather", "training data"),
 )
 

@@ -67,7 +67,7 @@ def name_server(*answers: Sequence[str]) -> Iterator[NameServer]:
 
 
 def can_be_asked() -> bool:
-    """Whether this machine's look-ups can be sent to a server of ours (glibc, with `dns` among its sources)."""
+    """Whether this machine's look-ups can be sent to the test's own server (glibc, with `dns` among its sources)."""
     found: list[Address] = []
     with name_server(["192.0.2.7"]) as server:
 

@@ -46,7 +46,7 @@ def ends(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return str(request.param)
 
 
-def test_an_upstream_is_away(ends: str, port: int) -> None:
+def test_an_unavailable_upstream(ends: str, port: int) -> None:
     async def act() -> None:
         upstream = OpenAIUpstream(
             Connection(

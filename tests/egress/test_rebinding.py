@@ -26,7 +26,7 @@ by_name = pytest.mark.skipif(not can_be_asked(), reason="look-ups of this machin
 
 _dialled: list[Any] | None = None
 _others: set[int] = set()
-"""The threads that ran before, as that of an API which other tests share: what they dial is no matter of ours."""
+"""The threads that ran before, as that of an API which other tests share: their connections do not count here."""
 
 
 def _note(event: str, arguments: tuple[Any, ...]) -> None:

@@ -23,7 +23,7 @@ CANCELLED_SHARE, PAUSED_SHARE = 0.06, 0.04
 
 @dataclass(slots=True)
 class CallLog:
-    """What callers were told. `once` are the marks of requests that must not make two jobs."""
+    """The responses that callers got. `once` are the labels of requests that must not make two jobs."""
 
     accepted: dict[str, str] = field(default_factory=dict)
     once: set[str] = field(default_factory=set)
@@ -124,7 +124,7 @@ class Caller:
         return str(job["id"])
 
     async def _ask(self, path: str) -> None:
-        """Ask until it is heard; a job that has ended meanwhile refuses, which is an answer too."""
+        """Repeat until there is an answer; a refusal by a job that has ended meanwhile is an answer too."""
 
         async def ask() -> None:
             answer = await self._http.post(path)

@@ -1,4 +1,4 @@
-"""`python -m tests.faults.chaos`: thousands of jobs, hundreds of faults, and a count of what came of it.
+"""`python -m tests.faults.chaos`: thousands of jobs, hundreds of faults, and the counts of failures.
 
 Exits with 1 if anything is lost, doubled, adrift or crossed. `--seed` repeats a schedule: the faults, after which job
 they come, their targets and what callers do are the same; how the processes interleave with them is the machine's.

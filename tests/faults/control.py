@@ -82,7 +82,7 @@ class FaultyUpstream:
         return [job for job in jobs if our_id is None or (job["metadata"] or {}).get("tunegate_job") == our_id]
 
     def alive(self, our_id: str) -> list[dict[str, Any]]:
-        """The jobs with our mark that have not been cancelled and have not failed: what somebody pays for."""
+        """The jobs with this gateway's label that were not cancelled and did not fail: those that cost money."""
         return [job for job in self.jobs(our_id) if job["status"] not in ("cancelled", "failed")]
 
     def unended(self) -> list[dict[str, Any]]:

@@ -82,7 +82,7 @@ async def _flush(harness: FaultHarness, fault: InjectedFault) -> None:
         async with redis.asyncio.Redis.from_url(harness.settings.redis_url, socket_timeout=2) as connection:
             await connection.flushall()
     except (RedisError, OSError):
-        return  # it is away: as good as flushed
+        return  # unavailable, which has the effect of a flush
 
 
 async def _upstream_away(harness: FaultHarness, fault: InjectedFault) -> None:

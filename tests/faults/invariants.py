@@ -82,7 +82,7 @@ async def undelivered(harness: FaultHarness) -> int:
 
 
 async def left(harness: FaultHarness) -> str:
-    """What has not come to its end, and what it may wait for: for whoever finds a run that does not end."""
+    """What has not ended, and what it may wait for: to diagnose a run that does not end."""
     found = []
     for query in (
         "SELECT id, state, create_phase, waiting_reason, upstream_status, upstream_job_id, failures, looked_at, "
@@ -100,7 +100,7 @@ async def left(harness: FaultHarness) -> str:
 async def check_invariants(
     harness: FaultHarness, accepted: Mapping[str, str], *, once: Iterable[str] = (), placed: Collection[str] = ()
 ) -> Verdict:
-    """Count everything. `accepted`: the jobs that were answered 2xx, with the project of whoever asked.
+    """Count everything. `accepted`: the jobs that were answered 2xx, with the caller's project.
 
     `once`: the marks, in the callers' metadata, of which there may be one job each however often the request was sent.
     `placed`: upstream jobs that the test has made behind our back.
@@ -152,7 +152,7 @@ async def check_invariants(
 
 
 def _label(job: Mapping[str, Any]) -> str:
-    """Whose job an upstream's job is, by our marks."""
+    """The label of an upstream job: which request made it."""
     return str((job["metadata"] or {}).get("tunegate_job", ""))
 
 

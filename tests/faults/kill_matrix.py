@@ -1,4 +1,4 @@
-"""`python -m tests.faults.kill_matrix`: kill −9 at every fault point, many times each, and count what came of it.
+"""`python -m tests.faults.kill_matrix`: kill −9 at every fault point, many times each, and count the failures.
 
 For each point there is a situation that brings a process past it. The process kills itself there; the next one takes
 over, once the leases of the dead have ended (they are ended here, so that a run need not wait for them). At the end of
@@ -197,7 +197,7 @@ async def fresh_jobs(matrix: Matrix, times: int) -> None:
 
 
 async def unsent_jobs(matrix: Matrix, times: int) -> None:
-    """Jobs whose files are checked and not upstream: the upstream was away."""
+    """Jobs whose files are checked and not upstream, because the upstream was unavailable."""
     matrix.harness.upstream.listen(on=False)
     await fresh_jobs(matrix, times)
 
@@ -257,7 +257,7 @@ async def pending_requests_of_waiting_jobs(matrix: Matrix, times: int) -> None:
 
 
 async def orphan_jobs(matrix: Matrix, times: int) -> None:
-    """Upstream jobs with our marks that are nobody's."""
+    """Orphaned upstream jobs: with this gateway's labels, and of no job."""
     job_id = await matrix.new_job()
 
     await matrix.by_a_worker(matrix.ended, "the job does not end")
@@ -443,7 +443,7 @@ def of_one_situation(points: Iterable[str]) -> list[list[str]]:
 
 
 async def run(*, times: int, only: str, say: Callable[[str], None], matrices: int = BESIDE) -> bool:
-    """Every point, with everything brought to its end after each. Whether nothing forbidden came of it.
+    """Every point, with everything brought to its end after each. Returns whether nothing forbidden happened.
 
     One after the other at each of so many matrices, which take the points in turn.
     """
@@ -460,7 +460,7 @@ async def run(*, times: int, only: str, say: Callable[[str], None], matrices: in
 
 
 async def _tally(points: Iterator[str], times: int, say: Callable[[str], None]) -> tuple[int, bool]:
-    """Take points, kill at them and say what came of it. How many kills, and whether nothing forbidden did."""
+    """Take points, kill at them and print the result. Returns the kills, and whether nothing forbidden happened."""
     total, well = 0, True
     async with open_matrix() as matrix:
         for point in points:

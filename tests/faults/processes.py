@@ -19,7 +19,7 @@ from tests.stack import ROOT
 READY_SECONDS = 120.0
 CHECK_SECONDS = 0.02
 ASK_SECONDS = 0.2
-"""How often a condition is looked at; one that asks another process is asked less often."""
+"""How often a condition is checked; one that queries another process is checked less often."""
 
 
 class Process:

@@ -253,7 +253,7 @@ def list_jobs(world: World, query: dict[str, str], body: Any) -> Answer:
 
 
 def retrieve(world: World, query: dict[str, str], body: Any, job_id: str) -> Answer:
-    """GET /v1/fine_tuning/jobs/{id}: each look moves the job on by one step of its script."""
+    """GET /v1/fine_tuning/jobs/{id}: each poll moves the job on by one step of its script."""
     job = known(world, job_id)
     job["_polls"] += 1
     return 200, shown(job)
@@ -485,7 +485,7 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that hung up is no news."""
+        """Ignore a caller that hung up."""
 
 
 class Program:

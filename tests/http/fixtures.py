@@ -36,7 +36,7 @@ class Api:
     other: Tenant
 
     def http(self, tenant: Tenant | None = None) -> httpx2.AsyncClient:
-        """A client of a project, the first one unless told."""
+        """A client of a project, by default of the first one."""
         who = tenant or self.one
         headers = {"authorization": f"Bearer {who.key}"}
         return httpx2.AsyncClient(base_url=who.base_url, headers=headers, timeout=90)

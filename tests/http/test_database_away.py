@@ -1,4 +1,4 @@
-"""What a caller hears when Postgres is away in ways that only chance brings about."""
+"""What a caller gets when Postgres is unavailable in ways that otherwise occur only by chance."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from service.http.errors import as_api_error
 from service.wakeups import Wakeups
 
 
-async def test_connections_that_die_as_they_are_made_are_no_defect_of_ours(database_url: str) -> None:
+async def test_connections_that_die_while_they_are_opened_are_no_internal_error(database_url: str) -> None:
     """As when Postgres is killed while it comes up: the pool looks at two new ones and gives up."""
     checked_at = 0
 
@@ -26,7 +26,7 @@ async def test_connections_that_die_as_they_are_made_are_no_defect_of_ours(datab
         with pytest.raises(ConnectionError) as raised:
             async with db.admin():
                 pass
-        assert as_api_error(None, raised.value).status == 503  # type: ignore[arg-type]  # it is not looked at
+        assert as_api_error(None, raised.value).status == 503  # type: ignore[arg-type]  # the request is not used
         assert checked_at > 1
         event.remove(engine.sync_engine, "checkout", kill)
         async with db.admin():

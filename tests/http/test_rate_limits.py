@@ -99,7 +99,7 @@ class Apis:
     db: Database
 
     async def tenant(self, *, per_minute: int | None = None) -> Tenant:
-        """A fresh project, with a rate limit if told."""
+        """A fresh project, with a rate limit if given."""
         made = await make_tenant(self.base_urls[0], self.settings.database_url)
         if per_minute is not None:
             await self.limit(made, per_minute)
@@ -268,7 +268,7 @@ class TestCounting:
         assert codes == [200] * 3 + [429] * 2
 
     async def test_inference_is_limited_by_requests_and_tokens_of_its_model(self, apis: Apis) -> None:
-        """The upstream is away here, so what is admitted answers 503."""
+        """The upstream is unavailable here, so admitted requests get 503."""
         tenant = await apis.tenant()
         await apis.limit(tenant, 2, model="gpt-4o-mini-2024-07-18", tokens=1000)
         body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "x" * 400}], "max_tokens": 10}
@@ -310,7 +310,7 @@ class TestGuessing:
         async with apis.http(tenant) as http:
             assert (await http.get("/files")).status_code == 200
             codes = Counter[int]()
-            while codes[429] < 8:  # the more time passes, the more are looked at
+            while codes[429] < 8:  # the more time passes, the more are admitted
                 headers = {"authorization": f"Bearer {new_key('project')}", "x-forwarded-for": f"10.0.0.{codes[401]}"}
                 codes[(await http.get("/files", headers=headers)).status_code] += 1
                 assert codes[401] < 3 * max_failures
@@ -387,7 +387,7 @@ class TestWithoutRedis:
         await limiter.close()
 
 
-def test_a_connection_that_ends_as_something_is_written_to_it_is_a_redis_that_is_away(
+def test_a_connection_that_ends_during_a_write_counts_as_an_unavailable_redis(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the event loop of the processes, whose word for it is `RuntimeError`. redis-py lets it out."""

@@ -49,7 +49,7 @@ def test_a_running_job_ends_and_a_waiting_one_is_cancelled(stack: DevStack) -> N
 
 
 async def test_a_job_that_is_made_meanwhile_is_cancelled_or_refused(api: Api, admin_api: AdminApi) -> None:
-    """Whoever locks the project first decides: the archive sees the job, or the job sees the archive."""
+    """The first lock of the project decides: the archive sees the job, or the job sees the archive."""
     async with api.http() as http:
         file = await http.post("/files", data={"purpose": "fine-tune"}, files={"file": ("a", jsonl(chat_rows(10)))})
         body = {"model": MODEL, "training_file": file.json()["id"]}

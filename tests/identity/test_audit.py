@@ -207,7 +207,7 @@ class TestInProjects:
         assert {entry["project"]["id"] for entry in found} == {api.one.project_id}
         assert [entry["actor"]["api_key"]["id"] for entry in found].count(found[0]["actor"]["api_key"]["id"]) == 3
 
-    async def test_a_new_webhook_endpoint_is_told_with_its_host_only(self, processes: Processes) -> None:
+    async def test_a_new_webhook_endpoint_is_recorded_with_its_host_only(self, processes: Processes) -> None:
         async with processes.http(0) as admin:
             project = (await admin.post("/organization/projects", json={"name": "hooks"})).json()["id"]
             path = f"/organization/projects/{project}/service_accounts"
@@ -257,9 +257,9 @@ class TestReading:
         key_id = all_of_it[0]["actor"]["api_key"]["id"]
         assert len(await entries(admin_api, **{"actor_ids[]": key_id, "project_ids[]": project})) == 3
         moment = all_of_it[0]["effective_at"]
-        for name, holds in (("gte", operator.ge), ("lte", operator.le), ("gt", operator.gt), ("lt", operator.lt)):
+        for name, compare in (("gte", operator.ge), ("lte", operator.le), ("gt", operator.gt), ("lt", operator.lt)):
             found = await entries(admin_api, **{"project_ids[]": project, f"effective_at[{name}]": moment})
-            assert found == [entry for entry in all_of_it if holds(entry["effective_at"], moment)]
+            assert found == [entry for entry in all_of_it if compare(entry["effective_at"], moment)]
 
     async def test_several_values_of_a_filter_are_alternatives(self, admin_api: AdminApi) -> None:
         project, _ = await new_project(admin_api)
@@ -308,7 +308,7 @@ class TestTypes:
     def test_the_closed_set_is_the_sdk_s(self) -> None:
         assert set(get_args(AuditLogListResponse.model_fields["type"].annotation)) == SDK_TYPES
 
-    def test_no_type_of_ours_is_one_of_the_sdk_s(self) -> None:
+    def test_none_of_the_gateway_s_types_is_one_of_the_sdk_s(self) -> None:
         assert not SDK_TYPES & set(OWN_TYPES)
         assert SDK_TYPES | set(OWN_TYPES) == EVENT_TYPES
 

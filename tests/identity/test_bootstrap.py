@@ -16,7 +16,7 @@ from tests.cli.test_main import tunegate
 from tests.identity.fixtures import Processes
 
 
-async def test_the_first_start_is_told_once(settings: Settings) -> None:
+async def test_the_first_start_prints_its_keys_once(settings: Settings) -> None:
     keys = {"api_key": new_project_key(), "admin_key": new_admin_key()}
     for _ in range(2):
         await ensure_default_project(settings, **keys)

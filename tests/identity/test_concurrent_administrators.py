@@ -63,7 +63,7 @@ async def test_parallel_creates_are_all_there(processes: Processes) -> None:
 
 
 async def test_two_admin_keys_cannot_delete_each_other(settings: Settings) -> None:
-    """Whoever comes second would leave nobody; a key that only reads, and an expired one, are nobody."""
+    """The second deletion would leave no administrator; read-only and expired keys do not count."""
     await create_key(settings, kind="admin", name="reads", scopes=["api.all.read"])
     for name in ("one", "other", "expired"):
         await create_key(settings, kind="admin", name=name)

@@ -1,4 +1,4 @@
-"""Keys that do not open a door, what they are told, and what the audit log says of it."""
+"""Refused keys: their responses, and their entries in the audit log."""
 
 import asyncio
 import datetime as dt
@@ -53,7 +53,7 @@ class TestTheDoor:
         assert await _count(admin_api, AuditLog) == before
 
     @pytest.mark.parametrize("how", ["revoked_at", "expires_at"])
-    async def test_a_stopped_key_answers_as_an_unknown_one_and_is_told_apart_in_the_log(
+    async def test_a_stopped_key_answers_as_an_unknown_one_and_is_distinguished_in_the_log(
         self, admin_api: AdminApi, how: str
     ) -> None:
         _, account = await new_project(admin_api)

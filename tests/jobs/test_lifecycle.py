@@ -61,7 +61,7 @@ class TestStatus:
         assert shown in OPENAI
         assert (shown in ENDED) == (state in ENDED)
 
-    def test_pause_and_news_show_as_queued(self) -> None:
+    def test_paused_and_unknown_statuses_show_as_queued(self) -> None:
         for upstream in ("paused", "queued", "validating_files", "on_fire", None):
             assert status_shown("running", upstream) == "queued"
         assert status_shown("running", "running") == "running"

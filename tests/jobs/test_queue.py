@@ -203,7 +203,7 @@ class TestProperties:
 
     @given(queues())
     def test_shares_are_max_min_fair(self, queue: Snapshot) -> None:
-        """Whoever is admitted last at an account had no more there than anybody who could still use that slot."""
+        """The project admitted last at an account had no more jobs there than any that could still use the slot."""
         admitted = list(admissions(queue))
         at = Counter((each.account_id, each.project_id) for each in queue.active)
         of = Counter(each.project_id for each in queue.active)

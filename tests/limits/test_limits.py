@@ -140,7 +140,7 @@ class TestRateLimits:
         with pytest.raises(openai.BadRequestError):
             await limits.update_rate_limit("rl-*", project_id=api.one.project_id, max_images_per_1_minute=1)
 
-    async def test_a_key_has_a_limit_of_its_own_if_told(self, admin_api: AdminApi, api: Api) -> None:
+    async def test_a_key_has_a_limit_of_its_own_if_set(self, admin_api: AdminApi, api: Api) -> None:
         await limit(admin_api, api.one, max_requests_per_key_per_1_minute=3)
         async with api.http() as http:
             await asyncio.sleep(1)  # the time within which a changed limit holds

@@ -253,7 +253,7 @@ class TestProcesses:
 async def test_after_kill_9_the_books_balance_and_nothing_stays_reserved(
     settings: Settings, db: Database, answers: Answering
 ) -> None:
-    """Processes die while calls are under way; what they have reserved is posted by whoever finds it."""
+    """Processes die while calls are under way; their reservations are posted by the process that finds them."""
     settings = dataclasses.replace(settings, upstream_base_url=answers.base_url, upstream_api_key="x")
     body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "slow"}], "max_tokens": 5, "stream": True}
     with serving(settings, 2) as (urls, running):
@@ -314,7 +314,7 @@ class TestOrganisation:
         """What its balance has reserved."""
         return (await session.get_one(OrganizationBalance, MONTH, populate_existing=True)).reserved_micros
 
-    async def test_holds_whoever_asks(self, harness: WorkerHarness) -> None:
+    async def test_is_never_exceeded_by_any_caller(self, harness: WorkerHarness) -> None:
         ids = await self.projects(harness, 6)
         async with harness.ctx.db.admin() as session:
             await limits.set_organization_limit(session, 17 * AMOUNT + AMOUNT - 1)

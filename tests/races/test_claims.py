@@ -191,7 +191,7 @@ class TestTime:
                 async with leases.heartbeat(harness.ctx.db, held):
                     await asyncio.sleep(30)
 
-    async def test_a_wish_to_look_again_survives_the_giving_back(self, harness: WorkerHarness) -> None:
+    async def test_a_request_to_run_again_survives_the_giving_back(self, harness: WorkerHarness) -> None:
         job_id = await harness.new_job()
         held = await harness.claim(job_id)
         assert held is not None

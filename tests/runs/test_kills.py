@@ -47,7 +47,7 @@ async def _assert_once(harness: RunHarness, run_id: str, finished: list[set[str]
 
 @pytest.mark.parametrize("point", OF_RUNS)
 async def test_killed_at(isolated_harness: RunHarness, tmp_path: Path, point: str) -> None:
-    """The first dies there; what comes of it is what comes of a run that nobody disturbed."""
+    """The first process dies there; the result is that of an undisturbed run."""
     harness = isolated_harness
     if point in LATER:
         limited = Counter[str]()

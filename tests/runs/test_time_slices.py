@@ -63,7 +63,7 @@ class TestUpstream:
         await harness.assert_books(made["id"])
 
     @pytest.mark.parametrize("status", [500, 502, 503, 401, 409])
-    async def test_what_is_away_is_asked_again_later(self, harness: RunHarness, status: int) -> None:
+    async def test_an_unavailable_upstream_is_called_again_later(self, harness: RunHarness, status: int) -> None:
         refused = iter([status] * 3)
         harness.upstream.script = lambda call: Reply(status=next(refused, 200), text=plain(call).text)
         made = await harness.generate(n_per_topic=1, concurrency=1)
@@ -261,7 +261,7 @@ class TestTakenAway:
         assert ended["status"] == "succeeded"
         assert await harness.assert_books(made["id"]) > cost
 
-    async def test_a_worker_that_is_told_to_stop_gives_it_back(self, harness: RunHarness) -> None:
+    async def test_a_worker_that_stops_gives_it_back(self, harness: RunHarness) -> None:
         harness.upstream.gate.clear()
         made = await harness.generate(concurrency=2)
         claimed = await harness.claim(made["id"])
@@ -314,7 +314,7 @@ class TestRecord:
         assert len(harness.upstream.log) == 8
         await harness.assert_books(made["id"])
 
-    async def test_progress_is_told_with_its_cost(self, harness: RunHarness) -> None:
+    async def test_progress_is_reported_with_its_cost(self, harness: RunHarness) -> None:
         made = await harness.generate()
         await harness.until_end(made["id"])
         events = await harness.events(made["id"])

@@ -1,4 +1,4 @@
-"""The store is away: callers hear 503 within a bounded time, and no dataset, job or run is given up for it."""
+"""While the storage is unavailable, callers get 503 within a bounded time, and no dataset, job or run is given up."""
 
 import time
 from typing import Any
@@ -39,7 +39,7 @@ async def test_every_way_of_asking_says_so(link: Proxy) -> None:
     assert await kept.ping()
 
 
-async def test_callers_hear_503(harness: WorkerHarness, link: Proxy) -> None:
+async def test_callers_get_503(harness: WorkerHarness, link: Proxy) -> None:
     file_id = await harness.new_file()
     async with served(harness) as http:
         link.change(REFUSED)

@@ -52,7 +52,7 @@ class TestCreate:
         assert len((await upstream_api.admin.get("/organization/upstreams")).json()["data"]) == 1
 
     @pytest.mark.parametrize("answer", ["reset", "cut", error(500)], ids=["reset", "cut", "500"])
-    async def test_one_that_is_away_is_kept_and_shown_so(
+    async def test_an_unavailable_one_is_stored_and_shown_so(
         self, upstream_api: UpstreamApi, second: FaultyUpstream, answer: Any
     ) -> None:
         second.fault(CHECK, answer, times=0)

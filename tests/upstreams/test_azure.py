@@ -233,7 +233,7 @@ class TestUnderTheWorkers:
         await harness.until_end(job_id)
         assert len(azure.jobs()) == 1
 
-    async def test_a_stray_is_found_by_its_file_and_cancelled(
+    async def test_an_orphan_is_found_by_its_file_and_cancelled(
         self, harness: WorkerHarness, azure: FaultyUpstream, account_id: str
     ) -> None:
         azure.configure(azure_steps=[{"status": "running"}])

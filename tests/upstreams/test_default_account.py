@@ -22,7 +22,7 @@ A_SLOW_KEY = (
     "CREATE INDEX slow ON upstream_accounts (slowly(id))",
     "ALTER TABLE upstream_accounts ADD CONSTRAINT pk_upstream_accounts PRIMARY KEY (id)",
 )
-"""Between the look for a conflict at the key and the writing of the key, 0.3 s pass: indexes are written in the order
+"""Between the check for a conflict at the key and the write of the key, 0.3 s pass: indexes are written in the order
 in which they were made. What hits one start in thousands then hits every one."""
 
 

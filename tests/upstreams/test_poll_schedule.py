@@ -1,4 +1,4 @@
-"""How often jobs are looked at, and what is news: the rules alone."""
+"""How often jobs are polled, and what counts as an update: the rules alone."""
 
 import pytest
 from hypothesis import given
@@ -81,7 +81,7 @@ def test_never_quicker_than_the_setting_nor_over_the_budget(
     assert pages * 60 / list_seconds(base, pages=pages, per_minute=per_minute) <= per_minute * LIST_SHARE * 1.001
 
 
-def test_few_jobs_are_looked_at_as_quickly_as_the_setting_says() -> None:
+def test_few_jobs_are_polled_as_often_as_the_setting_says() -> None:
     for active in (1, 10, 25):
         pause = next_poll_seconds(
             BASE, age_seconds=60, left_seconds=None, recently_viewed=False, request_pending=False, load=load_of(active)
@@ -90,7 +90,7 @@ def test_few_jobs_are_looked_at_as_quickly_as_the_setting_says() -> None:
     assert default_per_minute(BASE) == 600
 
 
-def test_listed_jobs_are_looked_at_when_somebody_watches_or_wants_something() -> None:
+def test_listed_jobs_are_polled_when_viewed_or_with_a_pending_request() -> None:
     def pause(*, recently_viewed: bool = False, request_pending: bool = False, watchers: int = 1) -> float:
         of = load_of(1000, listing=True, recently_viewed=watchers)
         return next_poll_seconds(
@@ -123,7 +123,7 @@ def test_listed_jobs_are_looked_at_when_somebody_watches_or_wants_something() ->
         ({"estimated_finish": 10_500}, "progress"),
     ],
 )
-def test_news(reported: dict[str, object], updates: str) -> None:
+def test_updates(reported: dict[str, object], updates: str) -> None:
     before = snapshot_of(job(estimated_finish=10_000))
     assert classify_update(before, job(**{"estimated_finish": 10_000, **reported}), ended=False, now=9_000) == updates
     assert classify_update(None, job(**reported), ended=False, now=9_000) == "change"

@@ -1,4 +1,4 @@
-"""Asking for a running job, or for what it tells, is watching it: it is looked at now, and then as often as set."""
+"""Retrieving a running job or its events marks it as recently viewed: it is polled at once, then as often as set."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from tests.workers.test_account_polls import MANY, due, running, step
 
 
 @pytest.mark.parametrize("path", ["", "/events", "/checkpoints", "/metrics", "/events?stream=true"])
-async def test_whoever_asks_is_told_soon(harness: WorkerHarness, upstream_api: UpstreamApi, path: str) -> None:
+async def test_a_viewer_gets_updates_soon(harness: WorkerHarness, upstream_api: UpstreamApi, path: str) -> None:
     job_ids = await running(harness, MANY)
     await step(harness)
     assert await due(harness) == set()

@@ -110,7 +110,7 @@ class WebhookHarness:
         return tried
 
     async def make_due(self) -> None:
-        """Let the time to the next tries pass."""
+        """Let the time until the next attempts pass."""
         async with self.db.worker() as session:
             await session.execute(
                 update(WebhookDelivery).where(WebhookDelivery.due_at.is_not(None)).values(due_at=func.now())
@@ -122,7 +122,7 @@ class WebhookHarness:
             return (await session.scalars(select(WebhookDelivery).order_by(WebhookDelivery.id))).all()
 
     async def attempts(self) -> Sequence[WebhookAttempt]:
-        """Every try, in order."""
+        """Every attempt, in order."""
         async with self.db.worker() as session:
             return (
                 await session.scalars(

@@ -27,7 +27,7 @@ class Received:
 class Receiver:
     """What was received, and how to answer: `answers` by path (first come, first served; the last one stays).
 
-    What comes under `/held` is answered as soon as `let_go` is set, with 500 unless told.
+    What comes under `/held` is answered as soon as `let_go` is set, by default with 500.
     """
 
     port: int = 0

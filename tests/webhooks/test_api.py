@@ -257,7 +257,7 @@ class TestSample:
 
 
 class TestDeliveries:
-    async def test_list_shows_every_try(
+    async def test_list_shows_every_attempt(
         self, sdk: AsyncOpenAI, harness: WebhookHarness, project_id: str, receiver: Receiver
     ) -> None:
         receiver.answers["/a"] = [answer(500, body=b"\xff broken"), answer(200, body=b"well")]

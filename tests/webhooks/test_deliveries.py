@@ -124,7 +124,7 @@ class TestFailure:
         assert delivery.due_at is not None
         assert 900 < (delivery.due_at - dt.datetime.now(dt.UTC)).total_seconds() <= 1000
 
-    async def test_each_try_has_its_own_timestamp(self, harness: WebhookHarness, receiver: Receiver) -> None:
+    async def test_each_attempt_has_its_own_timestamp(self, harness: WebhookHarness, receiver: Receiver) -> None:
         receiver.answers["/"] = [answer(500)]
         await harness.new_endpoint(receiver.url())
         await harness.emit()
@@ -276,7 +276,7 @@ class TestFaults:
         assert len(await harness.attempts()) == 20
         assert {row.status for row in await harness.deliveries()} == {"succeeded"}
 
-    async def test_a_try_longer_than_its_lease_keeps_it(self, harness: WebhookHarness, receiver: Receiver) -> None:
+    async def test_an_attempt_longer_than_its_lease_keeps_it(self, harness: WebhookHarness, receiver: Receiver) -> None:
         await harness.new_endpoint(receiver.url("/never"))
         await harness.emit()
         (claimed,) = await harness.claim(lease_seconds=9)
@@ -288,7 +288,7 @@ class TestFaults:
         assert (attempt.error or "").startswith("timeout")
 
     @pytest.mark.parametrize("status", [200, 410, 500])
-    async def test_asked_for_again_while_its_last_try_is_under_way(
+    async def test_requested_again_during_its_last_attempt(
         self, harness: WebhookHarness, receiver: Receiver, status: int
     ) -> None:
         receiver.answers["/held"] = [answer(status)]

@@ -91,7 +91,7 @@ class TestList:
 
 class TestTrigger:
     @pytest.mark.parametrize("event_type", CATALOGUE)
-    async def test_goes_to_whoever_subscribed(self, api: Api, event_type: str) -> None:
+    async def test_goes_to_every_subscriber(self, api: Api, event_type: str) -> None:
         async with api.http() as http:
             other = next(name for name in CATALOGUE if name != event_type)
             for types in ([event_type], [other]):

@@ -97,7 +97,7 @@ class TestPlaces:
         assert await self.named(harness, last.id) == [last.id]
         assert await self.named(harness, last.id, failing=True) == []
         claimed = await harness.claim(limit=100)
-        assert len(claimed) == MAX_CONCURRENT_PER_ENDPOINT  # none of them leased by the look above
+        assert len(claimed) == MAX_CONCURRENT_PER_ENDPOINT  # none of them leased by the query above
         assert await self.named(harness, others[-1].id) == []
 
     async def named(self, harness: WebhookHarness, row_id: str, *, failing: bool = False) -> list[str]:

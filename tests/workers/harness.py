@@ -222,7 +222,7 @@ class WorkerHarness:
         raise AssertionError(f"{job_id} stays {job.state}: {job.waiting_reason}; {await self.messages(job_id)}")
 
     async def until_sent(self, job_id: str) -> Job:
-        """Step on until the first create has been sent, whatever came of it."""
+        """Step on until the first create has been sent, with any outcome."""
         await self.until(job_id, "creating")
         return await self.step(job_id)
 

@@ -1,4 +1,4 @@
-"""Many running jobs of an account are listed by pages; each is looked at where there is news or somebody watches."""
+"""Many running jobs of an account are listed by pages; each is polled on an update or while recently viewed."""
 
 import asyncio
 import dataclasses
@@ -111,7 +111,7 @@ async def set_budget(harness: WorkerHarness, per_minute: int) -> None:
 
 
 async def seconds_until_due(harness: WorkerHarness, job_id: str) -> float:
-    """When a job is looked at again."""
+    """When a job is polled again."""
     due_at = (await harness.job(job_id)).due_at
     assert due_at is not None
     return (due_at - dt.datetime.now(dt.UTC)).total_seconds()
@@ -130,7 +130,7 @@ class TestLists:
         assert [(job.due_at, job.lease_token) for job in after] == [(job.due_at, job.lease_token) for job in before]
         assert not [each for each in harness.upstream.jobs() if each["polls"]], "a job was looked at by itself"
 
-    async def test_it_ends_with_the_oldest_job_of_ours(self, harness: WorkerHarness) -> None:
+    async def test_it_ends_with_the_oldest_own_job(self, harness: WorkerHarness) -> None:
         await running(harness, MANY)
         for _ in range(10):
             harness.upstream.put_job(metadata=labels(harness.ctx.instance, "ftjob-other", 1), created_at=1000)
@@ -141,7 +141,7 @@ class TestLists:
         assert len(harness.upstream.seen(LIST)) == MANY // 5 + 1
         assert await due(harness) == {gone}, "it is missing in the list, and looked at by itself"
 
-    async def test_only_jobs_with_news_are_rung(self, harness: WorkerHarness) -> None:
+    async def test_only_jobs_with_updates_are_woken(self, harness: WorkerHarness) -> None:
         job_ids = await running(harness, MANY)
         updates: list[dict[str, Any]] = [
             {"_steps": [{"status": "failed"}], "status": "failed"},
@@ -161,7 +161,7 @@ class TestLists:
         await step(harness)
         assert await due(harness) == set()
 
-    async def test_a_look_takes_the_news_and_leaves_the_job_to_the_list(self, harness: WorkerHarness) -> None:
+    async def test_a_poll_takes_the_updates_and_leaves_the_job_to_the_list(self, harness: WorkerHarness) -> None:
         job_ids = await running(harness, MANY)
         harness.upstream.put_job(
             id=await upstream_id(harness, job_ids[0]), _steps=[{"status": "paused"}], status="paused"
@@ -173,7 +173,7 @@ class TestLists:
         await step(harness)
         assert await due(harness) == set()
 
-    async def test_a_job_that_begins_is_left_to_the_list_until_there_are_news(self, harness: WorkerHarness) -> None:
+    async def test_a_job_that_begins_is_left_to_the_list_until_there_are_updates(self, harness: WorkerHarness) -> None:
         job_ids = await running(harness, MANY)
         await step(harness)
         theirs = await upstream_id(harness, job_ids[0])
@@ -190,7 +190,7 @@ class TestLists:
         assert await due(harness) == {job_ids[0]}
         assert (await harness.step(job_ids[0])).upstream_status == "running"
 
-    async def test_no_more_are_rung_than_can_be_looked_at_and_ends_come_first(self, harness: WorkerHarness) -> None:
+    async def test_no_more_are_woken_than_can_be_polled_and_ends_come_first(self, harness: WorkerHarness) -> None:
         job_ids = await running(harness, MANY)
         await set_budget(harness, 60)
         for job_id in job_ids:
@@ -211,9 +211,7 @@ class TestLists:
         await harness.step(job_ids[0])
         assert await seconds_until_due(harness, job_ids[0]) <= harness.ctx.settings.poll_seconds
 
-    async def test_a_look_that_is_under_way_while_the_list_ends_leaves_nothing_to_it(
-        self, harness: WorkerHarness
-    ) -> None:
+    async def test_a_poll_in_progress_while_the_list_ends_leaves_nothing_to_it(self, harness: WorkerHarness) -> None:
         job_ids = await running(harness, MANY)
         await step(harness)
         claimed = await harness.claim(job_ids[0])
@@ -296,7 +294,7 @@ class TestAnUpstreamThat:
 
 
 class TestWatchers:
-    async def test_a_watched_job_is_looked_at_with_its_events_and_an_unwatched_one_is_not(
+    async def test_a_recently_viewed_job_is_polled_with_its_events_and_another_one_is_not(
         self, harness: WorkerHarness
     ) -> None:
         job_ids = await running(harness, MANY)
@@ -343,7 +341,7 @@ class TestTheBudget:
         assert len(allowed) < len(standings)
         assert min(each.wait_seconds for each in standings if not each.allowed) > 0
 
-    async def test_a_look_waits_for_it_and_a_cancel_does_not(self, harness: WorkerHarness) -> None:
+    async def test_a_poll_waits_for_it_and_a_cancel_does_not(self, harness: WorkerHarness) -> None:
         one, other = await running(harness, 2)
         await set_budget(harness, 10)
         await poll_limiter.take(harness.ctx.db, DEFAULT_ACCOUNT, requests=30, base_seconds=1.0, may_exceed=True)
@@ -372,7 +370,7 @@ class TestSafety:
         await asyncio.gather(*tasks)
         assert len(harness.upstream.seen(LIST)) == 1
 
-    async def test_one_who_was_taken_over_rings_nobody(self, harness: WorkerHarness) -> None:
+    async def test_a_worker_that_lost_its_lease_wakes_no_job(self, harness: WorkerHarness) -> None:
         job_ids = await running(harness, MANY)
         harness.upstream.put_job(
             id=await upstream_id(harness, job_ids[0]), status="paused", _steps=[{"status": "paused"}]
@@ -385,7 +383,7 @@ class TestSafety:
         assert await due(harness) == set()
 
     @pytest.mark.parametrize("point", ["account_poll.listed", "account_poll.recorded"])
-    async def test_a_lister_killed_there_loses_no_news(
+    async def test_a_lister_killed_there_loses_no_updates(
         self, long_lease_settings: Settings, upstream: FaultyUpstream, tmp_path: Path, point: str
     ) -> None:
         async with open_harness(long_lease_settings, upstream) as harness:
@@ -401,7 +399,7 @@ class TestSafety:
 
 
 class TestStalls:
-    async def test_are_told_once_until_there_are_news(self, harness: WorkerHarness) -> None:
+    async def test_are_reported_once_until_there_are_updates(self, harness: WorkerHarness) -> None:
         stuck, paused, well = await running(harness, 3)
         long_ago = func.now() - dt.timedelta(days=3)
         await harness.set_job(stuck, last_update_at=long_ago)

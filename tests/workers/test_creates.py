@@ -106,7 +106,7 @@ class TestAnAnswerIsLost:
         await harness.until_end(job_id)
         await harness.assert_succeeded_once(job_id)
 
-    async def test_an_upstream_that_accepts_after_the_settle_time_makes_a_stray_that_is_cancelled(
+    async def test_an_upstream_that_accepts_after_the_settle_time_makes_an_orphan_that_is_cancelled(
         self, impatient_harness: WorkerHarness
     ) -> None:
         """The documented residual: nobody can know of it before, but nobody pays for it for long either."""

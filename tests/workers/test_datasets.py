@@ -58,7 +58,7 @@ async def test_a_check_that_is_killed_each_time_ends_as_an_error(harness: Worker
 
 
 async def test_a_check_that_takes_the_worker_with_it_ends_as_an_error_too(harness: WorkerHarness) -> None:
-    """Each try was counted before it was made, and no worker lived to tell of it."""
+    """Each attempt was counted before it began, and no worker survived it."""
     file_id = await harness.new_file()
     await harness.leave_unchecked(file_id)
     job_id = await harness.new_job(training=file_id)

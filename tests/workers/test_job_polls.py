@@ -194,7 +194,7 @@ async def test_metrics_and_checkpoints_are_taken_with_their_names(harness: Worke
     assert "theirs" not in kept.name
 
 
-class TestWishes:
+class TestPendingRequests:
     async def test_pause_and_resume_are_passed_on_once(self, harness: WorkerHarness) -> None:
         harness.upstream.steps("running")
         job_id = await harness.new_job()

@@ -108,7 +108,7 @@ async def turn_is_due(harness: WorkerHarness) -> bool:
 
 
 async def no_turn(harness: WorkerHarness) -> None:
-    """Take the wish for a turn back."""
+    """Withdraw the request for a scheduling pass."""
     async with harness.ctx.db.worker() as session:
         await session.execute(update(SchedulingPass).values(due_at=None))
 
@@ -250,7 +250,7 @@ class TestTheTimeline:
 
 
 class TestWhoAsks:
-    """A turn is asked for by whatever may let a job in, in the transaction that does it."""
+    """Whatever may admit a job requests a scheduling pass in its own transaction."""
 
     async def test_a_job_that_begins_to_wait(self, harness: WorkerHarness) -> None:
         job_id = await harness.new_job()

@@ -1,4 +1,4 @@
-"""Redis only rings: with it stopped or flushed on the way, jobs end all the same.
+"""Redis only wakes workers: with it stopped or flushed meanwhile, jobs still end.
 
 Workers without any Redis are those of the kills and races.
 """

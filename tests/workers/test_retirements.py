@@ -1,4 +1,4 @@
-"""`model.retiring`: told once for each project, model and threshold, to those who have or use the model."""
+"""`model.retiring`: emitted once for each project, model and threshold, to projects that have or use the model."""
 
 import asyncio
 import datetime as dt
@@ -71,7 +71,7 @@ async def test_once_at_thirty_days_and_once_at_seven(at_openai: WorkerHarness) -
     assert (first["fine_tuned_models"], first["aliases"]) == ([name], [])
 
 
-async def test_who_comes_late_is_told_the_nearest_only(at_openai: WorkerHarness) -> None:
+async def test_a_late_project_gets_the_nearest_threshold_only(at_openai: WorkerHarness) -> None:
     await at(at_openai, 20)
     assert await reported(at_openai) == []
     await tuned(at_openai)
@@ -86,7 +86,7 @@ async def test_two_workers_at_once_tell_it_once(at_openai: WorkerHarness) -> Non
     assert (sum(made), len(await reported(at_openai))) == (1, 1)
 
 
-async def test_aliases_and_recent_jobs_count_as_use_and_strangers_hear_nothing(at_openai: WorkerHarness) -> None:
+async def test_aliases_and_recent_jobs_count_as_use_and_other_projects_get_nothing(at_openai: WorkerHarness) -> None:
     db, stranger, job_id = at_openai.ctx.db, new_id("proj_"), await at_openai.new_job()
     async with db.admin() as session:
         session.add(Project(id=stranger, name="stranger"))

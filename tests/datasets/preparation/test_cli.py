@@ -51,7 +51,7 @@ def test_json_is_nothing_but_the_result(table: Path, tmp_path: Path) -> None:
     assert result["reports"][result["training_file"]]["errors"] == 0
 
 
-def test_writes_over_nothing_unless_told(table: Path, tmp_path: Path) -> None:
+def test_overwrites_nothing_without_the_option(table: Path, tmp_path: Path) -> None:
     assert tunegate("prepare", str(table)).returncode == 0
     made = tmp_path / "facts_prepared.jsonl"
     first = made.read_bytes()

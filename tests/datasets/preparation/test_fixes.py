@@ -90,7 +90,7 @@ def test_after_a_fix_its_check_finds_nothing_more(
 
 
 @pytest.mark.parametrize("code", CASES)
-def test_all_fixes_together_leave_nothing_that_one_of_them_mends(code: str) -> None:
+def test_all_fixes_together_leave_nothing_that_one_of_them_fixes(code: str) -> None:
     for case in CASES[code]:
         model = case.options.get("model", MODEL)
         try:

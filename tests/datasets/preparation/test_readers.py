@@ -101,7 +101,7 @@ TABLES: dict[str, tuple[str, bytes, list[tuple[str, str]]]] = {
 def test_a_table_becomes_questions_and_answers(name: str, piece_bytes: int) -> None:
     filename, data, pairs = TABLES[name]
     if piece_bytes == 3 and (name == "gzip" or name.startswith(("xlsx", "utf-16", "mac"))):
-        return  # told by their first bytes, which come in pieces of a megabyte
+        return  # detected by their first bytes, which arrive in pieces of a megabyte
     made = make(data, filename=filename, piece_bytes=piece_bytes)
     assert made.pairs == pairs
     options = made.result.options
@@ -117,7 +117,7 @@ def test_a_table_becomes_questions_and_answers(name: str, piece_bytes: int) -> N
         ("euc-kr", "euc_kr"), ("utf-16", "utf-16"), ("csv", "utf-8"), ("json-in-latin-1", "cp1252"),
     ],
 )  # fmt: skip
-def test_the_encoding_is_told_and_shown(name: str, encoding: str) -> None:
+def test_the_encoding_is_detected_and_shown(name: str, encoding: str) -> None:
     filename, data, _ = TABLES[name]
     made = make(data, filename=filename)
     assert made.result.options.encoding == encoding

@@ -177,7 +177,7 @@ class TestComplete:
             await http.delete(f"/files/{first.json()['file']['id']}")
             assert (await complete(http, upload_id, part_ids)).json() == first.json() | {"file": None}
 
-    async def test_refuses_parts_that_are_not_the_file_and_can_be_mended(self, api: Api) -> None:
+    async def test_refuses_parts_that_are_not_the_file_and_can_be_corrected(self, api: Api) -> None:
         async with api.http() as http:
             upload_id, another = await announce(http, 4), await announce(http, 4)
             a, b = [await send(http, upload_id, piece) for piece in (b"ab", b"cd")]

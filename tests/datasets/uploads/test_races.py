@@ -45,11 +45,11 @@ from workers.maintenance import storage_cleanup
 MINUTE = dt.timedelta(minutes=1)
 WAITING_SECONDS = 0.5
 RECEIVED_SECONDS = 5.0
-"""So long that the call has been heard before its caller hangs up, even on a machine that stands still for a while."""
+"""Long enough that the call is received before its caller hangs up, even on a machine that pauses for a while."""
 
 
 async def somebody_joins(api: Api, upload_id: str, leased_until: object) -> None:
-    """Let another process have the turn to join the parts."""
+    """Let another process hold the lock for joining the parts."""
     await change(api, upload_id, lease_token=Upload.lease_token + 1, due_at=func.now(), leased_until=leased_until)
 
 
@@ -107,7 +107,7 @@ async def test_one_whose_caller_hangs_up_goes_on(api: Api) -> None:
 
 
 async def test_a_cancel_in_the_middle_ends_in_the_file_or_in_nothing(api: Api) -> None:
-    """Whichever comes first holds, and both callers hear of it."""
+    """The first one counts, and both callers get its result."""
     piece = os.urandom(10_000_000)
     cancelled = 0
     async with api.http() as http:

@@ -1,4 +1,4 @@
-"""`/v1/model_comparisons`: what it takes and refuses, what comes of it, and that it costs what it says."""
+"""`/v1/model_comparisons`: what it accepts and refuses, its result, and that it costs what it reports."""
 
 import csv
 import io

@@ -98,7 +98,7 @@ class TestOrder:
 
     @settings(max_examples=40, deadline=None)
     @given(kept=st.sets(st.integers(0, 200)))
-    def test_whoever_goes_on_asks_only_what_is_missing(self, kept: set[int]) -> None:
+    def test_a_continuation_makes_only_the_missing_calls(self, kept: set[int]) -> None:
         wanted = options(models=2, graders=[JUDGE])
         whole = plan_of(capitals(6), wanted)
         while (call := whole.next_call()) is not None:

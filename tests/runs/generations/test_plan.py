@@ -139,7 +139,7 @@ class TestQuestions:
         assert len(set(prompts)) == 6
         assert ["rivers" in prompt for prompt in prompts] == [True, False] * 3
 
-    def test_a_near_duplicate_is_asked_again_and_told_what_is_there(self) -> None:
+    def test_a_near_duplicate_is_requested_again_with_the_existing_questions(self) -> None:
         duplicate = (
             "How long is the river that runs through the old town and past the new one, from its spring to its end?"
         )
@@ -271,7 +271,7 @@ class TestCalls:
             (Answer(message={"role": "assistant", "tool_calls": [{"function": None}]}), "function"),
         ],
     )
-    def test_one_that_does_not_is_asked_again_and_told_why(self, bad: Answer, reported: str) -> None:
+    def test_one_that_does_not_is_requested_again_with_the_reason(self, bad: Answer, reported: str) -> None:
         wanted = options(tools=[WEATHER, LEAVE])
         item = next(item for item in range(6) if (wanted.tool_of(item) or {})["name"] == "get_weather")
 

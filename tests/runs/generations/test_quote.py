@@ -1,4 +1,4 @@
-"""The price of a generation before it begins: what really comes of it lies within."""
+"""The price of a generation before it begins: the actual cost lies within."""
 
 from hypothesis import given
 from hypothesis import strategies as st

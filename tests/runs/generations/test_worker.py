@@ -43,7 +43,7 @@ async def test_topics_become_a_file_with_a_report(harness: RunHarness) -> None:
     assert (report["examples"], report["errors"]) == (12, 0)
 
 
-async def test_everything_that_goes_wrong_is_counted_and_mended(harness: RunHarness) -> None:
+async def test_everything_that_goes_wrong_is_counted_and_repaired(harness: RunHarness) -> None:
     """Fillers, near duplicates, cut answers, answers of nothing, refusals, an upstream that is asked too much."""
     duplicate = "How long is the river that runs through the old town and past the new one, from its spring to its end?"
     limited = iter([Reply(status=429, retry_after="0.1", code="rate_limit_exceeded")] * 3)
