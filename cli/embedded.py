@@ -137,7 +137,7 @@ class Postgres:
             (scratch / "data").rename(self.data)
 
     def program(self, log: Path) -> Program:
-        """The server as a program; its pid is the postmaster's."""
+        """How the supervisor runs this server; the program's pid is the postmaster's."""
         settings = {
             "listen_addresses": LOOPBACK,
             "port": self.port,
@@ -206,7 +206,7 @@ class Valkey:
         return f"redis://:{quote(self.password, safe='')}@{LOOPBACK}:{self.port}/0"
 
     def program(self, log: Path) -> Program:
-        """The server as a program. The password is in a file of mode 0600, not on the command line."""
+        """How the supervisor runs this server. The password is in a file of mode 0600, not on the command line."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         configuration = self.folder / "valkey.conf"
         configuration.touch(mode=0o600)

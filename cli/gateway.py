@@ -19,7 +19,7 @@ class Gateway:
 
     @classmethod
     def found(cls, environ: Mapping[str, str], ready_file: Path | None) -> "Gateway":
-        """From the ready file if there is one, else from OPENAI_BASE_URL and OPENAI_API_KEY. Raises `SettingsError`."""
+        """Find the gateway: in the ready file, else by OPENAI_BASE_URL and OPENAI_API_KEY. Raises `SettingsError`."""
         if ready_file is not None:
             return cls(
                 base_url=ready_file_field(ready_file, "base_url"), api_key=ready_file_field(ready_file, "api_key")

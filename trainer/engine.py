@@ -92,4 +92,4 @@ class Engine(Protocol):
         """
 
     def load(self, weights: Path | None) -> Model:
-        """Read weights for answering; None is the base."""
+        """Load weights that `Learner.save` wrote, to generate answers with them; None loads the base weights."""

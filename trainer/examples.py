@@ -123,13 +123,13 @@ def _preference(number: int, row: Mapping[str, Any]) -> Example:
     given = row["input"]
     try:
         context = parse_messages(given.get("messages") if isinstance(given, dict) else None)
-        kept, lost = (parse_messages(row.get(side)) for side in ("preferred_output", "non_preferred_output"))
+        preferred, rejected = (parse_messages(row.get(side)) for side in ("preferred_output", "non_preferred_output"))
     except ValueError as error:
         raise BadRow(number, f"input, preferred_output or non_preferred_output: {error}") from None
-    answers = ["\n".join(m.text for m in side if m.role == "assistant") for side in (kept, lost)]
+    answers = ["\n".join(m.text for m in side if m.role == "assistant") for side in (preferred, rejected)]
     if not answers[0] or not answers[1]:
         raise BadRow(number, "preferred_output and non_preferred_output need an assistant message with content")
-    tokens = _message_tokens(context) + _message_tokens(kept) + _message_tokens(lost) + _TOKENS_PER_EXAMPLE
+    tokens = _message_tokens(context) + _message_tokens(preferred) + _message_tokens(rejected) + _TOKENS_PER_EXAMPLE
     return Example((Exchange(context, answers[0], answers[1]),), tokens)
 
 

@@ -53,7 +53,7 @@ class Saved:
 
 
 def create_job(store: Store, new: NewJob) -> str:
-    """Insert a job in `validating_files` with its first events; its id."""
+    """Insert a job in `validating_files` with its first events. Returns its id."""
     job_id = new_id("ftjob-")
     now = time.time()
     auto = [json.dumps("auto" if v is None else v) for v in (new.n_epochs, new.batch_size, new.rate, new.beta)]

@@ -43,7 +43,7 @@ class Supervisor:
         self._not_before: dict[str, float] = {}
 
     def run(self, stopping: threading.Event) -> None:
-        """Check children and jobs until `stopping` is set, then kill the children; the next server goes on."""
+        """Check children and jobs until `stopping` is set, then kill the children; the next server resumes jobs."""
         while not stopping.wait(CHECK_SECONDS):
             try:
                 self.check()

@@ -50,7 +50,7 @@ class Context:
     meter: Meter
     rates: RateLimitEnforcer
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the process is asked to stop, so that long steps give their rows back."""
+    """Set when the process is to stop, so that long steps give their rows back."""
 
     def today(self) -> dt.date:
         """The UTC date, for prices."""

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 GRACE_SECONDS = 20.0
 END_SECONDS = 30.0
-"""The process is ended by force this long after it was asked to stop; its leases expire."""
+"""The process is ended by force this long after a stop signal; its leases expire."""
 
 
 async def run(

@@ -51,7 +51,9 @@ async def get_alert(session: AsyncSession, project_id: str | None, alert_id: str
 
 
 async def delete_alert(session: AsyncSession, project_id: str | None, alert_id: str) -> None:
-    """Delete an alert; after the organisation's last one its balances may end. Raises `NotFound`."""
+    """Delete an alert. Raises `NotFound`.
+
+    Without another alert or a limit of the organisation, the organisation's balances are no longer maintained."""
     if project_id is None:
         await limits.lock_all_balances(session)
     row = await get_alert(session, project_id, alert_id, lock=True)

@@ -1,4 +1,4 @@
-"""`/v1/organization/spend_alerts` and `/v1/organization/projects/{project_id}/spend_alerts`."""
+"""Spend alerts: `/v1/organization/spend_alerts` and `/v1/organization/projects/{project_id}/spend_alerts`."""
 
 from typing import Annotated, Literal
 
@@ -90,7 +90,7 @@ async def create_project_alert(request: ApiRequest, project_id: FromPath[str]) -
     opt=operation(returns=Page[SpendAlertObject], query=ListSpendAlerts),
 )
 async def list_project_alerts(request: ApiRequest, project_id: FromPath[str]) -> Page[SpendAlertObject]:
-    """Newest first, unless `order=asc`."""
+    """Alerts, newest first unless `order=asc`."""
     return await _list(request, project_id)
 
 
@@ -102,7 +102,7 @@ async def list_project_alerts(request: ApiRequest, project_id: FromPath[str]) ->
 async def get_project_alert(
     request: ApiRequest, project_id: FromPath[str], alert_id: FromPath[str]
 ) -> SpendAlertObject:
-    """One alert."""
+    """One alert with its threshold."""
     return await _get(request, project_id, alert_id)
 
 
@@ -150,7 +150,7 @@ async def create_organization_alert(request: ApiRequest) -> SpendAlertObject:
     opt=operation(returns=Page[SpendAlertObject], query=ListSpendAlerts),
 )
 async def list_organization_alerts(request: ApiRequest) -> Page[SpendAlertObject]:
-    """Newest first, unless `order=asc`."""
+    """Alerts, newest first unless `order=asc`."""
     return await _list(request, None)
 
 
@@ -160,7 +160,7 @@ async def list_organization_alerts(request: ApiRequest) -> Page[SpendAlertObject
     opt=operation(returns=SpendAlertObject),
 )
 async def get_organization_alert(request: ApiRequest, alert_id: FromPath[str]) -> SpendAlertObject:
-    """One alert."""
+    """One alert with its threshold."""
     return await _get(request, None, alert_id)
 
 

@@ -31,7 +31,7 @@ class _Position(msgspec.Struct, array_like=True, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """From `begin` up to, but not including, `end`, in Unix seconds."""
+    """A time bucket: from `begin` up to, but not including, `end`, in Unix seconds."""
 
     begin: int
     end: int

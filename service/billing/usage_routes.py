@@ -82,7 +82,7 @@ class CompletionsResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CostBucket(msgspec.Struct, frozen=True, kw_only=True):
-    """One day. Its results are empty if it has no costs."""
+    """The costs of one day in UTC; `results` is empty if there are none."""
 
     object: Literal["bucket"] = "bucket"
     start_time: int

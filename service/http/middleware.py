@@ -33,7 +33,7 @@ _QUIET = ("/livez", "/readyz", "/metrics")
 
 
 class RequestMiddleware:
-    """ASGI middleware around the whole app."""
+    """ASGI middleware that gives every HTTP request an id, logs it and counts it in the metrics."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

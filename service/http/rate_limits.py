@@ -66,7 +66,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A sliding window counter: the previous window, whose weight fades linearly, and the current one. In seconds."""
+    """A sliding window counter: the current window's count, and the previous one's, whose weight falls linearly to 0.
+
+    `previous_fades_in` and `current_ends_in` are in seconds."""
 
     previous: int
     previous_fades_in: float

@@ -37,7 +37,7 @@ KEY = KEYS + "/{api_key_id:str}"
 
 @get(KEYS, summary="List a project's API keys", opt=operation(returns=Page[KeyObject], query=ListKeys))
 async def get_project_keys(request: ApiRequest, project_id: FromPath[str]) -> Page[KeyObject]:
-    """Newest first, without their values. Expired keys are listed until they are deleted."""
+    """The project's keys without their values, newest first. Expired keys are listed until they are deleted."""
     query = read_query(request, ListKeys)
     async with resource(request, Database).admin() as session:
         await get_project(session, project_id)
@@ -98,7 +98,7 @@ async def create_admin_key(request: ApiRequest) -> Response[bytes]:
     opt=operation(returns=Page[AdminKeyObject], query=ListAdminKeys),
 )
 async def get_admin_keys(request: ApiRequest) -> Page[AdminKeyObject]:
-    """Oldest first unless `order=desc`."""
+    """Admin keys without their values, oldest first unless `order=desc`."""
     query = read_query(request, ListAdminKeys)
     async with resource(request, Database).admin() as session:
         rows = await list_admin_keys(session, query)

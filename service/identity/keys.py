@@ -19,7 +19,7 @@ CHECKSUM_LENGTH = 6
 
 
 def new_key(kind: KeyKind) -> str:
-    """A new random key."""
+    """Generate a random API key: prefix, random part, checksum."""
     body = PREFIXES[kind] + "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
     return body + _checksum(body)
 

@@ -58,7 +58,7 @@ async def create_service_account(request: ApiRequest, project_id: FromPath[str])
     opt=operation(returns=Page[ServiceAccountObject], query=PageQuery),
 )
 async def get_service_accounts(request: ApiRequest, project_id: FromPath[str]) -> Page[ServiceAccountObject]:
-    """Newest first."""
+    """The project's service accounts, newest first."""
     query = read_query(request, PageQuery)
     async with resource(request, Database).admin() as session:
         await get_project(session, project_id)

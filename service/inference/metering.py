@@ -173,7 +173,7 @@ class MeteredCall:
                 self._texts_by_choice[choice].append(text)
 
     async def bill(self) -> Actual:
-        """The actual cost: by the usage that the upstream reported, else an estimate from the observed texts."""
+        """The actual cost, from the usage that the upstream reported, else an estimate from the texts of the answer."""
         usage, basis = self._usage, "usage"
         if usage is None:
             answers = ["".join(texts) for texts in self._texts_by_choice.values()]

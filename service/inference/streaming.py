@@ -88,7 +88,7 @@ class Relay:
         await self._chunks.put(None)
 
     async def _relay_chunks(self) -> bool:
-        """Returns whether the stream broke before its end."""
+        """Relay the upstream's chunks to the caller. Returns whether the stream broke before its end."""
         try:
             async for chunk in self._answer:
                 self._metered_call.observe(chunk)
@@ -103,7 +103,7 @@ class Relay:
         return False
 
     def _for_caller(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
-        """The chunk without a usage that the caller did not request; None when it holds nothing else."""
+        """The chunk without a usage that the caller did not request; None when it contains nothing else."""
         if self._with_usage or "usage" not in chunk:
             return chunk
         if chunk["usage"] is not None and not chunk.get("choices"):

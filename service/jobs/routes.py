@@ -142,7 +142,7 @@ async def post_resume(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJ
     opt=operation(returns=Page[JobEventObject], query=ListEvents),
 )
 async def get_events(request: ApiRequest, job_id: FromPath[str]) -> Page[JobEventObject] | Stream:
-    """Newest first; with `stream=true` as server-sent events from the beginning, or from `Last-Event-ID`."""
+    """Events, newest first; with `stream=true` as server-sent events from the beginning, or from `Last-Event-ID`."""
     db = resource(request, Database)
     who = caller(request)
     query = read_query(request, ListEvents)
@@ -161,7 +161,7 @@ async def get_events(request: ApiRequest, job_id: FromPath[str]) -> Page[JobEven
     opt=operation(returns=Page[CheckpointObject], query=ListCheckpoints),
 )
 async def get_checkpoints(request: ApiRequest, job_id: FromPath[str]) -> Page[CheckpointObject]:
-    """Newest first."""
+    """The checkpoints of a job, newest first."""
     who = caller(request)
     query = read_query(request, ListCheckpoints)
     async with resource(request, Database).project(who.project_id) as session:

@@ -49,19 +49,19 @@ def check_metadata(metadata: dict[str, str] | None, *, param: str = "metadata") 
             )
 
 
-def resolve_method(wanted: Method | None, hyperparameters: Hyperparameters | None) -> dict[str, Any]:
+def resolve_method(requested: Method | None, hyperparameters: Hyperparameters | None) -> dict[str, Any]:
     """The method as it is stored and sent: `{"type": t, t: {...}}`, with the deprecated `hyperparameters` merged in."""
-    if wanted is None:
+    if requested is None:
         method = Method(type="supervised", supervised=Supervised(hyperparameters=hyperparameters or Hyperparameters()))
     elif hyperparameters is not None:
         raise InvalidRequest(
             "Give the hyperparameters once: 'hyperparameters' is the deprecated place, "
-            f"'method.{wanted.type}.hyperparameters' the current one.",
+            f"'method.{requested.type}.hyperparameters' the current one.",
             param="hyperparameters",
             code="conflicting_parameters",
         )
     else:
-        method = wanted
+        method = requested
     for other in ("supervised", "dpo", "reinforcement"):
         if other != method.type and getattr(method, other) is not None:
             raise InvalidRequest(

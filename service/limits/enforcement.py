@@ -32,7 +32,9 @@ async def max_file_bytes(session: AsyncSession, project_id: str, default_bytes: 
 
 
 async def check_storage(session: AsyncSession, project_id: str, *, adding_bytes: int) -> None:
-    """Raise `QuotaExceeded` if `adding_bytes` more do not fit. Until the transaction ends, no other can add any."""
+    """Raise `QuotaExceeded` if `adding_bytes` more do not fit within the project's storage limit.
+
+    Locks the project's storage until the transaction ends, so that no concurrent transaction can add to it."""
     limit = await session.scalar(select(ProjectLimits.max_storage_bytes).where(ProjectLimits.project_id == project_id))
     if limit is None or adding_bytes <= 0:
         return

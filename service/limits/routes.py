@@ -1,4 +1,4 @@
-"""`/v1/organization/projects/{id}/limits` and `/rate_limits`."""
+"""`/v1/organization/projects/{id}/limits` and `/rate_limits`: a project's limits with their usage, and rate limits."""
 
 import datetime as dt
 
@@ -33,7 +33,7 @@ from service.settings import Settings
 
 @get("/projects/{project_id:str}/limits", summary="Retrieve a project's limits", opt=operation(returns=LimitsObject))
 async def get_limits(request: ApiRequest, project_id: FromPath[str]) -> LimitsObject:
-    """Every limit with its usage. Null means no limit."""
+    """The project's limits, each with its usage. Null means no limit."""
     async with resource(request, Database).admin() as session:
         return await _show_limits(session, project_id)
 

@@ -1,4 +1,4 @@
-"""The budget of a run, on the wire. Pure."""
+"""The budget of a run in requests and responses. Pure."""
 
 from typing import Annotated
 

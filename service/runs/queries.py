@@ -1,4 +1,4 @@
-"""Queries for runs within one project, and for the calls that a worker resumes a run from."""
+"""Queries for runs within one project, and for the recorded calls with which a worker resumes a run."""
 
 from collections.abc import Sequence
 

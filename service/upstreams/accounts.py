@@ -87,7 +87,7 @@ class Accounts:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def write_default_account(self) -> None:
-        """Write the default account's row if the database is available; workers do so too when they start."""
+        """Write the default account's row. Only logs a failure, since workers write the row too when they start."""
         try:
             async with self._db.admin() as session:
                 await ensure_default_account(session, self._settings)

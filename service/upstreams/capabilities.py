@@ -1,6 +1,7 @@
 """What each kind of upstream supports, and whether an account serves a model. Pure; see docs/upstreams.md.
 
-What an upstream does not support is refused when a job is created, before it costs anything, and never left out later.
+What an upstream does not support is refused when a job is created, before it costs anything; nothing is silently left
+out of the upstream request later.
 """
 
 import datetime as dt
@@ -90,7 +91,7 @@ NO_NEEDS = Needs()
 
 
 def provider_at(account: Account) -> str:
-    """The provider whose shutdown dates apply at an account: the row's, else the one of its kind and base URL."""
+    """The provider whose shutdown dates apply at an account: as its row says, else by its kind and base URL."""
     if account.provider:
         return str(account.provider)
     return "azure" if account.kind == "azure" else provider_of(account.base_url)

@@ -3,7 +3,8 @@
 Up to `MAX_POLLED_SINGLY` running jobs of an account are polled one by one, which also fetches their events; while one
 of them waits longer between polls, a list shows its updates. More jobs than that are listed, a hundred with one
 request. A job is then polled by itself when the list shows an update, when a caller has viewed it recently, and rarely
-otherwise. Each share of the account's poll limit below bounds one of these; docs/operations.md explains them.
+otherwise. Lists, polls of viewed jobs and the other polls each have a share of the account's poll limit
+(`LIST_SHARE`, `RECENTLY_VIEWED_SHARE`, `SAFETY_SHARE`); docs/operations.md explains them.
 """
 
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def list_seconds(base_seconds: float, *, pages: int, per_minute: float) -> float
 
 
 def polls_until_next_list(seconds: float, *, per_minute: float) -> int:
-    """How many updated jobs are made due before the next list; the next list reports the rest again.
+    """How many updated jobs are marked as due before the next list; the next list reports the rest again.
 
     This is the number of requests that the poll limit allows until then, so that due jobs do not pile up behind it.
     """

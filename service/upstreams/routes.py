@@ -51,7 +51,7 @@ from service.upstreams.targets import checked_base_url
     opt=operation(returns=UpstreamObject, body=CreateUpstream, creates=True),
 )
 async def create_own(request: ApiRequest) -> Response[bytes]:
-    """Add an account that only this project uses; its jobs prefer it. The credential is checked, then encrypted."""
+    """Add an account that only this project uses, before shared ones. The credential is checked, then encrypted."""
     return await _create(request, *await read_body(request, CreateUpstream))
 
 

@@ -237,7 +237,7 @@ class TestABrokenAccount:
         second.fault(LIST, error(500), times=0)
         await add_account(harness, second.base_url)
         harness.upstream.put_job(metadata={**harness.upstream.jobs(job_id)[0]["metadata"], "tunegate_attempt": "9"})
-        assert await orphaned_upstream_jobs.cancel_orphans(harness.ctx) == 1
+        assert await orphaned_upstream_jobs.cancel_orphaned_jobs(harness.ctx) == 1
         assert len(harness.upstream.unended()) == 1
 
     async def test_whose_credential_does_not_open_waits_and_loses_nothing(

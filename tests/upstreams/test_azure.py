@@ -242,7 +242,7 @@ class TestUnderTheWorkers:
         [job] = azure.jobs()
         azure.put_job(training_file=job["training_file"], status="running", _steps=[{"status": "running"}])
         azure.put_job(training_file="file-of-somebody", status="running", _steps=[{"status": "running"}])
-        assert await orphaned_upstream_jobs.cancel_orphans(harness.ctx) == 1
+        assert await orphaned_upstream_jobs.cancel_orphaned_jobs(harness.ctx) == 1
         assert len([each for each in azure.jobs() if each["status"] == "canceled"]) == 1
         assert (await harness.job(job_id)).upstream_job_id == job["id"]
 

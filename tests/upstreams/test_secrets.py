@@ -109,7 +109,7 @@ class TestNowhere:
             metadata=second.jobs()[-1]["metadata"],
             _events=[{"id": "ftevent-1", "level": "info", "type": "message", "message": CREDENTIAL, "data": {}}],
         )
-        await orphaned_upstream_jobs.cancel_orphans(harness.ctx)
+        await orphaned_upstream_jobs.cancel_orphaned_jobs(harness.ctx)
         for each in (*jobs, job_id):
             await call("GET", f"/fine_tuning/jobs/{each}")
             await call("GET", f"/fine_tuning/jobs/{each}/timeline")

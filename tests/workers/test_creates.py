@@ -118,7 +118,7 @@ class TestAnAnswerIsLost:
         await impatient_harness.until(job_id, "running")
         impatient_harness.upstream.release()
         await eventually(lambda: len(impatient_harness.upstream.jobs(job_id)) == 2)
-        await orphaned_upstream_jobs.cancel_orphans(impatient_harness.ctx)
+        await orphaned_upstream_jobs.cancel_orphaned_jobs(impatient_harness.ctx)
         job = await impatient_harness.job(job_id)
         assert [each["id"] for each in impatient_harness.upstream.unended()] == [job.upstream_job_id]
 
@@ -198,7 +198,7 @@ class TestAdoption:
         job = await harness.until(job_id, "running")
         assert job.upstream_job_id == made[2], "the oldest; of equals the first attempt; of equals the first id"
         assert len(harness.upstream.unended()) == 4, "nothing is cancelled before the adoption is on record"
-        await orphaned_upstream_jobs.cancel_orphans(harness.ctx)
+        await orphaned_upstream_jobs.cancel_orphaned_jobs(harness.ctx)
         assert [each["id"] for each in harness.upstream.unended()] == [made[2]]
         calls = {call.upstream_job_id: call.cancelled_as_orphan_at is not None for call in await harness.calls(job_id)}
         assert calls == {each: each != made[2] for each in made}
@@ -286,7 +286,7 @@ class TestACancel:
         assert (await impatient_harness.until_end(job_id)).state == "cancelled"
         impatient_harness.upstream.release()
         await eventually(impatient_harness.upstream.jobs)
-        assert await orphaned_upstream_jobs.cancel_orphans(impatient_harness.ctx) == 1
+        assert await orphaned_upstream_jobs.cancel_orphaned_jobs(impatient_harness.ctx) == 1
         assert impatient_harness.upstream.unended() == []
 
 

@@ -18,7 +18,7 @@ class TestWhatIsCancelled:
     async def test_a_second_job_of_one_job(self, harness: WorkerHarness) -> None:
         job_id = await running(harness)
         orphan = harness.upstream.put_job(metadata=labels(harness.ctx.instance, job_id, 7), status="some new word")
-        assert await orphaned_upstream_jobs.cancel_orphans(harness.ctx) == 1
+        assert await orphaned_upstream_jobs.cancel_orphaned_jobs(harness.ctx) == 1
         assert [each["id"] for each in harness.upstream.unended()] == [(await harness.job(job_id)).upstream_job_id]
         [call] = [call for call in await harness.calls(job_id) if call.upstream_job_id == orphan["id"]]
         assert (call.attempt, call.cancelled_as_orphan_at is not None) == (7, True)
@@ -28,7 +28,7 @@ class TestWhatIsCancelled:
         job_id = await harness.new_job()
         await harness.until_end(job_id)
         harness.upstream.put_job(metadata=labels(harness.ctx.instance, job_id, 1))
-        assert await orphaned_upstream_jobs.cancel_orphans(harness.ctx) == 1
+        assert await orphaned_upstream_jobs.cancel_orphaned_jobs(harness.ctx) == 1
         assert harness.upstream.unended() == []
 
     async def test_what_could_not_be_listed_or_cancelled_is_found_by_the_next_sweep(
@@ -38,9 +38,9 @@ class TestWhatIsCancelled:
         harness.upstream.put_job(metadata=labels(harness.ctx.instance, job_id, 7))
         harness.upstream.fault(LIST, error(500))
         harness.upstream.fault(CANCEL, error(500))
-        assert (await orphaned_upstream_jobs.cancel_orphans(harness.ctx), len(harness.upstream.unended())) == (0, 2)
-        assert (await orphaned_upstream_jobs.cancel_orphans(harness.ctx), len(harness.upstream.unended())) == (1, 2)
-        assert (await orphaned_upstream_jobs.cancel_orphans(harness.ctx), len(harness.upstream.unended())) == (1, 1)
+        assert (await orphaned_upstream_jobs.cancel_orphaned_jobs(harness.ctx), len(harness.upstream.unended())) == (0, 2)
+        assert (await orphaned_upstream_jobs.cancel_orphaned_jobs(harness.ctx), len(harness.upstream.unended())) == (1, 2)
+        assert (await orphaned_upstream_jobs.cancel_orphaned_jobs(harness.ctx), len(harness.upstream.unended())) == (1, 1)
 
 
 class TestWhatIsLeftAlone:
@@ -61,7 +61,7 @@ class TestWhatIsLeftAlone:
             harness.upstream.put_job(metadata=metadata)
         before = len(harness.upstream.unended())
         assert before == 8
-        assert (await orphaned_upstream_jobs.cancel_orphans(harness.ctx), len(harness.upstream.unended())) == (
+        assert (await orphaned_upstream_jobs.cancel_orphaned_jobs(harness.ctx), len(harness.upstream.unended())) == (
             0,
             before,
         )
@@ -73,8 +73,8 @@ class TestWhatIsLeftAlone:
             job_id, state="creating", create_phase="intent", upstream_job_id=None, upstream_status=None, started_at=None
         )
         accepted_later = harness.upstream.put_job(metadata=labels(harness.ctx.instance, "ftjob-later", 1))
-        assert await orphaned_upstream_jobs.cancel_orphans(harness.ctx) == 0
+        assert await orphaned_upstream_jobs.cancel_orphaned_jobs(harness.ctx) == 0
         await harness.until(job_id, "running")
-        assert await orphaned_upstream_jobs.cancel_orphans(harness.ctx) == 0
+        assert await orphaned_upstream_jobs.cancel_orphaned_jobs(harness.ctx) == 0
         assert (len(harness.upstream.creates()), len(harness.upstream.unended())) == (1, 2)
         assert accepted_later["id"] in [each["id"] for each in harness.upstream.unended()]

@@ -35,7 +35,7 @@ class Preference:
 
 
 class ByteLearner:
-    """See `trainer.engine.Learner`. It begins at `base` with `start` added, and never changes either."""
+    """A `trainer.engine.Learner` whose first weights are `base` plus `start`; it changes neither of these two."""
 
     def __init__(
         self, base: Table, start: Delta | None, *, fresh_optimizer: bool, rate: float, preference: Preference | None
@@ -51,22 +51,22 @@ class ByteLearner:
         for exchange in batch:
             if exchange.rejected is not None and self._preference is not None:
                 self._prefer(exchange, exchange.rejected, self._preference)
-        found, wanted = _encode([(e, e.answer) for e in batch])
+        found, targets = _encode([(e, e.answer) for e in batch])
         total_loss = total_right = 0.0
-        for chunk in _chunks(len(wanted)):
-            chances, loss, right = self._forward(found[chunk], wanted[chunk])
+        for chunk in _chunks(len(targets)):
+            chances, loss, right = self._forward(found[chunk], targets[chunk])
             total_loss, total_right = total_loss + loss, total_right + right
-            chances[np.arange(len(chances)), wanted[chunk]] -= 1
+            chances[np.arange(len(chances)), targets[chunk]] -= 1
             self._descend(found[chunk], chances)
-        return Figures(total_loss / len(wanted), total_right / len(wanted))
+        return Figures(total_loss / len(targets), total_right / len(targets))
 
     def measure(self, batch: Sequence[Exchange]) -> Figures:
         loss = right = 0.0
         count = 0
         for exchange in batch:
-            found, wanted = _encode([(exchange, exchange.answer)])
-            _, more_loss, more_right = self._forward(found, wanted)
-            loss, right, count = loss + more_loss, right + more_right, count + len(wanted)
+            found, targets = _encode([(exchange, exchange.answer)])
+            _, more_loss, more_right = self._forward(found, targets)
+            loss, right, count = loss + more_loss, right + more_right, count + len(targets)
         return Figures(loss / count, right / count)
 
     def save(self, path: Path) -> None:
@@ -75,11 +75,11 @@ class ByteLearner:
         write(path, delta)
         put(self._table, self._base, delta, changed)
 
-    def _forward(self, found: Rows, wanted: Bytes) -> tuple[Floats, float, float]:
+    def _forward(self, found: Rows, targets: Bytes) -> tuple[Floats, float, float]:
         chances = softmax(votes(self._table, found))
-        position = np.arange(len(wanted))
-        loss = float(-np.log(chances[position, wanted] + 1e-9).sum())
-        return chances, loss, float((chances.argmax(axis=1) == wanted).sum())
+        position = np.arange(len(targets))
+        loss = float(-np.log(chances[position, targets] + 1e-9).sum())
+        return chances, loss, float((chances.argmax(axis=1) == targets).sum())
 
     def _descend(self, found: Rows, slopes: Floats) -> None:
         flat = found.ravel()
@@ -97,22 +97,22 @@ class ByteLearner:
         self._changed[touched] = True
 
     def _prefer(self, exchange: Exchange, rejected: str, how: Preference) -> None:
-        kept_rows, kept = _encode([(exchange, exchange.answer)])
-        lost_rows, lost = _encode([(exchange, rejected)])
-        margin = self._margin(self._table, kept_rows, kept, lost_rows, lost)
-        at_start = self._margin(how.reference, kept_rows, kept, lost_rows, lost)
+        preferred_rows, preferred_targets = _encode([(exchange, exchange.answer)])
+        rejected_rows, rejected_targets = _encode([(exchange, rejected)])
+        margin = self._margin(self._table, preferred_rows, preferred_targets, rejected_rows, rejected_targets)
+        at_start = self._margin(how.reference, preferred_rows, preferred_targets, rejected_rows, rejected_targets)
         pull = how.beta / (1 + np.exp(np.clip(how.beta * (margin - at_start), -60, 60)))
-        for found, wanted, sign in ((kept_rows, kept, pull), (lost_rows, lost, -pull)):
+        for found, targets, sign in ((preferred_rows, preferred_targets, pull), (rejected_rows, rejected_targets, -pull)):
             slopes = softmax(votes(self._table, found))
-            slopes[np.arange(len(wanted)), wanted] -= 1
+            slopes[np.arange(len(targets)), targets] -= 1
             self._descend(found, slopes * np.float32(sign))
 
     @staticmethod
-    def _margin(table: Table, kept_rows: Rows, kept: Bytes, lost_rows: Rows, lost: Bytes) -> float:
-        def log_chance(found: Rows, wanted: Bytes) -> float:
-            return float(np.log(softmax(votes(table, found))[np.arange(len(wanted)), wanted] + 1e-9).sum())
+    def _margin(table: Table, preferred_rows: Rows, preferred_targets: Bytes, rejected_rows: Rows, rejected_targets: Bytes) -> float:
+        def log_chance(found: Rows, targets: Bytes) -> float:
+            return float(np.log(softmax(votes(table, found))[np.arange(len(targets)), targets] + 1e-9).sum())
 
-        return log_chance(kept_rows, kept) - log_chance(lost_rows, lost)
+        return log_chance(preferred_rows, preferred_targets) - log_chance(rejected_rows, rejected_targets)
 
 
 def votes(table: Table, found: Rows) -> Floats:
@@ -131,12 +131,12 @@ def softmax(scores: Floats) -> Floats:
 
 
 def _encode(pairs: Sequence[tuple[Exchange, str]]) -> tuple[Rows, Bytes]:
-    found, wanted = [], []
+    found, targets = [], []
     for exchange, answer in pairs:
         answered = clean(answer)[:MAX_ANSWER_BYTES]
         found.append(rows(question_of(exchange.context), answered))
-        wanted.append(np.frombuffer(answered + bytes((END,)), dtype=np.uint8))
-    return np.concatenate(found), np.concatenate(wanted)
+        targets.append(np.frombuffer(answered + bytes((END,)), dtype=np.uint8))
+    return np.concatenate(found), np.concatenate(targets)
 
 
 def _chunks(count: int) -> list[slice]:

@@ -63,7 +63,7 @@ def get_file(file_id: str, state: State) -> dict[str, Any]:
 
 @get("/v1/files/{file_id:str}/content", sync_to_thread=True)
 def get_content(file_id: str, state: State) -> File:
-    """The bytes as they were uploaded; a result file's are base64 of a CSV."""
+    """The content of a file: the bytes that were uploaded, or for a result file a CSV, encoded in base64."""
     row = _find(state.store, file_id)
     return File(path=state.store.file_path(file_id), filename=row["filename"], media_type="application/octet-stream")
 

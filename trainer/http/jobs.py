@@ -30,7 +30,7 @@ def list_jobs(request: AnyRequest, state: State) -> dict[str, Any]:
 
 @get("/v1/fine_tuning/jobs/{job_id:str}", sync_to_thread=True)
 def get_job(job_id: str, state: State) -> dict[str, Any]:
-    """One job."""
+    """Retrieve one job with its current status."""
     return show_job(_find(state.store, job_id))
 
 

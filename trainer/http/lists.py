@@ -52,7 +52,7 @@ def page(
 
 
 def only_queries(request: AnyRequest, *known: str) -> None:
-    """400 on a query parameter that would be ignored; a name ending in `[` stands for `name[key]`."""
+    """Refuse query parameters that are not `known`, with 400; a known name that ends in `[` allows `name[key]`."""
     for name in request.query_params:
         if name not in known and not any(k.endswith("[") and name.startswith(k) and name.endswith("]") for k in known):
             raise ApiError(400, f"Unknown query parameter: {name!r}.", param=name)

@@ -1,9 +1,9 @@
-"""Polls an account: lists its running jobs, a hundred with one request, and makes those with updates due.
+"""Polls an account: lists its running jobs, a hundred with one request, and marks jobs that have updates as due.
 
 While an account has few jobs, each is polled by itself, with its events; a list is fetched besides as soon as one of
 them waits longer between polls than `POLL_SECONDS`. If the upstream has no list, or listing fails for a while, every
-job is polled by itself within the poll limit. A list only makes jobs due and writes no result: a job's own step asks
-the upstream under that job's lease, so an account poller that is killed or taken over has changed nothing.
+job is polled by itself within the poll limit. A list only marks jobs as due and writes no result: a job's own step
+polls it under that job's lease, so an account poller that is killed or loses its lease leaves no partial result.
 """
 
 import datetime as dt

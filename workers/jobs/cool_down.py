@@ -1,4 +1,4 @@
-"""Cools an account down after a refusal that is not the job's fault: no new work is sent to it for a while."""
+"""Cools an account down after a refusal that the job did not cause: no new work is sent to it for a while."""
 
 import datetime as dt
 from dataclasses import dataclass

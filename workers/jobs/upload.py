@@ -220,7 +220,7 @@ async def _send(ctx: AccountContext, claimed: Claim[UpstreamFile], job: Job, fil
 
 
 async def _being_deleted(ctx: AccountContext, row: UpstreamFile) -> Sequence[str]:
-    """Copies of this content that are about to be deleted: what is found under its name may be one of them."""
+    """Upstream files of this content whose deletion is pending: a file that is found by its name may be one of them."""
     async with ctx.db.worker() as session:
         query = select(Deletion.upstream_id).where(
             Deletion.project_id == row.project_id,

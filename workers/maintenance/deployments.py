@@ -1,7 +1,7 @@
 """Deployments that depend on a comparison: starts the comparison, and moves the alias if the comparison passes.
 
-Both are found by a query every few seconds and not by a wake-up. So neither a crash between a job's end and the start
-of its comparison, nor a cancelled comparison, leaves a deployment pending forever.
+A query every few seconds finds these deployments, without wake-ups. So neither a crash between a job's end and the
+start of its comparison, nor a cancelled comparison, leaves a deployment pending forever.
 """
 
 import msgspec

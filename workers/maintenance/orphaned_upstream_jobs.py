@@ -34,8 +34,8 @@ MAX_AGE_SECONDS = 7 * 86400.0
 CANCELLED = Counter("tunegate_orphaned_upstream_jobs_cancelled_total", "Orphaned upstream jobs that were cancelled.")
 
 
-async def cancel_orphans(ctx: Context) -> int:
-    """Cancel the orphans of all accounts concurrently, so that no account delays another. Returns their number."""
+async def cancel_orphaned_jobs(ctx: Context) -> int:
+    """Cancel the orphaned upstream jobs of all accounts, which do not delay one another. Returns their number."""
     async with ctx.db.worker() as session:
         ids = await account_ids(session)
     found = await asyncio.gather(*(_at_account(ctx, account_id) for account_id in ids))
@@ -45,15 +45,15 @@ async def cancel_orphans(ctx: Context) -> int:
 async def _at_account(ctx: Context, account_id: str) -> int:
     try:
         async with asyncio.timeout(ACCOUNT_TIMEOUT_SECONDS):
-            return await _cancel_orphans_at(ctx.at(await ctx.accounts.get(account_id)))
+            return await _cancel_orphaned_jobs_at(ctx.at(await ctx.accounts.get(account_id)))
     except (UpstreamError, AccountUnusable, TimeoutError) as error:
-        log.info("orphans.not_listed", account=account_id, error=str(error))
+        log.info("orphan.not_listed", account=account_id, error=str(error))
     except Exception as error:
-        log.error("orphans.failed", account=account_id, exc_info=error)
+        log.error("orphan.failed", account=account_id, exc_info=error)
     return 0
 
 
-async def _cancel_orphans_at(ctx: AccountContext) -> int:
+async def _cancel_orphaned_jobs_at(ctx: AccountContext) -> int:
     ours = await ctx.upstream.find_jobs({GATEWAY: ctx.instance}, since=time.time() - MAX_AGE_SECONDS)
     alive = [job for job in ours if upstream_end(job.status) is None]
     found = 0

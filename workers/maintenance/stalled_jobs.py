@@ -1,6 +1,6 @@
 """Reports stalled jobs: those that received no update within their state's deadline.
 
-A job gets one event for each stall, and a metric counts it. The job itself is not changed: people decide what helps.
+A job gets one event for each stall, and a metric counts it. The job itself is not changed: an operator decides.
 The deadlines are in `service/upstreams/poll_schedule.py`.
 """
 

@@ -1,7 +1,7 @@
 """The calls of a run: routed, priced, sent and billed like a caller's inference, and adopted after a crash.
 
-A call that the upstream cannot answer now (it is rate-limited, unavailable or out of quota) is repeated later; only the
-upstream's refusal of the call itself is an answer.
+A call that the upstream cannot answer now (it is rate-limited, unavailable or out of quota) is repeated later. A
+call that the upstream refuses as invalid is not repeated: the refusal is recorded as its answer.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""One time slice of a run: send as many calls as the upstream bears, and record each answer as it arrives."""
+"""One time slice of a run: sends as many concurrent calls as the upstream accepts, and records each answer."""
 
 import asyncio
 import time
@@ -49,7 +49,7 @@ class Unfinished:
 
 
 class TimeSlice:
-    """Each call is a task of its own; only the task that runs `run` writes to the database."""
+    """One time slice of a run. Each call is a task of its own; only the task that runs `run` writes to the database."""
 
     def __init__(
         self, ctx: Context, claimed: Claim[Run], plan: Plan, answers: dict[str, Answer], open_calls: dict[str, str]

@@ -54,7 +54,7 @@ class DeliveryContext(Protocol):
 
     @property
     def sender(self) -> Sender:
-        """Sends the requests."""
+        """Sends signed messages to endpoints."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,9 +107,9 @@ class UpstreamCall(Base):
 class AccountPoll(Leased, Base):
     """The polling of one account's running jobs; its id is the account's.
 
-    `spent_until` is the poll limiter's state (`workers/jobs/poll_limiter.py`). `listing`: lists cover the jobs. The
-    last step counted `active` jobs, `recently_viewed` of which were viewed by a caller within the last minute.
-    `listed_at` is null if no job depends on lists.
+    `spent_until` is the poll limiter's state (`workers/jobs/poll_limiter.py`). `listing`: whether updates are found by
+    listing the account's jobs, and not by polling each. The last step counted `active` jobs, of which callers viewed
+    `recently_viewed` within the last minute. `listed_at` is null if no job depends on lists.
     """
 
     __tablename__ = "upstream_watches"

@@ -157,7 +157,7 @@ class FillerAndRefusalShares:
                 self._first_refusal = self._first_refusal or example.line
 
     def merge(self, later: FillerAndRefusalShares) -> None:
-        """Adds the counts."""
+        """Adds the counts of later examples."""
         self._answers += later._answers
         self._fillers += later._fillers
         self._refusals += later._refusals

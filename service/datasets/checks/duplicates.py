@@ -81,7 +81,7 @@ class RepeatedContent:
         self._long.extend([len(text) >= _MIN_REPEATED_CHARS for text in answers])
 
     def merge(self, later: RepeatedContent) -> None:
-        """Appends the hashes."""
+        """Appends the hashes of later examples."""
         self._lines += later._lines
         self._keys += later._keys
         self._prompts += later._prompts

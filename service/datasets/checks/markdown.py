@@ -28,7 +28,7 @@ This page is generated: `python -m service.datasets.checks > docs/checks.md`.
 
 
 def checks_markdown() -> str:
-    """The text of the page."""
+    """The text of `docs/checks.md`."""
     parts = [_INTRODUCTION]
     for section in _SECTIONS:
         parts.append(f"\n## {section}\n\n| code | severity | what it finds | fix |\n|---|---|---|---|\n")

@@ -41,7 +41,7 @@ class NearDuplicates:
         self._sketches.extend(sketches(compared))
 
     def merge(self, later: NearDuplicates) -> None:
-        """Appends the sketches."""
+        """Appends the sketches of later examples."""
         self._lines += later._lines
         self._keys += later._keys
         self._sketches += later._sketches

@@ -110,7 +110,7 @@ class LengthBias:
                 self._longer[_SIDES[1]] += other >= preferred * _BIAS_RATIO
 
     def merge(self, later: LengthBias) -> None:
-        """Adds the counts."""
+        """Adds the counts of later examples."""
         self._first_line = self._first_line or later._first_line
         self._compared += later._compared
         for side, count in later._longer.items():

@@ -85,7 +85,7 @@ class DatasetCheck(Protocol):
         """Records a batch: some hundred examples, or a few long ones."""
 
     def merge(self, later: Any) -> None:
-        """Adds what another instance of the class recorded of the examples that follow."""
+        """Add the records of another instance, which was given the examples that follow those of this one."""
 
     def finish(self) -> Iterable[LocatedHit]:
         """Returns the findings; those of one code in the order of lines."""

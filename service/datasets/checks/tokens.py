@@ -41,7 +41,7 @@ _SPECIAL = (
 
 
 def over_limit(pointer: str, value: str, total: int, limit: int) -> Hit:
-    """The hit of an example with `total` tokens, which is over `limit`."""
+    """The finding for an example whose `total` tokens exceed the model's `limit`."""
     message = (
         f"This example has {total:,} tokens; the model's limit is {limit:,}, so the last {total - limit:,} are cut "
         "off. Shorten or split it."

@@ -176,7 +176,7 @@ class Openings:
         self._words |= {hash(opening): opening for opening, _ in _common_keys(Counter(openings), len(openings))}
 
     def merge(self, later: Openings) -> None:
-        """Appends the openings."""
+        """Appends the openings of later examples."""
         self._keys += later._keys
         self._lines += later._lines
         self._words |= later._words
@@ -211,7 +211,7 @@ class Languages:
         self._first_line = dict(reversed(scripts)) | self._first_line
 
     def merge(self, later: Languages) -> None:
-        """Adds the counts."""
+        """Adds the counts of later examples."""
         self._counts.update(later._counts)
         self._first_line = later._first_line | self._first_line
 
@@ -290,7 +290,7 @@ class Variety:
                 self._prompts.append(example.prompt_key)
 
     def merge(self, later: Variety) -> None:
-        """Appends the hashes."""
+        """Appends the hashes of later examples."""
         self._prompts += later._prompts
         self._first_line = self._first_line or later._first_line
         self._more = self._more or later._more

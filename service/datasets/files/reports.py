@@ -32,7 +32,7 @@ from service.ids import new_id
 
 
 async def request_report(session: AsyncSession, file: File, model: BaseModel) -> FileReport:
-    """The row of the report for the model's encoding and limit. If there is none, a worker is asked to make it."""
+    """The row of the report for the model's encoding and limit. If there is none, it is created as due for a worker."""
     added = await session.scalar(
         insert(FileReport)
         .values(

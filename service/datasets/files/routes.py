@@ -134,9 +134,9 @@ async def get_content(request: ApiRequest, file_id: FromPath[str]) -> Stream:
     opt=operation(returns=FileReport, query=ReportQuery),
 )
 async def get_report(request: ApiRequest, file_id: FromPath[str]) -> FileReport:
-    """Every finding, counts, tokens and prices. `?model=` chooses the encoding and the token limit.
+    """A dataset's report: every finding, counts, tokens and prices. `?model=` selects the encoding and the token limit.
 
-    With `?validation_file=` also the examples that this training file shares with that file.
+    With `?validation_file=`, it also lists the examples that this training file shares with that file.
     """
     who = caller(request)
     query = read_query(request, ReportQuery)

@@ -43,7 +43,7 @@ class Block(NamedTuple):
         return self if self.too_long else self._replace(data=b"")
 
     def with_data(self, file: BinaryIO) -> Block:
-        """The block with its data, read from the file. Several processes may share one open file."""
+        """The block with its data, which is read from the file if it is missing. Processes may share the open file."""
         if self.data:
             return self
         return self._replace(data=os.pread(file.fileno(), self.end - self.offset, self.offset))

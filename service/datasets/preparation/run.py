@@ -251,7 +251,9 @@ def _apply_row_fixes(
 def _apply_file_fixes(
     rows: Rows, format: Format | None, fixes: Iterable[str], model: ModelFacts, log: ChangeLog, workspace: Workspace
 ) -> Rows:
-    """The rows after the chosen fixes of the whole file; those of completion files repeat while they change it."""
+    """Apply the chosen fixes of whole files and return the rows.
+
+    For completion files they are repeated while they change something, in at most `_MAX_ROUNDS` rounds."""
     if format is None:
         return rows
     chosen = [(name, fix) for name, fix in FILE_FIXES.items() if name in fixes]

@@ -34,13 +34,13 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
 
 
 class Reported(msgspec.Struct, frozen=True, tag="report"):
-    """A report."""
+    """The result of a `ReportRequest`."""
 
     report: FileReport
 
 
 class Compared(msgspec.Struct, frozen=True, tag="compared"):
-    """What two datasets share."""
+    """The result of a `LeakageRequest`."""
 
     leakage: Leakage
 

@@ -78,7 +78,7 @@ def facts(model: BaseModel) -> ModelFacts:
 def report_for_object(
     storage: "Storage", catalogue: Catalogue, request: ReportRequest, progress: Callable[[int], None]
 ) -> FileReport:
-    """The report of a stored object. Raises `FileNotFoundError`, and `InvalidRequest` for the model."""
+    """Build the report of a stored object. Raises `FileNotFoundError`, and `InvalidRequest` for an unknown model."""
     size_bytes = storage.size_sync(request.storage_key)
     return build_report(
         _Chunks(partial(storage.read_sync, request.storage_key)),

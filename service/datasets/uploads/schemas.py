@@ -60,7 +60,7 @@ class UploadPartObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def show_upload(row: Upload, file: File | None) -> UploadObject:
-    """The wire form of a row, with the file that it became."""
+    """The API's object for an upload, with the file that its completion created."""
     return UploadObject(
         id=row.id,
         bytes=row.size_bytes,

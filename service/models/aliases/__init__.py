@@ -1,1 +1,1 @@
-"""`/v1/model_aliases`: stable names for models, promoted, rolled back, and deployed to by jobs."""
+"""`/v1/model_aliases`: stable names for models; an alias is promoted or rolled back, and jobs can deploy to it."""

@@ -1,7 +1,7 @@
-"""Creating, promoting and deleting aliases, in the caller's transaction; the actions of one project are serial.
+"""Creating, promoting and deleting aliases, in the caller's transaction; one action at a time in each project.
 
 A promotion applies from the next request on; a request that has begun keeps its model. A roll-back undoes the present
-promotion, a second one the promotion before that: it never returns to a model that was rolled back.
+promotion, and a second roll-back the promotion before that; none returns to a model that was rolled back.
 """
 
 import datetime as dt

@@ -40,7 +40,7 @@ async def get_dependents(request: ApiRequest, name: FromPath[str]) -> ModelDepen
     opt=operation(returns=ModelDeleted, query=DeleteQuery),
 )
 async def delete_one_model(request: ApiRequest, name: FromPath[str]) -> ModelDeleted:
-    """Delete a tuned model and its checkpoints at once; the upstream's copies are deleted afterwards.
+    """Delete a tuned model and its checkpoints at once; they are deleted upstream afterwards.
 
     Refused while anything unfinished depends on it; `force=true` overrides the permissions of other projects.
     """

@@ -46,7 +46,7 @@ async def create_permissions(request: ApiRequest, checkpoint: FromPath[str]) -> 
     opt=operation(returns=Page[PermissionObject], query=ListPermissions),
 )
 async def get_permissions(request: ApiRequest, checkpoint: FromPath[str]) -> Page[PermissionObject]:
-    """Newest first unless `order=ascending`."""
+    """The permissions of a model, newest first unless `order=ascending`."""
     query = read_query(request, ListPermissions)
     async with resource(request, Database).admin() as session:
         rows = await actions.list_permissions(session, checkpoint, query)

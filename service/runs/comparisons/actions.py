@@ -195,7 +195,7 @@ def _check_kinds(routes: list[Route], judges: dict[str, Route]) -> None:
             )
     if len({_completes_only(route) for route in routes}) > 1:
         raise InvalidRequest(
-            "Chat models and completion models cannot be asked the same. Compare those of one kind.",
+            "Chat models and completion models cannot answer the same prompts. Compare those of one kind.",
             param="models",
             code="conflicting_parameters",
         )
@@ -222,7 +222,7 @@ def _checked_format(report: FileReport, routes: list[Route]) -> Format:
         )
     if (format == "completion") != _completes_only(routes[0]):
         raise InvalidRequest(
-            f"The file is in the {report.format} format, which {routes[0].model} is not asked in.",
+            f"The file is in the {report.format} format, which {routes[0].model} does not support.",
             param="file",
             code="invalid_file_format",
         )

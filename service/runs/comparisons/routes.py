@@ -109,7 +109,7 @@ async def post_comparison_cancel(request: ApiRequest, comparison_id: FromPath[st
     opt=operation(returns=Page[RunEventObject], query=ListRunEvents),
 )
 async def get_comparison_events(request: ApiRequest, comparison_id: FromPath[str]) -> Page[RunEventObject] | Stream:
-    """Newest first; with `stream=true` as server-sent events from the beginning, or after `Last-Event-ID`."""
+    """Events, newest first; with `stream=true` as server-sent events from the beginning, or after `Last-Event-ID`."""
     return await answer_events(request, "comparison", comparison_id)
 
 

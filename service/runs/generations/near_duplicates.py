@@ -1,4 +1,4 @@
-"""Filters texts that are near duplicates of an earlier one, by the sketches that find them in files. Pure."""
+"""Filters texts that are near duplicates of an earlier one, with the same sketches as the check of files. Pure."""
 
 from service.datasets.duplicates.sketches import BANDS, bands, is_near, sketches
 from service.datasets.parsing.formats import read_example

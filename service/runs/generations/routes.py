@@ -104,7 +104,7 @@ async def post_generation_cancel(request: ApiRequest, generation_id: FromPath[st
     opt=operation(returns=Page[RunEventObject], query=ListRunEvents),
 )
 async def get_generation_events(request: ApiRequest, generation_id: FromPath[str]) -> Page[RunEventObject] | Stream:
-    """Newest first; with `stream=true` as server-sent events from the beginning, or after `Last-Event-ID`."""
+    """Events, newest first; with `stream=true` as server-sent events from the beginning, or after `Last-Event-ID`."""
     return await answer_events(request, "generation", generation_id)
 
 

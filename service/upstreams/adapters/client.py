@@ -151,7 +151,7 @@ def is_last(page: AsyncCursorPage[Any]) -> bool:
 
 
 def created(upstream_id: object) -> CreateOutcome:
-    """The outcome of a create that succeeded with this id; without one nobody knows what was created."""
+    """The outcome of a create that succeeded with this id; without an id it is unknown what was created."""
     if isinstance(upstream_id, str) and upstream_id:
         return Created(upstream_id)
     return Unknown("a response without an id")

@@ -104,7 +104,7 @@ class _Scan:
             raise PreparationRefused(f"item {self._items + 1}: {message}.")
 
     def end(self) -> Iterator[str]:
-        """The value that ends with the file."""
+        """Called at the end of the file: yields the last value. Raises `PreparationRefused` if it is incomplete."""
         if self._depth > 0:
             message = "the file ends in the middle of it; a bracket is not closed"
             raise PreparationRefused(f"item {self._items + 1}: {message}.")

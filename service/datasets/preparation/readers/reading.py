@@ -1,4 +1,4 @@
-"""What all readers share: the source of bytes, and the targets of problems and changes."""
+"""The types that all readers share: where they read bytes, and where they record problems and changes."""
 
 from __future__ import annotations
 
