@@ -38,9 +38,18 @@ class TestWhatIsCancelled:
         harness.upstream.put_job(metadata=labels(harness.ctx.instance, job_id, 7))
         harness.upstream.fault(LIST, error(500))
         harness.upstream.fault(CANCEL, error(500))
-        assert (await orphaned_upstream_jobs.cancel_orphaned_jobs(harness.ctx), len(harness.upstream.unended())) == (0, 2)
-        assert (await orphaned_upstream_jobs.cancel_orphaned_jobs(harness.ctx), len(harness.upstream.unended())) == (1, 2)
-        assert (await orphaned_upstream_jobs.cancel_orphaned_jobs(harness.ctx), len(harness.upstream.unended())) == (1, 1)
+        assert (await orphaned_upstream_jobs.cancel_orphaned_jobs(harness.ctx), len(harness.upstream.unended())) == (
+            0,
+            2,
+        )
+        assert (await orphaned_upstream_jobs.cancel_orphaned_jobs(harness.ctx), len(harness.upstream.unended())) == (
+            1,
+            2,
+        )
+        assert (await orphaned_upstream_jobs.cancel_orphaned_jobs(harness.ctx), len(harness.upstream.unended())) == (
+            1,
+            1,
+        )
 
 
 class TestWhatIsLeftAlone:

@@ -102,13 +102,18 @@ class ByteLearner:
         margin = self._margin(self._table, preferred_rows, preferred_targets, rejected_rows, rejected_targets)
         at_start = self._margin(how.reference, preferred_rows, preferred_targets, rejected_rows, rejected_targets)
         pull = how.beta / (1 + np.exp(np.clip(how.beta * (margin - at_start), -60, 60)))
-        for found, targets, sign in ((preferred_rows, preferred_targets, pull), (rejected_rows, rejected_targets, -pull)):
+        for found, targets, sign in (
+            (preferred_rows, preferred_targets, pull),
+            (rejected_rows, rejected_targets, -pull),
+        ):
             slopes = softmax(votes(self._table, found))
             slopes[np.arange(len(targets)), targets] -= 1
             self._descend(found, slopes * np.float32(sign))
 
     @staticmethod
-    def _margin(table: Table, preferred_rows: Rows, preferred_targets: Bytes, rejected_rows: Rows, rejected_targets: Bytes) -> float:
+    def _margin(
+        table: Table, preferred_rows: Rows, preferred_targets: Bytes, rejected_rows: Rows, rejected_targets: Bytes
+    ) -> float:
         def log_chance(found: Rows, targets: Bytes) -> float:
             return float(np.log(softmax(votes(table, found))[np.arange(len(targets)), targets] + 1e-9).sum())
 

@@ -23,7 +23,9 @@ def periodic_tasks(ctx: Context) -> list[PeriodicTask]:
     orphan_seconds = max(MIN_ORPHAN_SECONDS, ctx.settings.settle_seconds)
     return [
         PeriodicTask("deployments", 2.0, partial(deployments.advance_deployments, ctx)),
-        PeriodicTask("orphaned_upstream_jobs", orphan_seconds, partial(orphaned_upstream_jobs.cancel_orphaned_jobs, ctx)),
+        PeriodicTask(
+            "orphaned_upstream_jobs", orphan_seconds, partial(orphaned_upstream_jobs.cancel_orphaned_jobs, ctx)
+        ),
         PeriodicTask("abandoned_reservations", 15.0, partial(resolve_abandoned_reservations, ctx.db)),
         PeriodicTask("stalled_jobs", 30.0, partial(stalled_jobs.report_stalled_jobs, ctx.db)),
         PeriodicTask("retention", 60.0, partial(retention.remove_expired_files, ctx)),
