@@ -1,4 +1,4 @@
-"""Counts requests in Redis against limits per minute. Knows no domain: names and limits are arguments.
+"""Counts requests in Redis against limits per minute. Independent of the domain: names and limits are arguments.
 
 The algorithm is the sliding window counter of the library `limits`: one Lua script decides and counts, so any number
 of processes together admit no more than the limit, in constant memory, by Redis's clock.

@@ -1,4 +1,4 @@
-"""Reads who makes a request: its caller, a check that the key still works, and the identity of a creating request."""
+"""Reads the caller of a request, a later check of the caller's key, and the identity of a creating request."""
 
 from collections.abc import Awaitable, Callable
 from typing import cast

@@ -84,7 +84,7 @@ class Transition:
 
     @classmethod
     def to_settling_as_lost(cls) -> "Transition":
-        """`running` → `settling`: the upstream has said often enough that it does not know the job."""
+        """`running` → `settling`: the upstream has responded several times that it has no such job."""
         return cls(
             target="settling",
             message="The upstream no longer knows the job",

@@ -182,6 +182,6 @@ async def _after_failure(ctx: AccountContext, claimed: Claim[Job], error: Upstre
             await apply_transition(session, claimed, Transition.to_settling_as_lost())
             return
         if kind == "not_found":
-            event = NewEvent(message="The upstream does not know the job; asking again", level="warn")
+            event = NewEvent(message="The upstream does not know the job; polling again", level="warn")
             await add_events(session, claimed.row.id, claimed.row.project_id, [event])
         await leases.give_back(session, claimed, {"failures": failures}, due_in_seconds=seconds)

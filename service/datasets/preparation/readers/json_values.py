@@ -144,7 +144,7 @@ def _decoded(reading: Reading, texts: Iterable[str]) -> Iterator[tuple[int, dict
 
 
 def _rows_inside(value: dict[str, Any]) -> list[tuple[int, dict[str, Any]]] | None:
-    """The rows in one object: columns as arrays or by index, or a list of objects if it has exactly one."""
+    """The rows in one object: its columns, as arrays or by index, or its only list of objects."""
     if row_format(value) is not None and not _are_columns(list(value.values())):
         return None
     columns = list(value.values())
