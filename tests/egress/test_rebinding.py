@@ -105,15 +105,15 @@ class TestNameServer:
 
     @by_name
     async def test_a_delivery_to_a_name_that_was_moved_inside_is_shown_as_forbidden(
-        self, harness: WebhookHarness, receiver: Receiver
+        self, webhook_harness: WebhookHarness, receiver: Receiver
     ) -> None:
         with name_server(["169.254.169.254"]) as names:
             sender = new_sender(reach=Reach.PUBLIC, resolver=Resolver(names.lookup))
-            moved = WebhookHarness(harness.settings, harness.db, sender, harness.project_id)
-            await harness.new_endpoint(f"https://moved.example.com:{receiver.port}/")
-            await harness.emit()
-            (claimed,) = await harness.claim()
+            moved = WebhookHarness(webhook_harness.settings, webhook_harness.db, sender, webhook_harness.project_id)
+            await webhook_harness.new_endpoint(f"https://moved.example.com:{receiver.port}/")
+            await webhook_harness.emit()
+            (claimed,) = await webhook_harness.claim()
             await deliver(moved, claimed)
-        (attempt,) = await harness.attempts()
+        (attempt,) = await webhook_harness.attempts()
         assert (attempt.error or "").startswith("forbidden_target")
         assert receiver.received == []

@@ -11,7 +11,7 @@ from tests.webhooks.receiver import Receiver, receiving
 
 
 @pytest.fixture
-async def harness(settings: Settings) -> AsyncIterator[WebhookHarness]:
+async def webhook_harness(settings: Settings) -> AsyncIterator[WebhookHarness]:
     """A project in a fresh database. Nothing is tried again by itself: `make_due` lets the time pass. An answer has a
     minute to come, which only those that never come use up."""
     unhurried = dataclasses.replace(

@@ -54,9 +54,9 @@ async def sdk(base_url: str, settings: Settings) -> AsyncOpenAI:
 
 
 @pytest.fixture
-async def project_id(sdk: AsyncOpenAI, harness: WebhookHarness) -> str:
+async def project_id(sdk: AsyncOpenAI, webhook_harness: WebhookHarness) -> str:
     """The project of `sdk`."""
-    async with harness.db.admin() as session:
+    async with webhook_harness.db.admin() as session:
         found = await session.scalar(select(Project.id).where(Project.name == "default"))
     assert found is not None
     return found
@@ -85,32 +85,32 @@ class TestEndpoints:
         assert [each.id async for each in sdk.webhooks.list()] == [second.id]
 
     async def test_an_unchanged_update_does_not_move_updated_at(
-        self, sdk: AsyncOpenAI, harness: WebhookHarness, receiver: Receiver
+        self, sdk: AsyncOpenAI, webhook_harness: WebhookHarness, receiver: Receiver
     ) -> None:
         made = await sdk.webhooks.create(name="mine", url=receiver.url("/a"), event_types=_types(EVENTS))
-        before = await harness.endpoint(made.id)
+        before = await webhook_harness.endpoint(made.id)
         await sdk.webhooks.update(made.id, name="mine", url=receiver.url("/a"), event_types=_types(EVENTS))
         await sdk.webhooks.update(made.id)
-        assert (await harness.endpoint(made.id)).updated_at == before.updated_at
+        assert (await webhook_harness.endpoint(made.id)).updated_at == before.updated_at
         await sdk.webhooks.update(made.id, name="other")
-        assert (await harness.endpoint(made.id)).updated_at > before.updated_at
+        assert (await webhook_harness.endpoint(made.id)).updated_at > before.updated_at
 
     async def test_an_update_enables_it_again(
-        self, sdk: AsyncOpenAI, harness: WebhookHarness, receiver: Receiver
+        self, sdk: AsyncOpenAI, webhook_harness: WebhookHarness, receiver: Receiver
     ) -> None:
         made = await sdk.webhooks.create(name="mine", url=receiver.url("/a"), event_types=_types(EVENTS))
         now = dt.datetime.now(dt.UTC)
-        async with harness.db.worker() as session:
+        async with webhook_harness.db.worker() as session:
             await session.execute(
                 update(WebhookEndpoint).values(disabled_at=now, disabled_reason="It was gone.", failing_since=now)
             )
         assert (await sdk.webhooks.retrieve(made.id)).to_dict()["disabled_reason"] == "It was gone."
         assert (await sdk.webhooks.update(made.id)).to_dict()["status"] == "enabled"
-        row = await harness.endpoint(made.id)
+        row = await webhook_harness.endpoint(made.id)
         assert (row.disabled_at, row.disabled_reason, row.failing_since) == (None, None, None)
 
     async def test_a_repeated_create_gets_its_secret_again_and_it_is_stored_nowhere_in_clear(
-        self, sdk: AsyncOpenAI, harness: WebhookHarness, receiver: Receiver
+        self, sdk: AsyncOpenAI, webhook_harness: WebhookHarness, receiver: Receiver
     ) -> None:
         headers = {"Idempotency-Key": "one-endpoint"}
         first, again = [
@@ -120,29 +120,29 @@ class TestEndpoints:
             for _ in range(2)
         ]
         assert (again.id, again.signing_secret) == (first.id, first.signing_secret)
-        async with harness.db.admin() as session:
+        async with webhook_harness.db.admin() as session:
             remembered = list(await session.scalars(select(RememberedRequest.response)))
         assert len(remembered) == 1
         assert first.signing_secret.encode() not in remembered[0]
 
     async def test_the_secret_is_encrypted_at_rest(
-        self, sdk: AsyncOpenAI, harness: WebhookHarness, receiver: Receiver
+        self, sdk: AsyncOpenAI, webhook_harness: WebhookHarness, receiver: Receiver
     ) -> None:
         made = await sdk.webhooks.create(name="mine", url=receiver.url("/a"), event_types=_types(EVENTS))
-        row = await harness.endpoint(made.id)
+        row = await webhook_harness.endpoint(made.id)
         assert made.signing_secret.encode() not in row.secret_encrypted
 
     async def test_rotation(
-        self, sdk: AsyncOpenAI, harness: WebhookHarness, project_id: str, receiver: Receiver
+        self, sdk: AsyncOpenAI, webhook_harness: WebhookHarness, project_id: str, receiver: Receiver
     ) -> None:
         made = await sdk.webhooks.create(name="mine", url=receiver.url("/a"), event_types=_types(EVENTS))
         rotated = await sdk.webhooks.rotate_secret(made.id, keep_old_secret_active_for_24_hours=True)
         assert rotated.signing_secret != made.signing_secret
-        await harness.emit(project_id=project_id)
-        await harness.deliver_due()
+        await webhook_harness.emit(project_id=project_id)
+        await webhook_harness.deliver_due()
         rotated_again = await sdk.webhooks.rotate_secret(made.id)
-        await harness.emit(project_id=project_id)
-        await harness.deliver_due()
+        await webhook_harness.emit(project_id=project_id)
+        await webhook_harness.deliver_due()
         both, one = receiver.received
         for secret in (made.signing_secret, rotated.signing_secret):
             sdk.webhooks.verify_signature(both.body, both.headers, secret=secret)
@@ -183,7 +183,7 @@ class TestEndpoints:
             assert all(name in refused.value.message for name in EVENT_TYPES)
 
     async def test_a_project_has_at_most_fifty(
-        self, sdk: AsyncOpenAI, harness: WebhookHarness, receiver: Receiver
+        self, sdk: AsyncOpenAI, webhook_harness: WebhookHarness, receiver: Receiver
     ) -> None:
         async def create() -> object:
             return await sdk.webhooks.create(name="mine", url=receiver.url(), event_types=_types(EVENTS))
@@ -191,15 +191,15 @@ class TestEndpoints:
         results = await asyncio.gather(*(create() for _ in range(MAX_ENDPOINTS + 5)), return_exceptions=True)
         refused = [result for result in results if isinstance(result, openai.BadRequestError)]
         assert {error.code for error in refused} == {"too_many_webhook_endpoints"}
-        async with harness.db.worker() as session:
+        async with webhook_harness.db.worker() as session:
             assert len((await session.scalars(select(WebhookEndpoint.id))).all()) == MAX_ENDPOINTS
 
     async def test_another_projects_endpoint_does_not_exist(
-        self, sdk: AsyncOpenAI, harness: WebhookHarness, receiver: Receiver
+        self, sdk: AsyncOpenAI, webhook_harness: WebhookHarness, receiver: Receiver
     ) -> None:
-        theirs = await harness.new_endpoint(receiver.url())
-        await harness.emit()
-        (delivery,) = await harness.deliveries()
+        theirs = await webhook_harness.new_endpoint(receiver.url())
+        await webhook_harness.emit()
+        (delivery,) = await webhook_harness.deliveries()
         assert [each.id async for each in sdk.webhooks.list()] == []
         for call in (
             sdk.webhooks.retrieve(theirs),
@@ -223,7 +223,7 @@ class TestEndpoints:
 class TestSample:
     @pytest.mark.parametrize("event_type", EVENT_TYPES)
     async def test_a_real_delivery_past_the_subscription(
-        self, sdk: AsyncOpenAI, harness: WebhookHarness, receiver: Receiver, event_type: str
+        self, sdk: AsyncOpenAI, webhook_harness: WebhookHarness, receiver: Receiver, event_type: str
     ) -> None:
         receiver.answers["/a"] = [answer(418)]
         made = await sdk.webhooks.create(name="mine", url=receiver.url("/a"), event_types=_types(EVENTS[:1]))
@@ -238,7 +238,7 @@ class TestSample:
         (request,) = receiver.received
         event = sdk.webhooks.unwrap(request.body, request.headers, secret=made.signing_secret)
         assert (event.type, event.id) == (event_type, request.headers["webhook-id"])
-        assert await harness.events() == []
+        assert await webhook_harness.events() == []
 
     async def test_no_answer_is_a_400_that_is_not_repeated(self, sdk: AsyncOpenAI, receiver: Receiver) -> None:
         patient = sdk.with_options(max_retries=2)
@@ -258,17 +258,17 @@ class TestSample:
 
 class TestDeliveries:
     async def test_list_shows_every_attempt(
-        self, sdk: AsyncOpenAI, harness: WebhookHarness, project_id: str, receiver: Receiver
+        self, sdk: AsyncOpenAI, webhook_harness: WebhookHarness, project_id: str, receiver: Receiver
     ) -> None:
         receiver.answers["/a"] = [answer(500, body=b"\xff broken"), answer(200, body=b"well")]
         made = await sdk.webhooks.create(name="mine", url=receiver.url("/a"), event_types=_types(EVENTS))
-        await harness.emit(project_id=project_id)
-        await harness.deliver_due()
+        await webhook_harness.emit(project_id=project_id)
+        await webhook_harness.deliver_due()
         (first,) = (await _list(sdk, made.id))["data"]
         assert (first["object"], first["status"], first["event_type"]) == ("webhook_delivery", "pending", TYPES[0])
         assert first["next_attempt_at"] is not None
-        await harness.make_due()
-        await harness.deliver_due()
+        await webhook_harness.make_due()
+        await webhook_harness.deliver_due()
         (then,) = (await _list(sdk, made.id, status="succeeded"))["data"]
         assert then["next_attempt_at"] is None
         assert [(each["status_code"], each["response"]) for each in then["attempts"]] == [
@@ -278,10 +278,12 @@ class TestDeliveries:
         assert set(then["attempts"][0]) == {"at", "status_code", "latency_ms", "error", "response"}
         assert (await _list(sdk, made.id, status="failed"))["data"] == []
 
-    async def test_pages(self, sdk: AsyncOpenAI, harness: WebhookHarness, project_id: str, receiver: Receiver) -> None:
+    async def test_pages(
+        self, sdk: AsyncOpenAI, webhook_harness: WebhookHarness, project_id: str, receiver: Receiver
+    ) -> None:
         made = await sdk.webhooks.create(name="mine", url=receiver.url("/a"), event_types=_types(EVENTS))
         for _ in range(5):
-            await harness.emit(project_id=project_id)
+            await webhook_harness.emit(project_id=project_id)
         first = await _list(sdk, made.id, limit="2")
         assert (len(first["data"]), first["has_more"]) == (2, True)
         rest = await _list(sdk, made.id, limit="3", after=first["last_id"])
@@ -292,45 +294,45 @@ class TestDeliveries:
             await _list(sdk, made.id, after="whd_nothing")
 
     async def test_redeliver_keeps_the_id(
-        self, sdk: AsyncOpenAI, harness: WebhookHarness, project_id: str, receiver: Receiver
+        self, sdk: AsyncOpenAI, webhook_harness: WebhookHarness, project_id: str, receiver: Receiver
     ) -> None:
         made = await sdk.webhooks.create(name="mine", url=receiver.url("/a"), event_types=_types(EVENTS))
-        await harness.emit(project_id=project_id)
-        await harness.deliver_due()
-        (delivery,) = await harness.deliveries()
+        await webhook_harness.emit(project_id=project_id)
+        await webhook_harness.deliver_due()
+        (delivery,) = await webhook_harness.deliveries()
         for _ in range(2):
             shown = await _redeliver(sdk, delivery.id)
             assert shown["status"] == "pending"
-            await harness.deliver_due()
+            await webhook_harness.deliver_due()
         assert len(receiver.received) == 3
         assert len({request.headers["webhook-id"] for request in receiver.received}) == 1
         (then,) = (await _list(sdk, made.id))["data"]
         assert (then["status"], len(then["attempts"])) == ("succeeded", 3)
 
     async def test_redeliver_begins_the_schedule_anew(
-        self, sdk: AsyncOpenAI, harness: WebhookHarness, project_id: str, receiver: Receiver
+        self, sdk: AsyncOpenAI, webhook_harness: WebhookHarness, project_id: str, receiver: Receiver
     ) -> None:
         receiver.answers["/a"] = [answer(500)]
         await sdk.webhooks.create(name="mine", url=receiver.url("/a"), event_types=_types(EVENTS))
-        await harness.emit(project_id=project_id)
-        async with harness.db.worker() as session:
+        await webhook_harness.emit(project_id=project_id)
+        async with webhook_harness.db.worker() as session:
             await session.execute(update(WebhookDelivery).values(failures=99))
-        await harness.deliver_due()
-        (delivery,) = await harness.deliveries()
+        await webhook_harness.deliver_due()
+        (delivery,) = await webhook_harness.deliveries()
         assert delivery.status == "failed"
         await _redeliver(sdk, delivery.id)
-        await harness.deliver_due()
-        (delivery,) = await harness.deliveries()
+        await webhook_harness.deliver_due()
+        (delivery,) = await webhook_harness.deliveries()
         assert (delivery.status, delivery.failures, delivery.attempts) == ("pending", 1, 2)
 
     async def test_redeliver_to_an_endpoint_that_gets_nothing(
-        self, sdk: AsyncOpenAI, harness: WebhookHarness, project_id: str, receiver: Receiver
+        self, sdk: AsyncOpenAI, webhook_harness: WebhookHarness, project_id: str, receiver: Receiver
     ) -> None:
         receiver.answers["/a"] = [answer(410)]
         made = await sdk.webhooks.create(name="mine", url=receiver.url("/a"), event_types=_types(EVENTS))
-        await harness.emit(project_id=project_id)
-        await harness.deliver_due()
-        (delivery,) = await harness.deliveries()
+        await webhook_harness.emit(project_id=project_id)
+        await webhook_harness.deliver_due()
+        (delivery,) = await webhook_harness.deliveries()
         with pytest.raises(openai.ConflictError) as disabled:
             await _redeliver(sdk, delivery.id)
         assert disabled.value.code == "webhook_endpoint_disabled"
@@ -342,15 +344,15 @@ class TestDeliveries:
 
 class TestRecover:
     async def test_sends_what_failed_and_what_was_missed(
-        self, sdk: AsyncOpenAI, harness: WebhookHarness, project_id: str, receiver: Receiver
+        self, sdk: AsyncOpenAI, webhook_harness: WebhookHarness, project_id: str, receiver: Receiver
     ) -> None:
-        await harness.emit("ftjob-before", project_id=project_id)
+        await webhook_harness.emit("ftjob-before", project_id=project_id)
         receiver.answers["/a"] = [answer(200), answer(410), answer(200)]
         made = await sdk.webhooks.create(name="mine", url=receiver.url("/a"), event_types=_types(EVENTS))
         for subject in ("ftjob-well", "ftjob-failed", "ftjob-disabled"):
-            await harness.emit(subject, project_id=project_id)
-            await harness.deliver_due()
-        await harness.emit("file-1", type="file.processed", project_id=project_id)
+            await webhook_harness.emit(subject, project_id=project_id)
+            await webhook_harness.deliver_due()
+        await webhook_harness.emit("file-1", type="file.processed", project_id=project_id)
         with pytest.raises(openai.ConflictError):
             await _recover(sdk, made.id, 0)
         await sdk.webhooks.update(made.id)
@@ -358,15 +360,15 @@ class TestRecover:
         recovered = await _recover(sdk, made.id, 0)
         assert (recovered["object"], recovered["deliveries"]) == ("webhook_endpoint.recovery", 3)
         assert recovered["has_more"] is False
-        await harness.deliver_due()
+        await webhook_harness.deliver_due()
         subjects = [msgspec.json.decode(request.body)["data"]["id"] for request in receiver.received]
         assert sorted(subjects) == ["ftjob-before", "ftjob-disabled", "ftjob-failed"]
         assert (await _recover(sdk, made.id, 0))["deliveries"] == 0
 
     async def test_since_then_only(
-        self, sdk: AsyncOpenAI, harness: WebhookHarness, project_id: str, receiver: Receiver
+        self, sdk: AsyncOpenAI, webhook_harness: WebhookHarness, project_id: str, receiver: Receiver
     ) -> None:
-        await harness.emit(project_id=project_id)
+        await webhook_harness.emit(project_id=project_id)
         made = await sdk.webhooks.create(name="mine", url=receiver.url("/a"), event_types=_types(EVENTS))
         assert (await _recover(sdk, made.id, int(time.time()) + 60))["deliveries"] == 0
         for since in (-1, 10**18, "yesterday", None):

@@ -30,15 +30,17 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-async def _endpoints(harness: WebhookHarness, count: int, url: str, type: str, *, failing: bool = False) -> list[str]:
+async def _endpoints(
+    webhook_harness: WebhookHarness, count: int, url: str, type: str, *, failing: bool = False
+) -> list[str]:
     since = _now() - dt.timedelta(hours=1) if failing else None
-    return [await harness.new_endpoint(url, event_types=[type], failing_since=since) for _ in range(count)]
+    return [await webhook_harness.new_endpoint(url, event_types=[type], failing_since=since) for _ in range(count)]
 
 
-async def _backlog(harness: WebhookHarness, endpoint_id: str, count: int) -> None:
+async def _backlog(webhook_harness: WebhookHarness, endpoint_id: str, count: int) -> None:
     """So many deliveries that are due for an hour already."""
-    values = {"project": harness.project_id, "endpoint": endpoint_id, "count": count}
-    async with harness.db.worker() as session:
+    values = {"project": webhook_harness.project_id, "endpoint": endpoint_id, "count": count}
+    async with webhook_harness.db.worker() as session:
         await session.execute(
             text(
                 "INSERT INTO webhook_events (id, project_id, type, subject, body) "
@@ -56,94 +58,99 @@ async def _backlog(harness: WebhookHarness, endpoint_id: str, count: int) -> Non
 
 
 class TestPlaces:
-    async def test_each_endpoint_gets_a_few_the_longest_due_first(self, harness: WebhookHarness) -> None:
-        first, second = await _endpoints(harness, 2, "https://a.example/", WELL)
+    async def test_each_endpoint_gets_a_few_the_longest_due_first(self, webhook_harness: WebhookHarness) -> None:
+        first, second = await _endpoints(webhook_harness, 2, "https://a.example/", WELL)
         for number in range(6):
-            await harness.emit(f"s-{number}", type=WELL)
-        claimed = await harness.claim(limit=100)
+            await webhook_harness.emit(f"s-{number}", type=WELL)
+        claimed = await webhook_harness.claim(limit=100)
         assert Counter(each.row.endpoint_id for each in claimed) == {
             first: MAX_CONCURRENT_PER_ENDPOINT,
             second: MAX_CONCURRENT_PER_ENDPOINT,
         }
-        places = {each.id: number for number, each in enumerate(await harness.deliveries())}
+        places = {each.id: number for number, each in enumerate(await webhook_harness.deliveries())}
         assert sorted(places[each.row.id] for each in claimed) == list(range(2 * MAX_CONCURRENT_PER_ENDPOINT))
-        assert await harness.claim(limit=100) == []
+        assert await webhook_harness.claim(limit=100) == []
 
-    async def test_a_failing_one_gets_fewer_and_in_places_of_its_own(self, harness: WebhookHarness) -> None:
-        (failing,) = await _endpoints(harness, 1, "https://dead.example/", DEAD, failing=True)
-        (well,) = await _endpoints(harness, 1, "https://well.example/", WELL)
+    async def test_a_failing_one_gets_fewer_and_in_places_of_its_own(self, webhook_harness: WebhookHarness) -> None:
+        (failing,) = await _endpoints(webhook_harness, 1, "https://dead.example/", DEAD, failing=True)
+        (well,) = await _endpoints(webhook_harness, 1, "https://well.example/", WELL)
         for _ in range(6):
-            await harness.emit(type=DEAD)
-            await harness.emit(type=WELL)
-        fast, retried = await harness.claim(limit=100, failing=False), await harness.claim(limit=100, failing=True)
+            await webhook_harness.emit(type=DEAD)
+            await webhook_harness.emit(type=WELL)
+        fast, retried = (
+            await webhook_harness.claim(limit=100, failing=False),
+            await webhook_harness.claim(limit=100, failing=True),
+        )
         assert [each.row.endpoint_id for each in fast] == [well] * MAX_CONCURRENT_PER_ENDPOINT
         assert [each.row.endpoint_id for each in retried] == [failing] * MAX_CONCURRENT_PER_FAILING_ENDPOINT
 
-    async def test_a_lease_that_is_over_is_no_place_taken(self, harness: WebhookHarness) -> None:
-        await _endpoints(harness, 1, "https://a.example/", WELL)
+    async def test_a_lease_that_is_over_is_no_place_taken(self, webhook_harness: WebhookHarness) -> None:
+        await _endpoints(webhook_harness, 1, "https://a.example/", WELL)
         for _ in range(6):
-            await harness.emit(type=WELL)
-        claimed = await harness.claim(limit=100)
-        async with harness.db.worker() as session:
+            await webhook_harness.emit(type=WELL)
+        claimed = await webhook_harness.claim(limit=100)
+        async with webhook_harness.db.worker() as session:
             mine = WebhookDelivery.id.in_([each.row.id for each in claimed[:2]])
             await session.execute(update(WebhookDelivery).where(mine).values(leased_until=func.now()))
-        assert len(await harness.claim(limit=100)) == 2
+        assert len(await webhook_harness.claim(limit=100)) == 2
 
-    async def test_one_that_a_wakeup_names_waits_for_a_place_too(self, harness: WebhookHarness) -> None:
-        await _endpoints(harness, 1, "https://a.example/", WELL)
+    async def test_one_that_a_wakeup_names_waits_for_a_place_too(self, webhook_harness: WebhookHarness) -> None:
+        await _endpoints(webhook_harness, 1, "https://a.example/", WELL)
         for _ in range(5):
-            await harness.emit(type=WELL)
-        *others, last = await harness.deliveries()
-        assert await self.named(harness, last.id) == [last.id]
-        assert await self.named(harness, last.id, failing=True) == []
-        claimed = await harness.claim(limit=100)
+            await webhook_harness.emit(type=WELL)
+        *others, last = await webhook_harness.deliveries()
+        assert await self.named(webhook_harness, last.id) == [last.id]
+        assert await self.named(webhook_harness, last.id, failing=True) == []
+        claimed = await webhook_harness.claim(limit=100)
         assert len(claimed) == MAX_CONCURRENT_PER_ENDPOINT  # none of them leased by the query above
-        assert await self.named(harness, others[-1].id) == []
+        assert await self.named(webhook_harness, others[-1].id) == []
 
-    async def named(self, harness: WebhookHarness, row_id: str, *, failing: bool = False) -> list[str]:
-        where = claimable_retries(harness, row_id) if failing else claimable(harness, row_id)
-        async with harness.db.worker() as session:
+    async def named(self, webhook_harness: WebhookHarness, row_id: str, *, failing: bool = False) -> list[str]:
+        where = claimable_retries(webhook_harness, row_id) if failing else claimable(webhook_harness, row_id)
+        async with webhook_harness.db.worker() as session:
             return list(await session.scalars(select(WebhookDelivery.id).where(WebhookDelivery.id == row_id, *where)))
 
 
 class TestCost:
-    async def test_does_not_grow_with_a_backlog(self, harness: WebhookHarness) -> None:
+    async def test_does_not_grow_with_a_backlog(self, webhook_harness: WebhookHarness) -> None:
         """Pages of Postgres that one claim looks at: of 20 and of 10,000 deliveries that wait for a dead endpoint."""
-        (dead,) = await _endpoints(harness, 1, "https://dead.example/", DEAD)
-        await _endpoints(harness, 20, "https://well.example/", WELL)
-        await harness.emit(type=WELL)
-        await _backlog(harness, dead, 20)
-        small = await self.pages(harness)
-        async with harness.db.worker() as session:
+        (dead,) = await _endpoints(webhook_harness, 1, "https://dead.example/", DEAD)
+        await _endpoints(webhook_harness, 20, "https://well.example/", WELL)
+        await webhook_harness.emit(type=WELL)
+        await _backlog(webhook_harness, dead, 20)
+        small = await self.pages(webhook_harness)
+        async with webhook_harness.db.worker() as session:
             await session.execute(delete(WebhookDelivery).where(WebhookDelivery.endpoint_id == dead))
             await session.execute(delete(WebhookEvent).where(WebhookEvent.type == "file.error"))
-        await _backlog(harness, dead, 10_000)
-        assert await self.pages(harness) < 3 * small
+        await _backlog(webhook_harness, dead, 10_000)
+        assert await self.pages(webhook_harness) < 3 * small
 
-    async def pages(self, harness: WebhookHarness) -> int:
-        query = select(WebhookDelivery.id).where(*claimable(harness))
+    async def pages(self, webhook_harness: WebhookHarness) -> int:
+        query = select(WebhookDelivery.id).where(*claimable(webhook_harness))
         sql = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
-        async with harness.db.worker() as session:
+        async with webhook_harness.db.worker() as session:
             plan: Any = await session.scalar(text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}"))
         return int(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])
 
 
 class TestHanging:
     async def test_hanging_endpoints_hold_their_share_and_the_others_go_on(
-        self, harness: WebhookHarness, receiver: Receiver
+        self, webhook_harness: WebhookHarness, receiver: Receiver
     ) -> None:
         """Three endpoints never answer, one does: all of its events arrive while the others hang."""
-        await _endpoints(harness, 3, receiver.url("/never"), DEAD)
-        await _endpoints(harness, 1, receiver.url("/well"), WELL)
+        await _endpoints(webhook_harness, 3, receiver.url("/never"), DEAD)
+        await _endpoints(webhook_harness, 1, receiver.url("/well"), WELL)
         for _ in range(20):
-            await harness.emit(type=DEAD)
+            await webhook_harness.emit(type=DEAD)
         for _ in range(20):
-            await harness.emit(type=WELL)
+            await webhook_harness.emit(type=WELL)
         queues = [
-            Queue("deliveries", DELIVERIES, partial(deliver, harness), 16, partial(claimable, harness)),
-            Queue("retries", DELIVERIES, partial(deliver, harness), 4, partial(claimable_retries, harness)),
+            Queue("deliveries", DELIVERIES, partial(deliver, webhook_harness), 16, partial(claimable, webhook_harness)),
+            Queue(
+                "retries", DELIVERIES, partial(deliver, webhook_harness), 4, partial(claimable_retries, webhook_harness)
+            ),
         ]
-        dispatcher = Dispatcher(harness.db, queues, lease_seconds=60, every_seconds=0.05)
+        dispatcher = Dispatcher(webhook_harness.db, queues, lease_seconds=60, every_seconds=0.05)
         running = asyncio.create_task(dispatcher.run())
 
         def came() -> Counter[str]:
