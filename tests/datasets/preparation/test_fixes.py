@@ -135,7 +135,7 @@ class TestFunctionsToTools:
         (row_after,) = fixed(jsonl(row), "functions_to_tools")
         ids = [each["id"] for message in row_after["messages"] for each in message.get("tool_calls", [])]
         assert ids == ["call_1", "call_2"]
-        assert report_on(jsonl(fixed)).errors == 0
+        assert report_on(jsonl(row_after)).errors == 0
 
     def test_a_function_that_is_a_tool_already_goes(self) -> None:
         (row,) = fixed(jsonl({**calling(), "functions": [tool()["function"]]}), "functions_to_tools")
