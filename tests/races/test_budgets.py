@@ -103,16 +103,20 @@ async def db(settings: Settings) -> AsyncIterator[Database]:
 
 
 async def statuses(
-    urls: Sequence[str], tenants: Sequence[Tenant], path: str, body: object, seen: Counter[int] | None = None
+    urls: Sequence[str], tenants: Sequence[Tenant], path: str, body: dict[str, object], seen: Counter[int] | None = None
 ) -> Counter[int]:
-    """What so many equal calls are answered, over all processes and projects at once; `seen` has it as it comes."""
+    """The statuses of concurrent calls over all processes and projects; `seen` counts them as they arrive.
+
+    Jobs differ in their metadata: equal creating requests would wait for each other and not race for the budget.
+    """
     answers: Counter[int] = Counter() if seen is None else seen
 
     async def call(number: int) -> None:
         url, tenant = urls[number % len(urls)], tenants[number // len(urls) % len(tenants)]
         headers = {"authorization": f"Bearer {tenant.key}"}
         async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=60) as http:
-            while (status := (await http.post(path, json=body)).status_code) == 503:
+            own = {**body, "metadata": {"caller": str(number)}} if path == "/fine_tuning/jobs" else body
+            while (status := (await http.post(path, json=own)).status_code) == 503:
                 await asyncio.sleep(0.2)  # the machine is busy; it says so and means nothing else
             answers[status] += 1
 
@@ -194,7 +198,7 @@ class TestProcesses:
             files = {"file": ("a.jsonl", jsonl(chat_rows(12)))}
             file = (await http.post("/files", data={"purpose": "fine-tune"}, files=files)).json()["id"]
         await self.report(db, file)
-        wanted = {"model": MODEL, "training_file": file}
+        wanted: dict[str, object] = {"model": MODEL, "training_file": file}
         spent = await self.in_use(db, tenant)
         assert await statuses(urls[:1], [tenant], "/fine_tuning/jobs", wanted) == {200: CALLERS}
         amount, left = divmod(await reserved(db, [tenant.project_id]), CALLERS)
