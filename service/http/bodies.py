@@ -161,7 +161,7 @@ def _refusal(message: str, model: type[Model], given: Callable[[], Any]) -> Inva
         listed = ", ".join(f"'{name}'" for name in unknown)
         plural = "s" if len(unknown) > 1 else ""
         return InvalidRequest(
-            f"Unknown parameter{plural}: {listed}. Send only parameters that /docs lists.",
+            f"Unknown parameter{plural}: {listed}. Leave out what /docs does not list.",
             param=unknown[0],
             code="unknown_parameter",
         )

@@ -179,7 +179,7 @@ class TestStops:
     def test_a_stop_while_starting_leaves_nothing(self, tmp_path: Path) -> None:
         stack = DevStack(tmp_path)
         stack.launch()
-        eventually(lambda: "bringing the database" in stack.output(), every_seconds=0.02)
+        eventually(lambda: "migrating the database" in stack.output(), every_seconds=0.02)
         assert stack.stop() == 0
         nothing_is_left_of(tmp_path)
 

@@ -3,7 +3,6 @@
 import datetime as dt
 from typing import Any
 
-import pytest
 from sqlalchemy import func, select, update
 
 from service.database.tables import (
@@ -45,9 +44,9 @@ async def count(harness: WorkerHarness, table: type[Base]) -> int:
         return await session.scalar(select(func.count()).select_from(table)) or 0
 
 
-async def gone(harness: WorkerHarness, *file_ids: str) -> list[bool]:
+async def gone(harness: WorkerHarness, *file_ids: str, batch: int = retention.BATCH) -> list[bool]:
     """Which of the files one round removes."""
-    await retention.remove_expired_files(harness.ctx)
+    await retention.remove_expired_files(harness.ctx, batch=batch)
     return [(await file_row(harness, file_id)).deleted_at is not None for file_id in file_ids]
 
 
@@ -87,16 +86,15 @@ class TestRetention:
         await harness.until_end(job_id)
         assert await gone(harness, file_id) == [True]
 
-    async def test_more_than_a_batch(self, harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_more_than_a_batch(self, harness: WorkerHarness) -> None:
         """Those that are needed do not keep the others waiting."""
-        monkeypatch.setattr(retention, "BATCH", 2)
         await set_project(harness, retention_days=1)
         needed = [await harness.new_file() for _ in range(3)]
         for file_id in needed:
             await harness.new_job(training=file_id)
         others = [await harness.new_file() for _ in range(5)]
         await age(harness, File, 2)
-        assert await gone(harness, *needed, *others) == [False] * 3 + [True] * 5
+        assert await gone(harness, *needed, *others, batch=2) == [False] * 3 + [True] * 5
 
     async def test_is_set_by_administrators(self, harness: WorkerHarness) -> None:
         path = f"/organization/projects/{harness.project_id}/retention"
@@ -135,14 +133,12 @@ class TestPruning:
             before[LedgerEntry],
         )
 
-    async def test_in_batches(self, harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(pruning, "BATCH", 2)
-        monkeypatch.setattr(pruning, "ROUNDS", 2)
+    async def test_in_batches(self, harness: WorkerHarness) -> None:
         old = await trained(harness)
         await age(harness, Job, 91, column="finished_at")
         events = len(await harness.messages(old.id))
         assert events > 4
-        assert (await pruning.prune(harness.ctx))["job_events"] == 4
+        assert (await pruning.prune(harness.ctx, batch=2, max_batches=2))["job_events"] == 4
         assert len(await harness.messages(old.id)) == events - 4
 
     async def test_deliveries_with_their_attempts_and_events(self, harness: WorkerHarness) -> None:

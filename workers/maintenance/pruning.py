@@ -92,11 +92,11 @@ def rules(settings: Settings) -> Iterator[Rule]:
     )
 
 
-async def prune(ctx: Context) -> dict[str, int]:
-    """Apply every rule once. Returns the number of deleted rows by table."""
+async def prune(ctx: Context, *, batch: int = BATCH, max_batches: int = MAX_BATCHES) -> dict[str, int]:
+    """Apply every rule once, in at most `max_batches` of `batch` rows. Returns the number of deleted rows by table."""
     deleted: dict[str, int] = {}
     for rule in rules(ctx.settings):
-        count = await _apply(ctx, rule)
+        count = await _apply(ctx, rule, batch, max_batches)
         if count:
             deleted[rule.table.__tablename__] = count
     await _erase_secrets(ctx)
@@ -105,11 +105,11 @@ async def prune(ctx: Context) -> dict[str, int]:
     return deleted
 
 
-async def _apply(ctx: Context, rule: Rule) -> int:
+async def _apply(ctx: Context, rule: Rule, batch: int, max_batches: int) -> int:
     total = 0
-    for _ in range(MAX_BATCHES):
+    for _ in range(max_batches):
         async with ctx.db.worker() as session:
-            rows = (await session.execute(select(*rule.key).where(rule.is_old).limit(BATCH))).all()
+            rows = (await session.execute(select(*rule.key).where(rule.is_old).limit(batch))).all()
             if rows:  # the condition again: a row may have come into use since
                 await session.execute(
                     delete(rule.table)
@@ -117,7 +117,7 @@ async def _apply(ctx: Context, rule: Rule) -> int:
                     .execution_options(synchronize_session=False)
                 )
         total += len(rows)
-        if len(rows) < BATCH:
+        if len(rows) < batch:
             break
     return total
 

@@ -20,15 +20,15 @@ log = structlog.get_logger()
 BATCH = 200
 
 
-async def remove_expired_files(ctx: Context) -> int:
-    """Remove every file that is due for removal. Returns their number."""
+async def remove_expired_files(ctx: Context, *, batch: int = BATCH) -> int:
+    """Remove every file that is due for removal, found in batches. Returns their number."""
     removed = 0
     for reason, condition in (("expired", File.expires_at < func.now()), ("retention", _past_retention())):
-        removed += await _remove(ctx, reason, condition)
+        removed += await _remove(ctx, reason, condition, batch)
     return removed
 
 
-async def _remove(ctx: Context, reason: str, condition: ColumnElement[bool]) -> int:
+async def _remove(ctx: Context, reason: str, condition: ColumnElement[bool], batch: int) -> int:
     removed, last = 0, ""
     while True:
         async with ctx.db.worker() as session:
@@ -37,12 +37,12 @@ async def _remove(ctx: Context, reason: str, condition: ColumnElement[bool]) -> 
                     select(File.project_id, File.id)
                     .where(File.deleted_at.is_(None), File.id > last, condition)
                     .order_by(File.id)
-                    .limit(BATCH)
+                    .limit(batch)
                 )
             ).all()
         for project_id, file_id in found:
             removed += await _remove_one(ctx, project_id, file_id, reason)
-        if len(found) < BATCH:
+        if len(found) < batch:
             return removed
         last = found[-1].id
 
