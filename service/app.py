@@ -47,20 +47,23 @@ Who = TypeVar("Who")
 MAX_BODY_BYTES = 10 * 1024 * 1024
 
 
-def create_app(settings: Settings) -> ASGIApp:
+OpenServices = Callable[[Settings], Services]
+
+
+def create_app(settings: Settings, open_services: OpenServices = Services.open) -> ASGIApp:
     """The service as an ASGI app. Raises `SettingsError` for a configuration that cannot work."""
     configure(settings.log_level, settings.log_format)
-    return RequestMiddleware(create_litestar(settings))
+    return RequestMiddleware(create_litestar(settings, open_services))
 
 
-def create_litestar(settings: Settings) -> Litestar:
+def create_litestar(settings: Settings, open_services: OpenServices = Services.open) -> Litestar:
     """The routes and their resources. Connections open at start-up only, so documentation can read the routes."""
     if settings.upstream_is_self(settings.port):
         raise SettingsError("OPENAI_BASE_URL points at this gateway itself. Set it to the upstream's address.")
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        services = Services.open(settings)
+        services = open_services(settings)
         app.state.resources = services.resources()
         await services.accounts.write_default_account()
         await services.rates.warm()

@@ -30,10 +30,17 @@ START = "start"
 
 
 class EventStreams:
-    """The open streams of this process."""
+    """The open streams of this process.
 
-    def __init__(self, db: Database) -> None:
+    A stream asks for new events every `poll_seconds`, and sends a comment after `keep_alive_seconds` without any.
+    """
+
+    def __init__(
+        self, db: Database, *, poll_seconds: float = POLL_SECONDS, keep_alive_seconds: float = KEEP_ALIVE_SECONDS
+    ) -> None:
         self._db = db
+        self._poll_seconds = poll_seconds
+        self._keep_alive_seconds = keep_alive_seconds
         self._open: Counter[str] = Counter()
 
     async def open(
@@ -57,12 +64,35 @@ class EventStreams:
     ) -> AsyncIterator[bytes]:
         self._open[project_id] += 1
         try:
-            async for chunk in _encoded_events(self._db, project_id, types, start, access_check):
+            async for chunk in self._encoded_events(project_id, types, start, access_check):
                 yield chunk
         finally:
             self._open[project_id] -= 1
             if not self._open[project_id]:
                 del self._open[project_id]
+
+    async def _encoded_events(
+        self, project_id: str, types: Sequence[str], start: tuple[str, int], access_check: AccessCheck
+    ) -> AsyncIterator[bytes]:
+        last_id, position = start
+        yield f"id: {last_id}\n: listening\n\n".encode()
+        quiet_seconds = 0.0
+        while True:
+            try:
+                await access_check()
+            except ApiError:
+                return
+            rows = await _next_events(self._db, project_id, types, position)
+            for row in rows:
+                yield f"id: {row.id}\nevent: {row.type}\ndata: ".encode() + row.body + b"\n\n"
+                position, quiet_seconds = row.position, 0.0
+            if len(rows) == BATCH:
+                continue
+            if quiet_seconds >= self._keep_alive_seconds:
+                yield b": still here\n\n"
+                quiet_seconds = 0.0
+            await asyncio.sleep(self._poll_seconds)
+            quiet_seconds += self._poll_seconds
 
 
 async def _start_position(session: AsyncSession, project_id: str, last_event_id: str | None) -> tuple[str, int]:
@@ -72,30 +102,6 @@ async def _start_position(session: AsyncSession, project_id: str, last_event_id:
         return last_event_id, await event_position(session, project_id, last_event_id, param="Last-Event-ID")
     newest = await newest_event(session, project_id)
     return (START, 0) if newest is None else (newest.id, newest.position)
-
-
-async def _encoded_events(
-    db: Database, project_id: str, types: Sequence[str], start: tuple[str, int], access_check: AccessCheck
-) -> AsyncIterator[bytes]:
-    last_id, position = start
-    yield f"id: {last_id}\n: listening\n\n".encode()
-    quiet_seconds = 0.0
-    while True:
-        try:
-            await access_check()
-        except ApiError:
-            return
-        rows = await _next_events(db, project_id, types, position)
-        for row in rows:
-            yield f"id: {row.id}\nevent: {row.type}\ndata: ".encode() + row.body + b"\n\n"
-            position, quiet_seconds = row.position, 0.0
-        if len(rows) == BATCH:
-            continue
-        if quiet_seconds >= KEEP_ALIVE_SECONDS:
-            yield b": still here\n\n"
-            quiet_seconds = 0.0
-        await asyncio.sleep(POLL_SECONDS)
-        quiet_seconds += POLL_SECONDS
 
 
 async def _next_events(db: Database, project_id: str, types: Sequence[str], position: int) -> Sequence[WebhookEvent]:

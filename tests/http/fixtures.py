@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import dataclasses
 import secrets
 import socket
 import threading
@@ -18,8 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from cli.embedded import OWNER, SERVICE
 from service.app import create_app
 from service.database.engine import Database, create_engine
+from service.services import Services
 from service.settings import Settings
 from service.wakeups import Wakeups
+from service.webhooks.stream import EventStreams
 from tests.stack import Servers
 from tests.wire import Tenant, make_tenant
 
@@ -52,6 +55,12 @@ class Api:
         return [str(path) for path in (self.storage / self.one.project_id).rglob("*") if path.is_file()]
 
 
+def quick_streams(settings: Settings) -> Services:
+    """The API's services, with event streams that ask for events often and are seldom silent."""
+    services = Services.open(settings)
+    return dataclasses.replace(services, streams=EventStreams(services.db, poll_seconds=0.02, keep_alive_seconds=2.0))
+
+
 @pytest.fixture(scope="session")
 def gateway(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, str]]:
     """The API on a port, as `tunegate serve` runs it, with files of at most 100,000 bytes; and its base URL."""
@@ -66,7 +75,7 @@ def gateway(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Itera
             max_file_bytes=MAX_FILE_BYTES,
         )
         listening = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="error", log_config=None))
+        server = uvicorn.Server(uvicorn.Config(create_app(settings, quick_streams), log_level="error", log_config=None))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
         thread.start()
         yield settings, f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
