@@ -29,7 +29,7 @@ os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "authority.pem")
 engine.CONNECT_SECONDS = engine.PING_SECONDS = engine.POOL_WAIT_SECONDS = 60.0
 """What a test asks of Postgres in this process is answered in time, however long the machine stands still."""
 
-STARTS_SERVERS = {"servers", "stack", "upstream_program", "scripted_program", "receiver"}
+STARTS_SERVERS = {"servers", "stack", "fresh_stack", "upstream_program", "scripted_program", "receiver"}
 """Fixtures that start one; `make test-fast` leaves out the tests that use them."""
 
 _RUN = pytest.StashKey[ExitStack]()

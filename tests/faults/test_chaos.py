@@ -21,6 +21,7 @@ class TestSchedule:
         assert all(0 < fault.at_share < 1 for fault in faults)
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(1200)
 async def test_a_short_run_loses_and_doubles_nothing() -> None:
     report = await run(Plan(seed=20261121, jobs=40, faults=16, projects=2, apis=1, workers=2))

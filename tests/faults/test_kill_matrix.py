@@ -42,6 +42,7 @@ def test_the_document_has_them() -> None:
     assert [point for point in POINTS if f"`{point}`" not in text] == []
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(1200)
 async def test_a_kill_at_each_does_no_harm(full: bool) -> None:
     """The short form of `make kills`: one kill at each point, or three in `make test-faults`."""

@@ -30,7 +30,12 @@ from tests.faults.invariants import check_invariants
 from tests.faults.proxy import NetworkFault, Proxy
 from tests.stack import ROOT
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("links"), pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.xdist_group("links"),
+    pytest.mark.timeout(400),
+    pytest.mark.faults,
+]
 
 LASTS_SECONDS, FULL_LASTS_SECONDS = 0.7, 2.0
 """How long a fault lasts, shortly and in `make test-faults`."""
