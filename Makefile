@@ -45,11 +45,11 @@ test: setup ## Run the tests (TESTS=tests/cli to choose, TEST_WORKERS=1 for one 
 test-fast: setup ## Run the tests that start no server, in under a minute
 	@$(PYTEST) --fast $(FAST_TESTS)
 
-test-faults-once: setup ## Kills, network faults and chaos, each once (four minutes; a step of .ci/run)
-	@$(PYTEST) -m faults tests/faults
+test-faults-once: setup ## Kills, network faults and chaos, each once (a step of .ci/run)
+	@$(PYTEST) -m faults $(TESTS)
 
 test-faults: setup ## Faults in full: links, kills, chaos (half an hour)
-	@$(PYTEST) --full tests/faults tests/races
+	@$(PYTEST) --full -m faults $(TESTS)
 	@$(BIN)/python -m tests.faults.kill_matrix $(KILLS)
 	@$(BIN)/python -m tests.faults.chaos $(CHAOS)
 

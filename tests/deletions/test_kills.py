@@ -11,6 +11,8 @@ from tests.faults.control import FaultyUpstream
 from tests.workers.harness import DEADLINE_SECONDS, open_harness, working
 from tests.workers.process import WorkerProcess
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.mark.parametrize(
     "point", ["deletion.content_deleted", "deletion.upstream_files_released", "deletion.upstream_answered"]

@@ -280,6 +280,7 @@ async def test_a_file_that_was_on_its_way_in_is_refused(harness: WorkerHarness) 
         assert (await http.get("/files")).status_code == 401
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("point", POINTS)
 async def test_a_worker_killed_anywhere_is_followed_by_one_that_goes_on(
     short_lease_settings: Settings, upstream: FaultyUpstream, tmp_path: Path, all_seeing: AsyncEngine, point: str

@@ -23,7 +23,12 @@ from tests.faults.invariants import check_invariants
 from tests.faults.processes import environment, wait_until
 from tests.stack import ROOT, Servers
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("startup"), pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.xdist_group("startup"),
+    pytest.mark.timeout(400),
+    pytest.mark.faults,
+]
 
 CUT_SECONDS = 15.0
 """Less than the grace of an API or a worker, and than a call to the upstream: who ends by then has been cut."""

@@ -10,6 +10,8 @@ from tests.faults.control import CREATE, NEVER, FaultyUpstream
 from tests.workers.harness import ended, eventually, open_harness, working
 from tests.workers.process import WorkerProcess
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.mark.parametrize("point", ["create.intent_committed", "create.answered", "settle.results_stored"])
 async def test_stopped_between_two_steps(

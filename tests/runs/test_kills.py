@@ -9,6 +9,8 @@ from tests.runs.harness import RunHarness
 from tests.runs.scripted import Call, Reply, plain
 from tests.workers.process import WorkerProcess
 
+pytestmark = pytest.mark.faults
+
 OF_RUNS = (
     "run.begun",
     "run.reserved",

@@ -7,10 +7,14 @@ the first has ended. Kills at every commit and send are in `tests/faults/test_ki
 import signal
 from pathlib import Path
 
+import pytest
+
 from service.settings import Settings
 from tests.faults.control import CREATE, NEVER, UPLOAD, FaultyUpstream
 from tests.workers.harness import ended, eventually, open_harness, working
 from tests.workers.process import WorkerProcess
+
+pytestmark = pytest.mark.faults
 
 
 async def test_a_worker_killed_while_the_upstream_works_on_its_requests(

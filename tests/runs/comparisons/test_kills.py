@@ -11,6 +11,8 @@ from tests.runs.comparisons.test_deploying import BETTER, decided, trained
 from tests.runs.harness import RunHarness
 from tests.workers.process import WorkerProcess
 
+pytestmark = pytest.mark.faults
+
 SCRIPT = answering({0: lambda line: line % 3 == 0, 1: lambda line: line % 4 != 0}, verdict="right")
 GRADERS = [{"type": "exact"}, {"type": "judge", "model": "gpt-4.1"}]
 
