@@ -121,3 +121,21 @@ async def test_postgres_ends_the_session_of_a_silent_leader_and_another_worker_t
 
 def test_a_leader_pings_several_times_within_the_time_after_which_it_is_silent() -> None:
     assert leader.SILENT_SECONDS >= 3 * leader.PING_SECONDS
+
+
+async def test_a_task_that_hangs_is_cancelled_and_runs_again(settings: Settings) -> None:
+    begun = 0
+
+    async def hang() -> None:
+        nonlocal begun
+        begun += 1
+        await asyncio.Event().wait()
+
+    engine = create_engine(settings.database_url, pool_size=1, application="hangs")
+    leading = asyncio.create_task(lead(engine, [PeriodicTask("hang", TASK_SECONDS, hang, limit_seconds=0.05)]))
+    try:
+        await eventually(lambda: begun > 1)
+    finally:
+        leading.cancel()
+        await asyncio.gather(leading, return_exceptions=True)
+        await engine.dispose()

@@ -24,11 +24,16 @@ SILENT_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class PeriodicTask:
-    """A task of the leader. It first runs `every_seconds` after the election, and again after an error."""
+    """A task of the leader. It first runs `every_seconds` after the election, and again after an error.
+
+    A run that takes longer than `limit_seconds` is cancelled: the leader pings all the while, so no other worker would
+    take a task over that hangs.
+    """
 
     name: str
     every_seconds: float
     run: Callable[[], Awaitable[object]]
+    limit_seconds: float = 900.0
 
 
 async def lead(
@@ -84,6 +89,7 @@ async def _repeat(task: PeriodicTask) -> None:
     while True:
         await asyncio.sleep(task.every_seconds)
         try:
-            await task.run()
+            async with asyncio.timeout(task.limit_seconds):
+                await task.run()
         except Exception as error:
             log.error("periodic_task.failed", task=task.name, exc_info=error)
