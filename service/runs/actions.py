@@ -1,11 +1,13 @@
 """Creating and cancelling runs."""
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.billing.balances import month_balance, month_of
 from service.database.leased_work import RUNS, wake
 from service.database.tables import Run
 from service.errors import InvalidRequest
@@ -64,3 +66,16 @@ async def cancel_run(session: AsyncSession, project_id: str, kind: RunKind, run_
     if row.status != "cancelled":
         await cancel(session, row)
     return row
+
+
+async def compare_with_budgets(
+    session: AsyncSession, project_id: str, *, kind: RunKind, budget_micros: int, expected_micros: int
+) -> tuple[int | None, list[str]]:
+    """What is left of the project's month in micro-dollars (None: no limit), and why a run could not be completed."""
+    remaining = (await month_balance(session, project_id, month_of(dt.datetime.now(dt.UTC)))).remaining
+    reasons = []
+    if budget_micros < expected_micros:
+        reasons.append(f"The expected price is more than `budget`: the {kind} would end before its last example.")
+    if remaining is not None and remaining < expected_micros:
+        reasons.append("The expected price is more than what is left of the monthly budget.")
+    return remaining, reasons

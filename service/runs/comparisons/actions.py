@@ -1,12 +1,10 @@
 """Quoting and creating comparisons."""
 
-import datetime as dt
 from dataclasses import dataclass
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.billing.actions import month_balance, month_of
 from service.billing.prices import amount_of, micros_of_dollars
 from service.catalogue.base_models import BaseModel
 from service.database.tables import Run
@@ -18,7 +16,7 @@ from service.errors import InFlight, InvalidRequest, NotFound
 from service.inference.metering import Meter
 from service.inference.routing import Route, Router
 from service.models.queries import find_model, lock_model
-from service.runs.actions import NewRun, create_run
+from service.runs.actions import NewRun, compare_with_budgets, create_run
 from service.runs.comparisons.graders.base import GraderRefused
 from service.runs.comparisons.graders.judge import JudgeGrader
 from service.runs.comparisons.graders.registry import AnyGrader, graders_by_name
@@ -149,12 +147,13 @@ async def create_comparison(
 async def quote_comparison(session: AsyncSession, project_id: str, resolved: ResolvedComparison) -> ComparisonQuote:
     """Quote a comparison: its estimated cost, and whether the budgets allow it."""
     price = resolved.price
-    remaining = (await month_balance(session, project_id, month_of(dt.datetime.now(dt.UTC)))).remaining
-    reasons = []
-    if resolved.budget_micros < price.expected_micros:
-        reasons.append("The expected price is more than `budget`: the comparison would end before its last example.")
-    if remaining is not None and remaining < price.expected_micros:
-        reasons.append("The expected price is more than what is left of the monthly budget.")
+    remaining, reasons = await compare_with_budgets(
+        session,
+        project_id,
+        kind="comparison",
+        budget_micros=resolved.budget_micros,
+        expected_micros=price.expected_micros,
+    )
     return ComparisonQuote(
         examples=resolved.options.examples,
         calls=CallsQuoted(low=price.min_calls, upper=price.max_calls),

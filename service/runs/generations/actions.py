@@ -1,12 +1,10 @@
 """Quoting and creating generations."""
 
-import datetime as dt
 from dataclasses import dataclass
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.billing.actions import month_balance, month_of
 from service.billing.prices import amount_of, micros_of_dollars
 from service.catalogue.base_models import BaseModel
 from service.catalogue.tokens import ENCODINGS
@@ -16,7 +14,7 @@ from service.errors import InvalidRequest, NotFound
 from service.inference.bounds import input_texts
 from service.inference.metering import Meter
 from service.inference.routing import Route, Router
-from service.runs.actions import NewRun, create_run
+from service.runs.actions import NewRun, compare_with_budgets, create_run
 from service.runs.cost_estimate import CostEstimate
 from service.runs.generations.options import GenerationPlanOptions, Step
 from service.runs.generations.prompts import answer_body, question_body
@@ -99,12 +97,13 @@ async def create_generation(
 async def quote_generation(session: AsyncSession, project_id: str, resolved: ResolvedGeneration) -> GenerationQuote:
     """Quote a generation: its estimated cost, and whether the budgets allow it."""
     price = resolved.price
-    remaining = (await month_balance(session, project_id, month_of(dt.datetime.now(dt.UTC)))).remaining
-    reasons = []
-    if resolved.budget_micros < price.expected_micros:
-        reasons.append("The expected price is more than `budget`: the generation would end before its last example.")
-    if remaining is not None and remaining < price.expected_micros:
-        reasons.append("The expected price is more than what is left of the monthly budget.")
+    remaining, reasons = await compare_with_budgets(
+        session,
+        project_id,
+        kind="generation",
+        budget_micros=resolved.budget_micros,
+        expected_micros=price.expected_micros,
+    )
     return GenerationQuote(
         examples=resolved.options.total,
         calls=CallsQuoted(low=price.min_calls, upper=price.max_calls),
