@@ -1,4 +1,4 @@
-"""Generates the documentation pages that list settings, error codes, checks and events. `make docs` writes them.
+"""Generates the documentation pages that list settings, errors, checks, events and limits. `make docs` writes them.
 
 Each function returns the text of a whole file; `PAGES` maps file names to functions. A test compares the generated
 texts with the files in the repository.
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from service.datasets.checks.markdown import checks_markdown
+from service.documented_limits import with_limits
 from service.error_codes import ERROR_CODES
 from service.settings import documentation
 from service.webhooks.markdown import with_events
@@ -58,12 +59,18 @@ def webhooks_page() -> str:
     return with_events((ROOT / "docs/webhooks.md").read_text(encoding="utf-8"))
 
 
+def limits_page() -> str:
+    """The text of `docs/limits.md`: written by hand except for its last section, the table of all limits."""
+    return with_limits((ROOT / "docs/limits.md").read_text(encoding="utf-8"))
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/settings.md": settings_page,
     ".env.example": env_example,
     "docs/errors.md": error_codes_page,
     "docs/checks.md": checks_markdown,
     "docs/webhooks.md": webhooks_page,
+    "docs/limits.md": limits_page,
 }
 
 

@@ -229,6 +229,10 @@ class Settings:
         return parts.hostname in ("127.0.0.1", "localhost", "::1", "0.0.0.0", self.host) and parts.port == own_port  # noqa: S104
 
 
+SECRET_VARIABLES = frozenset(spec.metadata["env"] for spec in fields(Settings) if spec.metadata["secret"])
+"""The variables of the settings that are secret."""
+
+
 def _key_bytes(text: str) -> bytes | None:
     try:
         key = base64.b64decode(text, validate=True)

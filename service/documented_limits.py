@@ -1,0 +1,194 @@
+"""The table of limits in `docs/limits.md`: every bound on what a caller's bytes decide, with its value from the code.
+
+Each entry takes its value from the constant or the setting that enforces it, so that the page cannot drift from the
+code. Add one with every new bound.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from service.app import MAX_BODY_BYTES
+from service.datasets.uploads.actions import MAX_PART_BYTES
+from service.datasets.uploads.schemas import MAX_PARTS
+from service.http.multipart import MAX_FIELD_BYTES, MAX_FIELDS
+from service.inference.routes import MAX_INFERENCE_BYTES
+from service.settings import Settings
+from service.upstreams.inbound_webhooks import MAX_BODY_BYTES as MAX_INBOUND_BYTES
+
+HEADING = "## All limits\n"
+FIXED = "fixed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """One bound.
+
+    `counted` is what it is counted for (a request, a file, a project in a process, …), `above` what happens beyond it,
+    `change` the setting or call that changes it, or why none does, and `honest_use` the real use that it was checked
+    against.
+    """
+
+    name: str
+    value: str
+    counted: str
+    above: str
+    change: str
+    honest_use: str
+
+
+def _by_setting(field_name: str, *, name: str, counted: str, above: str, honest_use: str) -> Limit:
+    """A bound that is a setting."""
+    (spec,) = (each for each in fields(Settings) if each.name == field_name)
+    return Limit(
+        name=name,
+        value=_shown(spec.default),
+        counted=counted,
+        above=above,
+        change=f"`{spec.metadata['env']}`",
+        honest_use=honest_use,
+    )
+
+
+def _shown(value: Any) -> str:
+    """A number as a person reads it: whole MiB as such, else with separators."""
+    if isinstance(value, int) and value >= 1 << 20 and value % (1 << 20) == 0:
+        return f"{value >> 20:,} MiB"
+    return f"{value:,}"
+
+
+EVALUATION: tuple[Limit, ...] = ()
+"""Schemas, patterns and graders that callers wrote."""
+
+REQUESTS: tuple[Limit, ...] = (
+    Limit(
+        name="bytes of a JSON body",
+        value=_shown(MAX_BODY_BYTES),
+        counted="request",
+        above="413 `request_too_large`",
+        change=FIXED,
+        honest_use="the largest create in the SDK's documentation has some KB",
+    ),
+    Limit(
+        name="bytes of a body of inference",
+        value=_shown(MAX_INFERENCE_BYTES),
+        counted="request",
+        above="413 `request_too_large`",
+        change=FIXED,
+        honest_use="OpenAI accepts 50 MB of images in a request",
+    ),
+    Limit(
+        name="bytes of an upstream's webhook",
+        value=_shown(MAX_INBOUND_BYTES),
+        counted="request",
+        above="413 `request_too_large`",
+        change=FIXED,
+        honest_use="OpenAI's events have under 1 KB",
+    ),
+    Limit(
+        name="parts of a multipart body",
+        value=_shown(MAX_FIELDS),
+        counted="request",
+        above="400 `invalid_multipart`",
+        change=FIXED,
+        honest_use="the SDK sends at most four",
+    ),
+    Limit(
+        name="bytes of a text field of a multipart body",
+        value=_shown(MAX_FIELD_BYTES),
+        counted="field",
+        above="400 `invalid_value`",
+        change=FIXED,
+        honest_use="purposes and expiry rules have under 100 bytes",
+    ),
+)
+"""What a request may consist of."""
+
+FILES: tuple[Limit, ...] = (
+    _by_setting(
+        "max_file_bytes",
+        name="bytes of a file in one request",
+        counted="file; a project can have a lower `max_file_bytes`",
+        above="413 `file_too_large`",
+        honest_use="OpenAI's own limit is 512 MB",
+    ),
+    _by_setting(
+        "max_upload_bytes",
+        name="bytes of a file in parts",
+        counted="upload; a project can have a lower `max_file_bytes`",
+        above="413 `file_too_large`",
+        honest_use="OpenAI's own limit is 8 GB",
+    ),
+    Limit(
+        name="bytes of a part",
+        value=_shown(MAX_PART_BYTES),
+        counted="part",
+        above="413 `file_too_large`",
+        change=FIXED,
+        honest_use="OpenAI's own limit, and the SDK's size of a part",
+    ),
+    Limit(
+        name="parts of an upload",
+        value=_shown(MAX_PARTS),
+        counted="upload",
+        above="400 `invalid_value`",
+        change=FIXED,
+        honest_use="8 GB in parts of the SDK's size are 128",
+    ),
+)
+"""What a file may consist of, and the work on it."""
+
+PLACES: tuple[Limit, ...] = ()
+"""Places that projects share: connections, streams, look-ups, processes, concurrent steps."""
+
+KEYS: tuple[Limit, ...] = (
+    _by_setting(
+        "failed_keys_per_minute",
+        name="requests a minute with incorrect keys",
+        counted="client address in a process",
+        above="429 `rate_limit_exceeded` for unknown keys",
+        honest_use="a deployment with an outdated key, retried by the SDK, sends some dozens",
+    ),
+    _by_setting(
+        "requests_per_minute",
+        name="requests a minute",
+        counted="project; see the rate limits above",
+        above="429 `rate_limit_exceeded`",
+        honest_use="a hundred jobs polled every ten seconds are 600",
+    ),
+)
+"""Requests and keys."""
+
+GROUPS = {
+    "Requests": REQUESTS,
+    "Keys and rates": KEYS,
+    "Files": FILES,
+    "Schemas, patterns and graders": EVALUATION,
+    "Places that projects share": PLACES,
+}
+
+
+def limits_markdown() -> str:
+    """The section that lists every bound."""
+    parts = [HEADING, "\nThis section is generated from the code: `make docs`. ", INTRODUCTION]
+    for title, limits in GROUPS.items():
+        rows = "".join(
+            f"| {each.name} | {each.value} | {each.counted} | {each.above} | {each.change} | {each.honest_use} |\n"
+            for each in limits
+        )
+        if rows:
+            parts.append(
+                f"\n### {title}\n\n| limit | value | counted per | above it | changed by | checked against |\n"
+                f"|---|---|---|---|---|---|\n{rows}"
+            )
+    return "".join(parts)
+
+
+INTRODUCTION = (
+    "Whatever a caller's bytes decide has a bound, which is checked before the\ncost arises. A bound that is counted "
+    "per project does not depend on what other projects do.\n"
+)
+
+
+def with_limits(page: str) -> str:
+    """The page with its last section regenerated."""
+    return page.partition(HEADING)[0] + limits_markdown()

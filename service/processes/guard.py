@@ -1,0 +1,112 @@
+"""Limits of a process that works on what a caller wrote, and the record of what it was doing when a limit ended it.
+
+A validator or a parser that is written in C or Rust cannot be interrupted from Python, so a limit of time ends the
+whole process: `guarded` arms a timer of processor time whose signal (SIGPROF) has its default action. The process that
+started it reads the record, which is in memory that both share, and can say what took too long. Arming a timer takes
+about a microsecond.
+
+A limit of memory is the address space that the process may add (RLIMIT_AS). Python raises `MemoryError`; an extension
+in Rust aborts the process, which the record explains as well.
+"""
+
+import mmap
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from service.errors import TunegateError
+
+LABEL_BYTES = 512
+
+Limit = Literal["time", "memory"]
+
+_MEMORY_SIGNALS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS)
+"""How a process ends whose extension cannot allocate, or whose stack overflows."""
+
+
+class LimitReached(TunegateError):
+    """A caller's input needed more time or memory than it may. `label` says what was being done, in words."""
+
+    def __init__(self, limit: Limit, label: str) -> None:
+        super().__init__(limit, label)
+        self.limit: Limit = limit
+        self.label = label
+
+    def __str__(self) -> str:
+        return f"the limit of {self.limit} was reached: {self.label}"
+
+
+class Record:
+    """What a process is doing now, in memory that it shares with the one that started it. Empty: nothing guarded."""
+
+    def __init__(self, memory: mmap.mmap | None = None) -> None:
+        self._memory = memory or mmap.mmap(-1, LABEL_BYTES)
+
+    @classmethod
+    def opened(cls, fd: int) -> "Record":
+        """The record in an inherited file of `LABEL_BYTES` bytes."""
+        return cls(mmap.mmap(fd, LABEL_BYTES))
+
+    def write(self, label: str) -> None:
+        """Replace the label; long ones are cut."""
+        self._memory[:] = label.encode("utf-8", "replace")[:LABEL_BYTES].ljust(LABEL_BYTES, b"\0")
+
+    def read(self) -> str:
+        """The label."""
+        return self._memory[:].rstrip(b"\0").decode("utf-8", "ignore")
+
+    def close(self) -> None:
+        """Unmap the memory."""
+        self._memory.close()
+
+
+_record = Record()
+"""The record of this process. A process that was not started with one writes to memory that nobody reads."""
+
+
+def use_record(record: Record) -> None:
+    """Make this the record of the process."""
+    global _record
+    _record = record
+
+
+@contextmanager
+def guarded(label: str, *, cpu_seconds: float) -> Iterator[None]:
+    """End the process if the block takes more than `cpu_seconds` of processor time. `label` says what it does.
+
+    Raises `LimitReached` for a `MemoryError`. Blocks can be nested; the timer of the outer one starts again afterwards.
+    """
+    outer_label, (outer_seconds, _) = _record.read(), signal.getitimer(signal.ITIMER_PROF)
+    _record.write(label)
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+    try:
+        yield
+    except MemoryError:
+        raise LimitReached("memory", label) from None
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, outer_seconds)
+        _record.write(outer_label)
+
+
+def limit_memory(added_bytes: int) -> None:
+    """Let this process add at most `added_bytes` to its address space. Without effect where /proc is missing."""
+    statm = Path("/proc/self/statm")
+    if not sys.platform.startswith("linux") or not statm.exists():
+        return
+    used_bytes = int(statm.read_text(encoding="ascii").split()[0]) * mmap.PAGESIZE
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (used_bytes + added_bytes, hard))
+
+
+def reason_of_end(exit_code: int | None, record: Record) -> LimitReached | None:
+    """The limit that ended a process (`exit_code` negative: by that signal); None for any other end."""
+    label = record.read()
+    if exit_code is None or exit_code >= 0 or not label:
+        return None
+    if -exit_code == signal.SIGPROF:
+        return LimitReached("time", label)
+    return LimitReached("memory", label) if -exit_code in _MEMORY_SIGNALS else None

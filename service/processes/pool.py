@@ -1,0 +1,174 @@
+"""A pool of processes that work on what callers wrote. Each serves one request at a time and is replaced when it ends.
+
+Projects share the processes by the rule of `service/fair_shares.py`. A request that makes its process reach a limit of
+time or memory fails with `LimitReached`, which names what was being done; no other request is affected.
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, Any, Generic, TypeVar
+
+import msgspec
+
+from service.fair_places import FairPlaces
+from service.processes.guard import LABEL_BYTES, LimitReached, Record, reason_of_end
+from service.processes.program import MEMORY_BYTES, RECORD_FD, Answered, Exceeded, Failed, Line, Progress
+from service.settings import SECRET_VARIABLES
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+
+MAX_ANSWER_BYTES = 256 * 1024 * 1024
+EXIT_WAIT_SECONDS = 2.0
+"""How long to wait for the exit of a process that was killed."""
+
+SILENCE_SECONDS = 600.0
+"""A process that writes nothing for this time, not even progress, hangs."""
+
+OnProgress = Callable[[int], Awaitable[None]]
+"""Called with the number of bytes done so far."""
+
+_LINE: Any = Line
+
+
+class WorkFailed(Exception):
+    """There is no result: the process ended or hangs, or the store is unavailable."""
+
+    def __init__(self, error: str, *, store_unavailable: bool = False) -> None:
+        super().__init__(error)
+        self.store_unavailable = store_unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    process: asyncio.subprocess.Process
+    record: Record
+    file: IO[bytes]
+
+
+class ProcessPool(Generic[Request, Answer]):
+    """A fixed number of processes of one program, each started when it is first needed.
+
+    `memory_bytes` is the address space that a process may add after its start. A process that is silent for
+    `silence_seconds` is killed, and its request fails.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        *,
+        answer_type: Any,
+        processes: int,
+        memory_bytes: int,
+        arguments: tuple[str, ...] = (),
+        silence_seconds: float = SILENCE_SECONDS,
+        max_waiting: int | None = None,
+    ) -> None:
+        self._command = (sys.executable, "-m", module, *arguments)
+        self._answer_type = answer_type
+        self._memory_bytes = memory_bytes
+        self._silence_seconds = silence_seconds
+        self._places = FairPlaces(processes, max_waiting=max_waiting)
+        self._idle: list[_Worker] = []
+        self._all: dict[asyncio.subprocess.Process, _Worker] = {}
+
+    async def warm(self) -> None:
+        """Start one process before the first request, so that the request need not wait for the imports."""
+        self._idle.append(await self._start())
+
+    async def ask(self, request: Request, *, project_id: str, progress: OnProgress | None = None) -> Answer:
+        """The answer to one request; `progress` is called with the bytes done so far.
+
+        Raises `LimitReached`, `WorkFailed`, and `PlacesFull` when too many requests of the project wait. Cancelling the
+        call kills the process, since its work cannot be interrupted otherwise.
+        """
+        async with self._places.occupy(project_id):
+            worker = await self._next()
+            try:
+                answered = await self._ask(worker, request, progress)
+            except BaseException:
+                await self._end(worker)
+                raise
+            self._idle.append(worker)
+        match answered:
+            case Answered(raw):
+                answer: Answer = msgspec.json.decode(raw, type=self._answer_type)
+                return answer
+            case Exceeded(label):
+                raise LimitReached("memory", label)
+            case Failed(error, store_unavailable):
+                raise WorkFailed(error, store_unavailable=store_unavailable)
+
+    async def close(self) -> None:
+        """End every process."""
+        for worker in list(self._all.values()):
+            await self._end(worker)
+
+    async def _next(self) -> _Worker:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.process.returncode is None:
+                return worker
+            await self._end(worker)
+        return await self._start()
+
+    async def _start(self) -> _Worker:
+        file = tempfile.TemporaryFile()  # noqa: SIM115  (open until the process has ended)
+        os.ftruncate(file.fileno(), LABEL_BYTES)
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=MAX_ANSWER_BYTES,
+            pass_fds=(file.fileno(),),
+            env=_environment(record_fd=file.fileno(), memory_bytes=self._memory_bytes),
+        )
+        worker = self._all[process] = _Worker(process, Record.opened(file.fileno()), file)
+        return worker
+
+    async def _end(self, worker: _Worker) -> None:
+        if self._all.pop(worker.process, None) is None:
+            return
+        if worker in self._idle:
+            self._idle.remove(worker)
+        if worker.process.returncode is None:
+            worker.process.kill()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(worker.process.wait(), EXIT_WAIT_SECONDS)
+        worker.record.close()
+        worker.file.close()
+
+    async def _ask(
+        self, worker: _Worker, request: Request, progress: OnProgress | None
+    ) -> Answered | Exceeded | Failed:
+        process = worker.process
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("A process was started without pipes.")
+        try:
+            process.stdin.write(msgspec.json.encode(request) + b"\n")
+            await process.stdin.drain()
+            while raw := await asyncio.wait_for(process.stdout.readline(), self._silence_seconds):
+                line: Line = msgspec.json.decode(raw, type=_LINE)
+                if not isinstance(line, Progress):
+                    return line
+                if progress is not None:
+                    await progress(line.done_bytes)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        except TimeoutError:
+            raise WorkFailed("the process hangs") from None
+        with suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), EXIT_WAIT_SECONDS)
+        reached = reason_of_end(process.returncode, worker.record)
+        raise reached or WorkFailed("the process ended before its answer")
+
+
+def _environment(*, record_fd: int, memory_bytes: int) -> dict[str, str]:
+    """This process's environment without the secrets, which nothing that reads a caller's input needs."""
+    public = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
+    return {**public, RECORD_FD: str(record_fd), MEMORY_BYTES: str(memory_bytes)}
