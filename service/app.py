@@ -53,7 +53,7 @@ OpenServices = Callable[[Settings], Services]
 def create_app(settings: Settings, open_services: OpenServices = Services.open) -> ASGIApp:
     """The service as an ASGI app. Raises `SettingsError` for a configuration that cannot work."""
     configure(settings.log_level, settings.log_format)
-    return RequestMiddleware(create_litestar(settings, open_services))
+    return RequestMiddleware(create_litestar(settings, open_services), settings.proxies())
 
 
 def create_litestar(settings: Settings, open_services: OpenServices = Services.open) -> Litestar:

@@ -6,6 +6,7 @@ from them, so the documentation cannot drift from the code.
 
 import base64
 import binascii
+import ipaddress
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -15,8 +16,22 @@ from urllib.parse import urlsplit
 
 from service.errors import SettingsError
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 LEASE_MARGIN_SHARE = 0.2
 """The last share of a lease, before which every call that leaves the process must end."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedProxies:
+    """The proxies whose forwarding headers count: networks, and whether those on a Unix socket are included."""
+
+    networks: tuple[Network, ...] = ()
+    unix: bool = False
+
+    def includes(self, peer: ipaddress.IPv4Address | ipaddress.IPv6Address | None) -> bool:
+        """Whether the peer is one of them; None: it is on a Unix socket."""
+        return self.unix if peer is None else any(peer in network for network in self.networks)
 
 
 def _setting(env: str, default: Any, doc: str, *, secret: bool = False) -> Any:
@@ -70,6 +85,12 @@ class Settings:
     )
     host: str = _setting("TUNEGATE_HOST", "127.0.0.1", "The address that `tunegate serve` binds.")
     port: int = _setting("TUNEGATE_PORT", 8080, "The port that `tunegate serve` binds.")
+    trusted_proxies: str = _setting(
+        "TUNEGATE_TRUSTED_PROXIES",
+        "",
+        "Addresses and networks (CIDR) of proxies, separated by commas, whose `X-Forwarded-For` and "
+        "`X-Forwarded-Proto` are believed; `unix` includes peers on a Unix socket. Default: none.",
+    )
     log_level: str = _setting("TUNEGATE_LOG_LEVEL", "info", "`debug`, `info`, `warning` or `error`.")
     log_format: str = _setting("TUNEGATE_LOG_FORMAT", "json", "`json`, or `console` for people.")
     poll_seconds: float = _setting("TUNEGATE_POLL_SECONDS", 15.0, "How often a running upstream job is polled.")
@@ -183,6 +204,7 @@ class Settings:
         if self.master_key:
             self.master_key_bytes()
         self.old_master_keys_bytes()
+        self.proxies()
 
     def master_key_bytes(self) -> bytes:
         """The 32 bytes of the encryption key. Raises `SettingsError` when it is missing or malformed."""
@@ -201,6 +223,11 @@ class Settings:
         if len(valid) != len(keys):
             raise SettingsError("TUNEGATE_OLD_MASTER_KEYS must be keys of 32 bytes in base64, separated by commas.")
         return valid
+
+    def proxies(self) -> TrustedProxies:
+        """The trusted proxies. Raises `SettingsError` for what is neither an address, a network nor `unix`."""
+        named = [each.strip() for each in self.trusted_proxies.split(",") if each.strip()]
+        return TrustedProxies(tuple(_network(each) for each in named if each != "unix"), unix="unix" in named)
 
     @property
     def migration_url(self) -> str:
@@ -239,6 +266,17 @@ def _key_bytes(text: str) -> bytes | None:
     except binascii.Error:
         return None
     return key if len(key) == 32 else None
+
+
+def _network(text: str) -> Network:
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError as error:
+        raise SettingsError(
+            f"TUNEGATE_TRUSTED_PROXIES must be addresses or networks such as 10.0.0.0/8, separated by commas: {error}."
+        ) from None
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    return ipaddress.ip_network((mapped, network.prefixlen - 96)) if mapped and network.prefixlen >= 96 else network
 
 
 _SWITCH = dict.fromkeys(("1", "true", "on", "yes"), True) | dict.fromkeys(("0", "false", "off", "no"), False)

@@ -9,8 +9,10 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from prometheus_client import Counter, Histogram
 
 from service.errors import Internal
+from service.http.client_address import client_address, resolve
 from service.http.errors import error_response
 from service.ids import new_id
+from service.settings import TrustedProxies
 
 log = structlog.get_logger()
 
@@ -33,10 +35,14 @@ _QUIET = ("/livez", "/readyz", "/metrics")
 
 
 class RequestMiddleware:
-    """ASGI middleware that gives every HTTP request an id, logs it and counts it in the metrics."""
+    """ASGI middleware that gives every HTTP request an id, logs it and counts it in the metrics.
 
-    def __init__(self, app: ASGIApp) -> None:
+    It also resolves the client's address behind the trusted proxies.
+    """
+
+    def __init__(self, app: ASGIApp, trusted_proxies: TrustedProxies) -> None:
         self._app = app
+        self._trusted_proxies = trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection; everything but HTTP requests is passed through."""
@@ -48,6 +54,7 @@ class RequestMiddleware:
     async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         request_id = new_id("req_")
+        resolve(scope, self._trusted_proxies)
         status = 0
         first_byte_seconds = 0.0
         structlog.contextvars.clear_contextvars()
@@ -80,6 +87,7 @@ class RequestMiddleware:
                     "request",
                     method=scope["method"],
                     path=scope["path"],
+                    client=client_address(scope),
                     status=status,
                     ms=round((time.perf_counter() - started) * 1000, 1),
                 )

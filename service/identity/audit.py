@@ -16,6 +16,7 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import AuditLog
+from service.http.client_address import client_address
 from service.identity.audit_events import EVENT_TYPES
 from service.identity.callers import Administrator, Caller
 from service.ids import new_id
@@ -38,7 +39,7 @@ SYSTEM = Actor(kind="system")
 
 
 def actor_of(request: Request[Any, Any, Any]) -> Actor:
-    """The caller of a request. The address is that of the connection's peer, since a header can be forged."""
+    """The caller of a request. The address is that of the connection's peer, or of the client of a trusted proxy."""
     key_id: str | None
     service_account_id: str | None
     match request.scope.get("auth"):
@@ -52,7 +53,7 @@ def actor_of(request: Request[Any, Any, Any]) -> Actor:
         kind="session" if key_id is None else "api_key",
         key_id=key_id,
         service_account_id=service_account_id,
-        ip_address=request.client.host if request.client else None,
+        ip_address=client_address(request.scope),
         request_id=structlog.contextvars.get_contextvars().get("request_id"),
     )
 

@@ -8,6 +8,7 @@ import httpx2
 from service.app import create_litestar
 from service.http.middleware import RequestMiddleware
 from service.identity.bootstrap import create_key
+from service.settings import TrustedProxies
 from tests.workers.harness import WorkerHarness
 
 
@@ -25,7 +26,7 @@ async def served(harness: WorkerHarness, *, admin: bool = False) -> AsyncIterato
     async with (
         app.lifespan(),
         httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(app=RequestMiddleware(app)),  # type: ignore[arg-type]  # Litestar types it closer
+            transport=httpx2.ASGITransport(app=RequestMiddleware(app, TrustedProxies())),  # type: ignore[arg-type]  # Litestar types it closer
             base_url="http://tunegate/v1",
             headers={"authorization": f"Bearer {key}"},
         ) as client,
