@@ -10,7 +10,9 @@ from typing import Any
 from service.app import MAX_BODY_BYTES
 from service.datasets.uploads.actions import MAX_PART_BYTES
 from service.datasets.uploads.schemas import MAX_PARTS
+from service.egress.resolver import MAX_LOOKUPS
 from service.http.multipart import MAX_FIELD_BYTES, MAX_FIELDS
+from service.inference.metering import COUNTING_THREADS
 from service.inference.routes import MAX_INFERENCE_BYTES
 from service.settings import Settings
 from service.upstreams.inbound_webhooks import MAX_BODY_BYTES as MAX_INBOUND_BYTES
@@ -137,7 +139,24 @@ FILES: tuple[Limit, ...] = (
 )
 """What a file may consist of, and the work on it."""
 
-PLACES: tuple[Limit, ...] = ()
+PLACES: tuple[Limit, ...] = (
+    Limit(
+        name="name look-ups at the same time",
+        value=_shown(MAX_LOOKUPS),
+        counted="process, for webhooks and for upstreams; a project gets at most half of those that others leave",
+        above="waits; the attempt then ends as `timeout`",
+        change=FIXED,
+        honest_use="a look-up takes some milliseconds, so that a thousand endpoints occupy a few",
+    ),
+    Limit(
+        name="long texts whose tokens are counted at the same time",
+        value=_shown(COUNTING_THREADS),
+        counted="process; a project gets at most half of those that others leave",
+        above="waits",
+        change=FIXED,
+        honest_use="counting a megabyte takes a tenth of a second",
+    ),
+)
 """Places that projects share: connections, streams, look-ups, processes, concurrent steps."""
 
 KEYS: tuple[Limit, ...] = (

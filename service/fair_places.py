@@ -27,63 +27,68 @@ class FairPlaces:
     @asynccontextmanager
     async def occupy(self, project_id: str) -> AsyncIterator[None]:
         """Wait for a place and occupy it during the block. Raises `PlacesFull`."""
-        await self._take(project_id)
+        await self.take(project_id)
         try:
             yield
         finally:
-            self._release(project_id)
+            self.release(project_id)
 
     @contextmanager
     def occupy_at_once(self, project_id: str) -> Iterator[bool]:
         """Yields whether the project got a place without waiting; if so, it is occupied during the block."""
-        taken = not self._waiting and self._has_room(project_id)
-        if taken:
-            self._occupied[project_id] += 1
+        taken = self.take_at_once(project_id)
         try:
             yield taken
         finally:
             if taken:
-                self._release(project_id)
+                self.release(project_id)
 
     def occupied_by(self, project_id: str) -> int:
         """How many places the project occupies now."""
         return self._occupied[project_id]
 
-    async def _take(self, project_id: str) -> None:
-        if not self._waiting.get(project_id) and self._has_room(project_id):
-            self._occupied[project_id] += 1
+    def take_at_once(self, project_id: str) -> bool:
+        """Occupy a place until `release` if the project need not wait for one; returns whether it got one."""
+        if self._waiting.get(project_id) or not self._has_room(project_id):
+            return False
+        self._occupied[project_id] += 1
+        return True
+
+    async def take(self, project_id: str) -> None:
+        """Wait for a place and occupy it until `release`, for work that outlasts its caller. Raises `PlacesFull`."""
+        if self.take_at_once(project_id):
             return
-        queue = self._waiting.setdefault(project_id, deque())
-        if self._max_waiting is not None and len(queue) >= self._max_waiting:
+        if self._max_waiting is not None and len(self._waiting.get(project_id, ())) >= self._max_waiting:
             raise PlacesFull
+        queue = self._waiting.setdefault(project_id, deque())
         loop = asyncio.get_running_loop()
         entry = Waiting(loop.create_future(), loop.time())
         queue.append(entry)
         try:
             await entry.item
         except asyncio.CancelledError:
-            if entry.item.done() and not entry.item.cancelled():
-                self._release(project_id)
-            else:
-                self._forget(project_id, entry)
+            if not entry.item.cancelled():
+                self.release(project_id)
             raise
+        finally:
+            queue.remove(entry)
+            if not queue:
+                self._waiting.pop(project_id, None)
+
+    def release(self, project_id: str) -> None:
+        """Give a place of the project back, and admit what waits."""
+        self._occupied[project_id] -= 1
+        if not self._occupied[project_id]:
+            del self._occupied[project_id]
+        waiting = {
+            each: [entry for entry in queue if not entry.item.done()]  # what was cancelled has yet to leave its queue
+            for each, queue in self._waiting.items()
+        }
+        for admitted, future in list(fill(waiting, self._occupied, places=self.places)):
+            self._occupied[admitted] += 1
+            future.set_result(None)
 
     def _has_room(self, project_id: str) -> bool:
         total = self._occupied.total()
         occupied = self._occupied[project_id]
         return total < self.places and occupied < share(self.places, total - occupied)
-
-    def _release(self, project_id: str) -> None:
-        self._occupied[project_id] -= 1
-        if not self._occupied[project_id]:
-            del self._occupied[project_id]
-        for admitted, future in list(fill(self._waiting, self._occupied, places=self.places)):
-            self._occupied[admitted] += 1
-            self._forget(admitted, self._waiting[admitted][0])
-            future.set_result(None)
-
-    def _forget(self, project_id: str, entry: Waiting[asyncio.Future[None]]) -> None:
-        queue = self._waiting[project_id]
-        queue.remove(entry)
-        if not queue:
-            del self._waiting[project_id]

@@ -106,7 +106,7 @@ async def test_waiting_has_a_limit_of_its_own_for_each_project() -> None:
         waiting = [asyncio.create_task(_occupy(places, name)) for name in ("a", "b")]
         await asyncio.sleep(0)
         with pytest.raises(PlacesFull):
-            await places._take("a")
+            await places.take("a")
     await asyncio.wait_for(asyncio.gather(*waiting), 1)
 
 

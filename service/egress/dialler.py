@@ -16,6 +16,9 @@ from service.egress.resolver import Resolver
 CONNECT_SECONDS = 5.0
 """How long one of several addresses may take to connect before the next one is tried."""
 
+LOOKUP_SECONDS = 20.0
+"""How long a look-up may take, the wait for a place included."""
+
 MAX_ADDRESSES = 4
 
 
@@ -30,11 +33,17 @@ def allowed_addresses(host: str, found: Sequence[Address], reach: Reach) -> list
 
 
 class Dialler(httpcore2.AsyncNetworkBackend):
-    """An httpcore2 network backend that connects only to addresses that `reach` allows."""
+    """An httpcore2 network backend that connects only to addresses that `reach` allows.
 
-    def __init__(self, resolver: Resolver, reach: Reach) -> None:
+    `owner` is the project whose look-ups these are, or `resolver.GATEWAY`; one takes at most `lookup_seconds`, or the
+    timeout of its connection if that is shorter.
+    """
+
+    def __init__(self, resolver: Resolver, reach: Reach, *, owner: str, lookup_seconds: float = LOOKUP_SECONDS) -> None:
         self._resolver = resolver
         self._reach = reach
+        self._owner = owner
+        self._lookup_seconds = lookup_seconds
         self._backend = Backend()
 
     async def connect_tcp(
@@ -47,9 +56,12 @@ class Dialler(httpcore2.AsyncNetworkBackend):
     ) -> httpcore2.AsyncNetworkStream:
         """Resolve the name and connect to the first of its allowed addresses that accepts the connection.
 
-        Raises `LookupFailed`, `ForbiddenHost` when no address is allowed, and httpcore2's connection errors.
+        Raises `LookupFailed`, `LookupTimedOut`, `ForbiddenHost` when no address is allowed, and httpcore2's connection
+        errors.
         """
-        *first, last = allowed_addresses(host, await self._resolver.addresses(host), self._reach)
+        lookup_seconds = self._lookup_seconds if timeout is None else min(timeout, self._lookup_seconds)
+        found = await self._resolver.addresses(host, owner=self._owner, timeout_seconds=lookup_seconds)
+        *first, last = allowed_addresses(host, found, self._reach)
         for address in first:
             with suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 return await self._backend.connect_tcp(

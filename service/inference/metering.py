@@ -25,6 +25,7 @@ from service.billing.queries import inference_price_overrides
 from service.catalogue.tokens import ENCODINGS, reference_counter
 from service.database.engine import Database
 from service.errors import QuotaExceeded
+from service.fair_places import FairPlaces
 from service.ids import new_id
 from service.inference.bounds import Usage, answer_texts, input_texts, usage_of
 from service.inference.requests import InferenceRequest
@@ -43,6 +44,9 @@ PRICES_CACHED_SECONDS = 0.8
 INLINE_CHARS = 20_000
 """Longer texts are counted in a thread, so that they do not block other requests."""
 
+COUNTING_THREADS = 4
+"""Threads that count at the same time, of the process's shared pool, which has at least five."""
+
 MAX_COUNTED_CHARS = 4_000_000
 """No model reads more. The upstream refuses a longer text, so it is not counted and reserves a token a byte."""
 
@@ -57,6 +61,7 @@ class Meter:
         self._prices_read_at = -math.inf
         self._price_lock = asyncio.Lock()
         self._loaded_encodings: set[str] = set()
+        self._counting = FairPlaces(COUNTING_THREADS)
 
     async def open(self, request: InferenceRequest, *, api_key_id: str) -> "MeteredCall":
         """Reserve the cost of a call with the longest answer that it allows.
@@ -78,7 +83,7 @@ class Meter:
         base = request.route.base
         encoding = base.encoding if base is not None else ENCODINGS[0]
         texts, other_tokens = input_texts(request.body, path=request.path)
-        input_tokens = other_tokens + await self.count(texts, encoding)
+        input_tokens = other_tokens + await self.count(texts, encoding, project_id=request.project_id)
         metered_call = MeteredCall(
             self,
             self._ledger_batcher,
@@ -106,14 +111,15 @@ class Meter:
         today = dt.datetime.now(dt.UTC).date()
         return inference_price_on(route.base, await self._prices(), today, tuned=route.tuned)
 
-    async def count(self, texts: Sequence[str], encoding: str) -> int:
-        """The number of tokens of texts; an upper bound where they are too long for any model."""
+    async def count(self, texts: Sequence[str], encoding: str, *, project_id: str) -> int:
+        """The number of tokens of a project's texts; an upper bound where they are too long for any model."""
         chars = sum(map(len, texts))
         if chars > MAX_COUNTED_CHARS:
             return sum(len(text.encode()) for text in texts)
         if chars <= INLINE_CHARS and encoding in self._loaded_encodings:
             return _count(texts, encoding)
-        tokens = await asyncio.to_thread(_count, texts, encoding)
+        async with self._counting.occupy(project_id):
+            tokens = await asyncio.to_thread(_count, texts, encoding)
         self._loaded_encodings.add(encoding)
         return tokens
 
@@ -177,7 +183,7 @@ class MeteredCall:
         usage, basis = self._usage, "usage"
         if usage is None:
             answers = ["".join(texts) for texts in self._texts_by_choice.values()]
-            usage, basis = Usage(self._input_tokens, await self._meter.count(answers, self._encoding)), "estimate"
+            usage, basis = Usage(self._input_tokens, await self._count(answers)), "estimate"
         TOKENS.labels(self._project_id, "input").inc(usage.input_tokens)
         TOKENS.labels(self._project_id, "output").inc(usage.output_tokens)
         CALLS.labels(basis).inc()
@@ -189,6 +195,9 @@ class MeteredCall:
             output_tokens=usage.output_tokens,
             basis="usage" if basis == "usage" else "estimate",
         )
+
+    async def _count(self, answers: Sequence[str]) -> int:
+        return await self._meter.count(answers, self._encoding, project_id=self._project_id)
 
     async def post(self) -> None:
         """Post the actual cost."""

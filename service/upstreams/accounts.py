@@ -20,7 +20,7 @@ from service.database.encryption import DecryptionFailed, Sealer
 from service.database.engine import Database
 from service.database.tables import UpstreamAccount
 from service.egress.addresses import Reach
-from service.egress.resolver import Resolver
+from service.egress.resolver import GATEWAY, Resolver
 from service.errors import SettingsError
 from service.settings import Settings
 from service.upstreams.adapters.azure import AzureUpstream
@@ -202,7 +202,9 @@ class Accounts:
             control_timeout=settings.control_timeout_seconds,
             upload_timeout=settings.upload_timeout_seconds,
             inference_timeout=settings.inference_timeout_seconds,
-            transport=CheckedTransport(reach_of(settings, own=row.project_id is not None), self._resolver),
+            transport=CheckedTransport(
+                reach_of(settings, own=row.project_id is not None), self._resolver, owner=row.project_id or GATEWAY
+            ),
             on_call_ended=self.record_call,
         )
         return AzureUpstream(connection) if row.kind == "azure" else OpenAIUpstream(connection)

@@ -121,7 +121,7 @@ async def send_test(
     event_id = new_id("evt_")
     body = sample_body(event_id, type=event_type, now=now)
     headers = signed_headers(message_id=event_id, now=now, body=body, secrets=active_secrets(sealer, endpoint, now=now))
-    outcome = await sender.send(endpoint.url, headers, body)
+    outcome = await sender.send(endpoint.url, headers, body, project_id=endpoint.project_id)
     if isinstance(outcome, Unreachable):
         forbidden = outcome.reason == "forbidden_target"
         raise InvalidRequest(

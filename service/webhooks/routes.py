@@ -56,7 +56,7 @@ async def create_endpoint(request: ApiRequest) -> Response[bytes]:
     sealer = resource(request, Sealer)
     who = caller(request)
     body, body_sha256 = await read_body(request, CreateEndpoint)
-    await resource(request, Sender).check(body.url)
+    await resource(request, Sender).check(body.url, project_id=who.project_id)
 
     async def act(session: AsyncSession) -> EndpointWithSecret:
         row, secret = await actions.create_endpoint(session, sealer, who.project_id, body)
@@ -102,7 +102,7 @@ async def update_endpoint(request: ApiRequest, endpoint_id: FromPath[str]) -> En
     who = caller(request)
     body, _ = await read_body(request, UpdateEndpoint)
     if body.url is not UNSET:
-        await resource(request, Sender).check(body.url)
+        await resource(request, Sender).check(body.url, project_id=who.project_id)
     async with resource(request, Database).project(who.project_id) as session:
         row = await actions.update_endpoint(session, who.project_id, endpoint_id, body)
         await _record(session, request, "webhook_endpoint.updated", row.id, _audit_data(body))

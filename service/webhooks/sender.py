@@ -17,7 +17,7 @@ import httpcore2
 
 from service.egress.addresses import ForbiddenHost, Reach, Target
 from service.egress.dialler import Dialler, allowed_addresses
-from service.egress.resolver import LookupFailed, Resolver
+from service.egress.resolver import GATEWAY, LookupFailed, LookupTimedOut, Resolver
 from service.errors import InvalidRequest
 from service.settings import Settings
 from service.webhooks.outcomes import Delivered, Outcome, Rejected, Unreachable, UnreachableReason
@@ -29,6 +29,9 @@ MAX_RESPONSE_BYTES = 2048
 
 BODY_SECONDS = 2.0
 """How long to wait for the start of a response body, which is only displayed."""
+
+LOOKUP_SHARE = 0.9
+"""The part of an attempt's time that the look-up of its name may take, so that the outcome names it as the cause."""
 
 CHECK_SECONDS = 2.0
 USER_AGENT = "Tunegate-Webhooks/1 (+https://www.standardwebhooks.com)"
@@ -60,7 +63,7 @@ class Sender:
         reach = Reach.of(allow_private=settings.webhook_allow_private, development=settings.environment == "dev")
         return cls(reach=reach, timeout_seconds=settings.webhook_timeout_seconds)
 
-    async def check(self, url: str) -> None:
+    async def check(self, url: str, *, project_id: str = GATEWAY) -> None:
         """Check a URL when an endpoint is created or changed; `send` checks it again.
 
         Raises `InvalidRequest` as `parse_webhook_url` does, and for a name that has only forbidden addresses. A name
@@ -68,24 +71,29 @@ class Sender:
         """
         target = parse_webhook_url(url, self.reach)
         try:
-            async with asyncio.timeout(self._check_seconds):
-                allowed_addresses(target.host, await self._resolver.addresses(target.host), self.reach)
+            found = await self._resolver.addresses(target.host, owner=project_id, timeout_seconds=self._check_seconds)
+            allowed_addresses(target.host, found, self.reach)
         except ForbiddenHost as error:
             raise refusal_of(error) from None
-        except (LookupFailed, TimeoutError):
+        except (LookupFailed, LookupTimedOut):
             return
 
-    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
-        """POST exactly `body`. Failures of the receiver or the network become outcomes, not exceptions."""
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes, *, project_id: str = GATEWAY) -> Outcome:
+        """POST exactly `body` for a project.
+
+        Failures of the receiver or the network become outcomes, not exceptions.
+        """
         started = time.monotonic()
         try:
-            return await self._post(parse_webhook_url(url, self.reach), headers, body, started)
+            return await self._post(parse_webhook_url(url, self.reach), headers, body, started, project_id)
         except InvalidRequest as refusal:
             return _unreachable("forbidden_target", refusal.message, started)
         except ForbiddenHost as error:
             return _unreachable("forbidden_target", refusal_of(error).message, started)
         except LookupFailed as error:
             return _unreachable("dns_failed", error, started)
+        except LookupTimedOut as error:
+            return _unreachable("timeout", error, started)
         except TimeoutError:
             return _unreachable("timeout", f"no response within {self.timeout_seconds:g} s", started)
         except httpcore2.ConnectError as error:
@@ -97,13 +105,18 @@ class Sender:
         except (httpcore2.NetworkError, OSError) as error:
             return _unreachable("connection_lost", error, started)
 
-    async def _post(self, target: Target, headers: Mapping[str, str], body: bytes, started: float) -> Outcome:
+    async def _post(
+        self, target: Target, headers: Mapping[str, str], body: bytes, started: float, project_id: str
+    ) -> Outcome:
         deadline = asyncio.get_running_loop().time() + self.timeout_seconds
         url = httpcore2.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
         request = httpcore2.Request(
             method="POST", url=url, headers=_request_headers(target, headers, body), content=body
         )
-        async with _OneConnection(self._resolver, self.reach) as dialler:
+        lookup_seconds = LOOKUP_SHARE * self.timeout_seconds
+        async with _OneConnection(
+            self._resolver, self.reach, owner=project_id, lookup_seconds=lookup_seconds
+        ) as dialler:
             connection = httpcore2.AsyncHTTPConnection(
                 origin=url.origin, ssl_context=self._tls, network_backend=dialler, http1=True, http2=False
             )

@@ -173,7 +173,7 @@ async def _send(
         log.error("webhook.secret_unreadable", endpoint=endpoint.id)
         return Unreachable(reason="secret_unreadable", detail=str(broken), latency_ms=0)
     headers = signed_headers(message_id=event.id, now=now, body=event.body, secrets=secrets)
-    return await ctx.sender.send(endpoint.url, headers, event.body)
+    return await ctx.sender.send(endpoint.url, headers, event.body, project_id=endpoint.project_id)
 
 
 async def _record(

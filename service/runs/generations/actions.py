@@ -65,8 +65,10 @@ async def resolve_generation(
     longest = max(range(len(body.topics)), key=lambda item: len(body.topics[item].encode()))
     price = estimate_cost(
         options,
-        await _rates(meter, question_route, question_body(options, longest, 1, [])),
-        await _rates(meter, answer_route, answer_body(options, longest, "", attempt=1, larger=False, fault=None)),
+        await _rates(meter, project_id, question_route, question_body(options, longest, 1, [])),
+        await _rates(
+            meter, project_id, answer_route, answer_body(options, longest, "", attempt=1, larger=False, fault=None)
+        ),
     )
     return ResolvedGeneration(
         options=options,
@@ -147,12 +149,12 @@ async def _step(body: CreateGeneration, name: str, router: Router, project_id: s
     ), route
 
 
-async def _rates(meter: Meter, route: Route, body: dict[str, object]) -> Rates:
+async def _rates(meter: Meter, project_id: str, route: Route, body: dict[str, object]) -> Rates:
     texts, other_tokens = input_texts(body, path=CHAT)
     encoding = route.base.encoding if route.base is not None else ENCODINGS[0]
     price = await meter.price_of(route)
     return Rates(
-        prompt_tokens=other_tokens + await meter.count(texts, encoding),
+        prompt_tokens=other_tokens + await meter.count(texts, encoding, project_id=project_id),
         input_micros_per_million=price.input_micros_per_million if price else 0,
         output_micros_per_million=price.output_micros_per_million if price else 0,
     )

@@ -12,7 +12,7 @@ import httpx2
 from service.egress.addresses import ForbiddenHost, Reach
 from service.egress.connections import Backend
 from service.egress.dialler import Dialler
-from service.egress.resolver import LookupFailed, Resolver
+from service.egress.resolver import LookupFailed, LookupTimedOut, Resolver
 
 MAX_RESPONSE_BYTES = 96 * 1024 * 1024
 LIMITS = httpx2.Limits(max_connections=200, max_keepalive_connections=50)
@@ -34,17 +34,20 @@ class UpstreamTransport(httpx2.AsyncHTTPTransport):
 
 
 class CheckedTransport(UpstreamTransport):
-    """A pool that connects only to addresses that `reach` allows, and refuses compressed or oversized responses."""
+    """A pool that connects only to addresses that `reach` allows, and refuses compressed or oversized responses.
 
-    def __init__(self, reach: Reach, resolver: Resolver | None = None) -> None:
-        super().__init__(Dialler(resolver or Resolver(), reach))
+    `owner` is the project of the account, whose look-ups these are, or `GATEWAY`.
+    """
+
+    def __init__(self, reach: Reach, resolver: Resolver, *, owner: str) -> None:
+        super().__init__(Dialler(resolver, reach, owner=owner))
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request. Raises `httpx2.HTTPError`: `ConnectError` when no address may be dialled."""
         request.headers["accept-encoding"] = "identity"
         try:
             response = await super().handle_async_request(request)
-        except LookupFailed as error:
+        except (LookupFailed, LookupTimedOut) as error:
             raise httpx2.ConnectError(f"{request.url.host}: {error}") from None
         except ForbiddenHost:
             raise httpx2.ConnectError(f"{request.url.host} has no address that may be dialled.") from None
