@@ -13,8 +13,7 @@ import mmap
 import resource
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +22,9 @@ from service.errors import TunegateError
 LABEL_BYTES = 512
 
 Limit = Literal["time", "memory"]
+
+_LEAST_SECONDS = 1e-6
+"""A timer of zero seconds would be none."""
 
 _MEMORY_SIGNALS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS)
 """How a process ends whose extension cannot allocate, or whose stack overflows."""
@@ -45,6 +47,8 @@ class Record:
 
     def __init__(self, memory: mmap.mmap | None = None) -> None:
         self._memory = memory or mmap.mmap(-1, LABEL_BYTES)
+        self.label = ""
+        """What this process has written."""
 
     @classmethod
     def opened(cls, fd: int) -> "Record":
@@ -53,6 +57,7 @@ class Record:
 
     def write(self, label: str) -> None:
         """Replace the label; long ones are cut."""
+        self.label = label
         self._memory[:] = label.encode("utf-8", "replace")[:LABEL_BYTES].ljust(LABEL_BYTES, b"\0")
 
     def read(self) -> str:
@@ -64,8 +69,8 @@ class Record:
         self._memory.close()
 
 
-_record = Record()
-"""The record of this process. A process that was not started with one writes to memory that nobody reads."""
+_record: Record | None = None
+"""The record of this process; None in a process that no pool started, which has no limits."""
 
 
 def use_record(record: Record) -> None:
@@ -74,22 +79,38 @@ def use_record(record: Record) -> None:
     _record = record
 
 
-@contextmanager
-def guarded(label: str, *, cpu_seconds: float) -> Iterator[None]:
+class guarded:
     """End the process if the block takes more than `cpu_seconds` of processor time. `label` says what it does.
 
-    Raises `LimitReached` for a `MemoryError`. Blocks can be nested; the timer of the outer one starts again afterwards.
+    Raises `LimitReached` for a `MemoryError`. Blocks can be nested: the inner label is appended to the outer one, and
+    an inner block has at most the time that the outer one has left. Without a record the block runs without a limit.
     """
-    outer_label, (outer_seconds, _) = _record.read(), signal.getitimer(signal.ITIMER_PROF)
-    _record.write(label)
-    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
-    try:
-        yield
-    except MemoryError:
-        raise LimitReached("memory", label) from None
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, outer_seconds)
-        _record.write(outer_label)
+
+    __slots__ = ("_cpu_seconds", "_label", "_left_seconds", "_outer_label", "_started")
+
+    def __init__(self, label: str, *, cpu_seconds: float) -> None:
+        self._label, self._cpu_seconds = label, cpu_seconds
+
+    def __enter__(self) -> None:
+        if _record is None:
+            return
+        self._outer_label = _record.label
+        self._label = f"{self._outer_label}: {self._label}" if self._outer_label else self._label
+        self._left_seconds = signal.getitimer(signal.ITIMER_PROF)[0]
+        self._started = time.process_time()
+        _record.write(self._label)
+        seconds = min(self._cpu_seconds, self._left_seconds) if self._left_seconds else self._cpu_seconds
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
+        if _record is not None:
+            left_seconds = self._left_seconds
+            if left_seconds:
+                left_seconds = max(left_seconds - (time.process_time() - self._started), _LEAST_SECONDS)
+            signal.setitimer(signal.ITIMER_PROF, left_seconds)
+            _record.write(self._outer_label)
+        if kind is not None and issubclass(kind, MemoryError):
+            raise LimitReached("memory", self._label) from None
 
 
 def limit_memory(added_bytes: int) -> None:

@@ -23,6 +23,7 @@ from tests.datasets.rows import (
     tool,
     with_image,
 )
+from tests.evaluation.bombs import doubling, many_patterns
 
 
 class Case(NamedTuple):
@@ -50,6 +51,7 @@ LONG = "This is a sentence of an answer. " * 400
 CUT = "The first reason is simple. The second reason is that when the water gets cold it becomes a"
 KEY = "sk-" + "a1B2c3D4e5F6g7H8i9J0k1L2"
 OK = jsonl(chat())
+TOO_COMPLEX: list[object] = [doubling(27), many_patterns(3_000)]
 NO_SCHEMAS: list[Any] = [
     {"type": "object", "properties": []},
     {"type": "strng"},
@@ -243,6 +245,10 @@ CASES: dict[str, list[Case]] = {
     "tool_parameters_invalid": [
         Case(_prefixed(asked(tools=[tool(parameters=wrong)])), 2, "/tools/0/function/parameters", jsonl(calling()))
         for wrong in NO_SCHEMAS
+    ],
+    "schema_too_complex": [
+        Case(_prefixed(asked(tools=[tool(parameters=wrong)])), 2, "/tools/0/function/parameters", jsonl(calling()))
+        for wrong in TOO_COMPLEX
     ],
     "older_functions": [Case(_prefixed(function_call_row()), 2, "/functions", jsonl(calling()))],
     "call_shape": [

@@ -12,10 +12,13 @@ EVIL_PATTERN, EVIL_TEXT = r"(a|a)*b", "a" * 60
 
 
 def answer(request: dict[str, Any], progress: Report) -> Any:
-    """`spin` reaches the limit of time, `allocate` the one of memory; the others answer."""
+    """`spin` and `nested` reach the limit of time, `allocate` the one of memory; the others answer."""
     match request["do"]:
         case "spin":
             with guarded("matching an evil pattern", cpu_seconds=0.3):
+                re.match(EVIL_PATTERN, EVIL_TEXT)
+        case "nested":
+            with guarded("a file", cpu_seconds=0.3), guarded("a line", cpu_seconds=60):
                 re.match(EVIL_PATTERN, EVIL_TEXT)
         case "allocate":
             with guarded("building a long text", cpu_seconds=60):

@@ -107,3 +107,10 @@ async def test_a_project_with_too_many_waiting_requests_is_refused() -> None:
         for each in running:
             each.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+async def test_nested_work_is_named_from_the_outside_in_and_has_no_more_time_than_the_whole() -> None:
+    async with _pool() as pool:
+        with pytest.raises(LimitReached) as reached:
+            await pool.ask({"do": "nested"}, project_id="a")
+        assert (reached.value.limit, reached.value.label) == ("time", "a file: a line")

@@ -11,8 +11,17 @@ from typing import Any
 import msgspec
 
 from service.datasets.checks.registry import Hit, example_check
-from service.datasets.checks.tools import CALLING, called_names, compile_schema, definitions, holders
+from service.datasets.checks.tools import (
+    CALLING,
+    SCHEMA_SECONDS,
+    SchemaFault,
+    called_names,
+    compile_schema,
+    definitions,
+    holders,
+)
 from service.datasets.parsing.formats import calls_of, message_lists, messages_of
+from service.processes.guard import guarded
 
 SECTION = "Tools and functions"
 _MAX_SCHEMA_FAULTS = 5
@@ -101,7 +110,9 @@ def arguments_against_schema(row: dict[str, Any]) -> Iterator[Hit]:
             schemas.setdefault(name, parameters)
     for pointer, function, name in called_names(row):
         if name in schemas:
-            for fault in _schema_faults(schemas[name], function.get("arguments")):
+            with guarded(f"validating a call of {name[:64]!r}", cpu_seconds=SCHEMA_SECONDS):
+                faults = _schema_faults(schemas[name], function.get("arguments"))
+            for fault in faults:
                 message = f"The arguments do not fit the parameters of {name[:64]!r}: {fault}"
                 yield Hit(f"{pointer}/arguments", function.get("arguments"), message)
 
@@ -201,7 +212,7 @@ def _parsed(arguments: object) -> dict[str, Any] | str:
 def _schema_faults(parameters: dict[str, Any], arguments: object) -> list[str]:
     validator = compile_schema(parameters)
     parsed = _parsed(arguments)
-    if isinstance(validator, str) or isinstance(parsed, str):
+    if isinstance(validator, SchemaFault) or isinstance(parsed, str):
         return []
     faults: list[str] = []
     try:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonschema_rs
 import msgspec
 
 from service.datasets.checks.registry import Hit, example_check
 from service.datasets.parsing.formats import calls_of, messages_of
+from service.json_schemas import limit_exceeded
+from service.processes.guard import guarded
 
 SECTION = "Tools and functions"
 MAX_TOOLS = 128
@@ -23,8 +25,18 @@ DECLARING = ("tools", "functions")
 CALLING = ("tool_calls", "function_call")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=10_000)
+SCHEMA_SECONDS = 2.0
+"""The processor time in which a definition has to be compiled, or a call validated; both usually take microseconds."""
+
 _DRAFTS = (jsonschema_rs.Draft202012Validator, jsonschema_rs.Draft7Validator)
 Validator = jsonschema_rs.Draft202012Validator | jsonschema_rs.Draft7Validator
+
+
+class SchemaFault(NamedTuple):
+    """Why parameters cannot be used as a schema: they are none, or exceed a limit (`too_complex`)."""
+
+    message: str
+    too_complex: bool = False
 
 
 @example_check(
@@ -100,9 +112,22 @@ def tool_parameters_invalid(row: dict[str, Any]) -> Iterator[Hit]:
         parameters = function.get("parameters")
         if parameters is None:
             continue
-        wrong = schema_fault(parameters)
-        if wrong:
-            message = f"The parameters of this tool are not a JSON Schema of an object: {wrong[:200]}"
+        fault = schema_fault(parameters)
+        if fault is not None and not fault.too_complex:
+            message = f"The parameters of this tool are not a JSON Schema of an object: {fault.message[:200]}"
+            yield Hit(f"{pointer}/parameters", parameters, message)
+
+
+@example_check("schema_too_complex", "warning", SECTION, formats=("chat", "preference"), needs=DECLARING)
+def schema_too_complex(row: dict[str, Any]) -> Iterator[Hit]:
+    """The parameters of a tool exceed a limit of [schemas](limits.md): bytes, depth, patterns, or the subschemas for
+    which they stand once references are followed. Neither they nor the calls of the tool are checked.
+    """
+    for pointer, function in definitions(row):
+        parameters = function.get("parameters")
+        fault = schema_fault(parameters) if isinstance(parameters, dict) else None
+        if fault is not None and fault.too_complex:
+            message = f"The parameters of this tool are too complex, and its calls are not checked: {fault.message}"
             yield Hit(f"{pointer}/parameters", parameters, message)
 
 
@@ -150,39 +175,48 @@ def definitions(row: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"{pointer}/functions/{index}", function
 
 
-def schema_fault(parameters: object) -> str | None:
-    """The reason why `parameters` is not a JSON Schema of an object; None if it is one."""
+def schema_fault(parameters: object) -> SchemaFault | None:
+    """The reason why `parameters` cannot be used as a JSON Schema of an object; None if they can."""
     if not isinstance(parameters, dict):
-        return "it must be an object."
+        return SchemaFault("it must be an object.")
     compiled = compile_schema(parameters)
-    return compiled if isinstance(compiled, str) else None
+    return compiled if isinstance(compiled, SchemaFault) else None
 
 
-def compile_schema(parameters: dict[str, Any]) -> Validator | str:
-    """A validator for `parameters`, or a message that says what is wrong with them.
+def compile_schema(parameters: dict[str, Any]) -> Validator | SchemaFault:
+    """A validator for `parameters`, or what is wrong with them.
 
-    Nothing is fetched: an external reference is a fault.
+    Nothing is fetched: an external reference is a fault. A process with limits ends if it takes too long.
     """
     try:
         return _compiled(msgspec.json.encode(parameters))
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
-        return "it cannot be read as JSON."
+        return SchemaFault("it cannot be read as JSON.")
+
+
+def forget_schemas() -> None:
+    """Free the compiled schemas, so that a file does not use the memory that another file's left."""
+    _compiled.cache_clear()
 
 
 @lru_cache(maxsize=512)
-def _compiled(encoded: bytes) -> Validator | str:
+def _compiled(encoded: bytes) -> Validator | SchemaFault:
     schema = msgspec.json.decode(encoded)
     kind = schema.get("type", "object")
     if kind != "object" and not (isinstance(kind, list) and "object" in kind):
-        return f"its type must be object, not {str(kind)[:40]}."
+        return SchemaFault(f"its type must be object, not {str(kind)[:40]}.")
+    exceeded = limit_exceeded(schema)
+    if exceeded is not None:
+        return SchemaFault(exceeded, too_complex=True)
     fault = ""
-    for draft in _DRAFTS:
-        try:
-            return draft(schema, pattern_options=_PATTERNS, offline=True)
-        except (jsonschema_rs.ValidationError, ValueError) as error:
-            message = getattr(error, "message", None) or str(error)
-            fault = fault or f"{message.splitlines()[0]} (at {_path(error)})."
-    return fault
+    with guarded("compiling the parameters of a tool", cpu_seconds=SCHEMA_SECONDS):
+        for draft in _DRAFTS:
+            try:
+                return draft(schema, pattern_options=_PATTERNS, offline=True)
+            except (jsonschema_rs.ValidationError, ValueError) as error:
+                message = getattr(error, "message", None) or str(error)
+                fault = fault or f"{message.splitlines()[0]} (at {_path(error)})."
+    return SchemaFault(fault)
 
 
 def _path(error: Exception) -> str:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 from service.catalogue.tokens import ModelFacts, TokenCounter
 from service.datasets.checks import DATASET_CHECKS
 from service.datasets.checks.registry import DatasetCheck, Hit, row_checks
+from service.datasets.checks.tools import forget_schemas
 from service.datasets.parsing.fast_chat import FastChatRow, parse_fast_chat
 from service.datasets.parsing.formats import Example, read_example, row_format, same_format, traits
 from service.datasets.parsing.lines import Block
@@ -22,9 +23,14 @@ from service.datasets.report.profiler import Profiler, Seconds, add_seconds, eag
 from service.datasets.report.text_checks import TextScanner
 from service.datasets.report.token_accounting import TokenAccounting, TokenTotals
 from service.datasets.report_schema import Format
+from service.processes.guard import guarded
 
 _MAX_ITEM_FIELDS = 1_000
 _SAMPLE_CHARS = 2_000
+
+BLOCK_SECONDS = 5.0
+BLOCK_SECONDS_PER_MEGABYTE = 2.0
+"""The processor time for the checks of a block's rows. Rows full of tool calls take 0.2 seconds a megabyte."""
 
 
 class Part:
@@ -84,6 +90,7 @@ class PartReader:
         file: BinaryIO | None = None,
         profiler: Profiler | None = None,
     ) -> None:
+        forget_schemas()
         self._format = format
         self._listed_per_code = listed_per_code
         self._max_line_bytes = max_line_bytes
@@ -108,7 +115,9 @@ class PartReader:
         part.end = block.end
         rows = self._read_rows(block, max_line_bytes=self._max_line_bytes, fast_chat=self._format == "chat")
         _add_line_findings(rows, part)
-        example_rows, examples = self._read_examples(rows, part)
+        seconds = BLOCK_SECONDS + BLOCK_SECONDS_PER_MEGABYTE * len(block.data) / 1_000_000
+        with guarded("checking the file", cpu_seconds=seconds):
+            example_rows, examples = self._read_examples(rows, part, seconds)
         self._scan_texts(example_rows, examples, part.findings)
         for check in part.checks:
             timed(self._profiler, type(check).__name__, check.add)(examples)
@@ -119,7 +128,7 @@ class PartReader:
             part.seconds = self._profiler.take_seconds()
         return part
 
-    def _examples(self, rows: Rows, part: Part) -> tuple[list[Row], list[Example]]:
+    def _examples(self, rows: Rows, part: Part, seconds: float) -> tuple[list[Row], list[Example]]:
         """The rows of the file's format, and the example of each. Runs the row checks on all but fast chat rows."""
         expected = self._format
         example_rows: list[Row] = []
@@ -133,9 +142,10 @@ class PartReader:
                     _add_format_finding(row.number, value, expected, part.findings)
                     continue
                 row_traits = traits(value)
-                for code, needs, find in self._row_checks:
-                    if not needs or not needs.isdisjoint(row_traits):
-                        part.findings.add_all(code, row.number, find(value))
+                with guarded(f"line {row.number}", cpu_seconds=seconds):
+                    for code, needs, find in self._row_checks:
+                        if not needs or not needs.isdisjoint(row_traits):
+                            part.findings.add_all(code, row.number, find(value))
                 example = read_example(row.number, value, expected)
             example_rows.append(row)
             examples.append(example)
