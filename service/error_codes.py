@@ -26,6 +26,11 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "columns_not_guessed": ErrorCode(
         None, "No column's name says that it holds the question or the answer.", "Give `columns` or `prompt_template`."
     ),
+    "concurrency_limit_exceeded": ErrorCode(
+        429,
+        "The project has as many inference calls in progress as it may have in this process.",
+        "Wait for some to end; the SDK retries.",
+    ),
     "conflict": ErrorCode(409, "The resource is in a state that does not allow this.", "Retrieve it, then decide."),
     "conflicting_parameters": ErrorCode(400, "Two fields mean the same, or exclude each other.", "Send one of them."),
     "dataset_generation_not_found": ErrorCode(404, "No such generation in this project.", "Check the id."),
@@ -43,6 +48,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "forbidden_webhook_target": ErrorCode(
         400, "The URL leads to a private or reserved address.", "Use a public https URL."
+    ),
+    "header_too_large": ErrorCode(
+        431, "The URL and headers have too many bytes, or there are too many headers.", "The message has the limits."
     ),
     "idempotency_key_reused": ErrorCode(
         422, "The Idempotency-Key was used with another body.", "Use a fresh key for a new request."
@@ -76,7 +84,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "invalid_input_file": ErrorCode(
         None, "The input of a preparation cannot be read, or no row of it can be used.", "The message names the rows."
     ),
-    "invalid_json": ErrorCode(400, "The body is not JSON.", "The message says where."),
+    "invalid_json": ErrorCode(
+        400, "The body is not JSON, or has too many values or levels.", "The message says where, or has the limit."
+    ),
     "invalid_multipart": ErrorCode(400, "The multipart body is malformed or cut short.", "Send it again."),
     "invalid_purpose": ErrorCode(400, "The purpose cannot be uploaded.", "Training data is `fine-tune`."),
     "invalid_request": ErrorCode(400, "The request could not be read.", "The message says why."),
@@ -104,6 +114,11 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "md5_mismatch": ErrorCode(
         400, "The joined parts have another MD5.", "Check their order, or send a damaged part again."
+    ),
+    "memory_limit_exceeded": ErrorCode(
+        429,
+        "The project's bodies and answers in progress have as many bytes as they may have in this process.",
+        "Wait for some to end, or send fewer or smaller bodies at a time; the SDK retries.",
     ),
     "metadata_key_empty": ErrorCode(400, "A key of `metadata` is empty.", "Name it."),
     "metadata_key_too_long": ErrorCode(400, "A key of `metadata` has over 64 characters.", "Shorten it."),
@@ -160,6 +175,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "rate_limit_exceeded": ErrorCode(429, "Too many requests.", "Wait for `Retry-After`."),
     "report_pending": ErrorCode(409, "The file is still being checked.", "Try again when it is `processed`."),
     "request_in_flight": ErrorCode(409, "The same request is being processed.", "Try again in a moment."),
+    "request_timeout": ErrorCode(408, "The request did not arrive in time.", "Send it again."),
     "request_too_large": ErrorCode(413, "The body is too large.", "Send a smaller body."),
     "run_crashed": ErrorCode(
         None, "A generation or comparison ended early several times.", "Request fewer examples, or ask for help."
@@ -205,6 +221,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "upload_expired": ErrorCode(400, "The upload is older than an hour.", "Create a new one."),
     "upload_not_found": ErrorCode(404, "No such upload in this project.", "Check the id."),
     "upload_size_mismatch": ErrorCode(400, "The parts do not add up to the announced `bytes`.", "List every part."),
+    "upstream_answer_too_large": ErrorCode(
+        502, "The upstream's answer has more bytes, values or levels than it may have.", "Ask for a shorter answer."
+    ),
     "upstream_credential_refused": ErrorCode(
         400, "The upstream refuses the credential of an account.", "Check it and the base URL."
     ),

@@ -11,11 +11,14 @@
         ├── Conflict          409   the resource is in a state that does not allow this
         ├── Busy              409   the resource is being processed: retry
         ├── InFlight          409   the same request is being processed: retry
+        ├── RequestTimeout    408   the request did not arrive in time
         ├── TooLarge          413
         ├── KeyReused         422   an Idempotency-Key was reused with another body
         ├── QuotaExceeded     429   above a budget or limit; retrying does not help
         ├── RateLimited       429   too many requests; retry after a while
+        ├── HeaderTooLarge    431   the head of the request exceeds its limits
         ├── Internal          500
+        ├── BadAnswer         502   an upstream's answer exceeds its limits
         └── Unavailable       503   a dependency is unavailable: retry
 
 The body is OpenAI's: `{"error": {"message", "type", "param", "code"}}`, all four keys always present. The official
@@ -128,6 +131,23 @@ class TooLarge(ApiError):
     code = "file_too_large"
 
 
+class RequestTimeout(ApiError):
+    """The request did not arrive in time."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+
+
+class HeaderTooLarge(ApiError):
+    """The head of the request has too many bytes or headers."""
+
+    status = 431
+    type = "invalid_request_error"
+    code = "header_too_large"
+    should_retry = False
+
+
 class KeyReused(ApiError):
     """An Idempotency-Key was reused with another body."""
 
@@ -156,6 +176,15 @@ class RateLimited(ApiError):
 
 class Internal(ApiError):
     """A defect in Tunegate; the log has the request id."""
+
+
+class BadAnswer(ApiError):
+    """An upstream's answer exceeds a limit; the same request would most likely fail again."""
+
+    status = 502
+    type = "server_error"
+    code = "upstream_answer_too_large"
+    should_retry = False
 
 
 class Unavailable(ApiError):

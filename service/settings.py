@@ -169,6 +169,35 @@ class Settings:
     validation_processes: int = _setting(
         "TUNEGATE_VALIDATION_PROCESSES", 1, "Processes that validate datasets, per worker."
     )
+    max_header_bytes: int = _setting(
+        "TUNEGATE_MAX_HEADER_BYTES", 64 * 1024, "The bytes of a request's first line and headers together."
+    )
+    max_headers: int = _setting("TUNEGATE_MAX_HEADERS", 100, "The number of a request's headers.")
+    header_seconds: float = _setting(
+        "TUNEGATE_HEADER_SECONDS", 30.0, "How long a connection may take to send the headers of a request."
+    )
+    max_connections_without_request: int = _setting(
+        "TUNEGATE_MAX_CONNECTIONS_WITHOUT_REQUEST",
+        1000,
+        "Connections of an API process on which no request is being answered. Beyond it the oldest is closed.",
+    )
+    body_idle_seconds: float = _setting(
+        "TUNEGATE_BODY_IDLE_SECONDS", 60.0, "How long a request's body may make no progress."
+    )
+    json_body_seconds: float = _setting("TUNEGATE_JSON_BODY_SECONDS", 120.0, "How long a JSON body may take to arrive.")
+    max_project_memory_bytes: int = _setting(
+        "TUNEGATE_MAX_PROJECT_MEMORY_BYTES",
+        256 * 1024 * 1024,
+        "The memory that the bodies and answers of one project may occupy in one process.",
+    )
+    max_inference_calls: int = _setting(
+        "TUNEGATE_MAX_INFERENCE_CALLS",
+        400,
+        "Concurrent inference calls of an API process; a project gets at most half of those that others leave.",
+    )
+    max_answer_bytes: int = _setting(
+        "TUNEGATE_MAX_ANSWER_BYTES", 32 * 1024 * 1024, "The largest answer of an upstream to one inference call."
+    )
     database_pool_size: int = _setting("TUNEGATE_DATABASE_POOL_SIZE", 20, "Database connections per process.")
 
     @classmethod

@@ -1,6 +1,8 @@
 """`tunegate serve`: serves the HTTP API."""
 
 import os
+import resource
+from contextlib import suppress
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -29,6 +31,7 @@ def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
 
         from service.app import create_app
         from service.database.migrations import check_schema
+        from service.http.protocol import limited_protocol
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: Any) -> None:
@@ -37,6 +40,7 @@ def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
             super().handle_exit(sig, frame)
 
     settings = Settings.from_env(os.environ)
+    raise_open_files()
     sockets = None if fd is None else [socket.socket(fileno=fd)]
     port = sockets[0].getsockname()[1] if sockets else settings.port
     if settings.upstream_is_self(port):
@@ -48,7 +52,8 @@ def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
             host=settings.host,
             port=settings.port,
             loop="uvloop",
-            http="httptools",
+            http=limited_protocol(settings),
+            ws="none",
             access_log=False,
             log_config=None,
             server_header=False,
@@ -57,3 +62,10 @@ def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
         )
     )
     server.run(sockets=sockets)
+
+
+def raise_open_files() -> None:
+    """Let the process open as many files as the system allows: each connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems name no limit and accept none
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

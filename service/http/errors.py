@@ -42,13 +42,17 @@ class ErrorBody(msgspec.Struct, frozen=True):
 
 def error_response(error: ApiError) -> Response[bytes]:
     """The response for `error`: its body, status and headers."""
-    body = ErrorBody(ErrorDetail(error.message, error.type, error.param, error.code))
     headers = dict(error.headers)
     if error.should_retry is not None:
         headers["x-should-retry"] = "true" if error.should_retry else "false"
     if error.retry_after_seconds is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after_seconds)))
-    return Response(msgspec.json.encode(body), status_code=error.status, media_type="application/json", headers=headers)
+    return Response(error_body(error), status_code=error.status, media_type="application/json", headers=headers)
+
+
+def error_body(error: ApiError) -> bytes:
+    """The body of the response for `error`, as JSON."""
+    return msgspec.json.encode(ErrorBody(ErrorDetail(error.message, error.type, error.param, error.code)))
 
 
 def handle(request: Request[Any, Any, Any], exception: Exception) -> Response[bytes]:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from cli.embedded import OWNER, SERVICE
 from service.app import create_app
 from service.database.engine import Database, create_engine
+from service.http.protocol import limited_protocol
 from service.services import Services
 from service.settings import Settings
 from service.wakeups import Wakeups
@@ -75,7 +76,8 @@ def gateway(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Itera
             max_file_bytes=MAX_FILE_BYTES,
         )
         listening = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(create_app(settings, quick_streams), log_level="error", log_config=None))
+        app, protocol = create_app(settings, quick_streams), limited_protocol(settings)
+        server = uvicorn.Server(uvicorn.Config(app, http=protocol, ws="none", log_level="error", log_config=None))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
         thread.start()
         yield settings, f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
