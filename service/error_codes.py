@@ -163,6 +163,11 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "preparation_crashed": ErrorCode(
         None, "A preparation ended early several times.", "Try a smaller file, or ask for help."
     ),
+    "preparation_limit_exceeded": ErrorCode(
+        None,
+        "A preparation needs more memory or processor time than a dataset may.",
+        "The message names the limit; split the file.",
+    ),
     "preparation_not_cancellable": ErrorCode(400, "The preparation has ended.", "There is nothing to cancel."),
     "project_archived": ErrorCode(400, "The project is archived.", "Use or create another one."),
     "project_deleted": ErrorCode(400, "The project is deleted or being deleted.", "Use another project."),

@@ -167,7 +167,20 @@ class Settings:
         "The maximum of concurrent inference calls of one generation or comparison, whatever it requests.",
     )
     validation_processes: int = _setting(
-        "TUNEGATE_VALIDATION_PROCESSES", 1, "Processes that validate datasets, per worker."
+        "TUNEGATE_VALIDATION_PROCESSES",
+        2,
+        "Processes of a worker for reports; as many prepare datasets, and as many look for leakage. A project occupies "
+        "at most half of them.",
+    )
+    dataset_memory_bytes: int = _setting(
+        "TUNEGATE_DATASET_MEMORY_BYTES",
+        2 << 30,
+        "The memory (address space) that a process may add for one dataset. A dataset that needs more gets an error.",
+    )
+    dataset_cpu_seconds: float = _setting(
+        "TUNEGATE_DATASET_CPU_SECONDS",
+        300.0,
+        "The processor time that a process may take for one dataset, and as much again for each 100 MB of it.",
     )
     max_header_bytes: int = _setting(
         "TUNEGATE_MAX_HEADER_BYTES", 64 * 1024, "The bytes of a request's first line and headers together."

@@ -80,7 +80,10 @@ async def open_context(settings: Settings) -> Context:
     instance = await _instance(db, settings)
     accounts = Accounts(settings, db, sealer)
     dataset_processes = DatasetProcesses(
-        processes=settings.validation_processes, storage_url=settings.storage_url, models_file=settings.models_file
+        processes=settings.validation_processes,
+        memory_bytes=settings.dataset_memory_bytes,
+        storage_url=settings.storage_url,
+        models_file=settings.models_file,
     )
     await dataset_processes.warm()
     ledger_batcher = LedgerBatcher(db, lifetime_seconds=settings.inference_timeout_seconds + settings.lease_seconds)

@@ -1,45 +1,60 @@
 """Process pools for reports, preparations and leakage reports: one for each, so that none waits for another."""
 
 from service.datasets.processes.leakage import LeakageRequest
-from service.datasets.processes.main import Compared, Reported
+from service.datasets.processes.main import Answer, Compared, Reported, Request
 from service.datasets.processes.preparation import Preparation, PrepareRequest, Refusal
 from service.datasets.processes.report import ReportRequest
 from service.datasets.report_schema import FileReport, Leakage
-from workers.process_pool import OnProgress, ProcessPool, WorkFailed
+from service.processes.pool import OnProgress, ProcessPool, WorkFailed
 
 PROGRAM = "service.datasets.processes.main"
 
 
 class DatasetProcesses:
-    """The three pools; their processes start when they are first needed."""
+    """The three pools; their processes start when they are first needed.
 
-    def __init__(self, *, processes: int, storage_url: str, models_file: str) -> None:
-        arguments = (storage_url, models_file)
-        self._reporting = ProcessPool(processes=processes, module=PROGRAM, arguments=(*arguments, "counting"))
-        self._preparing = ProcessPool(processes=processes, module=PROGRAM, arguments=arguments)
-        self._comparing = ProcessPool(processes=1, module=PROGRAM, arguments=arguments)
+    `processes` is the size of each pool, and `memory_bytes` the address space that one process may add.
+    """
+
+    def __init__(self, *, processes: int, memory_bytes: int, storage_url: str, models_file: str) -> None:
+        def pool(*arguments: str) -> ProcessPool[Request, Answer]:
+            return ProcessPool(
+                PROGRAM,
+                answer_type=Answer,
+                processes=processes,
+                memory_bytes=memory_bytes,
+                arguments=(storage_url, models_file, *arguments),
+            )
+
+        self._reporting, self._preparing, self._comparing = pool("counting"), pool(), pool()
 
     async def warm(self) -> None:
         """Start one process before the first dataset, so that its report need not wait for the imports."""
         await self._reporting.warm()
 
-    async def report(self, request: ReportRequest, progress: OnProgress) -> FileReport:
-        """The report of one dataset; `progress` is called with the bytes done. Raises `WorkFailed`."""
-        answer = await self._reporting.ask(request, progress)
+    async def report(self, request: ReportRequest, progress: OnProgress, *, project_id: str) -> FileReport:
+        """The report of one dataset; `progress` is called with the bytes done. Raises `WorkFailed`, `LimitReached`."""
+        answer = await self._reporting.ask(request, project_id=project_id, progress=progress)
         if not isinstance(answer, Reported):
             raise WorkFailed(f"an unexpected answer: {type(answer).__name__}")
         return answer.report
 
-    async def prepare(self, request: PrepareRequest, progress: OnProgress) -> Preparation | Refusal:
-        """Prepare one dataset; `progress` is called with the bytes read in all passes. Raises `WorkFailed`."""
-        answer = await self._preparing.ask(request, progress)
+    async def prepare(self, request: PrepareRequest, progress: OnProgress, *, project_id: str) -> Preparation | Refusal:
+        """Prepare one dataset; `progress` is called with the bytes read in all passes.
+
+        Raises `WorkFailed` and `LimitReached`.
+        """
+        answer = await self._preparing.ask(request, project_id=project_id, progress=progress)
         if not isinstance(answer, (Preparation, Refusal)):
             raise WorkFailed(f"an unexpected answer: {type(answer).__name__}")
         return answer
 
-    async def compare(self, request: LeakageRequest, progress: OnProgress) -> Leakage:
-        """What two datasets share; `progress` is called with the bytes read of both. Raises `WorkFailed`."""
-        answer = await self._comparing.ask(request, progress)
+    async def compare(self, request: LeakageRequest, progress: OnProgress, *, project_id: str) -> Leakage:
+        """What two datasets share; `progress` is called with the bytes read of both.
+
+        Raises `WorkFailed` and `LimitReached`.
+        """
+        answer = await self._comparing.ask(request, project_id=project_id, progress=progress)
         if not isinstance(answer, Compared):
             raise WorkFailed(f"an unexpected answer: {type(answer).__name__}")
         return answer.leakage

@@ -75,7 +75,7 @@ HANDLERS = (
     Handler(leased_work.SCHEDULING, schedule.run_scheduling_pass, lambda _: 1),
     Handler(leased_work.REPORTS, report.validate, _validation_processes),
     Handler(leased_work.PREPARATIONS, preparation.prepare, _validation_processes),
-    Handler(leased_work.LEAKAGE_REPORTS, leakage.compare, lambda _: 1),
+    Handler(leased_work.LEAKAGE_REPORTS, leakage.compare, _validation_processes),
     Handler(leased_work.RUNS, runs.advance, lambda _: RUNS),
     Handler(leased_work.DELETIONS, carry_out.carry_out, lambda _: DELETIONS),
     Handler(leased_work.DELIVERIES, deliver.deliver, lambda _: DELIVERIES, deliver.claimable),

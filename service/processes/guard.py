@@ -9,6 +9,7 @@ A limit of memory is the address space that the process may add (RLIMIT_AS). Pyt
 in Rust aborts the process, which the record explains as well.
 """
 
+import math
 import mmap
 import resource
 import signal
@@ -26,6 +27,7 @@ Limit = Literal["time", "memory"]
 _LEAST_SECONDS = 1e-6
 """A timer of zero seconds would be none."""
 
+_STATM = Path("/proc/self/statm")
 _MEMORY_SIGNALS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS)
 """How a process ends whose extension cannot allocate, or whose stack overflows."""
 
@@ -72,11 +74,15 @@ class Record:
 _record: Record | None = None
 """The record of this process; None in a process that no pool started, which has no limits."""
 
+_ends_at = math.inf
+"""The processor time of this process at which the innermost block ends it. The timer cannot be asked: it counts in
+ticks of some milliseconds, so the time of many short blocks would not add up."""
+
 
 def use_record(record: Record) -> None:
-    """Make this the record of the process."""
-    global _record
-    _record = record
+    """Make this the record of the process, which is in no block yet."""
+    global _record, _ends_at
+    _record, _ends_at = record, math.inf
 
 
 class guarded:
@@ -86,7 +92,7 @@ class guarded:
     an inner block has at most the time that the outer one has left. Without a record the block runs without a limit.
     """
 
-    __slots__ = ("_cpu_seconds", "_label", "_left_seconds", "_outer_label", "_started")
+    __slots__ = ("_cpu_seconds", "_label", "_outer_ends_at", "_outer_label")
 
     def __init__(self, label: str, *, cpu_seconds: float) -> None:
         self._label, self._cpu_seconds = label, cpu_seconds
@@ -94,33 +100,45 @@ class guarded:
     def __enter__(self) -> None:
         if _record is None:
             return
-        self._outer_label = _record.label
+        self._outer_label, self._outer_ends_at = _record.label, _ends_at
         self._label = f"{self._outer_label}: {self._label}" if self._outer_label else self._label
-        self._left_seconds = signal.getitimer(signal.ITIMER_PROF)[0]
-        self._started = time.process_time()
         _record.write(self._label)
-        seconds = min(self._cpu_seconds, self._left_seconds) if self._left_seconds else self._cpu_seconds
-        signal.setitimer(signal.ITIMER_PROF, seconds)
+        _end_at(min(_ends_at, time.process_time() + self._cpu_seconds))
 
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
         if _record is not None:
-            left_seconds = self._left_seconds
-            if left_seconds:
-                left_seconds = max(left_seconds - (time.process_time() - self._started), _LEAST_SECONDS)
-            signal.setitimer(signal.ITIMER_PROF, left_seconds)
+            _end_at(self._outer_ends_at)
             _record.write(self._outer_label)
         if kind is not None and issubclass(kind, MemoryError):
             raise LimitReached("memory", self._label) from None
 
 
+def current() -> tuple[str, float]:
+    """The label and the processor seconds left of the block that this process is in; infinite outside of one."""
+    return _record.label if _record is not None else "", max(_ends_at - time.process_time(), _LEAST_SECONDS)
+
+
+def _end_at(ends_at: float) -> None:
+    global _ends_at
+    _ends_at = ends_at
+    signal.setitimer(signal.ITIMER_PROF, current()[1] if ends_at < math.inf else 0)
+
+
 def limit_memory(added_bytes: int) -> None:
     """Let this process add at most `added_bytes` to its address space. Without effect where /proc is missing."""
-    statm = Path("/proc/self/statm")
-    if not sys.platform.startswith("linux") or not statm.exists():
+    if not sys.platform.startswith("linux") or not _STATM.exists():
         return
-    used_bytes = int(statm.read_text(encoding="ascii").split()[0]) * mmap.PAGESIZE
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    resource.setrlimit(resource.RLIMIT_AS, (used_bytes + added_bytes, hard))
+    resource.setrlimit(resource.RLIMIT_AS, (_pages(0) * mmap.PAGESIZE + added_bytes, hard))
+
+
+def resident_bytes() -> int:
+    """The memory that this process occupies; 0 where /proc is missing."""
+    return _pages(1) * mmap.PAGESIZE if _STATM.exists() else 0
+
+
+def _pages(column: int) -> int:
+    return int(_STATM.read_text(encoding="ascii").split()[column])
 
 
 def reason_of_end(exit_code: int | None, record: Record) -> LimitReached | None:

@@ -94,14 +94,17 @@ class ProcessPool(Generic[Request, Answer]):
             except BaseException:
                 await self._end(worker)
                 raise
-            self._idle.append(worker)
+            if isinstance(answered, Exceeded) or answered.is_large:
+                await self._end(worker)
+            else:
+                self._idle.append(worker)
         match answered:
             case Answered(raw):
                 answer: Answer = msgspec.json.decode(raw, type=self._answer_type)
                 return answer
-            case Exceeded(label):
-                raise LimitReached("memory", label)
-            case Failed(error, store_unavailable):
+            case Exceeded(limit, label):
+                raise LimitReached(limit, label)
+            case Failed(error, store_unavailable, _):
                 raise WorkFailed(error, store_unavailable=store_unavailable)
 
     async def close(self) -> None:

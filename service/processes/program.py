@@ -7,9 +7,12 @@ from typing import Any
 
 import msgspec
 
-from service.processes.guard import LimitReached, Record, limit_memory, use_record
+from service.processes.guard import Limit, LimitReached, Record, limit_memory, resident_bytes, use_record
 
 NICENESS = 10
+GROWTH_BYTES = 300 << 20
+"""A process whose memory has grown by more than this since its start is replaced, so that the memory returns."""
+
 RECORD_FD = "TUNEGATE_RECORD_FD"
 MEMORY_BYTES = "TUNEGATE_MEMORY_BYTES"
 """Environment variables by which the pool passes the file of the record and the limit of memory."""
@@ -26,18 +29,21 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
     error: str
     store_unavailable: bool = False
+    is_large: bool = False
 
 
 class Exceeded(msgspec.Struct, frozen=True, tag="exceeded"):
-    """The request reached the limit of memory; another attempt would too."""
+    """The request reached a limit without ending the process; another attempt would too."""
 
+    limit: Limit
     label: str
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answer"):
-    """The result of a request, as JSON of the pool's answer type."""
+    """The result of a request, as JSON of the pool's answer type. A process that `is_large` should not get another."""
 
     answer: msgspec.Raw
+    is_large: bool = False
 
 
 Line = Progress | Failed | Exceeded | Answered
@@ -61,7 +67,7 @@ def serve(
         use_record(Record.opened(int(fd)))
     if limit := os.environ.get(MEMORY_BYTES):
         limit_memory(int(limit))
-    out = sys.stdout.buffer
+    out, max_bytes = sys.stdout.buffer, resident_bytes() + GROWTH_BYTES
 
     def send(line: Line) -> None:
         out.write(msgspec.json.encode(line) + b"\n")
@@ -71,12 +77,13 @@ def serve(
         try:
             request = msgspec.json.decode(raw, type=request_type)
             result = msgspec.json.encode(answer(request, lambda done: send(Progress(done))))
-            send(Answered(msgspec.Raw(result)))
+            send(Answered(msgspec.Raw(result), is_large=resident_bytes() > max_bytes))
         except BrokenPipeError:
             return
         except LimitReached as reached:
-            send(Exceeded(reached.label))
+            send(Exceeded(reached.limit, reached.label))
         except MemoryError:
-            send(Exceeded("working on the request"))
+            send(Exceeded("memory", "working on the request"))
         except Exception as error:
-            send(Failed(f"{type(error).__name__}: {error}", store_unavailable=is_store_unavailable(error)))
+            unavailable, is_large = is_store_unavailable(error), resident_bytes() > max_bytes
+            send(Failed(f"{type(error).__name__}: {error}", store_unavailable=unavailable, is_large=is_large))

@@ -25,6 +25,7 @@ from service.datasets.report.build import build_report
 from service.datasets.report.process_pool import map_in_order
 from service.datasets.report.profiler import Profiler
 from service.datasets.report_schema import FileReport
+from service.processes.guard import LimitReached, guarded, limit_memory
 from tests.datasets.rows import MODEL, OLD_MODEL, asked, calling, chat, completion, graded, jsonl, message, pair
 from tests.datasets.test_fuzz import any_value, mutated
 
@@ -211,6 +212,26 @@ class TestProcessPool:
 
         with pytest.raises(RuntimeError, match="ended"), map_in_order(range(100), work, processes=2) as results:
             list(results)
+
+    def test_a_process_that_reaches_a_limit_is_reported_with_what_it_did(self) -> None:
+        def work(number: int) -> None:
+            with guarded(f"squaring {number}", cpu_seconds=0.1):
+                while number == 3:
+                    pass
+
+        with pytest.raises(LimitReached) as reached, map_in_order(range(4), work, processes=2) as results:
+            list(results)
+        assert (reached.value.limit, reached.value.label) == ("time", "squaring 3")
+
+    def test_a_process_without_memory_is_reported(self) -> None:
+        def work(number: int) -> None:
+            limit_memory(64 << 20)
+            with guarded(f"allocating {number}", cpu_seconds=60):
+                bytearray(1 << 30)
+
+        with pytest.raises(LimitReached) as reached, map_in_order(range(1), work, processes=2) as results:
+            list(results)
+        assert (reached.value.limit, reached.value.label) == ("memory", "allocating 0")
 
     def test_tasks_are_not_taken_far_ahead(self) -> None:
         tasks = iter(range(1_000))

@@ -7,11 +7,12 @@ wait for another such process after each kill.
 import sys
 
 from service.datasets.processes import main as process
+from service.processes import program
 
 
 def main() -> None:
     """What `service.datasets.processes.main` does."""
-    process.NICENESS = 0
+    program.NICENESS = 0
     process.main(sys.argv[1], sys.argv[2], counting="counting" in sys.argv[3:])
 
 

@@ -114,3 +114,26 @@ async def test_nested_work_is_named_from_the_outside_in_and_has_no_more_time_tha
         with pytest.raises(LimitReached) as reached:
             await pool.ask({"do": "nested"}, project_id="a")
         assert (reached.value.limit, reached.value.label) == ("time", "a file: a line")
+
+
+async def test_the_time_of_many_short_blocks_counts_for_the_outer_one() -> None:
+    async with _pool() as pool:
+        with pytest.raises(LimitReached) as reached:
+            await pool.ask({"do": "repeat"}, project_id="a")
+        assert reached.value.limit == "time"
+        assert reached.value.label.startswith("everything")
+
+
+async def test_a_process_that_has_grown_is_replaced() -> None:
+    async with _pool(memory_bytes=800 * MEGABYTE) as pool:
+        first = await pool.ask({"do": "identify"}, project_id="a")
+        assert await pool.ask({"do": "keep", "bytes": 100 * MEGABYTE}, project_id="a") == first
+        assert await pool.ask({"do": "keep", "bytes": 400 * MEGABYTE}, project_id="a") == first
+        assert await pool.ask({"do": "identify"}, project_id="a") != first
+
+
+async def test_a_forked_process_has_no_more_time_than_the_one_that_forked_it() -> None:
+    async with _pool() as pool:
+        with pytest.raises(LimitReached) as reached:
+            await pool.ask({"do": "fork"}, project_id="a")
+        assert (reached.value.limit, reached.value.label) == ("time", "everything")

@@ -392,7 +392,10 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         bulkhead=Bulkhead(settings.worker_concurrency, accounts.is_unavailable),
         sender=Sender.from_settings(settings),
         dataset_processes=DatasetProcesses(
-            processes=1, storage_url=settings.storage_url, models_file=settings.models_file
+            processes=1,
+            memory_bytes=settings.dataset_memory_bytes,
+            storage_url=settings.storage_url,
+            models_file=settings.models_file,
         ),
         ledger_batcher=ledger_batcher,
         meter=Meter(db, ledger_batcher),

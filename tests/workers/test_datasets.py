@@ -4,7 +4,9 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
+import pytest
 from sqlalchemy import select
 
 from service.database.tables import File, FileReport
@@ -17,6 +19,17 @@ CRASHES = 5
 DIES = "import os, signal, sys; sys.stdin.readline(); os.kill(os.getpid(), signal.SIGKILL)"
 HANGS = "import sys; sys.stdin.read()"
 """Programs in the place of the one that validates, from its first request on."""
+
+LIMITED = """
+from service.processes.guard import guarded
+from service.processes.program import serve
+def answer(request, progress):
+    with guarded("reading a bomb", cpu_seconds=0.2):
+        {does}
+serve(dict, answer)
+"""
+ALLOCATES, SPINS = LIMITED.format(does="bytearray(8 << 30)"), LIMITED.format(does="while True: pass")
+"""Programs that reach a limit."""
 
 
 @contextmanager
@@ -82,3 +95,31 @@ async def test_one_killed_once_is_checked_by_the_next(harness: WorkerHarness) ->
     report = await harness.check_step(file_id)
     assert report.report is not None
     assert (report.status, report.report["errors"], report.report["examples"]) == ("ready", 0, 12)
+
+
+@pytest.mark.parametrize(
+    ("program", "names"),
+    [(ALLOCATES, "memory (2,048 MiB, TUNEGATE_DATASET_MEMORY_BYTES)"), (SPINS, "TUNEGATE_DATASET_CPU_SECONDS is 300")],
+)
+async def test_one_that_reaches_a_limit_ends_at_the_first_attempt_with_its_name(
+    harness: WorkerHarness, program: str, names: str
+) -> None:
+    file_id = await harness.new_file()
+    await harness.leave_unchecked(file_id)
+    with validating_by(harness, program):
+        report = await harness.check_step(file_id)
+    assert (report.status, report.due_at) == ("ready", None)
+    assert report.report is not None
+    assert report.report["counts"] == {"limit_reached": 1}
+    message = report.report["findings"][0]["message"]
+    assert names in message
+    assert "reading a bomb" in message
+
+
+async def test_the_check_of_a_real_file_has_a_limit_of_time(harness: WorkerHarness) -> None:
+    file_id = await harness.new_file()
+    await harness.leave_unchecked(file_id)
+    settings = replace(harness.ctx.settings, dataset_cpu_seconds=0.001)
+    report = await replace(harness, ctx=replace(harness.ctx, settings=settings)).check_step(file_id)
+    assert report.report is not None
+    assert report.report["counts"] == {"limit_reached": 1}

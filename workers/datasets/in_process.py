@@ -2,7 +2,8 @@
 
 Reports, leakage reports and preparations share it; each kind subclasses `DatasetWork` with what is specific to it. An
 attempt is counted in the row before it is made, since a dataset can kill the process that reads it, and the worker too
-(see `retry_policy`). While the process runs, the lease is renewed and the progress is written into the row.
+(see `retry_policy`). One that reaches a limit of time or memory is not repeated. While the process runs, the lease is
+renewed and the progress is written into the row.
 """
 
 import time
@@ -16,9 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables.base import Leased
+from service.processes.guard import LimitReached
+from service.processes.pool import OnProgress, WorkFailed
 from workers.context import Context
+from workers.datasets.limits import limit_reason
 from workers.datasets.retry_policy import MAX_ATTEMPTS, after_failure
-from workers.process_pool import OnProgress, WorkFailed
 
 log = structlog.get_logger()
 
@@ -60,7 +63,11 @@ class DatasetWork(ABC, Generic[Row, Input, Result]):
 
     @abstractmethod
     async def run(self, loaded: Input, progress: OnProgress) -> Result:
-        """Have a process do the work. Raises `WorkFailed`."""
+        """Have a process do the work. Raises `WorkFailed` and `LimitReached`."""
+
+    @abstractmethod
+    def exceeded(self, loaded: Input, reason: str) -> Result:
+        """The result that says which limit of time or memory the dataset reached."""
 
     @abstractmethod
     def give_up(self, loaded: Input) -> Result:
@@ -86,6 +93,9 @@ async def attempt(work: DatasetWork[Row, Input, Result]) -> None:
         if result is None:
             try:
                 result = await work.run(loaded, _Progress(ctx, claimed).write)
+            except LimitReached as reached:
+                log.warning(work.failure_event, **work.log_fields(), attempts=attempts, error=str(reached))
+                result = work.exceeded(loaded, limit_reason(reached, ctx.settings))
             except WorkFailed as error:
                 log.error(work.failure_event, **work.log_fields(), attempts=attempts, error=str(error))
                 retry = after_failure(attempts, store_unavailable=error.store_unavailable)

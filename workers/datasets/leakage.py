@@ -14,9 +14,10 @@ from service.datasets.leakage.reports import leakage_warning
 from service.datasets.processes.leakage import LeakageRequest
 from service.datasets.report_schema import Leakage
 from service.jobs.record import NewEvent, add_events
+from service.processes.pool import OnProgress
 from workers.context import Context
 from workers.datasets.in_process import DatasetWork, attempt
-from workers.process_pool import OnProgress
+from workers.datasets.limits import cpu_seconds
 
 NOT_COMPARED = "The files could not be compared: it ended early several times."
 
@@ -52,8 +53,12 @@ class _LeakageWork(DatasetWork[LeakageReport, _Pair, Leakage]):
             training_key=loaded.training.storage_key,
             validation_key=loaded.validation.storage_key,
             validation_file=loaded.validation.id,
+            cpu_seconds=cpu_seconds(self.ctx.settings, loaded.training.size_bytes + loaded.validation.size_bytes),
         )
-        return await self.ctx.dataset_processes.compare(request, progress)
+        return await self.ctx.dataset_processes.compare(request, progress, project_id=self.claimed.row.project_id)
+
+    def exceeded(self, loaded: _Pair, reason: str) -> Leakage:
+        return Leakage(validation_file=loaded.validation.id, status="ready", notes=[f"Not compared. {reason}"])
 
     def give_up(self, loaded: _Pair) -> Leakage:
         return Leakage(validation_file=loaded.validation.id, status="ready", notes=[NOT_COMPARED])

@@ -21,9 +21,10 @@ from service.datasets.files.queries import FINE_TUNE
 from service.datasets.preparation.stored import stored_options
 from service.datasets.processes.preparation import Preparation, PrepareRequest, Refusal, output_names
 from service.ids import new_id
+from service.processes.pool import OnProgress
 from workers.context import Context
 from workers.datasets.in_process import DatasetWork, attempt
-from workers.process_pool import OnProgress
+from workers.datasets.limits import cpu_seconds
 
 CRASHED = Refusal(
     code="preparation_crashed",
@@ -62,12 +63,16 @@ class _PreparationWork(DatasetWork[DatasetPreparation, File, _Answer | Refusal])
         return DELETED if loaded.deleted_at is not None else None
 
     async def run(self, loaded: File, progress: OnProgress) -> _Answer:
-        request = _request(self.claimed.row, loaded)
+        request = _request(self.claimed.row, loaded, cpu_seconds(self.ctx.settings, loaded.size_bytes))
         async with self.ctx.db.worker() as session:
             for key in _keys(request):
                 await record_pending_upload(session, loaded.project_id, key)
         fault_points.point("prepare.announced")
-        return _Answer(request, await self.ctx.dataset_processes.prepare(request, progress))
+        answer = await self.ctx.dataset_processes.prepare(request, progress, project_id=loaded.project_id)
+        return _Answer(request, answer)
+
+    def exceeded(self, loaded: File, reason: str) -> Refusal:
+        return Refusal(code="preparation_limit_exceeded", message=reason, param="file")
 
     def give_up(self, loaded: File) -> Refusal:
         return CRASHED
@@ -84,7 +89,7 @@ class _PreparationWork(DatasetWork[DatasetPreparation, File, _Answer | Refusal])
                 fault_points.point("prepare.ended")
 
 
-def _request(row: DatasetPreparation, file: File) -> PrepareRequest:
+def _request(row: DatasetPreparation, file: File, seconds: float) -> PrepareRequest:
     training, validation, changes = (f"{file.project_id}/{new_id('object-')}" for _ in range(3))
     return PrepareRequest(
         storage_key=file.storage_key,
@@ -94,6 +99,7 @@ def _request(row: DatasetPreparation, file: File) -> PrepareRequest:
         training_key=training,
         validation_key=validation,
         changes_key=changes,
+        cpu_seconds=seconds,
     )
 
 

@@ -16,10 +16,11 @@ from service.datasets.processes.report import ReportRequest
 from service.datasets.report.build import first_errors
 from service.datasets.report_schema import FileReport as Report
 from service.datasets.report_schema import Finding
+from service.processes.pool import OnProgress
 from service.webhooks import outbox
 from workers.context import Context
 from workers.datasets.in_process import DatasetWork, attempt
-from workers.process_pool import OnProgress
+from workers.datasets.limits import cpu_seconds
 
 NOT_CHECKED = "The file could not be checked: the check ended early several times. Upload it again, or ask for help."
 
@@ -52,8 +53,12 @@ class _ReportWork(DatasetWork[FileReport, File, Report]):
             file_id=loaded.id,
             model=self.claimed.row.model,
             provider=provider_of(self.ctx.settings.upstream_base_url),
+            cpu_seconds=cpu_seconds(self.ctx.settings, loaded.size_bytes),
         )
-        return await self.ctx.dataset_processes.report(request, progress)
+        return await self.ctx.dataset_processes.report(request, progress, project_id=loaded.project_id)
+
+    def exceeded(self, loaded: File, reason: str) -> Report:
+        return _failed_report(self.claimed.row, loaded, reason, check="limit_reached")
 
     def give_up(self, loaded: File) -> Report:
         return _failed_report(self.claimed.row, loaded, NOT_CHECKED)
@@ -125,8 +130,8 @@ async def _wake_jobs(session: AsyncSession, file: File) -> None:
         wake(session, JOBS, job_id, f"file{token}")
 
 
-def _failed_report(row: FileReport, file: File, reason: str) -> Report:
-    finding = Finding(code="not_checked", severity="error", line=1, pointer="", excerpt="", message=reason, fix=None)
+def _failed_report(row: FileReport, file: File, reason: str, *, check: str = "not_checked") -> Report:
+    finding = Finding(code=check, severity="error", line=1, pointer="", excerpt="", message=reason, fix=None)
     return Report(
         file_id=file.id,
         status="ready",
@@ -135,6 +140,6 @@ def _failed_report(row: FileReport, file: File, reason: str) -> Report:
         max_tokens=row.max_tokens,
         bytes=file.size_bytes,
         errors=1,
-        counts={"not_checked": 1},
+        counts={check: 1},
         findings=[finding],
     )

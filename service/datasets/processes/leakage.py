@@ -13,11 +13,12 @@ from service.storage import Storage
 
 
 class LeakageRequest(msgspec.Struct, frozen=True, kw_only=True, tag="leakage"):
-    """Two datasets to compare."""
+    """Two datasets to compare, in at most `cpu_seconds` of processor time."""
 
     training_key: str
     validation_key: str
     validation_file: str
+    cpu_seconds: float
 
 
 def leakage_of_objects(storage: Storage, request: LeakageRequest, progress: Callable[[int], None]) -> Leakage:

@@ -24,7 +24,7 @@ READ_BYTES = 1 << 20
 
 
 class PrepareRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prepare"):
-    """One dataset to prepare, and the keys under which to store the results."""
+    """One dataset to prepare, the keys under which to store the results, and the processor time that it may take."""
 
     storage_key: str
     filename: str
@@ -33,6 +33,7 @@ class PrepareRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prepare"):
     training_key: str
     validation_key: str
     changes_key: str
+    cpu_seconds: float
 
 
 class Preparation(msgspec.Struct, frozen=True, kw_only=True, tag="prepared"):

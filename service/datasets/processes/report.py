@@ -30,12 +30,13 @@ QUICK_FROM_BYTES = 12 << 20
 
 
 class ReportRequest(msgspec.Struct, frozen=True, tag="report"):
-    """One dataset to report on."""
+    """One dataset to report on, in at most `cpu_seconds` of processor time."""
 
     storage_key: str
     file_id: str
     model: str
     provider: str
+    cpu_seconds: float
 
 
 def report_for_path(

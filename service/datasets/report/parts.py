@@ -28,6 +28,9 @@ from service.processes.guard import guarded
 _MAX_ITEM_FIELDS = 1_000
 _SAMPLE_CHARS = 2_000
 
+MAX_BLOCK_SECONDS = 120.0
+"""Processor time for one block: half a megabyte of lines, or one line of up to 16 MB. Honest ones take under 5 s."""
+
 BLOCK_SECONDS = 5.0
 BLOCK_SECONDS_PER_MEGABYTE = 2.0
 """The processor time for the checks of a block's rows. Rows full of tool calls take 0.2 seconds a megabyte."""
@@ -109,14 +112,18 @@ class PartReader:
         self._scan_texts = timed(profiler, "searching texts", TextScanner(profiler).scan)
 
     def read(self, task: Task) -> Part:
-        """Reads one block and returns its part. Never raises for the block's content."""
+        """Reads one block and returns its part. Raises only `LimitReached` for the block's content."""
+        with guarded(f"the lines from line {task.block.number:,} on", cpu_seconds=MAX_BLOCK_SECONDS):
+            return self._read(task)
+
+    def _read(self, task: Task) -> Part:
         part = Part(self._format, self._listed_per_code, task.full)
         block = task.block if self._file is None else task.block.with_data(self._file)
         part.end = block.end
         rows = self._read_rows(block, max_line_bytes=self._max_line_bytes, fast_chat=self._format == "chat")
         _add_line_findings(rows, part)
         seconds = BLOCK_SECONDS + BLOCK_SECONDS_PER_MEGABYTE * len(block.data) / 1_000_000
-        with guarded("checking the file", cpu_seconds=seconds):
+        with guarded("the checks of rows", cpu_seconds=seconds):
             example_rows, examples = self._read_examples(rows, part, seconds)
         self._scan_texts(example_rows, examples, part.findings)
         for check in part.checks:

@@ -2,7 +2,9 @@
 
 The worker processes are forked from this one, so that they start at once, share loaded data and compute the same
 hashes. A fork copies only one thread, so the work must not depend on threads that an import has started. The workers
-end when this process ends, for any reason, because their pipes close then.
+end when this process ends, for any reason, because their pipes close then. A worker that reaches a limit of time or
+memory (`service/processes/guard.py`) ends the whole map with `LimitReached`; each may take as much processor time as
+this process has left.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
+
+from service.processes.guard import LimitReached, Record, current, guarded, reason_of_end, use_record
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -108,9 +112,12 @@ class _Worker(Generic[T]):
         for end in self.parent_ends:
             _enlarge(end)
         self._queue: SimpleQueue[tuple[int, T] | None] = SimpleQueue()
+        self._record = Record()
         self._feeder = threading.Thread(target=self._feed, name="feeder", daemon=True)
         self._process = multiprocessing.get_context("fork").Process(
-            target=_run_worker, args=(work, tasks_in, results_out, [*inherited, *self.parent_ends]), daemon=True
+            target=_run_worker,
+            args=(work, (self._record, *current()), tasks_in, results_out, [*inherited, *self.parent_ends]),
+            daemon=True,
         )
         self._process.start()
         tasks_in.close()
@@ -127,7 +134,9 @@ class _Worker(Generic[T]):
         try:
             result: tuple[int, Any, BaseException | None] = self.results.recv()
         except EOFError:
-            raise RuntimeError("a process of the pool ended before it sent its result") from None
+            self._process.join(_SHUTDOWN_SECONDS)
+            reached = reason_of_end(self._process.exitcode, self._record)
+            raise reached or RuntimeError("a process of the pool ended before it sent its result") from None
         self.waiting -= 1
         return result
 
@@ -141,6 +150,7 @@ class _Worker(Generic[T]):
             self._process.kill()
             self._process.join()
         self.results.close()
+        self._record.close()
 
     def _feed(self) -> None:
         try:
@@ -168,6 +178,7 @@ def _ready_workers(workers: list[_Worker[T]]) -> list[_Worker[T]]:
 
 def _run_worker(
     work: Callable[[T], Any],
+    limits: tuple[Record, str, float],
     tasks: Connection[Any, Any],
     results: Connection[Any, Any],
     inherited: list[Connection[Any, Any]],
@@ -177,13 +188,18 @@ def _run_worker(
         connection.close()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
-    try:
+    record, label, cpu_seconds = limits
+    use_record(record)
+    with suppress(EOFError, OSError), guarded(label, cpu_seconds=cpu_seconds):
         while True:
             number, task = tasks.recv()
-            try:
-                result, failure = work(task), None
-            except Exception as error:
-                result, failure = None, error
-            results.send((number, result, failure))
-    except (EOFError, OSError):
-        return
+            results.send((number, *_result(work, task, label)))
+
+
+def _result(work: Callable[[T], R], task: T, label: str) -> tuple[R | None, Exception | None]:
+    try:
+        return work(task), None
+    except MemoryError:
+        return None, LimitReached("memory", label or "working on the file")
+    except Exception as error:
+        return None, error

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,12 @@ class TestCrashes:
         assert (made.status, made.error.code) == ("failed", "preparation_crashed")
         monkeypatch.delenv("TUNEGATE_FAULT_POINT")
         assert (await harness.step(await harness.ask())).status == "succeeded"
+
+    async def test_one_that_reaches_a_limit_ends_at_once(self, harness: PreparationHarness) -> None:
+        settings = replace(harness.ctx.settings, dataset_cpu_seconds=0.001)
+        harness = replace(harness, ctx=replace(harness.ctx, settings=settings))
+        made = await harness.step(await harness.ask())
+        assert made.error is not None
+        assert (made.status, made.error.code) == ("failed", "preparation_limit_exceeded")
+        assert "TUNEGATE_DATASET_CPU_SECONDS" in made.error.message
+        assert await harness.counts() == {"files": 0, "reports": 0, "announced": 3}
