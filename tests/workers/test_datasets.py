@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from service.database.tables import File, FileReport
-from tests.workers.harness import DEADLINE_SECONDS, WorkerHarness
+from tests.workers.harness import DEADLINE_SECONDS, LINE, WorkerHarness
 from workers.datasets.retry_policy import MAX_ATTEMPTS
 
 CRASHES = 5
@@ -117,7 +117,7 @@ async def test_one_that_reaches_a_limit_ends_at_the_first_attempt_with_its_name(
 
 
 async def test_the_check_of_a_real_file_has_a_limit_of_time(harness: WorkerHarness) -> None:
-    file_id = await harness.new_file()
+    file_id = await harness.new_file("".join(LINE % number for number in range(5_000)))
     await harness.leave_unchecked(file_id)
     settings = replace(harness.ctx.settings, dataset_cpu_seconds=0.001)
     report = await replace(harness, ctx=replace(harness.ctx, settings=settings)).check_step(file_id)

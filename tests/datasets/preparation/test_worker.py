@@ -130,7 +130,7 @@ class TestCrashes:
     async def test_one_that_reaches_a_limit_ends_at_once(self, harness: PreparationHarness) -> None:
         settings = replace(harness.ctx.settings, dataset_cpu_seconds=0.001)
         harness = replace(harness, ctx=replace(harness.ctx, settings=settings))
-        made = await harness.step(await harness.ask())
+        made = await harness.step(await harness.ask(b"question,answer\n" + b"Why?,Because.\n" * 20_000))
         assert made.error is not None
         assert (made.status, made.error.code) == ("failed", "preparation_limit_exceeded")
         assert "TUNEGATE_DATASET_CPU_SECONDS" in made.error.message
