@@ -11,6 +11,7 @@ from service.app import MAX_BODY_BYTES
 from service.datasets.uploads.actions import MAX_PART_BYTES
 from service.datasets.uploads.schemas import MAX_PARTS
 from service.egress.resolver import MAX_LOOKUPS
+from service.http.event_streams import MAX_FETCHES_PER_SECOND
 from service.http.multipart import MAX_FIELD_BYTES, MAX_FIELDS
 from service.inference.metering import COUNTING_THREADS
 from service.inference.routes import MAX_INFERENCE_BYTES
@@ -140,6 +141,21 @@ FILES: tuple[Limit, ...] = (
 """What a file may consist of, and the work on it."""
 
 PLACES: tuple[Limit, ...] = (
+    _by_setting(
+        "max_event_streams",
+        name="open event streams",
+        counted="project in a process",
+        above="429 `too_many_streams`",
+        honest_use="a notebook follows one job, and `tunegate listen` one project",
+    ),
+    Limit(
+        name="fetches of a project's event streams",
+        value=f"{MAX_FETCHES_PER_SECOND} a second",
+        counted="project in a process",
+        above="waits: each of 50 streams has new events after 2.5 s instead of half a second",
+        change=FIXED,
+        honest_use="up to ten streams do not notice it",
+    ),
     Limit(
         name="name look-ups at the same time",
         value=_shown(MAX_LOOKUPS),

@@ -194,7 +194,11 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Create several, or set a smaller `max_examples`.",
     ),
     "too_many_model_aliases": ErrorCode(400, "The project has the maximum number of aliases.", "Delete one."),
-    "too_many_streams": ErrorCode(429, "The project has the maximum number of event streams.", "Close one."),
+    "too_many_streams": ErrorCode(
+        429,
+        "The project has the maximum number of open event streams.",
+        "Close one. `TUNEGATE_MAX_EVENT_STREAMS` is the limit.",
+    ),
     "storage_limit_exceeded": ErrorCode(
         429, "The project's files would exceed its storage limit.", "Delete files, or ask for a higher limit."
     ),

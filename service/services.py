@@ -11,6 +11,7 @@ from service.catalogue import base_models
 from service.catalogue.base_models import Catalogue
 from service.database.encryption import Sealer, sealer_of
 from service.database.engine import Database, create_engine
+from service.http.event_streams import EventStreams
 from service.http.login_throttle import LoginThrottle
 from service.http.rate_limits import RateLimiter
 from service.http.resources import Resources
@@ -24,7 +25,6 @@ from service.storage import Storage
 from service.upstreams.accounts import Accounts
 from service.wakeups import Wakeups
 from service.webhooks.sender import Sender
-from service.webhooks.stream import EventStreams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class Services:
             meter=Meter(db, ledger_batcher),
             sealer=sealer,
             sender=Sender.from_settings(settings),
-            streams=EventStreams(db),
+            streams=EventStreams(max_streams=settings.max_event_streams),
             forecast=Forecast(db, catalogue),
         )
 

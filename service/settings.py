@@ -211,6 +211,11 @@ class Settings:
     max_answer_bytes: int = _setting(
         "TUNEGATE_MAX_ANSWER_BYTES", 32 * 1024 * 1024, "The largest answer of an upstream to one inference call."
     )
+    max_event_streams: int = _setting(
+        "TUNEGATE_MAX_EVENT_STREAMS",
+        50,
+        "Event streams of a project (of jobs, runs and webhooks) that may be open in one API process.",
+    )
     database_pool_size: int = _setting("TUNEGATE_DATABASE_POOL_SIZE", 20, "Database connections per process.")
 
     @classmethod

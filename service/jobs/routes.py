@@ -13,6 +13,7 @@ from service.catalogue.base_models import Catalogue
 from service.database.engine import Database
 from service.errors import InFlight, InvalidRequest
 from service.http.bodies import read_body, read_query
+from service.http.event_streams import EventStreams
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
@@ -39,7 +40,7 @@ from service.jobs.schemas import (
     MetricsQuery,
     Timeline,
 )
-from service.jobs.stream import event_stream
+from service.jobs.stream import JobEvents
 from service.settings import Settings
 
 METADATA_FILTER = "metadata["
@@ -148,7 +149,8 @@ async def get_events(request: ApiRequest, job_id: FromPath[str]) -> Page[JobEven
     query = read_query(request, ListEvents)
     if query.stream:
         last_event_id = request.headers.get("last-event-id") or query.after
-        return await event_stream(db, who.project_id, job_id, last_event_id, access_check=access_check(request))
+        source = JobEvents(db, who.project_id, job_id, last_event_id)
+        return await resource(request, EventStreams).open(who.project_id, source, access_check=access_check(request))
     async with db.project(who.project_id) as session:
         await record_view(session, await get_job(session, who.project_id, job_id))
         rows = await EVENTS.page(session, who.project_id, job_id, after=query.after, limit=query.limit)

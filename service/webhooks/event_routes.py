@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.engine import Database
 from service.http.bodies import read_body, read_query
+from service.http.event_streams import EventStreams
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
@@ -18,7 +19,7 @@ from service.identity.requests import access_check, caller, request_identity_of
 from service.webhooks.actions import check_types, trigger
 from service.webhooks.queries import get_event, list_events
 from service.webhooks.schemas import Event, ListEvents, TriggerEvent, show_event
-from service.webhooks.stream import EventStreams
+from service.webhooks.stream import WebhookEvents
 
 
 @get(
@@ -32,12 +33,9 @@ async def get_events(request: ApiRequest) -> Page[Event] | Stream:
     query = read_query(request, ListEvents)
     types = check_types(query.types())
     if query.stream:
-        return await resource(request, EventStreams).open(
-            who.project_id,
-            types=types,
-            last_event_id=request.headers.get("last-event-id") or query.after,
-            access_check=access_check(request),
-        )
+        last_event_id = request.headers.get("last-event-id") or query.after
+        source = WebhookEvents(resource(request, Database), who.project_id, types, last_event_id)
+        return await resource(request, EventStreams).open(who.project_id, source, access_check=access_check(request))
     async with resource(request, Database).project(who.project_id) as session:
         rows = await list_events(session, who.project_id, query)
     return page_of(rows, query.limit, show_event, lambda event: event.id)

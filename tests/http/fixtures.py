@@ -19,14 +19,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from cli.embedded import OWNER, SERVICE
 from service.app import create_app
 from service.database.engine import Database, create_engine
+from service.http.event_streams import EventStreams
 from service.http.protocol import limited_protocol
 from service.services import Services
 from service.settings import Settings
 from service.wakeups import Wakeups
-from service.webhooks.stream import EventStreams
 from tests.stack import Servers
 from tests.wire import Tenant, make_tenant
 
+MAX_STREAMS = 6
 MAX_FILE_BYTES = 100_000
 
 
@@ -59,7 +60,9 @@ class Api:
 def quick_streams(settings: Settings) -> Services:
     """The API's services, with event streams that ask for events often and are seldom silent."""
     services = Services.open(settings)
-    return dataclasses.replace(services, streams=EventStreams(services.db, poll_seconds=0.02, keep_alive_seconds=2.0))
+    return dataclasses.replace(
+        services, streams=EventStreams(max_streams=MAX_STREAMS, poll_seconds=0.02, keep_alive_seconds=2.0)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import asyncio
 import datetime as dt
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -181,25 +181,6 @@ class TestStream:
             async for line in answer.aiter_lines():
                 if line == ": still here":
                     break
-
-    async def test_more_streams_than_a_project_may_have_open_are_refused(self, api: Api) -> None:
-        async with api.http() as http:
-            async with AsyncExitStack() as opened:
-                for _ in range(stream.MAX_STREAMS):
-                    await opened.enter_async_context(listening(http))
-                answer = await http.get("/webhook_events", params={"stream": "true"})
-                assert (answer.status_code, refusal(answer)["code"]) == (429, "too_many_streams")
-                assert answer.headers["x-should-retry"] == "false"
-                async with api.http(api.other) as theirs, listening(theirs):
-                    pass
-
-            async with asyncio.timeout(60):
-                status = 429
-                while status == 429:
-                    async with http.stream("GET", "/webhook_events", params={"stream": "true"}) as again:
-                        status = again.status_code
-                    await asyncio.sleep(0.05)
-            assert status == 200
 
 
 class TestSettling:
