@@ -86,6 +86,7 @@ def _welcome(console: Console, ready: Ready, logs: Path) -> None:
         ("admin key", ready.admin_key),
         ("upstream", upstream),
         ("docs", ready.base_url.removesuffix("v1") + "docs"),
+        ("metrics", "\n".join(f"{url} ({name})" for name, url in ready.metrics_urls.items())),
         ("logs", f"{logs}{os.sep}"),
     ):
         facts.add_row(name, value)

@@ -52,6 +52,7 @@ class Ready:
     redis_url: str
     upstream_url: str
     pids: dict[str, int]
+    metrics_urls: dict[str, str]
 
     def as_json(self) -> str:
         """The text of the ready file."""
@@ -170,8 +171,9 @@ class Stack:
         asyncio.run(ensure_default_project(settings, api_key=credentials.api_key, admin_key=credentials.admin_key))
 
         self._say("starting the API and the worker")
-        supervisor.start(self._api(service_environment, listener))
-        supervisor.start(self._worker(service_environment))
+        internal = {name: _internal(settings.metrics_host) for name in ("api", "worker")}
+        supervisor.start(self._api(service_environment | internal["api"].variables, listener))
+        supervisor.start(self._worker(service_environment | internal["worker"].variables, internal["worker"].url))
         supervisor.wait_ready(*supervisor.pids(), timeout_seconds=START_SECONDS)
         return Ready(
             base_url=f"http://{_client_address(self._host)}:{port}/v1",
@@ -182,6 +184,7 @@ class Stack:
             redis_url=redis_url,
             upstream_url=upstream[0],
             pids=self._pids(),
+            metrics_urls={name: f"{each.url}/metrics" for name, each in internal.items()},
         )
 
     def _check_upstream_is_not_self(self, port: int) -> None:
@@ -246,13 +249,14 @@ class Stack:
             ready=partial(_answers, f"http://{_client_address(host)}:{port}/readyz", None),
         )
 
-    def _worker(self, variables: dict[str, str]) -> Program:
+    def _worker(self, variables: dict[str, str], internal_url: str) -> Program:
         return Program(
             name="worker",
             command=[sys.executable, "-m", "cli", "worker"],
             log=self.logs / "worker.log",
             environment=variables,
             stop_seconds=WORKER_STOP_SECONDS,
+            ready=partial(_answers, f"{internal_url}/livez", None),
         )
 
     def _pids(self) -> dict[str, int]:
@@ -262,6 +266,28 @@ class Stack:
     def _write_ready_file(self) -> None:
         if self._plan.ready_file and self._ready:
             write_private(self._plan.ready_file, replace(self._ready, pids=self._pids()).as_json())
+
+
+@dataclass(frozen=True)
+class _Internal:
+    """Where a process has its internal listener, on a port that it keeps when it is started again."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Its address for clients on this machine."""
+        return f"http://{_client_address(self.host)}:{self.port}"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The setting that puts it there."""
+        return {"TUNEGATE_METRICS_PORT": str(self.port)}
+
+
+def _internal(host: str) -> _Internal:
+    return _Internal(host, free_port(host))
 
 
 def _client_address(host: str) -> str:

@@ -2,7 +2,8 @@
 
 import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TypeVar
 
 from litestar import Litestar, Router
@@ -14,7 +15,7 @@ from service.datasets.files import routes as datasets
 from service.datasets.preparation import routes as preparations
 from service.datasets.uploads import routes as uploads
 from service.deletions import routes as deletions
-from service.errors import SettingsError
+from service.errors import SettingsError, Unauthenticated
 from service.http.bodies import check_address
 from service.http.errors import handle
 from service.http.login_throttle import LoginThrottle
@@ -33,12 +34,14 @@ from service.models import routes as models
 from service.models.aliases import routes as aliases
 from service.models.deletion import routes as deleting
 from service.models.permissions import routes as permissions
+from service.monitoring.internal_listener import InternalListener
 from service.runs.comparisons import routes as comparisons
 from service.runs.generations import routes as generations
 from service.services import Services
 from service.settings import Settings
 from service.upstreams import inbound_routes
 from service.upstreams import routes as upstreams
+from service.upstreams.metrics import measure
 from service.webhooks import event_routes as webhook_events
 from service.webhooks import routes as webhooks
 
@@ -50,13 +53,20 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 OpenServices = Callable[[Settings], Services]
 
 
-def create_app(settings: Settings, open_services: OpenServices = Services.open) -> ASGIApp:
-    """The service as an ASGI app. Raises `SettingsError` for a configuration that cannot work."""
+def create_app(
+    settings: Settings, open_services: OpenServices = Services.open, internal: InternalListener | None = None
+) -> ASGIApp:
+    """The service as an ASGI app, which also serves the internal listener while it runs.
+
+    Raises `SettingsError` for a configuration that cannot work.
+    """
     configure(settings.log_level, settings.log_format)
-    return RequestMiddleware(create_litestar(settings, open_services), settings.proxies())
+    return RequestMiddleware(create_litestar(settings, open_services, internal), settings.proxies())
 
 
-def create_litestar(settings: Settings, open_services: OpenServices = Services.open) -> Litestar:
+def create_litestar(
+    settings: Settings, open_services: OpenServices = Services.open, internal: InternalListener | None = None
+) -> Litestar:
     """The routes and their resources. Connections open at start-up only, so documentation can read the routes."""
     if settings.upstream_is_self(settings.port):
         raise SettingsError("OPENAI_BASE_URL points at this gateway itself. Set it to the upstream's address.")
@@ -67,10 +77,12 @@ def create_litestar(settings: Settings, open_services: OpenServices = Services.o
         app.state.resources = services.resources()
         await services.accounts.write_default_account()
         await services.rates.warm()
-        try:
+        async with AsyncExitStack() as running:
+            if internal is not None:
+                internal.ready, internal.measure = services.readiness, partial(measure, services.db)
+                await running.enter_async_context(internal.serving())
+            running.push_async_callback(services.close)
             yield
-        finally:
-            await services.close()
 
     project_routes = Router(
         "/v1",
@@ -132,13 +144,11 @@ async def _admit_administrator(request: ApiRequest) -> None:
 
 
 async def _authenticate(request: ApiRequest, authenticate: Callable[..., Awaitable[Who]]) -> Who:
-    credential = request.headers.get("authorization")
     client = actor_of(request)
-
-    async def attempt() -> Who:
-        return await authenticate(credential, method=request.method, client=client)
-
-    return await resource(request, LoginThrottle).throttle(client.ip_address, credential, attempt)
+    try:
+        return await authenticate(request.headers.get("authorization"), method=request.method, client=client)
+    except Unauthenticated as refused:
+        raise resource(request, LoginThrottle).count(refused, client.ip_address) from None
 
 
 def _check_address(request: ApiRequest) -> None:

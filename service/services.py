@@ -20,9 +20,11 @@ from service.inference import streaming
 from service.inference.metering import Meter
 from service.jobs.forecast import Forecast
 from service.limits.rates import RateLimitEnforcer
+from service.monitoring.readiness import ReadinessCheck
 from service.settings import Settings
 from service.storage import Storage
 from service.upstreams.accounts import Accounts
+from service.upstreams.inbound_checks import InboundChecks
 from service.wakeups import Wakeups
 from service.webhooks.sender import Sender
 
@@ -34,11 +36,13 @@ class Services:
     settings: Settings
     db: Database
     storage: Storage
+    readiness: ReadinessCheck
     authenticator: Authenticator
     login_throttle: LoginThrottle
     rates: RateLimitEnforcer
     catalogue: Catalogue
     accounts: Accounts
+    inbound_checks: InboundChecks
     ledger_batcher: LedgerBatcher
     meter: Meter
     sealer: Sealer
@@ -56,10 +60,12 @@ class Services:
         catalogue = base_models.load(settings.models_file)
         ledger_batcher = LedgerBatcher(db, lifetime_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
         sealer = sealer_of(settings)
+        storage = Storage(settings.storage_url)
         return cls(
             settings=settings,
             db=db,
-            storage=Storage(settings.storage_url),
+            storage=storage,
+            readiness=ReadinessCheck(db, storage),
             authenticator=Authenticator(db),
             login_throttle=LoginThrottle(per_minute=settings.failed_keys_per_minute),
             rates=RateLimitEnforcer(
@@ -67,6 +73,7 @@ class Services:
             ),
             catalogue=catalogue,
             accounts=Accounts(settings, db, sealer),
+            inbound_checks=InboundChecks(db, sealer),
             ledger_batcher=ledger_batcher,
             meter=Meter(db, ledger_batcher),
             sealer=sealer,

@@ -85,6 +85,17 @@ class Settings:
     )
     host: str = _setting("TUNEGATE_HOST", "127.0.0.1", "The address that `tunegate serve` binds.")
     port: int = _setting("TUNEGATE_PORT", 8080, "The port that `tunegate serve` binds.")
+    metrics_host: str = _setting(
+        "TUNEGATE_METRICS_HOST",
+        "127.0.0.1",
+        "The address that the internal listener of the API and of the worker binds: `/metrics`, `/readyz` and `/livez` "
+        "without a key. Loopback, or an address of a private network.",
+    )
+    metrics_port: int = _setting(
+        "TUNEGATE_METRICS_PORT",
+        0,
+        "The port of the internal listener. 0: 9464, or a free port if that one is taken; the log names it.",
+    )
     trusted_proxies: str = _setting(
         "TUNEGATE_TRUSTED_PROXIES",
         "",
@@ -240,7 +251,7 @@ class Settings:
             raise SettingsError("TUNEGATE_LOG_LEVEL must be `debug`, `info`, `warning` or `error`.")
         for spec in fields(self):
             value = getattr(self, spec.name)
-            if spec.name == "port":
+            if spec.name in ("port", "metrics_port"):
                 continue
             numbers = value if isinstance(value, tuple) else (value,)
             for number in numbers:

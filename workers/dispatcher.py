@@ -4,6 +4,7 @@ Work depends on Postgres alone: without wake-ups it starts up to a second later.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,13 +55,20 @@ class Dispatcher:
         self._every_seconds = every_seconds
         self._again = asyncio.Event()
         self._stopping = False
+        self._begun_at = time.monotonic()
         self.rounds = 0
         """Completed rounds: claims over all queues without a database error."""
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long no round has begun, beyond the pause between two. An unavailable database does not stop rounds."""
+        return max(0.0, time.monotonic() - self._begun_at - self._every_seconds)
 
     async def run(self) -> None:
         """Claim due rows now, then every `every_seconds` and whenever a step has ended, until `stop` is called."""
         while not self._stopping:
             self._again.clear()
+            self._begun_at = time.monotonic()
             due = await self._due()
             if due is not None and all([await self._claim(queue) for queue in due]):
                 self.rounds += 1

@@ -7,15 +7,20 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 
 from service.database.engine import create_engine
 from service.logs import configure
+from service.monitoring.internal_listener import InternalListener, listen
+from service.monitoring.readiness import ReadinessCheck
 from service.settings import Settings
+from service.upstreams.metrics import measure
 from workers import wakeup_listener
 from workers.context import Context, close_context, open_context
+from workers.dispatcher import Dispatcher
 from workers.heartbeat import Heartbeat
 from workers.maintenance.leader import RETRY_SECONDS, PeriodicTask, lead
 from workers.maintenance.tasks import periodic_tasks
@@ -28,6 +33,9 @@ T = TypeVar("T")
 GRACE_SECONDS = 20.0
 END_SECONDS = 30.0
 """The process is ended by force this long after a stop signal; its leases expire."""
+
+SILENT_SECONDS = 60.0
+"""`/livez` fails when the dispatcher has begun no round for this time, longer than its waits for a silent database."""
 
 
 async def run(
@@ -42,6 +50,8 @@ async def run(
     `tasks` are the leader's periodic tasks; a worker that does not lead retries every `election_retry_seconds`. The
     process ends `end_seconds` after the first signal at the latest, even if something is unresponsive.
 
+    The internal listener answers from the start, while Postgres is awaited too, until the end.
+
     Raises `SettingsError` for a configuration or a schema that it cannot work with.
     """
     configure(settings.log_level, settings.log_format)
@@ -53,32 +63,41 @@ async def run(
             _exit_later(end_seconds)
         (cut if stop.is_set() else stop).set()
 
-    starting = asyncio.create_task(open_context(settings))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal)
-    ctx = await _unless(stop, starting)
-    if ctx is None:
-        return
-    dispatcher = dispatcher_of(ctx)
-    heartbeat = Heartbeat(ctx.db, dispatcher)
-    leader_engine = create_engine(settings.database_url, pool_size=1, application="tunegate-leader")
-    leader = lead(leader_engine, tasks(ctx), retry_seconds=election_retry_seconds)
-    work: list[Any] = [dispatcher.run(), heartbeat.run(), leader]
-    if settings.redis_url:
-        work.append(wakeup_listener.listen(settings.redis_url, dispatcher))
-    running = [asyncio.create_task(each) for each in work]
-    log.info("worker.started", instance=ctx.instance)
-    await stop.wait()
-    log.info("worker.stopping")
-    ctx.stopping.set()
-    await _unless(cut, asyncio.create_task(dispatcher.stop(GRACE_SECONDS)))
-    for task in running:
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
-    with contextlib.suppress(Exception):
-        await heartbeat.end()
-    await leader_engine.dispose()
-    await close_context(ctx)
+    async with InternalListener(listen(settings)).serving() as internal:
+        starting = asyncio.create_task(open_context(settings))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, on_signal)
+        ctx = await _unless(stop, starting)
+        if ctx is None:
+            return
+        dispatcher = dispatcher_of(ctx)
+        internal.ready, internal.measure = ReadinessCheck(ctx.db, ctx.storage), partial(measure, ctx.db)
+        internal.fault = partial(_fault, dispatcher)
+        heartbeat = Heartbeat(ctx.db, dispatcher)
+        leader_engine = create_engine(settings.database_url, pool_size=1, application="tunegate-leader")
+        leader = lead(leader_engine, tasks(ctx), retry_seconds=election_retry_seconds)
+        work: list[Any] = [dispatcher.run(), heartbeat.run(), leader]
+        if settings.redis_url:
+            work.append(wakeup_listener.listen(settings.redis_url, dispatcher))
+        running = [asyncio.create_task(each) for each in work]
+        log.info("worker.started", instance=ctx.instance)
+        await stop.wait()
+        log.info("worker.stopping")
+        ctx.stopping.set()
+        await _unless(cut, asyncio.create_task(dispatcher.stop(GRACE_SECONDS)))
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        with contextlib.suppress(Exception):
+            await heartbeat.end()
+        await leader_engine.dispose()
+        await close_context(ctx)
+
+
+def _fault(dispatcher: Dispatcher) -> str | None:
+    if dispatcher.silent_seconds < SILENT_SECONDS:
+        return None
+    return f"the dispatcher has begun no round for {dispatcher.silent_seconds:.0f} s"
 
 
 def _exit_later(end_seconds: float) -> None:

@@ -32,6 +32,7 @@ def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
         from service.app import create_app
         from service.database.migrations import check_schema
         from service.http.protocol import limited_protocol
+        from service.monitoring.internal_listener import InternalListener, listen
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: Any) -> None:
@@ -46,9 +47,10 @@ def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
     if settings.upstream_is_self(port):
         raise SettingsError("OPENAI_BASE_URL points at this gateway itself: every job would create another one.")
     asyncio.run(check_schema(settings, application="tunegate-api"))
+    internal = InternalListener(listen(settings))
     server = Server(
         uvicorn.Config(
-            create_app(settings),
+            create_app(settings, internal=internal),
             host=settings.host,
             port=settings.port,
             loop="uvloop",

@@ -1,79 +1,57 @@
-"""Slows down guessing of keys: limits failed authentications for each address of a connection's peer.
+"""Slows down guessing of keys: limits the refusals of each client address, and never what turns out to be valid.
 
-Behind a load balancer many callers share an address, and the limit must not lock them out: a credential that has worked
-recently is still authenticated, whatever other callers at its address do. Forwarding headers are never read.
+A credential is checked first. Only if it is refused does the throttle decide what the refusal looks like: 401, or above
+the limit 429 with `Retry-After`. So nobody is refused because of others at the same address, as behind a load balancer,
+after a restart or with a key that was never used before. What checking costs is bounded elsewhere: by a key's form and
+checksum, and by look-ups that share queries (`service/database/batched_lookups.py`).
 """
 
-import hashlib
-import ipaddress
 import math
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
 
 from service.errors import RateLimited, Unauthenticated
-from service.http.rate_limits import RateLimiter
+from service.http.client_address import network_of
 
-Who = TypeVar("Who")
+WINDOW_SECONDS = 60.0
+MAX_COUNTED = 10_000
+"""Addresses that are counted at a time. Above it the oldest count is forgotten."""
 
-PROVEN_SECONDS = 600.0
-MAX_PROVEN = 10_000
 MISSING = "missing_api_key"
 """The code of the refusal of a request without a key, which is not a guess and does not count."""
 
 
 class LoginThrottle:
-    """Counts failed authentications, within this process."""
+    """Counts refused credentials, within this process, in windows that begin with an address's first refusal."""
 
-    def __init__(self, *, per_minute: int) -> None:
+    def __init__(self, *, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute
-        self._failures = RateLimiter("")
-        self._blocked: dict[str, float] = {}
-        self._proven: dict[bytes, float] = {}
+        self._clock = clock
+        self._counts: dict[tuple[str, str], tuple[float, int]] = {}
+        """For each address and purpose the end of its window and its refusals, the earliest end first."""
 
-    async def throttle(
-        self, peer: str | None, credential: str | None, authenticate: Callable[[], Awaitable[Who]]
-    ) -> Who:
-        """Run `authenticate`, and count its failure against the address of `peer`.
+    def count(
+        self, refused: Unauthenticated, address: str | None, *, purpose: str = ""
+    ) -> Unauthenticated | RateLimited:
+        """Count a refusal and return the error for its caller: `refused` itself, or `RateLimited` above the limit.
 
-        While the address has too many failures, raises `RateLimited` without running it, unless the credential has
-        worked recently.
+        Refusals for different purposes are counted apart.
         """
-        digest = hashlib.sha256((credential or "").encode()).digest()
-        address = peer_address(peer)
-        left = self._blocked.get(address, 0.0) - time.monotonic()
-        if left > 0 and credential and self._proven.get(digest, 0.0) < time.monotonic():
-            raise RateLimited(
-                "Too many requests with incorrect API keys came from your address. Check the key and try again later.",
-                retry_after_seconds=math.ceil(left),
-            )
-        try:
-            who = await authenticate()
-        except Unauthenticated as refused:
-            if refused.code != MISSING:
-                self._proven.pop(digest, None)
-                await self._count_failure(address)
-            raise
-        if len(self._proven) >= MAX_PROVEN:
-            self._proven.clear()
-        self._proven[digest] = time.monotonic() + PROVEN_SECONDS
-        return who
-
-    async def _count_failure(self, address: str) -> None:
-        verdict = await self._failures.take(address, per_minute=self._per_minute)
-        if verdict is None or verdict.remaining > 0:
-            return
-        now = time.monotonic()
-        self._blocked = {each: until for each, until in self._blocked.items() if until > now}
-        self._blocked[address] = now + (verdict.retry_after_seconds or 1)
-
-
-def peer_address(peer: str | None) -> str:
-    """The address that failures count against: an IPv4 address, or the /64 of an IPv6 one, the least a host has."""
-    try:
-        address = ipaddress.ip_address((peer or "").partition("%")[0])
-    except ValueError:
-        return peer or "unknown"
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
+        if refused.code == MISSING:
+            return refused
+        now = self._clock()
+        key = (network_of(address), purpose)
+        ends_at, count = self._counts.get(key, (0.0, 0))
+        if ends_at <= now:
+            self._counts.pop(key, None)
+            if len(self._counts) >= MAX_COUNTED:
+                del self._counts[next(iter(self._counts))]
+            ends_at, count = now + WINDOW_SECONDS, 0
+        self._counts[key] = (ends_at, min(count + 1, self._per_minute + 1))
+        if count < self._per_minute:
+            return refused
+        return RateLimited(
+            f"More than {self._per_minute:,} requests a minute with incorrect credentials came from your address "
+            "(TUNEGATE_FAILED_KEYS_PER_MINUTE), and this one's is incorrect too. Check it and try again later.",
+            retry_after_seconds=math.ceil(ends_at - now),
+        )

@@ -31,7 +31,7 @@ RESPONSE_HEADERS = "tunegate_response_headers"
 """The key in the scope of headers that every response to the request gets, errors included: pairs of bytes."""
 
 _METHODS = ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH")
-_QUIET = ("/livez", "/readyz", "/metrics")
+_QUIET = ("/livez", "/readyz")
 
 
 class RequestMiddleware:

@@ -15,7 +15,7 @@ from service.database.tables import ApiKey, Project, ServiceAccount
 from service.errors import Conflict, InvalidRequest
 from service.identity import audit
 from service.identity.audit import Actor
-from service.identity.authentication import is_valid
+from service.identity.key_lookup import is_valid
 from service.identity.keys import fingerprint, new_key, redacted
 from service.identity.queries import (
     KeyWithOwner,

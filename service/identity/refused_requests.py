@@ -1,7 +1,8 @@
 """Records refused callers in the audit log: one entry a minute for each key and kind of refusal, with their number.
 
 The format and checksum of keys are public, so anybody can make up well-formed ones. Unknown keys share sixteen entries
-a minute, which limits the rows that they can add to the database.
+an hour, which limits the rows that they can add to the database to 384 a day, and at most `MAX_WRITERS` entries are
+written at a time, whatever is refused.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from service.states import RefusalKind
 log = structlog.get_logger()
 
 UNKNOWN_KEY_SUBJECTS = 16
+MAX_WRITERS = 2
 WRITE_EVERY_SECONDS = 0.5
 
 
@@ -42,6 +44,10 @@ class Refused:
         """The name that its refusals are counted under: the key's id, or one of sixteen for unknown keys."""
         return self.key_id or f"unknown-{self.sha256[0] % UNKNOWN_KEY_SUBJECTS}"
 
+    def counted_from(self, now: dt.datetime) -> dt.datetime:
+        """The start of the minute whose refusals share an entry, or of the hour for unknown keys."""
+        return now.replace(minute=now.minute if self.key_id else 0, second=0, microsecond=0)
+
 
 @dataclass(slots=True)
 class _Counted:
@@ -52,12 +58,13 @@ class _Counted:
 
 
 class Refusals:
-    """Records refusals. The first of a minute is written before its response is sent, the others soon after."""
+    """Records refusals. The first of an entry is written before its response is sent, the others soon after."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._minute = dt.datetime.min.replace(tzinfo=dt.UTC)
-        self._written: set[tuple[str, str]] = set()
+        self._writers = asyncio.Semaphore(MAX_WRITERS)
+        self._hour = dt.datetime.min.replace(tzinfo=dt.UTC)
+        self._written: dict[tuple[str, str], dt.datetime] = {}
         self._waiting: dict[tuple[dt.datetime, str, str], _Counted] = {}
         self._writer: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
@@ -71,15 +78,16 @@ class Refusals:
             ip_address=client.ip_address,
             request_id=client.request_id,
         )
-        minute = now.replace(second=0, microsecond=0)
-        if minute != self._minute:
-            self._minute, self._written = minute, set()
+        hour = now.replace(minute=0, second=0, microsecond=0)
+        if hour != self._hour:
+            self._hour, self._written = hour, {}
+        since = refused.counted_from(now)
         key = (refused.kind, refused.subject)
-        if key not in self._written:
-            self._written.add(key)
-            await self._write(minute, _Counted(refused, actor, error, 1))
+        if self._written.get(key) != since:
+            self._written[key] = since
+            await self._write(since, _Counted(refused, actor, error, 1))
             return
-        self._waiting.setdefault((minute, *key), _Counted(refused, actor, error, 0)).times += 1
+        self._waiting.setdefault((since, *key), _Counted(refused, actor, error, 0)).times += 1
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_soon())
 
@@ -97,17 +105,17 @@ class Refusals:
 
     async def _write_counted(self) -> None:
         waiting, self._waiting = self._waiting, {}
-        for (minute, _, _), counted in waiting.items():
+        for (since, _, _), counted in waiting.items():
             try:
-                await self._write(minute, counted)
+                await self._write(since, counted)
             except Exception as error:  # the responses are sent already; the log is the only trace
                 log.error("refusals.not_written", kind=counted.refused.kind, times=counted.times, error=repr(error))
 
-    async def _write(self, minute: dt.datetime, counted: _Counted) -> None:
+    async def _write(self, since: dt.datetime, counted: _Counted) -> None:
         refused = counted.refused
-        same = (Refusal.kind == refused.kind) & (Refusal.subject == refused.subject) & (Refusal.minute == minute)
-        digest = hashlib.sha256(f"{refused.kind} {refused.subject} {minute}".encode()).digest()
-        async with self._db.admin() as session:
+        same = (Refusal.kind == refused.kind) & (Refusal.subject == refused.subject) & (Refusal.minute == since)
+        digest = hashlib.sha256(f"{refused.kind} {refused.subject} {since}".encode()).digest()
+        async with self._writers, self._db.admin() as session:
             await session.execute(REFUSALS.take(digest))
             entry_id = await session.scalar(
                 update(Refusal)
@@ -136,7 +144,7 @@ class Refusals:
                     audit_log_id=entry_id,
                     kind=refused.kind,
                     subject=refused.subject,
-                    minute=minute,
+                    minute=since,
                     count=counted.times,
                 )
             )

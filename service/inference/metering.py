@@ -33,7 +33,7 @@ from service.inference.routing import Route
 
 log = structlog.get_logger()
 
-TOKENS = Counter("tunegate_inference_tokens_total", "Tokens of inference calls.", ["project", "direction"])
+TOKENS = Counter("tunegate_inference_tokens_total", "Tokens of inference calls.", ["direction"])
 CALLS = Counter(
     "tunegate_inference_calls_total", "Inference calls by the basis of their cost: usage, estimate or void.", ["basis"]
 )
@@ -184,8 +184,8 @@ class MeteredCall:
         if usage is None:
             answers = ["".join(texts) for texts in self._texts_by_choice.values()]
             usage, basis = Usage(self._input_tokens, await self._count(answers)), "estimate"
-        TOKENS.labels(self._project_id, "input").inc(usage.input_tokens)
-        TOKENS.labels(self._project_id, "output").inc(usage.output_tokens)
+        TOKENS.labels("input").inc(usage.input_tokens)
+        TOKENS.labels("output").inc(usage.output_tokens)
         CALLS.labels(basis).inc()
         return Actual(
             subject=self.subject,

@@ -63,6 +63,19 @@ class RateLimitEnforcer:
         verdict = await self._limiter.take(f"tokens:{name}", per_minute=max_tokens, cost=max(1, tokens))
         _apply(scope, verdict, "tokens", f"This project may use {max_tokens:,} tokens a minute with {model}")
 
+    async def admit_webhook(self, account_id: str) -> None:
+        """Count a valid webhook of an upstream account, of which a minute may have as many as a project's requests.
+
+        Raises `RateLimited`.
+        """
+        verdict = await self._limiter.take(f"webhooks:{account_id}", per_minute=self._default)
+        if verdict is not None and verdict.retry_after_seconds is not None:
+            raise RateLimited(
+                f"An upstream account may send {self._default:,} webhooks a minute (TUNEGATE_REQUESTS_PER_MINUTE). "
+                f"Send it again in {verdict.retry_after_seconds} s.",
+                retry_after_seconds=verdict.retry_after_seconds,
+            )
+
     async def warm(self) -> None:
         """Connect to Redis if it is available."""
         await self._limiter.warm()

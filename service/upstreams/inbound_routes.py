@@ -4,14 +4,16 @@ import msgspec
 from litestar import post
 from litestar.params import FromPath
 
-from service.database.encryption import Sealer
 from service.database.engine import Database
+from service.errors import Unauthenticated
 from service.http.bodies import check_address
+from service.http.client_address import client_address
 from service.http.login_throttle import LoginThrottle
 from service.http.operation import operation
 from service.http.resources import ApiRequest, resource
-from service.identity.audit import actor_of
+from service.limits.rates import RateLimitEnforcer
 from service.upstreams import inbound_webhooks
+from service.upstreams.inbound_checks import MAX_ID, InboundChecks
 
 
 class EventReceived(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,15 +34,16 @@ async def post_event(request: ApiRequest, upstream_id: FromPath[str]) -> EventRe
     """A webhook signed by Standard Webhooks: the job that its event names is polled now."""
     check_address(request, None)
     body = await request.body()
-
-    async def act() -> None:
+    checks = resource(request, InboundChecks)
+    try:
         signature = inbound_webhooks.signature_headers(request.headers)
-        async with resource(request, Database).worker() as session:
-            await inbound_webhooks.check_signature(session, resource(request, Sealer), upstream_id, signature, body)
-            await inbound_webhooks.accept_webhook(session, upstream_id, signature["webhook-id"], body)
-
-    signed = request.headers.get("webhook-signature", "")[: inbound_webhooks.MAX_HEADER]
-    await resource(request, LoginThrottle).throttle(actor_of(request).ip_address, signed, act)
+        await checks.check(upstream_id, signature, body)
+    except Unauthenticated as refused:
+        throttle = resource(request, LoginThrottle)
+        raise throttle.count(refused, client_address(request.scope), purpose=upstream_id[:MAX_ID]) from None
+    await resource(request, RateLimitEnforcer).admit_webhook(upstream_id)
+    async with checks.place(upstream_id), resource(request, Database).worker() as session:
+        await inbound_webhooks.accept_webhook(session, upstream_id, signature["webhook-id"], body)
     return EventReceived()
 
 

@@ -9,14 +9,14 @@ import datetime as dt
 from collections.abc import Mapping
 
 import msgspec
-from sqlalchemy import func, select, update
+from sqlalchemy import func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from standardwebhooks import Webhook
 
-from service.database.encryption import DecryptionFailed, Sealer
+from service.database.encryption import Sealer
 from service.database.leased_work import JOBS, wake
-from service.database.tables import Job, UpstreamAccount, UpstreamWebhook
+from service.database.tables import Job, UpstreamWebhook
 from service.errors import Unauthenticated
 
 HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
@@ -65,25 +65,6 @@ def verified(secret: str, signature: Mapping[str, str], body: bytes) -> bool:
     except Exception:  # malformed headers make the library raise many kinds of errors
         return False
     return True
-
-
-async def check_signature(
-    session: AsyncSession, sealer: Sealer, account_id: str, signature: Mapping[str, str], body: bytes
-) -> None:
-    """Check a webhook against its account's secret. Raises the same `Unauthenticated` whatever is wrong."""
-    sealed = await session.scalar(
-        select(UpstreamAccount.webhook_secret_sealed).where(
-            UpstreamAccount.id == account_id, UpstreamAccount.deleted_at.is_(None)
-        )
-    )
-    if sealed is None:
-        raise invalid_signature()
-    try:
-        secret = sealer.open(sealed, context=webhook_context_of(account_id)).decode()
-    except DecryptionFailed:
-        raise invalid_signature() from None
-    if not verified(secret, signature, body):
-        raise invalid_signature()
 
 
 async def accept_webhook(session: AsyncSession, account_id: str, webhook_id: str, body: bytes) -> bool:

@@ -1,13 +1,14 @@
 """Prometheus metrics of upstream accounts, read from their rows at each scrape: every process reports the same."""
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 from prometheus_client import Gauge
 from sqlalchemy import func, select
 
 from service.database.engine import Database
-from service.database.tables import AccountPoll
+from service.database.tables import AccountPoll, UpstreamAccount
 from service.upstreams.queries import is_cooling_down, live_accounts, stalled_jobs
 
 log = structlog.get_logger()
@@ -26,8 +27,7 @@ LISTED = Gauge("tunegate_upstream_listed", "1 while an upstream account's jobs a
 
 async def measure(db: Database) -> None:
     """Set the gauges. They are cleared when the database is unavailable: no value is better than an old one."""
-    for gauge in (COOLING_DOWN, DRAINED, FAILING, STALLED, LISTED):
-        gauge.clear()
+    rows: Sequence[UpstreamAccount] = ()
     try:
         async with asyncio.timeout(READ_SECONDS), db.admin() as session:
             now = await session.scalar(select(func.now()))
@@ -36,7 +36,8 @@ async def measure(db: Database) -> None:
             listed = set(await session.scalars(select(AccountPoll.id).where(AccountPoll.listing)))
     except Exception as error:
         log.warning("upstream.not_measured", error=type(error).__name__)
-        return
+    for gauge in (COOLING_DOWN, DRAINED, FAILING, STALLED, LISTED):
+        gauge.clear()
     for row in rows:
         failed = row.last_error_at is not None and (
             row.last_success_at is None or row.last_success_at < row.last_error_at

@@ -56,7 +56,8 @@ def serves_again(stack: DevStack) -> None:
 class TestReadyFile:
     def test_it_is_the_json_of_the_contract(self, dev: DevStack) -> None:
         ready = dev.ready()
-        assert list(ready) == ["base_url", "api_key", "admin_key", "database_url", "redis_url", "upstream_url", "pids"]
+        urls = ["base_url", "api_key", "admin_key", "database_url", "redis_url", "upstream_url"]
+        assert list(ready) == [*urls, "pids", "metrics_urls"]
         assert list(ready["pids"]) == PARTS
         assert all(is_running(pid) for pid in ready["pids"].values())
         assert ready["base_url"] == f"http://127.0.0.1:{urlsplit(ready['base_url']).port}/v1"

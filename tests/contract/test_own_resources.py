@@ -11,6 +11,7 @@ from openai.types.fine_tuning import FineTuningJobEvent
 from pydantic import TypeAdapter
 
 from tests.contract.conftest import Trained
+from tests.stack import DevStack
 from tests.wire import MODEL, chat_rows, checked, ended, eventually, jsonl, refusal, upload
 
 FIGURES = [
@@ -201,7 +202,6 @@ class TestAround:
         [
             ("/livez", "application/json"),
             ("/readyz", "application/json"),
-            ("/metrics", "text/plain"),
             ("/openapi.yaml", "application/yaml"),
             ("/docs", "text/html"),
         ],
@@ -219,7 +219,7 @@ class TestAround:
         assert "@import" not in page
         assert 'href="http' not in page
 
-    def test_metrics_have_labels_of_closed_sets(self, http: httpx2.Client) -> None:
+    def test_metrics_have_labels_of_closed_sets(self, stack: DevStack, http: httpx2.Client) -> None:
         root = str(http.base_url).removesuffix("/v1/")
         with httpx2.Client(base_url=root, timeout=90) as stranger:
             for number in range(3):
@@ -227,7 +227,8 @@ class TestAround:
                 stranger.get(f"/v1/files/without-key-{number}")
                 stranger.request("LOCK", "/v1/files")
                 stranger.get(f"/nowhere-{number}")
-            text = stranger.get("/metrics").text
+            assert stranger.get("/metrics").status_code == 404, "they are on the internal listener only"
+            text = stranger.get(stack.ready()["metrics_urls"]["api"]).text
         for made_up in ("made-up", "without-key", "LOCK", "nowhere"):
             assert made_up not in text
         assert 'route="/v1/files/{file_id}"' in text

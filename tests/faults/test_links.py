@@ -21,8 +21,8 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from service.health import READY_SECONDS
 from service.identity.bootstrap import create_key
+from service.monitoring.readiness import READY_SECONDS
 from tests.faults.callers import Caller, CallLog
 from tests.faults.chaos import drained
 from tests.faults.harness import FaultHarness, open_fault_harness

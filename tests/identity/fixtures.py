@@ -10,10 +10,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import openai
 import pytest
+from sqlalchemy import event
 
 from cli.embedded import OWNER, SERVICE
 from cli.supervisor import GUARD, log_tail
@@ -24,6 +26,22 @@ from service.wakeups import Wakeups
 from tests.stack import ROOT, Servers, run_async
 from tests.wire import eventually
 from tests.workers.process import environment
+
+
+class Connections:
+    """The connections of a database that are in use, and how many have been at most."""
+
+    def __init__(self, db: Database) -> None:
+        self.now = self.max = 0
+        event.listen(db.engine.sync_engine, "checkout", self._out)
+        event.listen(db.engine.sync_engine, "checkin", self._in)
+
+    def _out(self, *_: Any) -> None:
+        self.now += 1
+        self.max = max(self.max, self.now)
+
+    def _in(self, *_: Any) -> None:
+        self.now -= 1
 
 
 @dataclass(frozen=True, kw_only=True)

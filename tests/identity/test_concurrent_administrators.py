@@ -10,8 +10,8 @@ from service.database.engine import Database, create_engine
 from service.database.tables import ApiKey, RememberedRequest
 from service.errors import Conflict
 from service.identity import actions, audit
-from service.identity.authentication import is_valid
 from service.identity.bootstrap import create_key
+from service.identity.key_lookup import is_valid
 from service.settings import Settings
 from service.wakeups import Wakeups
 from tests.identity.fixtures import Processes

@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import json
 import secrets
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx2
@@ -14,11 +15,17 @@ import pytest
 from sqlalchemy import func, select, update
 from standardwebhooks import Webhook
 
+from service.database.batched_lookups import MAX_QUERIES
+from service.database.encryption import sealer_of
 from service.database.tables import AuditLog, Job, UpstreamAccount, UpstreamWebhook
+from service.errors import Unauthenticated
 from service.ids import new_id
 from service.settings import Settings
-from service.upstreams import inbound_webhooks
+from service.upstreams import inbound_checks, inbound_webhooks
+from service.upstreams.inbound_checks import InboundChecks
+from service.upstreams.inbound_webhooks import signature_headers
 from tests.faults.control import FaultyUpstream
+from tests.identity.fixtures import Connections
 from tests.upstreams.conftest import UpstreamApi, account
 from tests.workers.harness import WorkerHarness
 from tests.workers.test_account_polls import due, running, upstream_id
@@ -216,6 +223,55 @@ class TestABadOne:
             statuses.append(answer.status_code)
         assert statuses == [401] * (len(statuses) - 1) + [429]
         assert len(statuses) > max_failures
+        [job_id] = await running(harness, 1)
+        body = event(await upstream_id(harness, job_id))
+        assert (await sender.send(body, signed(secret, body))).status_code == 200, "a valid one is never refused"
+        assert await due(harness) == {job_id}
+        unknown = await sender.send(b"{}", signed(new_secret(), b"{}"), account_id="upstream_none")
+        assert unknown.status_code == 401, "accounts are counted apart"
+
+    async def test_many_at_a_time_use_few_connections(
+        self, harness: WorkerHarness, sender: Sender, secret: str
+    ) -> None:
+        checks = InboundChecks(harness.ctx.db, sealer_of(harness.ctx.settings))
+        connections, body = Connections(harness.ctx.db), b"{}"
+        ids = [*(f"upstream_{number}" for number in range(200)), "\0", "é", "x" * 1000, sender.account_id]
+        signatures = [signature_headers(signed(secret, body)) for _ in ids]
+        checked = (checks.check(account_id, each, body) for account_id, each in zip(ids, signatures, strict=True))
+        outcomes = await asyncio.gather(*checked, return_exceptions=True)
+        assert outcomes[-1] is None
+        assert {type(outcome) for outcome in outcomes[:-1]} == {Unauthenticated}
+        assert connections.max <= MAX_QUERIES
+
+
+class TestTooManyValidOnes:
+    @pytest.fixture
+    def step_settings(self, step_settings: Settings) -> Settings:
+        """Few requests a minute."""
+        return dataclasses.replace(step_settings, requests_per_minute=3)
+
+    async def test_are_limited_for_each_account(
+        self, harness: WorkerHarness, upstream_api: UpstreamApi, sender: Sender, secret: str, second: FaultyUpstream
+    ) -> None:
+        answers = [await sender.send(b"{}", signed(secret, b"{}")) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200] * 3 + [429]
+        assert "TUNEGATE_REQUESTS_PER_MINUTE" in answers[-1].json()["error"]["message"]
+        assert int(answers[-1].headers["retry-after"]) >= 1
+        assert await notices(harness) == 3
+        theirs = new_secret()
+        made = await upstream_api.mine.post("/upstreams", json=account(second.base_url, webhook_secret=theirs))
+        other = await sender.send(b"{}", signed(theirs, b"{}"), account_id=made.json()["id"])
+        assert other.status_code == 200
+
+    async def test_wait_for_a_place_and_not_all_of_an_account_s(self, harness: WorkerHarness) -> None:
+        checks = InboundChecks(harness.ctx.db, sealer_of(harness.ctx.settings))
+        async with AsyncExitStack() as occupied:
+            for _ in range(inbound_checks.STORING // 2):
+                await occupied.enter_async_context(checks.place("greedy"))
+            waiting = asyncio.create_task(occupied.enter_async_context(checks.place("greedy")))
+            async with checks.place("other"):
+                assert not waiting.done()
+            waiting.cancel()
 
 
 class TestTheSecret:

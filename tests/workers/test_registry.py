@@ -1,5 +1,6 @@
 """Every kind of leased work is known everywhere: to the tables, the handlers, the listener and `/readyz`."""
 
+import asyncio
 import datetime as dt
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ from service.database import leased_work
 from service.database.leased_work import CLAIMED_BY_OTHERS
 from service.database.tables import Base, Leased, Run
 from service.ids import new_id
+from service.monitoring.readiness import REUSED_SECONDS
 from tests.http.fixtures import Api
 from tests.workers.harness import WorkerHarness
 from workers.registry import HANDLERS, dispatcher_of
@@ -61,6 +63,7 @@ async def test_readiness_counts_a_due_run(api: Api) -> None:
         )
         session.add(run)
     try:
+        await asyncio.sleep(REUSED_SECONDS)
         async with api.http() as http:
             readiness = (await http.get(str(http.base_url.copy_with(path="/readyz")))).json()
     finally:

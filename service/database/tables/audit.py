@@ -40,7 +40,10 @@ class AuditLog(Base):
 
 
 class Refusal(Base):
-    """The number of refusals of one kind for one key in one minute, which share one entry in `audit_logs`."""
+    """The number of refusals of one kind for one key in one minute, which share one entry in `audit_logs`.
+
+    Those of unknown keys are counted for an hour, and `minute` is its first one.
+    """
 
     __tablename__ = "refusals"
     __table_args__ = (UniqueConstraint("kind", "subject", "minute"), CheckConstraint("count > 0", name="count"))

@@ -1,0 +1,1 @@
+"""What a process reports of itself: readiness, metrics, and the internal listener that serves both."""
