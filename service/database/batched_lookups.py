@@ -1,6 +1,6 @@
 """Look-ups that share queries, so that their number does not decide how many connections they use.
 
-Whoever is not authenticated can cause a look-up with every request. With a query for each, a flood would occupy the
+A caller without a key can cause a look-up with every request. With a query for each, a flood would occupy the
 pool and everybody would wait behind it. Here at most `max_queries` run at a time, and what is asked for meanwhile goes
 out together with the next one: a flood makes queries larger, not more, and a look-up waits for one query and its own.
 """

@@ -3,7 +3,7 @@
 `RequestMiddleware` resolves both once, by `resolve`: `scope["client"]` and `scope["scheme"]` then describe the client
 and not the proxy, for the throttle, the audit log and the request log alike. Only a peer that
 `TUNEGATE_TRUSTED_PROXIES` names is believed: of `X-Forwarded-For` the right-most address that is not a trusted proxy
-counts, since everything to the left of it was written by whoever sent it. RFC 7239's `Forwarded` is not read: with two
+counts, since the sender could write everything to the left of it. RFC 7239's `Forwarded` is not read: with two
 headers, a client could send the one that its proxy does not overwrite.
 """
 

@@ -1,6 +1,6 @@
 """A result that is computed for everybody who asks for it at the same time, and reused for a moment.
 
-A probe costs a query, and probes come without a key from whoever reaches the port: however many there are, one
+A probe costs a query, and probes come without a key from everybody who reaches the port: however many there are, one
 computation runs at a time and the next one begins when its result is `seconds` old.
 """
 

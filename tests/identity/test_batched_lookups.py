@@ -56,7 +56,7 @@ async def test_a_query_has_a_maximum_of_keys() -> None:
     assert [len(words) for words in store.queries] == [4, 4, 2]
 
 
-async def test_a_look_up_never_uses_a_query_that_began_before_it() -> None:
+async def test_no_look_up_uses_a_query_that_began_before_it() -> None:
     store = Store()
     lookups = BatchedLookups(store.query)
     both = [*await asked(lookups, "a"), *await asked(lookups, "a")]
