@@ -21,6 +21,7 @@ from service.http.errors import handle
 from service.http.login_throttle import LoginThrottle
 from service.http.middleware import RequestMiddleware
 from service.http.operation import OPT_KEY
+from service.http.request_memory import count_memory
 from service.http.resources import ApiRequest, resource
 from service.identity import routes as projects
 from service.identity.audit import actor_of
@@ -47,6 +48,9 @@ from service.webhooks import routes as webhooks
 
 Who = TypeVar("Who")
 
+ORGANIZATION = "organization"
+"""Whose memory the bodies of administrators occupy."""
+
 MAX_BODY_BYTES = 10 * 1024 * 1024
 
 
@@ -61,7 +65,8 @@ def create_app(
     Raises `SettingsError` for a configuration that cannot work.
     """
     configure(settings.log_level, settings.log_format)
-    return RequestMiddleware(create_litestar(settings, open_services, internal), settings.proxies())
+    app = create_litestar(settings, open_services, internal)
+    return RequestMiddleware(app, settings.proxies(), body_idle_seconds=settings.body_idle_seconds)
 
 
 def create_litestar(
@@ -134,12 +139,14 @@ def create_litestar(
 async def _admit_project(request: ApiRequest) -> None:
     who = await _authenticate(request, resource(request, Authenticator).project_caller)
     request.scope["auth"] = who
+    count_memory(request, who.project_id)
     await resource(request, RateLimitEnforcer).admit(request.scope, who)
     _check_address(request)
 
 
 async def _admit_administrator(request: ApiRequest) -> None:
     request.scope["auth"] = await _authenticate(request, resource(request, Authenticator).administrator)
+    count_memory(request, ORGANIZATION)
     _check_address(request)
 
 

@@ -18,9 +18,11 @@ from service.http.resources import Resources
 from service.identity.authentication import Authenticator
 from service.inference import streaming
 from service.inference.metering import Meter
+from service.inference.places import InferencePlaces
 from service.jobs.forecast import Forecast
 from service.limits.rates import RateLimitEnforcer
 from service.monitoring.readiness import ReadinessCheck
+from service.project_memory import ProjectMemory
 from service.settings import Settings
 from service.storage import Storage
 from service.upstreams.accounts import Accounts
@@ -45,6 +47,8 @@ class Services:
     inbound_checks: InboundChecks
     ledger_batcher: LedgerBatcher
     meter: Meter
+    memory: ProjectMemory
+    inference_places: InferencePlaces
     sealer: Sealer
     sender: Sender
     streams: EventStreams
@@ -61,6 +65,7 @@ class Services:
         ledger_batcher = LedgerBatcher(db, lifetime_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
         sealer = sealer_of(settings)
         storage = Storage(settings.storage_url)
+        accounts = Accounts(settings, db, sealer)
         return cls(
             settings=settings,
             db=db,
@@ -72,10 +77,12 @@ class Services:
                 db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute
             ),
             catalogue=catalogue,
-            accounts=Accounts(settings, db, sealer),
+            accounts=accounts,
             inbound_checks=InboundChecks(db, sealer),
             ledger_batcher=ledger_batcher,
             meter=Meter(db, ledger_batcher),
+            memory=accounts.memory,
+            inference_places=InferencePlaces(settings.max_inference_calls),
             sealer=sealer,
             sender=Sender.from_settings(settings),
             streams=EventStreams(max_streams=settings.max_event_streams),

@@ -4,6 +4,7 @@ A request struct derives from `RequestModel`, which refuses unknown fields. msgs
 `_refusal` turns its message into `param` and a stable `code`.
 """
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Iterator
@@ -13,11 +14,20 @@ from typing import Any, TypeVar
 import msgspec
 from litestar import Request
 
-from service.errors import InvalidRequest, NotFound
+from service import json_limits
+from service.errors import InvalidRequest, NotFound, RequestTimeout
+from service.http.middleware import CLOSE
+from service.http.request_memory import reservation_of
+from service.http.resources import resource
 from service.http.schema_text import expected_at, joined, unknown_fields
 from service.http.wire_types import NoFields, RequestModel
+from service.json_limits import JsonLimitExceeded
+from service.off_loop import off_loop
+from service.settings import Settings
 
 Model = TypeVar("Model", bound=RequestModel)
+
+MAX_QUERY_PARAMETERS = 100
 
 
 async def read_body(request: Request[Any, Any, Any], model: type[Model]) -> tuple[Model, bytes]:
@@ -26,19 +36,49 @@ async def read_body(request: Request[Any, Any, Any], model: type[Model]) -> tupl
     Raises `InvalidRequest` that names the `param` at fault.
     """
     raw = await json_body(request)
-    return decode(raw or b"{}", model), hashlib.sha256(raw).digest()
+    return await off_loop(len(raw), decode, raw or b"{}", model), hashlib.sha256(raw).digest()
 
 
 async def json_body(request: Request[Any, Any, Any]) -> bytes:
-    """The raw body. Raises `InvalidRequest` when the `Content-Type` is given and is not JSON."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    raw = await request.body()
-    if raw and media_type not in ("", "application/json"):
+    """The raw body, within the limits of JSON, of its time and of the project's memory.
+
+    Raises `InvalidRequest` when the `Content-Type` is given and is not JSON, or the JSON has too many values or levels;
+    `RequestTimeout`; and `RateLimited`, before the bytes are stored, when the project's memory is full.
+    """
+    seconds = resource(request, Settings).json_body_seconds
+    try:
+        async with asyncio.timeout(seconds):
+            raw = await _received(request)
+    except TimeoutError:
+        raise RequestTimeout(
+            f"The body did not arrive within {seconds:g} s (TUNEGATE_JSON_BODY_SECONDS). Send it again.", headers=CLOSE
+        ) from None
+    try:
+        reservation_of(request).add_values(await off_loop(len(raw), json_limits.check, raw))
+    except JsonLimitExceeded as exceeded:
         raise InvalidRequest(
-            f"The body is '{media_type[:64]}'. Send JSON, with `Content-Type: application/json`.",
-            code="invalid_content_type",
-        )
+            f"The body is refused: {exceeded}. Send fewer or flatter values.", code="invalid_json"
+        ) from None
     return raw
+
+
+async def _received(request: Request[Any, Any, Any]) -> bytes:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    memory = reservation_of(request)
+    chunks: list[bytes] = []
+    received = reserved = 0
+    async for chunk in request.stream():
+        if chunk and media_type not in ("", "application/json"):
+            raise InvalidRequest(
+                f"The body is '{media_type[:64]}'. Send JSON, with `Content-Type: application/json`.",
+                code="invalid_content_type",
+            )
+        received += len(chunk)
+        expected = max(received, request.content_length or 0)
+        memory.add_json(expected - reserved)
+        reserved = expected
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def decode(raw: bytes, model: type[Model]) -> Model:
@@ -49,8 +89,9 @@ def decode(raw: bytes, model: type[Model]) -> Model:
         raise _refusal(str(error), model, lambda: decode_plain(raw)) from None
     except _DECODE_ERRORS as error:
         raise _not_json(raw, error) from None
-    if _NUL_ESCAPE.search(raw) and (paths := list(islice(_paths_of_nul(decode_plain(raw), ""), 1))):
-        raise _refused_character(paths[0])
+    if b"\\u0000" in raw and _NUL_ESCAPE.search(raw):
+        for path in islice(_paths_of_nul(decode_plain(raw), ""), 1):
+            raise _refused_character(path)
     return value
 
 
@@ -63,10 +104,12 @@ def decode_plain(raw: bytes) -> Any:
 
 
 def check_address(request: Request[Any, Any, Any], query: Any) -> None:
-    """Refuse a path that contains U+0000, and query parameters on a route that takes none (`query` is None).
+    """Refuse a path that contains U+0000, too many query parameters, and any on a route that takes none.
 
-    Raises `NotFound` or `InvalidRequest`.
+    `query` is the route's model of them, None for a route that takes none. Raises `NotFound` or `InvalidRequest`.
     """
+    if request.scope["query_string"].count(b"&") >= MAX_QUERY_PARAMETERS:
+        raise InvalidRequest(f"A URL may have {MAX_QUERY_PARAMETERS} query parameters. Leave some out.")
     if "\0" in request.scope["path"]:
         raise NotFound(
             "No URL of this API contains the character U+0000. Pass the id exactly as you received it.",

@@ -1,6 +1,8 @@
 """The outermost middleware: gives every request an id, a log line, metrics, and an error body even after a crash."""
 
+import asyncio
 import time
+from contextlib import ExitStack
 from typing import Any, cast
 
 import structlog
@@ -8,9 +10,10 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from prometheus_client import Counter, Histogram
 
-from service.errors import Internal
-from service.http.client_address import client_address, resolve
+from service.errors import Internal, RequestTimeout
+from service.http.client_address import client_address, is_tls, resolve
 from service.http.errors import error_response
+from service.http.request_memory import ON_END
 from service.ids import new_id
 from service.settings import TrustedProxies
 
@@ -30,6 +33,13 @@ REQUEST_ID_HEADER = b"x-request-id"
 RESPONSE_HEADERS = "tunegate_response_headers"
 """The key in the scope of headers that every response to the request gets, errors included: pairs of bytes."""
 
+CLOSE = {"connection": "close"}
+"""The header of a refusal before the end of the body, whose rest would otherwise be read."""
+
+NO_SNIFF = (b"x-content-type-options", b"nosniff")
+STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+
+MAX_LOGGED_PATH = 512
 _METHODS = ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH")
 _QUIET = ("/livez", "/readyz")
 
@@ -37,12 +47,14 @@ _QUIET = ("/livez", "/readyz")
 class RequestMiddleware:
     """ASGI middleware that gives every HTTP request an id, logs it and counts it in the metrics.
 
-    It also resolves the client's address behind the trusted proxies.
+    It also resolves the client's address behind the trusted proxies, ends a body that makes no progress for
+    `body_idle_seconds`, and releases at the end what the request has occupied.
     """
 
-    def __init__(self, app: ASGIApp, trusted_proxies: TrustedProxies) -> None:
+    def __init__(self, app: ASGIApp, trusted_proxies: TrustedProxies, *, body_idle_seconds: float) -> None:
         self._app = app
         self._trusted_proxies = trusted_proxies
+        self._body_idle_seconds = body_idle_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection; everything but HTTP requests is passed through."""
@@ -66,11 +78,19 @@ class RequestMiddleware:
                 status = message["status"]
                 first_byte_seconds = time.perf_counter() - started
                 added: list[tuple[bytes, bytes]] = cast("dict[str, Any]", scope).get(RESPONSE_HEADERS, [])
-                message["headers"] = [*message["headers"], *added, (REQUEST_ID_HEADER, request_id.encode())]
+                message["headers"] = [
+                    *message["headers"],
+                    *added,
+                    *security_headers(scope),
+                    (REQUEST_ID_HEADER, request_id.encode()),
+                ]
             await send(message)
 
+        on_end = ExitStack()
+        cast("dict[str, Any]", scope)[ON_END] = on_end
         try:
-            await self._app(scope, receive, send_with_id)
+            with on_end:
+                await self._app(scope, self._in_time(receive), send_with_id)
         except Exception as error:
             log.error("request.crashed", error=repr(error), exc_info=error)
             if status == 0:
@@ -86,11 +106,38 @@ class RequestMiddleware:
                 log.info(
                     "request",
                     method=scope["method"],
-                    path=scope["path"],
+                    path=scope["path"][:MAX_LOGGED_PATH],
                     client=client_address(scope),
                     status=status,
                     ms=round((time.perf_counter() - started) * 1000, 1),
                 )
+
+    def _in_time(self, receive: Receive) -> Receive:
+        """`receive`, which raises `RequestTimeout` while the body is incomplete and makes no progress."""
+        complete = False
+
+        async def receive_in_time() -> Any:
+            nonlocal complete
+            if complete:
+                return await receive()
+            try:
+                async with asyncio.timeout(self._body_idle_seconds):
+                    message = await receive()
+            except TimeoutError:
+                raise RequestTimeout(
+                    f"No more of the body arrived for {self._body_idle_seconds:g} s (TUNEGATE_BODY_IDLE_SECONDS). "
+                    "Send it again.",
+                    headers=CLOSE,
+                ) from None
+            complete = message["type"] != "http.request" or not message.get("more_body", False)
+            return message
+
+        return receive_in_time
+
+
+def security_headers(scope: HTTPScope) -> list[tuple[bytes, bytes]]:
+    """What every response tells browsers: its type is as it says, and this host is for TLS if the request used it."""
+    return [NO_SNIFF, STRICT_TRANSPORT] if is_tls(scope) else [NO_SNIFF]
 
 
 def _labels(scope: HTTPScope) -> tuple[str, str]:

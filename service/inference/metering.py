@@ -11,7 +11,8 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from io import StringIO
+from typing import Any, Literal
 
 import structlog
 from prometheus_client import Counter
@@ -24,12 +25,14 @@ from service.billing.prices import dollar_text, inference_cost_micros
 from service.billing.queries import inference_price_overrides
 from service.catalogue.tokens import ENCODINGS, reference_counter
 from service.database.engine import Database
-from service.errors import QuotaExceeded
+from service.errors import QuotaExceeded, RateLimited
 from service.fair_places import FairPlaces
 from service.ids import new_id
 from service.inference.bounds import Usage, answer_texts, input_texts, usage_of
 from service.inference.requests import InferenceRequest
 from service.inference.routing import Route
+from service.off_loop import off_loop
+from service.project_memory import MemoryReservation
 
 log = structlog.get_logger()
 
@@ -46,6 +49,9 @@ INLINE_CHARS = 20_000
 
 COUNTING_THREADS = 4
 """Threads that count at the same time, of the process's shared pool, which has at least five."""
+
+CHOICE_BYTES = 256
+"""The memory of an empty text of a choice."""
 
 MAX_COUNTED_CHARS = 4_000_000
 """No model reads more. The upstream refuses a longer text, so it is not counted and reserves a token a byte."""
@@ -82,7 +88,7 @@ class Meter:
         """
         base = request.route.base
         encoding = base.encoding if base is not None else ENCODINGS[0]
-        texts, other_tokens = input_texts(request.body, path=request.path)
+        texts, other_tokens = await off_loop(request.size_bytes, input_texts, request.body, path=request.path)
         input_tokens = other_tokens + await self.count(texts, encoding, project_id=request.project_id)
         metered_call = MeteredCall(
             self,
@@ -92,6 +98,7 @@ class Meter:
             price=await self.price_of(request.route),
             encoding=encoding,
             input_tokens=input_tokens,
+            output_tokens=request.output_tokens,
         )
         reservation = Reservation(
             subject=metered_call.subject,
@@ -160,6 +167,7 @@ class MeteredCall:
         price: InferencePrice | None,
         encoding: str,
         input_tokens: int,
+        output_tokens: int,
     ) -> None:
         self._meter = meter
         self._ledger_batcher = ledger_batcher
@@ -168,22 +176,59 @@ class MeteredCall:
         self._price = price
         self._encoding = encoding
         self._input_tokens = input_tokens
+        self._longest = Usage(input_tokens, output_tokens)
+        self._cut_off = False
         self._usage: Usage | None = None
-        self._texts_by_choice: defaultdict[int, list[str]] = defaultdict(list)
+        self._texts_by_choice: defaultdict[int, StringIO] = defaultdict(StringIO)
+        self._bytes_not_counted = 0
 
-    def observe(self, body: dict[str, Any]) -> None:
-        """Note the usage, or else the texts, of an answer or a chunk of one."""
+    def observe(self, body: dict[str, Any], memory: MemoryReservation) -> None:
+        """Note the usage, or else the texts, of an answer or a chunk of one.
+
+        Texts that the project's memory has no room for are not stored, and count a token a byte.
+        """
         self._usage = usage_of(body) or self._usage
         if self._usage is None:
             for choice, text in answer_texts(body):
-                self._texts_by_choice[choice].append(text)
+                try:
+                    memory.add(len(text) + CHOICE_BYTES * (choice not in self._texts_by_choice))
+                except RateLimited:
+                    self._bytes_not_counted += len(text.encode())
+                else:
+                    self._texts_by_choice[choice].write(text)
+
+    def cut_off(self) -> None:
+        """Note that an answer was not read to its end: its tokens are unknown, so the longest is billed."""
+        self._cut_off = True
 
     async def bill(self) -> Actual:
         """The actual cost, from the usage that the upstream reported, else an estimate from the texts of the answer."""
-        usage, basis = self._usage, "usage"
+        usage = self._usage
         if usage is None:
-            answers = ["".join(texts) for texts in self._texts_by_choice.values()]
-            usage, basis = Usage(self._input_tokens, await self._count(answers)), "estimate"
+            answers = [texts.getvalue() for texts in self._texts_by_choice.values()]
+            output_tokens = await self._count(answers) + self._bytes_not_counted
+            return self._bill_of(Usage(self._input_tokens, output_tokens), "estimate")
+        return self._bill_of(usage, "usage")
+
+    async def _count(self, answers: Sequence[str]) -> int:
+        return await self._meter.count(answers, self._encoding, project_id=self._project_id)
+
+    async def post(self) -> None:
+        """Post the actual cost."""
+        await self._ledger_batcher.settle(self._project_id, await self.bill())
+
+    def unanswered_bill(self) -> Actual:
+        """The cost of a call without an answer: none, unless its answer was cut off."""
+        if self._cut_off:
+            return self._bill_of(self._longest, "estimate")
+        CALLS.labels("void").inc()
+        return Actual(subject=self.subject, micros=0, quantity=None)
+
+    async def void(self) -> None:
+        """Release the reservation of a call without an answer."""
+        await self._ledger_batcher.settle(self._project_id, self.unanswered_bill())
+
+    def _bill_of(self, usage: Usage, basis: Literal["usage", "estimate"]) -> Actual:
         TOKENS.labels("input").inc(usage.input_tokens)
         TOKENS.labels("output").inc(usage.output_tokens)
         CALLS.labels(basis).inc()
@@ -193,24 +238,8 @@ class MeteredCall:
             quantity=usage.input_tokens + usage.output_tokens,
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
-            basis="usage" if basis == "usage" else "estimate",
+            basis=basis,
         )
-
-    async def _count(self, answers: Sequence[str]) -> int:
-        return await self._meter.count(answers, self._encoding, project_id=self._project_id)
-
-    async def post(self) -> None:
-        """Post the actual cost."""
-        await self._ledger_batcher.settle(self._project_id, await self.bill())
-
-    def zero_bill(self) -> Actual:
-        """The cost of a call that was not answered."""
-        CALLS.labels("void").inc()
-        return Actual(subject=self.subject, micros=0, quantity=None)
-
-    async def void(self) -> None:
-        """Release the reservation of a call that was not answered."""
-        await self._ledger_batcher.settle(self._project_id, self.zero_bill())
 
     def cost(self, usage: Usage) -> int:
         """The cost of a usage in micro-dollars, at the price of the day on which the call arrived."""

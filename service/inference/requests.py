@@ -7,19 +7,22 @@ from service.errors import InvalidRequest
 from service.http.bodies import decode_plain
 from service.inference.bounds import max_output_tokens
 from service.inference.routing import Route, Router
+from service.off_loop import off_loop
 
 STREAM_OPTIONS = "stream_options"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceRequest:
-    """One call. `body` is what the upstream is sent; `output_tokens` is the longest answer that the call allows."""
+    """One call. `body` is what the upstream is sent, and has about `size_bytes` as JSON; `output_tokens` is the longest
+    answer that the call allows."""
 
     project_id: str
     path: str
     route: Route
     output_tokens: int
     body: dict[str, Any]
+    size_bytes: int = 0
 
 
 async def read_inference_request(raw: bytes, *, path: str, router: Router, project_id: str) -> InferenceRequest:
@@ -27,10 +30,13 @@ async def read_inference_request(raw: bytes, *, path: str, router: Router, proje
 
     Raises `InvalidRequest` for a body that cannot be read, and as `Router.route`.
     """
-    return await inference_request_of(decode_plain(raw or b"{}"), path=path, router=router, project_id=project_id)
+    body = await off_loop(len(raw), decode_plain, raw or b"{}")
+    return await inference_request_of(body, path=path, router=router, project_id=project_id, size_bytes=len(raw))
 
 
-async def inference_request_of(body: Any, *, path: str, router: Router, project_id: str) -> InferenceRequest:
+async def inference_request_of(
+    body: Any, *, path: str, router: Router, project_id: str, size_bytes: int = 0
+) -> InferenceRequest:
     """Check a decoded body and route its model. Raises as `read_inference_request`."""
     if not isinstance(body, dict):
         raise InvalidRequest("The body must be a JSON object.", code="invalid_type")
@@ -48,4 +54,5 @@ async def inference_request_of(body: Any, *, path: str, router: Router, project_
         route=route,
         output_tokens=max_output_tokens(body, path=path, model=route.base),
         body={**body, "model": route.upstream_model},
+        size_bytes=size_bytes,
     )

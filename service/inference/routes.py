@@ -7,13 +7,16 @@ from service.catalogue.base_models import Catalogue
 from service.database.engine import Database
 from service.http.bodies import json_body
 from service.http.operation import operation
+from service.http.request_memory import reservation_of
 from service.http.resources import ApiRequest, resource
 from service.identity.requests import caller
-from service.inference.calls import call_upstream
+from service.inference.calls import ANSWER_BYTES, call_upstream
 from service.inference.metering import Meter
+from service.inference.places import occupy_place
 from service.inference.requests import read_inference_request
 from service.inference.routing import Router
 from service.limits.rates import RateLimitEnforcer, estimated_tokens
+from service.off_loop import off_loop
 from service.settings import Settings
 from service.upstreams.accounts import Accounts
 
@@ -46,6 +49,7 @@ async def post_completion(request: ApiRequest) -> Response[bytes] | Stream:
 
 async def _complete(request: ApiRequest, path: str) -> Response[bytes] | Stream:
     who = caller(request)
+    memory = reservation_of(request)
     inference_request = await read_inference_request(
         await json_body(request),
         path=path,
@@ -58,12 +62,15 @@ async def _complete(request: ApiRequest, path: str) -> Response[bytes] | Stream:
         request.scope,
         who,
         model=inference_request.route.rate_limited_model,
-        tokens=estimated_tokens(inference_request.body),
+        tokens=await off_loop(inference_request.size_bytes, estimated_tokens, inference_request.body),
     )
+    occupy_place(request, who.project_id)
+    memory.prepay(ANSWER_BYTES)
     return await call_upstream(
         inference_request,
         meter=resource(request, Meter),
         api_key_id=who.key_id,
+        memory=memory,
         timeout_seconds=resource(request, Settings).inference_timeout_seconds,
     )
 

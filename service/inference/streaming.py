@@ -12,21 +12,20 @@ import httpx2
 import msgspec
 import structlog
 
+from service.errors import ApiError, BadAnswer, Unavailable
+from service.http.errors import error_body
 from service.inference.metering import MeteredCall
-from service.upstreams.port import CompletionStream
+from service.project_memory import MemoryReservation
+from service.upstreams.port import AnswerRefused, CompletionStream
 
 log = structlog.get_logger()
 
 CHUNKS_AHEAD = 64
+LARGE_CHUNK_BYTES = 16 * 1024
+"""A larger chunk is read ahead alone, so that few bytes wait for a slow caller."""
+
 DONE = b"data: [DONE]\n\n"
-BROKEN = {
-    "error": {
-        "message": "The upstream ended the stream early. Try again.",
-        "type": "server_error",
-        "param": None,
-        "code": "upstream_unavailable",
-    }
-}
+BROKEN = Unavailable("The upstream ended the stream early. Try again.", code="upstream_unavailable")
 
 
 class Relay:
@@ -37,12 +36,14 @@ class Relay:
         answer: CompletionStream,
         metered_call: MeteredCall,
         *,
+        memory: MemoryReservation,
         rewrite: Callable[[dict[str, Any]], dict[str, Any]],
         with_usage: bool,
         timeout_seconds: float,
     ) -> None:
         self._answer = answer
         self._metered_call = metered_call
+        self._memory = memory
         self._rewrite = rewrite
         self._with_usage = with_usage
         self._timeout_seconds = timeout_seconds
@@ -56,6 +57,7 @@ class Relay:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             while (chunk := await self._chunks.get()) is not None:
+                self._chunks.task_done()
                 yield chunk
         finally:
             self._stop_reading()
@@ -73,34 +75,42 @@ class Relay:
     async def _read(self) -> None:
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                broken = await self._relay_chunks()
+                error = await self._relay_chunks()
         except TimeoutError:
-            broken = True
+            error = BROKEN
         except asyncio.CancelledError:
             await self._close_and_post()
             return
         await self._close_and_post()
         if self._hung_up:
             return
-        if broken:
-            await self._chunks.put(b"data: " + msgspec.json.encode(BROKEN) + b"\n\n")
+        if error is not None:
+            await self._chunks.put(b"data: " + error_body(error) + b"\n\n")
         await self._chunks.put(DONE)
         await self._chunks.put(None)
 
-    async def _relay_chunks(self) -> bool:
-        """Relay the upstream's chunks to the caller. Returns whether the stream broke before its end."""
+    async def _relay_chunks(self) -> ApiError | None:
+        """Relay the upstream's chunks to the caller. Returns the error if the stream broke before its end."""
         try:
             async for chunk in self._answer:
-                self._metered_call.observe(chunk)
+                self._metered_call.observe(chunk, self._memory)
                 shown = self._for_caller(chunk)
                 if shown is not None:
-                    await self._chunks.put(b"data: " + msgspec.json.encode(self._rewrite(shown)) + b"\n\n")
+                    await self._put(b"data: " + msgspec.json.encode(self._rewrite(shown)) + b"\n\n")
         except httpx2.HTTPError:
-            return True
+            return BROKEN
+        except AnswerRefused as refused:
+            log.warning("inference.answer_refused", reason=str(refused))
+            return BadAnswer(f"The upstream's answer is refused: {refused}. Ask for a shorter answer.")
         except Exception as error:
             log.error("inference.stream_broken", exc_info=error)
-            return True
-        return False
+            return BROKEN
+        return None
+
+    async def _put(self, chunk: bytes) -> None:
+        if len(chunk) > LARGE_CHUNK_BYTES:
+            await self._chunks.join()
+        await self._chunks.put(chunk)
 
     def _for_caller(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
         """The chunk without a usage that the caller did not request; None when it contains nothing else."""

@@ -22,6 +22,7 @@ from service.database.tables import UpstreamAccount
 from service.egress.addresses import Reach
 from service.egress.resolver import GATEWAY, Resolver
 from service.errors import SettingsError
+from service.project_memory import ProjectMemory
 from service.settings import Settings
 from service.upstreams.adapters.azure import AzureUpstream
 from service.upstreams.adapters.client import Connection
@@ -71,7 +72,7 @@ def reach_of(settings: Settings, *, own: bool) -> Reach:
 
 
 class Accounts:
-    """The accounts' clients. There is one instance in each process."""
+    """The accounts' clients, and the memory that projects' answers occupy. There is one instance in each process."""
 
     def __init__(self, settings: Settings, db: Database, sealer: Sealer) -> None:
         if not settings.upstream_base_url or not settings.upstream_api_key:
@@ -79,6 +80,7 @@ class Accounts:
         self._settings = settings
         self._db = db
         self._sealer = sealer
+        self.memory = ProjectMemory(settings.max_project_memory_bytes)
         self._resolver = Resolver()
         self._clients: dict[str, _Client] = {}
         self._health: dict[str, _Health] = {}
@@ -185,6 +187,7 @@ class Accounts:
                 control_timeout=settings.control_timeout_seconds,
                 upload_timeout=settings.upload_timeout_seconds,
                 inference_timeout=settings.inference_timeout_seconds,
+                max_answer_bytes=settings.max_answer_bytes,
                 on_call_ended=self.record_call,
             )
         )
@@ -202,6 +205,7 @@ class Accounts:
             control_timeout=settings.control_timeout_seconds,
             upload_timeout=settings.upload_timeout_seconds,
             inference_timeout=settings.inference_timeout_seconds,
+            max_answer_bytes=settings.max_answer_bytes,
             transport=CheckedTransport(
                 reach_of(settings, own=row.project_id is not None), self._resolver, owner=row.project_id or GATEWAY
             ),

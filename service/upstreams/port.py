@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from service.project_memory import MemoryReservation
 from service.states import EventLevel, EventType
 from service.upstreams.capabilities import Capabilities
 
@@ -133,6 +134,11 @@ class Completion:
     status: int
     body: dict[str, Any]
     retry_after_seconds: float | None = None
+    size_bytes: int = 0
+
+
+class AnswerRefused(Exception):
+    """An answer exceeds a limit and was not read to its end. The argument says which, as a part of a sentence."""
 
 
 class CompletionStream(Protocol):
@@ -217,15 +223,27 @@ class Upstream(Protocol):
         """The whole content of a result file. Raises `UpstreamError` for one larger than `max_bytes`."""
         ...
 
-    async def complete(self, path: str, body: Mapping[str, Any], *, idempotency_key: str | None = None) -> Completion:
+    async def complete(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        memory: MemoryReservation,
+        size_bytes: int = 0,
+        idempotency_key: str | None = None,
+    ) -> Completion:
         """One inference call, `path` being `/chat/completions` or `/completions`.
 
-        `idempotency_key` is sent in a header, for an upstream that executes requests with the same key once.
+        `memory` counts the answer for its project, `size_bytes` is about what the body has as JSON, and
+        `idempotency_key` is sent in a header, for an upstream that executes requests with the same key once. Raises
+        `AnswerRefused`.
         """
         ...
 
-    async def stream(self, path: str, body: Mapping[str, Any]) -> Completion | CompletionStream:
-        """The same, streamed; returns a `Completion` when the upstream refuses."""
+    async def stream(
+        self, path: str, body: Mapping[str, Any], *, memory: MemoryReservation, size_bytes: int = 0
+    ) -> Completion | CompletionStream:
+        """The same, streamed; returns a `Completion` when the upstream refuses. Iterating raises `AnswerRefused`."""
         ...
 
     async def delete_file(self, file_id: str) -> None:

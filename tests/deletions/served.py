@@ -26,7 +26,7 @@ async def served(harness: WorkerHarness, *, admin: bool = False) -> AsyncIterato
     async with (
         app.lifespan(),
         httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(app=RequestMiddleware(app, TrustedProxies())),  # type: ignore[arg-type]  # Litestar types it closer
+            transport=httpx2.ASGITransport(app=RequestMiddleware(app, TrustedProxies(), body_idle_seconds=60.0)),  # type: ignore[arg-type]  # Litestar types it closer
             base_url="http://tunegate/v1",
             headers={"authorization": f"Bearer {key}"},
         ) as client,

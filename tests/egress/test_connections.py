@@ -11,12 +11,15 @@ import uvloop
 
 from service.egress.addresses import Reach
 from service.egress.connections import Backend
+from service.project_memory import ProjectMemory
 from service.upstreams.adapters.client import Connection
 from service.upstreams.adapters.openai import OpenAIUpstream
 from service.upstreams.port import NotSent, Unknown
 from service.webhooks.outcomes import Unreachable
 from tests.upstreams.test_azure import order
 from tests.webhooks.factories import new_sender
+
+MEMORY = ProjectMemory(1 << 30).reservation("proj_test")
 
 BEFORE, AFTER = "before it is looked at", "after that"
 
@@ -58,14 +61,15 @@ def test_an_unavailable_upstream(ends: str, port: int) -> None:
                 control_timeout=60,
                 upload_timeout=60,
                 inference_timeout=60,
+                max_answer_bytes=1 << 20,
             )
         )
         asked: dict[str, Any] = {"model": "gpt-4o-mini-2024-07-18", "messages": []}
         try:
             with pytest.raises(httpx2.HTTPError):
-                await upstream.complete("/chat/completions", asked)
+                await upstream.complete("/chat/completions", asked, memory=MEMORY)
             with pytest.raises(httpx2.HTTPError):
-                await upstream.stream("/chat/completions", {**asked, "stream": True})
+                await upstream.stream("/chat/completions", {**asked, "stream": True}, memory=MEMORY)
             outcome = await upstream.create_job(order("file-1"))
             assert isinstance(outcome, NotSent if ends == BEFORE else Unknown)
         finally:

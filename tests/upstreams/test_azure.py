@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from service.project_memory import ProjectMemory
 from service.upstreams.accounts import DEFAULT_ACCOUNT
 from service.upstreams.adapters.azure import AzureUpstream
 from service.upstreams.adapters.client import Connection
@@ -17,6 +18,8 @@ from tests.upstreams.conftest import add_account
 from tests.upstreams.test_accounts import change
 from tests.workers.harness import WorkerHarness
 from workers.maintenance import orphaned_upstream_jobs
+
+MEMORY = ProjectMemory(1 << 30).reservation("proj_test")
 
 CREATE = "POST /openai/fine_tuning/jobs"
 LIST = "GET /openai/fine_tuning/jobs"
@@ -67,6 +70,7 @@ def _connection(azure: FaultyUpstream, key: str) -> Connection:
         control_timeout=60,
         upload_timeout=60,
         inference_timeout=60,
+        max_answer_bytes=1 << 20,
     )
 
 
@@ -155,10 +159,14 @@ class TestTheDialect:
     async def test_a_model_is_asked_by_its_deployment(self, adapter: AzureUpstream) -> None:
         assert adapter.model_name(("gpt-4o-mini",), "gpt-4o-mini") == "base-deployment"
         assert adapter.model_name(("ft:gpt-4o-mini:x",), "gpt-4o-mini.ft-1") is None
-        answer = await adapter.complete("/chat/completions", {"model": "base-deployment", "messages": []})
+        answer = await adapter.complete(
+            "/chat/completions", {"model": "base-deployment", "messages": []}, memory=MEMORY
+        )
         assert answer.status == 200
         assert answer.body["choices"][0]["message"]["content"] == "from base-deployment"
-        missing = await adapter.stream("/chat/completions", {"model": "another/../x", "messages": [], "stream": True})
+        missing = await adapter.stream(
+            "/chat/completions", {"model": "another/../x", "messages": [], "stream": True}, memory=MEMORY
+        )
         assert isinstance(missing, Completion)
         assert missing.status == 404
 

@@ -154,6 +154,7 @@ class TestNowhere:
         connection = Connection(
             account_id="a", kind="openai", provider="p", base_url="b", api_key=CREDENTIAL, control_timeout=1,
             upload_timeout=1, inference_timeout=1,
+ max_answer_bytes=1 << 20,
         )  # fmt: skip
         said += [repr(body), repr(UpdateUpstream(credential=CREDENTIAL)), repr(connection), repr(harness.ctx)]
         assert len(said) == 16

@@ -13,16 +13,18 @@ import structlog
 from service.billing.actions import Actual
 from service.billing.ledger_batcher import Call as PricedCall
 from service.database.tables import Run
-from service.errors import InvalidRequest, QuotaExceeded
+from service.errors import InvalidRequest, QuotaExceeded, RateLimited
 from service.identity.callers import Caller
-from service.inference.calls import refusal_of
+from service.inference.calls import ANSWER_BYTES, refusal_of
 from service.inference.metering import MeteredCall
 from service.inference.requests import InferenceRequest, inference_request_of
 from service.inference.routing import Router
 from service.limits.rates import estimated_tokens
+from service.project_memory import MemoryReservation
 from service.runs.messages import parse_message
 from service.runs.pacing import MAX_WAIT_SECONDS
 from service.runs.plan import Answer, Call
+from service.upstreams.port import AnswerRefused
 from workers.context import Context
 
 log = structlog.get_logger()
@@ -73,17 +75,29 @@ async def prepare_call(ctx: Context, run: Run, call: Call, *, subject: str | Non
 
 async def send_call(ctx: Context, run_id: str, prepared: PreparedCall) -> Answer | RetryLater:
     """Send a call, with its key as the idempotency key, and observe the answer for its bill."""
+    with ctx.accounts.memory.reservation(prepared.request.project_id) as memory:
+        return await _answer(ctx, run_id, prepared, memory)
+
+
+async def _answer(ctx: Context, run_id: str, prepared: PreparedCall, memory: MemoryReservation) -> Answer | RetryLater:
     request = prepared.request
     try:
+        memory.prepay(ANSWER_BYTES)
         async with asyncio.timeout(ctx.settings.inference_timeout_seconds):
             answer = await request.route.upstream.complete(
-                request.path, request.body, idempotency_key=f"{run_id}/{prepared.call.key}"
+                request.path, request.body, memory=memory, idempotency_key=f"{run_id}/{prepared.call.key}"
             )
+    except AnswerRefused as reason:
+        prepared.metered_call.cut_off()
+        log.warning("run.answer_refused", run=run_id, reason=str(reason))
+        return Answer(refusal=f"The upstream's answer is refused: {reason}.")
+    except RateLimited as full:
+        return RetryLater(full.message, full.retry_after_seconds)
     except (httpx2.HTTPError, TimeoutError) as error:
         log.warning("run.upstream_unreachable", run=run_id, error=type(error).__name__)
         return RetryLater("The upstream that serves this model does not answer.", None)
     if 200 <= answer.status < 300:
-        prepared.metered_call.observe(answer.body)
+        prepared.metered_call.observe(answer.body, memory)
         message, finish_reason = parse_message(answer.body)
         return Answer(message=message, finish_reason=finish_reason)
     refused = refusal_of(answer, request)
@@ -118,7 +132,7 @@ async def _post(
         reply = await task
         if bill is None:
             answered = isinstance(reply, Answer) and reply.refusal is None
-            bill = await prepared.metered_call.bill() if answered else prepared.metered_call.zero_bill()
+            bill = await prepared.metered_call.bill() if answered else prepared.metered_call.unanswered_bill()
         await ctx.ledger_batcher.settle(run.project_id, bill)
     except Exception as error:
         log.error("run.posting_failed", run=run.id, call=prepared.call.key, error=repr(error))

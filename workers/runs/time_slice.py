@@ -178,11 +178,11 @@ class TimeSlice:
                     self._answered += 1
                     self._window.answered()
                 case Answer():
-                    self._bills[task] = metered_call.zero_bill()
+                    self._bills[task] = metered_call.unanswered_bill()
                     answers.append((prepared, reply))
                     self._refused += 1
                 case RetryLater(reason, seconds):
-                    self._bills[task] = metered_call.zero_bill()
+                    self._bills[task] = metered_call.unanswered_bill()
                     self._window.limited()
                     self._deferred.append(prepared.call)
                     self._pause(reason, seconds)

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import httpx2
-import msgspec
 import openai
 from openai import AsyncOpenAI
 from openai.pagination import AsyncCursorPage
 
 from service.states import UpstreamKind
+from service.upstreams.adapters.answers import decode_object
 from service.upstreams.adapters.outcomes import create_outcome, raises_upstream_error
 from service.upstreams.adapters.redaction import redacted
 from service.upstreams.adapters.transport import UpstreamTransport
@@ -48,6 +48,7 @@ class Connection:
     control_timeout: float
     upload_timeout: float
     inference_timeout: float
+    max_answer_bytes: int
     transport: httpx2.AsyncBaseTransport | None = field(default=None, repr=False)
     on_call_ended: Callable[[str, ErrorKind | None], None] = field(default=lambda account_id, error: None, repr=False)
 
@@ -67,6 +68,7 @@ class ApiClient:
         self._api_key = connection.api_key
         self._on_call_ended = connection.on_call_ended
         self._deployments = connection.deployments
+        self._max_answer_bytes = connection.max_answer_bytes
         self._http = httpx2.AsyncClient(
             trust_env=False, follow_redirects=False, transport=connection.transport or UpstreamTransport()
         )
@@ -125,11 +127,15 @@ class ApiClient:
 
     def _refused_create(self, response: httpx2.Response) -> CreateOutcome:
         """The outcome of a create whose response is no success, by the SDK's own mapping of statuses to errors."""
-        body = decode_object(response.content)
+        return self._create_ended(create_outcome(self._status_error(response, response.content)))
+
+    def _status_error(self, response: httpx2.Response, content: bytes) -> openai.APIStatusError:
+        """The SDK's error for a response that is no success."""
+        body = decode_object(content)
         error: openai.APIStatusError = self._client._make_status_error(
             f"Error code: {response.status_code}", body=body.get("error", body), response=response
         )
-        return self._create_ended(create_outcome(error))
+        return error
 
 
 async def pages(
@@ -155,12 +161,3 @@ def created(upstream_id: object) -> CreateOutcome:
     if isinstance(upstream_id, str) and upstream_id:
         return Created(upstream_id)
     return Unknown("a response without an id")
-
-
-def decode_object(content: bytes) -> dict[str, Any]:
-    """A JSON object; an empty one for anything else."""
-    try:
-        value = msgspec.json.decode(content)
-    except msgspec.DecodeError:
-        return {}
-    return value if isinstance(value, dict) else {}

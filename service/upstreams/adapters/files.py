@@ -2,12 +2,15 @@
 
 import secrets
 from collections.abc import AsyncIterator, Collection
+from urllib.parse import quote
 
 import httpx2
 import openai
 
-from service.upstreams.adapters.client import PAGE, ApiClient, created, decode_object, pages
+from service.upstreams.adapters.answers import decode_object
+from service.upstreams.adapters.client import PAGE, ApiClient, created, pages
 from service.upstreams.adapters.outcomes import create_outcome, raises_upstream_error
+from service.upstreams.adapters.transport import STREAMED
 from service.upstreams.port import CreateOutcome, FileState, UpstreamError
 
 
@@ -69,10 +72,25 @@ class FileCalls(ApiClient):
     @raises_upstream_error
     async def file_content(self, file_id: str, max_bytes: int) -> bytes:
         """The whole content of a result file; one larger than `max_bytes` counts as unreadable."""
-        response = await self._client.files.content(file_id)
-        if len(response.content) > max_bytes:
-            raise UpstreamError("invalid", f"The result file has more than {max_bytes:,} bytes.")
-        return response.content
+        request = self._http.build_request(
+            "GET",
+            self._url(f"/files/{quote(file_id, safe='')}/content"),
+            headers=self._client.auth_headers,
+            timeout=self._client.timeout,
+            extensions=STREAMED,
+        )
+        response = await self._http.send(request, stream=True)
+        try:
+            content = bytearray()
+            async for chunk in response.aiter_bytes():
+                if len(content) + len(chunk) > max_bytes:
+                    raise UpstreamError("invalid", f"The result file has more than {max_bytes:,} bytes.")
+                content += chunk
+        finally:
+            await response.aclose()
+        if not response.is_success:
+            raise self._status_error(response, bytes(content))
+        return bytes(content)
 
     @raises_upstream_error
     async def delete_file(self, file_id: str) -> None:

@@ -1,21 +1,32 @@
 """HTTP transports for upstream accounts; for accounts that callers add, every address is checked when it is dialled.
 
 A name can change between a check and its use, so the address rules are applied to the socket. A response is limited in
-size and must not be compressed: a caller's upstream could otherwise exhaust the memory with a few bytes.
+size, depth and values, and must not be compressed: a caller's upstream could otherwise exhaust the memory with a few
+bytes.
 """
-
-from collections.abc import AsyncIterator
 
 import httpcore2
 import httpx2
 
+from service import json_limits
 from service.egress.addresses import ForbiddenHost, Reach
 from service.egress.connections import Backend
 from service.egress.dialler import Dialler
 from service.egress.resolver import LookupFailed, LookupTimedOut, Resolver
+from service.json_limits import JsonLimitExceeded
+from service.off_loop import off_loop
 
-MAX_RESPONSE_BYTES = 96 * 1024 * 1024
-LIMITS = httpx2.Limits(max_connections=200, max_keepalive_connections=50)
+MAX_CONTROL_BYTES = 4 * 1024 * 1024
+"""The largest answer to anything but inference and the contents of files: a page of a hundred jobs has some 100 KB."""
+
+MAX_CONTROL_VALUES = 100_000
+"""A page of a hundred jobs has some 5,000 values, a list of all files of an Azure resource nine a file."""
+
+STREAMED = {"tunegate_streamed": True}
+"""The extension of a request whose answer its caller reads in pieces, and limits itself."""
+
+LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=50)
+"""More connections than calls can be in progress (`TUNEGATE_MAX_INFERENCE_CALLS`): projects share those, not these."""
 
 
 class UpstreamTransport(httpx2.AsyncHTTPTransport):
@@ -32,9 +43,16 @@ class UpstreamTransport(httpx2.AsyncHTTPTransport):
             network_backend=backend or Backend(),
         )
 
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send one request. Raises `httpx2.HTTPError`, also for an answer that exceeds the limits."""
+        if request.extensions.get("tunegate_streamed"):
+            return await super().handle_async_request(request)
+        request.headers["accept-encoding"] = "identity"
+        return await _control_response(await super().handle_async_request(request))
+
 
 class CheckedTransport(UpstreamTransport):
-    """A pool that connects only to addresses that `reach` allows, and refuses compressed or oversized responses.
+    """A pool that connects only to addresses that `reach` allows, and refuses compressed responses.
 
     `owner` is the project of the account, whose look-ups these are, or `GATEWAY`.
     """
@@ -54,25 +72,25 @@ class CheckedTransport(UpstreamTransport):
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             await response.aclose()
             raise httpx2.RemoteProtocolError("The response is compressed, although the request did not allow it.")
-        return httpx2.Response(
-            response.status_code,
-            headers=response.headers,
-            stream=_Capped(response),
-            extensions=response.extensions,
-        )
+        return response
 
 
-class _Capped(httpx2.AsyncByteStream):
-    def __init__(self, response: httpx2.Response) -> None:
-        self._response = response
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        read = 0
-        async for chunk in self._response.aiter_raw():
-            read += len(chunk)
-            if read > MAX_RESPONSE_BYTES:
-                raise httpx2.ReadError(f"The response has more than {MAX_RESPONSE_BYTES:,} bytes.")
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._response.aclose()
+async def _control_response(response: httpx2.Response) -> httpx2.Response:
+    """The response with its whole content, which the SDK will decode: so its limits are checked here."""
+    content = bytearray()
+    try:
+        async for chunk in response.aiter_raw():
+            if len(content) + len(chunk) > MAX_CONTROL_BYTES:
+                raise httpx2.ReadError(f"The response has more than {MAX_CONTROL_BYTES:,} bytes.")
+            content += chunk
+        await off_loop(len(content), json_limits.check, content, max_values=MAX_CONTROL_VALUES)
+    except JsonLimitExceeded as exceeded:
+        raise httpx2.ReadError(f"The response is refused: {exceeded}.") from None
+    finally:
+        await response.aclose()
+    return httpx2.Response(
+        response.status_code,
+        headers=response.headers,
+        stream=httpx2.ByteStream(bytes(content)),
+        extensions=response.extensions,
+    )

@@ -1,0 +1,110 @@
+"""Reads the answers of upstreams within limits: an upstream that a project has added may answer with anything.
+
+Bytes are counted before they are stored, and depth and values before they are decoded; large answers are decoded off
+the event loop.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import msgspec
+
+from service import json_limits
+from service.errors import RateLimited
+from service.json_limits import JsonLimitExceeded
+from service.off_loop import off_loop
+from service.project_memory import MemoryReservation
+from service.upstreams.port import AnswerRefused
+
+MAX_ERROR_BYTES = 256 * 1024
+MAX_LINE_BYTES = 1024 * 1024
+STREAM_FACTOR = 4
+"""How much more a streamed answer may have than a whole one: it repeats the ids and the model for each token."""
+
+PIECE_BYTES = 256 * 1024
+
+
+async def pieces(content: bytes) -> AsyncIterator[bytes]:
+    """A request's body in pieces, because a connection copies or encrypts what it gets at once."""
+    for start in range(0, len(content), PIECE_BYTES):
+        yield content[start : start + PIECE_BYTES]
+
+
+async def read_object(response: httpx2.Response, *, max_bytes: int, memory: MemoryReservation) -> dict[str, Any]:
+    """The JSON object of a whole answer; an empty one for anything that is no object.
+
+    Raises `AnswerRefused` above a limit, unless the answer is an error, which is then as good as empty.
+    """
+    try:
+        content = await _content(
+            response, max_bytes=max_bytes if response.is_success else MAX_ERROR_BYTES, memory=memory
+        )
+        memory.add_values(await off_loop(len(content), json_limits.check, content))
+    except (AnswerRefused, JsonLimitExceeded, RateLimited) as exceeded:
+        if not response.is_success:
+            return {}
+        raise AnswerRefused(_sentence(exceeded)) from None
+    return await off_loop(len(content), decode_object, content)
+
+
+def decode_object(content: bytes | bytearray) -> dict[str, Any]:
+    """A JSON object whose limits are checked; an empty one for anything else."""
+    try:
+        value = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+class EventStream:
+    """The decoded server-sent events of one response."""
+
+    def __init__(self, response: httpx2.Response, *, max_bytes: int) -> None:
+        self._response = response
+        self._max_bytes = max_bytes
+
+    async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+        async for line in self._lines():
+            if line.startswith(b"data:"):
+                data = line.removeprefix(b"data:").strip()
+                if data == b"[DONE]":
+                    return
+                try:
+                    json_limits.check(data)
+                except JsonLimitExceeded as exceeded:
+                    raise AnswerRefused(_sentence(exceeded)) from None
+                yield decode_object(data)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._response.aclose()
+
+    async def _lines(self) -> AsyncIterator[bytes]:
+        rest, received = bytearray(), 0
+        async for chunk in self._response.aiter_bytes():
+            received += len(chunk)
+            if received > self._max_bytes:
+                raise AnswerRefused(f"the stream has more than {self._max_bytes:,} bytes (TUNEGATE_MAX_ANSWER_BYTES)")
+            first, *others = chunk.split(b"\n")
+            rest += first
+            if len(rest) > MAX_LINE_BYTES:
+                raise AnswerRefused(f"an event of the stream has more than {MAX_LINE_BYTES:,} bytes")
+            for other in others:
+                yield bytes(rest)
+                rest = bytearray(other)
+        yield bytes(rest)
+
+
+async def _content(response: httpx2.Response, *, max_bytes: int, memory: MemoryReservation) -> bytearray:
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        if len(content) + len(chunk) > max_bytes:
+            raise AnswerRefused(f"it has more than {max_bytes:,} bytes (TUNEGATE_MAX_ANSWER_BYTES)")
+        memory.add_json(len(chunk))
+        content += chunk
+    return content
+
+
+def _sentence(exceeded: Exception) -> str:
+    return f"there is no memory left for it: {exceeded}" if isinstance(exceeded, RateLimited) else str(exceeded)
