@@ -3,8 +3,11 @@
 Only the app imports this module; a route gets what it needs from `service.http.resources.resource`.
 """
 
+import asyncio
 import dataclasses
 from dataclasses import dataclass
+
+import structlog
 
 from service.billing.ledger_batcher import LedgerBatcher
 from service.catalogue import base_models
@@ -29,6 +32,11 @@ from service.upstreams.accounts import Accounts
 from service.upstreams.inbound_checks import InboundChecks
 from service.wakeups import Wakeups
 from service.webhooks.sender import Sender
+
+log = structlog.get_logger()
+
+CLOSE_SECONDS = 8.0
+"""How long closing may take after the grace of a shutdown (20 s), so that the process ends within 30 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +102,18 @@ class Services:
         return Resources(*(getattr(self, each.name) for each in dataclasses.fields(self)))
 
     async def close(self) -> None:
-        """Finish the running streamed responses, then close every connection."""
-        await streaming.finish_all()
-        await self.ledger_batcher.close()
-        await self.authenticator.close()
-        await self.rates.close()
-        await self.accounts.close()
-        await self.db.close()
+        """Post what is to be posted, then close every connection, within `CLOSE_SECONDS`.
+
+        Streamed answers and calls that are still under way are disconnected and posted as estimates.
+        """
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await streaming.finish_all()
+                await self.meter.close()
+                await self.ledger_batcher.close()
+                await self.authenticator.close()
+                await self.rates.close()
+                await self.accounts.close()
+                await self.db.close()
+        except TimeoutError:
+            log.warning("api.closed_late", seconds=CLOSE_SECONDS)

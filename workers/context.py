@@ -27,6 +27,7 @@ from service.wakeups import Wakeups
 from service.webhooks.sender import Sender
 from workers.bulkhead import Bulkhead
 from workers.dataset_processes import DatasetProcesses
+from workers.detached_calls import DetachedCalls
 
 log = structlog.get_logger()
 
@@ -47,6 +48,7 @@ class Context:
     sender: Sender
     dataset_processes: DatasetProcesses
     ledger_batcher: LedgerBatcher
+    detached_calls: DetachedCalls
     meter: Meter
     rates: RateLimitEnforcer
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -98,13 +100,15 @@ async def open_context(settings: Settings) -> Context:
         sender=Sender.from_settings(settings),
         dataset_processes=dataset_processes,
         ledger_batcher=ledger_batcher,
+        detached_calls=DetachedCalls(ledger_batcher),
         meter=Meter(db, ledger_batcher),
         rates=RateLimitEnforcer(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
     )
 
 
 async def close_context(ctx: Context) -> None:
-    """Close every connection and end every process."""
+    """Post what is to be posted, close every connection and end every process."""
+    await ctx.detached_calls.close()
     await ctx.ledger_batcher.close()
     await ctx.dataset_processes.close()
     await ctx.rates.close()

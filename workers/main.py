@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -43,9 +44,10 @@ async def run(
     *,
     tasks: Callable[[Context], Sequence[PeriodicTask]] = periodic_tasks,
     election_retry_seconds: float = RETRY_SECONDS,
+    grace_seconds: float = GRACE_SECONDS,
     end_seconds: float = END_SECONDS,
 ) -> None:
-    """Work until SIGTERM or SIGINT, then let running steps end within the grace; a second signal ends it at once.
+    """Work until SIGTERM or SIGINT, then let running steps and calls end within the grace; a second signal cuts it.
 
     `tasks` are the leader's periodic tasks; a worker that does not lead retries every `election_retry_seconds`. The
     process ends `end_seconds` after the first signal at the latest, even if something is unresponsive.
@@ -84,7 +86,9 @@ async def run(
         await stop.wait()
         log.info("worker.stopping")
         ctx.stopping.set()
-        await _unless(cut, asyncio.create_task(dispatcher.stop(GRACE_SECONDS)))
+        grace_ends_at = time.monotonic() + grace_seconds
+        await _unless(cut, asyncio.create_task(dispatcher.stop(grace_seconds)))
+        await _unless(cut, asyncio.create_task(ctx.detached_calls.wait(grace_ends_at - time.monotonic())))
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)

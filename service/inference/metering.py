@@ -68,6 +68,7 @@ class Meter:
         self._price_lock = asyncio.Lock()
         self._loaded_encodings: set[str] = set()
         self._counting = FairPlaces(COUNTING_THREADS)
+        self._unresolved: set[MeteredCall] = set()
 
     async def open(self, request: InferenceRequest, *, api_key_id: str) -> "MeteredCall":
         """Reserve the cost of a call with the longest answer that it allows.
@@ -77,7 +78,15 @@ class Meter:
         metered_call, call = await self.prepare(request, api_key_id=api_key_id)
         if not await self._ledger_batcher.reserve(request.project_id, call):
             raise await self.refusal(request.project_id, call.reservation.amount_micros)
+        self._unresolved.add(metered_call)
         return metered_call
+
+    async def close(self) -> None:
+        """Post the calls that `open` has returned and nothing has resolved, because the process stops.
+
+        Each is posted as an estimate of what was sent and received. Close it before the ledger batcher.
+        """
+        await asyncio.gather(*(call.post() for call in list(self._unresolved)), return_exceptions=True)
 
     async def prepare(
         self, request: InferenceRequest, *, api_key_id: str, subject: str | None = None
@@ -110,6 +119,10 @@ class Meter:
         return metered_call, Call(
             reservation=reservation, input_tokens=input_tokens, output_tokens=request.output_tokens
         )
+
+    def forget(self, metered_call: "MeteredCall") -> None:
+        """Note that a call is resolved."""
+        self._unresolved.discard(metered_call)
 
     async def price_of(self, route: Route) -> InferencePrice | None:
         """Today's price of calls on a route; None where calls are free of charge."""
@@ -178,6 +191,7 @@ class MeteredCall:
         self._input_tokens = input_tokens
         self._longest = Usage(input_tokens, output_tokens)
         self._cut_off = False
+        self._resolved = False
         self._usage: Usage | None = None
         self._texts_by_choice: defaultdict[int, StringIO] = defaultdict(StringIO)
         self._bytes_not_counted = 0
@@ -214,8 +228,9 @@ class MeteredCall:
         return await self._meter.count(answers, self._encoding, project_id=self._project_id)
 
     async def post(self) -> None:
-        """Post the actual cost."""
-        await self._ledger_batcher.settle(self._project_id, await self.bill())
+        """Post the actual cost, unless the call is resolved already."""
+        if not self._resolved:
+            await self._resolve(await self.bill())
 
     def unanswered_bill(self) -> Actual:
         """The cost of a call without an answer: none, unless its answer was cut off."""
@@ -225,8 +240,16 @@ class MeteredCall:
         return Actual(subject=self.subject, micros=0, quantity=None)
 
     async def void(self) -> None:
-        """Release the reservation of a call without an answer."""
-        await self._ledger_batcher.settle(self._project_id, self.unanswered_bill())
+        """Release the reservation of a call without an answer, unless the call is resolved already."""
+        if not self._resolved:
+            await self._resolve(self.unanswered_bill())
+
+    async def _resolve(self, actual: Actual) -> None:
+        if self._resolved:  # meanwhile, because the process stops
+            return
+        self._resolved = True
+        self._meter.forget(self)
+        await self._ledger_batcher.settle(self._project_id, actual)
 
     def _bill_of(self, usage: Usage, basis: Literal["usage", "estimate"]) -> Actual:
         TOKENS.labels("input").inc(usage.input_tokens)

@@ -1,10 +1,10 @@
 """Forks worker and API processes from one process that has the imports done, which take a second and more.
 
 `python -m tests.faults.fork_server FD` takes requests on a Unix socket: JSON (`{"role": "worker" | "api",
-"environment": {...}, "log": path, "hurried": bool, "end_seconds": float}`) with one end of a pipe and, for an API, its
-listening socket. For each it starts a child that runs what `tunegate worker` or `tunegate serve` runs after its
-imports, answers with the pid, and writes the exit status into the pipe when the child has ended. It ends, with all its
-children, when the process that started it does.
+"environment": {...}, "log": path, "hurried": bool, "grace_seconds": float, "end_seconds": float}`) with one end of a
+pipe and, for an API, its listening socket. For each it starts a child that runs what `tunegate worker` or
+`tunegate serve` runs after its imports, answers with the pid, and writes the exit status into the pipe when the child
+has ended. It ends, with all its children, when the process that started it does.
 
 A hurried worker is for runs that kill hundreds of them. It differs from production in how long it waits: it does not
 start a process for datasets ahead, those processes run at the priority of everything else, and the periodic tasks run
@@ -109,9 +109,13 @@ def _become(request: dict[str, Any], pipe: int, listener: int = -1) -> None:
         os.environ.update(request["environment"])
         _arm_fault_point()
         if request["role"] == "worker":
-            _work(hurried=request["hurried"], end_seconds=request["end_seconds"])
+            _work(
+                hurried=request["hurried"],
+                grace_seconds=request["grace_seconds"],
+                end_seconds=request["end_seconds"],
+            )
         else:
-            _serve(listener)
+            _serve(listener, grace_seconds=request["grace_seconds"])
         status = 0
     except BaseException:
         import traceback
@@ -131,11 +135,11 @@ def _arm_fault_point() -> None:
     fault_points._SIGNAL = signal.Signals[os.environ.get("TUNEGATE_FAULT_SIGNAL") or "SIGKILL"]
 
 
-def _work(*, hurried: bool, end_seconds: float | None) -> None:
+def _work(*, hurried: bool, grace_seconds: float | None, end_seconds: float | None) -> None:
     import uvloop
 
     from service.settings import Settings
-    from workers.main import END_SECONDS, run
+    from workers.main import END_SECONDS, GRACE_SECONDS, run
     from workers.maintenance.leader import RETRY_SECONDS
     from workers.maintenance.tasks import periodic_tasks
 
@@ -146,6 +150,7 @@ def _work(*, hurried: bool, end_seconds: float | None) -> None:
             Settings.from_env(os.environ),
             tasks=_hurried_tasks if hurried else periodic_tasks,
             election_retry_seconds=AT_ONCE_SECONDS if hurried else RETRY_SECONDS,
+            grace_seconds=GRACE_SECONDS if grace_seconds is None else grace_seconds,
             end_seconds=END_SECONDS if end_seconds is None else end_seconds,
         )
     )
@@ -176,10 +181,12 @@ def _hurried_tasks(ctx: Any) -> Any:
     ]
 
 
-def _serve(listener: int) -> None:
-    from cli.commands.serve import serve
+def _serve(listener: int, *, grace_seconds: float | None) -> None:
+    from cli.commands import serve
 
-    serve(fd=listener)
+    if grace_seconds is not None:
+        serve.GRACEFUL_SHUTDOWN_SECONDS = grace_seconds  # type: ignore[assignment]
+    serve.serve(fd=listener)
 
 
 class ForkServer:
@@ -203,14 +210,19 @@ class ForkServer:
         *,
         listener: int | None = None,
         hurried: bool = False,
+        grace_seconds: float | None = None,
         end_seconds: float | None = None,
     ) -> "ForkedProcess":
-        """A new process. `listener` is the socket of an API; `end_seconds` how long a worker takes to end at most."""
+        """A new process. `listener` is the socket of an API.
+
+        `grace_seconds` is how long work may take after a stop signal, `end_seconds` when a worker ends by force.
+        """
         request = {
             "role": role,
             "environment": environment,
             "log": str(log),
             "hurried": hurried,
+            "grace_seconds": grace_seconds,
             "end_seconds": end_seconds,
         }
         status, theirs = os.pipe()

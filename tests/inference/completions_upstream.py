@@ -1,7 +1,8 @@
 """An upstream that answers completions, on a port: with or without usage, whole or in pieces, well or not.
 
 What it does stands in the question: `usage=7,3` reports that usage, `none` reports none, `status=503` refuses, `cut`
-breaks the answer off, `slow` waits at every piece until it is let go, `strict` knows no `stream_options`.
+breaks the answer off, `slow` waits at every piece until it is let go, `hang` before a whole answer, `strict` knows no
+`stream_options`.
 """
 
 import json
@@ -82,6 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
         return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
     def _whole(self, body: dict[str, Any], said: str) -> None:
+        if "hang" in said:
+            self.upstream.let_go.wait(WAIT_SECONDS)
         message = {"role": "assistant", "content": "".join(PIECES)}
         choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
         answer = {"id": "c", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice]}
@@ -124,6 +127,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _json(self, status: int, body: dict[str, Any]) -> None:
+        try:
+            self._send_json(status, body)
+        except OSError:
+            self.upstream.hung_up.set()
+
+    def _send_json(self, status: int, body: dict[str, Any]) -> None:
         raw = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")

@@ -60,6 +60,7 @@ from workers.bulkhead import Bulkhead
 from workers.context import AccountContext, Context
 from workers.dataset_processes import DatasetProcesses
 from workers.datasets.report import validate
+from workers.detached_calls import DetachedCalls
 from workers.jobs.advance import advance
 from workers.jobs.schedule import run_scheduling_pass
 from workers.registry import dispatcher_of
@@ -398,12 +399,14 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
             models_file=settings.models_file,
         ),
         ledger_batcher=ledger_batcher,
+        detached_calls=DetachedCalls(ledger_batcher),
         meter=Meter(db, ledger_batcher),
         rates=RateLimitEnforcer(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
     )
     try:
         yield ctx
     finally:
+        await ctx.detached_calls.close()
         await ctx.ledger_batcher.close()
         await ctx.rates.close()
         await ctx.dataset_processes.close()

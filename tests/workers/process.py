@@ -14,11 +14,17 @@ class WorkerProcess:
     """One worker. `fault_point` is where it sends itself `fault_signal` (see `service/fault_points.py`)."""
 
     def __init__(
-        self, settings: Settings, folder: Path, *, fault_point: str = "", fault_signal: str = "SIGKILL"
+        self,
+        settings: Settings,
+        folder: Path,
+        *,
+        fault_point: str = "",
+        fault_signal: str = "SIGKILL",
+        grace_seconds: float | None = None,
     ) -> None:
         self.log = folder / "worker.log"
         env = environment(settings) | {"TUNEGATE_FAULT_POINT": fault_point, "TUNEGATE_FAULT_SIGNAL": fault_signal}
-        self._process = fork_server().start("worker", env, self.log)
+        self._process = fork_server().start("worker", env, self.log, grace_seconds=grace_seconds)
 
     async def __aenter__(self) -> "WorkerProcess":
         return self
@@ -31,6 +37,15 @@ class WorkerProcess:
         """Wait until it has died by SIGKILL."""
         await eventually(lambda: self._process.poll() is not None, about="nothing killed it")
         assert self._process.returncode == -signal.SIGKILL, self.output()
+
+    async def ended(self) -> None:
+        """Wait until it has ended by itself."""
+        await eventually(lambda: self._process.poll() is not None, about="it does not end")
+        assert self._process.returncode == 0, self.output()
+
+    async def logged(self, event: str) -> None:
+        """Wait until its log has an event."""
+        await eventually(lambda: event in self.log.read_text(), about=f"it does not log {event}")
 
     async def stopped(self) -> None:
         """Wait until it stands still by SIGSTOP."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import httpx2
 import structlog
+from sqlalchemy import select
 
 from service.billing.actions import Actual
 from service.billing.ledger_batcher import Call as PricedCall
@@ -24,6 +25,7 @@ from service.project_memory import MemoryReservation
 from service.runs.messages import parse_message
 from service.runs.pacing import MAX_WAIT_SECONDS
 from service.runs.plan import Answer, Call
+from service.states import UNFINISHED_RUNS
 from service.upstreams.port import AnswerRefused
 from workers.context import Context
 
@@ -110,29 +112,36 @@ async def _answer(ctx: Context, run_id: str, prepared: PreparedCall, memory: Mem
             return RetryLater(refused.message, answer.retry_after_seconds)
 
 
-_detached: set["asyncio.Task[None]"] = set()
-
-
 def post_detached(
-    ctx: Context, run: Run, task: "asyncio.Task[Answer | RetryLater]", prepared: PreparedCall, bill: Actual | None
+    ctx: Context,
+    run: Run,
+    task: "asyncio.Task[Answer | RetryLater]",
+    prepared: PreparedCall,
+    bill: Actual | None,
+    *,
+    adoptable: bool,
 ) -> None:
-    """Post the cost of a call whose run this worker has lost, once it is answered; its answer is not recorded.
+    """Post the cost of a call that is no longer this worker's, once it has ended; its answer is not recorded.
 
-    `bill` is the call's cost if it was answered already.
+    `bill` is the call's cost if it was answered already. A call that is cancelled, because the process stops, or that
+    fails is posted as an estimate: the upstream may have answered it. An `adoptable` call is posted only if its run has
+    ended, as by a cancel; otherwise the run's next worker adopts the call with its reservation.
     """
-    posting = asyncio.create_task(_post(ctx, run, task, prepared, bill))
-    _detached.add(posting)
-    posting.add_done_callback(_detached.discard)
+
+    async def actual() -> Actual | None:
+        if adoptable and await _is_unfinished(ctx, run):
+            return None
+        if bill is not None:
+            return bill
+        if task.cancelled() or task.exception() is not None:
+            return await prepared.metered_call.bill()
+        reply = task.result()
+        answered = isinstance(reply, Answer) and reply.refusal is None
+        return await prepared.metered_call.bill() if answered else prepared.metered_call.unanswered_bill()
+
+    ctx.detached_calls.add(run.project_id, task, actual)
 
 
-async def _post(
-    ctx: Context, run: Run, task: "asyncio.Task[Answer | RetryLater]", prepared: PreparedCall, bill: Actual | None
-) -> None:
-    try:
-        reply = await task
-        if bill is None:
-            answered = isinstance(reply, Answer) and reply.refusal is None
-            bill = await prepared.metered_call.bill() if answered else prepared.metered_call.unanswered_bill()
-        await ctx.ledger_batcher.settle(run.project_id, bill)
-    except Exception as error:
-        log.error("run.posting_failed", run=run.id, call=prepared.call.key, error=repr(error))
+async def _is_unfinished(ctx: Context, run: Run) -> bool:
+    async with ctx.db.worker() as session:
+        return await session.scalar(select(Run.status).where(Run.id == run.id)) in UNFINISHED_RUNS

@@ -83,15 +83,15 @@ class TimeSlice:
                 pass
             return outcome
         except LeaseLost:
-            self._detach_calls()
+            self._detach_calls(adoptable=False)
             raise
         except asyncio.CancelledError:
-            if self._claimed.lost:
-                self._detach_calls()
+            if not self._claimed.lost:
+                self._cancel_calls()
+            self._detach_calls(adoptable=not self._claimed.lost)
             raise
         finally:
-            for task in self._in_flight:
-                task.cancel()
+            self._cancel_calls()
 
     async def _step(self) -> Finished | Unfinished | None:
         resumed = self._resume_at <= time.monotonic()
@@ -212,9 +212,13 @@ class TimeSlice:
             self._outcome = self._outcome or Unfinished(reason, seconds)
         self._resume_at = max(self._resume_at, time.monotonic() + seconds)
 
-    def _detach_calls(self) -> None:
+    def _cancel_calls(self) -> None:
+        for task in self._in_flight:
+            task.cancel()
+
+    def _detach_calls(self, *, adoptable: bool) -> None:
         for task, prepared in self._in_flight.items():
-            post_detached(self._ctx, self._run, task, prepared, self._bills.get(task))
+            post_detached(self._ctx, self._run, task, prepared, self._bills.get(task), adoptable=adoptable)
         self._in_flight = {}
 
 
