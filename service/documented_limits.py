@@ -22,6 +22,8 @@ from service.monitoring.internal_listener import MAX_CONNECTIONS
 from service.settings import Settings
 from service.upstreams.inbound_checks import MAX_WAITING, STORING
 from service.upstreams.inbound_webhooks import MAX_BODY_BYTES as MAX_INBOUND_BYTES
+from service.webhooks.schedule import SLOW_SECONDS
+from service.worker_places import ACCOUNT_POLLS, DELETIONS, DELIVERIES, DEPLOYMENTS, RETRIES, RUNS, SLOW_DELIVERIES
 
 HEADING = "## All limits\n"
 FIXED = "fixed"
@@ -252,12 +254,58 @@ KEYS: tuple[Limit, ...] = (
 )
 """Requests and keys."""
 
+_DELAYED = "waits; nothing is refused"
+_SHARE = "worker; a project gets at most half of what others leave"
+
+
+def _by_worker_place(name: str, value: int, honest_use: str) -> Limit:
+    """Steps of one kind of leased work that a worker runs at a time."""
+    return Limit(
+        name=name, value=_shown(value), counted=_SHARE, above=_DELAYED, change="more workers", honest_use=honest_use
+    )
+
+
+WORK: tuple[Limit, ...] = (
+    _by_setting(
+        "worker_concurrency",
+        name="steps of jobs",
+        counted=_SHARE,
+        above=_DELAYED,
+        honest_use="a step takes well under a second while its upstream answers, so 32 of one project poll 10,000 jobs",
+    ),
+    _by_worker_place("polls of accounts", ACCOUNT_POLLS, "a project has at most 20 accounts of its own"),
+    _by_worker_place("time slices of generations and comparisons", RUNS, "8 of one project, as many as before"),
+    Limit(
+        name="calls in flight of generations and comparisons",
+        value=_shown(RUNS * Settings().run_concurrency),
+        counted=_SHARE,
+        above=_DELAYED,
+        change="`TUNEGATE_RUN_CONCURRENCY` (16 times that), more workers",
+        honest_use="8 runs of one project with 16 calls each",
+    ),
+    _by_worker_place(
+        "deployments whose comparison begins or has ended", DEPLOYMENTS, "a step takes some tens of milliseconds"
+    ),
+    _by_worker_place("deletions of files, models and projects", DELETIONS, "8 of one project, as many as before"),
+    _by_worker_place(
+        "attempts of deliveries", DELIVERIES, "32 endpoints of one project with four attempts each at the same time"
+    ),
+    _by_worker_place(
+        f"attempts at endpoints whose last attempt took over {SLOW_SECONDS:.0f} s",
+        SLOW_DELIVERIES,
+        "receivers do their work after they have answered, within some hundred milliseconds",
+    ),
+    _by_worker_place("attempts at endpoints whose last attempt failed", RETRIES, "one attempt at a time for each"),
+)
+"""Leased work in workers."""
+
 GROUPS = {
     "Requests": REQUESTS,
     "Keys and rates": KEYS,
     "Files": FILES,
     "Schemas, patterns and graders": EVALUATION,
     "Places that projects share": PLACES,
+    "Work of workers": WORK,
 }
 
 

@@ -23,6 +23,8 @@ class FairPlaces:
         self._max_waiting = max_waiting
         self._occupied: Counter[str] = Counter()
         self._waiting: dict[str, deque[Waiting[asyncio.Future[None]]]] = {}
+        self._last_admissions: dict[str, float] = {}
+        """Of projects that wait: when each was last given a place."""
 
     @asynccontextmanager
     async def occupy(self, project_id: str) -> AsyncIterator[None]:
@@ -74,6 +76,7 @@ class FairPlaces:
             queue.remove(entry)
             if not queue:
                 self._waiting.pop(project_id, None)
+                self._last_admissions.pop(project_id, None)
 
     def release(self, project_id: str) -> None:
         """Give a place of the project back, and admit what waits."""
@@ -84,8 +87,10 @@ class FairPlaces:
             each: [entry for entry in queue if not entry.item.done()]  # what was cancelled has yet to leave its queue
             for each, queue in self._waiting.items()
         }
-        for admitted, future in list(fill(waiting, self._occupied, places=self.places)):
+        admissions = fill(waiting, self._occupied, places=self.places, last_admissions=self._last_admissions)
+        for admitted, future in list(admissions):
             self._occupied[admitted] += 1
+            self._last_admissions[admitted] = future.get_loop().time()
             future.set_result(None)
 
     def _has_room(self, project_id: str) -> bool:

@@ -3,7 +3,8 @@
 A free place goes to the project that occupies the fewest, and of several with equally few to the one that has waited
 longest: progressive filling, which makes shares max-min fair (Bertsekas and Gallager, Data Networks, 6.5.2). No project
 occupies more than half of the places that the others leave, so whatever one project's work does, places stay free.
-The queue of jobs uses the same precedence (`service/jobs/queue.py`).
+
+The queue of jobs (`service/jobs/queue.py`) uses the same precedence, with slots of accounts in place of shares.
 """
 
 import heapq
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 Item = TypeVar("Item")
+Moment = TypeVar("Moment", float, tuple[float, int])
 
 
 class Waiting(NamedTuple, Generic[Item]):
@@ -21,9 +23,13 @@ class Waiting(NamedTuple, Generic[Item]):
     since: float
 
 
-def precedence(active: int, since: float) -> tuple[int, float]:
-    """The sort key of a project that waits: the places that it occupies, then the time since when it has waited."""
-    return active, since
+def precedence(active: int, waiting_since: Moment, last_admission: Moment | None) -> tuple[int, Moment]:
+    """The sort key of a project that waits: the places that it occupies, then the time since when it has waited.
+
+    It has waited since its last admission at the longest, however old its work is: projects with equally few places
+    alternate, and a flood of old work counts as one project that waits.
+    """
+    return active, waiting_since if last_admission is None else max(waiting_since, last_admission)
 
 
 def share(places: int, occupied_by_others: int) -> int:
@@ -32,27 +38,34 @@ def share(places: int, occupied_by_others: int) -> int:
 
 
 def fill(
-    waiting: Mapping[str, Sequence[Waiting[Item]]], active: Mapping[str, int], *, places: int
+    waiting: Mapping[str, Sequence[Waiting[Item]]],
+    active: Mapping[str, int],
+    *,
+    places: int,
+    last_admissions: Mapping[str, float] | None = None,
 ) -> Iterator[tuple[str, Item]]:
     """The (project, item) pairs that get the free places, in order.
 
-    `waiting` has each project's items in the project's own order, `active` the places that projects occupy now.
+    `waiting` has each project's items in the project's own order, `active` the places that projects occupy now,
+    `last_admissions` when projects that wait were last given a place, on the clock of `since`.
     """
     occupied = Counter(active)
     free = places - occupied.total()
+    last = last_admissions or {}
+    admitted = 0
     heads = [
-        (*precedence(occupied[project_id], items[0].since), project_id, 0)
+        (*precedence(occupied[project_id], items[0].since, last.get(project_id)), 0, project_id, 0)
         for project_id, items in waiting.items()
         if items
     ]
     heapq.heapify(heads)
     while heads and free > 0:
-        _, _, project_id, place = heapq.heappop(heads)
+        *_, project_id, place = heapq.heappop(heads)
         if occupied[project_id] >= share(places, occupied.total() - occupied[project_id]):
             continue
         yield project_id, waiting[project_id][place].item
         occupied[project_id] += 1
         free -= 1
+        admitted += 1
         if place + 1 < len(waiting[project_id]):
-            following = waiting[project_id][place + 1]
-            heapq.heappush(heads, (*precedence(occupied[project_id], following.since), project_id, place + 1))
+            heapq.heappush(heads, (occupied[project_id], float("inf"), admitted, project_id, place + 1))

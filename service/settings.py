@@ -171,7 +171,9 @@ class Settings:
     keep_deliveries_days: float = _setting(
         "TUNEGATE_KEEP_DELIVERIES_DAYS", 30.0, "How long webhook events and finished deliveries are kept."
     )
-    worker_concurrency: int = _setting("TUNEGATE_WORKER_CONCURRENCY", 32, "Steps that one worker runs concurrently.")
+    worker_concurrency: int = _setting(
+        "TUNEGATE_WORKER_CONCURRENCY", 64, "Steps of jobs that a worker runs concurrently. One project gets half."
+    )
     run_concurrency: int = _setting(
         "TUNEGATE_RUN_CONCURRENCY",
         16,

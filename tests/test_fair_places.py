@@ -34,6 +34,27 @@ def test_projects_alternate_until_each_has_half_of_what_the_other_leaves() -> No
     assert [item for _, item in fill(waiting, {}, places=8)] == ["a0", "b0", "a1", "b1", "a2", "b2"]
 
 
+def test_a_project_that_was_just_served_waits_behind_one_that_was_not_however_old_its_work_is() -> None:
+    waiting = {"flood": [Waiting("f", 0.0)], "small": [Waiting("s", 50.0)]}
+    assert [item for _, item in fill(waiting, {}, places=1)] == ["f"]
+    assert [item for _, item in fill(waiting, {}, places=1, last_admissions={"flood": 60.0})] == ["s"]
+    assert [item for _, item in fill(waiting, {}, places=1, last_admissions={"flood": 40.0})] == ["f"]
+
+
+async def test_projects_alternate_at_one_place() -> None:
+    places, order = FairPlaces(1), list[str]()
+
+    async def work(project_id: str) -> None:
+        async with places.occupy(project_id):
+            order.append(project_id)
+            await asyncio.sleep(0.001)
+
+    async with asyncio.TaskGroup() as tasks:
+        for project_id in [*["flood"] * 6, "small", "small"]:
+            tasks.create_task(work(project_id))
+    assert order[:6].count("small") == 2
+
+
 @given(
     st.integers(1, 40),
     st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 30)),

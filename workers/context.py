@@ -16,6 +16,7 @@ from service.database.engine import Database, create_engine
 from service.database.migrations import check_schema
 from service.database.tables import Gateway
 from service.errors import SettingsError
+from service.fair_places import FairPlaces
 from service.http.rate_limits import RateLimiter
 from service.inference.metering import Meter
 from service.limits.rates import RateLimitEnforcer
@@ -28,6 +29,7 @@ from service.webhooks.sender import Sender
 from workers.bulkhead import Bulkhead
 from workers.dataset_processes import DatasetProcesses
 from workers.detached_calls import DetachedCalls
+from workers.run_places import call_places
 
 log = structlog.get_logger()
 
@@ -51,6 +53,7 @@ class Context:
     detached_calls: DetachedCalls
     meter: Meter
     rates: RateLimitEnforcer
+    run_calls: FairPlaces
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process is to stop, so that long steps give their rows back."""
 
@@ -103,6 +106,7 @@ async def open_context(settings: Settings) -> Context:
         detached_calls=DetachedCalls(ledger_batcher),
         meter=Meter(db, ledger_batcher),
         rates=RateLimitEnforcer(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
+        run_calls=call_places(settings),
     )
 
 

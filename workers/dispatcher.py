@@ -1,20 +1,24 @@
 """The dispatcher: claims rows of leased work that are due, every second and after wake-ups, and runs their steps.
 
-Work depends on Postgres alone: without wake-ups it starts up to a second later.
+Work depends on Postgres alone: without wake-ups it starts up to a second later. Projects share the concurrent steps of
+each queue (`service/database/fair_claims.py`); a wake-up only causes a claim, and gets no row a place before others.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter as Count
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 from prometheus_client import Counter, Gauge
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import exists, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database import leases
 from service.database.engine import Database
+from service.database.fair_claims import Claimed, FairClaim, Heads, claim_fairly
 from service.database.leased_work import LeasedWork
 from service.database.leases import Claim
 
@@ -24,25 +28,50 @@ STEPS = Counter("tunegate_steps_total", "Steps of leased work that have ended.",
 RUNNING = Gauge("tunegate_steps_running", "Steps of leased work that are running.", ["kind"])
 
 
+MAX_CLAIMS = 3
+"""Claims in a row, if other workers claimed rows that this one had chosen."""
+
+
 @dataclass(slots=True)
 class Queue:
     """One kind of leased work in this worker: the step for a claimed row, and the maximum of concurrent steps.
 
-    `claimable` returns further conditions for a row to be claimed: the row that a wake-up names, or any row (None).
-    A kind may have several queues with conditions that exclude each other; the first one gets its wake-ups.
+    `heads` has the rows that may be claimed, by project; None if the rows belong to no project. A kind may have several
+    queues whose rows differ; the first one gets its wake-ups.
     """
 
     name: str
     work: LeasedWork
     step: Callable[[Claim[Any]], Awaitable[None]]
     concurrency: int
-    claimable: Callable[[str | None], Sequence[ColumnElement[bool]]] = lambda row_id: ()
-    tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+    heads: Heads | None = None
+    tasks: dict["asyncio.Task[None]", str] = field(default_factory=dict)
+    """The steps that are running, and their projects."""
+
+    last_admissions: dict[str, float] = field(default_factory=dict)
+    claiming: asyncio.Lock = field(default_factory=asyncio.Lock)
+    claim_waits: bool = False
+    """Whether a claim waits for the one in progress; it finds all that is due until it begins."""
 
     @property
     def free(self) -> int:
         """How many more steps may start now."""
         return self.concurrency - len(self.tasks)
+
+    async def claim(self, session: AsyncSession, lease_seconds: float) -> Claimed:
+        """Claim rows for the steps that may start now."""
+        if self.heads is None:
+            claims = await leases.claim(session, self.work.table, lease_seconds=lease_seconds, limit=self.free)
+            return Claimed([FairClaim("", each) for each in claims], lost_some=False)
+        return await claim_fairly(
+            session,
+            self.work.table,
+            self.heads,
+            places=self.concurrency,
+            occupied=Count(self.tasks.values()),
+            last_admissions=self.last_admissions,
+            lease_seconds=lease_seconds,
+        )
 
 
 class Dispatcher:
@@ -78,10 +107,9 @@ class Dispatcher:
             except TimeoutError:
                 continue
 
-    async def wake(self, work: str, row_id: str) -> None:
-        """Claim the row that a wake-up names, if it is due and another step may start."""
-        queue = next(each for each in self._queues if each.work.name == work)
-        await self._claim(queue, row_id)
+    async def wake(self, work: str) -> None:
+        """Claim due rows of a kind that a wake-up names. Wake-ups during a claim cause one more claim together."""
+        await self._claim(next(each for each in self._queues if each.work.name == work))
 
     async def stop(self, grace_seconds: float) -> None:
         """Stop claiming and wait for running steps. Steps that outlast the grace are cancelled; their leases expire."""
@@ -108,27 +136,27 @@ class Dispatcher:
             return None
         return [queue for queue, is_due in zip(self._queues, found, strict=True) if is_due]
 
-    async def _claim(self, queue: Queue, row_id: str | None = None) -> bool:
-        """Claim due rows and start their steps. Returns False after a database error."""
-        if self._stopping or queue.free <= 0:
+    async def _claim(self, queue: Queue) -> bool:
+        """Claim due rows and start their steps, unless a claim waits already. Returns False after a database error."""
+        if queue.claim_waits:
             return True
-        table: Any = queue.work.table
-        try:
-            async with self._db.worker() as session:
-                claimed: list[Claim[Any]] = await leases.claim(
-                    session,
-                    table,
-                    lease_seconds=self._lease_seconds,
-                    limit=queue.free,
-                    where=[*([table.id == row_id] if row_id else []), *queue.claimable(row_id)],
-                )
-        except Exception as error:
-            log.error("dispatcher.claim_failed", kind=queue.name, error=repr(error))
-            return False
-        for each in claimed:
-            task = asyncio.create_task(self._run(queue, each))
-            queue.tasks.add(task)
-            RUNNING.labels(queue.name).inc()
+        queue.claim_waits = True
+        async with queue.claiming:
+            queue.claim_waits = False
+            for _ in range(MAX_CLAIMS):
+                if self._stopping or queue.free <= 0:
+                    break
+                try:
+                    async with self._db.claims() as session:
+                        claimed = await queue.claim(session, self._lease_seconds)
+                except Exception as error:
+                    log.error("dispatcher.claim_failed", kind=queue.name, error=repr(error))
+                    return False
+                for project_id, claim in claimed.claims:
+                    queue.tasks[asyncio.create_task(self._run(queue, claim))] = project_id
+                    RUNNING.labels(queue.name).inc()
+                if not claimed.lost_some:
+                    break
         return True
 
     async def _run(self, queue: Queue, claimed: Claim[Any]) -> None:
@@ -144,5 +172,5 @@ class Dispatcher:
             RUNNING.labels(queue.name).dec()
             task = asyncio.current_task()
             if task is not None:
-                queue.tasks.discard(task)
+                queue.tasks.pop(task, None)
             self._again.set()

@@ -3,61 +3,56 @@
 To add a kind, add a line to `service/database/leased_work.py`, a line here, and a file with its step.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import Select
 
 from service.database import leased_work
+from service.database.fair_claims import longest_due
 from service.database.leased_work import LeasedWork
 from service.database.leases import Claim
 from service.settings import Settings
+from service.worker_places import ACCOUNT_POLLS, DELETIONS, DELIVERIES, DEPLOYMENTS, RETRIES, RUNS, SLOW_DELIVERIES
 from workers.context import Context
 from workers.datasets import leakage, preparation, report
 from workers.deletions import carry_out
 from workers.dispatcher import Dispatcher, Queue
-from workers.jobs import account_poller, advance, schedule
+from workers.jobs import account_poller, advance, deploy, schedule
 from workers.runs import advance as runs
-from workers.webhooks import deliver
+from workers.webhooks import candidates, deliver
 
-Conditions = Sequence[ColumnElement[bool]]
-
-ACCOUNT_POLLS = 64
-"""Accounts that are polled concurrently. A poll mostly waits, and an unresponsive account must not delay others."""
-
-RUNS = 8
-"""Generations and comparisons that have a time slice concurrently; each has several calls in flight."""
-
-DELETIONS = 8
-
-DELIVERIES = 256
-"""Concurrent delivery attempts. An attempt mostly waits, and slow receivers must not occupy all of them."""
-
-RETRIES = 64
-"""Concurrent attempts at endpoints whose last attempt failed, a queue of their own so that unavailable receivers do not
-delay others."""
+RowsToClaim = Callable[[Context, int], Select[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """How workers process one kind of leased work. `queue` names a queue of its own if the kind has a second one."""
+    """How workers process one kind of leased work.
+
+    `heads` has the rows that may be claimed, by project, for a number of free places; by default the longest due ones
+    of a kind whose rows have a project. `queue` names a queue of its own if the kind has a second one.
+    """
 
     work: LeasedWork
     step: Callable[[Context, Claim[Any]], Awaitable[None]]
     concurrency: Callable[[Settings], int]
-    claimable: Callable[[Context, str | None], Conditions] = lambda ctx, row_id: ()
+    heads: RowsToClaim | None = None
     queue: str | None = None
 
     def bind(self, ctx: Context) -> Queue:
         """The queue for this worker's dispatcher."""
+        table = self.work.table
+        heads = partial(self.heads, ctx) if self.heads is not None else None
+        if heads is None and hasattr(table, "project_id"):
+            heads = partial(longest_due, table)
         return Queue(
             name=self.queue or self.work.name,
             work=self.work,
             step=partial(self.step, ctx),
             concurrency=self.concurrency(ctx.settings),
-            claimable=partial(self.claimable, ctx),
+            heads=heads,
         )
 
 
@@ -70,16 +65,26 @@ def _worker_concurrency(settings: Settings) -> int:
 
 
 HANDLERS = (
-    Handler(leased_work.JOBS, advance.advance, _worker_concurrency, advance.claimable),
-    Handler(leased_work.ACCOUNT_POLLS, account_poller.poll_account, lambda _: ACCOUNT_POLLS),
+    Handler(leased_work.JOBS, advance.advance, _worker_concurrency, advance.due_jobs),
+    Handler(leased_work.ACCOUNT_POLLS, account_poller.poll_account, lambda _: ACCOUNT_POLLS, account_poller.due_polls),
     Handler(leased_work.SCHEDULING, schedule.run_scheduling_pass, lambda _: 1),
     Handler(leased_work.REPORTS, report.validate, _validation_processes),
     Handler(leased_work.PREPARATIONS, preparation.prepare, _validation_processes),
     Handler(leased_work.LEAKAGE_REPORTS, leakage.compare, _validation_processes),
     Handler(leased_work.RUNS, runs.advance, lambda _: RUNS),
+    Handler(leased_work.DEPLOYMENTS, deploy.advance_deployment, lambda _: DEPLOYMENTS),
     Handler(leased_work.DELETIONS, carry_out.carry_out, lambda _: DELETIONS),
-    Handler(leased_work.DELIVERIES, deliver.deliver, lambda _: DELIVERIES, deliver.claimable),
-    Handler(leased_work.DELIVERIES, deliver.deliver, lambda _: RETRIES, deliver.claimable_retries, queue="retries"),
+    Handler(leased_work.DELIVERIES, deliver.deliver, lambda _: DELIVERIES, candidates.of_fast_endpoints),
+    Handler(
+        leased_work.DELIVERIES,
+        deliver.deliver,
+        lambda _: SLOW_DELIVERIES,
+        candidates.of_slow_endpoints,
+        queue="slow_deliveries",
+    ),
+    Handler(
+        leased_work.DELIVERIES, deliver.deliver, lambda _: RETRIES, candidates.of_failing_endpoints, queue="retries"
+    ),
 )
 
 if missing := set(leased_work.ALL) - {handler.work for handler in HANDLERS}:

@@ -63,6 +63,6 @@ def functions_of(dispatcher: Dispatcher) -> list[Function]:
 
 def _wake(work: LeasedWork, dispatcher: Dispatcher) -> Callable[..., Coroutine[Any, Any, None]]:
     async def wake(ctx: dict[str, Any], row_id: str) -> None:
-        await dispatcher.wake(work.name, row_id)
+        await dispatcher.wake(work.name)
 
     return wake

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from sqlalchemy import URL, event, make_url, text
+from sqlalchemy import URL, TextClause, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
@@ -112,6 +112,10 @@ async def _connected(session: AsyncSession) -> AsyncConnection:
 
 
 _SCOPE = text("SELECT set_config('tunegate.scope', :scope, true), set_config('tunegate.project', :project, true)")
+_CLAIMS_SCOPE = text(
+    "SELECT set_config('tunegate.scope', :scope, true), set_config('tunegate.project', :project, true), "
+    "set_config('enable_bitmapscan', 'off', true)"
+)
 
 
 class Database:
@@ -138,17 +142,27 @@ class Database:
             yield session
 
     @asynccontextmanager
+    async def claims(self) -> AsyncIterator[AsyncSession]:
+        """A worker's transaction that claims due rows, whose queries read the first rows of an index, in its order.
+
+        By its statistics, which are outdated for rows that change all the time, Postgres would read a whole backlog
+        and sort it (a bitmap scan).
+        """
+        async with self._scoped("worker", "", _CLAIMS_SCOPE) as session:
+            yield session
+
+    @asynccontextmanager
     async def admin(self) -> AsyncIterator[AsyncSession]:
         """A transaction of the organisation's API, or of key look-up."""
         async with self._scoped("admin", "") as session:
             yield session
 
     @asynccontextmanager
-    async def _scoped(self, scope: str, project_id: str) -> AsyncIterator[AsyncSession]:
+    async def _scoped(self, scope: str, project_id: str, statement: TextClause = _SCOPE) -> AsyncIterator[AsyncSession]:
         async with self._sessions() as session:
             driver = (await (await _connected(session)).get_raw_connection()).driver_connection
             try:
-                await session.execute(_SCOPE, {"scope": scope, "project": project_id})
+                await session.execute(statement, {"scope": scope, "project": project_id})
                 yield session
                 await session.commit()
             except (Exception, asyncio.CancelledError) as error:

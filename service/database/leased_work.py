@@ -12,6 +12,7 @@ from service.database.tables import (
     AccountPoll,
     DatasetPreparation,
     Deletion,
+    Deployment,
     FileReport,
     Job,
     LeakageReport,
@@ -40,6 +41,7 @@ REPORTS = LeasedWork("reports", FileReport)
 PREPARATIONS = LeasedWork("preparations", DatasetPreparation)
 LEAKAGE_REPORTS = LeasedWork("leakage_reports", LeakageReport)
 RUNS = LeasedWork("runs", Run)
+DEPLOYMENTS = LeasedWork("deployments", Deployment)
 DELETIONS = LeasedWork("deletions", Deletion)
 DELIVERIES = LeasedWork("deliveries", WebhookDelivery)
 
@@ -51,6 +53,7 @@ ALL = (
     PREPARATIONS,
     LEAKAGE_REPORTS,
     RUNS,
+    DEPLOYMENTS,
     DELETIONS,
     DELIVERIES,
 )

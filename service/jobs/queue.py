@@ -3,11 +3,10 @@
 The rule, in order of precedence (docs/limits.md explains it to users):
 
 1. A job may go to the first of its candidate accounts that has a free slot, while its project is under its own limit.
-2. Of the projects that need a slot of an account, the one with the fewest active jobs there gets it: progressive
-   filling, which makes shares max-min fair (Bertsekas and Gallager, Data Networks, 6.5.2).
-3. Of several with equally few, the one that has waited longest: since its last admission there, or since its oldest
-   waiting job was created. So projects alternate, and a flood of old jobs counts as one waiting project.
-4. Within a project the highest priority goes first, then the oldest job.
+2. Of the projects that need a slot of an account, the one with the fewest active jobs there gets it, and of several
+   with equally few the one that has waited longest: since its last admission there, or since its oldest waiting job was
+   created (`precedence` in `service/fair_shares.py`).
+3. Within a project the highest priority goes first, then the oldest job.
 
 No project starves: one that has no job active at an account waits there for at most one admission of each other
 project, and each admission raises that project's share or puts it last.
@@ -18,6 +17,8 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from service.fair_shares import precedence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,8 +186,9 @@ class _Queue:
         ages = self._ages[project_id]
         while ages[0].job_id in self._admitted:
             ages.popleft()
-        since = max(self._last_admissions.get((account_id, project_id), (0.0, 0)), (ages[0].created_at, 0))
-        return self._active_at[account_id, project_id], since, project_id, account_id
+        last_admission = self._last_admissions.get((account_id, project_id))
+        active, since = precedence(self._active_at[account_id, project_id], (ages[0].created_at, 0), last_admission)
+        return active, since, project_id, account_id
 
     def _take(self, account_id: str, project_id: str) -> None:
         if account_id in self._free:

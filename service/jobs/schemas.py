@@ -206,10 +206,10 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of `deploy`: `void` if the job ended without a model; `reason` says why the model was refused.
+    """The result of `deploy`: `void` if the job ended without a model.
 
     `comparison` is present for a job that requests one, and null until it has begun. The status is `comparing` while it
-    has not decided yet.
+    has not decided yet. `reason` says why the model was refused, or why its comparison has not begun.
     """
 
     alias: str

@@ -14,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.billing.prices import amount_fields
 from service.database import leases
 from service.database.event_log import EventLog, take_sequence_numbers
+from service.database.leased_work import DEPLOYMENTS, wake
 from service.database.leases import Claim
-from service.database.tables import Run, RunEvent
+from service.database.tables import Deployment, Run, RunEvent
 from service.ids import new_id
 from service.states import UNFINISHED_RUNS, RunEventLevel, RunKind, RunStatus
 from service.webhooks import outbox
@@ -79,6 +80,16 @@ async def end(
     await leases.give_back(session, claimed, values, due_in_seconds=None, where=[Run.status.in_(UNFINISHED_RUNS)])
     await add_event(session, claimed.row, message, level="info" if error is None else "error")
     await emit_end_event(session, claimed.row.id)
+    await _make_deployment_due(session, claimed.row)
+
+
+async def _make_deployment_due(session: AsyncSession, run: Run) -> None:
+    """If the run is the comparison that decides about a deployment, have that decided now."""
+    condition = run.options.get("condition")
+    if condition is None:
+        return
+    await session.execute(update(Deployment).where(Deployment.id == condition["job_id"]).values(due_at=func.now()))
+    wake(session, DEPLOYMENTS, condition["job_id"], run.id)
 
 
 async def emit_end_event(session: AsyncSession, run_id: str) -> None:
@@ -122,6 +133,7 @@ async def cancel(session: AsyncSession, run: Run) -> None:
     )
     await add_event(session, run, "Cancelled")
     await emit_end_event(session, run.id)
+    await _make_deployment_due(session, run)
     await session.refresh(run)
 
 

@@ -77,7 +77,7 @@ async def update_endpoint(
     if request.name is not UNSET and request.name != row.name:
         changed["name"] = request.name
     if request.url is not UNSET and request.url != row.url:
-        changed |= {"url": request.url, "failing_since": None}
+        changed |= {"url": request.url, "failing_since": None, "slow_since": None}
     if request.event_types is not UNSET and (event_types := check_types(request.event_types)) != row.event_types:
         changed["event_types"] = event_types
     if row.disabled_at is not None:

@@ -17,6 +17,9 @@ RETRY_AFTER_LIMIT_SECONDS = 3600.0
 DISABLE_AFTER = dt.timedelta(hours=120)
 """An endpoint whose every delivery failed for this long is disabled."""
 
+SLOW_SECONDS = 5.0
+"""An endpoint whose last attempt succeeded and took longer than this is slow."""
+
 GONE = 410
 
 
@@ -62,6 +65,11 @@ def verdict(outcome: Outcome, *, failures_before: int, schedule_seconds: Sequenc
             return _retry(failures_before, schedule_seconds, random, min_seconds=0.0)
         case _:
             assert_never(outcome)
+
+
+def is_slow(outcome: Outcome) -> bool:
+    """Whether the endpoint's further deliveries have to wait in the queue of slow ones."""
+    return outcome.latency_ms > SLOW_SECONDS * 1000
 
 
 def failed_too_long(failing_since: dt.datetime | None, *, now: dt.datetime) -> bool:

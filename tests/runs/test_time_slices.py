@@ -14,6 +14,7 @@ from service.billing.abandoned_reservations import resolve_abandoned_reservation
 from service.billing.ledger_batcher import resolve
 from service.database.leases import LeaseLost
 from service.database.tables import OpenInference, Run
+from service.fair_places import FairPlaces
 from service.runs.pacing import MAX_WAIT_SECONDS, ConcurrencyWindow, wait_seconds
 from tests.runs.harness import RunHarness
 from tests.runs.scripted import Call, Reply, plain
@@ -132,6 +133,29 @@ class TestUpstream:
             harness.upstream.gate.set()
             await ending
             assert harness.upstream.max_at_once == max
+
+    async def test_a_project_s_calls_in_flight_leave_places_to_others_also_after_a_cancellation(
+        self, harness: RunHarness
+    ) -> None:
+        """An upstream that hangs: all runs of a project, cancelled ones too, have its share of the places together."""
+        places = FairPlaces(6)
+        settings = dataclasses.replace(harness.ctx.settings, lease_seconds=3.0)
+        ctx = dataclasses.replace(harness.ctx, run_calls=places, settings=settings)
+        hanging = dataclasses.replace(harness, ctx=ctx)
+        harness.upstream.gate.clear()
+        cancelled, other, later = [await harness.generate(n_per_topic=10, concurrency=4) for _ in range(3)]
+        steps = [asyncio.create_task(hanging.step(each["id"])) for each in (cancelled, other)]
+        await _until(partial(_asked, harness, 3))
+        async with harness.http() as http:
+            await http.post(f"/dataset_generations/{cancelled['id']}/cancel")
+        await asyncio.gather(steps[0], return_exceptions=True)
+        steps.append(asyncio.create_task(hanging.step(later["id"])))
+        await _until_async(partial(_has_reserved, harness, later["id"]))
+        assert harness.upstream.max_at_once == places.occupied_by(harness.project_id) == 3
+        assert places.take_at_once("another project")
+        harness.upstream.gate.set()
+        await asyncio.gather(*steps, return_exceptions=True)
+        assert harness.upstream.max_at_once == 3
 
 
 class TestBounds:
@@ -369,6 +393,12 @@ async def _quote(harness: RunHarness, **body: Any) -> dict[str, Any]:
 
 async def _nothing_open(harness: RunHarness) -> bool:
     return not await harness.open_calls()
+
+
+async def _has_reserved(harness: RunHarness, run_id: str) -> bool:
+    async with harness.ctx.db.worker() as session:
+        reserved = select(func.count()).select_from(OpenInference).where(OpenInference.run_id == run_id)
+        return bool(await session.scalar(reserved))
 
 
 def _asked(harness: RunHarness, calls: int) -> bool:

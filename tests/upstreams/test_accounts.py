@@ -11,6 +11,7 @@ from sqlalchemy import func, select, update
 from service.database.encryption import sealer_of
 from service.database.tables import Model, UpstreamAccount
 from service.errors import InvalidRequest
+from service.fair_shares import share
 from service.jobs.actions import PricingContext, create_job, request_pause
 from service.jobs.schemas import CreateJob, Integration, Method, Wandb
 from service.settings import Settings
@@ -19,7 +20,7 @@ from service.upstreams.credentials import seal_credential
 from tests.faults.control import CREATE, LIST, RETRIEVE, UPLOAD, FaultyUpstream, error
 from tests.upstreams.conftest import add_account
 from tests.workers.harness import MODEL, WorkerHarness, ended, eventually, open_harness, working
-from workers.bulkhead import PROBES, Bulkhead
+from workers.bulkhead import PROBES, Bulkhead, Full, Steps
 from workers.maintenance import orphaned_upstream_jobs
 
 
@@ -216,11 +217,14 @@ class TestABrokenAccount:
         self, unhurried: WorkerHarness, second: FaultyUpstream, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         harness = unhurried
-        monkeypatch.setattr(Bulkhead, "_limit", lambda bulkhead, account_id: 1000)
+        monkeypatch.setattr(Bulkhead, "_has_room", lambda bulkhead, steps: True)
+        monkeypatch.setattr(Bulkhead, "full", lambda bulkhead: Full([], []))
         await hanging_jobs(harness, second)
         before = asked_for_jobs(second)
         async with working(harness):
-            await eventually(lambda: asked_for_jobs(second) == before + harness.ctx.settings.worker_concurrency)
+            await eventually(
+                lambda: asked_for_jobs(second) == before + share(harness.ctx.settings.worker_concurrency, 0)
+            )
             healthy = await create(harness, upstream_account=DEFAULT_ACCOUNT)
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(5):
@@ -294,24 +298,32 @@ class TestTheRegistry:
 
 
 class TestBulkhead:
-    def test_an_account_has_three_quarters_of_what_others_leave(self) -> None:
-        bulkhead = Bulkhead(8, lambda account_id: False)
-        assert [self.take(bulkhead, "a", 8), bulkhead.full()] == [6, ["a"]]
-        assert [self.take(bulkhead, "b", 8), self.take(bulkhead, "c", 8)] == [1, 1]
+    def test_a_shared_account_has_three_quarters_of_what_others_leave(self) -> None:
+        bulkhead = Bulkhead(16, lambda account_id: False)
+        assert sum(self.take(bulkhead, project, "a", 16) for project in "pqrstuvwxyz") == 12
+        assert bulkhead.full().accounts == ["a"]
+        assert self.take(bulkhead, "p2", "b", 16) == 1
+
+    def test_of_a_project_s_share_too(self) -> None:
+        bulkhead = Bulkhead(16, lambda account_id: False)
+        assert (self.take(bulkhead, "p", "a", 16), bulkhead.full()) == (6, Full([], [Steps("p", "a")]))
+        assert self.take(bulkhead, "p", "b", 16) == 1
+        assert self.take(bulkhead, "q", "a", 16) == 3
 
     def test_one_that_does_not_answer_gets_a_few(self) -> None:
         bulkhead = Bulkhead(10, lambda account_id: True)
-        assert [self.take(bulkhead, "a", 10), bulkhead.full()] == [PROBES, ["a"]]
+        assert [self.take(bulkhead, "p", "a", 10), bulkhead.full().accounts] == [PROBES, ["a"]]
+        assert self.take(bulkhead, "q", "a", 10) == 0
 
     def test_what_has_ended_is_free_again(self) -> None:
         bulkhead = Bulkhead(1, lambda account_id: False)
         for _ in range(3):
-            with bulkhead.enter("a") as entered:
+            with bulkhead.enter("p", "a") as entered:
                 assert entered
-        assert bulkhead.full() == []
+        assert bulkhead.full() == Full([], [])
 
-    def take(self, bulkhead: Bulkhead, account_id: str, times: int) -> int:
+    def take(self, bulkhead: Bulkhead, project_id: str, account_id: str, times: int) -> int:
         """Begin so many steps that do not end; how many were let."""
-        begun = [bulkhead.enter(account_id) for _ in range(times)]
+        begun = [bulkhead.enter(project_id, account_id) for _ in range(times)]
         self.kept = [*getattr(self, "kept", []), *begun]
         return sum(each.__enter__() for each in begun)

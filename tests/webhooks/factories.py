@@ -21,9 +21,11 @@ from service.webhooks import outbox
 from service.webhooks.secrets import seal_secret
 from service.webhooks.sender import Sender
 from service.webhooks.signing import new_secret, secret_hint
-from workers.webhooks.deliver import claimable, claimable_retries, deliver
+from workers.webhooks.candidates import Health, candidates
+from workers.webhooks.deliver import deliver
 
 PATIENT_SECONDS = 60.0
+HEALTHS: tuple[Health, ...] = ("fast", "slow", "failing")
 TYPES = ("fine_tuning.job.succeeded", "fine_tuning.job.failed")
 
 
@@ -88,16 +90,17 @@ class WebhookHarness:
             )
 
     async def claim(
-        self, *, limit: int = 1, lease_seconds: float = 60, failing: bool | None = None
+        self, *, limit: int = 1, lease_seconds: float = 60, health: Health | None = None
     ) -> list[Claim[WebhookDelivery]]:
-        """Due deliveries, as the workers claim them: those of endpoints that are well, of failing ones, or of both."""
+        """Due deliveries of endpoints of this health, or of any, the longest due first."""
         claimed: list[Claim[WebhookDelivery]] = []
         async with self.db.worker() as session:
-            for lane in (False, True) if failing is None else (failing,):
+            for each in HEALTHS if health is None else (health,):
                 if left := limit - len(claimed):
-                    where = claimable_retries(self) if lane else claimable(self)
+                    rows = sorted(await session.execute(candidates(each, left)), key=lambda row: row.due_at)[:left]
+                    chosen = [WebhookDelivery.id.in_([row.id for row in rows])]
                     claimed += await leases.claim(
-                        session, WebhookDelivery, lease_seconds=lease_seconds, limit=left, where=where
+                        session, WebhookDelivery, lease_seconds=lease_seconds, limit=left, where=chosen
                     )
         return claimed
 

@@ -17,7 +17,8 @@ from service.webhooks.secrets import seal_secret
 from service.webhooks.signing import new_secret
 from tests.webhooks.factories import WebhookHarness
 from tests.webhooks.receiver import Receiver, answer
-from workers.webhooks.deliver import MAX_CONCURRENT_PER_ENDPOINT, deliver
+from workers.webhooks.candidates import MAX_CONCURRENT_PER_ENDPOINT
+from workers.webhooks.deliver import deliver
 
 client = OpenAI(api_key="none", base_url="http://127.0.0.1:1/v1")
 
@@ -321,7 +322,7 @@ class TestFaults:
         await trying
         assert [row.status for row in await webhook_harness.deliveries()] == ["pending"]
         assert [attempt.status_code for attempt in await webhook_harness.attempts()] == [status]
-        assert len(await webhook_harness.claim(failing=status == 500)) == 1
+        assert len(await webhook_harness.claim(health="failing" if status == 500 else "fast")) == 1
 
 
 class TestFairness:

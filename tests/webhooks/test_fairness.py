@@ -6,24 +6,28 @@ from collections import Counter
 from functools import partial
 from typing import Any
 
-from sqlalchemy import delete, func, select, text, update
+import pytest
+from sqlalchemy import delete, func, text, update
 from sqlalchemy.dialects import postgresql
 
 from service.database.leased_work import DELIVERIES
 from service.database.tables import WebhookDelivery, WebhookEvent
+from service.webhooks import schedule
 from tests.webhooks.factories import TYPES, WebhookHarness
 from tests.webhooks.receiver import Receiver
 from workers.dispatcher import Dispatcher, Queue
-from workers.webhooks.deliver import (
+from workers.webhooks.candidates import (
     MAX_CONCURRENT_PER_ENDPOINT,
     MAX_CONCURRENT_PER_FAILING_ENDPOINT,
-    claimable,
-    claimable_retries,
-    deliver,
+    Health,
+    candidates,
 )
+from workers.webhooks.deliver import deliver
 
 DEAD, WELL = TYPES
 """Types by which an event goes to one kind of endpoint only."""
+
+PLACES = 32
 
 
 def _now() -> dt.datetime:
@@ -78,11 +82,25 @@ class TestPlaces:
             await webhook_harness.emit(type=DEAD)
             await webhook_harness.emit(type=WELL)
         fast, retried = (
-            await webhook_harness.claim(limit=100, failing=False),
-            await webhook_harness.claim(limit=100, failing=True),
+            await webhook_harness.claim(limit=100, health="fast"),
+            await webhook_harness.claim(limit=100, health="failing"),
         )
         assert [each.row.endpoint_id for each in fast] == [well] * MAX_CONCURRENT_PER_ENDPOINT
         assert [each.row.endpoint_id for each in retried] == [failing] * MAX_CONCURRENT_PER_FAILING_ENDPOINT
+
+    async def test_a_slow_one_has_places_of_its_own_until_it_answers_fast(
+        self, webhook_harness: WebhookHarness, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (endpoint_id,) = await _endpoints(webhook_harness, 1, receiver.url("/well"), WELL)
+        rounds: list[tuple[str, float, Health]] = [("a", -1.0, "fast"), ("b", -1.0, "slow"), ("c", 60.0, "slow")]
+        for subject, slow_seconds, health in rounds:
+            monkeypatch.setattr(schedule, "SLOW_SECONDS", slow_seconds)
+            await webhook_harness.emit(subject, type=WELL)
+            assert await webhook_harness.claim(health="slow" if health == "fast" else "fast") == []
+            (claimed,) = await webhook_harness.claim(health=health)
+            await deliver(webhook_harness, claimed)
+            slow_since = (await webhook_harness.endpoint(endpoint_id)).slow_since
+            assert (slow_since is not None) == (slow_seconds < 0)
 
     async def test_a_lease_that_is_over_is_no_place_taken(self, webhook_harness: WebhookHarness) -> None:
         await _endpoints(webhook_harness, 1, "https://a.example/", WELL)
@@ -93,22 +111,6 @@ class TestPlaces:
             mine = WebhookDelivery.id.in_([each.row.id for each in claimed[:2]])
             await session.execute(update(WebhookDelivery).where(mine).values(leased_until=func.now()))
         assert len(await webhook_harness.claim(limit=100)) == 2
-
-    async def test_one_that_a_wakeup_names_waits_for_a_place_too(self, webhook_harness: WebhookHarness) -> None:
-        await _endpoints(webhook_harness, 1, "https://a.example/", WELL)
-        for _ in range(5):
-            await webhook_harness.emit(type=WELL)
-        *others, last = await webhook_harness.deliveries()
-        assert await self.named(webhook_harness, last.id) == [last.id]
-        assert await self.named(webhook_harness, last.id, failing=True) == []
-        claimed = await webhook_harness.claim(limit=100)
-        assert len(claimed) == MAX_CONCURRENT_PER_ENDPOINT  # none of them leased by the query above
-        assert await self.named(webhook_harness, others[-1].id) == []
-
-    async def named(self, webhook_harness: WebhookHarness, row_id: str, *, failing: bool = False) -> list[str]:
-        where = claimable_retries(webhook_harness, row_id) if failing else claimable(webhook_harness, row_id)
-        async with webhook_harness.db.worker() as session:
-            return list(await session.scalars(select(WebhookDelivery.id).where(WebhookDelivery.id == row_id, *where)))
 
 
 class TestCost:
@@ -126,8 +128,7 @@ class TestCost:
         assert await self.pages(webhook_harness) < 3 * small
 
     async def pages(self, webhook_harness: WebhookHarness) -> int:
-        query = select(WebhookDelivery.id).where(*claimable(webhook_harness))
-        sql = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
+        sql = candidates("fast", 256).compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
         async with webhook_harness.db.worker() as session:
             plan: Any = await session.scalar(text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}"))
         return int(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])
@@ -144,23 +145,44 @@ class TestHanging:
             await webhook_harness.emit(type=DEAD)
         for _ in range(20):
             await webhook_harness.emit(type=WELL)
+        expected = {"/well": 20, "/never": 3 * MAX_CONCURRENT_PER_ENDPOINT}
+        assert await self.until(webhook_harness, receiver, expected) == expected
+
+    async def test_a_project_s_hanging_endpoints_leave_half_of_the_places(
+        self, webhook_harness: WebhookHarness, receiver: Receiver
+    ) -> None:
+        """Two projects have more hanging endpoints than there are places; another one's events arrive meanwhile."""
+        hanging = [webhook_harness.project_id, await webhook_harness.new_project()]
+        well = await webhook_harness.new_project()
+        for project_id in hanging:
+            for _ in range(10):
+                await webhook_harness.new_endpoint(receiver.url("/never"), event_types=[DEAD], project_id=project_id)
+        await webhook_harness.new_endpoint(receiver.url("/well"), event_types=[WELL], project_id=well)
+        for _ in range(4):
+            for project_id in hanging:
+                await webhook_harness.emit(type=DEAD, project_id=project_id)
+        for _ in range(20):
+            await webhook_harness.emit(type=WELL, project_id=well)
+        received = await self.until(webhook_harness, receiver, {"/well": 20, "/never": PLACES // 2 + 1})
+        assert received["/never"] <= PLACES * 3 // 4
+
+    async def until(self, webhook_harness: WebhookHarness, receiver: Receiver, minimum: dict[str, int]) -> Counter[str]:
+        """Deliver until each path has received so many requests at least; how many each has."""
         queues = [
-            Queue("deliveries", DELIVERIES, partial(deliver, webhook_harness), 16, partial(claimable, webhook_harness)),
-            Queue(
-                "retries", DELIVERIES, partial(deliver, webhook_harness), 4, partial(claimable_retries, webhook_harness)
-            ),
+            Queue("deliveries", DELIVERIES, partial(deliver, webhook_harness), PLACES, partial(candidates, "fast")),
+            Queue("retries", DELIVERIES, partial(deliver, webhook_harness), 4, partial(candidates, "failing")),
         ]
         dispatcher = Dispatcher(webhook_harness.db, queues, lease_seconds=60, every_seconds=0.05)
         running = asyncio.create_task(dispatcher.run())
 
-        def came() -> Counter[str]:
+        def received() -> Counter[str]:
             return Counter(request.path for request in receiver.received)
 
         try:
             async with asyncio.timeout(50):
-                while came()["/well"] < 20 or came()["/never"] < 3 * MAX_CONCURRENT_PER_ENDPOINT:
+                while any(received()[path] < count for path, count in minimum.items()):
                     await asyncio.sleep(0.05)
-            assert came() == {"/well": 20, "/never": 3 * MAX_CONCURRENT_PER_ENDPOINT}
+            return received()
         finally:
             await dispatcher.stop(0)
             await running

@@ -64,6 +64,7 @@ from workers.detached_calls import DetachedCalls
 from workers.jobs.advance import advance
 from workers.jobs.schedule import run_scheduling_pass
 from workers.registry import dispatcher_of
+from workers.run_places import call_places
 
 MODEL = "gpt-4o-mini-2024-07-18"
 TOKENS_PER_EPOCH = 1000
@@ -402,6 +403,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         detached_calls=DetachedCalls(ledger_batcher),
         meter=Meter(db, ledger_batcher),
         rates=RateLimitEnforcer(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
+        run_calls=call_places(settings),
     )
     try:
         yield ctx

@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import case, func, or_, select, update
+from sqlalchemy import Select, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import fault_points
 from service.backoff import backoff_seconds
 from service.database import leases
+from service.database.fair_claims import longest_due_of
 from service.database.leases import Claim
-from service.database.tables import AccountPoll, Job
+from service.database.tables import AccountPoll, Job, UpstreamAccount
 from service.jobs.last_viewed import RECENTLY_VIEWED
 from service.jobs.lifecycle import upstream_end
 from service.upstreams import poll_schedule
@@ -62,6 +63,18 @@ class RunningJob(NamedTuple):
     due: bool
     failures: int
     recently_viewed: bool
+
+
+def due_polls(ctx: Context, free: int) -> Select[Any]:
+    """The accounts to poll, by project. A shared account belongs to no project and counts by itself."""
+    owner = func.coalesce(UpstreamAccount.project_id, AccountPoll.id)
+    due = (
+        select(owner.label("project_id"), AccountPoll.id, AccountPoll.due_at)
+        .join(UpstreamAccount, UpstreamAccount.id == AccountPoll.id)
+        .where(leases.due(AccountPoll))
+        .cte("due_polls")
+    )
+    return longest_due_of(due, free)
 
 
 async def poll_account(ctx: Context, claimed: Claim[AccountPoll]) -> None:

@@ -1,14 +1,15 @@
 """One step of a job: the function for its state, within the account's bulkhead, and what follows when it crashes."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import Select, and_, or_, tuple_
 
 from service import fault_points
 from service.backoff import backoff_seconds
 from service.database import leases
+from service.database.fair_claims import longest_due
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import Job
 from service.jobs.lifecycle import JobError
@@ -35,10 +36,14 @@ BEFORE_UPSTREAM_JOB: tuple[State, ...] = ("validating", "waiting", "uploading")
 """States in which no upstream job exists, so that failing the job loses nothing."""
 
 
-def claimable(ctx: Context, row_id: str | None = None) -> Sequence[ColumnElement[bool]]:
-    """The condition for a job to be claimed now: the bulkhead has room for a step of its account."""
-    full = ctx.bulkhead.full()
-    return [or_(Job.account_id.is_(None), Job.account_id.not_in(full), Job.state == "waiting")] if full else []
+def due_jobs(ctx: Context, free: int) -> Select[Any]:
+    """The jobs that may be claimed now: those for whose account the bulkhead has room for a step."""
+    accounts, pairs = ctx.bulkhead.full()
+    conditions = []
+    if accounts or pairs:
+        has_room = and_(Job.account_id.not_in(accounts), tuple_(Job.project_id, Job.account_id).not_in(pairs))
+        conditions.append(or_(Job.account_id.is_(None), has_room, Job.state == "waiting"))
+    return longest_due(Job, free, conditions)
 
 
 async def advance(ctx: Context, claimed: Claim[Job]) -> None:
@@ -84,7 +89,7 @@ async def _with_upstream(
 ) -> None:
     """Run a step that calls the job's account, unless the bulkhead has no room for another step of that account."""
     account_id = claimed.row.account_id or DEFAULT_ACCOUNT
-    with ctx.bulkhead.enter(account_id) as entered:
+    with ctx.bulkhead.enter(claimed.row.project_id, account_id) as entered:
         if not entered:
             await _give_back(ctx, claimed, {}, BULKHEAD_FULL_SECONDS)
             return

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import fault_points
 from service.billing import actions as billing
 from service.billing.prices import TOKENS_PER_PRICE, cost_micros
 from service.database import leases
+from service.database.leased_work import DEPLOYMENTS, wake
 from service.database.leases import Claim
-from service.database.tables import File, Job, PendingUpload, UpstreamAccount
+from service.database.tables import Deployment, File, Job, PendingUpload, UpstreamAccount
 from service.datasets.files.actions import record_pending_upload
 from service.ids import new_id
 from service.jobs.lifecycle import LOST_STATUS, JobError, upstream_end
@@ -167,6 +168,8 @@ async def _begin_deployment(
     if alias is None:
         return [], {}
     if job.deploy_comparison is not None:
+        session.add(Deployment(id=job.id, project_id=job.project_id, due_at=func.now()))
+        wake(session, DEPLOYMENTS, job.id, "begun")
         event = NewEvent(message=f"The model is compared before it can be deployed to the alias {alias}")
         return [event], {"deploy_status": "comparing"}
     refusal = await deploy(

@@ -22,7 +22,7 @@ def periodic_tasks(ctx: Context) -> list[PeriodicTask]:
     """Every task with its period in seconds."""
     orphan_seconds = max(MIN_ORPHAN_SECONDS, ctx.settings.settle_seconds)
     return [
-        PeriodicTask("deployments", 2.0, partial(deployments.advance_deployments, ctx)),
+        PeriodicTask("deployments", 60.0, partial(deployments.adopt_deployments, ctx.db)),
         PeriodicTask(
             "orphaned_upstream_jobs", orphan_seconds, partial(orphaned_upstream_jobs.cancel_orphaned_jobs, ctx)
         ),

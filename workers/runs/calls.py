@@ -5,6 +5,7 @@ call that the upstream refuses as invalid is not repeated: the refusal is record
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import httpx2
@@ -75,29 +76,37 @@ async def prepare_call(ctx: Context, run: Run, call: Call, *, subject: str | Non
     return PreparedCall(call, request, metered_call, priced, adopted=subject is not None)
 
 
-async def send_call(ctx: Context, run_id: str, prepared: PreparedCall) -> Answer | RetryLater:
-    """Send a call, with its key as the idempotency key, and observe the answer for its bill."""
-    with ctx.accounts.memory.reservation(prepared.request.project_id) as memory:
-        return await _answer(ctx, run_id, prepared, memory)
+async def send_call(
+    ctx: Context, run: Run, prepared: PreparedCall, *, sending: Callable[[PreparedCall], None]
+) -> Answer | RetryLater:
+    """Send a call, with its key as the idempotency key, and observe the answer for its bill.
+
+    It waits for one of the places that projects share; `sending` is called when it has one.
+    """
+    try:
+        async with asyncio.timeout(ctx.settings.inference_timeout_seconds), ctx.run_calls.occupy(run.project_id):
+            sending(prepared)
+            with ctx.accounts.memory.reservation(run.project_id) as memory:
+                return await _answer(ctx, run.id, prepared, memory)
+    except TimeoutError:
+        return _unreachable(run.id, "TimeoutError")
 
 
 async def _answer(ctx: Context, run_id: str, prepared: PreparedCall, memory: MemoryReservation) -> Answer | RetryLater:
     request = prepared.request
     try:
         memory.prepay(ANSWER_BYTES)
-        async with asyncio.timeout(ctx.settings.inference_timeout_seconds):
-            answer = await request.route.upstream.complete(
-                request.path, request.body, memory=memory, idempotency_key=f"{run_id}/{prepared.call.key}"
-            )
+        answer = await request.route.upstream.complete(
+            request.path, request.body, memory=memory, idempotency_key=f"{run_id}/{prepared.call.key}"
+        )
     except AnswerRefused as reason:
         prepared.metered_call.cut_off()
         log.warning("run.answer_refused", run=run_id, reason=str(reason))
         return Answer(refusal=f"The upstream's answer is refused: {reason}.")
     except RateLimited as full:
         return RetryLater(full.message, full.retry_after_seconds)
-    except (httpx2.HTTPError, TimeoutError) as error:
-        log.warning("run.upstream_unreachable", run=run_id, error=type(error).__name__)
-        return RetryLater("The upstream that serves this model does not answer.", None)
+    except httpx2.HTTPError as error:
+        return _unreachable(run_id, type(error).__name__)
     if 200 <= answer.status < 300:
         prepared.metered_call.observe(answer.body, memory)
         message, finish_reason = parse_message(answer.body)
@@ -110,6 +119,11 @@ async def _answer(ctx: Context, run_id: str, prepared: PreparedCall, memory: Mem
             return RetryLater(refused.message, MAX_WAIT_SECONDS)
         case _:
             return RetryLater(refused.message, answer.retry_after_seconds)
+
+
+def _unreachable(run_id: str, error: str) -> RetryLater:
+    log.warning("run.upstream_unreachable", run=run_id, error=error)
+    return RetryLater("The upstream that serves this model does not answer.", None)
 
 
 def post_detached(

@@ -69,6 +69,7 @@ class TimeSlice:
         self._limit_reached: Finished | None = None
         self._ends_at = time.monotonic() + TIME_SLICE_SECONDS
         self._resume_at = time.monotonic()
+        self._sent: set[PreparedCall] = set()
         self._answered = sum(answer.refusal is None for answer in answers.values())
         self._refused = len(answers) - self._answered
 
@@ -157,7 +158,8 @@ class TimeSlice:
             self._limit_reached = Finished(reserved.error)
         for each in reserved.calls:
             self._open_calls[each.call.key] = each.metered_call.subject
-            self._in_flight[asyncio.create_task(send_call(self._ctx, self._run.id, each))] = each
+            call = send_call(self._ctx, self._run, each, sending=self._sent.add)
+            self._in_flight[asyncio.create_task(call)] = each
 
     async def _await_answers(self, *, timeout_seconds: float | None) -> None:
         done, _ = await asyncio.wait(self._in_flight, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -195,7 +197,9 @@ class TimeSlice:
         fault_points.point("run.recorded")
         self._limit_reached = None
         for task in done:
-            self._open_calls.pop(self._in_flight.pop(task).call.key, None)
+            prepared = self._in_flight.pop(task)
+            self._sent.discard(prepared)
+            self._open_calls.pop(prepared.call.key, None)
         if not self._answered and self._refused >= MAX_REFUSED:
             last = answers[-1][1].refusal if answers else None
             self._outcome = Finished(RunError(code="upstream_refused", message=f"Every call is refused: {last}"))
@@ -217,8 +221,13 @@ class TimeSlice:
             task.cancel()
 
     def _detach_calls(self, *, adoptable: bool) -> None:
+        """Post the calls alone once they are answered. Those that still wait for a place are not sent."""
         for task, prepared in self._in_flight.items():
-            post_detached(self._ctx, self._run, task, prepared, self._bills.get(task), adoptable=adoptable)
+            bill, is_sent = self._bills.get(task), prepared in self._sent
+            if not is_sent:
+                task.cancel()
+                bill = prepared.metered_call.unanswered_bill()
+            post_detached(self._ctx, self._run, task, prepared, bill, adoptable=adoptable or not is_sent)
         self._in_flight = {}
 
 

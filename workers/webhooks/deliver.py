@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 import structlog
-from sqlalchemy import CTE, ColumnElement, func, insert, or_, select, true, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from service import fault_points
 from service.database import leases
@@ -25,20 +24,12 @@ from service.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndp
 from service.settings import Settings
 from service.states import DeliveryStatus
 from service.webhooks.outcomes import Delivered, Outcome, Rejected, Unreachable
-from service.webhooks.schedule import Exhausted, Gone, RetryIn, Succeeded, failed_too_long, verdict
+from service.webhooks.schedule import Exhausted, Gone, RetryIn, Succeeded, failed_too_long, is_slow, verdict
 from service.webhooks.secrets import active_secrets
 from service.webhooks.sender import Sender
 from service.webhooks.signing import signed_headers
 
 log = structlog.get_logger()
-
-MAX_CONCURRENT_PER_ENDPOINT = 4
-"""Concurrent deliveries to one endpoint, so that a slow endpoint does not delay the others. (Workers that claim at the
-same instant do not see each other's claims, so a few more may run.)"""
-
-MAX_CONCURRENT_PER_FAILING_ENDPOINT = 1
-"""Concurrent deliveries to an endpoint whose last attempt failed. They have a concurrency limit of their own
-(`workers/registry.py`)."""
 
 
 class DeliveryContext(Protocol):
@@ -62,75 +53,6 @@ class Unsendable:
     """The endpoint was deleted or disabled after the event was written for it: nothing is sent."""
 
     reason: str
-
-
-def claimable(ctx: DeliveryContext, row_id: str | None = None) -> Sequence[ColumnElement[bool]]:
-    """Conditions for the deliveries of endpoints whose last attempt succeeded, or that had none."""
-    return _claimable(row_id, failing=False)
-
-
-def claimable_retries(ctx: DeliveryContext, row_id: str | None = None) -> Sequence[ColumnElement[bool]]:
-    """Conditions for the deliveries of endpoints whose last attempt failed."""
-    return _claimable(row_id, failing=True)
-
-
-def _claimable(row_id: str | None, *, failing: bool) -> Sequence[ColumnElement[bool]]:
-    """Conditions for `leases.claim`: the longest due deliveries of each endpoint, within its concurrency limit.
-
-    The query goes from one waiting endpoint to the next by the index (a "loose index scan") and reads a few rows of
-    each, so its cost grows with the number of waiting endpoints and not with their backlogs. With `row_id` the
-    condition is about that one delivery.
-    """
-    endpoint = WebhookEndpoint
-    limit = MAX_CONCURRENT_PER_FAILING_ENDPOINT if failing else MAX_CONCURRENT_PER_ENDPOINT
-    due, running = aliased(WebhookDelivery), aliased(WebhookDelivery)
-    health = endpoint.failing_since.is_not(None) if failing else endpoint.failing_since.is_(None)
-    busy = (
-        select(func.count())
-        .where(running.endpoint_id == endpoint.id, running.leased_until >= func.now())
-        .correlate(endpoint)
-        .scalar_subquery()
-    )
-    if row_id is not None:
-        has_capacity = select(endpoint.id).where(endpoint.id == WebhookDelivery.endpoint_id, health, busy < limit)
-        return (has_capacity.exists(),)
-    next_due = (
-        select(due.id)
-        .where(
-            due.endpoint_id == endpoint.id,
-            due.due_at <= func.now(),
-            or_(due.leased_until.is_(None), due.leased_until < func.now()),
-        )
-        .order_by(due.due_at)
-        .limit(func.greatest(0, limit - busy))
-        .correlate(endpoint)
-        .lateral("next_due")
-    )
-    waiting = _waiting_endpoints()
-    claimable_ids = (
-        select(next_due.c.id)
-        .select_from(waiting)
-        .join(endpoint, endpoint.id == waiting.c.endpoint_id)
-        .join(next_due, true())
-        .where(health)
-    )
-    return (WebhookDelivery.id.in_(claimable_ids),)
-
-
-def _waiting_endpoints() -> CTE:
-    """The endpoints with pending deliveries, each once, by one index look-up each."""
-    table, further = WebhookDelivery, aliased(WebhookDelivery)
-    waiting = (
-        select(func.min(table.endpoint_id).label("endpoint_id"))
-        .where(table.due_at.is_not(None))
-        .cte("waiting", recursive=True)
-    )
-    following = (
-        select(func.min(further.endpoint_id))
-        .where(further.due_at.is_not(None), further.endpoint_id > waiting.c.endpoint_id)
-        .scalar_subquery()
-    )
-    return waiting.union_all(select(following).select_from(waiting).where(waiting.c.endpoint_id.is_not(None)))
 
 
 async def deliver(ctx: DeliveryContext, claimed: Claim[WebhookDelivery]) -> None:
@@ -200,8 +122,7 @@ async def _record(
         ):
             case Succeeded():
                 status, failures = "succeeded", 0
-                if endpoint.failing_since is not None:
-                    await _set_healthy(session, endpoint)
+                await _set_healthy(session, endpoint, slow_since=started_at if is_slow(outcome) else None)
             case RetryIn(seconds):
                 status, due_in_seconds = "pending", seconds
                 await _set_failing(session, endpoint, started_at)
@@ -228,11 +149,14 @@ async def _claimed_row(session: AsyncSession, claimed: Claim[WebhookDelivery]) -
     return row
 
 
-async def _set_healthy(session: AsyncSession, endpoint: WebhookEndpoint) -> None:
+async def _set_healthy(session: AsyncSession, endpoint: WebhookEndpoint, *, slow_since: dt.datetime | None) -> None:
+    """Record that the endpoint succeeds, and that it is slow or no longer so; writes nothing if that is known."""
+    if endpoint.failing_since is None and (endpoint.slow_since is None) == (slow_since is None):
+        return
     await session.execute(
         update(WebhookEndpoint)
-        .where(WebhookEndpoint.id == endpoint.id, WebhookEndpoint.failing_since.is_not(None))
-        .values(failing_since=None)
+        .where(WebhookEndpoint.id == endpoint.id)
+        .values(failing_since=None, slow_since=slow_since)
     )
 
 

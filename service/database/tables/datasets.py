@@ -110,6 +110,7 @@ class FileReport(Leased, Base):
         CheckConstraint("status IN ('pending', 'ready')", name="status"),
         CheckConstraint("(status = 'ready') = (report IS NOT NULL)", name="ready"),
         Index("ix_file_reports_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_file_reports_project_due", "project_id", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -135,6 +136,7 @@ class LeakageReport(Leased, Base):
         CheckConstraint("status IN ('pending', 'ready')", name="status"),
         CheckConstraint("(status = 'ready') = (result IS NOT NULL)", name="ready"),
         Index("ix_leakage_reports_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_leakage_reports_project_due", "project_id", "due_at", postgresql_where=text("due_at IS NOT NULL")),
         Index("ix_leakage_reports_validation", "validation_file_id"),
     )
 
@@ -165,6 +167,9 @@ class DatasetPreparation(Leased, Base):
         CheckConstraint("(status = 'failed') = (error_code IS NOT NULL)", name="has_error"),
         Index("ix_dataset_preparations_project", "project_id", "id"),
         Index("ix_dataset_preparations_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index(
+            "ix_dataset_preparations_project_due", "project_id", "due_at", postgresql_where=text("due_at IS NOT NULL")
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

@@ -65,6 +65,7 @@ class Job(Leased, Base):
         CheckConstraint("seed BETWEEN 0 AND 2147483647", name="seed"),
         Index("ix_jobs_project", "project_id", "id"),
         Index("ix_jobs_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_jobs_project_due", "project_id", "due_at", postgresql_where=text("due_at IS NOT NULL")),
         Index("ix_jobs_account_state", "account_id", "state"),
         Index("ix_jobs_metadata", "metadata", postgresql_using="gin"),
         Index("ix_jobs_training_file", "training_file_id"),
@@ -131,6 +132,22 @@ class Job(Leased, Base):
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]
     error_param: Mapped[str | None]
+
+
+class Deployment(Leased, Base):
+    """The leased work of deploying a job's model if its comparison passes. Its id is the job's, whose row has the state
+    (`deploy_status`): it is due when the comparison is to begin, and when it has ended."""
+
+    __tablename__ = "deployments"
+    __table_args__ = (
+        ForeignKeyConstraint(["project_id", "id"], ["jobs.project_id", "jobs.id"]),
+        Index("ix_deployments_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_deployments_project_due", "project_id", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str]
+    created_at: Mapped[dt.datetime] = now()
 
 
 class JobState(Base):

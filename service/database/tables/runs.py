@@ -35,6 +35,7 @@ class Run(Leased, Base):
         CheckConstraint("done >= 0 AND done <= total", name="progress"),
         Index("ix_runs_project", "project_id", "kind", "id"),
         Index("ix_runs_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_runs_project_due", "project_id", "due_at", postgresql_where=text("due_at IS NOT NULL")),
         Index("ix_runs_input", "input_file_id", postgresql_where=text("input_file_id IS NOT NULL")),
         Index("ix_runs_output", "output_file_id", postgresql_where=text("output_file_id IS NOT NULL")),
     )

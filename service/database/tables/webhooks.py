@@ -20,7 +20,10 @@ from service.states import DeliveryStatus
 
 
 class WebhookEndpoint(Base):
-    """A URL that receives a project's events. The secrets are encrypted; until `old_secret_expires_at` both sign."""
+    """A URL that receives a project's events. The secrets are encrypted; until `old_secret_expires_at` both sign.
+
+    `failing_since` is set while attempts fail, `slow_since` while they succeed slowly; each has a queue of its own.
+    """
 
     __tablename__ = "webhook_endpoints"
     __table_args__ = (
@@ -40,6 +43,7 @@ class WebhookEndpoint(Base):
     disabled_at: Mapped[dt.datetime | None]
     disabled_reason: Mapped[str | None]
     failing_since: Mapped[dt.datetime | None]
+    slow_since: Mapped[dt.datetime | None]
     created_at: Mapped[dt.datetime] = now()
     updated_at: Mapped[dt.datetime] = now()
     deleted_at: Mapped[dt.datetime | None]

@@ -1,12 +1,14 @@
 """`deploy.comparison` of a job's create: the alias takes the model only when the comparison passes."""
 
 import asyncio
+import datetime as dt
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
-from service.database.tables import Job, Model
+from service.database import leases
+from service.database.tables import Deployment, Job, Model, UpstreamAccount
 from service.ids import new_id
 from service.jobs.deployment import why_not
 from service.runs.comparisons.grading import ComparisonOutcome, JudgeFigures, ModelFigures
@@ -15,7 +17,8 @@ from service.runs.comparisons.statistics import Estimate
 from service.upstreams.accounts import DEFAULT_ACCOUNT
 from tests.runs.comparisons.harness import ComparisonHarness, answering, capitals
 from tests.wire import refusal
-from workers.maintenance import deployments
+from workers.jobs.deploy import MAX_WAIT_HOURS, advance_deployment
+from workers.maintenance.deployments import adopt_deployments
 
 BASE = "gpt-4o-mini-2024-07-18"
 BETTER = answering({0: lambda line: line % 3 == 0, 1: lambda line: line % 4 != 0})
@@ -80,7 +83,18 @@ async def trained(comparisons: ComparisonHarness, **comparison: Any) -> tuple[st
         )
         ended = {"state": "succeeded", "finished_at": func.now(), "due_at": None, "fine_tuned_model": model}
         await session.execute(update(Job).where(Job.id == job_id).values(deploy_status="comparing", **ended))
+        session.add(Deployment(id=job_id, project_id=harness.project_id, due_at=func.now()))
     return job_id, model
+
+
+async def advance_due(comparisons: ComparisonHarness) -> int:
+    """The steps of the deployments that are due now; how many there were."""
+    ctx = comparisons.harness.ctx
+    async with ctx.db.worker() as session:
+        claims = await leases.claim(session, Deployment, lease_seconds=60, limit=100)
+    for claimed in claims:
+        await advance_deployment(ctx, claimed)
+    return len(claims)
 
 
 async def deployment(comparisons: ComparisonHarness, job_id: str) -> dict[str, Any]:
@@ -101,7 +115,7 @@ async def decided(comparisons: ComparisonHarness, job_id: str) -> dict[str, Any]
     """It, worked on until it is decided."""
     while (reported := await deployment(comparisons, job_id))["status"] == "comparing":
         await comparisons.check_files()
-        await deployments.advance_deployments(comparisons.harness.ctx)
+        await advance_due(comparisons)
         comparison = (await deployment(comparisons, job_id))["comparison"]
         if comparison is not None:
             await comparisons.ended(comparison)
@@ -147,7 +161,7 @@ async def test_one_that_beat_what_the_alias_no_longer_is_waits_for_nobody(compar
     async with comparisons.harness.http() as http:
         await http.post("/model_aliases", json={"name": "support", "model": "gpt-4o"})
         job_id, _ = await trained(comparisons, must_beat="current")
-        await deployments.advance_deployments(comparisons.harness.ctx)
+        await advance_due(comparisons)
         await http.post("/model_aliases/support/promote", json={"model": "gpt-4.1"})
     reported = await decided(comparisons, job_id)
     assert (reported["status"], await alias_of(comparisons)) == ("refused", "gpt-4.1")
@@ -156,7 +170,7 @@ async def test_one_that_beat_what_the_alias_no_longer_is_waits_for_nobody(compar
 
 async def test_a_cancelled_comparison_deploys_nothing(comparisons: ComparisonHarness) -> None:
     job_id, _ = await trained(comparisons)
-    await deployments.advance_deployments(comparisons.harness.ctx)
+    await advance_due(comparisons)
     comparison = (await deployment(comparisons, job_id))["comparison"]
     async with comparisons.harness.http() as http:
         assert (await http.post(f"/model_comparisons/{comparison}/cancel")).status_code == 200
@@ -176,7 +190,7 @@ async def test_workers_beside_each_other_begin_and_decide_once(comparisons: Comp
     comparisons.harness.upstream.script = BETTER
     job_id, model = await trained(comparisons)
     for _ in range(2):
-        await asyncio.gather(*(deployments.advance_deployments(comparisons.harness.ctx) for _ in range(4)))
+        await asyncio.gather(*(advance_due(comparisons) for _ in range(4)))
         comparison = (await deployment(comparisons, job_id))["comparison"]
         await comparisons.ended(comparison)
     assert (await deployment(comparisons, job_id))["status"] == "deployed"
@@ -185,6 +199,85 @@ async def test_workers_beside_each_other_begin_and_decide_once(comparisons: Comp
         history = (await http.get("/model_aliases/support/history")).json()["data"]
     assert [(each["action"], each["model"]) for each in history] == [("deployed", model)]
     assert len([message for message in await events(comparisons, job_id) if "Comparing" in message]) == 1
+
+
+async def test_a_running_comparison_is_not_polled_and_its_end_makes_the_deployment_due(
+    comparisons: ComparisonHarness,
+) -> None:
+    job_id, _ = await trained(comparisons)
+    await comparisons.check_files()
+    assert await advance_due(comparisons) == 1
+    comparison = (await deployment(comparisons, job_id))["comparison"]
+    assert await advance_due(comparisons) == 0
+    await comparisons.ended(comparison)
+    assert await advance_due(comparisons) == 1
+    assert (await deployment(comparisons, job_id))["status"] != "comparing"
+    assert await advance_due(comparisons) == 0
+
+
+async def test_one_whose_credential_is_unusable_is_attempted_again_and_delays_no_other(
+    comparisons: ComparisonHarness,
+) -> None:
+    comparisons.harness.upstream.script = BETTER
+    broken, model = await trained(comparisons)
+    well, _ = await trained(comparisons)
+    await comparisons.check_files()
+    account_id = new_id("acct_")
+    async with comparisons.harness.ctx.db.worker() as session:
+        session.add(
+            UpstreamAccount(id=account_id, kind="openai", base_url="https://a.example/v1", credential_sealed=b"broken")
+        )
+        await session.flush()
+        await session.execute(update(Model).where(Model.name == model).values(account_id=account_id))
+    assert await advance_due(comparisons) == 2
+    reported = await deployment(comparisons, broken)
+    assert (reported["status"], reported["comparison"]) == ("comparing", None)
+    assert "cannot be used now" in reported["reason"]
+    assert reported["reason"] in (await events(comparisons, broken))[0]
+    assert (await deployment(comparisons, well))["comparison"] is not None
+    assert await advance_due(comparisons) == 0  # not before its pause is over
+    async with comparisons.harness.ctx.db.worker() as session:
+        row = await session.get_one(Deployment, broken)
+        assert (row.failures, row.due_at is None) == (1, False)
+        await session.execute(update(Model).where(Model.name == model).values(account_id=DEFAULT_ACCOUNT))
+        await session.execute(update(Deployment).where(Deployment.id == broken).values(due_at=func.now()))
+    assert await advance_due(comparisons) == 1
+    reported = await deployment(comparisons, broken)
+    assert (reported["reason"], reported["comparison"] is None) == (None, False)
+
+
+async def test_one_that_cannot_be_compared_for_a_day_is_refused(comparisons: ComparisonHarness) -> None:
+    job_id, model = await trained(comparisons)
+    await comparisons.check_files()
+    account_id = new_id("acct_")
+    async with comparisons.harness.ctx.db.worker() as session:
+        session.add(
+            UpstreamAccount(id=account_id, kind="openai", base_url="https://a.example/v1", credential_sealed=b"broken")
+        )
+        await session.flush()
+        await session.execute(update(Model).where(Model.name == model).values(account_id=account_id))
+        long_ago = func.now() - dt.timedelta(hours=MAX_WAIT_HOURS, minutes=1)
+        await session.execute(update(Deployment).where(Deployment.id == job_id).values(created_at=long_ago))
+    assert await advance_due(comparisons) == 1
+    reported = await deployment(comparisons, job_id)
+    assert reported["status"] == "refused"
+    assert "for 24 hours: The upstream that serves this model cannot be used" in reported["reason"]
+
+
+async def test_what_a_worker_of_an_earlier_version_began_or_ended_is_adopted(comparisons: ComparisonHarness) -> None:
+    db = comparisons.harness.ctx.db
+    job_id, _ = await trained(comparisons)
+    await comparisons.check_files()
+    async with db.worker() as session:
+        await session.execute(delete(Deployment).where(Deployment.id == job_id))
+    assert await adopt_deployments(db) >= 1
+    assert await advance_due(comparisons) == 1
+    await comparisons.ended((await deployment(comparisons, job_id))["comparison"])
+    async with db.worker() as session:
+        await session.execute(update(Deployment).where(Deployment.id == job_id).values(due_at=None))
+    assert await adopt_deployments(db) >= 1
+    assert await advance_due(comparisons) == 1
+    assert (await deployment(comparisons, job_id))["status"] != "comparing"
 
 
 async def test_its_file_is_kept_until_then(comparisons: ComparisonHarness) -> None:
