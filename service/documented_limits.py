@@ -12,14 +12,20 @@ from service.database.batched_lookups import MAX_KEYS, MAX_QUERIES
 from service.datasets.uploads.actions import MAX_PART_BYTES
 from service.datasets.uploads.schemas import MAX_PARTS
 from service.egress.resolver import MAX_LOOKUPS
+from service.http.bodies import MAX_QUERY_PARAMETERS
 from service.http.client_address import MAX_HOPS
 from service.http.event_streams import MAX_FETCHES_PER_SECOND
 from service.http.multipart import MAX_FIELD_BYTES, MAX_FIELDS
+from service.http.protocol import MAX_PIPELINED, SEND_SECONDS
 from service.identity.refused_requests import UNKNOWN_KEY_SUBJECTS
 from service.inference.metering import COUNTING_THREADS
 from service.inference.routes import MAX_INFERENCE_BYTES
+from service.json_limits import MAX_DEPTH, MAX_VALUES
 from service.monitoring.internal_listener import MAX_CONNECTIONS
 from service.settings import Settings
+from service.upstreams.adapters.answers import MAX_LINE_BYTES
+from service.upstreams.adapters.large_answers import MAX_LARGE_VALUES
+from service.upstreams.adapters.transport import MAX_CONTROL_BYTES
 from service.upstreams.inbound_checks import MAX_WAITING, STORING
 from service.upstreams.inbound_webhooks import MAX_BODY_BYTES as MAX_INBOUND_BYTES
 from service.webhooks.schedule import SLOW_SECONDS
@@ -70,6 +76,126 @@ EVALUATION: tuple[Limit, ...] = ()
 """Schemas, patterns and graders that callers wrote."""
 
 REQUESTS: tuple[Limit, ...] = (
+    _by_setting(
+        "max_header_bytes",
+        name="bytes of the URL and the headers",
+        counted="request; trailers and extensions of chunks count alike",
+        above="431 `header_too_large`",
+        honest_use="the SDK sends under 1 KB; other servers accept 8 to 64 KB",
+    ),
+    _by_setting(
+        "max_headers",
+        name="headers",
+        counted="request",
+        above="431 `header_too_large`",
+        honest_use="the SDK behind two proxies sends under 30",
+    ),
+    _by_setting(
+        "header_seconds",
+        name="seconds until the headers are complete",
+        counted="connection, and again after each response",
+        above="408 `request_timeout`",
+        honest_use="clients send all headers at once",
+    ),
+    _by_setting(
+        "max_connections_without_request",
+        name="connections without a request in progress",
+        counted="process",
+        above="the oldest is closed",
+        honest_use="a client keeps a handful of idle connections, and uses another when one is closed",
+    ),
+    Limit(
+        name="requests sent before their answers",
+        value=_shown(MAX_PIPELINED),
+        counted="connection",
+        above="the connection is closed",
+        change=FIXED,
+        honest_use="HTTP clients in use send one",
+    ),
+    Limit(
+        name="seconds in which a client accepts nothing of its response",
+        value=_shown(int(SEND_SECONDS)),
+        counted="connection",
+        above="the connection is closed",
+        change=FIXED,
+        honest_use="a connection of 1 KB/s accepts more",
+    ),
+    _by_setting(
+        "body_idle_seconds",
+        name="seconds without progress of a body",
+        counted="request",
+        above="408 `request_timeout`",
+        honest_use="mobile connections pause for some seconds",
+    ),
+    _by_setting(
+        "json_body_seconds",
+        name="seconds of a JSON body",
+        counted="request",
+        above="408 `request_timeout`",
+        honest_use="50 MB of images at 4 Mbit/s take 100 s",
+    ),
+    Limit(
+        name="levels of JSON",
+        value=_shown(MAX_DEPTH),
+        counted="request; answer of an upstream",
+        above="400 `invalid_json`; 502 `upstream_answer_too_large`",
+        change=FIXED,
+        honest_use="OpenAI accepts schemas of ten levels, which are thirty of JSON",
+    ),
+    Limit(
+        name="values of JSON",
+        value=_shown(MAX_VALUES),
+        counted="request; answer of an upstream",
+        above="400 `invalid_json`; 502 `upstream_answer_too_large`",
+        change=FIXED,
+        honest_use="a prompt of 128,000 token ids",
+    ),
+    Limit(
+        name="values of an answer with `logprobs`",
+        value=_shown(MAX_LARGE_VALUES),
+        counted="call",
+        above="502 `upstream_answer_too_large`",
+        change=FIXED,
+        honest_use="16,000 tokens with 20 alternatives each have 2,440,000",
+    ),
+    Limit(
+        name="parameters of a URL",
+        value=_shown(MAX_QUERY_PARAMETERS),
+        counted="request",
+        above="400 `invalid_value`",
+        change=FIXED,
+        honest_use="the list with the most filters takes 16",
+    ),
+    _by_setting(
+        "max_project_memory_bytes",
+        name="memory of bodies and answers",
+        counted="project in a process",
+        above="429 `memory_limit_exceeded`",
+        honest_use="ten concurrent requests with 10 MB of images each",
+    ),
+    _by_setting(
+        "max_answer_bytes",
+        name="bytes of an upstream's answer to inference (four times as many as a stream)",
+        counted="call",
+        above="502 `upstream_answer_too_large`",
+        honest_use="16,000 tokens with 20 alternatives each have 25 MB",
+    ),
+    Limit(
+        name="bytes of an event of an upstream's stream",
+        value=_shown(MAX_LINE_BYTES),
+        counted="event",
+        above="`upstream_answer_too_large` as the stream's last event",
+        change=FIXED,
+        honest_use="an event with 20 alternatives of a token has 2 KB",
+    ),
+    Limit(
+        name="bytes of an upstream's other answers",
+        value=_shown(MAX_CONTROL_BYTES),
+        counted="answer",
+        above="the upstream counts as unavailable",
+        change=FIXED,
+        honest_use="a page of a hundred jobs has some 100 KB",
+    ),
     Limit(
         name="bytes of a JSON body",
         value=_shown(MAX_BODY_BYTES),
@@ -148,6 +274,13 @@ FILES: tuple[Limit, ...] = (
 """What a file may consist of, and the work on it."""
 
 PLACES: tuple[Limit, ...] = (
+    _by_setting(
+        "max_inference_calls",
+        name="concurrent inference calls",
+        counted="process; a project has at most half of what others leave",
+        above="429 `concurrency_limit_exceeded`",
+        honest_use="a batch of the SDK with 100 connections; OpenAI's lowest tier allows 500 requests a minute",
+    ),
     _by_setting(
         "max_event_streams",
         name="open event streams",

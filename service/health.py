@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 from litestar import Response, get
 
-from service.http.docs import docs_page
+from service.http.docs import CONTENT_SECURITY_POLICY, docs_page
 from service.http.openapi import document, to_yaml
 from service.http.operation import operation
 from service.http.resources import ApiRequest, resource
@@ -41,7 +41,8 @@ async def openapi_yaml(request: ApiRequest) -> Response[str]:
 @get("/docs", summary="This API as a page", opt=operation(media="text/html"))
 async def docs(request: ApiRequest) -> Response[str]:
     """One HTML page that loads nothing else."""
-    return Response(_cached_page(request, docs_page), media_type="text/html")
+    headers = {"content-security-policy": CONTENT_SECURITY_POLICY}
+    return Response(_cached_page(request, docs_page), media_type="text/html", headers=headers)
 
 
 def _cached_page(request: ApiRequest, render: Callable[[dict[str, Any]], str]) -> str:

@@ -44,7 +44,7 @@ DIGIT_RUN = re.compile(r"(?<![0-9A-Za-z.])\+?\(?[0-9](?:[ ()./-]{0,2}[0-9]){8,18
 """Nine or more digits in a row, with the separators of phone and card numbers between them."""
 
 _AT_DOMAIN = re.compile(r"(?<=[A-Za-z0-9._%+-])@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z])")
-_MAILBOX = re.compile(r"[A-Za-z0-9._%+-]{1,64}$")
+_MAILBOX = re.compile(r"[A-Za-z0-9._%+-]{1,64}\Z")
 _LONG_RUN = re.compile(r"[A-Za-z0-9+=_-]{32,}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
 

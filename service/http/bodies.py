@@ -189,7 +189,7 @@ def _refused_character(param: str) -> InvalidRequest:
 
 
 def _refusal(message: str, model: type[Model], given: Callable[[], Any]) -> InvalidRequest:
-    place = re.search(r" - at `(?:key in )?\$\.?(.*)`$", message)
+    place = re.search(r" - at `(?:key in )?\$\.?(.*)`\Z", message)
     path = (place.group(1) if place else "").replace("[...]", "")
     detail = message[: place.start()] if place else message
     if named := re.match(r"Object missing required field `(.*)`", detail):
@@ -208,7 +208,7 @@ def _refusal(message: str, model: type[Model], given: Callable[[], Any]) -> Inva
             param=unknown[0],
             code="unknown_parameter",
         )
-    code = "invalid_type" if re.match(r"Expected `[^`]*`, got `[^`]*`$", detail) else "invalid_value"
+    code = "invalid_type" if re.match(r"Expected `[^`]*`, got `[^`]*`\Z", detail) else "invalid_value"
     if not path:
         return InvalidRequest(f"Invalid body: {detail[:1].lower()}{detail[1:]}. Send a JSON object.", code=code)
     expected = expected_at(model, path)

@@ -1,5 +1,7 @@
 """`/docs`: the OpenAPI document as one HTML page, without scripts and without anything from another host."""
 
+from base64 import b64encode
+from hashlib import sha256
 from html import escape
 from typing import Any
 
@@ -13,6 +15,12 @@ summary { cursor: pointer } code, pre { font: 13px/1.5 ui-monospace, monospace }
 table { border-collapse: collapse; width: 100%; margin: .6rem 0 }
 td, th { border-top: 1px solid var(--line); padding: .3rem .5rem; text-align: left; vertical-align: top }
 """
+
+CONTENT_SECURITY_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{b64encode(sha256(STYLE.encode()).digest()).decode()}'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The page loads nothing, runs nothing, and is shown in no frame; its own style is named by its digest."""
 
 
 def docs_page(document: dict[str, Any]) -> str:

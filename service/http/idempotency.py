@@ -80,8 +80,9 @@ async def answer_once(
 ) -> Response[bytes]:
     """Run `act` in one transaction of the caller's scope, or return the stored response of an equal request.
 
-    A route whose responses contain a secret passes its `sealer`, which encrypts them while they are stored. Raises
-    `KeyReused` when the key was used with another body, and `InFlight` when the first request has not finished.
+    A route whose responses contain a secret passes its `sealer`, which encrypts them while they are stored; no cache
+    may store them either. Raises `KeyReused` when the key was used with another body, and `InFlight` when the first
+    request has not finished.
     """
     context = sealed_for(request.project_id, request.route)
     async with db.admin() if request.project_id is None else db.project(request.project_id) as session:
@@ -89,7 +90,7 @@ async def answer_once(
         stored = await _stored(session, request)
         if stored is not None:
             plain = stored if sealer is None else sealer.open(stored, context=context)
-            return _response(plain, replayed=True)
+            return _response(plain, replayed=True, secret=sealer is not None)
         body = msgspec.json.encode(await act(session))
         session.add(
             RememberedRequest(
@@ -105,7 +106,7 @@ async def answer_once(
         )
         await session.flush()
     fault_points.point("request.committed")
-    return _response(body, replayed=False)
+    return _response(body, replayed=False, secret=sealer is not None)
 
 
 def sealed_for(project_id: str | None, route: str) -> str:
@@ -184,6 +185,8 @@ def _same_owner(request: RequestIdentity) -> ColumnElement[bool]:
     return column.is_(None) if request.project_id is None else column == request.project_id
 
 
-def _response(body: bytes, *, replayed: bool) -> Response[bytes]:
+def _response(body: bytes, *, replayed: bool, secret: bool) -> Response[bytes]:
     headers = {"idempotency-replayed": "true"} if replayed else {}
+    if secret:
+        headers["cache-control"] = "no-store"
     return Response(body, status_code=200, media_type="application/json", headers=headers)

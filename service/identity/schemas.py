@@ -14,7 +14,7 @@ from service.states import ProjectStatus, ServiceAccountRole
 MAX_KEY_SECONDS = 10 * 366 * 24 * 3600
 """Ten years. A key that should last longer is one that does not expire."""
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 KeySeconds = Annotated[int, msgspec.Meta(ge=1, le=MAX_KEY_SECONDS)]
 Scopes = Annotated[list[Scope], msgspec.Meta(max_length=1)]
 

@@ -11,15 +11,15 @@ from service.states import UpstreamKind, UpstreamProvider
 from service.upstreams.capabilities import Method, provider_at
 from service.upstreams.queries import display_name
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 BaseUrl = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
-Credential = Annotated[str, msgspec.Meta(min_length=8, max_length=1024, pattern=r"^[!-~]*$")]
-ApiVersion = Annotated[str, msgspec.Meta(min_length=1, max_length=40, pattern=r"^[0-9A-Za-z.-]*$")]
-ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[!-~]*$")]
+Credential = Annotated[str, msgspec.Meta(min_length=8, max_length=1024, pattern=r"^[!-~]*\Z")]
+ApiVersion = Annotated[str, msgspec.Meta(min_length=1, max_length=40, pattern=r"^[0-9A-Za-z.-]*\Z")]
+ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[!-~]*\Z")]
 Models = Annotated[list[ModelName], msgspec.Meta(min_length=1, max_length=200)]
 Methods = Annotated[list[Method], msgspec.Meta(min_length=1, max_length=3)]
 Deployments = Annotated[dict[ModelName, ModelName], msgspec.Meta(max_length=500)]
-WebhookSecret = Annotated[str, msgspec.Meta(pattern=r"^whsec_[A-Za-z0-9+/]{32,128}={0,2}$")]
+WebhookSecret = Annotated[str, msgspec.Meta(pattern=r"^whsec_[A-Za-z0-9+/]{32,128}={0,2}\Z")]
 PerMinute = Annotated[int, msgspec.Meta(ge=10, le=1_000_000)]
 Slots = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 

@@ -10,7 +10,7 @@ from service.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndp
 from service.http.wire_types import PageQuery, RequestModel, unix
 from service.states import DeliveryStatus
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 Url = Annotated[str, msgspec.Meta(min_length=1)]
 EventTypeNames = Annotated[list[str], msgspec.Meta(min_length=1)]
 UnixSeconds = Annotated[int, msgspec.Meta(ge=0, le=4_102_444_800)]

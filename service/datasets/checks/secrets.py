@@ -15,7 +15,7 @@ from service.datasets.excerpts import DIGIT_RUN, SECRET, SECRET_STARTS, emails
 SECTION = "Quality"
 _NINE_DIGITS = rb"[0-9](?:[ ()./-]{0,2}[0-9]){8}"
 _MAIL_START = rb"[A-Za-z0-9._%+-]@[A-Za-z0-9-]"
-_EXAMPLE_MAIL = re.compile(r"(?i)@(?:[a-z0-9-]+\.)*(?:example\.(?:com|org|net)|example|test|invalid|localhost)$")
+_EXAMPLE_MAIL = re.compile(r"(?i)@(?:[a-z0-9-]+\.)*(?:example\.(?:com|org|net)|example|test|invalid|localhost)\Z")
 _SSN = re.compile(r"(?!000|666|9)[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}")
 _CHINESE_ID = re.compile(r"[1-9][0-9]{5}(?:18|19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{3}[0-9Xx]")
 _CHINESE_MOBILE = re.compile(r"(?:\+?86)?1[3-9][0-9]{9}")

@@ -33,7 +33,7 @@ class CompleteUpload(RequestModel, frozen=True, kw_only=True):
     """The parts in the order of the file, and optionally the MD5 of the whole file in hex, to be checked."""
 
     part_ids: Annotated[list[str], msgspec.Meta(min_length=1, max_length=MAX_PARTS)]
-    md5: Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{32}$")] | None = None
+    md5: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{32}\Z")] | None = None
 
 
 class UploadObject(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,8 @@ from service.storage import Storage
 
 PAGE_SIZE = 50
 MEDIA_TYPES = {"csv": "text/csv", "jsonl": "application/jsonl"}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""How a text begins that a spreadsheet may evaluate: the last four are the full-width signs, which some read alike."""
 
 
 async def export_cases(db: Database, storage: Storage, run: Run, query: ListCases) -> AsyncIterator[bytes]:
@@ -41,7 +42,7 @@ def _header(options: ComparisonPlanOptions) -> list[str]:
     columns = ["line", "turn", "prompt", "reference", "winner"]
     for compared in options.models:
         columns += [f"{compared.requested} {name}" for name in ("answer", "score", *options.by_name, "tokens", "cost")]
-    return columns
+    return [f"{_cell(column)}" for column in columns]
 
 
 def _row(options: ComparisonPlanOptions, case: CaseObject) -> list[object]:

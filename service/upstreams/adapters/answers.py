@@ -15,6 +15,7 @@ from service.errors import RateLimited
 from service.json_limits import JsonLimitExceeded
 from service.off_loop import off_loop
 from service.project_memory import MemoryReservation
+from service.upstreams.adapters.large_answers import read_large_answer
 from service.upstreams.port import AnswerRefused
 
 MAX_ERROR_BYTES = 256 * 1024
@@ -37,15 +38,23 @@ async def read_object(response: httpx2.Response, *, max_bytes: int, memory: Memo
     Raises `AnswerRefused` above a limit, unless the answer is an error, which is then as good as empty.
     """
     try:
-        content = await _content(
-            response, max_bytes=max_bytes if response.is_success else MAX_ERROR_BYTES, memory=memory
-        )
-        memory.add_values(await off_loop(len(content), json_limits.check, content))
+        limit = max_bytes if response.is_success else MAX_ERROR_BYTES
+        content = await _content(response, max_bytes=limit, memory=memory)
+        body, values = await off_loop(len(content), _read, content)
+        memory.add_values(values)
     except (AnswerRefused, JsonLimitExceeded, RateLimited) as exceeded:
         if not response.is_success:
             return {}
         raise AnswerRefused(_sentence(exceeded)) from None
-    return await off_loop(len(content), decode_object, content)
+    return body
+
+
+def _read(content: bytearray) -> tuple[dict[str, Any], int]:
+    try:
+        values = json_limits.check(content)
+    except JsonLimitExceeded:
+        return read_large_answer(content)
+    return decode_object(content), values
 
 
 def decode_object(content: bytes | bytearray) -> dict[str, Any]:
