@@ -7,6 +7,8 @@ from types import TracebackType
 
 import structlog
 
+log = structlog.get_logger()
+
 
 def configure(level: str, form: str) -> None:
     """Configure the logs of this process, those of libraries, warnings and uncaught exceptions included.
@@ -45,4 +47,4 @@ def _log_uncaught(kind: type[BaseException], error: BaseException | None, trace:
     if error is None or issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error or kind(), trace)
         return
-    structlog.get_logger().critical("exception.uncaught", exc_info=(kind, error, trace))
+    log.critical("exception.uncaught", exc_info=(kind, error, trace))

@@ -1,4 +1,4 @@
-"""Every line on standard error is a JSON object, whoever writes it."""
+"""Every line on standard error is a JSON object: the service's, those of libraries, and uncaught exceptions."""
 
 import json
 import subprocess
