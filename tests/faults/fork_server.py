@@ -37,6 +37,9 @@ PERIODIC = {
 }
 """Periodic tasks that are hurried, and how the fault points in them begin."""
 
+NAME_SERVER = "TESTS_NAME_SERVER_PORT"
+"""The variable that names the port of a name server of the test's, which all look-ups of the process ask."""
+
 MAX_MESSAGE_BYTES = 200_000
 
 _pipes: dict[int, int] = {}
@@ -108,6 +111,7 @@ def _become(request: dict[str, Any], pipe: int, listener: int = -1) -> None:
         os.environ.clear()
         os.environ.update(request["environment"])
         _arm_fault_point()
+        _ask_the_test_s_name_server()
         if request["role"] == "worker":
             _work(
                 hurried=request["hurried"],
@@ -133,6 +137,15 @@ def _arm_fault_point() -> None:
 
     fault_points._NAME, _, fault_points._NTH = os.environ.get("TUNEGATE_FAULT_POINT", "").partition(":")
     fault_points._SIGNAL = signal.Signals[os.environ.get("TUNEGATE_FAULT_SIGNAL") or "SIGKILL"]
+
+
+def _ask_the_test_s_name_server() -> None:
+    port = os.environ.get(NAME_SERVER)
+    if port is not None:
+        from service.egress.resolver import Resolver
+        from tests.egress.name_server import NameServer
+
+        Resolver.__init__.__defaults__ = (NameServer([], int(port)).lookup,)
 
 
 def _work(*, hurried: bool, grace_seconds: float | None, end_seconds: float | None) -> None:

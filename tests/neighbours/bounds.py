@@ -33,15 +33,20 @@ class Round:
         """A sentence for each bound that the round exceeds."""
         found = [f"{self.attack}: under attack: {failure}" for failure in self.attacked.failures]
         found += [f"{self.attack}: afterwards: {failure}" for failure in self.after.failures]
-        for when, measured in (("under attack", self.attacked), ("afterwards", self.after)):
-            for operation in measured.seconds:
-                quiet, took = self.quiet.p99(operation), measured.p99(operation)
-                if took > max(MAX_RATIO * quiet, MAX_SECONDS):
-                    found.append(f"{self.attack}: {operation}: {took:.2f} s {when}, {quiet:.2f} s before")
+        for operation in self.quiet.seconds:
+            before, during, after = (each.p99(operation) for each in (self.quiet, self.attacked, self.after))
+            if during > _bound(max(before, after)):
+                found.append(f"{self.attack}: {operation}: {during:.2f} s, quiet: {before:.2f} and {after:.2f} s")
+            if after > _bound(before):
+                found.append(f"{self.attack}: {operation}: {after:.2f} s afterwards, {before:.2f} s before")
         for process, growth in self.growth.items():
             if growth > MAX_GROWTH_MB:
                 found.append(f"{self.attack}: {process} grew by {growth} MB")
         return found + [f"{self.attack}: {each}" for each in self.left]
+
+
+def _bound(quiet_seconds: float) -> float:
+    return max(MAX_RATIO * quiet_seconds, MAX_SECONDS)
 
 
 def growth_of(quiet: Peaks, attacked: Peaks) -> dict[str, int]:

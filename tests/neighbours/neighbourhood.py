@@ -1,6 +1,7 @@
 """A deployment with the production limits, a victim, and rounds in which an attacker does its worst beside it."""
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -12,11 +13,12 @@ import httpx2
 from service.identity.bootstrap import create_key
 from service.identity.keys import fingerprint, new_key
 from service.settings import Settings
+from tests.faults.fork_server import NAME_SERVER
 from tests.faults.harness import FaultHarness, open_fault_harness
 from tests.neighbours.attacker import Attacker
 from tests.neighbours.bounds import MAX_LEFT_MB, Round, growth_of
 from tests.neighbours.counterparts import Counterparts
-from tests.neighbours.exchange import Address, json_request
+from tests.neighbours.exchange import Address, exchange, json_request, request
 from tests.neighbours.memory import connections_to, peaks_of, resident_mb
 from tests.neighbours.victim import Victim
 from tests.wire import make_tenant
@@ -96,8 +98,13 @@ class Neighbourhood:
         )
 
     async def _end_projects(self, attacker: Attacker) -> None:
-        """Archive the attacker's projects, which cancels what they have begun."""
-        for project_id in attacker.project_ids:
+        """Delete the attacker's endpoints and archive its projects, which cancels what they have begun."""
+        for key, project_id in zip(attacker.keys, attacker.project_ids, strict=True):
+            await self.harness.execute(UNLIMITED, project_id)
+            listed = await exchange(self.address, request("GET", "/v1/webhook_endpoints?limit=100", key=key))
+            for endpoint in listed.json()["data"] if listed.status == 200 else ():
+                path = f"/v1/webhook_endpoints/{endpoint['id']}"
+                await exchange(self.address, request("DELETE", path, key=key))
             path = f"/v1/organization/projects/{project_id}/archive"
             prepared, deadline = json_request(path, {}, key=self.admin_key), perf_counter() + CALM_SECONDS
             while (answer := await attacker.send(prepared)).status != 200:
@@ -134,14 +141,20 @@ async def open_neighbourhood() -> AsyncIterator[Neighbourhood]:
     """Open one, with an API, a worker, and the limits and timeouts of production."""
     production = {
         name: getattr(Settings(), name)
-        for name in ("lease_seconds", "reconcile_seconds", "upstream_timeout_seconds", "webhook_timeout_seconds")
+        for name in (
+            "lease_seconds",
+            "reconcile_seconds",
+            "upstream_timeout_seconds",
+            "webhook_timeout_seconds",
+            "webhook_schedule_seconds",
+            "database_pool_size",
+        )
     }
-    size = Settings().database_pool_size
-    async with open_fault_harness(**production, database_pool_size=size, upstream_allow_private=True) as harness:
-        with _counterparts() as counterparts:
+    async with open_fault_harness(**production, upstream_allow_private=True) as harness:
+        with _counterparts() as counterparts, _silent_name_server() as port:
             harness.new_api().start()
             await harness.serving()
-            harness.new_worker().start()
+            harness.new_worker().start({NAME_SERVER: str(port)})
             await harness.all_well()
             admin_key = await create_key(harness.settings, kind="admin", name="neighbours")
             yield Neighbourhood(harness, await _victim(harness, counterparts), admin_key)
@@ -186,3 +199,11 @@ def _counterparts() -> Iterator[Counterparts]:
         yield started
     finally:
         started.stop()
+
+
+@contextmanager
+def _silent_name_server() -> Iterator[int]:
+    """The port of a name server that answers no question."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as served:
+        served.bind(("127.0.0.1", 0))
+        yield served.getsockname()[1]

@@ -14,7 +14,7 @@ from tests.neighbours.exchange import Address, Answer, exchange, file_request, j
 from tests.wire import MODEL, chat_rows, jsonl
 
 EVENT = "model_alias.promoted"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 30.0
 """How long one operation may take; one that takes longer has failed."""
 
 POLL_SECONDS = 0.05
