@@ -19,7 +19,7 @@ class Attacker:
     """One attack's projects. `scale` is 1 at full tilt and less in the short form; `answers` counts what came back."""
 
     address: Address
-    metrics_address: Address
+    internal_addresses: tuple[Address, ...]
     keys: list[str]
     project_ids: list[str]
     counterparts: Counterparts

@@ -10,6 +10,7 @@ from time import perf_counter
 
 import httpx2
 
+from cli.embedded import free_port
 from service.identity.bootstrap import create_key
 from service.identity.keys import fingerprint, new_key
 from service.settings import Settings
@@ -41,6 +42,7 @@ MORE_KEYS = """
     FROM unnest($2::bytea[]) WITH ORDINALITY AS fresh (sha256, number)
 """
 
+METRICS_PORT = "TUNEGATE_METRICS_PORT"
 LEASED_TABLES = "SELECT table_name FROM information_schema.columns WHERE column_name = 'leased_until' ORDER BY 1"
 
 
@@ -51,16 +53,12 @@ class Neighbourhood:
     harness: FaultHarness
     victim: Victim
     admin_key: str
+    internal_addresses: tuple[Address, ...]
 
     @property
     def address(self) -> Address:
         """Where the API listens."""
         return "127.0.0.1", self.harness.listener.getsockname()[1]
-
-    @property
-    def metrics_address(self) -> Address:
-        """Where it serves its metrics."""
-        return self.address
 
     async def round(self, attacks: Sequence[Attack], *, seconds: float, quiet_seconds: float, scale: float) -> Round:
         """Measure before, during and after attacks that go on at the same time."""
@@ -90,7 +88,7 @@ class Neighbourhood:
         tenants = [await make_tenant(self.harness.base_url, self.harness.settings.database_url) for _ in range(2)]
         return Attacker(
             address=self.address,
-            metrics_address=self.metrics_address,
+            internal_addresses=self.internal_addresses,
             keys=[tenant.key for tenant in tenants],
             project_ids=[tenant.project_id for tenant in tenants],
             counterparts=counterparts,
@@ -152,12 +150,14 @@ async def open_neighbourhood() -> AsyncIterator[Neighbourhood]:
     }
     async with open_fault_harness(**production, upstream_allow_private=True) as harness:
         with _counterparts() as counterparts, _silent_name_server() as port:
-            harness.new_api().start()
+            internal = free_port(), free_port()
+            harness.new_api().start({METRICS_PORT: str(internal[0])})
             await harness.serving()
-            harness.new_worker().start({NAME_SERVER: str(port)})
+            harness.new_worker().start({METRICS_PORT: str(internal[1]), NAME_SERVER: str(port)})
             await harness.all_well()
             admin_key = await create_key(harness.settings, kind="admin", name="neighbours")
-            yield Neighbourhood(harness, await _victim(harness, counterparts), admin_key)
+            victim = await _victim(harness, counterparts)
+            yield Neighbourhood(harness, victim, admin_key, tuple(("127.0.0.1", each) for each in internal))
 
 
 async def _victim(harness: FaultHarness, counterparts: Counterparts) -> Victim:
