@@ -12,7 +12,7 @@ FAST_TESTS := tests/test_settings.py tests/billing tests/catalogue tests/dataset
 	tests/identity/test_keys.py tests/inference tests/jobs tests/runs tests/upstreams/test_poll_schedule.py tests/webhooks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-fast test-faults-once test-faults lint format types imports bench chaos kills openapi openapi-check docs lock migration migrations-check ci clean
+.PHONY: help setup demo run test test-fast test-faults-once test-faults lint format types imports bench chaos kills neighbours openapi openapi-check docs lock migration migrations-check ci clean
 
 help: ## Show this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,10 +48,11 @@ test-fast: setup ## Run the tests that start no server, in under a minute
 test-faults-once: setup ## Kills, network faults and chaos, each once (a step of .ci/run)
 	@$(PYTEST) -m faults $(TESTS)
 
-test-faults: setup ## Faults in full: links, kills, chaos (half an hour)
+test-faults: setup ## Faults in full: links, kills, chaos, neighbours (an hour)
 	@$(PYTEST) --full -m faults $(TESTS)
 	@$(BIN)/python -m tests.faults.kill_matrix $(KILLS)
 	@$(BIN)/python -m tests.faults.chaos $(CHAOS)
+	@$(BIN)/python -m tests.neighbours $(NEIGHBOURS)
 
 lint: setup types imports ## Style, types and import contracts
 	@$(BIN)/ruff check .
@@ -72,6 +73,9 @@ chaos: setup ## 2,000 jobs, 520 faults, and the counts of failures (ARGS="--seed
 
 kills: setup ## Kill -9 at every fault point, twenty times each (ARGS="--kills 2 --only create.")
 	@$(BIN)/python -m tests.faults.kill_matrix $(ARGS)
+
+neighbours: setup ## Every attack on a neighbour at full tilt, and what the neighbour notices (ARGS="keys --seconds 30")
+	@$(BIN)/python -m tests.neighbours $(ARGS)
 
 bench: setup ## Measure: benchmarks/
 	@$(BIN)/python -m benchmarks

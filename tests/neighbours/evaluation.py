@@ -35,7 +35,7 @@ async def recursive_schema(attacker: Attacker) -> None:
     await _compare(attacker, "nested", {"type": "json_schema", "schema": recursive()})
 
 
-async def counted_repeats(attacker: Attacker) -> None:
+async def huge_patterns(attacker: Attacker) -> None:
     """A grader whose pattern is short and huge when compiled."""
     repeated = "(" * 3 + "a" + "{1,90})" * 2 + "{1,9})"
     pattern = "|".join(f"{repeated}{number}" for number in range(200))
@@ -89,7 +89,7 @@ async def _quote_tools(attacker: Attacker, parameters: dict[str, Any]) -> None:
 ATTACKS = (
     doubling_references,
     recursive_schema,
-    counted_repeats,
+    huge_patterns,
     patterns_of_tools,
     references_of_tools,
     tools_of_a_file,

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -70,11 +70,19 @@ async def connected(address: Address) -> AsyncIterator[socket.socket]:
 
 
 async def exchange(address: Address, sent: bytes) -> Answer:
-    """Send a request and read its answer. An answer before the request's end is an answer too."""
-    loop = asyncio.get_running_loop()
+    """Send a request and read its answer."""
+
+    async def send(opened: socket.socket) -> None:
+        await asyncio.get_running_loop().sock_sendall(opened, sent)
+
+    return await answered(address, send)
+
+
+async def answered(address: Address, send: Callable[[socket.socket], Coroutine[Any, Any, None]]) -> Answer:
+    """What is answered to whatever `send` sends. An answer before the request's end is an answer too."""
     try:
         async with connected(address) as opened:
-            sending = asyncio.ensure_future(loop.sock_sendall(opened, sent))
+            sending = asyncio.create_task(send(opened))
             try:
                 return await _read(opened)
             finally:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 
 from tests.neighbours.attacker import Attacker
-from tests.neighbours.exchange import BOUNDARY, Answer, connected, json_request, request
+from tests.neighbours.exchange import BOUNDARY, Answer, answered, connected, json_request, request
 from tests.neighbours.workbooks import sparse_workbook, zipped_lists, zipped_rows
 from tests.wire import MODEL
 
@@ -107,16 +107,14 @@ async def zip_bombs(attacker: Attacker) -> None:
 
 
 async def _endless(attacker: Attacker, head: bytes, chunk: bytes) -> None:
-    async def send(_: int) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            async with connected(attacker.address) as opened:
-                await loop.sock_sendall(opened, head)
-                for _ in range(HEADER_BYTES // len(chunk)):
-                    await loop.sock_sendall(opened, chunk)
-                await asyncio.sleep(STILL_SECONDS)
-        except OSError:
-            attacker.answers[0] += 1
+    async def send(_: int) -> Answer:
+        async def pour(opened: socket.socket) -> None:
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(opened, head)
+            for _ in range(HEADER_BYTES // len(chunk)):
+                await loop.sock_sendall(opened, chunk)
+
+        return await answered(attacker.address, pour)
 
     await attacker.repeat(send, at_once=3)
 
@@ -127,7 +125,7 @@ async def _dripping(attacker: Attacker, head: bytes, drop: bytes, *, at_once: in
         try:
             async with connected(attacker.address) as opened:
                 await loop.sock_sendall(opened, head)
-                while not await _answered(opened):
+                while not await _ended(opened):
                     await loop.sock_sendall(opened, drop)
         except OSError:
             pass
@@ -136,7 +134,7 @@ async def _dripping(attacker: Attacker, head: bytes, drop: bytes, *, at_once: in
     await attacker.repeat(send, at_once=at_once)
 
 
-async def _answered(opened: socket.socket) -> bool:
+async def _ended(opened: socket.socket) -> bool:
     """Whether the service answers or hangs up within a second."""
     try:
         async with asyncio.timeout(STILL_SECONDS):

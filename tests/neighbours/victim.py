@@ -63,7 +63,7 @@ class Victim:
         self.file_id = await self._upload()
 
     async def live(self, seconds: float) -> Measured:
-        """Do everything for so long, and until what was begun has ended."""
+        """Do everything for this time, and until what was begun has ended."""
         operations: dict[str, Callable[[], Awaitable[object]]] = {
             "read": self._read,
             "first use of a key": self._first_use,
