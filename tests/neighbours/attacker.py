@@ -37,13 +37,22 @@ class Attacker:
         return max(1, round(count * self.scale))
 
     async def repeat(
-        self, step: Callable[[int], Awaitable[Answer | None]], *, at_once: int = 1, pause_seconds: float = 0.0
+        self,
+        step: Callable[[int], Awaitable[Answer | None]],
+        *,
+        at_once: int = 1,
+        pause_seconds: float = 0.0,
+        ramp_seconds: float = 1.0,
     ) -> None:
-        """Repeat a step until the attack is cancelled, `at_once` of them concurrently; each gets its number."""
-        self.under_way.set()
-        numbers = iter(range(1 << 60))
+        """Repeat a step until the attack is cancelled, `at_once` of them concurrently; each gets its number.
 
-        async def again() -> None:
+        They begin within `ramp_seconds`, one after the other.
+        """
+        self.under_way.set()
+        numbers, count = iter(range(1 << 60)), self.many(at_once)
+
+        async def again(place: int) -> None:
+            await asyncio.sleep(ramp_seconds * place / count)
             while True:
                 answer = await step(next(numbers))
                 if answer is not None:
@@ -51,8 +60,8 @@ class Attacker:
                 await asyncio.sleep(max(pause_seconds, PAUSE_SECONDS))
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(self.many(at_once)):
-                group.create_task(again())
+            for place in range(count):
+                group.create_task(again(place))
 
     async def send(self, prepared: bytes) -> Answer:
         """Send prepared bytes."""

@@ -75,7 +75,7 @@ class Neighbourhood:
         left = await self._left(pids, before)
         after = await self.victim.live(quiet_seconds)
         return Round(
-            attack=" + ".join(attack.__name__ for attack in attacks),
+            attack=" + ".join(map(label_of, attacks)),
             quiet=quiet,
             attacked=attacked,
             after=after,
@@ -132,6 +132,12 @@ class Neighbourhood:
         if ready["status"] != "ok":
             found.append(f"/readyz says {ready}")
         return found
+
+
+def label_of(attack: Attack) -> str:
+    """Such as "keys: bad keys"."""
+    kind = attack.__module__.rpartition(".")[2]
+    return f"{kind}: {attack.__name__.replace('_', ' ')}"
 
 
 @asynccontextmanager
