@@ -15,7 +15,7 @@ import structlog
 
 from service.database.engine import create_engine
 from service.logs import configure
-from service.monitoring.internal_listener import InternalListener, listen
+from service.monitoring.internal_listener import InternalListener
 from service.monitoring.readiness import ReadinessCheck
 from service.settings import Settings
 from service.upstreams.metrics import measure
@@ -65,7 +65,7 @@ async def run(
             _exit_later(end_seconds)
         (cut if stop.is_set() else stop).set()
 
-    async with InternalListener(listen(settings)).serving() as internal:
+    async with InternalListener(settings).serving() as internal:
         starting = asyncio.create_task(open_context(settings))
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, on_signal)

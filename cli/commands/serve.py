@@ -32,7 +32,7 @@ def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
         from service.app import create_app
         from service.database.migrations import check_schema
         from service.http.protocol import limited_protocol
-        from service.monitoring.internal_listener import InternalListener, listen
+        from service.monitoring.internal_listener import InternalListener
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: Any) -> None:
@@ -47,7 +47,7 @@ def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
     if settings.upstream_is_self(port):
         raise SettingsError("OPENAI_BASE_URL points at this gateway itself: every job would create another one.")
     asyncio.run(check_schema(settings, application="tunegate-api"))
-    internal = InternalListener(listen(settings))
+    internal = InternalListener(settings)
     server = Server(
         uvicorn.Config(
             create_app(settings, internal=internal),

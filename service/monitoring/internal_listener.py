@@ -17,6 +17,7 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, disable_created_metrics, generate_latest
 
 from service.errors import SettingsError
+from service.http.protocol import limited_protocol
 from service.monitoring.readiness import ReadinessCheck
 from service.monitoring.shared_result import SharedResult
 from service.settings import Settings
@@ -38,11 +39,13 @@ class InternalListener:
     """Serves the state of one process. Its attributes are set as soon as the resources that they need are open.
 
     `ready` checks the dependencies, `measure` updates metrics that are read from the database, and `fault` says why the
-    process should be restarted (None: it works).
+    process should be restarted (None: it works). Raises `SettingsError` if a port that was set cannot be bound.
     """
 
-    def __init__(self, listening: socket.socket) -> None:
-        self._listening = listening
+    def __init__(self, settings: Settings) -> None:
+        self._protocol = limited_protocol(settings)
+        self._listening = listen(settings)
+        self.host, self.port = self._listening.getsockname()[:2]
         self._scrape = SharedResult(self._generate, seconds=REUSED_SECONDS)
         self.ready: ReadinessCheck | None = None
         self.measure: Callable[[], Awaitable[None]] | None = None
@@ -51,11 +54,11 @@ class InternalListener:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["InternalListener"]:
         """Serve during the block."""
-        host, port = self._listening.getsockname()[:2]
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
-            http="h11",
+            http=self._protocol,
+            ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -66,7 +69,7 @@ class InternalListener:
         )
         server = _Server(config)
         serving = asyncio.create_task(server.serve(sockets=[self._listening]))
-        log.info("internal_listener.started", host=host, port=port)
+        log.info("internal_listener.started", host=self.host, port=self.port)
         try:
             yield self
         finally:
@@ -115,7 +118,7 @@ class _Server(uvicorn.Server):
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The internal listener's socket. Raises `SettingsError` if a port that was set cannot be bound."""
+    """The socket. Raises `SettingsError` if a port that was set cannot be bound."""
     host, port = settings.metrics_host, settings.metrics_port
     try:
         return _bound(host, port or DEFAULT_PORT)

@@ -1,19 +1,25 @@
 """Refused keys: their responses, and their entries in the audit log."""
 
 import asyncio
+import dataclasses
 import datetime as dt
 from typing import Any
 
+import httpx2
 import pytest
 from sqlalchemy import ColumnElement, func, select, update
 
+from service.app import create_litestar
 from service.database.engine import SERVICE_ROLE
 from service.database.tables import ApiKey, AuditLog, Refusal
 from service.errors import ApiError
+from service.http.middleware import RequestMiddleware
 from service.identity import refused_requests
 from service.identity.audit import Actor
 from service.identity.authentication import Authenticator
+from service.identity.bootstrap import create_key
 from service.identity.keys import new_key
+from service.settings import Settings
 from tests.http.fixtures import Api
 from tests.identity.fixtures import AdminApi, Processes
 from tests.wire import refusal
@@ -78,6 +84,30 @@ class TestTheDoor:
             logs = await admin.get("/organization/audit_logs", params={"resource_ids[]": made.json()["id"]})
         (entry,) = logs.json()["data"]
         assert entry["actor"]["session"]["ip_address"] == "127.0.0.1"
+
+    async def test_a_trusted_proxy_says_who_the_client_is(self, gateway: tuple[Settings, str]) -> None:
+        settings = dataclasses.replace(gateway[0], trusted_proxies="127.0.0.1", failed_keys_per_minute=2)
+        key = await create_key(settings, kind="admin", name="behind a proxy")
+        app = create_litestar(settings)
+        serving: Any = RequestMiddleware(app, settings.proxies(), body_idle_seconds=60.0)
+        transport = httpx2.ASGITransport(app=serving)
+        async with (
+            app.lifespan(),
+            httpx2.AsyncClient(transport=transport, base_url="http://tunegate/v1") as proxy,
+        ):
+
+            async def send(method: str, path: str, key: str, client: str, **more: Any) -> httpx2.Response:
+                headers = {"authorization": f"Bearer {key}", "x-forwarded-for": f"6.6.6.6, {client}"}
+                return await proxy.request(method, path, headers=headers, **more)
+
+            made = await send("POST", "/organization/projects", key, "198.51.100.7", json={"name": "geo"})
+            query = {"resource_ids[]": made.json()["id"]}
+            logs = await send("GET", "/organization/audit_logs", key, "198.51.100.7", params=query)
+            (entry,) = logs.json()["data"]
+            assert entry["actor"]["session"]["ip_address"] == "198.51.100.7"
+            statuses = [(await send("GET", "/files", new_key("project"), "198.51.100.8")).status_code for _ in range(3)]
+            assert statuses == [401, 401, 429]
+            assert (await send("GET", "/files", new_key("project"), "198.51.100.9")).status_code == 401
 
     async def test_an_account_without_a_role_opens_nothing_until_it_has_one(self, admin_api: AdminApi) -> None:
         project, account = await new_project(admin_api, create_service_account_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from cli.embedded import free_port
 from service.database.engine import Database, create_engine
 from service.errors import SettingsError
 from service.monitoring import internal_listener
@@ -33,16 +34,15 @@ async def db(settings: Settings) -> AsyncIterator[Database]:
 @pytest.fixture
 async def listener() -> AsyncIterator[InternalListener]:
     """One that serves on a free port, and knows nothing yet."""
-    async with InternalListener(socket.create_server(("127.0.0.1", 0))).serving() as serving:
+    async with InternalListener(Settings(metrics_port=free_port())).serving() as serving:
         yield serving
 
 
 @pytest.fixture
 async def http(listener: InternalListener) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of it."""
-    port = listener._listening.getsockname()[1]
     limits = httpx2.Limits(max_connections=20)
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=limits) as client:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{listener.port}", timeout=60, limits=limits) as client:
         yield client
 
 
@@ -144,7 +144,7 @@ class TestPort:
         ):
             listen(Settings(metrics_port=taken.getsockname()[1]))
 
-    @pytest.mark.parametrize("wrong", [{"metrics_port": 70_000}, {"metrics_host": "192.0.2.1"}, {"metrics_host": "x."}])
+    @pytest.mark.parametrize("wrong", [{"metrics_port": 70_000}, {"metrics_host": "192.0.2.1"}])
     def test_one_that_cannot_be_is_refused(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(SettingsError, match="TUNEGATE_METRICS_"):
             listen(Settings(**wrong))
