@@ -15,6 +15,9 @@ class ErrorCode(NamedTuple):
 
 
 ERROR_CODES: dict[str, ErrorCode] = {
+    "answers_too_large": ErrorCode(
+        None, "The answers of a generation or comparison exceed 128 MB.", "Request fewer examples, or shorter answers."
+    ),
     "api_key_expired": ErrorCode(400, "An expired key cannot be changed.", "Create a new one."),
     "api_key_not_found": ErrorCode(404, "No such key in this project or organisation.", "List the keys."),
     "budget_exceeded": ErrorCode(
@@ -42,6 +45,11 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "file_not_found": ErrorCode(404, "No such file in this project (400 where a body names it).", "List your files."),
     "file_too_large": ErrorCode(413, "The file is over the limit.", "Split it, or ask for a higher limit."),
+    "evaluation_limit_exceeded": ErrorCode(
+        None,
+        "A grader, or a tool's schema, took more time or memory on an answer than an evaluation may.",
+        "The message names it; simplify its schema or pattern.",
+    ),
     "fine_tune_not_found": ErrorCode(404, "No such job in this project.", "List your jobs."),
     "forbidden_upstream_target": ErrorCode(
         400, "The base URL leads to a private or reserved address.", "Use a public https URL, or ask an administrator."

@@ -26,6 +26,7 @@ from service.jobs.forecast import Forecast
 from service.limits.rates import RateLimitEnforcer
 from service.monitoring.readiness import ReadinessCheck
 from service.project_memory import ProjectMemory
+from service.runs.evaluator import MAX_WAITING_CHECKS, Evaluator
 from service.settings import Settings
 from service.storage import Storage
 from service.upstreams.accounts import Accounts
@@ -61,6 +62,7 @@ class Services:
     sender: Sender
     streams: EventStreams
     forecast: Forecast
+    evaluator: Evaluator
 
     @classmethod
     def open(cls, settings: Settings) -> "Services":
@@ -95,6 +97,7 @@ class Services:
             sender=Sender.from_settings(settings),
             streams=EventStreams(max_streams=settings.max_event_streams),
             forecast=Forecast(db, catalogue),
+            evaluator=Evaluator.from_settings(settings, max_waiting=MAX_WAITING_CHECKS),
         )
 
     def resources(self) -> Resources:
@@ -113,6 +116,7 @@ class Services:
                 await self.ledger_batcher.close()
                 await self.authenticator.close()
                 await self.rates.close()
+                await self.evaluator.close()
                 await self.accounts.close()
                 await self.db.close()
         except TimeoutError:

@@ -229,6 +229,21 @@ class Settings:
         50,
         "Event streams of a project (of jobs, runs and webhooks) that may be open in one API process.",
     )
+    evaluation_processes: int = _setting(
+        "TUNEGATE_EVALUATION_PROCESSES",
+        2,
+        "Processes that evaluate callers' schemas, patterns and graders, per process of the API and per worker.",
+    )
+    evaluation_seconds: float = _setting(
+        "TUNEGATE_EVALUATION_SECONDS",
+        10.0,
+        "The processor time of one evaluation of a grader or a schema, above which its comparison or generation fails.",
+    )
+    evaluation_memory_bytes: int = _setting(
+        "TUNEGATE_EVALUATION_MEMORY_BYTES",
+        512 * 1024 * 1024,
+        "The memory that one evaluation process may add, above which what it evaluates fails.",
+    )
     database_pool_size: int = _setting("TUNEGATE_DATABASE_POOL_SIZE", 20, "Database connections per process.")
 
     @classmethod

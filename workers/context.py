@@ -20,6 +20,7 @@ from service.fair_places import FairPlaces
 from service.http.rate_limits import RateLimiter
 from service.inference.metering import Meter
 from service.limits.rates import RateLimitEnforcer
+from service.runs.evaluator import Evaluator
 from service.settings import Settings
 from service.storage import Storage
 from service.upstreams.accounts import Accounts, ensure_default_account
@@ -49,6 +50,7 @@ class Context:
     bulkhead: Bulkhead
     sender: Sender
     dataset_processes: DatasetProcesses
+    evaluator: Evaluator
     ledger_batcher: LedgerBatcher
     detached_calls: DetachedCalls
     meter: Meter
@@ -102,6 +104,7 @@ async def open_context(settings: Settings) -> Context:
         bulkhead=Bulkhead(settings.worker_concurrency, accounts.is_unavailable),
         sender=Sender.from_settings(settings),
         dataset_processes=dataset_processes,
+        evaluator=Evaluator.from_settings(settings),
         ledger_batcher=ledger_batcher,
         detached_calls=DetachedCalls(ledger_batcher),
         meter=Meter(db, ledger_batcher),
@@ -115,6 +118,7 @@ async def close_context(ctx: Context) -> None:
     await ctx.detached_calls.close()
     await ctx.ledger_batcher.close()
     await ctx.dataset_processes.close()
+    await ctx.evaluator.close()
     await ctx.rates.close()
     await ctx.accounts.close()
     await ctx.db.close()

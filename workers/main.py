@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
-import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -105,10 +104,11 @@ def _fault(dispatcher: Dispatcher) -> str | None:
 
 
 def _exit_later(end_seconds: float) -> None:
-    """End the process by force if its shutdown takes too long, as with an unresponsive database."""
-    timer = threading.Timer(end_seconds, os._exit, (1,))
-    timer.daemon = True
-    timer.start()
+    """End the process by force if its shutdown takes too long, as with an unresponsive database.
+
+    The timer needs no interpreter, so it works even while an extension occupies it; all stacks are written before.
+    """
+    faulthandler.dump_traceback_later(end_seconds, exit=True)
 
 
 async def _unless(event: asyncio.Event, task: "asyncio.Task[T]") -> T | None:

@@ -37,7 +37,6 @@ from service.jobs.rules import check_create, check_method
 from service.jobs.schemas import CreateJob
 from service.limits.enforcement import reserve_tokens
 from service.models.aliases.names import check_not_a_base_model
-from service.runs.comparisons.actions import check_graders
 from service.states import ACTIVE, ENDED
 from service.upstreams.capabilities import CAPABILITIES, Needs
 
@@ -259,9 +258,8 @@ async def _reserve(session: AsyncSession, job: Job, *, upper_micros: int, billab
 
 
 async def _check_deploy_comparison(session: AsyncSession, project_id: str, comparison: DeployComparison) -> None:
-    """Check a job's `deploy.comparison` as far as that is possible before it runs. Raises `InvalidRequest`."""
+    """Check a job's `deploy.comparison`, whose graders are checked before the transaction. Raises `InvalidRequest`."""
     check_condition(comparison)
-    check_graders(comparison.graders, param="deploy.comparison.graders")
     await get_referenced_file(session, project_id, comparison.file, param="deploy.comparison.file")
 
 

@@ -41,6 +41,8 @@ from service.jobs.schemas import (
     Timeline,
 )
 from service.jobs.stream import JobEvents
+from service.runs.comparisons.actions import check_graders
+from service.runs.evaluator import Evaluator
 from service.settings import Settings
 
 METADATA_FILTER = "metadata["
@@ -56,6 +58,13 @@ async def post_job(request: ApiRequest) -> Response[bytes]:
     """Create a job. Invalid data, an unknown model or an exhausted budget are refused before anything is spent."""
     who = caller(request)
     body, sha256 = await read_body(request, CreateJob)
+    if body.deploy is not None and body.deploy.comparison is not None:
+        await check_graders(
+            body.deploy.comparison.graders,
+            resource(request, Evaluator),
+            project_id=who.project_id,
+            param="deploy.comparison.graders",
+        )
 
     async def act(session: AsyncSession) -> FineTuningJob:
         job = await create_job(

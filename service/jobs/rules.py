@@ -12,6 +12,9 @@ from service.errors import InvalidRequest
 from service.jobs.lifecycle import JobError
 from service.jobs.schemas import CreateJob, Dpo, Hyperparameters, Method, Supervised
 
+MAX_GRADER_BYTES = 512 * 1024
+"""The largest grader of a reinforcement job. OpenAI's limit for a Python grader's source is 256 kB before escaping."""
+
 MAX_METADATA_PAIRS = 16
 MAX_METADATA_KEY = 64
 MAX_METADATA_VALUE = 512
@@ -80,6 +83,12 @@ def resolve_method(requested: Method | None, hyperparameters: Hyperparameters | 
                     "A reinforcement job needs 'method.reinforcement.grader'.",
                     param="method.reinforcement.grader",
                     code="missing_required_parameter",
+                )
+            grader_bytes = len(msgspec.json.encode(method.reinforcement.grader))
+            if grader_bytes > MAX_GRADER_BYTES:
+                raise InvalidRequest(
+                    f"The grader has {grader_bytes:,} bytes. Send at most {MAX_GRADER_BYTES:,}.",
+                    param="method.reinforcement.grader",
                 )
             chosen = method.reinforcement
     return {"type": method.type, method.type: msgspec.to_builtins(chosen)}

@@ -5,20 +5,40 @@ An upstream's answer is untrusted: missing fields are empty, and characters that
 
 from typing import Any
 
+import msgspec
+
+MAX_MESSAGE_BYTES = 1 << 20
+"""The largest message. The longest answers of today's models, 128,000 tokens, have about half of that."""
+
+_CUT_CHARS = MAX_MESSAGE_BYTES // 4
 _STORED_FIELDS = ("content", "refusal", "tool_calls", "function_call")
 
 
 def parse_message(body: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """The message of the first choice, of a chat or a legacy completion, and its finish reason."""
+    """The message of the first choice, of a chat or a legacy completion, and its finish reason.
+
+    Of a message that is too large, or nested too deep to be stored, the start of its text is left, as if it had been
+    cut at its limit of tokens.
+    """
     choices = body.get("choices")
     first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     answer = first.get("message")
+    if isinstance(answer, dict) and not _is_storable(answer):
+        text = answer.get("content")
+        return {"role": "assistant", "content": _storable(text[:_CUT_CHARS]) if isinstance(text, str) else ""}, "length"
     if isinstance(answer, dict):
         message = {name: _storable(answer[name]) for name in _STORED_FIELDS if answer.get(name) is not None}
     else:
-        message = {"content": _storable(first["text"])} if isinstance(first.get("text"), str) else {}
+        message = {"content": _storable(first["text"][:_CUT_CHARS])} if isinstance(first.get("text"), str) else {}
     reason = first.get("finish_reason")
     return {"role": "assistant", **message}, _storable(reason) if isinstance(reason, str) else None
+
+
+def _is_storable(message: dict[str, Any]) -> bool:
+    try:
+        return len(msgspec.json.encode(message)) <= MAX_MESSAGE_BYTES
+    except (RecursionError, ValueError, TypeError):
+        return False
 
 
 def _storable(value: Any) -> Any:

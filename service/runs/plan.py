@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
+
 CHAT = "/chat/completions"
 
 
@@ -40,6 +42,11 @@ class Answer:
         """The text of the message; empty for a refusal, and for a call of a tool without text."""
         content = (self.message or {}).get("content")
         return content if isinstance(content, str) else ""
+
+
+def size_bytes(answer: Answer) -> int:
+    """The size of an answer's message."""
+    return len(msgspec.json.encode(answer.message))
 
 
 class Plan(Protocol):

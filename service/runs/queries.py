@@ -11,6 +11,8 @@ from service.http.wire_types import PageQuery
 from service.runs.plan import Answer
 from service.states import RunKind
 
+_ANSWERS_AT_ONCE = 100
+
 
 class ListRuns(PageQuery, frozen=True, kw_only=True):
     """The query of a list; `file` is the id of an input or output file."""
@@ -41,9 +43,20 @@ async def list_runs(session: AsyncSession, project_id: str, kind: RunKind, query
 
 
 async def recorded_answers(session: AsyncSession, run: Run) -> dict[str, Answer]:
-    """The answers of a run, by the key of their call."""
-    rows = await session.scalars(
-        select(RunCall).where(RunCall.project_id == run.project_id, RunCall.run_id == run.id).order_by(RunCall.key)
+    """The answers of a run, by the key of their call. They are read some at a time, since there can be 100 MB."""
+    query = (
+        select(
+            RunCall.key,
+            RunCall.message,
+            RunCall.refusal,
+            RunCall.finish_reason,
+            RunCall.input_tokens,
+            RunCall.output_tokens,
+            RunCall.cost_micros,
+        )
+        .where(RunCall.project_id == run.project_id, RunCall.run_id == run.id)
+        .order_by(RunCall.key)
+        .execution_options(yield_per=_ANSWERS_AT_ONCE)
     )
     return {
         row.key: Answer(
@@ -54,7 +67,7 @@ async def recorded_answers(session: AsyncSession, run: Run) -> dict[str, Answer]
             output_tokens=row.output_tokens,
             cost_micros=row.cost_micros,
         )
-        for row in rows
+        async for row in await session.stream(query)
     }
 
 

@@ -24,6 +24,9 @@ from service.webhooks import outbox
 OBJECTS: Mapping[RunKind, str] = {"generation": "dataset_generation", "comparison": "model_comparison"}
 """The name of each kind on the wire, and the prefix of its webhook event types."""
 
+LIMIT_EXCEEDED = "evaluation_limit_exceeded"
+"""The code of a run whose graders or tools reached a limit of evaluations."""
+
 EVENTS = EventLog(RunEvent, RunEvent.run_id)
 """The events of runs."""
 

@@ -49,6 +49,7 @@ from service.jobs.actions import PricingContext, create_job, request_cancel, req
 from service.jobs.schemas import CreateJob
 from service.limits.rates import RateLimitEnforcer
 from service.limits.scheduling_pass import request_scheduling_pass
+from service.runs.evaluator import Evaluator
 from service.settings import Settings
 from service.states import ENDED
 from service.storage import Storage
@@ -399,6 +400,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
             storage_url=settings.storage_url,
             models_file=settings.models_file,
         ),
+        evaluator=Evaluator.from_settings(settings),
         ledger_batcher=ledger_batcher,
         detached_calls=DetachedCalls(ledger_batcher),
         meter=Meter(db, ledger_batcher),
@@ -410,6 +412,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
     finally:
         await ctx.detached_calls.close()
         await ctx.ledger_batcher.close()
+        await ctx.evaluator.close()
         await ctx.rates.close()
         await ctx.dataset_processes.close()
         await ctx.accounts.close()

@@ -75,6 +75,7 @@ async def _start_comparison(ctx: Context, claimed: Claim[Deployment], job: Job) 
         ),
         router=Router(db=ctx.db, catalogue=ctx.catalogue, accounts=ctx.accounts),
         meter=ctx.meter,
+        evaluator=ctx.evaluator,
         project_id=job.project_id,
         max_concurrency=ctx.settings.run_concurrency,
     )

@@ -9,6 +9,7 @@ cancellation or to another worker, waits for its calls in flight and posts their
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, assert_never
 
 import structlog
@@ -17,7 +18,7 @@ from service import fault_points
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import Run
-from service.runs.plan import Plan, replay
+from service.runs.plan import Answer, Plan, replay
 from service.runs.queries import open_reservations, recorded_answers
 from service.runs.record import RunError, add_event, end
 from service.states import RunKind
@@ -25,6 +26,7 @@ from service.storage import StorageUnavailable
 from workers.context import Context
 from workers.datasets.retry_policy import STORE_UNAVAILABLE, STORE_UNAVAILABLE_SECONDS
 from workers.runs import comparisons, generations
+from workers.runs.threads import in_thread
 from workers.runs.time_slice import Finished, TimeSlice, Unfinished
 
 log = structlog.get_logger()
@@ -37,19 +39,21 @@ CRASHED = RunError(
 
 @dataclass(frozen=True, slots=True)
 class RunHandlers:
-    """The two steps that differ between the kinds of run.
+    """The steps that differ between the kinds of run.
 
-    `open_plan` builds the plan, or returns why there can be none. `conclude` stores the plan's result and ends the run;
+    `open_plan` builds the plan, or returns why there can be none. `review` evaluates answers before the plan takes
+    them, or returns why it cannot. `conclude` stores the plan's result and ends the run;
     with an error it stores what is complete.
     """
 
     open_plan: Callable[[Context, Run], Awaitable[Plan | RunError]]
+    review: Callable[[Context, Run, Any, Mapping[str, Answer]], Awaitable[RunError | None]]
     conclude: Callable[[Context, Claim[Run], Any, RunError | None], Awaitable[None]]
 
 
 HANDLERS: Mapping[RunKind, RunHandlers] = {
-    "generation": RunHandlers(generations.open_plan, generations.conclude),
-    "comparison": RunHandlers(comparisons.open_plan, comparisons.conclude),
+    "generation": RunHandlers(generations.open_plan, generations.review, generations.conclude),
+    "comparison": RunHandlers(comparisons.open_plan, comparisons.review, comparisons.conclude),
 }
 
 
@@ -80,11 +84,16 @@ async def _advance(ctx: Context, claimed: Claim[Run]) -> None:
             async with ctx.db.worker() as session:
                 await end(session, claimed, CRASHED.message, {}, error=CRASHED)
             return
+        review = partial(handlers.review, ctx, run, plan)
+        if (error := await review(answers)) is not None:
+            async with ctx.db.worker() as session:
+                await end(session, claimed, error.message, {}, error=error)
+            return
         if run.failures == MAX_CRASHES:
-            replay(plan, answers)
+            await in_thread(replay, plan, answers)
             await handlers.conclude(ctx, claimed, plan, CRASHED)
             return
-        match await TimeSlice(ctx, claimed, plan, answers, open_calls).run():
+        match await TimeSlice(ctx, claimed, plan, answers, open_calls, review).run():
             case Finished(error):
                 await handlers.conclude(ctx, claimed, plan, error)
             case Unfinished(reason, seconds):

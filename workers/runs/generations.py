@@ -3,7 +3,7 @@
 The object is announced before it is written; the file, its report and the end of the run are one fenced transaction.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,10 +15,13 @@ from service.database.tables import Run
 from service.datasets.files.actions import NewFile, create_file, record_pending_upload
 from service.datasets.files.queries import FINE_TUNE
 from service.ids import new_id
-from service.runs.generations.plan import GenerationPlan
+from service.processes.guard import LimitReached
+from service.runs.generations.evaluation import call_faults
+from service.runs.generations.options import GenerationPlanOptions
+from service.runs.generations.plan import GenerationPlan, calls_of_answer, item_of
 from service.runs.generations.stored import stored_options
-from service.runs.plan import Plan
-from service.runs.record import RunError, end
+from service.runs.plan import Answer, Plan
+from service.runs.record import LIMIT_EXCEEDED, RunError, end
 from workers.context import Context
 
 ROWS_PER_CHUNK = 500
@@ -26,7 +29,34 @@ ROWS_PER_CHUNK = 500
 
 async def open_plan(ctx: Context, run: Run) -> Plan | RunError:
     """The plan, built from the options alone."""
-    return GenerationPlan(stored_options(run))
+    return ReviewedPlan(stored_options(run))
+
+
+class ReviewedPlan(GenerationPlan):
+    """A plan that reads the faults of calls from `faults`, by the keys of their calls; `review` finds them."""
+
+    def __init__(self, options: GenerationPlanOptions) -> None:
+        super().__init__(options, lambda key, function_name, answer: self.faults[key])
+        self.options = options
+        self.faults: dict[str, str | None] = {}
+
+
+async def review(ctx: Context, run: Run, plan: ReviewedPlan, answers: Mapping[str, Answer]) -> RunError | None:
+    """Have an evaluation process check the calls in these answers. Returns why it could not."""
+    options = plan.options
+    calls = {
+        key: (function["name"], calls_of_answer(answer))
+        for key, answer in answers.items()
+        if key.startswith("answer/") and (function := options.tool_of(item_of(key))) is not None
+    }
+    if not calls:
+        return None
+    try:
+        faults = await call_faults(ctx.evaluator, options.tools or [], calls.values(), project_id=run.project_id)
+    except LimitReached as reached:
+        return RunError(code=LIMIT_EXCEEDED, message=ctx.evaluator.explain(reached), param="tools")
+    plan.faults.update(zip(calls, faults, strict=True))
+    return None
 
 
 async def conclude(ctx: Context, claimed: Claim[Run], plan: GenerationPlan, error: RunError | None) -> None:

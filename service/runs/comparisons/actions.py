@@ -17,6 +17,7 @@ from service.inference.metering import Meter
 from service.inference.routing import Route, Router
 from service.models.queries import find_model, lock_model
 from service.runs.actions import NewRun, compare_with_budgets, create_run
+from service.runs.comparisons.evaluation import CheckGraders
 from service.runs.comparisons.graders.base import GraderRefused
 from service.runs.comparisons.graders.judge import JudgeGrader
 from service.runs.comparisons.graders.registry import AnyGrader, graders_by_name
@@ -25,6 +26,7 @@ from service.runs.comparisons.quote import Judge, Price, estimate_cost
 from service.runs.comparisons.request_schemas import CreateComparison
 from service.runs.comparisons.schemas import CallsQuoted, ComparisonQuote
 from service.runs.cost_estimate import CostEstimate
+from service.runs.evaluator import Evaluator
 from service.runs.schemas import RunPrice
 
 FORMATS: tuple[Format, ...] = ("chat", "completion", "preference")
@@ -42,13 +44,19 @@ class ResolvedComparison:
 
 
 async def resolve_comparison(
-    body: CreateComparison, *, router: Router, meter: Meter, project_id: str, max_concurrency: int
+    body: CreateComparison,
+    *,
+    router: Router,
+    meter: Meter,
+    evaluator: Evaluator,
+    project_id: str,
+    max_concurrency: int,
 ) -> ResolvedComparison:
     """Resolve the models, graders and file of a comparison and estimate its cost. Requests a missing file report.
 
-    Raises `InvalidRequest` with the field at fault, and `InFlight` while the file is being checked.
+    Raises `InvalidRequest` with the field at fault, `InFlight` while the file is being checked, and as `check_graders`.
     """
-    graders = check_graders(body.graders, param="graders")
+    graders = await check_graders(body.graders, evaluator, project_id=project_id, param="graders")
     if len(set(body.models)) < len(body.models):
         raise InvalidRequest("A model is named twice. Name each once.", param="models", code="conflicting_parameters")
     judge_graders = {name: grader for name, grader in graders.items() if isinstance(grader, JudgeGrader)}
@@ -169,12 +177,16 @@ async def quote_comparison(session: AsyncSession, project_id: str, resolved: Res
     )
 
 
-def check_graders(graders: list[AnyGrader], *, param: str) -> dict[str, AnyGrader]:
-    """The graders by name. Raises `InvalidRequest` with the option at fault."""
+async def check_graders(
+    graders: list[AnyGrader], evaluator: Evaluator, *, project_id: str, param: str
+) -> dict[str, AnyGrader]:
+    """The graders by name. Raises `InvalidRequest` with the option at fault, and as `Evaluator.check`."""
     try:
-        return graders_by_name(graders)
+        by_name = graders_by_name(graders)
     except GraderRefused as refusal:
         raise InvalidRequest(refusal.message, param=f"{param}{refusal.option}", code="invalid_grader") from None
+    await evaluator.check(CheckGraders(graders), project_id=project_id, param=param, code="invalid_grader")
+    return by_name
 
 
 async def _route(name: str, param: str, router: Router, project_id: str) -> Route:

@@ -23,6 +23,7 @@ from service.runs.comparisons.export import MEDIA_TYPES, export_cases
 from service.runs.comparisons.queries import list_cases
 from service.runs.comparisons.request_schemas import CreateComparison, ListCases
 from service.runs.comparisons.schemas import Comparison, ComparisonQuote, show_comparison
+from service.runs.evaluator import Evaluator
 from service.runs.events import answer_events
 from service.runs.queries import ListRuns, get_run, list_runs
 from service.runs.schemas import ListRunEvents, RunEventObject
@@ -147,6 +148,7 @@ async def _resolve(request: ApiRequest, body: CreateComparison) -> ResolvedCompa
             db=resource(request, Database), catalogue=resource(request, Catalogue), accounts=resource(request, Accounts)
         ),
         meter=resource(request, Meter),
+        evaluator=resource(request, Evaluator),
         project_id=caller(request).project_id,
         max_concurrency=resource(request, Settings).run_concurrency,
     )

@@ -16,6 +16,8 @@ from service.inference.metering import Meter
 from service.inference.routing import Route, Router
 from service.runs.actions import NewRun, compare_with_budgets, create_run
 from service.runs.cost_estimate import CostEstimate
+from service.runs.evaluator import Evaluator
+from service.runs.generations.evaluation import CheckTools
 from service.runs.generations.options import GenerationPlanOptions, Step
 from service.runs.generations.prompts import answer_body, question_body
 from service.runs.generations.quote import Rates, estimate_cost
@@ -46,10 +48,21 @@ class ResolvedGeneration:
 
 
 async def resolve_generation(
-    body: CreateGeneration, *, router: Router, meter: Meter, project_id: str, max_concurrency: int
+    body: CreateGeneration,
+    *,
+    router: Router,
+    meter: Meter,
+    evaluator: Evaluator,
+    project_id: str,
+    max_concurrency: int,
 ) -> ResolvedGeneration:
-    """Resolve the models of a generation and estimate its cost. Raises `InvalidRequest` with the field at fault."""
+    """Resolve the models of a generation and estimate its cost.
+
+    Raises `InvalidRequest` with the field at fault, and as `Evaluator.check`.
+    """
     check_generation(body)
+    if body.tools:
+        await evaluator.check(CheckTools(body.tools), project_id=project_id, param="tools", code="invalid_tools")
     question, question_route = await _step(body, "question", router, project_id)
     answer, answer_route = await _step(body, "answer", router, project_id)
     options = GenerationPlanOptions(

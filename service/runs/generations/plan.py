@@ -7,7 +7,7 @@ earlier examples only, not on which answer arrived first. Rejected questions are
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -47,11 +47,20 @@ class GenerationOutcome(msgspec.Struct, frozen=True, kw_only=True):
     dropped: dict[str, int]
 
 
-class GenerationPlan:
-    """See `service/runs/plan.py`."""
+FaultOfCall = Callable[[str, str, Answer], str | None]
+"""What is wrong with the calls of an answer: from the key of its call and the function that it has to call."""
 
-    def __init__(self, options: GenerationPlanOptions) -> None:
+
+class GenerationPlan:
+    """See `service/runs/plan.py`.
+
+    `fault_of_call` tells what is wrong with the calls of an answer. It compiles and evaluates schemas that a caller
+    wrote, so a worker passes what an evaluation process has found.
+    """
+
+    def __init__(self, options: GenerationPlanOptions, fault_of_call: FaultOfCall | None = None) -> None:
         self._options = options
+        self._fault_of_call = fault_of_call or self._evaluate
         self._round = 1
         self._in_round = list(range(options.total))
         self._requested = self._reviewed = 0
@@ -155,7 +164,7 @@ class GenerationPlan:
             larger=item in self._larger,
             fault=fault,
         )
-        key = f"answer/{item}/try-{attempt}"
+        key = answer_key(item, attempt)
         self._answer_calls.append(Call(key=key, model=self._options.answer.model, body=body))
 
     def _take_answer(self, item: int, attempt: int, answer: Answer) -> None:
@@ -167,7 +176,7 @@ class GenerationPlan:
             reason, repeat = "cut", item not in self._larger and self._options.answer.larger_max_tokens > self._limit
             self._larger.add(item)
         else:
-            example = self._example(item, answer)
+            example = self._example(item, attempt, answer)
             if isinstance(example, dict):
                 self._rows[item] = example
                 return
@@ -184,14 +193,21 @@ class GenerationPlan:
     def _limit(self) -> int:
         return self._options.answer.max_tokens
 
-    def _example(self, item: int, answer: Answer) -> dict[str, Any] | str:
+    def _evaluate(self, key: str, function_name: str, answer: Answer) -> str | None:
+        return call_fault(self._options.tools or [], function_name, calls_of_answer(answer))
+
+    def _example(self, item: int, attempt: int, answer: Answer) -> dict[str, Any] | str:
         """The example, or the fault of the answer."""
         function = self._options.tool_of(item)
         messages: list[dict[str, Any]] = [{"role": "user", "content": self._questions[item]}]
         if self._options.system_prompt is not None:
             messages.insert(0, {"role": "system", "content": self._options.system_prompt})
         if function is not None:
-            return _tool_call_example(messages, self._options.tools or [], function["name"], answer)
+            fault = self._fault_of_call(answer_key(item, attempt), function["name"], answer)
+            if fault is not None:
+                return fault
+            calls = _with_ids(calls_of_answer(answer))
+            return _row([*messages, {"role": "assistant", "tool_calls": calls}], self._options.tools or [])
         row = {"messages": [*messages, {"role": "assistant", "content": answer.text.strip()}]}
         stripped = strip_filler_openings(row, "chat")
         if isinstance(stripped, Dropped):
@@ -215,22 +231,43 @@ def _question(answer: Answer) -> str | None:
     return text or None
 
 
-def _tool_call_example(
-    messages: list[dict[str, Any]], tools: list[dict[str, Any]], function_name: str, answer: Answer
-) -> dict[str, Any] | str:
-    calls = (answer.message or {}).get("tool_calls")
+def answer_key(item: int, attempt: int) -> str:
+    """The key of the call for an example's answer."""
+    return f"answer/{item}/try-{attempt}"
+
+
+def item_of(key: str) -> int:
+    """The example that a key of a call is for."""
+    return int(key.split("/")[1])
+
+
+def calls_of_answer(answer: Answer) -> Any:
+    """The `tool_calls` of an answer, as the upstream sent them."""
+    return (answer.message or {}).get("tool_calls")
+
+
+def call_fault(tools: list[dict[str, Any]], function_name: str, calls: Any) -> str | None:
+    """What is wrong with generated `tool_calls`, which have to call the function; None if they can be used."""
     if not isinstance(calls, list) or not calls:
         return "there was no call."
-    with_ids: list[Any] = [
-        {"id": f"call_{number}", "type": "function", "function": call.get("function")}
-        if isinstance(call, dict)
-        else call
-        for number, call in enumerate(calls, start=1)
-    ]
-    row = {"messages": [*messages, {"role": "assistant", "tool_calls": with_ids}], "tools": tools}
+    with_ids = _with_ids(calls)
+    row = _row([{"role": "user", "content": ""}, {"role": "assistant", "tool_calls": with_ids}], tools)
     for check in _ROW_CHECKS:
         for hit in check(row):
             return hit.message[:MAX_FAULT_CHARS]
     if all(call["function"]["name"] != function_name for call in with_ids):
         return f"it does not call {function_name}."
-    return row
+    return None
+
+
+def _with_ids(calls: list[Any]) -> list[Any]:
+    return [
+        {"id": f"call_{number}", "type": "function", "function": call.get("function")}
+        if isinstance(call, dict)
+        else call
+        for number, call in enumerate(calls, start=1)
+    ]
+
+
+def _row(messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"messages": messages, "tools": tools}

@@ -17,6 +17,7 @@ from service.identity.requests import caller, request_identity_of
 from service.inference.metering import Meter
 from service.inference.routing import Router
 from service.runs.actions import cancel_run
+from service.runs.evaluator import Evaluator
 from service.runs.events import answer_events
 from service.runs.generations.actions import ResolvedGeneration, create_generation, quote_generation, resolve_generation
 from service.runs.generations.schemas import CreateGeneration, Generation, GenerationQuote, show_generation
@@ -115,6 +116,7 @@ async def _resolve(request: ApiRequest, body: CreateGeneration) -> ResolvedGener
             db=resource(request, Database), catalogue=resource(request, Catalogue), accounts=resource(request, Accounts)
         ),
         meter=resource(request, Meter),
+        evaluator=resource(request, Evaluator),
         project_id=caller(request).project_id,
         max_concurrency=resource(request, Settings).run_concurrency,
     )

@@ -1,19 +1,12 @@
 """The wire types of dataset generations."""
 
-import re
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from service.billing.prices import Amount, amount_of
 from service.database.tables import Run
-from service.datasets.checks.tools import (
-    MAX_TOOLS,
-    tool_name_duplicate,
-    tool_name_invalid,
-    tool_parameters_invalid,
-    tool_shape,
-)
+from service.datasets.checks.tools import MAX_TOOLS
 from service.errors import InvalidRequest
 from service.http.wire_types import RequestModel, unix
 from service.runs.budget import Budget
@@ -37,7 +30,6 @@ DEFAULT_CONCURRENCY = 8
 Topic = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=20_000)]
 ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-_TOOL_CHECKS = (tool_shape, tool_name_invalid, tool_name_duplicate, tool_parameters_invalid)
 
 
 class StepRequest(RequestModel, frozen=True, kw_only=True):
@@ -137,7 +129,7 @@ class GenerationQuote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_generation(body: CreateGeneration) -> None:
-    """Check what the types of the body do not express. Raises `InvalidRequest` with the field at fault."""
+    """Check what the types of the body do not express, except `tools`. Raises `InvalidRequest` with the field."""
     if len(body.topics) * body.n_per_topic > MAX_EXAMPLES:
         raise InvalidRequest(
             f"{len(body.topics):,} topics with {body.n_per_topic:,} examples each are more than {MAX_EXAMPLES:,}. "
@@ -152,15 +144,6 @@ def check_generation(body: CreateGeneration) -> None:
                 param="model" if step is None else f"{name}.model",
                 code="missing_required_parameter",
             )
-    row = {"messages": [], "tools": body.tools}
-    for check in _TOOL_CHECKS if body.tools else ():
-        for hit in check(row):
-            raise InvalidRequest(hit.message, param=_param_at(hit.pointer), code="invalid_tools")
-
-
-def _param_at(pointer: str) -> str:
-    """A JSON pointer as the name of a parameter: `/tools/0/function` is `tools[0].function`."""
-    return re.sub(r"/(\d+)(?=/|$)", r"[\1]", pointer).strip("/").replace("/", ".")
 
 
 def show_generation(row: Run) -> Generation:

@@ -158,7 +158,7 @@ class TestJsonSchema:
             {"$ref": "https://example.com/schema.json"},
             {"$ref": "file:///etc/passwd"},
             {"type": "string", "pattern": "("},
-            {"enum": ["x" * 100_000]},
+            {"enum": ["x" * 300_000]},
         ],
     )
     def test_what_is_no_schema_is_refused_and_nothing_fetched(self, schema: dict[str, object]) -> None:
@@ -288,12 +288,6 @@ class TestRegistry:
         with pytest.raises(GraderRefused) as refusal:
             graders_by_name([grader(type="exact"), grader(type="contains", name="exact")])
         assert refusal.value.option == "[1].name"
-
-    def test_a_refusal_says_which(self) -> None:
-        bad = msgspec.convert({"type": "regular_expression", "pattern": "("}, AnyGrader)
-        with pytest.raises(GraderRefused) as refusal:
-            graders_by_name([grader(type="exact"), bad])
-        assert refusal.value.option == "[1].pattern"
 
     def test_every_type_is_in_the_registry(self) -> None:
         assert set(TYPES) == {each.__struct_config__.tag for each in get_args(AnyGrader)}

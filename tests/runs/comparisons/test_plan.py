@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from service.runs.comparisons.cases import choose, read_cases
 from service.runs.comparisons.graders.registry import AnyGrader
-from service.runs.comparisons.grading import ComparisonOutcome, grade
+from service.runs.comparisons.grading import (
+    ComparisonOutcome,
+    GradedCase,
+    answered_cases,
+    case_scores,
+    grade_case,
+    spending,
+    summarize,
+)
 from service.runs.comparisons.options import Compared, ComparisonPlanOptions, Format, Turn
 from service.runs.comparisons.plan import ComparisonPlan
 from service.runs.plan import Answer, Call, replay
@@ -49,6 +57,13 @@ def plan_of(rows: list[Any], chosen: ComparisonPlanOptions) -> ComparisonPlan:
         chosen,
         list(read_cases([jsonl(*rows)], places, chosen.format, turn=chosen.turn, stop=chosen.stop)),
     )
+
+
+def grade(plan: ComparisonPlan) -> tuple[ComparisonOutcome, list[GradedCase]]:
+    """Grade the complete cases, as an evaluation process does."""
+    graded = [grade_case(plan.graders, case, seconds=10) for case in answered_cases(plan)]
+    scores = [case_scores(each) for each in graded]
+    return summarize(plan.graders, scores, spending(plan), seed=plan.options.seed), graded
 
 
 def answer_to(call: Call, seed: int = 0) -> Answer:

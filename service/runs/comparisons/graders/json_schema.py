@@ -8,10 +8,9 @@ from typing import Any, ClassVar
 import jsonschema_rs
 import msgspec
 
+from service.json_schemas import limit_exceeded
 from service.runs.comparisons.graders.base import AnswerContent, GraderOptions, GraderRefused, Score, pass_or_fail
-from service.runs.comparisons.graders.json_values import NotJson, canonical, read_json
-
-MAX_SCHEMA_BYTES = 100_000
+from service.runs.comparisons.graders.json_values import NotJson, read_json
 
 _PATTERNS = jsonschema_rs.RegexOptions(size_limit=1 << 20, dfa_size_limit=1 << 20)
 """Limits with which patterns inside schemas are matched in time proportional to the answer."""
@@ -25,14 +24,10 @@ class JsonSchemaGrader(GraderOptions, frozen=True, kw_only=True, tag="json_schem
     compares_with_example: ClassVar[bool] = False
 
     def check(self) -> None:
-        """Compile the schema. Raises `GraderRefused` for an invalid one, and for a remote reference."""
-        try:
-            encoded = canonical(self.schema)
-        except NotJson as error:
-            raise GraderRefused(f"The schema cannot be read: {error}.", option="schema") from None
-        if len(encoded) > MAX_SCHEMA_BYTES:
-            raise GraderRefused(f"The schema has more than {MAX_SCHEMA_BYTES:,} bytes.", option="schema")
-        _compiled(encoded)
+        """Compile the schema. Raises `GraderRefused` for one that is invalid, too complex or remote."""
+        if (exceeded := limit_exceeded(self.schema)) is not None:
+            raise GraderRefused(f"The schema is too complex: {exceeded}", option="schema")
+        compiled(msgspec.json.encode(self.schema))
 
     def score(self, answer: AnswerContent, reference: AnswerContent) -> Score:
         """Pass a valid answer; else the reason is the first error and its path."""
@@ -41,7 +36,8 @@ class JsonSchemaGrader(GraderOptions, frozen=True, kw_only=True, tag="json_schem
         except NotJson as error:
             return pass_or_fail(False, f"It is not JSON: {error}.")
         try:
-            fault = next(iter(_compiled(canonical(self.schema)).iter_errors(value)), None)
+            validator = compiled(msgspec.json.encode(self.schema))
+            fault = next(iter(validator.iter_errors(value)), None)
         except (ValueError, RecursionError) as error:
             return pass_or_fail(False, f"It cannot be checked: {str(error)[:160]}.")
         if fault is None:
@@ -50,8 +46,9 @@ class JsonSchemaGrader(GraderOptions, frozen=True, kw_only=True, tag="json_schem
         return pass_or_fail(False, f"{fault.message[:160]} (at {path[:80]}).")
 
 
-@lru_cache(maxsize=64)
-def _compiled(encoded: bytes) -> Any:
+@lru_cache(maxsize=16)
+def compiled(encoded: bytes) -> Any:
+    """The validator of an encoded schema. Raises `GraderRefused`."""
     try:
         return jsonschema_rs.validator_for(msgspec.json.decode(encoded), pattern_options=_PATTERNS, offline=True)
     except (jsonschema_rs.ValidationError, ValueError) as error:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from service.runs.comparisons.graders.base import AnswerContent, GraderOptions, Score, quoted
-from service.runs.comparisons.graders.json_values import NotJson, canonical, read_json
+from service.runs.comparisons.graders.json_values import NotJson, read_json
 
 Verdict = Literal["first", "second", "tie"]
 
@@ -98,4 +98,4 @@ def _as_text(content: AnswerContent) -> str:
 
 
 def _as_json(conversation: list[dict[str, Any]]) -> str:
-    return canonical(conversation).decode()
+    return msgspec.json.encode(conversation).decode()

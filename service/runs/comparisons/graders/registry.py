@@ -46,7 +46,7 @@ def type_of(grader: AnyGrader) -> str:
 
 
 def graders_by_name(graders: Sequence[AnyGrader]) -> dict[str, AnyGrader]:
-    """The graders by name. Raises `GraderRefused` for a repeated name, and for invalid options."""
+    """The graders by name. Raises `GraderRefused` for a repeated name. Their options are not checked here."""
     found: dict[str, AnyGrader] = {}
     for place, grader in enumerate(graders):
         name = grader.name or type_of(grader)
@@ -54,9 +54,5 @@ def graders_by_name(graders: Sequence[AnyGrader]) -> dict[str, AnyGrader]:
             raise GraderRefused(
                 f"Two graders are called '{name}'. Give each a name of its own.", option=f"[{place}].name"
             )
-        try:
-            grader.check()
-        except GraderRefused as refusal:
-            raise GraderRefused(refusal.message, option=f"[{place}].{refusal.option}") from None
         found[name] = grader
     return found

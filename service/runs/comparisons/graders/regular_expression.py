@@ -34,20 +34,21 @@ class RegularExpressionGrader(GraderOptions, frozen=True, kw_only=True, tag="reg
 
     def check(self) -> None:
         """Compile the pattern. Raises `GraderRefused` for one that RE2 refuses, such as one with look-ahead."""
-        _compiled(self.pattern)
+        compiled(self.pattern)
 
     def score(self, answer: AnswerContent, reference: AnswerContent) -> Score:
         """Pass on a match; an answer that is too long to be matched fails."""
         if len(answer.text) > MAX_CHARACTERS:
             return pass_or_fail(False, f"It has more than {MAX_CHARACTERS:,} characters, the most that are matched.")
         text = answer.text.strip().encode("utf-8", "replace")
-        compiled = _compiled(self.pattern)
-        found = compiled.fullmatch(text) if self.whole else compiled.search(text)
+        matcher = compiled(self.pattern)
+        found = matcher.fullmatch(text) if self.whole else matcher.search(text)
         return pass_or_fail(found is not None, f"It {'matches' if found else 'does not match'} {quoted(self.pattern)}.")
 
 
-@lru_cache(maxsize=64)
-def _compiled(pattern: str) -> Any:
+@lru_cache(maxsize=16)
+def compiled(pattern: str) -> Any:
+    """The compiled pattern. Raises `GraderRefused`."""
     options = re2.Options()
     options.max_mem = MAX_MEMORY_BYTES
     options.log_errors = False
