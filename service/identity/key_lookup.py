@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, LargeBinary, any_, func, literal, select, update
+from sqlalchemy import ColumnElement, LargeBinary, any_, func, literal, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from service.database.batched_lookups import BatchedLookups
@@ -25,6 +25,7 @@ CACHE_SECONDS = 0.5
 
 LAST_USED_EVERY = dt.timedelta(minutes=1)
 MAX_CACHED = 10_000
+_WITHOUT_FLUSH = text("SET LOCAL synchronous_commit = off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,8 @@ class KeyLookup:
             found: dict[bytes, KnownKey] = {row.sha256: _known_key(row) for row in rows}
             used = [row.id for row in rows if row.was_not_used_lately and found[row.sha256].refused is None]
             if used:
-                # Rows that another process is marking are left to it: look-ups never wait for each other.
+                # Look-ups wait neither for each other's rows nor for a disk: a mark that a crash loses is set again.
+                await session.execute(_WITHOUT_FLUSH)
                 unlocked = select(ApiKey.id).where(ApiKey.id.in_(used), _was_not_used_lately())
                 await session.execute(
                     update(ApiKey)
