@@ -7,6 +7,10 @@ Connections run as the role `tunegate_service`, which owns nothing and cannot by
 Every wait for Postgres has a timeout, even if the server accepts packets and never responds: connecting, a check that a
 pooled connection still works, and each statement. A connection on which a timeout expired is dropped and not rolled
 back, since the rollback would wait for the same server.
+
+Projects share the connections of a process (`service/fair_places.py`): a burst of one project waits for its own
+transactions, and others find a connection. Some connections are for the other scopes only, so key look-ups, readiness
+and work across projects never wait for projects' requests.
 """
 
 import asyncio
@@ -19,6 +23,8 @@ from sqlalchemy import URL, TextClause, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from service.errors import Unavailable
+from service.fair_places import FairPlaces
 from service.wakeups import Wakeups, take_wakeups
 
 SERVICE_ROLE = "tunegate_service"
@@ -29,6 +35,9 @@ STATEMENT_SECONDS = 15.0
 """The timeout of one statement, longer than a request's wait for an equal one (5 s, `http.idempotency`)."""
 
 POOL_WAIT_SECONDS = 10.0
+RESERVED_SHARE = 0.2
+"""The part of the connections that transactions of the scope `project` leave to the others."""
+
 CONNECTION_LOST = ("08", "57P")
 """SQLSTATE classes after which a connection cannot be used (PostgreSQL manual, appendix A)."""
 
@@ -95,6 +104,15 @@ def _check_alive(connection: Any, record: Any, proxy: Any) -> None:
         raise
 
 
+def project_connections(pool_size: int) -> int:
+    """How many of a pool's connections transactions of projects may occupy together."""
+    return pool_size - int(RESERVED_SHARE * pool_size)
+
+
+def _pool_size(engine: AsyncEngine) -> int:
+    return engine.pool.size()  # type: ignore[attr-defined,no-any-return]
+
+
 def _is_unusable_after(error: BaseException) -> bool:
     """Whether a connection may be in an unknown state after this error, so that it is dropped, not rolled back."""
     if isinstance(error, DBAPIError):
@@ -127,13 +145,29 @@ class Database:
     def __init__(self, engine: AsyncEngine, wakeups: Wakeups) -> None:
         self.engine = engine
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+        self._places = FairPlaces(project_connections(_pool_size(engine)))
+        self._in_project: set[asyncio.Task[Any] | None] = set()
         self.wakeups = wakeups
 
     @asynccontextmanager
     async def project(self, project_id: str) -> AsyncIterator[AsyncSession]:
-        """A transaction that sees one project's rows."""
-        async with self._scoped("project", project_id) as session:
-            yield session
+        """A transaction that sees one project's rows.
+
+        Raises `Unavailable` when the project's other transactions occupy its share of the connections for
+        `POOL_WAIT_SECONDS`, and `RuntimeError` inside another transaction of a project: those that wait for their
+        second place could occupy all the first ones.
+        """
+        task = asyncio.current_task()
+        if task in self._in_project:
+            raise RuntimeError("A project's transaction is opened inside another. Open one after the other.")
+        await self._take_place(project_id)
+        self._in_project.add(task)
+        try:
+            async with self._scoped("project", project_id) as session:
+                yield session
+        finally:
+            self._in_project.discard(task)
+            self._places.release(project_id)
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[AsyncSession]:
@@ -156,6 +190,18 @@ class Database:
         """A transaction of the organisation's API, or of key look-up."""
         async with self._scoped("admin", "") as session:
             yield session
+
+    async def _take_place(self, project_id: str) -> None:
+        try:
+            async with asyncio.timeout(POOL_WAIT_SECONDS):
+                await self._places.take(project_id)
+        except TimeoutError:
+            raise Unavailable(
+                f"The project's requests occupy its share of the database connections: "
+                f"{self._places.occupied_by(project_id)} of {_pool_size(self.engine)} (TUNEGATE_DATABASE_POOL_SIZE), "
+                f"for {POOL_WAIT_SECONDS:g} s. Send fewer requests at the same time.",
+                retry_after_seconds=1,
+            ) from None
 
     @asynccontextmanager
     async def _scoped(self, scope: str, project_id: str, statement: TextClause = _SCOPE) -> AsyncIterator[AsyncSession]:
