@@ -14,6 +14,7 @@ from service.datasets.uploads.schemas import MAX_PARTS
 from service.egress.resolver import MAX_LOOKUPS
 from service.http.bodies import MAX_QUERY_PARAMETERS
 from service.http.client_address import MAX_HOPS
+from service.http.concurrent_requests import MAX_EXPORTS
 from service.http.event_streams import MAX_FETCHES_PER_SECOND
 from service.http.multipart import MAX_FIELD_BYTES, MAX_FIELDS
 from service.http.protocol import MAX_PIPELINED, SEND_SECONDS
@@ -280,6 +281,36 @@ PLACES: tuple[Limit, ...] = (
         counted="process; a project has at most half of what others leave",
         above="429 `concurrency_limit_exceeded`",
         honest_use="a batch of the SDK with 100 connections; OpenAI's lowest tier allows 500 requests a minute",
+    ),
+    _by_setting(
+        "database_pool_size",
+        name="database connections",
+        counted="process; a fifth is for key look-ups and work across projects, and of the rest a project gets at most "
+        "half of those that others leave",
+        above="waits 10 s, then 503 `service_unavailable`",
+        honest_use="a request uses one for some milliseconds: eight serve two thousand a second",
+    ),
+    _by_setting(
+        "max_concurrent_uploads",
+        name="uploads, parts and completions in progress",
+        counted="project in a process",
+        above="429 `rate_limit_exceeded`, which the SDK repeats",
+        honest_use="the SDK sends parts one after the other, scripts eight to ten at a time",
+    ),
+    _by_setting(
+        "max_open_uploads",
+        name="open uploads",
+        counted="project",
+        above="429 `too_many_uploads`",
+        honest_use="an upload is a file, and is completed within minutes; it expires after an hour",
+    ),
+    Limit(
+        name="exports of a comparison's cases in progress",
+        value=_shown(MAX_EXPORTS),
+        counted="project in a process",
+        above="429 `rate_limit_exceeded`",
+        change=FIXED,
+        honest_use="a person downloads one",
     ),
     _by_setting(
         "max_event_streams",

@@ -215,6 +215,11 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "spend_limit_not_found": ErrorCode(404, "No spend limit is set.", "POST one to set it."),
     "split_too_large": ErrorCode(None, "A split would leave no training examples.", "Hold back fewer examples."),
     "too_many_queued_jobs": ErrorCode(429, "The project's queue is full.", "Wait, or cancel some jobs."),
+    "too_many_uploads": ErrorCode(
+        429,
+        "The project has the maximum number of open uploads.",
+        "Complete or cancel some. `TUNEGATE_MAX_OPEN_UPLOADS` is the limit.",
+    ),
     "too_many_upstreams": ErrorCode(400, "The project has the maximum number of upstream accounts.", "Delete one."),
     "too_many_webhook_endpoints": ErrorCode(400, "The project has the maximum number of endpoints.", "Delete one."),
     "training_token_limit_exceeded": ErrorCode(

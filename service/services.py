@@ -14,6 +14,7 @@ from service.catalogue import base_models
 from service.catalogue.base_models import Catalogue
 from service.database.encryption import Sealer, sealer_of
 from service.database.engine import Database, create_engine
+from service.http.concurrent_requests import Exports, Uploads
 from service.http.event_streams import EventStreams
 from service.http.login_throttle import LoginThrottle
 from service.http.rate_limits import RateLimiter
@@ -61,6 +62,8 @@ class Services:
     sealer: Sealer
     sender: Sender
     streams: EventStreams
+    uploads: Uploads
+    exports: Exports
     forecast: Forecast
     evaluator: Evaluator
 
@@ -96,6 +99,8 @@ class Services:
             sealer=sealer,
             sender=Sender.from_settings(settings),
             streams=EventStreams(max_streams=settings.max_event_streams),
+            uploads=Uploads(settings.max_concurrent_uploads),
+            exports=Exports(),
             forecast=Forecast(db, catalogue),
             evaluator=Evaluator.from_settings(settings, max_waiting=MAX_WAITING_CHECKS),
         )

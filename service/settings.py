@@ -244,6 +244,14 @@ class Settings:
         512 * 1024 * 1024,
         "The memory that one evaluation process may add, above which what it evaluates fails.",
     )
+    max_concurrent_uploads: int = _setting(
+        "TUNEGATE_MAX_CONCURRENT_UPLOADS",
+        16,
+        "Uploads of a project (files, parts, and completions) that may be in progress in one API process.",
+    )
+    max_open_uploads: int = _setting(
+        "TUNEGATE_MAX_OPEN_UPLOADS", 1000, "Uploads in parts that a project may have open at the same time."
+    )
     database_pool_size: int = _setting("TUNEGATE_DATABASE_POOL_SIZE", 20, "Database connections per process.")
 
     @classmethod

@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from litestar.background_tasks import BackgroundTask
 from litestar.response import Stream
 
 from service.errors import ApiError, QuotaExceeded
+from service.http.concurrent_requests import ConcurrentRequests
 
 POLL_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 15.0
@@ -69,57 +69,35 @@ class EventStreams:
     def __init__(
         self, *, max_streams: int, poll_seconds: float = POLL_SECONDS, keep_alive_seconds: float = KEEP_ALIVE_SECONDS
     ) -> None:
-        self._max_streams = max_streams
+        self._open = ConcurrentRequests(max_streams, _too_many_streams)
         self._poll_seconds = poll_seconds
         self._keep_alive_seconds = keep_alive_seconds
-        self._projects: dict[str, _Project] = {}
+        self._turns: dict[str, _Turns] = {}
 
     async def open(self, project_id: str, source: EventSource, *, access_check: AccessCheck) -> Stream:
         """Stream the events of a source.
 
         Raises `QuotaExceeded` above the maximum of streams, and what `source.begin` raises.
         """
-        place = self._occupy(project_id)
+        if not self._open.has_any(project_id):
+            self._turns[project_id] = _Turns()
+        place = self._open.begin(project_id)
         try:
             position, greeting = await source.begin()
         except BaseException:
             place.release()
             raise
-        return Stream(
-            self._chunks(place, source, position, greeting, access_check),
-            headers=HEADERS,
-            background=BackgroundTask(place.release_later),
-        )
-
-    def _occupy(self, project_id: str) -> "_Place":
-        project = self._projects.get(project_id) or _Project()
-        if project.streams >= self._max_streams:
-            raise QuotaExceeded(
-                f"The project has {self._max_streams} event streams open in this process, which is the limit "
-                "(TUNEGATE_MAX_EVENT_STREAMS). Close one of them.",
-                code="too_many_streams",
-            )
-        project.streams += 1
-        self._projects[project_id] = project
-        return _Place(self._projects, project_id, project)
-
-    async def _chunks(
-        self, place: "_Place", source: EventSource, position: int, greeting: bytes, access_check: AccessCheck
-    ) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._encoded_events(place.project, source, position, greeting, access_check):
-                yield chunk
-        finally:
-            place.release()
+        turns = self._turns[project_id]
+        return place.stream(self._encoded_events(turns, source, position, greeting, access_check), headers=HEADERS)
 
     async def _encoded_events(
-        self, project: "_Project", source: EventSource, position: int, greeting: bytes, access_check: AccessCheck
+        self, turns: "_Turns", source: EventSource, position: int, greeting: bytes, access_check: AccessCheck
     ) -> AsyncIterator[bytes]:
         if greeting:
             yield greeting
         quiet_seconds = 0.0
         while True:
-            quiet_seconds += await project.wait_for_turn()
+            quiet_seconds += await turns.wait()
             try:
                 await access_check()
             except ApiError:
@@ -140,41 +118,25 @@ class EventStreams:
             quiet_seconds += self._poll_seconds
 
 
+def _too_many_streams(limit: int) -> QuotaExceeded:
+    return QuotaExceeded(
+        f"The project has {limit} event streams open in this process, which is the limit (TUNEGATE_MAX_EVENT_STREAMS). "
+        "Close one of them.",
+        code="too_many_streams",
+    )
+
+
 @dataclass(slots=True)
-class _Project:
-    """A project's streams: how many are open, and when they may fetch next, in seconds of the loop's clock."""
+class _Turns:
+    """The turns of a project's streams to fetch: when the next one is, in seconds of the loop's clock."""
 
-    streams: int = 0
-    next_turn_at: float = 0.0
+    next_at: float = 0.0
 
-    async def wait_for_turn(self) -> float:
-        """Wait until the project's streams may fetch again; returns for how many seconds."""
+    async def wait(self) -> float:
+        """Wait for the next turn; returns for how many seconds."""
         now = asyncio.get_running_loop().time()
-        turn_at = max(now, self.next_turn_at)
-        self.next_turn_at = turn_at + 1 / MAX_FETCHES_PER_SECOND
+        turn_at = max(now, self.next_at)
+        self.next_at = turn_at + 1 / MAX_FETCHES_PER_SECOND
         if turn_at > now:
             await asyncio.sleep(turn_at - now)
         return turn_at - now
-
-
-@dataclass(slots=True)
-class _Place:
-    """The place of one stream, from before its first query to the end of its response, however that ends."""
-
-    projects: dict[str, _Project]
-    project_id: str
-    project: _Project
-    released: bool = False
-
-    def release(self) -> None:
-        """Give the place back; a second call does nothing."""
-        if self.released:
-            return
-        self.released = True
-        self.project.streams -= 1
-        if not self.project.streams:
-            del self.projects[self.project_id]
-
-    async def release_later(self) -> None:
-        """The same after the response: an iterator that was never begun does not end either."""
-        self.release()

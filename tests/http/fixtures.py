@@ -28,6 +28,8 @@ from tests.stack import Servers
 from tests.wire import Tenant, make_tenant
 
 MAX_STREAMS = 6
+MAX_UPLOADS = 4
+MAX_OPEN_UPLOADS = 5
 MAX_FILE_BYTES = 100_000
 
 
@@ -77,6 +79,8 @@ def gateway(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Itera
             master_key=base64.b64encode(secrets.token_bytes(32)).decode(),
             storage_url=f"file://{tmp_path_factory.mktemp('storage')}",
             max_file_bytes=MAX_FILE_BYTES,
+            max_concurrent_uploads=MAX_UPLOADS,
+            max_open_uploads=MAX_OPEN_UPLOADS,
         )
         listening = socket.create_server(("127.0.0.1", 0))
         app, protocol = create_app(settings, quick_streams), limited_protocol(settings)

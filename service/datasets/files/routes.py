@@ -20,6 +20,7 @@ from service.datasets.files.staged_object import staged_object
 from service.datasets.report_schema import FileReport
 from service.errors import InvalidRequest, NotFound
 from service.http.bodies import read_query
+from service.http.concurrent_requests import Uploads
 from service.http.idempotency import answer_once
 from service.http.multipart import read_form
 from service.http.operation import operation
@@ -27,6 +28,7 @@ from service.http.pagination import page_of
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page
 from service.identity import audit
+from service.identity.callers import Caller
 from service.identity.requests import caller, request_identity_of
 from service.limits.enforcement import check_storage, max_file_bytes
 from service.settings import Settings
@@ -49,8 +51,13 @@ UPLOAD_FORM = {
 )
 async def upload_file(request: ApiRequest) -> Response[bytes]:
     """Upload a file as a stream. Training data (`purpose=fine-tune`) is then checked; see its report."""
-    db = resource(request, Database)
     who = caller(request)
+    with resource(request, Uploads).occupy(who.project_id):
+        return await _upload_file(request, who)
+
+
+async def _upload_file(request: ApiRequest, who: Caller) -> Response[bytes]:
+    db = resource(request, Database)
     async with db.project(who.project_id) as session:
         max_bytes = await max_file_bytes(session, who.project_id, resource(request, Settings).max_file_bytes)
     async with staged_object(db, resource(request, Storage), who.project_id) as staged:

@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.database.engine import Database
 from service.database.tables import PendingUpload, Upload, UploadPart
 from service.datasets.files.actions import clean_filename, read_purpose
-from service.datasets.uploads.queries import UploadState, count_parts, get_upload
+from service.datasets.uploads.queries import UploadState, count_open_uploads, count_parts, get_upload
 from service.datasets.uploads.schemas import MAX_PARTS, CreateUpload
-from service.errors import InvalidRequest, TooLarge
+from service.errors import InvalidRequest, QuotaExceeded, TooLarge
 from service.ids import new_id
 from service.limits.enforcement import check_file_size, check_storage
 from service.storage import Storage, Stored
@@ -25,11 +25,13 @@ MAX_REMOVED_PARTS = 200
 """Parts that are removed before the request is answered; the storage clean-up removes the rest."""
 
 
-async def create_upload(session: AsyncSession, *, project_id: str, body: CreateUpload, max_bytes: int) -> Upload:
+async def create_upload(
+    session: AsyncSession, *, project_id: str, body: CreateUpload, max_bytes: int, max_open: int
+) -> Upload:
     """Create the upload of a file that will be sent in parts. Its announced bytes count as stored from now on.
 
     Raises `InvalidRequest`, `TooLarge` above `max_bytes` or the project's limit, and `QuotaExceeded` when the project's
-    storage is full.
+    storage is full or it has `max_open` uploads open.
     """
     purpose = read_purpose(body.purpose)
     if body.bytes > max_bytes:
@@ -39,6 +41,12 @@ async def create_upload(session: AsyncSession, *, project_id: str, body: CreateU
         )
     await check_file_size(session, project_id, size_bytes=body.bytes)
     await check_storage(session, project_id, adding_bytes=body.bytes)
+    if await count_open_uploads(session, project_id) >= max_open:
+        raise QuotaExceeded(
+            f"The project has {max_open:,} uploads open, which is the limit (TUNEGATE_MAX_OPEN_UPLOADS). Complete or "
+            "cancel some; they expire after an hour.",
+            code="too_many_uploads",
+        )
     row = Upload(
         id=new_id("upload_"),
         project_id=project_id,

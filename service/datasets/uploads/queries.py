@@ -50,3 +50,11 @@ async def count_parts(session: AsyncSession, upload: Upload) -> tuple[int, int]:
     )
     count, size_bytes = (await session.execute(query)).one()
     return count, int(size_bytes)
+
+
+async def count_open_uploads(session: AsyncSession, project_id: str) -> int:
+    """The number of the project's uploads that are pending and have not expired."""
+    query = select(func.count()).where(
+        Upload.project_id == project_id, Upload.status == "pending", Upload.expires_at > func.now()
+    )
+    return (await session.scalars(query)).one()

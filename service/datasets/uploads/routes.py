@@ -30,11 +30,13 @@ from service.datasets.uploads.schemas import (
 )
 from service.errors import InvalidRequest
 from service.http.bodies import read_body
+from service.http.concurrent_requests import Uploads
 from service.http.idempotency import answer_once
 from service.http.multipart import read_form
 from service.http.operation import operation
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields
+from service.identity.callers import Caller
 from service.identity.requests import caller, request_identity_of
 from service.settings import Settings
 from service.storage import Storage
@@ -54,8 +56,13 @@ async def post_upload(request: ApiRequest) -> Response[bytes]:
     body, sha256 = await read_body(request, CreateUpload)
 
     async def act(session: AsyncSession) -> UploadObject:
+        settings = resource(request, Settings)
         row = await create_upload(
-            session, project_id=who.project_id, body=body, max_bytes=resource(request, Settings).max_upload_bytes
+            session,
+            project_id=who.project_id,
+            body=body,
+            max_bytes=settings.max_upload_bytes,
+            max_open=settings.max_open_uploads,
         )
         return show_upload(row, None)
 
@@ -71,8 +78,13 @@ async def post_upload(request: ApiRequest) -> Response[bytes]:
 )
 async def post_upload_part(request: ApiRequest, upload_id: FromPath[str]) -> Response[bytes]:
     """Send one part as a stream. It becomes part of the file once its id is named at completion."""
-    db = resource(request, Database)
     who = caller(request)
+    with resource(request, Uploads).occupy(who.project_id):
+        return await _add_part(request, who, upload_id)
+
+
+async def _add_part(request: ApiRequest, who: Caller, upload_id: str) -> Response[bytes]:
+    db = resource(request, Database)
     async with db.project(who.project_id) as session:
         _, state = await get_upload(session, who.project_id, upload_id)
     check_open(upload_id, state)
@@ -112,16 +124,17 @@ async def complete_one_upload(request: ApiRequest, upload_id: FromPath[str]) -> 
     storage = resource(request, Storage)
     who = caller(request)
     body, _ = await read_body(request, CompleteUpload)
-    answer = await complete_upload(
-        db,
-        storage,
-        project_id=who.project_id,
-        upload_id=upload_id,
-        body=body,
-        model=resource(request, Catalogue).default,
-        lease_seconds=resource(request, Settings).lease_seconds,
-    )
-    await remove_parts(db, storage, who.project_id, upload_id)
+    with resource(request, Uploads).occupy(who.project_id):
+        answer = await complete_upload(
+            db,
+            storage,
+            project_id=who.project_id,
+            upload_id=upload_id,
+            body=body,
+            model=resource(request, Catalogue).default,
+            lease_seconds=resource(request, Settings).lease_seconds,
+        )
+        await remove_parts(db, storage, who.project_id, upload_id)
     return answer
 
 

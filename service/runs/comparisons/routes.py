@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.catalogue.base_models import Catalogue
 from service.database.engine import Database
 from service.http.bodies import read_body, read_query
+from service.http.concurrent_requests import Exports
 from service.http.idempotency import answer_once
 from service.http.operation import operation
 from service.http.pagination import page_of
@@ -127,18 +128,24 @@ async def get_comparison_cases(request: ApiRequest, comparison_id: FromPath[str]
     db = resource(request, Database)
     storage = resource(request, Storage)
     who, query = caller(request), read_query(request, ListCases)
-    async with db.project(who.project_id) as session:
-        run = await get_run(session, who.project_id, "comparison", comparison_id)
-        if query.format != "json":
-            await list_cases(session, run, query, limit=1)  # refuses an invalid filter before the file begins
     if query.format == "json":
+        async with db.project(who.project_id) as session:
+            run = await get_run(session, who.project_id, "comparison", comparison_id)
         cases = await show_cases(db, storage, run, query, limit=query.limit + 1)
         return page_of(cases, query.limit, lambda case: case, lambda case: case.id)
+    place = resource(request, Exports).begin(who.project_id)
+    try:
+        async with db.project(who.project_id) as session:
+            run = await get_run(session, who.project_id, "comparison", comparison_id)
+            await list_cases(session, run, query, limit=1)  # refuses an invalid filter before the file begins
+    except BaseException:
+        place.release()
+        raise
     headers = {
         "content-type": MEDIA_TYPES[query.format],
         "content-disposition": f'attachment; filename="{run.id}.{query.format}"',
     }
-    return Stream(export_cases(db, storage, run, query), headers=headers)
+    return place.stream(export_cases(db, storage, run, query), headers=headers)
 
 
 async def _resolve(request: ApiRequest, body: CreateComparison) -> ResolvedComparison:

@@ -1,0 +1,77 @@
+"""A project may have only so many uploads and exports in progress, and only so many uploads open."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from service.errors import RateLimited
+from service.http.concurrent_requests import MAX_EXPORTS, Exports
+from tests.http.fixtures import MAX_OPEN_UPLOADS, MAX_UPLOADS, Api
+from tests.http.test_uploads import HEAD, TYPE
+from tests.wire import refusal
+
+FILE: Any = {"data": {"purpose": "vision"}, "files": {"file": ("a", b"x")}}
+ANNOUNCED = {"filename": "a", "purpose": "vision", "bytes": 10, "mime_type": "image/png"}
+
+
+async def test_uploads_in_progress_have_a_maximum_for_each_project(api: Api) -> None:
+    end = asyncio.Event()
+    begun = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal begun
+        yield HEAD % b"vision"
+        yield b"x"
+        begun += 1
+        await end.wait()
+        yield b"\r\n--b--\r\n"
+
+    async with api.http() as http:
+        slow = [asyncio.create_task(http.post("/files", content=body(), headers=TYPE)) for _ in range(MAX_UPLOADS)]
+        try:
+            async with asyncio.timeout(60):
+                while begun < MAX_UPLOADS or (answer := await http.post("/files", **FILE)).status_code == 200:
+                    await asyncio.sleep(0.05)
+            assert (answer.status_code, refusal(answer)["code"]) == (429, "rate_limit_exceeded")
+            assert f"{MAX_UPLOADS} uploads in progress" in answer.text
+            assert "TUNEGATE_MAX_CONCURRENT_UPLOADS" in answer.text
+            assert (answer.headers["retry-after"], answer.headers["x-should-retry"]) == ("1", "true")
+            part = await http.post("/uploads/upload_none/parts", files={"data": ("a", b"x")})
+            assert part.status_code == 429
+            assert (await http.get("/files")).status_code == 200
+            async with api.http(api.other) as theirs:
+                assert (await theirs.post("/files", **FILE)).status_code == 200
+        finally:
+            end.set()
+        assert [each.status_code for each in await asyncio.gather(*slow)] == [200] * MAX_UPLOADS
+        assert (await http.post("/files", **FILE)).status_code == 200
+
+
+async def test_open_uploads_have_a_maximum_for_each_project(api: Api) -> None:
+    async with api.http() as http, api.http(api.other) as theirs:
+        opened = [await http.post("/uploads", json=ANNOUNCED) for _ in range(MAX_OPEN_UPLOADS)]
+        refused = await http.post("/uploads", json=ANNOUNCED)
+        assert (refused.status_code, refusal(refused)["code"]) == (429, "too_many_uploads")
+        assert "TUNEGATE_MAX_OPEN_UPLOADS" in refused.text
+        assert (await theirs.post("/uploads", json=ANNOUNCED)).status_code == 200
+        assert (await http.post(f"/uploads/{opened[0].json()['id']}/cancel")).status_code == 200
+        assert (await http.post("/uploads", json=ANNOUNCED)).status_code == 200
+
+
+async def test_an_export_is_counted_until_its_stream_ends() -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"a"
+
+    exports = Exports()
+    places = [exports.begin("proj_a") for _ in range(MAX_EXPORTS)]
+    with pytest.raises(RateLimited, match=f"{MAX_EXPORTS} exports in progress"):
+        exports.begin("proj_a")
+    exports.begin("proj_b")
+    stream = places[0].stream(chunks(), headers={})
+    assert [chunk async for chunk in stream.iterator] == [b"a"]  # type: ignore[union-attr]
+    places[0].release()
+    exports.begin("proj_a")
+    with pytest.raises(RateLimited):
+        exports.begin("proj_a")
