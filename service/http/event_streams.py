@@ -72,7 +72,7 @@ class EventStreams:
         self._open = ConcurrentRequests(max_streams, _too_many_streams)
         self._poll_seconds = poll_seconds
         self._keep_alive_seconds = keep_alive_seconds
-        self._turns: dict[str, _Turns] = {}
+        self._paces: dict[str, _Pace] = {}
 
     async def open(self, project_id: str, source: EventSource, *, access_check: AccessCheck) -> Stream:
         """Stream the events of a source.
@@ -80,24 +80,24 @@ class EventStreams:
         Raises `QuotaExceeded` above the maximum of streams, and what `source.begin` raises.
         """
         if not self._open.has_any(project_id):
-            self._turns[project_id] = _Turns()
+            self._paces[project_id] = _Pace()
         place = self._open.begin(project_id)
         try:
             position, greeting = await source.begin()
         except BaseException:
             place.release()
             raise
-        turns = self._turns[project_id]
-        return place.stream(self._encoded_events(turns, source, position, greeting, access_check), headers=HEADERS)
+        pace = self._paces[project_id]
+        return place.stream(self._encoded_events(pace, source, position, greeting, access_check), headers=HEADERS)
 
     async def _encoded_events(
-        self, turns: "_Turns", source: EventSource, position: int, greeting: bytes, access_check: AccessCheck
+        self, pace: "_Pace", source: EventSource, position: int, greeting: bytes, access_check: AccessCheck
     ) -> AsyncIterator[bytes]:
         if greeting:
             yield greeting
         quiet_seconds = 0.0
         while True:
-            quiet_seconds += await turns.wait()
+            quiet_seconds += await pace.wait()
             try:
                 await access_check()
             except ApiError:
@@ -127,16 +127,16 @@ def _too_many_streams(limit: int) -> QuotaExceeded:
 
 
 @dataclass(slots=True)
-class _Turns:
-    """The turns of a project's streams to fetch: when the next one is, in seconds of the loop's clock."""
+class _Pace:
+    """The rate at which a project's streams fetch: when the next one may, in seconds of the loop's clock."""
 
     next_at: float = 0.0
 
     async def wait(self) -> float:
-        """Wait for the next turn; returns for how many seconds."""
+        """Wait until the next fetch may begin; returns for how many seconds."""
         now = asyncio.get_running_loop().time()
-        turn_at = max(now, self.next_at)
-        self.next_at = turn_at + 1 / MAX_FETCHES_PER_SECOND
-        if turn_at > now:
-            await asyncio.sleep(turn_at - now)
-        return turn_at - now
+        fetch_at = max(now, self.next_at)
+        self.next_at = fetch_at + 1 / MAX_FETCHES_PER_SECOND
+        if fetch_at > now:
+            await asyncio.sleep(fetch_at - now)
+        return fetch_at - now

@@ -39,7 +39,7 @@ class WebhookEvents:
         return position, f"id: {last_id}\n: listening\n\n".encode()
 
     async def fetch(self, position: int) -> EventBatch:
-        """The next events. There is no end of them."""
+        """The next events. A project's events never end."""
         rows = await _next_events(self.db, self.project_id, self.types, position)
         events = [StreamedEvent(row.id, row.type, row.position, row.body) for row in rows]
         return EventBatch(events, full=len(rows) == BATCH, ended=False)

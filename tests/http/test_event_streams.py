@@ -89,7 +89,7 @@ class TestFetches:
             reader.cancel()
         await asyncio.gather(*readers, return_exceptions=True)
 
-    async def test_take_turns(self) -> None:
+    async def test_alternate(self) -> None:
         streams, sources = EventStreams(max_streams=50, poll_seconds=0.001), [Quiet() for _ in range(4)]
         readers = [asyncio.create_task(_read(streams, "proj_a", source)) for source in sources]
         while sum(source.fetches for source in sources) < 12:

@@ -1,4 +1,4 @@
-"""An API that is stopped with calls under way: each is posted once, as what it used, whoever still waits for it."""
+"""An API that is stopped with calls under way: each is posted once, as what it used."""
 
 import asyncio
 import dataclasses
