@@ -32,6 +32,7 @@ from service.datasets.preparation.mapping import (
 from service.datasets.preparation.options import Columns, Options, ResolvedOptions, Target
 from service.datasets.preparation.readers.reading import Chunks, Source
 from service.datasets.preparation.readers.source import open_source
+from service.datasets.preparation.readers.table import MAX_COLUMNS
 from service.datasets.preparation.refusals import PreparationRefused, Problems
 from service.datasets.preparation.scratch import NumberedRow, Row, Rows, Scratch, Workspace, encode
 from service.datasets.preparation.split import choose_validation
@@ -39,6 +40,7 @@ from service.datasets.preparation.tool_definitions import DefinitionTokens, Shor
 from service.datasets.report_schema import Format
 
 SAMPLE_ROWS = 256
+SAMPLE_BYTES = 32 << 20
 _MAX_ROUNDS = 8
 _EXAMPLE_FORMATS = ("chat", "preference", "reinforcement")
 
@@ -84,7 +86,7 @@ def prepare(
     """
     log, problems = ChangeLog(outputs.changes), Problems()
     source = open_source(chunks, filename=filename, fixes=frozenset(options.fixes), log=log, problems=problems)
-    sample = list(islice(source.rows, SAMPLE_ROWS))
+    sample = _sample(source)
     if not sample:
         problems.check()
         raise PreparationRefused("The file has no rows.")
@@ -127,6 +129,18 @@ def prepare(
     )
 
 
+def _sample(source: Source) -> list[NumberedRow]:
+    """The first rows, as far as memory allows."""
+    sample: list[NumberedRow] = []
+    size_bytes = 0
+    for number, row in islice(source.rows, SAMPLE_ROWS):
+        sample.append((number, row))
+        size_bytes += len(encode(row))
+        if size_bytes > SAMPLE_BYTES:
+            break
+    return sample
+
+
 class _Plan(msgspec.Struct, kw_only=True):
     """How rows become examples. Without `make` the rows are examples already."""
 
@@ -152,6 +166,10 @@ class _CountedRows:
 
 def _plan(source: Source, sample: list[NumberedRow], options: Options, target: Target) -> _Plan:
     names = source.columns or column_names(sample)
+    if len(names) > MAX_COLUMNS:
+        raise PreparationRefused(
+            f"The first {len(sample)} rows have {len(names):,} different keys; the limit is {MAX_COLUMNS:,}."
+        )
     detected = file_format(row for _, row in sample) if source.columns is None else None
     are_examples = detected in _EXAMPLE_FORMATS or (detected == "completion" and {"prompt", "completion"} <= set(names))
     mapped = options.columns != Columns() or options.prompt_template is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, NoReturn
 
 from service.datasets.parsing.decode import decode_line
 from service.datasets.parsing.formats import row_format
@@ -16,7 +16,11 @@ from service.datasets.preparation.readers.reading import Reading, Source
 from service.datasets.preparation.readers.text import Text
 from service.datasets.preparation.refusals import PreparationRefused
 
-MAX_VALUE_CHARS = 256 << 20
+MAX_VALUE_CHARS = 64 << 20
+MAX_VALUES = 4_000_000
+"""Limits of one item, which is in memory as a whole. (An array of any size is read item by item.) A value takes about
+200 bytes, and a character up to 4."""
+
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\],]|"', re.DOTALL)
 _BETWEEN = " \t\r\n,"
 
@@ -45,7 +49,7 @@ def contains_rows(line: bytes) -> bool:
 def json_texts(pieces: Iterable[str]) -> Iterator[str]:
     """The text of each top-level value, or of each item where the file is one array. Pieces are of any size.
 
-    Raises `PreparationRefused` for brackets that do not match and for a value over 256 million characters.
+    Raises `PreparationRefused` for brackets that do not match and for a value with too many characters or values.
     """
     scan = _Scan()
     pending: list[str] = []
@@ -69,6 +73,7 @@ class _Scan:
         self._depth = 0
         self._base = -1
         self._items = 0
+        self._values = 0
         self._closed = False
 
     @property
@@ -88,20 +93,22 @@ class _Scan:
                 break
             self._at = found.end()
             self._depth += (symbol in "{[") - (symbol in "}]")
+            self._values += symbol not in "}]"
+            if self._values > MAX_VALUES:
+                self._refuse(f"over {MAX_VALUES:,} values")
             if self._depth < self._base or self._closed:
                 self._close(symbol)
             if self._depth <= self._base and (symbol == "," or symbol in "}]"):
                 end = found.start() if symbol == "," or self._depth < self._base else found.end()
                 if symbol == "," or self._base == 0 or self._closed:
                     yield from self._value(self._buffer[start:end])
-                    start = self._at
+                    start, self._values = self._at, 0
         else:
             self._at = len(self._buffer)
         self._buffer = self._buffer[start:]
         self._at -= start
         if len(self._buffer) > MAX_VALUE_CHARS:
-            message = f"it is over {MAX_VALUE_CHARS:,} characters long; split the file"
-            raise PreparationRefused(f"item {self._items + 1}: {message}.")
+            self._refuse(f"over {MAX_VALUE_CHARS:,} characters")
 
     def end(self) -> Iterator[str]:
         """Called at the end of the file: yields the last value. Raises `PreparationRefused` if it is incomplete."""
@@ -111,6 +118,11 @@ class _Scan:
         if self._closed and self._buffer.strip(_BETWEEN):
             raise PreparationRefused("Something follows the end of the JSON array; give one array.")
         yield from self._value(self._buffer)
+
+    def _refuse(self, size: str) -> NoReturn:
+        raise PreparationRefused(
+            f"item {self._items + 1}: it has {size}, the limit for one item. Write an array of objects, or JSON Lines."
+        )
 
     def _begin(self) -> bool:
         self._buffer = self._buffer.lstrip(_BETWEEN)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from service.datasets.preparation.changes import ChangeLog
+from service.datasets.preparation.readers.expansion import Expansion
 from service.datasets.preparation.refusals import PreparationRefused, Problems
 
 Chunks: TypeAlias = Callable[[], Iterator[bytes]]
@@ -19,7 +18,13 @@ GZIP_MAGIC = b"\x1f\x8b"
 MAX_UNPACKED_BYTES = 4 << 30
 """The maximum size of a compressed file after decompression."""
 
+MAX_MEMBERS = 100_000
+"""Tools that compress in blocks write a member for each 64 KB."""
+
 READ_BYTES = 1 << 20
+_SLICE_BYTES = 1 << 16
+_GZIP = zlib.MAX_WBITS | 16
+_DAMAGED = "The file is compressed with gzip and damaged; compress it anew, or give it uncompressed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,41 +52,38 @@ def unpacked(chunks: Chunks) -> Chunks:
     """The bytes, decompressed if they are gzip. Reading damaged or too much data raises `PreparationRefused`."""
     if next(chunks(), b"")[:2] != GZIP_MAGIC:
         return chunks
+    return lambda: _gunzipped(chunks())
 
-    def inner() -> Iterator[bytes]:
-        total_bytes = 0
-        with gzip.GzipFile(fileobj=io.BufferedReader(_ChunkFile(chunks()))) as file:
+
+def _gunzipped(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Reads the members of a gzip file (RFC 1952), one after another; zeros may follow a member, as `gzip` allows."""
+    expansion = Expansion(what="The file", max_bytes=MAX_UNPACKED_BYTES, advice="split it, or give it")
+    inflate, members = zlib.decompressobj(_GZIP), 1
+    for part in _slices(chunks):
+        expansion.compressed_bytes += len(part)
+        rest = part
+        while rest:
+            if inflate.eof:
+                rest = rest.lstrip(b"\0")
+                if not rest:
+                    break
+                inflate, members = zlib.decompressobj(_GZIP), members + 1
+                if members > MAX_MEMBERS:
+                    raise PreparationRefused(f"The file has over {MAX_MEMBERS:,} gzip members; compress it as one.")
             try:
-                while piece := file.read(READ_BYTES):
-                    total_bytes += len(piece)
-                    if total_bytes > MAX_UNPACKED_BYTES:
-                        raise PreparationRefused(f"The file unpacks to over {MAX_UNPACKED_BYTES:,} bytes; split it.")
-                    yield piece
-            except (OSError, EOFError, zlib.error):
-                raise PreparationRefused(
-                    "The file is compressed with gzip and damaged; compress it anew, or give it uncompressed."
-                ) from None
-
-    return inner
+                piece = inflate.decompress(rest, READ_BYTES)
+            except zlib.error:
+                raise PreparationRefused(_DAMAGED) from None
+            rest = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
+            expansion.add(len(piece))
+            if piece:
+                yield piece
+    if not inflate.eof:
+        raise PreparationRefused(_DAMAGED)
 
 
-class _ChunkFile(io.RawIOBase):
-    """A readable file over an iterator of chunks."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._rest:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return 0
-            self._rest = chunk
-        taken = self._rest[: len(buffer)]
-        buffer[: len(taken)] = taken
-        self._rest = self._rest[len(taken) :]
-        return len(taken)
+def _slices(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Short slices: what is left of one is copied for each member that ends in it."""
+    for chunk in chunks:
+        for at in range(0, len(chunk), _SLICE_BYTES):
+            yield chunk[at : at + _SLICE_BYTES]

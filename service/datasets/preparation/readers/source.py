@@ -11,7 +11,7 @@ from service.datasets.parsing.decode import decode_line
 from service.datasets.parsing.lines import read_lines
 from service.datasets.preparation.changes import ChangeLog
 from service.datasets.preparation.readers.json_values import contains_rows, read_json
-from service.datasets.preparation.readers.reading import Chunks, Reading, Source, unpacked
+from service.datasets.preparation.readers.reading import GZIP_MAGIC, Chunks, Reading, Source, unpacked
 from service.datasets.preparation.readers.table import read_delimited
 from service.datasets.preparation.readers.text import MAX_LINE_BYTES, Text
 from service.datasets.preparation.readers.workbook import read_workbook
@@ -19,7 +19,12 @@ from service.datasets.preparation.refusals import PreparationRefused, Problems
 from service.datasets.preparation.text_encodings import to_utf8, wide_encoding
 
 _WORKBOOK_MAGIC = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-_UNSUPPORTED = {b"(\xb5/\xfd": "compressed with zstd", b"PAR1": "a Parquet file", b"%PDF": "a PDF"}
+_UNSUPPORTED = {
+    b"(\xb5/\xfd": "compressed with zstd",
+    b"PAR1": "a Parquet file",
+    b"%PDF": "a PDF",
+    GZIP_MAGIC: "compressed twice",
+}
 _HEAD_LINES = 5
 _JSON_LINES = (".jsonl", ".ndjson")
 _TABLES = {".csv": None, ".tsv": "\t", ".tab": "\t"}

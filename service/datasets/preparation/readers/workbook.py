@@ -1,22 +1,32 @@
-"""Reads spreadsheets (XLSX, XLS, ODS): the first visible sheet with content, numbers and dates as they are shown."""
+"""Reads spreadsheets (XLSX, XLSB, XLS, ODS): the first visible sheet with content, numbers and dates as they are shown.
+
+A library reads them, and makes a table of a whole sheet in memory. So the archive and its sheets are measured before
+(`archive`, `sheet_size`); what is not recognised there meets the limit of memory of the process.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-import io
+import tempfile
 import zipfile
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import chain
+from typing import IO, Any
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetVisibleEnum
 
+from service.datasets.preparation.readers.archive import Archive
 from service.datasets.preparation.readers.reading import Reading, Source
+from service.datasets.preparation.readers.sheet_size import scan_binary, scan_opendocument, scan_xml
 from service.datasets.preparation.readers.table import column_names, table_rows
 from service.datasets.preparation.refusals import PreparationRefused
+from service.processes.guard import guarded
 
 MAX_WORKBOOK_BYTES = 128 << 20
-MAX_UNPACKED_BYTES = 1 << 30
-"""A workbook is read into memory, so its size is limited both before and after decompression."""
+MAX_SHEETS = 1_000
+MAX_SECONDS = 300.0
+"""The processor time for measuring a workbook, and for making a table of a sheet. 128 MB take under 60 seconds."""
 
 
 def read_workbook(reading: Reading) -> Source:
@@ -24,8 +34,7 @@ def read_workbook(reading: Reading) -> Source:
 
     Raises `PreparationRefused` for a workbook that is too large, damaged, protected or empty.
     """
-    sheet = _first_sheet(_open(_content(reading)))
-    records = sheet
+    records = _records(_content(reading))
     header = next((cells for _, cells in records if any(cells)), None)
     if header is None:
         raise PreparationRefused("The workbook has no sheet with a header row.")
@@ -54,24 +63,54 @@ def cell_text(value: Any) -> str:
             return str(value)
 
 
-def _content(reading: Reading) -> io.BytesIO:
-    content = io.BytesIO()
+def _content(reading: Reading) -> IO[bytes]:
+    """The workbook in a file that is deleted when it is closed."""
+    content = tempfile.NamedTemporaryFile()  # noqa: SIM115  (open while its rows are read)
+    size_bytes = 0
     for chunk in reading.chunks():
-        content.write(chunk)
-        if content.tell() > MAX_WORKBOOK_BYTES:
+        size_bytes += len(chunk)
+        if size_bytes > MAX_WORKBOOK_BYTES:
+            content.close()
             raise PreparationRefused(f"The workbook is larger than {MAX_WORKBOOK_BYTES:,} bytes; save it as CSV.")
-    content.seek(0)
+        content.write(chunk)
+    content.flush()
     return content
 
 
-def _open(content: io.BytesIO) -> CalamineWorkbook:
+def _records(content: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
+    with closing(content):
+        with guarded("measuring the workbook", cpu_seconds=MAX_SECONDS):
+            if zipfile.is_zipfile(content):
+                _measure(Archive(content))
+        with guarded("opening the workbook", cpu_seconds=MAX_SECONDS):
+            workbook = _open(content.name)
+        yield from _first_sheet(workbook)
+
+
+def _measure(archive: Archive) -> None:
+    """Read every part of the workbook once. Raises `PreparationRefused` for one that is too large."""
+    for entry in archive.entries:
+        pieces = archive.read(entry)
+        first = next(pieces, b"")
+        part = chain((first,), pieces)
+        name = entry.filename.lower()
+        if name.endswith(".bin"):
+            scan_binary(part)
+        elif name.endswith("content.xml"):
+            scan_opendocument(part)
+        elif name.endswith(".xml") or first.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
+            scan_xml(part)
+        _exhaust(pieces)
+
+
+def _exhaust(pieces: Iterable[bytes]) -> None:
+    for _ in pieces:
+        pass
+
+
+def _open(path: str) -> CalamineWorkbook:
     try:
-        if zipfile.is_zipfile(content):
-            with zipfile.ZipFile(content) as packed:
-                if sum(entry.file_size for entry in packed.infolist()) > MAX_UNPACKED_BYTES:
-                    raise PreparationRefused(f"The workbook unpacks to over {MAX_UNPACKED_BYTES:,} bytes; use CSV.")
-        content.seek(0)
-        return CalamineWorkbook.from_object(content)
+        return CalamineWorkbook.from_path(path)
     except PasswordError:
         raise PreparationRefused("The workbook is protected by a password; save it without one.") from None
     except (CalamineError, zipfile.BadZipFile, OSError, ValueError) as error:
@@ -81,15 +120,20 @@ def _open(content: io.BytesIO) -> CalamineWorkbook:
 
 
 def _first_sheet(workbook: CalamineWorkbook) -> Iterator[tuple[int, list[str]]]:
-    for sheet in workbook.sheets_metadata:
-        if sheet.visible != SheetVisibleEnum.Visible:
-            continue
+    sheets = [sheet.name for sheet in workbook.sheets_metadata if sheet.visible == SheetVisibleEnum.Visible]
+    if len(sheets) > MAX_SHEETS:
+        raise PreparationRefused(
+            f"The workbook has {len(sheets):,} sheets; the limit is {MAX_SHEETS:,}. Save the sheet with the rows alone."
+        )
+    for name in sheets:
         try:
-            found = workbook.get_sheet_by_name(sheet.name)
-            start, rows = found.start, found.to_python(skip_empty_area=True)
+            with guarded(f"reading the sheet {name[:64]!r}", cpu_seconds=MAX_SECONDS):
+                sheet = workbook.get_sheet_by_name(name)
         except (CalamineError, ValueError) as error:
-            raise PreparationRefused(f"The sheet {sheet.name[:64]!r} cannot be read ({str(error)[:120]}).") from None
-        if rows and start is not None:
-            first = start[0] + 1
-            return iter([(number, [cell_text(cell) for cell in row]) for number, row in enumerate(rows, start=first)])
-    return iter(())
+            raise PreparationRefused(f"The sheet {name[:64]!r} cannot be read ({str(error)[:120]}).") from None
+        if sheet.start is not None and sheet.height:
+            first = sheet.start[0]
+            for number, row in enumerate(sheet.iter_rows()):
+                if number >= first:
+                    yield number + 1, [cell_text(cell) for cell in row]
+            return
