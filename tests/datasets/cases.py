@@ -102,6 +102,11 @@ CASES: dict[str, list[Case]] = {
         Case(OK + jsonl(asked("half \ud83d")), 2, "/messages/0/content", OK + jsonl(asked("whole \U0001f600"))),
         Case(OK + b'{"messages": [], "\\udc00": 1}\n', 2, "", OK),
     ],
+    "too_many_values": [
+        Case(
+            OK + b'{"messages": [], "x": [' + b"1," * 1_000_000 + b"1]}\n", 2, "", OK + jsonl(asked("1," * 1_000_001))
+        ),
+    ],
     "nested_too_deep": [
         Case(OK + b'{"a":' * 150 + b"1" + b"}" * 150 + b"\n", 2, "", OK + b'{"a":' * 50 + b"1" + b"}" * 50),
         Case(OK + b"[" * 100_000 + b"\n", 2, "", OK),

@@ -61,6 +61,7 @@ declare(
     "A string contains half of a surrogate pair, such as \\ud83d alone. It cannot be encoded as UTF-8 or tokens.",
 )
 declare("nested_too_deep", "error", SECTION, "Arrays and objects are nested more than 100 deep.")
+declare("too_many_values", "error", SECTION, "A line has over 1,000,000 values. It is not read.")
 declare(
     "json_array_file",
     "error",

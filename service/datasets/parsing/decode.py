@@ -19,6 +19,14 @@ from service.datasets.parsing.pattern_search import Search
 MAX_DEPTH = 100
 """The maximum nesting of arrays and objects in a line. Training data needs about 20; parsers fail at some hundred."""
 
+MAX_VALUES = 1_000_000
+"""The maximum number of values in a line. A training row of some megabytes has some thousands; each takes 60 to 600
+bytes of memory."""
+
+_COUNTED_FROM_BYTES = 2 * MAX_VALUES
+"""A shorter line has fewer values."""
+
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _MAX_INTEGER_DIGITS = 300
 _decode = msgspec.json.Decoder().decode
 _SPACED_COLON = Search(rb'"[ \t\r]+:')
@@ -56,11 +64,24 @@ def decode_object(data: bytes) -> tuple[dict[str, Any], int] | None:
 
     Does not detect duplicate keys: compare the number of keys by `keys_add_up`.
     """
+    if has_too_many_values(data):
+        return None
     try:
         value = _decode(data)
         return (value, _count_keys(value, 1)) if type(value) is dict else None
     except (msgspec.DecodeError, UnicodeError, RecursionError, _TooDeep):
         return None
+
+
+def has_too_many_values(data: bytes) -> bool:
+    """Whether a line has more values than it may, counted by the commas and brackets outside of its strings."""
+    if len(data) < _COUNTED_FROM_BYTES or _separators(data) <= MAX_VALUES:
+        return False
+    return _separators(_STRING.sub(b"", data)) > MAX_VALUES
+
+
+def _separators(data: bytes) -> int:
+    return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
 def _decode_with_faults(data: bytes, offset: int) -> tuple[dict[str, Any] | None, list[Fault]]:
@@ -91,6 +112,10 @@ def _decode_with_faults(data: bytes, offset: int) -> tuple[dict[str, Any] | None
                 error.start,
             )
         )
+        return None, faults
+    if has_too_many_values(data):
+        message = f"This line has over {MAX_VALUES:,} values, the limit for a line; shorten or split it."
+        faults.append(Fault("too_many_values", "", text, message))
         return None, faults
     try:
         value = json.loads(
