@@ -9,6 +9,15 @@ from typing import Any
 
 from service.app import MAX_BODY_BYTES
 from service.database.batched_lookups import MAX_KEYS, MAX_QUERIES
+from service.datasets.parsing.decode import MAX_VALUES as MAX_LINE_VALUES
+from service.datasets.preparation.readers.archive import MAX_ENTRIES, MAX_EXPANDED_BYTES
+from service.datasets.preparation.readers.expansion import MAX_RATIO
+from service.datasets.preparation.readers.json_values import MAX_VALUE_CHARS
+from service.datasets.preparation.readers.json_values import MAX_VALUES as MAX_ITEM_VALUES
+from service.datasets.preparation.readers.reading import MAX_MEMBERS, MAX_UNPACKED_BYTES
+from service.datasets.preparation.readers.sheet_size import MAX_CELLS
+from service.datasets.preparation.readers.table import MAX_COLUMNS, MAX_RECORD_CHARS, MAX_RECORD_LINES
+from service.datasets.preparation.readers.workbook import MAX_SHEETS, MAX_WORKBOOK_BYTES
 from service.datasets.uploads.actions import MAX_PART_BYTES
 from service.datasets.uploads.schemas import MAX_PARTS
 from service.egress.resolver import MAX_LOOKUPS
@@ -64,6 +73,12 @@ def _by_setting(field_name: str, *, name: str, counted: str, above: str, honest_
         change=f"`{spec.metadata['env']}`",
         honest_use=honest_use,
     )
+
+
+def _input(name: str, value: int, counted: str, honest_use: str) -> Limit:
+    """A fixed bound on the input of a preparation."""
+    above = "the preparation fails: `invalid_input_file`"
+    return Limit(name=name, value=_shown(value), counted=counted, above=above, change=FIXED, honest_use=honest_use)
 
 
 def _shown(value: Any) -> str:
@@ -270,6 +285,41 @@ FILES: tuple[Limit, ...] = (
         above="400 `invalid_value`",
         change=FIXED,
         honest_use="8 GB in parts of the SDK's size are 128",
+    ),
+    _by_setting(
+        "dataset_memory_bytes",
+        name="memory (address space) for one dataset",
+        counted="process of a report, preparation or comparison",
+        above="report: finding `limit_reached`; preparation: `preparation_limit_exceeded`",
+        honest_use="a workbook of ten million cells and a JSON item of 64 MB take under 1 GB",
+    ),
+    _by_setting(
+        "dataset_cpu_seconds",
+        name="processor seconds for one dataset",
+        counted="dataset, and as many again for each 100 MB",
+        above="as for memory",
+        honest_use="100 MB of training data take about 40 seconds",
+    ),
+    _input("bytes of a workbook", MAX_WORKBOOK_BYTES, "workbook", "Excel's own files seldom exceed 30 MB"),
+    _input("bytes of a workbook, unpacked", MAX_EXPANDED_BYTES, "workbook", "XML compresses 5 to 20 times"),
+    _input("files in a workbook", MAX_ENTRIES, "workbook", "255 sheets with drawings and comments have about 1,000"),
+    _input("sheets of a workbook", MAX_SHEETS, "workbook", "Excel offers 255 at first"),
+    _input("cells up to the last filled one", MAX_CELLS, "sheet", "all 1,048,576 rows of Excel with nine columns"),
+    _input("bytes of a gzip file, unpacked", MAX_UNPACKED_BYTES, "file", "half of the largest upload"),
+    _input("times that a file may expand, from 16 MB", MAX_RATIO, "file", "text: 3 to 20, with long equal prompts 100"),
+    _input("members of a gzip file", MAX_MEMBERS, "file", "tools that write blocks of 64 KB need 65,536 for 4 GB"),
+    _input("characters of one JSON item", MAX_VALUE_CHARS, "item", "an array of objects is read item by item"),
+    _input("commas and brackets in one JSON item", MAX_ITEM_VALUES, "item", "a million rows of three columns"),
+    _input("columns of a table, keys of the first rows", MAX_COLUMNS, "file", "Excel's own limit"),
+    _input("characters of a row of a table", MAX_RECORD_CHARS, "row", "the longest context has about 4 MB"),
+    _input("lines of a row of a table", MAX_RECORD_LINES, "row", "cells with pasted documents have some hundred"),
+    Limit(
+        name="values of one line",
+        value=_shown(MAX_LINE_VALUES),
+        counted="line",
+        above="finding `too_many_values`",
+        change=FIXED,
+        honest_use="a training row of some megabytes has some thousand",
     ),
 )
 """What a file may consist of, and the work on it."""

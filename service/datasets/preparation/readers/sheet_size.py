@@ -67,17 +67,17 @@ def scan_xml(pieces: Iterable[bytes]) -> None:
         listed += len(_LISTED.findall(text))
         if listed > MAX_CELLS:
             raise PreparationRefused(f"The workbook has over {MAX_CELLS:,} texts or merged cells; save it as CSV.")
-        tags, marks = _CELL.findall(text), _CELL_OR_ROW.findall(text)
-        if len(tags) != marks.count(b""):
+        tags, openings = _CELL.findall(text), _CELL_OR_ROW.findall(text)
+        if len(tags) != openings.count(b""):
             raise PreparationRefused(_DAMAGED)
         numbered = [int(number) for tag in _ROW.findall(text) for number in _ROW_NUMBER.findall(tag)]
-        row = max([row, *numbered]) + max(0, marks.count(b"row") - len(numbered))
+        row = max([row, *numbered]) + max(0, openings.count(b"row") - len(numbered))
         filled = [tag for tag in tags if not tag.endswith(b"/>")]
         references = _REFERENCE.findall(b"".join(filled))
         placed = max((int(number) for _, number in references), default=0)
         if len(references) < len(filled):  # a cell without a reference follows the one before
             placed = max(placed, row)
-            run, longest = _longest_run(marks, run, longest)
+            run, longest = _longest_run(openings, run, longest)
         width = max((_column(letters) for letters in {letters for letters, _ in references}), default=0)
         found.include(row=placed, column=longest + width, cells=len(filled))
 
@@ -150,10 +150,10 @@ def _whole_tags(pieces: Iterable[bytes]) -> Iterator[bytes]:
             raise PreparationRefused(_DAMAGED)
 
 
-def _longest_run(marks: list[bytes], run: int, longest: int) -> tuple[int, int]:
+def _longest_run(openings: list[bytes], run: int, longest: int) -> tuple[int, int]:
     """The number of cells since the last row began, and the largest number of cells in a row."""
-    for mark in marks:
-        run = 0 if mark else run + 1
+    for opening in openings:
+        run = 0 if opening else run + 1
         longest = max(longest, run)
     return run, longest
 
