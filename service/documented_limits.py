@@ -30,8 +30,21 @@ from service.http.protocol import MAX_PIPELINED, SEND_SECONDS
 from service.identity.refused_requests import UNKNOWN_KEY_SUBJECTS
 from service.inference.metering import COUNTING_THREADS
 from service.inference.routes import MAX_INFERENCE_BYTES
+from service.jobs.rules import MAX_GRADER_BYTES
 from service.json_limits import MAX_DEPTH, MAX_VALUES
+from service.json_schemas import MAX_DEPTH as MAX_SCHEMA_DEPTH
+from service.json_schemas import (
+    MAX_EXPANDED,
+    MAX_PATTERN_CHARS,
+    MAX_PATTERN_STEPS,
+    MAX_PATTERNS,
+    MAX_SCHEMA_BYTES,
+    MAX_SUBSCHEMAS,
+)
 from service.monitoring.internal_listener import MAX_CONNECTIONS
+from service.runs.comparisons.graders.regular_expression import MAX_CHARACTERS as MAX_MATCHED_CHARACTERS
+from service.runs.evaluator import CHECK_SECONDS, MAX_WAITING_CHECKS
+from service.runs.messages import MAX_MESSAGE_BYTES
 from service.settings import Settings
 from service.upstreams.adapters.answers import MAX_LINE_BYTES
 from service.upstreams.adapters.large_answers import MAX_LARGE_VALUES
@@ -88,7 +101,81 @@ def _shown(value: Any) -> str:
     return f"{value:,}"
 
 
-EVALUATION: tuple[Limit, ...] = ()
+EVALUATION: tuple[Limit, ...] = (
+    *(
+        Limit(
+            name=name,
+            value=_shown(value),
+            counted="schema of a grader or tool",
+            above="400 `invalid_grader` or `invalid_tools`; in a file the finding `schema_too_complex`",
+            change=FIXED,
+            honest_use=honest_use,
+        )
+        for name, value, honest_use in (
+            ("bytes of a JSON Schema", MAX_SCHEMA_BYTES, "all schemas of this API together, 139 KB"),
+            ("depth of a JSON Schema", MAX_SCHEMA_DEPTH, "14, in CMake's schema of presets"),
+            ("objects and lists in a JSON Schema", MAX_SUBSCHEMAS, "3,535, in all schemas of this API together"),
+            ("subschemas once references are followed", MAX_EXPANDED, "41,441, in OpenAPI 3.0's own schema"),
+            ("patterns in a JSON Schema", MAX_PATTERNS, "49, in OpenAPI 3.0's own schema"),
+            ("characters of patterns", MAX_PATTERN_CHARS, "970, in the schema of AWS's policies"),
+            ("steps in patterns, counting repeats", MAX_PATTERN_STEPS, "1,724, in AWS's schema of state machines"),
+        )
+    ),
+    Limit(
+        name="processor seconds of a check",
+        value=f"{CHECK_SECONDS:g}",
+        counted="request that has graders or tools",
+        above="400 `invalid_grader` or `invalid_tools`",
+        change="`TUNEGATE_EVALUATION_SECONDS` lowers it",
+        honest_use="the schemas of this table take up to 30 milliseconds",
+    ),
+    Limit(
+        name="waiting checks",
+        value=_shown(MAX_WAITING_CHECKS),
+        counted="project in a process of the API",
+        above="429 `rate_limit_exceeded`",
+        change=FIXED,
+        honest_use="a check takes milliseconds, and what was valid is remembered",
+    ),
+    _by_setting(
+        "evaluation_seconds",
+        name="processor seconds of an evaluation",
+        counted="grader and answer, or generated call",
+        above="the run fails with `evaluation_limit_exceeded`",
+        honest_use="a grader usually takes under a millisecond, and the slowest RE2 pattern about a second",
+    ),
+    _by_setting(
+        "evaluation_memory_bytes",
+        name="memory of an evaluation",
+        counted="evaluation process",
+        above="400 for a check; the run fails with `evaluation_limit_exceeded`",
+        honest_use="about 4 MB of answers are graded at a time",
+    ),
+    Limit(
+        name="characters of an answer that a pattern matches",
+        value=_shown(MAX_MATCHED_CHARACTERS),
+        counted="answer",
+        above="the answer fails the grader, which says so",
+        change=FIXED,
+        honest_use="10,000 tokens of English",
+    ),
+    Limit(
+        name="bytes of an answer in a run",
+        value=_shown(MAX_MESSAGE_BYTES),
+        counted="answer",
+        above="the answer is cut, as at its limit of tokens",
+        change=FIXED,
+        honest_use="128,000 tokens, the longest answers of today's models, have about 512 KB",
+    ),
+    Limit(
+        name="bytes of a reinforcement job's grader",
+        value=_shown(MAX_GRADER_BYTES),
+        counted="job",
+        above="400 `invalid_value`",
+        change=FIXED,
+        honest_use="OpenAI's limit for the source of a Python grader is 256 kB",
+    ),
+)
 """Schemas, patterns and graders that callers wrote."""
 
 REQUESTS: tuple[Limit, ...] = (
