@@ -7,7 +7,7 @@ import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +67,19 @@ def quick_streams(settings: Settings) -> Services:
     )
 
 
+@contextmanager
+def serving(settings: Settings) -> Iterator[str]:
+    """The API on a port, as `tunegate serve` runs it; its base URL."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    app, protocol = create_app(settings, quick_streams), limited_protocol(settings)
+    server = uvicorn.Server(uvicorn.Config(app, http=protocol, ws="none", log_level="error", log_config=None))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
+    thread.start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+    server.should_exit = True
+    thread.join()
+
+
 @pytest.fixture(scope="session")
 def gateway(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, str]]:
     """The API on a port, as `tunegate serve` runs it, with files of at most 100,000 bytes; and its base URL."""
@@ -82,14 +95,8 @@ def gateway(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Itera
             max_concurrent_uploads=MAX_UPLOADS,
             max_open_uploads=MAX_OPEN_UPLOADS,
         )
-        listening = socket.create_server(("127.0.0.1", 0))
-        app, protocol = create_app(settings, quick_streams), limited_protocol(settings)
-        server = uvicorn.Server(uvicorn.Config(app, http=protocol, ws="none", log_level="error", log_config=None))
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
-        thread.start()
-        yield settings, f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
-        server.should_exit = True
-        thread.join()
+        with serving(settings) as base_url:
+            yield settings, base_url
 
 
 @pytest.fixture

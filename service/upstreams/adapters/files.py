@@ -7,7 +7,7 @@ from urllib.parse import quote
 import httpx2
 import openai
 
-from service.upstreams.adapters.answers import decode_object
+from service.upstreams.adapters.answers import MAX_ERROR_BYTES, decode_object
 from service.upstreams.adapters.client import PAGE, ApiClient, created, pages
 from service.upstreams.adapters.outcomes import create_outcome, raises_upstream_error
 from service.upstreams.adapters.transport import STREAMED
@@ -82,9 +82,10 @@ class FileCalls(ApiClient):
         response = await self._http.send(request, stream=True)
         try:
             content = bytearray()
+            limit = max_bytes if response.is_success else MAX_ERROR_BYTES
             async for chunk in response.aiter_bytes():
-                if len(content) + len(chunk) > max_bytes:
-                    raise UpstreamError("invalid", f"The result file has more than {max_bytes:,} bytes.")
+                if len(content) + len(chunk) > limit:
+                    raise UpstreamError("invalid", f"The result file has more than {limit:,} bytes.")
                 content += chunk
         finally:
             await response.aclose()
