@@ -35,7 +35,11 @@ from workers.context import Context
 from workers.runs.threads import in_thread
 
 MAX_CASES_BYTES = 64 << 20
-"""The largest size of a comparison's cases, which are held in memory while it runs."""
+"""The largest size of a comparison's cases, which are in memory while it runs."""
+
+MAX_CASES_VALUES = 2_000_000
+"""The largest number of their JSON values, each of which takes some 60 bytes of memory. 64 MB of text have a comma, by
+which values are counted, every 50 bytes: 1.3 million."""
 
 ROWS_PER_INSERT = 500
 
@@ -43,7 +47,7 @@ FILE_DELETED = RunError(code="file_not_found", message="The file has been delete
 
 
 class _CasesTooLarge(Exception):
-    """The chosen examples exceed `MAX_CASES_BYTES`."""
+    """The chosen examples exceed `MAX_CASES_BYTES` or `MAX_CASES_VALUES`."""
 
 
 async def open_plan(ctx: Context, run: Run) -> Plan | RunError:
@@ -60,7 +64,8 @@ async def open_plan(ctx: Context, run: Run) -> Plan | RunError:
     except _CasesTooLarge:
         return RunError(
             code="too_many_examples",
-            message=f"The chosen examples have more than {MAX_CASES_BYTES >> 20} MB. Give a smaller `max_examples`.",
+            message=f"The chosen examples have more than {MAX_CASES_BYTES >> 20} MB or {MAX_CASES_VALUES:,} JSON "
+            "values. Give a smaller `max_examples`.",
             param="max_examples",
         )
     if not cases:
@@ -115,11 +120,13 @@ def _outcome(plan: ComparisonPlan, scores: list[CaseScores]) -> ComparisonOutcom
 def _cases(storage: Storage, key: str, options: ComparisonPlanOptions) -> Sequence[Case]:
     chosen = choose(options.file_examples, options.examples, options.seed)
     cases: list[Case] = []
-    size_bytes = 0
+    size_bytes = values = 0
     for case in read_cases(storage.read_sync(key), chosen, options.format, turn=options.turn, stop=options.stop):
         cases.append(case)
-        size_bytes += len(msgspec.json.encode((case.body, case.reference)))
-        if size_bytes > MAX_CASES_BYTES:
+        encoded = msgspec.json.encode((case.body, case.reference))
+        size_bytes += len(encoded)
+        values += sum(encoded.count(mark) for mark in (b",", b"[", b"{"))
+        if size_bytes > MAX_CASES_BYTES or values > MAX_CASES_VALUES:
             raise _CasesTooLarge
     return cases
 
