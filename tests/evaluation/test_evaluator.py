@@ -78,7 +78,8 @@ class TestChecks:
         assert (refused.value.param, refused.value.code) == ("tools[1].function.parameters", "invalid_tools")
 
     async def test_a_check_that_takes_too_long_is_refused_and_named(self, opened: Open) -> None:
-        wanted = graders({"type": "json_schema", "schema": {"patternProperties": {r"\pL{1,80}x": {}}}})
+        patterns: dict[str, Any] = {rf"\pL{{1,4}}x{number}": {} for number in range(150)}
+        wanted = graders({"type": "json_schema", "schema": {"patternProperties": patterns}})
         with pytest.raises(InvalidRequest) as refused:
             await opened(seconds=0.0001).check(
                 CheckGraders(wanted), project_id="a", param="graders", code="invalid_grader"
