@@ -145,16 +145,18 @@ class TestUpstream:
         harness.upstream.gate.clear()
         cancelled, other, later = [await harness.generate(n_per_topic=10, concurrency=4) for _ in range(3)]
         steps = [asyncio.create_task(hanging.step(each["id"])) for each in (cancelled, other)]
-        await _until(partial(_asked, harness, 3))
-        async with harness.http() as http:
-            await http.post(f"/dataset_generations/{cancelled['id']}/cancel")
-        await asyncio.gather(steps[0], return_exceptions=True)
-        steps.append(asyncio.create_task(hanging.step(later["id"])))
-        await _until_async(partial(_has_reserved, harness, later["id"]))
-        assert harness.upstream.max_at_once == places.occupied_by(harness.project_id) == 3
-        assert places.take_at_once("another project")
-        harness.upstream.gate.set()
-        await asyncio.gather(*steps, return_exceptions=True)
+        try:
+            await _until(lambda: len(harness.upstream.log) >= 3)
+            async with harness.http() as http:
+                await http.post(f"/dataset_generations/{cancelled['id']}/cancel")
+            await asyncio.gather(steps[0], return_exceptions=True)
+            steps.append(asyncio.create_task(hanging.step(later["id"])))
+            await _until_async(partial(_has_reserved, harness, later["id"]))
+            assert harness.upstream.max_at_once == places.occupied_by(harness.project_id) == 3
+            assert places.take_at_once("another project")
+        finally:
+            harness.upstream.gate.set()
+            await asyncio.gather(*steps, return_exceptions=True)
         assert harness.upstream.max_at_once == 3
 
 
