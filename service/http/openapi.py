@@ -45,9 +45,28 @@ def document(app: Litestar) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
-            "schemas": dict(sorted(components.items())),
+            "schemas": _with_portable_patterns(dict(sorted(components.items()))),
         },
     }
+
+
+def _with_portable_patterns(schema: Any) -> Any:
+    """The schema with patterns that end in `$` instead of Python's `\\Z`.
+
+    JSON Schema's patterns are ECMA-262's, which has no `\\Z`, and whose `$` is the end of the text as `\\Z` is.
+    """
+    match schema:
+        case dict():
+            return {
+                name: inner.replace(r"\Z", "$")
+                if name == "pattern" and isinstance(inner, str)
+                else _with_portable_patterns(inner)
+                for name, inner in schema.items()
+            }
+        case list():
+            return [_with_portable_patterns(inner) for inner in schema]
+        case _:
+            return schema
 
 
 def to_yaml(content: dict[str, Any]) -> str:

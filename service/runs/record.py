@@ -24,9 +24,6 @@ from service.webhooks import outbox
 OBJECTS: Mapping[RunKind, str] = {"generation": "dataset_generation", "comparison": "model_comparison"}
 """The name of each kind on the wire, and the prefix of its webhook event types."""
 
-LIMIT_EXCEEDED = "evaluation_limit_exceeded"
-"""The code of a run whose graders or tools reached a limit of evaluations."""
-
 EVENTS = EventLog(RunEvent, RunEvent.run_id)
 """The events of runs."""
 
@@ -38,6 +35,11 @@ class RunError:
     code: str
     message: str
     param: str | None = None
+
+    @classmethod
+    def limit_reached(cls, message: str, *, param: str) -> "RunError":
+        """The error of a run whose graders or tools (`param`) reached a limit of evaluations."""
+        return cls(code="evaluation_limit_exceeded", message=message, param=param)
 
 
 async def add_event(

@@ -29,7 +29,7 @@ from service.runs.comparisons.options import ComparisonPlanOptions
 from service.runs.comparisons.plan import ComparisonPlan
 from service.runs.comparisons.stored import stored_options
 from service.runs.plan import Answer, Plan
-from service.runs.record import LIMIT_EXCEEDED, RunError, end
+from service.runs.record import RunError, end
 from service.storage import Storage
 from workers.context import Context
 from workers.runs.threads import in_thread
@@ -87,7 +87,7 @@ async def conclude(ctx: Context, claimed: Claim[Run], plan: ComparisonPlan, erro
     try:
         graded, outcome = await _graded(ctx, run, plan)
     except LimitReached as reached:
-        limit = RunError(code=LIMIT_EXCEEDED, message=ctx.evaluator.explain(reached), param="graders")
+        limit = RunError.limit_reached(ctx.evaluator.explain(reached), param="graders")
         async with ctx.db.worker() as session:
             await end(session, claimed, f"Ended without grades: {limit.message}", values, error=limit)
         return
@@ -125,7 +125,7 @@ def _cases(storage: Storage, key: str, options: ComparisonPlanOptions) -> Sequen
         cases.append(case)
         encoded = msgspec.json.encode((case.body, case.reference))
         size_bytes += len(encoded)
-        values += sum(encoded.count(mark) for mark in (b",", b"[", b"{"))
+        values += sum(encoded.count(symbol) for symbol in (b",", b"[", b"{"))
         if size_bytes > MAX_CASES_BYTES or values > MAX_CASES_VALUES:
             raise _CasesTooLarge
     return cases

@@ -21,7 +21,7 @@ from service.runs.generations.options import GenerationPlanOptions
 from service.runs.generations.plan import GenerationPlan, calls_of_answer, item_of
 from service.runs.generations.stored import stored_options
 from service.runs.plan import Answer, Plan
-from service.runs.record import LIMIT_EXCEEDED, RunError, end
+from service.runs.record import RunError, end
 from workers.context import Context
 
 ROWS_PER_CHUNK = 500
@@ -54,7 +54,7 @@ async def review(ctx: Context, run: Run, plan: ReviewedPlan, answers: Mapping[st
     try:
         faults = await call_faults(ctx.evaluator, options.tools or [], calls.values(), project_id=run.project_id)
     except LimitReached as reached:
-        return RunError(code=LIMIT_EXCEEDED, message=ctx.evaluator.explain(reached), param="tools")
+        return RunError.limit_reached(ctx.evaluator.explain(reached), param="tools")
     plan.faults.update(zip(calls, faults, strict=True))
     return None
 
