@@ -94,4 +94,4 @@ ATTACKS = (
     references_of_tools,
     tools_of_a_file,
 )
-SHORT = (patterns_of_tools, references_of_tools)
+SHORT = (recursive_schema, patterns_of_tools, tools_of_a_file)

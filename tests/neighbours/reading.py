@@ -171,4 +171,4 @@ ATTACKS = (
     sparse_workbooks,
     zip_bombs,
 )
-SHORT = (many_headers, deep_json)
+SHORT = (many_headers, deep_json, sparse_workbooks)
