@@ -19,7 +19,7 @@ from tests.faults.harness import FaultHarness, open_fault_harness
 from tests.neighbours.attacker import Attacker
 from tests.neighbours.bounds import MAX_LEFT_MB, Round, growth_of
 from tests.neighbours.counterparts import Counterparts
-from tests.neighbours.exchange import Address, exchange, json_request, request
+from tests.neighbours.exchange import Address, json_request
 from tests.neighbours.memory import connections_to, peaks_of, resident_mb
 from tests.neighbours.victim import Victim
 from tests.wire import make_tenant
@@ -41,6 +41,9 @@ MORE_KEYS = """
     SELECT 'key_fresh' || number, $1, 'project', 'fresh', sha256, ''
     FROM unnest($2::bytea[]) WITH ORDINALITY AS fresh (sha256, number)
 """
+
+QUEUES = ("file_reports", "dataset_preparations", "webhook_deliveries")
+"""Leased work that goes on after its project is archived."""
 
 METRICS_PORT = "TUNEGATE_METRICS_PORT"
 LEASED_TABLES = "SELECT table_name FROM information_schema.columns WHERE column_name = 'leased_until' ORDER BY 1"
@@ -96,18 +99,18 @@ class Neighbourhood:
         )
 
     async def _end_projects(self, attacker: Attacker) -> None:
-        """Delete the attacker's endpoints and archive its projects, which cancels what they have begun."""
-        for key, project_id in zip(attacker.keys, attacker.project_ids, strict=True):
-            await self.harness.execute(UNLIMITED, project_id)
-            listed = await exchange(self.address, request("GET", "/v1/webhook_endpoints?limit=100", key=key))
-            for endpoint in listed.json()["data"] if listed.status == 200 else ():
-                path = f"/v1/webhook_endpoints/{endpoint['id']}"
-                await exchange(self.address, request("DELETE", path, key=key))
+        """Archive the attacker's projects, which ends jobs and runs, and drop what else they have queued."""
+        for project_id in attacker.project_ids:
             path = f"/v1/organization/projects/{project_id}/archive"
             prepared, deadline = json_request(path, {}, key=self.admin_key), perf_counter() + CALM_SECONDS
             while (answer := await attacker.send(prepared)).status != 200:
                 assert perf_counter() < deadline, answer
                 await asyncio.sleep(0.5)
+        for table in QUEUES:
+            await self.harness.execute(
+                f"UPDATE {table} SET due_at = NULL WHERE project_id = ANY($1) AND leased_until IS NULL",
+                attacker.project_ids,
+            )
 
     async def _left(self, pids: dict[str, int], before: dict[str, int]) -> list[str]:
         """What is not as before, once it is or the time is over."""

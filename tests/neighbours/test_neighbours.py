@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 
 from tests.neighbours.bounds import table
+from tests.neighbours.exchange import exchange, request
 from tests.neighbours.kinds import KINDS, Kind
 from tests.neighbours.neighbourhood import Neighbourhood, open_neighbourhood
 
@@ -35,3 +36,11 @@ async def test_a_victim_notices_no_attack(neighbourhood: Neighbourhood, kind: Ki
             break
     assert not exceeded, "\n".join([*exceeded, table([measured])])
     assert measured.answers.total() > 0, "the attackers did nothing"
+
+
+@pytest.mark.parametrize(("path", "status"), [("/metrics", 404), ("/readyz", 200), ("/livez", 200)])
+async def test_the_public_port_shows_nothing_of_a_tenant(neighbourhood: Neighbourhood, path: str, status: int) -> None:
+    answer = await exchange(neighbourhood.address, request("GET", path))
+    assert answer.status == status
+    assert b"proj_" not in answer.body
+    assert b"tunegate_" not in answer.body
