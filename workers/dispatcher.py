@@ -141,22 +141,30 @@ class Dispatcher:
         if queue.claim_waits:
             return True
         queue.claim_waits = True
-        async with queue.claiming:
+        try:
+            await queue.claiming.acquire()
+        finally:  # also where a wake-up is cancelled while it waits, or no claim of this queue would ever follow
             queue.claim_waits = False
-            for _ in range(MAX_CLAIMS):
-                if self._stopping or queue.free <= 0:
-                    break
-                try:
-                    async with self._db.claims() as session:
-                        claimed = await queue.claim(session, self._lease_seconds)
-                except Exception as error:
-                    log.error("dispatcher.claim_failed", kind=queue.name, error=repr(error))
-                    return False
-                for project_id, claim in claimed.claims:
-                    queue.tasks[asyncio.create_task(self._run(queue, claim))] = project_id
-                    RUNNING.labels(queue.name).inc()
-                if not claimed.lost_some:
-                    break
+        try:
+            return await self._claim_now(queue)
+        finally:
+            queue.claiming.release()
+
+    async def _claim_now(self, queue: Queue) -> bool:
+        for _ in range(MAX_CLAIMS):
+            if self._stopping or queue.free <= 0:
+                break
+            try:
+                async with self._db.claims() as session:
+                    claimed = await queue.claim(session, self._lease_seconds)
+            except Exception as error:
+                log.error("dispatcher.claim_failed", kind=queue.name, error=repr(error))
+                return False
+            for project_id, claim in claimed.claims:
+                queue.tasks[asyncio.create_task(self._run(queue, claim))] = project_id
+                RUNNING.labels(queue.name).inc()
+            if not claimed.lost_some:
+                break
         return True
 
     async def _run(self, queue: Queue, claimed: Claim[Any]) -> None:

@@ -159,4 +159,4 @@ ATTACKS = (
     uploads,
     bursts_of_lists,
 )
-SHORT = (late_receivers, unresolvable_names, hanging_comparisons)
+SHORT = (unresolvable_names,)
