@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from itertools import islice
 
 from service.fair_shares import Waiting, fill, share
 
@@ -83,8 +84,9 @@ class FairPlaces:
         self._occupied[project_id] -= 1
         if not self._occupied[project_id]:
             del self._occupied[project_id]
+        free = self.places - self._occupied.total()
         waiting = {
-            each: [entry for entry in queue if not entry.item.done()]  # what was cancelled has yet to leave its queue
+            each: list(islice((entry for entry in queue if not entry.item.done()), free))
             for each, queue in self._waiting.items()
         }
         admissions = fill(waiting, self._occupied, places=self.places, last_admissions=self._last_admissions)

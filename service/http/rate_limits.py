@@ -19,6 +19,7 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from prometheus_client import Counter
 from redis.asyncio import ConnectionPool
 
+from service.fair_places import FairPlaces
 from service.wakeups import REDIS_UNAVAILABLE
 
 log = structlog.get_logger()
@@ -36,8 +37,9 @@ SILENCE_SECONDS = 0.15
 
 RECOVERY_CHECK_SECONDS = 2.0
 LOG_EVERY_SECONDS = 60.0
-MAX_CONCURRENT = 4
-"""Concurrent commands to Redis: a burst queues in this process, where waiting does not count as Redis being slow."""
+MAX_CONCURRENT = 8
+"""Concurrent commands to Redis: a burst queues in this process, where waiting does not count as Redis being slow. Each
+limit has a share of them, so that a burst against one does not delay requests that count against another."""
 
 WARM_SECONDS = 1.0
 STALL_FACTOR = 1.1
@@ -110,7 +112,7 @@ class RateLimiter:
             if redis_url
             else MemoryStorage()
         )
-        self._slots = asyncio.Semaphore(MAX_CONCURRENT)
+        self._slots = FairPlaces(MAX_CONCURRENT)
         self._responded_at = -math.inf
         self._silent_since: float | None = None
         self._logged_at = -math.inf
@@ -129,7 +131,7 @@ class RateLimiter:
         if self._recovery is not None:
             UNAVAILABLE.inc()
             return None
-        async with self._slots:
+        async with self._slots.occupy(name):
             if self._recovery is not None:
                 UNAVAILABLE.inc()
                 return None

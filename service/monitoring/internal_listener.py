@@ -118,12 +118,16 @@ class _Server(uvicorn.Server):
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The socket. Raises `SettingsError` if a port that was set cannot be bound."""
+    """The socket. Raises `SettingsError` if a port that was set cannot be bound.
+
+    Without a port, and in the environment `dev`, where `tunegate dev` has set one for its own processes, a port that is
+    taken is replaced by a free one.
+    """
     host, port = settings.metrics_host, settings.metrics_port
     try:
         return _bound(host, port or DEFAULT_PORT)
     except (OSError, OverflowError) as error:
-        if port:
+        if port and settings.environment != "dev":
             raise SettingsError(
                 f"The internal listener cannot use TUNEGATE_METRICS_HOST {host} with TUNEGATE_METRICS_PORT {port}: "
                 f"{error}. Set an address of this machine and a port that is free; each process on a machine needs "

@@ -144,6 +144,13 @@ class TestPort:
         ):
             listen(Settings(metrics_port=taken.getsockname()[1]))
 
+    def test_one_that_is_taken_is_replaced_in_development(self) -> None:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as taken,
+            listen(Settings(metrics_port=taken.getsockname()[1], environment="dev")) as listening,
+        ):
+            assert listening.getsockname()[1] != taken.getsockname()[1]
+
     @pytest.mark.parametrize("wrong", [{"metrics_port": 70_000}, {"metrics_host": "192.0.2.1"}])
     def test_one_that_cannot_be_is_refused(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(SettingsError, match="TUNEGATE_METRICS_"):
