@@ -12,8 +12,7 @@ from service.database.batched_lookups import MAX_KEYS, MAX_QUERIES
 from service.datasets.parsing.decode import MAX_VALUES as MAX_LINE_VALUES
 from service.datasets.preparation.readers.archive import MAX_ENTRIES, MAX_EXPANDED_BYTES
 from service.datasets.preparation.readers.expansion import MAX_RATIO
-from service.datasets.preparation.readers.json_values import MAX_VALUE_CHARS
-from service.datasets.preparation.readers.json_values import MAX_VALUES as MAX_ITEM_VALUES
+from service.datasets.preparation.readers.json_values import MAX_ITEM_BYTES, MAX_ITEM_VALUES
 from service.datasets.preparation.readers.reading import MAX_MEMBERS, MAX_UNPACKED_BYTES
 from service.datasets.preparation.readers.sheet_size import MAX_CELLS
 from service.datasets.preparation.readers.table import MAX_COLUMNS, MAX_RECORD_CHARS, MAX_RECORD_LINES
@@ -395,8 +394,8 @@ FILES: tuple[Limit, ...] = (
     _input("bytes of a gzip file, unpacked", MAX_UNPACKED_BYTES, "file", "half of the largest upload"),
     _input("times that a file may expand, from 16 MB", MAX_RATIO, "file", "text: 3 to 20, with long equal prompts 100"),
     _input("members of a gzip file", MAX_MEMBERS, "file", "tools that write blocks of 64 KB need 65,536 for 4 GB"),
-    _input("characters of one JSON item", MAX_VALUE_CHARS, "item", "an array of objects is read item by item"),
-    _input("commas and brackets in one JSON item", MAX_ITEM_VALUES, "item", "a million rows of three columns"),
+    _input("bytes of one JSON item", MAX_ITEM_BYTES, "item", "an array of objects is read item by item"),
+    _input("commas and brackets in one JSON item", MAX_ITEM_VALUES, "item", "pandas' columns: 500,000 rows of 16"),
     _input("columns of a table, keys of the first rows", MAX_COLUMNS, "file", "Excel's own limit"),
     _input("characters of a row of a table", MAX_RECORD_CHARS, "row", "the longest context has about 4 MB"),
     _input("lines of a row of a table", MAX_RECORD_LINES, "row", "cells with pasted documents have some hundred"),

@@ -23,9 +23,6 @@ MAX_VALUES = 1_000_000
 """The maximum number of values in a line. A training row of some megabytes has some thousands; each takes 60 to 600
 bytes of memory."""
 
-_COUNTED_FROM_BYTES = 2 * MAX_VALUES
-"""A shorter line has fewer values."""
-
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _MAX_INTEGER_DIGITS = 300
 _decode = msgspec.json.Decoder().decode
@@ -47,24 +44,24 @@ class Fault(NamedTuple):
     at: int = 0
 
 
-def decode_line(data: bytes, offset: int) -> tuple[dict[str, Any] | None, list[Fault]]:
+def decode_line(data: bytes, offset: int, *, max_values: int = MAX_VALUES) -> tuple[dict[str, Any] | None, list[Fault]]:
     """The line's object and its faults. The object is None if the line holds none. Never raises.
 
     An object with faults that do not prevent reading it (duplicate keys, NaN, lone surrogates) is returned as well.
     `offset` is the position of the line's first byte in the file.
     """
-    decoded = decode_object(data)
+    decoded = decode_object(data, max_values=max_values)
     if decoded is not None and keys_add_up(data, decoded[1]):
         return decoded[0], []
-    return _decode_with_faults(data, offset)
+    return _decode_with_faults(data, offset, max_values)
 
 
-def decode_object(data: bytes) -> tuple[dict[str, Any], int] | None:
+def decode_object(data: bytes, *, max_values: int = MAX_VALUES) -> tuple[dict[str, Any], int] | None:
     """The line's object and the number of keys in it at all levels; None for any fault.
 
     Does not detect duplicate keys: compare the number of keys by `keys_add_up`.
     """
-    if has_too_many_values(data):
+    if has_too_many_values(data, max_values):
         return None
     try:
         value = _decode(data)
@@ -73,18 +70,18 @@ def decode_object(data: bytes) -> tuple[dict[str, Any], int] | None:
         return None
 
 
-def has_too_many_values(data: bytes) -> bool:
+def has_too_many_values(data: bytes, max_values: int = MAX_VALUES) -> bool:
     """Whether a line has more values than it may, counted by the commas and brackets outside of its strings."""
-    if len(data) < _COUNTED_FROM_BYTES or _separators(data) <= MAX_VALUES:
+    if len(data) < max_values or _separators(data) <= max_values:
         return False
-    return _separators(_STRING.sub(b"", data)) > MAX_VALUES
+    return _separators(_STRING.sub(b"", data)) > max_values
 
 
 def _separators(data: bytes) -> int:
     return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
-def _decode_with_faults(data: bytes, offset: int) -> tuple[dict[str, Any] | None, list[Fault]]:
+def _decode_with_faults(data: bytes, offset: int, max_values: int) -> tuple[dict[str, Any] | None, list[Fault]]:
     faults: list[Fault] = []
     if b"\x00" in data:
         at = data.index(b"\x00")
@@ -113,8 +110,8 @@ def _decode_with_faults(data: bytes, offset: int) -> tuple[dict[str, Any] | None
             )
         )
         return None, faults
-    if has_too_many_values(data):
-        message = f"This line has over {MAX_VALUES:,} values, the limit for a line; shorten or split it."
+    if has_too_many_values(data, max_values):
+        message = f"This line has over {max_values:,} values, the limit for a line; shorten or split it."
         faults.append(Fault("too_many_values", "", text, message))
         return None, faults
     try:

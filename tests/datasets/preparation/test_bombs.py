@@ -189,14 +189,14 @@ class TestGzip:
 
 class TestJson:
     def test_values_of_one_item(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(json_values, "MAX_VALUES", 100)
+        monkeypatch.setattr(json_values, "MAX_ITEM_VALUES", 100)
         rows = b'{"question":"Why?","answer":"Because, so."}'
         assert make(b"[" + b",".join([rows] * 200) + b"]", filename="a.json").result.rows_in == 200
         assert "item 1: it has over 100 values" in refused(b'{"data":[' + b"[]," * 100 + b"[]]}", "a.json")
 
-    def test_characters_of_one_item(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(json_values, "MAX_VALUE_CHARS", 1_000)
-        assert "over 1,000 characters" in refused(b'{"question":["' + b"a" * 2_000_000, "a.json")
+    def test_bytes_of_one_item(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(json_values, "MAX_ITEM_BYTES", 1_000)
+        assert "over 1,000 bytes" in refused(b'{"question":["' + b"a" * 2_000_000, "a.json")
 
     def test_keys(self) -> None:
         keys = ",".join(f'"k{number}":1' for number in range(table.MAX_COLUMNS + 1))

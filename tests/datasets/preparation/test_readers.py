@@ -245,9 +245,9 @@ class TestText:
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
 def test_json_values_are_the_same_in_pieces_of_any_size(size: int) -> None:
-    text = '[ {"a": "]\\\\"}, [1, [2]], "x,\\"y", 5 ,{"b":{}} ]'
+    text = b'[ {"a": "]\\\\"}, [1, [2]], "x,\\"y", 5 ,{"b":{}} ]'
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
-    assert list(json_texts(pieces)) == ['{"a": "]\\\\"}', "[1, [2]]", '"x,\\"y"', "5", '{"b":{}}']
+    assert list(json_texts(pieces)) == [b'{"a": "]\\\\"}', b"[1, [2]]", b'"x,\\"y"', b"5", b'{"b":{}}']
 
 
 SEEDS = [data for _, data, _ in TABLES.values()] + [data for _, data, _ in REFUSED.values()]
