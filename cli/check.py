@@ -9,12 +9,15 @@ from pathlib import Path
 import msgspec
 
 from service.datasets.processes.report import report_for_path
+from service.datasets.report.process_pool import ProcessEnded
 from service.datasets.report.profiler import Profiler
 from service.datasets.report_schema import FileReport
 from service.errors import ApiError
+from service.processes.guard import LimitReached
 from service.settings import Settings
 
 EXIT_CLEAN, EXIT_ERRORS, EXIT_UNREADABLE = 0, 1, 2
+NO_MEMORY = "there is not enough memory; split the file"
 
 
 def check_file(
@@ -42,6 +45,9 @@ def check_file(
         return EXIT_UNREADABLE
     except ApiError as error:
         print(f"tunegate: {error.message}", file=sys.stderr)
+        return EXIT_UNREADABLE
+    except (LimitReached, ProcessEnded, MemoryError) as error:
+        print(f"tunegate: {file}: {str(error) or NO_MEMORY}", file=sys.stderr)
         return EXIT_UNREADABLE
     if as_json:
         print(msgspec.json.encode(report).decode())

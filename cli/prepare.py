@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.arguments.prepare import PrepareArguments
+from cli.check import NO_MEMORY
 from service.catalogue.base_models import load
 from service.catalogue.lookup import known_model
 from service.datasets.checks.registry import FIXES
@@ -26,8 +27,10 @@ from service.datasets.preparation.run import Outputs, Prepared
 from service.datasets.preparation.tool_definitions import DESCRIPTIONS
 from service.datasets.processes.preparation import READ_BYTES, output_names, prepare_to
 from service.datasets.processes.report import report_for_path
+from service.datasets.report.process_pool import ProcessEnded
 from service.datasets.report_schema import FileReport
 from service.errors import ApiError
+from service.processes.guard import LimitReached
 from service.settings import Settings
 
 EXIT_DONE, EXIT_ERRORS, EXIT_REFUSED = 0, 1, 2
@@ -58,6 +61,9 @@ def prepare_file(file: Path, arguments: PrepareArguments, settings: Settings) ->
         return EXIT_REFUSED
     except OSError as error:
         print(f"tunegate: {error.filename or file}: {error.strerror or error}", file=sys.stderr)
+        return EXIT_REFUSED
+    except (LimitReached, ProcessEnded, MemoryError) as error:
+        print(f"tunegate: {file}: {str(error) or NO_MEMORY}", file=sys.stderr)
         return EXIT_REFUSED
     if arguments.as_json:
         print(msgspec.json.encode(_as_json(file, results)).decode())

@@ -12,6 +12,7 @@ from service.database import leases
 from service.database.leased_work import JOBS, wake
 from service.database.leases import Claim
 from service.database.tables import File, FileReport, Job
+from service.datasets.checks.file import LIMIT_REACHED, NOT_CHECKED
 from service.datasets.processes.report import ReportRequest
 from service.datasets.report.build import first_errors
 from service.datasets.report_schema import FileReport as Report
@@ -22,7 +23,7 @@ from workers.context import Context
 from workers.datasets.in_process import DatasetWork, attempt
 from workers.datasets.limits import cpu_seconds
 
-NOT_CHECKED = "The file could not be checked: the check ended early several times. Upload it again, or ask for help."
+ENDED_EARLY = "The file could not be checked: the check ended early several times. Upload it again, or ask for help."
 
 
 async def validate(ctx: Context, claimed: Claim[FileReport]) -> None:
@@ -58,10 +59,10 @@ class _ReportWork(DatasetWork[FileReport, File, Report]):
         return await self.ctx.dataset_processes.report(request, progress, project_id=loaded.project_id)
 
     def exceeded(self, loaded: File, reason: str) -> Report:
-        return _failed_report(self.claimed.row, loaded, reason, check="limit_reached")
+        return _failed_report(self.claimed.row, loaded, reason, check=LIMIT_REACHED)
 
     def give_up(self, loaded: File) -> Report:
-        return _failed_report(self.claimed.row, loaded, NOT_CHECKED)
+        return _failed_report(self.claimed.row, loaded, ENDED_EARLY)
 
     async def record(self, loaded: File, result: Report) -> None:
         fault_points.point("report.made")
@@ -130,7 +131,7 @@ async def _wake_jobs(session: AsyncSession, file: File) -> None:
         wake(session, JOBS, job_id, f"file{token}")
 
 
-def _failed_report(row: FileReport, file: File, reason: str, *, check: str = "not_checked") -> Report:
+def _failed_report(row: FileReport, file: File, reason: str, *, check: str = NOT_CHECKED) -> Report:
     finding = Finding(code=check, severity="error", line=1, pointer="", excerpt="", message=reason, fix=None)
     return Report(
         file_id=file.id,

@@ -62,6 +62,20 @@ declare(
 )
 declare("nested_too_deep", "error", SECTION, "Arrays and objects are nested more than 100 deep.")
 declare("too_many_values", "error", SECTION, "A line has over 1,000,000 values. It is not read.")
+LIMIT_REACHED = declare(
+    "limit_reached",
+    "error",
+    SECTION,
+    "The check of the file reached its limit of memory or processor time. The message names the limit, its setting and "
+    "what was being checked. Only a server reports it.",
+)
+NOT_CHECKED = declare(
+    "not_checked",
+    "error",
+    SECTION,
+    "The file could not be checked: it was deleted before, or the check ended early several times. Only a server "
+    "reports it.",
+)
 declare(
     "json_array_file",
     "error",

@@ -97,4 +97,6 @@ def _parts(hashes: NDArray[np.integer]) -> Iterator[Rows | None]:
 
 
 def _pairs(rows: Rows, firsts: Rows) -> Iterator[tuple[int, int]]:
-    return zip(rows.tolist(), firsts[rows].tolist(), strict=True)
+    for at in range(0, len(rows), PART_ROWS):
+        part = rows[at : at + PART_ROWS]
+        yield from zip(part.tolist(), firsts[part].tolist(), strict=True)

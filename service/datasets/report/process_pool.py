@@ -22,6 +22,11 @@ from typing import Any, Generic, TypeVar
 
 from service.processes.guard import LimitReached, Record, current, guarded, reason_of_end, use_record
 
+_LABEL = "working on the file"
+"""What a process does whose parent is in no guarded block."""
+
+_ENDED = "a process ended before it sent its result; the system may have ended it to free memory"
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -30,6 +35,10 @@ _MAX_UNYIELDED_PER_WORKER = 8
 _SHUTDOWN_SECONDS = 5.0
 _PIPE_BYTES = 1 << 20
 _GC_THRESHOLD = 50_000
+
+
+class ProcessEnded(RuntimeError):
+    """A process ended before it sent its result, and not at a limit of its own: the system may have killed it."""
 
 
 def usable_cores() -> int:
@@ -136,7 +145,9 @@ class _Worker(Generic[T]):
         except EOFError:
             self._process.join(_SHUTDOWN_SECONDS)
             reached = reason_of_end(self._process.exitcode, self._record)
-            raise reached or RuntimeError("a process of the pool ended before it sent its result") from None
+            raise reached or ProcessEnded(
+                "a process ended before it sent its result; the system may have ended it to free memory"
+            ) from None
         self.waiting -= 1
         return result
 
@@ -188,7 +199,8 @@ def _run_worker(
         connection.close()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
-    record, label, cpu_seconds = limits
+    record, outer_label, cpu_seconds = limits
+    label = outer_label or _LABEL
     use_record(record)
     with suppress(EOFError, OSError), guarded(label, cpu_seconds=cpu_seconds):
         while True:
@@ -200,6 +212,6 @@ def _result(work: Callable[[T], R], task: T, label: str) -> tuple[R | None, Exce
     try:
         return work(task), None
     except MemoryError:
-        return None, LimitReached("memory", label or "working on the file")
+        return None, LimitReached("memory", label)
     except Exception as error:
         return None, error
