@@ -178,6 +178,19 @@ async def test_one_that_crashes_every_time_ends_without_a_result(
         assert await compare(worker, api) == 0
 
 
+async def test_one_that_reaches_a_limit_says_so_at_the_first_attempt(api: Api, worker: Context) -> None:
+    limited = dataclasses.replace(worker.settings, dataset_cpu_seconds=0.001)
+    async with api.http() as http:
+        training, validation = await put(http, chat_rows(300)), await put(http, chat_rows(300))
+        path = f"/files/{training}/report?validation_file={validation}"
+        await http.get(path)
+        assert await compare(dataclasses.replace(worker, settings=limited), api) == 1
+        found = (await http.get(path)).json()["leakage"]
+    assert found["status"] == "ready"
+    (note,) = found["notes"]
+    assert note.startswith("Not compared. The limit of processor time (TUNEGATE_DATASET_CPU_SECONDS")
+
+
 LARGE = """
 import pathlib, re
 from service.datasets.leakage.find import find_leakage

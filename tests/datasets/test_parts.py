@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -46,6 +48,8 @@ SMALL = [
     (format_detection, "_INSPECTED_BYTES", 900),
 ]
 """Bounds, so low that a file of forty lines goes beyond each."""
+
+DEADLINE_SECONDS = 30.0
 
 LONG = "A longer answer, of which the first words are always the same, and which has no full stop at"
 
@@ -222,6 +226,26 @@ class TestProcessPool:
         with pytest.raises(LimitReached) as reached, map_in_order(range(4), work, processes=2) as results:
             list(results)
         assert (reached.value.limit, reached.value.label) == ("time", "squaring 3")
+
+    def test_each_process_has_a_record_of_its_own(self) -> None:
+        """The one that reaches its limit is named, not the one that wrote its label last."""
+        entered, written = (multiprocessing.get_context("fork").Event() for _ in range(2))
+
+        def work(number: int) -> None:
+            if number == 0:
+                entered.wait(DEADLINE_SECONDS)
+                with guarded("reading line 1", cpu_seconds=60):
+                    written.set()
+                    time.sleep(DEADLINE_SECONDS)
+            with guarded("reading line 2", cpu_seconds=0.1):
+                entered.set()
+                written.wait(DEADLINE_SECONDS)
+                while True:
+                    pass
+
+        with pytest.raises(LimitReached) as reached, map_in_order(range(2), work, processes=2) as results:
+            list(results)
+        assert (reached.value.limit, reached.value.label) == ("time", "reading line 2")
 
     def test_a_process_without_memory_is_reported(self) -> None:
         def work(number: int) -> None:

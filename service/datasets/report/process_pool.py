@@ -22,9 +22,6 @@ from typing import Any, Generic, TypeVar
 
 from service.processes.guard import LimitReached, Record, current, guarded, reason_of_end, use_record
 
-_LABEL = "working on the file"
-"""What a process does whose parent is in no guarded block."""
-
 _ENDED = "a process ended before it sent its result; the system may have ended it to free memory"
 
 T = TypeVar("T")
@@ -199,8 +196,7 @@ def _run_worker(
         connection.close()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
-    record, outer_label, cpu_seconds = limits
-    label = outer_label or _LABEL
+    record, label, cpu_seconds = limits
     use_record(record)
     with suppress(EOFError, OSError), guarded(label, cpu_seconds=cpu_seconds):
         while True:
@@ -212,6 +208,6 @@ def _result(work: Callable[[T], R], task: T, label: str) -> tuple[R | None, Exce
     try:
         return work(task), None
     except MemoryError:
-        return None, LimitReached("memory", label)
+        return None, LimitReached("memory", label or "working on the file")
     except Exception as error:
         return None, error
