@@ -40,6 +40,7 @@ from service.json_schemas import (
     MAX_SCHEMA_BYTES,
     MAX_SUBSCHEMAS,
 )
+from service.limits.unfinished_work import MAX_UNFINISHED_REPORTS
 from service.monitoring.internal_listener import MAX_CONNECTIONS
 from service.runs.comparisons.graders.regular_expression import MAX_CHARACTERS as MAX_MATCHED_CHARACTERS
 from service.runs.evaluator import CHECK_SECONDS, MAX_WAITING_CHECKS
@@ -440,6 +441,13 @@ PLACES: tuple[Limit, ...] = (
         above="429 `too_many_uploads`",
         honest_use="an upload is a file, and is completed within minutes; it expires after an hour",
     ),
+    _by_setting(
+        "max_concurrent_downloads",
+        name="downloads of files in progress",
+        counted="project in a process",
+        above="429 `rate_limit_exceeded`, which the SDK repeats",
+        honest_use="a script downloads ten to twenty files at a time",
+    ),
     Limit(
         name="exports of a comparison's cases in progress",
         value=_shown(MAX_EXPORTS),
@@ -566,6 +574,21 @@ def _by_worker_place(name: str, value: int, honest_use: str) -> Limit:
 
 
 WORK: tuple[Limit, ...] = (
+    _by_setting(
+        "max_unfinished_work",
+        name="unfinished preparations; unfinished generations and comparisons",
+        counted="project, each",
+        above="429 `too_much_unfinished_work`",
+        honest_use="as many jobs may be queued by default; a sweep starts some dozens",
+    ),
+    Limit(
+        name="file reports that are not ready; leakage reports that are not ready",
+        value=_shown(MAX_UNFINISHED_REPORTS),
+        counted="project, each; workers' own files do not count against it",
+        above="429 `too_much_unfinished_work`",
+        change=FIXED,
+        honest_use="a script that uploads 5,000 training files of an archive within minutes",
+    ),
     _by_setting(
         "worker_concurrency",
         name="steps of jobs",

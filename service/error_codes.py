@@ -214,6 +214,11 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "spend_alert_not_found": ErrorCode(404, "No such spend alert.", "List them."),
     "spend_limit_not_found": ErrorCode(404, "No spend limit is set.", "POST one to set it."),
     "split_too_large": ErrorCode(None, "A split would leave no training examples.", "Hold back fewer examples."),
+    "too_much_unfinished_work": ErrorCode(
+        429,
+        "The project has the maximum of unfinished preparations, runs or reports.",
+        "Wait, or cancel some. `TUNEGATE_MAX_UNFINISHED_WORK` is the limit of preparations and of runs.",
+    ),
     "too_many_queued_jobs": ErrorCode(429, "The project's queue is full.", "Wait, or cancel some jobs."),
     "too_many_uploads": ErrorCode(
         429,

@@ -14,7 +14,7 @@ from service.catalogue import base_models
 from service.catalogue.base_models import Catalogue
 from service.database.encryption import Sealer, sealer_of
 from service.database.engine import Database, create_engine
-from service.http.concurrent_requests import Exports, Uploads
+from service.http.concurrent_requests import Downloads, Exports, Uploads
 from service.http.event_streams import EventStreams
 from service.http.login_throttle import LoginThrottle
 from service.http.rate_limits import RateLimiter
@@ -63,6 +63,7 @@ class Services:
     sender: Sender
     streams: EventStreams
     uploads: Uploads
+    downloads: Downloads
     exports: Exports
     forecast: Forecast
     evaluator: Evaluator
@@ -100,6 +101,7 @@ class Services:
             sender=Sender.from_settings(settings),
             streams=EventStreams(max_streams=settings.max_event_streams),
             uploads=Uploads(settings.max_concurrent_uploads),
+            downloads=Downloads(settings.max_concurrent_downloads),
             exports=Exports(),
             forecast=Forecast(db, catalogue),
             evaluator=Evaluator.from_settings(settings, max_waiting=MAX_WAITING_CHECKS),

@@ -252,6 +252,16 @@ class Settings:
     max_open_uploads: int = _setting(
         "TUNEGATE_MAX_OPEN_UPLOADS", 1000, "Uploads in parts that a project may have open at the same time."
     )
+    max_concurrent_downloads: int = _setting(
+        "TUNEGATE_MAX_CONCURRENT_DOWNLOADS",
+        32,
+        "Downloads of a project's files that may be in progress in one API process.",
+    )
+    max_unfinished_work: int = _setting(
+        "TUNEGATE_MAX_UNFINISHED_WORK",
+        1000,
+        "Preparations of a project that may be unfinished, and as many generations and comparisons together.",
+    )
     database_pool_size: int = _setting("TUNEGATE_DATABASE_POOL_SIZE", 20, "Database connections per process.")
 
     @classmethod

@@ -96,6 +96,12 @@ PROJECT_QUEUE = NamedLock(1)
 ACCOUNT_SLOTS = NamedLock(2)
 """An upstream account's slots: counting its active jobs, then scheduling one; also deleting the account."""
 
+UNFINISHED_WORK = NamedLock(0, "unfinished_work:")
+"""A project's unfinished work of one kind (`table:project`): counting it, then adding to it."""
+
+PROJECT_UPLOADS = NamedLock(0, "open_uploads:")
+"""A project's open uploads: counting them, then adding one."""
+
 PROJECT_STORAGE = NamedLock(3)
 """A project's stored bytes: summing them up, then adding a file."""
 

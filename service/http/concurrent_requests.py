@@ -84,6 +84,13 @@ class Uploads(ConcurrentRequests):
         super().__init__(maximum, lambda limit: _refused(limit, "uploads", " (TUNEGATE_MAX_CONCURRENT_UPLOADS)"))
 
 
+class Downloads(ConcurrentRequests):
+    """Downloads of files, each of which has up to some megabytes of the file in memory while its client reads."""
+
+    def __init__(self, maximum: int) -> None:
+        super().__init__(maximum, lambda limit: _refused(limit, "downloads", " (TUNEGATE_MAX_CONCURRENT_DOWNLOADS)"))
+
+
 MAX_EXPORTS = 2
 
 

@@ -17,7 +17,7 @@ from service.database.advisory_locks import PROJECT_QUEUE
 from service.database.leased_work import JOBS, wake
 from service.database.tables import Job, Project, Quote, UpstreamAccount
 from service.datasets.files.queries import get_referenced_file
-from service.datasets.leakage.reports import leakage_warning
+from service.datasets.leakage.reports import check_new_leakage_report, leakage_warning
 from service.errors import InvalidRequest, QuotaExceeded
 from service.identity.queries import get_active_project
 from service.ids import new_id
@@ -127,6 +127,8 @@ async def resolve_request(
     pricing_context: PricingContext,
 ) -> ResolvedRequest:
     """Resolve the body of a create or a quote: look up its `model`, `training_file` and `validation_file`."""
+    if body.validation_file is not None:
+        await check_new_leakage_report(session, project_id, body.training_file, body.validation_file)
     base = await find_base(
         session,
         pricing_context.catalogue,

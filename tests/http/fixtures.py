@@ -30,6 +30,8 @@ from tests.wire import Tenant, make_tenant
 MAX_STREAMS = 6
 MAX_UPLOADS = 4
 MAX_OPEN_UPLOADS = 5
+MAX_DOWNLOADS = 3
+MAX_UNFINISHED = 4
 MAX_FILE_BYTES = 100_000
 
 
@@ -94,6 +96,8 @@ def gateway(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Itera
             max_file_bytes=MAX_FILE_BYTES,
             max_concurrent_uploads=MAX_UPLOADS,
             max_open_uploads=MAX_OPEN_UPLOADS,
+            max_concurrent_downloads=MAX_DOWNLOADS,
+            max_unfinished_work=MAX_UNFINISHED,
         )
         with serving(settings) as base_url:
             yield settings, base_url

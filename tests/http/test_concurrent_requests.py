@@ -1,21 +1,24 @@
-"""A project may have only so many uploads and exports in progress, and only so many uploads open."""
+"""A project may have only so many uploads, downloads and exports in progress, and only so many uploads open."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
+import httpx2
 import pytest
 from sqlalchemy import func, select
 
 from service.database.tables import PendingUpload
 from service.errors import RateLimited
 from service.http.concurrent_requests import MAX_EXPORTS, Exports
-from tests.http.fixtures import MAX_OPEN_UPLOADS, MAX_UPLOADS, Api
+from tests.http.fixtures import MAX_DOWNLOADS, MAX_OPEN_UPLOADS, MAX_UPLOADS, Api
 from tests.http.test_uploads import HEAD, TYPE
 from tests.wire import refusal
 
 FILE: Any = {"data": {"purpose": "vision"}, "files": {"file": ("a", b"x")}}
 ANNOUNCED = {"filename": "a", "purpose": "vision", "bytes": 10, "mime_type": "image/png"}
+LARGE_BYTES = 32 * 1024 * 1024
 
 
 async def test_uploads_in_progress_have_a_maximum_for_each_project(api: Api) -> None:
@@ -81,3 +84,36 @@ async def test_an_export_is_counted_until_its_stream_ends() -> None:
     exports.begin("proj_a")
     with pytest.raises(RateLimited):
         exports.begin("proj_a")
+
+
+async def test_downloads_in_progress_have_a_maximum_for_each_project(api: Api) -> None:
+    async with api.http() as http, api.http(api.other) as theirs:
+        path = f"/files/{await _large_file(http)}/content"
+        async with AsyncExitStack() as unread:
+            for _ in range(MAX_DOWNLOADS):
+                answer = await unread.enter_async_context(http.stream("GET", path))
+                assert answer.status_code == 200
+                assert answer.headers["content-type"] == "application/octet-stream"
+            refused = await http.get(path)
+            assert (refused.status_code, refusal(refused)["code"]) == (429, "rate_limit_exceeded")
+            assert f"{MAX_DOWNLOADS} downloads in progress" in refused.text
+            assert "TUNEGATE_MAX_CONCURRENT_DOWNLOADS" in refused.text
+            assert (await http.get("/files")).status_code == 200
+            their_file = (await theirs.post("/files", **FILE)).json()["id"]
+            assert (await theirs.get(f"/files/{their_file}/content")).content == b"x"
+        async with asyncio.timeout(60):
+            while (answer := await http.get(path)).status_code == 429:
+                await asyncio.sleep(0.05)
+        assert len(answer.content) == LARGE_BYTES
+        for _ in range(2 * MAX_DOWNLOADS):
+            assert (await http.get("/files/file-none/content")).status_code == 404
+        assert (await http.get(path)).status_code == 200
+
+
+async def _large_file(http: httpx2.AsyncClient) -> str:
+    """A file of more bytes than the buffers of a connection take."""
+    announced = ANNOUNCED | {"bytes": LARGE_BYTES}
+    path = f"/uploads/{(await http.post('/uploads', json=announced)).json()['id']}"
+    part = (await http.post(f"{path}/parts", files={"data": ("a", b"x" * LARGE_BYTES)})).json()["id"]
+    file_id: str = (await http.post(f"{path}/complete", json={"part_ids": [part]})).json()["file"]["id"]
+    return file_id

@@ -84,7 +84,7 @@ async def test_exactly_as_many_are_granted_as_there_is_room_for(harness: WorkerH
 
 
 async def test_control_a_naive_reservation_grants_more(harness: WorkerHarness) -> None:
-    at_once = harness.ctx.settings.database_pool_size
+    at_once = harness.concurrent_transactions
     assert CALLERS % at_once == 0
     assert await granted(harness, naive(asyncio.Barrier(at_once)), subjects(CALLERS)) > ROOM
 

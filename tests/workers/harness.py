@@ -22,7 +22,7 @@ from service.billing.ledger_batcher import LedgerBatcher
 from service.catalogue import base_models
 from service.database import leases
 from service.database.encryption import sealer_of
-from service.database.engine import Database, create_engine
+from service.database.engine import Database, create_engine, project_connections
 from service.database.tables import (
     AccountPoll,
     Balance,
@@ -42,6 +42,7 @@ from service.database.tables import (
     WebhookEvent,
 )
 from service.datasets.report_schema import FileReport as Report
+from service.fair_shares import share
 from service.http.rate_limits import RateLimiter
 from service.ids import new_id
 from service.inference.metering import Meter
@@ -81,6 +82,11 @@ class WorkerHarness:
     ctx: Context
     upstream: FaultyUpstream
     project_id: str
+
+    @property
+    def concurrent_transactions(self) -> int:
+        """How many transactions of the project run at the same time, if no other project has any."""
+        return share(project_connections(self.ctx.settings.database_pool_size), 0)
 
     async def at_account(self, account_id: str = DEFAULT_ACCOUNT) -> AccountContext:
         """The context of a step about an account."""

@@ -96,7 +96,7 @@ async def test_exactly_as_many_as_there_is_room_for_however_many_race(harness: W
 async def test_control_without_the_lock_more_are_granted(
     harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    all_have_read = asyncio.Barrier(harness.ctx.settings.database_pool_size)
+    all_have_read = asyncio.Barrier(harness.concurrent_transactions)
 
     async def read_together(*args: object) -> int:
         tokens = await training_tokens(*args)  # type: ignore[arg-type]
@@ -127,6 +127,4 @@ async def granted(harness: WorkerHarness) -> int:
             return False
         return True
 
-    return sum(
-        await asyncio.gather(*(reserve(number) for number in range(harness.ctx.settings.database_pool_size * 4)))
-    )
+    return sum(await asyncio.gather(*(reserve(number) for number in range(harness.concurrent_transactions * 10))))

@@ -24,11 +24,12 @@ from service.datasets.files.queries import (
     stored_report,
 )
 from service.datasets.files.schemas import ReportQuery
-from service.datasets.leakage.reports import request_leakage_report
+from service.datasets.leakage.reports import check_new_leakage_report, request_leakage_report
 from service.datasets.report.prices import price_lines, price_list
 from service.datasets.report_schema import FileReport as Report
 from service.datasets.report_schema import pending_report
 from service.ids import new_id
+from service.limits.unfinished_work import check_file_reports
 
 
 async def request_report(session: AsyncSession, file: File, model: BaseModel) -> FileReport:
@@ -67,9 +68,13 @@ async def read_report(
 
     With a validation file also the examples that the two share; both files are locked until the transaction ends.
     Raises `NotFound` for the file, and `InvalidRequest` for the model, a validation file that does not exist, or a
-    file that is no training data.
+    file that is no training data. Raises `QuotaExceeded` if too many reports are being made.
     """
     model = catalogue.default if query.model is None else known_model(catalogue, query.model)
+    if await find_report(session, project_id, file_id, model) is None:
+        await check_file_reports(session, project_id)
+    if query.validation_file is not None:
+        await check_new_leakage_report(session, project_id, file_id, query.validation_file)
     file = await get_file(session, project_id, file_id, lock=True)
     require_purpose(file, (FINE_TUNE,), param="id")
     row = await request_report(session, file, model)

@@ -13,14 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.catalogue.base_models import Catalogue, provider_of
 from service.database.engine import Database
 from service.datasets.files.actions import create_file, delete_file, read_new_file, read_purpose
-from service.datasets.files.queries import get_file, list_files
+from service.datasets.files.queries import FINE_TUNE, get_file, list_files
 from service.datasets.files.reports import read_report
 from service.datasets.files.schemas import FileDeleted, FileObject, ListFiles, ReportQuery, show_file
 from service.datasets.files.staged_object import staged_object
 from service.datasets.report_schema import FileReport
 from service.errors import InvalidRequest, NotFound
 from service.http.bodies import read_query
-from service.http.concurrent_requests import Uploads
+from service.http.concurrent_requests import Downloads, Uploads
 from service.http.idempotency import answer_once
 from service.http.multipart import read_form
 from service.http.operation import operation
@@ -31,6 +31,7 @@ from service.identity import audit
 from service.identity.callers import Caller
 from service.identity.requests import caller, request_identity_of
 from service.limits.enforcement import check_storage, max_file_bytes
+from service.limits.unfinished_work import check_file_reports
 from service.settings import Settings
 from service.storage import Storage
 
@@ -75,6 +76,8 @@ async def _upload_file(request: ApiRequest, who: Caller) -> Response[bytes]:
 
         async def act(session: AsyncSession) -> FileObject:
             await check_storage(session, who.project_id, adding_bytes=stored.size_bytes)
+            if new_file.purpose == FINE_TUNE:
+                await check_file_reports(session, who.project_id)
             row = await create_file(
                 session,
                 project_id=who.project_id,
@@ -114,20 +117,25 @@ async def get_one_file(request: ApiRequest, file_id: FromPath[str]) -> FileObjec
 async def get_content(request: ApiRequest, file_id: FromPath[str]) -> Stream:
     """The file's bytes, as they were uploaded."""
     who = caller(request)
-    async with resource(request, Database).project(who.project_id) as session:
-        row = await get_file(session, who.project_id, file_id)
-    chunks = resource(request, Storage).read(row.storage_key)
-    first = await _first_chunk(chunks, file_id)
+    place = resource(request, Downloads).begin(who.project_id)
+    try:
+        async with resource(request, Database).project(who.project_id) as session:
+            row = await get_file(session, who.project_id, file_id)
+        chunks = resource(request, Storage).read(row.storage_key)
+        first = await _first_chunk(chunks, file_id)
+    except BaseException:
+        place.release()
+        raise
 
     async def content() -> AsyncIterator[bytes]:
         yield first
         async for chunk in chunks:
             yield chunk
 
-    return Stream(
+    return place.stream(
         content(),
-        media_type="application/octet-stream",
         headers={
+            "content-type": "application/octet-stream",
             "content-length": str(row.size_bytes),
             "content-disposition": f"attachment; filename*=UTF-8''{quote(row.filename)}",
             "x-content-type-options": "nosniff",

@@ -9,6 +9,25 @@ from service.database.leased_work import LEAKAGE_REPORTS, wake
 from service.database.tables import File, LeakageReport
 from service.datasets.report_schema import Leakage
 from service.ids import new_id
+from service.limits.unfinished_work import check_leakage_reports
+
+
+async def check_new_leakage_report(
+    session: AsyncSession, project_id: str, training_file_id: str, validation_file_id: str
+) -> None:
+    """Raise `QuotaExceeded` if two files have no report yet and too many of the project's are being made.
+
+    Call it before the files are locked.
+    """
+    known = await session.scalar(
+        select(LeakageReport.id).where(
+            LeakageReport.project_id == project_id,
+            LeakageReport.training_file_id == training_file_id,
+            LeakageReport.validation_file_id == validation_file_id,
+        )
+    )
+    if known is None:
+        await check_leakage_reports(session, project_id)
 
 
 async def request_leakage_report(session: AsyncSession, training: File, validation: File) -> Leakage:

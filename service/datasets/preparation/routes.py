@@ -17,6 +17,8 @@ from service.http.pagination import page_of
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields, Page, PageQuery
 from service.identity.requests import caller, request_identity_of
+from service.limits.unfinished_work import check_preparations
+from service.settings import Settings
 from service.storage import Storage
 
 
@@ -32,6 +34,7 @@ async def post_preparation(request: ApiRequest) -> Response[bytes]:
     body, sha256 = await read_body(request, CreatePreparation)
 
     async def act(session: AsyncSession) -> Preparation:
+        await check_preparations(session, who.project_id, resource(request, Settings).max_unfinished_work)
         return show_preparation(await create_preparation(session, who.project_id, body, resource(request, Catalogue)))
 
     return await answer_once(resource(request, Database), request_identity_of(request, sha256), act)

@@ -24,12 +24,13 @@ from service.database.engine import Database
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import Upload, UploadPart
 from service.datasets.files.actions import NewFile, create_file
-from service.datasets.files.queries import find_file
+from service.datasets.files.queries import FINE_TUNE, find_file
 from service.datasets.files.staged_object import StagedObject, staged_object
 from service.datasets.uploads.actions import LIFETIME, check_open
 from service.datasets.uploads.queries import get_upload, list_parts
 from service.datasets.uploads.schemas import CompleteUpload, UploadObject, show_upload
 from service.errors import InFlight, InvalidRequest
+from service.limits.unfinished_work import check_file_reports
 from service.storage import Storage, Stored
 
 WAIT_SECONDS = 540.0
@@ -122,6 +123,8 @@ async def _record(
 ) -> UploadObject:
     upload = claimed.row
     async with db.project(upload.project_id) as session:
+        if upload.purpose == FINE_TUNE:
+            await check_file_reports(session, upload.project_id)
         file = await create_file(
             session,
             project_id=upload.project_id,

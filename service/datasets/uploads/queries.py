@@ -6,6 +6,7 @@ from typing import Literal, cast
 from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.advisory_locks import PROJECT_UPLOADS
 from service.database.tables import Upload, UploadPart
 from service.errors import NotFound
 
@@ -53,7 +54,11 @@ async def count_parts(session: AsyncSession, upload: Upload) -> tuple[int, int]:
 
 
 async def count_open_uploads(session: AsyncSession, project_id: str) -> int:
-    """The number of the project's uploads that are pending and have not expired."""
+    """The number of the project's uploads that are pending and have not expired.
+
+    No other transaction can add one until this one ends.
+    """
+    await session.execute(PROJECT_UPLOADS.take(project_id))
     query = select(func.count()).where(
         Upload.project_id == project_id, Upload.status == "pending", Upload.expires_at > func.now()
     )

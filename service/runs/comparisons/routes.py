@@ -17,6 +17,7 @@ from service.http.wire_types import NoFields, Page
 from service.identity.requests import caller, request_identity_of
 from service.inference.metering import Meter
 from service.inference.routing import Router
+from service.limits.unfinished_work import check_runs
 from service.runs.actions import cancel_run
 from service.runs.comparisons.actions import ResolvedComparison, create_comparison, quote_comparison, resolve_comparison
 from service.runs.comparisons.case_listing import CaseObject, show_cases
@@ -46,6 +47,7 @@ async def post_comparison(request: ApiRequest) -> Response[bytes]:
     resolved = await _resolve(request, body)
 
     async def act(session: AsyncSession) -> Comparison:
+        await check_runs(session, who.project_id, resource(request, Settings).max_unfinished_work)
         return show_comparison(await create_comparison(session, who.project_id, who.key_id, resolved))
 
     return await answer_once(resource(request, Database), request_identity_of(request, sha256), act)

@@ -16,6 +16,7 @@ from service.http.wire_types import NoFields, Page
 from service.identity.requests import caller, request_identity_of
 from service.inference.metering import Meter
 from service.inference.routing import Router
+from service.limits.unfinished_work import check_runs
 from service.runs.actions import cancel_run
 from service.runs.evaluator import Evaluator
 from service.runs.events import answer_events
@@ -40,6 +41,7 @@ async def post_generation(request: ApiRequest) -> Response[bytes]:
     resolved = await _resolve(request, body)
 
     async def act(session: AsyncSession) -> Generation:
+        await check_runs(session, who.project_id, resource(request, Settings).max_unfinished_work)
         return show_generation(await create_generation(session, who.project_id, who.key_id, resolved))
 
     return await answer_once(resource(request, Database), request_identity_of(request, sha256), act)
