@@ -17,11 +17,12 @@ from service.datasets.uploads import routes as uploads
 from service.deletions import routes as deletions
 from service.errors import SettingsError, Unauthenticated
 from service.http.bodies import check_address
+from service.http.concurrent_requests import Requests
 from service.http.errors import handle
 from service.http.login_throttle import LoginThrottle
 from service.http.middleware import RequestMiddleware
 from service.http.operation import OPT_KEY
-from service.http.request_memory import count_memory
+from service.http.request_memory import count_memory, until_end
 from service.http.resources import ApiRequest, resource
 from service.identity import routes as projects
 from service.identity.audit import actor_of
@@ -139,6 +140,7 @@ def create_litestar(
 async def _admit_project(request: ApiRequest) -> None:
     who = await _authenticate(request, resource(request, Authenticator).project_caller)
     request.scope["auth"] = who
+    until_end(request, resource(request, Requests).occupy(who.project_id))
     count_memory(request, who.project_id)
     await resource(request, RateLimitEnforcer).admit(request.scope, who)
     _check_address(request)

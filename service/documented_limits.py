@@ -24,7 +24,8 @@ from service.http.bodies import MAX_QUERY_PARAMETERS
 from service.http.client_address import MAX_HOPS
 from service.http.concurrent_requests import MAX_EXPORTS
 from service.http.event_streams import MAX_FETCHES_PER_SECOND
-from service.http.multipart import MAX_FIELD_BYTES, MAX_FIELDS
+from service.http.keyless_bodies import BODY_SECONDS, MAX_BODIES
+from service.http.multipart import MAX_BOUNDARY, MAX_FIELD_BYTES, MAX_FIELDS, MAX_FORM_BYTES
 from service.http.protocol import MAX_PIPELINED, SEND_SECONDS
 from service.identity.refused_requests import UNKNOWN_KEY_SUBJECTS
 from service.inference.metering import COUNTING_THREADS
@@ -225,10 +226,26 @@ REQUESTS: tuple[Limit, ...] = (
     ),
     _by_setting(
         "body_idle_seconds",
-        name="seconds without progress of a body",
+        name="seconds in which a body pauses, or has less than 1,024 bytes a second",
         counted="request",
         above="408 `request_timeout`",
-        honest_use="mobile connections pause for some seconds",
+        honest_use="mobile connections pause for some seconds; the slowest (GPRS) have 4 KB/s",
+    ),
+    Limit(
+        name="seconds of a body without an API key (an upstream's webhook)",
+        value=_shown(int(BODY_SECONDS)),
+        counted="request",
+        above="408 `request_timeout`",
+        change=FIXED,
+        honest_use="OpenAI's events have under 1 KB, and come with their headers",
+    ),
+    Limit(
+        name="bodies without an API key that are being read",
+        value=_shown(MAX_BODIES),
+        counted="process",
+        above="the oldest is refused: 408 `request_timeout`",
+        change=FIXED,
+        honest_use="an honest one is read within milliseconds",
     ),
     _by_setting(
         "json_body_seconds",
@@ -339,6 +356,22 @@ REQUESTS: tuple[Limit, ...] = (
         change=FIXED,
         honest_use="purposes and expiry rules have under 100 bytes",
     ),
+    Limit(
+        name="bytes of a multipart body beside its file",
+        value=_shown(MAX_FORM_BYTES),
+        counted="request",
+        above="413 `request_too_large`",
+        change=FIXED,
+        honest_use="the fields of the SDK have under 1 KB",
+    ),
+    Limit(
+        name="characters of a multipart boundary",
+        value=_shown(MAX_BOUNDARY),
+        counted="request",
+        above="400 `invalid_content_type`",
+        change=FIXED,
+        honest_use="the standard's own limit; clients use 16 to 60",
+    ),
 )
 """What a request may consist of."""
 
@@ -412,6 +445,13 @@ FILES: tuple[Limit, ...] = (
 """What a file may consist of, and the work on it."""
 
 PLACES: tuple[Limit, ...] = (
+    _by_setting(
+        "max_concurrent_requests",
+        name="requests in progress",
+        counted="project in a process",
+        above="429 `rate_limit_exceeded`, before the body is read",
+        honest_use="200 inference calls and 50 event streams leave 262; a notebook or batch has at most a hundred",
+    ),
     _by_setting(
         "max_inference_calls",
         name="concurrent inference calls",

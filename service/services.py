@@ -14,8 +14,9 @@ from service.catalogue import base_models
 from service.catalogue.base_models import Catalogue
 from service.database.encryption import Sealer, sealer_of
 from service.database.engine import Database, create_engine
-from service.http.concurrent_requests import Downloads, Exports, Uploads
+from service.http.concurrent_requests import Downloads, Exports, Requests, Uploads
 from service.http.event_streams import EventStreams
+from service.http.keyless_bodies import KeylessBodies
 from service.http.login_throttle import LoginThrottle
 from service.http.rate_limits import RateLimiter
 from service.http.resources import Resources
@@ -62,6 +63,8 @@ class Services:
     sealer: Sealer
     sender: Sender
     streams: EventStreams
+    requests: Requests
+    keyless_bodies: KeylessBodies
     uploads: Uploads
     downloads: Downloads
     exports: Exports
@@ -100,6 +103,8 @@ class Services:
             sealer=sealer,
             sender=Sender.from_settings(settings),
             streams=EventStreams(max_streams=settings.max_event_streams),
+            requests=Requests(settings.max_concurrent_requests),
+            keyless_bodies=KeylessBodies(),
             uploads=Uploads(settings.max_concurrent_uploads),
             downloads=Downloads(settings.max_concurrent_downloads),
             exports=Exports(),

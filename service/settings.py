@@ -208,7 +208,9 @@ class Settings:
         "Connections of an API process on which no request is being answered. Beyond it the oldest is closed.",
     )
     body_idle_seconds: float = _setting(
-        "TUNEGATE_BODY_IDLE_SECONDS", 60.0, "How long a request's body may make no progress."
+        "TUNEGATE_BODY_IDLE_SECONDS",
+        60.0,
+        "How long a request's body may pause, or arrive with less than 1,024 bytes a second.",
     )
     json_body_seconds: float = _setting("TUNEGATE_JSON_BODY_SECONDS", 120.0, "How long a JSON body may take to arrive.")
     max_project_memory_bytes: int = _setting(
@@ -243,6 +245,12 @@ class Settings:
         "TUNEGATE_EVALUATION_MEMORY_BYTES",
         512 * 1024 * 1024,
         "The memory that one evaluation process may add, above which what it evaluates fails.",
+    )
+    max_concurrent_requests: int = _setting(
+        "TUNEGATE_MAX_CONCURRENT_REQUESTS",
+        512,
+        "Requests of a project, inference calls and event streams included, that may be in progress in one API "
+        "process.",
     )
     max_concurrent_uploads: int = _setting(
         "TUNEGATE_MAX_CONCURRENT_UPLOADS",

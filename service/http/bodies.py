@@ -16,7 +16,7 @@ from litestar import Request
 
 from service import json_limits
 from service.errors import InvalidRequest, NotFound, RequestTimeout
-from service.http.middleware import CLOSE
+from service.http.body_pace import CLOSE
 from service.http.request_memory import reservation_of
 from service.http.resources import resource
 from service.http.schema_text import expected_at, joined, unknown_fields

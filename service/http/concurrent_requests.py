@@ -77,6 +77,13 @@ class ConcurrentRequests:
             del self._in_progress[project_id]
 
 
+class Requests(ConcurrentRequests):
+    """Requests of every kind, from the check of the key to the end of the response."""
+
+    def __init__(self, maximum: int) -> None:
+        super().__init__(maximum, lambda limit: _refused(limit, "requests", " (TUNEGATE_MAX_CONCURRENT_REQUESTS)"))
+
+
 class Uploads(ConcurrentRequests):
     """Requests that write a file to storage: uploads of files and of parts, and completions, which copy the parts."""
 

@@ -1,6 +1,5 @@
 """The outermost middleware: gives every request an id, a log line, metrics, and an error body even after a crash."""
 
-import asyncio
 import time
 from contextlib import ExitStack
 from typing import Any, cast
@@ -10,7 +9,8 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from prometheus_client import Counter, Histogram
 
-from service.errors import Internal, RequestTimeout
+from service.errors import Internal
+from service.http.body_pace import PacedBody
 from service.http.client_address import client_address, is_tls, resolve
 from service.http.errors import error_response
 from service.http.request_memory import ON_END
@@ -33,9 +33,6 @@ REQUEST_ID_HEADER = b"x-request-id"
 RESPONSE_HEADERS = "tunegate_response_headers"
 """The key in the scope of headers that every response to the request gets, errors included: pairs of bytes."""
 
-CLOSE = {"connection": "close"}
-"""The header of a refusal before the end of the body, whose rest would otherwise be read."""
-
 NO_SNIFF = (b"x-content-type-options", b"nosniff")
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
@@ -47,8 +44,8 @@ _QUIET = ("/livez", "/readyz")
 class RequestMiddleware:
     """ASGI middleware that gives every HTTP request an id, logs it and counts it in the metrics.
 
-    It also resolves the client's address behind the trusted proxies, ends a body that makes no progress for
-    `body_idle_seconds`, and releases at the end what the request has occupied.
+    It also resolves the client's address behind the trusted proxies, ends a body that pauses for
+    `body_idle_seconds` or comes too slowly, and releases at the end what the request has occupied.
     """
 
     def __init__(self, app: ASGIApp, trusted_proxies: TrustedProxies, *, body_idle_seconds: float) -> None:
@@ -90,7 +87,7 @@ class RequestMiddleware:
         cast("dict[str, Any]", scope)[ON_END] = on_end
         try:
             with on_end:
-                await self._app(scope, self._in_time(receive), send_with_id)
+                await self._app(scope, PacedBody(receive, idle_seconds=self._body_idle_seconds), send_with_id)
         except Exception as error:
             log.error("request.crashed", error=repr(error), exc_info=error)
             if status == 0:
@@ -111,28 +108,6 @@ class RequestMiddleware:
                     status=status,
                     ms=round((time.perf_counter() - started) * 1000, 1),
                 )
-
-    def _in_time(self, receive: Receive) -> Receive:
-        """`receive`, which raises `RequestTimeout` while the body is incomplete and makes no progress."""
-        complete = False
-
-        async def receive_in_time() -> Any:
-            nonlocal complete
-            if complete:
-                return await receive()
-            try:
-                async with asyncio.timeout(self._body_idle_seconds):
-                    message = await receive()
-            except TimeoutError:
-                raise RequestTimeout(
-                    f"No more of the body arrived for {self._body_idle_seconds:g} s (TUNEGATE_BODY_IDLE_SECONDS). "
-                    "Send it again.",
-                    headers=CLOSE,
-                ) from None
-            complete = message["type"] != "http.request" or not message.get("more_body", False)
-            return message
-
-        return receive_in_time
 
 
 def security_headers(scope: HTTPScope) -> list[tuple[bytes, bytes]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from litestar import Request
-from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header
 
 from service.errors import InvalidRequest, TooLarge
 
@@ -13,6 +13,11 @@ Stored = TypeVar("Stored")
 
 MAX_FIELDS = 64
 MAX_FIELD_BYTES = 64 * 1024
+MAX_FORM_BYTES = 1024 * 1024
+"""The bytes of a body beside those of its file: fields, headers of parts, and what is before or after all parts."""
+
+MAX_BOUNDARY = 70
+"""Characters of a boundary (RFC 2046, section 5.1.1)."""
 
 
 @dataclass(slots=True)
@@ -36,8 +41,8 @@ async def read_form(
 
     `check_fields` gets the fields that precede the file and may refuse them, so that no caller sends 500 MB in vain.
 
-    Raises `InvalidRequest` for a body that is not multipart or is cut short, and `TooLarge` above `max_file_bytes`;
-    `store` gets the same exception, so that it can clean up.
+    Raises `InvalidRequest` for a body that is not multipart or is cut short, and `TooLarge` above `max_file_bytes` or
+    `MAX_FORM_BYTES`; `store` gets the same exception, so that it can clean up.
     """
     media_type, options = parse_options_header(request.headers.get("content-type", ""))  # type: ignore[no-untyped-call]
     boundary = options.get("boundary")
@@ -45,6 +50,8 @@ async def read_form(
         raise InvalidRequest(
             f"Send multipart/form-data, with the bytes in the field `{file_field}`.", code="invalid_content_type"
         )
+    if len(boundary) > MAX_BOUNDARY:
+        raise InvalidRequest(f"A boundary may have {MAX_BOUNDARY} characters.", code="invalid_content_type")
     segments = _Segments(request, PushMultipartParser(boundary, max_segment_count=MAX_FIELDS))
     form: Form[Stored] = Form()
     async for segment in segments:
@@ -55,7 +62,7 @@ async def read_form(
         else:
             check_fields(form.fields)
             form.filename = segment.filename
-            form.file = await store(_limited(segments.chunks(), max_file_bytes, file_field))
+            form.file = await store(_limited(segments.file_chunks(), max_file_bytes, file_field))
     return form
 
 
@@ -67,6 +74,7 @@ class _Segments:
         self._parser = parser
         self._parsed: list[Any] = []
         self._position = 0
+        self._form_bytes = 0
 
     def __aiter__(self) -> AsyncIterator[MultipartSegment]:
         return self._segments()
@@ -81,16 +89,34 @@ class _Segments:
         while (event := await self._next()) is not None:
             yield bytes(event)
 
+    async def file_chunks(self) -> AsyncIterator[bytes]:
+        """The bytes of the current segment, which do not count as the form's."""
+        async for chunk in self.chunks():
+            self._form_bytes -= len(chunk)
+            yield chunk
+
     async def _next(self) -> Any:
         try:
             while self._position >= len(self._parsed):
+                if self._form_bytes > MAX_FORM_BYTES:
+                    raise TooLarge(
+                        f"The multipart body has more than {MAX_FORM_BYTES:,} bytes beside its file. Send nothing but "
+                        "the fields that /docs lists.",
+                        code="request_too_large",
+                    )
                 data = await anext(self._stream, None)
                 if data is None:
                     self._parser.close()  # type: ignore[no-untyped-call]
                     return _END
                 if data:
+                    self._form_bytes += len(data)
                     self._parsed = list(self._parser.parse(data))
                     self._position = 0
+        except ParserLimitReached as error:
+            raise InvalidRequest(
+                f"The multipart body may have {MAX_FIELDS} parts, with short headers: {error}.",
+                code="invalid_multipart",
+            ) from None
         except MultipartError as error:
             raise InvalidRequest(f"The multipart body is malformed: {error}.", code="invalid_multipart") from None
         event = self._parsed[self._position]
@@ -106,7 +132,10 @@ async def _text(segment: MultipartSegment, chunks: AsyncIterator[bytes]) -> str:
     async for chunk in chunks:
         value += chunk
         if len(value) > MAX_FIELD_BYTES:
-            raise InvalidRequest(f"The field `{segment.name}` is too long.", param=segment.name)
+            raise InvalidRequest(
+                f"The field `{segment.name}` may have {MAX_FIELD_BYTES:,} bytes. Send a shorter one.",
+                param=segment.name,
+            )
     try:
         return value.decode()
     except UnicodeDecodeError:

@@ -23,7 +23,7 @@ MAX_PIPELINED = 16
 """Requests that a connection may send before their answers. HTTP clients in use send one."""
 
 SEND_SECONDS = 120.0
-"""How long a client may accept nothing of its response (64 KiB) before its connection ends."""
+"""How long a client may accept nothing of its response before its connection ends."""
 
 LINGER_SECONDS = 1.0
 """How long what a refused client still sends is read and dropped: to close at once would destroy the refusal on its
@@ -51,6 +51,7 @@ class LimitedProtocol(HttpToolsProtocol):
     max_bytes: ClassVar[int]
     max_headers: ClassVar[int]
     open_heads: ClassVar[OpenHeads]
+    send_seconds: ClassVar[float] = SEND_SECONDS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -60,6 +61,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._refusal: ApiError | None = None
         self._refused = False
         self._send_timer: asyncio.TimerHandle | None = None
+        self._unsent_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
@@ -145,10 +147,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def pause_writing(self) -> None:
-        """The client accepts nothing more for now: give it a deadline."""
+        """The client accepts nothing more for now: give it a deadline, and another when it has accepted some."""
         super().pause_writing()
         if self._send_timer is None:
-            self._send_timer = self.loop.call_later(SEND_SECONDS, self.transport.abort)
+            self._expect_progress()
 
     def resume_writing(self) -> None:
         """The client accepts again."""
@@ -156,6 +158,16 @@ class LimitedProtocol(HttpToolsProtocol):
             self._send_timer.cancel()
             self._send_timer = None
         super().resume_writing()
+
+    def _expect_progress(self) -> None:
+        self._unsent_bytes = self.transport.get_write_buffer_size()
+        self._send_timer = self.loop.call_later(self.send_seconds, self._check_progress)
+
+    def _check_progress(self) -> None:
+        if self.transport.get_write_buffer_size() < self._unsent_bytes:
+            self._expect_progress()
+        else:
+            self.transport.abort()
 
     def _too_large(self) -> HeaderTooLarge:
         return HeaderTooLarge(

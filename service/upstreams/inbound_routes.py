@@ -8,6 +8,7 @@ from service.database.engine import Database
 from service.errors import Unauthenticated
 from service.http.bodies import check_address
 from service.http.client_address import client_address
+from service.http.keyless_bodies import KeylessBodies
 from service.http.login_throttle import LoginThrottle
 from service.http.operation import operation
 from service.http.resources import ApiRequest, resource
@@ -33,7 +34,7 @@ class EventReceived(msgspec.Struct, frozen=True, kw_only=True):
 async def post_event(request: ApiRequest, upstream_id: FromPath[str]) -> EventReceived:
     """A webhook signed by Standard Webhooks: the job that its event names is polled now."""
     check_address(request, None)
-    body = await request.body()
+    body = await resource(request, KeylessBodies).read(request.body)
     checks = resource(request, InboundChecks)
     try:
         signature = inbound_webhooks.signature_headers(request.headers)

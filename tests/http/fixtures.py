@@ -20,6 +20,7 @@ from cli.embedded import OWNER, SERVICE
 from service.app import create_app
 from service.database.engine import Database, create_engine
 from service.http.event_streams import EventStreams
+from service.http.keyless_bodies import KeylessBodies
 from service.http.protocol import limited_protocol
 from service.services import Services
 from service.settings import Settings
@@ -33,6 +34,7 @@ MAX_OPEN_UPLOADS = 5
 MAX_DOWNLOADS = 3
 MAX_UNFINISHED = 4
 MAX_FILE_BYTES = 100_000
+KEYLESS_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,11 @@ class Api:
 
 
 def quick_streams(settings: Settings) -> Services:
-    """The API's services, with event streams that ask for events often and are seldom silent."""
-    services = Services.open(settings)
+    """The API's services, with event streams that ask for events often and are seldom silent; and short times."""
     return dataclasses.replace(
-        services, streams=EventStreams(max_streams=MAX_STREAMS, poll_seconds=0.02, keep_alive_seconds=2.0)
+        Services.open(settings),
+        streams=EventStreams(max_streams=MAX_STREAMS, poll_seconds=0.02, keep_alive_seconds=2.0),
+        keyless_bodies=KeylessBodies(seconds=KEYLESS_SECONDS),
     )
 
 
@@ -74,7 +77,10 @@ def serving(settings: Settings) -> Iterator[str]:
     """The API on a port, as `tunegate serve` runs it; its base URL."""
     listening = socket.create_server(("127.0.0.1", 0))
     app, protocol = create_app(settings, quick_streams), limited_protocol(settings)
-    server = uvicorn.Server(uvicorn.Config(app, http=protocol, ws="none", log_level="error", log_config=None))
+    config = uvicorn.Config(
+        app, http=protocol, ws="none", log_level="error", log_config=None, proxy_headers=False, server_header=False
+    )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
     thread.start()
     yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"

@@ -12,8 +12,10 @@ import httpx2
 import pytest
 
 from service.http.bodies import MAX_QUERY_PARAMETERS
+from service.http.body_pace import MIN_BYTES_PER_SECOND
 from service.settings import Settings
 from tests.http.fixtures import Api, serving
+from tests.http.test_uploads import HEAD, TYPE
 from tests.wire import Tenant, make_tenant, refusal
 
 MAX_MEMORY_BYTES = 4 * 1024 * 1024
@@ -128,6 +130,14 @@ class Raw:
         error = json.loads(body)["error"]
         return int(head.split()[1]), error["code"], error["message"]
 
+    async def refused_while_sending(self, piece: bytes) -> tuple[int, str, str]:
+        """The refusal, until which more of the body is sent five times a second."""
+        refusing = asyncio.create_task(self.refused())
+        while not refusing.done():
+            self.writer.write(piece)
+            await asyncio.wait({refusing}, timeout=0.2)
+        return await refusing
+
 
 class TestTime:
     @pytest.mark.parametrize("length", [{"content-length": "100"}, {"transfer-encoding": "chunked"}])
@@ -140,14 +150,18 @@ class TestTime:
         assert "TUNEGATE_BODY_IDLE_SECONDS" in message
 
     async def test_json_that_never_ends(self, tenants: list[Tenant]) -> None:
-        raw = await Raw.post(tenants[0], "/chat/completions", {**JSON, "content-length": "1000"}, b"{")
-        refusing = asyncio.create_task(raw.refused())
-        while not refusing.done():
-            raw.writer.write(b" ")
-            await asyncio.wait({refusing}, timeout=0.2)
-        status, code, message = await refusing
+        """Each fifth of a second it gets what two seconds need."""
+        raw = await Raw.post(tenants[0], "/chat/completions", {**JSON, "content-length": "1000000"}, b"{")
+        status, code, message = await raw.refused_while_sending(b" " * 2 * MIN_BYTES_PER_SECOND)
         assert (status, code) == (408, "request_timeout")
         assert "TUNEGATE_JSON_BODY_SECONDS" in message
+
+    async def test_file_that_comes_too_slowly(self, tenants: list[Tenant]) -> None:
+        """It never pauses, and its headers and first bytes have come at once."""
+        raw = await Raw.post(tenants[0], "/files", {**TYPE, "content-length": "90000"}, HEAD % b"vision" + b"x" * 4000)
+        status, code, message = await raw.refused_while_sending(b"x")
+        assert (status, code) == (408, "request_timeout")
+        assert f"less than {MIN_BYTES_PER_SECOND:,} bytes a second over 2 s" in message
 
 
 class TestMemory:

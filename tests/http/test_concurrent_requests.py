@@ -1,6 +1,7 @@
-"""A project may have only so many uploads, downloads and exports in progress, and only so many uploads open."""
+"""A project may have only so many requests, uploads, downloads, exports and open uploads in progress."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -12,13 +13,42 @@ from sqlalchemy import func, select
 from service.database.tables import PendingUpload
 from service.errors import RateLimited
 from service.http.concurrent_requests import MAX_EXPORTS, Exports
-from tests.http.fixtures import MAX_DOWNLOADS, MAX_OPEN_UPLOADS, MAX_UPLOADS, Api
+from service.settings import Settings
+from tests.http.fixtures import MAX_DOWNLOADS, MAX_OPEN_UPLOADS, MAX_UPLOADS, Api, serving
+from tests.http.test_body_limits import JSON, Raw, client
 from tests.http.test_uploads import HEAD, TYPE
-from tests.wire import refusal
+from tests.wire import make_tenant, refusal
 
 FILE: Any = {"data": {"purpose": "vision"}, "files": {"file": ("a", b"x")}}
 ANNOUNCED = {"filename": "a", "purpose": "vision", "bytes": 10, "mime_type": "image/png"}
 LARGE_BYTES = 32 * 1024 * 1024
+
+
+async def test_requests_in_progress_have_a_maximum_for_each_project(gateway: tuple[Settings, str]) -> None:
+    """Two wait for their bodies; the third is refused before its own has come, whatever it asks for."""
+    settings = dataclasses.replace(gateway[0], max_concurrent_requests=2)
+    waiting = {**JSON, "content-length": "100"}
+    with serving(settings) as base_url:
+        one, other = [await make_tenant(base_url, settings.database_url) for _ in range(2)]
+        slow = [
+            await Raw.post(one, path, waiting, b"{") for path in ("/chat/completions", "/webhook_endpoints", "/uploads")
+        ]
+        answers = [asyncio.create_task(each.reader.readline()) for each in slow]
+        done, _ = await asyncio.wait(answers, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        assert [each.result().startswith(b"HTTP/1.1 429") for each in done] == [True]
+        async with client(one) as http, client(other) as theirs:
+            refused = await http.get("/files")
+            assert (refused.status_code, refusal(refused)["code"]) == (429, "rate_limit_exceeded")
+            assert "2 requests in progress" in refused.text
+            assert "TUNEGATE_MAX_CONCURRENT_REQUESTS" in refused.text
+            assert (refused.headers["retry-after"], refused.headers["x-should-retry"]) == ("1", "true")
+            assert (await theirs.get("/files")).status_code == 200
+            for each in slow:
+                each.writer.transport.abort()
+            await asyncio.gather(*answers, return_exceptions=True)
+            async with asyncio.timeout(20):
+                while (await http.get("/files")).status_code != 200:
+                    await asyncio.sleep(0.05)
 
 
 async def test_uploads_in_progress_have_a_maximum_for_each_project(api: Api) -> None:

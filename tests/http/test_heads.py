@@ -4,13 +4,13 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 import uvicorn
 
-from service.http.protocol import MAX_PIPELINED, limited_protocol
+from service.http.protocol import MAX_PIPELINED, LimitedProtocol, limited_protocol
 from service.settings import Settings
 
 MAX_BYTES = 4096
@@ -63,6 +63,8 @@ class Served:
     def __init__(self) -> None:
         self.port = 0
         self.headers_after_body: list[tuple[bytes, bytes]] = []
+        self.response_bytes = 0
+        self.responded = asyncio.Event()
         self.let_go = asyncio.Event()
         self.let_go.set()
 
@@ -79,9 +81,11 @@ class Served:
                 break
         self.headers_after_body = list(scope["headers"])
         await self.let_go.wait()
-        body = b"%d" % size
+        body = b"%d" % size + b" " * self.response_bytes
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        self.responded.set()
 
     async def connect(self) -> Client:
         return Client(*await asyncio.open_connection("127.0.0.1", self.port))
@@ -221,6 +225,32 @@ class TestTime:
     async def test_nothing_sent(self) -> None:
         async with served(header_seconds=0.3) as server:
             assert await (await server.connect()).ended()
+
+    async def test_client_that_accepts_nothing_of_its_response(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The app waits until the connection ends, and then goes on."""
+        monkeypatch.setattr(LimitedProtocol, "send_seconds", 0.3)
+        async with served() as server:
+            server.response_bytes = 64 * 1024 * 1024
+            client = await server.connect()
+            await client.send(get(100))
+            await asyncio.wait_for(server.responded.wait(), WAIT_SECONDS)
+            received = 0
+            with suppress(ConnectionError):
+                while piece := await client.reader.read(1 << 20):
+                    received += len(piece)
+            assert received < server.response_bytes
+
+    async def test_client_that_accepts_its_response_slowly(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It takes several times as long as a client may accept nothing."""
+        monkeypatch.setattr(LimitedProtocol, "send_seconds", 1.0)
+        async with served() as server:
+            server.response_bytes = 64 * 1024 * 1024
+            client = await server.connect()
+            await client.send(get(100))
+            await client.reader.readuntil(b"\r\n\r\n")
+            for _ in range(16):
+                await client.reader.readexactly(4 * 1024 * 1024)
+                await asyncio.sleep(0.15)
 
     async def test_request_in_progress_is_not_ended(self) -> None:
         async with served(header_seconds=0.2) as server:

@@ -2,17 +2,20 @@
 
 import asyncio
 import base64
+import dataclasses
 import hashlib
 import re
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 
 from service.http.client_address import is_tls
 from service.http.docs import STYLE
 from service.http.middleware import STRICT_TRANSPORT, security_headers
-from tests.http.fixtures import Api
+from service.settings import Settings
+from tests.http.fixtures import Api, serving
 from tests.wire import refusal
 
 ACCOUNT = {"kind": "openai", "base_url": "https://api.openai.com/v1"}
@@ -38,6 +41,19 @@ class TestEveryResponse:
         assert not is_tls(plain)
         assert STRICT_TRANSPORT not in security_headers(plain)
         assert STRICT_TRANSPORT in security_headers(encrypted)
+
+    @pytest.mark.parametrize(("trusted", "sent"), [("127.0.0.0/8", True), ("10.0.0.0/8", False), ("", False)])
+    async def test_the_use_of_tls_is_what_a_trusted_proxy_reports(
+        self, gateway: tuple[Settings, str], trusted: str, sent: bool
+    ) -> None:
+        settings = dataclasses.replace(gateway[0], trusted_proxies=trusted)
+        with serving(settings) as base_url:
+            async with httpx2.AsyncClient(headers={"x-forwarded-proto": "https"}, timeout=90) as http:
+                answers = [await http.get(base_url.removesuffix("/v1") + path) for path in ("/livez", "/v1/files")]
+                plain = await http.get(f"{base_url}/files", headers={"x-forwarded-proto": "http"})
+        assert [answer.status_code for answer in answers] == [200, 401]
+        assert [STRICT_TRANSPORT[0].decode() in answer.headers for answer in answers] == [sent, sent]
+        assert STRICT_TRANSPORT[0].decode() not in plain.headers
 
 
 class TestPage:

@@ -2,7 +2,7 @@
 
 What it does stands in the question: `usage=7,3` reports that usage, `none` reports none, `status=503` refuses, `cut`
 breaks the answer off, `slow` waits at every piece until it is let go, `hang` before a whole answer, `strict` knows no
-`stream_options`.
+`stream_options`, `flood` answers with some megabytes.
 """
 
 import json
@@ -15,6 +15,7 @@ from typing import Any
 
 PIECES = ["River ", "three ", "is ", "103 ", "kilometres ", "long."]
 WAIT_SECONDS = 90.0
+FLOOD_BYTES = 2 * 1024 * 1024
 
 
 class Answering:
@@ -85,7 +86,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _whole(self, body: dict[str, Any], said: str) -> None:
         if "hang" in said:
             self.upstream.let_go.wait(WAIT_SECONDS)
-        message = {"role": "assistant", "content": "".join(PIECES)}
+        content = "x" * FLOOD_BYTES if "flood" in said else "".join(PIECES)
+        message = {"role": "assistant", "content": content}
         choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
         answer = {"id": "c", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice]}
         usage = self._usage(said)
@@ -100,7 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
         head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": body["model"]}
         extra = {"usage": None} if wants_usage else {}
         try:
-            for place, piece in enumerate(PIECES):
+            pieces = PIECES + ["river "] * (FLOOD_BYTES // 100) if "flood" in said else PIECES
+            for place, piece in enumerate(pieces):
                 if "slow" in said and place > 0:
                     self._wait()
                 if "cut" in said and place == 3:

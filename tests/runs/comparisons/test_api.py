@@ -14,6 +14,7 @@ from tests.runs.scripted import Call, Reply
 from tests.wire import jsonl, make_tenant, refusal
 
 BETTER = {0: lambda line: line % 3 == 0, 1: lambda line: line % 4 != 0}
+SIGNS = ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"]
 JUDGE = {"type": "judge", "model": "gpt-4.1"}
 
 
@@ -156,6 +157,26 @@ class TestCases:
             "0.0",
         )
         assert json.loads(rows[1]["prompt"]) == capitals(60)[3]["messages"][:2]
+
+    async def test_no_cell_is_a_formula(self, comparisons: ComparisonHarness) -> None:
+        """Neither answers nor references; signs within a text change nothing."""
+        texts = [f"{sign}1" for sign in SIGNS] + ["1=1", "\u00bb=1", " =1"]
+
+        def script(call: Call) -> Reply:
+            return Reply(text=texts[Place.of(call).line - 1])
+
+        comparisons.harness.upstream.script = script
+        rows = capitals(len(texts))
+        for row, text in zip(rows, texts, strict=True):
+            row["messages"][-1]["content"] = text
+        made = await comparisons.compare(await comparisons.file(rows))
+        await comparisons.ended(made["id"])
+        async with comparisons.harness.http() as http:
+            table = await http.get(f"/model_comparisons/{made['id']}/cases", params={"format": "csv"})
+        read = list(csv.DictReader(io.StringIO(table.content.decode(), newline="")))
+        expected = [f"'{text}" for text in texts[: len(SIGNS)]] + texts[len(SIGNS) :]
+        assert [row["gpt-4o answer"] for row in read] == expected
+        assert [row["reference"] for row in read] == expected
 
     async def test_a_deleted_file_takes_its_examples_away(self, comparisons: ComparisonHarness) -> None:
         comparisons.harness.upstream.script = answering(BETTER)
