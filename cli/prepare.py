@@ -110,6 +110,7 @@ def _prepare(file: Path, arguments: PrepareArguments, settings: Settings) -> Res
             filename=file.name,
             options=options,
             model=model,
+            scratch=tempfile.TemporaryFile,
             tick=lambda: None,
         )
     reports = {path: report_for_path(path, model.name, settings) for path in paths if path != changes}

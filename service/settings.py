@@ -195,6 +195,11 @@ class Settings:
         300.0,
         "The processor time that a process may take for one dataset, and as much again for each 100 MB of it.",
     )
+    dataset_disk_bytes: int = _setting(
+        "TUNEGATE_DATASET_DISK_BYTES",
+        8 << 30,
+        "The bytes of temporary files and results that one preparation may write, besides four times its input.",
+    )
     max_header_bytes: int = _setting(
         "TUNEGATE_MAX_HEADER_BYTES", 64 * 1024, "The bytes of a request's first line and headers together."
     )

@@ -9,7 +9,7 @@ import pytest
 
 from service.datasets.preparation.options import Options
 from service.datasets.processes.leakage import LeakageRequest
-from service.datasets.processes.preparation import PrepareRequest
+from service.datasets.processes.preparation import Preparation, PrepareRequest, Refusal
 from service.datasets.processes.report import ReportRequest
 from service.processes.guard import LimitReached
 from service.storage import Storage
@@ -28,7 +28,7 @@ async def _report(processes: DatasetProcesses, key: str, seconds: float) -> obje
     return await processes.report(request, _ignore, project_id="a")
 
 
-async def _prepare(processes: DatasetProcesses, key: str, seconds: float) -> object:
+async def _prepare(processes: DatasetProcesses, key: str, seconds: float, *, disk_bytes: int = 1 << 30) -> object:
     request = PrepareRequest(
         storage_key=key,
         filename=key,
@@ -38,6 +38,7 @@ async def _prepare(processes: DatasetProcesses, key: str, seconds: float) -> obj
         validation_key="validation",
         changes_key="changes",
         cpu_seconds=seconds,
+        disk_bytes=disk_bytes,
     )
     return await processes.prepare(request, _ignore, project_id="a")
 
@@ -82,3 +83,13 @@ class TestLimits:
                 await work(processes, LARGE, 60.0)
         assert reached.value.limit == "memory"
         assert reached.value.label.startswith(label)
+
+
+async def test_a_preparation_has_a_limit_of_temporary_files(tmp_path: Path) -> None:
+    async with _processes(tmp_path, memory_bytes=2 << 30) as processes:
+        refused = await _prepare(processes, ROWS, 60.0, disk_bytes=100_000)
+        assert isinstance(refused, Refusal)
+        assert refused.code == "preparation_limit_exceeded"
+        assert "over 100,000 bytes" in refused.message
+        assert "TUNEGATE_DATASET_DISK_BYTES" in refused.message
+        assert isinstance(await _prepare(processes, ROWS, 60.0, disk_bytes=5_000_000), Preparation)

@@ -1,4 +1,4 @@
-"""The limits of time and memory of work on a dataset, and the sentence about one that was reached. Pure."""
+"""The limits of time, memory and disk of work on a dataset, and the sentence about one that was reached. Pure."""
 
 from service.processes.guard import LimitReached
 from service.settings import Settings
@@ -10,6 +10,11 @@ BYTES_PER_UNIT = 100_000_000
 def cpu_seconds(settings: Settings, size_bytes: int) -> float:
     """The processor time that one process may take for a dataset of this size."""
     return settings.dataset_cpu_seconds * (1 + size_bytes / BYTES_PER_UNIT)
+
+
+def disk_bytes(settings: Settings, size_bytes: int) -> int:
+    """The bytes of temporary files and results that a preparation of a file of this size may write."""
+    return settings.dataset_disk_bytes + 4 * size_bytes
 
 
 def limit_reason(reached: LimitReached, settings: Settings) -> str:

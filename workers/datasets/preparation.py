@@ -22,9 +22,10 @@ from service.datasets.preparation.stored import stored_options
 from service.datasets.processes.preparation import Preparation, PrepareRequest, Refusal, output_names
 from service.ids import new_id
 from service.processes.pool import OnProgress
+from service.settings import Settings
 from workers.context import Context
 from workers.datasets.in_process import DatasetWork, attempt
-from workers.datasets.limits import cpu_seconds
+from workers.datasets.limits import cpu_seconds, disk_bytes
 
 CRASHED = Refusal(
     code="preparation_crashed",
@@ -63,7 +64,7 @@ class _PreparationWork(DatasetWork[DatasetPreparation, File, _Answer | Refusal])
         return DELETED if loaded.deleted_at is not None else None
 
     async def run(self, loaded: File, progress: OnProgress) -> _Answer:
-        request = _request(self.claimed.row, loaded, cpu_seconds(self.ctx.settings, loaded.size_bytes))
+        request = _request(self.claimed.row, loaded, self.ctx.settings)
         async with self.ctx.db.worker() as session:
             for key in _keys(request):
                 await record_pending_upload(session, loaded.project_id, key)
@@ -89,7 +90,7 @@ class _PreparationWork(DatasetWork[DatasetPreparation, File, _Answer | Refusal])
                 fault_points.point("prepare.ended")
 
 
-def _request(row: DatasetPreparation, file: File, seconds: float) -> PrepareRequest:
+def _request(row: DatasetPreparation, file: File, settings: Settings) -> PrepareRequest:
     training, validation, changes = (f"{file.project_id}/{new_id('object-')}" for _ in range(3))
     return PrepareRequest(
         storage_key=file.storage_key,
@@ -99,7 +100,8 @@ def _request(row: DatasetPreparation, file: File, seconds: float) -> PrepareRequ
         training_key=training,
         validation_key=validation,
         changes_key=changes,
-        cpu_seconds=seconds,
+        cpu_seconds=cpu_seconds(settings, file.size_bytes),
+        disk_bytes=disk_bytes(settings, file.size_bytes),
     )
 
 

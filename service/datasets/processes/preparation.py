@@ -4,7 +4,6 @@ Results are written to temporary files first and stored as a whole at the end, s
 """
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
@@ -14,17 +13,19 @@ from service import fault_points
 from service.catalogue.base_models import BaseModel, Catalogue
 from service.catalogue.lookup import known_model
 from service.catalogue.tokens import ModelFacts
+from service.datasets.preparation.disk import Disk
 from service.datasets.preparation.options import Options, Target
 from service.datasets.preparation.readers.reading import Chunks
 from service.datasets.preparation.refusals import PreparationRefused
 from service.datasets.preparation.run import Outputs, Prepared, prepare
+from service.datasets.preparation.scratch import Scratch
 from service.storage import Storage, Stored
 
 READ_BYTES = 1 << 20
 
 
 class PrepareRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prepare"):
-    """One dataset to prepare, the keys under which to store the results, and the processor time that it may take."""
+    """One dataset to prepare, the keys under which to store the results, and the limits of time and temporary files."""
 
     storage_key: str
     filename: str
@@ -34,6 +35,7 @@ class PrepareRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prepare"):
     validation_key: str
     changes_key: str
     cpu_seconds: float
+    disk_bytes: int
 
 
 class Preparation(msgspec.Struct, frozen=True, kw_only=True, tag="prepared"):
@@ -68,11 +70,8 @@ def prepare_stored(
             progress(done_bytes)
             yield chunk
 
-    with (
-        tempfile.TemporaryFile() as training,
-        tempfile.TemporaryFile() as validation,
-        tempfile.TemporaryFile() as changes,
-    ):
+    disk = Disk(request.disk_bytes)
+    with disk.file() as training, disk.file() as validation, disk.file() as changes:
         try:
             outcome = prepare_to(
                 Outputs(training, validation, changes),
@@ -80,6 +79,7 @@ def prepare_stored(
                 filename=request.filename,
                 options=request.options,
                 model=model,
+                scratch=disk.file,
                 tick=lambda: progress(done_bytes),
             )
         except PreparationRefused as error:
@@ -101,6 +101,7 @@ def prepare_to(
     filename: str,
     options: Options,
     model: BaseModel,
+    scratch: Scratch,
     tick: Callable[[], None],
 ) -> Prepared:
     """Prepares bytes for a model. Tables become chat, or completions where the model takes nothing else.
@@ -115,7 +116,7 @@ def prepare_to(
         model=ModelFacts(name=model.name, encoding=model.encoding, max_tokens=model.max_tokens),
         target=target,
         outputs=outputs,
-        scratch=_scratch,
+        scratch=scratch,
         tick=tick,
     )
 
@@ -127,10 +128,6 @@ def output_names(filename: str, *, split: bool) -> tuple[str, str]:
         f"{stem}_prepared_train.jsonl" if split else f"{stem}_prepared.jsonl",
         f"{stem}_prepared_valid.jsonl",
     )
-
-
-def _scratch() -> BinaryIO:
-    return tempfile.TemporaryFile()
 
 
 def _stored(storage: Storage, key: str, file: BinaryIO) -> Stored:
