@@ -19,6 +19,7 @@ from service.datasets.preparation.readers.table import MAX_COLUMNS, MAX_RECORD_C
 from service.datasets.preparation.readers.workbook import MAX_SHEETS, MAX_WORKBOOK_BYTES
 from service.datasets.uploads.actions import MAX_PART_BYTES
 from service.datasets.uploads.schemas import MAX_PARTS
+from service.egress.connections import MAX_HEAD_BYTES
 from service.egress.resolver import MAX_LOOKUPS
 from service.http.bodies import MAX_QUERY_PARAMETERS
 from service.http.client_address import MAX_HOPS
@@ -29,6 +30,7 @@ from service.http.multipart import MAX_BOUNDARY, MAX_FIELD_BYTES, MAX_FIELDS, MA
 from service.http.protocol import MAX_PIPELINED, SEND_SECONDS
 from service.identity.refused_requests import UNKNOWN_KEY_SUBJECTS
 from service.inference.metering import COUNTING_THREADS
+from service.inference.relay_pace import MAX_EVENTS_PER_SECOND
 from service.inference.routes import MAX_INFERENCE_BYTES
 from service.jobs.rules import MAX_GRADER_BYTES
 from service.json_limits import MAX_DEPTH, MAX_VALUES
@@ -47,9 +49,9 @@ from service.runs.comparisons.graders.regular_expression import MAX_CHARACTERS a
 from service.runs.evaluator import CHECK_SECONDS, MAX_WAITING_CHECKS
 from service.runs.messages import MAX_MESSAGE_BYTES
 from service.settings import Settings
-from service.upstreams.adapters.answers import MAX_LINE_BYTES
+from service.upstreams.adapters.answers import MAX_LINE_BYTES, MIN_LINE_BYTES
 from service.upstreams.adapters.large_answers import MAX_LARGE_VALUES
-from service.upstreams.adapters.transport import MAX_CONTROL_BYTES
+from service.upstreams.adapters.transport import MAX_CONTROL_BYTES, MIN_PIECE_BYTES
 from service.upstreams.inbound_checks import MAX_WAITING, STORING
 from service.upstreams.inbound_webhooks import MAX_BODY_BYTES as MAX_INBOUND_BYTES
 from service.webhooks.schedule import SLOW_SECONDS
@@ -309,6 +311,30 @@ REQUESTS: tuple[Limit, ...] = (
         honest_use="an event with 20 alternatives of a token has 2 KB",
     ),
     Limit(
+        name="bytes of an answer's head, interim responses included",
+        value=_shown(MAX_HEAD_BYTES),
+        counted="answer of an upstream or of a webhook's receiver",
+        above="the upstream counts as unavailable; the delivery's attempt fails as `protocol_error`",
+        change=FIXED,
+        honest_use="heads have under 4 KB",
+    ),
+    Limit(
+        name="least average bytes of a piece (chunk) of an answer, after 1,000 pieces",
+        value=_shown(MIN_PIECE_BYTES),
+        counted="answer of an upstream",
+        above="the upstream counts as unavailable",
+        change=FIXED,
+        honest_use="a streamed token has some 200",
+    ),
+    Limit(
+        name="least average bytes of a line of a stream, after 1,000 lines",
+        value=_shown(MIN_LINE_BYTES),
+        counted="answer of an upstream",
+        above="`upstream_answer_too_large` as the stream's last event",
+        change=FIXED,
+        honest_use="a streamed token has a line of some 200 and an empty one",
+    ),
+    Limit(
         name="bytes of an upstream's other answers",
         value=_shown(MAX_CONTROL_BYTES),
         counted="answer",
@@ -457,6 +483,14 @@ FILES: tuple[Limit, ...] = (
 """What a file may consist of, and the work on it."""
 
 PLACES: tuple[Limit, ...] = (
+    Limit(
+        name="events of streamed answers",
+        value=f"{_shown(MAX_EVENTS_PER_SECOND)} a second",
+        counted="project in a process",
+        above="waits",
+        change=FIXED,
+        honest_use="fifty streams of a hundred tokens a second",
+    ),
     _by_setting(
         "max_concurrent_requests",
         name="requests in progress",

@@ -24,6 +24,7 @@ from service.identity.authentication import Authenticator
 from service.inference import streaming
 from service.inference.metering import Meter
 from service.inference.places import InferencePlaces
+from service.inference.relay_pace import RelayPaces
 from service.jobs.forecast import Forecast
 from service.limits.rates import RateLimitEnforcer
 from service.monitoring.readiness import ReadinessCheck
@@ -65,6 +66,7 @@ class Services:
     streams: EventStreams
     requests: Requests
     keyless_bodies: KeylessBodies
+    relay_paces: RelayPaces
     uploads: Uploads
     downloads: Downloads
     exports: Exports
@@ -102,6 +104,7 @@ class Services:
             inference_places=InferencePlaces(settings.max_inference_calls),
             sealer=sealer,
             sender=Sender.from_settings(settings),
+            relay_paces=RelayPaces(),
             streams=EventStreams(max_streams=settings.max_event_streams),
             requests=Requests(settings.max_concurrent_requests),
             keyless_bodies=KeylessBodies(),

@@ -1,6 +1,7 @@
 """Calls of the upstream that serves a model: metered, and with the caller's names in requests, answers and errors."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -12,6 +13,7 @@ from litestar.response import Stream
 
 from service.errors import ApiError, BadAnswer, InvalidRequest, QuotaExceeded, RateLimited, Unavailable
 from service.inference.metering import Meter, MeteredCall
+from service.inference.relay_pace import RelayPaces
 from service.inference.requests import STREAM_OPTIONS, InferenceRequest
 from service.inference.streaming import Relay
 from service.off_loop import off_loop
@@ -26,7 +28,13 @@ memory when its tokens are spent. An answer of 16,000 tokens has some 100 KB."""
 
 
 async def call_upstream(
-    request: InferenceRequest, *, meter: Meter, api_key_id: str, memory: MemoryReservation, timeout_seconds: float
+    request: InferenceRequest,
+    *,
+    meter: Meter,
+    api_key_id: str,
+    memory: MemoryReservation,
+    paces: RelayPaces,
+    timeout_seconds: float,
 ) -> Response[bytes] | Stream:
     """Reserve the call's cost, send it, and return the upstream's answer; the cost is posted or voided.
 
@@ -50,7 +58,7 @@ async def call_upstream(
             "The upstream that serves this model does not answer. Try again.", code="upstream_unavailable"
         ) from None
     if not isinstance(answer, Completion):
-        return _stream(answer, request, metered_call, memory, timeout_seconds)
+        return _stream(answer, request, metered_call, memory, paces, timeout_seconds)
     if not 200 <= answer.status < 300:
         await metered_call.void()
         raise refusal_of(answer, request)
@@ -81,12 +89,14 @@ def _stream(
     request: InferenceRequest,
     metered_call: MeteredCall,
     memory: MemoryReservation,
+    paces: RelayPaces,
     timeout_seconds: float,
 ) -> Stream:
     relay = Relay(
         answer,
         metered_call,
         memory=memory,
+        pace=partial(paces.wait, request.project_id),
         rewrite=lambda chunk: _with_our_name(chunk, request),
         with_usage=bool((request.body.get(STREAM_OPTIONS) or {}).get("include_usage")),
         timeout_seconds=timeout_seconds,

@@ -13,6 +13,7 @@ from service.identity.requests import caller
 from service.inference.calls import ANSWER_BYTES, call_upstream
 from service.inference.metering import Meter
 from service.inference.places import occupy_place
+from service.inference.relay_pace import RelayPaces
 from service.inference.requests import read_inference_request
 from service.inference.routing import Router
 from service.limits.rates import RateLimitEnforcer, estimated_tokens
@@ -71,6 +72,7 @@ async def _complete(request: ApiRequest, path: str) -> Response[bytes] | Stream:
         meter=resource(request, Meter),
         api_key_id=who.key_id,
         memory=memory,
+        paces=resource(request, RelayPaces),
         timeout_seconds=resource(request, Settings).inference_timeout_seconds,
     )
 

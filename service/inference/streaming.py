@@ -5,7 +5,7 @@ disconnect from the upstream too, which stops it generating, and post what it ha
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx2
@@ -29,7 +29,10 @@ BROKEN = Unavailable("The upstream ended the stream early. Try again.", code="up
 
 
 class Relay:
-    """One streamed answer. Iterating gives the bytes for the caller; `hang_up` stops reading from the upstream."""
+    """One streamed answer. Iterating gives the bytes for the caller; `hang_up` stops reading from the upstream.
+
+    `pace` is awaited before each event of the upstream.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class Relay:
         metered_call: MeteredCall,
         *,
         memory: MemoryReservation,
+        pace: Callable[[], Awaitable[None]],
         rewrite: Callable[[dict[str, Any]], dict[str, Any]],
         with_usage: bool,
         timeout_seconds: float,
@@ -44,6 +48,7 @@ class Relay:
         self._answer = answer
         self._metered_call = metered_call
         self._memory = memory
+        self._pace = pace
         self._rewrite = rewrite
         self._with_usage = with_usage
         self._timeout_seconds = timeout_seconds
@@ -93,6 +98,7 @@ class Relay:
         """Relay the upstream's chunks to the caller. Returns the error if the stream broke before its end."""
         try:
             async for chunk in self._answer:
+                await self._pace()
                 self._metered_call.observe(chunk, self._memory)
                 shown = self._for_caller(chunk)
                 if shown is not None:

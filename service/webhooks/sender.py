@@ -16,6 +16,7 @@ from contextlib import aclosing, suppress
 import httpcore2
 
 from service.egress.addresses import ForbiddenHost, Reach, Target
+from service.egress.connections import limited_head
 from service.egress.dialler import Dialler, allowed_addresses
 from service.egress.resolver import GATEWAY, LookupFailed, LookupTimedOut, Resolver
 from service.errors import InvalidRequest
@@ -121,7 +122,8 @@ class Sender:
                 origin=url.origin, ssl_context=self._tls, network_backend=dialler, http1=True, http2=False
             )
             async with asyncio.timeout_at(deadline):
-                response = await connection.handle_async_request(request)
+                with limited_head():
+                    response = await connection.handle_async_request(request)
             return _outcome(response, await _excerpt(response, deadline, self._body_seconds), started)
 
 

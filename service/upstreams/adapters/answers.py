@@ -20,6 +20,11 @@ from service.upstreams.port import AnswerRefused
 
 MAX_ERROR_BYTES = 256 * 1024
 MAX_LINE_BYTES = 1024 * 1024
+FREE_LINES = 1_000
+MIN_LINE_BYTES = 16
+"""After the first thousand lines of a stream, the least of their average bytes. A token has one line of some 200 bytes
+and an empty one."""
+
 STREAM_FACTOR = 4
 """How much more a streamed answer may have than a whole one: it repeats the ids and the model for each token."""
 
@@ -90,12 +95,18 @@ class EventStream:
         await self._response.aclose()
 
     async def _lines(self) -> AsyncIterator[bytes]:
-        rest, received = bytearray(), 0
+        rest, received, lines = bytearray(), 0, 0
         async for chunk in self._response.aiter_bytes():
             received += len(chunk)
             if received > self._max_bytes:
                 raise AnswerRefused(f"the stream has more than {self._max_bytes:,} bytes (TUNEGATE_MAX_ANSWER_BYTES)")
             first, *others = chunk.split(b"\n")
+            lines += len(others)
+            if lines > FREE_LINES + received / MIN_LINE_BYTES:
+                raise AnswerRefused(
+                    f"the lines of the stream have under {MIN_LINE_BYTES} bytes on average, after the first "
+                    f"{FREE_LINES:,}"
+                )
             rest += first
             if len(rest) > MAX_LINE_BYTES:
                 raise AnswerRefused(f"an event of the stream has more than {MAX_LINE_BYTES:,} bytes")

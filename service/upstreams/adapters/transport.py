@@ -5,12 +5,15 @@ size, depth and values, and must not be compressed: a caller's upstream could ot
 bytes.
 """
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import httpcore2
 import httpx2
 
 from service import json_limits
 from service.egress.addresses import ForbiddenHost, Reach
-from service.egress.connections import Backend
+from service.egress.connections import Backend, limited_head
 from service.egress.dialler import Dialler
 from service.egress.resolver import LookupFailed, LookupTimedOut, Resolver
 from service.json_limits import JsonLimitExceeded
@@ -21,6 +24,14 @@ MAX_CONTROL_BYTES = 4 * 1024 * 1024
 
 MAX_CONTROL_VALUES = 100_000
 """A page of a hundred jobs has some 5,000 values, a list of all files of an Azure resource nine a file."""
+
+FREE_PIECES = 1_000
+MIN_PIECE_BYTES = 64
+"""After the first thousand pieces (chunks of the transfer encoding) of a response, the least of their average size. A
+streamed token takes some 200 bytes."""
+
+YIELD_EVERY = 100
+"""Pieces after which other tasks have their turn: they may all have arrived at once."""
 
 STREAMED = {"tunegate_streamed": True}
 """The extension of a request whose answer its caller reads in pieces, and limits itself."""
@@ -45,10 +56,18 @@ class UpstreamTransport(httpx2.AsyncHTTPTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request. Raises `httpx2.HTTPError`, also for an answer that exceeds the limits."""
-        if request.extensions.get("tunegate_streamed"):
-            return await super().handle_async_request(request)
-        request.headers["accept-encoding"] = "identity"
-        return await _control_response(await super().handle_async_request(request))
+        streamed = request.extensions.get("tunegate_streamed")
+        if not streamed:
+            request.headers["accept-encoding"] = "identity"
+        with limited_head():
+            response = await super().handle_async_request(request)
+        response = httpx2.Response(
+            response.status_code,
+            headers=response.headers,
+            stream=_Pieces(response),
+            extensions=response.extensions,
+        )
+        return response if streamed else await _control_response(response)
 
 
 class CheckedTransport(UpstreamTransport):
@@ -73,6 +92,29 @@ class CheckedTransport(UpstreamTransport):
             await response.aclose()
             raise httpx2.RemoteProtocolError("The response is compressed, although the request did not allow it.")
         return response
+
+
+class _Pieces(httpx2.AsyncByteStream):
+    """A response's body, whose pieces are counted: each costs the event loop, however few bytes it has."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        pieces = received = 0
+        async for piece in self._response.aiter_raw():
+            pieces, received = pieces + 1, received + len(piece)
+            if pieces > FREE_PIECES + received / MIN_PIECE_BYTES:
+                raise httpx2.ReadError(
+                    f"The response arrives in pieces of under {MIN_PIECE_BYTES} bytes on average, after the first "
+                    f"{FREE_PIECES:,}."
+                )
+            if pieces % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+            yield piece
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
 
 
 async def _control_response(response: httpx2.Response) -> httpx2.Response:
