@@ -7,8 +7,13 @@ from typing import Any
 
 import msgspec
 
+from service import json_limits
+
 MAX_MESSAGE_BYTES = 1 << 20
 """The largest message. The longest answers of today's models, 128,000 tokens, have about half of that."""
+
+MAX_MESSAGE_VALUES = 10_000
+"""The most JSON values of a message. One with 128 function calls, as many as there can be tools, has about 640."""
 
 _CUT_CHARS = MAX_MESSAGE_BYTES // 4
 _STORED_FIELDS = ("content", "refusal", "tool_calls", "function_call")
@@ -17,28 +22,28 @@ _STORED_FIELDS = ("content", "refusal", "tool_calls", "function_call")
 def parse_message(body: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
     """The message of the first choice, of a chat or a legacy completion, and its finish reason.
 
-    Of a message that is too large, or nested too deep to be stored, the start of its text is left, as if it had been
-    cut at its limit of tokens.
+    Of a message that exceeds a limit the start of its text is left, as if it had been cut at its limit of tokens.
     """
     choices = body.get("choices")
     first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     answer = first.get("message")
-    if isinstance(answer, dict) and not _is_storable(answer):
+    if not isinstance(answer, dict):
+        answer = {"content": first["text"]} if isinstance(first.get("text"), str) else {}
+    if not _is_storable(answer):
         text = answer.get("content")
         return {"role": "assistant", "content": _storable(text[:_CUT_CHARS]) if isinstance(text, str) else ""}, "length"
-    if isinstance(answer, dict):
-        message = {name: _storable(answer[name]) for name in _STORED_FIELDS if answer.get(name) is not None}
-    else:
-        message = {"content": _storable(first["text"][:_CUT_CHARS])} if isinstance(first.get("text"), str) else {}
+    message = {name: _storable(answer[name]) for name in _STORED_FIELDS if answer.get(name) is not None}
     reason = first.get("finish_reason")
     return {"role": "assistant", **message}, _storable(reason) if isinstance(reason, str) else None
 
 
 def _is_storable(message: dict[str, Any]) -> bool:
     try:
-        return len(msgspec.json.encode(message)) <= MAX_MESSAGE_BYTES
-    except (RecursionError, ValueError, TypeError):
+        encoded = msgspec.json.encode(message)
+        json_limits.check(encoded, max_values=MAX_MESSAGE_VALUES)
+    except (json_limits.JsonLimitExceeded, RecursionError, ValueError, TypeError):
         return False
+    return len(encoded) <= MAX_MESSAGE_BYTES
 
 
 def _storable(value: Any) -> Any:

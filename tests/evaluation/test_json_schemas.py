@@ -11,7 +11,16 @@ import schemathesis
 import yaml
 
 from service.datasets.checks.tools import definitions
-from service.json_schemas import MAX_EXPANDED, MAX_PATTERN_STEPS, MAX_SCHEMA_BYTES, limit_exceeded, pattern_steps
+from service.json_schemas import (
+    MAX_DEPTH,
+    MAX_EXPANDED,
+    MAX_PATTERN_CHARS,
+    MAX_PATTERN_STEPS,
+    MAX_SCHEMA_BYTES,
+    MAX_SUBSCHEMAS,
+    limit_exceeded,
+    pattern_steps,
+)
 from tests.evaluation.bombs import doubling, many_patterns, recursive
 
 ROOT = Path(__file__).parents[2]
@@ -74,10 +83,10 @@ BOMBS: dict[str, tuple[object, str]] = {
     "names by patterns": ({"patternProperties": {f"^x{each}": {} for each in range(500)}}, "patterns"),
     "counted repeats": ({"pattern": "((a{100}){100}){100}"}, f"{MAX_PATTERN_STEPS:,} steps"),
     "repeats of a large class": ({"pattern": r"\p{L}{1,1000}"}, f"{MAX_PATTERN_STEPS:,} steps"),
-    "a long pattern": ({"pattern": "a" * 20_001}, "characters of patterns"),
+    "a long pattern": ({"pattern": f"[{'a' * MAX_PATTERN_CHARS}]"}, f"{MAX_PATTERN_CHARS:,} characters of patterns"),
     "bytes": ({"enum": ["a" * MAX_SCHEMA_BYTES]}, f"{MAX_SCHEMA_BYTES:,}"),
-    "many values": ({"enum": [[]] * 25_000}, "objects and lists"),
-    "depth": (deep(200), "nested too deep"),
+    "many values": ({"enum": [[]] * MAX_SUBSCHEMAS}, f"{MAX_SUBSCHEMAS:,} objects and lists"),
+    "depth": (deep(MAX_DEPTH), f"at most {MAX_DEPTH} levels"),
     "great depth": (deep(100_000), "nested too deep"),
 }
 

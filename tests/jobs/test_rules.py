@@ -13,6 +13,7 @@ from service.catalogue.base_models import BaseModel, load
 from service.datasets.report_schema import FileReport, pending_report
 from service.errors import InvalidRequest
 from service.jobs.rules import (
+    MAX_GRADER_BYTES,
     check_metadata,
     check_method,
     dataset_fault,
@@ -95,6 +96,20 @@ class TestMethod:
         annotation: Any = FineTuningJob.model_fields["method"].annotation
         read = TypeAdapter(annotation).validate_json(msgspec.json.encode(method), strict=True)
         assert getattr(read, kind).hyperparameters.n_epochs == epochs
+
+
+class TestGrader:
+    def test_one_that_is_too_large_is_refused_with_the_limit(self) -> None:
+        def resolved(text: str) -> dict[str, Any]:
+            return resolve_method(
+                Method(type="reinforcement", reinforcement=Reinforcement(grader={"source": text})), None
+            )
+
+        largest = "a" * (MAX_GRADER_BYTES - len('{"source":""}'))
+        assert resolved(largest)["reinforcement"]["grader"] == {"source": largest}
+        with pytest.raises(InvalidRequest, match=f"{MAX_GRADER_BYTES:,}") as refused:
+            resolved(largest + "a")
+        assert (refused.value.code, refused.value.param) == ("invalid_value", "method.reinforcement.grader")
 
 
 class TestModelAndMethod:

@@ -209,6 +209,34 @@ class TestBounds:
         assert (ended["status"], ended["error"]["code"]) == ("failed", "insufficient_quota")
         assert 0 < await harness.assert_books(made["id"]) <= 3_000
 
+    async def test_answers_that_are_too_large_together_end_it_and_what_was_made_is_kept(
+        self, harness: RunHarness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(time_slice, "MAX_ANSWERS_BYTES", 3_000)
+        made = await harness.generate(n_per_topic=50, concurrency=1)
+        ended = await harness.until_end(made["id"])
+        assert (ended["status"], ended["error"]["code"]) == ("failed", "answers_too_large")
+        assert "MB" in ended["error"]["message"]
+        assert len(harness.upstream.log) < 20
+        assert ended["outcome"]["examples"] == len(await harness.examples(ended["file"])) > 0
+        await harness.assert_books(made["id"])
+
+    async def test_answers_of_an_earlier_time_slice_count(
+        self, harness: RunHarness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A run that resumes makes at most one more round of calls."""
+        harness.upstream.script = lambda call: (
+            plain(call) if len(harness.upstream.log) < 10 else Reply(status=429, retry_after="600")
+        )
+        made = await harness.generate(n_per_topic=50, concurrency=1)
+        await harness.step(made["id"])
+        answered = len(harness.upstream.log)
+        harness.upstream.script = plain
+        monkeypatch.setattr(time_slice, "MAX_ANSWERS_BYTES", 1_000)
+        ended = await harness.until_end(made["id"])
+        assert (ended["status"], ended["error"]["code"]) == ("failed", "answers_too_large")
+        assert len(harness.upstream.log) == answered + 1
+
     async def test_a_model_that_is_gone_ends_it(self, harness: RunHarness) -> None:
         made = await harness.generate()
         async with harness.ctx.db.worker() as session:

@@ -22,6 +22,7 @@ from service.inference.metering import MeteredCall
 from service.inference.requests import InferenceRequest, inference_request_of
 from service.inference.routing import Router
 from service.limits.rates import estimated_tokens
+from service.off_loop import off_loop
 from service.project_memory import MemoryReservation
 from service.runs.messages import parse_message
 from service.runs.pacing import MAX_WAIT_SECONDS
@@ -29,6 +30,7 @@ from service.runs.plan import Answer, Call
 from service.states import UNFINISHED_RUNS
 from service.upstreams.port import AnswerRefused
 from workers.context import Context
+from workers.runs.threads import in_thread
 
 log = structlog.get_logger()
 
@@ -63,13 +65,14 @@ async def prepare_call(ctx: Context, run: Run, call: Call, *, subject: str | Non
         path=call.path,
         router=Router(db=ctx.db, catalogue=ctx.catalogue, accounts=ctx.accounts),
         project_id=run.project_id,
+        size_bytes=call.size_bytes,
     )
     if subject is None:
         await ctx.rates.admit_inference(
             {},
             Caller(key_id=run.api_key_id, project_id=run.project_id),
             model=request.route.rate_limited_model,
-            tokens=estimated_tokens(request.body),
+            tokens=await off_loop(call.size_bytes, estimated_tokens, request.body),
         )
     metered_call, priced = await ctx.meter.prepare(request, api_key_id=run.api_key_id, subject=subject)
     priced = replace(priced, run_id=run.id, call_key=call.key)
@@ -97,7 +100,11 @@ async def _answer(ctx: Context, run_id: str, prepared: PreparedCall, memory: Mem
     try:
         memory.prepay(ANSWER_BYTES)
         answer = await request.route.upstream.complete(
-            request.path, request.body, memory=memory, idempotency_key=f"{run_id}/{prepared.call.key}"
+            request.path,
+            request.body,
+            memory=memory,
+            size_bytes=request.size_bytes,
+            idempotency_key=f"{run_id}/{prepared.call.key}",
         )
     except AnswerRefused as reason:
         prepared.metered_call.cut_off()
@@ -109,7 +116,7 @@ async def _answer(ctx: Context, run_id: str, prepared: PreparedCall, memory: Mem
         return _unreachable(run_id, type(error).__name__)
     if 200 <= answer.status < 300:
         prepared.metered_call.observe(answer.body, memory)
-        message, finish_reason = parse_message(answer.body)
+        message, finish_reason = await in_thread(parse_message, answer.body)
         return Answer(message=message, finish_reason=finish_reason)
     refused = refusal_of(answer, request)
     match refused:

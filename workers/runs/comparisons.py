@@ -14,7 +14,14 @@ from service import fault_points
 from service.database.leases import Claim
 from service.database.tables import ComparisonCase, File, Run
 from service.processes.guard import LimitReached
-from service.runs.comparisons.cases import Case, choose, read_cases
+from service.runs.comparisons.cases import (
+    MAX_CASES_BYTES,
+    MAX_CASES_VALUES,
+    Case,
+    ExampleTooLarge,
+    choose,
+    read_cases,
+)
 from service.runs.comparisons.evaluation import grade_cases
 from service.runs.comparisons.grading import (
     CaseScores,
@@ -33,13 +40,6 @@ from service.runs.record import RunError, end
 from service.storage import Storage
 from workers.context import Context
 from workers.runs.threads import in_thread
-
-MAX_CASES_BYTES = 64 << 20
-"""The largest size of a comparison's cases, which are in memory while it runs."""
-
-MAX_CASES_VALUES = 2_000_000
-"""The largest number of their JSON values, each of which takes some 60 bytes of memory. 64 MB of text have a comma, by
-which values are counted, every 50 bytes: 1.3 million."""
 
 ROWS_PER_INSERT = 500
 
@@ -68,6 +68,8 @@ async def open_plan(ctx: Context, run: Run) -> Plan | RunError:
             "values. Give a smaller `max_examples`.",
             param="max_examples",
         )
+    except ExampleTooLarge as too_large:
+        return RunError(code="invalid_file_format", message=str(too_large), param="file")
     if not cases:
         return RunError(
             code="invalid_file_format", message="No example of the file has an answer to compare with.", param="file"

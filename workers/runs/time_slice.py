@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -12,8 +12,9 @@ from service.billing.actions import Actual
 from service.database.leases import Claim, LeaseLost
 from service.database.tables import Run
 from service.errors import InvalidRequest, NotFound, QuotaExceeded, RateLimited, Unavailable
+from service.json_limits import VALUE_BYTES
 from service.runs.pacing import ConcurrencyWindow, wait_seconds
-from service.runs.plan import Answer, Call, Plan, size_bytes, unanswered
+from service.runs.plan import MAX_ANSWERS_BYTES, Answer, Call, Plan, size_bytes, unanswered
 from service.runs.record import RunError
 from workers.context import Context
 from workers.runs.calls import PreparedCall, RetryLater, post_detached, prepare_call, send_call
@@ -30,13 +31,10 @@ MAX_UNAVAILABLE_HOURS = 24
 MAX_REFUSED = 10
 """A run fails when this many calls were refused and none was answered: the upstream would refuse the rest too."""
 
-MAX_ANSWER_BYTES = 128 << 20
-"""The largest size of a run's answers, which are in memory while it is advanced. 5,000 cases of eight models with 512
-tokens each have about 80 MB."""
-
 ANSWERS_TOO_LARGE = RunError(
     code="answers_too_large",
-    message=f"The answers have more than {MAX_ANSWER_BYTES >> 20} MB. Ask for fewer examples or shorter answers.",
+    message=f"The answers have more than {MAX_ANSWERS_BYTES >> 20} MB, each JSON value counted as {VALUE_BYTES} bytes. "
+    "Ask for fewer examples or shorter answers.",
 )
 
 SHORT_WAIT_SECONDS = 5.0
@@ -89,7 +87,7 @@ class TimeSlice:
         self._sent: set[PreparedCall] = set()
         self._answered = sum(answer.refusal is None for answer in answers.values())
         self._refused = len(answers) - self._answered
-        self._answer_bytes = sum(size_bytes(answer) for answer in answers.values())
+        self._answer_bytes = 0
 
     async def run(self) -> Finished | Unfinished:
         """Send calls and record answers until the run is finished, has to wait, or the time slice is over.
@@ -98,6 +96,7 @@ class TimeSlice:
         posted without their answers.
         """
         try:
+            self._answer_bytes = await in_thread(_sum_of_sizes, self._answers.values())
             while (outcome := await self._step()) is None:
                 pass
             return outcome
@@ -220,8 +219,8 @@ class TimeSlice:
             prepared = self._in_flight.pop(task)
             self._sent.discard(prepared)
             self._open_calls.pop(prepared.call.key, None)
-        self._answer_bytes += sum(size_bytes(answer) for answer in new.values())
-        if self._answer_bytes > MAX_ANSWER_BYTES:
+        self._answer_bytes += await in_thread(_sum_of_sizes, new.values())
+        if self._answer_bytes > MAX_ANSWERS_BYTES:
             error = error or ANSWERS_TOO_LARGE
         if error is not None:
             self._outcome = Finished(error)
@@ -258,6 +257,10 @@ class TimeSlice:
                 bill = prepared.metered_call.unanswered_bill()
             post_detached(self._ctx, self._run, task, prepared, bill, adoptable=adoptable or not is_sent)
         self._in_flight = {}
+
+
+def _sum_of_sizes(answers: Iterable[Answer]) -> int:
+    return sum(map(size_bytes, answers))
 
 
 def _with_cost(answer: Answer, bill: Actual) -> Answer:

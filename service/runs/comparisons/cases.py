@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from service import json_limits
 from service.datasets.parsing.formats import calls_of, is_zero, text_of
 from service.datasets.parsing.lines import Line, read_lines
 from service.runs.comparisons.graders.base import AnswerContent, FunctionCall
@@ -15,14 +16,29 @@ from service.runs.comparisons.options import Format, Turn
 from service.runs.plan import CHAT
 
 MAX_LINE_BYTES = 16 << 20
+MAX_LINE_VALUES = json_limits.MAX_VALUES
+"""A request of a caller can have no more, so that an example with more could not be asked either."""
+
+MAX_CASES_BYTES = 64 << 20
+"""The largest size of a comparison's cases, which are in memory while it runs."""
+
+MAX_CASES_VALUES = 2_000_000
+"""The largest number of their JSON values, each of which takes some 60 bytes of memory. 64 MB of text have a comma, by
+which values are counted, every 50 bytes: 1.3 million."""
+
 LEGACY = "/completions"
 _REQUEST_FIELDS = ("tools", "functions", "parallel_tool_calls")
 _BLANK = b" \t\r\n\x0b\x0c"
 
 
+class ExampleTooLarge(Exception):
+    """The argument says which example exceeds which limit, as a sentence."""
+
+
 class Case(msgspec.Struct, frozen=True, kw_only=True):
     """One prompt with its reference answer. `line` and `offset` are the example's position in the file, `turn` is the
-    index of the answer among its messages; `body` is the request without model and sampling settings."""
+    index of the answer among its messages; `body` is the request without model and sampling settings, and has at most
+    `size_bytes` as JSON."""
 
     line: int
     offset: int
@@ -30,6 +46,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     body: Mapping[str, Any]
     reference: AnswerContent
+    size_bytes: int
 
     @property
     def key(self) -> str:
@@ -53,7 +70,10 @@ def choose(examples: int, sample_size: int, seed: int) -> list[int]:
 def read_cases(
     chunks: Iterable[bytes], chosen: Sequence[int], format: Format, *, turn: Turn, stop: Sequence[str]
 ) -> Iterator[Case]:
-    """The cases of the chosen examples of a file, in order. Lines without a usable example give none."""
+    """The cases of the chosen examples of a file, in order. Lines without a usable example give none.
+
+    Raises `ExampleTooLarge` before it decodes one with too many values: decoding holds the interpreter.
+    """
     indices = iter(chosen)
     next_index = next(indices, None)
     index = -1
@@ -63,7 +83,17 @@ def read_cases(
         index += bool(line.data.strip(_BLANK))
         if index == next_index:
             next_index = next(indices, None)
+            _check_values(line)
             yield from cases_of(line, format, turn=turn, stop=stop)
+
+
+def _check_values(line: Line) -> None:
+    try:
+        json_limits.check(line.data, max_values=MAX_LINE_VALUES)
+    except json_limits.JsonLimitExceeded as exceeded:
+        raise ExampleTooLarge(
+            f"The example in line {line.number:,} is too large: {exceeded}. Shorten or remove it."
+        ) from None
 
 
 def cases_of(line: Line, format: Format, *, turn: Turn, stop: Sequence[str]) -> Iterator[Case]:
@@ -83,7 +113,15 @@ def cases_of(line: Line, format: Format, *, turn: Turn, stop: Sequence[str]) -> 
             found = _chat(row, turn)
     path = LEGACY if format == "completion" else CHAT
     for place, body, reference in found:
-        yield Case(line=line.number, offset=line.offset, turn=place, path=path, body=body, reference=reference)
+        yield Case(
+            line=line.number,
+            offset=line.offset,
+            turn=place,
+            path=path,
+            body=body,
+            reference=reference,
+            size_bytes=line.length_bytes,
+        )
 
 
 def answer_content(message: Mapping[str, Any]) -> AnswerContent:

@@ -96,6 +96,7 @@ class ComparisonPlan:
             model=options.models[model].model,
             body={**case.body, **settings},
             path=case.path,
+            size_bytes=case.size_bytes,
         )
 
     def _request_verdicts(self, case: Case, contender: int) -> None:
@@ -116,7 +117,12 @@ class ComparisonPlan:
                     "max_completion_tokens": VERDICT_TOKENS,
                 }
                 self._verdict_calls.append(
-                    Call(key=key, model=self.options.judges[name], body=msgspec.to_builtins(body))
+                    Call(
+                        key=key,
+                        model=self.options.judges[name],
+                        body=msgspec.to_builtins(body),
+                        size_bytes=sum(len(message["content"]) for message in messages),
+                    )
                 )
                 self._case_of[key] = case
                 self._missing[case.key] += 1
