@@ -33,6 +33,11 @@ class WorkerProcess:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(DEADLINE_SECONDS)
 
+    @property
+    def pid(self) -> int:
+        """Its pid."""
+        return self._process.pid
+
     async def killed(self) -> None:
         """Wait until it has died by SIGKILL."""
         await eventually(lambda: self._process.poll() is not None, about="nothing killed it")
@@ -45,7 +50,7 @@ class WorkerProcess:
 
     async def logged(self, event: str) -> None:
         """Wait until its log has an event."""
-        await eventually(lambda: event in self.log.read_text(), about=f"it does not log {event}")
+        await eventually(lambda: self.log.exists() and event in self.log.read_text(), about=f"it does not log {event}")
 
     async def stopped(self) -> None:
         """Wait until it stands still by SIGSTOP."""
