@@ -9,6 +9,7 @@ from typing import Any
 
 from service.app import MAX_BODY_BYTES
 from service.database.batched_lookups import MAX_KEYS, MAX_QUERIES
+from service.datasets.checks.tools import SCHEMA_SECONDS
 from service.datasets.parsing.decode import MAX_VALUES as MAX_LINE_VALUES
 from service.datasets.preparation.readers.archive import MAX_ENTRIES, MAX_EXPANDED_BYTES
 from service.datasets.preparation.readers.expansion import MAX_RATIO
@@ -33,7 +34,7 @@ from service.inference.metering import COUNTING_THREADS
 from service.inference.relay_pace import MAX_EVENTS_PER_SECOND
 from service.inference.routes import MAX_INFERENCE_BYTES
 from service.jobs.rules import MAX_GRADER_BYTES
-from service.json_limits import MAX_DEPTH, MAX_VALUES
+from service.json_limits import MAX_DEPTH, MAX_VALUES, VALUE_BYTES
 from service.json_schemas import MAX_DEPTH as MAX_SCHEMA_DEPTH
 from service.json_schemas import (
     MAX_EXPANDED,
@@ -45,9 +46,12 @@ from service.json_schemas import (
 )
 from service.limits.unfinished_work import MAX_UNFINISHED_REPORTS
 from service.monitoring.internal_listener import MAX_CONNECTIONS
+from service.runs.comparisons.cases import MAX_CASES_BYTES, MAX_CASES_VALUES
+from service.runs.comparisons.cases import MAX_LINE_VALUES as MAX_CASE_VALUES
 from service.runs.comparisons.graders.regular_expression import MAX_CHARACTERS as MAX_MATCHED_CHARACTERS
 from service.runs.evaluator import CHECK_SECONDS, MAX_WAITING_CHECKS
-from service.runs.messages import MAX_MESSAGE_BYTES
+from service.runs.messages import MAX_MESSAGE_BYTES, MAX_MESSAGE_VALUES
+from service.runs.plan import MAX_ANSWERS_BYTES
 from service.settings import Settings
 from service.upstreams.adapters.answers import MAX_LINE_BYTES, MIN_LINE_BYTES
 from service.upstreams.adapters.large_answers import MAX_LARGE_VALUES
@@ -154,6 +158,21 @@ EVALUATION: tuple[Limit, ...] = (
         above="400 for a check; the run fails with `evaluation_limit_exceeded`",
         honest_use="about 4 MB of answers are graded at a time",
     ),
+    _by_setting(
+        "evaluation_processes",
+        name="evaluations at the same time",
+        counted="process of the API or of a worker; a project gets at most half of what others leave",
+        above="waits",
+        honest_use="a check takes milliseconds, and the answers of a run some seconds",
+    ),
+    Limit(
+        name="processor seconds of a tool's definition or call",
+        value=f"{SCHEMA_SECONDS:g}",
+        counted="definition or call, in a file and in a generation",
+        above="finding `limit_reached`; a generation fails with `evaluation_limit_exceeded`",
+        change=FIXED,
+        honest_use="both usually take microseconds",
+    ),
     Limit(
         name="characters of an answer that a pattern matches",
         value=_shown(MAX_MATCHED_CHARACTERS),
@@ -169,6 +188,46 @@ EVALUATION: tuple[Limit, ...] = (
         above="the answer is cut, as at its limit of tokens",
         change=FIXED,
         honest_use="128,000 tokens, the longest answers of today's models, have about 512 KB",
+    ),
+    Limit(
+        name="values of an answer in a run",
+        value=_shown(MAX_MESSAGE_VALUES),
+        counted="answer",
+        above="the answer is cut, as at its limit of tokens",
+        change=FIXED,
+        honest_use="an answer that calls 128 functions has about 640",
+    ),
+    Limit(
+        name=f"bytes of all answers of a run, each JSON value counted as {VALUE_BYTES} more",
+        value=_shown(MAX_ANSWERS_BYTES),
+        counted="generation or comparison",
+        above="the run fails with `answers_too_large`",
+        change="fewer examples or a smaller `max_tokens`",
+        honest_use="5,000 cases of eight models with 512 tokens each have about 80 MB",
+    ),
+    Limit(
+        name="bytes of the examples of a comparison",
+        value=_shown(MAX_CASES_BYTES),
+        counted="comparison",
+        above="it fails with `too_many_examples`",
+        change="`max_examples`",
+        honest_use="5,000 examples of 3,000 tokens each have about 60 MB",
+    ),
+    Limit(
+        name="values of the examples of a comparison",
+        value=_shown(MAX_CASES_VALUES),
+        counted="comparison",
+        above="it fails with `too_many_examples`",
+        change="`max_examples`",
+        honest_use="64 MB of text have 1,300,000 commas, which count as values",
+    ),
+    Limit(
+        name="values of an example of a comparison",
+        value=_shown(MAX_CASE_VALUES),
+        counted="example",
+        above="it fails with `invalid_file_format`, which names the line",
+        change=FIXED,
+        honest_use="a request has no more; a training row of some megabytes has some thousand",
     ),
     Limit(
         name="bytes of a reinforcement job's grader",

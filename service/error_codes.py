@@ -16,7 +16,9 @@ class ErrorCode(NamedTuple):
 
 ERROR_CODES: dict[str, ErrorCode] = {
     "answers_too_large": ErrorCode(
-        None, "The answers of a generation or comparison exceed 128 MB.", "Request fewer examples, or shorter answers."
+        None,
+        "The answers of a generation or comparison exceed 128 MB, each JSON value counted as 64 bytes more.",
+        "Request fewer examples, or shorter answers.",
     ),
     "api_key_expired": ErrorCode(400, "An expired key cannot be changed.", "Create a new one."),
     "api_key_not_found": ErrorCode(404, "No such key in this project or organisation.", "List the keys."),
@@ -83,7 +85,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "invalid_cursor": ErrorCode(400, "The cursor is not an id of the list.", "Pass the `last_id` of the last page."),
     "invalid_file_format": ErrorCode(
-        400, "The file's format does not fit the method or the model.", "See the report's `format`."
+        400,
+        "The file's format does not fit the method or the model, or a comparison's example has too many JSON values.",
+        "See the report's `format`, or shorten the example that the message names.",
     ),
     "invalid_grader": ErrorCode(
         400, "A grader's options are invalid: a pattern, a schema, or a repeated name.", "The message says which."
@@ -198,7 +202,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "service_unavailable": ErrorCode(503, "A dependency is unavailable for a moment.", "Try again."),
     "too_many_examples": ErrorCode(
         400,
-        "A generation requests over 10,000 examples, or a comparison's examples exceed 64 MB.",
+        "A generation requests over 10,000 examples, or a comparison's exceed 64 MB or 2,000,000 JSON values.",
         "Create several, or set a smaller `max_examples`.",
     ),
     "too_many_model_aliases": ErrorCode(400, "The project has the maximum number of aliases.", "Delete one."),
