@@ -58,6 +58,7 @@ from service.upstreams.adapters.large_answers import MAX_LARGE_VALUES
 from service.upstreams.adapters.transport import MAX_CONTROL_BYTES, MIN_PIECE_BYTES
 from service.upstreams.inbound_checks import MAX_WAITING, STORING
 from service.upstreams.inbound_webhooks import MAX_BODY_BYTES as MAX_INBOUND_BYTES
+from service.webhooks.actions import MAX_RECOVERED
 from service.webhooks.schedule import SLOW_SECONDS
 from service.worker_places import ACCOUNT_POLLS, DELETIONS, DELIVERIES, DEPLOYMENTS, RETRIES, RUNS, SLOW_DELIVERIES
 
@@ -719,6 +720,14 @@ def _by_worker_place(name: str, value: int, honest_use: str) -> Limit:
 
 
 WORK: tuple[Limit, ...] = (
+    Limit(
+        name="deliveries that a recovery makes pending",
+        value=_shown(MAX_RECOVERED),
+        counted="call; a project's calls run one after the other",
+        above="`has_more`: repeat the call",
+        change=FIXED,
+        honest_use="a day without a receiver at three events a minute",
+    ),
     _by_setting(
         "max_unfinished_work",
         name="unfinished preparations; unfinished generations and comparisons",

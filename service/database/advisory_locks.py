@@ -85,7 +85,7 @@ PROJECT_ALIASES = NamedLock(0, "model_aliases:")
 """A project's model aliases: creating, moving or deleting one, and actions that need them unchanged."""
 
 PROJECT_ENDPOINTS = NamedLock(0, "webhook_endpoints:")
-"""A project's webhook endpoints: counting them, then adding one."""
+"""A project's webhook endpoints: counting them, then adding one; also recovering what one missed."""
 
 EVENT_ORDER = NamedLock(0, "webhook_events:")
 """A project's events: writers share it, a reader that needs them in order takes it (`webhooks/outbox.py`)."""

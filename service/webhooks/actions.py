@@ -27,7 +27,7 @@ MAX_ENDPOINTS = 50
 """The largest number of endpoints of one project."""
 
 MAX_RECOVERED = 5000
-"""The largest number of missed events for which one call of `recover` creates deliveries."""
+"""The largest number of deliveries that one call of `recover` makes pending."""
 
 OLD_SECRET_LIFETIME = dt.timedelta(hours=24)
 
@@ -169,35 +169,50 @@ async def recover(session: AsyncSession, project_id: str, endpoint_id: str, *, s
     """Deliver what an endpoint missed since a time: its failed deliveries, and events of its types that have no
     delivery to it because it was disabled or did not exist yet.
 
-    Returns the number of deliveries made pending, and whether more remain. Raises `NotFound`, and `Conflict` when the
-    endpoint is disabled.
+    At most `MAX_RECOVERED` of them, the oldest first; a project's calls run one after the other, because each may read
+    all its events. Returns the number of deliveries made pending, and whether more remain. Raises `NotFound`, and
+    `Conflict` when the endpoint is disabled.
     """
     endpoint = await get_endpoint(session, project_id, endpoint_id)
     _check_enabled(endpoint)
+    await session.execute(PROJECT_ENDPOINTS.take(project_id))
     in_scope = (
         (WebhookEvent.project_id == project_id)
         & (WebhookEvent.created_at >= since)
         & WebhookEvent.type.in_(endpoint.event_types)
     )
-    retried = await session.scalars(
-        update(WebhookDelivery)
-        .where(
-            WebhookDelivery.project_id == project_id,
-            WebhookDelivery.endpoint_id == endpoint_id,
-            WebhookDelivery.status == "failed",
-            WebhookDelivery.event_id.in_(select(WebhookEvent.id).where(in_scope)),
+    failed = (
+        await session.scalars(
+            select(WebhookDelivery.id)
+            .join(WebhookEvent, WebhookEvent.id == WebhookDelivery.event_id)
+            .where(
+                WebhookDelivery.project_id == project_id,
+                WebhookDelivery.endpoint_id == endpoint_id,
+                WebhookDelivery.status == "failed",
+                in_scope,
+            )
+            .order_by(WebhookDelivery.id)
+            .limit(MAX_RECOVERED + 1)
         )
-        .values(status="pending", failures=0, due_at=func.now())
-        .returning(WebhookDelivery.id)
-    )
+    ).all()
+    retried = (
+        await session.scalars(
+            update(WebhookDelivery)
+            .where(WebhookDelivery.id.in_(failed[:MAX_RECOVERED]), WebhookDelivery.status == "failed")
+            .values(status="pending", failures=0, due_at=func.now())
+            .returning(WebhookDelivery.id)
+        )
+    ).all()
+    if len(failed) > MAX_RECOVERED:
+        return len(retried), True
+    room = MAX_RECOVERED - len(failed)
     delivered = exists().where(WebhookDelivery.event_id == WebhookEvent.id, WebhookDelivery.endpoint_id == endpoint_id)
     missed = (
         await session.scalars(
-            select(WebhookEvent.id).where(in_scope, ~delivered).order_by(WebhookEvent.id).limit(MAX_RECOVERED + 1)
+            select(WebhookEvent.id).where(in_scope, ~delivered).order_by(WebhookEvent.id).limit(room + 1)
         )
     ).all()
-    count = len(retried.all())
-    if missed:
+    if missed[:room]:
         await session.execute(
             insert(WebhookDelivery)
             .values(
@@ -209,12 +224,12 @@ async def recover(session: AsyncSession, project_id: str, endpoint_id: str, *, s
                         "event_id": event_id,
                         "due_at": func.now(),
                     }
-                    for event_id in missed[:MAX_RECOVERED]
+                    for event_id in missed[:room]
                 ]
             )
             .on_conflict_do_nothing(index_elements=["event_id", "endpoint_id"])
         )
-    return count + len(missed[:MAX_RECOVERED]), len(missed) > MAX_RECOVERED
+    return len(retried) + len(missed[:room]), len(missed) > room
 
 
 def check_types(names: Iterable[str], *, param: str = "event_types") -> list[str]:

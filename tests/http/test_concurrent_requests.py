@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 
 from service.database.tables import PendingUpload
 from service.errors import RateLimited
+from service.http import concurrent_requests
 from service.http.concurrent_requests import MAX_EXPORTS, Exports
 from service.settings import Settings
 from tests.http.fixtures import MAX_DOWNLOADS, MAX_OPEN_UPLOADS, MAX_UPLOADS, Api, serving
@@ -72,7 +73,8 @@ async def test_uploads_in_progress_have_a_maximum_for_each_project(api: Api) -> 
             assert "TUNEGATE_MAX_CONCURRENT_UPLOADS" in answer.text
             assert (answer.headers["retry-after"], answer.headers["x-should-retry"]) == ("1", "true")
             part = await http.post("/uploads/upload_none/parts", files={"data": ("a", b"x")})
-            assert part.status_code == 429
+            completed = await http.post("/uploads/upload_none/complete", json={"part_ids": ["part_none"]})
+            assert (part.status_code, completed.status_code) == (429, 429)
             assert (await http.get("/files")).status_code == 200
             async with api.http(api.other) as theirs:
                 assert (await theirs.post("/files", **FILE)).status_code == 200
@@ -147,3 +149,17 @@ async def _large_file(http: httpx2.AsyncClient) -> str:
     part = (await http.post(f"{path}/parts", files={"data": ("a", b"x" * LARGE_BYTES)})).json()["id"]
     file_id: str = (await http.post(f"{path}/complete", json={"part_ids": [part]})).json()["file"]["id"]
     return file_id
+
+
+async def test_the_route_of_cases_counts_exports(
+    api: Api, gateway: tuple[Settings, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any place every export is refused, before it is looked up. A page of cases needs none."""
+    monkeypatch.setattr(concurrent_requests, "MAX_EXPORTS", 0)
+    with serving(gateway[0]) as base_url:
+        async with api.http(dataclasses.replace(api.one, base_url=base_url)) as http:
+            cases = "/model_comparisons/cmp_none/cases"
+            for format in ("csv", "jsonl"):
+                refused = await http.get(cases, params={"format": format})
+                assert (refused.status_code, refusal(refused)["code"]) == (429, "rate_limit_exceeded")
+            assert (await http.get(cases)).status_code == 404

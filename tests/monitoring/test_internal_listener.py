@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx2
@@ -87,6 +88,23 @@ class TestServes:
         assert {answer.status_code for answer in answers} == {200}
         assert connections.max == 1
         assert 1 <= scrapes <= 2 + seconds / internal_listener.REUSED_SECONDS
+
+
+async def test_connections_have_a_maximum(listener: InternalListener) -> None:
+    """Beyond it a request is answered with 503. The connections that are open stay, and closed ones make room."""
+    async with AsyncExitStack() as opened:
+        for _ in range(internal_listener.MAX_CONNECTIONS - 1):
+            assert await _status(listener, opened) == 200
+        assert await _status(listener, opened) == 503
+    async with asyncio.timeout(60), AsyncExitStack() as again:
+        while await _status(listener, again) != 200:
+            await asyncio.sleep(0.05)
+
+
+async def _status(listener: InternalListener, opened: AsyncExitStack) -> int:
+    """The status of a request on a connection that stays open."""
+    client = await opened.enter_async_context(httpx2.AsyncClient(timeout=60))
+    return (await client.get(f"http://127.0.0.1:{listener.port}/livez")).status_code
 
 
 class TestLiveness:

@@ -18,7 +18,7 @@ from standardwebhooks import Webhook
 from service.database.batched_lookups import MAX_QUERIES
 from service.database.encryption import sealer_of
 from service.database.tables import AuditLog, Job, UpstreamAccount, UpstreamWebhook
-from service.errors import Unauthenticated
+from service.errors import RateLimited, Unauthenticated
 from service.ids import new_id
 from service.settings import Settings
 from service.upstreams import inbound_checks, inbound_webhooks
@@ -278,6 +278,27 @@ class TestTooManyValidOnes:
                     await asyncio.sleep(0)
                 assert not waiting.done()
         await waiting
+
+    async def test_that_wait_have_a_maximum_for_each_account(
+        self, harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(inbound_checks, "MAX_WAITING", 3)
+        checks = InboundChecks(harness.ctx.db, sealer_of(harness.ctx.settings))
+        end = asyncio.Event()
+
+        async def store() -> None:
+            async with checks.place("ups_a"):
+                await end.wait()
+
+        storing = [asyncio.create_task(store()) for _ in range(inbound_checks.STORING // 2 + 3)]
+        await asyncio.sleep(0)
+        with pytest.raises(RateLimited, match="More than 3 webhooks"):
+            async with asyncio.timeout(60), checks.place("ups_a"):
+                pass
+        async with asyncio.timeout(60), checks.place("ups_b"):
+            pass
+        end.set()
+        await asyncio.gather(*storing)
 
 
 class TestTheSecret:

@@ -19,6 +19,7 @@ from service.app import create_app
 from service.database.tables import Project, RememberedRequest, WebhookDelivery, WebhookEndpoint
 from service.identity.bootstrap import create_key
 from service.settings import Settings
+from service.webhooks import actions
 from service.webhooks.actions import MAX_ENDPOINTS
 from service.webhooks.event_types import EVENT_TYPES
 from tests.webhooks.factories import TYPES, WebhookHarness
@@ -364,6 +365,30 @@ class TestRecover:
         subjects = [msgspec.json.decode(request.body)["data"]["id"] for request in receiver.received]
         assert sorted(subjects) == ["ftjob-before", "ftjob-disabled", "ftjob-failed"]
         assert (await _recover(sdk, made.id, 0))["deliveries"] == 0
+
+    async def test_some_at_a_time(
+        self,
+        sdk: AsyncOpenAI,
+        webhook_harness: WebhookHarness,
+        project_id: str,
+        receiver: Receiver,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(actions, "MAX_RECOVERED", 2)
+        await webhook_harness.emit("ftjob-before", project_id=project_id)
+        await webhook_harness.emit("ftjob-before-too", project_id=project_id)
+        made = await sdk.webhooks.create(name="mine", url=receiver.url("/a"), event_types=_types(EVENTS))
+        for number in range(3):
+            await webhook_harness.emit(f"ftjob-{number}", project_id=project_id)
+        async with webhook_harness.db.worker() as session:
+            await session.execute(update(WebhookDelivery).values(status="failed", due_at=None))
+        counts = [await _recover(sdk, made.id, 0) for _ in range(4)]
+        assert [(each["deliveries"], each["has_more"]) for each in counts] == [
+            (2, True),
+            (2, True),
+            (1, False),
+            (0, False),
+        ]
 
     async def test_since_then_only(
         self, sdk: AsyncOpenAI, webhook_harness: WebhookHarness, project_id: str, receiver: Receiver

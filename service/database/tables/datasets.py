@@ -19,6 +19,7 @@ class File(Base):
         CheckConstraint("status IN ('uploaded', 'processed', 'error')", name="status"),
         CheckConstraint("size_bytes >= 0", name="size"),
         Index("ix_files_project", "project_id", "id", postgresql_where=text("deleted_at IS NULL")),
+        Index("ix_files_purpose", "project_id", "purpose", "id", postgresql_where=text("deleted_at IS NULL")),
         Index("ix_files_content", "project_id", "sha256", postgresql_where=text("deleted_at IS NULL")),
         Index(
             "ix_files_content_left",
@@ -166,6 +167,17 @@ class DatasetPreparation(Leased, Base):
         CheckConstraint("(changes_key IS NULL) = (changes_size_bytes IS NULL)", name="changes"),
         CheckConstraint("(status = 'failed') = (error_code IS NOT NULL)", name="has_error"),
         Index("ix_dataset_preparations_project", "project_id", "id"),
+        Index("ix_dataset_preparations_input", "input_file_id"),
+        Index(
+            "ix_dataset_preparations_training",
+            "training_file_id",
+            postgresql_where=text("training_file_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_dataset_preparations_validation",
+            "validation_file_id",
+            postgresql_where=text("validation_file_id IS NOT NULL"),
+        ),
         Index("ix_dataset_preparations_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
         Index(
             "ix_dataset_preparations_project_due", "project_id", "due_at", postgresql_where=text("due_at IS NOT NULL")

@@ -57,6 +57,7 @@ class WebhookEvent(Base):
     __table_args__ = (
         UniqueConstraint("project_id", "id"),
         Index("ix_webhook_events_project", "project_id", "id"),
+        Index("ix_webhook_events_type", "project_id", "type", "position"),
         Index("ix_webhook_events_position", "project_id", "position"),
     )
 
@@ -84,6 +85,7 @@ class WebhookDelivery(Leased, Base):
         ),
         Index("ix_webhook_deliveries_under_way", "endpoint_id", postgresql_where=text("leased_until IS NOT NULL")),
         Index("ix_webhook_deliveries_endpoint", "endpoint_id", "id"),
+        Index("ix_webhook_deliveries_status", "endpoint_id", "status", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
