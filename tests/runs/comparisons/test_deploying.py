@@ -88,10 +88,10 @@ async def trained(comparisons: ComparisonHarness, **comparison: Any) -> tuple[st
 
 
 async def advance_due(comparisons: ComparisonHarness) -> int:
-    """The steps of the deployments that are due now; how many there were."""
-    ctx = comparisons.harness.ctx
+    """The steps of the project's deployments that are due now; how many there were."""
+    ctx, mine = comparisons.harness.ctx, Deployment.project_id == comparisons.harness.project_id
     async with ctx.db.worker() as session:
-        claims = await leases.claim(session, Deployment, lease_seconds=60, limit=100)
+        claims = await leases.claim(session, Deployment, lease_seconds=60, limit=100, where=[mine])
     for claimed in claims:
         await advance_deployment(ctx, claimed)
     return len(claims)
