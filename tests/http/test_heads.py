@@ -265,7 +265,7 @@ class TestTime:
 class TestConnections:
     async def test_oldest_of_too_many_without_a_request_is_closed(self) -> None:
         """One more than allowed send nothing; one that is being answered does not count, and is not closed."""
-        async with served() as server:
+        async with served(header_seconds=10 * WAIT_SECONDS) as server:
             server.let_go.clear()
             busy = await server.connect()
             await busy.send(get(100))
