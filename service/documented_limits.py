@@ -353,7 +353,7 @@ REQUESTS: tuple[Limit, ...] = (
         name="memory of bodies and answers",
         counted="project in a process",
         above="429 `memory_limit_exceeded`",
-        honest_use="ten concurrent requests with 10 MB of images each",
+        honest_use="nine concurrent requests with 10 MB of images each, counted twice",
     ),
     _by_setting(
         "max_answer_bytes",

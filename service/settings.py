@@ -220,7 +220,7 @@ class Settings:
     json_body_seconds: float = _setting("TUNEGATE_JSON_BODY_SECONDS", 120.0, "How long a JSON body may take to arrive.")
     max_project_memory_bytes: int = _setting(
         "TUNEGATE_MAX_PROJECT_MEMORY_BYTES",
-        256 * 1024 * 1024,
+        192 * 1024 * 1024,
         "The memory that the bodies and answers of one project may occupy in one process.",
     )
     max_inference_calls: int = _setting(
