@@ -24,7 +24,7 @@ from service.datasets.duplicates import exact
 from service.datasets.parsing import lines
 from service.datasets.report import format_detection, parts
 from service.datasets.report.build import build_report
-from service.datasets.report.process_pool import map_in_order
+from service.datasets.report.process_pool import MAX_QUEUED_PER_WORKER, map_in_order
 from service.datasets.report.profiler import Profiler
 from service.datasets.report_schema import FileReport
 from service.processes.guard import LimitReached, guarded, limit_memory
@@ -232,18 +232,19 @@ class TestProcessPool:
         entered, written = (multiprocessing.get_context("fork").Event() for _ in range(2))
 
         def work(number: int) -> None:
-            if number == 0:
-                entered.wait(DEADLINE_SECONDS)
+            if number < MAX_QUEUED_PER_WORKER:  # the first process gets these
+                assert entered.wait(DEADLINE_SECONDS)
                 with guarded("reading line 1", cpu_seconds=60):
                     written.set()
                     time.sleep(DEADLINE_SECONDS)
             with guarded("reading line 2", cpu_seconds=0.1):
                 entered.set()
-                written.wait(DEADLINE_SECONDS)
+                assert written.wait(DEADLINE_SECONDS)
                 while True:
                     pass
 
-        with pytest.raises(LimitReached) as reached, map_in_order(range(2), work, processes=2) as results:
+        tasks = range(MAX_QUEUED_PER_WORKER + 1)
+        with pytest.raises(LimitReached) as reached, map_in_order(tasks, work, processes=2) as results:
             list(results)
         assert (reached.value.limit, reached.value.label) == ("time", "reading line 2")
 

@@ -27,7 +27,7 @@ _ENDED = "a process ended before it sent its result; the system may have ended i
 T = TypeVar("T")
 R = TypeVar("R")
 
-_MAX_QUEUED_PER_WORKER = 4
+MAX_QUEUED_PER_WORKER = 4
 _MAX_UNYIELDED_PER_WORKER = 8
 _SHUTDOWN_SECONDS = 5.0
 _PIPE_BYTES = 1 << 20
@@ -88,7 +88,7 @@ class ProcessPool(Generic[T, R]):
             for worker in sorted(self._workers, key=lambda worker: worker.waiting):
                 while (
                     more
-                    and worker.waiting < _MAX_QUEUED_PER_WORKER
+                    and worker.waiting < MAX_QUEUED_PER_WORKER
                     and sent - yielded < _MAX_UNYIELDED_PER_WORKER * len(self._workers)
                 ):
                     try:
