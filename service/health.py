@@ -1,5 +1,6 @@
 """`/livez`, `/readyz`, `/openapi.yaml` and `/docs`: outside `/v1`, without a key. None has anything of a tenant."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -35,21 +36,22 @@ async def readyz(request: ApiRequest) -> Response[Readiness]:
 @get("/openapi.yaml", summary="This API's description", opt=operation(media="application/yaml"))
 async def openapi_yaml(request: ApiRequest) -> Response[str]:
     """The same document as `openapi.yaml` in the repository."""
-    return Response(_cached_page(request, to_yaml), media_type="application/yaml")
+    return Response(await _cached_page(request, to_yaml), media_type="application/yaml")
 
 
 @get("/docs", summary="This API as a page", opt=operation(media="text/html"))
 async def docs(request: ApiRequest) -> Response[str]:
     """One HTML page that loads nothing else."""
     headers = {"content-security-policy": CONTENT_SECURITY_POLICY}
-    return Response(_cached_page(request, docs_page), media_type="text/html", headers=headers)
+    return Response(await _cached_page(request, docs_page), media_type="text/html", headers=headers)
 
 
-def _cached_page(request: ApiRequest, render: Callable[[dict[str, Any]], str]) -> str:
-    pages: dict[str, str] = request.app.state.setdefault("pages", {})  # rendering takes almost a second
+async def _cached_page(request: ApiRequest, render: Callable[[dict[str, Any]], str]) -> str:
+    """The page, rendered once: that takes almost a second, so it is done in a thread, for all who ask meanwhile."""
+    pages: dict[str, asyncio.Task[str]] = request.app.state.setdefault("pages", {})
     if render.__name__ not in pages:
-        pages[render.__name__] = render(document(request.app))
-    return pages[render.__name__]
+        pages[render.__name__] = asyncio.create_task(asyncio.to_thread(lambda: render(document(request.app))))
+    return await asyncio.shield(pages[render.__name__])
 
 
 ROUTES = [livez, readyz, openapi_yaml, docs]

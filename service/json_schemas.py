@@ -17,6 +17,9 @@ import msgspec
 MAX_SCHEMA_BYTES = 256 * 1024
 MAX_DEPTH = 100
 MAX_SUBSCHEMAS = 20_000
+MAX_NAME_CHARS = 1_000
+"""Characters of a name or an `$id`: pointers and addresses repeat them for everything below."""
+
 MAX_EXPANDED = 1_000_000
 MAX_PATTERNS = 200
 MAX_PATTERN_CHARS = 20_000
@@ -62,8 +65,10 @@ def pattern_steps(pattern: str) -> int:
     """
     total = atom = at = 0
     groups: list[int] = []
+    last_bracket = pattern.rfind("]")
     while at < len(pattern):
-        if found := _CLASS.match(pattern, at):
+        begins_class = pattern[at] == "\\" or (pattern[at] == "[" and at < last_bracket)
+        if begins_class and (found := _CLASS.match(pattern, at)):
             atom = UNICODE_CLASS_STEPS if "\\p" in found[0] or "\\P" in found[0] else 1
             total, at = total + atom, found.end()
         elif pattern[at] == "(":
@@ -97,6 +102,8 @@ class _Nodes:
             if len(self.at) > MAX_SUBSCHEMAS:
                 raise _Exceeded(f"it has more than {MAX_SUBSCHEMAS:,} objects and lists.")
             items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+            if isinstance(value, dict) and any(len(name) > MAX_NAME_CHARS for name in value):
+                raise _Exceeded(f"a name in it has more than {MAX_NAME_CHARS:,} characters (at {_cut(pointer)}).")
             inner = [(f"{pointer}/{_escaped(name)}", each) for name, each in items if isinstance(each, (dict, list))]
             self.children[pointer] = [place for place, _ in inner]
             stack += [(place, each, depth + 1) for place, each in inner]
@@ -117,6 +124,8 @@ class _Nodes:
             if isinstance(value.get(keyword), str):
                 self.anchors[value[keyword]] = pointer
         if isinstance(value.get("$id"), str):
+            if len(value["$id"]) > MAX_NAME_CHARS:
+                raise _Exceeded(f"an $id in it has more than {MAX_NAME_CHARS:,} characters (at {_cut(pointer)}).")
             self.ids[urldefrag(urljoin(self.base, value["$id"])).url] = pointer
 
     def _target(self, reference: str) -> str | None:
@@ -136,7 +145,9 @@ class _Nodes:
 def _check_patterns(nodes: _Nodes) -> None:
     count = chars = steps = 0
     for pointer, pattern in _patterns(nodes):
-        count, chars, steps = count + 1, chars + len(pattern), steps + pattern_steps(pattern)
+        count, chars = count + 1, chars + len(pattern)
+        if count <= MAX_PATTERNS and chars <= MAX_PATTERN_CHARS:
+            steps += pattern_steps(pattern)
         for what, value, limit in (
             ("patterns", count, MAX_PATTERNS),
             ("characters of patterns", chars, MAX_PATTERN_CHARS),

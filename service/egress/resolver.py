@@ -107,5 +107,8 @@ class Resolver:
             with suppress(RuntimeError):  # the loop has closed, so no caller waits for the result
                 loop.call_soon_threadsafe(settle, result)
 
-        threading.Thread(target=look_up, daemon=True, name="egress-dns").start()
+        try:
+            threading.Thread(target=look_up, daemon=True, name="egress-dns").start()
+        except RuntimeError as error:  # the system has no thread for it
+            settle(LookupFailed(str(error)))
         return pending

@@ -89,7 +89,7 @@ def decode(raw: bytes, model: type[Model]) -> Model:
         raise _refusal(str(error), model, lambda: decode_plain(raw)) from None
     except _DECODE_ERRORS as error:
         raise _not_json(raw, error) from None
-    if b"\\u0000" in raw and _NUL_ESCAPE.search(raw):
+    if b"\\u0000" in raw:  # perhaps behind an escaped backslash: the decoded values decide
         for path in islice(_paths_of_nul(decode_plain(raw), ""), 1):
             raise _refused_character(path)
     return value
@@ -150,15 +150,18 @@ def read_query(request: Request[Any, Any, Any], model: type[Model], *, extra: tu
 
 
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _LONE_SURROGATE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
 )
+_SEARCHED_BYTES = 64 * 1024
+"""The bytes of one search: the interpreter is released between two only."""
+
 _MAX_UNKNOWN_SHOWN = 20
 
 
 def _not_json(raw: bytes, error: Exception) -> InvalidRequest:
-    if _LONE_SURROGATE.search(raw):
+    pieces = range(0, len(raw), _SEARCHED_BYTES)
+    if any(_LONE_SURROGATE.search(raw, start, start + _SEARCHED_BYTES) for start in pieces):
         return InvalidRequest(
             "The body contains half of a surrogate pair, which is not a character. Send both halves.",
             code="invalid_character",

@@ -6,6 +6,7 @@ before as many others begin. So no number of slow ones, from whatever address, k
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from service.errors import RequestTimeout
 from service.http.body_pace import CLOSE
@@ -45,4 +46,5 @@ class KeylessBodies:
 
     def _end(self, timeout: asyncio.Timeout) -> None:
         del self._open[timeout]
-        timeout.reschedule(asyncio.get_running_loop().time())
+        with suppress(RuntimeError):  # it has just expired by itself
+            timeout.reschedule(asyncio.get_running_loop().time())

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import structlog
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPResponseBodyEvent, HTTPScope, Message, Receive, Scope, Send
 from prometheus_client import Counter, Histogram
 
 from service.errors import Internal
@@ -35,6 +35,9 @@ RESPONSE_HEADERS = "tunegate_response_headers"
 
 NO_SNIFF = (b"x-content-type-options", b"nosniff")
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+
+SENT_BYTES = 64 * 1024
+"""The bytes of a response that are passed to the server at a time."""
 
 MAX_LOGGED_PATH = 512
 _METHODS = ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH")
@@ -81,7 +84,10 @@ class RequestMiddleware:
                     *security_headers(scope),
                     (REQUEST_ID_HEADER, request_id.encode()),
                 ]
-            await send(message)
+            if message["type"] == "http.response.body":
+                await _send_body(message, send)
+            else:
+                await send(message)
 
         on_end = ExitStack()
         cast("dict[str, Any]", scope)[ON_END] = on_end
@@ -108,6 +114,18 @@ class RequestMiddleware:
                     status=status,
                     ms=round((time.perf_counter() - started) * 1000, 1),
                 )
+
+
+async def _send_body(message: HTTPResponseBodyEvent, send: Send) -> None:
+    """Send a body in pieces. The server waits before a piece until the client has accepted enough of those before, so a
+    request lasts, and occupies its places and its memory, until nearly all of its response is accepted."""
+    body = message.get("body", b"")
+    if len(body) > SENT_BYTES:
+        for start in range(0, len(body), SENT_BYTES):
+            piece = body[start : start + SENT_BYTES]
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        body = b""
+    await send({"type": "http.response.body", "body": body, "more_body": message.get("more_body", False)})
 
 
 def security_headers(scope: HTTPScope) -> list[tuple[bytes, bytes]]:

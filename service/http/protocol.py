@@ -25,6 +25,9 @@ MAX_PIPELINED = 16
 SEND_SECONDS = 120.0
 """How long a client may accept nothing of its response before its connection ends."""
 
+MIN_SENT_PER_SECOND = 512
+"""The bytes that a client accepts in a second, on average over `SEND_SECONDS`, while more of its response waits."""
+
 LINGER_SECONDS = 1.0
 """How long what a refused client still sends is read and dropped: to close at once would destroy the refusal on its
 way (RFC 9112, section 9.6)."""
@@ -137,7 +140,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def head_expired(self) -> None:
         """Refuse a request that has begun; otherwise close without a word, as any server ends an idle connection."""
-        if self._in_head and self._framing_bytes:
+        if self.transport.get_write_buffer_size():  # to close would wait for a client that does not read
+            self.transport.abort()
+        elif self._in_head and self._framing_bytes:
             self._refuse(RequestTimeout("The headers of the request did not arrive in time. Send it again."))
         else:
             self.transport.close()
@@ -164,7 +169,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._send_timer = self.loop.call_later(self.send_seconds, self._check_progress)
 
     def _check_progress(self) -> None:
-        if self.transport.get_write_buffer_size() < self._unsent_bytes:
+        accepted = self._unsent_bytes - self.transport.get_write_buffer_size()
+        if accepted >= min(self._unsent_bytes, MIN_SENT_PER_SECOND * self.send_seconds):
             self._expect_progress()
         else:
             self.transport.abort()

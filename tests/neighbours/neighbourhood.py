@@ -28,7 +28,7 @@ Attack = Callable[[Attacker], Awaitable[None]]
 
 FRESH_KEYS = 400
 START_SECONDS = 60.0
-CALM_SECONDS = 30.0
+CALM_SECONDS = 60.0
 """How long after an attack things may take to be as before."""
 
 UNLIMITED = """

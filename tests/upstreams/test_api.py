@@ -4,12 +4,14 @@ import dataclasses
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 from sqlalchemy import text
 
 from service.database.encryption import sealer_of
 from service.database.engine import create_engine
 from service.database.tables import UpstreamAccount
 from service.upstreams.accounts import Accounts
+from service.upstreams.metrics import measure
 from service.upstreams.port import UpstreamError
 from tests.faults.control import FaultyUpstream, error
 from tests.upstreams.azure_program import KEY
@@ -146,8 +148,8 @@ class TestUpdate:
     ) -> None:
         shown = await made(upstream_api, second)
         await self.cool_down(harness, shown["id"])
-        metrics = (await upstream_api.admin.get(upstream_api.base_url.removesuffix("/v1") + "/metrics")).text
-        assert f'tunegate_upstream_cooling_down{{account="{shown["id"]}"}} 1.0' in metrics
+        await measure(harness.ctx.db)
+        assert f'tunegate_upstream_cooling_down{{account="{shown["id"]}"}} 1.0' in generate_latest().decode()
         answer = await upstream_api.admin.post(f"/organization/upstreams/{shown['id']}", json={"held": False})
         assert answer.json()["health"]["held_until"] is None
 

@@ -150,7 +150,7 @@ class TestCost:
         await backlog(harness, project_id, 20, minutes=60)
         small = await self.plan(harness)
         await backlog(harness, (await projects(harness, 1))[0], 10_000, minutes=60)
-        assert pages(await self.plan(harness)) < 3 * pages(small)
+        assert pages(await self.plan(harness)) < 6 * pages(small)  # a read of the whole backlog has forty times as many
 
     async def test_of_a_claim_is_a_few_look_ups_for_each_project_that_waits(self, harness: WorkerHarness) -> None:
         for project_id in await projects(harness, 1000):

@@ -205,7 +205,8 @@ def _compiled(encoded: bytes) -> Validator | SchemaFault:
     kind = schema.get("type", "object")
     if kind != "object" and not (isinstance(kind, list) and "object" in kind):
         return SchemaFault(f"its type must be object, not {str(kind)[:40]}.")
-    exceeded = limit_exceeded(schema)
+    with guarded("reading the parameters of a tool", cpu_seconds=SCHEMA_SECONDS):
+        exceeded = limit_exceeded(schema)
     if exceeded is not None:
         return SchemaFault(exceeded, too_complex=True)
     fault = ""

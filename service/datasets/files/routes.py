@@ -138,7 +138,6 @@ async def get_content(request: ApiRequest, file_id: FromPath[str]) -> Stream:
             "content-type": "application/octet-stream",
             "content-length": str(row.size_bytes),
             "content-disposition": f"attachment; filename*=UTF-8''{quote(row.filename)}",
-            "x-content-type-options": "nosniff",
         },
     )
 

@@ -25,6 +25,9 @@ MIN_LINE_BYTES = 16
 """After the first thousand lines of a stream, the least of their average bytes. A token has one line of some 200 bytes
 and an empty one."""
 
+MAX_EVENT_VALUES = 20_000
+"""Values of one event, which is decoded and observed on the event loop. A token with 20 alternatives has some 300."""
+
 STREAM_FACTOR = 4
 """How much more a streamed answer may have than a whole one: it repeats the ids and the model for each token."""
 
@@ -85,7 +88,7 @@ class EventStream:
                 if data == b"[DONE]":
                     return
                 try:
-                    json_limits.check(data)
+                    json_limits.check(data, max_values=MAX_EVENT_VALUES)
                 except JsonLimitExceeded as exceeded:
                     raise AnswerRefused(_sentence(exceeded)) from None
                 yield decode_object(data)
