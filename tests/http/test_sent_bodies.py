@@ -22,7 +22,8 @@ async def test_pieces_add_up_to_the_body_and_only_the_last_one_ends_it() -> None
 
     middleware = RequestMiddleware(app, Settings().proxies(), body_idle_seconds=60)
     scope: Any = {"type": "http", "method": "GET", "path": "/", "scheme": "http", "headers": []}
-    await middleware({**scope, "client": ("127.0.0.1", 1)}, receive, send)
+    scope["client"] = ("127.0.0.1", 1)
+    await middleware(scope, receive, send)
     pieces = sent[1:]
     assert b"".join(piece["body"] for piece in pieces) == body
     assert max(len(piece["body"]) for piece in pieces) <= SENT_BYTES
