@@ -45,7 +45,7 @@ test: setup ## Run the tests (TESTS=tests/cli to choose, TEST_WORKERS=1 for one 
 test-fast: setup ## Run the tests that start no server, in under a minute
 	@$(PYTEST) --fast $(FAST_TESTS)
 
-test-faults-once: setup ## Kills, network faults and chaos, each once (a step of .ci/run)
+test-faults-once: setup ## Kills, stops, network faults and chaos, each once (a step of .ci/run)
 	@$(PYTEST) -m faults $(TESTS)
 
 test-faults: setup ## Faults in full: links, kills, chaos, neighbours (an hour)

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from tests.faults.fork_server import ForkedProcess, fork_server
 from tests.faults.processes import environment
 from tests.inference.completions_upstream import PIECES
 from tests.inference.conftest import MeteringHarness
 from tests.workers.harness import DEADLINE_SECONDS, eventually
+
+pytestmark = pytest.mark.faults
 
 WHOLE = 3
 

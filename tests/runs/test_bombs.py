@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from cli.embedded import free_port
 from tests.evaluation.bombs import nested, recursive
@@ -17,6 +18,8 @@ from tests.runs.harness import RunHarness
 from tests.runs.scripted import Call, Reply, plain
 from tests.workers.harness import eventually
 from tests.workers.process import WorkerProcess
+
+pytestmark = pytest.mark.faults
 
 EVALUATION_SECONDS = 3.0
 SILENT_SECONDS = 1.0
