@@ -34,6 +34,7 @@ GRACE_SECONDS = 20.0
 END_SECONDS = 30.0
 """The process is ended by force this long after a stop signal; its leases expire."""
 
+CANCEL_AGAIN_SECONDS = 1.0
 SILENT_SECONDS = 60.0
 """`/livez` fails when the dispatcher has begun no round for this time, longer than its waits for a silent database."""
 
@@ -88,9 +89,7 @@ async def run(
         grace_ends_at = time.monotonic() + grace_seconds
         await _unless(cut, asyncio.create_task(dispatcher.stop(grace_seconds)))
         await _unless(cut, asyncio.create_task(ctx.detached_calls.wait(grace_ends_at - time.monotonic())))
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await _cancel(running)
         with contextlib.suppress(Exception):
             await heartbeat.end()
         await leader_engine.dispose()
@@ -109,6 +108,16 @@ def _exit_later(end_seconds: float) -> None:
     The timer needs no interpreter, so it works even while an extension occupies it; all stacks are written before.
     """
     faulthandler.dump_traceback_later(end_seconds, exit=True)
+
+
+async def _cancel(tasks: Sequence["asyncio.Task[Any]"]) -> None:
+    """Cancel tasks, and again every second those that go on: ARQ and redis-py can swallow a cancellation."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _unless(event: asyncio.Event, task: "asyncio.Task[T]") -> T | None:
