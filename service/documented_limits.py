@@ -28,7 +28,7 @@ from service.http.concurrent_requests import MAX_EXPORTS
 from service.http.event_streams import MAX_FETCHES_PER_SECOND
 from service.http.keyless_bodies import BODY_SECONDS, MAX_BODIES
 from service.http.multipart import MAX_BOUNDARY, MAX_FIELD_BYTES, MAX_FIELDS, MAX_FORM_BYTES
-from service.http.protocol import MAX_PIPELINED, SEND_SECONDS
+from service.http.protocol import MAX_PIPELINED, MIN_SENT_PER_SECOND, SEND_SECONDS
 from service.identity.refused_requests import UNKNOWN_KEY_SUBJECTS
 from service.inference.metering import COUNTING_THREADS
 from service.inference.relay_pace import MAX_EVENTS_PER_SECOND
@@ -38,6 +38,7 @@ from service.json_limits import MAX_DEPTH, MAX_VALUES, VALUE_BYTES
 from service.json_schemas import MAX_DEPTH as MAX_SCHEMA_DEPTH
 from service.json_schemas import (
     MAX_EXPANDED,
+    MAX_NAME_CHARS,
     MAX_PATTERN_CHARS,
     MAX_PATTERN_STEPS,
     MAX_PATTERNS,
@@ -53,7 +54,7 @@ from service.runs.evaluator import CHECK_SECONDS, MAX_WAITING_CHECKS
 from service.runs.messages import MAX_MESSAGE_BYTES, MAX_MESSAGE_VALUES
 from service.runs.plan import MAX_ANSWERS_BYTES
 from service.settings import Settings
-from service.upstreams.adapters.answers import MAX_LINE_BYTES, MIN_LINE_BYTES
+from service.upstreams.adapters.answers import MAX_EVENT_VALUES, MAX_LINE_BYTES, MIN_LINE_BYTES
 from service.upstreams.adapters.large_answers import MAX_LARGE_VALUES
 from service.upstreams.adapters.transport import MAX_CONTROL_BYTES, MIN_PIECE_BYTES
 from service.upstreams.inbound_checks import MAX_WAITING, STORING
@@ -123,6 +124,7 @@ EVALUATION: tuple[Limit, ...] = (
             ("bytes of a JSON Schema", MAX_SCHEMA_BYTES, "all schemas of this API together, 139 KB"),
             ("depth of a JSON Schema", MAX_SCHEMA_DEPTH, "14, in CMake's schema of presets"),
             ("objects and lists in a JSON Schema", MAX_SUBSCHEMAS, "3,535, in all schemas of this API together"),
+            ("characters of a name or an `$id` in a JSON Schema", MAX_NAME_CHARS, "names of properties have under 100"),
             ("subschemas once references are followed", MAX_EXPANDED, "41,441, in OpenAPI 3.0's own schema"),
             ("patterns in a JSON Schema", MAX_PATTERNS, "49, in OpenAPI 3.0's own schema"),
             ("characters of patterns", MAX_PATTERN_CHARS, "970, in the schema of AWS's policies"),
@@ -279,12 +281,12 @@ REQUESTS: tuple[Limit, ...] = (
         honest_use="HTTP clients in use send one",
     ),
     Limit(
-        name="seconds in which a client accepts nothing of its response",
+        name=f"seconds in which a client accepts less than {MIN_SENT_PER_SECOND} bytes a second of its response",
         value=_shown(int(SEND_SECONDS)),
         counted="connection",
         above="the connection is closed",
         change=FIXED,
-        honest_use="a connection of 1 KB/s accepts more",
+        honest_use="the slowest mobile connections (GPRS) have 4 KB/s",
     ),
     _by_setting(
         "body_idle_seconds",
@@ -385,6 +387,14 @@ REQUESTS: tuple[Limit, ...] = (
         above="the upstream counts as unavailable",
         change=FIXED,
         honest_use="a streamed token has some 200",
+    ),
+    Limit(
+        name="values of an event of an upstream's stream",
+        value=_shown(MAX_EVENT_VALUES),
+        counted="event",
+        above="`upstream_answer_too_large` as the stream's last event",
+        change=FIXED,
+        honest_use="a token with 20 alternatives has some 300",
     ),
     Limit(
         name="least average bytes of a line of a stream, after 1,000 lines",
