@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from service.datasets.checks.markdown import checks_markdown
-from service.documented_limits import with_limits
+from service.documented_limits.page import with_limits
 from service.error_codes import ERROR_CODES
 from service.settings import documentation
 from service.webhooks.markdown import with_events
