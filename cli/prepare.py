@@ -23,7 +23,7 @@ from service.datasets.checks.registry import FIXES
 from service.datasets.preparation.changes import Change
 from service.datasets.preparation.options import Columns, Options, Split, check_split, chosen_fixes
 from service.datasets.preparation.refusals import PreparationRefused
-from service.datasets.preparation.run import Outputs, Prepared
+from service.datasets.preparation.run import OPTION_CHANGES, Outputs, Prepared
 from service.datasets.preparation.tool_definitions import DESCRIPTIONS
 from service.datasets.processes.preparation import READ_BYTES, output_names, prepare_to
 from service.datasets.processes.report import report_for_path
@@ -38,6 +38,7 @@ SHOWN_CHANGES = 2
 """Changes that are shown for each fix; the file of changes contains all."""
 
 _UNITS = {"json": "item", "jsonl": "line", "txt": "line"}
+_DESCRIPTIONS = {**FIXES, **DESCRIPTIONS, **OPTION_CHANGES}
 COLUMN_ROLES = ("prompt", "answer", "system")
 
 
@@ -77,6 +78,11 @@ def read_options(arguments: PrepareArguments) -> Options:
     split = _split(arguments.validation, arguments.seed)
     check_split(split)
     return Options(
+        encoding=arguments.encoding,
+        delimiter=arguments.delimiter,
+        header=arguments.header,
+        sheet=arguments.sheet,
+        shape=arguments.shape,
         target_format=arguments.format,
         columns=_columns(arguments.columns),
         system_prompt=arguments.system_prompt,
@@ -235,7 +241,7 @@ def _show_changes(results: Results, console: Console) -> None:
     for fix, examples in _examples(results.changes).items():
         title = Text(f"{fix}  ", style="green")
         title.append(f"{counts[fix]:,}x", style="bold")
-        title.append(f"  {FIXES.get(fix) or DESCRIPTIONS[fix]}", style="dim")
+        title.append(f"  {_DESCRIPTIONS[fix]}", style="dim")
         console.print(Padding(title, (0, 0, 0, 2)))
         for change in examples:
             for line in _change_lines(change, _UNITS.get(results.outcome.options.input_format, "row")):

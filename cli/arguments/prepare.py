@@ -13,6 +13,16 @@ class PrepareArguments:
 
     out: Path | None = None
     """The folder for the results. Default: the folder of the input."""
+    encoding: str | None = None
+    """The encoding of the input, such as windows-1250. Default: detected."""
+    delimiter: str | None = None
+    """The delimiter of a CSV file: a character, or tab. Default: detected."""
+    header: bool | None = None
+    """Whether the first row of a table has the names of its columns. Default: detected."""
+    sheet: str | None = None
+    """The sheet of a workbook, or the key of a list of rows in a JSON object. Default: the first with content."""
+    shape: str | None = None
+    """The shape of the rows, such as sharegpt, or none to read known shapes as columns. Default: recognised."""
     system_prompt: str | None = None
     """The system message for every chat example without one."""
     columns: str | None = None

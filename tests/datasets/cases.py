@@ -51,6 +51,7 @@ LONG = "This is a sentence of an answer. " * 400
 CUT = "The first reason is simple. The second reason is that when the water gets cold it becomes a"
 KEY = "sk-" + "a1B2c3D4e5F6g7H8i9J0k1L2"
 OK = jsonl(chat())
+SHAREGPT = jsonl({"conversations": [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "Because."}]})
 TOO_COMPLEX: list[object] = [doubling(27), many_patterns(3_000)]
 NO_SCHEMAS: list[Any] = [
     {"type": "object", "properties": []},
@@ -79,6 +80,7 @@ CASES: dict[str, list[Case]] = {
         Case(OK + b'{"a": "tab\there"}\n', 2, "", OK),
         Case(OK + b'{"a": 1} {"b": 2}\n', 2, "", OK),
     ],
+    "other_shape": [Case(SHAREGPT, 1, "", OK + SHAREGPT)],
     "not_an_object": [Case(OK + b"[1, 2]\n", 2, "", OK), Case(OK + b"null\n", 2, "", OK)],
     "duplicate_key": [
         Case(OK + b'{"messages": [], "messages": []}\n', 2, "/messages", OK),

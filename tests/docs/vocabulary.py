@@ -89,7 +89,7 @@ RETIRED: tuple[Retired, ...] = (
     Retired(r"put off|puts off|putting off", "deferred"),
     # Claims on an upstream account
     Retired(r"hold|holds|unhold", "cool-down", NAME),
-    Retired(r"turns|admission turns?|ask for turn|take turn", "scheduling pass, bulkhead, time slice", NAME),
+    Retired(r"admission turns?|ask for turn|take turn", "scheduling pass, bulkhead, time slice", NAME),
     Retired(r"(a|its|the|each) turn (at|of|is|to|for)", "scheduling pass, bulkhead, time slice, slot", PROSE),
     # Jobs, runs, inference
     Retired(r"attend|attends|attended|attending", "wait"),
@@ -111,7 +111,6 @@ RETIRED: tuple[Retired, ...] = (
     Retired(r"visitors?", "client"),
     Retired(r"surroundings", "middleware"),
     Retired(r"still welcome", "access check", NAME),
-    Retired(r"shapes", "wire types", NAME),
     # Datasets
     Retired(r"crew|crews", "process pool"),
     Retired(r"referees?", "tokenizer check; of tests: invariants"),

@@ -44,7 +44,13 @@ declare(
     "A line is empty or only white space. It is skipped, as it is upstream.",
     fix="drop_blank_lines",
 )
-declare("invalid_json", "error", SECTION, "A line is not JSON. The message says what is wrong and at which character.")
+declare(
+    "invalid_json",
+    "error",
+    SECTION,
+    "A line is not JSON. The message says what is wrong and at which character.",
+    fix="drop_unreadable",
+)
 declare("not_an_object", "error", SECTION, "A line is JSON but not an object.")
 declare(
     "duplicate_key",
@@ -89,6 +95,14 @@ declare(
     SECTION,
     "The file is a table (CSV, TSV or a spreadsheet), not JSONL. Reported once; the lines are not checked one by one.",
     fix="table_to_jsonl",
+)
+declare(
+    "other_shape",
+    "error",
+    SECTION,
+    "The rows have the shape that another tool writes (ShareGPT, Alpaca, …), which no upstream accepts. The message "
+    "names it. Reported once; the lines are not checked one by one.",
+    fix="convert_shape",
 )
 declare(
     "not_text_file",

@@ -34,6 +34,8 @@ FIXES = {
     "strip_nul_bytes": "removes NUL bytes",
     "json_to_jsonl": "writes each object of a JSON array, or of pretty-printed JSON, on one line",
     "table_to_jsonl": "converts a CSV, TSV or XLSX table to examples by a column mapping",
+    "convert_shape": "converts rows that another tool wrote (ShareGPT, Alpaca, …) to examples",
+    "drop_unreadable": "removes rows that cannot be read, such as lines that are not JSON",
     "drop_unknown_keys": "removes keys that no upstream accepts",
     "drop_empty_messages": "removes messages without content, and examples left without an answer",
     "drop_trailing_messages": "removes messages after the last answer",

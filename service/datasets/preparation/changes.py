@@ -15,6 +15,7 @@ import msgspec
 from service.datasets.excerpts import excerpt, mask_secrets
 
 ID_PREFIX = "change-"
+BLANK = "drop_blank_lines"
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,10 +42,14 @@ class Dropped(NamedTuple):
 
 
 class ChangeLog:
-    """Counts changes by fix, and writes each change to `out` as a line of JSON."""
+    """Counts changes by fix, and writes each change to `out` as a line of JSON.
+
+    `rows_dropped` counts by fix the rows that are not in the output; a blank line is no row.
+    """
 
     def __init__(self, out: BinaryIO) -> None:
         self.counts: Counter[str] = Counter()
+        self.rows_dropped: Counter[str] = Counter()
         self._out = out
         self._offset = 0
 
@@ -56,6 +61,8 @@ class ChangeLog:
 
     def dropped(self, fix: str, line: int, before: Any, reason: str) -> None:
         """Record a row that is not in the output."""
+        if fix != BLANK:
+            self.rows_dropped[fix] += 1
         self._write(fix, line, "dropped", "", _excerpt(before, 0), None, reason)
 
     def _write(

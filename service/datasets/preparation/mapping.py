@@ -88,14 +88,14 @@ def guess_columns(names: Sequence[str], given: Columns, template: Template | Non
     for param, name in (("prompt", given.prompt), ("answer", given.answer), ("system", given.system)):
         if name is not None and name not in names:
             raise PreparationRefused(
-                f"There is no column `{name[:64]}`; the file has {_list_names(names)}.",
+                f"There is no column `{name[:64]}`; the file has {list_names(names)}.",
                 code="unknown_column",
                 param=f"columns.{param}",
             )
     unknown = [name for name in template.names if name not in names] if template is not None else []
     if unknown:
         raise PreparationRefused(
-            f"prompt_template contains {{{unknown[0][:64]}}}, which is no column; the file has {_list_names(names)}.",
+            f"prompt_template contains {{{unknown[0][:64]}}}, which is no column; the file has {list_names(names)}.",
             code="unknown_column",
             param="prompt_template",
         )
@@ -109,7 +109,7 @@ def guess_columns(names: Sequence[str], given: Columns, template: Template | Non
     if answer is None or (prompt is None and template is None and len(names) > 1):
         missing = "answer" if answer is None else "prompt"
         raise PreparationRefused(
-            f"No column's name says that it holds the {missing}; the file has {_list_names(names)}. Give columns: "
+            f"No column's name says that it holds the {missing}; the file has {list_names(names)}. Give columns: "
             f'{{"prompt": …, "answer": …}}, or prompt_template.',
             code="columns_not_guessed",
             param="columns",
@@ -128,13 +128,12 @@ def guess_columns(names: Sequence[str], given: Columns, template: Template | Non
 
 
 def example_maker(
-    columns: Columns, *, target: Target, system_prompt: str | None, template: Template | None
+    columns: Columns, *, target: Target, template: Template | None
 ) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """A function that makes an example of a row of cells.
 
     It raises `EmptyCell` for a row without an answer or a question, and `NonTextCell` for one whose cells are lists or
-    objects. A chat example's question must not be empty; a completion's prompt may be (open-ended generation). A cell
-    of the system column that is not empty takes precedence over the system prompt.
+    objects. A chat example's question must not be empty; a completion's prompt may be (open-ended generation).
     """
 
     def make(row: dict[str, Any]) -> dict[str, Any]:
@@ -151,7 +150,7 @@ def example_maker(
         if not prompt:
             place = "prompt_template" if template is not None else f"column `{columns.prompt}`"
             raise EmptyCell(f"{place} is empty")
-        system = (_cell(row, columns.system).strip() if columns.system is not None else "") or system_prompt or ""
+        system = _cell(row, columns.system).strip() if columns.system is not None else ""
         texts = (("system", system), ("user", prompt), ("assistant", answer))
         return {"messages": [{"role": role, "content": text} for role, text in texts if text]}
 
@@ -186,7 +185,8 @@ def _cell(row: dict[str, Any], name: str) -> str:
             raise NonTextCell(f"column `{name}` holds {kind} where a text is needed")
 
 
-def _list_names(names: Sequence[str]) -> str:
+def list_names(names: Sequence[str]) -> str:
+    """The names of columns for a message: the first twenty, in backquotes."""
     if not names:
         return "no columns"
     shown = ", ".join(f"`{name[:64]}`" for name in names[:_SHOWN_COLUMNS])
@@ -207,3 +207,10 @@ def with_system(row: dict[str, Any], system_prompt: str) -> dict[str, Any]:
 def column_names(rows: Sequence[tuple[int, dict[str, Any]]]) -> list[str]:
     """Every key of the rows, in the order of its first appearance."""
     return list({key: None for _, row in rows for key in row})
+
+
+def prompt_of(example: dict[str, Any]) -> Any:
+    """The prompt that a template filled in: that of a completion, or the user's message of a chat example."""
+    if "messages" not in example:
+        return example.get("prompt")
+    return next((each.get("content") for each in example["messages"] if each.get("role") == "user"), None)

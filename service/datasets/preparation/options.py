@@ -23,6 +23,7 @@ SAFE_FIXES = frozenset(
         "strip_nul_bytes",
         "json_to_jsonl",
         "table_to_jsonl",
+        "convert_shape",
         "drop_unknown_keys",
         "drop_empty_messages",
         "drop_trailing_messages",
@@ -37,7 +38,9 @@ SAFE_FIXES = frozenset(
 )
 """Fixes that remove nothing that a model could learn. The others change words or drop examples: they must be chosen."""
 
-IMPLIED_FIXES = frozenset({"strip_bom", "normalize_newlines", "drop_blank_lines", "json_to_jsonl", "table_to_jsonl"})
+IMPLIED_FIXES = frozenset(
+    {"strip_bom", "normalize_newlines", "drop_blank_lines", "json_to_jsonl", "table_to_jsonl", "convert_shape"}
+)
 """Fixes that rewriting a file as JSON Lines implies: they are applied and recorded whatever is chosen."""
 
 
@@ -59,8 +62,18 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a request. `fixes` are names; with `target_format` null the input or the model decides;
-    `tool_definitions` is how much of the definitions of functions stays."""
+    `tool_definitions` is how much of the definitions of functions stays.
 
+    `encoding`, `delimiter`, `header` (whether the first row has the names of the columns), `sheet` (of a workbook, or
+    the key of a list of rows in a JSON object) and `shape` (a name, or `none` to read known shapes as columns) replace
+    what is guessed from the input.
+    """
+
+    encoding: str | None = None
+    delimiter: str | None = None
+    header: bool | None = None
+    sheet: str | None = None
+    shape: str | None = None
     target_format: Target | None = None
     columns: Columns = Columns()
     system_prompt: str | None = None
@@ -71,7 +84,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResolvedOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The options that were applied, with what was detected and guessed from the file.
+    """The options that were applied, with what was detected and guessed from the file (`Input` has the rest).
 
     `columns` is null where the rows were examples already; `guessed_columns` names those that the request left out.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.datasets.preparation.changes import ChangeLog
 from service.errors import TunegateError
 
 MAX_SHOWN = 5
@@ -20,17 +21,32 @@ class PreparationRefused(TunegateError):
 
 
 class Problems:
-    """Rows that cannot be prepared: all are counted, and the first five are described."""
+    """Rows that cannot be prepared: all are counted, and the first five are described.
 
-    def __init__(self) -> None:
+    With `drop_unreadable`, a row that cannot be read is dropped and recorded in the diff instead; `rows_dropped` counts
+    those that were dropped before they were rows of the source.
+    """
+
+    def __init__(self, log: ChangeLog, *, drop_unreadable: bool) -> None:
         self.count = 0
+        self.rows_dropped = 0
+        self._log = log
+        self._drop_unreadable = drop_unreadable
         self._shown: list[str] = []
 
     def add(self, place: str, message: str) -> None:
-        """Record what is wrong with a row; `place` is its name, such as `row 17`."""
+        """Record what is wrong with the input; `place` is a name such as `row 17`."""
         self.count += 1
         if len(self._shown) < MAX_SHOWN:
             self._shown.append(f"{place}: {message.rstrip('.')}")
+
+    def unreadable(self, unit: str, number: int, content: object, message: str, *, counted: bool = False) -> None:
+        """Record a row that cannot be read. `counted` says that the source has counted it as a row already."""
+        if not self._drop_unreadable:
+            self.add(f"{unit} {number}", message)
+            return
+        self.rows_dropped += not counted
+        self._log.dropped("drop_unreadable", number, content, f"{message[0].upper()}{message[1:].rstrip('.')}.")
 
     def check(self) -> None:
         """Raises `PreparationRefused` if a problem was recorded."""

@@ -14,35 +14,33 @@ from typing import BinaryIO
 import msgspec
 
 from service.catalogue.tokens import ModelFacts
-from service.datasets.parsing.formats import file_format, same_format
+from service.datasets.parsing.formats import same_format
 from service.datasets.preparation.changes import ChangeLog, Dropped
 from service.datasets.preparation.fixes.completion_file import common_suffix
 from service.datasets.preparation.fixes.kinds import NumberedFix
 from service.datasets.preparation.fixes.registry import FILE_FIXES, ROW_FIXES
-from service.datasets.preparation.mapping import (
-    EmptyCell,
-    NonTextCell,
-    Template,
-    column_names,
-    example_maker,
-    guess_columns,
-    guess_template,
-    with_system,
-)
-from service.datasets.preparation.options import Columns, Options, ResolvedOptions, Target
+from service.datasets.preparation.inputs import Input, Unused
+from service.datasets.preparation.mapping import EmptyCell, NonTextCell, prompt_of, with_system
+from service.datasets.preparation.options import Options, ResolvedOptions, Target
+from service.datasets.preparation.plan import Plan, make_plan
 from service.datasets.preparation.readers.reading import Chunks, Source
 from service.datasets.preparation.readers.source import open_source
-from service.datasets.preparation.readers.table import MAX_COLUMNS
 from service.datasets.preparation.refusals import PreparationRefused, Problems
 from service.datasets.preparation.scratch import NumberedRow, Row, Rows, Scratch, Workspace, encode
 from service.datasets.preparation.split import choose_validation
 from service.datasets.preparation.tool_definitions import DefinitionTokens, Shortening, inference_advice
 from service.datasets.report_schema import Format
+from service.datasets.shapes import CannotConvert
 
 SAMPLE_ROWS = 256
 SAMPLE_BYTES = 32 << 20
 _MAX_ROUNDS = 8
-_EXAMPLE_FORMATS = ("chat", "preference", "reinforcement")
+_NAMED_UNUSED = 12
+OPTION_CHANGES = {
+    "system_prompt": "the system prompt of the options begins the example",
+    "prompt_template": "the template of the options makes the prompt",
+}
+"""Changes that options make, by their names in the diff."""
 
 
 class Outputs(msgspec.Struct, frozen=True):
@@ -54,14 +52,22 @@ class Outputs(msgspec.Struct, frozen=True):
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome. `changes` counts changes by fix; `rows_out` are the rows of both files.
+    """The outcome, which accounts for the whole input: `rows_in` + `rows_added` = `rows_out` + `rows_joined` + the rows
+    dropped.
 
-    `definition_tokens` are the tokens that shorter definitions of functions save, if the options shorten them.
+    `input` is how the input was read. `changes` counts changes by fix, `rows_dropped` the rows that are in no file.
+    `rows_out` are the rows of both files. `rows_added` counts the examples beyond one for each row, `rows_joined` the
+    rows that became a part of another row's example. A blank line is no row. `definition_tokens` are the tokens that
+    shorter definitions of functions save, if the options shorten them.
     """
 
     options: ResolvedOptions
+    input: Input | None = None
     changes: dict[str, int]
     rows_in: int
+    rows_added: int = 0
+    rows_joined: int = 0
+    rows_dropped: dict[str, int] = {}
     rows_out: int
     validation_rows: int
     notes: list[str]
@@ -84,16 +90,17 @@ def prepare(
     `tick` is called every few thousand rows while scratch files are read again, so that a caller can report progress.
     Raises `PreparationRefused` with the first rows at fault, or with the option.
     """
-    log, problems = ChangeLog(outputs.changes), Problems()
-    source = open_source(chunks, filename=filename, fixes=frozenset(options.fixes), log=log, problems=problems)
+    log = ChangeLog(outputs.changes)
+    problems = Problems(log, drop_unreadable="drop_unreadable" in options.fixes)
+    source = open_source(chunks, filename=filename, options=options, log=log, problems=problems)
     sample = _sample(source)
     if not sample:
         problems.check()
         raise PreparationRefused("The file has no rows.")
-    counted = _CountedRows(chain(sample, source.rows))
-    plan = _plan(source, sample, options, target)
-    examples = _examples(counted, source, plan, options, log, problems)
-    fixed = _apply_row_fixes(examples, plan.format, options.fixes, log)
+    counted = _Counted(chain(sample, source.rows))
+    plan = make_plan(source, sample, options, target)
+    made = _Examples(counted, source, plan, options, log, problems)
+    fixed = _apply_row_fixes(made, plan.format, options.fixes, log)
     shortening = Shortening(options.tool_definitions, model, log) if options.tool_definitions != "keep" else None
     if shortening is not None:
         fixed = shortening.shortened(fixed, plan.format)
@@ -102,15 +109,15 @@ def prepare(
     problems.check()
     rows = _apply_file_fixes(rows, plan.format, options.fixes, model, log, workspace)
     if not rows.count:
-        raise PreparationRefused(_nothing_left(counted.count, log))
+        raise PreparationRefused(_nothing_left(counted.count + problems.rows_dropped, log))
     validation, notes = _write(rows, plan.format, options, outputs)
-    notes = [*_inference_notes(rows, plan.format, options), *notes]
+    notes = [*source.notes, *_notes_on_unused(made.unused), *_inference_notes(rows, plan.format, options), *notes]
     saved = shortening.saved(line for line, _ in rows) if shortening is not None else None
     rows.close()
     return Prepared(
         options=ResolvedOptions(
             input_format=source.kind,
-            encoding=source.encoding,
+            encoding=source.encoding.value,
             target_format=plan.format,
             columns=plan.columns,
             guessed_columns=plan.guessed,
@@ -120,8 +127,11 @@ def prepare(
             split=options.split,
             tool_definitions=options.tool_definitions,
         ),
+        input=_input(source, plan, made.unused),
         changes=dict(sorted(log.counts.items())),
-        rows_in=counted.count,
+        rows_in=counted.count + problems.rows_dropped,
+        rows_added=made.added,
+        rows_dropped=dict(sorted(log.rows_dropped.items())),
         rows_out=rows.count,
         validation_rows=validation,
         notes=notes,
@@ -141,18 +151,8 @@ def _sample(source: Source) -> list[NumberedRow]:
     return sample
 
 
-class _Plan(msgspec.Struct, kw_only=True):
-    """How rows become examples. Without `make` the rows are examples already."""
-
-    format: Format | None
-    make: Callable[[Row], Row] | None = None
-    columns: Columns | None = None
-    guessed: list[str] = []
-    template: str | None = None
-
-
-class _CountedRows:
-    """Counts the rows while they are read."""
+class _Counted:
+    """Counts rows while they are read."""
 
     def __init__(self, rows: Iterable[NumberedRow]) -> None:
         self.count = 0
@@ -164,80 +164,73 @@ class _CountedRows:
             yield row
 
 
-def _plan(source: Source, sample: list[NumberedRow], options: Options, target: Target) -> _Plan:
-    names = source.columns or column_names(sample)
-    if len(names) > MAX_COLUMNS:
-        raise PreparationRefused(
-            f"The first {len(sample)} rows have {len(names):,} different keys; the limit is {MAX_COLUMNS:,}."
-        )
-    detected = file_format(row for _, row in sample) if source.columns is None else None
-    are_examples = detected in _EXAMPLE_FORMATS or (detected == "completion" and {"prompt", "completion"} <= set(names))
-    mapped = options.columns != Columns() or options.prompt_template is not None
-    requested = options.target_format
-    if detected in _EXAMPLE_FORMATS and (mapped or requested not in (None, detected)):
-        raise PreparationRefused(
-            f"The rows are examples of format {detected} already, which is kept; leave out target_format, columns and "
-            "prompt_template.",
-            code="conflicting_parameters",
-            param="target_format" if requested not in (None, detected) else "columns",
-        )
-    if are_examples and not mapped and requested in (None, detected):
-        if options.system_prompt is not None and detected != "chat":
-            raise _no_system_prompt(detected)
-        system = options.system_prompt
-        return _Plan(format=detected, make=(lambda row: with_system(row, system)) if system is not None else None)
-    if source.kind == "txt" and options.prompt_template is None and requested is None:
-        target = "completion"
-    format = requested or target
-    if format == "completion" and options.system_prompt is not None:
-        raise _no_system_prompt("completion")
-    text = options.prompt_template
-    if text is None and options.columns.prompt is None:
-        text = guess_template(names)
-    template = Template(text) if text is not None else None
-    columns, guessed = guess_columns(names, options.columns, template)
-    if format == "chat" and columns.prompt is None and template is None:
-        raise PreparationRefused(
-            "The file holds answers without questions. Give prompt_template, or target_format completion.",
-            code="columns_not_guessed",
-            param="prompt_template",
-        )
-    if text is not None and options.prompt_template is None:
-        guessed.append("prompt_template")
-    make = example_maker(columns, target=format, system_prompt=options.system_prompt, template=template)
-    return _Plan(format=format, make=make, columns=columns, guessed=guessed, template=text)
+class _Examples:
+    """The examples of the rows. `added` counts those beyond one for each row, `unused` the values that are in none."""
 
+    def __init__(
+        self,
+        rows: Iterable[NumberedRow],
+        source: Source,
+        plan: Plan,
+        options: Options,
+        log: ChangeLog,
+        problems: Problems,
+    ) -> None:
+        self.added = 0
+        self.unused = Unused()
+        self._rows = rows
+        self._source = source
+        self._plan = plan
+        self._options = options
+        self._log = log
+        self._problems = problems
 
-def _no_system_prompt(format: Format | None) -> PreparationRefused:
-    return PreparationRefused(
-        f"A {format} example has no place for a system prompt; leave it out.",
-        code="conflicting_parameters",
-        param="system_prompt",
-    )
+    def __iter__(self) -> Iterator[NumberedRow]:
+        """Convert the rows. The first conversion is recorded in the diff as an example of all."""
+        conversion = {"json": "json_to_jsonl", "jsonl": None}.get(self._source.kind, "table_to_jsonl")
+        if self._plan.shape is not None:
+            conversion = "convert_shape"
+        for line, row in self._rows:
+            examples = self._made(line, row)
+            self.added += max(0, len(examples) - 1)
+            for example in examples:
+                if conversion is not None:
+                    before = None if example == row else encode(row).decode()
+                    self._log.changed(conversion, line, before, encode(example).decode())
+                    conversion = None
+                if self._options.prompt_template is not None:
+                    self._log.changed("prompt_template", line, None, prompt_of(example))
+                yield line, self._with_system(line, example)
 
+    def _made(self, line: int, row: Row) -> list[Row]:
+        """The examples of one row; none if it is dropped or a problem."""
+        plan = self._plan
+        try:
+            examples = [row] if plan.make is None else plan.make(row)
+        except EmptyCell as error:
+            if "drop_empty_messages" in self._options.fixes:
+                self._log.dropped("drop_empty_messages", line, row, f"{str(error)[0].upper()}{str(error)[1:]}.")
+            else:
+                place = f"{self._source.unit} {line}"
+                self._problems.add(place, f"{error}; the fix drop_empty_messages leaves such rows out")
+            return []
+        except (NonTextCell, CannotConvert) as error:
+            self._problems.unreadable(self._source.unit, line, row, str(error), counted=True)
+            return []
+        if plan.shape is not None:
+            self.unused.add_lost(row, examples, plan.shape.structure)
+        elif plan.used is not None:
+            self.unused.add_columns(row, plan.used)
+        return examples
 
-def _examples(
-    rows: Iterable[NumberedRow], source: Source, plan: _Plan, options: Options, log: ChangeLog, problems: Problems
-) -> Iterator[NumberedRow]:
-    conversion = {"json": "json_to_jsonl", "jsonl": None}.get(source.kind, "table_to_jsonl")
-    for line, row in rows:
-        example = row
-        if plan.make is not None:
-            try:
-                example = plan.make(row)
-            except EmptyCell as error:
-                if "drop_empty_messages" in options.fixes:
-                    log.dropped("drop_empty_messages", line, row, f"{str(error)[0].upper()}{str(error)[1:]}.")
-                else:
-                    problems.add(f"{source.unit} {line}", f"{error}; the fix drop_empty_messages leaves such rows out")
-                continue
-            except NonTextCell as error:
-                problems.add(f"{source.unit} {line}", str(error))
-                continue
-        if conversion is not None:  # every row is converted; the first one is recorded as an example
-            log.changed(conversion, line, None if example == row else encode(row).decode(), encode(example).decode())
-            conversion = None
-        yield line, example
+    def _with_system(self, line: int, example: Row) -> Row:
+        prompt = self._options.system_prompt
+        if prompt is None:
+            return example
+        made = with_system(example, prompt)
+        if made is not example:
+            self._log.changed("system_prompt", line, None, prompt)
+        return made
 
 
 def _apply_row_fixes(
@@ -331,6 +324,29 @@ def _inference_notes(rows: Rows, format: Format | None, options: Options) -> Ite
             yield text.format(repr(ending))
 
 
+def _input(source: Source, plan: Plan, unused: Unused) -> Input:
+    return Input(
+        format=source.kind,
+        unit=source.unit,
+        encoding=source.encoding,
+        delimiter=source.delimiter,
+        header=source.header,
+        sheet=source.sheet,
+        sheets_not_read=source.sheets_not_read,
+        shape=plan.shape.name if plan.shape is not None else None,
+        columns=source.columns or [],
+        unused=dict(unused.counts),
+    )
+
+
+def _notes_on_unused(unused: Unused) -> Iterator[str]:
+    """A sentence that names the columns or keys whose values are in no example."""
+    if unused.counts:
+        named = [f"`{place}` ({count:,} rows)" for place, count in unused.counts.most_common(_NAMED_UNUSED)]
+        more = len(unused.counts) - len(named)
+        yield f"Not in the examples: {', '.join(named)}{f' and {more} more' if more > 0 else ''}."
+
+
 def _nothing_left(rows_in: int, log: ChangeLog) -> str:
-    dropped = ", ".join(f"{fix} {count:,}" for fix, count in log.counts.most_common() if fix.startswith("drop_"))
+    dropped = ", ".join(f"{fix} {count:,}" for fix, count in log.rows_dropped.most_common())
     return f"No example is left of {rows_in:,} rows; dropped by {dropped or 'nothing'}."

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from service.database.tables import DatasetPreparation
+from service.datasets.preparation.inputs import Input
 from service.datasets.preparation.mapping import check_template
 from service.datasets.preparation.options import Columns, Options, Split, Target, check_split, chosen_fixes
 from service.datasets.preparation.refusals import PreparationRefused
@@ -17,6 +18,7 @@ from service.http.wire_types import PageQuery, RequestModel, unix
 from service.states import PreparationStatus
 
 ColumnName = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=100_000)]
 MAX_UNFINISHED_PROGRESS = 0.99
 PASSES = 2
@@ -40,10 +42,18 @@ class SplitRequest(RequestModel, frozen=True, kw_only=True):
 
 
 class CreatePreparation(RequestModel, frozen=True, kw_only=True):
-    """The body of a creation. `fixes` are names from `docs/checks.md`, or `safe` for all safe fixes, or `none`."""
+    """The body of a creation. `fixes` are names from `docs/checks.md`, or `safe` for all safe fixes, or `none`.
+
+    `encoding`, `delimiter`, `header`, `sheet` and `shape` replace what is guessed from the file.
+    """
 
     file: str
     model: str | None = None
+    encoding: Label | None = None
+    delimiter: Label | None = None
+    header: bool | None = None
+    sheet: ColumnName | None = None
+    shape: Label | None = None
     target_format: Target | None = None
     columns: ColumnsRequest | None = None
     system_prompt: Text | None = None
@@ -88,6 +98,9 @@ class PreparationError(msgspec.Struct, frozen=True, kw_only=True):
 class Preparation(msgspec.Struct, frozen=True, kw_only=True):
     """A preparation. `changes` counts by fix; `rows_out` are the rows of both files, `validation_rows` those held back.
 
+    After success `input` says how the file was read, what was guessed and which values are in no example, and the rows
+    add up: `rows_in` + `rows_added` = `rows_out` + `rows_joined` + all `rows_dropped`.
+
     `notes` are advice for the use of the files, such as the stop sequence that the completions now end with;
     `definition_tokens` are the tokens that shorter definitions of functions save.
     """
@@ -99,10 +112,14 @@ class Preparation(msgspec.Struct, frozen=True, kw_only=True):
     input_file: str
     model: str
     options: PreparationOptions
+    input: Input | None
     training_file: str | None
     validation_file: str | None
     changes: dict[str, int]
     rows_in: int | None
+    rows_added: int | None
+    rows_joined: int | None
+    rows_dropped: dict[str, int]
     rows_out: int | None
     validation_rows: int | None
     definition_tokens: DefinitionTokens | None
@@ -117,6 +134,11 @@ def read_options(body: CreatePreparation) -> Options:
     columns, split = body.columns or ColumnsRequest(), body.split
     try:
         options = Options(
+            encoding=body.encoding,
+            delimiter=body.delimiter,
+            header=body.header,
+            sheet=body.sheet,
+            shape=body.shape,
             target_format=body.target_format,
             columns=Columns(prompt=columns.prompt, answer=columns.answer, system=columns.system),
             system_prompt=body.system_prompt,
@@ -148,10 +170,14 @@ def show_preparation(row: DatasetPreparation) -> Preparation:
         input_file=row.input_file_id,
         model=row.model,
         options=_options(options, outcome),
+        input=outcome.input if outcome else None,
         training_file=row.training_file_id,
         validation_file=row.validation_file_id,
         changes=outcome.changes if outcome else {},
         rows_in=outcome.rows_in if outcome else None,
+        rows_added=outcome.rows_added if outcome else None,
+        rows_joined=outcome.rows_joined if outcome else None,
+        rows_dropped=outcome.rows_dropped if outcome else {},
         rows_out=outcome.rows_out if outcome else None,
         validation_rows=outcome.validation_rows if outcome else None,
         definition_tokens=outcome.definition_tokens if outcome else None,

@@ -16,6 +16,7 @@ from service.datasets.parsing.decode import decode_line
 from service.datasets.parsing.formats import row_format
 from service.datasets.parsing.lines import Block, lines_of
 from service.datasets.report_schema import Format
+from service.datasets.shapes import Shape, shape_of
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n\x0b\x0c"
@@ -50,6 +51,7 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
     blocks_read: list[Block] = []
     head: list[tuple[int, bytes]] = []
     votes: dict[Format, int] = {}
+    shapes: dict[str, tuple[int, int, Shape]] = {}
     byte_order_mark = decided = False
     voted_bytes = 0
     for block in blocks:
@@ -58,27 +60,46 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
             block = block._replace(offset=block.offset + len(_BOM), data=block.data[len(_BOM) :])
         blocks_read.append(block)
         for line in lines_of(block, max_line_bytes=max_line_bytes):
-            if line.offset >= _INSPECTED_BYTES or sum(votes.values()) >= _VOTING_ROWS or voted_bytes >= _VOTING_BYTES:
+            voters = sum(votes.values()) + sum(count for count, _, _ in shapes.values())
+            if line.offset >= _INSPECTED_BYTES or voters >= _VOTING_ROWS or voted_bytes >= _VOTING_BYTES:
                 decided = True
                 break
             if not line.too_long and not line.data.strip(_BLANK):
                 continue
             if len(head) < _HEAD_LINES:
                 head.append((line.number, line.data))
-            if votes:
+            if votes or shapes:
                 voted_bytes += line.length_bytes
             if line.too_long:
                 continue
             row, _ = decode_line(line.data, line.offset)
-            format = row_format(row) if row is not None else None
-            if format is not None:
+            if row is None:
+                continue
+            shape, format = shape_of(row), row_format(row)
+            if shape is not None:
+                count, first, _ = shapes.get(shape.name, (0, line.number, shape))
+                shapes[shape.name] = (count + 1, first, shape)
+            elif format is not None:
                 votes[format] = votes.get(format, 0) + 1
         if decided:
             break
     other_kind = sniff([data for _, data in head])
+    not_json_lines = NotJsonLines(other_kind[0], head[0][0], other_kind[1]) if other_kind else None
+    if not_json_lines is None and shapes:
+        count, first, shape = max(shapes.values(), key=itemgetter(0))
+        if count > max(votes.values(), default=0):
+            not_json_lines = NotJsonLines("other_shape", first, Hit("", "", _other_shape(shape)))
     return FormatDetection(
         byte_order_mark,
-        NotJsonLines(other_kind[0], head[0][0], other_kind[1]) if other_kind else None,
+        not_json_lines,
         max(votes.items(), key=itemgetter(1))[0] if votes else None,
         blocks_read,
     )
+
+
+def _other_shape(shape: Shape) -> str:
+    """The message for rows of another tool's shape."""
+    what = f"The rows have the shape of {shape.title} ({shape.keys}), which no upstream accepts."
+    if shape.convert is None:
+        return f"{what} {shape.advice}"
+    return f"{what} The preparation convert_shape converts them to {shape.format} examples."

@@ -167,7 +167,9 @@ async def test_a_table_becomes_files_that_a_job_can_train_on(api: Api, worker: C
         assert (options["input_format"], options["encoding"], options["target_format"]) == ("csv", "cp1252", "chat")
         assert options["columns"] == {"prompt": "question", "answer": "answer", "system": None}
         assert options["guessed_columns"] == ["prompt", "answer"]
-        assert made["changes"] == {"drop_duplicates": 1, "reencode_utf8": 41, "table_to_jsonl": 1}
+        changes = {"drop_duplicates": 1, "reencode_utf8": 41, "system_prompt": 41, "table_to_jsonl": 1}
+        assert made["changes"] == changes
+        assert made["rows_dropped"] == {"drop_duplicates": 1}
         for key, name, rows in (("training_file", "train", 30), ("validation_file", "valid", 10)):
             file = (await http.get(f"/files/{made[key]}")).json()
             assert (file["purpose"], file["status"]) == ("fine-tune", "processed")

@@ -19,6 +19,8 @@ READING_FIXES = (
     "drop_blank_lines",
     "json_to_jsonl",
     "table_to_jsonl",
+    "convert_shape",
+    "drop_unreadable",
 )
 
 ROW_FIXES: dict[str, RowFix] = {

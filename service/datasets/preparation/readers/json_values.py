@@ -15,6 +15,7 @@ from service.datasets.parsing.formats import row_format
 from service.datasets.preparation.readers.reading import Reading, Source
 from service.datasets.preparation.readers.text import Text
 from service.datasets.preparation.refusals import PreparationRefused
+from service.datasets.shapes import shape_of
 
 MAX_ITEM_BYTES = 256 << 20
 MAX_ITEM_VALUES = 8_000_000
@@ -37,8 +38,8 @@ def read_json(reading: Reading) -> Source:
     rows = values if second is None else chain((second,), values)
     inner = _rows_inside(first[1]) if second is None else None
     if inner is None:
-        return Source("json", text.encoding, "item", None, chain((first,), rows))
-    return Source("json", text.encoding, "item", None, inner)
+        return Source(kind="json", encoding=text.guess, unit="item", rows=chain((first,), rows))
+    return Source(kind="json", encoding=text.guess, unit="item", rows=inner)
 
 
 def contains_rows(line: bytes) -> bool:
@@ -150,14 +151,17 @@ class _Scan:
 def _decoded(reading: Reading, texts: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, text in enumerate(texts, start=1):
         row, faults = decode_line(text, 0, max_values=MAX_ITEM_VALUES)
-        for fault in faults:
-            reading.problems.add(f"item {number}", fault.message.replace("of this line", "of this item"))
-        if row is not None and not faults:
+        if row is None or faults:
+            messages = "; ".join(fault.message.replace("of this line", "of this item") for fault in faults)
+            reading.problems.unreadable("item", number, text.decode("utf-8", "replace"), messages)
+        else:
             yield number, row
 
 
 def _rows_inside(value: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]] | None:
     """The rows in one object: its columns, as arrays or by index, or its only list of objects."""
+    if shape_of(value) is not None:
+        return None
     if row_format(value) is not None and not _are_columns(list(value.values())):
         return None
     columns = list(value.values())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from service.datasets.preparation.changes import ChangeLog
+from service.datasets.preparation.inputs import Guess
+from service.datasets.preparation.options import Options
 from service.datasets.preparation.readers.expansion import Expansion
 from service.datasets.preparation.refusals import PreparationRefused, Problems
 
@@ -29,23 +31,37 @@ _DAMAGED = "The file is compressed with gzip and damaged; compress it anew, or g
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One pass over one input. `fixes` are the names of the chosen fixes."""
+    """One pass over one input, with the options that say how to read it."""
 
     chunks: Chunks
-    fixes: frozenset[str]
+    options: Options
     log: ChangeLog
     problems: Problems
 
+    @property
+    def fixes(self) -> tuple[str, ...]:
+        """The names of the chosen fixes."""
+        return self.options.fixes
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, kw_only=True)
 class Source:
-    """An opened input: numbered rows and their kind. The cells of a table are texts, and `columns` are their names."""
+    """An opened input: numbered rows, and how they are read.
+
+    The cells of a table are texts, and `columns` are their names. `notes` are sentences about what was guessed or not
+    read; readers may add to them until the last row. The other fields are those of `Input`.
+    """
 
     kind: str
-    encoding: str
+    encoding: Guess
     unit: str
-    columns: list[str] | None
     rows: Iterator[tuple[int, dict[str, Any]]]
+    columns: list[str] | None = None
+    delimiter: Guess | None = None
+    header: Guess | None = None
+    sheet: str | None = None
+    sheets_not_read: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def unpacked(chunks: Chunks) -> Chunks:

@@ -10,6 +10,7 @@ from service.datasets.checks.file import sniff
 from service.datasets.parsing.decode import decode_line
 from service.datasets.parsing.lines import read_lines
 from service.datasets.preparation.changes import ChangeLog
+from service.datasets.preparation.options import Options
 from service.datasets.preparation.readers.json_values import contains_rows, read_json
 from service.datasets.preparation.readers.reading import GZIP_MAGIC, Chunks, Reading, Source, unpacked
 from service.datasets.preparation.readers.table import read_delimited
@@ -30,7 +31,7 @@ _JSON_LINES = (".jsonl", ".ndjson")
 _TABLES = {".csv": None, ".tsv": "\t", ".tab": "\t"}
 
 
-def open_source(chunks: Chunks, *, filename: str, fixes: frozenset[str], log: ChangeLog, problems: Problems) -> Source:
+def open_source(chunks: Chunks, *, filename: str, options: Options, log: ChangeLog, problems: Problems) -> Source:
     """The rows of a file, with their kind, encoding and columns. Raises `PreparationRefused`."""
     head = next(chunks(), b"")
     if not head:
@@ -40,7 +41,7 @@ def open_source(chunks: Chunks, *, filename: str, fixes: frozenset[str], log: Ch
         filename = filename.removesuffix(".gz")
         head = next(plain(), b"")
         log.changed("reencode_utf8", 1, "gzip", "utf-8")
-    reading = Reading(plain, fixes, log, problems)
+    reading = Reading(plain, options, log, problems)
     for magic, name in _UNSUPPORTED.items():
         if head.startswith(magic):
             raise PreparationRefused(f"The file is {name}; give CSV, TSV, XLSX, JSON, JSON Lines or text.")
@@ -88,16 +89,16 @@ def _read_json_lines(reading: Reading) -> Source:
     def rows() -> Iterator[tuple[int, dict[str, Any]]]:
         for number, line in text.lines(blank=False):
             row, faults = decode_line(line.encode("utf-8", "replace"), 0)
-            for fault in faults:
-                reading.problems.add(f"line {number}", fault.message)
-            if row is not None and not faults:
+            if row is None or faults:
+                reading.problems.unreadable("line", number, line, "; ".join(fault.message for fault in faults))
+            else:
                 yield number, row
 
-    return Source("jsonl", text.encoding, "line", None, rows())
+    return Source(kind="jsonl", encoding=text.guess, unit="line", rows=rows())
 
 
 def _read_text(reading: Reading) -> Source:
     """A text file: each line is an answer without a question, as in `prepare_data`."""
     text = Text(reading)
     rows = ((number, {"text": line}) for number, line in text.lines(blank=False))
-    return Source("txt", text.encoding, "line", ["text"], rows)
+    return Source(kind="txt", encoding=text.guess, unit="line", columns=["text"], rows=rows)

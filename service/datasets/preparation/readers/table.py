@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from service.datasets.preparation.inputs import Guess
 from service.datasets.preparation.readers.reading import Reading, Source
 from service.datasets.preparation.readers.text import MAX_LINE_BYTES, Text
 from service.datasets.preparation.refusals import PreparationRefused
@@ -41,7 +42,9 @@ def read_delimited(reading: Reading, *, delimiter: str | None, kind: str) -> Sou
         reading.problems.check()
         raise PreparationRefused("The table is empty: it has no header row.")
     columns = column_names(header)
-    return Source(kind, text.encoding, "row", columns, table_rows(reading, columns, records))
+    rows = table_rows(reading, columns, records)
+    found = Guess(value=chosen, certainty="likely" if delimiter is None else "certain")
+    return Source(kind=kind, encoding=text.guess, unit="row", rows=rows, columns=columns, delimiter=found)
 
 
 def column_names(header: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from service.datasets.parsing.lines import read_lines
+from service.datasets.preparation.inputs import Guess
 from service.datasets.preparation.readers.reading import Chunks, Reading
 from service.datasets.preparation.refusals import PreparationRefused
 from service.datasets.preparation.text_encodings import decode, narrow_encoding, to_utf8, wide_encoding
@@ -27,9 +28,10 @@ class Text:
         self._narrow = "utf-8" if self._wide else _encoding_of(reading.chunks)
 
     @property
-    def encoding(self) -> str:
-        """The name of the encoding; `utf-8` if every line is valid UTF-8."""
-        return self._wide or self._narrow
+    def guess(self) -> Guess:
+        """The encoding and how sure it is; `utf-8` if every line is valid UTF-8."""
+        name = self._wide or self._narrow
+        return Guess(value=name, certainty="certain" if self._wide or name == "utf-8" else "likely")
 
     def lines(self, *, blank: bool) -> Iterator[tuple[int, str]]:
         """Lines with their 1-based numbers, without line ends. Unless `blank`, blank lines are recorded and skipped.

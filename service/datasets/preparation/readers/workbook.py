@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetVisibleEnum
 
+from service.datasets.preparation.inputs import Guess
 from service.datasets.preparation.readers.archive import Archive
 from service.datasets.preparation.readers.reading import Reading, Source
 from service.datasets.preparation.readers.sheet_size import scan_binary, scan_opendocument, scan_xml
@@ -39,7 +40,10 @@ def read_workbook(reading: Reading) -> Source:
     if header is None:
         raise PreparationRefused("The workbook has no sheet with a header row.")
     columns = column_names(header)
-    return Source("xlsx", "utf-8", "row", columns, table_rows(reading, columns, records))
+    rows = table_rows(reading, columns, records)
+    return Source(
+        kind="xlsx", encoding=Guess(value="utf-8", certainty="certain"), unit="row", rows=rows, columns=columns
+    )
 
 
 def cell_text(value: Any) -> str:
