@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -9,6 +11,8 @@ from typing import Any, Literal
 import msgspec
 
 from service.datasets.preparation.scratch import Row
+from service.datasets.shapes import Shape
+from service.datasets.shapes.json_texts import parsed
 
 Certainty = Literal["given", "certain", "likely", "uncertain"]
 """`given` by the request; `certain` from the bytes themselves; `likely` and `uncertain` are guesses."""
@@ -17,6 +21,8 @@ MAX_UNUSED = 200
 """The places without use that are named; of further ones the values are counted together."""
 
 _FURTHER = "(further)"
+_WORD = re.compile(r"\w")
+_WORD_CHARS = 3
 
 
 class Guess(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,14 +65,13 @@ class Unused:
             if name not in used and value not in (None, "", [], {}):
                 self.add(name)
 
-    def add_lost(self, row: Row, examples: Iterable[Row], structure: frozenset[str]) -> None:
-        """Count the values of a row that occur nowhere in its examples, except those of keys in `structure`."""
-        texts = [text for example in examples for text in _texts(example)]
+    def add_lost(self, row: Row, examples: Iterable[Row], shape: Shape) -> None:
+        """Count the values of a row that occur nowhere in its examples, except those of the shape's structure."""
+        texts = _Texts(examples)
         for pointer, value in _leaves(row, ""):
-            if pointer.rpartition("/")[2] in structure or value in (None, ""):
+            if value in (None, "") or _last_key(pointer) in shape.structure:
                 continue
-            text = value if isinstance(value, str) else str(value)
-            if not any(text in each for each in texts):
+            if not texts.contain(value, shape.markers):
                 self.add(pointer)
 
     def add(self, place: str) -> None:
@@ -74,14 +79,48 @@ class Unused:
         self.counts[place if place in self.counts or len(self.counts) < MAX_UNUSED else _FURTHER] += 1
 
 
-def _texts(value: Any) -> Iterator[str]:
-    for _, leaf in _leaves(value, ""):
-        if leaf is not None:
-            yield leaf if isinstance(leaf, str) else str(leaf)
+class _Texts:
+    """The values of examples. White space does not distinguish texts; a text of JSON is also what it contains."""
+
+    def __init__(self, examples: Iterable[Row]) -> None:
+        values = [leaf for example in examples for _, leaf in _leaves(example, "")]
+        self._others = [value for value in values if value is not None and not isinstance(value, str)]
+        self._texts = [_plain(value) for value in values if isinstance(value, str)]
+        self._joined = "\0".join(self._texts)
+
+    def contain(self, value: Any, markers: re.Pattern[str] | None) -> bool:
+        """Whether a value is in the examples: a number or a short text as a word, a longer one as a part of a text, or
+        as several texts with nothing but `markers` between them."""
+        if not isinstance(value, str):
+            if any(type(other) is type(value) and other == value for other in self._others):
+                return True
+            value = json.dumps(value)
+        text = _plain(value)
+        if text not in self._joined:
+            return markers is not None and self._are_parts_of(text, markers)
+        if len(text) > _WORD_CHARS:
+            return True
+        return re.search(rf"(?<!\w){re.escape(text)}(?!\w)", self._joined) is not None
+
+    def _are_parts_of(self, text: str, markers: re.Pattern[str]) -> bool:
+        rest = text
+        for part in sorted(filter(None, self._texts), key=len, reverse=True):
+            rest = rest.replace(part, "\0", 1)
+        return not _WORD.search(markers.sub(" ", rest))
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _last_key(pointer: str) -> str:
+    return next((key for key in reversed(pointer.split("/")) if key != "*"), "")
 
 
 def _leaves(value: Any, pointer: str) -> Iterator[tuple[str, Any]]:
     """Every value that is no list or object, with its pointer; `*` stands for a position in a list."""
+    if isinstance(value, str) and value[:1] in ("[", "{", " ", "\n"):
+        value = parsed(value)
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _leaves(inner, f"{pointer}/{key[:80].replace('~', '~0').replace('/', '~1')}")

@@ -194,7 +194,10 @@ def list_names(names: Sequence[str]) -> str:
 
 
 def with_system(row: dict[str, Any], system_prompt: str) -> dict[str, Any]:
-    """A chat row that begins with the system prompt, unless it has a system (or developer) message or no messages."""
+    """A chat row, or a preference row's input, that begins with the system prompt, unless it has a system (or
+    developer) message or no messages."""
+    if isinstance(row.get("input"), dict) and "messages" not in row:
+        return {**row, "input": with_system(row["input"], system_prompt)}
     messages = row.get("messages")
     if not isinstance(messages, list):
         return row

@@ -24,6 +24,9 @@ from service.datasets.report_schema import Format
 from service.datasets.shapes import SHAPES, CannotConvert, Shape, file_shape, shape_of
 
 _EXAMPLE_FORMATS = ("chat", "preference", "reinforcement")
+WITH_SYSTEM = ("chat", "preference")
+"""The formats whose examples have a place for a system prompt."""
+
 AS_COLUMNS = "none"
 """The value of the option `shape` with which rows of known shapes are read as columns."""
 
@@ -33,6 +36,7 @@ class Plan(msgspec.Struct, kw_only=True):
 
     `columns` are those of the mapping, `guessed` the parts of it that the request left out, `template` the prompt's.
     `used` are the columns whose values are in the examples; it is None where that is measured row by row (`shape`).
+    `notes` say what the conversion decides.
     """
 
     format: Format | None
@@ -42,6 +46,7 @@ class Plan(msgspec.Struct, kw_only=True):
     guessed: list[str] = []
     template: str | None = None
     used: frozenset[str] | None = None
+    notes: list[str] = []
 
 
 def make_plan(source: Source, sample: Sequence[NumberedRow], options: Options, target: Target) -> Plan:
@@ -52,9 +57,9 @@ def make_plan(source: Source, sample: Sequence[NumberedRow], options: Options, t
             f"The first {len(sample)} rows have {len(names):,} different keys; the limit is {MAX_COLUMNS:,}."
         )
     mapped = options.columns != Columns() or options.prompt_template is not None
-    shape = _shape(sample, options, mapped, target)
+    shape = _shape(source, sample, options, mapped, target)
     if shape is not None:
-        return _from_shape(shape, options)
+        return _from_shape(shape, source, options)
     detected = file_format(row for _, row in sample) if source.columns is None else None
     are_examples = detected in _EXAMPLE_FORMATS or (detected == "completion" and {"prompt", "completion"} <= set(names))
     requested = options.target_format
@@ -66,13 +71,15 @@ def make_plan(source: Source, sample: Sequence[NumberedRow], options: Options, t
             param="target_format" if requested not in (None, detected) else "columns",
         )
     if are_examples and not mapped and requested in (None, detected):
-        if options.system_prompt is not None and detected != "chat":
+        if options.system_prompt is not None and detected not in WITH_SYSTEM:
             raise no_system_prompt(detected)
         return Plan(format=detected)
     return _from_columns(source, names, options, target)
 
 
-def _shape(sample: Sequence[NumberedRow], options: Options, mapped: bool, target: Target) -> Shape | None:
+def _shape(
+    source: Source, sample: Sequence[NumberedRow], options: Options, mapped: bool, target: Target
+) -> Shape | None:
     """The shape to convert. Columns and templates of the request take precedence over a guessed shape."""
     if options.shape == AS_COLUMNS:
         return None
@@ -83,12 +90,11 @@ def _shape(sample: Sequence[NumberedRow], options: Options, mapped: bool, target
             code="invalid_value",
             param="shape",
         )
-    shape = given or (None if mapped else file_shape(row for _, row in sample))
+    rows = [row for _, row in sample]
+    shape = given or (None if mapped or source.kind == "txt" else file_shape(rows, table=source.columns is not None))
     if shape is None:
         return None
-    if shape.convert is None:
-        if given is None and mapped:
-            return None
+    if not shape.converts:
         raise PreparationRefused(f"The rows have the shape of {shape.title} ({shape.keys}). {shape.advice}")
     wanted = options.target_format or (target if target == "completion" else None)
     if wanted is not None and shape.format != wanted:
@@ -100,24 +106,36 @@ def _shape(sample: Sequence[NumberedRow], options: Options, mapped: bool, target
                 param="target_format",
             )
         return None
-    return shape
+    if shape.resolve is None:
+        return shape
+    try:
+        return SHAPES[shape.resolve(rows)]
+    except CannotConvert as error:
+        raise PreparationRefused(f"{error}.", param="shape") from None
 
 
-def _from_shape(shape: Shape, options: Options) -> Plan:
-    if options.system_prompt is not None and shape.format != "chat":
+def _from_shape(shape: Shape, source: Source, options: Options) -> Plan:
+    if options.system_prompt is not None and shape.format not in WITH_SYSTEM:
         raise no_system_prompt(shape.format)
+    in_table = source.columns is not None
+    recognises = (shape.in_tables if in_table else None) or shape.recognises
 
     def make(row: Row) -> list[Row]:
         """Convert a row by its own shape: a file can mix rows of several that become the same format."""
-        own = shape if shape.recognises(row) else shape_of(row)
-        if own is None and row_format(row) == shape.format:
+        own = shape if recognises(row) else shape_of(row, table=in_table)
+        if own is None and not in_table and row_format(row) == shape.format:
             return [row]
         if own is None or own.convert is None or own.format != shape.format:
             names = list_names(list(row))
             raise CannotConvert(f"the row does not have the shape of {shape.title} ({shape.keys}); it has {names}")
         return own.convert(row)
 
-    return Plan(format=shape.format, make=make, shape=shape)
+    return Plan(
+        format=shape.format,
+        make=make if shape.join is None else None,
+        shape=shape,
+        notes=[shape.note] if shape.note else [],
+    )
 
 
 def _from_columns(source: Source, names: list[str], options: Options, target: Target) -> Plan:

@@ -30,7 +30,7 @@ from service.datasets.preparation.scratch import NumberedRow, Row, Rows, Scratch
 from service.datasets.preparation.split import choose_validation
 from service.datasets.preparation.tool_definitions import DefinitionTokens, Shortening, inference_advice
 from service.datasets.report_schema import Format
-from service.datasets.shapes import CannotConvert
+from service.datasets.shapes import CannotConvert, Joined
 
 SAMPLE_ROWS = 256
 SAMPLE_BYTES = 32 << 20
@@ -99,7 +99,7 @@ def prepare(
         raise PreparationRefused("The file has no rows.")
     counted = _Counted(chain(sample, source.rows))
     plan = make_plan(source, sample, options, target)
-    made = _Examples(counted, source, plan, options, log, problems)
+    made = _Examples(counted, source, plan, options, log, problems, scratch)
     fixed = _apply_row_fixes(made, plan.format, options.fixes, log)
     shortening = Shortening(options.tool_definitions, model, log) if options.tool_definitions != "keep" else None
     if shortening is not None:
@@ -111,7 +111,8 @@ def prepare(
     if not rows.count:
         raise PreparationRefused(_nothing_left(counted.count + problems.rows_dropped, log))
     validation, notes = _write(rows, plan.format, options, outputs)
-    notes = [*source.notes, *_notes_on_unused(made.unused), *_inference_notes(rows, plan.format, options), *notes]
+    advice = _inference_notes(rows, plan.format, options)
+    notes = [*source.notes, *plan.notes, *_notes_on_unused(made.unused), *advice, *notes]
     saved = shortening.saved(line for line, _ in rows) if shortening is not None else None
     rows.close()
     return Prepared(
@@ -131,6 +132,7 @@ def prepare(
         changes=dict(sorted(log.counts.items())),
         rows_in=counted.count + problems.rows_dropped,
         rows_added=made.added,
+        rows_joined=made.joined,
         rows_dropped=dict(sorted(log.rows_dropped.items())),
         rows_out=rows.count,
         validation_rows=validation,
@@ -165,7 +167,10 @@ class _Counted:
 
 
 class _Examples:
-    """The examples of the rows. `added` counts those beyond one for each row, `unused` the values that are in none."""
+    """The examples of the rows.
+
+    `added` counts those beyond one for each row, `joined` the rows that became a part of another row's example, and
+    `unused` the values that are in none."""
 
     def __init__(
         self,
@@ -175,8 +180,9 @@ class _Examples:
         options: Options,
         log: ChangeLog,
         problems: Problems,
+        scratch: Scratch,
     ) -> None:
-        self.added = 0
+        self.added = self.joined = 0
         self.unused = Unused()
         self._rows = rows
         self._source = source
@@ -184,14 +190,14 @@ class _Examples:
         self._options = options
         self._log = log
         self._problems = problems
+        self._scratch = scratch
 
     def __iter__(self) -> Iterator[NumberedRow]:
         """Convert the rows. The first conversion is recorded in the diff as an example of all."""
         conversion = {"json": "json_to_jsonl", "jsonl": None}.get(self._source.kind, "table_to_jsonl")
         if self._plan.shape is not None:
             conversion = "convert_shape"
-        for line, row in self._rows:
-            examples = self._made(line, row)
+        for line, row, examples in self._converted():
             self.added += max(0, len(examples) - 1)
             for example in examples:
                 if conversion is not None:
@@ -201,6 +207,25 @@ class _Examples:
                 if self._options.prompt_template is not None:
                     self._log.changed("prompt_template", line, None, prompt_of(example))
                 yield line, self._with_system(line, example)
+
+    def _converted(self) -> Iterator[tuple[int, Row, list[Row]]]:
+        shape = self._plan.shape
+        if shape is None or shape.join is None:
+            for line, row in self._rows:
+                yield line, row, self._made(line, row)
+            return
+        with self._scratch() as scratch:
+            for part in shape.join(self._rows, scratch):
+                if isinstance(part, Joined):
+                    self.joined += len(part.rows) - 1
+                    for _, row in part.rows:
+                        self.unused.add_lost(row, [part.example], shape)
+                    line, row = part.rows[0]
+                    yield line, row, [part.example]
+                elif part.fault:
+                    self._problems.unreadable(self._source.unit, part.line, part.row, part.reason, counted=True)
+                else:
+                    self._log.dropped("convert_shape", part.line, part.row, part.reason)
 
     def _made(self, line: int, row: Row) -> list[Row]:
         """The examples of one row; none if it is dropped or a problem."""
@@ -218,7 +243,7 @@ class _Examples:
             self._problems.unreadable(self._source.unit, line, row, str(error), counted=True)
             return []
         if plan.shape is not None:
-            self.unused.add_lost(row, examples, plan.shape.structure)
+            self.unused.add_lost(row, examples, plan.shape)
         elif plan.used is not None:
             self.unused.add_columns(row, plan.used)
         return examples

@@ -100,6 +100,6 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
 def _other_shape(shape: Shape) -> str:
     """The message for rows of another tool's shape."""
     what = f"The rows have the shape of {shape.title} ({shape.keys}), which no upstream accepts."
-    if shape.convert is None:
+    if not shape.converts:
         return f"{what} {shape.advice}"
     return f"{what} The preparation convert_shape converts them to {shape.format} examples."

@@ -4,6 +4,6 @@ A shape is one module that declares a `Shape`; importing this package registers 
 """
 
 from service.datasets.shapes import sharegpt
-from service.datasets.shapes.registry import SHAPES, CannotConvert, Shape, file_shape, shape_of
+from service.datasets.shapes.registry import SHAPES, CannotConvert, Joined, LeftOut, Shape, file_shape, shape_of
 
-__all__ = ["SHAPES", "CannotConvert", "Shape", "file_shape", "shape_of", "sharegpt"]
+__all__ = ["SHAPES", "CannotConvert", "Joined", "LeftOut", "Shape", "file_shape", "shape_of", "sharegpt"]

@@ -6,8 +6,9 @@ row that the format's checks accept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -20,13 +21,41 @@ class CannotConvert(Exception):
     """A row has a known shape, and something in it that its format has no place for; the message says what to do."""
 
 
+class Joined(NamedTuple):
+    """An example made of several rows, which are numbered; the first of them gives its place."""
+
+    rows: list[tuple[int, Row]]
+    example: Row
+
+
+class LeftOut(NamedTuple):
+    """A row that is in no example, and why. `fault` says that something in the row is wrong."""
+
+    line: int
+    row: Row
+    reason: str
+    fault: bool = False
+
+
+Join: TypeAlias = Callable[[Iterable[tuple[int, Row]], BinaryIO], Iterator[Joined | LeftOut]]
+"""Makes examples of rows that belong together. It gets all rows and an empty scratch file."""
+
+
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """One shape of rows.
 
     `name` is what the option `shape` takes, and `title` what people call it; `keys` describes its rows in a few words.
     `format` is the format of the examples. `convert` makes the examples of one row, one or more, and raises
-    `CannotConvert`; it is None for a shape that is recognised only, and `advice` then says what to do. `structure`
-    names keys whose values say how a row is built (roles, types) and are translated rather than copied, at any depth.
+    `CannotConvert`; `join` makes them of several rows. A shape with neither is recognised only, and `advice` then says
+    what to do. `note` says what the conversion decides where the shape leaves a choice.
+
+    `in_tables` recognises a row of a table, whose cells are texts; without it tables are read by their columns.
+    `resolve` finds in the first rows which of several shapes they have and returns its name; it raises `CannotConvert`
+    where that cannot be known.
+
+    `structure` names keys whose values say how a row is built (roles, types) and are translated rather than copied, at
+    any depth. `markers` is what stands in a text between the parts of which examples are made, such as the names of
+    roles.
     """
 
     name: str
@@ -35,8 +64,18 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     format: Format | None
     recognises: Callable[[Row], bool]
     convert: Callable[[Row], list[Row]] | None = None
+    join: Join | None = None
+    in_tables: Callable[[Row], bool] | None = None
+    resolve: Callable[[Sequence[Row]], str] | None = None
     structure: frozenset[str] = frozenset()
+    markers: re.Pattern[str] | None = None
+    note: str = ""
     advice: str = ""
+
+    @property
+    def converts(self) -> bool:
+        """Whether rows of the shape become examples."""
+        return self.convert is not None or self.join is not None or self.resolve is not None
 
 
 SHAPES: dict[str, Shape] = {}
@@ -47,23 +86,27 @@ def register(shape: Shape) -> Shape:
     """Adds a shape. Raises ValueError for a name that is taken, and for a shape with neither converter nor advice."""
     if shape.name in SHAPES:
         raise ValueError(f"two shapes have the name {shape.name!r}")
-    if shape.convert is None and not shape.advice:
+    if not shape.converts and not shape.advice:
         raise ValueError(f"the shape {shape.name!r} is not converted and gives no advice")
     SHAPES[shape.name] = shape
     return shape
 
 
-def shape_of(row: Row) -> Shape | None:
+def shape_of(row: Row, *, table: bool = False) -> Shape | None:
     """The first shape that recognises the row, or None. It depends on keys and types, and costs microseconds."""
-    return next((shape for shape in SHAPES.values() if shape.recognises(row)), None)
+    for shape in SHAPES.values():
+        recognises = shape.in_tables if table else shape.recognises
+        if recognises is not None and recognises(row):
+            return shape
+    return None
 
 
-def file_shape(rows: Iterable[Row]) -> Shape | None:
+def file_shape(rows: Iterable[Row], *, table: bool = False) -> Shape | None:
     """The most frequent shape of the rows, if more rows have it than have none; else None."""
     votes: dict[str, int] = {}
     without = 0
     for row in rows:
-        shape = shape_of(row)
+        shape = shape_of(row, table=table)
         if shape is None:
             without += 1
         else:
