@@ -53,6 +53,10 @@ DEADLINE_SECONDS = 30.0
 
 LONG = "A longer answer, of which the first words are always the same, and which has no full stop at"
 
+ODD_LINES: list[Any] = [
+    *("", "  \r", "{", '{"a": "open', 'closed"}', b'{"a": "\xff"}', "[1]", '{"a": 1, "a": 2}', "x" * 700),
+]
+
 
 def some_row(random: Random, kind: str) -> Any:
     number = random.randrange(12)
@@ -84,7 +88,11 @@ def some_file(random: Random) -> bytes:
         elif chance < 0.8 and rows:
             rows.append(random.choice(rows))
         elif chance < 0.85:
-            rows.append(random.choice(["", "  \r", "{", b'{"a": "\xff"}', "[1]", '{"a": 1, "a": 2}', "x" * 700]))
+            rows.append(
+                random.choice(
+                    ["", "  \r", "{", '{"a": "open', 'closed"}', b'{"a": "\xff"}', "[1]", '{"a": 1, "a": 2}', "x" * 700]
+                )
+            )
         elif chance < 0.9:
             rows.append(json.dumps(mutated(random)))
         elif chance < 0.95:

@@ -21,6 +21,7 @@ from service.datasets.checks.tools import (
     holders,
 )
 from service.datasets.parsing.formats import calls_of, message_lists, messages_of
+from service.datasets.parsing.json_faults import why_not_json
 from service.processes.guard import guarded
 
 SECTION = "Tools and functions"
@@ -202,8 +203,8 @@ def _parsed(arguments: object) -> dict[str, Any] | str:
         return "arguments must be a string that contains JSON, not the object itself; encode it."
     try:
         value = msgspec.json.decode(arguments)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        return f"The arguments are not JSON: {str(error)[:120]}. Write an object, such as {{}}."
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return f"The arguments are not JSON{why_not_json(arguments)}"
     if not isinstance(value, dict):
         return "The arguments must be a JSON object; write {} if there are none."
     return value

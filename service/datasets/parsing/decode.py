@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from service.datasets.parsing.json_faults import explain, no_object
 from service.datasets.parsing.pattern_search import Search
 
 MAX_DEPTH = 100
@@ -44,16 +45,19 @@ class Fault(NamedTuple):
     at: int = 0
 
 
-def decode_line(data: bytes, offset: int, *, max_values: int = MAX_VALUES) -> tuple[dict[str, Any] | None, list[Fault]]:
+def decode_line(
+    data: bytes, offset: int, *, max_values: int = MAX_VALUES, line: int | None = None, ends_file: bool = False
+) -> tuple[dict[str, Any] | None, list[Fault]]:
     """The line's object and its faults. The object is None if the line holds none. Never raises.
 
     An object with faults that do not prevent reading it (duplicate keys, NaN, lone surrogates) is returned as well.
-    `offset` is the position of the line's first byte in the file.
+    `offset` is the position of the line's first byte in the file, `line` its number, if that is known. `ends_file` says
+    that no line break follows.
     """
     decoded = decode_object(data, max_values=max_values)
     if decoded is not None and keys_add_up(data, decoded[1]):
         return decoded[0], []
-    return _decode_with_faults(data, offset, max_values)
+    return _decode_with_faults(data, offset, max_values, line, ends_file)
 
 
 def decode_object(data: bytes, *, max_values: int = MAX_VALUES) -> tuple[dict[str, Any], int] | None:
@@ -81,7 +85,9 @@ def _separators(data: bytes) -> int:
     return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
-def _decode_with_faults(data: bytes, offset: int, max_values: int) -> tuple[dict[str, Any] | None, list[Fault]]:
+def _decode_with_faults(
+    data: bytes, offset: int, max_values: int, line: int | None, ends_file: bool
+) -> tuple[dict[str, Any] | None, list[Fault]]:
     faults: list[Fault] = []
     if b"\x00" in data:
         at = data.index(b"\x00")
@@ -121,16 +127,15 @@ def _decode_with_faults(data: bytes, offset: int, max_values: int) -> tuple[dict
         faults.extend(_faults_inside(value))
         value = _without_placeholders(value)
     except json.JSONDecodeError as error:
-        message = f"Not JSON at character {error.pos + 1} of this line: {error.msg}. {_json_hint(text, error)}"
-        faults.append(Fault("invalid_json", "", text, message.rstrip(), error.pos))
+        message, at = explain(text, error, ends_file=ends_file, line=line)
+        faults.append(Fault("invalid_json", "", text, message, at))
         return None, faults
     except (RecursionError, _TooDeep):
         message = f"Arrays and objects are nested more than {MAX_DEPTH} deep; flatten this line or remove it."
         faults.append(Fault("nested_too_deep", "", text, message))
         return None, faults
     if not isinstance(value, dict):
-        message = f'A line holds one JSON object; this one is {_kind_name(value)}. Write it as {{"messages": [...]}}.'
-        faults.append(Fault("not_an_object", "", text, message))
+        faults.append(Fault("not_an_object", "", text, no_object(value)))
         return None, faults
     return value, faults
 
@@ -254,25 +259,3 @@ def _count_keys(value: Any, depth: int) -> int:
 def pointer_token(key: str) -> str:
     """A key as a reference token of a JSON pointer (RFC 6901), cut at 80 characters."""
     return key[:80].replace("~", "~0").replace("/", "~1")
-
-
-def _kind_name(value: object) -> str:
-    if value is None:
-        return "null"
-    names = {str: "a string", bool: "true or false", int: "a number", float: "a number", list: "an array"}
-    return names.get(type(value), "something else")
-
-
-def _json_hint(text: str, error: json.JSONDecodeError) -> str:
-    rest = text[error.pos : error.pos + 1]
-    if error.msg == "Extra data":
-        return "Write one object per line, and nothing after it."
-    if rest == "'":
-        return "JSON needs double quotes."
-    if "property name" in error.msg and rest in "}":
-        return "Remove the comma before the closing brace."
-    if "Unterminated string" in error.msg:
-        return "The string is not closed on this line; write a line break inside it as \\n."
-    if "control character" in error.msg:
-        return "Inside a string, write tabs as \\t and line breaks as \\n."
-    return ""

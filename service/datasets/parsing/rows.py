@@ -10,6 +10,7 @@ import msgspec
 from service.datasets.parsing.decode import Fault, decode_line, decode_object, keys_add_up
 from service.datasets.parsing.fast_chat import FastChatRow
 from service.datasets.parsing.lines import Block, Line, lines_of
+from service.datasets.parsing.open_records import OpenRecords
 
 _BLANK = b" \t\r\n\x0b\x0c"
 _decode_fast_chat = msgspec.json.Decoder(FastChatRow).decode
@@ -28,13 +29,17 @@ class Row(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The lines of a block by kind, and their faults. `crlf` is the first line that ends with CR LF."""
+    """The lines of a block by kind, and their faults. `crlf` is the first line that ends with CR LF.
+
+    `open_records` has the faulty first lines of the block, which may belong to a record of the block before.
+    """
 
     rows: list[Row]
     blank: list[int]
     too_long: list[Line]
     faults: list[tuple[int, Fault]]
     crlf: int | None
+    open_records: OpenRecords
 
 
 def read_rows(block: Block, *, max_line_bytes: int, fast_chat: bool) -> Rows:
@@ -56,6 +61,8 @@ def read_rows(block: Block, *, max_line_bytes: int, fast_chat: bool) -> Rows:
     for line, value in zip(lines, values, strict=True):
         if line.too_long:
             too_long.append(line)
+            keys.append(0)
+            candidates.append((line, None))
             continue
         if isinstance(value, FastChatRow):
             count = 1 + 2 * len(value.messages)
@@ -69,20 +76,28 @@ def read_rows(block: Block, *, max_line_bytes: int, fast_chat: bool) -> Rows:
         keys.append(count)
         candidates.append((line, value))
     crlf = _first_crlf(lines) if b"\r" in block.data else None
+    open_records = OpenRecords()
     if all_decoded and keys_add_up(block.data, sum(keys)):
         rows = [Row(line.number, line.data, value) for line, value in candidates if value is not None]
-        return Rows(rows, blank, too_long, [], crlf)
+        if rows or too_long:
+            open_records.close()
+        return Rows(rows, blank, too_long, [], crlf, open_records)
     faults: list[tuple[int, Fault]] = []
     rows = []
     for (line, value), count in zip(candidates, keys, strict=True):
+        if line.too_long:
+            open_records.close()
+            continue
         as_written = True
+        line_faults: list[Fault] = []
         if value is None or not keys_add_up(line.data, count):
-            value, line_faults = decode_line(line.data, line.offset)
-            faults.extend((line.number, fault) for fault in line_faults)
+            ends_file = line is lines[-1] and not block.data.endswith(b"\n")
+            value, line_faults = decode_line(line.data, line.offset, line=line.number, ends_file=ends_file)
             as_written = not line_faults
+        faults.extend((line.number, fault) for fault in open_records.add(line.number, line.data, line_faults))
         if value is not None:
             rows.append(Row(line.number, line.data, value, as_written))
-    return Rows(rows, blank, too_long, faults, crlf)
+    return Rows(rows, blank, too_long, faults, crlf, open_records)
 
 
 def as_object(row: Row) -> dict[str, Any]:

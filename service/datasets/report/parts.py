@@ -14,9 +14,11 @@ from service.catalogue.tokens import ModelFacts, TokenCounter
 from service.datasets.checks import DATASET_CHECKS
 from service.datasets.checks.registry import DatasetCheck, Hit, row_checks
 from service.datasets.checks.tools import forget_schemas
+from service.datasets.parsing.decode import Fault
 from service.datasets.parsing.fast_chat import FastChatRow, parse_fast_chat
 from service.datasets.parsing.formats import Example, read_example, row_format, same_format, traits
 from service.datasets.parsing.lines import Block
+from service.datasets.parsing.open_records import OpenRecords
 from service.datasets.parsing.rows import Row, Rows, as_object, read_rows
 from service.datasets.report.findings import Findings
 from service.datasets.report.profiler import Profiler, Seconds, add_seconds, eager, timed
@@ -53,11 +55,14 @@ class Part:
         self.end = 0
         self.item_fields: Counter[str] = Counter()
         self.crlf: int | None = None
+        self.open_records = OpenRecords()
         self.sample: tuple[str, int] | None = None
         self.seconds: Seconds = {}
 
     def merge(self, later: Part) -> None:
         """Adds the part of the lines that follow."""
+        for line, fault in self.open_records.followed_by(later.open_records):
+            _add_fault(line, fault, self.findings)
         self.findings.merge(later.findings)
         self.totals.merge(later.totals)
         for check, later_check in zip(self.checks, later.checks, strict=True):
@@ -164,15 +169,21 @@ class PartReader:
 
 def _add_line_findings(rows: Rows, part: Part) -> None:
     findings = part.findings
-    part.lines += len(rows.rows) + len(rows.too_long) + len({number for number, _ in rows.faults})
+    faulty = {number for number, _ in rows.faults} | {line for line, _, _ in rows.open_records.leading}
+    part.lines += len(rows.rows) + len(rows.too_long) + len(faulty)
     part.crlf = rows.crlf
+    part.open_records = rows.open_records
     for number in rows.blank:
         findings.add("blank_line", number, Hit("", "", "This line is blank and is skipped."))
     for line in rows.too_long:
         message = f"This line has {line.length_bytes:,} bytes, which is over the limit for a line; it was not read."
         findings.add("line_too_long", line.number, Hit("", line.data, message))
     for number, fault in rows.faults:
-        findings.add(fault.code, number, Hit(fault.pointer, fault.value, fault.message, fault.at))
+        _add_fault(number, fault, findings)
+
+
+def _add_fault(line: int, fault: Fault, findings: Findings) -> None:
+    findings.add(fault.code, line, Hit(fault.pointer, fault.value, fault.message, fault.at))
 
 
 def _add_format_finding(line: int, row: dict[str, Any], expected: Format | None, findings: Findings) -> None:
