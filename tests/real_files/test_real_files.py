@@ -19,6 +19,7 @@ def test_the_report(name: str) -> None:
     report = report_on((FILES / name).read_bytes())
     errors = {finding.code for finding in report.findings if finding.severity == "error"}
     assert {code: report.counts[code] for code in errors} == EXPECTED[name].errors
+    assert EXPECTED[name].said in next(iter(report.findings)).message
 
 
 @pytest.mark.parametrize("name", [name for name, expected in EXPECTED.items() if not expected.refused])

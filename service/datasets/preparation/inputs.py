@@ -25,6 +25,10 @@ _WORD = re.compile(r"\w")
 _WORD_CHARS = 3
 
 
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+"""A key that is a UUID distinguishes values as a position in a list does."""
+
+
 class Guess(msgspec.Struct, frozen=True, kw_only=True):
     """A property of the input and how sure it is."""
 
@@ -123,7 +127,8 @@ def _leaves(value: Any, pointer: str) -> Iterator[tuple[str, Any]]:
         value = parsed(value)
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _leaves(inner, f"{pointer}/{key[:80].replace('~', '~0').replace('/', '~1')}")
+            name = "*" if _ID.fullmatch(key) else key[:80].replace("~", "~0").replace("/", "~1")
+            yield from _leaves(inner, f"{pointer}/{name}")
     elif isinstance(value, list):
         for inner in value:
             yield from _leaves(inner, f"{pointer}/*")

@@ -30,7 +30,7 @@ from service.datasets.preparation.scratch import NumberedRow, Row, Rows, Scratch
 from service.datasets.preparation.split import choose_validation
 from service.datasets.preparation.tool_definitions import DefinitionTokens, Shortening, inference_advice
 from service.datasets.report_schema import Format
-from service.datasets.shapes import CannotConvert, Joined
+from service.datasets.shapes import CannotConvert, Joined, NoExample
 
 SAMPLE_ROWS = 256
 SAMPLE_BYTES = 32 << 20
@@ -238,6 +238,9 @@ class _Examples:
             else:
                 place = f"{self._source.unit} {line}"
                 self._problems.add(place, f"{error}; the fix drop_empty_messages leaves such rows out")
+            return []
+        except NoExample as error:
+            self._log.dropped("convert_shape", line, row, str(error))
             return []
         except (NonTextCell, CannotConvert) as error:
             self._problems.unreadable(self._source.unit, line, row, str(error), counted=True)

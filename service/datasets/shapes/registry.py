@@ -21,6 +21,10 @@ class CannotConvert(Exception):
     """A row has a known shape, and something in it that its format has no place for; the message says what to do."""
 
 
+class NoExample(Exception):
+    """A row is no example, as its own tool says (rejected, skipped, not answered); the message says why."""
+
+
 class Joined(NamedTuple):
     """An example made of several rows, which are numbered; the first of them gives its place."""
 
@@ -46,8 +50,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
     `name` is what the option `shape` takes, and `title` what people call it; `keys` describes its rows in a few words.
     `format` is the format of the examples. `convert` makes the examples of one row, one or more, and raises
-    `CannotConvert`; `join` makes them of several rows. A shape with neither is recognised only, and `advice` then says
-    what to do. `note` says what the conversion decides where the shape leaves a choice.
+    `CannotConvert` or `NoExample`; `join` makes them of several rows. A shape with neither is recognised only, and
+    `advice` then says what to do. `note` says what the conversion decides where the shape leaves a choice.
 
     `in_tables` recognises a row of a table, whose cells are texts; without it tables are read by their columns.
     `resolve` finds in the first rows which of several shapes they have and returns its name; it raises `CannotConvert`
@@ -55,7 +59,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
     `structure` names keys whose values say how a row is built (roles, types) and are translated rather than copied, at
     any depth. `markers` is what stands in a text between the parts of which examples are made, such as the names of
-    roles.
+    roles. `only_by_name` is for rows that are valid in another format too: the option `shape` must name it.
     """
 
     name: str
@@ -71,6 +75,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     markers: re.Pattern[str] | None = None
     note: str = ""
     advice: str = ""
+    only_by_name: bool = False
 
     @property
     def converts(self) -> bool:
@@ -96,7 +101,7 @@ def shape_of(row: Row, *, table: bool = False) -> Shape | None:
     """The first shape that recognises the row, or None. It depends on keys and types, and costs microseconds."""
     for shape in SHAPES.values():
         recognises = shape.in_tables if table else shape.recognises
-        if recognises is not None and recognises(row):
+        if recognises is not None and not shape.only_by_name and recognises(row):
             return shape
     return None
 
