@@ -27,6 +27,7 @@ from service.http.resources import ApiRequest, resource
 from service.identity import routes as projects
 from service.identity.audit import actor_of
 from service.identity.authentication import Authenticator
+from service.identity.presented_keys import presented_key
 from service.inference import routes as inference
 from service.jobs import routes as jobs
 from service.limits.rates import RateLimitEnforcer
@@ -155,7 +156,7 @@ async def _admit_administrator(request: ApiRequest) -> None:
 async def _authenticate(request: ApiRequest, authenticate: Callable[..., Awaitable[Who]]) -> Who:
     client = actor_of(request)
     try:
-        return await authenticate(request.headers.get("authorization"), method=request.method, client=client)
+        return await authenticate(presented_key(request.headers), method=request.method, client=client)
     except Unauthenticated as refused:
         raise resource(request, LoginThrottle).count(refused, client.ip_address) from None
 

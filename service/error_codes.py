@@ -37,6 +37,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Wait for some to end; the SDK retries.",
     ),
     "conflict": ErrorCode(409, "The resource is in a state that does not allow this.", "Retrieve it, then decide."),
+    "conflicting_api_keys": ErrorCode(
+        401, "The request has two different keys, in `Authorization` and `api-key`.", "Send one of them."
+    ),
     "conflicting_parameters": ErrorCode(400, "Two fields mean the same, or exclude each other.", "Send one of them."),
     "dataset_generation_not_found": ErrorCode(404, "No such generation in this project.", "Check the id."),
     "duplicate_part": ErrorCode(400, "`part_ids` names a part twice.", "Name each once, in the order of the file."),
@@ -137,7 +140,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "metadata_too_many_pairs": ErrorCode(400, "`metadata` has over 16 pairs.", "Leave some out."),
     "metadata_value_too_long": ErrorCode(400, "A value of `metadata` has over 512 characters.", "Shorten it."),
     "method_not_allowed": ErrorCode(405, "The route does not allow this HTTP method.", "See `/docs`."),
-    "missing_api_key": ErrorCode(401, "The request has no `Authorization: Bearer KEY`.", "Set OPENAI_API_KEY."),
+    "missing_api_key": ErrorCode(
+        401, "The request has neither `Authorization: Bearer KEY` nor `api-key: KEY`.", "Set OPENAI_API_KEY."
+    ),
     "missing_required_parameter": ErrorCode(400, "A required field is missing.", "`param` names it."),
     "model_alias_has_no_earlier": ErrorCode(
         409, "The alias has had no earlier model.", "Promote a model, or name a `version` of its history."

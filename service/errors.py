@@ -13,6 +13,7 @@
         ├── InFlight          409   the same request is being processed: retry
         ├── RequestTimeout    408   the request did not arrive in time
         ├── TooLarge          413
+        ├── UnsupportedMediaType 415  the body, or a part of it, is compressed
         ├── KeyReused         422   an Idempotency-Key was reused with another body
         ├── QuotaExceeded     429   above a budget or limit; retrying does not help
         ├── RateLimited       429   too many requests; retry after a while
@@ -129,6 +130,14 @@ class TooLarge(ApiError):
     status = 413
     type = "invalid_request_error"
     code = "file_too_large"
+
+
+class UnsupportedMediaType(ApiError):
+    """The body, or a part of it, is compressed or otherwise encoded."""
+
+    status = 415
+    type = "invalid_request_error"
+    code = "unsupported_content_encoding"
 
 
 class RequestTimeout(ApiError):

@@ -7,7 +7,7 @@ A request struct derives from `RequestModel`, which refuses unknown fields. msgs
 import asyncio
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -17,6 +17,8 @@ from litestar import Request
 from service import json_limits
 from service.errors import InvalidRequest, NotFound, RequestTimeout
 from service.http.body_pace import CLOSE
+from service.http.content_encodings import check_encoding
+from service.http.json_faults import check_json_type, not_an_object, not_json, paths_of, with_note_of_empty_body
 from service.http.request_memory import reservation_of
 from service.http.resources import resource
 from service.http.schema_text import expected_at, joined, unknown_fields
@@ -36,14 +38,15 @@ async def read_body(request: Request[Any, Any, Any], model: type[Model]) -> tupl
     Raises `InvalidRequest` that names the `param` at fault.
     """
     raw = await json_body(request)
-    return await off_loop(len(raw), decode, raw or b"{}", model), hashlib.sha256(raw).digest()
+    return await off_loop(len(raw), decode, raw, model), hashlib.sha256(raw).digest()
 
 
 async def json_body(request: Request[Any, Any, Any]) -> bytes:
     """The raw body, within the limits of JSON, of its time and of the project's memory.
 
-    Raises `InvalidRequest` when the `Content-Type` is given and is not JSON, or the JSON has too many values or levels;
-    `RequestTimeout`; and `RateLimited`, before the bytes are stored, when the project's memory is full.
+    Raises `InvalidRequest` when the `Content-Type` is given and is not JSON in UTF-8, or the JSON has too many values
+    or levels; `UnsupportedMediaType` when the body is compressed; `RequestTimeout`; and `RateLimited`, before the bytes
+    are stored, when the project's memory is full.
     """
     seconds = resource(request, Settings).json_body_seconds
     try:
@@ -63,16 +66,13 @@ async def json_body(request: Request[Any, Any, Any]) -> bytes:
 
 
 async def _received(request: Request[Any, Any, Any]) -> bytes:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     memory = reservation_of(request)
     chunks: list[bytes] = []
     received = reserved = 0
     async for chunk in request.stream():
-        if chunk and media_type not in ("", "application/json"):
-            raise InvalidRequest(
-                f"The body is '{media_type[:64]}'. Send JSON, with `Content-Type: application/json`.",
-                code="invalid_content_type",
-            )
+        if chunk and not chunks:
+            check_json_type(request.headers.get("content-type", ""))
+            check_encoding(request)
         received += len(chunk)
         expected = max(received, request.content_length or 0)
         memory.add_json(expected - reserved)
@@ -82,25 +82,33 @@ async def _received(request: Request[Any, Any, Any]) -> bytes:
 
 
 def decode(raw: bytes, model: type[Model]) -> Model:
-    """Decode a JSON body strictly. If a field is repeated, the last one counts. Raises `InvalidRequest`."""
+    """Decode a JSON body strictly. If a field is repeated, the last one counts. Raises `InvalidRequest`.
+
+    An empty body counts as `{}`, so that calls without required fields need none.
+    """
+    is_empty = not raw.strip()
     try:
-        value = msgspec.json.decode(raw, type=model)
+        value = msgspec.json.decode(b"{}" if is_empty else raw, type=model)
     except msgspec.ValidationError as error:
-        raise _refusal(str(error), model, lambda: decode_plain(raw)) from None
+        refusal = _refusal(str(error), model, lambda: decode_plain(raw))
+        raise with_note_of_empty_body(refusal) if is_empty else refusal from None
     except _DECODE_ERRORS as error:
-        raise _not_json(raw, error) from None
+        raise not_json(raw, error) from None
     if b"\\u0000" in raw:  # perhaps behind an escaped backslash: the decoded values decide
-        for path in islice(_paths_of_nul(decode_plain(raw), ""), 1):
+        for path in islice(paths_of(decode_plain(raw), "\0"), 1):
             raise _refused_character(path)
     return value
 
 
 def decode_plain(raw: bytes) -> Any:
-    """Decode a JSON body as plain data: dictionaries, lists, strings, numbers. Raises `InvalidRequest`."""
+    """Decode a JSON body as plain data: dictionaries, lists, strings, numbers. Raises `InvalidRequest`.
+
+    An empty body counts as `{}`.
+    """
     try:
-        return msgspec.json.decode(raw)
+        return msgspec.json.decode(raw if raw.strip() else b"{}")
     except _DECODE_ERRORS as error:
-        raise _not_json(raw, error) from None
+        raise not_json(raw, error) from None
 
 
 def check_address(request: Request[Any, Any, Any], query: Any) -> None:
@@ -150,37 +158,7 @@ def read_query(request: Request[Any, Any, Any], model: type[Model], *, extra: tu
 
 
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_LONE_SURROGATE = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
-)
-_SEARCHED_BYTES = 64 * 1024
-"""The bytes of one search: the interpreter is released between two only."""
-
 _MAX_UNKNOWN_SHOWN = 20
-
-
-def _not_json(raw: bytes, error: Exception) -> InvalidRequest:
-    pieces = range(0, len(raw), _SEARCHED_BYTES)
-    if any(_LONE_SURROGATE.search(raw, start, start + _SEARCHED_BYTES) for start in pieces):
-        return InvalidRequest(
-            "The body contains half of a surrogate pair, which is not a character. Send both halves.",
-            code="invalid_character",
-        )
-    return InvalidRequest(
-        f"The body is not valid JSON: {str(error).rstrip('.')}. Send a JSON object.", code="invalid_json"
-    )
-
-
-def _paths_of_nul(value: Any, path: str) -> Iterator[str]:
-    match value:
-        case str() if "\0" in value:
-            yield path
-        case dict():
-            for name, inner in value.items():
-                yield from [path] if "\0" in name else _paths_of_nul(inner, joined(path, name))
-        case list():
-            for index, inner in enumerate(value):
-                yield from _paths_of_nul(inner, f"{path}[{index}]")
 
 
 def _refused_character(param: str) -> InvalidRequest:
@@ -212,6 +190,8 @@ def _refusal(message: str, model: type[Model], given: Callable[[], Any]) -> Inva
             code="unknown_parameter",
         )
     code = "invalid_type" if re.match(r"Expected `[^`]*`, got `[^`]*`\Z", detail) else "invalid_value"
+    if not path and detail.startswith("Expected `object`, got"):
+        return not_an_object(given())
     if not path:
         return InvalidRequest(f"Invalid body: {detail[:1].lower()}{detail[1:]}. Send a JSON object.", code=code)
     expected = expected_at(model, path)

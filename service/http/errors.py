@@ -13,11 +13,12 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, Operationa
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from service.database.sqlstates import sqlstate_of
-from service.errors import ApiError, Internal, InvalidRequest, MethodNotAllowed, NotFound, TooLarge, Unavailable
+from service.errors import ApiError, Internal, InvalidRequest, MethodNotAllowed, TooLarge, Unavailable
+from service.http.azure_urls import sent_path
+from service.http.unknown_urls import unknown_url
 
 log = structlog.get_logger()
 
-OLD_FINE_TUNES = "/v1/fine-tunes"
 CONNECTION_SQLSTATES = ("08", "57P", "53", "40")
 """SQLSTATE classes that mean "Postgres is unavailable or full for now", or "retry" (PostgreSQL manual, appendix A)."""
 
@@ -71,11 +72,11 @@ def as_api_error(request: Request[Any, Any, Any], exception: BaseException) -> A
         case ApiError():
             return exception
         case HTTPException(status_code=404):
-            return _unknown_route(request.scope["path"], request.method)
+            return unknown_url(request.scope, request.method)
         case HTTPException(status_code=405):
             allowed = {key: value for key, value in (exception.headers or {}).items() if key.lower() == "allow"}
             return MethodNotAllowed(
-                f"{request.method} is not allowed on {request.scope['path']}. See /docs for the methods that are.",
+                f"{request.method} is not allowed on {sent_path(request.scope)}. See /docs for the methods that are.",
                 headers=allowed,
             )
         case HTTPException(status_code=413):
@@ -107,16 +108,6 @@ def as_api_error(request: Request[Any, Any, Any], exception: BaseException) -> A
             return Internal(
                 "Something went wrong on our side. The request id in x-request-id identifies it in the logs."
             )
-
-
-def _unknown_route(path: str, method: str) -> NotFound:
-    if path.startswith(OLD_FINE_TUNES):
-        return NotFound(
-            "The fine-tunes API was shut down in 2024. Use /v1/fine_tuning/jobs, "
-            "in the SDK client.fine_tuning.jobs.create(...).",
-            code="endpoint_shut_down",
-        )
-    return NotFound(f"Unknown request URL: {method} {path}. See /docs for the routes.", code="unknown_url")
 
 
 def _unavailable() -> Unavailable:

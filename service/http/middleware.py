@@ -10,6 +10,7 @@ from litestar.types import ASGIApp, HTTPResponseBodyEvent, HTTPScope, Message, R
 from prometheus_client import Counter, Histogram
 
 from service.errors import Internal
+from service.http.azure_urls import rewrite
 from service.http.body_pace import PacedBody
 from service.http.client_address import client_address, is_tls, resolve
 from service.http.errors import error_response
@@ -47,8 +48,8 @@ _QUIET = ("/livez", "/readyz")
 class RequestMiddleware:
     """ASGI middleware that gives every HTTP request an id, logs it and counts it in the metrics.
 
-    It also resolves the client's address behind the trusted proxies, ends a body that pauses for
-    `body_idle_seconds` or comes too slowly, and releases at the end what the request has occupied.
+    It also resolves the client's address behind the trusted proxies, rewrites the URLs of Azure's clients, ends a body
+    that pauses for `body_idle_seconds` or comes too slowly, and releases at the end what the request has occupied.
     """
 
     def __init__(self, app: ASGIApp, trusted_proxies: TrustedProxies, *, body_idle_seconds: float) -> None:
@@ -67,6 +68,7 @@ class RequestMiddleware:
         started = time.perf_counter()
         request_id = new_id("req_")
         resolve(scope, self._trusted_proxies)
+        rewrite(scope)
         status = 0
         first_byte_seconds = 0.0
         structlog.contextvars.clear_contextvars()

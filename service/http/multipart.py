@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from litestar import Request
-from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 
 from service.errors import InvalidRequest, TooLarge
+from service.http import multipart_faults as faults
+from service.http.content_encodings import check_encoding, check_part_encoding
+from service.http.dispositions import Disposition, read_disposition
 
 Stored = TypeVar("Stored")
 
@@ -41,40 +44,56 @@ async def read_form(
 
     `check_fields` gets the fields that precede the file and may refuse them, so that no caller sends 500 MB in vain.
 
-    Raises `InvalidRequest` for a body that is not multipart or is cut short, and `TooLarge` above `max_file_bytes` or
-    `MAX_FORM_BYTES`; `store` gets the same exception, so that it can clean up.
+    Raises `InvalidRequest` for a body that is not multipart, is cut short or has a text in place of the file,
+    `UnsupportedMediaType` for one that is encoded, and `TooLarge` above `max_file_bytes` or `MAX_FORM_BYTES`; `store`
+    gets the same exception, so that it can clean up.
     """
-    media_type, options = parse_options_header(request.headers.get("content-type", ""))  # type: ignore[no-untyped-call]
-    boundary = options.get("boundary")
-    if media_type != "multipart/form-data" or not boundary:
-        raise InvalidRequest(
-            f"Send multipart/form-data, with the bytes in the field `{file_field}`.", code="invalid_content_type"
-        )
+    boundary = faults.boundary_of(request.headers.get("content-type", ""), file_field)
     if len(boundary) > MAX_BOUNDARY:
         raise InvalidRequest(f"A boundary may have {MAX_BOUNDARY} characters.", code="invalid_content_type")
-    segments = _Segments(request, PushMultipartParser(boundary, max_segment_count=MAX_FIELDS))
+    check_encoding(request)
+    segments = _Segments(request, boundary)
     form: Form[Stored] = Form()
     async for segment in segments:
-        if segment.name != file_field:
-            form.fields[segment.name] = await _text(segment, segments.chunks())
+        name, filename = _names(segment)
+        check_part_encoding(segment, name)
+        if name != file_field:
+            form.fields[name] = await _text(name, segments.chunks(), file_field)
         elif form.file is not None:
-            raise InvalidRequest(f"The field `{file_field}` is given twice.", param=file_field)
+            raise faults.second_file(file_field)
         else:
             check_fields(form.fields)
-            form.filename = segment.filename
+            if filename is None and segment.content_type in (None, "text/plain"):
+                raise faults.text_for_file(file_field)
+            form.filename = filename or faults.name_by_type(segment.content_type)
             form.file = await store(_limited(segments.file_chunks(), max_file_bytes, file_field))
     return form
+
+
+def _names(segment: MultipartSegment) -> Disposition:
+    name, filename = read_disposition(segment.header("Content-Disposition"))
+    if not name:
+        raise InvalidRequest(
+            "A part of the multipart body has no name. Give each part the header "
+            '`Content-Disposition: form-data; name="…"`, with the field\'s name.',
+            code="invalid_multipart",
+        )
+    return Disposition(name, filename)
 
 
 class _Segments:
     """A multipart stream: iterating yields its segments, and `chunks()` the bytes of the current one."""
 
-    def __init__(self, request: Request[Any, Any, Any], parser: PushMultipartParser) -> None:
+    def __init__(self, request: Request[Any, Any, Any], boundary: str) -> None:
         self._stream = request.stream()
-        self._parser = parser
+        self._boundary = boundary
+        # Each byte of a header becomes one character, so that no name fails to decode: see `dispositions`.
+        self._parser = PushMultipartParser(boundary.encode(), max_segment_count=MAX_FIELDS, header_charset="latin-1")
         self._parsed: list[Any] = []
         self._position = 0
         self._form_bytes = 0
+        self._start = b""
+        self._has_parts = False
 
     def __aiter__(self) -> AsyncIterator[MultipartSegment]:
         return self._segments()
@@ -82,6 +101,7 @@ class _Segments:
     async def _segments(self) -> AsyncIterator[MultipartSegment]:
         while (event := await self._next()) is not _END:
             if isinstance(event, MultipartSegment):
+                self._has_parts = True
                 yield event
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -110,6 +130,8 @@ class _Segments:
                     return _END
                 if data:
                     self._form_bytes += len(data)
+                    if len(self._start) < faults.SHOWN_BYTES:
+                        self._start += data[: faults.SHOWN_BYTES]
                     self._parsed = list(self._parser.parse(data))
                     self._position = 0
         except ParserLimitReached as error:
@@ -118,7 +140,9 @@ class _Segments:
                 code="invalid_multipart",
             ) from None
         except MultipartError as error:
-            raise InvalidRequest(f"The multipart body is malformed: {error}.", code="invalid_multipart") from None
+            raise faults.malformed(
+                error, boundary=self._boundary, start=self._start, has_parts=self._has_parts
+            ) from None
         event = self._parsed[self._position]
         self._position += 1
         return event
@@ -127,19 +151,20 @@ class _Segments:
 _END = object()
 
 
-async def _text(segment: MultipartSegment, chunks: AsyncIterator[bytes]) -> str:
+async def _text(name: str, chunks: AsyncIterator[bytes], file_field: str) -> str:
     value = bytearray()
     async for chunk in chunks:
         value += chunk
         if len(value) > MAX_FIELD_BYTES:
             raise InvalidRequest(
-                f"The field `{segment.name}` may have {MAX_FIELD_BYTES:,} bytes. Send a shorter one.",
-                param=segment.name,
+                f"The field `{name}` may have {MAX_FIELD_BYTES:,} bytes. Send a shorter one; the file belongs in the "
+                f"field `{file_field}`.",
+                param=name,
             )
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise InvalidRequest(f"The field `{segment.name}` is not UTF-8.", param=segment.name) from None
+        raise InvalidRequest(f"The field `{name}` is not UTF-8. Send UTF-8.", param=name) from None
 
 
 async def _limited(chunks: AsyncIterator[bytes], max_file_bytes: int, file_field: str) -> AsyncIterator[bytes]:

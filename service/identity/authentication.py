@@ -1,4 +1,4 @@
-"""Authenticates callers by the key in `Authorization`, and enforces what it may do.
+"""Authenticates callers by their key, and enforces what it may do.
 
 A key's form and checksum come first and cost nothing; `KeyLookup` finds its owner.
 """
@@ -11,6 +11,7 @@ from service.identity.audit import Actor
 from service.identity.callers import Administrator, Caller, may
 from service.identity.key_lookup import KeyLookup, refused_key
 from service.identity.keys import fingerprint, well_formed
+from service.identity.presented_keys import incorrect_key
 from service.identity.refused_requests import Refusals, Refused
 from service.states import RefusalKind
 
@@ -24,24 +25,24 @@ class Authenticator:
         self._refusals = Refusals(db)
         self._keys = KeyLookup(db)
 
-    async def project_caller(self, authorization: str | None, *, method: str, client: Actor) -> Caller:
+    async def project_caller(self, key: str, *, method: str, client: Actor) -> Caller:
         """Authenticate a project's caller.
 
         Raises `Unauthenticated`, and `Forbidden` for an admin key or a key whose scopes do not allow the method.
         """
-        who, sha256 = await self._identify(authorization, client)
+        who, sha256 = await self._identify(key, client)
         if not isinstance(who, Caller):
             error = Forbidden("This is an admin key. Project resources need a project key.")
             raise await self._recorded(refused_key("wrong_kind_of_key", who, sha256), error, client)
         await self._check_scopes(who, sha256, method, client)
         return who
 
-    async def administrator(self, authorization: str | None, *, method: str, client: Actor) -> Administrator:
+    async def administrator(self, key: str, *, method: str, client: Actor) -> Administrator:
         """Authenticate a caller of the organisation's API.
 
         Raises `Unauthenticated`, and `Forbidden` for a project key or a key whose scopes do not allow the method.
         """
-        who, sha256 = await self._identify(authorization, client)
+        who, sha256 = await self._identify(key, client)
         if not isinstance(who, Administrator):
             error = Forbidden("This is a project key. The organisation's resources need an admin key.")
             raise await self._recorded(refused_key("wrong_kind_of_key", who, sha256), error, client)
@@ -60,17 +61,9 @@ class Authenticator:
             )
             raise await self._recorded(refused_key("read_only_key", who, sha256), error, client)
 
-    async def _identify(self, authorization: str | None, client: Actor) -> tuple[Caller | Administrator, bytes]:
-        scheme, _, key = (authorization or "").partition(" ")
-        key = key.strip()
-        if scheme.lower() != "bearer" or not key:
-            raise Unauthenticated(
-                "You didn't provide an API key. Send it as `Authorization: Bearer YOUR_KEY`, "
-                "or set OPENAI_API_KEY for the SDK.",
-                code="missing_api_key",
-            )
+    async def _identify(self, key: str, client: Actor) -> tuple[Caller | Administrator, bytes]:
         if not well_formed(key):
-            raise _incorrect()
+            raise incorrect_key(key)
         sha256 = fingerprint(key)
         known = await self._keys.find(sha256)
         if known is None:

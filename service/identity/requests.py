@@ -8,6 +8,7 @@ from service.http.resources import ApiRequest, resource
 from service.identity.audit import actor_of
 from service.identity.authentication import Authenticator
 from service.identity.callers import Administrator, Caller
+from service.identity.presented_keys import presented_key
 
 
 def caller(request: ApiRequest) -> Caller:
@@ -19,7 +20,7 @@ def access_check(request: ApiRequest) -> Callable[[], Awaitable[object]]:
     """A check for long responses: calling it raises `ApiError` once the caller's key no longer works."""
     authenticator, key, client = (
         resource(request, Authenticator),
-        request.headers.get("authorization"),
+        presented_key(request.headers),
         actor_of(request),
     )
     return lambda: authenticator.project_caller(key, method="GET", client=client)

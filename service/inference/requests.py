@@ -5,6 +5,7 @@ from typing import Any
 
 from service.errors import InvalidRequest
 from service.http.bodies import decode_plain
+from service.http.json_faults import not_an_object, with_note_of_empty_body
 from service.inference.bounds import max_output_tokens
 from service.inference.routing import Route, Router
 from service.off_loop import off_loop
@@ -25,12 +26,18 @@ class InferenceRequest:
     size_bytes: int = 0
 
 
-async def read_inference_request(raw: bytes, *, path: str, router: Router, project_id: str) -> InferenceRequest:
-    """Decode a body and route its model.
+async def read_inference_request(
+    raw: bytes, *, path: str, router: Router, project_id: str, deployment: str | None = None
+) -> InferenceRequest:
+    """Decode a body and route its model: the `deployment` if the URL names one, as Azure does.
 
     Raises `InvalidRequest` for a body that cannot be read, and as `Router.route`.
     """
-    body = await off_loop(len(raw), decode_plain, raw or b"{}")
+    body = await off_loop(len(raw), decode_plain, raw)
+    if deployment is not None and isinstance(body, dict):
+        body = {**body, "model": deployment}
+    elif not raw.strip():
+        raise with_note_of_empty_body(_no_model())
     return await inference_request_of(body, path=path, router=router, project_id=project_id, size_bytes=len(raw))
 
 
@@ -39,10 +46,10 @@ async def inference_request_of(
 ) -> InferenceRequest:
     """Check a decoded body and route its model. Raises as `read_inference_request`."""
     if not isinstance(body, dict):
-        raise InvalidRequest("The body must be a JSON object.", code="invalid_type")
+        raise not_an_object(body)
     model = body.get("model")
     if not isinstance(model, str) or not model:
-        raise InvalidRequest("Missing required parameter: 'model'.", param="model", code="missing_required_parameter")
+        raise _no_model()
     if body.get("stream") not in (None, False, True):
         raise InvalidRequest("'stream' must be true or false.", param="stream", code="invalid_type")
     if not isinstance(body.get(STREAM_OPTIONS), dict | None):
@@ -55,4 +62,12 @@ async def inference_request_of(
         output_tokens=max_output_tokens(body, path=path, model=route.base),
         body={**body, "model": route.upstream_model},
         size_bytes=size_bytes,
+    )
+
+
+def _no_model() -> InvalidRequest:
+    return InvalidRequest(
+        "Missing required parameter: 'model'. Send a model's name; GET /v1/models lists yours.",
+        param="model",
+        code="missing_required_parameter",
     )

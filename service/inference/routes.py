@@ -5,6 +5,7 @@ from litestar.response import Stream
 
 from service.catalogue.base_models import Catalogue
 from service.database.engine import Database
+from service.http.azure_urls import deployment_of
 from service.http.bodies import json_body
 from service.http.operation import operation
 from service.http.request_memory import reservation_of
@@ -58,6 +59,7 @@ async def _complete(request: ApiRequest, path: str) -> Response[bytes] | Stream:
             db=resource(request, Database), catalogue=resource(request, Catalogue), accounts=resource(request, Accounts)
         ),
         project_id=who.project_id,
+        deployment=deployment_of(request.scope),
     )
     await resource(request, RateLimitEnforcer).admit_inference(
         request.scope,

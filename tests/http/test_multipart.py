@@ -90,7 +90,7 @@ class TestParts:
         ("disposition", "code"),
         [
             (b"", "invalid_multipart"),
-            (b"content-disposition: form-data\r\n", "missing_required_parameter"),
+            (b"content-disposition: form-data\r\n", "invalid_multipart"),
             (b'content-disposition: attachment; name="purpose"\r\n', "invalid_multipart"),
         ],
         ids=["no header", "no name", "no field"],

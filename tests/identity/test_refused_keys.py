@@ -157,7 +157,7 @@ class TestBounds:
         before = await _unknown_entries(admin_api)
         for _ in range(200):
             with pytest.raises(ApiError):
-                await authenticator.project_caller(f"Bearer {new_key('project')}", method="GET", client=client)
+                await authenticator.project_caller(new_key("project"), method="GET", client=client)
         await authenticator.close()
         added = await _unknown_entries(admin_api) - before
         assert 1 <= added <= 2 * refused_requests.UNKNOWN_KEY_SUBJECTS  # twice: a minute may have passed

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from sqlalchemy import delete, func, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,6 +13,7 @@ from service.datasets.files.queries import FINE_TUNE, Uses, no_such_file, uses_o
 from service.datasets.files.reports import delete_reports, request_report
 from service.deletions.requests import request_deletion
 from service.errors import Busy, Conflict, InvalidRequest
+from service.http.dispositions import decode_words
 from service.identity.queries import check_not_deleted, get_project
 from service.ids import new_id
 from service.states import FilePurpose
@@ -19,6 +21,7 @@ from service.storage import Stored
 
 UPLOADABLE: tuple[FilePurpose, ...] = (FINE_TUNE, "assistants", "batch", "vision", "user_data")
 MAX_FILENAME_LENGTH = 255
+MAX_SUFFIX_LENGTH = 32
 EXPIRES_AFTER_SECONDS = range(3600, 2_592_001)
 
 
@@ -35,11 +38,18 @@ def read_new_file(fields: dict[str, str], filename: str | None) -> NewFile:
     """Read the form's fields. Raises `InvalidRequest` with the field at fault."""
     for name in fields:
         if name not in ("purpose", "expires_after[anchor]", "expires_after[seconds]"):
-            raise InvalidRequest(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+            raise InvalidRequest(
+                f"Unknown parameter: '{name}'. An upload has the fields file, purpose, expires_after[anchor] and "
+                "expires_after[seconds].",
+                param=name,
+                code="unknown_parameter",
+            )
     purpose = fields.get("purpose")
     if purpose is None:
         raise InvalidRequest(
-            "Missing required parameter: 'purpose'.", param="purpose", code="missing_required_parameter"
+            "Missing required parameter: 'purpose'. Training data is 'fine-tune': with curl -F purpose=fine-tune.",
+            param="purpose",
+            code="missing_required_parameter",
         )
     return NewFile(
         filename=clean_filename(filename),
@@ -142,10 +152,14 @@ async def discard_file(session: AsyncSession, project_id: str, file_id: str) -> 
 
 
 def clean_filename(filename: str | None) -> str:
-    """The last part of a path, without characters that cannot be printed."""
-    name = (filename or "file").replace("\\", "/").rsplit("/", 1)[-1]
-    name = "".join(char for char in name if char.isprintable()).strip()[:MAX_FILENAME_LENGTH]
-    return name or "file"
+    """The last part of a path, without characters that cannot be printed, and with encoded words (RFC 2047) decoded.
+
+    Where it is too long, its end stays: the suffix decides how a file is read.
+    """
+    name = decode_words(filename or "").replace("\\", "/").rstrip("/ ").rsplit("/", 1)[-1]
+    name = "".join(char for char in name if char.isprintable()).strip()
+    suffixes = "".join(PurePath(name).suffixes[-2:])[-MAX_SUFFIX_LENGTH:]
+    return name.removesuffix(suffixes)[: MAX_FILENAME_LENGTH - len(suffixes)] + suffixes or "file"
 
 
 def _in_use(by: str) -> Conflict:

@@ -18,11 +18,12 @@ from service.datasets.files.reports import read_report
 from service.datasets.files.schemas import FileDeleted, FileObject, ListFiles, ReportQuery, show_file
 from service.datasets.files.staged_object import staged_object
 from service.datasets.report_schema import FileReport
-from service.errors import InvalidRequest, NotFound
+from service.errors import NotFound
 from service.http.bodies import read_query
 from service.http.concurrent_requests import Downloads, Uploads
 from service.http.idempotency import answer_once
 from service.http.multipart import read_form
+from service.http.multipart_faults import missing_file
 from service.http.operation import operation
 from service.http.pagination import page_of
 from service.http.resources import ApiRequest, resource
@@ -70,7 +71,7 @@ async def _upload_file(request: ApiRequest, who: Caller) -> Response[bytes]:
             check_fields=_check_purpose,
         )
         if form.file is None:
-            raise InvalidRequest("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
+            raise missing_file("file", form.fields)
         stored, new_file = form.file, read_new_file(form.fields, form.filename)
         identity = msgspec.json.encode([sorted(form.fields.items()), form.filename, stored.sha256])
 

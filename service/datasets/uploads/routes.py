@@ -33,6 +33,7 @@ from service.http.bodies import read_body
 from service.http.concurrent_requests import Uploads
 from service.http.idempotency import answer_once
 from service.http.multipart import read_form
+from service.http.multipart_faults import missing_file
 from service.http.operation import operation
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import NoFields
@@ -94,7 +95,7 @@ async def _add_part(request: ApiRequest, who: Caller, upload_id: str) -> Respons
         )
         _refuse_fields(form.fields)
         if form.file is None:
-            raise InvalidRequest("Missing required parameter: 'data'.", param="data", code="missing_required_parameter")
+            raise missing_file("data", form.fields)
         stored = form.file
 
         async def act(session: AsyncSession) -> UploadPartObject:

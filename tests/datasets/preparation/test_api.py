@@ -183,6 +183,27 @@ async def test_a_table_becomes_files_that_a_job_can_train_on(api: Api, worker: C
         await _walk_changes(http, made)
 
 
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        "filename*=utf-8''Ausk%C3%BCnfte.csv",
+        'filename="=?utf-8?B?QXVza8O8bmZ0ZS5jc3Y=?="',
+        "filename*=iso-8859-1'de'Ausk%FCnfte.csv",
+    ],
+    ids=["requests", ".NET", "Latin-1"],
+)
+async def test_a_table_is_one_by_its_name_however_a_client_sends_it(api: Api, worker: Context, parameter: str) -> None:
+    """One column is no table by its content: as text, its header would be trained as an answer."""
+    field = '--b\r\ncontent-disposition: form-data; name="{}"{}\r\n\r\n{}\r\n'
+    content = field.format("purpose", "", "user_data") + field.format("file", f"; {parameter}", "answer\nYes.\nNo.\n")
+    async with api.http() as http:
+        headers = {"content-type": "multipart/form-data; boundary=b"}
+        file = await http.post("/files", content=f"{content}--b--\r\n", headers=headers)
+        assert file.json()["filename"] == "Auskünfte.csv"
+        made = await prepared(http, worker, api, {"file": file.json()["id"], "target_format": "completion"})
+    assert (made["status"], made["rows_in"], made["options"]["input_format"]) == ("succeeded", 2, "csv"), made
+
+
 async def _walk_changes(http: httpx2.AsyncClient, made: dict[str, Any]) -> None:
     path = f"/dataset_preparations/{made['id']}/changes"
     seen: list[dict[str, Any]] = []
