@@ -248,6 +248,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "unknown_fix": ErrorCode(400, "No such fix.", "The message lists them, and so does docs/checks.md."),
     "unknown_parameter": ErrorCode(400, "An unknown field or query parameter.", "`param` names it."),
     "unknown_url": ErrorCode(404, "No such route.", "See `/docs`."),
+    "unsupported_content_encoding": ErrorCode(
+        415, "The body, or a part of it, is compressed or otherwise encoded.", "Send it as it is, without the header."
+    ),
     "unsupported_method": ErrorCode(400, "The model cannot be trained by this method.", "The message lists which can."),
     "unsupported_parameter": ErrorCode(400, "A field of OpenAI's API that is not supported here.", "Leave it out."),
     "upload_cancelled": ErrorCode(400, "The upload was cancelled.", "Create a new one."),

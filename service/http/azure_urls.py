@@ -26,7 +26,7 @@ _API_VERSION = b"api-version="
 def rewrite(scope: Scope) -> None:
     """Give a request with a URL of Azure's clients the path under `/v1`, and drop the query parameter `api-version`."""
     details = cast("dict[str, Any]", scope)
-    query: bytes = details["query_string"]
+    query: bytes = details.get("query_string", b"")
     if _API_VERSION in query:
         details["query_string"] = b"&".join(pair for pair in query.split(b"&") if not pair.startswith(_API_VERSION))
     sent: str = details["path"]

@@ -1,14 +1,15 @@
 """Reads `Content-Disposition` of a part: the names of the field and of the file, in every form that clients send.
 
 `filename*` (RFC 8187: requests, .NET) comes before its continuations (RFC 2231: Java and Python mail libraries), and
-these before `filename`, which may have encoded words (RFC 2047: .NET), raw bytes (curl), `%22` (browsers) or escapes by
-backslash (older clients). A name is never given up: what cannot be decoded as declared is decoded as well as it can be.
+these before `filename`, which may have encoded words (RFC 2047: .NET), raw bytes (curl), `%22` (browsers), percent
+encoding (aiohttp) or escapes by backslash (older clients). A name is never given up: what cannot be decoded as declared
+is decoded as well as it can be.
 """
 
 import binascii
 import re
 from typing import NamedTuple
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 _CHARSETS = frozenset(
     {"utf-8", "utf8", "us-ascii", "ascii", "latin1", "latin-1", "shift_jis", "euc-jp", "iso-2022-jp", "euc-kr"}
@@ -35,11 +36,20 @@ class Disposition(NamedTuple):
 
 def read_disposition(header: str) -> Disposition:
     """Read a header whose bytes were decoded as Latin-1, one character a byte."""
+    parameters = parameters_of(header)
+    return Disposition(_named("name", parameters) or "", _named("filename", parameters))
+
+
+def parameters_of(header: str) -> dict[str, str]:
+    """The parameters behind a header's value, by name in lower case.
+
+    A value without quotes ends at the next semicolon, whatever its characters: clients send `boundary=----=_Part_1`.
+    """
     parameters: dict[str, str] = {}
     for match in _PARAMETER.finditer(header):
         name, quoted, bare = match.groups()
         parameters[name.lower()] = _unescaped(quoted) if quoted is not None else bare.strip().strip('"')
-    return Disposition(_named("name", parameters) or "", _named("filename", parameters))
+    return parameters
 
 
 def decode_words(text: str) -> str:
@@ -55,7 +65,13 @@ def _named(name: str, parameters: dict[str, str]) -> str | None:
         declared = _decoded(content, charset)
         if declared is not None or plain is None:
             return declared if declared is not None else _readable(content)
-    return None if plain is None else decode_words(_readable(plain.encode("latin-1")))
+    return None if plain is None else _without_percents(decode_words(_readable(plain.encode("latin-1"))))
+
+
+def _without_percents(name: str) -> str:
+    """The name before a client (aiohttp) has percent-encoded all of it: encoding it again gives the same."""
+    decoded = unquote(name)
+    return decoded if quote(decoded, safe="") == name else name
 
 
 def _continued(name: str, parameters: dict[str, str]) -> str | None:

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from multipart import parse_options_header
 
 from service.errors import InvalidRequest
 from service.http.content_encodings import SHOWN_CHARACTERS
+from service.http.dispositions import parameters_of
 from service.http.schema_text import joined
 
 PIECE_BYTES = 64 * 1024
@@ -72,7 +72,7 @@ _OPENING = b"{["
 
 def check_json_type(content_type: str) -> None:
     """Raises `InvalidRequest` for a `Content-Type` that is given and is not JSON in UTF-8 (RFC 8259, section 8.1)."""
-    media_type, options = parse_options_header(content_type)  # type: ignore[no-untyped-call]
+    media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in ("", "application/json"):
         sent_by = _SENT_BY.get(media_type, "")
         raise InvalidRequest(
@@ -80,7 +80,7 @@ def check_json_type(content_type: str) -> None:
             "application/json`.",
             code="invalid_content_type",
         )
-    charset = options.get("charset", "utf-8")
+    charset = parameters_of(content_type).get("charset", "utf-8")
     if charset.lower() not in _CHARSETS:
         raise InvalidRequest(
             f"The `Content-Type` names the charset '{charset[:SHOWN_CHARACTERS]}', and JSON is UTF-8. Encode the body "

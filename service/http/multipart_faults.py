@@ -1,9 +1,10 @@
 """What is wrong with a multipart body, in words that say what to send."""
 
-from multipart import MultipartError, parse_options_header
+from multipart import MultipartError
 
 from service.errors import InvalidRequest
 from service.http.content_encodings import SHOWN_CHARACTERS
+from service.http.dispositions import parameters_of
 
 SHOWN_BYTES = 80
 """The first bytes of a body, which show its boundary."""
@@ -41,18 +42,18 @@ _ADVICE_BY_ERROR = {
 
 def boundary_of(content_type: str, file_field: str) -> str:
     """The boundary of a multipart body. Raises `InvalidRequest` for another type, and for one without a boundary."""
-    media_type, options = parse_options_header(content_type)  # type: ignore[no-untyped-call]
+    media_type = content_type.partition(";")[0].strip().lower()
     if media_type != "multipart/form-data":
         what = _ADVICE_BY_TYPE.get(media_type, f"The body is `{media_type[:SHOWN_CHARACTERS]}`")
         raise InvalidRequest(f"{what}. {_how_to_send(file_field)}", code="invalid_content_type")
-    boundary = options.get("boundary")
+    boundary = parameters_of(content_type).get("boundary")
     if not boundary:
         raise InvalidRequest(
             "The header `Content-Type: multipart/form-data` has no boundary. Leave the header to the HTTP client, "
             f"which adds the boundary that it writes into the body. {_how_to_send(file_field)}",
             code="invalid_content_type",
         )
-    return str(boundary)
+    return boundary
 
 
 def text_for_file(file_field: str) -> InvalidRequest:

@@ -41,10 +41,13 @@ def document(app: Litestar) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": VERSION, "description": DESCRIPTION},
         "servers": [{"url": "/"}],
-        "security": [{"key": []}],
+        "security": [{"key": []}, {"azure_key": []}],
         "paths": paths,
         "components": {
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer"},
+                "azure_key": {"type": "apiKey", "in": "header", "name": "api-key"},
+            },
             "schemas": _with_portable_patterns(dict(sorted(components.items()))),
         },
     }

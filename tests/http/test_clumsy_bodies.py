@@ -142,6 +142,12 @@ class TestMultipart:
         assert (code, says in message) == ("invalid_content_type", True), message
         assert "field `file`: with curl -F file=@train.jsonl, with the SDK file=open(" in message
 
+    @pytest.mark.parametrize("boundary", ["----=_Part_1_2.3", "'a/b:c'", "a b"])
+    async def test_boundaries_of_java_mail_libraries(self, api: Api, boundary: str) -> None:
+        content = (PURPOSE + FILE % b"" + END).replace(b"--b", b"--" + boundary.encode())
+        for content_type in (f"multipart/form-data; boundary={boundary}", f'multipart/form-data;Boundary="{boundary}"'):
+            assert (await send(api, content, content_type)).status_code == 200
+
     @pytest.mark.parametrize(
         ("content", "says"),
         [

@@ -3,7 +3,7 @@
 import pytest
 
 from service.datasets.files.actions import MAX_FILENAME_LENGTH, clean_filename
-from service.http.dispositions import decode_words, read_disposition
+from service.http.dispositions import decode_words, parameters_of, read_disposition
 
 NAME = "Auskünfte.csv"
 
@@ -24,6 +24,9 @@ FILENAMES = [
     ("filename*=utf-8''Ausk%C3%BCnfte.csv; filename=\"a.csv\"", NAME),
     ('filename="Auskünfte.csv"', NAME),  # raw UTF-8: curl, browsers
     ("filename=Auskünfte.csv", NAME),
+    ('filename="Ausk%C3%BCnfte.csv"', NAME),  # aiohttp
+    ('filename="Ausk%c3%bcnfte 50%.csv"', "Ausk%c3%bcnfte 50%.csv"),  # not encoded as a whole
+    ('filename="Ausk%FCnfte.csv"', "Ausk%FCnfte.csv"),
     ('filename="Ausk%22unft%22.csv"', 'Ausk"unft".csv'),  # browsers
     ('filename="50%25 off %41.csv"', "50%25 off %41.csv"),  # browsers escape nothing else
     (r'filename="Ausk\"unft\".csv"', 'Ausk"unft".csv'),
@@ -98,6 +101,11 @@ class TestCleaned:
 
     def test_a_long_suffix_is_cut(self) -> None:
         assert len(clean_filename("a." + "b" * 400)) == MAX_FILENAME_LENGTH
+
+
+def test_parameters() -> None:
+    parameters = parameters_of('multipart/form-data; Boundary=----=_Part/1:2; charset="utf-8" ;x=')
+    assert parameters == {"boundary": "----=_Part/1:2", "charset": "utf-8", "x": ""}
 
 
 def test_text_without_encoded_words_is_unchanged() -> None:

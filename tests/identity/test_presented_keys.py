@@ -95,7 +95,7 @@ class TestPresented:
         ("nonsense", "Check it"),
     ],
 )
-def test_a_key_of_another_form_is_told_apart_but_not_repeated(key: str, says: str) -> None:
+def test_the_refusal_of_a_key_of_another_form_says_why_and_does_not_repeat_it(key: str, says: str) -> None:
     message = incorrect_key(key).message
     assert says in message
     assert KEY[8:-1] not in message
