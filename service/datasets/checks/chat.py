@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from service.datasets.checks.registry import Hit, example_check
-from service.datasets.parsing.decode import pointer_token
-from service.datasets.parsing.formats import CHAT_KEYS, MESSAGE_KEYS, ROLES, is_zero, message_lists, messages_of
+from service.datasets.other_keys.messages import truth
+from service.datasets.other_keys.names import known_role
+from service.datasets.parsing.formats import ROLES, is_zero, message_lists, messages_of
 
 SECTION = "Chat"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ROLE_LIST = ", ".join(ROLES)
 _PART_TYPES = ("text", "image_url", "input_audio", "refusal", "file")
-_NEAR_ROLES = {"human": "user", "bot": "assistant", "ai": "assistant", "model": "assistant", "gpt": "assistant"}
 
 
 @example_check("messages_missing", "error", SECTION, formats=("chat", "reinforcement"))
@@ -50,40 +50,13 @@ def role_missing(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("role_unknown", "error", SECTION, formats=("chat", "preference", "reinforcement"))
 def role_unknown(row: dict[str, Any]) -> Iterator[Hit]:
-    """A role is not one of system, developer, user, assistant, tool, function."""
+    """A role is not one of system, developer, user, assistant, tool, function, and none of the names that other tools
+    use for them.
+    """
     for pointer, message in messages_of(row):
         role = message.get("role")
-        if role is None or (isinstance(role, str) and role in ROLES):
-            continue
-        near = str(role).strip().lower()[:40]
-        near = _NEAR_ROLES.get(near, near)
-        meant = f' Did you mean "{near}"?' if near in ROLES else ""
-        yield Hit(f"{pointer}/role", role, f"The role must be one of {_ROLE_LIST}.{meant}")
-
-
-@example_check("unknown_key", "error", SECTION, formats=("chat",), fix="drop_unknown_keys")
-def unknown_key(row: dict[str, Any]) -> Iterator[Hit]:
-    """A row has a key other than messages, tools, functions and parallel_tool_calls. Upstreams refuse other keys."""
-    for key in row:
-        if key not in CHAT_KEYS:
-            yield Hit(f"/{pointer_token(key)}", row[key], f"A chat row has no key {_short(key)}; remove it.")
-
-
-@example_check(
-    "message_unknown_key",
-    "error",
-    SECTION,
-    formats=("chat", "preference", "reinforcement"),
-    fix="drop_unknown_keys",
-)
-def message_unknown_key(row: dict[str, Any]) -> Iterator[Hit]:
-    """A message has a key other than role, content, name, weight and those of calls. A misspelt key loses its value."""
-    for pointer, message in messages_of(row):
-        for key in message:
-            if key not in MESSAGE_KEYS:
-                yield Hit(
-                    f"{pointer}/{pointer_token(key)}", message[key], f"A message has no key {_short(key)}; remove it."
-                )
+        if role is not None and known_role(role) is None:
+            yield Hit(f"{pointer}/role", role, f"The role must be one of {_ROLE_LIST}.")
 
 
 @example_check("content_missing", "error", SECTION, formats=("chat", "preference", "reinforcement"))
@@ -151,10 +124,10 @@ def nothing_trained(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("weight_value", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=("weight",))
 def weight_value(row: dict[str, Any]) -> Iterator[Hit]:
-    """A weight is not the number 0 or 1."""
+    """A weight is not 0 or 1, nor another way to write one of them (`other_notation`)."""
     for pointer, message in messages_of(row):
         weight = message.get("weight")
-        if weight is not None and (isinstance(weight, bool) or weight not in (0, 1)):
+        if weight is not None and truth(weight) is None:
             yield Hit(f"{pointer}/weight", weight, "weight must be the number 0 or 1.")
 
 
@@ -162,9 +135,9 @@ def weight_value(row: dict[str, Any]) -> Iterator[Hit]:
     "weight_not_on_assistant", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=("weight",)
 )
 def weight_not_on_assistant(row: dict[str, Any]) -> Iterator[Hit]:
-    """A message whose role is not assistant has a weight. Only assistant messages can have one."""
+    """A message whose role is not assistant has a weight other than 0. Only assistant messages can be trained."""
     for pointer, message in messages_of(row):
-        if "weight" in message and message.get("role") != "assistant":
+        if message.get("role") != "assistant" and "weight" in message and truth(message["weight"]) is not False:
             yield Hit(f"{pointer}/weight", message["weight"], "Only assistant messages can have a weight; remove it.")
 
 
@@ -244,6 +217,3 @@ def _wrong_part(part: object) -> str | None:
         return f"A part of type {kind} needs a string in {kind}."
     return None
 
-
-def _short(key: str) -> str:
-    return repr(key[:40])

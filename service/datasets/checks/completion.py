@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from service.datasets.checks.registry import Hit, example_check
-from service.datasets.parsing.formats import COMPLETION_KEYS
+from service.datasets.other_keys.advice import advice
+from service.datasets.other_keys.find import other_keys
 
 SECTION = "Completion"
 MAX_ROW_CHARS = 10_000
@@ -31,11 +32,10 @@ def completion_fields(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("completion_extra_columns", "error", SECTION, formats=("completion",), fix="drop_extra_columns")
 def completion_extra_columns(row: dict[str, Any]) -> Iterator[Hit]:
-    """A row has columns other than prompt and completion."""
-    extra = [key for key in row if key not in COMPLETION_KEYS]
-    if extra:
-        names = ", ".join(repr(key[:40]) for key in extra[:5])
-        yield Hit("", row, f"A row must have only prompt and completion; remove {names}.")
+    """A row has columns other than prompt and completion, with text or an instruction in them."""
+    for each in other_keys(row, "completion"):
+        if each.fate == "unknown":
+            yield Hit(each.pointer, each.value, f"{advice(each, 'completion')}.")
 
 
 @example_check("completion_empty", "error", SECTION, formats=("completion",))

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from service.datasets.checks.registry import Hit, LocatedHit, dataset_check, declare, example_check
-from service.datasets.parsing.formats import PREFERENCE_KEYS, Example, text_of
+from service.datasets.parsing.formats import Example, text_of
 
 SECTION = "Preference"
-_INPUT_KEYS = frozenset({"messages", "tools", "functions", "parallel_tool_calls"})
 _SIDES = ("preferred_output", "non_preferred_output")
 _BIAS_RATIO = 1.5
 _BIAS_SHARE = 0.7
@@ -21,18 +20,15 @@ _BIAS_MIN_EXAMPLES = 20
 
 @example_check("preference_fields", "error", SECTION, formats=("preference",))
 def preference_fields(row: dict[str, Any]) -> Iterator[Hit]:
-    """A row lacks `input`, `preferred_output` or `non_preferred_output`, or has another key."""
+    """A row lacks `input`, `preferred_output` or `non_preferred_output`."""
     for key in ("input", *_SIDES):
         if row.get(key) is None:
             yield Hit(f"/{key}", row, f"This preference row has no {key}; add it.")
-    for key in row:
-        if key not in PREFERENCE_KEYS:
-            yield Hit("", row, f"A preference row has no key {key[:40]!r}; remove it.")
 
 
 @example_check("preference_input", "error", SECTION, formats=("preference",))
 def preference_input(row: dict[str, Any]) -> Iterator[Hit]:
-    """`input` is not an object whose `messages` is a non-empty list, or has keys other than messages and tools."""
+    """`input` is not an object whose `messages` is a non-empty list."""
     prompt = row.get("input")
     if prompt is None:
         return
@@ -42,9 +38,6 @@ def preference_input(row: dict[str, Any]) -> Iterator[Hit]:
     messages = prompt.get("messages")
     if not isinstance(messages, list) or not messages:
         yield Hit("/input/messages", messages, "input.messages must be a list with at least one message.")
-    for key in prompt:
-        if key not in _INPUT_KEYS:
-            yield Hit("/input", prompt, f"input has no key {key[:40]!r}; remove it.")
 
 
 @example_check("preference_output", "error", SECTION, formats=("preference",))

@@ -1,11 +1,11 @@
-"""Fixes of messages: unknown keys, empty messages, messages after the last answer."""
+"""Fixes of messages: empty ones, and those after the last answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from service.datasets.parsing.formats import CHAT_KEYS, MESSAGE_KEYS, message_lists
+from service.datasets.parsing.formats import message_lists
 from service.datasets.preparation.changes import Dropped
 from service.datasets.preparation.scratch import Row
 from service.datasets.report_schema import Format
@@ -13,33 +13,34 @@ from service.datasets.report_schema import Format
 _INSTEAD_OF_CONTENT = ("tool_calls", "function_call", "refusal", "audio")
 
 
-def drop_unknown_keys(row: Row, format: Format) -> Row | Dropped:
-    """Removes keys that are unknown in messages or chat rows."""
-    if format == "completion":
-        return row
-    if format == "chat" and not row.keys() <= CHAT_KEYS:
-        row = {key: value for key, value in row.items() if key in CHAT_KEYS}
-    if all(message.keys() <= MESSAGE_KEYS for _, messages in message_lists(row) for message in _objects(messages)):
-        return row
-    return with_messages(row, lambda messages: [_known(message) for message in messages])
-
-
 def drop_empty_messages(row: Row, format: Format) -> Row | Dropped:
-    """Removes messages without content. Drops a row whose answer, or the answer of a tool, is empty."""
+    """Removes messages without content, and drops a row that has no answer or no question without them.
+
+    An empty answer is removed with the message that it answers, so that no other answer follows that instead. An empty
+    result of a tool is a result, and stays.
+    """
     if format == "completion":
         completion = row.get("completion")
         blank = isinstance(completion, str) and not completion.strip()
         return Dropped("The completion is empty.") if blank else row
-    empty = [message for _, messages in message_lists(row) for message in messages if is_empty(message)]
-    if not empty:
+    lists = list(message_lists(row))
+    if not any(is_empty(message) for _, messages in lists for message in messages):
         return row
-    if any(message.get("role") in ("tool", "function") for message in empty):
-        return Dropped("The answer of a tool is empty.")
-    row = with_messages(row, lambda messages: [message for message in messages if not is_empty(message)])
-    if any(not messages for _, messages in message_lists(row)):
-        return Dropped("All its messages are empty.")
-    answers = [message for message in _objects(row.get("messages")) if message.get("role") == "assistant"]
-    return row if answers or format != "chat" else Dropped("The answer is empty.")
+    for _, messages in lists:
+        if all(is_empty(message) for message in messages):
+            return Dropped("All its messages are empty.")
+        if any(is_empty(each) and _role(each) == "assistant" for each in messages) and any(
+            is_empty(each) and _role(each) == "user" for each in messages
+        ):
+            return Dropped("Questions and answers are empty, so that it is not certain what answers what.")
+    messages = row.get("messages")
+    if format == "chat" and isinstance(messages, list):
+        answers = [message for message in messages if _role(message) == "assistant"]
+        if answers and all(is_empty(answer) for answer in answers):
+            return Dropped("The answer is empty.")
+        if any(map(_answers_nothing, messages, [None, *messages])):
+            return Dropped("A question is empty, and its answer would follow another message.")
+    return with_messages(row, _without_empty)
 
 
 def drop_trailing_messages(row: Row, format: Format) -> Row | Dropped:
@@ -54,8 +55,12 @@ def drop_trailing_messages(row: Row, format: Format) -> Row | Dropped:
 
 
 def is_empty(message: Any) -> bool:
-    """Whether a message has no content but white space, and no call, refusal or audio instead."""
+    """Whether a message has no content but white space, and no call, refusal or audio instead. A tool's result that is
+    empty says that there is none.
+    """
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        return False
+    if message["role"] in ("tool", "function"):
         return False
     if message["role"] == "assistant" and any(message.get(key) for key in _INSTEAD_OF_CONTENT):
         return False
@@ -79,11 +84,22 @@ def with_messages(row: Row, change: Callable[[list[Any]], list[Any]]) -> Row:
     return made
 
 
-def _objects(messages: object) -> list[dict[str, Any]]:
-    return [each for each in messages if isinstance(each, dict)] if isinstance(messages, list) else []
+def _role(message: Any) -> Any:
+    return message.get("role") if isinstance(message, dict) else None
 
 
-def _known(message: Any) -> Any:
-    if not isinstance(message, dict):
-        return message
-    return {key: value for key, value in message.items() if key in MESSAGE_KEYS}
+def _answers_nothing(message: Any, before: Any) -> bool:
+    """Whether a message of the assistant with content follows an empty one of the user."""
+    return _role(message) == "assistant" and not is_empty(message) and _role(before) == "user" and is_empty(before)
+
+
+def _without_empty(messages: list[Any]) -> list[Any]:
+    """The messages without empty ones, and without the user's messages before an empty answer."""
+    made: list[Any] = []
+    for message in messages:
+        if not is_empty(message):
+            made.append(message)
+        elif _role(message) == "assistant":
+            while made and _role(made[-1]) == "user":
+                made.pop()
+    return made
