@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, cast
 
 import msgspec
 from rich.console import Console
@@ -87,7 +87,7 @@ def read_options(arguments: PrepareArguments) -> Options:
         columns=_columns(arguments.columns),
         system_prompt=arguments.system_prompt,
         prompt_template=arguments.template,
-        fixes=chosen_fixes(_fix_names(arguments.fix)),
+        fixes=chosen_fixes(arguments.fix),
         tool_definitions=arguments.tool_definitions,
         split=split,
     )
@@ -159,14 +159,6 @@ def _columns(text: str | None) -> Columns:
             )
         given[role.strip()] = name.strip()
     return Columns(prompt=given.get("prompt"), answer=given.get("answer"), system=given.get("system"))
-
-
-def _fix_names(text: str) -> list[str] | Literal["safe", "none"]:
-    match text:
-        case "safe" | "none":
-            return text
-        case _:
-            return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _split(text: str | None, seed: int) -> Split | None:

@@ -30,7 +30,7 @@ class PrepareArguments:
     template: str | None = None
     """A template for the question with columns in braces, such as "{title}: {body}"."""
     fix: str = "safe"
-    """safe, none, or names of fixes separated by commas (docs/checks.md)."""
+    """safe, none, or names of fixes separated by commas (docs/checks.md), as in safe,mask_secrets,-drop_duplicates."""
     tool_definitions: Literal["keep", "without_descriptions", "without_parameters", "without_definitions"] = "keep"
     """How much of the definitions of functions to keep; shorter ones cost fewer tokens (docs/preparations.md)."""
     validation: str | None = None

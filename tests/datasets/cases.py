@@ -51,6 +51,13 @@ LONG = "This is a sentence of an answer. " * 400
 CUT = "The first reason is simple. The second reason is that when the water gets cold it becomes a"
 KEY = "sk-" + "a1B2c3D4e5F6g7H8i9J0k1L2"
 OK = jsonl(chat())
+OTHER_NOTATIONS: tuple[tuple[str, Any], ...] = (
+    ("system", "Be brief."),
+    ("systemPrompt", [{"type": "text", "text": "Be brief."}]),
+    ("images", ["https://example.com/a.png"]),
+    ("history", [["Hello.", "Good day."]]),
+    ("weight", 1),
+)
 SHAREGPT = jsonl({"conversations": [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "Because."}]})
 TOO_COMPLEX: list[object] = [doubling(27), many_patterns(3_000)]
 NO_SCHEMAS: list[Any] = [
@@ -138,17 +145,76 @@ CASES: dict[str, list[Case]] = {
     "message_not_an_object": [Case(_prefixed({"messages": ["hi"]}), 2, "/messages/0", OK)],
     "role_missing": [Case(_prefixed(chat({"content": "hi"}, message("assistant"))), 2, "/messages/0/role", OK)],
     "role_unknown": [
-        Case(_prefixed(chat(message("human"), message("assistant"))), 2, "/messages/0/role", OK),
+        Case(
+            _prefixed(chat(message("narrator"), message("assistant"))),
+            2,
+            "/messages/0/role",
+            jsonl(chat(message("human"), message("gpt"))),
+        ),
         Case(_prefixed(chat(message("user"), {"role": ["x"], "content": "y"})), 2, "/messages/1/role", OK),
     ],
-    "unknown_key": [Case(_prefixed(asked(metadata={"a": 1})), 2, "/metadata", jsonl(asked(parallel_tool_calls=True)))],
+    "other_notation": [
+        *(
+            Case(_prefixed(asked(**{key: value})), 2, f"/{key}", jsonl(asked(parallel_tool_calls=True)))
+            for key, value in OTHER_NOTATIONS
+        ),
+        *(
+            Case(
+                _prefixed(chat(message("user"), message("assistant", **{key: value}))),
+                2,
+                f"/messages/1/{key}",
+                jsonl(chat(message("user"), message("assistant", weight=1))),
+            )
+            for key, value in (("train", True), ("masked", False), ("weight", "1"), ("tool_call", {"name": "f"}))
+        ),
+        Case(_prefixed(chat(message("human"), message("assistant"))), 2, "/messages/0/role", OK),
+        Case(
+            _prefixed({"messages": [{"from": "human", "value": "Why?"}, message("assistant")]}),
+            2,
+            "/messages/0/from",
+            OK,
+        ),
+        Case(_prefixed(chat(message("user", weight=0), message("assistant"))), 2, "/messages/0/weight", OK),
+    ],
+    "metadata_key": [
+        Case(_prefixed(asked(metadata={"a": 1})), 2, "/metadata", jsonl(asked(parallel_tool_calls=True))),
+        Case(_prefixed(asked(source="wiki")), 2, "/source", jsonl(asked(source="A whole page.\nIt is long."))),
+        Case(
+            _prefixed(asked(LONG, note=LONG)),
+            2,
+            "/note",
+            jsonl(asked(note="Another question.")),
+        ),
+        Case(_prefixed(chat(message("user", **{"a/b": 1}), message("assistant"))), 2, "/messages/0/a~1b", OK),
+        Case(jsonl(pair(), pair(id=1)), 2, "/id", jsonl(pair())),
+        Case(jsonl(pair(), {**pair(), "input": {**pair()["input"], "x": 1}}), 2, "/input/x", jsonl(pair())),
+        Case(jsonl(completion(), completion(id=1)), 2, "/id", jsonl(completion())),
+    ],
+    "reasoning_key": [
+        Case(
+            _prefixed(chat(message("user"), message("assistant", **{key: "I see."}))),
+            2,
+            f"/messages/1/{key}",
+            jsonl(chat(message("user"), message("assistant", **{key: ""}))),
+        )
+        for key in ("reasoning_content", "thinking")
+    ],
+    "unknown_key": [
+        Case(_prefixed(asked(context="Rome is warm.")), 2, "/context", jsonl(asked(parallel_tool_calls=True))),
+        Case(_prefixed(asked(label=False)), 2, "/label", jsonl(asked(id=7))),
+        Case(_prefixed(asked(images=["photos/a.png"])), 2, "/images", OK),
+        Case(_prefixed(chat(system="Be verbose.")), 2, "/system", jsonl(chat(system="Be brief."))),
+        Case(jsonl(pair(), pair(context="Rome is warm.")), 2, "/context", jsonl(pair())),
+    ],
     "message_unknown_key": [
         Case(
-            _prefixed(chat(message("user", **{"a/b": 1}), message("assistant"))),
+            _prefixed(chat(message("user", **{"a/b": "What?"}), message("assistant"))),
             2,
             "/messages/0/a~1b",
             jsonl(chat(message("user", name="ann"), message("assistant", weight=1))),
-        )
+        ),
+        Case(_prefixed(chat(message("user", train=True), message("assistant"))), 2, "/messages/0/train", OK),
+        Case(_prefixed(chat(message("user"), message("assistant", train=True, weight=0))), 2, "/messages/1/train", OK),
     ],
     "content_missing": [
         Case(_prefixed(chat({"role": "user"}, message("assistant"))), 2, "/messages/0/content", jsonl(calling())),
@@ -185,7 +251,7 @@ CASES: dict[str, list[Case]] = {
     ],
     "weight_value": [
         Case(_prefixed(chat(message("user"), message("assistant", weight=bad))), 2, "/messages/1/weight", good)
-        for bad, good in ((0.5, OK), (True, OK), ("1", jsonl(chat(message("user"), message("assistant", weight=1)))))
+        for bad, good in ((0.5, OK), (2, OK), ("often", jsonl(chat(message("user"), message("assistant", weight=1)))))
     ],
     "weight_not_on_assistant": [
         Case(
@@ -359,7 +425,9 @@ CASES: dict[str, list[Case]] = {
         Case(jsonl(completion(), completion(5)), 2, "/prompt", jsonl(completion())),
         Case(jsonl(completion(), {"Prompt": "a", "completion": " b"}), 2, "/prompt", jsonl(completion())),
     ],
-    "completion_extra_columns": [Case(jsonl(completion(), completion(id=1)), 2, "", jsonl(completion()))],
+    "completion_extra_columns": [
+        Case(jsonl(completion(), completion(context="Rome is warm.")), 2, "/context", jsonl(completion(id=1)))
+    ],
     "completion_empty": [Case(jsonl(completion(), completion(answer=" ")), 2, "/completion", jsonl(completion()))],
     "completion_long_row": [
         Case(jsonl(completion(), completion("word " * 2_100)), 2, "", jsonl(completion("word " * 1_900)))
@@ -411,12 +479,10 @@ CASES: dict[str, list[Case]] = {
     ],
     "preference_fields": [
         Case(jsonl(pair(), {"input": pair()["input"]}), 2, "/preferred_output", jsonl(pair())),
-        Case(jsonl(pair(), pair(id=1)), 2, "", jsonl(pair())),
     ],
     "preference_input": [
         Case(jsonl(pair(), {**pair(), "input": "Why?"}), 2, "/input", jsonl(pair())),
         Case(jsonl(pair(), {**pair(), "input": {"messages": []}}), 2, "/input/messages", jsonl(pair())),
-        Case(jsonl(pair(), {**pair(), "input": {**pair()["input"], "x": 1}}), 2, "/input", jsonl(pair())),
     ],
     "preference_output": [
         Case(jsonl(pair(), {**pair(), "preferred_output": []}), 2, "/preferred_output", jsonl(pair())),
@@ -649,7 +715,19 @@ CASES: dict[str, list[Case]] = {
         Case(_prefixed(asked("bell \x07")), 2, "/messages/0/content", jsonl(asked("tab\t and line\r\n"))),
         Case(_prefixed(asked("nul \x00")), 2, "/messages/0/content", OK),
     ],
+    "unescaped_backslash": [
+        Case(_prefixed(asked(text)), 2, "/messages/0/content", jsonl(asked(silent)))
+        for text, silent in (
+            ("Halve $\frac{\beta}{2}$", "page\fbreak"),
+            ("The angle $\theta$ is", "It costs $5\tan apple\t$6"),
+            ("C:\temp\bin", "Q:\tempo\nA:\nu"),
+            ("the expression \bword\b", "N\bNA\bA"),
+            ("\alpha and \varepsilon", "bell \a"),
+        )
+    ],
     "invisible_character": [
+        Case(_prefixed(asked("a\u200bกา")), 2, "/messages/0/content", jsonl(asked("สวัสดี\u200bครับ"))),
+        Case(_prefixed(asked("plain \u2066text")), 2, "/messages/0/content", jsonl(asked("שלום \u2066abc\u2069"))),
         Case(
             _prefixed(asked("zero\u200bwidth")),
             2,

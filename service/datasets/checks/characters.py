@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from service.datasets.checks.broken_escapes import broken_escapes
 from service.datasets.checks.registry import Hit, text_check
 
 SECTION = "Quality"
@@ -14,6 +15,9 @@ _MOJIBAKE = re.compile(
 _MOJIBAKE_STARTS = "Ã|â€|Â|ï»¿|ï¿½|\ufffd|锟斤拷|烫烫烫|屯屯屯".encode()
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _INVISIBLE = "\u200b\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_DIRECTIONS = "\u202a\u202b\u202c\u2066\u2067\u2068\u2069"
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+_UNSPACED_SCRIPT = re.compile("[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff].[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff]")
 _INVISIBLE_PATTERN = re.compile(f"[{_INVISIBLE}]")
 
 
@@ -37,7 +41,8 @@ def mojibake(text: str) -> Iterator[Hit]:
 )
 def control_character(text: str) -> Iterator[Hit]:
     """A text contains a control character other than tab and line break, such as NUL, bell or escape."""
-    found = _CONTROL.search(text)
+    escapes = {place for start, end in broken_escapes(text) for place in range(start, end)}
+    found = next((each for each in _CONTROL.finditer(text) if each.start() not in escapes), None)
     if found:
         yield Hit("", text, f"This is a control character, U+{ord(found.group()):04X}; remove it.", found.start())
 
@@ -45,8 +50,15 @@ def control_character(text: str) -> Iterator[Hit]:
 @text_check("invisible_character", "warning", SECTION, pattern="|".join(_INVISIBLE).encode(), fix="strip_invisible")
 def invisible_character(text: str) -> Iterator[Hit]:
     """A text contains a zero-width space, a word joiner, a byte order mark, or a character that changes the direction
-    of text. Zero-width joiners are not reported: Persian, Indic scripts and emoji need them.
+    of text. Zero-width joiners are not reported: Persian, Indic scripts and emoji need them. Nor are zero-width spaces
+    between letters of Thai, Lao, Khmer, Burmese and Tibetan, where lines may break, and marks of direction in texts
+    with letters that are written from right to left.
     """
-    found = _INVISIBLE_PATTERN.search(text)
-    if found:
+    right_to_left = _RIGHT_TO_LEFT.search(text) is not None
+    for found in _INVISIBLE_PATTERN.finditer(text):
+        if found.group() == "\u200b" and _UNSPACED_SCRIPT.fullmatch(text[max(0, found.start() - 1) : found.end() + 1]):
+            continue
+        if right_to_left and found.group() in _DIRECTIONS:
+            continue
         yield Hit("", text, f"This is an invisible character, U+{ord(found.group()):04X}; remove it.", found.start())
+        return

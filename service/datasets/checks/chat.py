@@ -216,4 +216,3 @@ def _wrong_part(part: object) -> str | None:
     if kind in ("text", "refusal") and not isinstance(part.get(kind), str):
         return f"A part of type {kind} needs a string in {kind}."
     return None
-

@@ -1,56 +1,41 @@
 """Checks of keys that the format does not have, and of roles and weights as other tools write them.
 
-Upstreams refuse every key that they do not know. What becomes of each is decided in `service.datasets.other_keys`, which
-the fixes use too.
+Upstreams refuse every key that they do not know. What becomes of each is decided in `service.datasets.other_keys`,
+which the fixes use too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from service.datasets.checks.registry import Hit, RowFunction, example_check
+from service.datasets.checks.registry import Hit, format_check
 from service.datasets.other_keys.advice import advice
 from service.datasets.other_keys.find import Fate, moves, other_keys
-from service.datasets.parsing.formats import row_format
 from service.datasets.report_schema import Format
 
 SECTION = "Chat"
 _FORMATS: tuple[Format, ...] = ("chat", "preference", "reinforcement")
 
 
-def for_each_format(
-    code: str, formats: tuple[Format, ...], *, fix: str
-) -> Callable[[Callable[[dict[str, Any], Format], Iterator[Hit]]], RowFunction]:
-    """Registers a function of a row and its format, which a reinforcement row shares with a chat row."""
-
-    def register(function: Callable[[dict[str, Any], Format], Iterator[Hit]]) -> RowFunction:
-        def on_row(row: dict[str, Any]) -> Iterator[Hit]:
-            found = row_format(row)
-            return function(row, found) if found is not None else iter(())
-
-        on_row.__doc__ = function.__doc__
-        return example_check(code, "error", SECTION, formats=formats, fix=fix)(on_row)
-
-    return register
-
-
-@for_each_format("other_notation", _FORMATS, fix="move_known_keys")
+@format_check("other_notation", "error", SECTION, formats=_FORMATS, fix="move_known_keys")
 def other_notation(row: dict[str, Any], format: Format) -> Iterator[Hit]:
     """A key, role or weight is written as other tools write it: `system` or `images` beside the messages, `from` and
     `value`, `train: false` for weight 0, the role human.
     """
     for move in moves(row, format):
-        yield Hit(move.pointer, move.value, f"{move.key[:40]!r} becomes {move.becomes}; the fix move_known_keys does that.")
+        yield Hit(
+            move.pointer, move.value, f"{move.key[:40]!r} becomes {move.becomes}; the fix move_known_keys does that."
+        )
 
 
-@for_each_format("metadata_key", (*_FORMATS, "completion"), fix="drop_metadata")
+@format_check("metadata_key", "error", SECTION, formats=(*_FORMATS, "completion"), fix="drop_metadata")
 def metadata_key(row: dict[str, Any], format: Format) -> Iterator[Hit]:
     """A key describes the example and carries nothing to learn, such as an id, a source, a date or a score."""
     yield from _hits(row, format, "metadata")
 
 
-@for_each_format("reasoning_key", _FORMATS, fix="inline_reasoning")
+@format_check("reasoning_key", "error", SECTION, formats=_FORMATS, fix="inline_reasoning")
 def reasoning_key(row: dict[str, Any], format: Format) -> Iterator[Hit]:
     """An assistant message has its reasoning in a key of its own (`reasoning_content`), for which the format has no
     place.
@@ -58,13 +43,13 @@ def reasoning_key(row: dict[str, Any], format: Format) -> Iterator[Hit]:
     yield from _hits(row, format, "reasoning")
 
 
-@for_each_format("unknown_key", ("chat", "preference"), fix="drop_unknown_keys")
+@format_check("unknown_key", "error", SECTION, formats=("chat", "preference"), fix="drop_unknown_keys")
 def unknown_key(row: dict[str, Any], format: Format) -> Iterator[Hit]:
     """A row has a key that its format does not have, with text or an instruction that a fix cannot move."""
     yield from _hits(row, format, "unknown", in_message=False)
 
 
-@for_each_format("message_unknown_key", _FORMATS, fix="drop_unknown_keys")
+@format_check("message_unknown_key", "error", SECTION, formats=_FORMATS, fix="drop_unknown_keys")
 def message_unknown_key(row: dict[str, Any], format: Format) -> Iterator[Hit]:
     """A message has a key that the format does not have, with text or an instruction that a fix cannot move."""
     yield from _hits(row, format, "unknown", in_message=True)

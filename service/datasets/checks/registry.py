@@ -36,7 +36,7 @@ FIXES = {
     "table_to_jsonl": "converts a CSV, TSV or XLSX table to examples by a column mapping",
     "convert_shape": "converts rows that another tool wrote (ShareGPT, Alpaca, …) to examples",
     "drop_unreadable": "removes rows that cannot be read, such as lines that are not JSON",
-    "move_known_keys": "moves what other tools write elsewhere to its place: system prompts, images, weights, calls, roles",
+    "move_known_keys": "moves what other tools write elsewhere to its place: system prompt, images, weights, calls",
     "inline_reasoning": "writes reasoning into the content before the answer, as <think>…</think>",
     "drop_metadata": "removes keys that carry nothing to learn, such as ids, sources, dates and scores",
     "drop_unknown_keys": "removes keys that have no place in the format, with what they say",
@@ -45,7 +45,7 @@ FIXES = {
     "functions_to_tools": "rewrites functions and function_call as tools and tool_calls",
     "drop_duplicates": "keeps the first of identical examples",
     "strip_filler_openings": "removes filler at the start of answers",
-    "strip_invisible": "removes invisible characters; control characters become line breaks or spaces where words would join",
+    "strip_invisible": "removes invisible and control characters, without joining words or lines",
     "restore_escapes": "restores backslashes that JSON took for escapes, as in the LaTeX \\frac",
     "repair_mojibake": "reverses a wrong decoding; removes examples whose characters are lost",
     "add_separator": "ends every prompt with a common separator that occurs nowhere else",
@@ -104,7 +104,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One check: its stable code, its severity, its section and text in the documentation, and how it runs.
 
     `needs` lists the `formats.traits` of which a row must have one for the check to run (empty: it always runs).
-    `pattern` and `prefilter` skip texts in which the check cannot find anything.
+    `pattern` and `prefilter` skip texts in which the check cannot find anything. `on_row_of` gets the file's format.
     """
 
     code: str
@@ -118,6 +118,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     pattern: bytes | None = None
     prefilter: Callable[[str], object] | None = None
     on_row: Callable[[dict[str, Any]], Iterable[Hit]] | None = None
+    on_row_of: Callable[[dict[str, Any], Format], Iterator[Hit]] | None = None
     on_text: Callable[[str], Iterable[Hit]] | None = None
 
 
@@ -126,6 +127,7 @@ DATASET_CHECKS: list[tuple[frozenset[str], Callable[[], DatasetCheck]]] = []
 
 ALL_FORMATS: tuple[Format, ...] = ("chat", "completion", "preference", "reinforcement")
 RowFunction = Callable[[dict[str, Any]], Iterator[Hit]]
+FormatFunction = Callable[[dict[str, Any], Format], Iterator[Hit]]
 TextFunction = Callable[[str], Iterator[Hit]]
 Dataset = TypeVar("Dataset", bound=type)
 
@@ -167,6 +169,29 @@ def example_check(
                 needs=frozenset(needs),
                 fix=fix,
                 on_row=function,
+            )
+        )
+        return function
+
+    return register
+
+
+def format_check(
+    code: str, severity: Severity, section: str, *, formats: Iterable[Format], fix: str | None = None
+) -> Callable[[FormatFunction], FormatFunction]:
+    """Registers a function of one row and of the format of its file."""
+
+    def register(function: FormatFunction) -> FormatFunction:
+        _register(
+            Check(
+                code=code,
+                severity=severity,
+                section=section,
+                doc=inspect.getdoc(function) or "",
+                scope="example",
+                formats=frozenset(formats),
+                fix=fix,
+                on_row_of=function,
             )
         )
         return function
@@ -218,8 +243,13 @@ def dataset_check(
 
 
 def row_checks(format: Format) -> list[Check]:
-    """The checks of scope `example` for a format, in order of registration."""
-    return [check for check in CHECKS.values() if check.on_row is not None and format in check.formats]
+    """The checks of scope `example` for a format, in order of registration, each with `on_row`."""
+    found = [check for check in CHECKS.values() if check.scope == "example" and format in check.formats]
+    return [check if check.on_row_of is None else _for_format(check, check.on_row_of, format) for check in found]
+
+
+def _for_format(check: Check, find: FormatFunction, format: Format) -> Check:
+    return msgspec.structs.replace(check, on_row=lambda row: find(row, format))
 
 
 def _on_text(

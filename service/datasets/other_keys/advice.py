@@ -16,8 +16,8 @@ def advice(found: OtherKey, format: Format) -> str:
             return f"{holder} has no key {key}; it carries nothing to learn, and the fix drop_metadata removes it"
         case "reasoning":
             return (
-                f"{holder} has no key {key}: the fix inline_reasoning writes it into the content as <think>…</think>, the "
-                f"fix {fix} removes it"
+                f"{holder} has no key {key}: the fix inline_reasoning writes it into the content as <think>…</think>, "
+                f"the fix {fix} removes it"
             )
         case "unknown":
             place = "prompt or completion" if format == "completion" else "a message"

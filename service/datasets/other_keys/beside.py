@@ -40,7 +40,9 @@ def _add_system(moving: Moving, pointer: str, holder: dict[str, Any], key: str, 
         return
     if not text.strip():
         return
-    present = [each for each in messages if isinstance(each, dict) and known_role(each.get("role")) in ("system", "developer")]
+    present = [
+        each for each in messages if isinstance(each, dict) and known_role(each.get("role")) in ("system", "developer")
+    ]
     if not present:
         moving.moved(holder, pointer, key, "the first system message")
         messages.insert(0, {"role": "system", "content": text})

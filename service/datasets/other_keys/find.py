@@ -106,8 +106,10 @@ def has_candidates(row: dict[str, Any], format: Format) -> bool:
         return True
     return any(
         messages.has_other_weight(message)
-        or (message.get("role") not in ROLES if isinstance(message.get("role"), str) else False)
-        and known_role(message.get("role")) is not None
+        or (
+            (message.get("role") not in ROLES if isinstance(message.get("role"), str) else False)
+            and known_role(message.get("role")) is not None
+        )
         for _, message in messages_of(row)
     )
 
@@ -124,7 +126,9 @@ def _other_places(row: dict[str, Any], format: Format) -> Iterator[tuple[tuple[s
     for pointer, message in messages_of(row):
         if not message.keys() <= MESSAGE_KEYS:
             *names, index = pointer[1:].split("/")
-            steps = (*names, int(index))
+            if known is not None and names[0] not in known:
+                continue
+            steps: tuple[str | int, ...] = (*names, int(index))
             yield from ((steps, key, message[key]) for key in message if key not in MESSAGE_KEYS)
 
 

@@ -37,9 +37,7 @@ def _keys(holder: dict[str, Any]) -> list[str]:
     return [key for key in holder if plain_name(key) in _NAMES and holder[key]]
 
 
-def _place(
-    moving: Moving, pointer: str, holder: dict[str, Any], key: str, messages: list[dict[str, Any]]
-) -> None:
+def _place(moving: Moving, pointer: str, holder: dict[str, Any], key: str, messages: list[dict[str, Any]]) -> None:
     value = holder[key]
     images = [_part(each) for each in (value if isinstance(value, list) else [value])]
     parts = [image for image in images if image is not None]

@@ -11,13 +11,15 @@ from service.datasets.parsing.formats import ROLES
 
 _CONTENT_NAMES = frozenset({"text", "value", "parts", "message", "utterance"})
 _ROLE_NAMES = frozenset({"from", "author", "speaker", "sender"})
-TRAINED_IF_TRUE = frozenset(
-    "train trainable trained training train_on_turn train_on is_trained is_trainable do_train loss loss_mask has_loss "
-    "calculate_loss compute_loss learn".split()
-)
-TRAINED_IF_FALSE = frozenset(
-    "mask masked is_masked mask_loss ignore ignored no_loss no_train exclude_from_loss exclude_from_training".split()
-)
+TRAINED_IF_TRUE = frozenset({
+    "train", "trainable", "trained", "training", "train_on_turn",
+    "train_on", "is_trained", "is_trainable", "do_train", "loss",
+    "loss_mask", "has_loss", "calculate_loss", "compute_loss", "learn",
+})  # fmt: skip
+TRAINED_IF_FALSE = frozenset({
+    "mask", "masked", "is_masked", "mask_loss", "ignore", "ignored",
+    "no_loss", "no_train", "exclude_from_loss", "exclude_from_training",
+})  # fmt: skip
 """Sources: axolotl (`train`, `training`), torchtune (`masked`), NeMo and verl (`loss_mask`, 1 for trained)."""
 
 _TRUE, _FALSE = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0")

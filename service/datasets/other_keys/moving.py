@@ -42,7 +42,7 @@ class Moving:
 
     @property
     def main(self) -> tuple[str, dict[str, Any]]:
-        """The object whose `messages` begin the conversation, with its pointer: the row, or a preference row's input."""
+        """The object whose `messages` begin the conversation, the row or a preference row's input, with its pointer."""
         inner = self.row.get("input")
         if "messages" not in self.row and isinstance(inner, dict):
             return "/input", inner

@@ -9,9 +9,9 @@ from service.datasets.parsing.formats import ROLES
 
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _ROLE_ALIASES = {
-    "human": "user", "prompter": "user", "customer": "user", "client": "user", "gpt": "assistant", "chatgpt": "assistant",
-    "bot": "assistant", "chatbot": "assistant", "ai": "assistant", "model": "assistant", "agent": "assistant",
-    "observation": "tool",
+    "human": "user", "prompter": "user", "customer": "user", "client": "user",
+    "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "chatbot": "assistant", "ai": "assistant",
+    "model": "assistant", "agent": "assistant", "observation": "tool",
 }  # fmt: skip
 
 

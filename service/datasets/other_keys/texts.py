@@ -11,8 +11,8 @@ SEPARATOR = "\n\n"
 
 
 def text_in(value: Any) -> str | None:
-    """The text of a string, of a text part (`{"text": …}`), of `{"parts": […]}` and `{"content": …}`, or of a list of them, joined by blank lines; None
-    for any other value.
+    """The text of a string, of a text part (`{"text": …}`), of `{"parts": […]}` and `{"content": …}`, or of a list of
+    them, joined by blank lines; None for any other value.
     """
     if isinstance(value, str):
         return value

@@ -6,6 +6,7 @@ changes is read without the records before it.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, BinaryIO, Literal, NamedTuple
@@ -15,6 +16,10 @@ import msgspec
 from service.datasets.excerpts import excerpt, mask_secrets
 
 ID_PREFIX = "change-"
+MAX_REASONS = 50
+MAX_REASON_CHARS = 300
+_FURTHER = "(further reasons)"
+_NUMBER = re.compile(r"\d[\d,]*")
 BLANK = "drop_blank_lines"
 
 
@@ -41,15 +46,23 @@ class Dropped(NamedTuple):
     reason: str
 
 
+class Refused(NamedTuple):
+    """Returned by a fix instead of a row: what is wrong with the row, and the choices. The preparation stops."""
+
+    reason: str
+
+
 class ChangeLog:
     """Counts changes by fix, and writes each change to `out` as a line of JSON.
 
-    `rows_dropped` counts by fix the rows that are not in the output; a blank line is no row.
+    `rows_dropped` counts by fix the rows that are not in the output, and `drop_reasons` by reason, of which it has
+    `MAX_REASONS`; a blank line is no row.
     """
 
     def __init__(self, out: BinaryIO) -> None:
         self.counts: Counter[str] = Counter()
         self.rows_dropped: Counter[str] = Counter()
+        self.drop_reasons: Counter[str] = Counter()
         self._out = out
         self._offset = 0
 
@@ -63,6 +76,9 @@ class ChangeLog:
         """Record a row that is not in the output."""
         if fix != BLANK:
             self.rows_dropped[fix] += 1
+            general = mask_secrets(_NUMBER.sub("…", reason)[:MAX_REASON_CHARS])
+            known = general in self.drop_reasons or len(self.drop_reasons) < MAX_REASONS
+            self.drop_reasons[general if known else _FURTHER] += 1
         self._write(fix, line, "dropped", "", _excerpt(before, 0), None, reason)
 
     def _write(
@@ -108,15 +124,20 @@ def first_difference(before: Any, after: Any, pointer: str = "") -> tuple[str, A
     """The JSON pointer (RFC 6901) of the first difference of two values, and both values there (None if absent)."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in {**before, **after}:
-            if before.get(key) != after.get(key) or (key in before) != (key in after):
+            if _differ(before.get(key), after.get(key)) or (key in before) != (key in after):
                 place = f"{pointer}/{key[:80].replace('~', '~0').replace('/', '~1')}"
                 return first_difference(before.get(key), after.get(key), place)
     if isinstance(before, list) and isinstance(after, list):
         for index in range(max(len(before), len(after))):
             one, other = _item(before, index), _item(after, index)
-            if one != other:
+            if _differ(one, other):
                 return first_difference(one, other, f"{pointer}/{index}")
     return pointer, before, after
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Whether two values differ as JSON, in which true is not 1."""
+    return one != other or (not isinstance(one, str) and repr(one) != repr(other))
 
 
 def _item(items: list[Any], index: int) -> Any:

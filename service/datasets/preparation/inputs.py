@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from service.datasets.parsing.decode import pointer_token
 from service.datasets.preparation.scratch import Row
 from service.datasets.shapes import Shape
 from service.datasets.shapes.json_texts import parsed
@@ -77,6 +78,22 @@ class Unused:
                 continue
             if not texts.contain(value, shape.markers):
                 self.add(pointer)
+
+    def add_removed(self, before: Any, after: Any, pointer: str = "") -> None:
+        """Count the values of a row that a fix removed: keys that are missing, and items at the end of lists."""
+        if isinstance(before, dict) and isinstance(after, dict):
+            for key, value in before.items():
+                place = f"{pointer}/{pointer_token(key)}"
+                if key in after:
+                    self.add_removed(value, after[key], place)
+                elif value not in (None, "", [], {}):
+                    self.add(place)
+        elif isinstance(before, list) and isinstance(after, list):
+            for index, value in enumerate(before):
+                if index < len(after):
+                    self.add_removed(value, after[index], f"{pointer}/*")
+                else:
+                    self.add(f"{pointer}/*")
 
     def add(self, place: str) -> None:
         """Count one value."""

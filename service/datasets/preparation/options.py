@@ -24,19 +24,21 @@ SAFE_FIXES = frozenset(
         "json_to_jsonl",
         "table_to_jsonl",
         "convert_shape",
-        "drop_unknown_keys",
+        "move_known_keys",
+        "drop_metadata",
         "drop_empty_messages",
         "drop_trailing_messages",
         "functions_to_tools",
         "drop_duplicates",
+        "restore_escapes",
         "strip_invisible",
         "add_separator",
         "add_ending",
         "add_leading_space",
-        "drop_extra_columns",
     }
 )
-"""Fixes that remove nothing that a model could learn. The others change words or drop examples: they must be chosen."""
+"""Fixes that remove nothing that a model could learn: they move it, or refuse the row. The others change words or drop
+examples: they must be chosen."""
 
 IMPLIED_FIXES = frozenset(
     {"strip_bom", "normalize_newlines", "drop_blank_lines", "json_to_jsonl", "table_to_jsonl", "convert_shape"}
@@ -101,20 +103,48 @@ class ResolvedOptions(msgspec.Struct, frozen=True, kw_only=True):
     tool_definitions: ToolDefinitions = "keep"
 
 
-def chosen_fixes(requested: Sequence[str] | Literal["safe", "none"]) -> tuple[str, ...]:
-    """The fixes that a request chooses, in the registry's order. Raises `PreparationRefused` for an unknown name."""
-    if requested == "none":
+def chosen_fixes(requested: Sequence[str] | str) -> tuple[str, ...]:
+    """The fixes that a request chooses, in the registry's order.
+
+    `requested` are names, as a list or separated by commas. Among them `safe` stands for all safe fixes, and `-name`
+    leaves one out; `+name` is the same as the name. `none` alone chooses nothing. Raises `PreparationRefused` for an
+    unknown name, and for names that contradict each other.
+    """
+    given = [requested] if isinstance(requested, str) else requested
+    names = [name.strip() for each in given for name in each.split(",") if name.strip()]
+    if "none" in names:
+        if set(names) != {"none"}:
+            raise _conflict("'none' chooses no fix; leave it out, or the others.")
         return ()
-    if requested == "safe":
-        return tuple(name for name in FIXES if name in SAFE_FIXES)
-    unknown = [name for name in requested if name not in FIXES]
-    if unknown:
-        raise PreparationRefused(
-            f"There is no fix {unknown[0][:64]!r}. Fixes: {', '.join(FIXES)}; or 'safe', or 'none'.",
-            code="unknown_fix",
-            param="fixes",
-        )
-    return tuple(name for name in FIXES if name in requested)
+    added: set[str] = set()
+    left_out: set[str] = set()
+    for name in names:
+        chosen = left_out if name.startswith("-") else added
+        plain = name.removeprefix("-").removeprefix("+").strip()
+        if plain == "safe":
+            chosen |= SAFE_FIXES
+            continue
+        if plain not in FIXES:
+            raise PreparationRefused(
+                f"There is no fix {plain[:64]!r}. Fixes: {', '.join(FIXES)}; or 'safe', or 'none'.",
+                code="unknown_fix",
+                param="fixes",
+            )
+        chosen.add(plain)
+    _check_conflicts(names, left_out)
+    return tuple(name for name in FIXES if name in added - left_out)
+
+
+def _check_conflicts(names: Sequence[str], left_out: set[str]) -> None:
+    for name in sorted(left_out):
+        if name in names or f"+{name}" in names:
+            raise _conflict(f"{name!r} is both chosen and left out; give it once.")
+        if name in IMPLIED_FIXES:
+            raise _conflict(f"{name!r} cannot be left out: to write JSON Lines implies it.")
+
+
+def _conflict(message: str) -> PreparationRefused:
+    return PreparationRefused(message, code="conflicting_parameters", param="fixes")
 
 
 def check_split(split: Split | None) -> None:

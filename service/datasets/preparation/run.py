@@ -14,11 +14,9 @@ from typing import BinaryIO
 import msgspec
 
 from service.catalogue.tokens import ModelFacts
-from service.datasets.parsing.formats import same_format
-from service.datasets.preparation.changes import ChangeLog, Dropped
+from service.datasets.preparation.changes import ChangeLog
 from service.datasets.preparation.fixes.completion_file import common_suffix
-from service.datasets.preparation.fixes.kinds import NumberedFix
-from service.datasets.preparation.fixes.registry import FILE_FIXES, ROW_FIXES
+from service.datasets.preparation.fixing import Fixing
 from service.datasets.preparation.inputs import Input, Unused
 from service.datasets.preparation.mapping import EmptyCell, NonTextCell, prompt_of, with_system
 from service.datasets.preparation.options import Options, ResolvedOptions, Target
@@ -34,7 +32,6 @@ from service.datasets.shapes import CannotConvert, Joined, NoExample
 
 SAMPLE_ROWS = 256
 SAMPLE_BYTES = 32 << 20
-_MAX_ROUNDS = 8
 _NAMED_UNUSED = 12
 OPTION_CHANGES = {
     "system_prompt": "the system prompt of the options begins the example",
@@ -55,7 +52,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome, which accounts for the whole input: `rows_in` + `rows_added` = `rows_out` + `rows_joined` + the rows
     dropped.
 
-    `input` is how the input was read. `changes` counts changes by fix, `rows_dropped` the rows that are in no file.
+    `input` is how the input was read. `changes` counts changes by fix, `rows_dropped` the rows that are in no file, and
+    `drop_reasons` the same rows by reason, with … for numbers.
     `rows_out` are the rows of both files. `rows_added` counts the examples beyond one for each row, `rows_joined` the
     rows that became a part of another row's example. A blank line is no row. `definition_tokens` are the tokens that
     shorter definitions of functions save, if the options shorten them.
@@ -68,6 +66,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     rows_added: int = 0
     rows_joined: int = 0
     rows_dropped: dict[str, int] = {}
+    drop_reasons: dict[str, int] = {}
     rows_out: int
     validation_rows: int
     notes: list[str]
@@ -100,14 +99,16 @@ def prepare(
     counted = _Counted(chain(sample, source.rows))
     plan = make_plan(source, sample, options, target)
     made = _Examples(counted, source, plan, options, log, problems, scratch)
-    fixed = _apply_row_fixes(made, plan.format, options.fixes, log)
+    fixing = Fixing(plan.format, options.fixes, model, log, problems, made.unused, source.unit)
+    fixed = fixing.rows(made)
     shortening = Shortening(options.tool_definitions, model, log) if options.tool_definitions != "keep" else None
     if shortening is not None:
         fixed = shortening.shortened(fixed, plan.format)
     workspace = Workspace(scratch, tick)
     rows = Rows(workspace, fixed)
     problems.check()
-    rows = _apply_file_fixes(rows, plan.format, options.fixes, model, log, workspace)
+    rows = fixing.file(rows, workspace)
+    problems.check()
     if not rows.count:
         raise PreparationRefused(_nothing_left(counted.count + problems.rows_dropped, log))
     validation, notes = _write(rows, plan.format, options, outputs)
@@ -134,6 +135,7 @@ def prepare(
         rows_added=made.added,
         rows_joined=made.joined,
         rows_dropped=dict(sorted(log.rows_dropped.items())),
+        drop_reasons=dict(log.drop_reasons.most_common()),
         rows_out=rows.count,
         validation_rows=validation,
         notes=notes,
@@ -261,70 +263,6 @@ class _Examples:
         return made
 
 
-def _apply_row_fixes(
-    rows: Iterable[NumberedRow], format: Format | None, fixes: Iterable[str], log: ChangeLog
-) -> Iterator[NumberedRow]:
-    """The rows after the chosen row fixes, which are applied until none of them changes anything."""
-    chosen = [(name, fix) for name, fix in ROW_FIXES.items() if name in fixes]
-    if format is None:
-        yield from rows
-        return
-    for line, row in rows:
-        fixed: Row | Dropped = row
-        changed = same_format(row, format)
-        while changed and not isinstance(fixed, Dropped):
-            changed = False
-            for name, fix in chosen:
-                before: Row = fixed
-                fixed = fix(before, format)
-                if isinstance(fixed, Dropped):
-                    log.dropped(name, line, before, fixed.reason)
-                    break
-                if fixed is not before and fixed != before:
-                    log.changed(name, line, before, fixed)
-                    changed = True
-        if not isinstance(fixed, Dropped):
-            yield line, fixed
-
-
-def _apply_file_fixes(
-    rows: Rows, format: Format | None, fixes: Iterable[str], model: ModelFacts, log: ChangeLog, workspace: Workspace
-) -> Rows:
-    """Apply the chosen fixes of whole files and return the rows.
-
-    For completion files they are repeated while they change something, in at most `_MAX_ROUNDS` rounds."""
-    if format is None:
-        return rows
-    chosen = [(name, fix) for name, fix in FILE_FIXES.items() if name in fixes]
-    for _ in range(_MAX_ROUNDS if format == "completion" else 1):
-        before = log.counts.total()
-        for name, make_fix in chosen:
-            fix = make_fix(rows, format, model)
-            if fix is not None:
-                rows = _replaced(rows, Rows(workspace, _apply_file_fix(rows, format, name, fix, log)))
-        if log.counts.total() == before:
-            break
-        if format == "completion":
-            rows = _replaced(rows, Rows(workspace, _apply_row_fixes(rows, format, fixes, log)))
-    return rows
-
-
-def _apply_file_fix(rows: Rows, format: Format, name: str, fix: NumberedFix, log: ChangeLog) -> Iterator[NumberedRow]:
-    for line, row in rows:
-        fixed = fix(line, row) if same_format(row, format) else row
-        if isinstance(fixed, Dropped):
-            log.dropped(name, line, row, fixed.reason)
-            continue
-        if fixed != row:
-            log.changed(name, line, row, fixed)
-        yield line, fixed
-
-
-def _replaced(old: Rows, new: Rows) -> Rows:
-    old.close()
-    return new
-
-
 def _write(rows: Rows, format: Format | None, options: Options, outputs: Outputs) -> tuple[int, list[str]]:
     """Writes both files in the order of the input. Returns the number of validation rows, and notes."""
     validation: frozenset[int] = frozenset()
@@ -370,7 +308,7 @@ def _input(source: Source, plan: Plan, unused: Unused) -> Input:
 def _notes_on_unused(unused: Unused) -> Iterator[str]:
     """A sentence that names the columns or keys whose values are in no example."""
     if unused.counts:
-        named = [f"`{place}` ({count:,} rows)" for place, count in unused.counts.most_common(_NAMED_UNUSED)]
+        named = [f"`{place}` ({count:,} values)" for place, count in unused.counts.most_common(_NAMED_UNUSED)]
         more = len(unused.counts) - len(named)
         yield f"Not in the examples: {', '.join(named)}{f' and {more} more' if more > 0 else ''}."
 

@@ -42,7 +42,8 @@ class SplitRequest(RequestModel, frozen=True, kw_only=True):
 
 
 class CreatePreparation(RequestModel, frozen=True, kw_only=True):
-    """The body of a creation. `fixes` are names from `docs/checks.md`, or `safe` for all safe fixes, or `none`.
+    """The body of a creation. `fixes` are names from `docs/checks.md`, or `safe` for all safe fixes, or `none`; `safe`
+    may be among names, and `-` before a name leaves it out: `["safe", "mask_secrets", "-drop_duplicates"]`.
 
     `encoding`, `delimiter`, `header`, `sheet` and `shape` replace what is guessed from the file.
     """
@@ -58,7 +59,7 @@ class CreatePreparation(RequestModel, frozen=True, kw_only=True):
     columns: ColumnsRequest | None = None
     system_prompt: Text | None = None
     prompt_template: Text | None = None
-    fixes: Annotated[list[str], msgspec.Meta(max_length=100)] | Literal["safe", "none"] = "safe"
+    fixes: Annotated[list[str], msgspec.Meta(max_length=100)] | Annotated[str, msgspec.Meta(max_length=2_000)] = "safe"
     tool_definitions: ToolDefinitions = "keep"
     split: SplitRequest | None = None
 
@@ -99,7 +100,8 @@ class Preparation(msgspec.Struct, frozen=True, kw_only=True):
     """A preparation. `changes` counts by fix; `rows_out` are the rows of both files, `validation_rows` those held back.
 
     After success `input` says how the file was read, what was guessed and which values are in no example, and the rows
-    add up: `rows_in` + `rows_added` = `rows_out` + `rows_joined` + all `rows_dropped`.
+    add up: `rows_in` + `rows_added` = `rows_out` + `rows_joined` + all `rows_dropped`. `drop_reasons` counts the
+    dropped rows by reason, with … for numbers.
 
     `notes` are advice for the use of the files, such as the stop sequence that the completions now end with;
     `definition_tokens` are the tokens that shorter definitions of functions save.
@@ -120,6 +122,7 @@ class Preparation(msgspec.Struct, frozen=True, kw_only=True):
     rows_added: int | None
     rows_joined: int | None
     rows_dropped: dict[str, int]
+    drop_reasons: dict[str, int]
     rows_out: int | None
     validation_rows: int | None
     definition_tokens: DefinitionTokens | None
@@ -178,6 +181,7 @@ def show_preparation(row: DatasetPreparation) -> Preparation:
         rows_added=outcome.rows_added if outcome else None,
         rows_joined=outcome.rows_joined if outcome else None,
         rows_dropped=outcome.rows_dropped if outcome else {},
+        drop_reasons=outcome.drop_reasons if outcome else {},
         rows_out=outcome.rows_out if outcome else None,
         validation_rows=outcome.validation_rows if outcome else None,
         definition_tokens=outcome.definition_tokens if outcome else None,

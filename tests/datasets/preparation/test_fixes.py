@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.datasets.checks import CHECKS, FIXES
 from service.datasets.parsing.formats import file_format
-from service.datasets.preparation.changes import Dropped, first_difference
+from service.datasets.preparation.changes import Dropped, Refused, first_difference
 from service.datasets.preparation.fixes.registry import FILE_FIXES, READING_FIXES, ROW_FIXES
 from service.datasets.preparation.options import IMPLIED_FIXES, SAFE_FIXES
 from service.datasets.preparation.refusals import PreparationRefused
@@ -60,7 +60,8 @@ def test_the_page_lists_each_fix_where_it_belongs() -> None:
     page = (ROOT / "docs/preparations.md").read_text(encoding="utf-8")
     _, _, fixes = page.partition("## Fixes")
     always, _, rest = fixes.partition("Safe, since")
-    safe, _, chosen = rest.partition("Applied only by name")
+    safe, _, rest = rest.partition("Applied only by name")
+    chosen, _, _ = rest.partition("Separator and ending")
     for part, names in ((always, IMPLIED_FIXES), (safe, SAFE_FIXES - IMPLIED_FIXES), (chosen, set(FIXES) - SAFE_FIXES)):
         assert {name for name in FIXES if f"`{name}`" in part} == names
 
@@ -137,6 +138,11 @@ class TestFunctionsToTools:
         assert ids == ["call_1", "call_2"]
         assert report_on(jsonl(row_after)).errors == 0
 
+    def test_a_function_with_two_definitions_is_refused(self) -> None:
+        row = {**calling(), "functions": [{**tool()["function"], "description": "Another one."}]}
+        with pytest.raises(PreparationRefused, match="line 1: tools and functions declare 'weather'"):
+            make(jsonl(row))
+
     def test_a_function_that_is_a_tool_already_goes(self) -> None:
         (row,) = fixed(jsonl({**calling(), "functions": [tool()["function"]]}), "functions_to_tools")
         assert row == calling()
@@ -160,7 +166,9 @@ class TestMessages:
             ([message("user"), message("assistant", None)], None),
             ([message("user"), message("assistant", [{"type": "text", "text": " "}])], None),
             (calling()["messages"], 4),
-            ([*calling()["messages"][:2], message("tool", "", tool_call_id="call_1"), message("assistant")], None),
+            ([*calling()["messages"][:2], message("tool", "", tool_call_id="call_1"), message("assistant")], 4),
+            ([message("user", ""), message("assistant")], None),
+            ([message("user"), message("assistant"), message("user", ""), message("assistant")], None),
         ],
     )
     def test_empty_ones_go_and_rows_whose_answer_was_empty(self, messages: list[Any], left: int | None) -> None:
@@ -176,12 +184,11 @@ class TestMessages:
         assert change["reason"] == "The answer is empty."
         assert "Why?" in change["before"]
 
-    def test_unknown_keys_go_and_a_graders_fields_stay(self) -> None:
+    def test_a_graders_fields_stay(self) -> None:
         row = {"messages": [message("user", "2 + 2?", note="x")], "reference_answer": "4"}
         assert fixed(jsonl(row), "drop_unknown_keys") == [
             {"messages": [message("user", "2 + 2?")], "reference_answer": "4"}
         ]
-        assert fixed(jsonl(asked(id=7)), "drop_unknown_keys") == [asked()]
 
 
 class TestTexts:
@@ -311,7 +318,7 @@ def test_no_row_breaks_a_fix_and_twice_is_as_good_as_once(row: dict[str, Any]) -
         for each in (format, "chat", "completion", "preference", "reinforcement"):
             if each is not None:
                 fixed = fix(row, each)
-                assert isinstance(fixed, Dropped) or fix(fixed, each) == fixed
+                assert isinstance(fixed, (Dropped, Refused)) or fix(fixed, each) == fixed
 
 
 def test_the_first_difference_is_where_it_is() -> None:

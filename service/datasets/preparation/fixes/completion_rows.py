@@ -1,4 +1,4 @@
-"""Fixes of prompt-completion rows, one at a time: columns, leading space, length.
+"""Fixes of prompt-completion rows, one at a time: leading space, length.
 
 Source of the rules: OpenAI's retired `fine_tunes.prepare_data` tool.
 """
@@ -9,18 +9,10 @@ from collections.abc import Iterable
 
 from service.catalogue.tokens import ModelFacts
 from service.datasets.checks.completion import completion_long_row, completion_no_leading_space
-from service.datasets.parsing.formats import COMPLETION_KEYS, row_format
 from service.datasets.preparation.changes import Dropped
 from service.datasets.preparation.fixes.kinds import NumberedFix
 from service.datasets.preparation.scratch import NumberedRow, Row
 from service.datasets.report_schema import Format
-
-
-def drop_extra_columns(row: Row, format: Format) -> Row | Dropped:
-    """Removes all columns but prompt and completion."""
-    if row_format(row) != "completion" or format != "completion" or row.keys() <= COMPLETION_KEYS:
-        return row
-    return {key: value for key, value in row.items() if key in COMPLETION_KEYS}
 
 
 def add_leading_space(rows: Iterable[NumberedRow], format: Format, model: ModelFacts) -> NumberedFix | None:

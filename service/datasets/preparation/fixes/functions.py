@@ -10,17 +10,25 @@ from typing import Any
 
 from service.datasets.checks.tools import holders
 from service.datasets.parsing.formats import message_lists
-from service.datasets.preparation.changes import Dropped
+from service.datasets.preparation.changes import Dropped, Refused
 from service.datasets.preparation.fixes.messages import with_messages
 from service.datasets.preparation.scratch import Row
 from service.datasets.report_schema import Format
 
 
-def functions_to_tools(row: Row, format: Format) -> Row | Dropped:
-    """Rewrites definitions, calls and answers; a definition whose name is already declared as a tool is removed."""
+def functions_to_tools(row: Row, format: Format) -> Row | Dropped | Refused:
+    """Rewrites definitions, calls and answers; a definition that is already declared as a tool is removed.
+
+    A row that declares a name in two ways is refused: only a person knows which definition is right.
+    """
     if format not in ("chat", "preference"):
         return row
     for pointer, holder in holders(row):
+        twice = _declared_in_two_ways(holder)
+        if twice is not None:
+            return Refused(
+                f"tools and functions declare {twice[:64]!r} in different ways; keep one of the two definitions"
+            )
         declared = _with_functions_as_tools(holder)
         if declared is not None:
             row = {**row, "input": declared} if pointer else declared
@@ -56,6 +64,22 @@ def _with_functions_as_tools(holder: dict[str, Any]) -> dict[str, Any] | None:
     return {**rest, "tools": made} if made else rest
 
 
+def _declared_in_two_ways(holder: dict[str, Any]) -> str | None:
+    functions, tools = holder.get("functions"), holder.get("tools")
+    if not isinstance(functions, list) or not isinstance(tools, list):
+        return None
+    declared = {
+        name: tool["function"]
+        for tool in tools
+        if _is_tool(tool) and isinstance(name := tool["function"].get("name"), str)
+    }
+    for function in functions:
+        name = function.get("name") if isinstance(function, dict) else None
+        if isinstance(name, str) and declared.get(name, function) != function:
+            return name
+    return None
+
+
 def _is_tool(tool: Any) -> bool:
     return isinstance(tool, dict) and isinstance(tool.get("function"), dict)
 
@@ -70,14 +94,17 @@ class _Calls:
     def converted(self, messages: list[Any]) -> list[Any]:
         made: list[Any] = []
         open_id: str | None = None
+        open_name: Any = None
         for message in messages:
             if not isinstance(message, dict):
                 made.append(message)
                 continue
             if isinstance(message.get("function_call"), dict):
+                open_name = message["function_call"].get("name")
                 message, open_id = self._as_tool_call(message)
             elif message.get("role") == "function" and open_id is not None:
-                rest = {key: value for key, value in message.items() if key not in ("role", "name", "content")}
+                own = ("role", "content", "name") if message.get("name") == open_name else ("role", "content")
+                rest = {key: value for key, value in message.items() if key not in own}
                 message = {"role": "tool", "tool_call_id": open_id, "content": message.get("content"), **rest}
                 open_id = None
             made.append(message)

@@ -14,10 +14,9 @@ _INSTEAD_OF_CONTENT = ("tool_calls", "function_call", "refusal", "audio")
 
 
 def drop_empty_messages(row: Row, format: Format) -> Row | Dropped:
-    """Removes messages without content, and drops a row that has no answer or no question without them.
+    """Removes messages without content. Drops a row without an answer, or with an answer to an empty question.
 
-    An empty answer is removed with the message that it answers, so that no other answer follows that instead. An empty
-    result of a tool is a result, and stays.
+    An empty result of a tool is a result, and stays.
     """
     if format == "completion":
         completion = row.get("completion")
@@ -29,18 +28,14 @@ def drop_empty_messages(row: Row, format: Format) -> Row | Dropped:
     for _, messages in lists:
         if all(is_empty(message) for message in messages):
             return Dropped("All its messages are empty.")
-        if any(is_empty(each) and _role(each) == "assistant" for each in messages) and any(
-            is_empty(each) and _role(each) == "user" for each in messages
-        ):
-            return Dropped("Questions and answers are empty, so that it is not certain what answers what.")
-    messages = row.get("messages")
-    if format == "chat" and isinstance(messages, list):
-        answers = [message for message in messages if _role(message) == "assistant"]
+    conversation: Any = row.get("messages")
+    if format == "chat" and isinstance(conversation, list):
+        answers = [message for message in conversation if _role(message) == "assistant"]
         if answers and all(is_empty(answer) for answer in answers):
             return Dropped("The answer is empty.")
-        if any(map(_answers_nothing, messages, [None, *messages])):
+        if any(map(_answers_nothing, conversation, [None, *conversation])):
             return Dropped("A question is empty, and its answer would follow another message.")
-    return with_messages(row, _without_empty)
+    return with_messages(row, lambda messages: [message for message in messages if not is_empty(message)])
 
 
 def drop_trailing_messages(row: Row, format: Format) -> Row | Dropped:
@@ -91,15 +86,3 @@ def _role(message: Any) -> Any:
 def _answers_nothing(message: Any, before: Any) -> bool:
     """Whether a message of the assistant with content follows an empty one of the user."""
     return _role(message) == "assistant" and not is_empty(message) and _role(before) == "user" and is_empty(before)
-
-
-def _without_empty(messages: list[Any]) -> list[Any]:
-    """The messages without empty ones, and without the user's messages before an empty answer."""
-    made: list[Any] = []
-    for message in messages:
-        if not is_empty(message):
-            made.append(message)
-        elif _role(message) == "assistant":
-            while made and _role(made[-1]) == "user":
-                made.pop()
-    return made

@@ -6,7 +6,7 @@ otherwise.
 
 from __future__ import annotations
 
-from service.datasets.preparation.fixes import completion_file, completion_rows, functions, messages, texts
+from service.datasets.preparation.fixes import completion_file, completion_rows, functions, keys, messages, texts
 from service.datasets.preparation.fixes.duplicates import drop_duplicates
 from service.datasets.preparation.fixes.kinds import FileFix, RowFix
 from service.datasets.preparation.fixes.over_limit import drop_over_limit
@@ -24,10 +24,14 @@ READING_FIXES = (
 )
 
 ROW_FIXES: dict[str, RowFix] = {
-    "drop_unknown_keys": messages.drop_unknown_keys,
-    "drop_extra_columns": completion_rows.drop_extra_columns,
+    "move_known_keys": keys.move_known_keys,
+    "inline_reasoning": keys.inline_reasoning,
+    "drop_unknown_keys": keys.drop_unknown_keys,
+    "drop_extra_columns": keys.drop_extra_columns,
+    "drop_metadata": keys.drop_metadata,
     "functions_to_tools": functions.functions_to_tools,
     "repair_mojibake": texts.repair_mojibake,
+    "restore_escapes": texts.restore_escapes,
     "strip_invisible": texts.strip_invisible,
     "mask_secrets": texts.mask_secrets,
     "mask_personal_data": texts.mask_personal_data,
@@ -35,6 +39,9 @@ ROW_FIXES: dict[str, RowFix] = {
     "drop_empty_messages": messages.drop_empty_messages,
     "drop_trailing_messages": messages.drop_trailing_messages,
 }
+
+REMOVING_FIXES = frozenset({"drop_unknown_keys", "drop_extra_columns", "drop_metadata", "drop_trailing_messages"})
+"""Fixes of rows that leave out values; the preparation counts these as unused."""
 
 FILE_FIXES: dict[str, FileFix] = {
     "drop_duplicates": drop_duplicates,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from service.datasets.checks.answers import FILLER, filler_opening
+from service.datasets.checks.broken_escapes import with_backslashes
 from service.datasets.checks.characters import control_character, invisible_character, mojibake
 from service.datasets.checks.secrets import (
     digit_runs,
@@ -30,6 +31,14 @@ _WRONGLY_DECODED = re.compile(
 )
 """Runs of characters that Windows-1252 has for bytes from 0x80 on."""
 
+_TERMINAL = re.compile("\x1b\\[[0-9;?]{0,20}[A-Za-z]")
+_OVERSTRUCK = re.compile("(.)\b(?=\\1)|_\b")
+_AT_LINE_BREAK = re.compile("(?<=\n)[\v\f]+|[\v\f]+(?=\r?\n)")
+_PAGE_BREAK = re.compile("[\v\f]+")
+_INTERLEAVED = re.compile("(?:[^\0]\0){3}")
+"""UTF-16 that was read byte by byte."""
+
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f]+")
 _PERSONAL = (
     (personal_card, "[CARD]"),
     (personal_national_id, "[ID]"),
@@ -45,8 +54,17 @@ def repair_mojibake(row: Row, format: Format) -> Row | Dropped:
     return row
 
 
+def restore_escapes(row: Row, format: Format) -> Row | Dropped:
+    """Writes the backslash and the letter where JSON took them for a control character."""
+    return each_text(row, format, with_backslashes)
+
+
 def strip_invisible(row: Row, format: Format) -> Row | Dropped:
-    """Removes control characters, zero-width spaces, byte order marks and direction marks."""
+    """Removes control characters, zero-width spaces, byte order marks and direction marks.
+
+    Vertical tabs and form feeds become line breaks, and a control character between two words a space. Escape sequences
+    of terminals and overstruck characters, as in manual pages, are removed as a whole.
+    """
     return each_text(row, format, _visible)
 
 
@@ -98,10 +116,21 @@ def _until_stable(text: str, change: Callable[[str], str]) -> str:
 
 
 def _visible(text: str) -> str:
-    for find in (control_character, invisible_character):
-        while found := next(iter(find(text)), None):
-            text = text.replace(text[found.at], "")
+    if next(iter(control_character(text)), None) is not None:
+        text = _OVERSTRUCK.sub("", _TERMINAL.sub("", text))
+        text = _AT_LINE_BREAK.sub("", text)
+        text = _PAGE_BREAK.sub("\n", text)
+        if _INTERLEAVED.search(text):
+            text = text.replace("\0", "")
+        text = _CONTROLS.sub(lambda found: " " if _between_words(found) else "", text)
+    while found := next(iter(invisible_character(text)), None):
+        text = text[: found.at] + text[found.at + 1 :]
     return text
+
+
+def _between_words(found: re.Match[str]) -> bool:
+    before, after = found.string[: found.start()][-1:], found.string[found.end() :][:1]
+    return before.isalnum() and after.isalnum()
 
 
 def _repaired(text: str) -> str:
