@@ -1,6 +1,6 @@
 r"""Finds backslashes that JSON (or Python) took for escapes: `\frac` became a form feed and `rac`.
 
-Bell, backspace, vertical tab and form feed before the rest of a LaTeX command are certain. Tabs and line breaks are
+U+0007, backspace, vertical tab and form feed before the rest of a LaTeX command are certain. Tabs and line breaks are
 common in texts, so before such a rest they are taken for broken escapes only inside `$…$`, or in a text that has a
 certain one. Source of the commands: the Comprehensive LaTeX Symbol List, and amsmath's manual.
 """

@@ -229,9 +229,8 @@ class TestOtherKeys:
         assert made.result.input is not None
         assert made.result.input.unused == {"/context": 1}
         rows = [completion(context="Rome is warm."), completion("b ->", " c")]
-        assert all(
-            set(row) == {"prompt", "completion"} for row in make(jsonl(*rows), fixes=[*SAFE, "drop_extra_columns"]).rows
-        )
+        made = make(jsonl(*rows), fixes=[*SAFE, "drop_extra_columns"])
+        assert [set(row) for row in made.rows] == [{"prompt", "completion"}] * 2
 
     def test_without_fixes_nothing_goes(self) -> None:
         row = asked(context="Rome is warm.", system="Be brief.", id=7)
