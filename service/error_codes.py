@@ -42,6 +42,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "conflicting_parameters": ErrorCode(400, "Two fields mean the same, or exclude each other.", "Send one of them."),
     "dataset_generation_not_found": ErrorCode(404, "No such generation in this project.", "Check the id."),
+    "delimiter_not_guessed": ErrorCode(
+        None, "Two delimiters fit a table and give different columns.", "Give `delimiter`; the message shows both."
+    ),
     "duplicate_part": ErrorCode(400, "`part_ids` names a part twice.", "Name each once, in the order of the file."),
     "dataset_preparation_not_found": ErrorCode(404, "No such preparation in this project.", "List your preparations."),
     "endpoint_shut_down": ErrorCode(404, "The old fine-tunes API.", "Call `/v1/fine_tuning/jobs`."),

@@ -1,6 +1,6 @@
 """Makes examples of table rows: finds the columns of question and answer, and fills in the prompt template.
 
-Columns are guessed by their names, in English and Chinese. The placeholders of a template are names of columns and
+Columns are guessed by their names (`column_words`). The placeholders of a template are names of columns and
 nothing else: attributes, indexes and formats of Python's own formatting are not evaluated.
 """
 
@@ -10,20 +10,20 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from service.datasets.preparation.column_words import (
+    CONTEXT_WORDS,
+    INSTRUCTION_WORDS,
+    Part,
+    column_for,
+    plain_name,
+    plain_names,
+)
 from service.datasets.preparation.options import Columns, Target
 from service.datasets.preparation.refusals import PreparationRefused
 
-_COLUMN_NAMES = {
-    "prompt": (
-        "prompt", "question", "instruction", "query", "user", "input", "request", "source", "q",
-        "问题", "提问", "指令", "用户", "输入",
-    ),
-    "answer": (
-        "completion", "answer", "response", "output", "reply", "assistant", "label", "target", "category", "class",
-        "intent", "sentiment", "a", "回答", "答案", "回复", "输出", "标签", "类别",
-    ),
-    "system": ("system", "systemprompt", "systemmessage", "系统", "系统提示"),
-}  # fmt: skip
+_POSITIONS = ["column_1", "column_2"]
+"""The columns of a table of two without a header: a question and its answer."""
+
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _SHOWN_COLUMNS = 20
 
@@ -72,9 +72,9 @@ def check_template(text: str | None) -> None:
 
 def guess_template(names: Sequence[str]) -> str | None:
     """The template for columns of an instruction and its input (as in the Alpaca data); None for other columns."""
-    by_name = _plain_names(names)
-    instruction = by_name.get("instruction") or by_name.get("指令")
-    context = by_name.get("input") or by_name.get("context") or by_name.get("输入")
+    by_name = plain_names(names)
+    instruction = next((by_name[word] for word in INSTRUCTION_WORDS if word in by_name), None)
+    context = next((by_name[word] for word in CONTEXT_WORDS if word in by_name), None)
     if instruction is None or context is None or set("{}") & set(instruction + context):
         return None
     return f"{{{instruction}}}\n\n{{{context}}}"
@@ -85,6 +85,7 @@ def guess_columns(names: Sequence[str], given: Columns, template: Template | Non
 
     A column with a placeholder in the template is not guessed for another part. A template replaces the prompt column.
     """
+    given = _as_written(given, names)
     for param, name in (("prompt", given.prompt), ("answer", given.answer), ("system", given.system)):
         if name is not None and name not in names:
             raise PreparationRefused(
@@ -157,14 +158,24 @@ def example_maker(
     return make
 
 
-def _guess_column(part: str, names: Sequence[str], taken: set[str]) -> str | None:
-    by_name = _plain_names([name for name in names if name not in taken])
-    return next((by_name[known] for known in _COLUMN_NAMES[part] if known in by_name), None)
+def _as_written(given: Columns, names: Sequence[str]) -> Columns:
+    """The requested columns as the file writes them: case, spaces and punctuation do not matter if one column fits."""
+
+    def written(name: str | None) -> str | None:
+        if name is None or name in names:
+            return name
+        fitting = [each for each in names if plain_name(each) == plain_name(name)]
+        return fitting[0] if len(fitting) == 1 else name
+
+    return Columns(prompt=written(given.prompt), answer=written(given.answer), system=written(given.system))
 
 
-def _plain_names(names: Sequence[str]) -> dict[str, str]:
-    """Columns by their names in lower case without spaces and punctuation; of two with the same name the first."""
-    return {re.sub(r"[\W_]+", "", name).casefold(): name for name in reversed(names)}
+def _guess_column(part: Part, names: Sequence[str], taken: set[str]) -> str | None:
+    if list(names) == _POSITIONS and part != "system":
+        return next(
+            (name for name in (_POSITIONS if part == "prompt" else _POSITIONS[::-1]) if name not in taken), None
+        )
+    return column_for(part, [name for name in names if name not in taken])
 
 
 def _cell(row: dict[str, Any], name: str) -> str:

@@ -16,8 +16,8 @@ from service.datasets.preparation.mapping import (
     list_names,
 )
 from service.datasets.preparation.options import Columns, Options, Target
+from service.datasets.preparation.readers.header import MAX_COLUMNS
 from service.datasets.preparation.readers.reading import Source
-from service.datasets.preparation.readers.table import MAX_COLUMNS
 from service.datasets.preparation.refusals import PreparationRefused
 from service.datasets.preparation.scratch import NumberedRow, Row
 from service.datasets.report_schema import Format
@@ -149,7 +149,7 @@ def _from_columns(source: Source, names: list[str], options: Options, target: Ta
     if text is None and options.columns.prompt is None:
         text = guess_template(names)
     template = Template(text) if text is not None else None
-    columns, guessed = guess_columns(names, options.columns, template)
+    columns, guessed = _guessed(source, names, options.columns, template)
     if format == "chat" and columns.prompt is None and template is None:
         raise PreparationRefused(
             "The file holds answers without questions. Give prompt_template, or target_format completion.",
@@ -170,6 +170,16 @@ def _from_columns(source: Source, names: list[str], options: Options, target: Ta
         template=text,
         used=frozenset(name for name in used if name is not None),
     )
+
+
+def _guessed(source: Source, names: list[str], given: Columns, template: Template | None) -> tuple[Columns, list[str]]:
+    try:
+        return guess_columns(names, given, template)
+    except PreparationRefused as error:
+        if source.header is None or source.header.certainty in ("given", "certain") or source.header.value == "false":
+            raise
+        advice = "If the first row is an example and not the names, set the option `header` to false."
+        raise PreparationRefused(f"{error.message} {advice}", code=error.code, param=error.param) from None
 
 
 def no_system_prompt(format: Format | None) -> PreparationRefused:

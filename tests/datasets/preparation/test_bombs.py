@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.datasets.preparation.readers import archive, expansion, json_values, reading, sheet_size, table
+from service.datasets.preparation.readers import archive, expansion, header, json_values, reading, sheet_size, table
 from service.datasets.preparation.readers import workbook as workbooks
 from service.datasets.preparation.refusals import PreparationRefused
 from tests.datasets.preparation.sources import make, workbook
@@ -199,7 +199,7 @@ class TestJson:
         assert "over 1,000 bytes" in refused(b'{"question":["' + b"a" * 2_000_000, "a.json")
 
     def test_keys(self) -> None:
-        keys = ",".join(f'"k{number}":1' for number in range(table.MAX_COLUMNS + 1))
+        keys = ",".join(f'"k{number}":1' for number in range(header.MAX_COLUMNS + 1))
         assert "16,385 different keys" in refused(f"[{{{keys}}}]".encode(), "a.json")
 
     @pytest.mark.parametrize("depth", [101, 1_000, 1_000_000])
@@ -209,8 +209,8 @@ class TestJson:
 
 class TestTables:
     def test_columns(self) -> None:
-        header = ",".join(f"c{number}" for number in range(table.MAX_COLUMNS + 1))
-        assert "16,385 columns; the limit is 16,384" in refused(f"{header}\n1\n".encode(), "a.csv")
+        names = ",".join(f"c{number}" for number in range(header.MAX_COLUMNS + 1))
+        assert "16,385 columns; the limit is 16,384" in refused(f"{names}\n1\n".encode(), "a.csv")
 
     def test_a_quote_that_is_not_closed_is_found_where_it_opens(self) -> None:
         data = b'question,answer\nWhy?,Because.\n"' + b"a,b\n" * (2 * table.MAX_RECORD_LINES)
@@ -233,5 +233,5 @@ class TestTables:
 def test_the_limits_leave_room_for_honest_files() -> None:
     """What the limits were checked against."""
     assert sheet_size.MAX_CELLS >= 1_048_576 * 9
-    assert table.MAX_COLUMNS >= 16_384
+    assert header.MAX_COLUMNS >= 16_384
     assert expansion.MAX_RATIO >= 2 * 100

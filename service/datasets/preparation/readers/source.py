@@ -11,6 +11,7 @@ from service.datasets.parsing.decode import decode_line
 from service.datasets.parsing.lines import read_lines
 from service.datasets.preparation.changes import ChangeLog
 from service.datasets.preparation.options import Options
+from service.datasets.preparation.readers.dialect import separator_line
 from service.datasets.preparation.readers.json_values import contains_rows, read_json
 from service.datasets.preparation.readers.reading import GZIP_MAGIC, Chunks, Reading, Source, unpacked
 from service.datasets.preparation.readers.table import read_delimited
@@ -49,13 +50,19 @@ def open_source(chunks: Chunks, *, filename: str, options: Options, log: ChangeL
         return read_workbook(reading)
     suffix = PurePath(filename).suffix.lower()
     if suffix in _TABLES:
-        return read_delimited(reading, delimiter=_TABLES[suffix], kind=suffix[1:].replace("tab", "tsv"))
+        return read_delimited(reading, expected=_TABLES[suffix], kind=suffix[1:].replace("tab", "tsv"))
     return _by_content(reading, _first_lines(reading.chunks), suffix)
 
 
 def _by_content(reading: Reading, lines: list[bytes], suffix: str) -> Source:
     if not lines:
         raise PreparationRefused("The file is empty: it holds nothing but white space.")
+    options = reading.options
+    if separator_line(lines[0].decode("utf-8", "replace")) is not None or (options.delimiter, options.header) != (
+        None,
+        None,
+    ):
+        return read_delimited(reading, expected=None, kind="csv")
     found = sniff(lines)
     kind = found[0] if found is not None else None
     if kind == "json_array_file" or suffix == ".json" or (len(lines) == 1 and contains_rows(lines[0])):
@@ -64,7 +71,7 @@ def _by_content(reading: Reading, lines: list[bytes], suffix: str) -> Source:
     if kind is None and (starts_like_json or suffix in _JSON_LINES):
         return _read_json_lines(reading)
     if kind == "table_file" and suffix != ".txt":
-        return read_delimited(reading, delimiter=None, kind="csv")
+        return read_delimited(reading, expected=None, kind="csv")
     return _read_text(reading)
 
 

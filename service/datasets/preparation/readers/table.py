@@ -1,69 +1,81 @@
-"""Reads CSV and TSV, and the header that every table needs: a name for each column.
+"""Reads CSV and TSV, and makes rows of the records of any table.
 
-Source of the format: RFC 4180. Cells may contain line breaks and quotes; the delimiter is detected from the first rows.
+Source of the format: RFC 4180. Cells may contain line breaks and quotes; `dialect` and `header` detect the rest.
 """
 
 from __future__ import annotations
 
 import csv
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from service.datasets.preparation.inputs import Guess
+from service.datasets.preparation.readers.dialect import (
+    DELIMITER_SIGN,
+    QUOTE_SIGN,
+    RETURN_SIGN,
+    Dialect,
+    detect,
+    escaped_line,
+    given_delimiter,
+    separator_line,
+)
+from service.datasets.preparation.readers.header import Record, find_header
 from service.datasets.preparation.readers.reading import Reading, Source
 from service.datasets.preparation.readers.text import MAX_LINE_BYTES, Text
 from service.datasets.preparation.refusals import PreparationRefused
 
-MAX_COLUMNS = 16_384
-"""As in Excel."""
-
 MAX_RECORD_CHARS = 32 << 20
 MAX_RECORD_LINES = 100_000
-_DELIMITERS = (",", ";", "\t", "|")
-_HEAD_LINES = 50
+_HEAD_LINES = 300
 _HEAD_CHARS = 1 << 20
 _QUOTE_MISSING = "if that is too many, a quote is not closed there"
+_STRAY_QUOTE = "expected after"
 _FAULTS = {
     "unexpected end of data": "a cell opens with a quote that is never closed",
-    "expected after": "a quote stands inside a quoted cell; write it twice",
+    _STRAY_QUOTE: "a quote stands inside a quoted cell; write it twice",
     "field limit": f"a cell is larger than {MAX_LINE_BYTES:,} characters; {_QUOTE_MISSING}",
 }
 
 
-def read_delimited(reading: Reading, *, delimiter: str | None, kind: str) -> Source:
-    """A CSV or TSV file; rows are numbered as spreadsheets do, the header being row 1."""
+def read_delimited(reading: Reading, *, expected: str | None, kind: str) -> Source:
+    """A CSV or TSV file; rows are numbered as spreadsheets do, the first being row 1. `expected` is the delimiter that
+    the file's name implies.
+    """
     text = Text(reading)
+    given = given_delimiter(reading.options.delimiter) if reading.options.delimiter is not None else None
     lines = _Lines(line for _, line in text.lines(blank=True))
-    chosen = delimiter or sniff_delimiter(lines.head())
-    records = _records(lines, chosen)
-    header = next((cells for _, cells in records if any(cell.strip() for cell in cells)), None)
+    head = lines.head()
+    named = separator_line(head[0]) if head else None
+    if named is not None:
+        lines.skip()
+        head = head[1:]
+    detected = detect(head, given=given, named=named or None, expected=expected)
+    source = open_table(reading, _records(reading, lines, detected.dialect), kind=kind)
+    source.encoding, source.delimiter = text.guess, detected.guess
+    source.notes[:0] = detected.notes
+    return source
+
+
+def open_table(
+    reading: Reading, records: Iterator[Record], *, kind: str, depths: dict[int, int] | None = None
+) -> Source:
+    """The rows of numbered records of cells, whose header is found (`find_header`). Raises `PreparationRefused`."""
+    header = find_header(records, reading.options, depths=depths)
     if header is None:
         reading.problems.check()
-        raise PreparationRefused("The table is empty: it has no header row.")
-    columns = column_names(header)
-    rows = table_rows(reading, columns, records)
-    found = Guess(value=chosen, certainty="likely" if delimiter is None else "certain")
-    return Source(kind=kind, encoding=text.guess, unit="row", rows=rows, columns=columns, delimiter=found)
-
-
-def column_names(header: Sequence[str]) -> list[str]:
-    """A name for each column; a column without one is named by its position. Duplicates raise `PreparationRefused`.
-
-    Columns without a name at the end of the header are ignored: they are leftovers of formatting.
-    """
-    names = [cell.strip() for cell in header]
-    while names and not names[-1]:
-        names.pop()
-    if len(names) > MAX_COLUMNS:
-        raise PreparationRefused(
-            f"row 1: the table has {len(names):,} columns; the limit is {MAX_COLUMNS:,}. Leave out those without use."
-        )
-    named = [name or f"column_{place}" for place, name in enumerate(names, start=1)]
-    name, times = Counter(named).most_common(1)[0]
-    if times > 1:
-        raise PreparationRefused(f"row 1: two columns are called `{name[:64]}`; rename one of them.")
-    return named
+        what = "table is empty: it has no header row" if kind != "xlsx" else "sheet has no filled cell"
+        raise PreparationRefused(f"The {what}.")
+    return Source(
+        kind=kind,
+        encoding=Guess(value="utf-8", certainty="certain"),
+        unit="row",
+        rows=table_rows(reading, header.names, header.records),
+        columns=header.names,
+        header=header.guess,
+        notes=header.notes,
+    )
 
 
 def table_rows(
@@ -76,26 +88,10 @@ def table_rows(
             reading.log.dropped("drop_blank_lines", number, "", "The row is blank.")
         elif any(cell.strip() for cell in cells[width:]):
             message = f"it has {len(cells)} cells where the header has {width}; is a delimiter missing its quotes?"
-            reading.problems.add(f"row {number}", message)
+            reading.problems.unreadable("row", number, list(cells), message)
         else:
             padded = [*cells[:width], *[""] * (width - len(cells))]
             yield number, dict(zip(columns, padded, strict=True))
-
-
-def sniff_delimiter(lines: Sequence[str]) -> str:
-    """The delimiter with which most of the first rows have equally many cells; of several the one with most cells."""
-    best, best_score = ",", (0.0, 1)
-    for delimiter in _DELIMITERS:
-        try:
-            rows = [row for row in csv.reader([f"{line}\n" for line in lines], delimiter=delimiter) if row]
-        except csv.Error:
-            continue
-        width = len(rows[0]) if rows else 1
-        if width > 1:
-            even = sum(len(row) == width for row in rows) / len(rows)
-            if (even, width) > best_score:
-                best, best_score = delimiter, (even, width)
-    return best
 
 
 class _Lines:
@@ -106,6 +102,13 @@ class _Lines:
         self._read_ahead: deque[str] = deque()
         self._record_chars = 0
         self._record_line = self._line = 0
+        self.escaped_for: str | None = None
+        self.has_signs = False
+
+    @property
+    def number(self) -> int:
+        """The number of the last line that was read."""
+        return self._line
 
     def head(self) -> list[str]:
         """The first lines, which are read again afterwards."""
@@ -116,6 +119,11 @@ class _Lines:
             if chars > _HEAD_CHARS:
                 break
         return list(self._read_ahead)
+
+    def skip(self) -> None:
+        """Leave out the first line that was read ahead."""
+        self._read_ahead.popleft()
+        self._line += 1
 
     def begin_record(self) -> int:
         """The number of the line with which a record begins."""
@@ -134,20 +142,36 @@ class _Lines:
                 f"The row that begins in line {self._record_line:,} has over {MAX_RECORD_CHARS:,} characters or "
                 f"{MAX_RECORD_LINES:,} lines; {_QUOTE_MISSING}."
             )
+        if "\r" in line:
+            self.has_signs = True
+            line = line.replace("\r", RETURN_SIGN)
+        if self.escaped_for is not None and "\\" in line:
+            self.has_signs = True
+            return escaped_line(f"{line}\n", self.escaped_for)
         return f"{line}\n"
 
 
-def _records(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _records(reading: Reading, lines: _Lines, dialect: Dialect) -> Iterator[Record]:
     csv.field_size_limit(MAX_LINE_BYTES)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    lines.escaped_for = dialect.delimiter if dialect.escaped else None
+    parser = csv.reader(lines, delimiter=dialect.delimiter, quotechar=dialect.quote, strict=True)
     number = 0
     while True:
         number, first_line = number + 1, lines.begin_record()
         try:
-            yield number, next(reader)
+            cells = next(parser)
         except StopIteration:
             return
         except csv.Error as error:
             fault = next((message for sign, message in _FAULTS.items() if sign in str(error)), str(error))
-            begins = f"; the row begins in line {first_line:,}" if reader.line_num > first_line else ""
-            raise PreparationRefused(f"row {number} (near line {reader.line_num}): {fault}{begins}.") from None
+            begins = f"; the row begins in line {first_line:,}" if lines.number > first_line else ""
+            if _STRAY_QUOTE not in str(error):
+                raise PreparationRefused(f"row {number} (near line {lines.number}): {fault}{begins}.") from None
+            reading.problems.unreadable("row", number, "", f"{fault} (near line {lines.number}{begins})")
+            continue
+        yield number, [_without_signs(cell, dialect) for cell in cells] if lines.has_signs else cells
+
+
+def _without_signs(cell: str, dialect: Dialect) -> str:
+    """The cell with the characters that signs replaced for the parser."""
+    return cell.replace(RETURN_SIGN, "\n").replace(QUOTE_SIGN, '"').replace(DELIMITER_SIGN, dialect.delimiter)

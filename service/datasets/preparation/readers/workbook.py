@@ -16,11 +16,10 @@ from typing import IO, Any
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetVisibleEnum
 
-from service.datasets.preparation.inputs import Guess
 from service.datasets.preparation.readers.archive import Archive
 from service.datasets.preparation.readers.reading import Reading, Source
 from service.datasets.preparation.readers.sheet_size import scan_binary, scan_opendocument, scan_xml
-from service.datasets.preparation.readers.table import column_names, table_rows
+from service.datasets.preparation.readers.table import open_table
 from service.datasets.preparation.refusals import PreparationRefused
 from service.processes.guard import guarded
 
@@ -35,15 +34,7 @@ def read_workbook(reading: Reading) -> Source:
 
     Raises `PreparationRefused` for a workbook that is too large, damaged, protected or empty.
     """
-    records = _records(_content(reading))
-    header = next((cells for _, cells in records if any(cells)), None)
-    if header is None:
-        raise PreparationRefused("The workbook has no sheet with a header row.")
-    columns = column_names(header)
-    rows = table_rows(reading, columns, records)
-    return Source(
-        kind="xlsx", encoding=Guess(value="utf-8", certainty="certain"), unit="row", rows=rows, columns=columns
-    )
+    return open_table(reading, _records(_content(reading)), kind="xlsx")
 
 
 def cell_text(value: Any) -> str:
