@@ -248,6 +248,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
         None, "`columns` or `prompt_template` names a column that the file lacks.", "The message lists its columns."
     ),
     "unknown_event_type": ErrorCode(400, "No such event type.", "GET /v1/webhook_event_types."),
+    "unknown_sheet": ErrorCode(None, "The workbook has no sheet of that name.", "The message lists its sheets."),
     "unknown_fix": ErrorCode(400, "No such fix.", "The message lists them, and so does docs/checks.md."),
     "unknown_parameter": ErrorCode(400, "An unknown field or query parameter.", "`param` names it."),
     "unknown_url": ErrorCode(404, "No such route.", "See `/docs`."),

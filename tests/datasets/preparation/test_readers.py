@@ -153,7 +153,7 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "only blank rows": ("a.csv", b",\n\n", "no header row"),
     "a lone prompt": ("a.csv", b"question,foo\n1,2\n", "holds the answer"),
     "no workbook": ("a.xlsx", b"PK\x03\x04rest", "The workbook cannot be read"),
-    "an empty workbook": ("a.xlsx", workbook([]), "no sheet with content"),
+    "an empty workbook": ("a.xlsx", workbook([]), "no visible sheet with content"),
     "damaged gzip": ("a.csv.gz", gzip.compress(b"question,answer\n" * 50)[:-9], "compressed with gzip and damaged"),
     "zstd": ("a.csv", b"(\xb5/\xfdrest", "compressed with zstd"),
     "parquet": ("a.parquet", b"PAR1rest", "a Parquet file"),

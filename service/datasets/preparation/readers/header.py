@@ -49,28 +49,26 @@ Record = tuple[int, Sequence[str]]
 
 
 class Header(NamedTuple):
-    """The names of the columns, whether they stood in the table (and how sure that is), the records that follow, and
-    sentences about what was passed over.
-    """
+    """The names of the columns, whether they stood in the table and how sure that is, and the records that follow."""
 
     names: list[str]
     guess: Guess
     records: Iterator[Record]
-    notes: list[str]
 
 
-def find_header(records: Iterator[Record], options: Options, *, depths: dict[int, int] | None = None) -> Header | None:
-    """The header of a table; None if it has no filled cell. `depths` are the rows of headers whose cells are merged, by
-    the number of their first row.
+def find_header(
+    records: Iterator[Record], options: Options, notes: list[str], *, depths: dict[int, int] | None = None
+) -> Header | None:
+    """The header of a table; None if it has no filled cell. `notes` get sentences about what was passed over.
 
-    Raises `PreparationRefused` for too many columns.
+    `depths` are the rows of headers whose cells are merged, by the number of their first row; 0 for cells that are
+    merged over several columns, below which names may follow. Raises `PreparationRefused` for too many columns.
     """
     head = list(islice(records, HEAD_RECORDS))
     filled = [(at, record) for at, record in enumerate(head) if _texts(record[1])]
     if not filled:
         return None
     usual = _usual_width([record for _, record in filled])
-    notes: list[str] = []
     above = _above(filled, usual, options) if options.header is not False else 0
     place, first = filled[above]
     has_header, certainty = _judge(first[1], [record[1] for _, record in filled[above + 1 :]], options)
@@ -81,10 +79,12 @@ def find_header(records: Iterator[Record], options: Options, *, depths: dict[int
         guess = Guess(value="false", certainty=certainty)
         notes.append(_no_header_note(first, options))
         names = [f"column_{number}" for number in range(1, width + 1)]
-        return Header(_checked(names), guess, _rest(head[place:], records, notes), notes)
+        return Header(_checked(names), guess, _rest(head[place:], records, notes))
     if above:
         notes.append(_passed_over(filled[:above], "title or comment"))
     depth = (depths or {}).get(first[0], 1)
+    if depth == 0:
+        depth = 2 if _continues(head[place + 1 : place + 2], len(_texts(first[1]))) else 1
     rows = [record[1] for record in head[place : place + depth]]
     names = _joined(rows) if depth > 1 else list(first[1])
     if depth > 1:
@@ -101,7 +101,14 @@ def find_header(records: Iterator[Record], options: Options, *, depths: dict[int
             f"Row {first[0]} ({_quoted(first[1])}) was taken for the names of the columns, which is uncertain; with "
             "the option `header` false it is an example."
         )
-    return Header(names, Guess(value="true", certainty=certainty), _rest(head[after:], records, notes), notes)
+    return Header(names, Guess(value="true", certainty=certainty), _rest(head[after:], records, notes))
+
+
+def has_header_of(cells: Sequence[str], options: Options) -> bool:
+    """Whether a row names the columns that the options want, or a question and an answer."""
+    wanted = _wanted(options)
+    names = [_clean(cell) for cell in cells]
+    return (bool(wanted) and wanted <= {plain_name(name) for name in names}) or are_known(names)
 
 
 def column_names(header: Sequence[str], rows: Sequence[Sequence[str]] = ()) -> tuple[list[str], list[str]]:
@@ -169,10 +176,8 @@ def _chained(head: Iterable[Record], records: Iterator[Record]) -> Iterator[Reco
 
 def _above(filled: Sequence[tuple[int, Record]], usual: int, options: Options) -> int:
     """The number of filled records above the header: titles and comments."""
-    wanted = _wanted(options)
     for at, (_, (_, cells)) in enumerate(filled[:_MAX_ABOVE]):
-        names = [_clean(cell) for cell in cells]
-        if (wanted and wanted <= {plain_name(name) for name in names}) or are_known(names):
+        if has_header_of(cells, options):
             return at
     if usual < 2:
         return _comments(filled)
@@ -180,6 +185,11 @@ def _above(filled: Sequence[tuple[int, Record]], usual: int, options: Options) -
         if len(_texts(cells)) > 1:
             return at
     return 0
+
+
+def _continues(below: Sequence[Record], width: int) -> bool:
+    """Whether the row below a header with merged cells has names only where those are."""
+    return bool(below) and 0 < len(_texts(below[0][1])) < width
 
 
 def _comments(filled: Sequence[tuple[int, Record]]) -> int:

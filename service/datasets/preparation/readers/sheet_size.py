@@ -20,19 +20,17 @@ MAX_CELLS = 10_000_000
 
 _MAX_TAG_BYTES = 64 << 20
 _DAMAGED = "A sheet of the workbook is damaged; save it again, or as CSV."
-_ATTRIBUTES = rb"(?:[^<>\"']++|\"[^\"<]*+\"|'[^'<]*+')*+"
-_PREFIX = rb"(?:[^\s<>/:=\"']++:)?"
-_CELL = re.compile(rb"<" + _PREFIX + rb"c(?:\s" + _ATTRIBUTES + rb")?/?>")
-_CELL_OR_ROW = re.compile(rb"<" + _PREFIX + rb"(?:c|(row))(?=[\s/>])")
+ATTRIBUTES = rb"(?:[^<>\"']++|\"[^\"<]*+\"|'[^'<]*+')*+"
+PREFIX = rb"(?:[^\s<>/:=\"']++:)?"
+_CELL = re.compile(rb"<" + PREFIX + rb"c(?:\s" + ATTRIBUTES + rb")?/?>")
+_CELL_OR_ROW = re.compile(rb"<" + PREFIX + rb"(?:c|(row))(?=[\s/>])")
 _REFERENCE = re.compile(rb"\sr\s*=\s*[\"']([A-Za-z]+)0*(\d{1,10})")
-_ROW = re.compile(rb"<" + _PREFIX + rb"row\s" + _ATTRIBUTES + rb">")
+_ROW = re.compile(rb"<" + PREFIX + rb"row\s" + ATTRIBUTES + rb">")
 _ROW_NUMBER = re.compile(rb"\sr\s*=\s*[\"']0*(\d{1,10})")
-_LISTED = re.compile(rb"<" + _PREFIX + rb"(?:si|mergeCell)(?=[\s/>])")
+_LISTED = re.compile(rb"<" + PREFIX + rb"(?:si|mergeCell)(?=[\s/>])")
 
 _OPENDOCUMENT = re.compile(
-    rb"<(table:table-row|table:table-cell|table:covered-table-cell|text:p|table:table)(?=[\s/>])("
-    + _ATTRIBUTES
-    + rb")>"
+    rb"<(table:table-row|table:table-cell|table:covered-table-cell|text:p|table:table)(?=[\s/>])(" + ATTRIBUTES + rb")>"
 )
 _REPEATED = re.compile(rb"table:number-(?:rows|columns)-repeated\s*=\s*[\"']0*(\d{1,10})")
 _VALUE = re.compile(rb"\s(?:office|calcext):")
@@ -60,10 +58,12 @@ class Rectangle:
             )
 
 
-def scan_xml(pieces: Iterable[bytes]) -> None:
-    """Scan a part of an XLSX file: a sheet, or the texts that sheets share. Cells without content do not count."""
+def scan_xml(pieces: Iterable[bytes]) -> int:
+    """Scan a part of an XLSX file: a sheet, or the texts that sheets share. Cells without content do not count. Returns
+    the number of the last row that has content.
+    """
     found, listed, row, run, longest = Rectangle(), 0, 0, 0, 0
-    for text in _whole_tags(pieces):
+    for text in whole_tags(pieces):
         listed += len(_LISTED.findall(text))
         if listed > MAX_CELLS:
             raise PreparationRefused(f"The workbook has over {MAX_CELLS:,} texts or merged cells; save it as CSV.")
@@ -78,14 +78,15 @@ def scan_xml(pieces: Iterable[bytes]) -> None:
         if len(references) < len(filled):  # a cell without a reference follows the one before
             placed = max(placed, row)
             run, longest = _longest_run(openings, run, longest)
-        width = max((_column(letters) for letters in {letters for letters, _ in references}), default=0)
+        width = max((column_number(letters) for letters in {letters for letters, _ in references}), default=0)
         found.include(row=placed, column=longest + width, cells=len(filled))
+    return found.rows
 
 
 def scan_opendocument(pieces: Iterable[bytes]) -> None:
     """Scan the content of an ODS file. Repeated cells count each time; empty ones at the end of a row do not."""
     found, row, column, row_times, filled = Rectangle(), 0, 0, 1, 0
-    for text in _whole_tags(pieces):
+    for text in whole_tags(pieces):
         for name, attributes in _OPENDOCUMENT.findall(text):
             if name == b"text:p":
                 filled = max(filled, column)
@@ -137,8 +138,8 @@ def _record(data: bytes, at: int) -> tuple[int, int, int] | None:
     return (kind, at, at + size_bytes) if at + size_bytes <= len(data) else None
 
 
-def _whole_tags(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces that end with a tag."""
+def whole_tags(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces that end with a tag. A tag of over 64 MB raises `PreparationRefused`."""
     unfinished: list[bytes] = []
     for piece in pieces:
         cut = piece.rfind(b">") + 1
@@ -158,7 +159,8 @@ def _longest_run(openings: list[bytes], run: int, longest: int) -> tuple[int, in
     return run, longest
 
 
-def _column(letters: bytes) -> int:
+def column_number(letters: bytes) -> int:
+    """The number of a column from its letters: A is 1, and AA is 27."""
     number = 0
     for letter in letters.upper():
         number = number * 26 + letter - 64

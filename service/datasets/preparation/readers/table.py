@@ -52,21 +52,26 @@ def read_delimited(reading: Reading, *, expected: str | None, kind: str) -> Sour
         lines.skip()
         head = head[1:]
     detected = detect(head, given=given, named=named or None, expected=expected)
-    source = open_table(reading, _records(reading, lines, detected.dialect), kind=kind)
+    source = open_table(reading, _records(reading, lines, detected.dialect), kind=kind, notes=detected.notes)
     source.encoding, source.delimiter = text.guess, detected.guess
-    source.notes[:0] = detected.notes
     return source
 
 
 def open_table(
-    reading: Reading, records: Iterator[Record], *, kind: str, depths: dict[int, int] | None = None
+    reading: Reading,
+    records: Iterator[Record],
+    *,
+    kind: str,
+    notes: list[str],
+    depths: dict[int, int] | None = None,
 ) -> Source:
-    """The rows of numbered records of cells, whose header is found (`find_header`). Raises `PreparationRefused`."""
-    header = find_header(records, reading.options, depths=depths)
+    """The rows of numbered records of cells, whose header is found (`find_header`). `notes` become those of the source
+    and may grow until the last record. Raises `PreparationRefused`.
+    """
+    header = find_header(records, reading.options, notes, depths=depths)
     if header is None:
         reading.problems.check()
-        what = "table is empty: it has no header row" if kind != "xlsx" else "sheet has no filled cell"
-        raise PreparationRefused(f"The {what}.")
+        raise PreparationRefused("The table is empty: it has no header row.")
     return Source(
         kind=kind,
         encoding=Guess(value="utf-8", certainty="certain"),
@@ -74,7 +79,7 @@ def open_table(
         rows=table_rows(reading, header.names, header.records),
         columns=header.names,
         header=header.guess,
-        notes=header.notes,
+        notes=notes,
     )
 
 
