@@ -21,6 +21,7 @@ Certainty = Literal["given", "certain", "likely", "uncertain"]
 MAX_UNUSED = 200
 """The places without use that are named; of further ones the values are counted together."""
 
+_MANY_EMPTY = 0.1
 _FURTHER = "(further)"
 _WORD = re.compile(r"\w")
 _WORD_CHARS = 3
@@ -56,6 +57,16 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
     shape: str | None = None
     columns: list[str] = []
     unused: dict[str, int] = {}
+
+
+def notes_on_empty(empty: Counter[str], rows: int) -> Iterator[str]:
+    """A sentence for each place whose emptiness cost more than a tenth of the rows."""
+    for place, count in empty.most_common():
+        if count > rows * _MANY_EMPTY:
+            yield (
+                f"{count:,} of {rows:,} rows were dropped since {place}. If its value stands only in the first of "
+                "several rows, as below a merged cell, repeat it in each; if another column has it, give `columns`."
+            )
 
 
 class Unused:

@@ -7,6 +7,7 @@ anything. So preparing a prepared file again changes nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import BinaryIO
@@ -17,7 +18,7 @@ from service.catalogue.tokens import ModelFacts
 from service.datasets.preparation.changes import ChangeLog
 from service.datasets.preparation.fixes.completion_file import common_suffix
 from service.datasets.preparation.fixing import Fixing
-from service.datasets.preparation.inputs import Input, Unused
+from service.datasets.preparation.inputs import Input, Unused, notes_on_empty
 from service.datasets.preparation.mapping import EmptyCell, NonTextCell, prompt_of, with_system
 from service.datasets.preparation.options import Options, ResolvedOptions, Target
 from service.datasets.preparation.plan import Plan, make_plan
@@ -110,10 +111,12 @@ def prepare(
     rows = fixing.file(rows, workspace)
     problems.check()
     if not rows.count:
-        raise PreparationRefused(_nothing_left(counted.count + problems.rows_dropped, log))
+        why = _nothing_left(counted.count + problems.rows_dropped, log)
+        raise PreparationRefused(" ".join([why, *source.notes, *notes_on_empty(made.empty, counted.count)]))
     validation, notes = _write(rows, plan.format, options, outputs)
     advice = _inference_notes(rows, plan.format, options)
-    notes = [*source.notes, *plan.notes, *_notes_on_unused(made.unused), *advice, *notes]
+    causes = notes_on_empty(made.empty, counted.count)
+    notes = [*source.notes, *plan.notes, *causes, *_notes_on_unused(made.unused), *advice, *notes]
     saved = shortening.saved(line for line, _ in rows) if shortening is not None else None
     rows.close()
     return Prepared(
@@ -171,8 +174,8 @@ class _Counted:
 class _Examples:
     """The examples of the rows.
 
-    `added` counts those beyond one for each row, `joined` the rows that became a part of another row's example, and
-    `unused` the values that are in none."""
+    `added` counts those beyond one for each row, `joined` the rows that became a part of another row's example,
+    `unused` the values that are in none, and `empty` the dropped rows by the place that is empty."""
 
     def __init__(
         self,
@@ -186,6 +189,7 @@ class _Examples:
     ) -> None:
         self.added = self.joined = 0
         self.unused = Unused()
+        self.empty: Counter[str] = Counter()
         self._rows = rows
         self._source = source
         self._plan = plan
@@ -236,6 +240,7 @@ class _Examples:
             examples = [row] if plan.make is None else plan.make(row)
         except EmptyCell as error:
             if "drop_empty_messages" in self._options.fixes:
+                self.empty[str(error)] += 1
                 self._log.dropped("drop_empty_messages", line, row, f"{str(error)[0].upper()}{str(error)[1:]}.")
             else:
                 place = f"{self._source.unit} {line}"

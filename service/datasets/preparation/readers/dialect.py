@@ -238,8 +238,8 @@ def _rows(lines: Sequence[str], delimiter: str) -> tuple[Dialect, list[list[str]
 def _are_single_quoted(lines: Sequence[str], delimiter: str) -> bool:
     if any('"' in line for line in lines) or len(lines) < 2:
         return False
-    mark = re.escape(delimiter)
-    quoted = re.compile(rf"(?:^|{mark})'.*'(?:{mark}|$)")
+    sign = re.escape(delimiter)
+    quoted = re.compile(rf"(?:^|{sign})'.*'(?:{sign}|$)")
     return sum(quoted.search(line.strip()) is not None for line in lines[1:]) >= _MIN_EVEN * (len(lines) - 1)
 
 

@@ -71,7 +71,7 @@ def find_header(
     usual = _usual_width([record for _, record in filled])
     above = _above(filled, usual, options) if options.header is not False else 0
     place, first = filled[above]
-    has_header, certainty = _judge(first[1], [record[1] for _, record in filled[above + 1 :]], options)
+    has_header, certainty = _is_header(first[1], [record[1] for _, record in filled[above + 1 :]], options)
     if not has_header:
         if above and options.header is None:
             notes.append(_passed_over(filled[:above], "title or comment"))
@@ -206,7 +206,7 @@ def _wanted(options: Options) -> set[str]:
     return {plain_name(name) for name in names if name}
 
 
-def _judge(cells: Sequence[str], rows: Sequence[Sequence[str]], options: Options) -> tuple[bool, Certainty]:
+def _is_header(cells: Sequence[str], rows: Sequence[Sequence[str]], options: Options) -> tuple[bool, Certainty]:
     """Whether a record has the names of the columns, and how sure that is."""
     if options.header is not None:
         return options.header, "given"

@@ -154,19 +154,19 @@ def _number(number: Decimal, section: _Section) -> tuple[str, bool]:
     rounded = scaled.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP, context=_CONTEXT)
     whole, _, decimals = format(rounded, "f").partition(".")
     grouped = any(kind == "comma" for kind in kinds[:last])
-    decimal_mark, group_mark = _marks(section.locale)
-    before = _whole(section.tokens[:point], whole, group_mark if grouped else "")
-    after = _decimals(section.tokens[point:], decimals, decimal_mark)
+    decimal_separator, group_separator = _separators(section.locale)
+    before = _whole(section.tokens[:point], whole, group_separator if grouped else "")
+    after = _decimals(section.tokens[point:], decimals, decimal_separator)
     return before + after, rounded == scaled
 
 
-def _whole(tokens: list[tuple[str, str]], whole: str, group_mark: str) -> str:
+def _whole(tokens: list[tuple[str, str]], whole: str, group_separator: str) -> str:
     """The part before the point: digits fill the placeholders from the right, the first one takes what is left."""
     places = [at for at, (kind, _) in enumerate(tokens) if kind == "digits"]
     least = next((len(places) - at for at, place in enumerate(places) if tokens[place][1] == "0"), 0)
     digits = ("" if whole == "0" else whole).rjust(least, "0")
-    if group_mark:
-        digits = _grouped(digits, group_mark)
+    if group_separator:
+        digits = _grouped(digits, group_separator)
         literals = [text for kind, text in tokens[: places[0]] if kind == "literal"] if places else []
         rest = [text for kind, text in tokens[places[-1] + 1 :] if kind == "literal"] if places else []
         return "".join((*literals, digits, *rest))
@@ -182,13 +182,13 @@ def _whole(tokens: list[tuple[str, str]], whole: str, group_mark: str) -> str:
     return "".join(reversed(parts))
 
 
-def _grouped(digits: str, mark: str) -> str:
+def _grouped(digits: str, separator: str) -> str:
     first = len(digits) % 3
     groups = [digits[:first], *(digits[at : at + 3] for at in range(first, len(digits), 3))]
-    return mark.join(group for group in groups if group)
+    return separator.join(group for group in groups if group)
 
 
-def _decimals(tokens: list[tuple[str, str]], decimals: str, mark: str) -> str:
+def _decimals(tokens: list[tuple[str, str]], decimals: str, separator: str) -> str:
     places = [text for kind, text in tokens if kind == "digits"]
     shown = len(decimals)
     while shown and places[shown - 1] != "0" and decimals[shown - 1] == "0":
@@ -199,7 +199,7 @@ def _decimals(tokens: list[tuple[str, str]], decimals: str, mark: str) -> str:
             parts.append(decimals[at] if at < shown else "")
             at += 1
         elif kind == "point":
-            parts.append(mark if shown else "")
+            parts.append(separator if shown else "")
         elif kind in ("literal", "percent"):
             parts.append(text)
     return "".join(parts)
@@ -215,7 +215,7 @@ def _scientific(number: Decimal, section: _Section) -> tuple[str, bool]:
     sign = "-" if power.startswith("-") else "+" if section.tokens[at][1].endswith("+") else ""
     exponent = power.lstrip("+-").lstrip("0").rjust(least, "0")
     shown = f"{text}E{sign}{exponent}"
-    return shown.replace(".", _marks(section.locale)[0]), Decimal(f"{text}E{power}") == number
+    return shown.replace(".", _separators(section.locale)[0]), Decimal(f"{text}E{power}") == number
 
 
 def _fraction(number: Decimal, section: _Section) -> tuple[str, bool]:
@@ -238,8 +238,8 @@ def _fraction(number: Decimal, section: _Section) -> tuple[str, bool]:
     return " ".join(parts), shown == exact
 
 
-def _marks(locale: int) -> tuple[str, str]:
-    """The decimal mark and the mark of thousands of a locale."""
+def _separators(locale: int) -> tuple[str, str]:
+    """The separators of decimals and of thousands of a locale."""
     language = locale & 0xFF
     if locale and language in _POINTS and locale not in (0x080A, 0x0807):  # not of Mexico and Switzerland
         return ",", "."

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from html import unescape
 
 from service.datasets.preparation.readers.number_format import Shown
-from service.datasets.preparation.readers.sheet_rows import Mark, RowMarks, Span
+from service.datasets.preparation.readers.sheet_rows import RowTraits, Span, Trait
 from service.datasets.preparation.readers.sheet_size import ATTRIBUTES, whole_tags
 
 _PART = re.compile(
@@ -34,8 +34,8 @@ _MAX_REPEATED_CELLS = 16_384
 _ROW_END = b"table:table-row>"
 
 
-def marked_rows(pieces: Iterable[bytes], sheet: str) -> Iterator[tuple[int, RowMarks]]:
-    """The marks of the rows of a sheet, which are numbered from 1."""
+def rows_with_traits(pieces: Iterable[bytes], sheet: str) -> Iterator[tuple[int, RowTraits]]:
+    """The traits of the rows of a sheet, which are numbered from 1."""
     wanted = sheet.encode()
     is_wanted, row = False, 0
     for rows in _whole_rows(pieces):
@@ -49,9 +49,9 @@ def marked_rows(pieces: Iterable[bytes], sheet: str) -> Iterator[tuple[int, RowM
             attributes, cells = part.group("attributes"), part.group("cells")
             times, hidden = _number(_REPEATED, attributes), b'visibility="' in attributes
             if cells is not None and (hidden or _INTERESTING.search(cells) is not None):
-                marks = _marks(cells, hidden)
+                traits = _traits(cells, hidden)
                 for number in range(row + 1, row + 1 + times):
-                    yield number, marks
+                    yield number, traits
             row += times
 
 
@@ -72,8 +72,8 @@ def _closed(rows: bytes) -> bytes:
     return _EMPTY_ROW.sub(lambda tag: tag.group()[:-2] + b"></table:table-row>", rows)
 
 
-def _marks(cells: bytes, hidden: bool) -> RowMarks:
-    marks: dict[int, Mark] = {}
+def _traits(cells: bytes, hidden: bool) -> RowTraits:
+    traits: dict[int, Trait] = {}
     spans: list[Span] = []
     column = 0
     tags = list(_CELL.finditer(cells))
@@ -81,18 +81,18 @@ def _marks(cells: bytes, hidden: bool) -> RowMarks:
         attributes = tag.group(1)
         times = _number(_REPEATED, attributes)
         content = cells[tag.end() : tags[at + 1].start() if at + 1 < len(tags) else len(cells)]
-        mark = _mark(attributes, content)
-        if mark is not None:
-            marks.update(dict.fromkeys(range(column, column + min(times, _MAX_REPEATED_CELLS)), mark))
+        trait = _trait(attributes, content)
+        if trait is not None:
+            traits.update(dict.fromkeys(range(column, column + min(times, _MAX_REPEATED_CELLS)), trait))
         if b"-spanned=" in attributes:
             rows, columns = _number(_ROWS_SPANNED, attributes), _number(_COLUMNS_SPANNED, attributes)
             if rows * columns > 1:
                 spans.append(Span(column, rows, columns))
         column += times
-    return RowMarks(marks, spans, hidden)
+    return RowTraits(traits, spans, hidden)
 
 
-def _mark(attributes: bytes, content: bytes) -> Mark | None:
+def _trait(attributes: bytes, content: bytes) -> Trait | None:
     if b'calcext:value-type="error"' in attributes:
         return "error"
     if _SHOWN.search(attributes) is None:

@@ -12,7 +12,7 @@ from python_calamine import CalamineSheet
 from service.datasets.preparation.readers.header import Record
 from service.datasets.preparation.readers.number_format import Format, Shown, plain_number
 
-Mark: TypeAlias = Format | Shown | Literal["error", "uncalculated"]
+Trait: TypeAlias = Format | Shown | Literal["error", "uncalculated"]
 """What is special about a cell: its format, the text that is shown for it, or that it has no value."""
 
 NEXT_ROW_TOO = 0
@@ -30,10 +30,10 @@ class Span(NamedTuple):
     columns: int
 
 
-class RowMarks(NamedTuple):
-    """The marks of a row's cells by column (from 0), the merged cells that begin in it, and whether it is hidden."""
+class RowTraits(NamedTuple):
+    """The traits of a row's cells by column (from 0), the merged cells that begin in it, and whether it is hidden."""
 
-    marks: dict[int, Mark]
+    traits: dict[int, Trait]
     spans: list[Span]
     is_hidden: bool = False
 
@@ -50,13 +50,13 @@ class SheetRows:
         self.has_formats = True
         self._sheet = sheet
         self._spans = spans
-        self._marks: Iterator[tuple[int, RowMarks]] = iter(())
-        self._next: tuple[int, RowMarks] | None = (0, RowMarks({}, []))
+        self._traits: Iterator[tuple[int, RowTraits]] = iter(())
+        self._next: tuple[int, RowTraits] | None = (0, RowTraits({}, []))
         self._below: dict[int, tuple[str, int]] = {}
 
-    def read_marks(self, marks: Iterator[tuple[int, RowMarks]]) -> None:
-        """Take what is special about cells from `marks`, which come in the order of rows."""
-        self._marks = marks
+    def read_traits(self, traits: Iterator[tuple[int, RowTraits]]) -> None:
+        """Take what is special about cells from `traits`, which come in the order of rows."""
+        self._traits = traits
 
     def __iter__(self) -> Iterator[Record]:
         """The rows with their numbers, from the first one with a value."""
@@ -67,42 +67,42 @@ class SheetRows:
             texts = [_text(value) for value in values]
             if not self.has_formats:
                 self.counts["numbers"] += sum(type(value) is float for value in values)
-            marked = self._marked(number)
-            if marked is not None:
-                self._apply(marked, values, texts)
-            spans = self._spans.get(number, []) + (marked.spans if marked is not None else [])
+            traits = self._traits_of(number)
+            if traits is not None:
+                self._apply(traits, values, texts)
+            spans = self._spans.get(number, []) + (traits.spans if traits is not None else [])
             if spans or self._below:
                 self._fill(number, texts, spans)
             yield number, texts
-        for _ in self._marks:  # counts what is hidden below
+        for _ in self._traits:  # counts what is hidden below
             pass
 
-    def _marked(self, number: int) -> RowMarks | None:
-        """The marks of a row, which come in the order of rows."""
+    def _traits_of(self, number: int) -> RowTraits | None:
+        """The traits of a row, which come in the order of rows."""
         while self._next is not None and self._next[0] < number:
-            self._next = next(self._marks, None)
+            self._next = next(self._traits, None)
         return self._next[1] if self._next is not None and self._next[0] == number else None
 
-    def _apply(self, marked: RowMarks, values: list[Any], texts: list[str]) -> None:
-        self.counts["hidden rows"] += marked.is_hidden
-        for column, mark in marked.marks.items():
+    def _apply(self, traits: RowTraits, values: list[Any], texts: list[str]) -> None:
+        self.counts["hidden rows"] += traits.is_hidden
+        for column, trait in traits.traits.items():
             if column < len(texts):
-                texts[column] = self._marked_text(mark, values[column], texts[column])
+                texts[column] = self._text_with_trait(trait, values[column], texts[column])
 
-    def _marked_text(self, mark: Mark, value: Any, text: str) -> str:
-        match mark:
+    def _text_with_trait(self, trait: Trait, value: Any, text: str) -> str:
+        match trait:
             case "error" | "uncalculated":
-                self.counts[mark] += 1
+                self.counts[trait] += 1
                 return ""
             case Shown():
-                return mark.text
-            case Format() if mark.clock is not None:
+                return trait.text
+            case Format() if trait.clock is not None:
                 seconds = _seconds(value)
-                return text if seconds is None else mark.clock.show(seconds)
+                return text if seconds is None else trait.clock.show(seconds)
             case Format():
-                if mark.show is None or isinstance(value, bool) or not isinstance(value, int | float):
+                if trait.show is None or isinstance(value, bool) or not isinstance(value, int | float):
                     return text
-                shown = mark.show(value)
+                shown = trait.show(value)
                 self.counts["rounded"] += shown.is_rounded
                 return shown.text
 

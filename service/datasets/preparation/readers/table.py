@@ -31,10 +31,10 @@ MAX_RECORD_LINES = 100_000
 _HEAD_LINES = 300
 _HEAD_CHARS = 1 << 20
 _QUOTE_MISSING = "if that is too many, a quote is not closed there"
-_STRAY_QUOTE = "expected after"
+_QUOTE_INSIDE = "expected after"
 _FAULTS = {
     "unexpected end of data": "a cell opens with a quote that is never closed",
-    _STRAY_QUOTE: "a quote stands inside a quoted cell; write it twice",
+    _QUOTE_INSIDE: "a quote stands inside a quoted cell; write it twice",
     "field limit": f"a cell is larger than {MAX_LINE_BYTES:,} characters; {_QUOTE_MISSING}",
 }
 
@@ -170,7 +170,7 @@ def _records(reading: Reading, lines: _Lines, dialect: Dialect) -> Iterator[Reco
         except csv.Error as error:
             fault = next((message for sign, message in _FAULTS.items() if sign in str(error)), str(error))
             begins = f"; the row begins in line {first_line:,}" if lines.number > first_line else ""
-            if _STRAY_QUOTE not in str(error):
+            if _QUOTE_INSIDE not in str(error):
                 raise PreparationRefused(f"row {number} (near line {lines.number}): {fault}{begins}.") from None
             reading.problems.unreadable("row", number, "", f"{fault} (near line {lines.number}{begins})")
             continue

@@ -25,13 +25,13 @@ from python_calamine import (
 
 from service.datasets.preparation.readers.archive import Archive
 from service.datasets.preparation.readers.header import Record, has_header_of
-from service.datasets.preparation.readers.opendocument_cells import marked_rows as opendocument_rows
+from service.datasets.preparation.readers.opendocument_cells import rows_with_traits as opendocument_rows
 from service.datasets.preparation.readers.reading import Reading, Source
 from service.datasets.preparation.readers.sheet_notes import notes_on_rows, notes_on_sheets
 from service.datasets.preparation.readers.sheet_rows import SheetRows, Span
 from service.datasets.preparation.readers.sheet_size import scan_binary, scan_opendocument, scan_xml
 from service.datasets.preparation.readers.table import open_table
-from service.datasets.preparation.readers.workbook_parts import Package, marked_rows, read_package
+from service.datasets.preparation.readers.workbook_parts import Package, read_package, rows_with_traits
 from service.datasets.preparation.refusals import PreparationRefused
 from service.processes.guard import guarded
 
@@ -143,9 +143,9 @@ class _Workbook:
         part = self._package.parts.get(chosen.name)
         if part is not None:
             pieces = Archive(self._content).read(part)
-            rows.read_marks(marked_rows(pieces, self._package, rows.counts))
+            rows.read_traits(rows_with_traits(pieces, self._package, rows.counts))
         elif self._is_archive and (content := self._opendocument()) is not None:
-            rows.read_marks(opendocument_rows(Archive(self._content).read(content), chosen.name))
+            rows.read_traits(opendocument_rows(Archive(self._content).read(content), chosen.name))
         else:
             rows.has_formats = False
         return rows

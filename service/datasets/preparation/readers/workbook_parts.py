@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from service.datasets.preparation.readers.archive import Archive
 from service.datasets.preparation.readers.number_format import BUILT_IN, Format, parse_format
-from service.datasets.preparation.readers.sheet_rows import Mark, RowMarks
+from service.datasets.preparation.readers.sheet_rows import RowTraits, Trait
 from service.datasets.preparation.readers.sheet_size import ATTRIBUTES, PREFIX, column_number, whole_tags
 
 MAX_PART_BYTES = 32 << 20
@@ -71,11 +71,13 @@ def read_package(archive: Archive) -> Package:
     return Package(parts, _formats(_text(archive, styles)), uncalculated)
 
 
-def marked_rows(pieces: Iterable[bytes], package: Package, counts: Counter[str]) -> Iterator[tuple[int, RowMarks]]:
-    """The marks of the rows of a sheet, numbered from 1. `counts` gets the numbers of hidden rows and columns."""
+def rows_with_traits(
+    pieces: Iterable[bytes], package: Package, counts: Counter[str]
+) -> Iterator[tuple[int, RowTraits]]:
+    """The traits of the rows of a sheet, numbered from 1. `counts` gets the numbers of hidden rows and columns."""
     formats = _format_pattern(package.formats)
     for rows in _whole_rows(pieces):
-        found: defaultdict[int, dict[int, Mark]] = defaultdict(dict)
+        found: defaultdict[int, dict[int, Trait]] = defaultdict(dict)
         if formats is not None:
             for letters, row, style in formats.findall(rows):
                 found[int(row)][column_number(letters) - 1] = package.formats[int(style)]
@@ -90,7 +92,7 @@ def marked_rows(pieces: Iterable[bytes], package: Package, counts: Counter[str])
             counts["hidden rows"] += len(_HIDDEN_ROW.findall(rows))
             counts["hidden columns"] += sum(map(_columns, _HIDDEN_COLUMN.findall(rows)))
         for row in sorted(found):
-            yield row, RowMarks(found[row], [])
+            yield row, RowTraits(found[row], [])
 
 
 def _columns(tag: bytes) -> int:
