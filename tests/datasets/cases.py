@@ -130,6 +130,17 @@ CASES: dict[str, list[Case]] = {
         Case(b"a\tb\n1\t2\n3\t4\n", 1, "", OK),
         Case(b"PK\x03\x04rest of a workbook\n", 1, "", OK),
     ],
+    "not_a_dataset": [
+        Case(
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4665a5ea\nsize 217829\n",
+            1,
+            "",
+            OK,
+        ),
+        Case(b"<!DOCTYPE html>\n<html><body>Log in</body></html>\n", 1, "", jsonl(asked("<html>"))),
+        Case(b'{"error": {"message": "Not found", "type": "invalid_request_error"}}', 1, "", OK),
+        Case(b"%PDF-1.7\n", 1, "", OK),
+    ],
     "not_text_file": [Case(b"\x1f\x8b\x08rest", 1, "", OK), Case("{}".encode("utf-16"), 1, "", OK)],
     "unknown_format": [Case(jsonl(chat(), {"question": "a", "answer": "b"}), 2, "", OK)],
     "mixed_formats": [

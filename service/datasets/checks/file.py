@@ -7,8 +7,11 @@ because an upstream refuses the file or silently drops the line, except blank li
 from __future__ import annotations
 
 import csv
+import re
 
 from service.datasets.checks.registry import Hit, declare
+from service.datasets.parsing.binary_kinds import Kind, binary_kind
+from service.datasets.parsing.text_kinds import text_kind
 
 SECTION = "File"
 
@@ -51,23 +54,37 @@ declare(
     "A line is not JSON. The message says what is wrong and at which character.",
     fix="drop_unreadable",
 )
-declare("not_an_object", "error", SECTION, "A line is JSON but not an object.")
+declare("not_an_object", "error", SECTION, "A line is JSON but not an object.", fix="drop_unreadable")
 declare(
     "duplicate_key",
     "error",
     SECTION,
     "A key occurs twice in one object. JSON parsers keep only one of the two values, and differ in which.",
+    fix="drop_unreadable",
 )
-declare("nan_or_infinity", "error", SECTION, "A value is NaN, Infinity or -Infinity, which JSON does not allow.")
-declare("number_out_of_range", "error", SECTION, "A number is too large for a double, or has over 300 digits.")
+declare(
+    "nan_or_infinity",
+    "error",
+    SECTION,
+    "A value is NaN, Infinity or -Infinity, which JSON does not allow.",
+    fix="drop_unreadable",
+)
+declare(
+    "number_out_of_range",
+    "error",
+    SECTION,
+    "A number is too large for a double, or has over 300 digits.",
+    fix="drop_unreadable",
+)
 declare(
     "lone_surrogate",
     "error",
     SECTION,
     "A string contains half of a surrogate pair, such as \\ud83d alone. It cannot be encoded as UTF-8 or tokens.",
+    fix="drop_unreadable",
 )
-declare("nested_too_deep", "error", SECTION, "Arrays and objects are nested more than 100 deep.")
-declare("too_many_values", "error", SECTION, "A line has over 1,000,000 values. It is not read.")
+declare("nested_too_deep", "error", SECTION, "Arrays and objects are nested more than 100 deep.", fix="drop_unreadable")
+declare("too_many_values", "error", SECTION, "A line has over 1,000,000 values. It is not read.", fix="drop_unreadable")
 LIMIT_REACHED = declare(
     "limit_reached",
     "error",
@@ -86,7 +103,8 @@ declare(
     "json_array_file",
     "error",
     SECTION,
-    "The file is one JSON array, or one object on several lines. Reported once; the lines are not checked one by one.",
+    "The file is one JSON array, one object on several lines, or JSON in a Markdown code fence. Reported once; the "
+    "lines are not checked one by one.",
     fix="json_to_jsonl",
 )
 declare(
@@ -108,8 +126,15 @@ declare(
     "not_text_file",
     "error",
     SECTION,
-    "The file is not UTF-8 text: it is compressed, UTF-16 or another binary format. Reported once.",
+    "The file is not UTF-8 text: it is compressed with gzip, or UTF-16. Reported once.",
     fix="reencode_utf8",
+)
+declare(
+    "not_a_dataset",
+    "error",
+    SECTION,
+    "The file is of another kind: a Git LFS pointer, a web page, a server's error that was saved, a document, a "
+    "program, a log, an archive, … The message names it and says what to do. Reported once; the lines are not checked.",
 )
 declare(
     "unknown_format",
@@ -141,14 +166,11 @@ RECOMMENDED_EXAMPLES = 50
 """Source: OpenAI's guide to supervised fine-tuning: at least 10; clear improvements with 50 to 100."""
 
 _MAGIC = (
-    (b"PK\x03\x04", "table_file", "a spreadsheet or a zip archive"),
-    (b"\xd0\xcf\x11\xe0", "table_file", "an old Excel workbook"),
-    (b"\x1f\x8b", "not_text_file", "compressed with gzip"),
-    (b"(\xb5/\xfd", "not_text_file", "compressed with zstd"),
-    (b"\xff\xfe", "not_text_file", "UTF-16 text"),
-    (b"\xfe\xff", "not_text_file", "UTF-16 text"),
-    (b"PAR1", "not_text_file", "a Parquet file"),
-    (b"%PDF", "not_text_file", "a PDF"),
+    (b"PK\x03\x04", "table_file", "a spreadsheet", "The fix table_to_jsonl converts it."),
+    (b"\xd0\xcf\x11\xe0", "table_file", "an old Excel workbook", "The fix table_to_jsonl converts it."),
+    (b"\x1f\x8b", "not_text_file", "compressed with gzip", "A preparation unpacks it."),
+    (b"\xff\xfe", "not_text_file", "UTF-16 text", "The fix reencode_utf8 converts it."),
+    (b"\xfe\xff", "not_text_file", "UTF-16 text", "The fix reencode_utf8 converts it."),
 )
 _DELIMITERS = ("\t", ",", ";", "|")
 _KNOWN_COLUMNS = (
@@ -156,33 +178,54 @@ _KNOWN_COLUMNS = (
     "system", "user", "assistant", "text", "label", "messages",
 )  # fmt: skip
 _SNIFFED_CHARS = 4_096
+_FENCE = re.compile(rb"\s*(?:```|~~~)\s*\w{0,16}\s*")
+SNIFFED_BYTES = 1 << 16
 
 
-def sniff(head: list[bytes]) -> tuple[str, Hit] | None:
-    """Detects a file that is not JSONL from its first few non-blank lines. Returns the code and the hit, or None.
+def sniff(head: list[bytes], start: bytes = b"") -> tuple[str, Hit] | None:
+    """Detects a file that is not JSONL from its first few non-blank lines, and its first bytes if they are given.
 
-    A file counts as a table or an array only if its first lines support that; otherwise a line that is not JSON is
-    reported as such, and the others are read.
+    Returns the code and the hit, or None. A file counts as a table or an array only if its first lines support that;
+    otherwise a line that is not JSON is reported as such, and the others are read.
     """
     if not head:
         return None
     first = head[0].strip()
-    for magic, code, name in _MAGIC:
+    other = other_kind(start)
+    if other is not None:
+        return "not_a_dataset", Hit("", first, other.message)
+    for magic, code, name, advice in _MAGIC:
         if first.startswith(magic):
-            advice = "Post JSON Lines in UTF-8, or convert it with a dataset preparation."
             return code, Hit("", "", f"This file is {name}, not JSON Lines. {advice}")
+    if is_fenced(head):
+        message = "The rows are inside a Markdown code fence. The fix json_to_jsonl takes them out."
+        return "json_array_file", Hit("", first, message)
     if first.startswith(b"[") and _is_array_of_objects(first, head[1:]):
         message = "This is one JSON array; JSON Lines has one object per line and no brackets or commas around them."
-        return "json_array_file", Hit("", first, f"{message} The preparation json_to_jsonl converts it.")
+        return "json_array_file", Hit("", first, f"{message} The fix json_to_jsonl converts it.")
     if first.startswith(b"{") and _continues_below(first, head[1:]):
         message = "This is JSON spread over several lines; JSON Lines has one whole object on each line."
-        return "json_array_file", Hit("", first, f"{message} The preparation json_to_jsonl converts it.")
+        return "json_array_file", Hit("", first, f"{message} The fix json_to_jsonl converts it.")
     if not first.startswith((b"{", b"[")) and _is_table(head):
-        message = "This is a table (CSV or TSV), not JSON Lines."
-        return "table_file", Hit(
-            "", first, f"{message} The preparation table_to_jsonl converts it by a column mapping."
-        )
+        message = "This is a table (CSV or TSV), not JSON Lines. The fix table_to_jsonl makes an example of each row."
+        return "table_file", Hit("", first, message)
     return None
+
+
+def other_kind(start: bytes, *, by_structure: bool = True) -> Kind | None:
+    """What a file is that has no rows, by its first bytes (`SNIFFED_BYTES` are enough); None for data and for text."""
+    start = start[:SNIFFED_BYTES]
+    return binary_kind(start) or text_kind(start, by_structure=by_structure)
+
+
+def is_fenced(head: list[bytes]) -> bool:
+    """Whether the first lines are JSON in a Markdown code fence, as chat models and wikis write it."""
+    return len(head) > 1 and is_fence(head[0]) and head[1].lstrip().startswith((b"{", b"["))
+
+
+def is_fence(line: bytes) -> bool:
+    """Whether a line opens or closes a Markdown code fence."""
+    return _FENCE.fullmatch(line) is not None
 
 
 def _is_array_of_objects(first: bytes, rest: list[bytes]) -> bool:

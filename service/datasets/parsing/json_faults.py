@@ -225,13 +225,13 @@ def _value(text: str, at: int, rest: str) -> str:
 
 
 def _no_object(text: str, at: int) -> str:
-    found = _object_behind(text)
+    found = object_behind(text)
     if found is not None:
         return f"text stands before the object, which begins at character {found + 1}. Remove the text before it."
     return 'the line does not begin with {. Write one object per line, such as {"messages": [...]}.'
 
 
-def _object_behind(text: str) -> int | None:
+def object_behind(text: str) -> int | None:
     """The position of an object at the end of the text, behind other text."""
     at = text.find("{")
     tries = 0

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from operator import itemgetter
 from typing import NamedTuple
 
-from service.datasets.checks.file import sniff
+from service.datasets.checks.file import SNIFFED_BYTES, sniff
 from service.datasets.checks.registry import Hit
 from service.datasets.parsing.decode import decode_line
 from service.datasets.parsing.formats import row_format
@@ -83,7 +83,7 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
                 votes[format] = votes.get(format, 0) + 1
         if decided:
             break
-    other_kind = sniff([data for _, data in head])
+    other_kind = sniff([data for _, data in head], _start(blocks_read))
     not_json_lines = NotJsonLines(other_kind[0], head[0][0], other_kind[1]) if other_kind else None
     if not_json_lines is None and shapes:
         count, first, shape = max(shapes.values(), key=itemgetter(0))
@@ -102,4 +102,14 @@ def _other_shape(shape: Shape) -> str:
     what = f"The rows have the shape of {shape.title} ({shape.keys}), which no upstream accepts."
     if not shape.converts:
         return f"{what} {shape.advice}"
-    return f"{what} The preparation convert_shape converts them to {shape.format} examples."
+    return f"{what} The fix convert_shape makes {shape.format} examples of them."
+
+
+def _start(blocks: list[Block]) -> bytes:
+    """The first bytes of the file, which do not depend on the sizes of the blocks."""
+    start = b""
+    for block in blocks:
+        start += block.data[: SNIFFED_BYTES - len(start)]
+        if len(start) >= SNIFFED_BYTES:
+            break
+    return start

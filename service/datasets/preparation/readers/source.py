@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
-from service.datasets.checks.file import sniff
+from service.datasets.checks.file import SNIFFED_BYTES, is_fence, is_fenced, other_kind, sniff
 from service.datasets.parsing.decode import decode_line
 from service.datasets.parsing.lines import read_lines
 from service.datasets.preparation.changes import ChangeLog
@@ -21,34 +22,30 @@ from service.datasets.preparation.refusals import PreparationRefused, Problems
 from service.datasets.preparation.text_encodings import to_utf8, wide_encoding
 
 _WORKBOOK_MAGIC = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-_UNSUPPORTED = {
-    b"(\xb5/\xfd": "compressed with zstd",
-    b"PAR1": "a Parquet file",
-    b"%PDF": "a PDF",
-    GZIP_MAGIC: "compressed twice",
-}
 _HEAD_LINES = 5
+_MAX_FENCE_BYTES = 80
 _JSON_LINES = (".jsonl", ".ndjson")
 _TABLES = {".csv": None, ".tsv": "\t", ".tab": "\t"}
 
 
 def open_source(chunks: Chunks, *, filename: str, options: Options, log: ChangeLog, problems: Problems) -> Source:
     """The rows of a file, with their kind, encoding and columns. Raises `PreparationRefused`."""
-    head = next(chunks(), b"")
-    if not head:
+    if not next(chunks(), b""):
         raise PreparationRefused("The file is empty.")
     plain = unpacked(chunks)
     if plain is not chunks:
         filename = filename.removesuffix(".gz")
-        head = next(plain(), b"")
         log.changed("reencode_utf8", 1, "gzip", "utf-8")
+    suffix = PurePath(filename).suffix.lower()
+    head = start_of(plain)
+    if head.startswith(GZIP_MAGIC):
+        raise PreparationRefused("The file is compressed twice. Unpack it once.")
+    kind = other_kind(head, by_structure=suffix not in (*_TABLES, ".txt"))
+    if kind is not None:
+        raise PreparationRefused(kind.message)
     reading = Reading(plain, options, log, problems)
-    for magic, name in _UNSUPPORTED.items():
-        if head.startswith(magic):
-            raise PreparationRefused(f"The file is {name}; give CSV, TSV, XLSX, JSON, JSON Lines or text.")
     if head.startswith(_WORKBOOK_MAGIC):
         return read_workbook(reading)
-    suffix = PurePath(filename).suffix.lower()
     if suffix in _TABLES:
         return read_delimited(reading, expected=_TABLES[suffix], kind=suffix[1:].replace("tab", "tsv"))
     return _by_content(reading, _first_lines(reading.chunks), suffix)
@@ -63,6 +60,12 @@ def _by_content(reading: Reading, lines: list[bytes], suffix: str) -> Source:
         None,
     ):
         return read_delimited(reading, expected=None, kind="csv")
+    if is_fenced(lines):
+        reading.log.changed("json_to_jsonl", 1, lines[0].decode("utf-8", "replace"), "")
+        unfenced = replace(reading, chunks=without_fences(reading.chunks))
+        source = _by_content(unfenced, _first_lines(unfenced.chunks), suffix)
+        source.notes.append("The rows were in a Markdown code fence; its lines are left out.")
+        return source
     found = sniff(lines)
     kind = found[0] if found is not None else None
     if kind == "json_array_file" or suffix == ".json" or (len(lines) == 1 and contains_rows(lines[0])):
@@ -73,6 +76,34 @@ def _by_content(reading: Reading, lines: list[bytes], suffix: str) -> Source:
     if kind == "table_file" and suffix != ".txt":
         return read_delimited(reading, expected=None, kind="csv")
     return _read_text(reading)
+
+
+def start_of(chunks: Chunks) -> bytes:
+    """The first bytes of an input, enough to see what it is."""
+    start = b""
+    for chunk in chunks():
+        start += chunk[:SNIFFED_BYTES]
+        if len(start) >= SNIFFED_BYTES:
+            break
+    return start
+
+
+def without_fences(chunks: Chunks) -> Chunks:
+    """The input with empty lines in place of Markdown code fences."""
+    return lambda: _without_fences(chunks())
+
+
+def _without_fences(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    pending, starts_line = b"", True
+    for chunk in chunks:
+        for piece in chunk.splitlines(keepends=True):
+            pending += piece
+            if not piece.endswith(b"\n") and len(pending) < _MAX_FENCE_BYTES:
+                continue
+            yield b"\n" if starts_line and is_fence(pending) else pending
+            pending, starts_line = b"", pending.endswith(b"\n")
+    if not (starts_line and is_fence(pending)):
+        yield pending
 
 
 def _first_lines(chunks: Chunks) -> list[bytes]:
