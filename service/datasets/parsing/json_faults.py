@@ -23,6 +23,7 @@ _WIDTHS = {
 """Lengths at which tools cut texts off."""
 
 _WHITE = " \t\r\n"
+_MAX_BRACES = 3
 _PATH = re.compile(r"[A-Za-z]:\\\Z")
 
 
@@ -233,17 +234,15 @@ def _no_object(text: str, at: int) -> str:
 
 def object_behind(text: str) -> int | None:
     """The position of an object at the end of the text, behind other text."""
-    at = text.find("{")
-    tries = 0
-    while at >= 0 and tries < 3:
+    at = -1
+    for _ in range(_MAX_BRACES):
+        at = text.find("{", at + 1)
+        if at < 0:
+            return None
         try:
-            if isinstance(json.loads(text[at:]), dict):
-                return at
-        except (json.JSONDecodeError, RecursionError, ValueError):
-            at = text.find("{", at + 1)
-            tries += 1
+            return at if isinstance(json.loads(text[at:]), dict) else None
+        except (ValueError, RecursionError):
             continue
-        return None
     return None
 
 
