@@ -17,6 +17,7 @@ COLUMN_WORDS: dict[Part, tuple[str, ...]] = {
     "prompt": (
         "prompt", "question", "instruction", "query", "user", "input", "request", "source", "q",
         "questions", "instructions", "prompts", "userprompt", "usermessage", "human",
+        "inputs", "problem",
         "问题", "提问", "指令", "用户", "输入", "問題", "提問", "用戶", "輸入",
         "frage", "fragen", "anweisung", "eingabe", "anfrage", "aufforderung",
         "consigne", "requête", "requete", "demande", "entrée", "entree",
@@ -31,6 +32,7 @@ COLUMN_WORDS: dict[Part, tuple[str, ...]] = {
     "answer": (
         "completion", "answer", "response", "output", "reply", "assistant", "label", "target", "category", "class",
         "intent", "sentiment", "a", "answers", "responses", "completions", "bot",
+        "targets", "solution",
         "回答", "答案", "回复", "输出", "标签", "类别", "回覆", "輸出", "標籤",
         "antwort", "antworten", "ausgabe", "erwiderung", "kategorie",
         "réponse", "reponse", "réponses", "reponses", "sortie", "catégorie",
@@ -67,6 +69,8 @@ CONTEXT_WORDS = (
     "контекст",
     "入力",
 )
+PASSAGE_WORDS = ("context", "passage")
+"""A text that a question is about."""
 
 _MIN_CONTAINED = 4
 _NO_TEXTS = frozenset(

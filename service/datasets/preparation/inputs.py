@@ -23,7 +23,7 @@ MAX_UNUSED = 200
 
 _MANY_EMPTY = 0.1
 _FURTHER = "(further)"
-_WORD = re.compile(r"\w")
+_WORDS = re.compile(r"\w+")
 _WORD_CHARS = 3
 
 
@@ -85,7 +85,8 @@ class Unused:
         """Count the values of a row that occur nowhere in its examples, except those of the shape's structure."""
         texts = _Texts(examples)
         for pointer, value in _leaves(row, ""):
-            if value in (None, "") or _last_key(pointer) in shape.structure:
+            key = _last_key(pointer)
+            if value in (None, "") or key in shape.structure or key.lower() in shape.structure:
                 continue
             if not texts.contain(value, shape.markers):
                 self.add(pointer)
@@ -115,30 +116,34 @@ class _Texts:
     """The values of examples. White space does not distinguish texts; a text of JSON is also what it contains."""
 
     def __init__(self, examples: Iterable[Row]) -> None:
-        values = [leaf for example in examples for _, leaf in _leaves(example, "")]
+        values = [leaf for example in examples for _, leaf in _leaves(example, "", with_json=True)]
         self._others = [value for value in values if value is not None and not isinstance(value, str)]
-        self._texts = [_plain(value) for value in values if isinstance(value, str)]
-        self._joined = "\0".join(self._texts)
+        self._joined = "\0".join(_plain(value) for value in values if isinstance(value, str))
 
     def contain(self, value: Any, markers: re.Pattern[str] | None) -> bool:
-        """Whether a value is in the examples: a number or a short text as a word, a longer one as a part of a text, or
-        as several texts with nothing but `markers` between them."""
+        """Whether a value is in the examples: a number or a short text as a word, a longer one as a part of a text.
+
+        Of a text with `markers`, which stand between its parts, the parts may be in several texts.
+        """
         if not isinstance(value, str):
             if any(type(other) is type(value) and other == value for other in self._others):
                 return True
             value = json.dumps(value)
         text = _plain(value)
-        if text not in self._joined:
-            return markers is not None and self._are_parts_of(text, markers)
-        if len(text) > _WORD_CHARS:
-            return True
+        if self._contain(text) or markers is None:
+            return self._contain(text)
+        text = _plain(markers.sub(" ", text))
+        return bool(text) and (self._contain(text) or self._contain_parts(text))
+
+    def _contain(self, text: str) -> bool:
+        if text not in self._joined or len(text) > _WORD_CHARS:
+            return text in self._joined
         return re.search(rf"(?<!\w){re.escape(text)}(?!\w)", self._joined) is not None
 
-    def _are_parts_of(self, text: str, markers: re.Pattern[str]) -> bool:
-        rest = text
-        for part in sorted(filter(None, self._texts), key=len, reverse=True):
-            rest = rest.replace(part, "\0", 1)
-        return not _WORD.search(markers.sub(" ", rest))
+    def _contain_parts(self, text: str) -> bool:
+        words = set(_WORDS.findall(self._joined))
+        is_split = any(each and each in text for each in self._joined.split("\0"))
+        return is_split and all(word in words for word in _WORDS.findall(text))
 
 
 def _plain(text: str) -> str:
@@ -149,16 +154,21 @@ def _last_key(pointer: str) -> str:
     return next((key for key in reversed(pointer.split("/")) if key != "*"), "")
 
 
-def _leaves(value: Any, pointer: str) -> Iterator[tuple[str, Any]]:
-    """Every value that is no list or object, with its pointer; `*` stands for a position in a list."""
-    if isinstance(value, str) and value[:1] in ("[", "{", " ", "\n"):
+def _leaves(value: Any, pointer: str, *, with_json: bool = False) -> Iterator[tuple[str, Any]]:
+    """Every value that is no list or object, with its pointer; `*` stands for a position in a list.
+
+    A text of JSON is what it contains, and with `with_json` the text as well.
+    """
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        if with_json:
+            yield pointer, value
         value = parsed(value)
     if isinstance(value, dict):
         for key, inner in value.items():
             name = "*" if _ID.fullmatch(key) else key[:80].replace("~", "~0").replace("/", "~1")
-            yield from _leaves(inner, f"{pointer}/{name}")
+            yield from _leaves(inner, f"{pointer}/{name}", with_json=with_json)
     elif isinstance(value, list):
         for inner in value:
-            yield from _leaves(inner, f"{pointer}/*")
+            yield from _leaves(inner, f"{pointer}/*", with_json=with_json)
     else:
         yield pointer, value

@@ -13,6 +13,7 @@ from typing import Any
 from service.datasets.preparation.column_words import (
     CONTEXT_WORDS,
     INSTRUCTION_WORDS,
+    PASSAGE_WORDS,
     Part,
     column_for,
     plain_name,
@@ -71,13 +72,17 @@ def check_template(text: str | None) -> None:
 
 
 def guess_template(names: Sequence[str]) -> str | None:
-    """The template for columns of an instruction and its input (as in the Alpaca data); None for other columns."""
+    """The template for columns of an instruction and its input (as in the Alpaca data), or of a text and a question
+    about it (as in SQuAD); None for other columns."""
     by_name = plain_names(names)
     instruction = next((by_name[word] for word in INSTRUCTION_WORDS if word in by_name), None)
     context = next((by_name[word] for word in CONTEXT_WORDS if word in by_name), None)
-    if instruction is None or context is None or set("{}") & set(instruction + context):
+    parts = [instruction, context]
+    if instruction is None:
+        parts = [next((by_name[word] for word in PASSAGE_WORDS if word in by_name), None), by_name.get("question")]
+    if None in parts or set("{}") & set("".join(map(str, parts))):
         return None
-    return f"{{{instruction}}}\n\n{{{context}}}"
+    return "\n\n".join(f"{{{part}}}" for part in parts)
 
 
 def guess_columns(names: Sequence[str], given: Columns, template: Template | None) -> tuple[Columns, list[str]]:

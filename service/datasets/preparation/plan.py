@@ -96,6 +96,8 @@ def _shape(
         return None
     if not shape.converts:
         raise PreparationRefused(f"The rows have the shape of {shape.title} ({shape.keys}). {shape.advice}")
+    if shape.by_columns:
+        return None
     wanted = options.target_format or (target if target == "completion" else None)
     if wanted is not None and shape.format != wanted:
         if given is not None:

@@ -29,7 +29,7 @@ from service.datasets.preparation.scratch import NumberedRow, Row, Rows, Scratch
 from service.datasets.preparation.split import choose_validation
 from service.datasets.preparation.tool_definitions import DefinitionTokens, Shortening, inference_advice
 from service.datasets.report_schema import Format
-from service.datasets.shapes import CannotConvert, Joined, NoExample
+from service.datasets.shapes import CannotConvert, Joined, LeftOut, NoExample, NoText, Shape
 
 SAMPLE_ROWS = 256
 SAMPLE_BYTES = 32 << 20
@@ -221,24 +221,30 @@ class _Examples:
                 yield line, row, self._made(line, row)
             return
         with self._scratch() as scratch:
-            for part in shape.join(self._rows, scratch):
-                if isinstance(part, Joined):
-                    self.joined += len(part.rows) - 1
-                    for _, row in part.rows:
-                        self.unused.add_lost(row, [part.example], shape)
-                    line, row = part.rows[0]
-                    yield line, row, [part.example]
-                elif part.fault:
-                    self._problems.unreadable(self._source.unit, part.line, part.row, part.reason, counted=True)
-                else:
-                    self._log.dropped("convert_shape", part.line, part.row, part.reason)
+            try:
+                yield from self._joined(shape, shape.join(self._rows, scratch))
+            except CannotConvert as error:
+                raise PreparationRefused(f"{error}.") from None
+
+    def _joined(self, shape: Shape, parts: Iterable[Joined | LeftOut]) -> Iterator[tuple[int, Row, list[Row]]]:
+        for part in parts:
+            if isinstance(part, Joined):
+                self.joined += len(part.rows) - 1
+                for _, row in part.rows:
+                    self.unused.add_lost(row, [part.example], shape)
+                line, row = part.rows[0]
+                yield line, row, [part.example]
+            elif part.fault:
+                self._problems.unreadable(self._source.unit, part.line, part.row, part.reason, counted=True)
+            else:
+                self._log.dropped("convert_shape", part.line, part.row, part.reason)
 
     def _made(self, line: int, row: Row) -> list[Row]:
         """The examples of one row; none if it is dropped or a problem."""
         plan = self._plan
         try:
             examples = [row] if plan.make is None else plan.make(row)
-        except EmptyCell as error:
+        except (EmptyCell, NoText) as error:
             if "drop_empty_messages" in self._options.fixes:
                 self.empty[str(error)] += 1
                 self._log.dropped("drop_empty_messages", line, row, f"{str(error)[0].upper()}{str(error)[1:]}.")

@@ -1,9 +1,10 @@
 """Known shapes of rows that other tools write, such as ShareGPT's: how to recognise and convert each.
 
-A shape is one module that declares a `Shape`; importing this package registers all.
+A shape is one module that declares a `Shape`; importing this package registers all. No two recognise the same row.
 """
 
 from service.datasets.shapes import (
+    alpaca,
     anthropic,
     argilla,
     bedrock,
@@ -15,11 +16,17 @@ from service.datasets.shapes import (
     langchain,
     logged_calls,
     mistral,
+    multiple_choice,
+    oasst,
     openai_batch,
     openai_responses,
     palm,
+    preference,
     prodigy,
+    questions,
     sharegpt,
+    texts,
+    trl,
 )
 from service.datasets.shapes.registry import (
     SHAPES,
@@ -27,34 +34,37 @@ from service.datasets.shapes.registry import (
     Joined,
     LeftOut,
     NoExample,
+    NoText,
     Shape,
     file_shape,
     shape_of,
 )
 
-__all__ = [
-    "SHAPES",
-    "CannotConvert",
-    "Joined",
-    "LeftOut",
-    "NoExample",
-    "Shape",
-    "anthropic",
-    "argilla",
-    "bedrock",
-    "chatgpt_export",
-    "cohere",
-    "doccano",
-    "file_shape",
-    "gemini",
-    "label_studio",
-    "langchain",
-    "logged_calls",
-    "mistral",
-    "openai_batch",
-    "openai_responses",
-    "palm",
-    "prodigy",
-    "shape_of",
-    "sharegpt",
-]
+MODULES = (
+    alpaca,
+    anthropic,
+    argilla,
+    bedrock,
+    chatgpt_export,
+    cohere,
+    doccano,
+    gemini,
+    label_studio,
+    langchain,
+    logged_calls,
+    mistral,
+    multiple_choice,
+    oasst,
+    openai_batch,
+    openai_responses,
+    palm,
+    preference,
+    prodigy,
+    questions,
+    sharegpt,
+    texts,
+    trl,
+)
+"""The modules that register shapes."""
+
+__all__ = ["SHAPES", "CannotConvert", "Joined", "LeftOut", "NoExample", "NoText", "Shape", "file_shape", "shape_of"]

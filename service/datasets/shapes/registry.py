@@ -25,6 +25,10 @@ class NoExample(Exception):
     """A row is no example, as its own tool says (rejected, skipped, not answered); the message says why."""
 
 
+class NoText(CannotConvert):
+    """A row has no text where an example needs one. `drop_empty_messages` drops it."""
+
+
 class Joined(NamedTuple):
     """An example made of several rows, which are numbered; the first of them gives its place."""
 
@@ -50,16 +54,18 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
     `name` is what the option `shape` takes, and `title` what people call it; `keys` describes its rows in a few words.
     `format` is the format of the examples. `convert` makes the examples of one row, one or more, and raises
-    `CannotConvert` or `NoExample`; `join` makes them of several rows. A shape with neither is recognised only, and
-    `advice` then says what to do. `note` says what the conversion decides where the shape leaves a choice.
+    `CannotConvert` or `NoExample`; `join` makes them of several rows; with `by_columns` a preparation reads them as a
+    table, with a mapping that can be changed. A shape with none of these is recognised only, and `advice` says what to
+    do. `note` says what the conversion decides where the shape leaves a choice.
 
     `in_tables` recognises a row of a table, whose cells are texts; without it tables are read by their columns.
     `resolve` finds in the first rows which of several shapes they have and returns its name; it raises `CannotConvert`
     where that cannot be known.
 
     `structure` names keys whose values say how a row is built (roles, types) and are translated rather than copied, at
-    any depth. `markers` is what stands in a text between the parts of which examples are made, such as the names of
-    roles. `only_by_name` is for rows that are valid in another format too: the option `shape` must name it.
+    any depth; one in lower case stands for every case. `markers` is what stands in a text between the parts of which
+    examples are made, such as the names of roles. `only_by_name` is for rows that are valid in another format too: the
+    option `shape` must name it.
     """
 
     name: str
@@ -69,6 +75,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     recognises: Callable[[Row], bool]
     convert: Callable[[Row], list[Row]] | None = None
     join: Join | None = None
+    by_columns: bool = False
     in_tables: Callable[[Row], bool] | None = None
     resolve: Callable[[Sequence[Row]], str] | None = None
     structure: frozenset[str] = frozenset()
@@ -80,7 +87,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def converts(self) -> bool:
         """Whether rows of the shape become examples."""
-        return self.convert is not None or self.join is not None or self.resolve is not None
+        return self.by_columns or any(way is not None for way in (self.convert, self.join, self.resolve))
 
 
 SHAPES: dict[str, Shape] = {}

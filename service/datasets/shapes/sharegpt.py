@@ -1,47 +1,53 @@
 """ShareGPT: `{"conversations": [{"from": "human", "value": …}, {"from": "gpt", "value": …}], "system": …}`.
 
-Source of the shape: the datasets of FastChat and Vicuna, and the documentation of LLaMA-Factory, which names its
-variants (`conversation`, `system`, `tools`, the roles `observation` and `function_call`).
+Source of the shape: the datasets of FastChat and Vicuna, and the documentation of LLaMA-Factory, axolotl, ms-swift and
+XTuner, which name its variants: other lists, `role` and `content`, questions with their answers as one turn.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from service.datasets.shapes.images import with_images
+from service.datasets.shapes.json_texts import parsed
 from service.datasets.shapes.registry import CannotConvert, Row, Shape, register
+from service.datasets.shapes.turns import MARKERS, STRUCTURE, chat_example, is_turn, messages_of
 
-_LISTS = ("conversations", "conversation")
-_ROLES = {
-    "human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "bing": "assistant",
-    "bard": "assistant", "assistant": "assistant", "model": "assistant", "bot": "assistant", "system": "system",
-}  # fmt: skip
+_LISTS = ("conversations", "conversation", "dialog", "dialogue", "dialogs", "dialogues", "turns", "chat")
+_SYSTEM = ("system", "system_prompt", "system_message", "meta_instruction")
 
 
-def _turns(row: Row) -> list[Any] | None:
+def turns_of(row: Row) -> list[Any] | None:
+    """The turns of a row, also from JSON in a text; None if it has none. `messages` counts with `from` and `value`."""
     for key in _LISTS:
-        turns = row.get(key)
-        if isinstance(turns, list) and turns:
+        turns = parsed(row.get(key))
+        if isinstance(turns, list) and (not turns or is_turn(turns[0]) or _alternate(turns)):
             return turns
-    return None
+    turns = parsed(row.get("messages"))
+    first = turns[0] if isinstance(turns, list) and turns else None
+    return turns if isinstance(first, dict) and "from" in first and "value" in first else None
+
+
+def chat_of(row: Row) -> Row:
+    """The chat example of a row with turns."""
+    turns = turns_of(row)
+    if not turns:
+        raise CannotConvert("the conversation has no turns")
+    messages = with_images(row, messages_of(turns))
+    system = next((row[key] for key in _SYSTEM if row.get(key)), None)
+    return chat_example(messages, system=system, tools=row.get("tools") or row.get("functions"))
 
 
 def _recognises(row: Row) -> bool:
-    turns = _turns(row)
-    first = turns[0] if turns else None
-    return isinstance(first, dict) and "from" in first and "value" in first
+    messages = row.get("messages")
+    first = messages[0] if isinstance(messages, list) and messages else None
+    if (isinstance(first, dict) and "role" in first) or "chosen" in row or "kto_tag" in row:
+        return False
+    return turns_of(row) is not None
 
 
-def _convert(row: Row) -> list[Row]:
-    messages: list[Row] = []
-    system = row.get("system")
-    if isinstance(system, str) and system.strip():
-        messages.append({"role": "system", "content": system})
-    for number, turn in enumerate(_turns(row) or [], start=1):
-        role = _ROLES.get(str(turn.get("from")).lower()) if isinstance(turn, dict) else None
-        if role is None or not isinstance(turn.get("value"), str):
-            raise CannotConvert(f"turn {number} needs a known `from` (human, gpt, system) and a text in `value`")
-        messages.append({"role": role, "content": turn["value"]})
-    return [{"messages": messages}]
+def _alternate(turns: list[Any]) -> bool:
+    return len(turns) > 1 and all(isinstance(turn, str) for turn in turns)
 
 
 SHAREGPT = register(
@@ -51,7 +57,9 @@ SHAREGPT = register(
         keys="`conversations` with `from` and `value`",
         format="chat",
         recognises=_recognises,
-        convert=_convert,
-        structure=frozenset({"from"}),
+        convert=lambda row: [chat_of(row)],
+        in_tables=_recognises,
+        structure=STRUCTURE,
+        markers=MARKERS,
     )
 )

@@ -1,0 +1,64 @@
+"""Texts without questions: `{"text": …}`, as TRL and LLaMA-Factory take them, also with a chat template filled in."""
+
+from __future__ import annotations
+
+from service.datasets.shapes import transcripts
+from service.datasets.shapes.registry import CannotConvert, NoText, Row, Shape, register
+
+_ABOUT = frozenset(
+    {"id", "meta", "metadata", "source", "url", "timestamp", "date", "created", "added", "lang", "language", "title",
+     "author", "license", "tokens", "token_count", "num_tokens", "score", "dataset", "split", "category", "topic"}
+)  # fmt: skip
+"""Keys that say something about a text. With others, such as `label`, it is a question."""
+
+
+def _is_text(row: Row) -> bool:
+    return isinstance(row.get("text"), str) and row.keys() - _ABOUT == {"text"}
+
+
+def _is_transcript(row: Row) -> bool:
+    if not _is_text(row):
+        return False
+    messages = transcripts.messages_in(row["text"])
+    return messages is not None and messages[-1]["role"] == "assistant"
+
+
+def _chat(row: Row) -> list[Row]:
+    messages = transcripts.messages_in(row["text"])
+    if messages is None or messages[-1]["role"] != "assistant":
+        raise CannotConvert("not every turn of the text is found by the tags of a chat template")
+    return [{"messages": messages}]
+
+
+def _completion(row: Row) -> list[Row]:
+    if not row["text"].strip():
+        raise NoText("`text` is empty")
+    return [{"prompt": "", "completion": row["text"]}]
+
+
+TRANSCRIPT = register(
+    Shape(
+        name="transcript",
+        title="transcripts",
+        keys="`text` with the tags of a chat template",
+        format="chat",
+        recognises=_is_transcript,
+        convert=_chat,
+        in_tables=_is_transcript,
+        markers=transcripts.MARKERS,
+        note="The texts were split at the tags of their chat template, which are not in the examples.",
+    )
+)
+
+TEXT = register(
+    Shape(
+        name="text",
+        title="language modelling",
+        keys="`text` alone",
+        format="completion",
+        recognises=_is_text,
+        convert=_completion,
+        note="The texts have no questions: they are completions with an empty prompt. For chat examples give "
+        "prompt_template and target_format chat.",
+    )
+)
