@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.real_files import providers_and_exports
+from tests.real_files import providers_and_exports, training_tools
 from tests.real_files.expectation import Expected, chat
 
 EXPECTED: dict[str, Expected] = {
@@ -20,4 +20,5 @@ EXPECTED: dict[str, Expected] = {
     ),
     "unnamed_parts.csv": Expected({"table_file": 1}, refused="No column's name says that it holds the answer"),
     **providers_and_exports.EXPECTED,
+    **training_tools.EXPECTED,
 }

@@ -247,8 +247,8 @@ for _base in (0, 1):
             convert=_converter(_base),
             in_tables=_recognises,
             only_by_name=True,
-            note=f"{_NOTE} Their numbers were counted from {_base}; multiple_choice_from_{1 - _base} counts from "
-            f"{1 - _base}.",
+            note=f"{_NOTE} Numbers of answers were counted from {_base}; the shape multiple_choice_from_{1 - _base} "
+            f"counts from {1 - _base}.",
             structure=MULTIPLE_CHOICE.structure,
             markers=_OWN_LETTER,
         )
