@@ -9,6 +9,8 @@ from service.datasets.preparation.readers.reading import MAX_MEMBERS, MAX_UNPACK
 from service.datasets.preparation.readers.sheet_size import MAX_CELLS
 from service.datasets.preparation.readers.table import MAX_RECORD_CHARS, MAX_RECORD_LINES
 from service.datasets.preparation.readers.workbook import MAX_SHEETS, MAX_WORKBOOK_BYTES
+from service.datasets.shapes.json_texts import MAX_PYTHON_CHARS
+from service.datasets.shapes.oasst import MAX_MESSAGES
 from service.datasets.uploads.actions import MAX_PART_BYTES
 from service.datasets.uploads.schemas import MAX_PARTS
 from service.documented_limits.limit import FIXED, Limit, by_setting, shown
@@ -86,6 +88,15 @@ FILES: tuple[Limit, ...] = (
         MAX_ITEM_VALUES,
         "item",
         "500,000 rows of ten columns, as pandas writes them",
+    ),
+    _input("messages of OpenAssistant's trees, a row each", MAX_MESSAGES, "file", "OASST2 has 135,000"),
+    Limit(
+        name="characters of a list in Python's notation",
+        value=shown(MAX_PYTHON_CHARS),
+        counted="cell",
+        above="the cell is a text; JSON has no such limit",
+        change=FIXED,
+        honest_use="a conversation has some thousand",
     ),
     _input("columns of a table, keys of the first rows", MAX_COLUMNS, "file", "Excel's own limit"),
     _input("characters of a row of a table", MAX_RECORD_CHARS, "row", "the longest context has about 4 MB"),

@@ -29,6 +29,7 @@ _COLUMN = re.compile(r"(?:option|choice|opt|op|answer|ans|ending|sol|选项)([a-
 _LETTER = re.compile(r"\(?([A-Za-z])\)?[.):]?")
 _OWN_LETTER = re.compile(r"\(?([A-Za-z])[.):]+\s*")
 _NUMBER = re.compile(r"-?\d+(?:\.0)?")
+_OTHER_SHAPES = frozenset({"messages", "completion", "_input_hash"})
 _MAX_CHOICES = len(ascii_uppercase)
 
 
@@ -43,7 +44,7 @@ class _Item(NamedTuple):
 
 def _item(row: Row) -> _Item | None:
     """What a row asks; None if it is no multiple choice."""
-    if "messages" in row or "completion" in row:
+    if _OTHER_SHAPES & row.keys():
         return None
     names = {_plain(name): name for name in reversed(row)}
     given = [row[names[name]] for name in _ANSWERS if name in names and row[names[name]] not in (None, "")]

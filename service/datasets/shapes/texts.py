@@ -23,6 +23,11 @@ def _is_transcript(row: Row) -> bool:
     return messages is not None and messages[-1]["role"] == "assistant"
 
 
+def _has_tags(row: Row) -> bool:
+    """Whether a row is a transcript other than Anthropic's, which is the shape `anthropic_text`."""
+    return _is_transcript(row) and not row["text"].lstrip().startswith("Human:")
+
+
 def _chat(row: Row) -> list[Row]:
     messages = transcripts.messages_in(row["text"])
     if messages is None or messages[-1]["role"] != "assistant":
@@ -42,7 +47,7 @@ TRANSCRIPT = register(
         title="transcripts",
         keys="`text` with the tags of a chat template",
         format="chat",
-        recognises=_is_transcript,
+        recognises=_has_tags,
         convert=_chat,
         in_tables=_is_transcript,
         markers=transcripts.MARKERS,

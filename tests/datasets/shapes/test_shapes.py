@@ -15,6 +15,7 @@ from tests.datasets.cases import CASES
 from tests.datasets.shapes.examples import ROWS, ShapedRow
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
+FILES = EXAMPLES.parent / "tests" / "real_files" / "files"
 OF_OTHER_TOOLS = {"other_shape", "unknown_format", "arguments_invalid"}
 """Broken examples with a row of a known shape; that of `arguments_invalid` has arguments as Mistral has them."""
 
@@ -66,6 +67,19 @@ def test_rows_of_the_four_formats_have_no_shape() -> None:
     rows = list(valid_rows())
     assert len(rows) > 2_000
     assert [(shape.name, row) for row in rows if (shape := shape_of(row)) is not None] == []
+
+
+def test_every_shape_is_documented() -> None:
+    page = (EXAMPLES.parent / "docs" / "preparations.md").read_text()
+    table = page.partition("## Shapes of other tools")[2].partition("\n## ")[0]
+    assert [name for name in SHAPES if f"`{name}`" not in table] == []
+
+
+@pytest.mark.parametrize("path", sorted(FILES.glob("*.jsonl")), ids=lambda path: path.name)
+def test_a_file_has_one_shape(path: Path) -> None:
+    for row in objects(path.read_bytes()):
+        found = [shape.name for shape in SHAPES.values() if not shape.only_by_name and shape.recognises(row)]
+        assert len(set(found) - GENERAL) <= 1
 
 
 @pytest.mark.parametrize(
