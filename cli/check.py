@@ -8,6 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from cli.input_files import why_unreadable
+from service.catalogue.base_models import BaseModel, load
+from service.catalogue.lookup import known_model
 from service.datasets.processes.report import report_for_path
 from service.datasets.report.process_pool import ProcessEnded
 from service.datasets.report.profiler import Profiler
@@ -41,7 +44,8 @@ def check_file(
 
             report = msgspec.structs.replace(report, leakage=leakage_of_paths(file, validation))
     except OSError as error:
-        print(f"tunegate: cannot read {error.filename or file}: {error.strerror or error}", file=sys.stderr)
+        named = validation if validation is not None and error.filename == str(validation) else file
+        print(f"tunegate: {why_unreadable(named, error)}", file=sys.stderr)
         return EXIT_UNREADABLE
     except ApiError as error:
         print(f"tunegate: {error.message}", file=sys.stderr)
@@ -54,10 +58,15 @@ def check_file(
     else:
         from rich.console import Console
 
+        from cli.next_steps import Commands, show
         from service.datasets.report.terminal import render_leakage, render_report
 
         console = Console(highlight=False)
-        render_report(report, console)
+        commands = Commands(file, report, model=model)
+        if "table_file" in report.counts:
+            commands.guess_columns(_model(model, settings))
+        render_report(report, console, commands.for_fix)
+        show(commands, console)
         if report.leakage is not None:
             render_leakage(report.leakage, console)
     if profiler is not None:
@@ -68,6 +77,11 @@ def check_file(
         render_profile(profiler.seconds, Console(stderr=True, highlight=False))
     leaks = report.leakage is not None and report.leakage.shared > 0
     return EXIT_ERRORS if report.errors or leaks else EXIT_CLEAN
+
+
+def _model(name: str | None, settings: Settings) -> BaseModel:
+    catalogue = load(settings.models_file)
+    return catalogue.default if name is None else known_model(catalogue, name)
 
 
 def _read(file: Path, model: str | None, settings: Settings, profiler: Profiler | None) -> FileReport:

@@ -15,8 +15,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from cli.advice import command_with_fixes, in_options
 from cli.arguments.prepare import PrepareArguments
 from cli.check import NO_MEMORY
+from cli.input_files import why_unreadable
 from service.catalogue.base_models import load
 from service.catalogue.lookup import known_model
 from service.datasets.checks.registry import FIXES
@@ -58,10 +60,12 @@ def prepare_file(file: Path, arguments: PrepareArguments, settings: Settings) ->
     try:
         results = _prepare(file, arguments, settings)
     except (PreparationRefused, ApiError) as error:
-        print(f"tunegate: {error.message}", file=sys.stderr)
+        print(f"tunegate: {in_options(error.message)}", file=sys.stderr)
+        if (repeat := command_with_fixes(file, arguments, error.message)) is not None:
+            print(f"  fix: {repeat}", file=sys.stderr)
         return EXIT_REFUSED
     except OSError as error:
-        print(f"tunegate: {error.filename or file}: {error.strerror or error}", file=sys.stderr)
+        print(f"tunegate: {why_unreadable(file, error)}", file=sys.stderr)
         return EXIT_REFUSED
     except (LimitReached, ProcessEnded, MemoryError) as error:
         print(f"tunegate: {file}: {str(error) or NO_MEMORY}", file=sys.stderr)
@@ -205,7 +209,7 @@ def _show(file: Path, results: Results, console: Console) -> None:
         figures = f"{tokens.before:,} → {tokens.after:,} in an epoch, {tokens.saved:,} saved"
         console.print(Padding(Text(f"Tokens of definitions: {figures}"), (1, 0, 0, 2)))
     for note in outcome.notes:
-        console.print(Padding(Text(note, style="yellow"), (1, 0, 0, 2)))
+        console.print(Padding(Text(in_options(note), style="yellow"), (1, 0, 0, 2)))
     console.print(Padding(_files(results), (1, 0, 0, 2)))
     console.print(Padding(Text(f"All changes: {results.changes}", style="dim"), (0, 0, 1, 2)))
 

@@ -47,7 +47,7 @@ class Template:
             literal, token, name = text[at : found.start()], found.group(), found.group(1)
             if token in ("{", "}"):
                 raise PreparationRefused(
-                    f"prompt_template has a lone {token!r} at character {found.start() + 1}; write it twice.",
+                    f"The template has a lone {token!r} at character {found.start() + 1}; write it twice.",
                     code="invalid_value",
                     param="prompt_template",
                 )
@@ -101,7 +101,7 @@ def guess_columns(names: Sequence[str], given: Columns, template: Template | Non
     unknown = [name for name in template.names if name not in names] if template is not None else []
     if unknown:
         raise PreparationRefused(
-            f"prompt_template contains {{{unknown[0][:64]}}}, which is no column; the file has {list_names(names)}.",
+            f"The template contains {{{unknown[0][:64]}}}, which is no column; the file has {list_names(names)}.",
             code="unknown_column",
             param="prompt_template",
         )
@@ -115,8 +115,8 @@ def guess_columns(names: Sequence[str], given: Columns, template: Template | Non
     if answer is None or (prompt is None and template is None and len(names) > 1):
         missing = "answer" if answer is None else "prompt"
         raise PreparationRefused(
-            f"No column's name says that it holds the {missing}; the file has {list_names(names)}. Give columns: "
-            f'{{"prompt": …, "answer": …}}, or prompt_template.',
+            f"No column's name says that it holds the {missing}; the file has {list_names(names)}. Name "
+            "prompt and answer in the option `columns`, or give the option `prompt_template`.",
             code="columns_not_guessed",
             param="columns",
         )
@@ -154,7 +154,7 @@ def example_maker(
             return {"prompt": prompt, "completion": answer}
         prompt = prompt.strip()
         if not prompt:
-            place = "prompt_template" if template is not None else f"column `{columns.prompt}`"
+            place = "the template" if template is not None else f"column `{columns.prompt}`"
             raise EmptyCell(f"{place} is empty")
         system = _cell(row, columns.system).strip() if columns.system is not None else ""
         texts = (("system", system), ("user", prompt), ("assistant", answer))

@@ -154,17 +154,19 @@ def check_split(split: Split | None) -> None:
     share, examples = split.validation_share, split.validation_examples
     if (share is None) == (examples is None):
         raise PreparationRefused(
-            "Give validation_share or validation_examples, one of the two.",
+            "Give the option `validation_share` or the option `validation_examples`, one of the two.",
             code="conflicting_parameters",
             param="split",
         )
     if share is not None and not 0 < share < 1:
         raise PreparationRefused(
-            "validation_share must lie between 0 and 1, such as 0.1.",
+            "The share of the examples for validation must lie between 0 and 1 (100%), such as 0.1 (10%).",
             code="invalid_value",
             param="split.validation_share",
         )
     if examples is not None and examples < 1:
         raise PreparationRefused(
-            "validation_examples must be at least 1.", code="invalid_value", param="split.validation_examples"
+            "The number of examples for validation must be at least 1.",
+            code="invalid_value",
+            param="split.validation_examples",
         )

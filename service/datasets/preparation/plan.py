@@ -65,8 +65,8 @@ def make_plan(source: Source, sample: Sequence[NumberedRow], options: Options, t
     requested = options.target_format
     if detected in _EXAMPLE_FORMATS and (mapped or requested not in (None, detected)):
         raise PreparationRefused(
-            f"The rows are examples of format {detected} already, which is kept; leave out target_format, columns and "
-            "prompt_template.",
+            f"The rows are examples of format {detected} already, which is kept. Leave out the option "
+            "`target_format`, the option `columns` and the option `prompt_template`.",
             code="conflicting_parameters",
             param="target_format" if requested not in (None, detected) else "columns",
         )
@@ -102,8 +102,8 @@ def _shape(
     if wanted is not None and shape.format != wanted:
         if given is not None:
             raise PreparationRefused(
-                f"Rows of the shape {shape.name} become {shape.format} examples, not {wanted}; leave out shape or "
-                "target_format.",
+                f"Rows of the shape {shape.name} become {shape.format} examples, not {wanted}. Leave out the "
+                "option `shape` or the option `target_format`.",
                 code="conflicting_parameters",
                 param="target_format",
             )
@@ -154,7 +154,8 @@ def _from_columns(source: Source, names: list[str], options: Options, target: Ta
     columns, guessed = _guessed(source, names, options.columns, template)
     if format == "chat" and columns.prompt is None and template is None:
         raise PreparationRefused(
-            "The file holds answers without questions. Give prompt_template, or target_format completion.",
+            "The file holds answers without questions. Give the option `prompt_template`, or set the option "
+            "`target_format` to completion.",
             code="columns_not_guessed",
             param="prompt_template",
         )

@@ -9,7 +9,11 @@ MAX_SHOWN = 5
 
 
 class PreparationRefused(TunegateError):
-    """The input cannot be made into a dataset with these options. `message` says what to do, `param` is an option."""
+    """The input cannot be made into a dataset with these options. `message` says what to do, `param` is an option.
+
+    Messages, and the notes of a preparation, write "the option `name`" with a name of the API, and "the fix name": the
+    command line puts its own options and commands in their place (`cli.advice`).
+    """
 
     code = "invalid_input_file"
 
@@ -33,6 +37,7 @@ class Problems:
         self._log = log
         self._drop_unreadable = drop_unreadable
         self._shown: list[str] = []
+        self._unreadable = False
 
     def add(self, place: str, message: str) -> None:
         """Record what is wrong with the input; `place` is a name such as `row 17`."""
@@ -44,6 +49,7 @@ class Problems:
         """Record a row that cannot be read. `counted` says that the source has counted it as a row already."""
         if not self._drop_unreadable:
             self.add(f"{unit} {number}", message)
+            self._unreadable = True
             return
         self.rows_dropped += not counted
         self._log.dropped("drop_unreadable", number, content, f"{message[0].upper()}{message[1:].rstrip('.')}.")
@@ -52,4 +58,5 @@ class Problems:
         """Raises `PreparationRefused` if a problem was recorded."""
         if self.count:
             more = f" ({self.count:,} in all)" if self.count > len(self._shown) else ""
-            raise PreparationRefused(f"{'; '.join(self._shown)}{more}.")
+            fix = " The fix drop_unreadable leaves out what cannot be read." if self._unreadable else ""
+            raise PreparationRefused(f"{'; '.join(self._shown)}{more}.{fix}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
 from rich.padding import Padding
@@ -16,10 +17,15 @@ _SYMBOLS = {"error": "✗", "warning": "!", "info": "·"}
 _HEADINGS = {"error": "Errors, which stop a job", "warning": "Warnings, which cost quality or money", "info": "Notes"}
 _BAR_CELLS = 32
 _MAX_SHOWN_LINES = 12
+_MAX_MESSAGES = 4
+_VARIABLE = re.compile(r"[0-9][0-9,.]*|'[^']*'|`[^`]*`|\"[^\"]*\"")
 
 
-def render_report(report: FileReport, console: Console) -> None:
-    """Prints a report: verdict, figures, histogram of tokens, prices, findings with their lines, and notes."""
+def render_report(report: FileReport, console: Console, command: Callable[[str], str] | None = None) -> None:
+    """Prints a report: verdict, figures, histogram of tokens, prices, findings with their lines, and notes.
+
+    `command` makes the command that applies a fix; without it, the name of the fix is printed.
+    """
     console.print()
     console.print(_verdict(report))
     console.print(Padding(_facts(report), (1, 0, 0, 2)))
@@ -28,7 +34,7 @@ def render_report(report: FileReport, console: Console) -> None:
     if report.prices and report.billable_tokens:
         console.print(Padding(_prices(report), (1, 0, 0, 2)))
     for severity in ("error", "warning", "info"):
-        _print_findings(report, severity, console)
+        _print_findings(report, severity, console, command or str)
     for note in report.notes:
         console.print(Padding(Text(f"Note: {note}", style="dim"), (1, 0, 0, 2)))
     console.print()
@@ -155,7 +161,7 @@ def _prices(report: FileReport) -> Table:
     return table
 
 
-def _print_findings(report: FileReport, severity: str, console: Console) -> None:
+def _print_findings(report: FileReport, severity: str, console: Console, command: Callable[[str], str]) -> None:
     by_code: dict[str, list[Finding]] = {}
     for finding in report.findings:
         if finding.severity == severity:
@@ -166,19 +172,30 @@ def _print_findings(report: FileReport, severity: str, console: Console) -> None
     console.print(Padding(Text(_HEADINGS[severity], style=f"{style} underline"), (1, 0, 0, 2)))
     for code, findings in sorted(by_code.items(), key=lambda item: -report.counts.get(item[0], 0)):
         count = report.counts.get(code, len(findings))
-        first = findings[0]
         title = Text(f"{_SYMBOLS[severity]} {code}", style=style)
         title.append(f"  {count:,}x" if count > 1 else "", style="bold")
         title.append(f"  {_lines(findings, count)}", style="dim")
         console.print(Padding(title, (0, 0, 0, 2)))
-        console.print(Padding(Text(first.message), (0, 0, 0, 6)))
-        if first.excerpt:
-            pointer = f"{first.pointer}  " if first.pointer else ""
-            excerpt = Text(pointer, style="dim", no_wrap=True, overflow="ellipsis")
-            excerpt.append(first.excerpt, style="dim italic")
-            console.print(Padding(excerpt, (0, 0, 0, 6)))
-        if first.fix:
-            console.print(Padding(Text(f"fix: {first.fix}", style="green"), (0, 0, 0, 6)))
+        shown = _different(findings)
+        for finding in shown[:_MAX_MESSAGES]:
+            where = f"line {finding.line}: " if len(shown) > 1 else ""
+            console.print(Padding(Text(f"{where}{finding.message}"), (0, 0, 0, 6)))
+            if finding.excerpt:
+                pointer = f"{finding.pointer}  " if finding.pointer else ""
+                excerpt = Text(pointer, style="dim", no_wrap=True, overflow="ellipsis")
+                excerpt.append(finding.excerpt, style="dim italic")
+                console.print(Padding(excerpt, (0, 0, 0, 6)))
+        if (fix := findings[0].fix) is not None:
+            # a command must be pasted as one line, so it is not wrapped
+            console.print(Text(f"      fix: {command(fix)}", style="green"), soft_wrap=True)
+
+
+def _different(findings: Sequence[Finding]) -> list[Finding]:
+    """The first finding of each message, where messages that differ in numbers and quoted texts count as the same."""
+    first: dict[str, Finding] = {}
+    for finding in findings:
+        first.setdefault(_VARIABLE.sub("", finding.message), finding)
+    return list(first.values())
 
 
 def _lines(findings: Sequence[Finding], count: int) -> str:

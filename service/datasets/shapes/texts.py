@@ -64,6 +64,6 @@ TEXT = register(
         recognises=_is_text,
         convert=_completion,
         note="The texts have no questions: they are completions with an empty prompt. For chat examples give "
-        "prompt_template and target_format chat.",
+        "the option `prompt_template`, and set the option `target_format` to chat.",
     )
 )
