@@ -50,6 +50,7 @@ class SheetRows:
         self.has_formats = True
         self._sheet = sheet
         self._spans = spans
+        self._top, self._left = sheet.start or (0, 0)
         self._traits: Iterator[tuple[int, RowTraits]] = iter(())
         self._next: tuple[int, RowTraits] | None = (0, RowTraits({}, []))
         self._below: dict[int, tuple[str, int]] = {}
@@ -60,9 +61,8 @@ class SheetRows:
 
     def __iter__(self) -> Iterator[Record]:
         """The rows with their numbers, from the first one with a value."""
-        first = self._sheet.start[0] if self._sheet.start is not None else 0
-        for number, values in enumerate(self._sheet.iter_rows(), start=1):
-            if number <= first:
+        for number, values in enumerate(self._sheet.iter_rows(), start=1):  # without the columns on the left
+            if number <= self._top:
                 continue
             texts = [_text(value) for value in values]
             if not self.has_formats:
@@ -85,8 +85,9 @@ class SheetRows:
 
     def _apply(self, traits: RowTraits, values: list[Any], texts: list[str]) -> None:
         self.counts["hidden rows"] += traits.is_hidden
-        for column, trait in traits.traits.items():
-            if column < len(texts):
+        for place, trait in traits.traits.items():
+            column = place - self._left
+            if 0 <= column < len(texts):
                 texts[column] = self._text_with_trait(trait, values[column], texts[column])
 
     def _text_with_trait(self, trait: Trait, value: Any, text: str) -> str:
@@ -117,14 +118,15 @@ class SheetRows:
                 texts[column] = text
                 self.counts["merged"] += 1
         for span in spans:
-            columns = range(span.column, min(span.column + span.columns, len(texts)))
-            text = texts[span.column] if columns else ""
+            first = span.column - self._left
+            columns = range(max(0, first), min(first + span.columns, len(texts)))
+            text = texts[first] if columns and first >= 0 else ""
             alone = not any(cell for column, cell in enumerate(texts) if cell and column not in columns)
             if not text or (alone and span.columns > 1):
                 continue
             self.depths[number] = max(self.depths.get(number, 0), span.rows if span.rows > 1 else NEXT_ROW_TOO)
             for column in columns:
-                if column > span.column and not texts[column]:
+                if column > first and not texts[column]:
                     texts[column] = text
                     self.counts["merged"] += 1
                 if span.rows > 1:

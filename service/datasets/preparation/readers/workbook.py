@@ -116,7 +116,7 @@ class _Workbook:
         candidates = [sheet for sheet in filled if sheet in visible]
         if not candidates:
             where = f"The sheet `{wanted[:64]}`" if wanted is not None else "The workbook"
-            hidden = f" {_listed(filled)} have content and are hidden: `sheet` reads them." if filled else ""
+            hidden = f" Hidden with content: {_listed(filled)}; the option `sheet` reads one." if filled else ""
             what = "has no content." if wanted is not None else "has no visible sheet with content."
             raise PreparationRefused(f"{where} {what}{hidden if wanted is None else ''}", param="sheet")
         chosen, values = candidates[0], self._load(candidates[0].name)
