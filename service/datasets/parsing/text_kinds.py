@@ -24,7 +24,7 @@ _STARTS = (
     ("#!", "a script", _PROGRAM),
     ("-----BEGIN ", "a key or a certificate", "Keep it secret, and use the file with the rows."),
 )
-_HTML = re.compile(r"\s*(?:<!--.{0,500}?-->\s*)?<(?:!doctype html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+_HTML = re.compile(r"\s*(?:<!--.{0,500}?-->\s*)?<(?:!doctype html|html|head|body|table)\b", re.IGNORECASE | re.DOTALL)
 _LOGIN = re.compile(r"type=.password|sign[ -]?in|log[ -]?in", re.IGNORECASE)
 _XML = re.compile(r"\s*<(?:\?xml|svg|rss|feed)\b", re.IGNORECASE)
 _S3_ERROR = re.compile(r"<Error>\s*<Code>(\w{1,40})</Code>")
@@ -84,6 +84,9 @@ def text_kind(start: bytes, *, by_structure: bool = True) -> Kind | None:
 
 
 def _web_page(text: str) -> Kind:
+    if "urn:schemas-microsoft-com:office" in text or re.match(r"\s*<table\b", text, re.IGNORECASE):
+        what = "an HTML table, as exports write it under the name of a spreadsheet"
+        return Kind(what, "Open it in a spreadsheet program, and save it as XLSX or CSV.")
     if "github" in text[:20_000].lower():
         return Kind("a page of GitHub (HTML)", "Download the raw file, whose address is at raw.githubusercontent.com.")
     if "Google Drive" in text or "docs.google.com" in text:

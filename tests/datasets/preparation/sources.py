@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
@@ -96,9 +96,25 @@ def make(
     return Made(result=result, training=training, validation=validation, diff=diff)
 
 
-def workbook(rows: Sequence[Sequence[Any]], *, hidden_first: bool = False) -> bytes:
-    """A minimal XLSX file. Cells: texts, numbers, booleans, None, or `Date(days)` (days since 1899-12-30)."""
-    sheets = ([("Hidden", [["x"], ["y"]], ' state="hidden"')] if hidden_first else []) + [("Data", rows, "")]
+def workbook(
+    rows: Sequence[Sequence[Any]],
+    *,
+    hidden_first: bool = False,
+    more: Mapping[str, Sequence[Sequence[Any]]] | None = None,
+    merged: Sequence[str] = (),
+    calculated: bool = True,
+    hidden: Sequence[int] = (),
+) -> bytes:
+    """A minimal XLSX file whose first visible sheet is `Data`; `more` are sheets behind it.
+
+    Cells: texts, numbers, booleans, None, `Date(days)` (days since 1899-12-30), `Shown(value, code)`, `Formula(value)`
+    and `ERROR`. `merged` are the merged ranges of `Data` such as `A2:A3`, `hidden` its hidden rows. Unless
+    `calculated`, the file says that its formulas are to be calculated when it is opened.
+    """
+    sheets = [("Hidden", [["x"], ["y"]], ' state="hidden"')] if hidden_first else []
+    sheets += [("Data", rows, ""), *((name, cells, "") for name, cells in (more or {}).items())]
+    codes: list[str] = []
+    parts = [_sheet(cells, codes, merged if name == "Data" else (), hidden) for name, cells, _ in sheets]
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as packed:
         packed.writestr("[Content_Types].xml", _CONTENT_TYPES)
@@ -107,12 +123,14 @@ def workbook(rows: Sequence[Sequence[Any]], *, hidden_first: bool = False) -> by
             f'<sheet name="{name}" sheetId="{number}"{state} r:id="rId{number}"/>'
             for number, (name, _, state) in enumerate(sheets, start=1)
         )
-        packed.writestr("xl/workbook.xml", f"<workbook {_NAMESPACES}><sheets>{listed}</sheets></workbook>")
+        calculation = "" if calculated else '<calcPr fullCalcOnLoad="1"/>'
+        text = f"<workbook {_NAMESPACES}><sheets>{listed}</sheets>{calculation}</workbook>"
+        packed.writestr("xl/workbook.xml", text)
         targets = [("worksheet", f"worksheets/sheet{number}.xml") for number in range(1, len(sheets) + 1)]
         packed.writestr("xl/_rels/workbook.xml.rels", _rels([*targets, ("styles", "styles.xml")]))
-        packed.writestr("xl/styles.xml", _STYLES)
-        for number, (_, cells, _) in enumerate(sheets, start=1):
-            packed.writestr(f"xl/worksheets/sheet{number}.xml", _sheet(cells))
+        packed.writestr("xl/styles.xml", _styles(codes))
+        for number, part in enumerate(parts, start=1):
+            packed.writestr(f"xl/worksheets/sheet{number}.xml", part)
     return out.getvalue()
 
 
@@ -123,6 +141,25 @@ class Date:
     days: float
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A number that is shown by the code of a format."""
+
+    value: float
+    code: str
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A formula with the value that was calculated, if any."""
+
+    value: str | None
+
+
+ERROR = object()
+"""A cell with the error #N/A."""
+
+
 _NAMESPACES = (
     'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" '
     'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"'
@@ -131,10 +168,16 @@ _CONTENT_TYPES = (
     '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
     '<Default Extension="xml" ContentType="application/xml"/></Types>'
 )
-_STYLES = (
-    f'<styleSheet {_NAMESPACES}><cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="14" applyNumberFormat="1"/>'
-    "</cellXfs></styleSheet>"
-)
+_FIRST_CODE = 164
+
+
+def _styles(codes: Sequence[str]) -> str:
+    formats = "".join(
+        f'<numFmt numFmtId="{number}" formatCode="{escape(code, {chr(34): "&quot;"})}"/>'
+        for number, code in enumerate(codes, start=_FIRST_CODE)
+    )
+    cells = "".join(f'<xf numFmtId="{number}"/>' for number in (0, 14, *range(_FIRST_CODE, _FIRST_CODE + len(codes))))
+    return f"<styleSheet {_NAMESPACES}><numFmts>{formats}</numFmts><cellXfs>{cells}</cellXfs></styleSheet>"
 
 
 def _rels(targets: Sequence[tuple[str, str]]) -> str:
@@ -148,15 +191,18 @@ def _rels(targets: Sequence[tuple[str, str]]) -> str:
     )
 
 
-def _sheet(rows: Sequence[Sequence[Any]]) -> str:
+def _sheet(rows: Sequence[Sequence[Any]], codes: list[str], merged: Sequence[str], hidden: Sequence[int]) -> str:
     lines = []
     for number, cells in enumerate(rows, start=1):
-        inner = "".join(_cell(f"{chr(65 + place)}{number}", value) for place, value in enumerate(cells))
-        lines.append(f'<row r="{number}">{inner}</row>')
-    return f"<worksheet {_NAMESPACES}><sheetData>{''.join(lines)}</sheetData></worksheet>"
+        inner = "".join(_cell(f"{chr(65 + place)}{number}", value, codes) for place, value in enumerate(cells))
+        state = ' hidden="1"' if number in hidden else ""
+        lines.append(f'<row r="{number}"{state}>{inner}</row>')
+    ranges = "".join(f'<mergeCell ref="{each}"/>' for each in merged)
+    below = f"<mergeCells>{ranges}</mergeCells>" if merged else ""
+    return f"<worksheet {_NAMESPACES}><sheetData>{''.join(lines)}</sheetData>{below}</worksheet>"
 
 
-def _cell(place: str, value: Any) -> str:
+def _cell(place: str, value: Any, codes: list[str]) -> str:
     match value:
         case None:
             return ""
@@ -166,5 +212,13 @@ def _cell(place: str, value: Any) -> str:
             return f'<c r="{place}"><v>{value}</v></c>'
         case Date(days):
             return f'<c r="{place}" s="1"><v>{days}</v></c>'
+        case Shown(number, code):
+            if code not in codes:
+                codes.append(code)
+            return f'<c r="{place}" s="{codes.index(code) + 2}"><v>{number}</v></c>'
+        case Formula(calculated):
+            return f'<c r="{place}"><f>1+1</f><v>{calculated}</v></c>'.replace("<v>None</v>", "<v></v>")
+        case _ if value is ERROR:
+            return f'<c r="{place}" t="e"><v>#N/A</v></c>'
         case _:
             return f'<c r="{place}" t="inlineStr"><is><t xml:space="preserve">{escape(str(value))}</t></is></c>'
