@@ -720,7 +720,31 @@ CASES: dict[str, list[Case]] = {
     ],
     "mojibake": [
         Case(_prefixed(asked(text)), 2, "/messages/0/content", jsonl(asked("Über été Âge, œuvre, naïve, são â")))
-        for text in ("cafÃ© au lait", "itâ€™s", "bad \ufffd char", "锟斤拷")
+        for text in (
+            "cafÃ© au lait",
+            "itâ€™s",
+            "bad \ufffd char",
+            "锟斤拷",
+            "РџСЂРёРІРµС‚",
+            "СЃРІРѕР±РѕРґР°",
+            "Î•Î»Î»Î¬Î´Î±",
+            "ä¸\xadæ–‡",
+            "Tiáº¿ng Viá»‡t",
+            "–ü—Ä–∏–≤–µ—Ç –º–∏—Ä",
+            "┬┐Qu├⌐ tal?",
+            "Ã\u0083Â¼ber",
+            "Ãƒâ€šÃ‚Â£5",
+            "ÖÐÎÄ",
+            "‚±‚ñ‚É‚¿‚Í",
+            "ÇÑ±¹¾î·Î",
+            "оПХБЕР, ЙЮЙ ДЕКЮ?",
+            "Ïðèâåò, êàê äåëà?",
+            "ÊáëçìÝñá óáò",
+        )
+    ],
+    "c1_control": [
+        Case(_prefixed(asked(text)), 2, "/messages/0/content", jsonl(asked("don’t – wait…", "cafÃ© \u0092")))
+        for text in ("don\u0092t", "wait \u0096 now", "and so on\u0085", "next\u0081")
     ],
     "control_character": [
         Case(_prefixed(asked("bell \x07")), 2, "/messages/0/content", jsonl(asked("tab\t and line\r\n"))),

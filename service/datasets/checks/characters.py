@@ -7,12 +7,10 @@ from collections.abc import Iterator
 
 from service.datasets.checks.broken_escapes import broken_escapes
 from service.datasets.checks.registry import Hit, text_check
+from service.datasets.mojibake.diagnosis import first_sign
+from service.datasets.mojibake.signs import SIGNS_IN_BYTES
 
 SECTION = "Quality"
-_MOJIBAKE = re.compile(
-    "Ã[\u0080-\u00bf\u0152-\u017e\u0192\u02c6\u2018-\u203a]|â€[\u0080-\u00bf\u0152-\u017e\u02dc\u2013-\u201d\u2122]|Â[\u00a0-\u00bf]|ï»¿|ï¿½|\ufffd|锟斤拷|烫烫烫|屯屯屯"
-)
-_MOJIBAKE_STARTS = "Ã|â€|Â|ï»¿|ï¿½|\ufffd|锟斤拷|烫烫烫|屯屯屯".encode()
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _INVISIBLE = "\u200b\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _DIRECTIONS = "\u202a\u202b\u202c\u2066\u2067\u2068\u2069"
@@ -21,19 +19,37 @@ _UNSPACED_SCRIPT = re.compile("[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff].[\u0e00
 _INVISIBLE_PATTERN = re.compile(f"[{_INVISIBLE}]")
 
 
-@text_check(
-    "mojibake",
-    "warning",
-    SECTION,
-    pattern=_MOJIBAKE_STARTS,
-    fix="repair_mojibake",
-)
+@text_check("mojibake", "warning", SECTION, pattern=SIGNS_IN_BYTES, fix="repair_mojibake")
 def mojibake(text: str) -> Iterator[Hit]:
-    """A text was decoded with the wrong encoding: it has `Ã©` for `é`, `â€™` for an apostrophe, U+FFFD, or `锟斤拷`."""
-    found = _MOJIBAKE.search(text)
-    if found:
-        message = f"{found.group()!r} is a trace of a wrong decoding; restore the text from its source."
-        yield Hit("", text, message, found.start())
+    """A text was decoded with a wrong encoding: it has `Ã©` for `é`, `РџСЂ` for `Пр`, `ÖÐÎÄ` for `中文`, U+FFFD, or
+    `锟斤拷`. The message has the text after the repair, where there is one. ftfy finds UTF-8 that was read wrongly.
+    """
+    sign = first_sign(text)
+    if sign is None or sign.only_c1:
+        return
+    if sign.repaired is not None:
+        message = f"“{sign.excerpt}” is {sign.how}; it was “{sign.repaired}” before. Repair the text."
+    elif sign.how:
+        message = f"“{sign.excerpt}” is {sign.how}. Take the text from its source again, in its real encoding."
+    else:
+        message = f"“{sign.excerpt}” is what a wrong decoding leaves of lost characters; take the text from its source."
+    yield Hit("", text, message, sign.at)
+
+
+@text_check("c1_control", "warning", SECTION, pattern=rb"\xc2[\x80-\x9f]", fix="repair_mojibake")
+def c1_control(text: str) -> Iterator[Hit]:
+    """A text contains C1 control characters (U+0080 to U+009F), which no text uses. They are characters of
+    Windows-1252 that were read as Latin-1: U+0092 is `’`, U+0096 is `–`, U+0085 is `…`.
+    """
+    sign = first_sign(text)
+    if sign is None or not sign.only_c1:
+        return
+    code = f"U+{ord(text[sign.at]):04X}"
+    if sign.repaired is None:
+        message = f"{code} is a control character that no text uses; take the text from its source again."
+    else:
+        message = f"{code} is a character of Windows-1252 that was read as Latin-1: write “{sign.repaired}”."
+    yield Hit("", text, message, sign.at)
 
 
 @text_check(

@@ -47,7 +47,7 @@ FIXES = {
     "strip_filler_openings": "removes filler at the start of answers",
     "strip_invisible": "removes invisible and control characters, without joining words or lines",
     "restore_escapes": "restores backslashes that JSON took for escapes, as in the LaTeX \\frac",
-    "repair_mojibake": "reverses a wrong decoding; removes examples whose characters are lost",
+    "repair_mojibake": "reverses a wrong decoding, also of C1 characters; removes examples whose text is lost",
     "add_separator": "ends every prompt with a common separator that occurs nowhere else",
     "add_ending": "ends every completion with a common ending",
     "add_leading_space": "starts every completion with a space",

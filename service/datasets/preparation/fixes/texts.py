@@ -12,7 +12,7 @@ from typing import Any
 
 from service.datasets.checks.answers import FILLER, filler_opening
 from service.datasets.checks.broken_escapes import with_backslashes
-from service.datasets.checks.characters import control_character, invisible_character, mojibake
+from service.datasets.checks.characters import control_character, invisible_character
 from service.datasets.checks.secrets import (
     digit_runs,
     personal_card,
@@ -21,15 +21,11 @@ from service.datasets.checks.secrets import (
     personal_phone,
 )
 from service.datasets.excerpts import SECRET, emails
+from service.datasets.mojibake.diagnosis import first_sign, repaired
 from service.datasets.parsing.formats import read_example
 from service.datasets.preparation.changes import Dropped
 from service.datasets.preparation.scratch import Row
 from service.datasets.report_schema import Format
-
-_WRONGLY_DECODED = re.compile(
-    "[\u0080-\u00ff\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]{2,}"
-)
-"""Runs of characters that Windows-1252 has for bytes from 0x80 on."""
 
 _TERMINAL = re.compile("\x1b\\[[0-9;?]{0,20}[A-Za-z]")
 _OVERSTRUCK = re.compile("(.)\b(?=\\1)|_\b")
@@ -47,10 +43,14 @@ _PERSONAL = (
 
 
 def repair_mojibake(row: Row, format: Format) -> Row | Dropped:
-    """Reverses a wrong decoding where possible. A row that still shows signs of one is dropped: its text is lost."""
-    row = each_text(row, format, _repaired)
-    if any(True for text in _texts(row, format) for _ in mojibake(text)):
-        return Dropped("A text was decoded wrongly, and its characters are lost.")
+    """Reverses a wrong decoding, and restores C1 control characters, if the text is better for it. A row that still
+    shows signs of a wrong decoding is dropped: its text is lost.
+    """
+    row = each_text(row, format, lambda text: _until_stable(text, repaired))
+    for text in _texts(row, format):
+        sign = first_sign(text)
+        if sign is not None:
+            return Dropped(f"A text was decoded wrongly, and what it was cannot be restored: {sign.excerpt!r}.")
     return row
 
 
@@ -131,30 +131,6 @@ def _visible(text: str) -> str:
 def _between_words(found: re.Match[str]) -> bool:
     before, after = found.string[: found.start()][-1:], found.string[found.end() :][:1]
     return before.isalnum() and after.isalnum()
-
-
-def _repaired(text: str) -> str:
-    return _until_stable(text, lambda each: _WRONGLY_DECODED.sub(_decoded_again, each) if _is_wrong(each) else each)
-
-
-def _is_wrong(text: str) -> bool:
-    return any(True for _ in mojibake(text))
-
-
-def _decoded_again(found: re.Match[str]) -> str:
-    """The run decoded as UTF-8. A run that is not UTF-8 was decoded correctly, as in `Âge`, and stays."""
-    try:
-        return b"".join(map(_byte_of, found.group())).decode().replace("\ufeff", "")
-    except UnicodeError:
-        return found.group()
-
-
-def _byte_of(char: str) -> bytes:
-    """The byte of a character in Windows-1252; its five undefined bytes map to themselves."""
-    try:
-        return char.encode("cp1252")
-    except UnicodeEncodeError:
-        return char.encode("latin-1")
 
 
 def _without_personal_data(text: str) -> str:

@@ -1,0 +1,1 @@
+"""Finds texts that were decoded with a wrong encoding, and restores them."""
