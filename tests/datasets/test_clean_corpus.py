@@ -24,15 +24,15 @@ ENCODINGS = {
     "latin-1": (100, 100),
     "sloppy-windows-1252": (100, 100),
     "sloppy-windows-1250": (99, 99),
-    "sloppy-windows-1251": (99, 99),
+    "sloppy-windows-1251": (96, 96),
     "sloppy-windows-1253": (99, 99),
     "sloppy-windows-1254": (100, 100),
     "sloppy-windows-1257": (99, 97),
     "iso-8859-2": (99, 95),
     "mac_roman": (100, 100),
     "cp437": (97, 97),
-    "cp850": (90, 87),
-    "cp866": (94, 94),
+    "cp850": (89, 86),
+    "cp866": (90, 90),
     "koi8-r": (96, 96),
 }
 CYRILLIC = ("russian", "ukrainian", "bulgarian", "belarusian", "serbian-cyrillic", "macedonian")

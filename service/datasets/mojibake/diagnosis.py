@@ -118,12 +118,12 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 def _repair(line: str) -> Repair | None:
     if line.isascii():
         return None
-    text, how, whole = _as_utf8(line) if _may_be_utf8(line) else (line, "", False)
+    text, how, whole = _as_utf8(line)
     if not whole and OTHER_CONFUSION.search(line):
         reading = _all_utf8(line) or other_reading(line)
         if reading is not None:
             return Repair(reading.text, f"{reading.real} that was read as {reading.wrong}")
-        if text == line and is_bad(line) and len(OTHER_CONFUSION.findall(line)) >= _MIN_SEQUENCES:
+        if text == line and len(OTHER_CONFUSION.findall(line)) >= _MIN_SEQUENCES and is_bad(line):
             return Repair(None, "text in an unknown encoding that was read in another one")
     if "\ufeff" not in line:  # a byte order mark that was read wrongly, which is no part of the text
         text = text.replace("\ufeff", "")
@@ -133,14 +133,14 @@ def _repair(line: str) -> Repair | None:
     return Repair(restored, how, only_c1=text == line)
 
 
-def _may_be_utf8(line: str) -> bool:
-    return UTF8_READ_WRONGLY.search(line) is not None or "Ã " in line or "Â " in line
-
-
 def _as_utf8(line: str) -> tuple[str, str, bool]:
     """The line with UTF-8 that was read wrongly decoded again, how that happened, and whether it is all of the line."""
-    if not _is_bad(line):
-        reading = _all_utf8(line)
+    sequences = [found.span() for found in UTF8_READ_WRONGLY.finditer(line)]
+    suspicious = any(_is_bad(line[max(0, start - 3) : end + 3]) for start, end in sequences)
+    if not suspicious and not (("Ã " in line or "Â " in line) and _is_bad(line)):
+        covered = sum(end - start for start, end in sequences)
+        many = len(sequences) >= _MIN_SEQUENCES and covered * 3 >= len(line) - len(line.encode("ascii", "ignore"))
+        reading = _all_utf8(line) if many else None
         return (line, "", False) if reading is None else (reading.text, f"UTF-8 that was read as {reading.wrong}", True)
     text, steps = _fixed(line)
     whole = any(step.action == "encode" for step in steps)

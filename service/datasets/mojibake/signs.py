@@ -2,7 +2,7 @@
 
 Most texts are right, so the patterns are fast and selective. UTF-8 that was read in an encoding with one byte for each
 character shows as a character for a lead byte (0xC2 to 0xF4) before one to three characters for continuation bytes
-(0x80 to 0xBF). Which characters these are follows from the encodings that ftfy tries. Text in another encoding shows
+(0x80 to 0xBF). Which characters these are follows from the encodings that ftfy knows. Text in another encoding shows
 as four letters of Latin-1 with accents in a row, or as Cyrillic words with capitals inside.
 """
 
@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from typing import NamedTuple
 
 from ftfy.chardata import UTF8_CLUES
 
-_LEADS = (range(0xC2, 0xE0), range(0xE0, 0xF0), range(0xF0, 0xF5))
-_CONTINUATIONS = range(0x80, 0xC0)
+_NBSP = "\u00a0"
 
 
 def _decoded(numbers: Iterable[int], encoding: str) -> str:
@@ -27,32 +27,41 @@ def _members(character_class: str) -> str:
     return "".join(re.findall(f"[{character_class}]", "".join(map(chr, range(0x80, 0x3000)))))
 
 
-_FAMILIES: list[tuple[tuple[str, str, str], str]] = [
-    (
-        (
-            _members(UTF8_CLUES["utf8_first_of_2"]),
-            _members(UTF8_CLUES["utf8_first_of_3"]),
-            _members(UTF8_CLUES["utf8_first_of_4"]),
-        ),
-        _members(UTF8_CLUES["utf8_continuation"]),
-    ),
-    *(
-        (
-            (_decoded(_LEADS[0], encoding), _decoded(_LEADS[1], encoding), _decoded(_LEADS[2], encoding)),
-            _decoded(_CONTINUATIONS, encoding),
-        )
-        for encoding in ("mac_roman", "cp437")
-    ),
-]
-"""For each family of encodings: the characters of lead bytes of two, three and four bytes, and of continuation bytes.
-The first family consists of the ISO and Windows encodings.
-"""
+class _Family(NamedTuple):
+    """How UTF-8 looks in a group of encodings: the characters of the lead bytes of two, and of three or four bytes, and
+    those of continuation bytes. What clean text has often is left out: other sequences show the same mistake.
+    """
+
+    leads_of_2: str
+    leads_of_3: str
+    continuation: str
+
+
+def _families() -> Iterator[_Family]:
+    leads_of_2 = _members(UTF8_CLUES["utf8_first_of_2"])
+    leads_of_3 = _members(UTF8_CLUES["utf8_first_of_3"] + UTF8_CLUES["utf8_first_of_4"])
+    continuation = _members(UTF8_CLUES["utf8_continuation"])
+    cyrillic = _without(continuation, "ЁЄІЇЈЎҐёєіїјўґ’»\u00a0—–")
+    for leads, following in ((_CYRILLIC, cyrillic), (f"[^{_CYRILLIC[1:-1]}]", continuation)):
+        yield _Family("".join(re.findall(leads, leads_of_2)), "".join(re.findall(leads, leads_of_3)), following)
+    for encoding in ("mac_roman", "cp437"):
+        leads_of_2 = _without(_decoded(range(0xC2, 0xE0), encoding), "«»‘’“”…")
+        yield _Family(leads_of_2, _decoded(range(0xE0, 0xF5), encoding), _decoded(range(0x80, 0xC0), encoding))
+
+
+def _without(characters: str, left_out: str) -> str:
+    return "".join(each for each in characters if each not in left_out)
+
+
+_CYRILLIC = "[\u0400-\u04ff]"
+_FAMILIES = list(_families())
 
 UTF8_READ_WRONGLY = re.compile(
     "|".join(
-        f"[{re.escape(lead)}][{re.escape(continuation)}]{{{count}}}"
-        for leads, continuation in _FAMILIES
-        for count, lead in enumerate(leads, 1)
+        f"[{re.escape(family.leads_of_2)}][{re.escape(family.continuation)}]"
+        f"|[{re.escape(family.leads_of_3)}][{re.escape(_without(family.continuation, _NBSP))}]"
+        f"[{re.escape(family.continuation)}]{{1,2}}"
+        for family in _FAMILIES
     )
 )
 """A sequence of UTF-8 that was read in an encoding with one byte for each character."""
@@ -60,70 +69,74 @@ UTF8_READ_WRONGLY = re.compile(
 LOST = re.compile("\ufffd|锟斤拷|烫烫烫|屯屯屯")
 """Characters whose text is lost: U+FFFD, and what GBK has for U+FFFD or for memory that was not written."""
 
-BROKEN = re.compile("â€|вЂ|‚Ä[ìîïòôúùû]|ï¿½")
+BROKEN = re.compile("â€|вЂ|‚Äì|‚Äî|‚Äò|‚Äô|‚Äú|‚Äù|ï¿½")
 """The start of a quotation mark or dash in UTF-8 that was read wrongly and of which the rest is missing."""
 
 C1 = re.compile("[\u0080-\u009f]")
 """Control characters that no text uses. They come from Windows-1252, or another encoding, that was read as Latin-1."""
 
 OTHER_CONFUSION = re.compile(
-    "[\u00a0-\u00ff]{4}|(?:[‚ƒ\u0082\u0083][!#-\\[\\]-~\u0080-\u02ff\u2000-\u2fff]){2}"
+    "[¡-ª¬-º¼-ÿ]{4}|(?:[‚ƒ\u0082\u0083][!#-\\[\\]-~\u0080-\u02ff\u2000-\u2fff]){2}"
     "|[а-яё][А-ЯЁ]{2}|[а-я][Ё-ЏҐ«][а-я]|[═-╬][а-яА-ЯЁ]|[а-яА-Я][─-╬÷]|[┬├][\u00a0-\u00ff]"
 )
 """Text in another encoding than UTF-8, read in one with one byte for each character."""
 
-_TRAIL = r"(?:[!#-\[\]-~]|[\xc2-\xcb].|\xe2..)"
-_OTHER_CONFUSION_BYTES = (
-    r"\xc2[\x80-\xbf](?:[\xc2\xc3][\x80-\xbf]){3}|\xc3[\x80-\xbf](?:[\xc2\xc3][\x80-\xbf]){3}",
-    *(
-        rf"{start}{_TRAIL}(?:\xe2\x80\x9a|\xc6\x92|\xc2[\x82\x83]){_TRAIL}"
-        for start in (r"\xe2\x80\x9a", r"\xc6\x92", r"\xc2[\x82\x83]")
-    ),
-    r"\xd0[\xb0-\xbf](?:\xd0[\x90-\xaf\x81]){2}|\xd1[\x80-\x8f\x91](?:\xd0[\x90-\xaf\x81]){2}",
-    r"\xe2\x95[\x90-\xac][\xd0\xd1]",
-    r"\xe2\x94[\x9c\xac][\xc2\xc3]",
-    r"\xd0[\x90-\xbf](?:\xe2[\x94\x95]|\xc3\xb7)|\xd1[\x80-\x8f](?:\xe2[\x94\x95]|\xc3\xb7)",
-    *(
-        start + r"(?:\xd0[\x81-\x8f]|\xd2\x90|\xc2\xab)(?:\xd0[\xb0-\xbf]|\xd1[\x80-\x8f])"
-        for start in (r"\xd0[\xb0-\xbf]", r"\xd1[\x80-\x8f]")
-    ),
+_LOWER = rb"(?:\xd0[\xb0-\xbf]|\xd1[\x80-\x8f])"
+_UPPER_TWICE = rb"(?:\xd0[\x90-\xaf\x81]){2}"
+_UPPER_INSIDE = rb"(?:\xd0[\x81-\x8f]|\xd2\x90|\xc2\xab)" + _LOWER
+_BOX = rb"(?:\xe2[\x94\x95]|\xc3\xb7)"
+_THREE_MORE = rb"(?:\xc2[\xa1-\xaa\xac-\xba\xbc-\xbf]|\xc3.){3}"
+_TRAIL = rb"(?:[!#-\[\]-~]|[\xc2-\xcb].|\xe2..)"
+_TWICE = _TRAIL + rb"(?:\xe2\x80\x9a|\xc6\x92|\xc2[\x82\x83])" + _TRAIL
+_OTHERS_BY_FIRST_BYTE = (
+    (0xC2, rb"[\x80-\x9f]|[\xa1-\xaa\xac-\xba\xbc-\xbf]" + _THREE_MORE + rb"|[\x82\x83]" + _TWICE),
+    (0xC3, rb"[\x82\x83] |." + _THREE_MORE),
+    (0xC6, rb"\x92" + _TWICE),
+    (0xD0, rb"[\xb0-\xbf](?:%b|%b)|[\x90-\xbf]%b|\xb2\xd1\x92" % (_UPPER_TWICE, _UPPER_INSIDE, _BOX)),
+    (0xD1, rb"[\x80-\x8f](?:%b|%b|%b)|\x91%b" % (_UPPER_TWICE, _UPPER_INSIDE, _BOX, _UPPER_TWICE)),
+    (0xE2, rb"\x80\x9a%b|\x95[\x90-\xac][\xd0\xd1]|\x94[\x9c\xac][\xc2\xc3]" % _TWICE),
 )
+"""`OTHER_CONFUSION`, C1 characters, and `Ã` or `Â` before a space, as bytes."""
 
 
 def _signs_in_bytes() -> bytes:
-    """Every alternative begins with a literal byte, so that Python's `re` skips all other bytes fast."""
-    by_first_byte: dict[int, list[str]] = {}
-    for leads, continuation in _FAMILIES:
-        following = _one_of(continuation)
-        for lead, count in ((leads[0], 1), (leads[1] + leads[2], 2)):
-            for first, characters in groupby(sorted(set(lead)), key=lambda each: each.encode()[0]):
-                rest = _alternatives(each.encode()[1:] for each in characters)
-                by_first_byte.setdefault(first, []).append(f"{rest}{following}{{{count}}}")
-    alternatives = [f"{_escaped(bytes([first]))}(?:{'|'.join(rest)})" for first, rest in by_first_byte.items()]
-    others = [rf"{_escaped('Ã'.encode())} ", rf"{_escaped('Â'.encode())} ", r"\xc2[\x80-\x9f]"]
-    signs = [LOST.pattern, "â€", "вЂ", "ï¿½"]
-    return "|".join([*alternatives, *others, *signs, *_OTHER_CONFUSION_BYTES]).encode()
+    """All signs as alternatives by their first byte, so that Python's `re` skips all other bytes fast."""
+    by_first_byte: dict[int, list[bytes]] = {}
+    for first, leads, continuation in _leads_by_first_byte():
+        last = _one_of(continuation)
+        by_first_byte.setdefault(first, []).append(_one_of(leads[0], skip=1) + last)
+        if leads[1]:
+            following = _one_of(_without(continuation, _NBSP))
+            by_first_byte[first].append(_one_of(leads[1], skip=1) + following + last)
+    for first, rest in _OTHERS_BY_FIRST_BYTE:
+        by_first_byte.setdefault(first, []).append(rest)
+    for sign in (*LOST.pattern.split("|"), *BROKEN.pattern.split("|")):
+        encoded = sign.encode()
+        by_first_byte.setdefault(encoded[0], []).append(encoded[1:])
+    return b"|".join(bytes([first]) + b"(?:" + b"|".join(rest) + b")" for first, rest in by_first_byte.items())
 
 
-def _one_of(characters: str) -> str:
-    return _alternatives(each.encode() for each in sorted(set(characters)))
+def _leads_by_first_byte() -> Iterator[tuple[int, tuple[str, str], str]]:
+    """For each first byte of a lead character in UTF-8: such characters of all families, and their continuations."""
+    leads = sorted({(each.encode()[0], each) for family in _FAMILIES for each in family.leads_of_2 + family.leads_of_3})
+    for first, group in groupby(leads, key=lambda pair: pair[0]):
+        characters = "".join(each for _, each in group)
+        families = [family for family in _FAMILIES if set(characters) & set(family.leads_of_2 + family.leads_of_3)]
+        of_2 = "".join(family.leads_of_2 for family in families)
+        of_3 = "".join(family.leads_of_3 for family in families)
+        continuation = "".join(family.continuation for family in families)
+        leads_of_2 = "".join(each for each in characters if each in of_2)
+        leads_of_3 = "".join(each for each in characters if each in of_3)
+        yield first, (leads_of_2, leads_of_3), continuation
 
 
-def _alternatives(sequences: Iterable[bytes]) -> str:
-    """A pattern for sequences of bytes, in which those that differ in the last byte are one alternative."""
-    starts = groupby(sorted(sequences), key=lambda each: each[:-1])
-    return "(?:" + "|".join(f"{_escaped(start)}[{''.join(_ranges(list(group)))}]" for start, group in starts) + ")"
-
-
-def _ranges(sequences: list[bytes]) -> Iterator[str]:
-    ends = [each[-1] for each in sequences]
-    for _, run in groupby(enumerate(ends), key=lambda pair: pair[1] - pair[0]):
-        numbers = [number for _, number in run]
-        yield f"{_escaped(bytes([numbers[0]]))}-{_escaped(bytes([numbers[-1]]))}"
-
-
-def _escaped(sequence: bytes) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in sequence)
+def _one_of(characters: str, skip: int = 0) -> bytes:
+    """A pattern for the UTF-8 bytes of each character, without the first `skip` bytes."""
+    ends_by_start: dict[bytes, bytes] = {}
+    for each in sorted(set(characters)):
+        encoded = each.encode()[skip:]
+        ends_by_start[encoded[:-1]] = ends_by_start.get(encoded[:-1], b"") + encoded[-1:]
+    return b"(?:" + b"|".join(start + b"[" + ends + b"]" for start, ends in ends_by_start.items()) + b")"
 
 
 SIGNS_IN_BYTES = _signs_in_bytes()
