@@ -4,7 +4,7 @@ from service.datasets.parsing.decode import MAX_VALUES as MAX_LINE_VALUES
 from service.datasets.preparation.readers.archive import MAX_ENTRIES, MAX_EXPANDED_BYTES
 from service.datasets.preparation.readers.expansion import MAX_RATIO
 from service.datasets.preparation.readers.header import MAX_COLUMNS
-from service.datasets.preparation.readers.json_values import MAX_ITEM_BYTES, MAX_ITEM_VALUES
+from service.datasets.preparation.readers.json_scan import MAX_ITEM_BYTES, MAX_ITEM_VALUES
 from service.datasets.preparation.readers.reading import MAX_MEMBERS, MAX_UNPACKED_BYTES
 from service.datasets.preparation.readers.sheet_size import MAX_CELLS
 from service.datasets.preparation.readers.table import MAX_RECORD_CHARS, MAX_RECORD_LINES

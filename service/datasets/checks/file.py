@@ -103,7 +103,8 @@ declare(
     "json_array_file",
     "error",
     SECTION,
-    "The file is one JSON array, one object on several lines, or JSON in a Markdown code fence. Reported once; the "
+    "The file is JSON and not JSON Lines: one array, an object on several lines, rows inside one object, objects side "
+    "by side or with commas behind them, objects inside strings, or JSON in a Markdown code fence. Reported once; the "
     "lines are not checked one by one.",
     fix="json_to_jsonl",
 )

@@ -8,15 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from service.datasets.checks.file import SNIFFED_BYTES, sniff
 from service.datasets.checks.registry import Hit
 from service.datasets.parsing.decode import decode_line
 from service.datasets.parsing.formats import row_format
 from service.datasets.parsing.lines import Block, lines_of
+from service.datasets.report.other_layouts import (
+    column_layout,
+    fold_message,
+    line_layout,
+    shape_message,
+    with_rows_inside,
+)
 from service.datasets.report_schema import Format
-from service.datasets.shapes import Shape, shape_of
+from service.datasets.shapes import shape_of
+from service.datasets.shapes.folded import fold_of
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n\x0b\x0c"
@@ -24,6 +32,7 @@ _HEAD_LINES = 5
 _VOTING_ROWS = 256
 _VOTING_BYTES = 1 << 20
 _INSPECTED_BYTES = 8 << 20
+_START_BYTES = 1 << 20
 
 
 class NotJsonLines(NamedTuple):
@@ -51,7 +60,9 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
     blocks_read: list[Block] = []
     head: list[tuple[int, bytes]] = []
     votes: dict[Format, int] = {}
-    shapes: dict[str, tuple[int, int, Shape]] = {}
+    others: dict[str, tuple[int, int, str]] = {}
+    start: list[bytes] = []
+    start_bytes = 0
     byte_order_mark = decided = False
     voted_bytes = 0
     for block in blocks:
@@ -60,7 +71,7 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
             block = block._replace(offset=block.offset + len(_BOM), data=block.data[len(_BOM) :])
         blocks_read.append(block)
         for line in lines_of(block, max_line_bytes=max_line_bytes):
-            voters = sum(votes.values()) + sum(count for count, _, _ in shapes.values())
+            voters = sum(votes.values()) + sum(count for count, _, _ in others.values())
             if line.offset >= _INSPECTED_BYTES or voters >= _VOTING_ROWS or voted_bytes >= _VOTING_BYTES:
                 decided = True
                 break
@@ -68,27 +79,29 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
                 continue
             if len(head) < _HEAD_LINES:
                 head.append((line.number, line.data))
-            if votes or shapes:
+            if votes or others:
                 voted_bytes += line.length_bytes
+            elif start_bytes < _START_BYTES:
+                start.append(line.data)
+                start_bytes += line.length_bytes
             if line.too_long:
                 continue
             row, _ = decode_line(line.data, line.offset)
             if row is None:
                 continue
-            shape, format = shape_of(row), row_format(row)
-            if shape is not None:
-                count, first, _ = shapes.get(shape.name, (0, line.number, shape))
-                shapes[shape.name] = (count + 1, first, shape)
+            other, format = _other(row), row_format(row)
+            if other is not None:
+                count, first, _ = others.get(other, (0, line.number, other))
+                others[other] = (count + 1, first, other)
             elif format is not None:
                 votes[format] = votes.get(format, 0) + 1
         if decided:
             break
-    other_kind = sniff([data for _, data in head], _start(blocks_read))
-    not_json_lines = NotJsonLines(other_kind[0], head[0][0], other_kind[1]) if other_kind else None
-    if not_json_lines is None and shapes:
-        count, first, shape = max(shapes.values(), key=itemgetter(0))
+    not_json_lines = _not_json_lines(head, b"\n".join(start), blocks_read)
+    if not_json_lines is None and others:
+        count, first, message = max(others.values(), key=itemgetter(0))
         if count > max(votes.values(), default=0):
-            not_json_lines = NotJsonLines("other_shape", first, Hit("", "", _other_shape(shape)))
+            not_json_lines = NotJsonLines("other_shape", first, Hit("", "", message))
     return FormatDetection(
         byte_order_mark,
         not_json_lines,
@@ -97,12 +110,28 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
     )
 
 
-def _other_shape(shape: Shape) -> str:
-    """The message for rows of another tool's shape."""
-    what = f"The rows have the shape of {shape.title} ({shape.keys}), which no upstream accepts."
-    if not shape.converts:
-        return f"{what} {shape.advice}"
-    return f"{what} The fix convert_shape makes {shape.format} examples of them."
+def _other(row: dict[str, Any]) -> str | None:
+    """What to say of a row that another tool wrote; None for other rows."""
+    fold = fold_of(row)
+    if fold is not None:
+        return fold_message(fold)
+    shape = shape_of(row)
+    return shape_message(shape) if shape is not None else None
+
+
+def _not_json_lines(head: list[tuple[int, bytes]], start: bytes, blocks: list[Block]) -> NotJsonLines | None:
+    """What the first lines say of the file; `start` are the lines up to the first row that is known."""
+    lines = [data for _, data in head]
+    found = sniff(lines, _start(blocks))
+    column = column_layout(lines) if found is None or found[0] == "table_file" else None
+    if column is not None:
+        found = found or ("table_file", Hit("", lines[0], "This is a table with one column, not JSON Lines."))
+        found = found[0], found[1]._replace(message=f"{found[1].message} {column}")
+    elif (found is None or found[0] != "not_a_dataset") and (hit := line_layout(lines)) is not None:
+        found = "json_array_file", hit
+    elif found is not None and found[0] == "json_array_file":
+        found = found[0], with_rows_inside(found[1], start)
+    return NotJsonLines(found[0], head[0][0], found[1]) if found is not None else None
 
 
 def _start(blocks: list[Block]) -> bytes:

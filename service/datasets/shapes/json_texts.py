@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import tokenize
 from typing import Any
+
+from service.datasets.shapes.numpy_notation import as_lists
 
 MAX_PYTHON_CHARS = 1 << 20
 """The length up to which a text is read as Python's notation, which takes much more memory than JSON."""
@@ -15,6 +18,8 @@ def parsed(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = value.strip()
+    if text.startswith("array(") and text.endswith(")"):
+        return found if (found := _python_literal(text)) is not None else value
     if not (text.startswith("[") and text.endswith("]")) and not (text.startswith("{") and text.endswith("}")):
         return value
     try:
@@ -27,7 +32,12 @@ def parsed(value: Any) -> Any:
 def _python_literal(text: str) -> Any:
     if len(text) > MAX_PYTHON_CHARS or "'" not in text:
         return None
+    return _literal(text) or _literal(text, numpy=True)
+
+
+def _literal(text: str, *, numpy: bool = False) -> Any:
     try:
-        return json.loads(json.dumps(ast.literal_eval(text), allow_nan=False))
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        found = ast.literal_eval(as_lists(text) if numpy else text)
+        return json.loads(json.dumps(found, allow_nan=False))
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError):
         return None

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.datasets.preparation.readers import archive, expansion, header, json_values, reading, sheet_size, table
+from service.datasets.preparation.readers import archive, expansion, header, json_scan, reading, sheet_size, table
 from service.datasets.preparation.readers import workbook as workbooks
 from service.datasets.preparation.refusals import PreparationRefused
 from tests.datasets.preparation.sources import make, workbook
@@ -189,13 +189,13 @@ class TestGzip:
 
 class TestJson:
     def test_values_of_one_item(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(json_values, "MAX_ITEM_VALUES", 100)
+        monkeypatch.setattr(json_scan, "MAX_ITEM_VALUES", 100)
         rows = b'{"question":"Why?","answer":"Because, so."}'
         assert make(b"[" + b",".join([rows] * 200) + b"]", filename="a.json").result.rows_in == 200
         assert "item 1: it has over 100 values" in refused(b'{"data":[' + b"[]," * 100 + b"[]]}", "a.json")
 
     def test_bytes_of_one_item(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(json_values, "MAX_ITEM_BYTES", 1_000)
+        monkeypatch.setattr(json_scan, "MAX_ITEM_BYTES", 1_000)
         assert "over 1,000 bytes" in refused(b'{"question":["' + b"a" * 2_000_000, "a.json")
 
     def test_keys(self) -> None:

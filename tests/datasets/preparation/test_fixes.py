@@ -43,6 +43,9 @@ FIXED = [
 UNREADABLE = {"table_file-1", "table_file-2", "not_text_file-0", "not_text_file-1"}
 """Cases that are refused with a reason: no column says what it holds, or the file only begins like what it is."""
 
+SPLIT = {"invalid_json-4"}
+"""Several objects on a line become lines of their own whatever is chosen, so that none is dropped."""
+
 MALFORMED = {"tools_count", "tool_shape", "call_shape"}
 """What is no function at all is not made a tool: its own check stops a job."""
 
@@ -84,7 +87,7 @@ def test_after_a_fix_its_check_finds_nothing_more(
         assert "No example is left" in error.message
         return
     assert code not in report_on(made.training, model=model, **options).counts
-    assert made.result.changes.get(fix, 0) > 0
+    assert made.result.changes.get("json_to_jsonl" if name in SPLIT else fix, 0) > 0
     again = make(made.training, fixes=[fix], model=model)
     assert again.training == made.training
     assert again.result.changes == {}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.datasets.preparation.options import Columns
-from service.datasets.preparation.readers.json_values import json_texts
+from service.datasets.preparation.readers.json_scan import json_texts
 from service.datasets.preparation.refusals import PreparationRefused
 from service.datasets.preparation.text_encodings import narrow_encoding
 from tests.datasets.preparation.sources import ALL, SAFE, Date, make, workbook
@@ -158,7 +158,7 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "zstd": ("a.csv", b"(\xb5/\xfdrest", "compressed with zstd"),
     "parquet": ("a.parquet", b"PAR1rest", "a Parquet file"),
     "an open array": ("a.json", b'[{"question": "Why?"}, {"question":', "item 2: the file ends in the middle"),
-    "two arrays": ("a.json", b'[{"question": "a"}]\n[1]', "Something follows"),
+    "two arrays": ("a.json", b'[{"question": "a"}]\n[1]', "item 2: A line holds one JSON"),
     "a closed bracket too many": ("a.json", b'{"question": "a"}]', "never opened"),
     "json of nothing": ("a.json", b"[]", "no JSON object"),
     "items that are no objects": (

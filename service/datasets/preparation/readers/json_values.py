@@ -1,182 +1,130 @@
-"""Reads JSON that is not JSON Lines: an array of objects, consecutive objects, an object of arrays (as pandas writes).
+"""Reads JSON that is not JSON Lines: arrays, objects one after another, and rows inside one object.
 
-An array of any size is read value by value; only an object of arrays is read into memory as a whole.
+An array of any size is read value by value; only an object that contains all rows is read into memory as a whole.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
-from itertools import chain
-from typing import Any, NoReturn
+from itertools import chain, islice
 
 from service.datasets.parsing.decode import decode_line
-from service.datasets.parsing.formats import row_format
+from service.datasets.preparation.inputs import Guess
+from service.datasets.preparation.mapping import list_names
+from service.datasets.preparation.readers.json_items import Items
+from service.datasets.preparation.readers.json_scan import MAX_ITEM_VALUES, CutOff, json_texts
 from service.datasets.preparation.readers.reading import Reading, Source
 from service.datasets.preparation.readers.text import Text
 from service.datasets.preparation.refusals import PreparationRefused
-from service.datasets.shapes import shape_of
+from service.datasets.preparation.scratch import NumberedRow, Row
+from service.datasets.shapes.containers import RowsInside, description_of, rows_inside
 
-MAX_ITEM_BYTES = 256 << 20
-MAX_ITEM_VALUES = 8_000_000
-"""Limits of one item, which is in memory as a whole. (An array of any size is read item by item.) An object of arrays
-is one item: 500,000 rows of ten columns have 5,000,000 values. A value takes 60 to 200 bytes of memory."""
-
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\],]|"', re.DOTALL)
-_BETWEEN = b" \t\r\n,"
+_TRAINING = ("train", "training")
+_INCOMPLETE = "its download or export is incomplete. Fetch or export it again"
 
 
 def read_json(reading: Reading) -> Source:
     """The rows of a JSON file, numbered as its items."""
     text = Text(reading)
+    notes: list[str] = []
+    items = Items(notes, reading.options.header, max_values=MAX_ITEM_VALUES)
     pieces = (piece.encode("utf-8", "replace") for piece in text.pieces())
-    values = _decoded(reading, json_texts(pieces))
+    values = _decoded(reading, json_texts(pieces), items, notes)
     first, second = next(values, None), next(values, None)
-    reading.problems.check()
+    if first is None or "drop_unreadable" not in reading.fixes:
+        reading.problems.check()
     if first is None:
         raise PreparationRefused("The file holds no JSON object.")
-    rows = values if second is None else chain((second,), values)
-    inner = _rows_inside(first[1]) if second is None else None
-    if inner is None:
-        return Source(kind="json", encoding=text.guess, unit="item", rows=chain((first,), rows))
-    return Source(kind="json", encoding=text.guess, unit="item", rows=inner)
+    source = Source(kind="json", encoding=text.guess, unit="item", rows=iter(()), notes=notes)
+    if second is None and (description := description_of(first[1])) is not None:
+        raise PreparationRefused(f"The file is {description}. Give the rows, such as those of Dataset.to_json.")
+    inside = rows_inside(first[1]) if second is None else None
+    if inside is not None:
+        return _choose_rows(source, inside, first[1], reading.options.sheet)
+    if reading.options.sheet is not None:
+        raise PreparationRefused(
+            "The option sheet names a list of rows inside one JSON object, and the file has none.",
+            code="invalid_value",
+            param="sheet",
+        )
+    source.rows = chain((first,), () if second is None else (second,), values)
+    if items.columns is not None:
+        source.header = Guess(value="true", certainty="likely" if reading.options.header is None else "given")
+    return source
 
 
 def contains_rows(line: bytes) -> bool:
-    """Whether one line is an object that contains rows, and not a row itself."""
+    """Whether one line is an object that contains rows or describes them, or is several values."""
     value, _ = decode_line(line, 0, max_values=MAX_ITEM_VALUES)
-    return value is not None and _rows_inside(value) is not None
+    if value is not None:
+        return rows_inside(value) is not None or description_of(value) is not None
+    try:
+        return len(list(islice(json_texts([line]), 2))) > 1
+    except (CutOff, PreparationRefused):
+        return False
 
 
-def json_texts(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The UTF-8 of each top-level value, or of each item where the file is one array. Pieces are of any size.
-
-    Raises `PreparationRefused` for brackets that do not match and for an item with too many bytes or values.
-    """
-    scan = _Scan()
-    pending: list[bytes] = []
-    pending_bytes = 0
-    for piece in pieces:
-        pending.append(piece)
-        pending_bytes += len(piece)
-        if pending_bytes >= scan.unfinished_bytes:  # a value over many pieces is not joined for each of them
-            yield from scan.feed(b"".join(pending))
-            pending, pending_bytes = [], 0
-    yield from scan.feed(b"".join(pending))
-    yield from scan.end()
-
-
-class _Scan:
-    """Finds where one value ends and the next begins: counts brackets and skips strings."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._at = 0
-        self._depth = 0
-        self._base = -1
-        self._items = 0
-        self._values = 0
-        self._closed = False
-
-    @property
-    def unfinished_bytes(self) -> int:
-        """Length of the value that has not ended yet."""
-        return len(self._buffer)
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """The values that end in `data`."""
-        self._buffer += data
-        if self._base < 0 and not self._begin():
-            return
-        while found := _TOKEN.search(self._buffer, self._at):
-            symbol = found.group()
-            if symbol == b'"':
-                break
-            self._at = found.end()
-            self._depth += (symbol in b"{[") - (symbol in b"}]")
-            self._values += symbol in b"{[,"
-            if self._values > MAX_ITEM_VALUES:
-                self._refuse(f"over {MAX_ITEM_VALUES:,} values")
-            if self._depth < self._base or self._closed:
-                self._close(symbol)
-            if self._depth <= self._base and (symbol == b"," or symbol in b"}]"):
-                end = found.start() if symbol == b"," or self._depth < self._base else found.end()
-                if symbol == b"," or self._base == 0 or self._closed:
-                    yield from self._taken(end)
+def _decoded(reading: Reading, texts: Iterable[bytes], items: Items, notes: list[str]) -> Iterator[NumberedRow]:
+    number = 0
+    try:
+        for number, text in enumerate(texts, start=1):
+            row, faults = items.row(text)
+            if faults:
+                messages = "; ".join(fault.message.replace("of this line", "of this item") for fault in faults)
+                reading.problems.unreadable("item", number, text.decode("utf-8", "replace"), messages)
+            elif row is not None:
+                yield number, row
+    except CutOff as cut:
+        if cut.rest:
+            message = f"the file ends in the middle of it, in line {cut.line:,}, so {_INCOMPLETE}"
+            reading.problems.unreadable("item", number + 1, cut.rest.decode("utf-8", "replace"), message)
+        elif "drop_unreadable" in reading.fixes:
+            notes.append(f"The array is not closed: the file ends after item {number:,}, so {_INCOMPLETE}.")
         else:
-            self._at = len(self._buffer)
-        if len(self._buffer) > MAX_ITEM_BYTES:
-            self._refuse(f"over {MAX_ITEM_BYTES:,} bytes")
-
-    def end(self) -> Iterator[bytes]:
-        """Called at the end of the file: yields the last value. Raises `PreparationRefused` if it is incomplete."""
-        if self._depth > 0:
-            message = "the file ends in the middle of it; a bracket is not closed"
-            raise PreparationRefused(f"item {self._items + 1}: {message}.")
-        if self._closed and self._buffer.strip(_BETWEEN):
-            raise PreparationRefused("Something follows the end of the JSON array; give one array.")
-        yield from self._taken(len(self._buffer))
-
-    def _refuse(self, size: str) -> NoReturn:
-        raise PreparationRefused(
-            f"item {self._items + 1}: it has {size}, the limit for one item. Write an array of objects, or JSON Lines."
-        )
-
-    def _begin(self) -> bool:
-        self._buffer = self._buffer.lstrip(_BETWEEN)
-        if not self._buffer:
-            return False
-        self._base = self._depth = int(self._buffer.startswith(b"["))
-        del self._buffer[: self._base]
-        return True
-
-    def _close(self, symbol: bytes) -> None:
-        if self._closed:
-            raise PreparationRefused("Something follows the end of the JSON array; give one array.")
-        if self._base == 0:
-            raise PreparationRefused(f"item {self._items + 1}: a bracket is closed that was never opened.")
-        self._closed = True
-
-    def _taken(self, end: int) -> Iterator[bytes]:
-        """The value before `end`, which leaves the buffer before the value is used: it may be large."""
-        with memoryview(self._buffer) as view:
-            text = bytes(view[:end]).strip(_BETWEEN)
-        del self._buffer[: max(end, self._at)]
-        self._at = self._values = 0
-        if text:
-            self._items += 1
-            yield text
+            message = f"the array is not closed, so {_INCOMPLETE}, or keep what is complete (drop_unreadable)"
+            reading.problems.add(f"line {cut.line}", message)
 
 
-def _decoded(reading: Reading, texts: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, text in enumerate(texts, start=1):
-        row, faults = decode_line(text, 0, max_values=MAX_ITEM_VALUES)
-        if row is None or faults:
-            messages = "; ".join(fault.message.replace("of this line", "of this item") for fault in faults)
-            reading.problems.unreadable("item", number, text.decode("utf-8", "replace"), messages)
-        else:
-            yield number, row
+def _choose_rows(source: Source, inside: RowsInside, value: Row, sheet: str | None) -> Source:
+    """Reads the only list of rows, the one that the option names, or the split called train."""
+    counts = {place: len(rows) for place, rows in inside.by_place.items()}
+    place = _place(list(counts), sheet)
+    rest = {other: count for other, count in counts.items() if other != place}
+    source.rows = enumerate(inside.by_place[place], start=1)
+    if inside.layout == "ids":
+        names = list(value)
+        if not all(name.isdecimal() for name in names):
+            source.notes.append(f"Each value of the object is a row; its key ({list_names(names[:3])} …) is not used.")
+    if place:
+        source.sheet = place
+        others = f"; beside it are {list_names(inside.others)}, which are in no example" if inside.others else ""
+        source.notes.append(f"The rows are those of the list at {place} in one JSON object{others}.")
+    if rest:
+        source.sheets_not_read = list(rest)
+        listed = ", ".join(f"{other} ({count:,} rows)" for other, count in rest.items())
+        source.notes.append(f"Not read: {listed}. Prepare the file again with the option sheet to read another.")
+    total = value.get("num_rows_total")
+    if isinstance(total, int) and total > counts[place]:
+        source.notes.append(f"The file is a page of {counts[place]:,} of {total:,} rows; fetch the others too.")
+    return source
 
 
-def _rows_inside(value: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]] | None:
-    """The rows in one object: its columns, as arrays or by index, or its only list of objects."""
-    if shape_of(value) is not None:
-        return None
-    if row_format(value) is not None and not _are_columns(list(value.values())):
-        return None
-    columns = list(value.values())
-    if columns and _are_columns(columns):
-        keys = list(range(len(columns[0]))) if isinstance(columns[0], list) else list(columns[0])
-        return ((number, {name: column[key] for name, column in value.items()}) for number, key in enumerate(keys, 1))
-    lists = [each for each in columns if isinstance(each, list) and each and all(isinstance(row, dict) for row in each)]
-    return enumerate(lists[0], start=1) if len(lists) == 1 else None
-
-
-def _are_columns(columns: list[Any]) -> bool:
-    if all(isinstance(column, list) for column in columns):
-        scalars = not any(isinstance(cell, dict) for column in columns for cell in column[:20])
-        return scalars and len({len(column) for column in columns}) == 1
-    if all(isinstance(column, dict) for column in columns):
-        keys = [list(column) for column in columns]
-        return all(each == keys[0] and all(key.isdecimal() for key in each) for each in keys)
-    return False
+def _place(places: list[str], sheet: str | None) -> str:
+    names = {place: place.rpartition("/")[2] for place in places}
+    if sheet is not None:
+        found = [place for place in places if sheet in (place, names[place])]
+        if len(found) != 1:
+            raise PreparationRefused(
+                f"There is no list {sheet[:64]!r}, or more than one; the object has {', '.join(places)[:400]}.",
+                code="invalid_value",
+                param="sheet",
+            )
+        return found[0]
+    if len(places) == 1:
+        return places[0]
+    training = [place for place in places if names[place].lower() in _TRAINING]
+    if len(training) == 1:
+        return training[0]
+    raise PreparationRefused(
+        f"The object has several lists of rows: {', '.join(places)[:400]}. Name one in the option sheet.", param="sheet"
+    )

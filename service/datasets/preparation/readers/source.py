@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePath
-from typing import Any
 
 from service.datasets.checks.file import SNIFFED_BYTES, is_fence, is_fenced, other_kind, sniff
-from service.datasets.parsing.decode import decode_line
+from service.datasets.parsing.json_layouts import are_arrays, is_encoded_twice
 from service.datasets.parsing.lines import read_lines
 from service.datasets.preparation.changes import ChangeLog
 from service.datasets.preparation.options import Options
 from service.datasets.preparation.readers.dialect import separator_line
+from service.datasets.preparation.readers.json_lines import read_json_lines
 from service.datasets.preparation.readers.json_values import contains_rows, read_json
 from service.datasets.preparation.readers.reading import GZIP_MAGIC, Chunks, Reading, Source, unpacked
 from service.datasets.preparation.readers.table import read_delimited
 from service.datasets.preparation.readers.text import MAX_LINE_BYTES, Text
+from service.datasets.preparation.readers.unfolding import unfold
 from service.datasets.preparation.readers.workbook import read_workbook
 from service.datasets.preparation.refusals import PreparationRefused, Problems
 from service.datasets.preparation.text_encodings import to_utf8, wide_encoding
@@ -44,6 +45,10 @@ def open_source(chunks: Chunks, *, filename: str, options: Options, log: ChangeL
     if kind is not None:
         raise PreparationRefused(kind.message)
     reading = Reading(plain, options, log, problems)
+    return unfold(_opened(reading, head, suffix), reading)
+
+
+def _opened(reading: Reading, head: bytes, suffix: str) -> Source:
     if head.startswith(_WORKBOOK_MAGIC):
         return read_workbook(reading)
     if suffix in _TABLES:
@@ -55,10 +60,9 @@ def _by_content(reading: Reading, lines: list[bytes], suffix: str) -> Source:
     if not lines:
         raise PreparationRefused("The file is empty: it holds nothing but white space.")
     options = reading.options
-    if separator_line(lines[0].decode("utf-8", "replace")) is not None or (options.delimiter, options.header) != (
-        None,
-        None,
-    ):
+    is_json = lines[0].lstrip().startswith((b"{", b"["))
+    is_table = options.delimiter is not None or (options.header is not None and not is_json)
+    if is_table or separator_line(lines[0].decode("utf-8", "replace")) is not None:
         return read_delimited(reading, expected=None, kind="csv")
     if is_fenced(lines):
         reading.log.changed("json_to_jsonl", 1, lines[0].decode("utf-8", "replace"), "")
@@ -66,13 +70,15 @@ def _by_content(reading: Reading, lines: list[bytes], suffix: str) -> Source:
         source = _by_content(unfenced, _first_lines(unfenced.chunks), suffix)
         source.notes.append("The rows were in a Markdown code fence; its lines are left out.")
         return source
+    if is_encoded_twice(lines[0]) or are_arrays(lines):
+        return read_json_lines(reading)
     found = sniff(lines)
     kind = found[0] if found is not None else None
     if kind == "json_array_file" or suffix == ".json" or (len(lines) == 1 and contains_rows(lines[0])):
         return read_json(reading)
     starts_like_json = any(line.lstrip().startswith((b"{", b"[")) for line in lines)
     if kind is None and (starts_like_json or suffix in _JSON_LINES):
-        return _read_json_lines(reading)
+        return read_json_lines(reading)
     if kind == "table_file" and suffix != ".txt":
         return read_delimited(reading, expected=None, kind="csv")
     return _read_text(reading)
@@ -119,20 +125,6 @@ def _first_lines(chunks: Chunks) -> list[bytes]:
         if len(found_lines) == _HEAD_LINES:
             break
     return found_lines
-
-
-def _read_json_lines(reading: Reading) -> Source:
-    text = Text(reading)
-
-    def rows() -> Iterator[tuple[int, dict[str, Any]]]:
-        for number, line in text.lines(blank=False):
-            row, faults = decode_line(line.encode("utf-8", "replace"), 0)
-            if row is None or faults:
-                reading.problems.unreadable("line", number, line, "; ".join(fault.message for fault in faults))
-            else:
-                yield number, row
-
-    return Source(kind="jsonl", encoding=text.guess, unit="line", rows=rows())
 
 
 def _read_text(reading: Reading) -> Source:
