@@ -111,8 +111,10 @@ def workbook(
     and `ERROR`. `merged` are the merged ranges of `Data` such as `A2:A3`, `hidden` its hidden rows. Unless
     `calculated`, the file says that its formulas are to be calculated when it is opened.
     """
-    sheets = [("Hidden", [["x"], ["y"]], ' state="hidden"')] if hidden_first else []
-    sheets += [("Data", rows, ""), *((name, cells, "") for name, cells in (more or {}).items())]
+    sheets: list[tuple[str, Sequence[Sequence[Any]], str]] = [("Data", rows, "")]
+    sheets += [(name, cells, "") for name, cells in (more or {}).items()]
+    if hidden_first:
+        sheets.insert(0, ("Hidden", [["x"], ["y"]], ' state="hidden"'))
     codes: list[str] = []
     parts = [_sheet(cells, codes, merged if name == "Data" else (), hidden) for name, cells, _ in sheets]
     out = io.BytesIO()

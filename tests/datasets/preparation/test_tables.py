@@ -19,7 +19,7 @@ def table(text: str, **options: Any) -> Made:
     return make(text.encode(), filename=options.pop("filename", "a.csv"), **options)
 
 
-def guesses(made: Made) -> tuple[str, str, str, str]:
+def detected(made: Made) -> tuple[str, str, str, str]:
     """The delimiter and the header, each with its certainty."""
     found = made.result.input
     assert found is not None
@@ -37,7 +37,7 @@ class TestDelimiter:
     def test_is_detected(self, delimiter: str) -> None:
         made = table(ROWS.format(delimiter))
         assert made.pairs == TWO
-        assert guesses(made) == (delimiter, "certain", "true", "certain")
+        assert detected(made) == (delimiter, "certain", "true", "certain")
 
     @pytest.mark.parametrize(
         "line", ["sep=;", '"sep=;"', "SEP=;", "\ufeffsep=;", "sep=\t", "sep=\\t", "sep=|", "sep=;\r", "sep="]
@@ -47,14 +47,14 @@ class TestDelimiter:
         for filename in ("a.csv", "a", "a.txt"):
             made = table(f"{line}\n{ROWS.format(delimiter)}", filename=filename)
             assert made.pairs == TWO
-            assert guesses(made)[:2] == (delimiter, "certain")
+            assert detected(made)[:2] == (delimiter, "certain")
 
     def test_that_excel_names_in_utf_16(self) -> None:
         data = f"sep=;\r\n{ROWS.format(';')}".replace("\n", "\r\n").encode("utf-16")
         assert make(data, filename="a.csv").pairs == TWO
 
     def test_a_line_that_names_it_stays_out_of_an_option_s_way(self) -> None:
-        assert guesses(table("sep=,\n" + ROWS.format(";"), delimiter=";"))[:2] == (";", "given")
+        assert detected(table("sep=,\n" + ROWS.format(";"), delimiter=";"))[:2] == (";", "given")
 
     @pytest.mark.parametrize(
         ("text", "pairs"),
@@ -81,7 +81,7 @@ class TestDelimiter:
     def test_is_absent_from_a_single_column(self) -> None:
         made = table("text\nHello, world.\nYes, no.\nA, b.\n", target_format="completion")
         assert [row["completion"].strip() for row in made.rows] == ["Hello, world.", "Yes, no.", "A, b."]
-        assert guesses(made)[:2] == ("none", "likely")
+        assert detected(made)[:2] == ("none", "likely")
         assert "read as one column" in notes(made)
 
     def test_of_a_name_yields_to_the_content(self) -> None:
@@ -150,7 +150,7 @@ class TestHeader:
     def test_that_is_an_example_is_not_lost(self, rows: str) -> None:
         made = table(rows)
         assert len(made.rows) == rows.count("\n")
-        assert guesses(made)[2:] == ("false", "likely")
+        assert detected(made)[2:] == ("false", "likely")
         assert "is taken for an example" in notes(made)
         assert made.result.options.columns == Columns(prompt="column_1", answer="column_2")
 
@@ -168,7 +168,7 @@ class TestHeader:
         assert made.pairs == [("Who are you?", "Me.")]
         made = table("question,answer\nWho?,Me.\n", header=False)
         assert made.pairs == [("question", "answer"), ("Who?", "Me.")]
-        assert guesses(made)[2:] == ("false", "given")
+        assert detected(made)[2:] == ("false", "given")
 
     def test_of_three_columns_without_names_asks_for_columns(self) -> None:
         with pytest.raises(PreparationRefused, match="`column_1`, `column_2`, `column_3`"):

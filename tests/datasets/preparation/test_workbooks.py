@@ -80,7 +80,7 @@ class TestFormats:
         assert "1 number has more digits" in notes(sheet(["q", Shown(1 / 3, "0%")], ["r", Shown(0.25, "0%")]))
 
     def test_of_a_table_away_from_the_first_column(self) -> None:
-        rows = [[None] * 4, [None, None, *HEADER], [None, None, "q", Shown(0.25, "0%")]]
+        rows: list[list[Any]] = [[None] * 4, [None, None, *HEADER], [None, None, "q", Shown(0.25, "0%")]]
         assert make(workbook(rows), filename="a.xlsx").pairs == [("q", "25%")]
 
     def test_of_opendocument_are_the_shown_texts(self) -> None:
@@ -122,7 +122,7 @@ class TestMergedCells:
         assert made.result.rows_dropped == {"drop_empty_messages": 1}
 
     def test_of_a_header_join_its_rows(self) -> None:
-        rows = [
+        rows: list[list[Any]] = [
             ["Report", None, None], ["Question", "Answer", None], [None, "short", "long"],
             ["Why?", "B.", "Because."], ["Who?", "M.", "Me."],
         ]  # fmt: skip
