@@ -39,7 +39,13 @@ declare(
     fix="normalize_newlines",
 )
 declare("nul_byte", "error", SECTION, "A line contains a NUL byte, which JSON does not allow.", fix="strip_nul_bytes")
-declare("line_too_long", "error", SECTION, "A line is longer than the limit (16 MB by default). It is not read.")
+declare(
+    "line_too_long",
+    "error",
+    SECTION,
+    "A line is longer than the limit (16 MB by default). It is not read.",
+    fix="drop_unreadable",
+)
 declare(
     "blank_line",
     "info",

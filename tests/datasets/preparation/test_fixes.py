@@ -39,6 +39,7 @@ FIXED = [
     for code, check in CHECKS.items()
     if check.fix
     for number, case in enumerate(CASES[code])
+    if "max_line_bytes" not in case.options  # a preparation has its own limit
 ]
 UNREADABLE = {"table_file-1", "table_file-2", "not_text_file-0", "not_text_file-1"}
 """Cases that are refused with a reason: no column says what it holds, or the file only begins like what it is."""

@@ -41,9 +41,8 @@ class Text:
         reading = self._reading
         crlf_seen = False
         for number, _, data, length_bytes, too_long in read_lines(self._utf8_chunks(), max_line_bytes=MAX_LINE_BYTES):
-            place = f"line {number}"
             if too_long:
-                reading.problems.add(place, f"it has {length_bytes:,} bytes, over the limit for a line")
+                self._unreadable(number, data, f"it has {length_bytes:,} bytes, over the limit for a line", blank)
                 continue
             if number == 1 and data.startswith(_BOM):
                 reading.log.changed("strip_bom", 1, "\ufeff", "")
@@ -53,12 +52,12 @@ class Text:
                 if not crlf_seen and not blank:
                     reading.log.changed("normalize_newlines", number, "\r\n", "\n")
                 crlf_seen = True
-            text = self._decoded(number, data)
+            text = self._decoded(number, data, blank)
             if text is None:
                 continue
             if "\x00" in text:
                 if "strip_nul_bytes" not in reading.fixes:
-                    reading.problems.add(place, f"{_NUL}; the fix strip_nul_bytes removes it")
+                    self._unreadable(number, data, f"{_NUL}; the fix strip_nul_bytes removes it", blank)
                     continue
                 reading.log.changed("strip_nul_bytes", number, text, text.replace("\x00", ""))
                 text = text.replace("\x00", "")
@@ -104,7 +103,14 @@ class Text:
             chunks = to_utf8(chunks, self._wide)
         return _with_line_feeds(chunks)
 
-    def _decoded(self, number: int, data: bytes) -> str | None:
+    def _unreadable(self, number: int, data: bytes, message: str, blank: bool) -> None:
+        """Record a line that cannot be read. Where blank lines matter, it is only a part of a row, and not dropped."""
+        if blank:
+            self._reading.problems.add(f"line {number}", message)
+        else:
+            self._reading.problems.unreadable("line", number, data.decode("utf-8", "replace"), message)
+
+    def _decoded(self, number: int, data: bytes, blank: bool) -> str | None:
         try:
             return data.decode()
         except UnicodeDecodeError as error:
@@ -113,7 +119,7 @@ class Text:
                 self._reading.log.changed("reencode_utf8", number, data.decode("utf-8", "replace"), text)
                 return text
             byte = f"byte 0x{data[error.start]:02x} at place {error.start + 1} is not UTF-8"
-            self._reading.problems.add(f"line {number}", f"{byte}; the fix reencode_utf8 converts the file")
+            self._unreadable(number, data, f"{byte}; the fix reencode_utf8 converts the file", blank)
             return None
 
 
