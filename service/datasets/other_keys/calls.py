@@ -90,6 +90,8 @@ def _call(value: Any, ids: _Ids) -> dict[str, Any] | None:
         return None
     function = value.get("function", value)
     beside = set(value) - {"id", "type", "function"} if function is not value else set()
+    if value.get("type", "function") != "function":
+        return None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str) or beside:
         return None
     keys = [key for key in _ARGUMENTS if key in function]

@@ -12,6 +12,7 @@ _NAMES = frozenset({"image", "images", "image_url", "image_urls"})
 _PLACEHOLDER = re.compile(r"<image(?:_\d+)?>")
 _URL = re.compile(r"https?://|data:image/", re.IGNORECASE)
 _BASE64_STARTS = {"/9j/": "jpeg", "iVBORw0KGgo": "png", "R0lGOD": "gif", "UklGR": "webp"}
+_TYPES = ("url", "image", "image_url", "input_image", "base64")
 _LOCAL = "it names no URL and has no image data; give an https URL or a data URL"
 
 
@@ -64,7 +65,7 @@ def _part(value: Any) -> dict[str, Any] | None:
     if isinstance(value, dict):
         keys = [key for key in ("url", "image_url", "image", "bytes", "base64", "data") if value.get(key)]
         known = {"url", "image_url", "image", "bytes", "base64", "data", "path", "detail", "type"}
-        if len(keys) != 1 or not value.keys() <= known:
+        if len(keys) != 1 or not value.keys() <= known or value.get("type", "url") not in _TYPES:
             return None
         if isinstance(value.get("detail"), str):
             detail = {"detail": value["detail"]}

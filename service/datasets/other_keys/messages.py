@@ -83,6 +83,11 @@ def set_weights(moving: Moving) -> None:
         flags = {key: wanted for key in message if (wanted := _wanted(key, message[key])) is not None}
         if not flags:
             continue
+        weight = message.get("weight")
+        if weight is not None and truth(weight) is None:
+            for key in flags:
+                moving.cannot(pointer, key, "the message has a weight that is neither 0 nor 1")
+            continue
         if len(set(flags.values())) > 1:
             for key in flags:
                 moving.cannot(pointer, key, "the message says both that it is trained and that it is not")
@@ -96,7 +101,7 @@ def set_weights(moving: Moving) -> None:
                 moving.moved(message, pointer, key, "what holds for the role anyway: it is not trained")
             elif key != "weight":
                 moving.cannot(pointer, key, "it says that a message is trained, but only those of the assistant can be")
-        if assistant and "weight" not in message:
+        if assistant and message.get("weight") is None:
             message["weight"] = int(trained)
         if not assistant and not trained and "weight" in message:
             moving.moved(message, pointer, "weight", "what holds for the role anyway: it is not trained")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.datasets.other_keys.names import plain_name
+_BESIDE_TEXT: dict[str, tuple[Any, ...]] = {
+    "type": ("text", None),
+    "role": ("system", "developer", "user", "model", "assistant", None),
+    "cache_control": ({"type": "ephemeral"}, None),
+}
+"""What may stand beside a text without saying anything that the text does not."""
 
-_BESIDE_TEXT = frozenset({"type", "text", "cache_control", "role", "index"})
 SEPARATOR = "\n\n"
 
 
@@ -21,6 +25,6 @@ def text_in(value: Any) -> str | None:
         return SEPARATOR.join(text for text in texts if text is not None) if None not in texts else None
     if isinstance(value, dict):
         for key in ("text", "parts", "content"):
-            if key in value and {plain_name(each) for each in value} <= _BESIDE_TEXT | {key}:
-                return text_in(value[key]) if value.get("type", "text") == "text" else None
+            if key in value and all(each == key or said in _BESIDE_TEXT.get(each, ()) for each, said in value.items()):
+                return text_in(value[key])
     return None

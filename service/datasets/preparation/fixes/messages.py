@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from service.datasets.other_keys.messages import truth
+from service.datasets.other_keys.names import known_role
 from service.datasets.parsing.formats import message_lists
 from service.datasets.preparation.changes import Dropped
 from service.datasets.preparation.scratch import Row
@@ -16,7 +18,8 @@ _INSTEAD_OF_CONTENT = ("tool_calls", "function_call", "refusal", "audio")
 def drop_empty_messages(row: Row, format: Format) -> Row | Dropped:
     """Removes messages without content. Drops a row without an answer, or with an answer to an empty question.
 
-    An empty result of a tool is a result, and stays.
+    An empty result of a tool is a result, and stays. So does an empty message with another value: it may be what is
+    missing.
     """
     if format == "completion":
         completion = row.get("completion")
@@ -35,18 +38,23 @@ def drop_empty_messages(row: Row, format: Format) -> Row | Dropped:
             return Dropped("The answer is empty.")
         if any(map(_answers_nothing, conversation, [None, *conversation])):
             return Dropped("A question is empty, and its answer would follow another message.")
-    return with_messages(row, lambda messages: [message for message in messages if not is_empty(message)])
+    return with_messages(row, lambda messages: [message for message in messages if not _says_nothing(message)])
 
 
 def drop_trailing_messages(row: Row, format: Format) -> Row | Dropped:
-    """Removes messages after the last answer of a chat row. A row without an answer stays, and its check reports it."""
+    """Removes messages after the last answer of a chat row: nothing answers them, so that they train nothing.
+
+    A row without an answer stays, and so does one that ends with a message of an unknown role: checks report them.
+    """
     messages = row.get("messages")
     if format != "chat" or not isinstance(messages, list):
         return row
-    answers = [at for at, each in enumerate(messages) if isinstance(each, dict) and each.get("role") == "assistant"]
-    if not answers or answers[-1] == len(messages) - 1:
+    roles = [known_role(_role(message)) for message in messages]
+    answers = [at for at, role in enumerate(roles) if role == "assistant" and not is_empty(messages[at])]
+    end = answers[-1] + 1 if answers else len(roles)
+    if end == len(roles) or None in roles[end:] or "assistant" in roles[end:]:
         return row
-    return {**row, "messages": messages[: answers[-1] + 1]}
+    return {**row, "messages": messages[:end]}
 
 
 def is_empty(message: Any) -> bool:
@@ -81,6 +89,13 @@ def with_messages(row: Row, change: Callable[[list[Any]], list[Any]]) -> Row:
 
 def _role(message: Any) -> Any:
     return message.get("role") if isinstance(message, dict) else None
+
+
+def _says_nothing(message: Any) -> bool:
+    return is_empty(message) and all(
+        key in ("role", "content", "name") or not value or (key == "weight" and truth(value) is not None)
+        for key, value in message.items()
+    )
 
 
 def _answers_nothing(message: Any, before: Any) -> bool:
