@@ -16,7 +16,7 @@ QUESTION, ANSWER = message("user", "Why?"), message("assistant", "Because.")
 
 
 def prepared(row: dict[str, Any], *fixes: str) -> dict[str, Any]:
-    made = make(jsonl(row), fixes=[*SAFE, *fixes])
+    made = make(jsonl(row), fixes=[*SAFE, *fixes], shape="none")
     assert report_on(made.training).errors == 0
     (only,) = made.rows
     assert isinstance(only, dict)
@@ -25,7 +25,7 @@ def prepared(row: dict[str, Any], *fixes: str) -> dict[str, Any]:
 
 def refusal(row: dict[str, Any]) -> str:
     with pytest.raises(PreparationRefused) as refused:
-        make(jsonl(row))
+        make(jsonl(row), shape="none")
     return refused.value.message
 
 
