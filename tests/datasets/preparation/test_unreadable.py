@@ -7,7 +7,7 @@ import json
 import pytest
 
 from service.datasets.preparation.readers.text import MAX_LINE_BYTES
-from service.datasets.preparation.refusals import DROP_ADVICE, PreparationRefused
+from service.datasets.preparation.refusals import PreparationRefused
 from tests.datasets.preparation.sources import SAFE, make
 from tests.datasets.rows import asked, jsonl
 
@@ -33,7 +33,7 @@ def test_lines(line: bytes) -> None:
     with pytest.raises(PreparationRefused) as refused:
         make(data, fixes=())
     assert refused.value.message.startswith("line 2: ")
-    assert refused.value.message.endswith(DROP_ADVICE)
+    assert refused.value.message.endswith("The fix drop_unreadable leaves out what cannot be read.")
     made = make(data, fixes=fixes)
     assert [question for question, _ in made.pairs] == ["Why?", "How?"]
     assert (made.result.rows_in, made.result.rows_dropped) == (3, {"drop_unreadable": 1})
