@@ -11,15 +11,17 @@ from multipart import MultipartSegment
 from service.errors import UnsupportedMediaType
 
 SHOWN_CHARACTERS = 64
-_PLAIN_TRANSFERS = ("7bit", "8bit", "binary")
 
 
 def check_encoding(request: Request[Any, Any, Any]) -> None:
-    """Raises `UnsupportedMediaType` for a body with a `Content-Encoding` other than `identity` (RFC 9110)."""
-    declared = ", ".join(request.headers.getall("content-encoding", []))
-    if _encoded(declared):
+    """Raises `UnsupportedMediaType` for a body whose `Content-Encoding` or `Transfer-Encoding` compresses it (RFC 9110,
+    RFC 9112)."""
+    for header, plain in (("Content-Encoding", ()), ("Transfer-Encoding", ("chunked",))):
+        declared = ", ".join(request.headers.getall(header, []))
+        if not _encoded(declared, plain):
+            continue
         raise UnsupportedMediaType(
-            f"The request has the header `Content-Encoding: {declared[:SHOWN_CHARACTERS]}`, and bodies are read as "
+            f"The request has the header `{header}: {declared[:SHOWN_CHARACTERS]}`, and bodies are read as "
             "they are. Send the body uncompressed, without this header.",
             headers={"accept-encoding": "identity"},
         )
@@ -30,9 +32,9 @@ def check_part_encoding(part: MultipartSegment, name: str) -> None:
 
     RFC 7578, section 4.7, has deprecated `Content-Transfer-Encoding` in forms; those that change nothing pass.
     """
-    for header in ("Content-Encoding", "Content-Transfer-Encoding"):
+    for header, plain in (("Content-Encoding", ()), ("Content-Transfer-Encoding", ("7bit", "8bit", "binary"))):
         declared = part.header(header) or ""
-        if _encoded(declared) and declared.strip().lower() not in _PLAIN_TRANSFERS:
+        if _encoded(declared, plain):
             raise UnsupportedMediaType(
                 f"The part `{name}` has the header `{header}: {declared[:SHOWN_CHARACTERS]}`, and parts are stored as "
                 "they are. Send its bytes as they are, without this header; a compressed file keeps its name, as in "
@@ -41,5 +43,5 @@ def check_part_encoding(part: MultipartSegment, name: str) -> None:
             )
 
 
-def _encoded(declared: str) -> bool:
-    return any(coding.strip().lower() not in ("", "identity") for coding in declared.split(","))
+def _encoded(declared: str, plain: tuple[str, ...]) -> bool:
+    return any(coding.strip().lower() not in ("", "identity", *plain) for coding in declared.split(","))

@@ -48,15 +48,17 @@ async def read_form(
     `UnsupportedMediaType` for one that is encoded, and `TooLarge` above `max_file_bytes` or `MAX_FORM_BYTES`; `store`
     gets the same exception, so that it can clean up.
     """
+    check_encoding(request)
     boundary = faults.boundary_of(request.headers.get("content-type", ""), file_field)
     if len(boundary) > MAX_BOUNDARY:
         raise InvalidRequest(f"A boundary may have {MAX_BOUNDARY} characters.", code="invalid_content_type")
-    check_encoding(request)
     segments = _Segments(request, boundary)
     form: Form[Stored] = Form()
     async for segment in segments:
         name, filename = _names(segment)
         check_part_encoding(segment, name)
+        if name in form.fields:
+            raise faults.given_twice(name)
         if name != file_field:
             form.fields[name] = await _text(name, segments.chunks(), file_field)
         elif form.file is not None:

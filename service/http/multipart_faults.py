@@ -13,9 +13,8 @@ SHOWN_NAMES = 8
 
 _ADVICE_BY_TYPE = {
     "": "The request has no `Content-Type`",
-    "application/json": "The body is JSON (`application/json`)",
-    "application/x-www-form-urlencoded": "The body is `application/x-www-form-urlencoded`, as curl's -d sends it",
-    "application/octet-stream": "The body is `application/octet-stream`: the bytes of the file alone",
+    "application/x-www-form-urlencoded": "The `Content-Type` is `application/x-www-form-urlencoded`, as of curl's -d",
+    "application/octet-stream": "The `Content-Type` is `application/octet-stream`, as of the bytes of a file alone",
 }
 _NAMES_BY_TYPE = {
     "text/csv": "file.csv",
@@ -44,7 +43,7 @@ def boundary_of(content_type: str, file_field: str) -> str:
     """The boundary of a multipart body. Raises `InvalidRequest` for another type, and for one without a boundary."""
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type != "multipart/form-data":
-        what = _ADVICE_BY_TYPE.get(media_type, f"The body is `{media_type[:SHOWN_CHARACTERS]}`")
+        what = _ADVICE_BY_TYPE.get(media_type, f"The `Content-Type` is `{media_type[:SHOWN_CHARACTERS]}`")
         raise InvalidRequest(f"{what}. {_how_to_send(file_field)}", code="invalid_content_type")
     boundary = parameters_of(content_type).get("boundary")
     if not boundary:
@@ -62,6 +61,11 @@ def text_for_file(file_field: str) -> InvalidRequest:
         f"The field `{file_field}` is a text, not a file: its part has no filename. {_how_to_send(file_field)}",
         param=file_field,
     )
+
+
+def given_twice(name: str) -> InvalidRequest:
+    """The refusal of a text field that comes again: which of the two is meant cannot be known."""
+    return InvalidRequest(f"The field `{name}` is given twice. Send it once.", param=name)
 
 
 def second_file(file_field: str) -> InvalidRequest:
@@ -120,4 +124,4 @@ def _how_to_send(file_field: str) -> str:
         how = 'with curl -F file=@train.jsonl, with the SDK file=open("train.jsonl", "rb")'
     else:
         how = f"with curl -F {file_field}=@part.bin, with the SDK {file_field}=…"
-    return f"Send multipart/form-data, with the bytes in the field `{file_field}`: {how}."
+    return f"Send multipart/form-data, with the bytes in the field `{file_field}`: {how}. They set the `Content-Type`."

@@ -1,5 +1,6 @@
 """Bodies as clumsy clients send them: each is served, or refused with what is wrong in it and what to send."""
 
+import asyncio
 import gzip
 import zlib
 
@@ -7,6 +8,7 @@ import httpx2
 import pytest
 
 from tests.http.fixtures import Api
+from tests.http.test_body_limits import Raw
 from tests.http.test_uploads import nothing_left
 from tests.wire import refusal
 
@@ -79,6 +81,17 @@ class TestContentEncoding:
             assert "uncompressed" in refusal(answer)["message"]
         assert await nothing_left(api)
 
+    async def test_compressed_transfers_are_refused_too(self, api: Api) -> None:
+        packed = gzip.compress(b"{}")
+        headers = JSON | {"transfer-encoding": "gzip, chunked"}
+        raw = await Raw.post(api.one, "/chat/completions", headers, b"%x\r\n%s\r\n0\r\n\r\n" % (len(packed), packed))
+        async with asyncio.timeout(60):
+            head = await raw.reader.readuntil(b"\r\n\r\n")
+            body = await raw.reader.readuntil(b"}}")
+        raw.writer.close()
+        assert head.startswith(b"HTTP/1.1 415 ")
+        assert b"`Transfer-Encoding: gzip, chunked`" in body
+
     @pytest.mark.parametrize("encoding", ["identity", "Identity", "", "identity, identity"])
     async def test_identity_changes_nothing(self, api: Api, encoding: str) -> None:
         headers = {"content-encoding": encoding}
@@ -129,9 +142,9 @@ class TestMultipart:
         ("content_type", "says"),
         [
             (None, "has no `Content-Type`"),
-            ("application/json", "is JSON"),
-            ("application/x-www-form-urlencoded", "as curl's -d sends it"),
-            ("application/octet-stream", "the bytes of the file alone"),
+            ("application/json", "The `Content-Type` is `application/json`"),
+            ("application/x-www-form-urlencoded", "as of curl's -d"),
+            ("application/octet-stream", "as of the bytes of a file alone"),
             ("multipart/mixed; boundary=b", "is `multipart/mixed`"),
             ("multipart/form-data", "has no boundary. Leave the header to the HTTP client"),
             ('multipart/form-data; boundary=""', "has no boundary"),
@@ -177,6 +190,16 @@ class TestMultipart:
     async def test_two_files(self, api: Api) -> None:
         code, message = await refused(api, PURPOSE + FILE % b"" + FILE % b"" + END)
         assert (code, "given twice. Send one file in a request" in message) == ("invalid_value", True)
+
+    async def test_a_field_twice(self, api: Api) -> None:
+        code, message = await refused(api, PURPOSE + PURPOSE + FILE % b"" + END)
+        assert (code, "`purpose` is given twice" in message) == ("invalid_value", True)
+
+    async def test_a_form_in_which_no_file_was_chosen(self, api: Api) -> None:
+        part = b'--b\r\ncontent-disposition: form-data; name="file"; filename=""\r\n'
+        part += b"content-type: application/octet-stream\r\n\r\n\r\n"
+        code, message = await refused(api, PURPOSE + part + END)
+        assert (code, "'file'" in message) == ("missing_required_parameter", True)
 
     async def test_the_file_in_another_field(self, api: Api) -> None:
         part = (FILE % b"").replace(b'"file"', b'"training_file"')

@@ -70,7 +70,7 @@ async def _upload_file(request: ApiRequest, who: Caller) -> Response[bytes]:
             store=staged.write,
             check_fields=_check_purpose,
         )
-        if form.file is None:
+        if form.file is None or (not form.file.size_bytes and not form.filename):  # a browser's form without a choice
             raise missing_file("file", form.fields)
         stored, new_file = form.file, read_new_file(form.fields, form.filename)
         identity = msgspec.json.encode([sorted(form.fields.items()), form.filename, stored.sha256])
