@@ -18,7 +18,14 @@ from service import json_limits
 from service.errors import InvalidRequest, NotFound, RequestTimeout
 from service.http.body_pace import CLOSE
 from service.http.content_encodings import check_encoding
-from service.http.json_faults import check_json_type, not_an_object, not_json, paths_of, with_note_of_empty_body
+from service.http.json_faults import (
+    check_json_type,
+    is_blank,
+    not_an_object,
+    not_json,
+    paths_of,
+    with_note_of_empty_body,
+)
 from service.http.request_memory import reservation_of
 from service.http.resources import resource
 from service.http.schema_text import expected_at, joined, unknown_fields
@@ -86,7 +93,7 @@ def decode(raw: bytes, model: type[Model]) -> Model:
 
     An empty body counts as `{}`, so that calls without required fields need none.
     """
-    is_empty = not raw.strip()
+    is_empty = is_blank(raw)
     try:
         value = msgspec.json.decode(b"{}" if is_empty else raw, type=model)
     except msgspec.ValidationError as error:
@@ -106,7 +113,7 @@ def decode_plain(raw: bytes) -> Any:
     An empty body counts as `{}`.
     """
     try:
-        return msgspec.json.decode(raw if raw.strip() else b"{}")
+        return msgspec.json.decode(b"{}" if is_blank(raw) else raw)
     except _DECODE_ERRORS as error:
         raise not_json(raw, error) from None
 

@@ -9,7 +9,7 @@ is decoded as well as it can be.
 import binascii
 import re
 from typing import NamedTuple
-from urllib.parse import quote, unquote, unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 _CHARSETS = frozenset(
     {"utf-8", "utf8", "us-ascii", "ascii", "latin1", "latin-1", "shift_jis", "euc-jp", "iso-2022-jp", "euc-kr"}
@@ -48,7 +48,8 @@ def parameters_of(header: str) -> dict[str, str]:
     parameters: dict[str, str] = {}
     for match in _PARAMETER.finditer(header):
         name, quoted, bare = match.groups()
-        parameters[name.lower()] = _unescaped(quoted) if quoted is not None else bare.strip().strip('"')
+        value = bare.strip().strip('"') if quoted is None else quoted
+        parameters[name.lower()] = value if name.endswith("*") else _unescaped(value)
     return parameters
 
 
@@ -65,13 +66,7 @@ def _named(name: str, parameters: dict[str, str]) -> str | None:
         declared = _decoded(content, charset)
         if declared is not None or plain is None:
             return declared if declared is not None else _readable(content)
-    return None if plain is None else _without_percents(decode_words(_readable(plain.encode("latin-1"))))
-
-
-def _without_percents(name: str) -> str:
-    """The name before a client (aiohttp) has percent-encoded all of it: encoding it again gives the same."""
-    decoded = unquote(name)
-    return decoded if quote(decoded, safe="") == name else name
+    return None if plain is None else decode_words(_readable(plain.encode("latin-1")))
 
 
 def _continued(name: str, parameters: dict[str, str]) -> str | None:
@@ -94,10 +89,20 @@ def _split_extended(value: str) -> tuple[str, bytes]:
     return charset, unquote_to_bytes(encoded.encode("latin-1"))
 
 
-def _unescaped(quoted: str) -> str:
-    if '\\"' in quoted:
-        return re.sub(r'\\(["\\])', r"\1", quoted)
-    return re.sub("%22|%0[DdAa]", lambda match: _BROWSER_ESCAPES[match.group().upper()], quoted)
+def _unescaped(value: str) -> str:
+    if '\\"' in value:
+        return re.sub(r'\\(["\\])', r"\1", value)
+    whole = _without_percents(value)
+    if whole != value:
+        return whole
+    return re.sub("%22|%0[DdAa]", lambda match: _BROWSER_ESCAPES[match.group().upper()], value)
+
+
+def _without_percents(value: str) -> str:
+    """The value before a client (aiohttp) has percent-encoded all of it: encoding it again gives the same."""
+    content = unquote_to_bytes(value.encode("latin-1"))
+    is_whole = quote(content, safe="") == value and _decoded(content, "utf-8") is not None
+    return content.decode("latin-1") if is_whole else value
 
 
 def _decoded(content: bytes, charset: str) -> str | None:

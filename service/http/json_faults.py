@@ -89,6 +89,11 @@ def check_json_type(content_type: str) -> None:
         )
 
 
+def is_blank(raw: bytes) -> bool:
+    """Whether a body has nothing but white space."""
+    return not raw or raw.isspace()
+
+
 def not_json(raw: bytes, error: Exception) -> InvalidRequest:
     """The refusal of a body that msgspec does not decode. `error` is what it raised."""
     for beginning, what in _BEGINNINGS.items():
@@ -162,7 +167,8 @@ def _first_not_utf8(raw: bytes) -> int | None:
 
 
 def _first_lone_surrogate(raw: bytes) -> int | None:
-    for start in range(0, len(raw), PIECE_BYTES):
+    first = raw.find(b"\\u")
+    for start in range(first, len(raw), PIECE_BYTES) if first >= 0 else ():
         if found := _LONE_SURROGATE.search(raw, start, start + PIECE_BYTES):
             return found.start()
     return None

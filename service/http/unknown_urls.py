@@ -38,6 +38,8 @@ def _advice(path: str, meant: str) -> str:
         return "It begins with /v1 twice: your client adds /v1 to the base URL, so leave it out there. "
     if path.startswith(_BEGINNINGS):
         return "The base URL must end with /v1. "
+    if f"{AZURE_PREFIX}/" in path[1:]:
+        return "azure_endpoint is this service's address alone, without /v1 or /openai. "
     if path.startswith(f"{AZURE_PREFIX}/"):
         return (
             "AzureOpenAI takes this service's address as azure_endpoint, or with /openai/v1 as base_url; OpenAI takes "

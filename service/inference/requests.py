@@ -5,7 +5,7 @@ from typing import Any
 
 from service.errors import InvalidRequest
 from service.http.bodies import decode_plain
-from service.http.json_faults import not_an_object, with_note_of_empty_body
+from service.http.json_faults import is_blank, not_an_object, with_note_of_empty_body
 from service.inference.bounds import max_output_tokens
 from service.inference.routing import Route, Router
 from service.off_loop import off_loop
@@ -36,7 +36,7 @@ async def read_inference_request(
     body = await off_loop(len(raw), decode_plain, raw)
     if deployment is not None and isinstance(body, dict):
         body = {**body, "model": deployment}
-    elif not raw.strip():
+    elif is_blank(raw):
         raise with_note_of_empty_body(_no_model())
     return await inference_request_of(body, path=path, router=router, project_id=project_id, size_bytes=len(raw))
 

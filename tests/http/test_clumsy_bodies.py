@@ -253,6 +253,8 @@ class TestUrls:
             ("/v1/responses", "This service has /v1/chat/completions instead"),
             ("/v1/messages", "This service has /v1/chat/completions instead"),
             ("/openai/embeddings", "as azure_endpoint"),
+            ("/v1/openai/files", "azure_endpoint is this service's address alone"),
+            ("/openai/openai/files", "azure_endpoint is this service's address alone"),
             ("/nothing", "See /docs"),
         ],
     )

@@ -1,6 +1,11 @@
 """Names of files and fields, in every form that clients send them in `Content-Disposition`."""
 
+import base64
+from urllib.parse import quote
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.datasets.files.actions import MAX_FILENAME_LENGTH, clean_filename
 from service.http.dispositions import decode_words, parameters_of, read_disposition
@@ -48,6 +53,7 @@ UNDECODABLE = [
     ('filename="=?x-made-up?Q?Ausk=FCnfte.csv?="', NAME),
     ('filename="=?utf-8?B?!!!!?="', "=?utf-8?B?!!!!?="),
     ('filename="=?utf-8?B?A?="', "=?utf-8?B?A?="),
+    ("filename*0*=utf-8''a; filename*1*=%2541.csv", "a%41.csv"),
     ("filename*=; filename=a.csv", "a.csv"),
 ]
 
@@ -75,6 +81,29 @@ class TestFilename:
 
     def test_a_field_s_name_is_read_alike(self) -> None:
         assert read_disposition("form-data; name*=utf-8''gr%C3%B6%C3%9Fe").name == "größe"
+
+
+SIGNS = "*='\";\\%/ \t\r\n\0ü\xff"
+PIECES = st.sampled_from(
+    [*SIGNS, "filename", "name", "%C3", "%BC", "=?", "?=", "utf-8", "?B?", "?Q?", "*0", "*1*", "C:", ".csv"]
+)
+NAMES = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), min_size=1, max_size=60)
+
+
+class TestAnyText:
+    @given(st.lists(PIECES, max_size=20).map("".join))
+    def test_a_header_of_any_form_is_read(self, parameters: str) -> None:
+        cleaned = clean_filename(read(parameters)[1])
+        assert 1 <= len(cleaned) <= MAX_FILENAME_LENGTH
+        assert cleaned.isprintable()
+        assert "/" not in cleaned
+
+    @given(NAMES)
+    def test_every_name_comes_back_from_what_clients_make_of_it(self, name: str) -> None:
+        words = base64.b64encode(name.encode()).decode()
+        assert read(f"filename*=UTF-8''{quote(name, safe='')}") == ("file", name)
+        assert read(f'filename="=?utf-8?B?{words}?="') == ("file", name)
+        assert read(f'filename="{quote(name, safe="")}"') == ("file", name)
 
 
 class TestCleaned:
