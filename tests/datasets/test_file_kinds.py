@@ -14,7 +14,8 @@ import pytest
 
 from service.datasets.checks.file import other_kind
 from service.datasets.preparation.refusals import PreparationRefused
-from tests.datasets.preparation.sources import make
+from service.datasets.report.other_layouts import column_layout
+from tests.datasets.preparation.sources import make, workbook
 from tests.datasets.rows import asked, findings_of, jsonl, report_on
 
 ROOT = Path(__file__).parents[2]
@@ -168,3 +169,10 @@ class TestMarkdownFences:
     def test_fences_inside_answers_stay(self) -> None:
         row = asked("How?", "So:\n```json\n{}\n```\n")
         assert make(b"```\n" + jsonl(row) + b"```", filename="answer.md").rows == [row]
+
+
+def test_the_bytes_of_a_workbook_have_no_names_of_columns() -> None:
+    """They contain carriage returns and NUL bytes, which the parser of CSV refuses."""
+    report = report_on(workbook([["question", "answer"], ["What?\r\nWhen?", "Now."]]) + b"\r,\n" * 20)
+    assert set(report.counts) == {"table_file"}
+    assert column_layout([b"PK\x03\x04\x14\r\x00messages", b"[{"]) is None

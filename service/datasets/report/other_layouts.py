@@ -65,11 +65,18 @@ def with_rows_inside(hit: Hit, start: bytes) -> Hit:
 
 def column_layout(head: Sequence[bytes]) -> str | None:
     """What to say of a table with a column of conversations; None for other files."""
-    names = next(csv.reader([head[0][:4_096].decode("utf-8", "replace").strip()]), []) if head else []
+    names = _names(head[0][:4_096].decode("utf-8", "replace")) if head else []
     known = [name.strip() for name in names if name.strip().lower() in CONVERSATIONS]
     if not known or len(head) < 2 or not any(sign in head[1] for sign in (b"[{", b"[ {")):
         return None
     return f"Its column `{known[0]}` contains conversations as texts, which the preparation decodes."
+
+
+def _names(header: str) -> list[str]:
+    try:
+        return next(csv.reader([header.strip()]), [])
+    except csv.Error:  # such as of a spreadsheet's bytes
+        return []
 
 
 def _message_inside(value: Row) -> str | None:
