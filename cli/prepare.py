@@ -23,7 +23,7 @@ from service.catalogue.base_models import load
 from service.catalogue.lookup import known_model
 from service.datasets.checks.registry import FIXES
 from service.datasets.preparation.changes import Change
-from service.datasets.preparation.options import Columns, Options, Split, check_split, chosen_fixes
+from service.datasets.preparation.options import Columns, Options, Split, check_encoding, check_split, chosen_fixes
 from service.datasets.preparation.refusals import PreparationRefused
 from service.datasets.preparation.run import OPTION_CHANGES, Outputs, Prepared
 from service.datasets.preparation.tool_definitions import DESCRIPTIONS
@@ -80,6 +80,7 @@ def prepare_file(file: Path, arguments: PrepareArguments, settings: Settings) ->
 def read_options(arguments: PrepareArguments) -> Options:
     """The options of the preparation. Raises `PreparationRefused` for arguments that cannot be used."""
     split = _split(arguments.validation, arguments.seed)
+    check_encoding(arguments.encoding)
     check_split(split)
     return Options(
         encoding=arguments.encoding,

@@ -47,6 +47,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "duplicate_part": ErrorCode(400, "`part_ids` names a part twice.", "Name each once, in the order of the file."),
     "dataset_preparation_not_found": ErrorCode(404, "No such preparation in this project.", "List your preparations."),
+    "encoding_uncertain": ErrorCode(
+        None, "Two encodings read the input of a preparation differently and about as well.", "Give `encoding`."
+    ),
     "endpoint_shut_down": ErrorCode(404, "The old fine-tunes API.", "Call `/v1/fine_tuning/jobs`."),
     "file_in_use": ErrorCode(
         409, "A job or preparation that has not ended needs the file, or it is being read.", "The message names it."

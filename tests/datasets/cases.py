@@ -74,7 +74,10 @@ LABELLED = [asked(f"Text number {index}", ["positive", "negative"][index % 2]) f
 CASES: dict[str, list[Case]] = {
     "file_empty": [Case(b"", 1, "", OK), Case(b" \n\n", 1, "", OK)],
     "file_too_large": [Case(OK, 1, "", OK[: len(OK) // 2], {"max_file_bytes": len(OK) - 1})],
-    "not_utf8": [Case(OK + b'{"messages": "\xff"}\n', 2, "", OK), Case(OK + b'{"\xc3": 1}\n', 2, "", OK)],
+    "not_utf8": [
+        Case(OK + b'{"messages": "Gr\xf6\xdfe"}\n', 2, "", OK),
+        Case(OK + b'{"Stra\xdfe f\xfcr": 1}\n', 2, "", OK),
+    ],
     "byte_order_mark": [Case(b"\xef\xbb\xbf" + OK, 1, "", OK)],
     "crlf": [Case(OK.replace(b"\n", b"\r\n"), 1, "", OK)],
     "nul_byte": [Case(OK + OK.replace(b"Why", b"W\x00y"), 2, "", OK)],

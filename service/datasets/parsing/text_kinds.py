@@ -67,7 +67,7 @@ def text_kind(start: bytes, *, by_structure: bool = True) -> Kind | None:
 
     Without `by_structure`, only kinds with an unmistakable start are recognised: a table or a text can begin like YAML.
     """
-    text = start.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+    text = start.decode("utf-8", "replace").lstrip("\ufeff")
     body = text.lstrip()
     for sign, what, advice in _STARTS:
         if body.startswith(sign):

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from service.datasets.checks.registry import FIXES
+from service.datasets.encodings.names import UnknownEncoding, encoding_named
 from service.datasets.preparation.refusals import PreparationRefused
 from service.datasets.preparation.tool_definitions import ToolDefinitions
 from service.datasets.report_schema import Format
@@ -145,6 +146,15 @@ def _check_conflicts(names: Sequence[str], left_out: set[str]) -> None:
 
 def _conflict(message: str) -> PreparationRefused:
     return PreparationRefused(message, code="conflicting_parameters", param="fixes")
+
+
+def check_encoding(label: str | None) -> None:
+    """Raises `PreparationRefused` unless a label means an encoding. None means that it is detected."""
+    try:
+        if label is not None:
+            encoding_named(label)
+    except UnknownEncoding as error:
+        raise PreparationRefused(str(error), code="invalid_value", param="encoding") from None
 
 
 def check_split(split: Split | None) -> None:

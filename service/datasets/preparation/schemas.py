@@ -7,7 +7,15 @@ import msgspec
 from service.database.tables import DatasetPreparation
 from service.datasets.preparation.inputs import Input
 from service.datasets.preparation.mapping import check_template
-from service.datasets.preparation.options import Columns, Options, Split, Target, check_split, chosen_fixes
+from service.datasets.preparation.options import (
+    Columns,
+    Options,
+    Split,
+    Target,
+    check_encoding,
+    check_split,
+    chosen_fixes,
+)
 from service.datasets.preparation.refusals import PreparationRefused
 from service.datasets.preparation.run import Prepared
 from service.datasets.preparation.stored import stored_options, stored_outcome
@@ -156,6 +164,7 @@ def read_options(body: CreatePreparation) -> Options:
                 seed=split.seed,
             ),
         )
+        check_encoding(options.encoding)
         check_split(options.split)
         check_template(options.prompt_template)
     except PreparationRefused as error:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from service.datasets.preparation.options import Columns
 from service.datasets.preparation.readers.json_scan import json_texts
 from service.datasets.preparation.refusals import PreparationRefused
-from service.datasets.preparation.text_encodings import narrow_encoding
 from tests.datasets.preparation.sources import ALL, SAFE, Date, make, workbook
 from tests.datasets.rows import asked, chat, graded, jsonl, pair
 
@@ -108,33 +107,6 @@ def test_a_table_becomes_questions_and_answers(name: str, piece_bytes: int) -> N
     assert options.columns is not None
     assert options.columns.prompt is not None
     assert options.guessed_columns == ["prompt", "answer"]
-
-
-@pytest.mark.parametrize(
-    ("name", "encoding"),
-    [
-        ("latin-1", "cp1252"), ("gb18030", "gb18030"), ("windows-1251", "cp1251"), ("shift-jis", "cp932"),
-        ("euc-kr", "euc_kr"), ("utf-16", "utf-16"), ("csv", "utf-8"), ("json-in-latin-1", "cp1252"),
-    ],
-)  # fmt: skip
-def test_the_encoding_is_detected_and_shown(name: str, encoding: str) -> None:
-    filename, data, _ = TABLES[name]
-    made = make(data, filename=filename)
-    assert made.result.options.encoding == encoding
-    assert ("reencode_utf8" in made.result.changes) == (encoding != "utf-8")
-
-
-def test_a_few_lines_from_elsewhere_do_not_spoil_the_others() -> None:
-    western = '{"messages": [{"role": "user", "content": "é"}]}\n'
-    data = '{"messages": [{"role": "user", "content": "你好 – 你好"}]}\n'.encode() + western.encode("cp1252")
-    rows = make(data).rows
-    assert rows[0]["messages"][0]["content"] == "你好 – 你好"
-    assert rows[1]["messages"][0]["content"] == "é"
-
-
-@pytest.mark.parametrize("text", ["caf\xe9 \xe9t\xe9", "\xff", "na\xefve \x93ok\x94", "Gr\xf6\xdfe", "B\xc4\xe4h"])
-def test_single_high_bytes_are_western(text: str) -> None:
-    assert narrow_encoding(text.encode("latin-1")) == "cp1252"
 
 
 REFUSED: dict[str, tuple[str, bytes, str]] = {

@@ -17,10 +17,9 @@ _SPLIT = ("invalid_json", "not_an_object")
 """The faults of a line that may be several values, or one inside a string."""
 
 
-def read_json_lines(reading: Reading) -> Source:
+def read_json_lines(reading: Reading, text: Text) -> Source:
     """The rows of the lines. A line that is no object by itself is split into its values, and recorded as changed."""
-    text = Text(reading)
-    notes: list[str] = []
+    notes = text.notes
     items = Items(notes, reading.options.header, max_values=MAX_VALUES)
 
     def rows() -> Iterator[NumberedRow]:

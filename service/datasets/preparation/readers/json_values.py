@@ -23,10 +23,9 @@ _TRAINING = ("train", "training")
 _INCOMPLETE = "its download or export is incomplete. Fetch or export it again"
 
 
-def read_json(reading: Reading) -> Source:
+def read_json(reading: Reading, text: Text) -> Source:
     """The rows of a JSON file, numbered as its items."""
-    text = Text(reading)
-    notes: list[str] = []
+    notes = text.notes
     items = Items(notes, reading.options.header, max_values=MAX_ITEM_VALUES)
     pieces = (piece.encode("utf-8", "replace") for piece in text.pieces())
     values = _decoded(reading, json_texts(pieces), items, notes)

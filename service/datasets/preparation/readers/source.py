@@ -8,7 +8,6 @@ from pathlib import PurePath
 
 from service.datasets.checks.file import SNIFFED_BYTES, is_fence, is_fenced, other_kind, sniff
 from service.datasets.parsing.json_layouts import are_arrays, is_encoded_twice
-from service.datasets.parsing.lines import read_lines
 from service.datasets.preparation.changes import ChangeLog
 from service.datasets.preparation.options import Options
 from service.datasets.preparation.readers.dialect import separator_line
@@ -16,11 +15,10 @@ from service.datasets.preparation.readers.json_lines import read_json_lines
 from service.datasets.preparation.readers.json_values import contains_rows, read_json
 from service.datasets.preparation.readers.reading import GZIP_MAGIC, Chunks, Reading, Source, unpacked
 from service.datasets.preparation.readers.table import read_delimited
-from service.datasets.preparation.readers.text import MAX_LINE_BYTES, Text
+from service.datasets.preparation.readers.text import Text
 from service.datasets.preparation.readers.unfolding import unfold
 from service.datasets.preparation.readers.workbook import read_workbook
 from service.datasets.preparation.refusals import PreparationRefused, Problems
-from service.datasets.preparation.text_encodings import to_utf8, wide_encoding
 
 _WORKBOOK_MAGIC = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 _HEAD_LINES = 5
@@ -52,36 +50,38 @@ def _opened(reading: Reading, head: bytes, suffix: str) -> Source:
     if head.startswith(_WORKBOOK_MAGIC):
         return read_workbook(reading)
     if suffix in _TABLES:
-        return read_delimited(reading, expected=_TABLES[suffix], kind=suffix[1:].replace("tab", "tsv"))
-    return _by_content(reading, _first_lines(reading.chunks), suffix)
+        kind = suffix[1:].replace("tab", "tsv")
+        return read_delimited(reading, Text(reading), expected=_TABLES[suffix], kind=kind)
+    return _by_content(reading, Text(reading), suffix)
 
 
-def _by_content(reading: Reading, lines: list[bytes], suffix: str) -> Source:
+def _by_content(reading: Reading, text: Text, suffix: str) -> Source:
+    lines = text.first_lines(_HEAD_LINES)
     if not lines:
         raise PreparationRefused("The file is empty: it holds nothing but white space.")
     options = reading.options
     is_json = lines[0].lstrip().startswith((b"{", b"["))
     is_table = options.delimiter is not None or (options.header is not None and not is_json)
     if is_table or separator_line(lines[0].decode("utf-8", "replace")) is not None:
-        return read_delimited(reading, expected=None, kind="csv")
+        return read_delimited(reading, text, expected=None, kind="csv")
     if is_fenced(lines):
         reading.log.changed("json_to_jsonl", 1, lines[0].decode("utf-8", "replace"), "")
         unfenced = replace(reading, chunks=without_fences(reading.chunks))
-        source = _by_content(unfenced, _first_lines(unfenced.chunks), suffix)
+        source = _by_content(unfenced, Text(unfenced), suffix)
         source.notes.append("The rows were in a Markdown code fence; its lines are left out.")
         return source
     if is_encoded_twice(lines[0]) or are_arrays(lines):
-        return read_json_lines(reading)
+        return read_json_lines(reading, text)
     found = sniff(lines)
     kind = found[0] if found is not None else None
     if kind == "json_array_file" or suffix == ".json" or (len(lines) == 1 and contains_rows(lines[0])):
-        return read_json(reading)
+        return read_json(reading, text)
     starts_like_json = any(line.lstrip().startswith((b"{", b"[")) for line in lines)
     if kind is None and (starts_like_json or suffix in _JSON_LINES):
-        return read_json_lines(reading)
+        return read_json_lines(reading, text)
     if kind == "table_file" and suffix != ".txt":
-        return read_delimited(reading, expected=None, kind="csv")
-    return _read_text(reading)
+        return read_delimited(reading, text, expected=None, kind="csv")
+    return _read_text(text)
 
 
 def start_of(chunks: Chunks) -> bytes:
@@ -112,23 +112,7 @@ def _without_fences(chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield pending
 
 
-def _first_lines(chunks: Chunks) -> list[bytes]:
-    whole: Iterator[bytes] = chunks()
-    wide = wide_encoding(next(chunks(), b""))
-    if wide is not None:
-        whole = to_utf8(whole, wide)
-    found_lines: list[bytes] = []
-    for line in read_lines(whole, max_line_bytes=MAX_LINE_BYTES):
-        data = line.data.removeprefix(b"\xef\xbb\xbf").replace(b"\x00", b"")
-        if data.strip():
-            found_lines.append(data)
-        if len(found_lines) == _HEAD_LINES:
-            break
-    return found_lines
-
-
-def _read_text(reading: Reading) -> Source:
+def _read_text(text: Text) -> Source:
     """A text file: each line is an answer without a question, as in `prepare_data`."""
-    text = Text(reading)
     rows = ((number, {"text": line}) for number, line in text.lines(blank=False))
-    return Source(kind="txt", encoding=text.guess, unit="line", columns=["text"], rows=rows)
+    return Source(kind="txt", encoding=text.guess, notes=text.notes, unit="line", columns=["text"], rows=rows)

@@ -39,11 +39,10 @@ _FAULTS = {
 }
 
 
-def read_delimited(reading: Reading, *, expected: str | None, kind: str) -> Source:
+def read_delimited(reading: Reading, text: Text, *, expected: str | None, kind: str) -> Source:
     """A CSV or TSV file; rows are numbered as spreadsheets do, the first being row 1. `expected` is the delimiter that
     the file's name implies.
     """
-    text = Text(reading)
     given = given_delimiter(reading.options.delimiter) if reading.options.delimiter is not None else None
     lines = _Lines(line for _, line in text.lines(blank=True))
     head = lines.head()
@@ -52,7 +51,8 @@ def read_delimited(reading: Reading, *, expected: str | None, kind: str) -> Sour
         lines.skip()
         head = head[1:]
     detected = detect(head, given=given, named=named or None, expected=expected)
-    source = open_table(reading, _records(reading, lines, detected.dialect), kind=kind, notes=detected.notes)
+    text.notes.extend(detected.notes)
+    source = open_table(reading, _records(reading, lines, detected.dialect), kind=kind, notes=text.notes)
     source.encoding, source.delimiter = text.guess, detected.guess
     return source
 
