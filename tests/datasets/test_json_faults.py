@@ -12,6 +12,10 @@ from hypothesis import strategies as st
 
 from service.datasets.parsing.decode import decode_line
 from service.datasets.parsing.json_faults import why_not_json
+from service.datasets.preparation.options import chosen_fixes
+from service.datasets.preparation.refusals import PreparationRefused
+from service.datasets.report.build import first_errors
+from tests.datasets.preparation.sources import make
 from tests.datasets.rows import asked, calling, findings_of, jsonl, report_on
 
 GOOD = json.dumps(asked("Hi", "Yo"), ensure_ascii=False)
@@ -149,3 +153,40 @@ def test_arguments_of_calls_are_explained_alike(arguments: str, words: str) -> N
     assert words in message
     assert "line" not in message
     assert not PARSERS_WORDS.search(message)
+
+
+class TestPreparations:
+    def test_a_long_row_is_refused_with_what_stands_at_the_fault(self) -> None:
+        row = asked("word " * 40, "Yo")
+        data = jsonl(asked(), json.dumps(row).replace('"Yo"', "Yo"))
+        with pytest.raises(PreparationRefused) as refused:
+            make(data, filename="data.jsonl")
+        assert "line 2: Not JSON at character" in refused.value.message
+        assert '"content": Yo' in refused.value.message
+        assert refused.value.message.endswith("The fix drop_unreadable leaves out what cannot be read.")
+
+    def test_a_record_over_two_lines_is_named_once(self) -> None:
+        first, second = GOOD.replace("Hi", "one\ntwo").encode().split(b"\n")
+        with pytest.raises(PreparationRefused) as refused:
+            make(jsonl(asked(), first, second), filename="data.jsonl")
+        assert "line 2: " in refused.value.message
+        assert "If it goes on in line 3" in refused.value.message
+        assert "line 3: " not in refused.value.message
+
+    def test_its_lines_are_all_dropped_when_asked(self) -> None:
+        first, second = GOOD.replace("Hi", "one\ntwo").encode().split(b"\n")
+        made = make(jsonl(asked(), first, second), filename="data.jsonl", fixes=chosen_fixes("safe,+drop_unreadable"))
+        assert made.result.rows_dropped == {"drop_unreadable": 2}
+        assert (made.result.rows_in, made.result.rows_out) == (3, 1)
+
+    def test_an_item_of_an_array_is_no_line(self) -> None:
+        with pytest.raises(PreparationRefused) as refused:
+            make(b'[{"messages": []}, {"a": nope}]', filename="data.json")
+        assert "item 2: Not JSON at character 7 of this item: the text nope" in refused.value.message
+
+
+def test_a_job_is_refused_with_lines_and_reasons() -> None:
+    report = report_on(b"version https://git-lfs.github.com/spec/v1\noid sha256:46\nsize 217\n")
+    assert first_errors(report) == (
+        "line 1: The file is a Git LFS pointer, not training data. Run `git lfs pull`, then use the file again."
+    )

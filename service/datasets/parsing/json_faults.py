@@ -50,13 +50,16 @@ def why_not_json(text: str) -> str:
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
-        message = explain(text, error).message.removeprefix("Not JSON")
-        for words, others in ((" of this line", ""), ("this line", "this text"), ("the line", "the text")):
-            message = message.replace(words, others)
-        return message
+        message = explain(text, error).message.removeprefix("Not JSON").replace(" of this line", "")
+        return about(message, "text")
     except (RecursionError, ValueError):
         return ": they are nested too deep, or a number is too long. Simplify them."
     return ": they contain NaN, Infinity or half of a surrogate pair. Write null, a number or the whole character."
+
+
+def about(message: str, what: str) -> str:
+    """A message about a line as one about something else, such as an item of an array."""
+    return message.replace("this line", f"this {what}").replace("the line", f"the {what}")
 
 
 def no_object(value: object) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from service.datasets.parsing.decode import MAX_VALUES, decode_line
+from service.datasets.parsing.open_records import OpenRecords
+from service.datasets.preparation.readers.faulty import why_faulty
 from service.datasets.preparation.readers.json_items import Items
 from service.datasets.preparation.readers.json_scan import CutOff, json_texts
 from service.datasets.preparation.readers.reading import Reading, Source
@@ -21,19 +23,23 @@ def read_json_lines(reading: Reading, text: Text) -> Source:
     """The rows of the lines. A line that is no object by itself is split into its values, and recorded as changed."""
     notes = text.notes
     items = Items(notes, reading.options.header, max_values=MAX_VALUES)
+    open_records = OpenRecords()
+    open_records.close()
 
     def rows() -> Iterator[NumberedRow]:
         for number, line, is_last in _with_last(text.lines(blank=False)):
             data = line.encode("utf-8", "replace")
             row, faults = decode_line(data, 0, line=number, ends_file=is_last)
             if row is not None and not faults:
+                open_records.close()
                 yield number, row
             elif faults[0].code in _SPLIT and (found := _split(data, items)) is not None:
                 reading.log.changed("json_to_jsonl", number, line, "\n".join(encode(each).decode() for each in found))
+                open_records.close()
                 for each in found:
                     yield number, each
-            else:
-                reading.problems.unreadable("line", number, line, "; ".join(fault.message for fault in faults))
+            elif open_records.add(number, data, faults) or "drop_unreadable" in reading.fixes:
+                reading.problems.unreadable("line", number, line, why_faulty(line, faults))
 
     return Source(kind="jsonl", encoding=text.guess, unit="line", rows=rows(), notes=notes)
 

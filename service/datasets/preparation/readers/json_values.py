@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
 from service.datasets.parsing.decode import decode_line
+from service.datasets.parsing.json_faults import about
 from service.datasets.preparation.inputs import Guess
 from service.datasets.preparation.mapping import list_names
+from service.datasets.preparation.readers.faulty import why_faulty
 from service.datasets.preparation.readers.json_items import Items
 from service.datasets.preparation.readers.json_scan import MAX_ITEM_VALUES, CutOff, json_texts
 from service.datasets.preparation.readers.reading import Reading, Source
@@ -69,8 +71,8 @@ def _decoded(reading: Reading, texts: Iterable[bytes], items: Items, notes: list
         for number, text in enumerate(texts, start=1):
             row, faults = items.row(text)
             if faults:
-                messages = "; ".join(fault.message.replace("of this line", "of this item") for fault in faults)
-                reading.problems.unreadable("item", number, text.decode("utf-8", "replace"), messages)
+                item = text.decode("utf-8", "replace")
+                reading.problems.unreadable("item", number, item, about(why_faulty(item, faults), "item"))
             elif row is not None:
                 yield number, row
     except CutOff as cut:
