@@ -65,7 +65,7 @@ FILES: tuple[Limit, ...] = (
         name="processor seconds for one dataset",
         counted="dataset, and as many again for each 100 MB",
         above="as for memory",
-        honest_use="512 MB take 10 to 40 seconds, a workbook of nine million cells 35",
+        honest_use="512 MB take 10 to 40 seconds, a workbook of nine million cells 35, with formats 90",
     ),
     by_setting(
         "dataset_disk_bytes",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.real_files import layouts, providers_and_exports, training_tools
+from tests.real_files import layouts, providers_and_exports, tables, training_tools
 from tests.real_files.expectation import Expected, chat
 
 EXPECTED: dict[str, Expected] = {
@@ -21,5 +21,6 @@ EXPECTED: dict[str, Expected] = {
     "unnamed_parts.csv": Expected({"table_file": 1}, refused="No column's name says that it holds the answer"),
     **layouts.EXPECTED,
     **providers_and_exports.EXPECTED,
+    **tables.EXPECTED,
     **training_tools.EXPECTED,
 }

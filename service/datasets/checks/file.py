@@ -251,6 +251,9 @@ def _is_table(head: list[bytes]) -> bool:
     if any(line.lstrip().startswith((b"{", b"[{")) for line in head[1:]):
         return False
     for delimiter in _DELIMITERS:
+        for line in head[1:]:  # below a title or comments
+            if sum(column.strip().lower() in _KNOWN_COLUMNS for column in _columns(line, delimiter)) > 1:
+                return True
         columns = _columns(head[0], delimiter)
         if len(columns) < 2:
             continue
