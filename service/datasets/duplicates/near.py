@@ -44,6 +44,21 @@ def near_duplicates(sketches: bytearray, keys: array[int]) -> Iterator[tuple[int
     yield from zip(found.tolist(), firsts[found].tolist(), strict=True)
 
 
+def near_pairs(sketches: bytearray) -> Iterator[tuple[int, int]]:
+    """Pairs of a row and an earlier one that it nearly equals, several for a row that nearly equals several.
+
+    In each band a row is compared with the first row that shares it, so that of many alike each is paired with one.
+    """
+    rows = np.frombuffer(sketches, dtype=np.uint32).reshape(-1, PERMUTATIONS)
+    for band in np.split(rows, BANDS, axis=1) if len(rows) > 1 else ():
+        later, first = _rows_sharing(band)
+        for start in range(0, len(later), _MAX_COMPARED_AT_ONCE):
+            end = start + _MAX_COMPARED_AT_ONCE
+            batch, batch_firsts = later[start:end], first[start:end]
+            near = np.count_nonzero(rows[batch] == rows[batch_firsts], axis=1) >= MIN_EQUAL_NUMBERS
+            yield from zip(batch[near].tolist(), batch_firsts[near].tolist(), strict=True)
+
+
 def _rows_sharing(band: NDArray[np.uint32]) -> tuple[Rows, Rows]:
     """The rows whose band an earlier row has, and for each the first row that has it."""
     firsts = first_rows(band.astype(np.uint64) @ np.array(_FACTORS, dtype=np.uint64))

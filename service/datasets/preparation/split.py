@@ -2,7 +2,8 @@
 
 Examples that differ only in case, white space and form of characters stay on one side. So do examples with the same
 prompt, which would leak their answers, unless fewer than half of the prompts differ (then prompts do not identify
-examples). Where the answers are labels, each label is held back in proportion.
+examples); and near duplicates, by the sketches of the report, unless too few examples could be held back then. Where
+the answers are labels, each label is held back in proportion.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import unicodedata
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from service.datasets.parsing.formats import Example, read_example, same_format
@@ -23,6 +24,10 @@ from service.datasets.report_schema import Format
 _MIN_LABELLED_ROWS = 20
 _MAX_LABEL_CHARS = 40
 _MAX_LABELS = 1_000
+_BATCH = 256
+MAX_SKETCHED = 200_000
+"""The examples among which near duplicates are searched, as in the report; each takes 200 bytes."""
+
 _ROWS_PER_LABEL = 3
 """Answers are labels if all are short and each has three rows or more on average, as in the checks."""
 
@@ -35,22 +40,94 @@ class ValidationChoice(NamedTuple):
 
 
 def choose_validation(rows: Iterable[NumberedRow], format: Format | None, split: Split) -> ValidationChoice:
-    """Chooses rows for validation. Memory: three 64-bit numbers for each example.
+    """Chooses rows for validation. Memory: five 64-bit numbers for each example, and the sketches of the first 200,000.
 
     Raises `PreparationRefused` if no example would be left to train on.
     """
-    keys = _Keys()
+    keys, sketched = _Keys(), _Sketched()
     for line, row in rows:
         readable = format is not None and same_format(row, format)
-        keys.add(read_example(line, row, format) if readable and format is not None else Example(line, row))
+        example = read_example(line, row, format) if readable and format is not None else Example(line, row)
+        sketched.add(keys.count, example)
+        keys.add(example)
     requested = _validation_count(split, keys.count)
-    chosen = _choose(keys.groups(), keys.strata(), requested, split.seed)
-    notes = []
+    plain, strata = keys.groups(), keys.strata()
+    groups = sketched.joined(plain)
+    chosen = _choose(groups, strata, requested, split.seed)
+    notes = list(sketched.notes())
+    if len(chosen) < requested and groups is not plain:
+        without_near = _choose(plain, strata, requested, split.seed)
+        if len(without_near) > len(chosen):
+            groups, chosen = plain, without_near
+            notes = [
+                "Near duplicates may be on both sides: too few examples are different enough to keep them together."
+            ]
     if len(chosen) < requested:
-        notes.append(
-            f"Validation has {len(chosen):,} examples instead of {requested:,}: the same examples stay together."
+        notes.insert(
+            0, f"Validation has {len(chosen):,} examples instead of {requested:,}: the same examples stay together."
         )
-    return ValidationChoice(frozenset(chosen), notes)
+    return ValidationChoice(frozenset(chosen), [*notes, *_note_on_groups(groups)])
+
+
+def _note_on_groups(groups: Sequence[int]) -> Iterator[str]:
+    sizes = [size for size in Counter(groups).values() if size > 1]
+    if sizes:
+        yield (
+            f"{len(sizes):,} groups of examples with the same prompt or nearly the same words ({sum(sizes):,} "
+            "examples) stay on one side of the split."
+        )
+
+
+class _Sketched:
+    """The sketches of the first examples that have texts and no images, whose texts do not identify them."""
+
+    def __init__(self) -> None:
+        self._rows = array("I")
+        self._sketches = bytearray()
+        self._batch: list[Example] = []
+        self._more = False
+
+    def add(self, row: int, example: Example) -> None:
+        """Add the example at this position."""
+        if row >= MAX_SKETCHED:
+            self._more = True
+        elif example.texts and not example.images:
+            self._rows.append(row)
+            self._batch.append(example)
+            if len(self._batch) == _BATCH:
+                self._sketch()
+
+    def joined(self, groups: Sequence[int]) -> Sequence[int]:
+        """The groups, with those that contain near duplicates of each other joined; `groups` itself if none are.
+
+        A joined group has the smallest number of its parts, so that it does not depend on the order of the rows.
+        """
+        from service.datasets.duplicates.near import near_pairs  # numpy is slow to import
+
+        self._sketch()
+        parents: dict[int, int] = {}
+        for row, other in near_pairs(self._sketches):
+            one, two = (_root(parents, groups[self._rows[place]]) for place in (row, other))
+            if one != two:
+                parents[max(one, two)] = min(one, two)
+        return array("Q", (_root(parents, group) for group in groups)) if parents else groups
+
+    def notes(self) -> Iterator[str]:
+        """Says that only the first examples were compared, if there are more."""
+        if self._more:
+            yield f"Near duplicates were searched only among the first {MAX_SKETCHED:,} examples."
+
+    def _sketch(self) -> None:
+        from service.datasets.duplicates.sketches import sketches
+
+        self._sketches += sketches(self._batch)
+        self._batch.clear()
+
+
+def _root(parents: dict[int, int], group: int) -> int:
+    while group in parents:
+        group = parents[group]
+    return group
 
 
 class _Keys:

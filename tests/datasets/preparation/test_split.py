@@ -110,6 +110,36 @@ class TestSameExamples:
         assert "stay together" in made.result.notes[0]
 
 
+class TestNearDuplicates:
+    QUESTION = "How do I renew the licence for a fishing boat of under nine metres in harbour number {}?"
+    ANSWER = "Take form {} to the counter on the ground floor with your passport, and pay the fee in cash there."
+
+    def near(self, groups: int) -> list[Any]:
+        words = ["amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heron", "inlet", "jetty"]
+        texts = [" ".join(f"{word}{group}{end}" for end in "xyzuv" for word in words) for group in range(groups)]
+        return [asked(f"{each} {text}", "So.") for text in texts for each in "ab"]
+
+    def test_stay_on_one_side(self) -> None:
+        rows = distinct(40) + self.near(10)
+        for seed in range(10):
+            made = split(rows, validation_share=0.3, seed=seed)
+            leaked = find_leakage([made.training], [made.validation], validation_file="")
+            assert (leaked.exact, leaked.same_prompt, leaked.near) == (0, 0, 0)
+            assert len(made.validation_rows) == 18
+        assert any("10 groups" in note and "(20 examples)" in note for note in made.result.notes)
+
+    def test_that_are_the_whole_file_do_not_prevent_a_split(self) -> None:
+        rows = [asked(self.QUESTION.format(index), self.ANSWER.format("F")) for index in range(40)]
+        made = split(rows, validation_examples=5)
+        assert len(made.validation_rows) == 5
+        assert "Near duplicates may be on both sides" in made.result.notes[0]
+
+    def test_the_same_in_another_order_gives_the_same_sides(self) -> None:
+        rows = distinct(30) + self.near(8)
+        one, other = (split(order, validation_share=0.2, seed=3) for order in (rows, rows[::-1]))
+        assert sorted(map(str, one.validation_rows)) == sorted(map(str, other.validation_rows))
+
+
 ROWS = st.lists(
     st.tuples(st.sampled_from(["A?", "a?", " A? ", "B?", "C?", "D?", "E?", "F?"]), st.sampled_from(["x", "X", "y"])),
     min_size=2,
