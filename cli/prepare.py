@@ -18,6 +18,7 @@ from rich.text import Text
 from cli.advice import command_with_fixes, in_options
 from cli.arguments.prepare import PrepareArguments
 from cli.check import NO_MEMORY
+from cli.findings_left import findings_left, sentences_left
 from cli.input_files import why_unreadable
 from service.catalogue.base_models import load
 from service.catalogue.lookup import known_model
@@ -40,6 +41,7 @@ SHOWN_CHANGES = 2
 """Changes that are shown for each fix; the file of changes contains all."""
 
 _UNITS = {"json": "item", "jsonl": "line", "txt": "line"}
+_STYLES = {"error": "red", "warning": "yellow", "info": "dim"}
 _DESCRIPTIONS = {**FIXES, **DESCRIPTIONS, **OPTION_CHANGES}
 COLUMN_ROLES = ("prompt", "answer", "system")
 
@@ -189,7 +191,12 @@ def _as_json(file: Path, results: Results) -> dict[str, Any]:
         "changes_file": str(results.changes),
         **msgspec.to_builtins(results.outcome),
         "reports": {
-            str(path): {"examples": report.examples, "errors": report.errors, "warnings": report.warnings}
+            str(path): {
+                "examples": report.examples,
+                "errors": report.errors,
+                "warnings": report.warnings,
+                "findings_left": [left._asdict() for left in findings_left(report)],
+            }
             for path, report in results.reports.items()
         },
     }
@@ -211,8 +218,21 @@ def _show(file: Path, results: Results, console: Console) -> None:
         console.print(Padding(Text(f"Tokens of definitions: {figures}"), (1, 0, 0, 2)))
     for note in outcome.notes:
         console.print(Padding(Text(in_options(note), style="yellow"), (1, 0, 0, 2)))
+    if outcome.drop_reasons:
+        reasons = "; ".join(f"{count:,}x {reason.rstrip('.')}" for reason, count in outcome.drop_reasons.items())
+        console.print(Padding(Text(f"Left out: {in_options(reasons)}"), (1, 0, 0, 2)))
     console.print(Padding(_files(results), (1, 0, 0, 2)))
     console.print(Padding(Text(f"All changes: {results.changes}", style="dim"), (0, 0, 1, 2)))
+    _show_findings_left(results, console)
+
+
+def _show_findings_left(results: Results, console: Console) -> None:
+    for path, report in results.reports.items():
+        sentences = list(sentences_left(path, report))
+        if sentences:
+            console.print(Padding(Text(f"Still wrong in {path.name}", style="underline"), (0, 0, 0, 2)))
+        for severity, sentence in sentences:
+            console.print(Padding(Text(sentence, style=_STYLES[severity]), (0, 0, 0, 4)))
 
 
 def _mapping(results: Results) -> Table:

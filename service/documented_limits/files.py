@@ -1,6 +1,8 @@
 """Bounds of files and of the work on them."""
 
 from service.datasets.parsing.decode import MAX_VALUES as MAX_LINE_VALUES
+from service.datasets.preparation.changes import MAX_REASONS
+from service.datasets.preparation.inputs import MAX_UNUSED
 from service.datasets.preparation.readers.archive import MAX_ENTRIES, MAX_EXPANDED_BYTES
 from service.datasets.preparation.readers.expansion import MAX_RATIO
 from service.datasets.preparation.readers.header import MAX_COLUMNS
@@ -9,6 +11,7 @@ from service.datasets.preparation.readers.reading import MAX_MEMBERS, MAX_UNPACK
 from service.datasets.preparation.readers.sheet_size import MAX_CELLS
 from service.datasets.preparation.readers.table import MAX_RECORD_CHARS, MAX_RECORD_LINES
 from service.datasets.preparation.readers.workbook import MAX_SHEETS, MAX_WORKBOOK_BYTES
+from service.datasets.preparation.split import MAX_SKETCHED
 from service.datasets.shapes.json_texts import MAX_PYTHON_CHARS
 from service.datasets.shapes.oasst import MAX_MESSAGES
 from service.datasets.uploads.actions import MAX_PART_BYTES
@@ -101,6 +104,32 @@ FILES: tuple[Limit, ...] = (
     _input("columns of a table, keys of the first rows", MAX_COLUMNS, "file", "Excel's own limit"),
     _input("characters of a row of a table", MAX_RECORD_CHARS, "row", "the longest context has about 4 MB"),
     _input("lines of a row of a table", MAX_RECORD_LINES, "row", "cells with pasted documents have some hundred"),
+    *(
+        Limit(name=name, value=shown(value), counted=counted, above=above, change=FIXED, honest_use=honest_use)
+        for name, value, counted, above, honest_use in (
+            (
+                "examples among which a split finds near duplicates",
+                MAX_SKETCHED,
+                "preparation",
+                "later examples are not compared; a note says so",
+                "as in the report",
+            ),
+            (
+                "places of values that are in no example",
+                MAX_UNUSED,
+                "preparation",
+                "counted together",
+                "a table has some ten columns",
+            ),
+            (
+                "reasons of dropped rows",
+                MAX_REASONS,
+                "preparation",
+                "counted together; the diff has the reason of every row",
+                "numbers in reasons do not distinguish them",
+            ),
+        )
+    ),
     Limit(
         name="values of one line",
         value=shown(MAX_LINE_VALUES),

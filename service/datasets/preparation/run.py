@@ -319,7 +319,10 @@ def _input(source: Source, plan: Plan, unused: Unused) -> Input:
 def _notes_on_unused(unused: Unused) -> Iterator[str]:
     """A sentence that names the columns or keys whose values are in no example."""
     if unused.counts:
-        named = [f"`{place}` ({count:,} values)" for place, count in unused.counts.most_common(_NAMED_UNUSED)]
+        named = [
+            f"`{place}` ({count:,} value{'s' if count > 1 else ''})"
+            for place, count in unused.counts.most_common(_NAMED_UNUSED)
+        ]
         more = len(unused.counts) - len(named)
         yield f"Not in the examples: {', '.join(named)}{f' and {more} more' if more > 0 else ''}."
 

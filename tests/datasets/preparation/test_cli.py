@@ -105,3 +105,21 @@ def test_a_missing_file_is_status_2(tmp_path: Path) -> None:
     done = tunegate("prepare", str(tmp_path / "missing.csv"))
     assert done.returncode == 2
     assert "missing.csv" in done.stderr
+
+
+def test_ends_by_naming_what_is_still_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    path.write_text('{"messages": [{"role": "user", "content": "Why?"}, {"role": "narrator", "content": "So."}]}\n')
+    done = tunegate("prepare", str(path))
+    assert done.returncode == 1
+    _, _, left = done.stdout.partition("Still wrong in chat_prepared.jsonl")
+    for words in ("role_unknown  line 1: The role must be one of", "assistant_missing", "too_few_examples"):
+        assert words in left
+    result = json.loads(tunegate("prepare", str(path), "--force", "--json").stdout)
+    codes = [each["code"] for each in result["reports"][result["training_file"]]["findings_left"]]
+    assert set(codes[:2]) == {"role_unknown", "assistant_missing"}
+
+
+def test_says_by_reason_how_many_rows_were_left_out(table: Path) -> None:
+    done = tunegate("prepare", str(table))
+    assert "Left out: 1x Column `answer` is empty; 1x The same as line …" in " ".join(done.stdout.split())
