@@ -85,8 +85,7 @@ class Unused:
         """Count the values of a row that occur nowhere in its examples, except those of the shape's structure."""
         texts = _Texts(examples)
         for pointer, value in _leaves(row, ""):
-            key = _last_key(pointer)
-            if value in (None, "") or key in shape.structure or key.lower() in shape.structure:
+            if value in (None, "") or shape.structure & set(_last_keys(pointer)):
                 continue
             if not texts.contain(value, shape.markers):
                 self.add(pointer)
@@ -150,8 +149,10 @@ def _plain(text: str) -> str:
     return " ".join(text.split())
 
 
-def _last_key(pointer: str) -> str:
-    return next((key for key in reversed(pointer.split("/")) if key != "*"), "")
+def _last_keys(pointer: str) -> tuple[str, ...]:
+    """How a shape may name the place in its `structure`: by the last key, or by the last two parts."""
+    key = next((key for key in reversed(pointer.split("/")) if key != "*"), "")
+    return key, key.lower(), "/".join(pointer.split("/")[-2:])
 
 
 def _leaves(value: Any, pointer: str, *, with_json: bool = False) -> Iterator[tuple[str, Any]]:

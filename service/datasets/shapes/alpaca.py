@@ -17,6 +17,8 @@ from service.datasets.shapes.turns import chat_example, messages_of, plain_text,
 
 _QUESTIONS = ("instruction", "query", "prompt", "question")
 _ANSWERS = ("output", "response", "answer")
+_NO_INPUT = ("<noinput>", "<no input>", "<nooutput>")
+"""What Self-Instruct's prompt makes a model write for an empty input."""
 
 
 def history_of(row: Row) -> list[Row]:
@@ -40,7 +42,8 @@ def history_of(row: Row) -> list[Row]:
 def question_of(row: Row) -> str:
     """The question of a row, with its input below it. Raises `NoText` if both are empty."""
     key = next((key for key in _QUESTIONS if row.get(key) is not None), "instruction")
-    question = user_text(row.get(key), row.get("input"))
+    given = row.get("input")
+    question = user_text(row.get(key), None if given in _NO_INPUT else given)
     if not question:
         raise NoText(f"`{key}` is empty")
     return question

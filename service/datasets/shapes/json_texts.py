@@ -9,6 +9,9 @@ from typing import Any
 
 from service.datasets.shapes.numpy_notation import as_lists
 
+MAX_LEVELS = 100
+"""As in a line of JSON."""
+
 MAX_PYTHON_CHARS = 1 << 20
 """The length up to which a text is read as Python's notation, which takes much more memory than JSON."""
 
@@ -26,7 +29,22 @@ def parsed(value: Any) -> Any:
         found = json.loads(text)
     except (ValueError, RecursionError):
         found = _python_literal(text)
-    return found if isinstance(found, (list, dict)) else value
+    return found if isinstance(found, (list, dict)) and _is_flat(found) else value
+
+
+def _is_flat(value: Any) -> bool:
+    """Whether a value has few enough levels for functions that descend into it."""
+    level = [value]
+    for _ in range(MAX_LEVELS):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, (list, dict))
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return True
+    return False
 
 
 def _python_literal(text: str) -> Any:

@@ -143,6 +143,9 @@ def _named(item: _Item, answer: Any) -> int | None:
         return item.labels.index(text)
     if isinstance(answer, str) and item.choices.count(text) == 1:
         return item.choices.index(text)
+    own = _OWN_LETTER.match(text)
+    if own and item.choices.count(text[own.end() :]) == 1:
+        return item.choices.index(text[own.end() :])
     letter = _LETTER.fullmatch(text)
     if letter and letter[1].upper() in ascii_uppercase[: len(item.choices)]:
         return ascii_uppercase.index(letter[1].upper())

@@ -35,6 +35,7 @@ _SIDES = (
 )  # fmt: skip
 _QUESTIONS = ("prompt", "instruction", "question", "query", "input")
 _SYSTEM = ("system", "system_prompt")
+_BEGINNINGS = ("Human:", "<|", "<s>", "<bos>", "<start_of_turn>", "[INST]", "### ", "USER:", "Below is an instruction")
 _MARKERS = re.compile(f"{MARKERS.pattern}|{transcripts.MARKERS.pattern}")
 
 
@@ -78,7 +79,7 @@ def _side(value: Any, name: str) -> list[Row]:
     else:
         text = plain_text(found)
         turns = transcripts.messages_in(text) if _is_transcript(text) else None
-        messages = turns if turns is not None else [said("assistant", text)]
+        messages = turns if turns is not None else [said("assistant", transcripts.without_end(text))]
     if not messages or not (messages[-1].get("content") or messages[-1].get("tool_calls")):
         raise NoText(f"`{name}` is empty")
     return messages
@@ -100,7 +101,7 @@ def _prompt(row: Row) -> list[Row]:
     text = user_text(given, row.get("input") if key == "instruction" else None)
     if not text:
         return messages
-    found = transcripts.messages_in(text) or [said("user", text)]
+    found = (transcripts.messages_in(text) if _is_transcript(text) else None) or [said("user", text)]
     return [*messages, *history_of(row), *found]
 
 
@@ -116,6 +117,13 @@ def _with_shared(prompt: list[Row], shared: list[Row]) -> list[Row]:
     return [*prompt, *shared]
 
 
+def _listed(row: Row) -> bool:
+    """Whether the answers are a list of two, the better first, as LLaMA-Factory had them."""
+    answers = row.get("output")
+    texts = isinstance(answers, list) and len(answers) == 2 and all(isinstance(answer, str) for answer in answers)
+    return texts and "instruction" in row and "messages" not in row
+
+
 def _sides(row: Row) -> tuple[str, str] | None:
     return next((names for names in _SIDES if names[0] in row and names[1] in row), None)
 
@@ -124,6 +132,8 @@ def _recognises(row: Row) -> bool:
     if "preferred_output" in row:
         return False
     if "rejected_response" in row and isinstance(row.get("messages"), list):
+        return True
+    if _listed(row):
         return True
     names = _sides(row)
     if names is None or not all(isinstance(row[name], (str, list, dict)) for name in names):
@@ -134,19 +144,29 @@ def _recognises(row: Row) -> bool:
 
 def _is_transcript(text: Any) -> bool:
     """Whether a text begins as a transcript does; an answer may quote one."""
-    return isinstance(text, str) and text.lstrip().startswith(("Human:", "<|", "<s>", "<bos>", "[INST]"))
+    return isinstance(text, str) and text.lstrip().startswith(_BEGINNINGS)
 
 
 def _convert(row: Row) -> list[Row]:
     names = _sides(row)
     if names is not None:
         return [preference_example(row, row[names[0]], row[names[1]])]
+    if _listed(row):
+        return [preference_example(row, *row["output"])]
     return [preference_example(row, row["messages"][-1:], row["rejected_response"])]
 
 
 def _rated(row: Row) -> list[Row]:
     """The answers with the best and the worst rating, of those of UltraFeedback."""
     return [_best_and_worst(row, row["completions"], "response", _rating)]
+
+
+def _generated(row: Row) -> list[Row]:
+    """The same of distilabel, which has answers and ratings in two lists."""
+    answers = [
+        {"response": text, "score": rating} for text, rating in zip(row["generations"], row["ratings"], strict=False)
+    ]
+    return [_best_and_worst(row, answers, "response", _rating)]
 
 
 def _ranked(row: Row) -> list[Row]:
@@ -206,6 +226,19 @@ ULTRAFEEDBACK = register(
         format="preference",
         recognises=lambda row: _of_objects(row, "instruction", "completions", "response"),
         convert=_rated,
+        markers=_MARKERS,
+        note=_RATED,
+    )
+)
+
+DISTILABEL = register(
+    Shape(
+        name="distilabel",
+        title="distilabel",
+        keys="`instruction`, `generations` and `ratings`",
+        format="preference",
+        recognises=lambda row: all(isinstance(row.get(key), list) for key in ("generations", "ratings")),
+        convert=_generated,
         markers=_MARKERS,
         note=_RATED,
     )

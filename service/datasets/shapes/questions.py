@@ -12,7 +12,9 @@ from service.datasets.shapes.json_texts import parsed
 from service.datasets.shapes.registry import NoText, Row, Shape, register
 from service.datasets.shapes.turns import chat_example, plain_text, said, user_text
 
-_OTHER_SHAPES = frozenset({"messages", "history", "rejected_response", "choices", "options", "kto_tag"})
+_OTHER_SHAPES = frozenset(
+    {"messages", "history", "rejected_response", "choices", "options", "kto_tag", "instruction", "chosen"}
+)
 _CONTEXTS = ("context", "passage", "document", "article", "story", "paragraph")
 
 
@@ -45,7 +47,7 @@ def _is_squad(row: Row) -> bool:
 
 def _texts(question: str, *answers: str) -> Callable[[Row], bool]:
     def recognises(row: Row) -> bool:
-        if _OTHER_SHAPES & row.keys() or not isinstance(row.get(question), str):
+        if (_OTHER_SHAPES - {question}) & row.keys() or not isinstance(row.get(question), str):
             return False
         return any(isinstance(row.get(answer), (str, int, float)) for answer in answers)
 
@@ -71,6 +73,8 @@ for _name, _title, _keys, _recognises in (
     ("helpsteer", "HelpSteer", "`prompt` and `response`", _texts("prompt", "response")),
     ("flan", "FLAN and xP3", "`inputs` and `targets`", _texts("inputs", "targets")),
     ("query_response", "MetaMath", "`query` and `response`", _texts("query", "response")),
+    ("input_output", "inputs and outputs", "`input` and `output`", _texts("input", "output")),
+    ("user_assistant", "users and assistants", "`user` and `assistant`", _texts("user", "assistant")),
     ("question_answer", "questions and answers", "`question` and `answer`", _texts("question", "answer", "response")),
     ("problem_solution", "problems and solutions", "`problem` and `solution`", _texts("problem", "solution", "answer")),
 ):

@@ -63,9 +63,9 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     where that cannot be known.
 
     `structure` names keys whose values say how a row is built (roles, types) and are translated rather than copied, at
-    any depth; one in lower case stands for every case. `markers` is what stands in a text between the parts of which
-    examples are made, such as the names of roles. `only_by_name` is for rows that are valid in another format too: the
-    option `shape` must name it.
+    any depth; one in lower case stands for every case, and `*/role` for one in the objects of a list. `markers` is what
+    stands in a text between the parts of which examples are made, such as the names of roles. `only_by_name` is for
+    rows that are valid in another format too: the option `shape` must name it.
     """
 
     name: str

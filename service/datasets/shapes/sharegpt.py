@@ -13,19 +13,21 @@ from service.datasets.shapes.json_texts import parsed
 from service.datasets.shapes.registry import CannotConvert, Row, Shape, register
 from service.datasets.shapes.turns import MARKERS, STRUCTURE, chat_example, is_turn, messages_of
 
-_LISTS = ("conversations", "conversation", "dialog", "dialogue", "dialogs", "dialogues", "turns", "chat")
+_LISTS = ("conversations", "conversation", "dialog", "dialogue", "dialogs", "dialogues", "turns", "chat", "items")
 _SYSTEM = ("system", "system_prompt", "system_message", "meta_instruction")
 
 
 def turns_of(row: Row) -> list[Any] | None:
     """The turns of a row, also from JSON in a text; None if it has none. `messages` counts with `from` and `value`."""
+    strings = row.get("data")
+    if isinstance(strings, list) and _alternate(strings):
+        return strings
     for key in _LISTS:
         turns = parsed(row.get(key))
         if isinstance(turns, list) and (not turns or is_turn(turns[0]) or _alternate(turns)):
             return turns
     turns = parsed(row.get("messages"))
-    first = turns[0] if isinstance(turns, list) and turns else None
-    return turns if isinstance(first, dict) and "from" in first and "value" in first else None
+    return turns if isinstance(turns, list) and turns and all(map(_is_from_value, turns)) else None
 
 
 def chat_of(row: Row) -> Row:
@@ -44,6 +46,10 @@ def _recognises(row: Row) -> bool:
     if (isinstance(first, dict) and "role" in first) or "chosen" in row or "kto_tag" in row:
         return False
     return turns_of(row) is not None
+
+
+def _is_from_value(turn: Any) -> bool:
+    return isinstance(turn, dict) and "from" in turn and "value" in turn and "role" not in turn
 
 
 def _alternate(turns: list[Any]) -> bool:

@@ -16,20 +16,26 @@ def _is_text(row: Row) -> bool:
     return isinstance(row.get("text"), str) and row.keys() - _ABOUT == {"text"}
 
 
+def _only_text(row: Row) -> str:
+    """The only text of a row besides what says something about it, under any key; "" if there are several."""
+    keys = row.keys() - _ABOUT
+    value = row[next(iter(keys))] if len(keys) == 1 else None
+    return value if isinstance(value, str) else ""
+
+
 def _is_transcript(row: Row) -> bool:
-    if not _is_text(row):
-        return False
-    messages = transcripts.messages_in(row["text"])
+    messages = transcripts.messages_in(_only_text(row))
     return messages is not None and messages[-1]["role"] == "assistant"
 
 
 def _has_tags(row: Row) -> bool:
     """Whether a row is a transcript other than Anthropic's, which is the shape `anthropic_text`."""
-    return _is_transcript(row) and not row["text"].lstrip().startswith("Human:")
+    text = _only_text(row)
+    return _is_transcript(row) and not ("\n\nAssistant:" in text and text.lstrip().startswith("Human:"))
 
 
 def _chat(row: Row) -> list[Row]:
-    messages = transcripts.messages_in(row["text"])
+    messages = transcripts.messages_in(_only_text(row))
     if messages is None or messages[-1]["role"] != "assistant":
         raise CannotConvert("not every turn of the text is found by the tags of a chat template")
     return [{"messages": messages}]

@@ -18,30 +18,30 @@ _SYSTEM, _USER, _ASSISTANT = "system", "user", "assistant"
 _ROLES = {
     "system": _SYSTEM, "user": _USER, "human": _USER, "instruction": _USER, "question": _USER, "input": _USER,
     "prompt": _USER, "assistant": _ASSISTANT, "model": _ASSISTANT, "response": _ASSISTANT, "answer": _ASSISTANT,
-    "output": _ASSISTANT, "gpt": _ASSISTANT, "bot": _ASSISTANT,
+    "output": _ASSISTANT, "gpt": _ASSISTANT, "bot": _ASSISTANT, "ai": _ASSISTANT, "q": _USER, "a": _ASSISTANT,
 }  # fmt: skip
 
 
 class _Template(NamedTuple):
-    """A template: what begins a turn (`role` is a group of it), and what ends one. `words` says that the tags are
+    """A template: what begins a turn (`role` is a group of it). `words` says that the tags are
     words; with them, what stands before the first turn may be the system prompt (`preamble`)."""
 
     begins: re.Pattern[str]
-    ends: tuple[str, ...] = ()
     words: bool = False
     preamble: bool = False
 
 
 _TEMPLATES = (
-    _Template(re.compile(r"<\|im_start\|>(?P<role>\w+)(?:\r?\n|\Z)"), ("<|im_end|>",)),
-    _Template(
-        re.compile(r"<\|start_header_id\|>(?P<role>\w+)<\|end_header_id\|>"),
-        ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"),
-    ),
-    _Template(re.compile(r"<\|header_start\|>(?P<role>\w+)<\|header_end\|>"), ("<|eot|>", "<|end_of_text|>")),
-    _Template(re.compile(r"<start_of_turn>(?P<role>\w+)(?:\r?\n|\Z)"), ("<end_of_turn>",)),
-    _Template(re.compile(r"<\|(?P<role>system|user|assistant)\|>"), ("<|end|>",)),
+    _Template(re.compile(r"<\|im_start\|>(?P<role>\w+)(?:\r?\n|\Z)")),
+    _Template(re.compile(r"<\|start_header_id\|>(?P<role>\w+)<\|end_header_id\|>")),
+    _Template(re.compile(r"<\|header_start\|>(?P<role>\w+)<\|header_end\|>")),
+    _Template(re.compile(r"<start_of_turn>(?P<role>\w+)(?:\r?\n|\Z)")),
+    _Template(re.compile(r"<\|(?P<role>system|user|assistant)\|>")),
     _Template(re.compile(r"(?:\A\s*|\n\n)(?P<role>Human|Assistant):(?:[ \n]|\Z)")),
+    *(
+        _Template(re.compile(rf"(?:\A\s*|\n\s*)(?P<role>{names}):(?:\s|\Z)"), words=True)
+        for names in ("System|Human|Assistant|AI", "System|User|Assistant|AI|Bot", "Question|Answer", "Q|A")
+    ),
     _Template(
         re.compile(
             r"###[ \t]*(?P<role>System|Instruction|Input|Response|Human|User|Assistant|Question|Answer):[ \t]*\r?\n?"
@@ -53,7 +53,10 @@ _TEMPLATES = (
         re.compile(r"(?:\A|(?<=\s)|(?<=</s>))(?P<role>USER|ASSISTANT|SYSTEM):(?:\s|\Z)"), words=True, preamble=True
     ),
 )
-_ENDS = ("</s>", "<|endoftext|>", "<eos>")
+_ENDS = (
+    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|eot|>", "<end_of_turn>", "<|end|>", "</s>",
+    "<|endoftext|>", "<eos>",
+)  # fmt: skip
 _BEGINNING = re.compile(r"\s*(?:<s>|<bos>|<\|begin_of_text\|>)\s*")
 _TAG = re.compile(
     r"<\|[\w ]{1,40}\|>|</?s>|<(?:start|end)_of_turn>|<[be]os>|\[/?INST\]|<</?SYS>>|(?:\A|\n)(?:USER|ASSISTANT): |"
@@ -66,7 +69,7 @@ _ALPACA_PREAMBLE = re.compile(
 MARKERS = re.compile(
     rf"{_ALPACA_PREAMBLE.pattern}|<\|[\w ]{{1,40}}\|>|<(?:start|end)_of_turn>|</?s>|<[be]os>|\[/?INST\]|<</?SYS>>|"
     r"\b(?:system|user|assistant|model|USER|ASSISTANT|SYSTEM|Human|Assistant|System|User|Instruction|Input|Response|"
-    r"Question|Answer)\b"
+    r"Question|Answer|AI|Bot|Q|A)\b"
 )
 """What stands between the parts of a transcript."""
 
@@ -89,9 +92,17 @@ def has_tags(text: str) -> bool:
     return _TAG.search(text) is not None
 
 
+def without_end(text: str) -> str:
+    """A text without the tags that end a turn."""
+    text = text.strip()
+    while end := next((end for end in _ENDS if text.endswith(end)), ""):
+        text = text.removesuffix(end).rstrip()
+    return text
+
+
 def _parsed(template: _Template, text: str) -> list[Row] | None:
     heads = list(template.begins.finditer(text))
-    if not heads:
+    if len(heads) < 2:
         return None
     messages: list[Row] = []
     before = text[: heads[0].start()].strip()
@@ -105,7 +116,7 @@ def _parsed(template: _Template, text: str) -> list[Row] | None:
         role = _ROLES.get(name.lower())
         if role is None:
             return None
-        content = _without_end(text[head.end() : end], (*template.ends, *_ENDS))
+        content = without_end(text[head.end() : end])
         if name == "Input" and messages and messages[-1]["role"] == _USER:
             messages[-1]["content"] = f"{messages[-1]['content']}\n\n{content}".strip()
         else:
@@ -126,15 +137,8 @@ def _llama_2(text: str) -> list[Row] | None:
             system, _, question = question.lstrip().removeprefix("<<SYS>>").partition("<</SYS>>")
             messages.append({"role": _SYSTEM, "content": system.strip()})
         messages.append({"role": _USER, "content": question.strip()})
-        messages.append({"role": _ASSISTANT, "content": _without_end(answer.rstrip().removesuffix("<s>"), _ENDS)})
+        messages.append({"role": _ASSISTANT, "content": without_end(answer.rstrip().removesuffix("<s>"))})
     return messages
-
-
-def _without_end(text: str, ends: tuple[str, ...]) -> str:
-    text = text.strip()
-    while end := next((end for end in ends if text.endswith(end)), ""):
-        text = text.removesuffix(end).rstrip()
-    return text
 
 
 def _exact(messages: list[Row] | None, *, alternate: bool) -> list[Row] | None:

@@ -34,12 +34,16 @@ _WEIGHT_KEYS = {"weight": False, "loss": False, "train": False, "trainable": Fal
 
 _TOOL_CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
 _TOOL_RESPONSE = re.compile(r"<tool_response>\s*(.*?)\s*</tool_response>", re.DOTALL)
-STRUCTURE = frozenset({"from", "role", "type", *_WEIGHT_KEYS})
+STRUCTURE = frozenset(
+    f"{place}/{key}" for key in ("from", "role", "speaker", *_WEIGHT_KEYS) for place in ("*", "chosen", "rejected")
+)
 MARKERS = re.compile(r"<image>|</?tool_(?:call|response)>|\b(?:name|arguments)\b")
 
 
 def is_turn(turn: object) -> bool:
     """Whether a value is a turn: a role with a text, or the texts of a question and its answer by their roles."""
+    if isinstance(turn, list):
+        return _is_pair(turn)
     if not isinstance(turn, dict):
         return False
     if _role_key(turn) is not None:
@@ -119,6 +123,9 @@ class _Messages:
     def add(self, turn: Any, number: int, count: int) -> None:
         if isinstance(turn, str):
             self.messages.append(said("user" if number % 2 else "assistant", turn))
+            return
+        if _is_pair(turn):
+            self.messages += [said("user", turn[0]), said("assistant", turn[1])]
             return
         if not isinstance(turn, dict):
             raise CannotConvert("it is not an object")
@@ -213,6 +220,10 @@ class _Messages:
             elif weight and key in ("train", "trainable", "loss"):
                 raise CannotConvert(f"`{key}` asks to train words that are not the assistant's; remove it")
             return
+
+
+def _is_pair(turn: Any) -> bool:
+    return isinstance(turn, list) and len(turn) == 2 and all(isinstance(text, str) for text in turn)
 
 
 def _role_key(turn: Row) -> str | None:

@@ -77,6 +77,14 @@ ROWS = [
     ShapedRow("sharegpt", "messages_from", {"messages": [FIRST, turn("gpt", "Hello")]}, [HELLO]),
     ShapedRow("sharegpt", "pairs", {"conversation": [{"human": "Hi", "assistant": "Hello"}]}, [HELLO]),
     ShapedRow("sharegpt", "user_bot", {"dialog": [{"user": "Hi"}, {"bot": "Hello"}]}, [HELLO]),
+    ShapedRow("sharegpt", "lists", {"conversations": [["Hi", "Hello"]]}, [HELLO]),
+    ShapedRow("sharegpt", "ultrachat", {"id": "1", "data": ["Hi", "Hello"]}, [HELLO]),
+    ShapedRow(
+        "sharegpt",
+        "top_1",
+        {"conversation": [{"role": "prompter", "text": "Hi"}, {"role": "assistant", "text": "Hello"}]},
+        [HELLO],
+    ),
     ShapedRow("sharegpt", "strings", {"dialogue": ["Hi", "Hello"]}, [HELLO]),
     ShapedRow(
         "sharegpt",
@@ -300,6 +308,31 @@ ROWS = [
         {"prompt": "Hi", "response_0": "Bad.", "response_1": "Good.", "better_response_id": 1},
         [pair(("user", "Hi"))],
     ),
+    ShapedRow("preference", "list", {"instruction": "Hi", "output": ["Good.", "Bad."]}, [pair(("user", "Hi"))]),
+    ShapedRow(
+        "preference",
+        "template",
+        {
+            "prompt": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
+            "chosen": "Good.<|im_end|>",
+            "rejected": "Bad.",
+        },
+        [pair(("user", "Hi"))],
+    ),
+    ShapedRow(
+        "preference",
+        "quoted_tag",
+        {"prompt": "What does USER: mean?", "chosen": "Good.", "rejected": "Bad."},
+        [pair(("user", "What does USER: mean?"))],
+    ),
+    ShapedRow(
+        "distilabel",
+        "row",
+        {"instruction": "Hi", "generations": ["Bad.", "Good."], "ratings": [1, 5]},
+        [pair(("user", "Hi"))],
+    ),
+    ShapedRow("input_output", "row", {"input": "a", "output": "b"}, []),
+    ShapedRow("user_assistant", "row", {"user": "a", "assistant": "b"}, []),
     ShapedRow("unpaired_preference", "trl", {"prompt": "a", "completion": "b", "label": True}, []),
     ShapedRow("unpaired_preference", "kto_tag", {"instruction": "a", "output": "b", "kto_tag": False}, []),
     ShapedRow("unpaired_preference", "turns", {"conversations": [FIRST], "kto_tag": True}, []),
@@ -324,6 +357,41 @@ ROWS = [
         "chatml",
         {"text": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>"},
         [HELLO],
+    ),
+    ShapedRow("transcript", "llama_2", {"text": "<s>[INST] Hi [/INST] Hello </s>"}, [HELLO]),
+    ShapedRow(
+        "transcript",
+        "llama_2_system",
+        {"text": "<s>[INST] <<SYS>>\nS.\n<</SYS>>\n\nHi [/INST] Hello </s>"},
+        [chat(("system", "S."), *HI)],
+    ),
+    ShapedRow(
+        "transcript",
+        "llama_3",
+        {
+            "text": "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
+            "<|start_header_id|>assistant<|end_header_id|>\n\nHello<|eot_id|>"
+        },
+        [HELLO],
+    ),
+    ShapedRow("transcript", "zephyr", {"text": "<|user|>\nHi</s>\n<|assistant|>\nHello</s>"}, [HELLO]),
+    ShapedRow("transcript", "phi", {"text": "<|user|>\nHi<|end|>\n<|assistant|>\nHello<|end|>"}, [HELLO]),
+    ShapedRow(
+        "transcript",
+        "gemma",
+        {"text": "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nHello<end_of_turn>\n"},
+        [HELLO],
+    ),
+    ShapedRow("transcript", "vicuna", {"text": "S. USER: Hi ASSISTANT: Hello</s>"}, [chat(("system", "S."), *HI)]),
+    ShapedRow("transcript", "alpaca", {"text": ALPACA}, [chat(("user", "Add.\n\n1"), ("assistant", "2"))]),
+    ShapedRow("transcript", "guanaco", {"text": "### Human: Hi### Assistant: Hello"}, [HELLO]),
+    ShapedRow("transcript", "words", {"text": "User: Hi\nAssistant: Hello"}, [HELLO]),
+    ShapedRow("transcript", "other_key", {"prompt": "[INST] Hi [/INST] Hello"}, [HELLO]),
+    ShapedRow(
+        "text",
+        "turn_without_end",
+        {"text": "<|im_start|>tool\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>"},
+        [{"prompt": "", "completion": "<|im_start|>tool\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>"}],
     ),
     ShapedRow("text", "plain", {"text": "A text.", "meta": {"url": "x"}}, [{"prompt": "", "completion": "A text."}]),
     ShapedRow(
