@@ -33,7 +33,7 @@ OPTIONS = {
 }
 """The options of a preparation by their names in the API."""
 
-_SET = re.compile(r"\b([Ss]et|[Gg]ive) the option `(\w+)` to (\w+)")
+_SET = re.compile(r"\b([Ss]et|[Gg]ive) the option `(\w+)` to ([\w-]+)")
 _OPTION = re.compile(r"\b[Tt]he option `(\w+)`( false\b)?")
 _COLUMNS = "Name prompt and answer in the option `columns`"
 _NAMED_FIX = re.compile(r"\bfix (\w+)")

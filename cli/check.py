@@ -58,13 +58,13 @@ def check_file(
     else:
         from rich.console import Console
 
-        from cli.next_steps import Commands, show
+        from cli.next_steps import TRIED, Commands, show
         from service.datasets.report.terminal import render_leakage, render_report
 
         console = Console(highlight=False)
         commands = Commands(file, report, model=model)
-        if "table_file" in report.counts:
-            commands.guess_columns(_model(model, settings))
+        if not TRIED.isdisjoint(report.counts):
+            commands.read_first_rows(_model(model, settings))
         render_report(report, console, commands.for_fix)
         show(commands, console)
         if report.leakage is not None:

@@ -33,6 +33,10 @@ _OTHER_FILES = frozenset({"json_array_file", "table_file", "other_shape", "not_t
 """The codes of files whose rows are not checked before they are converted."""
 
 
+TRIED = _OTHER_FILES | {"not_utf8"}
+"""The codes of files that a preparation reads in a way that it has to guess."""
+
+
 class Commands:
     """The commands for the findings of one report."""
 
@@ -45,10 +49,10 @@ class Commands:
         named = {CHECKS[code].fix for code in report.counts}
         self._always = [fix for fix in _STOPPING if fix in named and not self._is_converted]
         self.problem: str | None = None
-        """Why the columns of a table cannot be guessed, in the options of the command line."""
+        """Why a preparation needs an option, such as columns or an encoding, and which."""
 
-    def guess_columns(self, model: BaseModel) -> None:
-        """Reads the first rows of a table, so that its commands name the columns that are used."""
+    def read_first_rows(self, model: BaseModel) -> None:
+        """Finds out whether a preparation can read the file without options, and which columns of a table it uses."""
         try:
             plan = _plan(self._file, model)
         except PreparationRefused as error:
@@ -63,7 +67,7 @@ class Commands:
     def for_fix(self, fix: str) -> str:
         """The command that applies one fix, with all safe ones."""
         if self.problem is not None:
-            return f"{fix}, once the columns are named (see below)"
+            return f"{fix}, with an option (see below)"
         if self._is_converted and fix in SAFE_FIXES:
             return prepare_command(self._file, columns=self._columns, model=self._model)
         return prepare_command(self._file, fixes=[fix, *self._always], columns=self._columns, model=self._model)

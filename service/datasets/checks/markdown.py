@@ -21,7 +21,7 @@ _INTRODUCTION = """# Dataset checks
 Every code that a dataset report (`GET /v1/files/{id}/report`, `tunegate check FILE`) can contain. An **error** stops a
 training job; a **warning** costs quality or money; an **info** is good to know. All checks run in one pass over the
 file. Every finding has a line, a JSON pointer into that line, an excerpt, and advice. A fix is the name of a step that
-`POST /v1/dataset_preparations` can apply.
+`POST /v1/dataset_preparations` can apply; `tunegate check` prints the command that applies it.
 
 This page is generated: `python -m service.datasets.checks > docs/checks.md`.
 """

@@ -47,13 +47,13 @@ def choose_encoding(reading: Reading) -> Encoding:
         return Encoding(Guess(value=wide, certainty="certain"), wide, "utf-8", [])
     wide = wide_without_bom(head)
     if wide is not None:
-        note = f"Decoded as {wide} (likely, by its zero bytes); if that is wrong, give encoding."
+        note = f"Decoded as {wide} (likely, by its zero bytes); if that is wrong, give the option `encoding`."
         return Encoding(Guess(value=wide, certainty="likely"), wide, "utf-8", [note])
     found = scan(reading.chunks())
     if found.foreign:
         return _detected(detect(found.foreign), can_stop="reencode_utf8" in reading.fixes)
     if found.escapes is not None:
-        note = f"Decoded as {found.escapes} (likely, by its escape sequences); if that is wrong, give encoding."
+        note = f"Decoded as {found.escapes} (likely, by its escapes); if that is wrong, give the option `encoding`."
         return Encoding(Guess(value=found.escapes, certainty="likely"), None, found.escapes, [note])
     return Encoding(Guess(value="utf-8", certainty="certain"), None, "utf-8", [])
 
@@ -77,8 +77,8 @@ def _detected(found: Detected, *, can_stop: bool) -> Encoding:
     if found.certainty == "uncertain" and found.other is not None and can_stop:
         other, one, two = found.other
         raise PreparationRefused(
-            f"The encoding is not certain: `{_shown(one)}` in {found.encoding} is `{_shown(two)}` in {other}. Give "
-            f"encoding: {found.encoding}, {other} or another.",
+            f"The encoding is not certain: `{_shown(one)}` in {found.encoding} is `{_shown(two)}` in {other}. Set "
+            f"the option `encoding` to {found.encoding}, {other} or another.",
             code="encoding_uncertain",
             param="encoding",
         )
@@ -86,11 +86,11 @@ def _detected(found: Detected, *, can_stop: bool) -> Encoding:
     sample = max(lines, key=len, default=found.text[:_SAMPLE_CHARS])
     note = f"Decoded as {found.encoding} ({found.certainty}); for example `{_shown(sample)}`."
     guess = Guess(value=found.encoding, certainty=found.certainty)
-    return Encoding(guess, None, found.encoding, [f"{note} If that is wrong, give encoding."])
+    return Encoding(guess, None, found.encoding, [f"{note} If that is wrong, give the option `encoding`."])
 
 
 def _contradiction(message: str) -> PreparationRefused:
-    return PreparationRefused(f"{message} Give another encoding, or none.", code="invalid_value", param="encoding")
+    return PreparationRefused(f"{message} Give another one, or none.", code="invalid_value", param="encoding")
 
 
 def _shown(text: str) -> str:

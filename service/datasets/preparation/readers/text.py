@@ -221,7 +221,8 @@ class Text:
             return f"{byte} is not UTF-8; the fix reencode_utf8 converts the file"
         if self._encoding.guess.certainty == "given":
             return f"{byte} is not {name}; give another encoding, or none to have it detected"
-        return f"{byte} is neither utf-8 nor {name}, in which other lines are; correct the line or give encoding"
+        other = f"{byte} is neither utf-8 nor {name}, in which other lines are"
+        return f"{other}; correct the line or give the option `encoding`"
 
     def _as_utf8(self, data: bytes) -> bytes:
         try:
