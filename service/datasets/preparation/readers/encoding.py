@@ -53,7 +53,7 @@ def choose_encoding(reading: Reading) -> Encoding:
     if found.foreign:
         return _detected(detect(found.foreign), can_stop="reencode_utf8" in reading.fixes)
     if found.escapes is not None:
-        note = f"Decoded as {found.escapes} (likely, by its escapes); if that is wrong, give the option `encoding`."
+        note = f"Decoded as {found.escapes} (likely, by its escape sequences). If not, give the option `encoding`."
         return Encoding(Guess(value=found.escapes, certainty="likely"), None, found.escapes, [note])
     return Encoding(Guess(value="utf-8", certainty="certain"), None, "utf-8", [])
 
