@@ -24,6 +24,7 @@ from service.catalogue.base_models import load
 from service.catalogue.lookup import known_model
 from service.datasets.checks.registry import FIXES
 from service.datasets.preparation.changes import Change
+from service.datasets.preparation.inputs import Input
 from service.datasets.preparation.options import Columns, Options, Split, check_encoding, check_split, chosen_fixes
 from service.datasets.preparation.refusals import PreparationRefused
 from service.datasets.preparation.run import OPTION_CHANGES, Outputs, Prepared
@@ -40,6 +41,7 @@ EXIT_DONE, EXIT_ERRORS, EXIT_REFUSED = 0, 1, 2
 SHOWN_CHANGES = 2
 """Changes that are shown for each fix; the file of changes contains all."""
 
+_DELIMITERS = {"\t": "tab", "\x01": "\\x01", "\x1f": "\\x1f", " ": "space"}
 _UNITS = {"json": "item", "jsonl": "line", "txt": "line"}
 _STYLES = {"error": "red", "warning": "yellow", "info": "dim"}
 _DESCRIPTIONS = {**FIXES, **DESCRIPTIONS, **OPTION_CHANGES}
@@ -209,6 +211,8 @@ def _show(file: Path, results: Results, console: Console) -> None:
     title.append(f" → {options.target_format or 'unknown format'}, {outcome.rows_out:,} examples")
     console.print()
     console.print(title)
+    if outcome.input is not None and (read_as := _read_as(outcome.input)):
+        console.print(Padding(Text(read_as, style="dim"), (0, 0, 0, 2)))
     if options.columns is not None:
         console.print(Padding(_mapping(results), (1, 0, 0, 2)))
     _show_changes(results, console)
@@ -249,6 +253,20 @@ def _mapping(results: Results) -> Table:
     if options.system_prompt is not None:
         grid.add_row(Text("system"), Text(repr(options.system_prompt[:80])), Text(""))
     return grid
+
+
+def _read_as(input: Input) -> str:
+    """How a table was read, with the certainty of each guess."""
+    parts = [f"sheet `{input.sheet}`"] if input.sheet is not None else []
+    if input.encoding.certainty != "certain":
+        parts.append(f"encoding {input.encoding.value} ({input.encoding.certainty})")
+    if input.delimiter is not None:
+        parts.append(f"delimiter {_DELIMITERS.get(input.delimiter.value, input.delimiter.value)}")
+        parts[-1] += f" ({input.delimiter.certainty})"
+    if input.header is not None:
+        has = "with" if input.header.value == "true" else "without"
+        parts.append(f"{has} a header ({input.header.certainty})")
+    return f"read as: {', '.join(parts)}" if parts else ""
 
 
 def _show_changes(results: Results, console: Console) -> None:

@@ -65,7 +65,8 @@ def notes_on_empty(empty: Counter[str], rows: int) -> Iterator[str]:
         if count > rows * _MANY_EMPTY:
             yield (
                 f"{count:,} of {rows:,} rows were dropped since {place}. If its value stands only in the first of "
-                "several rows, as below a merged cell, repeat it in each; if another column has it, give `columns`."
+                "several rows, as below a merged cell, repeat it in each; if another column has it, name that in the "
+                "option `columns`."
             )
 
 

@@ -24,6 +24,7 @@ def test_makes_files_and_shows_what_it_did(table: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     for words in (
+        "read as: delimiter , (certain), with a header (certain)",
         "column `question`", "guessed", "drop_duplicates", "row 22", "The same as line 5.",
         "Column `answer` is empty.", "facts_prepared_train.jsonl", "15 examples", "facts_prepared_valid.jsonl",
     ):  # fmt: skip

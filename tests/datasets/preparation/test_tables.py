@@ -180,6 +180,16 @@ class TestHeader:
         assert "row 2 (`string`, `string`)" in notes(made)
         assert "row 4 (`Total`, `12`)" in notes(made)
 
+    def test_that_is_repeated_is_no_example(self) -> None:
+        made = table("question,answer\nWhy?,Because.\nquestion,answer\nWho?,Me.\n")
+        assert made.pairs == [("Why?", "Because."), ("Who?", "Me.")]
+        assert "the header again: row 3." in notes(made)
+
+    def test_of_a_text_file_makes_it_a_table(self) -> None:
+        data = "question\tanswer\r\nWhy, so?\tBecause.\r\nWho?\tMe.\r\n".encode("utf-16")
+        assert make(data, filename="excel.txt").pairs == TWO
+        assert make(b"Hello, you.\nWell, me.\n", filename="a.txt").result.options.input_format == "txt"
+
     @pytest.mark.parametrize("rows", ["Total,12\nWhy?,Because.\n", "Why?,Because.\nTotal?,Twelve eggs.\n"])
     def test_words_of_footers_inside_the_table_stay(self, rows: str) -> None:
         assert len(table(f"question,answer\n{rows}").rows) == 2

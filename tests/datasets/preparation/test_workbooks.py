@@ -187,6 +187,9 @@ class TestSheets:
     def test_that_are_parts_of_a_split_are_named(self) -> None:
         assert "parts of a split" in notes(make(workbook(ROWS, more={"validation": ROWS}), filename="a.xlsx"))
 
+    def test_line_breaks_in_cells_are_line_feeds(self) -> None:
+        assert sheet(["Why\n_x000D_\nso?", "a_x000D_b"]).pairs == [("Why\n\nso?", "a\nb")]
+
     def test_dates_are_still_dates(self) -> None:
         assert sheet([Date(45292), "x"]).pairs == [("2024-01-01", "x")]
 

@@ -104,6 +104,11 @@ def separator_line(line: str) -> str | None:
     return "\t" if name.lower() in ("\\t", "tab") else name.strip(" ")
 
 
+def names_columns(line: str) -> bool:
+    """Whether a line is the header of a table with a question and an answer."""
+    return any(are_known(line.strip().split(delimiter)) for delimiter in _USUAL if delimiter in line)
+
+
 def escaped_line(line: str, delimiter: str) -> str:
     """The line without escapes by backslashes; signs are in the place of quotes and delimiters that are text."""
     signs = {'"': QUOTE_SIGN, delimiter: DELIMITER_SIGN, "\\": "\\", "\n": "\n"}

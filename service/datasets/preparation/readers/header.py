@@ -101,7 +101,8 @@ def find_header(
             f"Row {first[0]} ({_quoted(first[1])}) was taken for the names of the columns, which is uncertain; with "
             "the option `header` false it is an example."
         )
-    return Header(names, Guess(value="true", certainty=certainty), _rest(head[after:], records, notes))
+    guess = Guess(value="true", certainty=certainty)
+    return Header(names, guess, _rest(head[after:], records, notes, header=_texts(first[1])))
 
 
 def has_header_of(cells: Sequence[str], options: Options) -> bool:
@@ -153,10 +154,16 @@ def footer_of(record: Record) -> bool:
     return all(_NUMBER.fullmatch(text) for text in texts[1:])
 
 
-def _rest(head: Sequence[Record], records: Iterator[Record], notes: list[str]) -> Iterator[Record]:
-    """The records, without a footer at the end of the table."""
+def _rest(
+    head: Sequence[Record], records: Iterator[Record], notes: list[str], *, header: Sequence[str] = ()
+) -> Iterator[Record]:
+    """The records, without a footer at the end of the table and without the header again, as in joined tables."""
     waiting: list[Record] = []
+    repeated: list[int] = []
     for record in _chained(head, records):
+        if len(header) > 1 and header[0] in record[1] and _texts(record[1]) == header:
+            repeated.append(record[0])
+            continue
         if waiting and _texts(record[1]):
             yield from waiting
             waiting = []
@@ -167,6 +174,10 @@ def _rest(head: Sequence[Record], records: Iterator[Record], notes: list[str]) -
     if waiting:
         notes.append(_passed_over([(0, waiting[0])], "footer"))
         yield from waiting[1:]
+    if repeated:
+        more = f" and {len(repeated) - 3:,} more" if len(repeated) > 3 else ""
+        rows = ", ".join(f"{number:,}" for number in repeated[:3])
+        notes.append(f"Not examples, but the header again: row{'s' if len(repeated) > 1 else ''} {rows}{more}.")
 
 
 def _chained(head: Iterable[Record], records: Iterator[Record]) -> Iterator[Record]:

@@ -137,7 +137,7 @@ def _text(value: Any) -> str:
     """A cell without a format as a person reads it: 3.0 is `3`, a date without a time is a date, true is `true`."""
     match value:
         case str():
-            return value
+            return value.replace("\r\n", "\n").replace("\r", "\n") if "\r" in value else value
         case bool():
             return "true" if value else "false"
         case float():

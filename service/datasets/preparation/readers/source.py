@@ -10,7 +10,7 @@ from service.datasets.checks.file import SNIFFED_BYTES, is_fence, is_fenced, oth
 from service.datasets.parsing.json_layouts import are_arrays, is_encoded_twice
 from service.datasets.preparation.changes import ChangeLog
 from service.datasets.preparation.options import Options
-from service.datasets.preparation.readers.dialect import separator_line
+from service.datasets.preparation.readers.dialect import names_columns, separator_line
 from service.datasets.preparation.readers.json_lines import read_json_lines
 from service.datasets.preparation.readers.json_values import contains_rows, read_json
 from service.datasets.preparation.readers.reading import GZIP_MAGIC, Chunks, Reading, Source, unpacked
@@ -79,7 +79,7 @@ def _by_content(reading: Reading, text: Text, suffix: str) -> Source:
     starts_like_json = any(line.lstrip().startswith((b"{", b"[")) for line in lines)
     if kind is None and (starts_like_json or suffix in _JSON_LINES):
         return read_json_lines(reading, text)
-    if kind == "table_file" and suffix != ".txt":
+    if kind == "table_file" and (suffix != ".txt" or names_columns(lines[0].decode("utf-8", "replace"))):
         return read_delimited(reading, text, expected=None, kind="csv")
     return _read_text(text)
 
