@@ -115,6 +115,8 @@ class TestCleaned:
             ("dir/a.csv/", "a.csv"),
             ("a\r\nb\0\u202e.csv", "ab.csv"),
             ("=?utf-8?B?QXVza8O8bmZ0ZS5jc3Y=?=", NAME),
+            ('"a.csv"', "a.csv"),
+            ('"', "file"),
             ("", "file"),
             (None, "file"),
             ("\n", "file"),

@@ -152,12 +152,14 @@ async def discard_file(session: AsyncSession, project_id: str, file_id: str) -> 
 
 
 def clean_filename(filename: str | None) -> str:
-    """The last part of a path, without characters that cannot be printed, and with encoded words (RFC 2047) decoded.
+    """The last part of a path, without quotes around it and characters that cannot be printed, and with encoded words
+    (RFC 2047) decoded.
 
     Where it is too long, its end stays: the suffix decides how a file is read.
     """
     name = decode_words(filename or "").replace("\\", "/").rstrip("/ ").rsplit("/", 1)[-1]
     name = "".join(char for char in name if char.isprintable()).strip()
+    name = name[1:-1] if name.startswith('"') and name.endswith('"') else name
     suffixes = "".join(PurePath(name).suffixes[-2:])[-MAX_SUFFIX_LENGTH:]
     return name.removesuffix(suffixes)[: MAX_FILENAME_LENGTH - len(suffixes)] + suffixes or "file"
 
