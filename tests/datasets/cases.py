@@ -40,6 +40,11 @@ def _prefixed(row: dict[str, Any], count: int = 1) -> bytes:
     return jsonl(*[asked(f"Question {index}") for index in range(count)], row)
 
 
+def input_with(**more: Any) -> dict[str, Any]:
+    """A preference row whose input has more keys."""
+    return {**pair(), "input": {**pair()["input"], **more}}
+
+
 def _rows(count: int) -> list[dict[str, Any]]:
     return [asked(f"Question number {index}?", f"Answer number {index}.") for index in range(count)]
 
@@ -60,7 +65,38 @@ OTHER_NOTATIONS: tuple[tuple[str, Any], ...] = (
 )
 SHAREGPT = jsonl({"conversations": [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "Because."}]})
 TOO_COMPLEX: list[object] = [doubling(27), many_patterns(3_000)]
+REFUSED_SCHEMAS: list[tuple[Any, str, Any]] = [
+    ({"city": {"type": "str"}}, "", {"type": "object", "properties": {"city": {"type": "string"}}}),
+    ({"properties": {"a": {"type": "string"}}}, "", {"type": "object", "properties": {}}),
+    ({}, "", {"type": "object", "properties": {"items": {"type": "string"}}}),
+    ({"type": "object"}, "", {"type": "object", "properties": {"type": {"type": "string"}}}),
+    (
+        {"type": "object", "properties": {"a": {"type": "object", "properties": {"b": {"type": "array"}}}}},
+        "/properties/a/properties/b",
+        {"type": "object", "properties": {"a": {"type": ["array", "null"], "items": {"type": "string"}}}},
+    ),
+    ({"type": "object", "properties": {"a": {"enum": []}}}, "/properties/a/enum", {"type": "object", "properties": {}}),
+    ({"type": "object", "properties": {"a": {}}, "required": ["b"]}, "/required", {"type": "object", "properties": {}}),
+]
+STRICT = {
+    "type": "object",
+    "properties": {"a": {"type": ["string", "null"]}, "b": {"anyOf": [{"type": "string"}, {"type": "number"}]}},
+    "required": ["a", "b"],
+    "additionalProperties": False,
+}
+INNER = {"type": "object", "properties": {"c": {"type": "string"}}, "required": ["c"]}
+NOT_STRICT: list[tuple[Any, str]] = [
+    ({"type": "object", "properties": {}}, ""),
+    ({**STRICT, "required": ["a"]}, ""),
+    ({**STRICT, "properties": {"a": INNER, "b": {"type": "string"}}}, "/properties/a"),
+    ({**STRICT, "allOf": [{"type": "object"}]}, "/allOf"),
+    ({**STRICT, "properties": {"a": {"type": "string", "minLength": 3}, "b": {}}}, "/properties/a/minLength"),
+    ({**STRICT, "anyOf": [STRICT]}, "/anyOf"),
+]
 NO_SCHEMAS: list[Any] = [
+    {"type": "object", "properties": {"a": {"type": "str"}}},
+    {"type": "object", "properties": {"a": {"type": "string", "required": True}}},
+    {"type": "object", "properties": {}, "required": "a"},
     {"type": "object", "properties": []},
     {"type": "strng"},
     {"type": "string"},
@@ -250,7 +286,15 @@ CASES: dict[str, list[Case]] = {
         ),
     ],
     "content_empty": [
-        Case(_prefixed(asked("Why?", "")), 2, "/messages/1/content", OK),
+        Case(
+            _prefixed(asked("Why?", "")),
+            2,
+            "/messages/1/content",
+            jsonl(
+                calling(after=[message("tool", "", tool_call_id="call_1"), message("assistant")]),
+                chat(message("user"), message("function", " ", name="reset"), message("assistant")),
+            ),
+        ),
         Case(_prefixed(asked(" \n\u3000")), 2, "/messages/0/content", jsonl(calling())),
         Case(_prefixed(asked("Why?", [{"type": "text", "text": " "}])), 2, "/messages/1/content", OK),
     ],
@@ -308,9 +352,27 @@ CASES: dict[str, list[Case]] = {
         Case(_prefixed({**calling(), "functions": [tool()["function"]]}), 2, "/functions", jsonl(calling()))
     ],
     "tools_count": [
-        Case(_prefixed(asked(tools=[])), 2, "/tools", jsonl(calling())),
+        Case(_prefixed(asked(tools={})), 2, "/tools", jsonl(asked(tools=[]), asked(functions=[]))),
+        Case(jsonl(pair(), input_with(tools=5)), 2, "/input/tools", jsonl(input_with(tools=[]))),
         Case(_prefixed(asked(tools=[tool(f"t{index}") for index in range(129)])), 2, "/tools", jsonl(calling())),
         Case(_prefixed(asked(functions={})), 2, "/functions", jsonl(function_call_row())),
+    ],
+    "parallel_tool_calls_type": [
+        *(
+            Case(
+                _prefixed(asked(parallel_tool_calls=bad)),
+                2,
+                "/parallel_tool_calls",
+                jsonl(asked(parallel_tool_calls=good)),
+            )
+            for bad, good in (("true", True), (1, False), (None, True))
+        ),
+        Case(
+            jsonl(pair(), input_with(parallel_tool_calls="false")),
+            2,
+            "/input/parallel_tool_calls",
+            jsonl(input_with(tools=[], parallel_tool_calls=True)),
+        ),
     ],
     "tool_shape": [
         Case(_prefixed(asked(tools=["weather"])), 2, "/tools/0", jsonl(calling())),
@@ -332,6 +394,35 @@ CASES: dict[str, list[Case]] = {
     "tool_parameters_invalid": [
         Case(_prefixed(asked(tools=[tool(parameters=wrong)])), 2, "/tools/0/function/parameters", jsonl(calling()))
         for wrong in NO_SCHEMAS
+    ],
+    "tool_schema_refused": [
+        Case(
+            _prefixed(asked(tools=[tool(parameters=bad)])),
+            2,
+            f"/tools/0/function/parameters{place}",
+            jsonl(calling(), asked(tools=[tool(parameters=good)])),
+        )
+        for bad, place, good in REFUSED_SCHEMAS
+    ],
+    "tool_strict_schema": [
+        Case(
+            _prefixed(asked(tools=[tool(parameters=bad, strict=True)])),
+            2,
+            f"/tools/0/function/parameters{place}",
+            jsonl(asked(tools=[tool(parameters=STRICT, strict=True), tool("loose", parameters=bad)])),
+        )
+        for bad, place in NOT_STRICT
+    ],
+    "tool_fields": [
+        Case(_prefixed(asked(tools=[tool(returns="x")])), 2, "/tools/0/function/returns", jsonl(calling())),
+        Case(_prefixed(asked(tools=[{**tool(), "id": 1}])), 2, "/tools/0/id", jsonl(asked(tools=[tool(strict=False)]))),
+        Case(_prefixed(asked(tools=[tool(strict="yes")])), 2, "/tools/0/function/strict", jsonl(calling())),
+        Case(
+            _prefixed(asked(tools=[tool() | {"function": {"name": "f", "description": ["x"]}}])),
+            2,
+            "/tools/0/function/description",
+            jsonl(asked(tools=[tool() | {"function": {"name": "f"}}])),
+        ),
     ],
     "schema_too_complex": [
         Case(_prefixed(asked(tools=[tool(parameters=wrong)])), 2, "/tools/0/function/parameters", jsonl(calling()))
@@ -366,7 +457,6 @@ CASES: dict[str, list[Case]] = {
             "/messages/1/tool_calls/0/function/name",
             jsonl(calling(), function_call_row()),
         ),
-        Case(_prefixed(calling(tools=[])), 2, "/messages/1/tool_calls/0/function/name", jsonl(calling())),
     ],
     "calls_without_definitions": [
         Case(
@@ -375,6 +465,7 @@ CASES: dict[str, list[Case]] = {
             "/messages/1/tool_calls/0/function/name",
             jsonl(calling(), function_call_row(), calling(calls=[call(name="time")])),
         ),
+        Case(_prefixed(calling(tools=[])), 2, "/messages/1/tool_calls/0/function/name", jsonl(calling())),
     ],
     "arguments_invalid": [
         Case(
@@ -533,7 +624,8 @@ CASES: dict[str, list[Case]] = {
         )
     ],
     "reinforcement_nothing_to_grade": [
-        Case(jsonl(graded(), graded(), {"messages": [message("user")]}), 3, "", jsonl(graded()))
+        Case(jsonl(graded(), graded(), {"messages": [message("user")]}), 3, "", jsonl(graded())),
+        Case(jsonl(*[chat(message("user", f"Question {at}?")) for at in range(3)], asked()), 1, "", jsonl(asked())),
     ],
     "reinforcement_field_missing": [
         Case(

@@ -186,7 +186,7 @@ def tool_call_id_unresolved(row: dict[str, Any]) -> Iterator[Hit]:
 
 
 def _declares(row: dict[str, Any]) -> bool:
-    return any(holder.get(key) is not None for _, holder in holders(row) for key in ("tools", "functions"))
+    return any(holder.get(key) for _, holder in holders(row) for key in ("tools", "functions"))
 
 
 def _call_ids(messages: list[Any]) -> Iterator[tuple[int, str, str]]:

@@ -18,6 +18,7 @@ from service.datasets.parsing.formats import ROLES, is_zero, message_lists, mess
 SECTION = "Chat"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ROLE_LIST = ", ".join(ROLES)
+TOOL_ROLES = ("tool", "function")
 _PART_TYPES = ("text", "image_url", "input_audio", "refusal", "file")
 
 
@@ -61,10 +62,14 @@ def role_unknown(row: dict[str, Any]) -> Iterator[Hit]:
 
 @example_check("content_missing", "error", SECTION, formats=("chat", "preference", "reinforcement"))
 def content_missing(row: dict[str, Any]) -> Iterator[Hit]:
-    """A message has no content. Only assistant messages with `tool_calls`, `function_call` or `refusal` need none."""
+    """A message has no content. Only assistant messages with `tool_calls`, `function_call` or `refusal` need none. A
+    tool that returns nothing answers with an empty string, not with null.
+    """
     for pointer, message in messages_of(row):
         if message.get("content") is None and not _may_lack_content(message):
-            yield Hit(f"{pointer}/content", message, "This message has no content; give a string, or remove it.")
+            by_tool = _role(message) in TOOL_ROLES
+            advice = 'write "" if the tool returned nothing.' if by_tool else "give a string, or remove it."
+            yield Hit(f"{pointer}/content", message, f"This message has no content; {advice}")
 
 
 @example_check("content_type", "error", SECTION, formats=("chat", "preference", "reinforcement"))
@@ -85,8 +90,10 @@ def content_type(row: dict[str, Any]) -> Iterator[Hit]:
     "content_empty", "error", SECTION, formats=("chat", "preference", "reinforcement"), fix="drop_empty_messages"
 )
 def content_empty(row: dict[str, Any]) -> Iterator[Hit]:
-    """Content is empty or only white space: there is nothing to train on."""
+    """Content is empty or only white space: there is nothing to train on. The result of a tool may be empty."""
     for pointer, message in messages_of(row):
+        if _role(message) in TOOL_ROLES:
+            continue
         content = message.get("content")
         if isinstance(content, str):
             empty = not content or content.isspace()

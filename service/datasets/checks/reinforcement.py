@@ -33,9 +33,11 @@ def reinforcement_last_message(row: dict[str, Any]) -> Iterator[Hit]:
 def reinforcement_nothing_to_grade(row: dict[str, Any]) -> Iterator[Hit]:
     """A row has no field except its messages, such as a reference answer, that a grader can compare with."""
     if row.keys() <= CHAT_KEYS:
-        yield Hit(
-            "", row, "This row has no field for a grader, such as reference_answer; add one if your grader needs it."
+        message = (
+            "This row is a prompt without a field for a grader, such as reference_answer; add one if your grader reads "
+            "it. If this is chat data, add the assistant's answer instead."
         )
+        yield Hit("", row, message)
 
 
 FIELD_MISSING = declare(

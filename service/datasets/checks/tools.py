@@ -15,6 +15,7 @@ import jsonschema_rs
 import msgspec
 
 from service.datasets.checks.registry import Hit, example_check
+from service.datasets.checks.schema_mistakes import first_mistake
 from service.datasets.parsing.formats import calls_of, messages_of
 from service.json_schemas import limit_exceeded
 from service.processes.guard import guarded
@@ -45,13 +46,13 @@ class SchemaFault(NamedTuple):
 def tools_and_functions(row: dict[str, Any]) -> Iterator[Hit]:
     """A row declares both `tools` and the older `functions`. It may declare only one of them."""
     for pointer, holder in holders(row):
-        if holder.get("tools") is not None and holder.get("functions") is not None:
+        if holder.get("tools") and holder.get("functions"):
             yield Hit(f"{pointer}/functions", holder["functions"], "Declare tools or functions, not both.")
 
 
 @example_check("tools_count", "error", SECTION, formats=("chat", "preference"), needs=DECLARING)
 def tools_count(row: dict[str, Any]) -> Iterator[Hit]:
-    """`tools` or `functions` is not a list of 1 to 128 definitions."""
+    """`tools` or `functions` is not a list of up to 128 definitions. An empty list means that there are none."""
     for pointer, holder in holders(row):
         for key in ("tools", "functions"):
             declared = holder.get(key)
@@ -59,9 +60,25 @@ def tools_count(row: dict[str, Any]) -> Iterator[Hit]:
                 continue
             if not isinstance(declared, list):
                 yield Hit(f"{pointer}/{key}", declared, f"{key} must be a list of definitions.")
-            elif not 1 <= len(declared) <= MAX_TOOLS:
-                message = f"{key} has {len(declared)} definitions; 1 to {MAX_TOOLS} are allowed."
+            elif len(declared) > MAX_TOOLS:
+                message = f"{key} has {len(declared)} definitions; {MAX_TOOLS} are allowed."
                 yield Hit(f"{pointer}/{key}", "", message)
+
+
+@example_check(
+    "parallel_tool_calls_type",
+    "error",
+    SECTION,
+    formats=("chat", "preference", "reinforcement"),
+    needs=("parallel_tool_calls",),
+)
+def parallel_tool_calls_type(row: dict[str, Any]) -> Iterator[Hit]:
+    """`parallel_tool_calls` is not true or false, but a string, a number or null."""
+    for pointer, holder in holders(row):
+        value = holder.get("parallel_tool_calls", True)
+        if not isinstance(value, bool):
+            place = f"{pointer}/parallel_tool_calls"
+            yield Hit(place, value, "parallel_tool_calls must be true or false, without quotes; or remove it.")
 
 
 @example_check("tool_shape", "error", SECTION, formats=("chat", "preference"), needs=DECLARING)
@@ -144,7 +161,7 @@ def older_functions(row: dict[str, Any]) -> Iterator[Hit]:
     models.
     """
     for pointer, holder in holders(row):
-        if holder.get("functions") is not None:
+        if holder.get("functions"):
             yield Hit(f"{pointer}/functions", "", "functions is the older form of tools; convert it for newer models.")
             return
     for pointer, message in messages_of(row):
@@ -217,7 +234,7 @@ def _compiled(encoded: bytes) -> Validator | SchemaFault:
             except (jsonschema_rs.ValidationError, ValueError) as error:
                 message = getattr(error, "message", None) or str(error)
                 fault = fault or f"{message.splitlines()[0]} (at {_path(error)})."
-    return SchemaFault(fault)
+    return SchemaFault(first_mistake(schema) or fault)
 
 
 def _path(error: Exception) -> str:

@@ -121,14 +121,42 @@ def row_format(row: dict[str, Any]) -> Format | None:
     return None
 
 
-def file_format(rows: Iterable[dict[str, Any]]) -> Format | None:
-    """The most frequent format of the rows; among equally frequent ones, the first. None if no row has a format."""
-    votes: dict[Format, int] = {}
-    for row in rows:
+class FormatVotes:
+    """Counts the formats of a file's rows. `count` is the number of rows that have one.
+
+    A row that ends with a question and has no answer is a prompt for reinforcement, or a chat row that is not complete.
+    Such rows are prompts if there are more of them than of chat rows with an answer.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._votes: dict[Format, int] = {}
+        self._prompts = 0
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Counts one row."""
         found = row_format(row)
         if found is not None:
-            votes[found] = votes.get(found, 0) + 1
-    return max(votes.items(), key=lambda vote: vote[1])[0] if votes else None
+            self.count += 1
+            self._votes[found] = self._votes.get(found, 0) + 1
+            self._prompts += found == "chat" and _is_only_a_prompt(row)
+
+    def winner(self) -> tuple[Format, int] | None:
+        """The most frequent format (the first of equal ones) with its number of rows; None if no row has a format."""
+        votes = dict(self._votes)
+        if self._prompts * 2 > votes.get("chat", 0):
+            votes["reinforcement"] = votes.get("reinforcement", 0) + self._prompts
+            votes["chat"] -= self._prompts
+        return max(votes.items(), key=lambda vote: vote[1]) if votes else None
+
+
+def file_format(rows: Iterable[dict[str, Any]]) -> Format | None:
+    """The format of a file with these rows, or None if no row has a format."""
+    votes = FormatVotes()
+    for row in rows:
+        votes.add(row)
+    winner = votes.winner()
+    return winner[0] if winner is not None else None
 
 
 def same_format(row: dict[str, Any], expected: Format) -> bool:
@@ -239,6 +267,15 @@ def definitions_of(holder: dict[str, Any]) -> list[Any] | None:
         return [tool.get("function") if isinstance(tool, dict) else None for tool in tools]
     functions = holder.get("functions")
     return functions if isinstance(functions, list) and functions else None
+
+
+def _is_only_a_prompt(row: dict[str, Any]) -> bool:
+    """Whether a row's messages end with a question, and none of them is an answer."""
+    messages = row.get("messages")
+    if not isinstance(messages, list) or not messages:
+        return False
+    roles = [message.get("role") if isinstance(message, dict) else None for message in messages]
+    return roles[-1] in ("user", "developer") and "assistant" not in roles and all(role in ROLES for role in roles)
 
 
 def _looks_like_reinforcement(row: dict[str, Any]) -> bool:

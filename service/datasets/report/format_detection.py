@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from service.datasets.checks.file import SNIFFED_BYTES, sniff
 from service.datasets.checks.registry import Hit
 from service.datasets.parsing.decode import decode_line
-from service.datasets.parsing.formats import row_format
+from service.datasets.parsing.formats import FormatVotes
 from service.datasets.parsing.lines import Block, lines_of
 from service.datasets.report.other_layouts import (
     column_layout,
@@ -59,7 +59,7 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
     """Reads blocks from `blocks` until the format is decided; the result holds the blocks that were read."""
     blocks_read: list[Block] = []
     head: list[tuple[int, bytes]] = []
-    votes: dict[Format, int] = {}
+    votes = FormatVotes()
     others: dict[str, tuple[int, int, str]] = {}
     start: list[bytes] = []
     start_bytes = 0
@@ -71,7 +71,7 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
             block = block._replace(offset=block.offset + len(_BOM), data=block.data[len(_BOM) :])
         blocks_read.append(block)
         for line in lines_of(block, max_line_bytes=max_line_bytes):
-            voters = sum(votes.values()) + sum(count for count, _, _ in others.values())
+            voters = votes.count + sum(count for count, _, _ in others.values())
             if line.offset >= _INSPECTED_BYTES or voters >= _VOTING_ROWS or voted_bytes >= _VOTING_BYTES:
                 decided = True
                 break
@@ -79,7 +79,7 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
                 continue
             if len(head) < _HEAD_LINES:
                 head.append((line.number, line.data))
-            if votes or others:
+            if votes.count or others:
                 voted_bytes += line.length_bytes
             elif start_bytes < _START_BYTES:
                 start.append(line.data)
@@ -89,23 +89,24 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
             row, _ = decode_line(line.data, line.offset)
             if row is None:
                 continue
-            other, format = _other(row), row_format(row)
+            other = _other(row)
             if other is not None:
                 count, first, _ = others.get(other, (0, line.number, other))
                 others[other] = (count + 1, first, other)
-            elif format is not None:
-                votes[format] = votes.get(format, 0) + 1
+            else:
+                votes.add(row)
         if decided:
             break
     not_json_lines = _not_json_lines(head, b"\n".join(start), blocks_read)
+    winner = votes.winner()
     if not_json_lines is None and others:
         count, first, message = max(others.values(), key=itemgetter(0))
-        if count > max(votes.values(), default=0):
+        if winner is None or count > winner[1]:
             not_json_lines = NotJsonLines("other_shape", first, Hit("", "", message))
     return FormatDetection(
         byte_order_mark,
         not_json_lines,
-        max(votes.items(), key=itemgetter(1))[0] if votes else None,
+        winner[0] if winner is not None else None,
         blocks_read,
     )
 
