@@ -42,12 +42,10 @@ EXPECTED: dict[str, Expected] = {
     "items.jsonl": read(2, notes="Each row is inside `item`", other_shape=1),
     "joined_lines.jsonl": read(said="separated by \\n, written as two characters"),
     "langfuse.csv": Expected({"table_file": 1}, shape="langfuse", format="chat", examples=2, first=OPENING),
-    "messages_as_text.jsonl": read(2, notes="the preparation decodes it", other_shape=1),
-    "messages_by_numpy.csv": read(2, notes="the preparation decodes it", table_file=1),
-    "messages_by_pandas.csv": read(2, "/source", notes="the preparation decodes it", table_file=1),
-    "messages_column.csv": read(
-        2, "/id", notes="the preparation decodes it", said="`messages` contains conversations", table_file=1
-    ),
+    "messages_as_text.jsonl": read(2, notes="decodes it", other_shape=1),
+    "messages_by_numpy.csv": read(2, notes="decodes it", table_file=1),
+    "messages_by_pandas.csv": read(2, "/source", notes="decodes it", table_file=1),
+    "messages_column.csv": read(2, "/id", notes="decodes it", said="`messages` contains conversations", table_file=1),
     "nested_rows.json": read(
         2, first=SHORT, notes="the list at /data/rows in one JSON object; beside it", said="one object: /data/rows"
     ),

@@ -142,6 +142,14 @@ EXPECTED: dict[str, Expected] = {
         "/annotations/*/ground_truth",
         array=True,
     ),
+    "label_studio_short.csv": Expected(
+        {"table_file": 1},
+        shape="label_studio_min",
+        format="chat",
+        examples=2,
+        first=LAMP,
+        unused=("/annotation_id", "/annotator", "/created_at", "/id", "/lead_time", "/updated_at"),
+    ),
     "langchain.jsonl": converted("langchain", 2, OPENING),
     "langfuse.jsonl": converted("langfuse", 2, OPENING, "/metadata/environment"),
     "langsmith.jsonl": converted("langsmith", 3, OPENING),
@@ -149,6 +157,7 @@ EXPECTED: dict[str, Expected] = {
     "mistral_interactions.jsonl": converted("mistral", 2, SHORT),
     "openai_batch_input.jsonl": Expected({"other_shape": 1}, refused="requests without answers"),
     "openai_batch_output.jsonl": Expected({"other_shape": 1}, refused="answers without requests"),
+    "openai_evals.jsonl": converted("openai_evals", 3, OPENING, notes="an example of its own"),
     "openai_responses.jsonl": converted("openai_responses", 2, rain("call_9", system=True), "/output/*/id"),
     "palm.jsonl": converted(
         "palm", 2, chat(("user", "When does the office open?"), ("assistant", "At eight o'clock."))

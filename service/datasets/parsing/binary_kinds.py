@@ -36,6 +36,7 @@ _SIGNATURES = (
     (b"PK\x05\x06", Kind("an empty zip archive", "Make the archive anew, or use the file itself.")),
     (b"PAR1", Kind("a Parquet file", _CONVERT)),
     (b"ARROW1", Kind("an Arrow or Feather file", _CONVERT)),
+    (b"\xff\xff\xff\xff", Kind("an Arrow stream, as Hugging Face's `datasets` saves it", _CONVERT)),
     (b"FEA1", Kind("a Feather file", _CONVERT)),
     (b"ORC", Kind("an ORC file", _CONVERT)),
     (b"Obj\x01", Kind("an Avro file", _CONVERT)),

@@ -35,7 +35,7 @@ def shape_message(shape: Shape) -> str:
 
 def fold_message(fold: Fold) -> str:
     """The message for rows that are inside another row, or whose messages are a text."""
-    return f"{FOLDS[fold]} (`tunegate prepare`)."
+    return f"{FOLDS[fold]}."
 
 
 def line_layout(head: Sequence[bytes]) -> Hit | None:

@@ -31,12 +31,13 @@ class RowsInside(NamedTuple):
 
 def rows_inside(value: Row) -> RowsInside | None:
     """The rows inside an object; None for an object that is a row itself, or has no rows."""
-    if shape_of(value) is not None:
-        return None
     values = list(value.values())
-    if row_format(value) is not None and not _are_columns(values):
+    are_columns = bool(values) and _are_columns(values)
+    if shape_of(value) is not None and (len(values) == 1 or not are_columns):
         return None
-    if values and _are_columns(values):
+    if row_format(value) is not None and not are_columns:
+        return None
+    if are_columns:
         return RowsInside("columns", {"": _from_columns(value)}, [])
     if frame := _frame(value):
         return RowsInside("lists", frame, [key for key in value if key not in ("data", "columns", "index")])

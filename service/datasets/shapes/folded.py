@@ -27,9 +27,9 @@ OTHERS = (
 )  # fmt: skip
 
 DESCRIPTIONS: dict[Fold, str] = {
-    "row": "Each row is inside `row`, as the Hugging Face dataset viewer returns it; the preparation takes it out",
-    "item": "Each row is inside `item`, as in OpenAI's evals and graders; the preparation takes it out",
-    "text": "The messages of each row are a text of JSON or of Python's notation; the preparation decodes it",
+    "row": "Each row is inside `row`, as Hugging Face's dataset viewer returns it; the fix convert_shape takes it out",
+    "item": "Each row is inside `item`, as in OpenAI's evals and graders; the fix convert_shape takes it out",
+    "text": "The messages of each row are a text of JSON or Python's notation; the fix convert_shape decodes it",
 }
 
 

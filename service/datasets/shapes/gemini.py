@@ -34,6 +34,12 @@ def _get(value: Row, name: str) -> Any:
     return value.get("".join(f"_{char.lower()}" if char.isupper() else char for char in name))
 
 
+def _parts(turn: Row) -> list[Row]:
+    """The parts of a turn; one alone is also written without a list."""
+    parts = turn.get("parts")
+    return [parts] if isinstance(parts, dict) else objects(parts, "parts")
+
+
 def _is_turn(value: Row) -> bool:
     return "parts" in value and value.get("role") in ("user", "model", "function", "system", None)
 
@@ -60,9 +66,8 @@ class _Conversation:
         if isinstance(instruction, str):
             parts = [text_part(instruction)]
         else:
-            given = instruction.get("parts") if isinstance(instruction, dict) else None
-            given = [given] if isinstance(given, dict) else given
-            parts = [text_part(text_in(part.get("text"), "text")) for part in objects(given, "systemInstruction.parts")]
+            given = _parts(instruction if isinstance(instruction, dict) else {})
+            parts = [text_part(text_in(part.get("text"), "text")) for part in given]
         self.messages.append(message("system", parts))
 
     def add_turn(self, turn: Row) -> None:
@@ -73,7 +78,7 @@ class _Conversation:
             raise CannotConvert(f"the role {turn.get('role')!r} is neither user nor model")
         parts: list[Row] = []
         calls: list[Row] = []
-        for part in objects(turn.get("parts"), "parts"):
+        for part in _parts(turn):
             if part.get("thought"):
                 raise no_place("a thought of the model")
             if unknown := [key for key in part if _camel(key) not in _KNOWN_PARTS and part[key] is not None]:

@@ -111,6 +111,27 @@ def _convert_pairwise(row: Row) -> list[Row]:
     ]
 
 
+_MIN_KEYS = frozenset(
+    {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement", "comments"}
+)
+
+
+def _recognises_min(row: Row) -> bool:
+    return "annotation_id" in row and ("annotator" in row or "lead_time" in row)
+
+
+def _convert_min(row: Row) -> list[Row]:
+    """The text that was annotated and the one label or text beside it."""
+    texts = {key: value for key, value in row.items() if key not in _MIN_KEYS and isinstance(value, str) and value}
+    question = question_of(texts)
+    answers = [value for value in texts.values() if value != question]
+    if not answers:
+        raise NoExample("It has no annotation.")
+    if len(answers) > 1:
+        raise CannotConvert("it has several labels or texts; name the question and the answer in the option `columns`")
+    return answered(question, answers[0])
+
+
 _STRUCTURE = frozenset({"type", "from_name", "to_name", "selected"})
 
 LABEL_STUDIO = register(
@@ -136,5 +157,17 @@ LABEL_STUDIO_PAIRS = register(
         convert=_convert_pairwise,
         structure=_STRUCTURE,
         note=f"{MAJORITY} The first of the two texts in `data` is the left one.",
+    )
+)
+
+LABEL_STUDIO_MIN = register(
+    Shape(
+        name="label_studio_min",
+        title="Label Studio's short export",
+        keys="`annotation_id` and `annotator` beside a text and its label",
+        format="chat",
+        recognises=_recognises_min,
+        in_tables=_recognises_min,
+        convert=_convert_min,
     )
 )

@@ -14,7 +14,7 @@ from service.datasets.shapes.json_texts import parsed
 from service.datasets.shapes.langchain import STRUCTURE, is_message, message_of
 from service.datasets.shapes.registry import CannotConvert, Row, Shape, register
 
-_ANSWER_KEYS = ("output", "answer", "response", "completion", "text", "content", "result", "generation")
+_ANSWER_KEYS = ("output_text", "output", "answer", "response", "completion", "text", "content", "result", "generation")
 
 
 def _messages_in(value: Any) -> list[Row] | None:
@@ -126,7 +126,7 @@ def _is_completion(value: Any) -> bool:
 
 def _request(row: Row) -> Any:
     """What was asked, in a row of a stored completion."""
-    for key in ("request", "messages", "input"):
+    for key in ("request", "messages", "input", "body"):
         value = row.get(key)
         if isinstance(value, dict) and isinstance(value.get("body"), dict):
             value = value["body"]
@@ -136,18 +136,32 @@ def _request(row: Row) -> Any:
 
 
 def _answer(row: Row) -> Any:
-    return row if _is_completion(row) else row.get("response")
+    return row if _is_completion(row) else row.get("response", row.get("sample"))
 
 
 def _recognises_completion(row: Row) -> bool:
     answer = _answer(row)
     if isinstance(answer, dict) and isinstance(answer.get("body"), dict):
         answer = answer["body"]
-    return _is_completion(answer) and _request(row) is not None
+    answered = _is_completion(answer) or (isinstance(answer, dict) and isinstance(answer.get("output_text"), str))
+    return answered and _request(row) is not None
 
 
 def _convert_completion(row: Row) -> list[Row]:
     return _joined(_request(row), _answer(row), row.get("tools"))
+
+
+def _recognises_evals(row: Row) -> bool:
+    return "ideal" in row and _has_messages(row.get("input"))
+
+
+def _convert_evals(row: Row) -> list[Row]:
+    """One example for each ideal answer."""
+    ideal = row["ideal"]
+    answers = ideal if isinstance(ideal, list) else [ideal]
+    if not answers:
+        raise CannotConvert("it has no ideal answer")
+    return [made for answer in answers for made in _joined(row["input"], answer)]
 
 
 def _recognises_answers(row: Row) -> bool:
@@ -198,6 +212,19 @@ STORED_COMPLETION = register(
         recognises=_recognises_completion,
         convert=_convert_completion,
         structure=STRUCTURE,
+    )
+)
+
+OPENAI_EVALS = register(
+    Shape(
+        name="openai_evals",
+        title="OpenAI's evals",
+        keys="`input` of messages and `ideal`",
+        format="chat",
+        recognises=_recognises_evals,
+        convert=_convert_evals,
+        structure=STRUCTURE,
+        note="Each of several ideal answers became an example of its own.",
     )
 )
 

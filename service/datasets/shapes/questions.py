@@ -42,7 +42,11 @@ def _first_answer(row: Row) -> Any:
 def _is_squad(row: Row) -> bool:
     if "messages" in row or "choices" in row or not isinstance(row.get("question"), str):
         return False
-    return isinstance(parsed(row.get("answers", row.get("answer"))), (list, dict))
+    answers = row.get("answers", row.get("answer"))
+    found = parsed(answers)
+    if isinstance(answers, str) and "answers" not in row:  # an answer that is JSON itself stays a text
+        return isinstance(found, dict) and "answer_start" in found
+    return isinstance(found, (list, dict))
 
 
 def _texts(question: str, *answers: str) -> Callable[[Row], bool]:

@@ -7,11 +7,13 @@ row that the format's checks accept.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import msgspec
 
+from service.datasets.parsing.formats import row_format
 from service.datasets.report_schema import Format
 
 Row = dict[str, Any]
@@ -114,16 +116,24 @@ def shape_of(row: Row, *, table: bool = False) -> Shape | None:
 
 
 def file_shape(rows: Iterable[Row], *, table: bool = False) -> Shape | None:
-    """The most frequent shape of the rows, if more rows have it than have none; else None."""
-    votes: dict[str, int] = {}
-    without = 0
+    """The most frequent shape of the rows, if more rows have it than have none; else None.
+
+    A provider's rows and examples can have the same keys (`messages`). Those that are examples do not count then,
+    since a conversion leaves them as they are.
+    """
+    votes: Counter[str] = Counter()
+    without: Counter[Format | None] = Counter()
+    formats: dict[str, Format | None] = {}
     for row in rows:
-        shape = shape_of(row, table=table)
+        shape, format = shape_of(row, table=table), None if table else row_format(row)
         if shape is None:
-            without += 1
+            without[format] += 1
         else:
-            votes[shape.name] = votes.get(shape.name, 0) + 1
+            votes[shape.name] += 1
+            formats[shape.name] = format
     if not votes:
         return None
-    name, count = max(votes.items(), key=lambda vote: vote[1])
-    return SHAPES[name] if count > without else None
+    (name, count), *_ = votes.most_common(1)
+    shape = SHAPES[name]
+    same_keys = shape.convert is not None and shape.format is not None and formats[name] == shape.format
+    return shape if count > without.total() - (without[shape.format] if same_keys else 0) else None

@@ -180,3 +180,13 @@ def test_rows_without_errors_have_no_shape(code: str) -> None:
                 continue
             if isinstance(row, dict) and report_on(line).errors == 0:
                 assert shape_of(row) is None
+
+
+def test_plain_rows_among_those_of_a_provider_stay_as_they_are() -> None:
+    call = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}
+    answer = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "x"}]}
+    with_tools = {"messages": [PLAIN[0], {"role": "assistant", "content": [call]}, answer, PLAIN[1]]}
+    plain = [{"messages": [{"role": "user", "content": f"Question {number}"}, PLAIN[1]]} for number in range(3)]
+    made = make(jsonl(*plain, with_tools))
+    assert made.rows[:3] == plain
+    assert made.rows[3]["messages"][2] == {"role": "tool", "tool_call_id": "t", "content": "x"}

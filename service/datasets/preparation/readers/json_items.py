@@ -26,18 +26,20 @@ class Items:
         self._header = header
         self.columns: list[str] | None = None
 
-    def row(self, text: bytes) -> tuple[dict[str, Any] | None, list[Fault]]:
-        """The row, and its faults; neither for the header."""
+    def rows(self, text: bytes) -> tuple[list[dict[str, Any]], list[Fault]]:
+        """The rows of a value, and its faults: none for a header, several for an array inside a string."""
         plain = self._decoded_twice(text)
         if not plain.startswith(b"["):
-            return decode_line(plain, 0, max_values=self._max_values)
+            return self._object(plain)
         held, faults = decode_line(b'{"":' + plain + b"}", 0, max_values=self._max_values)
         items = held[""] if held is not None else None
         if faults or not items:
-            return decode_line(plain, 0, max_values=self._max_values)
+            return self._object(plain)
         if is_conversation(items):
             self._note(_CONVERSATIONS)
-            return conversation(items), []
+            return [conversation(items)], []
+        if plain is not text and all(isinstance(item, dict) for item in items):
+            return items, []
         if self.columns is None:
             names = [item for item in items if isinstance(item, str) and item.strip()]
             if self._header is False:
@@ -45,10 +47,14 @@ class Items:
             elif len(names) == len(set(names)) == len(items):
                 self.columns = names
                 self._note(_HEADER)
-                return None, []
+                return [], []
         if self.columns is None or len(items) > len(self.columns):
-            return decode_line(plain, 0, max_values=self._max_values)
-        return dict(zip(self.columns, items, strict=False)), []
+            return self._object(plain)
+        return [dict(zip(self.columns, items, strict=False))], []
+
+    def _object(self, text: bytes) -> tuple[list[dict[str, Any]], list[Fault]]:
+        row, faults = decode_line(text, 0, max_values=self._max_values)
+        return [row] if row is not None else [], faults
 
     def _decoded_twice(self, text: bytes) -> bytes:
         for _ in range(_MAX_ENCODED):

@@ -50,11 +50,10 @@ def _split(line: bytes, items: Items) -> list[dict[str, Any]] | None:
     whole = line.strip()
     try:
         for text in [whole] if whole.startswith(b"[") and whole.endswith(b"]") else json_texts([line]):
-            row, faults = items.row(text)
+            rows, faults = items.rows(text)
             if faults:
                 return None
-            if row is not None:
-                found.append(row)
+            found += rows
     except (CutOff, PreparationRefused):
         return None
     return found

@@ -69,12 +69,12 @@ def _decoded(reading: Reading, texts: Iterable[bytes], items: Items, notes: list
     number = 0
     try:
         for number, text in enumerate(texts, start=1):
-            row, faults = items.row(text)
+            rows, faults = items.rows(text)
             if faults:
                 item = text.decode("utf-8", "replace")
                 reading.problems.unreadable("item", number, item, about(why_faulty(item, faults), "item"))
-            elif row is not None:
-                yield number, row
+            else:
+                yield from ((number, row) for row in rows)
     except CutOff as cut:
         if cut.rest:
             message = f"the file ends in the middle of it, in line {cut.line:,}, so {_INCOMPLETE}"

@@ -9,8 +9,7 @@ from typing import Any
 from service.datasets.parsing.json_faults import why_not_json
 from service.datasets.preparation.mapping import list_names
 from service.datasets.preparation.readers.reading import Reading, Source
-from service.datasets.preparation.refusals import Problems
-from service.datasets.preparation.scratch import NumberedRow, Row
+from service.datasets.preparation.scratch import NumberedRow, Row, encode
 from service.datasets.shapes.folded import CONVERSATIONS, DESCRIPTIONS, Fold, fold_of, unfolded
 
 _HEAD_ROWS = 20
@@ -37,21 +36,26 @@ def unfold(source: Source, reading: Reading) -> Source:
         return source
     in_table, source.columns = source.columns is not None, None
     source.notes.append(f"{DESCRIPTIONS[fold]}.")
-    source.rows = _unfolded(source.rows, fold, in_table=in_table, unit=source.unit, problems=reading.problems)
+    source.rows = _unfolded(source.rows, fold, in_table, source.unit, reading)
     return source
 
 
 def _unfolded(
-    rows: Iterator[NumberedRow], fold: Fold, *, in_table: bool, unit: str, problems: Problems
+    rows: Iterator[NumberedRow], fold: Fold, in_table: bool, unit: str, reading: Reading
 ) -> Iterator[NumberedRow]:
+    """The inner rows. The first is recorded in the diff as an example of all."""
+    recorded = False
     for number, row in rows:
         made = {key: value for key, value in row.items() if value != ""} if in_table else row
         own = fold if fold == "text" else fold_of(row)
         if own is not None:
             made = unfolded(made, own)
         if (fault := _fault(row, made)) is not None:
-            problems.unreadable(unit, number, row, fault)
+            reading.problems.unreadable(unit, number, row, fault)
         else:
+            if not recorded and made != row:
+                reading.log.changed("convert_shape", number, encode(row).decode(), encode(made).decode())
+                recorded = True
             yield number, made
 
 
