@@ -286,7 +286,7 @@ def _show_changes(results: Results, console: Console) -> None:
 def _change_lines(change: Change, unit: str) -> Iterator[Text]:
     where = Text(f"{unit} {change.line} {change.pointer}".rstrip(), style="dim")
     if change.reason is not None:
-        where.append(f"  dropped: {change.reason}")
+        where.append(f"  dropped: {change.reason}" if change.action == "dropped" else f"  {change.reason}")
     yield where
     for sign, text, style in (("-", change.before, "red"), ("+", change.after, "green")):
         if text is not None:

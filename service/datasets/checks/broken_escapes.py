@@ -50,19 +50,24 @@ _SURE_IN_PATH = re.compile("[\a\b\v\f]|:\t(?:emp|mp)(?![a-z])")
 _WORD_BOUNDARIES = re.compile("(?<![A-Za-z0-9])\b[A-Za-z0-9_()|?]{2,60}\b(?![A-Za-z0-9])")
 """A regular expression such as `\\bword\\b`."""
 
+_RARE = "\a\b\v\f"
+_TEMPORARY = ":\t"
 _ANY = re.compile("[\a\b\t\n\v\f\r]")
 
 
 def broken_escapes(text: str) -> list[tuple[int, int]]:
     """The positions of characters that were a backslash and a letter: start and end of each, in ascending order."""
-    found = {each.start() for each in _CERTAIN.finditer(text)}
-    for pattern in (_PATH, _WORD_BOUNDARIES):
-        for each in pattern.finditer(text):
-            if pattern is _WORD_BOUNDARIES or _SURE_IN_PATH.search(each.group()):
-                found.update(each.start() + at.start() for at in _ANY.finditer(each.group()))
+    found: set[int] = set()
+    if any(char in text for char in _RARE):
+        found.update(each.start() for each in _CERTAIN.finditer(text))
+        for each in (*_WORD_BOUNDARIES.finditer(text), *_sure_paths(text)):
+            found.update(each.start() + at.start() for at in _ANY.finditer(each.group()))
+    elif _TEMPORARY in text:
+        for each in _sure_paths(text):
+            found.update(each.start() + at.start() for at in _ANY.finditer(each.group()))
     if found:
         found.update(each.start() for each in _LIKELY.finditer(text))
-    if "$" in text:
+    if "$" in text and _IN_MATHEMATICS.search(text):
         for part in _MATHEMATICS.finditer(text):
             formula = part.group()
             sure = _SIGNS.search(formula) is not None
@@ -70,6 +75,10 @@ def broken_escapes(text: str) -> list[tuple[int, int]]:
                 if sure or each.start() == 1 or _LIKELY.match(each.group()):
                     found.add(part.start() + each.start())
     return [(at, at + 1) for at in sorted(found)]
+
+
+def _sure_paths(text: str) -> Iterator[re.Match[str]]:
+    return (each for each in _PATH.finditer(text) if _SURE_IN_PATH.search(each.group()))
 
 
 def with_backslashes(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from service.datasets.checks.registry import Hit, format_check
 from service.datasets.other_keys.advice import advice
-from service.datasets.other_keys.find import Fate, moves, other_keys
+from service.datasets.other_keys.find import Fate, OtherKey, moves, other_keys
 from service.datasets.report_schema import Format
 
 SECTION = "Chat"
@@ -56,6 +56,22 @@ def message_unknown_key(row: dict[str, Any], format: Format) -> Iterator[Hit]:
 
 
 def _hits(row: dict[str, Any], format: Format, fate: Fate, *, in_message: bool | None = None) -> Iterator[Hit]:
-    for each in other_keys(row, format):
+    for each in _last.keys_of(row, format):
         if each.fate == fate and in_message in (None, each.in_message):
             yield Hit(each.pointer, each.value, f"{advice(each, format)}.")
+
+
+class _Last:
+    """The keys of the row that was asked for last, since several checks ask for the same row one after the other."""
+
+    def __init__(self) -> None:
+        self._found: tuple[dict[str, Any], Format, list[OtherKey]] | None = None
+
+    def keys_of(self, row: dict[str, Any], format: Format) -> list[OtherKey]:
+        found = self._found
+        if found is None or found[0] is not row or found[1] != format:
+            found = self._found = (row, format, other_keys(row, format))
+        return found[2]
+
+
+_last = _Last()

@@ -12,6 +12,7 @@ from service.datasets.other_keys.texts import text_in
 _SYSTEM_NAMES = frozenset({"system", "system_prompt", "system_message", "system_instruction", "system_instructions"})
 _HISTORY_NAMES = frozenset({"history", "chat_history", "conversation_history"})
 _TRAINED_NAMES = frozenset({"train", "trainable", "training", "weight"})
+NAMES = _SYSTEM_NAMES | _HISTORY_NAMES | _TRAINED_NAMES
 
 
 def move_beside(moving: Moving) -> None:

@@ -10,6 +10,7 @@ from service.datasets.other_keys.names import plain_name
 from service.datasets.parsing.formats import calls_of
 
 _CALL_NAMES = frozenset({"tool_call", "function_calls", "functions_calls", "toolcalls", "tools_calls"})
+NAMES = _CALL_NAMES | {"tools", "functions"}
 _ARGUMENTS = ("arguments", "args", "parameters", "input")
 
 

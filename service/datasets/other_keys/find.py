@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from service.datasets.other_keys import beside, calls, images, messages
@@ -24,6 +25,7 @@ from service.datasets.report_schema import Format
 Fate = Literal["metadata", "reasoning", "unknown"]
 
 REASONING_NAMES = frozenset({"reasoning_content", "reasoning", "thinking", "thought", "thoughts", "chain_of_thought"})
+_MOVABLE = frozenset().union(messages.NAMES, calls.NAMES, images.NAMES, beside.NAMES)
 _ROW_KEYS: dict[Format, frozenset[str]] = {
     "chat": CHAT_KEYS,
     "preference": PREFERENCE_KEYS,
@@ -81,7 +83,7 @@ def other_keys(row: dict[str, Any], format: Format) -> list[OtherKey]:
     moving = move_keys(row, format)
     moved = {move.pointer for move in moving.moves} if moving is not None else set()
     stuck = moving.stuck if moving is not None else {}
-    texts = read_example(0, row, format).texts
+    texts = cache(lambda: read_example(0, row, format).texts)
     found = []
     for steps, key, value in places:
         each = OtherKey(steps, key, value, "unknown", None)
@@ -99,7 +101,7 @@ def other_keys(row: dict[str, Any], format: Format) -> list[OtherKey]:
 
 def has_candidates(row: dict[str, Any], format: Format) -> bool:
     """Whether a row may have keys, roles or weights of another notation: quick, since nearly no row has."""
-    if any(True for _ in _other_places(row, format)):
+    if any(plain_name(key) in _MOVABLE for _, key, _ in _other_places(row, format)):
         return True
     holder = row.get("input") if format == "preference" else row
     if isinstance(holder, dict) and (isinstance(holder.get("tools"), str) or isinstance(holder.get("functions"), str)):

@@ -8,7 +8,7 @@ from typing import Any
 from service.datasets.other_keys.moving import Moving
 from service.datasets.other_keys.names import plain_name
 
-_NAMES = frozenset({"image", "images", "image_url", "image_urls"})
+NAMES = frozenset({"image", "images", "image_url", "image_urls"})
 _PLACEHOLDER = re.compile(r"<image(?:_\d+)?>")
 _URL = re.compile(r"https?://|data:image/", re.IGNORECASE)
 _BASE64_STARTS = {"/9j/": "jpeg", "iVBORw0KGgo": "png", "R0lGOD": "gif", "UklGR": "webp"}
@@ -35,7 +35,7 @@ def move_images(moving: Moving) -> None:
 
 
 def _keys(holder: dict[str, Any]) -> list[str]:
-    return [key for key in holder if plain_name(key) in _NAMES and holder[key]]
+    return [key for key in holder if plain_name(key) in NAMES and holder[key]]
 
 
 def _place(moving: Moving, pointer: str, holder: dict[str, Any], key: str, messages: list[dict[str, Any]]) -> None:

@@ -22,6 +22,7 @@ TRAINED_IF_FALSE = frozenset({
 })  # fmt: skip
 """Sources: axolotl (`train`, `training`), torchtune (`masked`), NeMo and verl (`loss_mask`, 1 for trained)."""
 
+NAMES = _CONTENT_NAMES | _ROLE_NAMES | TRAINED_IF_TRUE | TRAINED_IF_FALSE
 _TRUE, _FALSE = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0")
 
 

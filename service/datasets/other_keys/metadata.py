@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from service.datasets.other_keys.names import plain_name
@@ -65,13 +65,15 @@ _MIN_REPEATED_CHARS = 20
 _MAX_DEPTH = 8
 
 
-def is_metadata(key: str, value: Any, texts: Collection[str], *, within: bool = False, depth: int = 0) -> bool:
+def is_metadata(
+    key: str, value: Any, texts: Callable[[], Collection[str]], *, within: bool = False, depth: int = 0
+) -> bool:
     """Whether a value carries nothing to learn.
 
     That is so for nothing (null, an empty text or list), for numbers, booleans, identifiers and dates, unless the name
     sounds like an instruction to the trainer (`loss`, `label`); for a text that the example has already, which is one
-    of `texts` or, if it is long, a part of one; and for a short text under one of `METADATA_NAMES`, or inside an object
-    of such a name (`within`).
+    of `texts()` or, if it is long, a part of one; and for a short text under one of `METADATA_NAMES`, or inside an
+    object of such a name (`within`).
     """
     name = plain_name(key)
     described = (name in METADATA_NAMES or within) and name not in _CARRIERS
@@ -82,7 +84,7 @@ def is_metadata(key: str, value: Any, texts: Collection[str], *, within: bool = 
     if isinstance(value, str):
         text = value.strip()
         if not text or any(
-            text == each.strip() or (len(text) >= _MIN_REPEATED_CHARS and text in each) for each in texts
+            text == each.strip() or (len(text) >= _MIN_REPEATED_CHARS and text in each) for each in texts()
         ):
             return True
         if described:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from service.datasets.parsing.formats import ROLES
@@ -15,6 +16,7 @@ _ROLE_ALIASES = {
 }  # fmt: skip
 
 
+@lru_cache(maxsize=1_000)
 def plain_name(key: str) -> str:
     """A key in lower case with underscores: `trainOnTurn` and `train-on-turn` are `train_on_turn`."""
     return _CAPITAL.sub("_", key.strip()).lower().replace("-", "_").replace(" ", "_")

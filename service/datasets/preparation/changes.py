@@ -26,7 +26,8 @@ BLANK = "drop_blank_lines"
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One change. `line` is the 1-based line of the input; in a table the row, in a JSON array the item.
 
-    `before` and `after` are excerpts of the first text that differs; of a dropped row `after` is null.
+    `before` and `after` are excerpts of the first text that differs; of a dropped row `after` is null. `reason` says
+    why a row was dropped, or where a value was moved to.
     """
 
     id: str
@@ -43,6 +44,13 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 class Dropped(NamedTuple):
     """Returned by a fix instead of a row: the row is dropped for this reason."""
 
+    reason: str
+
+
+class Changed(NamedTuple):
+    """Returned by a fix instead of a row where the difference does not speak for itself: the row, and what was done."""
+
+    row: dict[str, Any]
     reason: str
 
 
@@ -66,11 +74,11 @@ class ChangeLog:
         self._out = out
         self._offset = 0
 
-    def changed(self, fix: str, line: int, before: Any, after: Any) -> None:
-        """Record a changed row, value, or text."""
+    def changed(self, fix: str, line: int, before: Any, after: Any, reason: str | None = None) -> None:
+        """Record a changed row, value, or text, and what was done if that needs words."""
         pointer, old, new = first_difference(before, after)
         at = _first_char(old, new)
-        self._write(fix, line, "changed", pointer, _excerpt(old, at), _excerpt(new, at), None)
+        self._write(fix, line, "changed", pointer, _excerpt(old, at), _excerpt(new, at), reason)
 
     def dropped(self, fix: str, line: int, before: Any, reason: str) -> None:
         """Record a row that is not in the output."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from service.catalogue.tokens import ModelFacts
 from service.datasets.parsing.formats import same_format
-from service.datasets.preparation.changes import ChangeLog, Dropped, Refused
+from service.datasets.preparation.changes import Changed, ChangeLog, Dropped, Refused
 from service.datasets.preparation.fixes.kinds import NumberedFix
 from service.datasets.preparation.fixes.registry import FILE_FIXES, REMOVING_FIXES, ROW_FIXES
 from service.datasets.preparation.inputs import Unused
@@ -78,7 +78,9 @@ class Fixing:
         while changed:
             changed = False
             for name, fix in self._row_fixes:
-                fixed = fix(row, format)
+                fixed, reason = fix(row, format), None
+                if isinstance(fixed, Changed):
+                    fixed, reason = fixed
                 if isinstance(fixed, Dropped):
                     self._log.dropped(name, line, row, fixed.reason)
                     return None
@@ -86,7 +88,7 @@ class Fixing:
                     self._problems.add(f"{self._unit} {line}", fixed.reason)
                     return None
                 if fixed is not row and encode(fixed) != encode(row):
-                    self._log.changed(name, line, row, fixed)
+                    self._log.changed(name, line, row, fixed, reason)
                     if name in REMOVING_FIXES:
                         self._unused.add_removed(row, fixed)
                     row, changed = fixed, True

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.datasets.checks import CHECKS, FIXES
 from service.datasets.parsing.formats import file_format
-from service.datasets.preparation.changes import Dropped, Refused, first_difference
+from service.datasets.preparation.changes import Changed, Dropped, Refused, first_difference
 from service.datasets.preparation.fixes.registry import FILE_FIXES, READING_FIXES, ROW_FIXES
 from service.datasets.preparation.options import IMPLIED_FIXES, SAFE_FIXES
 from service.datasets.preparation.refusals import PreparationRefused
@@ -322,6 +322,9 @@ def test_no_row_breaks_a_fix_and_twice_is_as_good_as_once(row: dict[str, Any]) -
         for each in (format, "chat", "completion", "preference", "reinforcement"):
             if each is not None:
                 fixed = fix(row, each)
+                if isinstance(fixed, Changed):
+                    fixed = fixed.row
+                    assert fix(fixed, each) == fixed
                 assert isinstance(fixed, (Dropped, Refused)) or fix(fixed, each) == fixed
 
 

@@ -38,6 +38,11 @@ class TestSystemPrompts:
     def test_become_the_first_message(self, key: str, given: Any) -> None:
         assert prepared(asked(**{key: given})) == chat(message("system", "Be brief."), QUESTION, ANSWER)
 
+    def test_the_diff_says_where_they_went(self) -> None:
+        (change,) = make(jsonl(asked(system="Be brief.")), shape="none").changes
+        assert (change["fix"], change["action"]) == ("move_known_keys", "changed")
+        assert change["reason"] == "'system' becomes the first system message."
+
     def test_several_texts_are_joined(self) -> None:
         assert prepared(asked(system=["Be brief.", {"text": "Be kind."}]))["messages"][0] == message(
             "system", "Be brief.\n\nBe kind."

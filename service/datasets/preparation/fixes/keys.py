@@ -12,17 +12,23 @@ from typing import Any
 from service.datasets.excerpts import excerpt
 from service.datasets.other_keys.advice import advice
 from service.datasets.other_keys.find import OtherKey, move_keys, other_keys
-from service.datasets.preparation.changes import Dropped, Refused
+from service.datasets.preparation.changes import Changed, Dropped, Refused
 from service.datasets.preparation.scratch import Row
 from service.datasets.report_schema import Format
 
+MAX_MOVES_NAMED = 5
+"""The moves that the reason of a change names."""
 
-def move_known_keys(row: Row, format: Format) -> Row | Dropped | Refused:
+
+def move_known_keys(row: Row, format: Format) -> Row | Changed | Dropped | Refused:
     """Moves what other tools write elsewhere. Drops a row that says of itself that it is not trained."""
     moving = move_keys(row, format)
     if moving is None or not moving.moves:
         return row
-    return Dropped(moving.drop) if moving.drop is not None else moving.row
+    if moving.drop is not None:
+        return Dropped(moving.drop)
+    becomes = dict.fromkeys(f"{move.key[:40]!r} becomes {move.becomes}" for move in moving.moves)
+    return Changed(moving.row, f"{'; '.join(list(becomes)[:MAX_MOVES_NAMED])}.")
 
 
 def inline_reasoning(row: Row, format: Format) -> Row | Dropped | Refused:

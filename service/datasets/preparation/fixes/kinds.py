@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from service.catalogue.tokens import ModelFacts
-from service.datasets.preparation.changes import Dropped, Refused
+from service.datasets.preparation.changes import Changed, Dropped, Refused
 from service.datasets.preparation.scratch import NumberedRow, Row
 from service.datasets.report_schema import Format
 
-RowFix: TypeAlias = Callable[[Row, Format], Row | Dropped | Refused]
+RowFix: TypeAlias = Callable[[Row, Format], Row | Changed | Dropped | Refused]
 NumberedFix: TypeAlias = Callable[[int, Row], Row | Dropped]
 FileFix: TypeAlias = Callable[[Iterable[NumberedRow], Format, ModelFacts], NumberedFix | None]
