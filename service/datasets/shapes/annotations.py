@@ -40,7 +40,9 @@ def answer_of(answers: dict[str, Any]) -> Any:
 
 
 def majority(labels: list[str]) -> str:
-    """The label of most annotators. Raises `CannotConvert` where they are divided."""
+    """The label of most annotators. Raises `CannotConvert` where they are divided, or have none."""
+    if not labels:
+        raise CannotConvert("its annotations have no label")
     (first, votes), *others = Counter(labels).most_common(2)
     if others and others[0][1] == votes:
         raise CannotConvert(f"annotators are divided between {first[:80]!r} and {others[0][0][:80]!r}")

@@ -27,8 +27,8 @@ from service.datasets.shapes.building import (
 from service.datasets.shapes.registry import CannotConvert, Row, Shape, register
 
 _BLOCKS = frozenset({"tool_use", "tool_result", "image", "thinking", "redacted_thinking", "document"})
-_SPEAKER = re.compile(r"\b(?:Human|H|Assistant|A):")
-_TURN = re.compile(r"(?:\A|\n\n)\s*(Human|H|Assistant|A): ?")
+_SPEAKER = re.compile(r"\b(?:Human|Assistant):")
+_TURN = re.compile(r"(?:\A|\n\n)\s*(Human|Assistant): ?")
 
 
 def _blocks(row: Row) -> list[Row]:
@@ -41,7 +41,7 @@ def _recognises(row: Row) -> bool:
         return False
     if any("input_schema" in tool for tool in any_object(row.get("tools"))):
         return True
-    return any(block.get("type") in _BLOCKS for block in _blocks(row))
+    return any(str(block.get("type")) in _BLOCKS for block in _blocks(row))
 
 
 def _convert(row: Row) -> list[Row]:

@@ -22,15 +22,15 @@ def _recognises(row: Row) -> bool:
 def _branch(row: Row) -> list[Row]:
     """The nodes from the first message to the current one."""
     mapping = row["mapping"]
-    node = mapping.get(row.get("current_node"))
+    node = mapping.get(str(row.get("current_node")))
     if node is None:
-        node = next(each for each in reversed(mapping.values()) if isinstance(each, dict))
+        node = next((each for each in reversed(mapping.values()) if isinstance(each, dict)), None)
     branch: list[Row] = []
     while isinstance(node, dict):
         branch.append(node)
         if len(branch) > min(len(mapping), _MAX_NODES):
             raise CannotConvert("the messages of `mapping` follow one another in a circle")
-        node = mapping.get(node.get("parent"))
+        node = mapping.get(str(node.get("parent")))
     return branch[::-1]
 
 

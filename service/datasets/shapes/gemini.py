@@ -24,6 +24,7 @@ from service.datasets.shapes.building import (
 )
 from service.datasets.shapes.registry import CannotConvert, Row, Shape, register
 
+_ROLES = {"user": "user", "model": "assistant", "function": "user", "system": "system", "None": "user"}
 _KNOWN_PARTS = ("text", "inlineData", "fileData", "functionCall", "functionResponse", "thoughtSignature")
 
 
@@ -71,11 +72,9 @@ class _Conversation:
         self.messages.append(message("system", parts))
 
     def add_turn(self, turn: Row) -> None:
-        role = {"user": "user", "model": "assistant", "function": "user", "system": "system", None: "user"}.get(
-            turn.get("role")
-        )
+        role = _ROLES.get(str(turn.get("role", "user")))
         if role is None:
-            raise CannotConvert(f"the role {turn.get('role')!r} is neither user nor model")
+            raise CannotConvert(f"the role {str(turn['role'])[:80]!r} is neither user nor model")
         parts: list[Row] = []
         calls: list[Row] = []
         for part in _parts(turn):
@@ -179,12 +178,13 @@ def _recognises_preference(row: Row) -> bool:
 def _convert_preference(row: Row) -> list[Row]:
     completions = objects(row.get("completions"), "completions")
     scores = [each.get("score") for each in completions]
-    if len(completions) != 2 or set(scores) != {0, 1}:
+    answers = [each["completion"] for each in completions if isinstance(each.get("completion"), dict)]
+    if len(answers) != 2 or scores not in ([0, 1], [1, 0]):
         raise CannotConvert("it needs two completions, one with score 1 and one with score 0")
     sides: list[list[Row]] = []
     for score in (1, 0):
         side = _Conversation()
-        side.add_turn({"role": "model", **completions[scores.index(score)]["completion"]})
+        side.add_turn({"role": "model", **answers[scores.index(score)]})
         sides.append(side.messages)
     tools = _tools(row)
     prompt: Row = {"messages": _conversation(row).messages, **({"tools": tools} if tools else {})}

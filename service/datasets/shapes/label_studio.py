@@ -62,7 +62,7 @@ def _convert(row: Row) -> list[Row]:
     if choices := _values(row, "choices"):
         labels = [", ".join(map(str, value)) for _, value in choices if isinstance(value, list) and value]
         controls = {
-            result.get("from_name") for each in _submitted(row) for result in _results(each)
+            str(result.get("from_name")) for each in _submitted(row) for result in _results(each)
             if result.get("type") == "choices"
         }  # fmt: skip
         if len(controls) > 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from service.datasets.shapes.building import any_object, call, example, objects
-from service.datasets.shapes.registry import Row, Shape, register
+from service.datasets.shapes.registry import CannotConvert, Row, Shape, register
 
 
 def _turns(row: Row) -> Any:
@@ -44,6 +44,8 @@ def _convert(row: Row) -> list[Row]:
 def _message(turn: Row) -> Row:
     if "is_user" in turn:
         return {"role": "user" if turn["is_user"] else "assistant", "content": turn.get("text", turn.get("content"))}
+    if not isinstance(turn.get("role"), str):
+        raise CannotConvert("a message has no role")
     made = {key: value for key, value in turn.items() if key not in ("prefix", "tool_calls")}
     if turn.get("tool_calls"):
         made["tool_calls"] = [

@@ -40,22 +40,22 @@ def _is_tree(row: Row) -> bool:
 
 
 def _is_message(row: Row) -> bool:
-    return "parent_id" in row and {"message_id", "text", "role"} <= row.keys() and row["role"] in _ROLES
+    return "parent_id" in row and {"message_id", "text", "role"} <= row.keys() and str(row["role"]) in _ROLES
 
 
 def _tree(row: Row) -> list[Row]:
     path = [row["prompt"]]
     while replies := [reply for reply in path[-1].get("replies") or [] if isinstance(reply, dict) and _usable(reply)]:
         path.append(min(replies, key=lambda reply: (not _leads_on(reply), _rank(reply))))
-    while path and _ROLES.get(path[-1].get("role")) != "assistant":
+    while path and _ROLES.get(str(path[-1].get("role"))) != "assistant":
         path.pop()
     if not path:
         raise NoText("the tree has no answer")
-    return [{"messages": [said(_ROLES.get(message.get("role")) or "user", message["text"]) for message in path]}]
+    return [{"messages": [said(_ROLES.get(str(message.get("role"))) or "user", message["text"]) for message in path]}]
 
 
 def _leads_on(reply: Row) -> bool:
-    return _ROLES.get(reply.get("role", "")) == "assistant" or any(map(_usable, reply.get("replies") or []))
+    return _ROLES.get(str(reply.get("role"))) == "assistant" or any(map(_usable, reply.get("replies") or []))
 
 
 def _usable(message: Any) -> bool:
@@ -91,7 +91,7 @@ def _join(rows: Iterable[tuple[int, Row]], scratch: BinaryIO) -> Iterator[Joined
             continue
         if len(nodes) == MAX_MESSAGES:
             raise CannotConvert(f"The file has over {MAX_MESSAGES:,} messages of trees; split it between two trees")
-        nodes[id] = _Node(id, line, offset, _ROLES.get(row["role"]), _rank(row), _usable(row))
+        nodes[id] = _Node(id, line, offset, _ROLES.get(str(row["role"])), _rank(row), _usable(row))
         (roots if parent is None else replies.setdefault(parent, [])).append(id)
         offset += scratch.write(json.dumps(row).encode() + b"\n")
     scratch.flush()

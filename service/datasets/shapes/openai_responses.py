@@ -26,21 +26,21 @@ _PARTS = frozenset({"input_text", "output_text", "input_image", "input_file"})
 
 
 def _is_item(item: Row) -> bool:
-    return item.get("type") in _ITEMS or ("role" in item and "content" in item)
+    return str(item.get("type")) in _ITEMS or ("role" in item and "content" in item)
 
 
 def _recognises(row: Row) -> bool:
     if "messages" in row:
         parts = [part for each in any_object(row["messages"]) for part in any_object(each.get("content"))]
-        return any(part.get("type") in _PARTS for part in parts)
-    answer = any(item.get("type") in _ITEMS for item in any_object(row.get("output")))
+        return any(str(part.get("type")) in _PARTS for part in parts)
+    answer = any(str(item.get("type")) in _ITEMS for item in any_object(row.get("output")))
     given = any(_is_item(item) for item in any_object(row.get("input")))
-    typed = any(item.get("type") in _ITEMS or _has_parts(item) for item in any_object(row.get("input")))
+    typed = any(str(item.get("type")) in _ITEMS or _has_parts(item) for item in any_object(row.get("input")))
     return (answer and (given or isinstance(row.get("input"), str))) or (given and ("instructions" in row or typed))
 
 
 def _has_parts(item: Row) -> bool:
-    return any(part.get("type") in _PARTS for part in any_object(item.get("content")))
+    return any(str(part.get("type")) in _PARTS for part in any_object(item.get("content")))
 
 
 def _convert(row: Row) -> list[Row]:

@@ -24,8 +24,8 @@ def _convert(row: Row) -> list[Row]:
     if isinstance(accepted, list):
         if not accepted:
             raise NoExample("Its annotator accepted none of the options.")
-        texts = {option.get("id"): option.get("text") for option in any_object(row.get("options"))}
-        return answered(row["text"], ", ".join(str(texts.get(id) or id) for id in accepted))
+        texts = {str(option.get("id")): option.get("text") for option in any_object(row.get("options"))}
+        return answered(row["text"], ", ".join(str(texts.get(str(id)) or id) for id in accepted))
     for key in ("user_input", "label"):
         if isinstance(row.get(key), str) and row[key]:
             return answered(row["text"], row[key])
