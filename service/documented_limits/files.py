@@ -1,5 +1,6 @@
 """Bounds of files and of the work on them."""
 
+from service.datasets.encodings.scan import SAMPLES
 from service.datasets.parsing.decode import MAX_VALUES as MAX_LINE_VALUES
 from service.datasets.preparation.changes import MAX_REASONS
 from service.datasets.preparation.inputs import MAX_UNUSED
@@ -129,6 +130,14 @@ FILES: tuple[Limit, ...] = (
                 "numbers in reasons do not distinguish them",
             ),
         )
+    ),
+    Limit(
+        name="places of 4 KB that are sampled for the encoding",
+        value=shown(SAMPLES),
+        counted="file",
+        above="every second place that is not UTF-8 is sampled, then every fourth, to the end of the file",
+        change=FIXED,
+        honest_use="4 KB of words tell an encoding",
     ),
     Limit(
         name="values of one line",

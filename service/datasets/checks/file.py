@@ -21,7 +21,8 @@ declare(
     "not_utf8",
     "error",
     SECTION,
-    "A line is not valid UTF-8. The message gives the byte, its position in the line and its position in the file.",
+    "A line is not valid UTF-8. The message gives the byte, its position in the line and its position in the file, and "
+    "names the encoding that the lines are likely to be in.",
     fix="reencode_utf8",
 )
 declare(
@@ -133,7 +134,7 @@ declare(
     "not_text_file",
     "error",
     SECTION,
-    "The file is not UTF-8 text: it is compressed with gzip, or UTF-16. Reported once.",
+    "The file is not UTF-8 text: it is compressed with gzip, or UTF-16 or UTF-32. Reported once.",
     fix="reencode_utf8",
 )
 declare(

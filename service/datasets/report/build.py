@@ -27,6 +27,7 @@ from service.catalogue.tokens import (
 )
 from service.datasets.checks.file import MIN_EXAMPLES, RECOMMENDED_EXAMPLES
 from service.datasets.checks.registry import Hit, LocatedHit
+from service.datasets.encodings.detect import detect
 from service.datasets.parsing.lines import Block, read_blocks
 from service.datasets.report.findings import Findings
 from service.datasets.report.format_detection import detect_format
@@ -39,6 +40,7 @@ from service.datasets.report_schema import Cookbook, FileReport, Format, Tokens
 from service.datasets.statistics import cookbook_distribution, distribution, histogram
 
 MAX_LINE_BYTES = 16 << 20
+_SAMPLE_CHARS = 30
 _MIN_EXAMPLES_TO_FORK = 10_000
 """Up to this number of examples the dataset checks finish sooner in one process than processes can be forked."""
 
@@ -194,6 +196,8 @@ class _FileReader:
         findings = part.findings
         if part.crlf is not None:
             findings.add("crlf", part.crlf, Hit("", "", "Lines end with CR LF; this is fine."))
+        if part.foreign and (encoding := _named_encoding(part.foreign)) is not None:
+            findings.explain("not_utf8", encoding)
         if not part.lines:
             findings.add("file_empty", 1, Hit("", "", "The file is empty; it needs one JSON object on each line."))
         elif part.examples < MIN_EXAMPLES:
@@ -219,6 +223,15 @@ class _FileReader:
     def _add_hits(finish: Callable[[], Iterable[LocatedHit]], findings: Findings) -> None:
         for code, line, hit in finish():
             findings.add(code, line, hit)
+
+
+def _named_encoding(foreign: bytes) -> str | None:
+    """A sentence that names the likely encoding of lines that are not UTF-8; None if it is uncertain."""
+    found = detect(foreign)
+    if found.certainty == "uncertain":
+        return None
+    sample = min(found.text.split("\n"), key=lambda text: abs(len(text) - _SAMPLE_CHARS))[:_SAMPLE_CHARS]
+    return f"Its bytes look like {found.encoding}, as in `{sample}`; a preparation converts the file."
 
 
 def _report_on(reader: _FileReader, *, file_id: str, model: ModelFacts, prices: Sequence[ModelPrice]) -> FileReport:

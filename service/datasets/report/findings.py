@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from service.datasets.checks import CHECKS
 from service.datasets.checks.registry import Hit
 from service.datasets.excerpts import excerpt, mask, mask_secrets
@@ -51,6 +53,13 @@ class Findings:
         """Adds every hit of one check on one line."""
         for hit in hits:
             self.add(code, line, hit)
+
+    def explain(self, code: str, sentence: str) -> None:
+        """Adds a sentence to the message of each listed finding of a code."""
+        listed = self._listed.get(code, [])
+        listed[:] = [
+            msgspec.structs.replace(finding, message=f"{finding.message} {mask(sentence)}") for finding in listed
+        ]
 
     def merge(self, later: Findings) -> None:
         """Adds the findings of later lines. The two may have no line with errors in common except line 1."""

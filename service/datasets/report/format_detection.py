@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from service.datasets.checks.file import SNIFFED_BYTES, sniff
 from service.datasets.checks.registry import Hit
+from service.datasets.encodings.unicode_forms import wide_without_bom
 from service.datasets.parsing.decode import decode_line
 from service.datasets.parsing.formats import FormatVotes
 from service.datasets.parsing.lines import Block, lines_of
@@ -123,6 +124,10 @@ def _other(row: dict[str, Any]) -> str | None:
 def _not_json_lines(head: list[tuple[int, bytes]], start: bytes, blocks: list[Block]) -> NotJsonLines | None:
     """What the first lines say of the file; `start` are the lines up to the first row that is known."""
     lines = [data for _, data in head]
+    wide = wide_without_bom(_start(blocks))
+    if wide is not None:
+        message = f"This file is {wide} text, not JSON Lines. The fix reencode_utf8 converts it."
+        return NotJsonLines("not_text_file", 1, Hit("", "", message))
     found = sniff(lines, _start(blocks))
     column = column_layout(lines) if found is None or found[0] == "table_file" else None
     if column is not None:

@@ -14,6 +14,7 @@ from service.catalogue.tokens import ModelFacts, TokenCounter
 from service.datasets.checks import DATASET_CHECKS
 from service.datasets.checks.registry import DatasetCheck, Hit, row_checks
 from service.datasets.checks.tools import forget_schemas
+from service.datasets.encodings.scan import scan
 from service.datasets.parsing.decode import Fault
 from service.datasets.parsing.fast_chat import FastChatRow, parse_fast_chat
 from service.datasets.parsing.formats import Example, read_example, row_format, same_format, traits
@@ -38,12 +39,16 @@ BLOCK_SECONDS_PER_MEGABYTE = 2.0
 """The processor time for the checks of a block's rows. Rows full of tool calls take 0.2 seconds a megabyte."""
 
 
+_FOREIGN_BYTES = 1 << 16
+
+
 class Part:
     """The findings and figures of consecutive lines.
 
     `lines` counts the lines that are not blank, `examples` the lines that hold a JSON object. `end` is the offset of
     the first byte after the lines. `crlf` is the first line that ends with CR LF. `sample` is a text with its token
-    count, for checking the fast counter. `seconds` is the CPU time of each step, if it was measured.
+    count, for checking the fast counter. `seconds` is the CPU time of each step, if it was measured. `foreign` are some
+    of the lines that are not UTF-8.
     """
 
     def __init__(self, format: Format | None, listed_per_code: int, full: frozenset[str] = frozenset()) -> None:
@@ -58,6 +63,7 @@ class Part:
         self.open_records = OpenRecords()
         self.sample: tuple[str, int] | None = None
         self.seconds: Seconds = {}
+        self.foreign = b""
 
     def merge(self, later: Part) -> None:
         """Adds the part of the lines that follow."""
@@ -74,6 +80,8 @@ class Part:
             if field in self.item_fields or len(self.item_fields) < _MAX_ITEM_FIELDS:
                 self.item_fields[field] += count
         self.crlf = self.crlf or later.crlf
+        if len(self.foreign) < _FOREIGN_BYTES:
+            self.foreign += later.foreign
         add_seconds(self.seconds, later.seconds)
 
 
@@ -127,6 +135,8 @@ class PartReader:
         part.end = block.end
         rows = self._read_rows(block, max_line_bytes=self._max_line_bytes, fast_chat=self._format == "chat")
         _add_line_findings(rows, part)
+        if "not_utf8" in part.findings.counts and "not_utf8" not in task.full:
+            part.foreign = scan(iter((block.data,))).foreign
         seconds = BLOCK_SECONDS + BLOCK_SECONDS_PER_MEGABYTE * len(block.data) / 1_000_000
         with guarded("the checks of rows", cpu_seconds=seconds):
             example_rows, examples = self._read_examples(rows, part, seconds)

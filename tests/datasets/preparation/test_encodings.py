@@ -18,6 +18,7 @@ from service.datasets.encodings.scan import SAMPLE_BYTES, SAMPLES, scan
 from service.datasets.preparation.options import Columns
 from service.datasets.preparation.refusals import PreparationRefused
 from tests.datasets.preparation.sources import Made, make
+from tests.datasets.rows import findings_of, report_on
 
 CORPUS = Path(__file__).parents[2] / "corpus" / "clean"
 _WESTERN = ("windows-1252", "iso-8859-15", "macintosh", "ibm850", "ibm437")
@@ -347,3 +348,25 @@ class TestGivenEncodings:
         made = make(chat_line(CZECH, CZECH_ANSWER).encode("cp1250"), fixes=(), encoding="cp1250")
         assert made.pairs == [(CZECH, CZECH_ANSWER)]
         assert made.result.changes == {"reencode_utf8": 1}
+
+
+class TestReports:
+    def test_the_likely_encoding_is_named_with_a_sample(self) -> None:
+        report = report_on(chat_line("Why?", "Yes.").encode() + chat_line(CZECH, CZECH_ANSWER).encode("cp1250"))
+        (finding,) = findings_of(report, "not_utf8")
+        assert "Its bytes look like windows-1250, as in `Nejbližší přijede`" in finding.message
+
+    def test_also_when_the_bytes_come_in_several_blocks(self) -> None:
+        lines = chat_line("Why?", "Yes.").encode() * 20_000
+        report = report_on(lines + chat_line(CZECH, CZECH_ANSWER).encode("cp1250") + lines)
+        assert "windows-1250" in findings_of(report, "not_utf8")[0].message
+
+    def test_an_uncertain_one_is_not(self) -> None:
+        (finding,) = findings_of(report_on(chat_line("Přijde?", "Ano").encode("iso8859-2")), "not_utf8")
+        assert finding.message.endswith("save the file as UTF-8.")
+
+    @pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+    def test_wide_files_without_a_bom_are_named_once(self, codec: str) -> None:
+        report = report_on((chat_line(CZECH, CZECH_ANSWER) * 12).encode(codec))
+        assert report.counts == {"not_text_file": 1}
+        assert codec.replace("-le", "le").replace("-be", "be") in report.findings[0].message
