@@ -47,6 +47,16 @@ def scan(chunks: Iterator[bytes]) -> Scan:
     return Scan(b"\n".join(samples.all), escapes)
 
 
+def foreign_part(line: bytes) -> bytes:
+    """The words around the first byte of a line that is not UTF-8; empty if all of it is a form of UTF-8."""
+    try:
+        codecs.utf_8_decode(line, "strict", True)
+    except UnicodeDecodeError as error:
+        begin, end = _around(line, error.start)
+        return line[begin:end] if _is_foreign(line) else b""
+    return b""
+
+
 def _gathered(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Chunks that are not small."""
     pending: list[bytes] = []
@@ -77,10 +87,7 @@ class _Samples:
     def take(self, data: bytes, start: int) -> None:
         """Take samples of a chunk whose first byte that is not UTF-8 is at `start`."""
         for _ in range(SAMPLES_PER_CHUNK):
-            begin = _last_bound(data, max(0, start - SAMPLE_BYTES), start) + 1
-            end = min(len(data), start + SAMPLE_BYTES)
-            if end < len(data):
-                end = max(start + 1, _last_bound(data, start, end))
+            begin, end = _around(data, start)
             self._add(data[begin:end])
             resume = max(end, begin + len(data) // SAMPLES_PER_CHUNK)
             resume = min((at for bound in _BOUNDS if (at := data.find(bound, resume)) >= 0), default=len(data))
@@ -101,6 +108,13 @@ class _Samples:
         if len(self.all) > SAMPLES:
             self.all = self.all[::2]
             self._every *= 2
+
+
+def _around(data: bytes, start: int) -> tuple[int, int]:
+    """Whole words around a place."""
+    begin = _last_bound(data, max(0, start - SAMPLE_BYTES), start) + 1
+    end = min(len(data), start + SAMPLE_BYTES)
+    return begin, end if end == len(data) else max(start + 1, _last_bound(data, start, end))
 
 
 def _is_foreign(line: bytes) -> bool:

@@ -196,7 +196,7 @@ class _FileReader:
         findings = part.findings
         if part.crlf is not None:
             findings.add("crlf", part.crlf, Hit("", "", "Lines end with CR LF; this is fine."))
-        if part.foreign and (encoding := _named_encoding(part.foreign)) is not None:
+        if part.foreign and (encoding := _named_encoding(b"\n".join(part.foreign))) is not None:
             findings.explain("not_utf8", encoding)
         if not part.lines:
             findings.add("file_empty", 1, Hit("", "", "The file is empty; it needs one JSON object on each line."))

@@ -8,17 +8,18 @@ process reads them.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
 from service.catalogue.tokens import ModelFacts, TokenCounter
 from service.datasets.checks import DATASET_CHECKS
 from service.datasets.checks.registry import DatasetCheck, Hit, row_checks
 from service.datasets.checks.tools import forget_schemas
-from service.datasets.encodings.scan import scan
+from service.datasets.encodings.scan import foreign_part
 from service.datasets.parsing.decode import Fault
 from service.datasets.parsing.fast_chat import FastChatRow, parse_fast_chat
 from service.datasets.parsing.formats import Example, read_example, row_format, same_format, traits
-from service.datasets.parsing.lines import Block
+from service.datasets.parsing.lines import Block, lines_of
 from service.datasets.parsing.open_records import OpenRecords
 from service.datasets.parsing.rows import Row, Rows, as_object, read_rows
 from service.datasets.report.findings import Findings
@@ -39,19 +40,17 @@ BLOCK_SECONDS_PER_MEGABYTE = 2.0
 """The processor time for the checks of a block's rows. Rows full of tool calls take 0.2 seconds a megabyte."""
 
 
-_FOREIGN_BYTES = 1 << 16
-
-
 class Part:
     """The findings and figures of consecutive lines.
 
     `lines` counts the lines that are not blank, `examples` the lines that hold a JSON object. `end` is the offset of
     the first byte after the lines. `crlf` is the first line that ends with CR LF. `sample` is a text with its token
-    count, for checking the fast counter. `seconds` is the CPU time of each step, if it was measured. `foreign` are some
-    of the lines that are not UTF-8.
+    count, for checking the fast counter. `seconds` is the CPU time of each step, if it was measured. `foreign` are
+    words of the first lines that are not UTF-8, of as many lines as are listed.
     """
 
     def __init__(self, format: Format | None, listed_per_code: int, full: frozenset[str] = frozenset()) -> None:
+        self.listed_per_code = listed_per_code
         self.findings = Findings(listed_per_code, full)
         self.totals = TokenTotals()
         self.checks: list[DatasetCheck] = [make() for formats, make in DATASET_CHECKS if format in formats]
@@ -63,7 +62,7 @@ class Part:
         self.open_records = OpenRecords()
         self.sample: tuple[str, int] | None = None
         self.seconds: Seconds = {}
-        self.foreign = b""
+        self.foreign: list[bytes] = []
 
     def merge(self, later: Part) -> None:
         """Adds the part of the lines that follow."""
@@ -80,8 +79,7 @@ class Part:
             if field in self.item_fields or len(self.item_fields) < _MAX_ITEM_FIELDS:
                 self.item_fields[field] += count
         self.crlf = self.crlf or later.crlf
-        if len(self.foreign) < _FOREIGN_BYTES:
-            self.foreign += later.foreign
+        self.foreign = [*self.foreign, *later.foreign][: self.listed_per_code]
         add_seconds(self.seconds, later.seconds)
 
 
@@ -136,7 +134,8 @@ class PartReader:
         rows = self._read_rows(block, max_line_bytes=self._max_line_bytes, fast_chat=self._format == "chat")
         _add_line_findings(rows, part)
         if "not_utf8" in part.findings.counts and "not_utf8" not in task.full:
-            part.foreign = scan(iter((block.data,))).foreign
+            parts = (foreign_part(line.data) for line in lines_of(block, max_line_bytes=self._max_line_bytes))
+            part.foreign = list(islice(filter(None, parts), self._listed_per_code))
         seconds = BLOCK_SECONDS + BLOCK_SECONDS_PER_MEGABYTE * len(block.data) / 1_000_000
         with guarded("the checks of rows", cpu_seconds=seconds):
             example_rows, examples = self._read_examples(rows, part, seconds)
