@@ -49,7 +49,21 @@ def _rows(count: int) -> list[dict[str, Any]]:
     return [asked(f"Question number {index}?", f"Answer number {index}.") for index in range(count)]
 
 
-PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"0" * 60).decode()
+PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"0" * 60 + b"IEND\xaeB`\x82").decode()
+CUT_PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"0" * 61).decode()
+JPEG = "data:image/jpeg;base64," + base64.b64encode(b"\xff\xd8\xff" + b"0" * 61 + b"\xff\xd9").decode()
+WEBP = "data:image/webp;base64," + base64.b64encode(b"RIFF\x20\0\0\0WEBP" + b"0" * 28).decode()
+BAD_BASE64 = (
+    PNG[:60] + "\n" + PNG[60:],
+    PNG[:60] + " " + PNG[60:],
+    PNG[:-3],
+    PNG[:-2],
+    PNG[:22] + PNG,
+    PNG[:22] + PNG[22:].replace("w", "-"),
+    PNG[:22],
+    PNG + "%3D",
+    "data:image/svg+xml,%3Csvg%3E",
+)
 GIF = "data:image/gif;base64," + base64.b64encode(b"GIF89a" + b"0" * 60).decode()
 LARGE_PNG = PNG + "A" * 14_000_000
 LONG = "This is a sentence of an answer. " * 400
@@ -639,6 +653,15 @@ CASES: dict[str, list[Case]] = {
         Case(_prefixed(with_image(PNG, role="system")), 2, "/messages/0/content/1/image_url", jsonl(with_image(PNG)))
     ],
     "image_url_invalid": [
+        *(
+            Case(
+                _prefixed(with_image(bad)),
+                2,
+                "/messages/0/content/1/image_url/url",
+                jsonl(with_image(PNG), with_image(JPEG), with_image(WEBP)),
+            )
+            for bad in BAD_BASE64
+        ),
         Case(_prefixed(with_image("cat.png")), 2, "/messages/0/content/1/image_url/url", jsonl(with_image(PNG))),
         Case(_prefixed(with_image(5)), 2, "/messages/0/content/1/image_url", jsonl(with_image("https://a.b/c.png"))),
         Case(
@@ -650,6 +673,23 @@ CASES: dict[str, list[Case]] = {
             "/messages/0/content/1/image_url/detail",
             jsonl(with_image(PNG, detail="low")),
         ),
+    ],
+    "image_type_differs": [
+        Case(
+            _prefixed(with_image(JPEG.replace("jpeg", "png"))),
+            2,
+            "/messages/0/content/1/image_url/url",
+            jsonl(with_image(JPEG), with_image(PNG), with_image(WEBP), with_image(JPEG.replace("jpeg", "jpg"))),
+        )
+    ],
+    "image_truncated": [
+        Case(
+            _prefixed(with_image(bad)),
+            2,
+            "/messages/0/content/1/image_url/url",
+            jsonl(with_image(JPEG), with_image(PNG), with_image(WEBP), with_image(LARGE_PNG)),
+        )
+        for bad in (CUT_PNG, JPEG[:-8], WEBP[:-8])
     ],
     "image_type": [
         Case(_prefixed(with_image(GIF)), 2, "/messages/0/content/1/image_url/url", jsonl(with_image(PNG))),

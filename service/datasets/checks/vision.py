@@ -7,12 +7,11 @@ URL's file name is checked.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from service.datasets.checks.image_data import base64_fault, first_bytes, is_truncated, real_type
 from service.datasets.checks.registry import Hit, example_check
 from service.datasets.parsing.formats import PARTS, messages_of
 
@@ -21,7 +20,7 @@ MAX_IMAGES = 10
 MAX_IMAGE_BYTES = 10 << 20
 _DATA_URL = re.compile(r"data:([a-z]+/[a-z0-9.+-]+)?(;base64)?,", re.IGNORECASE)
 _TYPES = ("image/jpeg", "image/jpg", "image/png", "image/webp")
-_MAGIC = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"), (b"RIFF", "image/webp"))
+_NOT_BASE64 = "A data URL must be base64: write data:image/png;base64,…; percent-encoding is not accepted."
 _OTHER_SUFFIX = re.compile(r"\.(gif|bmp|tiff?|svg|heic|avif|ico|pdf)(?:$|[?#])", re.IGNORECASE)
 _DETAILS = (None, "auto", "low", "high")
 
@@ -48,8 +47,9 @@ def image_url_invalid(row: dict[str, Any]) -> Iterator[Hit]:
             continue
         data_url = _DATA_URL.match(url)
         if data_url:
-            if not data_url.group(2) or not _first_bytes(url[data_url.end() :]):
-                yield Hit(f"{pointer}/url", url[:60], "The image is not valid base64; write data:image/png;base64,….")
+            fault = base64_fault(url[data_url.end() :]) if data_url.group(2) else _NOT_BASE64
+            if fault is not None:
+                yield Hit(f"{pointer}/url", url[:60], fault)
         elif not url.lower().startswith(("http://", "https://")):
             yield Hit(f"{pointer}/url", url[:60], "The url must start with https:// or with data:image/….")
         if isinstance(image, dict) and image.get("detail") not in _DETAILS:
@@ -69,12 +69,30 @@ def image_type(row: dict[str, Any]) -> Iterator[Hit]:
                 yield Hit(f"{pointer}/url", url[:100], "An image must be JPEG, PNG or WEBP; convert this one.")
             continue
         declared = (data_url.group(1) or "").lower()
-        first = _first_bytes(url[data_url.end() :])
-        real = next((name for magic, name in _MAGIC if first.startswith(magic)), None)
+        first = first_bytes(url[data_url.end() :])
         if declared not in _TYPES:
             yield Hit(f"{pointer}/url", url[:60], "An image must be JPEG, PNG or WEBP; convert this one.")
-        elif first and real is None:
+        elif first and real_type(first) is None:
             yield Hit(f"{pointer}/url", url[:60], "The bytes of this image are not JPEG, PNG or WEBP; convert it.")
+
+
+@example_check(
+    "image_type_differs", "warning", SECTION, formats=("chat", "preference", "reinforcement"), needs=(PARTS,)
+)
+def image_type_differs(row: dict[str, Any]) -> Iterator[Hit]:
+    """A data URL declares another type than its image has: `image/png` for a JPEG. Some upstreams refuse it."""
+    for pointer, declared, encoded in _data_urls(row):
+        real = real_type(first_bytes(encoded))
+        if real is not None and declared in _TYPES and declared.replace("jpg", "jpeg") != real:
+            yield Hit(f"{pointer}/url", declared, f"The URL says {declared}, but the image is {real}; write that.")
+
+
+@example_check("image_truncated", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=(PARTS,))
+def image_truncated(row: dict[str, Any]) -> Iterator[Hit]:
+    """The end of an image is missing: the closing chunk of a PNG, the end marker of a JPEG, or bytes of a WEBP."""
+    for pointer, declared, encoded in _data_urls(row):
+        if is_truncated(encoded):
+            yield Hit(f"{pointer}/url", declared, "The end of this image is missing; encode the whole file again.")
 
 
 @example_check("image_too_large", "error", SECTION, formats=("chat", "preference", "reinforcement"), needs=(PARTS,))
@@ -107,8 +125,10 @@ def images(row: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
                 yield f"{pointer}/content/{index}/image_url", message.get("role"), part.get("image_url")
 
 
-def _first_bytes(encoded: str) -> bytes:
-    try:
-        return base64.b64decode(encoded[:64], validate=True)
-    except (binascii.Error, ValueError):
-        return b""
+def _data_urls(row: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Every image in a base64 data URL, as (pointer of its `image_url`, declared type, base64)."""
+    for pointer, _, image in images(row):
+        url = image.get("url") if isinstance(image, dict) else None
+        found = _DATA_URL.match(url) if isinstance(url, str) else None
+        if isinstance(url, str) and found is not None and found.group(2):
+            yield pointer, (found.group(1) or "").lower(), url[found.end() :]
