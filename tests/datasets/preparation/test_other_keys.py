@@ -114,7 +114,9 @@ class TestImages:
         assert prepared(chat({**QUESTION, **given}, ANSWER))["messages"][0]["content"] == expected
 
     def test_as_base64_become_data_urls(self) -> None:
-        image = "iVBORw0KGgo" + "A" * 80
+        image = (
+            "iVBORw0KGgowMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDBJRU5ErkJggg=="
+        )
         (part, _) = prepared(asked(images=[image]))["messages"][0]["content"]
         assert part["image_url"]["url"] == f"data:image/png;base64,{image}"
 

@@ -63,7 +63,7 @@ CALLED: Row = {
 TOOL = {"type": "function", "function": FORECAST}
 HERMES = '<tool_call>\n{"name": "forecast", "arguments": {"city": "Rome"}}\n</tool_call>'
 URL = "https://example.com/a.png"
-DATA = "data:image/png;base64,iVBORw0KGgo="
+DATA = "data:image/png;base64,iVBORw0KGgoASUVORK5CYII="
 IMAGE = {"type": "image_url", "image_url": {"url": URL}}
 ALPACA = "Below is an instruction that describes a task, paired with an input that provides further context. Write a "
 ALPACA += (
