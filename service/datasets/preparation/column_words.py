@@ -17,6 +17,7 @@ COLUMN_WORDS: dict[Part, tuple[str, ...]] = {
     "prompt": (
         "prompt", "question", "instruction", "query", "user", "input", "request", "source", "q",
         "questions", "instructions", "prompts", "userprompt", "usermessage", "human",
+        "text", "sentence", "review", "comment", "utterance",
         "inputs", "problem",
         "问题", "提问", "指令", "用户", "输入", "問題", "提問", "用戶", "輸入",
         "frage", "fragen", "anweisung", "eingabe", "anfrage", "aufforderung",
@@ -72,7 +73,11 @@ CONTEXT_WORDS = (
 PASSAGE_WORDS = ("context", "passage")
 """A text that a question is about."""
 
+_GENERIC = frozenset({"text", "sentence", "review", "comment", "utterance"})
+"""Names of the text beside a label, which mean nothing inside of another name."""
+
 _MIN_CONTAINED = 4
+_CJK = "\u2e80"  # scripts that do not separate words
 _NO_TEXTS = frozenset(
     {"id", "ids", "key", "no", "nr", "number", "date", "time", "timestamp", "created", "url", "link", "lang",
      "language", "type", "length", "len", "tokens", "count", "score", "rating", "rank", "status", "name", "email",
@@ -112,15 +117,17 @@ def column_for(part: Part, names: Sequence[str]) -> str | None:
     exact = next((by_name[word] for word in words if word in by_name), None)
     if exact is not None:
         return exact
-    long = {word for word in words if len(word) >= (_MIN_CONTAINED if word.isascii() else 2)}
+    long = {word for word in words if word not in _GENERIC and len(word) >= (_MIN_CONTAINED if word.isascii() else 2)}
     others = {word for other, known in COLUMN_WORDS.items() if other != part for word in known}
     contained = [name for name in names if plain_name(name) not in others and _contains(name, long)]
     return contained[0] if len(contained) == 1 else None
 
 
 def _contains(name: str, words: set[str]) -> bool:
-    """Whether one of up to three words of a name is known, or ends as a known one (`Kundenfrage`, `用户问题`)."""
+    """Whether one of up to three words of a name is known or ends as a known one (`Kundenfrage`, `質問内容`)."""
     tokens = {token.casefold() for token in _SPLIT.split(name) if token}
     if len(tokens) > 3 or tokens & _NO_TEXTS:
         return False
-    return bool(tokens & words) or any(token.endswith(word) for token in tokens for word in words)
+    return bool(tokens & words) or any(
+        token.endswith(word) or (word in token and word[0] >= _CJK) for token in tokens for word in words
+    )

@@ -152,6 +152,14 @@ def _from_columns(source: Source, names: list[str], options: Options, target: Ta
         text = guess_template(names)
     template = Template(text) if text is not None else None
     columns, guessed = _guessed(source, names, options.columns, template)
+    if format == "chat" and columns.prompt is None and source.delimiter is not None and template is None:
+        raise PreparationRefused(
+            f"The table has one column, {list_names(names)}. If its rows have several cells, give the option "
+            "`delimiter`; if they are answers without questions, give the option `prompt_template`, or set the option "
+            "`target_format` to completion.",
+            code="columns_not_guessed",
+            param="delimiter",
+        )
     if format == "chat" and columns.prompt is None and template is None:
         raise PreparationRefused(
             "The file holds answers without questions. Give the option `prompt_template`, or set the option "

@@ -185,6 +185,36 @@ class TestHeader:
         assert made.pairs == [("Why?", "Because."), ("Who?", "Me.")]
         assert "the header again: row 3." in notes(made)
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "| question | answer |\n|---|:--:|\n| Why? | B. |\n",
+            " question | answer \n----------+--------\n Why?     | B.\n(1 row)\n",
+            "+----------+--------+\n| question | answer |\n+----------+--------+\n| Why?     | B.     |\n+---+---+\n",
+        ],
+    )
+    def test_of_a_drawn_table(self, text: str) -> None:
+        made = table(text)
+        assert made.pairs == [("Why?", "B.")]
+        assert "is drawn" in notes(made)
+
+    def test_as_r_writes_it(self) -> None:
+        assert table('"question" "answer"\n"1" "Why so?" "Because."\n"2" "Who?" "Me."\n').pairs == [
+            ("Why so?", "Because."),
+            ("Who?", "Me."),
+        ]
+
+    def test_of_a_text_and_its_label(self) -> None:
+        assert table("text,label\nI like it.,good\nI hate it.,bad\n").pairs == [
+            ("I like it.", "good"),
+            ("I hate it.", "bad"),
+        ]
+        assert table("QUESTION_TEXT,ANSWER_TEXT\nWhy?,B.\n").pairs == [("Why?", "B.")]
+
+    def test_that_is_absent_above_roles_and_turns_is_no_pair(self) -> None:
+        with pytest.raises(PreparationRefused, match="roles in its first column"):
+            table("user,Hello there.\nassistant,Hi.\nuser,How are you?\nassistant,Fine.\n")
+
     def test_of_a_text_file_makes_it_a_table(self) -> None:
         data = "question\tanswer\r\nWhy, so?\tBecause.\r\nWho?\tMe.\r\n".encode("utf-16")
         assert make(data, filename="excel.txt").pairs == TWO

@@ -137,8 +137,13 @@ def detect(lines: Sequence[str], *, given: str | None, named: str | None, expect
     readings = [_read(lines, delimiter) for delimiter in _USUAL]
     fitting = [reading for reading in readings if reading.width > 1]
     if not any(reading.even >= _MIN_EVEN for reading in fitting):
-        rare = [_read(lines, delimiter) for delimiter in _RARE]
-        fitting += [reading for reading in rare if reading.width > 1 and reading.headed and reading.even >= _MIN_EVEN]
+        spaced = all(line.startswith('"') and '" "' in line for line in lines)  # as R writes tables
+        rare = [_read(lines, delimiter) for delimiter in (*_RARE, *((" ",) if spaced else ()))]
+        fitting += [
+            reading
+            for reading in rare
+            if reading.width > 1 and (reading.headed or reading.known == 2) and reading.even >= _MIN_EVEN
+        ]
     if not fitting or (not any(reading.headed for reading in fitting) and _is_one_column(lines)):
         return _one_column(lines)
     fitting.sort(key=lambda reading: (reading.rank, reading.even, reading.width), reverse=True)
@@ -201,6 +206,8 @@ def _read(lines: Sequence[str], delimiter: str) -> _Reading:
     titled = _is_title(filled, start)
     table = filled[known if known is not None else start if titled else 0 :]
     header = table[0] if known is not None or not start else filled[0]
+    unnamed = known is not None and len(header) == width - 1  # row numbers, as R writes them
+    even = sum(len(row) == width for row in table) + unnamed
     cells = [cell for row in table for cell in row[1:] if cell]
     spaced = sum(cell.startswith(" ") for cell in cells)
     decimals = delimiter == "," and _are_decimal(lines)
@@ -210,7 +217,7 @@ def _read(lines: Sequence[str], delimiter: str) -> _Reading:
         width=width,
         headed=2 if len(header) == width else int(titled),
         known=2 if known is not None else int(bool(table) and len(table[0]) > 1 and any(map(is_known, table[0]))),
-        even=sum(len(row) == width for row in table) / len(table) if table else 0.0,
+        even=even / len(table) if table else 0.0,
         is_prose=decimals or (bool(cells) and spaced * 2 > len(cells)),
     )
 

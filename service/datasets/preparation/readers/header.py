@@ -42,6 +42,9 @@ _ROW_COUNT = re.compile(
     r"\s*\(?\d[\d.,]*\s+(?:rows?|records?|zeilen|lignes|filas|righe|linhas)(?: (?:in set|selected).*)?\)?\.?\s*",
     re.IGNORECASE,
 )
+_RULE = re.compile(r"\s*:?[-+=]{2,}:?\s*")
+_RULE_STARTS = ("", "--", ":-", "+-", "-+", "==")
+_ROLES = frozenset({"user", "assistant", "system", "human", "bot", "gpt", "agent", "customer"})
 _NUMBER = re.compile(r"\s*[-+]?\d[\d.,\s]*%?\s*")
 _SENTENCE_END = re.compile(r"(?:\s\S.*[.?!…]|[。?!؟।])[\"')»“”]*\s*$", re.DOTALL)
 
@@ -76,6 +79,11 @@ def find_header(
         if above and options.header is None:
             notes.append(_passed_over(filled[:above], "title or comment"))
         width = max(_width(record[1]) for _, record in filled)
+        if width == 2 and all(record[1][0].strip().lower() in _ROLES for _, record in filled):
+            raise PreparationRefused(
+                "The table has roles in its first column and turns in its second one, and nothing says where a "
+                "conversation ends. Give JSON Lines with the `messages` of each conversation."
+            )
         guess = Guess(value="false", certainty=certainty)
         notes.append(_no_header_note(first, options))
         names = [f"column_{number}" for number in range(1, width + 1)]
@@ -160,9 +168,13 @@ def _rest(
     """The records, without a footer at the end of the table and without the header again, as in joined tables."""
     waiting: list[Record] = []
     repeated: list[int] = []
+    rules: list[tuple[int, Record]] = []
     for record in _chained(head, records):
         if len(header) > 1 and header[0] in record[1] and _texts(record[1]) == header:
             repeated.append(record[0])
+            continue
+        if _is_rule(record[1]):
+            rules = [*rules[:3], (0, record)]
             continue
         if waiting and _texts(record[1]):
             yield from waiting
@@ -174,10 +186,20 @@ def _rest(
     if waiting:
         notes.append(_passed_over([(0, waiting[0])], "footer"))
         yield from waiting[1:]
+    if rules:
+        notes.append(_passed_over(rules[:3], "line that is drawn below a header or a row"))
     if repeated:
         more = f" and {len(repeated) - 3:,} more" if len(repeated) > 3 else ""
         rows = ", ".join(f"{number:,}" for number in repeated[:3])
         notes.append(f"Not examples, but the header again: row{'s' if len(repeated) > 1 else ''} {rows}{more}.")
+
+
+def _is_rule(cells: Sequence[str]) -> bool:
+    """Whether a row is a line such as `---|---` of a table that is drawn with characters."""
+    if not cells or cells[-1].lstrip()[:2] not in _RULE_STARTS:
+        return False
+    texts = _texts(cells)
+    return bool(texts) and all(map(_RULE.fullmatch, texts))
 
 
 def _chained(head: Iterable[Record], records: Iterator[Record]) -> Iterator[Record]:
@@ -231,7 +253,7 @@ def _is_header(cells: Sequence[str], rows: Sequence[Sequence[str]], options: Opt
     recur = _recur(cells, rows)
     if not recur and (any(is_known(name) for name in names) or plain & _CONTENT_NAMES):
         return True, "likely"
-    if recur or any(_is_text(name) for name in names) or all(map(_NUMBER.fullmatch, names)):
+    if recur or any(_is_text(name) or _NUMBER.fullmatch(name) for name in names):
         return False, "likely"
     if any(_is_text(cell) for row in rows for cell in row):
         return True, "likely"
