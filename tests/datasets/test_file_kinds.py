@@ -176,3 +176,8 @@ def test_the_bytes_of_a_workbook_have_no_names_of_columns() -> None:
     report = report_on(workbook([["question", "answer"], ["What?\r\nWhen?", "Now."]]) + b"\r,\n" * 20)
     assert set(report.counts) == {"table_file"}
     assert column_layout([b"PK\x03\x04\x14\r\x00messages", b"[{"]) is None
+
+
+def test_a_text_that_begins_like_yaml_is_still_a_text() -> None:
+    made = make(b"Ingredients:\n- flour\n- milk\n", filename="recipe.txt", target_format="completion")
+    assert [row["completion"].strip() for row in made.rows][0].startswith("Ingredients:")
