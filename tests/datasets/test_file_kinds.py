@@ -180,4 +180,4 @@ def test_the_bytes_of_a_workbook_have_no_names_of_columns() -> None:
 
 def test_a_text_that_begins_like_yaml_is_still_a_text() -> None:
     made = make(b"Ingredients:\n- flour\n- milk\n", filename="recipe.txt", target_format="completion")
-    assert [row["completion"].strip() for row in made.rows][0].startswith("Ingredients:")
+    assert made.rows[0]["completion"].strip().startswith("Ingredients:")
