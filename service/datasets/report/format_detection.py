@@ -124,11 +124,11 @@ def _other(row: dict[str, Any]) -> str | None:
 def _not_json_lines(head: list[tuple[int, bytes]], start: bytes, blocks: list[Block]) -> NotJsonLines | None:
     """What the first lines say of the file; `start` are the lines up to the first row that is known."""
     lines = [data for _, data in head]
-    wide = wide_without_bom(_start(blocks))
+    found = sniff(lines, _start(blocks))
+    wide = wide_without_bom(_start(blocks)) if found is None or found[0] != "not_a_dataset" else None
     if wide is not None:
         message = f"This file is {wide} text, not JSON Lines. The fix reencode_utf8 converts it."
         return NotJsonLines("not_text_file", 1, Hit("", "", message))
-    found = sniff(lines, _start(blocks))
     column = column_layout(lines) if found is None or found[0] == "table_file" else None
     if column is not None:
         found = found or ("table_file", Hit("", lines[0], "This is a table with one column, not JSON Lines."))
