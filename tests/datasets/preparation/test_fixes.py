@@ -239,6 +239,37 @@ class TestTexts:
         assert made.pairs[0][0] == "Ann: [EMAIL], [PHONE], [CARD], SSN [ID], [SECRET], me@example.com"
         assert "corp.com" not in made.diff.decode()
 
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("Hall one\vHall two\fHall three", "Hall one\nHall two\nHall three"),
+            ("one\f\ntwo", "one\ntwo"),
+            ("one\x00two\x01three", "one two three"),
+            ("o\x00n\x00e\x00", "one"),
+            ("\x1b[31mred\x1b[0m text", "red text"),
+            ("N\bNA\bAM\bME\bE", "NAME"),
+            ("zero\u200bwidth", "zerowidth"),
+            ("สวัสดี\u200bครับ\x07", "สวัสดี\u200bครับ"),
+        ],
+    )
+    def test_invisible_characters_go_without_joining_words(self, before: str, after: str) -> None:
+        assert make(jsonl(asked(before)), fixes=["strip_invisible"]).pairs[0][0] == after
+
+    @pytest.mark.parametrize(
+        ("read", "meant"),
+        [
+            ("$\frac{\beta}{2}$ and $\theta$", r"$\frac{\beta}{2}$ and $\theta$"),
+            ("\alpha, \varepsilon and \nabla", r"\alpha, \varepsilon and \nabla"),
+            ("open C:\temp\new\bin\file.txt", r"open C:\temp\new\bin\file.txt"),
+            ("match \bword\b here", r"match \bword\b here"),
+            ("pay $5\nnot $6", "pay $5\nnot $6"),
+            ("Item\t$5\tan apple\t$6", "Item\t$5\tan apple\t$6"),
+            ("Q:\tempo\nA:\nu", "Q:\tempo\nA:\nu"),
+        ],
+    )
+    def test_backslashes_come_back_before_characters_are_removed(self, read: str, meant: str) -> None:
+        assert make(jsonl(asked(read))).pairs[0][0] == meant
+
     def test_texts_inside_parts_and_calls_are_texts_too(self) -> None:
         row = calling(calls=[call(arguments='{"city": "Ro\u200bme"}')])
         row["messages"][0]["content"] = [{"type": "text", "text": "How\u200b warm?"}]

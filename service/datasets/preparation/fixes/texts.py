@@ -24,6 +24,7 @@ from service.datasets.excerpts import SECRET, emails
 from service.datasets.mojibake.diagnosis import first_sign, repaired
 from service.datasets.parsing.formats import read_example
 from service.datasets.preparation.changes import Dropped
+from service.datasets.preparation.nul_characters import without_nul
 from service.datasets.preparation.scratch import Row
 from service.datasets.report_schema import Format
 
@@ -31,9 +32,6 @@ _TERMINAL = re.compile("\x1b\\[[0-9;?]{0,20}[A-Za-z]")
 _OVERSTRUCK = re.compile("(.)\b(?=\\1)|_\b")
 _AT_LINE_BREAK = re.compile("(?<=\n)[\v\f]+|[\v\f]+(?=\r?\n)")
 _PAGE_BREAK = re.compile("[\v\f]+")
-_INTERLEAVED = re.compile("(?:[^\0]\0){3}")
-"""UTF-16 that was read byte by byte."""
-
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f]+")
 _PERSONAL = (
     (personal_card, "[CARD]"),
@@ -120,8 +118,7 @@ def _visible(text: str) -> str:
         text = _OVERSTRUCK.sub("", _TERMINAL.sub("", text))
         text = _AT_LINE_BREAK.sub("", text)
         text = _PAGE_BREAK.sub("\n", text)
-        if _INTERLEAVED.search(text):
-            text = text.replace("\0", "")
+        text = without_nul(text)
         text = _CONTROLS.sub(lambda found: " " if _between_words(found) else "", text)
     while found := next(iter(invisible_character(text)), None):
         text = text[: found.at] + text[found.at + 1 :]

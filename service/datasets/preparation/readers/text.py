@@ -13,6 +13,7 @@ from service.datasets.encodings.names import CODECS
 from service.datasets.encodings.unicode_forms import has_lone_surrogates, java_utf8, to_utf8
 from service.datasets.parsing.lines import read_lines
 from service.datasets.preparation.inputs import Guess
+from service.datasets.preparation.nul_characters import without_nul
 from service.datasets.preparation.readers.encoding import choose_encoding
 from service.datasets.preparation.readers.reading import Reading
 from service.datasets.preparation.refusals import PreparationRefused
@@ -80,8 +81,9 @@ class Text:
                 if "strip_nul_bytes" not in reading.fixes:
                     self._unreadable(number, data, f"{_NUL}; the fix strip_nul_bytes removes it", blank)
                     continue
-                reading.log.changed("strip_nul_bytes", number, text, text.replace("\x00", ""))
-                text = text.replace("\x00", "")
+                without = without_nul(text)
+                reading.log.changed("strip_nul_bytes", number, text, without)
+                text = without
             if not blank and not text.strip():
                 reading.log.dropped("drop_blank_lines", number, text, "The line is blank.")
                 continue
@@ -116,8 +118,9 @@ class Text:
                     if "strip_nul_bytes" not in self._reading.fixes:
                         self._reading.problems.add(f"line {line}", f"{_NUL}; the fix strip_nul_bytes removes it")
                         return
-                    self._reading.log.changed("strip_nul_bytes", line, text, text.replace("\x00", ""))
-                    text = text.replace("\x00", "")
+                    without = without_nul(text)
+                    self._reading.log.changed("strip_nul_bytes", line, text, without)
+                    text = without
                 yield text
         self._note_lines("texts")
 
