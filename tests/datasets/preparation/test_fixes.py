@@ -44,8 +44,8 @@ FIXED = [
 UNREADABLE = {"table_file-1", "table_file-2", "not_text_file-0", "not_text_file-1"}
 """Cases that are refused with a reason: no column says what it holds, or the file only begins like what it is."""
 
-IMPLIED = {"invalid_json-4": "json_to_jsonl", "other_notation-10": "convert_shape"}
-"""Cases that reading changes, whatever is chosen: several objects on a line, and turns of ShareGPT among chat rows."""
+IMPLIED = {"invalid_json-4": "json_to_jsonl"}
+"""Cases that reading changes, whatever is chosen: several objects on a line."""
 
 MALFORMED = {"tools_count", "tool_shape", "call_shape"}
 """What is no function at all is not made a tool: its own check stops a job."""
