@@ -159,7 +159,7 @@ class TestFindings:
         data = jsonl(
             asked(),
             "not json",
-            {"messages": [message("human"), message("assistant", "")]},
+            {"messages": [message("robot"), message("assistant", "")]},
             "",
             {"messages": [message("user")]},
             b'{"messages": "\xff"}',
