@@ -11,7 +11,8 @@ from service.datasets.preparation.readers.json_scan import MAX_ITEM_BYTES, MAX_I
 from service.datasets.preparation.readers.reading import MAX_MEMBERS, MAX_UNPACKED_BYTES
 from service.datasets.preparation.readers.sheet_size import MAX_CELLS
 from service.datasets.preparation.readers.table import MAX_RECORD_CHARS, MAX_RECORD_LINES
-from service.datasets.preparation.readers.workbook import MAX_SHEETS, MAX_WORKBOOK_BYTES
+from service.datasets.preparation.readers.workbook import MAX_SEARCHED_SHEETS, MAX_SHEETS, MAX_WORKBOOK_BYTES
+from service.datasets.preparation.readers.workbook_parts import MAX_PART_BYTES as MAX_FORMATS_BYTES
 from service.datasets.preparation.split import MAX_SKETCHED
 from service.datasets.shapes.json_texts import MAX_PYTHON_CHARS
 from service.datasets.shapes.oasst import MAX_MESSAGES
@@ -82,6 +83,22 @@ FILES: tuple[Limit, ...] = (
     _input("bytes of a workbook, unpacked", MAX_EXPANDED_BYTES, "workbook", "XML compresses 5 to 20 times"),
     _input("files in a workbook", MAX_ENTRIES, "workbook", "255 sheets with drawings and comments have about 1,000"),
     _input("sheets of a workbook", MAX_SHEETS, "workbook", "Excel offers 255 at first"),
+    Limit(
+        name="sheets in which columns of known names are searched",
+        value=shown(MAX_SEARCHED_SHEETS),
+        counted="workbook",
+        above="the first sheet with content is read",
+        change=FIXED,
+        honest_use="the rows stand in one of the first sheets; `sheet` names any",
+    ),
+    Limit(
+        name="bytes of the formats and of the list of sheets",
+        value=shown(MAX_FORMATS_BYTES),
+        counted="workbook",
+        above="numbers are read without their formats",
+        change=FIXED,
+        honest_use="Excel writes some hundred kilobytes",
+    ),
     _input("cells up to the last filled one", MAX_CELLS, "sheet", "all 1,048,576 rows of Excel with nine columns"),
     _input("bytes of a gzip file, unpacked", MAX_UNPACKED_BYTES, "file", "half of the largest upload"),
     _input("times that a file may expand, from 16 MB", MAX_RATIO, "file", "text: 3 to 20, with long equal prompts 100"),
