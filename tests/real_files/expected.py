@@ -18,6 +18,21 @@ EXPECTED: dict[str, Expected] = {
         ),
         unused=("/id",),
     ),
+    "training_tool_keys.jsonl": Expected(
+        {"other_notation": 8, "metadata_key": 4, "assistant_missing": 1},
+        format="chat",
+        examples=2,
+        first={
+            "messages": [
+                {"role": "system", "content": "You are the desk of the town hall."},
+                {"role": "user", "content": "When does the office open?"},
+                {"role": "assistant", "content": "At noon.", "weight": 0},
+                {"role": "user", "content": "Are you sure?"},
+                {"role": "assistant", "content": "At eight o'clock.", "weight": 1},
+            ]
+        },
+        unused=("/id", "/source"),
+    ),
     "unnamed_parts.csv": Expected({"table_file": 1}, refused="No column's name says that it holds the answer"),
     **layouts.EXPECTED,
     **providers_and_exports.EXPECTED,
