@@ -61,8 +61,8 @@ def is_truncated(encoded: str) -> bool:
     return not (_contains(encoded[-_TAIL_CHARS:], _ENDS[kind]) or _contains(encoded, _ENDS[kind]))
 
 
-def _contains(encoded: str, mark: bytes) -> bool:
+def _contains(encoded: str, end: bytes) -> bool:
     try:
-        return mark in base64.b64decode(encoded)
+        return end in base64.b64decode(encoded)
     except (binascii.Error, ValueError):
         return True
