@@ -141,9 +141,11 @@ class _Texts:
         return re.search(rf"(?<!\w){re.escape(text)}(?!\w)", self._joined) is not None
 
     def _contain_parts(self, text: str) -> bool:
-        words = set(_WORDS.findall(self._joined))
-        is_split = any(each and each in text for each in self._joined.split("\0"))
-        return is_split and all(word in words for word in _WORDS.findall(text))
+        if not any(each and each in text for each in self._joined.split("\0")):
+            return False
+        if set(text.split()) <= set(self._joined.replace("\0", " ").split()):
+            return True
+        return set(_WORDS.findall(text)) <= set(_WORDS.findall(self._joined))
 
 
 def _plain(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from service.datasets.shapes import transcripts
 from service.datasets.shapes.registry import CannotConvert, NoText, Row, Shape, register
 
@@ -24,8 +26,14 @@ def _only_text(row: Row) -> str:
 
 
 def _is_transcript(row: Row) -> bool:
-    messages = transcripts.messages_in(_only_text(row))
+    messages = _messages_in(_only_text(row))
     return messages is not None and messages[-1]["role"] == "assistant"
+
+
+@lru_cache(maxsize=1)
+def _messages_in(text: str) -> list[Row] | None:
+    """The messages of a transcript, which a row is recognised by and then becomes."""
+    return transcripts.messages_in(text)
 
 
 def _has_tags(row: Row) -> bool:
@@ -35,10 +43,10 @@ def _has_tags(row: Row) -> bool:
 
 
 def _chat(row: Row) -> list[Row]:
-    messages = transcripts.messages_in(_only_text(row))
+    messages = _messages_in(_only_text(row))
     if messages is None or messages[-1]["role"] != "assistant":
         raise CannotConvert("not every turn of the text is found by the tags of a chat template")
-    return [{"messages": messages}]
+    return [{"messages": [dict(message) for message in messages]}]
 
 
 def _completion(row: Row) -> list[Row]:

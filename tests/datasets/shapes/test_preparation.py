@@ -10,7 +10,8 @@ import pytest
 
 from service.datasets.preparation.inputs import Unused
 from service.datasets.preparation.refusals import PreparationRefused
-from service.datasets.shapes import SHAPES, oasst
+from service.datasets.shapes import SHAPES, json_texts, oasst
+from service.datasets.shapes.json_texts import parsed
 from tests.datasets.preparation.sources import ALL, SAFE, make
 from tests.datasets.rows import jsonl
 from tests.datasets.shapes.examples import HELLO, pair
@@ -164,6 +165,24 @@ class TestOptions:
     def test_preparing_again_changes_nothing(self) -> None:
         made = make(jsonl({"prompt": "Hi", "chosen": "Good.", "rejected": "Bad."}), fixes=ALL)
         assert make(made.training, fixes=ALL).training == made.training
+
+
+class TestListsInTexts:
+    def test_of_many_levels_stay_texts(self) -> None:
+        deep = "[" * 101 + "]" * 101
+        assert parsed(deep) == deep
+        assert parsed("[" * 100 + "]" * 100) != "[" * 100 + "]" * 100
+        made = make(jsonl({"instruction": "Hi", "output": "[" * 900 + "]" * 900}))
+        assert made.rows[0]["messages"][-1]["content"] == "[" * 900 + "]" * 900
+
+    def test_of_python_are_read_up_to_a_length(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert parsed("[{'a': None}]") == [{"a": None}]
+        monkeypatch.setattr(json_texts, "MAX_PYTHON_CHARS", 5)
+        assert parsed("[{'a': None}]") == "[{'a': None}]"
+
+    @pytest.mark.parametrize("text", ["[x]", "{1, 2}", "[b'a']", "['a', 1e999]", "[open('a')]", "['a'"])
+    def test_of_other_notations_stay_texts(self, text: str) -> None:
+        assert parsed(text) == text
 
 
 class TestUnused:
