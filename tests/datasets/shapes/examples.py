@@ -322,8 +322,8 @@ ROWS = [
     ShapedRow(
         "preference",
         "quoted_tag",
-        {"prompt": "What does USER: mean?", "chosen": "Good.", "rejected": "Bad."},
-        [pair(("user", "What does USER: mean?"))],
+        {"prompt": "Do USER: and ASSISTANT: differ?", "chosen": "Good.", "rejected": "Bad."},
+        [pair(("user", "Do USER: and ASSISTANT: differ?"))],
     ),
     ShapedRow(
         "distilabel",
@@ -392,6 +392,13 @@ ROWS = [
         "turn_without_end",
         {"text": "<|im_start|>tool\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>"},
         [{"prompt": "", "completion": "<|im_start|>tool\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>"}],
+    ),
+    *(
+        ShapedRow("text", what, {"text": text}, [{"prompt": "", "completion": text}])
+        for what, text in (
+            ("does_not_alternate", "### Human: Hi### Human: Hi again### Assistant: Hello"),
+            ("tag_left", "<|im_start|>user\nHi <|endoftext|> you<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>"),
+        )
     ),
     ShapedRow("text", "plain", {"text": "A text.", "meta": {"url": "x"}}, [{"prompt": "", "completion": "A text."}]),
     ShapedRow(
