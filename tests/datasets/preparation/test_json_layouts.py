@@ -10,6 +10,7 @@ import pytest
 from service.datasets.parsing.json_layouts import layout_of
 from service.datasets.preparation.readers.json_scan import CutOff, json_texts
 from service.datasets.preparation.refusals import PreparationRefused
+from service.datasets.shapes.folded import fold_of
 from service.datasets.shapes.json_texts import parsed
 from tests.datasets.preparation.sources import SAFE, Made, make
 from tests.datasets.rows import asked, jsonl
@@ -140,6 +141,9 @@ class TestTexts:
         assert make(jsonl(row)).rows == [row]
         answers = {"question": "As JSON", "answer": '[{"name": "a"}]'}
         assert make(jsonl(answers)).pairs == [("As JSON", '[{"name": "a"}]')]
+
+    def test_an_answer_of_json_is_no_list_of_messages(self) -> None:
+        assert fold_of({"prompt": "As JSON", "chosen": '[{"name": "a"}]', "rejected": '[{"name": "b"}]'}) is None
 
     def test_a_row_whose_text_is_broken_is_named(self) -> None:
         broken = {"messages": json.dumps(TWO["messages"])[:-5]}
