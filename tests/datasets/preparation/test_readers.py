@@ -49,7 +49,7 @@ TABLES: dict[str, tuple[str, bytes, list[tuple[str, str]]]] = {
     "short-rows": ("a.csv", b"question,answer,note\nWhy?,Because.\n", ONE),
     "empty-columns-at-the-end": ("a.csv", b"question,answer,,\nWhy?,Because.,,\n", ONE),
     "spaces-around": ("a.csv", b" Question , ANSWER \n Why? , Because. \n", ONE),
-    "nul-bytes": ("a.csv", b"question,answer\nWh\x00y?,Because.\n", ONE),
+    "nul-bytes": ("a.csv", b"question,answer\nWhy\x00?,Because.\n", ONE),
     "no-newline-at-the-end": ("a.csv", b"question,answer\nWhy?,Because.", ONE),
     "json-array": ("a.json", json.dumps([{"question": "Why?", "answer": "Because."}], indent=1).encode(), ONE),
     "json-array-on-a-line": ("a", b'[{"question":"Why?","answer":"Because."},{"question":"Who?","answer":"Me."}]', TWO),
