@@ -94,6 +94,7 @@ class TestPresented:
         (KEY[:-1], "incomplete or mistyped"),
         ("nonsense", "Check it"),
     ],
+    ids=lambda value: str(value).replace(KEY, "KEY").replace(KEY[:-1], "KEY"),
 )
 def test_the_refusal_of_a_key_of_another_form_says_why_and_does_not_repeat_it(key: str, says: str) -> None:
     message = incorrect_key(key).message
