@@ -32,6 +32,7 @@ from service.datasets.preparation.tool_definitions import DESCRIPTIONS
 from service.datasets.processes.preparation import READ_BYTES, output_names, prepare_to
 from service.datasets.processes.report import report_for_path
 from service.datasets.report.process_pool import ProcessEnded
+from service.datasets.report.terminal import plural
 from service.datasets.report_schema import FileReport
 from service.errors import ApiError
 from service.processes.guard import LimitReached
@@ -207,8 +208,8 @@ def _as_json(file: Path, results: Results) -> dict[str, Any]:
 def _show(file: Path, results: Results, console: Console) -> None:
     outcome, options = results.outcome, results.outcome.options
     title = Text(f"{file.name}", style="bold")
-    title.append(f"  {options.input_format}, {options.encoding}, {outcome.rows_in:,} rows", style="dim")
-    title.append(f" → {options.target_format or 'unknown format'}, {outcome.rows_out:,} examples")
+    title.append(f"  {options.input_format}, {options.encoding}, {plural(outcome.rows_in, 'row')}", style="dim")
+    title.append(f" → {options.target_format or 'unknown format'}, {plural(outcome.rows_out, 'example')}")
     console.print()
     console.print(title)
     if outcome.input is not None and (read_as := _read_as(outcome.input)):
@@ -234,7 +235,7 @@ def _show_findings_left(results: Results, console: Console) -> None:
     for path, report in results.reports.items():
         sentences = list(sentences_left(path, report))
         if sentences:
-            console.print(Padding(Text(f"Still wrong in {path.name}", style="underline"), (0, 0, 0, 2)))
+            console.print(Padding(Text(f"Findings left in {path.name}", style="underline"), (0, 0, 0, 2)))
         for severity, sentence in sentences:
             console.print(Padding(Text(sentence, style=_STYLES[severity]), (0, 0, 0, 4)))
 
@@ -310,6 +311,12 @@ def _files(results: Results) -> Table:
     for path, report in results.reports.items():
         symbol = Text("✗", style="bold red") if report.errors else Text("✓", style="bold green")
         tokens = report.tokens.total if report.tokens is not None else 0
-        figures = f"{report.examples:,} examples, {tokens:,} tokens, {report.errors:,} errors"
-        grid.add_row(symbol, Text(str(path), style="bold"), Text(f"{figures}, {report.warnings:,} warnings"))
+        figures = [
+            (report.examples, "example"),
+            (tokens, "token"),
+            (report.errors, "error"),
+            (report.warnings, "warning"),
+        ]
+        shown = ", ".join(plural(count, noun) for count, noun in figures)
+        grid.add_row(symbol, Text(str(path), style="bold", overflow="fold"), Text(shown))
     return grid

@@ -16,21 +16,23 @@ class PrepareArguments:
     encoding: str | None = None
     """The encoding of the input, such as windows-1250. Default: detected."""
     delimiter: str | None = None
-    """The delimiter of a CSV file: a character, or tab. Default: detected."""
+    """The delimiter of a table: a character, tab, or an escape such as \\x1f. Default: detected."""
     header: bool | None = None
-    """Whether the first row of a table has the names of its columns. Default: detected."""
+    """Whether the first row of a table contains the names of its columns. Default: detected."""
     sheet: str | None = None
-    """The sheet of a workbook, or the key of a list of rows in a JSON object. Default: the first with content."""
+    """The sheet of a workbook, or the key of a list of rows in a JSON object. Default: chosen by its content."""
     shape: str | None = None
-    """The shape of the rows, such as sharegpt, or none to read known shapes as columns. Default: recognised."""
+    """The shape of the rows, such as sharegpt (docs/preparations.md); none reads them as columns. Default: detected."""
     system_prompt: str | None = None
     """The system message for every chat example without one."""
     columns: str | None = None
-    """The columns to use, such as prompt=question,answer=reply. Default: guessed by their names."""
+    """The columns for prompt, answer and system, such as prompt=question,answer=reply. Default: guessed by their
+    names."""
     template: str | None = None
     """A template for the question with columns in braces, such as "{title}: {body}"."""
     fix: str = "safe"
-    """safe, none, or names of fixes separated by commas (docs/checks.md), as in safe,mask_secrets,-drop_duplicates."""
+    """safe, none, or names of fixes separated by commas (docs/checks.md); + adds one, which is the same as the name
+    alone, and - leaves one out: safe,+mask_secrets,-drop_duplicates."""
     tool_definitions: Literal["keep", "without_descriptions", "without_parameters", "without_definitions"] = "keep"
     """How much of the definitions of functions to keep; shorter ones cost fewer tokens (docs/preparations.md)."""
     validation: str | None = None

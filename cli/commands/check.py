@@ -23,7 +23,7 @@ def check(
     Parameters
     ----------
     file
-        The dataset, in JSON Lines.
+        The dataset, in JSON Lines. Of another file the report says what it is, and which command converts it.
     as_json
         Print nothing but the report as JSON.
     model

@@ -11,14 +11,14 @@ from service.settings import Settings
 
 
 def prepare(file: Path, /, *, arguments: Annotated[PrepareArguments, Parameter(name="*")] = PrepareArguments()) -> int:
-    """Make training data of a CSV, TSV, XLSX, JSON, JSON Lines or text file, without a server.
+    """Make training data from a table, a workbook, JSON, JSON Lines or text, without a server.
 
     Exits with 0 without errors, 1 if the results have errors, 2 if the file cannot be prepared.
 
     Parameters
     ----------
     file
-        The input. It is only read.
+        The input, which is not changed: CSV, TSV, XLSX, XLSB, XLS, ODS, JSON, JSON Lines or text, also with gzip.
     """
     from cli.prepare import prepare_file
 

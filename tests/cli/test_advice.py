@@ -142,6 +142,10 @@ class TestWords:
             ("Give the option `prompt_template`.", "Give `--template`."),
             ("With the option `header` false it is one.", "With `--no-header` it is one."),
             ("Set the option `header` to true.", "Set `--header`."),
+            (
+                "Not read: /test (1 row). Name one in the option `sheet`.",
+                "Not read: /test (1 row). Name one in `--sheet`.",
+            ),
             ("Set the option `target_format` to completion.", "Set `--format completion`."),
             ("The column is called `header`.", "The column is called `header`."),
         ],

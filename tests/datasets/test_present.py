@@ -8,8 +8,8 @@ import io
 from rich.console import Console
 
 from service.catalogue.tokens import ModelPrice
-from service.datasets.report.terminal import render_report
-from service.datasets.report_schema import FileReport, pending_report
+from service.datasets.report.terminal import render_leakage, render_report
+from service.datasets.report_schema import FileReport, Finding, Leakage, pending_report
 from tests.datasets.rows import MODEL, asked, calling, jsonl, message, report_on
 
 
@@ -54,3 +54,17 @@ def test_small_empty_and_pending() -> None:
     assert "file_empty" in rendered(report_on(b""))
     pending = pending_report(file_id="file-1", model=MODEL.name, max_tokens=1, bytes_total=4, bytes_done=1)
     assert "25% read" in rendered(pending)
+
+
+def test_a_file_that_shares_many_examples_is_shown_in_a_few_lines() -> None:
+    findings = [
+        Finding(
+            code="leakage_exact", severity="warning", line=line, pointer="", excerpt="", message="Shared.", fix=None
+        )
+        for line in range(1, 53)
+    ]
+    found = Leakage(validation_file="v", status="ready", validation_examples=52, exact=52, findings=findings)
+    out = io.StringIO()
+    render_leakage(found, Console(file=out, width=100))
+    assert out.getvalue().count("Shared.") == 12
+    assert "and 40 more, which --json prints" in out.getvalue()

@@ -53,9 +53,11 @@ EXPECTED: dict[str, Expected] = {
     "record_separators.jsonl": read(said="A record separator"),
     "rows_by_id.json": read(2, first=SHORT, notes="its key (`q17`, `q18` …) is not used"),
     "side_by_side.jsonl": read(said="Several objects stand on one line"),
-    "splits.json": read(2, notes="Not read: /validation (1 rows), /test (1 rows)"),
+    "splits.json": read(2, notes="Not read: /validation (1 row), /test (1 row)"),
     "state.json": refused("The file is the state of a Hugging Face data set", said="state.json"),
-    "two_lists.json": refused("several lists of rows: /easy, /hard. Name one in the option sheet", said="option sheet"),
+    "two_lists.json": refused(
+        "several lists of rows: /easy, /hard. Name one in the option `sheet`", said="option `sheet`"
+    ),
     "viewer_rows.json": read(2, notes="a page of 2 of 500 rows", said="inside one object: /rows"),
     "viewer_rows_cut.jsonl": refused("line 2: the dataset viewer has cut `messages` off", other_shape=1),
 }

@@ -126,7 +126,7 @@ EXPECTED: dict[str, Expected] = {
     ),
     "mmlu.jsonl": converted("multiple_choice_from_0", 2, LETTERED, "/subject", notes="counted from 0"),
     "multiple_choice.csv": converted("multiple_choice", 2, LETTERED)._replace(errors={"table_file": 1}),
-    "multiple_choice_base.jsonl": Expected(SHAPE, refused="give shape multiple_choice_from_0"),
+    "multiple_choice_base.jsonl": Expected(SHAPE, refused="set the option `shape` to multiple_choice_from_0"),
     "oasst_messages.jsonl": converted("oasst_messages", 2, TREE, "/lang", notes="best ranked"),
     "oasst_trees.jsonl": converted(
         "oasst",

@@ -33,7 +33,7 @@ FIXES = {
     "reencode_utf8": "decodes the file with its real encoding and writes UTF-8",
     "strip_nul_bytes": "removes NUL bytes",
     "json_to_jsonl": "writes each object of a JSON array, or of pretty-printed JSON, on one line",
-    "table_to_jsonl": "converts a CSV, TSV or XLSX table to examples by a column mapping",
+    "table_to_jsonl": "converts a table (CSV, TSV, a workbook) to examples by its columns",
     "convert_shape": "converts rows that another tool wrote (ShareGPT, Alpaca, …) to examples",
     "drop_unreadable": "removes rows that cannot be read, such as lines that are not JSON",
     "move_known_keys": "moves what other tools write elsewhere to its place: system prompt, images, weights, calls",

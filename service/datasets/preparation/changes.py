@@ -19,7 +19,10 @@ ID_PREFIX = "change-"
 MAX_REASONS = 50
 MAX_REASON_CHARS = 300
 _FURTHER = "(further reasons)"
-_NUMBER = re.compile(r"\d[\d,]*")
+_NUMBER = re.compile(r"\d+(?:,\d+)*")
+IT_IS_AT = " It is at: "
+"""Begins the excerpt in the reason for a row that is not JSON; `drop_reasons` counts such rows without it."""
+
 BLANK = "drop_blank_lines"
 
 
@@ -84,7 +87,7 @@ class ChangeLog:
         """Record a row that is not in the output."""
         if fix != BLANK:
             self.rows_dropped[fix] += 1
-            general = mask_secrets(_NUMBER.sub("…", reason)[:MAX_REASON_CHARS])
+            general = mask_secrets(_NUMBER.sub("…", reason.partition(IT_IS_AT)[0])[:MAX_REASON_CHARS])
             known = general in self.drop_reasons or len(self.drop_reasons) < MAX_REASONS
             self.drop_reasons[general if known else _FURTHER] += 1
         self._write(fix, line, "dropped", "", _excerpt(before, 0), None, reason)

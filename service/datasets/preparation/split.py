@@ -73,8 +73,8 @@ def _note_on_groups(groups: Sequence[int]) -> Iterator[str]:
     sizes = [size for size in Counter(groups).values() if size > 1]
     if sizes:
         yield (
-            f"{len(sizes):,} groups of examples with the same prompt or nearly the same words ({sum(sizes):,} "
-            "examples) stay on one side of the split."
+            f"{sum(sizes):,} examples in {len(sizes):,} group{'' if len(sizes) == 1 else 's'} with the same prompt or "
+            "nearly the same words: each group is on one side of the split."
         )
 
 

@@ -41,9 +41,11 @@ def render_report(report: FileReport, console: Console, command: Callable[[str],
 
 
 def render_leakage(found: Leakage, console: Console) -> None:
-    """Prints the examples that a training and a validation file share: each finding, then the counts and notes."""
-    for finding in found.findings:
+    """Prints the examples that a training and a validation file share: the first findings, the counts and notes."""
+    for finding in found.findings[:_MAX_SHOWN_LINES]:
         console.print(f"  line {finding.line}  {finding.message}", markup=False)
+    if (more := len(found.findings) - _MAX_SHOWN_LINES) > 0:
+        console.print(f"  and {more:,} more, which --json prints")
     console.print(
         f"{found.shared} of {found.validation_examples} validation examples are in the {found.training_examples} "
         f"training examples too: {found.exact} the same, {found.same_prompt} with the same prompt, {found.near} nearly "
@@ -71,13 +73,13 @@ def _verdict(report: FileReport) -> Text:
     text = Text()
     if report.errors:
         text.append("✗ Not ready to train: ", style="bold red")
-        text.append(f"{_plural(report.errors, 'error')} on {_plural(report.lines_with_errors, 'line')}", style="bold")
+        text.append(f"{plural(report.errors, 'error')} on {plural(report.lines_with_errors, 'line')}", style="bold")
     elif report.counts.get("too_few_examples"):
         text.append("! Valid, but too small to train on", style="bold yellow")
     else:
         text.append("✓ Ready to train", style="bold green")
     if report.warnings:
-        text.append(f", {_plural(report.warnings, 'warning')}", style="yellow")
+        text.append(f", {plural(report.warnings, 'warning')}", style="yellow")
     text.append(f"   {report.file_id}", style="dim")
     return text
 
@@ -87,7 +89,7 @@ def _facts(report: FileReport) -> Table:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
     size = f"{report.bytes:,} bytes"
-    grid.add_row("Format", f"{report.format or 'not recognised'}, {_plural(report.examples, 'example')}, {size}")
+    grid.add_row("Format", f"{report.format or 'not recognised'}, {plural(report.examples, 'example')}, {size}")
     grid.add_row("Model", f"{report.model}, at most {report.max_tokens:,} tokens an example")
     if report.tokens is not None and report.tokens.total:
         _add_tokens(grid, report, report.tokens)
@@ -107,9 +109,9 @@ def _add_tokens(grid: Table, report: FileReport, tokens: Tokens) -> None:
         f"p5 {each.p5:,.0f}, p95 {each.p95:,.0f}",
     )
     if report.examples_over_limit:
-        examples = _plural(report.examples_over_limit, "example")
+        examples = plural(report.examples_over_limit, "example")
         lost = f"{examples} over the limit, {report.tokens_over_limit:,} tokens lost"
-        answers = f"{_plural(report.answers_cut_off, 'answer')} lost entirely"
+        answers = f"{plural(report.answers_cut_off, 'answer')} lost entirely"
         grid.add_row("Cut off", Text(f"{lost}, {answers}", style="yellow"))
 
 
@@ -118,7 +120,7 @@ def _add_billing(grid: Table, report: FileReport) -> None:
         grid.add_row("Epochs", report.epochs_reason)
         grid.add_row(
             "Billed",
-            f"{report.billable_tokens_per_epoch:,} tokens x {_plural(report.default_epochs, 'epoch')} = "
+            f"{report.billable_tokens_per_epoch:,} tokens x {plural(report.default_epochs, 'epoch')} = "
             f"[bold]{report.billable_tokens:,}[/bold] tokens",
         )
     if report.cookbook is not None and report.cookbook.billed_tokens != report.billable_tokens:
@@ -205,5 +207,6 @@ def _lines(findings: Sequence[Finding], count: int) -> str:
     return f"line{'s' if len(lines) > 1 else ''} {shown}{', …' if more else ''}"
 
 
-def _plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
+    """A count with its noun: `1 row`, `1,200 rows`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

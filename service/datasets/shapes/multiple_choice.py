@@ -221,7 +221,7 @@ def _recognises(row: Row) -> bool:
     return _item(row) is not None
 
 
-_CHOOSE = "give shape multiple_choice_from_0 or multiple_choice_from_1"
+_CHOOSE = "set the option `shape` to multiple_choice_from_0 or multiple_choice_from_1"
 _NOTE = "The choices are lettered lines in the question, and the answer is its letter and text."
 
 MULTIPLE_CHOICE = register(

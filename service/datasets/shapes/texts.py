@@ -65,7 +65,7 @@ TRANSCRIPT = register(
         convert=_chat,
         in_tables=_is_transcript,
         markers=transcripts.MARKERS,
-        note="The texts were split at the tags of their chat template, which are not in the examples.",
+        note="The texts were split at the tags that begin a turn, which are not in the examples.",
     )
 )
 

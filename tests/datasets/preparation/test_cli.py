@@ -113,7 +113,7 @@ def test_ends_by_naming_what_is_still_wrong(tmp_path: Path) -> None:
     path.write_text('{"messages": [{"role": "user", "content": "Why?"}, {"role": "narrator", "content": "So."}]}\n')
     done = tunegate("prepare", str(path))
     assert done.returncode == 1
-    _, _, left = done.stdout.partition("Still wrong in chat_prepared.jsonl")
+    _, _, left = done.stdout.partition("Findings left in chat_prepared.jsonl")
     for words in ("role_unknown  line 1: The role must be one of", "assistant_missing", "too_few_examples"):
         assert words in left
     result = json.loads(tunegate("prepare", str(path), "--force", "--json").stdout)

@@ -218,7 +218,7 @@ class TestMixedFiles:
         lines = [chat_line("これはなんですか?", "これはテストの答えです。").encode("cp932")] * 3
         broken = chat_line("Why?", "x").encode().replace(b"x", b"\x81 ")
         data = b"".join([*lines, broken])
-        assert "line 4: byte 0x81 at place" in refused(data).message
+        assert "line 4: byte 0x81 at position" in refused(data).message
         assert "is neither utf-8 nor shift_jis" in refused(data).message
         made = make(data, fixes=("reencode_utf8", "drop_unreadable"))
         assert len(made.rows) == 3
@@ -328,7 +328,7 @@ class TestGivenEncodings:
     def test_bytes_that_are_not_in_it_are_refused(self) -> None:
         data = chat_line("Why?", "Yes.") + chat_line("Größe?", "Ja.")
         message = refused(data.encode("cp1252"), encoding="utf-8").message
-        assert message.startswith("line 2: byte 0xf6 at place 46 is not utf-8; give another encoding")
+        assert message.startswith("line 2: byte 0xf6 at position 46 is not utf-8; give another encoding")
         assert "is not euc-jp" in refused(data.encode("cp1252"), encoding="euc-jp").message
 
     @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ class TestWithoutFixes:
     @pytest.mark.parametrize(
         ("data", "words"),
         [
-            (b"question,answer\nWhy\xe9?,x\n", "line 2: byte 0xe9 at place 4 is not UTF-8; the fix reencode_utf8"),
+            (b"question,answer\nWhy\xe9?,x\n", "line 2: byte 0xe9 at position 4 is not UTF-8; the fix reencode_utf8"),
             (b"question,answer\nWh\x00y?,x\n", "NUL byte; the fix strip_nul_bytes"),
             ("question,answer\nWhy?,x\n".encode("utf-16"), "utf-16; the fix reencode_utf8"),
             (b"question,answer\nWhy?,\nWho?, \n", "row 2: column `answer` is empty; the fix drop_empty_messages"),

@@ -126,7 +126,7 @@ class TestNearDuplicates:
             leaked = find_leakage([made.training], [made.validation], validation_file="")
             assert (leaked.exact, leaked.same_prompt, leaked.near) == (0, 0, 0)
             assert len(made.validation_rows) == 18
-        assert any("10 groups" in note and "(20 examples)" in note for note in made.result.notes)
+        assert any("20 examples in 10 groups" in note for note in made.result.notes)
 
     def test_that_are_the_whole_file_do_not_prevent_a_split(self) -> None:
         rows = [asked(self.QUESTION.format(index), self.ANSWER.format("F")) for index in range(40)]

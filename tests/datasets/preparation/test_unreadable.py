@@ -42,6 +42,14 @@ def test_lines(line: bytes) -> None:
     assert list(made.result.drop_reasons) == [change["reason"]] or "…" in str(made.result.drop_reasons)
 
 
+def test_rows_with_the_same_fault_have_one_reason_without_their_excerpts() -> None:
+    cut = [f'{{"messages": [{{"role": "user", "content": "{word} {"x" * 80}\n' for word in ("One", "Two")]
+    made = make("".join(cut).encode() + GOOD, fixes=["drop_unreadable"])
+    ((reason, count),) = made.result.drop_reasons.items()
+    assert (count, "It is at" in reason, "in line …, join" in reason) == (2, False, True)
+    assert all(change["reason"].count("It is at: …") for change in made.changes if change["action"] == "dropped")
+
+
 def test_items_of_a_json_array() -> None:
     items = [json.dumps(asked("Why?")), '{"messages": [], "messages": []}', json.dumps(asked("How?"))]
     made = make(f"[{','.join(items)}]".encode(), fixes=["drop_unreadable"])

@@ -107,7 +107,7 @@ class TestMultipleChoice:
     @pytest.mark.parametrize("answers", [[1, 2], [0, 3]])
     def test_stops_where_numbers_are_not_clear(self, answers: list[int]) -> None:
         data = jsonl(*[self.row(answer) for answer in answers])
-        with pytest.raises(PreparationRefused, match="give shape multiple_choice_from_0 or") as refused:
+        with pytest.raises(PreparationRefused, match="set the option `shape` to multiple_choice_from_0 or") as refused:
             make(data)
         assert refused.value.param == "shape"
         if 0 not in answers:

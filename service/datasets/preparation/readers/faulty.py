@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from service.datasets.excerpts import excerpt
 from service.datasets.parsing.decode import Fault
+from service.datasets.preparation.changes import IT_IS_AT
 
 _SHORT_CHARS = 80
 _SHOWN_CHARS = 60
@@ -17,6 +18,6 @@ def why_faulty(text: str, faults: Iterable[Fault]) -> str:
     for fault in faults:
         near = ""
         if fault.code == "invalid_json" and len(text) > _SHORT_CHARS:
-            near = f" It is at: {excerpt(text, fault.at)[:_SHOWN_CHARS]}"
+            near = f"{IT_IS_AT}{excerpt(text, fault.at)[:_SHOWN_CHARS]}"
         said.append(f"{fault.message.rstrip('.')}.{near}" if near else fault.message)
     return "; ".join(said)

@@ -44,7 +44,7 @@ def read_json(reading: Reading, text: Text) -> Source:
         return _choose_rows(source, inside, first[1], reading.options.sheet)
     if reading.options.sheet is not None:
         raise PreparationRefused(
-            "The option sheet names a list of rows inside one JSON object, and the file has none.",
+            "The option `sheet` names a list of rows inside one JSON object, and the file has none.",
             code="invalid_value",
             param="sheet",
         )
@@ -102,8 +102,8 @@ def _choose_rows(source: Source, inside: RowsInside, value: Row, sheet: str | No
         source.notes.append(f"The rows are those of the list at {place} in one JSON object{others}.")
     if rest:
         source.sheets_not_read = list(rest)
-        listed = ", ".join(f"{other} ({count:,} rows)" for other, count in rest.items())
-        source.notes.append(f"Not read: {listed}. Prepare the file again with the option sheet to read another.")
+        listed = ", ".join(f"{other} ({count:,} row{'' if count == 1 else 's'})" for other, count in rest.items())
+        source.notes.append(f"Not read: {listed}. Prepare the file again with the option `sheet` to read another.")
     total = value.get("num_rows_total")
     if isinstance(total, int) and total > counts[place]:
         source.notes.append(f"The file is a page of {counts[place]:,} of {total:,} rows; fetch the others too.")
@@ -127,5 +127,6 @@ def _place(places: list[str], sheet: str | None) -> str:
     if len(training) == 1:
         return training[0]
     raise PreparationRefused(
-        f"The object has several lists of rows: {', '.join(places)[:400]}. Name one in the option sheet.", param="sheet"
+        f"The object has several lists of rows: {', '.join(places)[:400]}. Name one in the option `sheet`.",
+        param="sheet",
     )

@@ -219,7 +219,7 @@ class Text:
             )
         if has_lone_surrogates(data):
             return "it has half of a surrogate pair (U+D800 to U+DFFF), which is no character; correct the text"
-        byte = f"byte 0x{data[error.start]:02x} at place {error.start + 1}"
+        byte = f"byte 0x{data[error.start]:02x} at position {error.start + 1}"
         if not self._may_convert():
             return f"{byte} is not UTF-8; the fix reencode_utf8 converts the file"
         if self._encoding.guess.certainty == "given":
