@@ -58,10 +58,8 @@ def test_small_empty_and_pending() -> None:
 
 def test_a_file_that_shares_many_examples_is_shown_in_a_few_lines() -> None:
     findings = [
-        Finding(
-            code="leakage_exact", severity="warning", line=line, pointer="", excerpt="", message="Shared.", fix=None
-        )
-        for line in range(1, 53)
+        Finding(code="leakage_exact", severity="warning", line=n, pointer="", excerpt="", message="Shared.", fix=None)
+        for n in range(1, 53)
     ]
     found = Leakage(validation_file="v", status="ready", validation_examples=52, exact=52, findings=findings)
     out = io.StringIO()

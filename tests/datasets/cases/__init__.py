@@ -13,6 +13,8 @@ from tests.datasets.cases import (
 )
 from tests.datasets.cases.material import Case
 
+__all__ = ["CASES", "Case"]
+
 CASES: dict[str, list[Case]] = {
     **file.CASES,
     **chat.CASES,
