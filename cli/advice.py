@@ -8,10 +8,13 @@ from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from cli.arguments.prepare import PrepareArguments
 from service.datasets.checks.registry import FIXES
 from service.datasets.preparation.options import SAFE_FIXES, chosen_fixes
 from service.datasets.preparation.refusals import PreparationRefused
+from service.datasets.report_schema import FileReport
 
 OPTIONS = {
     "model": "--model",
@@ -44,6 +47,12 @@ def in_options(message: str) -> str:
     message = message.replace(_COLUMNS, "Give `--columns prompt=NAME,answer=NAME`")
     message = _SET.sub(lambda found: f"{found[1]} `{_option(found[2], found[3])}`", message)
     return _OPTION.sub(lambda found: f"`{_option(found[1], (found[2] or '').strip())}`", message)
+
+
+def with_options(report: FileReport) -> FileReport:
+    """A report whose messages have the options of the command line for those of the API."""
+    findings = [replace(each, message=in_options(each.message)) for each in report.findings]
+    return replace(report, findings=findings)
 
 
 def prepare_command(

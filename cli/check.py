@@ -58,6 +58,7 @@ def check_file(
     else:
         from rich.console import Console
 
+        from cli.advice import with_options
         from cli.next_steps import TRIED, Commands, show
         from service.datasets.report.terminal import render_leakage, render_report
 
@@ -65,7 +66,7 @@ def check_file(
         commands = Commands(file, report, model=model)
         if not TRIED.isdisjoint(report.counts):
             commands.read_first_rows(_model(model, settings))
-        render_report(report, console, commands.for_fix)
+        render_report(with_options(report), console, commands.for_fix)
         show(commands, console)
         if report.leakage is not None:
             render_leakage(report.leakage, console)

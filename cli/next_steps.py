@@ -27,6 +27,11 @@ _STOPPING = {
     "drop_extra_columns": "Some rows have columns without a place. +drop_extra_columns removes them and their texts.",
 }
 """Fixes that must be chosen, because a preparation stops at the findings without them."""
+_NONE_READABLE = (
+    "No row of the file can be read, so drop_unreadable would leave none. Correct the lines, or export the file again."
+)
+_JSON_FILES = frozenset({".jsonl", ".ndjson", ".json"})
+"""Lines of other files that are not JSON can be texts, which a preparation reads."""
 _SAMPLE_ROWS = 256
 _SHOWN = 12
 _OTHER_FILES = frozenset({"json_array_file", "table_file", "other_shape", "not_text_file"})
@@ -48,6 +53,8 @@ class Commands:
         self._is_converted = not _OTHER_FILES.isdisjoint(report.counts)
         named = {CHECKS[code].fix for code in report.counts}
         self._always = [fix for fix in _STOPPING if fix in named and not self._is_converted]
+        is_unread = file.suffix.lower() in _JSON_FILES and not report.examples and "reencode_utf8" not in named
+        self._none_readable = is_unread and "drop_unreadable" in self._always
         self.problem: str | None = None
         """Why a preparation needs an option, such as columns or an encoding, and which."""
 
@@ -68,6 +75,8 @@ class Commands:
         """The command that applies one fix, with all safe ones."""
         if self.problem is not None:
             return f"{fix}, with an option (see below)"
+        if self._none_readable and fix == "drop_unreadable":
+            return "correct the lines (see below)"
         if self._is_converted and fix in SAFE_FIXES:
             return prepare_command(self._file, columns=self._columns, model=self._model)
         return prepare_command(self._file, fixes=[fix, *self._always], columns=self._columns, model=self._model)
@@ -80,6 +89,9 @@ class Commands:
         counts = {code: count for code, count in self._report.counts.items() if CHECKS[code].severity != "info"}
         if self._is_converted:
             yield "The rows are checked once they are converted; the preparation ends with a report on them."
+            return
+        if self._none_readable:
+            yield _NONE_READABLE
             return
         yield from (_STOPPING[fix] for fix in self._always)
         if not self._always and not any(CHECKS[code].fix in SAFE_FIXES for code in counts):

@@ -179,3 +179,29 @@ def messages_in(path: Path) -> list[str]:
     alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in alone]
     return [node.value for node in constants if isinstance(node.value, str) and " " in node.value]
+
+
+@pytest.mark.parametrize("command", ["check", "prepare"])
+def test_a_file_without_readable_rows_is_not_to_be_emptied(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "data.jsonl"
+    file.write_bytes(b'{"messages": [],}\n' * 2)
+    run(command, str(file))
+    said = "".join(capsys.readouterr())
+    assert "Remove the comma" in said
+    assert "tunegate prepare" not in said
+
+
+def test_all_rows_are_unreadable_and_to_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "data.jsonl"
+    file.write_bytes(b'{"messages": [],}\n' * 2)
+    assert run("prepare", str(file), "--fix", "safe,drop_unreadable") == 2
+    assert "No row of the file can be read: drop_unreadable would drop all 2." in capsys.readouterr().err
+
+
+def test_a_report_names_the_command_lines_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "splits.json"
+    file.write_text('{"train": [{"messages": []}], "validation": [{"messages": []}]}')
+    run("check", str(file))
+    assert "Choose one with `--sheet`." in " ".join(capsys.readouterr().out.split())

@@ -152,6 +152,13 @@ EXPECTED: dict[str, Expected] = {
     ),
     "langchain.jsonl": converted("langchain", 2, OPENING),
     "langfuse.jsonl": converted("langfuse", 2, OPENING, "/metadata/environment"),
+    "langsmith.csv": Expected(
+        {"table_file": 1},
+        shape="langsmith",
+        format="chat",
+        examples=2,
+        first=chat(("user", "Is the ferry running today?"), ("assistant", "Yes, every hour until nine.")),
+    ),
     "langsmith.jsonl": converted("langsmith", 3, OPENING),
     "mistral.jsonl": converted("mistral", 2, mistral()),
     "mistral_interactions.jsonl": converted("mistral", 2, SHORT),

@@ -104,6 +104,13 @@ EXPECTED: dict[str, Expected] = {
         },
         notes="the completion alone is trained",
     ),
+    "prompts_as_texts.jsonl": Expected(
+        SHAPE,
+        shape="prompts",
+        format="reinforcement",
+        examples=2,
+        first=chat(("user", "Write a limerick about a ferry.")),
+    ),
     "trl_prompts.jsonl": Expected(
         SHAPE,
         shape="prompts",

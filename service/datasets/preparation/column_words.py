@@ -8,6 +8,7 @@ only such column.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Literal
 
@@ -29,6 +30,8 @@ COLUMN_WORDS: dict[Part, tuple[str, ...]] = {
         "質問", "問い", "指示", "プロンプト", "入力", "ユーザー",
         "질문", "지시", "지시문", "명령", "프롬프트", "입력", "사용자",
         "vraag", "pytanie", "fråga", "spørgsmål", "spørsmål", "otázka", "kérdés", "soru", "питання", "سؤال", "प्रश्न",
+        "ερώτηση", "ερώτημα", "שאלה", "întrebare", "intrebare", "kysymys", "küsimus", "klausimas", "jautājums",
+        "въпрос", "pitanje", "vprašanje", "пытанне", "پرسش", "คำถาม", "câuhỏi", "pertanyaan", "soalan",
     ),
     "answer": (
         "completion", "answer", "response", "output", "reply", "assistant", "label", "target", "category", "class",
@@ -44,7 +47,8 @@ COLUMN_WORDS: dict[Part, tuple[str, ...]] = {
         "答え", "解答", "応答", "出力", "返答", "ラベル",
         "답변", "대답", "정답", "응답", "출력", "답", "라벨",
         "antwoord", "odpowiedź", "odpowiedz", "svar", "odpověď", "odpoveď", "válasz", "cevap", "yanıt", "відповідь",
-        "إجابة", "جواب", "उत्तर",
+        "إجابة", "جواب", "उत्तर", "απάντηση", "תשובה", "răspuns", "raspuns", "vastaus", "vastus", "atsakymas", "atbilde",
+        "отговор", "odgovor", "адказ", "پاسخ", "คำตอบ", "trảlời", "câutrảlời", "jawaban",
     ),
     "system": (
         "system", "systemprompt", "systemmessage", "系统", "系统提示", "系統", "系統提示",
@@ -90,7 +94,8 @@ _SPLIT = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 
 def plain_name(name: str) -> str:
     """A name in lower case without spaces and punctuation."""
-    return re.sub(r"[\W_]+", "", name).casefold()
+    folded = unicodedata.normalize("NFC", name).casefold()
+    return "".join(each for each in folded if each.isalnum() or unicodedata.category(each)[0] == "M")
 
 
 def plain_names(names: Sequence[str]) -> dict[str, str]:

@@ -54,9 +54,11 @@ class Problems:
         self.rows_dropped += not counted
         self._log.dropped("drop_unreadable", number, content, f"{message[0].upper()}{message[1:].rstrip('.')}.")
 
-    def check(self) -> None:
-        """Raises `PreparationRefused` if a problem was recorded."""
+    def check(self, *, are_rows_left: bool = True) -> None:
+        """Raises `PreparationRefused` if a problem was recorded. Where no row is left, none can be left out."""
         if self.count:
             more = f" ({self.count:,} in all)" if self.count > len(self._shown) else ""
-            fix = " The fix drop_unreadable leaves out what cannot be read." if self._unreadable else ""
+            fix = (
+                " The fix drop_unreadable leaves out what cannot be read." if self._unreadable and are_rows_left else ""
+            )
             raise PreparationRefused(f"{'; '.join(self._shown)}{more}.{fix}")

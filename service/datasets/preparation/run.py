@@ -95,7 +95,12 @@ def prepare(
     source = open_source(chunks, filename=filename, options=options, log=log, problems=problems)
     sample = _sample(source)
     if not sample:
-        problems.check()
+        problems.check(are_rows_left=False)
+        if problems.rows_dropped:
+            raise PreparationRefused(
+                f"No row of the file can be read: drop_unreadable would drop all {problems.rows_dropped:,}. Correct "
+                "them."
+            )
         raise PreparationRefused("The file has no rows.")
     counted = _Counted(chain(sample, source.rows))
     plan = make_plan(source, sample, options, target)

@@ -87,7 +87,7 @@ def _message_inside(value: Row) -> str | None:
     if inside is None:
         return None
     places = ", ".join(place or "its values" for place in inside.by_place)[:400]
-    several = " Choose one with the option `sheet` (`--sheet`)." if len(inside.by_place) > 1 else ""
+    several = " Choose one with the option `sheet`." if len(inside.by_place) > 1 else ""
     rows = next(iter(inside.by_place.values()))[:_ITEMS]
     more = f" {about}" if (about := _about_rows(rows)) else ""
     return f"The rows are inside one object: {places}. {_CONVERTS}{several}{more}"

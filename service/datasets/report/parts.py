@@ -27,6 +27,7 @@ from service.datasets.report.profiler import Profiler, Seconds, add_seconds, eag
 from service.datasets.report.text_checks import TextScanner
 from service.datasets.report.token_accounting import TokenAccounting, TokenTotals
 from service.datasets.report_schema import Format
+from service.datasets.shapes import shape_of
 from service.processes.guard import guarded
 
 _MAX_ITEM_FIELDS = 1_000
@@ -197,7 +198,13 @@ def _add_fault(line: int, fault: Fault, findings: Findings) -> None:
 
 def _add_format_finding(line: int, row: dict[str, Any], expected: Format | None, findings: Findings) -> None:
     found = row_format(row)
-    if found is None:
+    if found is None and (shape := shape_of(row)) is not None:
+        message = (
+            f"This row has the shape of {shape.title} ({shape.keys}), but most rows of the file do not; put the "
+            "rows of this shape into a file of their own."
+        )
+        findings.add("unknown_format", line, Hit("", row, message))
+    elif found is None:
         keys = ", ".join(repr(key[:40]) for key in list(row)[:5]) or "no keys"
         message = f'This row ({keys}) has no known format; a chat row is {{"messages": [...]}}.'
         findings.add("unknown_format", line, Hit("", row, message))

@@ -41,6 +41,8 @@ def message_of(value: Row) -> Row:
     else:
         fields, kind = value, value.get("role", value.get("type"))
     role = _ROLES.get(str(kind).lower())
+    if kind is None:
+        raise CannotConvert("a message says neither its role nor its type")
     if role is None:
         raise CannotConvert(f"a message of the unknown kind {str(kind)[:80]!r}")
     content = fields.get("content")

@@ -26,7 +26,7 @@ def _messages_in(value: Any) -> list[Row] | None:
         return None
     if isinstance(value[0], list):
         return _messages_in(value[0]) if len(value) == 1 else None
-    found = [each for each in value if isinstance(each, dict) and ("role" in each or is_message(each))]
+    found = [each for each in value if _is_turn(each)]
     return found if len(found) == len(value) else None
 
 
@@ -40,7 +40,7 @@ def _answer_in(value: Any) -> list[Row] | None:
         case {"choices": [{"text": str(text)}, *_]}:
             return [{"role": "assistant", "content": text}]
         case {"generations": [[dict(first), *_], *_]} | {"generations": [dict(first), *_]}:
-            return _answer_in(first if isinstance(first.get("message"), dict) else first.get("text"))
+            return _answer_in(first if _is_turn(first.get("message")) else first.get("text"))
         case {"body": dict(body)}:
             return _answer_in(body)
         case {"messages": list()} | list():
@@ -51,6 +51,10 @@ def _answer_in(value: Any) -> list[Row] | None:
             inner = [found[key] for key in _ANSWER_KEYS if found.get(key)]
             return _answer_in(inner[0] if inner else _only_text(found))
     return None
+
+
+def _is_turn(value: Any) -> bool:
+    return isinstance(value, dict) and ("role" in value or is_message(value))
 
 
 def _structured(value: Any) -> Any:
@@ -90,15 +94,15 @@ def _has_messages(value: Any) -> bool:
 
 
 def _recognises_langsmith(row: Row) -> bool:
-    inputs, outputs = row.get("inputs"), row.get("outputs")
+    inputs, outputs = parsed(row.get("inputs")), parsed(row.get("outputs"))
     return isinstance(inputs, dict) and isinstance(outputs, dict) and bool(inputs)
 
 
 def _convert_langsmith(row: Row) -> list[Row]:
-    inputs = row["inputs"]
+    inputs = parsed(row["inputs"])
     if inputs.get("messages") is None and isinstance(inputs.get("input"), (dict, list)):
         inputs = inputs["input"]
-    return _joined(inputs, row["outputs"])
+    return _joined(inputs, parsed(row["outputs"]))
 
 
 def _recognises_langfuse(row: Row) -> bool:
@@ -186,6 +190,7 @@ LANGSMITH = register(
         keys="`inputs` and `outputs`",
         format="chat",
         recognises=_recognises_langsmith,
+        in_tables=_recognises_langsmith,
         convert=_convert_langsmith,
         structure=STRUCTURE,
     )

@@ -251,8 +251,8 @@ for _base in (0, 1):
             convert=_converter(_base),
             in_tables=_recognises,
             only_by_name=True,
-            note=f"{_NOTE} Numbers of answers were counted from {_base}; the shape multiple_choice_from_{1 - _base} "
-            f"counts from {1 - _base}.",
+            note=f"{_NOTE} Numbers of answers were counted from {_base}. If they count from {1 - _base}, set the "
+            f"option `shape` to multiple_choice_from_{1 - _base}.",
             structure=MULTIPLE_CHOICE.structure,
             markers=_OWN_LETTER,
         )

@@ -34,11 +34,14 @@ def _conversational(row: Row) -> list[Row]:
 
 def _is_prompts(row: Row) -> bool:
     answers = ("messages", "completion", "completions", "chosen", "rejected", "answers", "response")
+    if isinstance(row.get("prompt"), str) and not _are_messages(row["prompt"]):
+        return row.keys() == {"prompt"} and bool(row["prompt"].strip())
     return _are_messages(row.get("prompt")) and not any(key in row for key in answers)
 
 
 def _prompts(row: Row) -> list[Row]:
-    messages = messages_of(parsed(row["prompt"]))
+    text = isinstance(row["prompt"], str) and not _are_messages(row["prompt"])
+    messages = [{"role": "user", "content": row["prompt"]}] if text else messages_of(parsed(row["prompt"]))
     if messages[-1]["role"] == "assistant":
         raise CannotConvert("the prompt ends with an answer; a reinforcement example ends with a question")
     made = {"messages": messages, **{key: value for key, value in row.items() if key not in ("prompt", "tools")}}
@@ -81,7 +84,7 @@ PROMPTS = register(
     Shape(
         name="prompts",
         title="TRL's prompts without answers",
-        keys="a list of messages in `prompt`",
+        keys="a list of messages in `prompt`, or a text in `prompt` alone",
         format="reinforcement",
         recognises=_is_prompts,
         convert=_prompts,

@@ -87,7 +87,10 @@ CASES: dict[str, list[Case]] = {
         Case(b"%PDF-1.7\n", 1, "", OK),
     ],
     "not_text_file": [Case(b"\x1f\x8b\x08rest", 1, "", OK), Case("{}".encode("utf-16"), 1, "", OK)],
-    "unknown_format": [Case(jsonl(chat(), {"question": "a", "answer": "b"}), 2, "", OK)],
+    "unknown_format": [
+        Case(jsonl(chat(), {"question": "a", "answer": "b"}), 2, "", OK),
+        Case(jsonl(chat(), chat(), {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}), 3, "", OK),
+    ],
     "mixed_formats": [
         Case(jsonl(chat(), chat(), completion()), 3, "", jsonl(chat(), asked())),
         Case(jsonl(completion(), completion(), pair()), 3, "", jsonl(completion(), completion())),

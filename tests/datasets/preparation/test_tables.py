@@ -60,6 +60,8 @@ class TestDelimiter:
         ("text", "pairs"),
         [
             ("Frage;Antwort\n3,5;4,2\n1,5;2,5\n", [("3,5", "4,2"), ("1,5", "2,5")]),
+            ("ερώτηση;απάντηση\nΠού;Εδώ\n", [("Πού", "Εδώ")]),
+            ("प्रश्न,उत्तर\nकहाँ,यहाँ\n", [("कहाँ", "यहाँ")]),  # names with marks that are no letters
             ("3,5;4,2\n1,5;2,5\n", [("3,5", "4,2"), ("1,5", "2,5")]),
             ("Hier;Dort\nWas, bitte?;Das, da.\nWer, ach?;Ich, du.\n", []),
             ('question,answer\n"a;b","c;d"\n"e;f","g;h"\n', [("a;b", "c;d"), ("e;f", "g;h")]),

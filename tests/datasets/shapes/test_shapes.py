@@ -19,7 +19,7 @@ FILES = EXAMPLES.parent / "tests" / "real_files" / "files"
 OF_OTHER_TOOLS = {"other_shape", "unknown_format", "arguments_invalid"}
 """Broken examples with a row of a known shape; that of `arguments_invalid` has arguments as Mistral has them."""
 
-GENERAL = {"text"}
+GENERAL = {"text", "prompts"}
 """Shapes that recognise what a more special one before them does."""
 
 

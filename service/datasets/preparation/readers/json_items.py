@@ -11,7 +11,7 @@ from service.datasets.shapes.containers import conversation, is_conversation
 _MAX_ENCODED = 3
 _TWICE = "Rows that were encoded twice (an object inside a string) were decoded."
 _CONVERSATIONS = "Each array of messages is a conversation: it became the `messages` or `conversations` of a row."
-_HEADER = "The first array has the names of the columns; `header` false reads it as a row."
+_HEADER = "The first array has the names of the columns; with the option `header` false it is a row."
 
 
 class Items:
