@@ -11,7 +11,7 @@ from tests.datasets.cases import (
     tools_and_functions,
     vision,
 )
-from tests.datasets.cases.material import Case
+from tests.datasets.cases.material import Case as Case
 
 __all__ = ["CASES", "Case"]
 

@@ -64,7 +64,7 @@ def objects(data: bytes) -> Iterator[dict[str, Any]]:
 
 
 def test_rows_of_the_four_formats_have_no_shape() -> None:
-    rows = list(valid_rows())
+    rows = [row for row in valid_rows() if row.keys() != {"prompt"}]  # a completion is missing, or there is none
     assert len(rows) > 2_000
     assert [(shape.name, row) for row in rows if (shape := shape_of(row)) is not None] == []
 
