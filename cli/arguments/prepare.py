@@ -31,8 +31,8 @@ class PrepareArguments:
     template: str | None = None
     """A template for the question with columns in braces, such as "{title}: {body}"."""
     fix: str = "safe"
-    """safe, none, or names of fixes separated by commas (docs/checks.md); + adds one, which is the same as the name
-    alone, and - leaves one out: safe,+mask_secrets,-drop_duplicates."""
+    """safe, none, or names of fixes separated by commas (docs/checks.md); a minus sign leaves one out,
+    and a plus sign may stand before the others: safe,+mask_secrets,-drop_duplicates."""
     tool_definitions: Literal["keep", "without_descriptions", "without_parameters", "without_definitions"] = "keep"
     """How much of the definitions of functions to keep; shorter ones cost fewer tokens (docs/preparations.md)."""
     validation: str | None = None

@@ -69,7 +69,7 @@ class TestCreate:
             ({"fixes": ["strip_boom"]}, "unknown_fix", "fixes"),
             ({"fixes": "all"}, "unknown_fix", "fixes"),
             ({"fixes": ["safe", "-strip_bom"]}, "conflicting_parameters", "fixes"),
-            ({"fixes": 7}, "invalid_value", "fixes"),
+            ({"fixes": 7}, "invalid_type", "fixes"),
             ({"tool_definitions": "none"}, "invalid_value", "tool_definitions"),
             ({"target_format": "preference"}, "invalid_value", "target_format"),
             ({"columns": {"question": "a"}}, "unknown_parameter", "columns.question"),
@@ -166,7 +166,11 @@ async def test_a_table_becomes_files_that_a_job_can_train_on(api: Api, worker: C
         assert (made["status"], made["error"], made["progress"]) == ("succeeded", None, 1.0)
         assert (made["rows_in"], made["rows_out"], made["validation_rows"]) == (41, 40, 10)
         options = made["options"]
-        assert (options["input_format"], options["encoding"], options["target_format"]) == ("csv", "cp1252", "chat")
+        assert (options["input_format"], options["encoding"], options["target_format"]) == (
+            "csv",
+            "windows-1252",
+            "chat",
+        )
         assert options["columns"] == {"prompt": "question", "answer": "answer", "system": None}
         assert options["guessed_columns"] == ["prompt", "answer"]
         changes = {"drop_duplicates": 1, "reencode_utf8": 41, "system_prompt": 41, "table_to_jsonl": 1}
