@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from ftfy import ExplanationStep, TextFixerConfig, apply_plan, fix_encoding_and_explain
 from ftfy.badness import badness, is_bad
 
 from service.datasets.mojibake.confusions import Reading, other_reading
-from service.datasets.mojibake.signs import BROKEN, C1, LOST, OTHER_CONFUSION, UTF8_READ_WRONGLY
+from service.datasets.mojibake.signs import BROKEN, C1, LOST, OTHER_CONFUSION, SIGN, UTF8_READ_WRONGLY
 
 _CONFIG = TextFixerConfig(fix_c1_controls=False)
 """`fix_encoding` applies four steps of ftfy, all of which concern encodings. C1 characters are repaired here."""
 
 _MAX_CHARS = 10_000
 _SHOWN_CHARS = 60
+_CONTEXTS = 20_000
+"""Judgements of sequences in their context that are remembered. They take some 2 MB."""
+
 _UPPER = "".join(each for each in map(chr, range(0x41, 0x530)) if each.isupper())
 _UPPER_ACCENTED = "".join(each for each in _UPPER if each > "\x7f")
 _CLOSING = "»”’›…\u00a0–—\u0085\u0092\u0094\u0096\u0097\u009b"
@@ -81,7 +85,11 @@ class Sign(NamedTuple):
 
 def first_sign(text: str) -> Sign | None:
     """The first wrong decoding in a text, or None."""
+    if text.isascii():
+        return None
     for start, line in _lines(text):
+        if not _may_have_sign(line):
+            continue
         repair = _repair(line)
         if repair is not None and repair.text is not None and not LOST.search(repair.text):
             at, wrong, right = _difference(line, repair.text)
@@ -99,7 +107,7 @@ def repaired(text: str) -> str:
     """The text with every wrong decoding reversed that can be; the rest stays as it is."""
     made = ""
     for _, line in _lines(text):
-        repair = _repair(line)
+        repair = _repair(line) if _may_have_sign(line) else None
         made += line if repair is None or repair.text is None else repair.text
     return made
 
@@ -115,9 +123,11 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
         start += len(line) + 1
 
 
+def _may_have_sign(line: str) -> bool:
+    return not line.isascii() and SIGN.search(line.encode("utf-8", "replace")) is not None
+
+
 def _repair(line: str) -> Repair | None:
-    if line.isascii():
-        return None
     text, how, whole = _as_utf8(line)
     if not whole and OTHER_CONFUSION.search(line):
         reading = _all_utf8(line) or other_reading(line)
@@ -136,7 +146,7 @@ def _repair(line: str) -> Repair | None:
 def _as_utf8(line: str) -> tuple[str, str, bool]:
     """The line with UTF-8 that was read wrongly decoded again, how that happened, and whether it is all of the line."""
     sequences = [found.span() for found in UTF8_READ_WRONGLY.finditer(line)]
-    suspicious = any(_is_bad(line[max(0, start - 3) : end + 3]) for start, end in sequences)
+    suspicious = any(_is_bad_in_context(line[max(0, start - 3) : end + 3]) for start, end in sequences)
     if not suspicious and not (("Ã " in line or "Â " in line) and _is_bad(line)):
         covered = sum(end - start for start, end in sequences)
         many = len(sequences) >= _MIN_SEQUENCES and covered * 3 >= len(line) - len(line.encode("ascii", "ignore"))
@@ -186,6 +196,12 @@ def _fixed(line: str) -> tuple[str, list[ExplanationStep]]:
 
 def _is_bad(line: str) -> bool:
     return any(map(is_bad, _WORD_END.split(line)))
+
+
+@lru_cache(maxsize=_CONTEXTS)
+def _is_bad_in_context(context: str) -> bool:
+    """The same for a sequence with the characters beside it. A file has few different ones."""
+    return _is_bad(context)
 
 
 def _without_c1(line: str) -> str:

@@ -56,14 +56,26 @@ def _without(characters: str, left_out: str) -> str:
 _CYRILLIC = "[\u0400-\u04ff]"
 _FAMILIES = list(_families())
 
-UTF8_READ_WRONGLY = re.compile(
-    "|".join(
-        f"[{re.escape(family.leads_of_2)}][{re.escape(family.continuation)}]"
-        f"|[{re.escape(family.leads_of_3)}][{re.escape(_without(family.continuation, _NBSP))}]"
-        f"[{re.escape(family.continuation)}]{{1,2}}"
-        for family in _FAMILIES
-    )
-)
+
+def _any_of(alternatives: Iterable[tuple[str, str]]) -> str:
+    """A pattern of alternatives, each the class of its first character and the rest, in this order of precedence.
+
+    It starts with the class of all first characters, so that `re` skips all other characters fast.
+    """
+    listed = list(alternatives)
+    firsts = "".join(first for first, _ in listed)
+    return f"[{firsts}](?:{'|'.join(f'(?<=[{first}]){rest}' for first, rest in listed)})"
+
+
+def _sequences() -> Iterator[tuple[str, str]]:
+    for family in _FAMILIES:
+        continuation = f"[{re.escape(family.continuation)}]"
+        following = f"[{re.escape(_without(family.continuation, _NBSP))}]"
+        yield re.escape(family.leads_of_2), continuation
+        yield re.escape(family.leads_of_3), following + continuation + "{1,2}"
+
+
+UTF8_READ_WRONGLY = re.compile(_any_of(_sequences()))
 """A sequence of UTF-8 that was read in an encoding with one byte for each character."""
 
 LOST = re.compile("\ufffd|锟斤拷|烫烫烫|屯屯屯")
@@ -75,59 +87,34 @@ BROKEN = re.compile("â€|вЂ|‚Äì|‚Äî|‚Äò|‚Äô|‚Äú|‚Äù|
 C1 = re.compile("[\u0080-\u009f]")
 """Control characters that no text uses. They come from Windows-1252, or another encoding, that was read as Latin-1."""
 
-OTHER_CONFUSION = re.compile(
-    "[¡-ª¬-º¼-ÿ]{4}|(?:[‚ƒ\u0082\u0083][!#-\\[\\]-~\u0080-\u02ff\u2000-\u2fff]){2}"
-    "|[а-яё][А-ЯЁ]{2}|[а-я][Ё-ЏҐ«][а-я]|[═-╬][а-яА-ЯЁ]|[а-яА-Я][─-╬÷]|[┬├][\u00a0-\u00ff]"
+_LOW_QUOTES = "‚ƒ\u0082\u0083"
+_TRAIL_OF_2 = "[!#-\\[\\]-~\u0080-\u02ff\u2000-\u2fff]"
+_OTHERS = (
+    ("¡-ª¬-º¼-ÿ", "[¡-ª¬-º¼-ÿ]{3}"),
+    (_LOW_QUOTES, f"{_TRAIL_OF_2}[{_LOW_QUOTES}]{_TRAIL_OF_2}"),
+    ("а-яё", "[А-ЯЁ]{2}"),
+    ("а-я", "[Ё-ЏҐ«][а-я]"),
+    ("═-╬", "[а-яА-ЯЁ]"),
+    ("а-яА-Я", "[─-╬÷]"),
+    ("┬├", "[\u00a0-\u00ff]"),
 )
+OTHER_CONFUSION = re.compile(_any_of(_OTHERS))
 """Text in another encoding than UTF-8, read in one with one byte for each character."""
 
-_LOWER = rb"(?:\xd0[\xb0-\xbf]|\xd1[\x80-\x8f])"
-_UPPER_TWICE = rb"(?:\xd0[\x90-\xaf\x81]){2}"
-_UPPER_INSIDE = rb"(?:\xd0[\x81-\x8f]|\xd2\x90|\xc2\xab)" + _LOWER
-_BOX = rb"(?:\xe2[\x94\x95]|\xc3\xb7)"
-_THREE_MORE = rb"(?:\xc2[\xa1-\xaa\xac-\xba\xbc-\xbf]|\xc3.){3}"
-_TRAIL = rb"(?:[!#-\[\]-~]|[\xc2-\xcb].|\xe2..)"
-_TWICE = _TRAIL + rb"(?:\xe2\x80\x9a|\xc6\x92|\xc2[\x82\x83])" + _TRAIL
-_OTHERS_BY_FIRST_BYTE = (
-    (0xC2, rb"[\x80-\x9f]|[\xa1-\xaa\xac-\xba\xbc-\xbf]" + _THREE_MORE + rb"|[\x82\x83]" + _TWICE),
-    (0xC3, rb"[\x82\x83] |." + _THREE_MORE),
-    (0xC6, rb"\x92" + _TWICE),
-    (0xD0, rb"[\xb0-\xbf](?:%b|%b)|[\x90-\xbf]%b|\xb2\xd1\x92" % (_UPPER_TWICE, _UPPER_INSIDE, _BOX)),
-    (0xD1, rb"[\x80-\x8f](?:%b|%b|%b)|\x91%b" % (_UPPER_TWICE, _UPPER_INSIDE, _BOX, _UPPER_TWICE)),
-    (0xE2, rb"\x80\x9a%b|\x95[\x90-\xac][\xd0\xd1]|\x94[\x9c\xac][\xc2\xc3]" % _TWICE),
+_THREE_MORE = rb"(?:\xc2[\xa1-\xbf]|\xc3.){3}"
+_NOT_LOWER = rb"(?:(?:\xd0[\x90-\xaf\x81]){2}|\xd0[\x81-\x8f]|\xd2\x90|\xc2\xab[\xd0\xd1]|\xe2[\x94\x95]|\xc3\xb7)"
+_OTHERS_IN_BYTES = (
+    (b"\xc2", rb"[\x80-\x9f]|[\xa1-\xbf]" + _THREE_MORE),
+    (b"\xc3", rb"[\x82\x83] |." + _THREE_MORE),
+    (b"\xc6", rb"\x92"),
+    (b"\xd0", rb"[\xb0-\xbf]" + _NOT_LOWER + rb"|[\x90-\xaf](?:\xe2[\x94\x95]|\xc3\xb7)"),
+    (b"\xd1", rb"[\x80-\x8f\x91]" + _NOT_LOWER),
+    (b"\xe2", rb"\x80\x9a.{1,3}\xe2\x80\x9a|\x95[\x90-\xac][\xd0\xd1]|\x94[\x9c\xac][\xc2\xc3]"),
+    *((sign[:1], sign[1:]) for sign in f"{LOST.pattern}|{BROKEN.pattern}".encode().split(b"|")),
 )
-"""`OTHER_CONFUSION`, C1 characters, and `Ã` or `Â` before a space, as bytes."""
-
-
-def _signs_in_bytes() -> bytes:
-    """All signs as alternatives by their first byte, so that Python's `re` skips all other bytes fast."""
-    by_first_byte: dict[int, list[bytes]] = {}
-    for first, leads, continuation in _leads_by_first_byte():
-        last = _one_of(continuation)
-        by_first_byte.setdefault(first, []).append(_one_of(leads[0], skip=1) + last)
-        if leads[1]:
-            following = _one_of(_without(continuation, _NBSP))
-            by_first_byte[first].append(_one_of(leads[1], skip=1) + following + last)
-    for first, rest in _OTHERS_BY_FIRST_BYTE:
-        by_first_byte.setdefault(first, []).append(rest)
-    for sign in (*LOST.pattern.split("|"), *BROKEN.pattern.split("|")):
-        encoded = sign.encode()
-        by_first_byte.setdefault(encoded[0], []).append(encoded[1:])
-    return b"|".join(bytes([first]) + b"(?:" + b"|".join(rest) + b")" for first, rest in by_first_byte.items())
-
-
-def _leads_by_first_byte() -> Iterator[tuple[int, tuple[str, str], str]]:
-    """For each first byte of a lead character in UTF-8: such characters of all families, and their continuations."""
-    leads = sorted({(each.encode()[0], each) for family in _FAMILIES for each in family.leads_of_2 + family.leads_of_3})
-    for first, group in groupby(leads, key=lambda pair: pair[0]):
-        characters = "".join(each for _, each in group)
-        families = [family for family in _FAMILIES if set(characters) & set(family.leads_of_2 + family.leads_of_3)]
-        of_2 = "".join(family.leads_of_2 for family in families)
-        of_3 = "".join(family.leads_of_3 for family in families)
-        continuation = "".join(family.continuation for family in families)
-        leads_of_2 = "".join(each for each in characters if each in of_2)
-        leads_of_3 = "".join(each for each in characters if each in of_3)
-        yield first, (leads_of_2, leads_of_3), continuation
+"""At least `OTHER_CONFUSION`, C1 characters, `Ã` or `Â` before a space, `LOST` and `BROKEN`, as bytes: a first byte and
+the pattern of the rest.
+"""
 
 
 def _one_of(characters: str, skip: int = 0) -> bytes:
@@ -139,5 +126,30 @@ def _one_of(characters: str, skip: int = 0) -> bytes:
     return b"(?:" + b"|".join(start + b"[" + ends + b"]" for start, ends in ends_by_start.items()) + b")"
 
 
-SIGNS_IN_BYTES = _signs_in_bytes()
-"""What the UTF-8 bytes of a row contain if one of its texts has a sign of a wrong decoding."""
+def _alternatives(by_first_byte: Iterable[tuple[bytes, bytes]]) -> bytes:
+    rests: dict[bytes, list[bytes]] = {}
+    for first, rest in by_first_byte:
+        rests.setdefault(first, []).append(rest)
+    return b"|".join(first + b"(?:" + b"|".join(each) + b")" for first, each in rests.items())
+
+
+def _sequences_in_bytes() -> Iterator[tuple[bytes, bytes]]:
+    for family in _FAMILIES:
+        last = _one_of(family.continuation)
+        following = _one_of(_without(family.continuation, _NBSP)) + last
+        for leads, rest in ((family.leads_of_2, last), (family.leads_of_3, following)):
+            for first, group in groupby(sorted(leads), key=lambda lead: lead.encode()[:1]):
+                yield first, _one_of("".join(group), skip=1) + rest
+
+
+def _family_in_bytes(family: _Family) -> bytes:
+    last = _one_of(family.continuation)
+    following = _one_of(_without(family.continuation, _NBSP))
+    return b"(?:%b|%b)%b" % (_one_of(family.leads_of_2), _one_of(family.leads_of_3) + following, last)
+
+
+SIGN = re.compile(_alternatives((*_sequences_in_bytes(), *_OTHERS_IN_BYTES)))
+"""What the UTF-8 bytes of a line contain if the line has a sign. By first bytes, because `re` skips others fast."""
+
+SIGNS_IN_BYTES = b"|".join([*map(_family_in_bytes, _FAMILIES), _alternatives(_OTHERS_IN_BYTES)])
+"""The same for a row. Each class of characters occurs as seldom as possible, because Hyperscan compiles that fast."""

@@ -13,23 +13,18 @@ from importlib.util import find_spec
 from typing import Any
 
 COMPILED_FROM_BYTES = 256 << 10
-BYTES_PER_PATTERN_BYTE = 512
-"""Compiling a pattern of 10 kB takes a tenth of a second, in which `re` searches some megabytes."""
-
 _HYPERSCAN = find_spec("hyperscan") is not None
 
 
 class Search:
-    """Searches for one pattern, which is compiled once enough bytes are searched for that to pay."""
+    """Searches for one pattern, which is compiled at its first use."""
 
     def __init__(self, pattern: bytes) -> None:
         self._pattern = b"(?:" + pattern + rb")[^\n]*\n"
-        self._bytes_to_compile = len(pattern) * BYTES_PER_PATTERN_BYTE
 
     def ends(self, data: bytes) -> list[int]:
         """The end offset of every line that contains the pattern, ascending. Each line must end with a line feed."""
-        self._bytes_to_compile -= len(data)
-        if len(data) < COMPILED_FROM_BYTES or self._bytes_to_compile > 0 or not _HYPERSCAN:
+        if len(data) < COMPILED_FROM_BYTES or not _HYPERSCAN:
             return [found.end() for found in re.finditer(self._pattern, data)]
         ends: list[int] = []
         _compiled(self._pattern).scan(
