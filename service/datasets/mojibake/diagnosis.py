@@ -37,6 +37,9 @@ _WORD_END = re.compile(
 was read wrongly, but is no evidence of that. A single `Â` is one, because `Â»` is what `»` becomes.
 """
 
+_BEFORE_SPACE = re.compile("[ÃÂ] ")
+"""What remains of a sequence whose second character was a no-break space, if that was replaced by a space."""
+
 _NAMES = {
     "sloppy-windows-1252": "Windows-1252",
     "sloppy-windows-1251": "Windows-1251",
@@ -146,8 +149,8 @@ def _repair(line: str) -> Repair | None:
 def _as_utf8(line: str) -> tuple[str, str, bool]:
     """The line with UTF-8 that was read wrongly decoded again, how that happened, and whether it is all of the line."""
     sequences = [found.span() for found in UTF8_READ_WRONGLY.finditer(line)]
-    suspicious = any(_is_bad_in_context(line[max(0, start - 3) : end + 3]) for start, end in sequences)
-    if not suspicious and not (("Ã " in line or "Â " in line) and _is_bad(line)):
+    places = [*sequences, *(found.span() for found in _BEFORE_SPACE.finditer(line))]
+    if not any(_is_bad_in_context(line[max(0, start - 3) : end + 3]) for start, end in places):
         covered = sum(end - start for start, end in sequences)
         many = len(sequences) >= _MIN_SEQUENCES and covered * 3 >= len(line) - len(line.encode("ascii", "ignore"))
         reading = _all_utf8(line) if many else None
