@@ -64,8 +64,9 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
     others: dict[str, tuple[int, int, str]] = {}
     start: list[bytes] = []
     start_bytes = 0
+    sniffed: list[bytes] = []
     byte_order_mark = decided = False
-    voted_bytes = 0
+    voted_bytes = sniffed_bytes = 0
     for block in blocks:
         if block.number == 1 and block.data.startswith(_BOM):
             byte_order_mark = True
@@ -76,6 +77,9 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
             if line.offset >= _INSPECTED_BYTES or voters >= _VOTING_ROWS or voted_bytes >= _VOTING_BYTES:
                 decided = True
                 break
+            if sniffed_bytes < SNIFFED_BYTES:
+                sniffed.append(line.data + b"\n")
+                sniffed_bytes += len(line.data) + 1
             if not line.too_long and not line.data.strip(_BLANK):
                 continue
             if len(head) < _HEAD_LINES:
@@ -98,7 +102,7 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
                 votes.add(row)
         if decided:
             break
-    not_json_lines = _not_json_lines(head, b"\n".join(start), blocks_read)
+    not_json_lines = _not_json_lines(head, b"\n".join(start), b"".join(sniffed)[:SNIFFED_BYTES])
     winner = votes.winner()
     if not_json_lines is None and others:
         count, first, message = max(others.values(), key=itemgetter(0))
@@ -121,11 +125,13 @@ def _other(row: dict[str, Any]) -> str | None:
     return shape_message(shape) if shape is not None else None
 
 
-def _not_json_lines(head: list[tuple[int, bytes]], start: bytes, blocks: list[Block]) -> NotJsonLines | None:
-    """What the first lines say of the file; `start` are the lines up to the first row that is known."""
+def _not_json_lines(head: list[tuple[int, bytes]], start: bytes, sniffed: bytes) -> NotJsonLines | None:
+    """What the first lines say of the file: the non-blank ones, those up to the first known row, and the first bytes.
+
+    None of them depends on the sizes of the blocks in which the file is read."""
     lines = [data for _, data in head]
-    found = sniff(lines, _start(blocks))
-    wide = wide_without_bom(_start(blocks)) if found is None or found[0] != "not_a_dataset" else None
+    found = sniff(lines, sniffed)
+    wide = wide_without_bom(sniffed) if found is None or found[0] != "not_a_dataset" else None
     if wide is not None:
         message = f"This file is {wide} text, not JSON Lines. The fix reencode_utf8 converts it."
         return NotJsonLines("not_text_file", 1, Hit("", "", message))
@@ -138,13 +144,3 @@ def _not_json_lines(head: list[tuple[int, bytes]], start: bytes, blocks: list[Bl
     elif found is not None and found[0] == "json_array_file":
         found = found[0], with_rows_inside(found[1], start)
     return NotJsonLines(found[0], head[0][0], found[1]) if found is not None else None
-
-
-def _start(blocks: list[Block]) -> bytes:
-    """The first bytes of the file, which do not depend on the sizes of the blocks."""
-    start = b""
-    for block in blocks:
-        start += block.data[: SNIFFED_BYTES - len(start)]
-        if len(start) >= SNIFFED_BYTES:
-            break
-    return start
