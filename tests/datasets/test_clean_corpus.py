@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterable
 
 import pytest
+from ftfy.chardata import UTF8_CLUES
 
 from service.datasets.checks import CHECKS
 from service.datasets.mojibake.diagnosis import first_sign, repaired
-from service.datasets.mojibake.signs import SIGNS_IN_BYTES
+from service.datasets.mojibake.signs import CONTINUATION, LEADS_OF_2, LEADS_OF_3, SIGNS_IN_BYTES
 from service.datasets.preparation.options import SAFE_FIXES
 from tests.corpus import CLEAN
 from tests.datasets.preparation.sources import make
@@ -82,6 +83,15 @@ def every_text() -> list[str]:
 def test_the_corpus_has_many_languages() -> None:
     assert len(CLEAN) > 60
     assert all(len(texts) >= 3 for texts in CLEAN.values())
+
+
+def test_the_signs_are_those_of_ftfy() -> None:
+    def members(inside: str) -> set[str]:
+        return set(re.findall(f"[{inside}]", "".join(map(chr, range(0x80, 0x3000)))))
+
+    assert members(LEADS_OF_2) == members(UTF8_CLUES["utf8_first_of_2"])
+    assert members(LEADS_OF_3) == members(UTF8_CLUES["utf8_first_of_3"] + UTF8_CLUES["utf8_first_of_4"])
+    assert members(CONTINUATION) == members(UTF8_CLUES["utf8_continuation"])
 
 
 def test_no_check_of_characters_fires() -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from service.datasets.checks.broken_escapes import broken_escapes
 from service.datasets.checks.registry import Hit, text_check
-from service.datasets.mojibake.diagnosis import first_sign
 from service.datasets.mojibake.signs import SIGNS_IN_BYTES
 
 SECTION = "Quality"
@@ -24,6 +23,8 @@ def mojibake(text: str) -> Iterator[Hit]:
     """A text was decoded with a wrong encoding: it has `Ã©` for `é`, `РџСЂ` for `Пр`, `ÖÐÎÄ` for `中文`, U+FFFD, or
     `锟斤拷`. The message has the text after the repair, where there is one. ftfy finds UTF-8 that was read wrongly.
     """
+    from service.datasets.mojibake.diagnosis import first_sign  # imports ftfy, which few files need
+
     sign = first_sign(text)
     if sign is None or sign.only_c1:
         return
@@ -41,6 +42,8 @@ def c1_control(text: str) -> Iterator[Hit]:
     """A text contains C1 control characters (U+0080 to U+009F), which no text uses. They are characters of
     Windows-1252 that were read as Latin-1: U+0092 is `’`, U+0096 is `–`, U+0085 is `…`.
     """
+    from service.datasets.mojibake.diagnosis import first_sign
+
     sign = first_sign(text)
     if sign is None or not sign.only_c1:
         return

@@ -13,9 +13,16 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import NamedTuple
 
-from ftfy.chardata import UTF8_CLUES
-
 _NBSP = "\u00a0"
+LEADS_OF_2 = (
+    "ÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖ×ØÙÚÛÜÝÞßĀĂĆČĎĐĒĖĘĚĞĢĪİĶĹĻŁŃŅŇŌŐŘŚŞŠŢŪŮŰŲŹŻŽΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩΪΫάέήίВГДЕЖЗ"
+    "ИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯ"
+)
+LEADS_OF_3 = "àáâãäåæçèéêëìíîïðóāăąćčďđēėęěğģīįķĺļŕšźΰαβγδεζηθικλμνξοπσабвгдежзийклмнопру"
+CONTINUATION = (
+    "\u0080-\u00bfÆØæøĄąĽľŁłŒœŖŗŚśŞşŠšŤťŸŹźŻżŽžƒˆˇ˘˛˜˝΄΅ΆΈΉΊΌΎΏЁЂЃЄЅІЇЈЉЊЋЌЎЏёђѓєѕіїјљњћќўџҐґ–—―‘’‚“”„†‡•…‰‹›€№™"
+)
+"""`UTF8_CLUES` of ftfy, as insides of character classes: copied, because importing ftfy takes a tenth of a second."""
 
 
 def _decoded(numbers: Iterable[int], encoding: str) -> str:
@@ -38,9 +45,9 @@ class _Family(NamedTuple):
 
 
 def _families() -> Iterator[_Family]:
-    leads_of_2 = _members(UTF8_CLUES["utf8_first_of_2"])
-    leads_of_3 = _members(UTF8_CLUES["utf8_first_of_3"] + UTF8_CLUES["utf8_first_of_4"])
-    continuation = _members(UTF8_CLUES["utf8_continuation"])
+    leads_of_2 = _members(LEADS_OF_2)
+    leads_of_3 = _members(LEADS_OF_3)
+    continuation = _members(CONTINUATION)
     cyrillic = _without(continuation, "ЁЄІЇЈЎҐёєіїјўґ’»\u00a0—–")
     for leads, following in ((_CYRILLIC, cyrillic), (f"[^{_CYRILLIC[1:-1]}]", continuation)):
         yield _Family("".join(re.findall(leads, leads_of_2)), "".join(re.findall(leads, leads_of_3)), following)

@@ -27,7 +27,6 @@ from service.catalogue.tokens import (
 )
 from service.datasets.checks.file import MIN_EXAMPLES, RECOMMENDED_EXAMPLES
 from service.datasets.checks.registry import Hit, LocatedHit
-from service.datasets.encodings.detect import detect
 from service.datasets.parsing.lines import Block, read_blocks
 from service.datasets.report.findings import Findings
 from service.datasets.report.format_detection import detect_format
@@ -227,6 +226,8 @@ class _FileReader:
 
 def _named_encoding(foreign: bytes) -> str | None:
     """A sentence that names the likely encoding of lines that are not UTF-8; None if it is uncertain."""
+    from service.datasets.encodings.detect import detect  # imports chardet, which few files need
+
     found = detect(foreign)
     if found.certainty == "uncertain":
         return None
