@@ -78,7 +78,8 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
                 decided = True
                 break
             if sniffed_bytes < SNIFFED_BYTES:
-                sniffed.append(line.data + b"\n")
+                ends_file = not line.too_long and line.offset + line.length_bytes == block.end
+                sniffed.append(line.data if ends_file else line.data + b"\n")
                 sniffed_bytes += len(line.data) + 1
             if not line.too_long and not line.data.strip(_BLANK):
                 continue
