@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from service.datasets.parsing.decode import pointer_token
+from service.datasets.preparation.options import Options
 from service.datasets.preparation.scratch import Row
 from service.datasets.shapes import Shape
 from service.datasets.shapes.json_texts import parsed
@@ -57,6 +58,18 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
     shape: str | None = None
     columns: list[str] = []
     unused: dict[str, int] = {}
+
+
+def notes_on_ignored(read: Input, options: Options) -> Iterator[str]:
+    """A sentence for each option that says how to read the file and does not apply to a file of its kind."""
+    ignored = {
+        "encoding": options.encoding is not None and read.encoding.certainty != "given",
+        "delimiter": options.delimiter is not None and read.delimiter is None,
+        "header": options.header is not None and read.header is None,
+        "sheet": options.sheet is not None and read.sheet is None,
+    }
+    for name in (name for name, is_ignored in ignored.items() if is_ignored):
+        yield f"In this file ({read.format}) the option `{name}` has no effect."
 
 
 def notes_on_empty(empty: Counter[str], rows: int) -> Iterator[str]:

@@ -77,19 +77,24 @@ def make_plan(source: Source, sample: Sequence[NumberedRow], options: Options, t
     return _from_columns(source, names, options, target)
 
 
+def check_shape(name: str | None) -> None:
+    """Raises `PreparationRefused` unless a name is that of a shape. None means that it is recognised."""
+    if name is not None and name not in SHAPES and name != AS_COLUMNS:
+        raise PreparationRefused(
+            f"There is no shape {name[:64]!r}. Shapes: {', '.join(SHAPES)}; or {AS_COLUMNS!r}.",
+            code="invalid_value",
+            param="shape",
+        )
+
+
 def _shape(
     source: Source, sample: Sequence[NumberedRow], options: Options, mapped: bool, target: Target
 ) -> Shape | None:
     """The shape to convert. Columns and templates of the request take precedence over a guessed shape."""
     if options.shape == AS_COLUMNS:
         return None
-    given = SHAPES.get(options.shape) if options.shape is not None else None
-    if options.shape is not None and given is None:
-        raise PreparationRefused(
-            f"There is no shape {options.shape[:64]!r}. Shapes: {', '.join(SHAPES)}; or {AS_COLUMNS!r}.",
-            code="invalid_value",
-            param="shape",
-        )
+    check_shape(options.shape)
+    given = SHAPES[options.shape] if options.shape is not None else None
     rows = [row for _, row in sample]
     shape = given or (None if mapped or source.kind == "txt" else file_shape(rows, table=source.columns is not None))
     if shape is None:

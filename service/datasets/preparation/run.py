@@ -18,7 +18,7 @@ from service.catalogue.tokens import ModelFacts
 from service.datasets.preparation.changes import ChangeLog
 from service.datasets.preparation.fixes.completion_file import common_suffix
 from service.datasets.preparation.fixing import Fixing
-from service.datasets.preparation.inputs import Input, Unused, notes_on_empty
+from service.datasets.preparation.inputs import Input, Unused, notes_on_empty, notes_on_ignored
 from service.datasets.preparation.mapping import EmptyCell, NonTextCell, prompt_of, with_system
 from service.datasets.preparation.options import Options, ResolvedOptions, Target
 from service.datasets.preparation.plan import Plan, make_plan
@@ -121,7 +121,9 @@ def prepare(
     validation, notes = _write(rows, plan.format, options, outputs)
     advice = _inference_notes(rows, plan.format, options)
     causes = notes_on_empty(made.empty, counted.count)
-    notes = [*source.notes, *plan.notes, *causes, *_notes_on_unused(made.unused), *advice, *notes]
+    read = _input(source, plan, made.unused)
+    read_notes = [*source.notes, *notes_on_ignored(read, options)]
+    notes = [*read_notes, *plan.notes, *causes, *_notes_on_unused(made.unused), *advice, *notes]
     saved = shortening.saved(line for line, _ in rows) if shortening is not None else None
     rows.close()
     return Prepared(
@@ -137,7 +139,7 @@ def prepare(
             split=options.split,
             tool_definitions=options.tool_definitions,
         ),
-        input=_input(source, plan, made.unused),
+        input=read,
         changes=dict(sorted(log.counts.items())),
         rows_in=counted.count + problems.rows_dropped,
         rows_added=made.added,

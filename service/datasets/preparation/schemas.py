@@ -16,6 +16,8 @@ from service.datasets.preparation.options import (
     check_split,
     chosen_fixes,
 )
+from service.datasets.preparation.plan import check_shape
+from service.datasets.preparation.readers.dialect import given_delimiter
 from service.datasets.preparation.refusals import PreparationRefused
 from service.datasets.preparation.run import Prepared
 from service.datasets.preparation.stored import stored_options, stored_outcome
@@ -165,6 +167,9 @@ def read_options(body: CreatePreparation) -> Options:
             ),
         )
         check_encoding(options.encoding)
+        if options.delimiter is not None:
+            given_delimiter(options.delimiter)
+        check_shape(options.shape)
         check_split(options.split)
         check_template(options.prompt_template)
     except PreparationRefused as error:

@@ -249,3 +249,19 @@ def test_whatever_the_bytes_are_there_is_a_dataset_or_a_reason(
         assert error.message
         return
     assert len(made.rows) == made.result.rows_out > 0
+
+
+@pytest.mark.parametrize(
+    ("data", "filename", "options", "ignored"),
+    [
+        (b"question,answer\nWhy?,So.\n", "a.csv", {"sheet": "x"}, ["sheet"]),
+        (jsonl(asked()), "a.jsonl", {"header": True, "sheet": "x"}, ["header", "sheet"]),
+        (TABLES["xlsx"][1], "a.xlsx", {"encoding": "cp1250", "delimiter": ";"}, ["encoding", "delimiter"]),
+        (b"question;answer\nWhy?;So.\n", "a.csv", {"encoding": "cp1250", "delimiter": ";", "header": True}, []),
+    ],
+)  # fmt: skip
+def test_an_option_that_a_file_has_no_use_for_is_named(
+    data: bytes, filename: str, options: dict[str, Any], ignored: list[str]
+) -> None:
+    notes = make(data, filename=filename, **options).result.notes
+    assert [note.split("`")[1] for note in notes if note.endswith("has no effect.")] == ignored
