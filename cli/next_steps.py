@@ -16,7 +16,6 @@ from service.datasets.checks.registry import CHECKS
 from service.datasets.preparation.changes import ChangeLog
 from service.datasets.preparation.options import SAFE_FIXES, Options
 from service.datasets.preparation.plan import Plan, make_plan
-from service.datasets.preparation.readers.source import open_source
 from service.datasets.preparation.refusals import PreparationRefused, Problems
 from service.datasets.processes.report import pieces_of
 from service.datasets.report_schema import FileReport
@@ -119,6 +118,8 @@ def show(commands: Commands, console: Console) -> None:
 
 def _plan(file: Path, model: BaseModel) -> Plan:
     """How a preparation with the safe fixes reads the file, from its first rows."""
+    from service.datasets.preparation.readers.source import open_source  # imports all readers; few files need them
+
     options = Options(fixes=tuple(SAFE_FIXES))
     log = ChangeLog(io.BytesIO())
     problems = Problems(log, drop_unreadable=False)
