@@ -180,3 +180,8 @@ def fresh_stack(tmp_path: Path) -> Iterator[DevStack]:
 def client(stack: DevStack) -> "openai.OpenAI":
     """The official SDK with the shared stack's project key, without retries of its own."""
     return stack.client()
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A short name for a file's bytes as a parameter: those of archives contain the time."""
+    return f"{len(val)}-bytes" if isinstance(val, bytes) and len(val) > 80 else None

@@ -141,11 +141,11 @@ class TestCheck:
         assert "12 examples" in done.stdout
         assert "\x1b" not in done.stdout
 
-    @pytest.mark.parametrize("name", ["missing.jsonl", "."])
-    def test_what_cannot_be_read_is_status_2(self, tmp_path: Path, name: str) -> None:
+    @pytest.mark.parametrize(("name", "says"), [("missing.jsonl", "there is no file"), (".", "is a folder")])
+    def test_what_cannot_be_read_is_status_2(self, tmp_path: Path, name: str, says: str) -> None:
         done = tunegate("check", str(tmp_path / name), "--json")
         assert (done.returncode, done.stdout) == (2, "")
-        assert "cannot read" in done.stderr
+        assert says in done.stderr
 
     def test_an_unknown_model_is_status_2(self) -> None:
         done = tunegate("check", "examples/sarcastic-facts/valid.jsonl", "--model", "gpt-0")
