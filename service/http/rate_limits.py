@@ -1,7 +1,7 @@
 """Counts requests in Redis against limits per minute. Independent of the domain: names and limits are arguments.
 
-The algorithm is the sliding window counter of the library `limits`: one Lua script decides and counts, so any number
-of processes together admit no more than the limit, in constant memory, by Redis's clock.
+The algorithm is a sliding window counter (`sliding_windows`): one Lua script decides and counts, so any number of
+processes together admit no more than the limit, in constant memory, by Redis's clock.
 
 A failure of Redis must not fail requests: when it is unavailable or slow, they are admitted uncounted. A circuit
 breaker then keeps requests from waiting for it, and a background task closes the circuit when Redis responds again.
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
-from limits.aio.storage import MemoryStorage, RedisStorage
 from prometheus_client import Counter
 from redis.asyncio import ConnectionPool
 
 from service.fair_places import FairPlaces
+from service.http.sliding_windows import LocalWindows, RedisWindows, SlidingWindows
 from service.wakeups import REDIS_UNAVAILABLE
 
 log = structlog.get_logger()
@@ -28,7 +28,6 @@ UNAVAILABLE = Counter(
     "tunegate_rate_limiter_unavailable_total", "Requests admitted uncounted, because Redis was unavailable or slow."
 )
 
-PREFIX = "tunegate:rates"
 CONNECTION = {"socket_connect_timeout": 1.0, "socket_timeout": 1.0}
 WINDOW_SECONDS = 60
 RESPONSE_SECONDS = 0.05
@@ -102,16 +101,7 @@ class RateLimiter:
 
     def __init__(self, redis_url: str) -> None:
         self._pool = ConnectionPool.from_url(redis_url, **CONNECTION) if redis_url else None
-        self._storage: RedisStorage | MemoryStorage = (
-            RedisStorage(
-                _limits_url(redis_url),
-                implementation="redispy",
-                key_prefix=PREFIX,
-                connection_pool=self._pool,  # type: ignore[arg-type]  # its stub knows plain options only
-            )
-            if redis_url
-            else MemoryStorage()
-        )
+        self._windows: SlidingWindows = LocalWindows() if self._pool is None else RedisWindows(self._pool)
         self._slots = FairPlaces(MAX_CONCURRENT)
         self._responded_at = -math.inf
         self._silent_since: float | None = None
@@ -151,16 +141,15 @@ class RateLimiter:
             await self._pool.disconnect()
 
     async def _count(self, name: str, per_minute: int, cost: int) -> Verdict:
-        admitted = await self._storage.acquire_sliding_window_entry(name, per_minute, WINDOW_SECONDS, cost)
-        previous, previous_ttl, current, current_ttl = await self._storage.get_sliding_window(name, WINDOW_SECONDS)
+        found = await self._windows.acquire(name, limit=per_minute, cost=cost, seconds=WINDOW_SECONDS)
         window = Window(
-            previous=previous,
-            previous_fades_in=previous_ttl,
-            current=current,
-            current_ends_in=max(0.0, current_ttl - WINDOW_SECONDS),
+            previous=found.previous,
+            previous_fades_in=found.previous_seconds,
+            current=found.current,
+            current_ends_in=max(0.0, found.current_seconds - WINDOW_SECONDS),
         )
         retry_after = None
-        if not admitted:
+        if not found.admitted:
             seconds = math.ceil(window.room_in_seconds(per_minute, min(cost, per_minute)))
             retry_after = min(max(1, seconds), MAX_RETRY_AFTER_SECONDS)
         return Verdict(
@@ -188,7 +177,7 @@ class RateLimiter:
         while True:
             await asyncio.sleep(RECOVERY_CHECK_SECONDS)
             try:
-                if await self._timely(self._storage.check()):
+                if await self._timely(self._windows.is_available()):
                     break
             except REDIS_UNAVAILABLE:
                 continue
@@ -228,7 +217,3 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours}h{minutes}m{text}"
     return f"{minutes}m{text}" if minutes else text
-
-
-def _limits_url(redis_url: str) -> str:
-    return f"async+{redis_url}" if not redis_url.startswith("unix") else f"async+redis+{redis_url}"
