@@ -140,10 +140,9 @@ class Proof:
 async def ledger_snapshot(database_url: str) -> AsyncIterator[AsyncSession]:
     """A read-only transaction over all projects in which every query sees the same snapshot."""
     engine = create_engine(database_url, pool_size=1, application="tunegate-audit", statement_seconds=None)
-    snapshot = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    db = Database(snapshot, Wakeups(""))
+    db = Database(engine, Wakeups(""))
     try:
-        async with db.worker() as session:
+        async with db.snapshot() as session:
             yield session
     finally:
         await db.close()

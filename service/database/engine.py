@@ -16,10 +16,11 @@ and work across projects never wait for projects' requests.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import msgspec
-from sqlalchemy import URL, TextClause, event, make_url, text
+from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
@@ -85,23 +86,37 @@ def create_engine(
         json_serializer=lambda value: msgspec.json.encode(value).decode(),
         json_deserializer=msgspec.json.decode,
     )
-    event.listen(engine.sync_engine, "checkout", _check_alive)
+    event.listen(engine.sync_engine, "checkout", _begin)
+    event.listen(engine.sync_engine, "checkin", _drop_open_transaction)
     return engine
 
 
-def _check_alive(connection: Any, record: Any, proxy: Any) -> None:
-    """Replace a pooled connection that does not respond, and with it all that are as old.
+_BEGIN: ContextVar[str] = ContextVar("begin", default="SELECT 1")
+"""What a connection executes first: the beginning of a transaction with its scope, or only a check that it responds."""
 
-    Used instead of SQLAlchemy's `pool_pre_ping`, which takes three round trips and reports a timeout as an error.
+
+def _begin(connection: Any, record: Any, proxy: Any) -> None:
+    """Begin the transaction in one round trip, which also shows that a pooled connection responds.
+
+    One that does not is replaced, and with it all that are as old. Used instead of SQLAlchemy's `pool_pre_ping`, which
+    takes three round trips and reports a timeout as an error.
     """
+    statement = _BEGIN.get()
     try:
-        connection.run_async(lambda driver: driver.execute("SELECT 1", timeout=PING_SECONDS))
+        connection.run_async(lambda driver: driver.execute(statement, timeout=PING_SECONDS))
     except Exception as error:
         connection.driver_connection.terminate()
         raise InvalidatePoolError(f"a pooled connection is dead: {error!r}") from error
     except BaseException:
         connection.driver_connection.terminate()
         raise
+
+
+def _drop_open_transaction(connection: Any, record: Any) -> None:
+    """Close a connection whose transaction is still open: no other scope may ever continue in it."""
+    if connection is not None and connection.driver_connection.is_in_transaction():
+        connection.driver_connection.terminate()
+        record.invalidate()
 
 
 def project_connections(pool_size: int) -> int:
@@ -121,19 +136,43 @@ def _is_unusable_after(error: BaseException) -> bool:
     return isinstance(error, (OSError, asyncio.CancelledError))
 
 
-async def _connected(session: AsyncSession) -> AsyncConnection:
-    """The session's connection. Raises `ConnectionError` if two in a row were dead when they were checked."""
+async def _connected(session: AsyncSession, beginning: str) -> AsyncConnection:
+    """The session's connection, on which `beginning` was executed.
+
+    Raises `ConnectionError` if two in a row were dead when they were checked.
+    """
+    reset = _BEGIN.set(beginning)
     try:
         return await session.connection()
     except InvalidRequestError as error:  # raised by the pool; nothing else can be invalid yet
         raise ConnectionError("Postgres closes connections as soon as they are opened") from error
+    finally:
+        _BEGIN.reset(reset)
 
 
-_SCOPE = text("SELECT set_config('tunegate.scope', :scope, true), set_config('tunegate.project', :project, true)")
-_CLAIMS_SCOPE = text(
-    "SELECT set_config('tunegate.scope', :scope, true), set_config('tunegate.project', :project, true), "
-    "set_config('enable_bitmapscan', 'off', true)"
-)
+async def _rolled_back(driver: Any) -> bool:
+    """Roll back, if the connection still works. Returns whether it can be used again."""
+    try:
+        await driver.execute("ROLLBACK", timeout=PING_SECONDS)
+    except Exception:
+        return False
+    return True
+
+
+_COMMIT = text("COMMIT")
+
+
+def _beginning(scope: str, project_id: str, *settings: str, mode: str = "") -> str:
+    """The statements that begin a transaction of a scope: all of them are sent at once, and so have no parameters."""
+    quoted = project_id.replace("'", "''")
+    calls = [f"set_config('tunegate.scope', '{scope}', true)", f"set_config('tunegate.project', '{quoted}', true)"]
+    return f"BEGIN {mode}; SELECT {', '.join([*calls, *settings])}"
+
+
+_WORKER = _beginning("worker", "")
+_CLAIMS = _beginning("worker", "", "set_config('enable_bitmapscan', 'off', true)")
+_ADMIN = _beginning("admin", "")
+_SNAPSHOT = _beginning("worker", "", mode="ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
 
 class Database:
@@ -144,7 +183,10 @@ class Database:
 
     def __init__(self, engine: AsyncEngine, wakeups: Wakeups) -> None:
         self.engine = engine
-        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+        # The driver begins no transaction of its own, since `_begin` has begun one with its scope.
+        self._sessions = async_sessionmaker(
+            engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False
+        )
         self._places = FairPlaces(project_connections(_pool_size(engine)))
         self._in_project: set[asyncio.Task[Any] | None] = set()
         self.wakeups = wakeups
@@ -163,7 +205,7 @@ class Database:
         await self._take_place(project_id)
         self._in_project.add(task)
         try:
-            async with self._scoped("project", project_id) as session:
+            async with self._scoped(_beginning("project", project_id)) as session:
                 yield session
         finally:
             self._in_project.discard(task)
@@ -172,7 +214,7 @@ class Database:
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[AsyncSession]:
         """A worker's transaction, which sees the rows of all projects."""
-        async with self._scoped("worker", "") as session:
+        async with self._scoped(_WORKER) as session:
             yield session
 
     @asynccontextmanager
@@ -182,13 +224,19 @@ class Database:
         By its statistics, which are outdated for rows that change all the time, Postgres would read a whole backlog
         and sort it (a bitmap scan).
         """
-        async with self._scoped("worker", "", _CLAIMS_SCOPE) as session:
+        async with self._scoped(_CLAIMS) as session:
+            yield session
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncSession]:
+        """A read-only transaction over all projects in which every query sees the same snapshot."""
+        async with self._scoped(_SNAPSHOT) as session:
             yield session
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[AsyncSession]:
         """A transaction of the organisation's API, or of key look-up."""
-        async with self._scoped("admin", "") as session:
+        async with self._scoped(_ADMIN) as session:
             yield session
 
     async def _take_place(self, project_id: str) -> None:
@@ -204,15 +252,16 @@ class Database:
             ) from None
 
     @asynccontextmanager
-    async def _scoped(self, scope: str, project_id: str, statement: TextClause = _SCOPE) -> AsyncIterator[AsyncSession]:
+    async def _scoped(self, beginning: str) -> AsyncIterator[AsyncSession]:
         async with self._sessions() as session:
-            driver = (await (await _connected(session)).get_raw_connection()).driver_connection
+            driver = (await (await _connected(session, beginning)).get_raw_connection()).driver_connection
             try:
-                await session.execute(statement, {"scope": scope, "project": project_id})
                 yield session
+                await session.flush()
+                await session.execute(_COMMIT)
                 await session.commit()
             except (Exception, asyncio.CancelledError) as error:
-                if _is_unusable_after(error):
+                if _is_unusable_after(error) or not await _rolled_back(driver):
                     if driver is not None:
                         driver.terminate()
                     await session.invalidate()

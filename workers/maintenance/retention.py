@@ -49,25 +49,31 @@ async def _remove(ctx: Context, reason: str, condition: ColumnElement[bool], bat
 
 async def _remove_one(ctx: Context, project_id: str, file_id: str, reason: str) -> bool:
     """Remove a file unless it is in use; that is checked under its lock, as when a caller deletes it."""
-    async with ctx.db.worker() as session:
-        if not await _discarded(session, project_id, file_id):
-            await session.rollback()
-            return False
-        await audit.record(
-            session,
-            audit.SYSTEM,
-            "resource.deleted",
-            project_id=project_id,
-            resource_id=file_id,
-            data={"resource_type": "file", "reason": reason},
-        )
+    try:
+        async with ctx.db.worker() as session:
+            await _discard(session, project_id, file_id)
+            await audit.record(
+                session,
+                audit.SYSTEM,
+                "resource.deleted",
+                project_id=project_id,
+                resource_id=file_id,
+                data={"resource_type": "file", "reason": reason},
+            )
+    except _IsUsed:
+        return False
     log.info("file.removed", project=project_id, file=file_id, reason=reason)
     return True
 
 
-async def _discarded(session: AsyncSession, project_id: str, file_id: str) -> bool:
+class _IsUsed(Exception):
+    """The file is used or deleted already, so the transaction is rolled back."""
+
+
+async def _discard(session: AsyncSession, project_id: str, file_id: str) -> None:
     uses = await discard_file(session, project_id, file_id)
-    return uses is not None and not uses
+    if uses is None or uses:
+        raise _IsUsed
 
 
 def _past_retention() -> ColumnElement[bool]:
