@@ -60,6 +60,8 @@ def c1_control(text: str) -> Iterator[Hit]:
 )
 def control_character(text: str) -> Iterator[Hit]:
     """A text contains a control character other than tab and line break, such as NUL, bell or escape."""
+    if _CONTROL.search(text) is None:
+        return
     escapes = {place for start, end in broken_escapes(text) for place in range(start, end)}
     found = next((each for each in _CONTROL.finditer(text) if each.start() not in escapes), None)
     if found:
@@ -73,6 +75,8 @@ def invisible_character(text: str) -> Iterator[Hit]:
     between letters of Thai, Lao, Khmer, Burmese and Tibetan, where lines may break, and marks of direction in texts
     with letters that are written from right to left.
     """
+    if _INVISIBLE_PATTERN.search(text) is None:
+        return
     right_to_left = _RIGHT_TO_LEFT.search(text) is not None
     for found in _INVISIBLE_PATTERN.finditer(text):
         if found.group() == "\u200b" and _UNSPACED_SCRIPT.fullmatch(text[max(0, found.start() - 1) : found.end() + 1]):
