@@ -166,6 +166,11 @@ EXPECTED: dict[str, Expected] = {
     "openai_batch_output.jsonl": Expected({"other_shape": 1}, refused="answers without requests"),
     "openai_evals.jsonl": converted("openai_evals", 3, OPENING, notes="an example of its own"),
     "openai_responses.jsonl": converted("openai_responses", 2, rain("call_9", system=True), "/output/*/id"),
+    "openai_responses_logged.jsonl": converted(
+        "openai_responses",
+        2,
+        chat(("user", "When does the ferry leave?"), ("assistant", "At nine, from the north pier.")),
+    ),
     "palm.jsonl": converted(
         "palm", 2, chat(("user", "When does the office open?"), ("assistant", "At eight o'clock."))
     ),

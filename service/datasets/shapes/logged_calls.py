@@ -108,7 +108,10 @@ def _convert_langsmith(row: Row) -> list[Row]:
 def _recognises_langfuse(row: Row) -> bool:
     if "output" not in row and "expectedOutput" not in row:
         return False
-    return _has_messages(row.get("input"))
+    given = row.get("input")
+    parts = (part for item in any_object(parsed(given)) for part in any_object(item.get("content")))
+    of_responses_api = any(part.get("type") in ("input_text", "output_text") for part in parts)
+    return _has_messages(given) and not of_responses_api
 
 
 def _convert_langfuse(row: Row) -> list[Row]:
