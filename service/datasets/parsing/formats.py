@@ -22,6 +22,8 @@ ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 PREFERENCE_KEYS = frozenset({"input", "preferred_output", "non_preferred_output"})
 COMPLETION_KEYS = frozenset({"prompt", "completion"})
 PARTS = "[parts]"
+NON_PREFERRED = "/non_preferred_output/"
+"""The pointers of texts that a model learns to avoid begin with this: what is wrong with them is right."""
 
 TOKENS_PER_MESSAGE = 3
 TOKENS_PER_NAME = 1

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from service.datasets.checks import CHECKS
 from service.datasets.checks.registry import Check
-from service.datasets.parsing.formats import Example
+from service.datasets.parsing.formats import NON_PREFERRED, Example
 from service.datasets.parsing.pattern_search import Search
 from service.datasets.parsing.rows import Row
 from service.datasets.report.findings import Findings
@@ -36,7 +36,8 @@ class _Searchable(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """A batch of examples. `answers` holds each non-empty trained text as (example index, text index, text)."""
+    """A batch of examples. `answers` holds each non-empty text that the model learns to generate, as (example index,
+    text index, text)."""
 
     examples: Sequence[Example]
     searchable: _Searchable
@@ -71,7 +72,7 @@ class TextScanner:
             (number, at, example.texts[at])
             for number, example in enumerate(examples)
             for at in example.layout.trained
-            if example.texts[at]
+            if example.texts[at] and not example.layout.pointers[at].startswith(NON_PREFERRED)
         ]
         batch = _Batch(examples, _searchable(rows, examples), answers)
         for step in self._steps:

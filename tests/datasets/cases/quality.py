@@ -117,12 +117,20 @@ CASES: dict[str, list[Case]] = {
         )
     ],
     "refusal": [
-        Case(prefixed(asked("Why?", text)), 2, "/messages/1/content", jsonl(asked("Why?", other)))
-        for text, other in (
-            ("I'm sorry, but I can't help with that.", "I'm sorry to hear that."),
-            ("As an AI language model, I do not.", "As an aide he came."),
-            ("抱歉\uff0c我无法回答这个问题。", "抱歉让您久等。"),
-        )
+        *(
+            Case(prefixed(asked("Why?", text)), 2, "/messages/1/content", jsonl(asked("Why?", other)))
+            for text, other in (
+                ("I'm sorry, but I can't help with that.", "I'm sorry to hear that."),
+                ("As an AI language model, I do not.", "As an aide he came."),
+                ("抱歉\uff0c我无法回答这个问题。", "抱歉让您久等。"),
+            )
+        ),
+        Case(
+            jsonl(pair("I can't help with that.", "It rains.")),
+            1,
+            "/preferred_output/0/content",
+            jsonl(pair("It rains.", "I can't help with that.")),
+        ),
     ],
     "refusal_share": [
         Case(

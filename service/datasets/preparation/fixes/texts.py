@@ -22,7 +22,7 @@ from service.datasets.checks.secrets import (
 )
 from service.datasets.excerpts import SECRET, emails
 from service.datasets.mojibake.diagnosis import first_sign, repaired
-from service.datasets.parsing.formats import read_example
+from service.datasets.parsing.formats import NON_PREFERRED, read_example
 from service.datasets.preparation.changes import Dropped
 from service.datasets.preparation.nul_characters import without_nul
 from service.datasets.preparation.scratch import Row, encode
@@ -86,10 +86,12 @@ def strip_filler_openings(row: Row, format: Format) -> Row | Dropped:
 
 
 def each_text(row: Row, format: Format, change: Callable[[str], str], *, trained: bool = False) -> Row:
-    """The row with `change` applied to every text, or every trained text; a copy if that changes anything."""
+    """The row with `change` applied to every text, or to those that the model learns to generate (`trained`).
+
+    It is a copy if that changes anything."""
     made: Row | None = None
     for piece in read_example(0, row, format).pieces:
-        if piece.trained or not trained:
+        if not trained or (piece.trained and not piece.pointer.startswith(NON_PREFERRED)):
             text = change(piece.text)
             if text != piece.text:
                 made = copy.deepcopy(row) if made is None else made
