@@ -102,7 +102,10 @@ async def test_another_worker_takes_over_when_the_connection_of_the_leader_is_en
     administrator = create_engine(settings.database_url, pool_size=1, role=None)
     async with administrator.connect() as connection:
         await connection.execute(
-            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'first'")
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'first' AND datname = current_database()"  # tests share the server
+            )
         )
     await administrator.dispose()
     await eventually(lambda: second.runs > 0)
