@@ -1,1 +1,1 @@
-"""Which encoding a text has: the names that people write, Unicode's own forms, and guesses about all others."""
+"""Detects the encoding of a text: the names that people write, the forms of Unicode, and all others by their bytes."""

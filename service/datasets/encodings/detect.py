@@ -1,4 +1,4 @@
-"""Guesses the encoding of text that is not Unicode: chardet proposes, the language of each reading decides.
+"""Detects the encoding of text that is not Unicode: chardet proposes, the language of each reading decides.
 
 `plausibility` scores the text that each candidate makes of the bytes; how common the encoding is, and what chardet
 says, count as evidence too. Measured on 42 languages in all these encodings, as text, tables and JSON Lines of 100

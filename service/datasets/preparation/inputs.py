@@ -17,7 +17,7 @@ from service.datasets.shapes import Shape
 from service.datasets.shapes.json_texts import parsed
 
 Certainty = Literal["given", "certain", "likely", "uncertain"]
-"""`given` by the request; `certain` from the bytes themselves; `likely` and `uncertain` are guesses."""
+"""`given` by the request; `certain` from the bytes themselves; `likely` and `uncertain` are estimates."""
 
 MAX_UNUSED = 200
 """The places without use that are named; of further ones the values are counted together."""
