@@ -390,6 +390,7 @@ def test_a_connection_that_ends_during_a_write_counts_as_an_unavailable_redis(
         limiter, wakeups = RateLimiter(url), Wakeups(url)
         try:
             assert await wakeups.ping()
+            await limiter.warm()  # a connection may take longer to open than a limit waits for a response
             assert await limiter.take("closed", per_minute=10) is not None
             with monkeypatch.context() as patched:
                 patched.setattr(redis.asyncio.Connection, "can_read_destructive", check_and_end)
