@@ -15,7 +15,8 @@ COPY service service
 COPY workers workers
 COPY trainer trainer
 COPY cli cli
-RUN /opt/uv/bin/uv pip install --no-cache --python .venv/bin/python --no-deps --editable .
+RUN /opt/uv/bin/uv pip install --no-cache --python .venv/bin/python --no-deps --editable . \
+    && .venv/bin/python -m compileall -q --invalidation-mode unchecked-hash service workers trainer cli
 
 FROM python:${PYTHON}-slim
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin tunegate \

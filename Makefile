@@ -19,18 +19,20 @@ help: ## Show this
 
 setup: $(VENV)/.stamp ## Build .venv from requirements.lock (the other targets do it by themselves)
 
+# Byte code is written here, since an environment may forbid it later (PYTHONDONTWRITEBYTECODE): half of a process's start.
 $(VENV)/.stamp: requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make setup PYTHON=python3.12"; exit 1; }
 	@echo "Installing the locked packages into $(VENV)"
 	@if $(BIN)/python -m pip install -q --disable-pip-version-check uv; then \
-		$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock && \
+		$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock && \
 		$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .; \
 	else \
 		echo "uv is not to be had here; pip takes a minute" && \
 		$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock && \
 		$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .; \
 	fi
+	@$(BIN)/python -m compileall -q service workers cli trainer
 	@touch $@
 
 demo: setup ## Fine-tune a model in a minute, on this machine, for nothing
