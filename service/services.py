@@ -33,7 +33,9 @@ from service.runs.evaluator import MAX_WAITING_CHECKS, Evaluator
 from service.settings import Settings
 from service.storage import Storage
 from service.upstreams.accounts import Accounts
+from service.upstreams.adapters.azure_inference import INFERENCE_CLIENTS
 from service.upstreams.inbound_checks import InboundChecks
+from service.upstreams.port import InferenceUpstream
 from service.wakeups import Wakeups
 from service.webhooks.sender import Sender
 
@@ -55,7 +57,7 @@ class Services:
     login_throttle: LoginThrottle
     rates: RateLimitEnforcer
     catalogue: Catalogue
-    accounts: Accounts
+    accounts: Accounts[InferenceUpstream]
     inbound_checks: InboundChecks
     ledger_batcher: LedgerBatcher
     meter: Meter
@@ -84,7 +86,7 @@ class Services:
         ledger_batcher = LedgerBatcher(db, lifetime_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
         sealer = sealer_of(settings)
         storage = Storage(settings.storage_url)
-        accounts = Accounts(settings, db, sealer)
+        accounts = Accounts(settings, db, sealer, INFERENCE_CLIENTS)
         return cls(
             settings=settings,
             db=db,

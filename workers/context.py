@@ -24,6 +24,7 @@ from service.runs.evaluator import Evaluator
 from service.settings import Settings
 from service.storage import Storage
 from service.upstreams.accounts import Accounts, ensure_default_account
+from service.upstreams.adapters.azure import UPSTREAMS
 from service.upstreams.port import Upstream
 from service.wakeups import Wakeups
 from service.webhooks.sender import Sender
@@ -46,7 +47,7 @@ class Context:
     db: Database
     storage: Storage
     catalogue: Catalogue
-    accounts: Accounts
+    accounts: Accounts[Upstream]
     bulkhead: Bulkhead
     sender: Sender
     dataset_processes: DatasetProcesses
@@ -85,7 +86,7 @@ async def open_context(settings: Settings) -> Context:
         Wakeups(settings.redis_url),
     )
     instance = await _instance(db, settings)
-    accounts = Accounts(settings, db, sealer)
+    accounts = Accounts(settings, db, sealer, UPSTREAMS)
     dataset_processes = DatasetProcesses(
         processes=settings.validation_processes,
         memory_bytes=settings.dataset_memory_bytes,

@@ -17,15 +17,16 @@ from binascii import a2b_base64
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
-import tiktoken
 
 from service.errors import TunegateError
 
+if TYPE_CHECKING:
+    import tiktoken
+
 ENCODINGS_DIR = Path(__file__).parent / "encodings"
-_OPENAI_PUBLIC = importlib.import_module("tiktoken_ext.openai_public")
 ENCODINGS = ("o200k_base", "cl100k_base")
 
 LONG_SPACE_CHARS = 100_000
@@ -85,9 +86,12 @@ def load_encoding(name: str) -> tiktoken.Encoding:
     """
     if name not in ENCODINGS:
         raise KeyError(f"encoding {name!r} is not shipped; known: {', '.join(ENCODINGS)}")
-    definition = getattr(_OPENAI_PUBLIC, name)
+    import tiktoken  # here, because most processes that import this module count no tokens, or only with quicktok
+
+    openai_public = importlib.import_module("tiktoken_ext.openai_public")
+    definition = getattr(openai_public, name)
     offline = types.FunctionType(
-        definition.__code__, {**vars(_OPENAI_PUBLIC), "load_tiktoken_bpe": _read_merge_table}, name
+        definition.__code__, {**vars(openai_public), "load_tiktoken_bpe": _read_merge_table}, name
     )
     encoding = tiktoken.Encoding(**offline())
     encoding._mergeable_ranks = {}  # a second copy of 30 MB; tiktoken's core has its own

@@ -11,7 +11,7 @@ from service.errors import InvalidRequest, NotFound, Unavailable
 from service.models.aliases.queries import find_alias_target
 from service.models.queries import find_model
 from service.upstreams.accounts import DEFAULT_ACCOUNT, Accounts, AccountUnusable
-from service.upstreams.port import Upstream
+from service.upstreams.port import InferenceUpstream
 from service.upstreams.queries import inference_accounts
 
 log = structlog.get_logger()
@@ -28,7 +28,7 @@ class Route:
     model: str
     base: BaseModel | None
     tuned: bool
-    upstream: Upstream
+    upstream: InferenceUpstream
     upstream_model: str
     billed: bool
 
@@ -44,7 +44,7 @@ class Router:
 
     db: Database
     catalogue: Catalogue
-    accounts: Accounts
+    accounts: Accounts[InferenceUpstream]
 
     async def route(self, name: str, project_id: str) -> Route:
         """The route for a base model, a tuned model or an alias.
@@ -92,7 +92,7 @@ class Router:
 
     async def _upstream_of(
         self, model: str, base: BaseModel | None, tuned: Model | None, project_id: str
-    ) -> tuple[Upstream, str]:
+    ) -> tuple[InferenceUpstream, str]:
         """The upstream that serves a model, and the model's name there: a tuned model at the account that trained it,
         a base model at the project's own account or a shared one that serves it, accounts in a cool-down last."""
         if tuned is not None:

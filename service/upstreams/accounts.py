@@ -8,7 +8,9 @@ it is written to the row from time to time, and workers send few requests to an 
 
 import asyncio
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import structlog
 from sqlalchemy import func, select, update
@@ -24,15 +26,16 @@ from service.egress.resolver import GATEWAY, Resolver
 from service.errors import SettingsError
 from service.project_memory import ProjectMemory
 from service.settings import Settings
-from service.upstreams.adapters.azure import AzureUpstream
+from service.states import UpstreamKind
 from service.upstreams.adapters.client import Connection
-from service.upstreams.adapters.openai import OpenAIUpstream
 from service.upstreams.adapters.transport import CheckedTransport
 from service.upstreams.capabilities import provider_at
 from service.upstreams.credentials import open_credential
-from service.upstreams.port import ErrorKind, Upstream
+from service.upstreams.port import ErrorKind, InferenceUpstream
 
 log = structlog.get_logger()
+
+Client = TypeVar("Client", bound=InferenceUpstream, covariant=True)
 
 DEFAULT_ACCOUNT = "default"
 CLIENT_FRESH_SECONDS = 0.8
@@ -47,8 +50,8 @@ class AccountUnusable(Exception):
 
 
 @dataclass(slots=True)
-class _Client:
-    upstream: OpenAIUpstream
+class _Client(Generic[Client]):
+    upstream: Client
     version: int
     fresh_until: float
     billed: bool = True
@@ -71,21 +74,31 @@ def reach_of(settings: Settings, *, own: bool) -> Reach:
     return Reach.of(allow_private=settings.upstream_allow_private, development=settings.environment == "dev")
 
 
-class Accounts:
-    """The accounts' clients, and the memory that projects' answers occupy. There is one instance in each process."""
+class Accounts(Generic[Client]):
+    """The accounts' clients, and the memory that projects' answers occupy. There is one instance in each process.
 
-    def __init__(self, settings: Settings, db: Database, sealer: Sealer) -> None:
+    `clients` are their classes by an account's kind: a process that only relays inference calls has smaller ones.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        db: Database,
+        sealer: Sealer,
+        clients: Mapping[UpstreamKind, Callable[[Connection], Client]],
+    ) -> None:
         if not settings.upstream_base_url or not settings.upstream_api_key:
             raise SettingsError("Set OPENAI_BASE_URL and OPENAI_API_KEY to the upstream that runs the training.")
         self._settings = settings
         self._db = db
         self._sealer = sealer
+        self._new = clients
         self.memory = ProjectMemory(settings.max_project_memory_bytes)
         self._resolver = Resolver()
-        self._clients: dict[str, _Client] = {}
+        self._clients: dict[str, _Client[Client]] = {}
         self._health: dict[str, _Health] = {}
         self._loading: dict[str, asyncio.Lock] = {}
-        self._retired: dict[OpenAIUpstream, asyncio.TimerHandle] = {}
+        self._retired: dict[InferenceUpstream, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def write_default_account(self) -> None:
@@ -96,7 +109,7 @@ class Accounts:
         except Exception as error:
             log.warning("upstream.default_account_not_written", error=type(error).__name__)
 
-    async def get(self, account_id: str) -> Upstream:
+    async def get(self, account_id: str) -> Client:
         """The account's client, as its row describes it now. Raises `AccountUnusable`."""
         fresh = self._fresh(account_id)
         if fresh is not None:
@@ -109,7 +122,7 @@ class Accounts:
         client = self._clients.get(account_id)
         return client is None or client.billed
 
-    def probe(self, row: UpstreamAccount, credential: str | None) -> Upstream:
+    def probe(self, row: UpstreamAccount, credential: str | None) -> Client:
         """A client for a row and a credential that are not stored yet. The caller closes it."""
         return self._new_client(row, credential)
 
@@ -136,15 +149,17 @@ class Accounts:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for timer in self._retired.values():
             timer.cancel()
-        for upstream in [*self._retired, *(client.upstream for client in self._clients.values())]:
-            await upstream.close()
+        for retired in self._retired:
+            await retired.close()
+        for client in self._clients.values():
+            await client.upstream.close()
         self._clients, self._retired = {}, {}
 
-    def _fresh(self, account_id: str) -> Upstream | None:
+    def _fresh(self, account_id: str) -> Client | None:
         client = self._clients.get(account_id)
         return client.upstream if client is not None and time.monotonic() < client.fresh_until else None
 
-    async def _load(self, account_id: str) -> Upstream:
+    async def _load(self, account_id: str) -> Client:
         read_at = time.monotonic()
         async with self._db.worker() as session:
             row = await session.get(UpstreamAccount, account_id)
@@ -163,7 +178,7 @@ class Accounts:
         client.billed = row is None or row.billed
         return client.upstream
 
-    def _open(self, account_id: str, row: UpstreamAccount | None) -> OpenAIUpstream:
+    def _open(self, account_id: str, row: UpstreamAccount | None) -> Client:
         if account_id == DEFAULT_ACCOUNT or row is None:
             return self._default_client()
         try:
@@ -175,9 +190,9 @@ class Accounts:
                 f"The credential of the upstream account {account_id} cannot be decrypted with the master key."
             ) from None
 
-    def _default_client(self) -> OpenAIUpstream:
+    def _default_client(self) -> Client:
         settings = self._settings
-        return OpenAIUpstream(
+        return self._new["openai"](
             Connection(
                 account_id=DEFAULT_ACCOUNT,
                 kind="openai",
@@ -192,7 +207,7 @@ class Accounts:
             )
         )
 
-    def _new_client(self, row: UpstreamAccount, credential: str | None) -> OpenAIUpstream:
+    def _new_client(self, row: UpstreamAccount, credential: str | None) -> Client:
         settings = self._settings
         connection = Connection(
             account_id=row.id,
@@ -211,9 +226,9 @@ class Accounts:
             ),
             on_call_ended=self.record_call,
         )
-        return AzureUpstream(connection) if row.kind == "azure" else OpenAIUpstream(connection)
+        return self._new[row.kind](connection)
 
-    def _retire(self, client: _Client | None) -> None:
+    def _retire(self, client: _Client[Client] | None) -> None:
         """Close a replaced client after the longest time that its running requests may take."""
         if client is None:
             return
@@ -221,7 +236,7 @@ class Accounts:
         longest = max(settings.upload_timeout_seconds, settings.inference_timeout_seconds)
         self._retired[upstream] = asyncio.get_running_loop().call_later(longest, self._close_retired, upstream)
 
-    def _close_retired(self, upstream: OpenAIUpstream) -> None:
+    def _close_retired(self, upstream: InferenceUpstream) -> None:
         self._retired.pop(upstream, None)
         task = asyncio.get_running_loop().create_task(upstream.close())
         self._tasks.add(task)

@@ -151,8 +151,8 @@ class CompletionStream(Protocol):
         ...
 
 
-class Upstream(Protocol):
-    """An account at a provider."""
+class InferenceUpstream(Protocol):
+    """An account at a provider, as a process uses it that only relays inference calls."""
 
     account_id: str
     provider: str
@@ -164,6 +164,41 @@ class Upstream(Protocol):
         None when this upstream requires a deployment and the account has none for the model.
         """
         ...
+
+    async def complete(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        memory: MemoryReservation,
+        size_bytes: int = 0,
+        idempotency_key: str | None = None,
+    ) -> Completion:
+        """One inference call, `path` being `/chat/completions` or `/completions`.
+
+        `memory` counts the answer for its project, `size_bytes` is about what the body has as JSON, and
+        `idempotency_key` is sent in a header, for an upstream that executes requests with the same key once. Raises
+        `AnswerRefused`.
+        """
+        ...
+
+    async def stream(
+        self, path: str, body: Mapping[str, Any], *, memory: MemoryReservation, size_bytes: int = 0
+    ) -> Completion | CompletionStream:
+        """The same, streamed; returns a `Completion` when the upstream refuses. Iterating raises `AnswerRefused`."""
+        ...
+
+    async def check(self) -> None:
+        """Check that the upstream responds and accepts the credential. Raises `UpstreamError`."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class Upstream(InferenceUpstream, Protocol):
+    """An account at a provider, and everything that workers do there."""
 
     async def upload_file(self, filename: str, size_bytes: int, chunks: AsyncIterator[bytes]) -> CreateOutcome:
         """Upload a dataset."""
@@ -223,41 +258,10 @@ class Upstream(Protocol):
         """The whole content of a result file. Raises `UpstreamError` for one larger than `max_bytes`."""
         ...
 
-    async def complete(
-        self,
-        path: str,
-        body: Mapping[str, Any],
-        *,
-        memory: MemoryReservation,
-        size_bytes: int = 0,
-        idempotency_key: str | None = None,
-    ) -> Completion:
-        """One inference call, `path` being `/chat/completions` or `/completions`.
-
-        `memory` counts the answer for its project, `size_bytes` is about what the body has as JSON, and
-        `idempotency_key` is sent in a header, for an upstream that executes requests with the same key once. Raises
-        `AnswerRefused`.
-        """
-        ...
-
-    async def stream(
-        self, path: str, body: Mapping[str, Any], *, memory: MemoryReservation, size_bytes: int = 0
-    ) -> Completion | CompletionStream:
-        """The same, streamed; returns a `Completion` when the upstream refuses. Iterating raises `AnswerRefused`."""
-        ...
-
     async def delete_file(self, file_id: str) -> None:
         """Delete a file; a missing one is no error."""
         ...
 
     async def delete_model(self, name: str) -> None:
         """Delete a tuned model; a missing one is no error."""
-        ...
-
-    async def check(self) -> None:
-        """Check that the upstream responds and accepts the credential. Raises `UpstreamError`."""
-        ...
-
-    async def close(self) -> None:
-        """Close all connections."""
         ...

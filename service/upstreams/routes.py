@@ -29,7 +29,7 @@ from service.settings import Settings
 from service.upstreams import actions
 from service.upstreams.accounts import Accounts, reach_of
 from service.upstreams.actions import CheckResult
-from service.upstreams.adapters.azure import DEFAULT_API_VERSION
+from service.upstreams.adapters.azure_inference import DEFAULT_API_VERSION
 from service.upstreams.port import UpstreamError
 from service.upstreams.queries import get_account, list_accounts
 from service.upstreams.schemas import (

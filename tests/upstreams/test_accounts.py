@@ -16,6 +16,7 @@ from service.jobs.actions import PricingContext, create_job, request_pause
 from service.jobs.schemas import CreateJob, Integration, Method, Wandb
 from service.settings import Settings
 from service.upstreams.accounts import DEFAULT_ACCOUNT, UNAVAILABLE_AFTER_CALLS, Accounts
+from service.upstreams.adapters.azure import UPSTREAMS
 from service.upstreams.credentials import seal_credential
 from tests.faults.control import CREATE, LIST, RETRIEVE, UPLOAD, FaultyUpstream, error
 from tests.upstreams.conftest import add_account
@@ -291,7 +292,7 @@ class TestTheRegistry:
         account_id = await add_account(harness, second.base_url)
         foreign = seal_credential(sealer_of(harness.ctx.settings), "upstream_another", "sk-0123456789")
         await change(harness, account_id, credential_sealed=foreign)
-        fresh = Accounts(harness.ctx.settings, harness.ctx.db, sealer_of(harness.ctx.settings))
+        fresh = Accounts(harness.ctx.settings, harness.ctx.db, sealer_of(harness.ctx.settings), UPSTREAMS)
         with pytest.raises(Exception, match="cannot be decrypted"):
             await fresh.get(account_id)
         await fresh.close()

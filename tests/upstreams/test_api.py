@@ -11,6 +11,7 @@ from service.database.encryption import sealer_of
 from service.database.engine import create_engine
 from service.database.tables import UpstreamAccount
 from service.upstreams.accounts import Accounts
+from service.upstreams.adapters.azure import UPSTREAMS
 from service.upstreams.metrics import measure
 from service.upstreams.port import UpstreamError
 from tests.faults.control import FaultyUpstream, error
@@ -277,7 +278,7 @@ async def test_an_address_is_checked_when_it_is_dialled(
     before = len(second.seen(CHECK))
     for allowed in (False, True):
         settings = dataclasses.replace(harness.ctx.settings, upstream_allow_private=allowed)
-        accounts = Accounts(settings, harness.ctx.db, sealer_of(settings))
+        accounts = Accounts(settings, harness.ctx.db, sealer_of(settings), UPSTREAMS)
         upstream = await accounts.get(shown["id"])
         if allowed:
             await upstream.check()

@@ -55,6 +55,7 @@ from service.settings import Settings
 from service.states import ENDED
 from service.storage import Storage
 from service.upstreams.accounts import DEFAULT_ACCOUNT, Accounts, ensure_default_account
+from service.upstreams.adapters.azure import UPSTREAMS
 from service.wakeups import Wakeups
 from service.webhooks.sender import Sender
 from tests.faults.control import FaultyUpstream
@@ -389,7 +390,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
     async with db.admin() as session:
         instance = (await session.scalars(select(Gateway.instance))).one()
         await ensure_default_account(session, settings)
-    accounts = Accounts(settings, db, sealer_of(settings))
+    accounts = Accounts(settings, db, sealer_of(settings), UPSTREAMS)
     ledger_batcher = LedgerBatcher(db, lifetime_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
     ctx = Context(
         settings=settings,

@@ -12,11 +12,12 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
 
 import openai
 from openai import AsyncAzureOpenAI
 
+from service.states import UpstreamKind
+from service.upstreams.adapters.azure_inference import DEFAULT_API_VERSION, AzureInferenceClient
 from service.upstreams.adapters.client import Connection
 from service.upstreams.adapters.openai import OpenAIUpstream
 from service.upstreams.adapters.outcomes import raises_upstream_error
@@ -24,7 +25,6 @@ from service.upstreams.adapters.parsing import parse_job
 from service.upstreams.labels import GATEWAY, JOB, labels_of_name
 from service.upstreams.port import FileState, JobRequest, UpstreamJob
 
-DEFAULT_API_VERSION = "2024-10-21"
 STATUSES = {
     "notRunning": "queued",
     "created": "queued",
@@ -47,7 +47,7 @@ FILE_STATES: dict[str, FileState] = {
 }
 
 
-class AzureUpstream(OpenAIUpstream):
+class AzureUpstream(AzureInferenceClient, OpenAIUpstream):
     """One Azure OpenAI resource. The base URL is the resource's endpoint, without `/openai`."""
 
     @raises_upstream_error
@@ -98,10 +98,9 @@ class AzureUpstream(OpenAIUpstream):
         return await self.get_job(job_id)
 
     def _new_sdk_client(self, connection: Connection) -> AsyncAzureOpenAI:
-        self._api_version = connection.api_version or DEFAULT_API_VERSION
         return AsyncAzureOpenAI(
             azure_endpoint=connection.base_url,
-            api_version=self._api_version,
+            api_version=connection.api_version or DEFAULT_API_VERSION,
             api_key=connection.api_key,
             max_retries=0,
             timeout=connection.control_timeout,
@@ -124,12 +123,10 @@ class AzureUpstream(OpenAIUpstream):
         parsed = parse_job(job)
         return replace(parsed, status=STATUSES.get(parsed.status, parsed.status))
 
-    def _url(self, path: str) -> str:
-        return f"{super()._url(path)}?api-version={quote(self._api_version, safe='')}"
-
-    def _model_url(self, path: str, body: Mapping[str, Any]) -> str:
-        return self._url(f"/deployments/{quote(str(body.get('model')), safe='')}{path}")
-
 
 def _file_state(file: Any) -> FileState:
     return FILE_STATES.get(str(getattr(file, "status", "")), "pending")
+
+
+UPSTREAMS: dict[UpstreamKind, type[OpenAIUpstream]] = {"openai": OpenAIUpstream, "azure": AzureUpstream}
+"""The clients of a process that also carries out jobs, by an account's kind."""

@@ -8,13 +8,13 @@ import httpx2
 import openai
 
 from service.upstreams.adapters.answers import MAX_ERROR_BYTES, decode_object
-from service.upstreams.adapters.client import PAGE, ApiClient, created, pages
 from service.upstreams.adapters.outcomes import create_outcome, raises_upstream_error
+from service.upstreams.adapters.sdk import PAGE, SdkClient, created, pages
 from service.upstreams.adapters.transport import STREAMED
 from service.upstreams.port import CreateOutcome, FileState, UpstreamError
 
 
-class FileCalls(ApiClient):
+class FileCalls(SdkClient):
     """Files of one account."""
 
     async def upload_file(self, filename: str, size_bytes: int, chunks: AsyncIterator[bytes]) -> CreateOutcome:
@@ -38,7 +38,7 @@ class FileCalls(ApiClient):
                 self._url("/files"),
                 content=body(),
                 headers={
-                    **self._client.auth_headers,
+                    **self._auth_headers(),
                     "content-type": f"multipart/form-data; boundary={boundary}",
                     "content-length": str(len(head) + size_bytes + len(tail)),
                 },
@@ -75,7 +75,7 @@ class FileCalls(ApiClient):
         request = self._http.build_request(
             "GET",
             self._url(f"/files/{quote(file_id, safe='')}/content"),
-            headers=self._client.auth_headers,
+            headers=self._auth_headers(),
             timeout=self._client.timeout,
             extensions=STREAMED,
         )

@@ -10,12 +10,12 @@ from service.off_loop import off_loop
 from service.project_memory import MemoryReservation
 from service.upstreams.adapters.answers import STREAM_FACTOR, EventStream, pieces, read_object
 from service.upstreams.adapters.client import ApiClient
-from service.upstreams.adapters.outcomes import error_kind_of_status, retry_after
+from service.upstreams.adapters.statuses import error_kind_of_status, retry_after
 from service.upstreams.adapters.transport import STREAMED
 from service.upstreams.port import Completion, CompletionStream
 
 
-class InferenceCalls(ApiClient):
+class InferenceClient(ApiClient):
     """Chat and text completions of one account."""
 
     async def complete(
@@ -51,7 +51,7 @@ class InferenceCalls(ApiClient):
             self._model_url(path, body),
             content=pieces(content),
             headers={
-                **self._client.auth_headers,
+                **self._auth_headers(),
                 **idempotency,
                 "content-type": "application/json",
                 "content-length": str(len(content)),

@@ -6,9 +6,9 @@ from typing import Any
 
 import openai
 
-from service.upstreams.adapters.client import PAGE, ApiClient, created, is_last, pages
 from service.upstreams.adapters.outcomes import create_outcome, raises_upstream_error
 from service.upstreams.adapters.parsing import parse_checkpoint, parse_event, parse_job
+from service.upstreams.adapters.sdk import PAGE, SdkClient, created, is_last, pages
 from service.upstreams.port import (
     CreateOutcome,
     JobPage,
@@ -22,7 +22,7 @@ from service.upstreams.port import (
 MAX_EVENT_PAGES = 100
 
 
-class JobCalls(ApiClient):
+class JobCalls(SdkClient):
     """Fine-tuning jobs of one account."""
 
     async def create_job(self, request: JobRequest) -> CreateOutcome:

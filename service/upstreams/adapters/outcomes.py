@@ -9,20 +9,19 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import httpx2
 import openai
 
+from service.upstreams.adapters.statuses import kind_of_refusal, retry_after
 from service.upstreams.port import CreateOutcome, ErrorKind, NotSent, RefusalKind, Refused, Unknown, UpstreamError
 
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
 
 NEVER_OPENED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
-MAX_RETRY_AFTER_SECONDS = 3600.0
-OUT_OF_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "quotaExceeded"})
 
 
 class Adapter(Protocol):
@@ -99,39 +98,5 @@ def raises_upstream_error(
     return wrapper
 
 
-def error_kind_of_status(status_code: int) -> ErrorKind | None:
-    """What a response's status says about the account, for responses that are passed on; None for a healthy account."""
-    match status_code:
-        case 401 | 403:
-            return "auth"
-        case 429:
-            return "rate_limit"
-        case status if status >= 500:
-            return "away"
-        case _:
-            return None
-
-
-def retry_after(headers: Mapping[str, Any]) -> float | None:
-    """The seconds in a `Retry-After` header, at most an hour; None for dates and anything else."""
-    try:
-        seconds = float(headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS) if seconds == seconds else None
-
-
 def _kind(error: openai.APIStatusError) -> RefusalKind | None:
-    match error.status_code:
-        case 400 | 403 | 429 if OUT_OF_QUOTA & {error.code, error.type}:
-            return "quota"
-        case 401 | 403:
-            return "auth"
-        case 404:
-            return "not_found"
-        case 429:
-            return "rate_limit"
-        case 400 | 422:
-            return "invalid"
-        case _:
-            return None
+    return kind_of_refusal(error.status_code, (error.code, error.type))
