@@ -16,6 +16,7 @@ import tokenize
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -237,9 +238,17 @@ def words_of(name: str) -> str:
 
 
 def _matches(path: str, line: int, text: str, kind: Kind) -> Iterator[Use]:
-    for pattern, use, under in _PATTERNS[kind]:
-        if (match := pattern.search(text)) and path.startswith(under):
-            yield Use(path, line, match[0] if kind == "prose" else text.replace(" ", "_"), use)
+    for word, use, under in _retired_in(text, kind):
+        if path.startswith(under):
+            yield Use(path, line, word if kind == "prose" else text.replace(" ", "_"), use)
+
+
+@lru_cache(maxsize=100_000)
+def _retired_in(text: str, kind: Kind) -> Sequence[tuple[str, str, tuple[str, ...]]]:
+    """What the patterns find in a text: the words, what to use instead, and where. Names occur many times."""
+    if not _ANY[kind].search(text):
+        return ()
+    return [(match[0], use, under) for pattern, use, under in _PATTERNS[kind] if (match := pattern.search(text))]
 
 
 def _whole_words(pattern: str) -> re.Pattern[str]:
@@ -249,6 +258,9 @@ def _whole_words(pattern: str) -> re.Pattern[str]:
 _PATTERNS: dict[Kind, Sequence[tuple[re.Pattern[str], str, tuple[str, ...]]]] = {
     kind: [(_whole_words(each.pattern), each.use, each.under) for each in RETIRED if kind in each.kinds]
     for kind in ("name", "prose")
+}
+_ANY = {
+    kind: re.compile("|".join(pattern.pattern for pattern, _, _ in patterns)) for kind, patterns in _PATTERNS.items()
 }
 
 
