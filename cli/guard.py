@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
             os.setgid(NOBODY)
             os.setuid(NOBODY)
         # After the change of user, which clears the death signal.
-        _die_with_parent(options.parent, options.death_signal)
+        die_with_parent(options.parent, options.death_signal)
         os.execv(options.program[0], options.program)  # noqa: S606 - becoming the program is the purpose
     except OSError as error:
         print(f"cannot start {options.program[0]}: {error}", file=sys.stderr)
@@ -60,7 +60,7 @@ def _enter_namespace() -> None:
             file.write(text)
 
 
-def _die_with_parent(parent: int, death_signal: int) -> None:
+def die_with_parent(parent: int, death_signal: int) -> None:
     if sys.platform != "linux":
         return
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0) != 0:

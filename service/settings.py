@@ -9,7 +9,7 @@ import binascii
 import ipaddress
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -334,6 +334,13 @@ class Settings:
         """The trusted proxies. Raises `SettingsError` for what is neither an address, a network nor `unix`."""
         named = [each.strip() for each in self.trusted_proxies.split(",") if each.strip()]
         return TrustedProxies(tuple(_network(each) for each in named if each != "unix"), unix="unix" in named)
+
+    def of_one_process(self, processes: int) -> "Settings":
+        """The settings of one of `processes` that share a listener, each with its part of what is not counted in Redis.
+
+        Limits that protect a process, such as its memory and its connections, apply to each one in full.
+        """
+        return replace(self, failed_keys_per_minute=max(1, self.failed_keys_per_minute // processes))
 
     @property
     def migration_url(self) -> str:

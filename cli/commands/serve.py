@@ -2,10 +2,13 @@
 
 import os
 import resource
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from cli.starting import imports
 from service.errors import SettingsError
@@ -14,15 +17,36 @@ from service.settings import Settings
 GRACEFUL_SHUTDOWN_SECONDS = 20
 """How long requests in progress, including uploads, may take after SIGTERM. A second signal aborts them."""
 
+END_SECONDS = 30.0
+"""When one of several processes that has not ended after SIGTERM is killed."""
 
-def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
+
+def serve(
+    *,
+    processes: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
+    fd: Annotated[int | None, Parameter(show=False)] = None,
+) -> int:
     """Serve the HTTP API on TUNEGATE_HOST and TUNEGATE_PORT.
 
     Parameters
     ----------
+    processes
+        How many processes serve it, one for each core that it may use.
     fd
         An inherited listening socket, instead of the host and port of the settings.
     """
+    settings = Settings.from_env(os.environ)
+    if processes > 1 and not settings.redis_url:
+        raise SettingsError("Several processes need REDIS_URL, where they count requests against rate limits together.")
+    with ExitStack() as shared:
+        if processes > 1:
+            from service.monitoring import shared_metrics
+
+            shared_metrics.share(Path(shared.enter_context(TemporaryDirectory(prefix="tunegate-metrics-"))))
+        return _serve(settings.of_one_process(processes), processes, fd)
+
+
+def _serve(settings: Settings, processes: int, fd: int | None) -> int:
     with imports():
         import asyncio
         import socket
@@ -30,6 +54,7 @@ def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
         import uvicorn
 
         from service.app import create_app
+        from service.database.connection_limit import warn_of_too_few_connections
         from service.database.migrations import check_schema
         from service.http.protocol import limited_protocol
         from service.monitoring.internal_listener import InternalListener
@@ -40,7 +65,6 @@ def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
             self.force_exit = self.should_exit
             super().handle_exit(sig, frame)
 
-    settings = Settings.from_env(os.environ)
     raise_open_files()
     sockets = None if fd is None else [socket.socket(fileno=fd)]
     port = sockets[0].getsockname()[1] if sockets else settings.port
@@ -48,22 +72,34 @@ def serve(*, fd: Annotated[int | None, Parameter(show=False)] = None) -> None:
         raise SettingsError("OPENAI_BASE_URL points at this gateway itself: every job would create another one.")
     asyncio.run(check_schema(settings, application="tunegate-api"))
     internal = InternalListener(settings)
-    server = Server(
-        uvicorn.Config(
-            create_app(settings, internal=internal),
-            host=settings.host,
-            port=settings.port,
-            loop="uvloop",
-            http=limited_protocol(settings),
-            ws="none",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
-        )
+    config = uvicorn.Config(
+        create_app(settings, internal=internal),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http=limited_protocol(settings),
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
     )
-    server.run(sockets=sockets)
+    asyncio.run(warn_of_too_few_connections(settings, processes=processes, application="tunegate-api"))
+    if processes == 1:
+        Server(config).run(sockets=sockets)
+        return 0
+
+    from cli.api_processes import ApiProcesses
+    from service.monitoring import shared_metrics
+
+    return ApiProcesses(
+        processes,
+        config,
+        sockets or [config.bind_socket()],
+        on_fork=shared_metrics.join,
+        end_seconds=END_SECONDS,
+    ).run()
 
 
 def raise_open_files() -> None:

@@ -11,7 +11,7 @@ KEYS: tuple[Limit, ...] = (
     by_setting(
         "failed_keys_per_minute",
         name="requests a minute with incorrect keys",
-        counted="client address in a process",
+        counted="client address in a `tunegate serve`, whose processes have equal parts",
         above="429 `rate_limit_exceeded` for incorrect keys; a valid key is never refused",
         honest_use="a deployment with an outdated key, retried by the SDK, sends some dozens",
     ),
@@ -42,7 +42,7 @@ KEYS: tuple[Limit, ...] = (
     by_setting(
         "failed_keys_per_minute",
         name="upstream webhooks a minute with incorrect signatures",
-        counted="client address and upstream account in a process",
+        counted="client address and upstream account in a `tunegate serve`, whose processes have equal parts",
         above="429 `rate_limit_exceeded` for incorrect signatures; a valid one is never refused for it",
         honest_use="an upstream with an outdated secret repeats each event a few times",
     ),

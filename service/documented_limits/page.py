@@ -39,6 +39,7 @@ def limits_markdown() -> str:
 INTRODUCTION = (
     "Whatever a caller's bytes decide has a bound, which is checked before the\ncost arises. A bound that is counted "
     "per project does not depend on what other projects do.\n"
+    "One that is counted in a process is that of each process of `tunegate serve --processes`.\n"
 )
 
 

@@ -1,23 +1,26 @@
-"""The internal listener: `/metrics`, `/readyz` and `/livez` of one process, on a port of its own.
+"""The internal listener: `/metrics`, `/readyz` and `/livez` of a process, on a port of its own.
 
 Metrics name upstream accounts and count what tenants do, and they are read without a key. So they are not on the public
 port, and this one is bound to the loopback interface unless `TUNEGATE_METRICS_HOST` names a private one. API and worker
-each have it, and serve it on the event loop that does their work: a loop that is stuck does not answer.
+each have it, and serve it on the event loop that does their work: a loop that is stuck does not answer. Several API
+processes share it as they share the public port: any of them answers, with the metrics of all (`shared_metrics`).
 """
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import msgspec
 import structlog
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, disable_created_metrics, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, disable_created_metrics
+from prometheus_client.metrics_core import Metric
 
 from service.errors import SettingsError
 from service.http.protocol import limited_protocol
+from service.monitoring import shared_metrics
 from service.monitoring.readiness import ReadinessCheck
 from service.monitoring.shared_result import SharedResult
 from service.settings import Settings
@@ -38,7 +41,7 @@ Answer = tuple[int, str, bytes]
 class InternalListener:
     """Serves the state of one process. Its attributes are set as soon as the resources that they need are open.
 
-    `ready` checks the dependencies, `measure` updates metrics that are read from the database, and `fault` says why the
+    `ready` checks the dependencies, `measure` returns metrics that are read from the database, and `fault` says why the
     process should be restarted (None: it works). Raises `SettingsError` if a port that was set cannot be bound.
     """
 
@@ -48,7 +51,7 @@ class InternalListener:
         self.host, self.port = self._listening.getsockname()[:2]
         self._scrape = SharedResult(self._generate, seconds=REUSED_SECONDS)
         self.ready: ReadinessCheck | None = None
-        self.measure: Callable[[], Awaitable[None]] | None = None
+        self.measure: Callable[[], Awaitable[Iterable[Metric]]] | None = None
         self.fault: Callable[[], str | None] = lambda: None
 
     @asynccontextmanager
@@ -103,9 +106,7 @@ class InternalListener:
                 return 404, TEXT, b"This is the internal listener: /metrics, /readyz and /livez.\n"
 
     async def _generate(self) -> bytes:
-        if self.measure is not None:
-            await self.measure()
-        return generate_latest()
+        return shared_metrics.text(() if self.measure is None else await self.measure())
 
 
 class _Server(uvicorn.Server):

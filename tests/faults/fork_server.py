@@ -94,7 +94,7 @@ def _report_ended(*_: object) -> None:
 
 
 def _become(request: dict[str, Any], pipe: int, listener: int = -1) -> None:
-    from cli.guard import _die_with_parent
+    from cli.guard import die_with_parent
 
     status = 1
     try:
@@ -103,7 +103,7 @@ def _become(request: dict[str, Any], pipe: int, listener: int = -1) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-        _die_with_parent(os.getppid(), signal.SIGKILL)
+        die_with_parent(os.getppid(), signal.SIGKILL)
         log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(log, 1)
         os.dup2(log, 2)

@@ -76,10 +76,11 @@ class TestServes:
         listener.ready = ReadinessCheck(db, Storage(settings.storage_url))
         scrapes = 0
 
-        async def measure() -> None:
+        async def measure() -> tuple[()]:
             nonlocal scrapes
             scrapes += 1
             await asyncio.sleep(0.05)
+            return ()
 
         listener.measure = measure
         begun = asyncio.get_running_loop().time()

@@ -4,12 +4,12 @@ import dataclasses
 from typing import Any
 
 import pytest
-from prometheus_client import generate_latest
 from sqlalchemy import text
 
 from service.database.encryption import sealer_of
 from service.database.engine import create_engine
 from service.database.tables import UpstreamAccount
+from service.monitoring import shared_metrics
 from service.upstreams.accounts import Accounts
 from service.upstreams.adapters.azure import UPSTREAMS
 from service.upstreams.metrics import measure
@@ -149,8 +149,8 @@ class TestUpdate:
     ) -> None:
         shown = await made(upstream_api, second)
         await self.cool_down(harness, shown["id"])
-        await measure(harness.ctx.db)
-        assert f'tunegate_upstream_cooling_down{{account="{shown["id"]}"}} 1.0' in generate_latest().decode()
+        scraped = shared_metrics.text(await measure(harness.ctx.db)).decode()
+        assert f'tunegate_upstream_cooling_down{{account="{shown["id"]}"}} 1.0' in scraped
         answer = await upstream_api.admin.post(f"/organization/upstreams/{shown['id']}", json={"held": False})
         assert answer.json()["health"]["held_until"] is None
 
