@@ -28,6 +28,10 @@ ROW_CHECKS: dict[str, Any] = {
     check.code: check for name in ("chat", "completion", "preference", "reinforcement") for check in row_checks(name)
 }
 
+HYPERSCAN: dict[str, Any] = {"COMPILED_FROM_BYTES": 0}
+RE: dict[str, Any] = {"COMPILED_FROM_BYTES": 1 << 30, "compiled": {}}
+"""What `pattern_search` must have to use one of the two for texts of any size."""
+
 STARTS = [
     *(
         "sk-",
@@ -87,10 +91,10 @@ def written(row: Any, style: int) -> str:
     return text
 
 
-@pytest.mark.parametrize("compiled_from", [0, 1 << 30])
+@pytest.mark.parametrize("kind", [HYPERSCAN, RE])
 @given(texts=st.lists(TEXT, min_size=1, max_size=6), styles=st.integers(0, 2**32))
 @settings(max_examples=80, deadline=None)
-def test_checks_of_texts_find_what_they_find_in_every_text(compiled_from: int, texts: list[str], styles: int) -> None:
+def test_checks_of_texts_find_what_they_find_in_every_text(kind: dict[str, Any], texts: list[str], styles: int) -> None:
     rows = [asked(text, "Because it is so.") for text in texts]
     data = [written(row, styles >> 3 * at & 7) for at, row in enumerate(rows)]
     found: dict[str, int] = {}
@@ -101,7 +105,7 @@ def test_checks_of_texts_find_what_they_find_in_every_text(compiled_from: int, t
                 hits = len(list(check.on_text(message["content"])))
                 if hits:
                     found[check.code] = found.get(check.code, 0) + hits
-    with mock.patch.multiple(pattern_search, COMPILED_FROM_BYTES=compiled_from):
+    with mock.patch.multiple(pattern_search, **kind):
         counts = report_on(jsonl(*data)).counts
     assert {check.code: counts[check.code] for check in TEXT_CHECKS if check.code in counts} == found
 
@@ -121,11 +125,12 @@ def test_what_a_pattern_stands_for_has_it(text: str) -> None:
 def test_searches_of_both_kinds_agree(parts: list[bytes]) -> None:
     assert find_spec("hyperscan"), "make setup installs it; without it, this compares one thing with itself"
     data = b"".join(part.replace(b"\n", b" ") + b"\n" for part in parts)
-    for pattern in {check.pattern for check in TEXT_CHECKS if check.pattern} | {rb'"[ \t\r]+:', rb"\\[u/bf]"}:
+    patterns = {(check.pattern, check.pattern_for_re) for check in TEXT_CHECKS if check.pattern}
+    for pattern, for_re in patterns | {(rb'"[ \t\r]+:', None), (rb"\\[u/bf]", None)}:
         both = []
-        for size in (0, 1 << 30):
-            with mock.patch.multiple(pattern_search, COMPILED_FROM_BYTES=size):
-                both.append(Search(pattern).ends(data))
+        for kind in (HYPERSCAN, RE):
+            with mock.patch.multiple(pattern_search, **kind):
+                both.append(Search(pattern, for_re=for_re).ends(data))
         assert both[0] == both[1]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from service.datasets.checks.registry import Hit, LocatedHit, answer_check, dataset_check, declare
 from service.datasets.parsing.formats import Example
@@ -47,28 +48,38 @@ _REFUSAL_CHINESE = re.compile(
     re.IGNORECASE,
 )
 _FILLER_STARTS = ("su ce ab de ok al go no of gr un my wi th wh ex in", "i'", "i ")
+_FILLER_STARTS_CHINESE = "好没当可明收了嗯很这非感"
 _REFUSAL_STARTS = ("so un as", "i'", "i ")
+_REFUSAL_STARTS_CHINESE = "很非抱对遗不作我"
+_LIKE_ASCII = "İıſK"
+"""Characters outside ASCII that `re.IGNORECASE` takes for i, s and k."""
+
 _CLOSED_ENDS = frozenset(".!?:`\"')]}*0123456789\u3002\uff01\uff1f\u201d\u2026")
 _OPEN_ENDS = frozenset(",;(-\u2013\u2014\uff0c\u3001\uff1b\uff08")
 _SENTENCE_END = re.compile(r"[.!?\u3002\uff01\uff1f](?:\s|$|[^\W\d_])")
 _NOT_PROSE = re.compile(r"\t| {4}|\s*+(?:[-*+\u2022|#>=]|\d+[.)]|https?://)")
 _SHARE = 0.1
 _MIN_ANSWERS = 20
+_MAX_CACHED_HEADS = 8_192
 
 
-def _starts_with_any(*starts: str) -> Callable[[str], bool]:
-    """A prefilter for texts that begin with one of some pairs of letters, non-ASCII characters or white space."""
+def _starts_with_any(*starts: str, chinese: str) -> Callable[[str], bool]:
+    """A prefilter for texts that may begin with white space, a pair of letters, or one of the `chinese` characters."""
     pairs = frozenset(pair for group in starts for pair in ([group] if len(group) == 2 else group.split()))
+    others = frozenset(chinese + _LIKE_ASCII)
 
-    def prefilter(text: str) -> bool:
-        head = text[:2]
-        return head.lower() in pairs or not head.isascii() or head[0].isspace()
+    @lru_cache(maxsize=_MAX_CACHED_HEADS)
+    def may_start(head: str) -> bool:
+        first = head[0]
+        if first.isspace() or first in others or head.lower() in pairs:
+            return True
+        return first.isascii() and not head.isascii()
 
-    return prefilter
+    return lambda text: may_start(text[:2])
 
 
-may_be_filler = _starts_with_any(*_FILLER_STARTS)
-may_refuse = _starts_with_any(*_REFUSAL_STARTS)
+may_be_filler = _starts_with_any(*_FILLER_STARTS, chinese=_FILLER_STARTS_CHINESE)
+may_refuse = _starts_with_any(*_REFUSAL_STARTS, chinese=_REFUSAL_STARTS_CHINESE)
 
 
 def may_be_cut(text: str) -> bool:

@@ -50,7 +50,7 @@ _SURE_IN_PATH = re.compile("[\a\b\v\f]|:\t(?:emp|mp)(?![a-z])")
 _WORD_BOUNDARIES = re.compile("(?<![A-Za-z0-9])\b[A-Za-z0-9_()|?]{2,60}\b(?![A-Za-z0-9])")
 """A regular expression such as `\\bword\\b`."""
 
-_RARE = re.compile("[\a\b\v\f]")
+_RARE = "\a\b\v\f"
 _TEMPORARY = ":\t"
 _ANY = re.compile("[\a\b\t\n\v\f\r]")
 
@@ -58,7 +58,7 @@ _ANY = re.compile("[\a\b\t\n\v\f\r]")
 def broken_escapes(text: str) -> list[tuple[int, int]]:
     """The positions of characters that were a backslash and a letter: start and end of each, in ascending order."""
     found: set[int] = set()
-    if _RARE.search(text):
+    if any(char in text for char in _RARE):
         found.update(each.start() for each in _CERTAIN.finditer(text))
         for each in (*_WORD_BOUNDARIES.finditer(text), *_sure_paths(text)):
             found.update(each.start() + at.start() for at in _ANY.finditer(each.group()))

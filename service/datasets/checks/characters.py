@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from service.datasets.checks.broken_escapes import broken_escapes
 from service.datasets.checks.registry import Hit, text_check
-from service.datasets.mojibake.signs import SIGNS_IN_BYTES
+from service.datasets.mojibake.signs import SIGN, SIGNS_IN_BYTES
 
 SECTION = "Quality"
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -18,7 +18,7 @@ _UNSPACED_SCRIPT = re.compile("[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff].[\u0e00
 _INVISIBLE_PATTERN = re.compile(f"[{_INVISIBLE}]")
 
 
-@text_check("mojibake", "warning", SECTION, pattern=SIGNS_IN_BYTES, fix="repair_mojibake")
+@text_check("mojibake", "warning", SECTION, pattern=SIGNS_IN_BYTES, pattern_for_re=SIGN.pattern, fix="repair_mojibake")
 def mojibake(text: str) -> Iterator[Hit]:
     """A text was decoded with a wrong encoding: it has `Ã©` for `é`, `РџСЂ` for `Пр`, `ÖÐÎÄ` for `中文`, U+FFFD, or
     `锟斤拷`. The message has the text after the repair, where there is one. ftfy finds UTF-8 that was read wrongly.

@@ -31,18 +31,19 @@ _MAX_VARIETY_LINES = 200_000
 _MUCH_CHINESE = re.compile("(?:[^\u4e00-\u9fff]*+[\u4e00-\u9fff]){31}")
 _MUCH_LATIN = re.compile("(?:[^A-Za-z]*+[A-Za-z]){151}")
 """Prefilters: so many of an answer's first characters are of this script that no other script can be the main one."""
-_SCRIPTS = (
-    ("Japanese", re.compile("[\u3040-\u30ff]")),
-    ("Korean", re.compile("[\uac00-\ud7a3]")),
-    ("Chinese", re.compile("[\u4e00-\u9fff]")),
-    ("Cyrillic", re.compile("[\u0400-\u04ff]")),
-    ("Arabic", re.compile("[\u0600-\u06ff]")),
-    ("Hebrew", re.compile("[\u0590-\u05ff]")),
-    ("Devanagari", re.compile("[\u0900-\u097f]")),
-    ("Thai", re.compile("[\u0e00-\u0e7f]")),
-    ("Greek", re.compile("[\u0370-\u03ff]")),
-)
-_LATIN = re.compile("[A-Za-z]")
+_SCRIPTS = {
+    "J": ("Japanese", 0x3040, 0x30FF),
+    "K": ("Korean", 0xAC00, 0xD7A3),
+    "C": ("Chinese", 0x4E00, 0x9FFF),
+    "R": ("Cyrillic", 0x0400, 0x04FF),
+    "A": ("Arabic", 0x0600, 0x06FF),
+    "H": ("Hebrew", 0x0590, 0x05FF),
+    "D": ("Devanagari", 0x0900, 0x097F),
+    "T": ("Thai", 0x0E00, 0x0E7F),
+    "G": ("Greek", 0x0370, 0x03FF),
+}
+"""A symbol for each script other than the Latin one, with its name, first and last character."""
+_LATIN, _OTHER = "L", " "
 _FENCE = re.compile(r"```.*?(?:```|$)", re.DOTALL)
 
 LABEL_IMBALANCE = declare(
@@ -308,6 +309,20 @@ class Variety:
             yield f"The variety of prompts was computed from the first {_MAX_VARIETY_LINES:,} lines."
 
 
+class _Symbols(dict[int, str]):
+    """The symbol of each character's script, for `str.translate`. Those of two bytes are computed once."""
+
+    def __missing__(self, code: int) -> str:
+        symbol = _LATIN if code < 0x80 and chr(code).isalpha() else _OTHER
+        symbol = next((one for one, (_, first, last) in _SCRIPTS.items() if first <= code <= last), symbol)
+        if code <= 0xFFFF:
+            self[code] = symbol
+        return symbol
+
+
+_SYMBOLS = _Symbols()
+
+
 def _common_keys(counts: Counter[Key], answers: int) -> list[tuple[Key, int]]:
     return [(key, count) for key, count in counts.most_common(3) if count > answers * _OPENING_SHARE]
 
@@ -322,11 +337,11 @@ def script_of(answer: str) -> str | None:
     head = _FENCE.sub("", head) if "```" in head else head
     if _MUCH_LATIN.match(head):
         return "Latin"
-    counts = [(len(pattern.findall(head)), name) for name, pattern in _SCRIPTS]
-    max_count, name = max(counts)
-    if name == "Chinese" and counts[0][0]:
+    letters = head.translate(_SYMBOLS)
+    max_count, name = max([(letters.count(symbol), name) for symbol, (name, _, _) in _SCRIPTS.items()])
+    if name == "Chinese" and "J" in letters:
         name = "Japanese"
-    latin = len(_LATIN.findall(head))
+    latin = letters.count(_LATIN)
     if max_count * 3 >= latin and max_count >= 4:
         return name
     return "Latin" if latin >= 10 else None

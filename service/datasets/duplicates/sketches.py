@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import compress
 from operator import eq
 
 from rensa import RMinHash
@@ -36,10 +37,10 @@ def sketches(examples: Sequence[Example]) -> bytes:
     for start in range(0, len(examples), _BATCH_EXAMPLES):
         texts = [_sketched_text(example) for example in examples[start : start + _BATCH_EXAMPLES]]
         has_spaces = [text.isascii() or text.count(" ") * 12 > len(text) for text in texts]
-        by_words = iter(_by_words([text for text, spaced in zip(texts, has_spaces, strict=True) if spaced]))
+        by_words = iter(_by_words(list(compress(texts, has_spaces))))
         by_pairs = iter(_by_pairs([text for text, spaced in zip(texts, has_spaces, strict=True) if not spaced]))
         for spaced in has_spaces:
-            numbers.extend(next(by_words if spaced else by_pairs))
+            numbers.fromlist(next(by_words if spaced else by_pairs))
     return numbers.tobytes()
 
 

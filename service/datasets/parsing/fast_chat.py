@@ -50,9 +50,8 @@ def parse_fast_chat(line: int, row: FastChatRow) -> Example | None:
     if sequence is None:
         return None
     texts = [message.content for message in messages]
-    for text in texts:
-        if not text or text.isspace():
-            return None
+    if not all(texts) or any(map(str.isspace, texts)):
+        return None
     answer = texts[-1]
     prompt_key = hash((roles, *texts[:-1]))
     return Example(
@@ -81,10 +80,12 @@ def _role_sequence(roles: tuple[str, ...]) -> _RoleSequence | None:
         return None
     if "user" not in roles or "system" in roles[1:]:
         return None
+    trained = tuple(index for index, role in enumerate(roles) if role == "assistant")
     layout = Layout(
         pointers=tuple(f"/messages/{index}/content" for index in range(len(roles))),
         roles=roles,
-        trained=tuple(index for index, role in enumerate(roles) if role == "assistant"),
+        trained=trained,
+        answers=trained,
         labels=roles,
     )
     return _RoleSequence(layout, TOKENS_PER_MESSAGE * len(roles) + TOKENS_PER_EXAMPLE, roles[0] == "system")

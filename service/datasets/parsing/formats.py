@@ -53,13 +53,14 @@ class Layout(msgspec.Struct, frozen=True, gc=False):
     """The positions and roles of a row's texts, without the texts. Rows with the same structure can share a layout.
 
     `pointers` and `roles` have one entry for each text. `trained` holds the indexes of the texts that are trained,
-    `extra` the indexes of those that the cookbook's script does not count. `labels` are short strings that cost tokens
-    too (roles, names, ids).
+    `answers` those of them that the model learns to generate, not to avoid, and `extra` the indexes of those that the
+    cookbook's script does not count. `labels` are short strings that cost tokens too (roles, names, ids).
     """
 
     pointers: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     trained: tuple[int, ...] = ()
+    answers: tuple[int, ...] = ()
     extra: tuple[int, ...] = ()
     labels: tuple[str, ...] = ()
 
@@ -329,6 +330,7 @@ class _ExampleBuilder:
             tuple([piece.pointer for piece in pieces]),
             tuple([piece.role for piece in pieces]),
             tuple([at for at, piece in enumerate(pieces) if piece.trained]),
+            tuple([at for at, piece in enumerate(pieces) if piece.trained and not _is_avoided(piece)]),
             tuple([at for at, piece in enumerate(pieces) if not piece.in_cookbook]),
             tuple(self._labels),
         )
@@ -385,6 +387,10 @@ def _parts(content: object) -> Iterator[tuple[str, str, str | None]]:
         if part.get("type") == "image_url" or isinstance(image, dict):
             detail = image.get("detail") if isinstance(image, dict) else None
             yield f"{index}/image_url", "", detail if isinstance(detail, str) else "auto"
+
+
+def _is_avoided(piece: Piece) -> bool:
+    return piece.pointer.startswith(NON_PREFERRED)
 
 
 def _set_answer_and_keys(example: Example, pieces: list[Piece]) -> None:

@@ -16,13 +16,33 @@ from typing import NamedTuple
 
 from service.datasets.checks import CHECKS
 from service.datasets.checks.registry import Check
-from service.datasets.parsing.formats import NON_PREFERRED, Example
+from service.datasets.parsing.formats import Example
 from service.datasets.parsing.pattern_search import Search
 from service.datasets.parsing.rows import Row
 from service.datasets.report.findings import Findings
 from service.datasets.report.profiler import Profiler, timed
 
 _OTHER_ESCAPE = Search(rb"\\[u/bf]")
+
+
+def _checks_by_search() -> list[tuple[Search, list[Check]]]:
+    """The text checks, with one search for those that have the same pattern."""
+    found: dict[bytes, tuple[Search, list[Check]]] = {}
+    for check in CHECKS.values():
+        if check.pattern is not None:
+            new: tuple[Search, list[Check]] = Search(check.pattern, for_re=check.pattern_for_re), []
+            found.setdefault(check.pattern, new)[1].append(check)
+    return list(found.values())
+
+
+_CHECKS_BY_SEARCH = _checks_by_search()
+
+
+def compile_searches() -> None:
+    """Compile the patterns of all text checks, before processes are forked or before the first file."""
+    _OTHER_ESCAPE.compile()
+    for search, _ in _CHECKS_BY_SEARCH:
+        search.compile()
 
 
 class _Searchable(NamedTuple):
@@ -48,17 +68,9 @@ class TextScanner:
     """Runs all text and answer checks on batches of examples, which must come in the order of the file."""
 
     def __init__(self, profiler: Profiler | None = None) -> None:
-        by_pattern: dict[bytes, list[Check]] = {}
-        for check in CHECKS.values():
-            if check.pattern is not None:
-                by_pattern.setdefault(check.pattern, []).append(check)
         self._steps: list[Callable[[_Batch, Findings], None]] = [
-            timed(
-                profiler,
-                ", ".join(check.code for check in checks),
-                partial(_run_pattern_checks, Search(pattern), checks),
-            )
-            for pattern, checks in by_pattern.items()
+            timed(profiler, ", ".join(check.code for check in checks), partial(_run_pattern_checks, search, checks))
+            for search, checks in _CHECKS_BY_SEARCH
         ]
         self._steps += [
             timed(profiler, check.code, partial(_run_answer_check, check))
@@ -71,8 +83,8 @@ class TextScanner:
         answers = [
             (number, at, example.texts[at])
             for number, example in enumerate(examples)
-            for at in example.layout.trained
-            if example.texts[at] and not example.layout.pointers[at].startswith(NON_PREFERRED)
+            for at in example.layout.answers
+            if example.texts[at]
         ]
         batch = _Batch(examples, _searchable(rows, examples), answers)
         for step in self._steps:

@@ -18,7 +18,7 @@ from service.datasets.parsing.formats import Example
 from service.datasets.report.definition_tokens import definition_tokens
 from service.datasets.report.findings import Findings
 
-_CACHED_ROLES = ("system", "developer")
+_CACHED_ROLES = frozenset({"system", "developer"})
 _MAX_CACHED_CHARS = 4_000_000
 _MAX_CACHED_LABELS = 10_000
 _MAX_CACHED_LABEL_CHARS = 256
@@ -59,6 +59,7 @@ class TokenAccounting:
     def __init__(self, model: ModelFacts, counter: TokenCounter) -> None:
         self._model = model
         self._count = counter.count
+        self._count_all = counter.count_all
         self._labels: dict[str, int] = {}
         self._label_sets: dict[tuple[str, ...], int] = {}
         self._texts: dict[str, int] = {}
@@ -67,15 +68,7 @@ class TokenAccounting:
 
     def count(self, examples: Sequence[Example]) -> list[list[int]]:
         """The number of tokens of every text of every example."""
-        return [
-            list(map(self._count, example.texts))
-            if example.system is None
-            else [
-                self._cached_count(text) if role in _CACHED_ROLES else self._count(text)
-                for role, text in zip(example.layout.roles, example.texts, strict=True)
-            ]
-            for example in examples
-        ]
+        return [self._text_tokens(example) for example in examples]
 
     def add(
         self, examples: Sequence[Example], counts: Sequence[Sequence[int]], totals: TokenTotals, findings: Findings
@@ -109,6 +102,18 @@ class TokenAccounting:
         totals.per_example.extend(per_example)
         totals.cookbook_billable += _sum_capped(cookbook_per_example, limit)
         totals.cookbook_per_example.extend(cookbook_per_example)
+
+    def _text_tokens(self, example: Example) -> list[int]:
+        texts = example.texts
+        if example.system is None:
+            return self._count_all(texts)
+        roles = example.layout.roles
+        if roles[:1] == ("system",) and _CACHED_ROLES.isdisjoint(roles[1:]):
+            return [self._cached_count(texts[0]), *self._count_all(texts[1:])]
+        return [
+            self._cached_count(text) if role in _CACHED_ROLES else self._count(text)
+            for role, text in zip(roles, texts, strict=True)
+        ]
 
     def _add_over_limit(
         self, example: Example, total: int, tokens: Sequence[int], totals: TokenTotals, findings: Findings
