@@ -105,6 +105,12 @@ def running_app(create: Callable[..., Any], *arguments: Any) -> Iterator[Served]
         process.join()
 
 
+def postgres_cpu_seconds(servers: Servers) -> float:
+    """The CPU time that PostgreSQL's processes have used, without that of connections which have ended."""
+    postmaster = int((servers.postgres.data / "postmaster.pid").read_text().split("\n")[0])
+    return sum(map(cpu_seconds, (postmaster, *_descendants(postmaster))))
+
+
 def cpu_seconds(pid: int) -> float:
     """The CPU time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -1,7 +1,8 @@
 """The database engine, and transactions whose scope Postgres enforces.
 
-One of three methods opens every transaction, and row-level security limits it to that scope: `project` sees one
-project's rows, `worker` claims work across projects, `admin` serves the organisation's API and key look-up.
+One of the methods of `Database` opens every transaction, and row-level security limits it to that scope: `project` and
+`read` see one project's rows, `worker` claims work across projects, `admin` serves the organisation's API and key
+look-up.
 Connections run as the role `tunegate_service`, which owns nothing and cannot bypass the policies.
 
 Every wait for Postgres has a timeout, even if the server accepts packets and never responds: connecting, a check that a
@@ -14,19 +15,22 @@ and work across projects never wait for projects' requests.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, InvalidRequestError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from service.database.reads import Reader
 from service.errors import Unavailable
 from service.fair_places import FairPlaces
 from service.wakeups import Wakeups, take_wakeups
+
+Connection = TypeVar("Connection")
 
 SERVICE_ROLE = "tunegate_service"
 
@@ -136,14 +140,14 @@ def _is_unusable_after(error: BaseException) -> bool:
     return isinstance(error, (OSError, asyncio.CancelledError))
 
 
-async def _connected(session: AsyncSession, beginning: str) -> AsyncConnection:
-    """The session's connection, on which `beginning` was executed.
+async def _connected(connect: Callable[[], Awaitable[Connection]], beginning: str) -> Connection:
+    """What `connect` takes from the pool: a connection on which `beginning` was executed.
 
     Raises `ConnectionError` if two in a row were dead when they were checked.
     """
     reset = _BEGIN.set(beginning)
     try:
-        return await session.connection()
+        return await connect()
     except InvalidRequestError as error:  # raised by the pool; nothing else can be invalid yet
         raise ConnectionError("Postgres closes connections as soon as they are opened") from error
     finally:
@@ -199,17 +203,30 @@ class Database:
         `POOL_WAIT_SECONDS`, and `RuntimeError` inside another transaction of a project: those that wait for their
         second place could occupy all the first ones.
         """
-        task = asyncio.current_task()
-        if task in self._in_project:
-            raise RuntimeError("A project's transaction is opened inside another. Open one after the other.")
-        await self._take_place(project_id)
-        self._in_project.add(task)
-        try:
-            async with self._scoped(_beginning("project", project_id)) as session:
-                yield session
-        finally:
-            self._in_project.discard(task)
-            self._places.release(project_id)
+        async with self._occupied_place(project_id), self._scoped(_beginning("project", project_id)) as session:
+            yield session
+
+    @asynccontextmanager
+    async def read(self, project_id: str) -> AsyncIterator[Reader]:
+        """A read-only transaction that sees one project's rows, for queries that are compiled once (`reads`).
+
+        Raises as `project` does.
+        """
+        async with self._occupied_place(project_id):
+            connection = await _connected(
+                self.engine.raw_connection, _beginning("project", project_id, mode="READ ONLY")
+            )
+            driver: Any = connection.driver_connection
+            try:
+                yield Reader(driver)
+                await driver.execute("COMMIT")
+            except (Exception, asyncio.CancelledError) as error:
+                if _is_unusable_after(error) or not await _rolled_back(driver):
+                    driver.terminate()
+                    connection.invalidate()
+                raise
+            finally:
+                connection.close()
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[AsyncSession]:
@@ -239,6 +256,19 @@ class Database:
         async with self._scoped(_ADMIN) as session:
             yield session
 
+    @asynccontextmanager
+    async def _occupied_place(self, project_id: str) -> AsyncIterator[None]:
+        task = asyncio.current_task()
+        if task in self._in_project:
+            raise RuntimeError("A project's transaction is opened inside another. Open one after the other.")
+        await self._take_place(project_id)
+        self._in_project.add(task)
+        try:
+            yield
+        finally:
+            self._in_project.discard(task)
+            self._places.release(project_id)
+
     async def _take_place(self, project_id: str) -> None:
         try:
             async with asyncio.timeout(POOL_WAIT_SECONDS):
@@ -254,7 +284,7 @@ class Database:
     @asynccontextmanager
     async def _scoped(self, beginning: str) -> AsyncIterator[AsyncSession]:
         async with self._sessions() as session:
-            driver = (await (await _connected(session, beginning)).get_raw_connection()).driver_connection
+            driver = (await (await _connected(session.connection, beginning)).get_raw_connection()).driver_connection
             try:
                 yield session
                 await session.flush()

@@ -7,6 +7,7 @@ from msgspec import UNSET
 from service.database.tables import Checkpoint, Job, JobEvent, JobMetric, JobState
 from service.http.wire_types import unix
 from service.jobs.lifecycle import status_shown
+from service.jobs.queries import JobRow
 from service.jobs.rules import hyperparameters_of, with_epochs
 from service.jobs.schemas import (
     CheckpointMetrics,
@@ -22,7 +23,7 @@ from service.jobs.schemas import (
 from service.states import ENDED
 
 
-def show_job(row: Job, organization: str) -> FineTuningJob:
+def show_job(row: Job | JobRow, organization: str) -> FineTuningJob:
     """A job. `error` is null unless the job failed; `status` is always one of OpenAI's."""
     method = row.method if row.n_epochs is None else with_epochs(row.method, row.n_epochs)
     parameters = hyperparameters_of(method)

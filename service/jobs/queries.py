@@ -1,18 +1,62 @@
 """Queries for jobs, their checkpoints, metrics and timeline, within one project."""
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.event_log import EventLog
+from service.database.reads import Query, Reader, columns
 from service.database.tables import Checkpoint, Job, JobEvent, JobMetric, JobState
 from service.errors import NotFound, unknown_cursor
-from service.states import QUEUED
+from service.states import QUEUED, State
 
 EVENTS = EventLog(JobEvent, JobEvent.job_id)
 """The events of jobs."""
+
+
+class JobRow(NamedTuple):
+    """The columns of a job that its callers see, and those that decide whether a view is recorded."""
+
+    id: str
+    project_id: str
+    state: State
+    model: str
+    training_file_id: str
+    validation_file_id: str | None
+    suffix: str | None
+    seed: int
+    caller_metadata: dict[str, str] | None
+    integrations: list[Any] | None
+    method: dict[str, Any]
+    n_epochs: int | None
+    created_at: dt.datetime
+    finished_at: dt.datetime | None
+    estimated_finish_at: dt.datetime | None
+    upstream_status: str | None
+    last_viewed_at: dt.datetime | None
+    fine_tuned_model: str | None
+    trained_tokens: int | None
+    result_file_ids: list[str]
+    error_code: str | None
+    error_message: str | None
+    error_param: str | None
+
+
+_JOB = Query(
+    JobRow,
+    select(*columns(Job, JobRow)).where(Job.project_id == bindparam("project_id"), Job.id == bindparam("job_id")),
+)
+
+
+async def read_job(reader: Reader, project_id: str, job_id: str) -> JobRow:
+    """The job as callers see it. Raises `NotFound`."""
+    row = await reader.first(_JOB, project_id=project_id, job_id=job_id)
+    if row is None:
+        raise _no_such_job(job_id)
+    return row
 
 
 async def get_job(session: AsyncSession, project_id: str, job_id: str, *, lock: bool = False) -> Job:
@@ -20,7 +64,7 @@ async def get_job(session: AsyncSession, project_id: str, job_id: str, *, lock: 
     query = select(Job).where(Job.project_id == project_id, Job.id == job_id)
     row = (await session.scalars(query.with_for_update() if lock else query)).one_or_none()
     if row is None:
-        raise NotFound(f"Could not find fine tune: {job_id}", param="fine_tuning_job_id", code="fine_tune_not_found")
+        raise _no_such_job(job_id)
     return row
 
 
@@ -76,3 +120,7 @@ async def count_queued(session: AsyncSession, project_id: str) -> int:
         select(func.count()).select_from(Job).where(Job.project_id == project_id, Job.state.in_(QUEUED))
     )
     return int(counted)
+
+
+def _no_such_job(job_id: str) -> NotFound:
+    return NotFound(f"Could not find fine tune: {job_id}", param="fine_tuning_job_id", code="fine_tune_not_found")

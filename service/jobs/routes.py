@@ -22,9 +22,9 @@ from service.http.wire_types import NoFields, Page
 from service.identity.requests import access_check, caller, request_identity_of
 from service.jobs.actions import PricingContext, create_job, request_cancel, request_pause
 from service.jobs.forecast import Forecast
-from service.jobs.last_viewed import record_view
+from service.jobs.last_viewed import is_view_due, record_view
 from service.jobs.presentation import show_checkpoint, show_deployment, show_event, show_job, show_metric, show_state
-from service.jobs.queries import EVENTS, get_job, list_checkpoints, list_jobs, list_metrics, list_states
+from service.jobs.queries import EVENTS, get_job, list_checkpoints, list_jobs, list_metrics, list_states, read_job
 from service.jobs.quotes import CreateQuote, QuoteObject, create_quote, request_reports
 from service.jobs.rules import check_metadata
 from service.jobs.schemas import (
@@ -102,11 +102,13 @@ async def get_jobs(request: ApiRequest) -> Page[FineTuningJob]:
 @get("/fine_tuning/jobs/{job_id:str}", summary="Retrieve a fine-tuning job", opt=operation(returns=FineTuningJob))
 async def get_one_job(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJob:
     """One job in its current state."""
-    who = caller(request)
-    async with resource(request, Database).project(who.project_id) as session:
-        job = await get_job(session, who.project_id, job_id)
-        await record_view(session, job)
-        return show_job(job, resource(request, Settings).organization_id)
+    who, db = caller(request), resource(request, Database)
+    async with db.read(who.project_id) as reader:
+        job = await read_job(reader, who.project_id, job_id)
+    if is_view_due(job):
+        async with db.project(who.project_id) as session:
+            await record_view(session, job)
+    return show_job(job, resource(request, Settings).organization_id)
 
 
 @post(

@@ -1,10 +1,12 @@
 """Queries for tuned models, within one project."""
 
-from collections.abc import Sequence
+import datetime as dt
+from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import BindParameter, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.reads import Query, Reader
 from service.database.tables import Job, Model
 from service.identity.model_access import usable
 
@@ -15,27 +17,44 @@ async def find_model(session: AsyncSession, project_id: str, name: str) -> Model
     return (await session.scalars(query)).one_or_none()
 
 
-async def list_models(session: AsyncSession, project_id: str) -> Sequence[Model]:
+class ModelRow(NamedTuple):
+    """The columns of a tuned model that its callers see; `parent` is the model that it was trained from.
+
+    `parent` is null for granted models: what another project's job trained from is not disclosed.
+    """
+
+    name: str
+    base_model: str
+    account_id: str
+    created_at: dt.datetime
+    parent: str | None
+
+
+_PROJECT: BindParameter[str] = bindparam("project_id")
+_MODELS = (
+    select(Model.name, Model.base_model, Model.account_id, Model.created_at, Job.model)
+    .outerjoin(Job, (Job.project_id == _PROJECT) & (Job.project_id == Model.project_id) & (Job.id == Model.job_id))
+    .where(Model.deleted_at.is_(None))
+)
+_OWN = (Model.project_id == _PROJECT) & (Model.kind == "model")
+_ALL = Query(
+    ModelRow,
+    _MODELS.where(_OWN | ((Model.project_id != _PROJECT) & usable(_PROJECT))).order_by(
+        Model.created_at.desc(), Model.name
+    ),
+)
+_ONE = Query(ModelRow, _MODELS.where(usable(_PROJECT), Model.name == bindparam("name")))
+
+
+async def read_models(reader: Reader, project_id: str) -> list[ModelRow]:
     """The project's tuned models and all that was granted to it, newest first; without its own checkpoints, which are
     listed with their job."""
-    own = (Model.project_id == project_id) & (Model.kind == "model")
-    query = (
-        select(Model)
-        .where(own | ((Model.project_id != project_id) & usable(project_id)), Model.deleted_at.is_(None))
-        .order_by(Model.created_at.desc(), Model.name)
-    )
-    return (await session.scalars(query)).all()
+    return await reader.all(_ALL, project_id=project_id)
 
 
-async def parent_models(session: AsyncSession, project_id: str, names: Sequence[str]) -> dict[str, str]:
-    """The models that the project's own models were trained from, by name. Granted models are left out: what another
-    project's job trained from is not disclosed."""
-    query = (
-        select(Model.name, Job.model)
-        .join(Job, (Job.project_id == Model.project_id) & (Job.id == Model.job_id))
-        .where(Model.project_id == project_id, Model.name.in_(names))
-    )
-    return {row[0]: row[1] for row in await session.execute(query)}
+async def read_model(reader: Reader, project_id: str, name: str) -> ModelRow | None:
+    """The tuned model or checkpoint with this name, if it is the project's own or granted to it."""
+    return await reader.first(_ONE, project_id=project_id, name=name)
 
 
 async def lock_model(session: AsyncSession, model: Model) -> bool:

@@ -8,30 +8,28 @@ from litestar.params import FromPath
 from service.catalogue.base_models import BaseModel, Catalogue
 from service.catalogue.lookup import model_not_found
 from service.database.engine import Database
-from service.database.tables import Model, ModelAlias, UpstreamAccount
 from service.http.operation import operation
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import unix
 from service.identity.requests import caller
-from service.models.aliases.queries import find_alias_target, list_alias_targets
-from service.models.queries import find_model, list_models, parent_models
+from service.models.aliases.queries import AliasRow, read_alias, read_aliases
+from service.models.queries import ModelRow, read_model, read_models
 from service.models.schemas import ModelList, ModelObject
 from service.settings import Settings
 from service.upstreams.capabilities import matches, provider_at, shutdown_of
-from service.upstreams.queries import usable_accounts
+from service.upstreams.queries import AccountRow, read_usable_accounts
 
 
 @get("/models", summary="List models", opt=operation(returns=ModelList))
 async def get_models(request: ApiRequest) -> ModelList:
     """The base models, and the project's own models: tuned models and aliases."""
     who = caller(request)
-    async with resource(request, Database).project(who.project_id) as session:
-        tuned = await list_models(session, who.project_id)
-        parents = await parent_models(session, who.project_id, [row.name for row in tuned])
-        aliases = await list_alias_targets(session, who.project_id)
-        accounts = await usable_accounts(session, who.project_id)
-    own = [_show_alias(request, *each, accounts) for each in aliases] + [
-        _show_tuned(request, row, accounts, parents.get(row.name)) for row in tuned
+    async with resource(request, Database).read(who.project_id) as reader:
+        tuned = await read_models(reader, who.project_id)
+        aliases = await read_aliases(reader, who.project_id)
+        accounts = await read_usable_accounts(reader, who.project_id)
+    own = [_show_alias(request, row, accounts) for row in aliases] + [
+        _show_tuned(request, row, accounts) for row in tuned
     ]
     return ModelList(data=own + [_show_base(name, model, accounts) for name, model in _base_models(request)])
 
@@ -41,17 +39,16 @@ async def get_model(request: ApiRequest, name: FromPath[str]) -> ModelObject:
     """One model with its `shutdown_date`."""
     who = caller(request)
     base = resource(request, Catalogue).find(name)
-    async with resource(request, Database).project(who.project_id) as session:
-        accounts = await usable_accounts(session, who.project_id)
+    async with resource(request, Database).read(who.project_id) as reader:
+        accounts = await read_usable_accounts(reader, who.project_id)
         if base is not None:
             return _show_base(name, base, accounts)
-        row = await find_model(session, who.project_id, name)
-        standing = await find_alias_target(session, who.project_id, name) if row is None else None
-        parents = await parent_models(session, who.project_id, [name])
-    if row is not None:
-        return _show_tuned(request, row, accounts, parents.get(name))
-    if standing is not None:
-        return _show_alias(request, *standing, accounts)
+        tuned = await read_model(reader, who.project_id, name)
+        alias = await read_alias(reader, who.project_id, name) if tuned is None else None
+    if tuned is not None:
+        return _show_tuned(request, tuned, accounts)
+    if alias is not None:
+        return _show_alias(request, alias, accounts)
     raise model_not_found(name)
 
 
@@ -60,22 +57,22 @@ def _base_models(request: ApiRequest) -> list[tuple[str, BaseModel]]:
     return [(name, model) for name in catalogue.names() if (model := catalogue.find(name)) is not None]
 
 
-def _shutdown_date(base: BaseModel | None, accounts: Sequence[UpstreamAccount], tuned: Model | None) -> str | None:
-    """The shutdown date: of a tuned model at the account that has it, of a base model at the last account that serves
-    it."""
+def _shutdown_date(base: BaseModel | None, accounts: Sequence[AccountRow], account_id: str | None) -> str | None:
+    """The shutdown date: of a tuned model at the account that has it, of a base model (`account_id` None) at the last
+    account that serves it."""
     if base is None:
         return None
     names = (base.name, *base.aliases)
     serving = [
         account
         for account in accounts
-        if (matches(account.models, names) if tuned is None else account.id == tuned.account_id)
+        if (matches(account.models, names) if account_id is None else account.id == account_id)
     ]
     shutdown = shutdown_of(base, [provider_at(account) for account in serving])
     return shutdown.stops.isoformat() if shutdown else None
 
 
-def _show_base(name: str, model: BaseModel, accounts: Sequence[UpstreamAccount]) -> ModelObject:
+def _show_base(name: str, model: BaseModel, accounts: Sequence[AccountRow]) -> ModelObject:
     return ModelObject(
         id=name,
         created=0,
@@ -86,31 +83,26 @@ def _show_base(name: str, model: BaseModel, accounts: Sequence[UpstreamAccount])
     )
 
 
-def _show_tuned(
-    request: ApiRequest, row: Model, accounts: Sequence[UpstreamAccount], parent: str | None
-) -> ModelObject:
-    base = resource(request, Catalogue).find(row.base_model)
+def _show_tuned(request: ApiRequest, row: ModelRow, accounts: Sequence[AccountRow]) -> ModelObject:
     return ModelObject(
         id=row.name,
         created=unix(row.created_at),
         owned_by=resource(request, Settings).organization_id,
         root=row.base_model,
-        parent=parent,
-        shutdown_date=_shutdown_date(base, accounts, row),
+        parent=row.parent,
+        shutdown_date=_shutdown_date(resource(request, Catalogue).find(row.base_model), accounts, row.account_id),
     )
 
 
-def _show_alias(
-    request: ApiRequest, alias: ModelAlias, tuned: Model | None, accounts: Sequence[UpstreamAccount]
-) -> ModelObject:
-    base = resource(request, Catalogue).find(alias.model if tuned is None else tuned.base_model)
+def _show_alias(request: ApiRequest, row: AliasRow, accounts: Sequence[AccountRow]) -> ModelObject:
+    root = row.base_model or row.model
     return ModelObject(
-        id=alias.name,
-        created=unix(alias.created_at),
+        id=row.name,
+        created=unix(row.created_at),
         owned_by=resource(request, Settings).organization_id,
-        root=alias.model if tuned is None else tuned.base_model,
-        parent=alias.model,
-        shutdown_date=_shutdown_date(base, accounts, tuned),
+        root=root,
+        parent=row.model,
+        shutdown_date=_shutdown_date(resource(request, Catalogue).find(root), accounts, row.account_id),
     )
 
 

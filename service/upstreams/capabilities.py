@@ -61,8 +61,8 @@ CAPABILITIES: dict[UpstreamKind, Capabilities] = {
 """Capabilities by an account's kind. Azure's are those of its stable API, 2024-10-21."""
 
 
-class Account(Protocol):
-    """The attributes of an account's row that these rules read."""
+class Provided(Protocol):
+    """The attributes of an account's row that name its provider."""
 
     @property
     def kind(self) -> UpstreamKind: ...
@@ -70,6 +70,11 @@ class Account(Protocol):
     def base_url(self) -> str: ...
     @property
     def provider(self) -> UpstreamProvider | None: ...
+
+
+class Account(Provided, Protocol):
+    """The attributes of an account's row that these rules read."""
+
     @property
     def models(self) -> list[str] | None: ...
     @property
@@ -90,7 +95,7 @@ class Needs:
 NO_NEEDS = Needs()
 
 
-def provider_at(account: Account) -> str:
+def provider_at(account: Provided) -> str:
     """The provider whose shutdown dates apply at an account: as its row says, else by its kind and base URL."""
     if account.provider:
         return str(account.provider)

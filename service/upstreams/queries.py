@@ -7,15 +7,18 @@ the condition for the workers' scope, which bypasses it.
 import datetime as dt
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, bindparam, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.catalogue.base_models import BaseModel, Catalogue
+from service.database.reads import Query, Reader, columns
 from service.database.tables import Job, Model, UpstreamAccount
 from service.errors import NotFound, unknown_cursor
 from service.http.wire_types import PageQuery
 from service.identity.model_access import usable
+from service.states import UpstreamKind, UpstreamProvider
 from service.upstreams.capabilities import NO_NEEDS, Needs, matches, reason_not_served, unsupported_feature
 
 UNKNOWN = ""
@@ -37,6 +40,37 @@ class Offer:
     waiting: list[UpstreamAccount]
     unable: list[tuple[str, str]]
     reason: str
+
+
+class AccountRow(NamedTuple):
+    """The columns of an account that say which models it serves, and until when."""
+
+    id: str
+    kind: UpstreamKind
+    base_url: str
+    provider: UpstreamProvider | None
+    models: list[str] | None
+
+
+def _is_usable_by(project_id: Any) -> ColumnElement[bool]:
+    return or_(
+        UpstreamAccount.project_id.is_(None), UpstreamAccount.project_id == project_id
+    ) & UpstreamAccount.deleted_at.is_(None)
+
+
+_IN_ORDER_OF_PREFERENCE = (UpstreamAccount.project_id.is_(None), UpstreamAccount.created_at, UpstreamAccount.id)
+
+_USABLE_ACCOUNTS = Query(
+    AccountRow,
+    select(*columns(UpstreamAccount, AccountRow))
+    .where(_is_usable_by(bindparam("project_id")))
+    .order_by(*_IN_ORDER_OF_PREFERENCE),
+)
+
+
+async def read_usable_accounts(reader: Reader, project_id: str) -> list[AccountRow]:
+    """As `usable_accounts`, for reads."""
+    return await reader.all(_USABLE_ACCOUNTS, project_id=project_id)
 
 
 async def candidates(
@@ -114,11 +148,8 @@ async def usable_accounts(session: AsyncSession, project_id: str) -> Sequence[Up
     """Every account that a project may use: its own first, then the shared ones, each by age."""
     query = (
         select(UpstreamAccount)
-        .where(
-            or_(UpstreamAccount.project_id.is_(None), UpstreamAccount.project_id == project_id),
-            UpstreamAccount.deleted_at.is_(None),
-        )
-        .order_by(UpstreamAccount.project_id.is_(None), UpstreamAccount.created_at, UpstreamAccount.id)
+        .where(_is_usable_by(project_id))
+        .order_by(*_IN_ORDER_OF_PREFERENCE)
         .execution_options(populate_existing=True)
     )
     return (await session.scalars(query)).all()

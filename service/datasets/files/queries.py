@@ -1,18 +1,22 @@
 """Reads files and their reports within one project; the refusals of files that cannot be used are made here."""
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import BindParameter, ColumnElement, bindparam, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.catalogue.base_models import BaseModel
+from service.database.reads import Query, Reader, columns
 from service.database.tables import DatasetPreparation, File, FileReport, Job, LeakageReport, Run
 from service.datasets.files.schemas import ListFiles
 from service.datasets.report_schema import FileReport as Report
 from service.errors import InvalidRequest, NotFound, unknown_cursor
-from service.states import FilePurpose
+from service.states import FilePurpose, FileStatus
 
 FINE_TUNE: FilePurpose = "fine-tune"
 """The purpose of training and validation data."""
@@ -75,19 +79,51 @@ def no_such_file(file_id: str) -> NotFound:
     return NotFound(f"No such File object: {file_id}", param="id", code="file_not_found")
 
 
-async def list_files(session: AsyncSession, project_id: str, query: ListFiles) -> Sequence[File]:
-    """Up to `limit + 1` files. Raises `InvalidRequest` for an unknown cursor."""
-    statement = select(File).where(File.project_id == project_id, File.deleted_at.is_(None))
-    if query.purpose is not None:
-        statement = statement.where(File.purpose == query.purpose)
-    ascending = query.order == "asc"
-    if query.after is not None:
-        known = await session.scalar(select(File.id).where(File.project_id == project_id, File.id == query.after))
-        if known is None:
-            raise unknown_cursor(query.after)
-        statement = statement.where(File.id > query.after if ascending else File.id < query.after)
-    statement = statement.order_by(File.id if ascending else File.id.desc()).limit(query.limit + 1)
-    return (await session.scalars(statement)).all()
+class FileRow(NamedTuple):
+    """The columns of a file that its callers see."""
+
+    id: str
+    size_bytes: int
+    created_at: dt.datetime
+    expires_at: dt.datetime | None
+    filename: str
+    purpose: FilePurpose
+    status: FileStatus
+    status_details: str | None
+
+
+_FILES = select(*columns(File, FileRow)).where(File.project_id == bindparam("project_id"))
+_ONE = Query(FileRow, _FILES.where(File.id == bindparam("file_id"), File.deleted_at.is_(None)))
+_CURSOR = Query(FileRow, _FILES.where(File.id == bindparam("file_id")))
+
+
+@cache
+def _page(*, ascending: bool, with_purpose: bool, after_cursor: bool) -> Query[FileRow]:
+    statement = _FILES.where(File.deleted_at.is_(None))
+    if with_purpose:
+        statement = statement.where(File.purpose == bindparam("purpose"))
+    if after_cursor:
+        after: BindParameter[str] = bindparam("after")
+        statement = statement.where(File.id > after if ascending else File.id < after)
+    return Query(FileRow, statement.order_by(File.id if ascending else File.id.desc()).limit(bindparam("rows")))
+
+
+async def read_file(reader: Reader, project_id: str, file_id: str) -> FileRow:
+    """The file that a path names, as callers see it. Raises `NotFound`."""
+    row = await reader.first(_ONE, project_id=project_id, file_id=file_id)
+    if row is None:
+        raise no_such_file(file_id)
+    return row
+
+
+async def read_files(reader: Reader, project_id: str, query: ListFiles) -> Sequence[FileRow]:
+    """Up to `limit + 1` files as callers see them. Raises `InvalidRequest` for an unknown cursor."""
+    if query.after is not None and await reader.first(_CURSOR, project_id=project_id, file_id=query.after) is None:
+        raise unknown_cursor(query.after)
+    page = _page(
+        ascending=query.order == "asc", with_purpose=query.purpose is not None, after_cursor=query.after is not None
+    )
+    return await reader.all(page, project_id=project_id, purpose=query.purpose, after=query.after, rows=query.limit + 1)
 
 
 async def find_report(session: AsyncSession, project_id: str, file_id: str, model: BaseModel) -> FileReport | None:

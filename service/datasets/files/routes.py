@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.catalogue.base_models import Catalogue, provider_of
 from service.database.engine import Database
 from service.datasets.files.actions import create_file, delete_file, read_new_file, read_purpose
-from service.datasets.files.queries import FINE_TUNE, get_file, list_files
+from service.datasets.files.queries import FINE_TUNE, get_file, read_file, read_files
 from service.datasets.files.reports import read_report
 from service.datasets.files.schemas import FileDeleted, FileObject, ListFiles, ReportQuery, show_file
 from service.datasets.files.staged_object import staged_object
@@ -97,8 +97,8 @@ async def _upload_file(request: ApiRequest, who: Caller) -> Response[bytes]:
 async def get_files(request: ApiRequest) -> Page[FileObject]:
     """The project's files, newest first unless `order=asc`."""
     query, who = read_query(request, ListFiles), caller(request)
-    async with resource(request, Database).project(who.project_id) as session:
-        rows = await list_files(session, who.project_id, query)
+    async with resource(request, Database).read(who.project_id) as reader:
+        rows = await read_files(reader, who.project_id, query)
     return page_of(rows, query.limit, show_file, lambda file: file.id)
 
 
@@ -106,8 +106,8 @@ async def get_files(request: ApiRequest) -> Page[FileObject]:
 async def get_one_file(request: ApiRequest, file_id: FromPath[str]) -> FileObject:
     """One file with its status; `status_details` names the first errors."""
     who = caller(request)
-    async with resource(request, Database).project(who.project_id) as session:
-        return show_file(await get_file(session, who.project_id, file_id))
+    async with resource(request, Database).read(who.project_id) as reader:
+        return show_file(await read_file(reader, who.project_id, file_id))
 
 
 @get(

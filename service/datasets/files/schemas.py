@@ -1,10 +1,10 @@
 """Wire types of files, as the SDK's `FileObject` has them."""
 
-from typing import Annotated, Literal
+import datetime as dt
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 
-from service.database.tables import File
 from service.http.wire_types import RequestModel, unix
 from service.states import FilePurpose, FileStatus
 
@@ -47,7 +47,28 @@ class ReportQuery(RequestModel, frozen=True, kw_only=True):
     validation_file: str | None = None
 
 
-def show_file(row: File) -> FileObject:
+class ShownFile(Protocol):
+    """The attributes of a file's row that callers see."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def created_at(self) -> dt.datetime: ...
+    @property
+    def expires_at(self) -> dt.datetime | None: ...
+    @property
+    def filename(self) -> str: ...
+    @property
+    def purpose(self) -> FilePurpose: ...
+    @property
+    def status(self) -> FileStatus: ...
+    @property
+    def status_details(self) -> str | None: ...
+
+
+def show_file(row: ShownFile) -> FileObject:
     """The wire form of a row."""
     return FileObject(
         id=row.id,

@@ -1,11 +1,14 @@
 """Queries for model aliases, within one project."""
 
+import datetime as dt
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from sqlalchemy import Select, select
+from sqlalchemy import BindParameter, Select, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.advisory_locks import PROJECT_ALIASES
+from service.database.reads import Query, Reader
 from service.database.tables import AliasPromotion, Model, ModelAlias
 from service.errors import NotFound, unknown_cursor
 from service.http.wire_types import PageQuery
@@ -39,10 +42,35 @@ async def find_alias_target(session: AsyncSession, project_id: str, name: str) -
     return None if row is None else (row[0], row[1])
 
 
-async def list_alias_targets(session: AsyncSession, project_id: str) -> Sequence[AliasTarget]:
-    """Every alias with its target, newest first."""
-    rows = await session.execute(_alias_targets(project_id).order_by(ModelAlias.id.desc()))
-    return [(row[0], row[1]) for row in rows]
+class AliasRow(NamedTuple):
+    """The columns of an alias that its callers see, and the base model and account of the tuned model that it points
+    at, which are null if it points at a base model."""
+
+    name: str
+    model: str
+    created_at: dt.datetime
+    base_model: str | None
+    account_id: str | None
+
+
+_PROJECT: BindParameter[str] = bindparam("project_id")
+_TARGETS = (
+    select(ModelAlias.name, ModelAlias.model, ModelAlias.created_at, Model.base_model, Model.account_id)
+    .outerjoin(Model, usable(_PROJECT) & (Model.name == ModelAlias.model) & Model.deleted_at.is_(None))
+    .where(ModelAlias.project_id == _PROJECT)
+)
+_ALL = Query(AliasRow, _TARGETS.order_by(ModelAlias.id.desc()))
+_ONE = Query(AliasRow, _TARGETS.where(ModelAlias.name == bindparam("name")))
+
+
+async def read_aliases(reader: Reader, project_id: str) -> list[AliasRow]:
+    """Every alias with its present target, newest first."""
+    return await reader.all(_ALL, project_id=project_id)
+
+
+async def read_alias(reader: Reader, project_id: str, name: str) -> AliasRow | None:
+    """The alias with this name and its present target."""
+    return await reader.first(_ONE, project_id=project_id, name=name)
 
 
 async def alias_names_of(session: AsyncSession, project_id: str, model: str) -> Sequence[str]:

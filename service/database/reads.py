@@ -1,0 +1,80 @@
+"""Reads that callers repeat all day: statements compiled once, executed by the driver itself, rows as named tuples.
+
+A session builds each statement anew, looks up its compiled form, and makes objects that track changes; for one row that
+is four fifths of the CPU time of a read (docs/performance.md). Here an expression of SQLAlchemy is compiled at its
+first use, and asyncpg executes the SQL. Where that matters is decided by a profile: everything else uses a session.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from asyncpg.exceptions import InterfaceError as DriverError
+from asyncpg.exceptions import InternalClientError, PostgresError
+from sqlalchemy import Select
+from sqlalchemy.dialects.postgresql.asyncpg import dialect
+from sqlalchemy.exc import DBAPIError, InterfaceError
+
+Row = TypeVar("Row")
+
+
+class Query(Generic[Row]):
+    """A SELECT whose rows are `row(*columns)`, usually a named tuple.
+
+    Its parameters are its `bindparam`s: strings, numbers and, as `any_(bindparam(..., type_=ARRAY(...)))`, lists.
+    """
+
+    def __init__(self, row: Callable[..., Row], statement: Select[*tuple[Any, ...]]) -> None:
+        self.row = row
+        self._statement = statement
+
+    @cached_property
+    def sql(self) -> str:
+        """The SQL, with parameters by position."""
+        return str(self._compiled)
+
+    def arguments(self, parameters: Mapping[str, object]) -> list[object]:
+        """The values by position. Raises `KeyError` for a parameter that is missing."""
+        given = {**self._constants, **parameters}
+        return [given[name] for name in self._positions]
+
+    @cached_property
+    def _compiled(self) -> Any:
+        return self._statement.compile(dialect=dialect())  # type: ignore[no-untyped-call]
+
+    @cached_property
+    def _positions(self) -> Sequence[str]:
+        positions: Sequence[str] = self._compiled.positiontup or ()
+        return positions
+
+    @cached_property
+    def _constants(self) -> Mapping[str, object]:
+        """The values that the statement contains itself."""
+        return {name: bind.value for name, bind in self._compiled.binds.items() if not bind.required}
+
+
+class Reader:
+    """A transaction that reads; `Database.read` opens one."""
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+
+    async def all(self, query: Query[Row], **parameters: object) -> list[Row]:
+        """All rows. Raises `DBAPIError` as a session does, and what the network raises."""
+        try:
+            records = await self._driver.fetch(query.sql, *query.arguments(parameters))
+        except PostgresError as error:
+            raise DBAPIError(query.sql, None, error) from error
+        except (DriverError, InternalClientError) as error:
+            raise InterfaceError(query.sql, None, error) from error
+        return [query.row(*record) for record in records]
+
+    async def first(self, query: Query[Row], **parameters: object) -> Row | None:
+        """The first row, or None."""
+        rows = await self.all(query, **parameters)
+        return rows[0] if rows else None
+
+
+def columns(table: Any, row: Any) -> list[Any]:
+    """The columns of a table that a named tuple has as fields, in their order."""
+    return [getattr(table, name) for name in row._fields]
