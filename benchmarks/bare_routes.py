@@ -20,51 +20,26 @@ from service.catalogue import base_models
 from service.catalogue.base_models import Catalogue
 from service.database.engine import asyncpg_url
 from service.database.tables import CheckpointPermission, File, Job, Model, ModelAlias, UpstreamAccount
+from service.datasets.files.queries import FileRow
 from service.datasets.files.schemas import FileObject, show_file
 from service.http.pagination import page_of
 from service.http.wire_types import Page, unix
 from service.jobs.presentation import show_job
+from service.jobs.queries import JobRow
 from service.jobs.schemas import FineTuningJob
 from service.models.schemas import ModelList, ModelObject
 from service.settings import Settings
 
 PROJECT = bindparam("project_id")
 
-_JOB = select(
-    Job.id,
-    Job.state,
-    Job.model,
-    Job.training_file_id,
-    Job.validation_file_id,
-    Job.suffix,
-    Job.seed,
-    Job.caller_metadata.label("caller_metadata"),
-    Job.integrations,
-    Job.method,
-    Job.n_epochs,
-    Job.created_at,
-    Job.finished_at,
-    Job.estimated_finish_at,
-    Job.upstream_status,
-    Job.fine_tuned_model,
-    Job.trained_tokens,
-    Job.result_file_ids,
-    Job.error_code,
-    Job.error_message,
-    Job.error_param,
-).where(Job.project_id == PROJECT, Job.id == bindparam("job_id"))
 
+def _named(table: Any, row: Any) -> list[Any]:
+    return [getattr(table, name).label(name) for name in row._fields]
+
+
+_JOB = select(*_named(Job, JobRow)).where(Job.project_id == PROJECT, Job.id == bindparam("job_id"))
 _FILES = (
-    select(
-        File.id,
-        File.size_bytes,
-        File.created_at,
-        File.expires_at,
-        File.filename,
-        File.purpose,
-        File.status,
-        File.status_details,
-    )
+    select(*_named(File, FileRow))
     .where(File.project_id == PROJECT, File.deleted_at.is_(None))
     .order_by(File.id.desc())
     .limit(bindparam("rows"))
@@ -74,14 +49,10 @@ _USABLE = (Model.project_id == PROJECT) | Model.name.in_(
     select(CheckpointPermission.model).where(CheckpointPermission.project_id == PROJECT)
 )
 _TUNED = (
-    select(Model.name, Model.base_model, Model.account_id, Model.created_at)
+    select(Model.name, Model.base_model, Model.account_id, Model.created_at, Job.model.label("parent"))
+    .outerjoin(Job, (Job.project_id == Model.project_id) & (Job.id == Model.job_id))
     .where(_USABLE, Model.kind == "model", Model.deleted_at.is_(None))
     .order_by(Model.created_at.desc(), Model.name)
-)
-_PARENTS = (
-    select(Model.name, Job.model)
-    .join(Job, (Job.project_id == Model.project_id) & (Job.id == Model.job_id))
-    .where(Model.project_id == PROJECT)
 )
 _ALIASES = (
     select(ModelAlias.name, ModelAlias.model, ModelAlias.created_at, Model.base_model)
@@ -127,12 +98,11 @@ async def get_models(request: Request[Any, Any, Any]) -> ModelList:
     bare, project = _bare(request), {"project_id": _project(request)}
     async with bare.engine.connect() as connection:
         tuned = (await connection.execute(_TUNED, project)).all()
-        parents: dict[str, str] = {row[0]: row[1] for row in await connection.execute(_PARENTS, project)}
         aliases = (await connection.execute(_ALIASES, project)).all()
         (await connection.execute(_ACCOUNTS, project)).all()
     owner = bare.organization_id
     own = [_model(row.name, unix(row.created_at), owner, row.base_model or row.model, row.model) for row in aliases] + [
-        _model(row.name, unix(row.created_at), owner, row.base_model, parents.get(row.name)) for row in tuned
+        _model(row.name, unix(row.created_at), owner, row.base_model, row.parent) for row in tuned
     ]
     return ModelList(data=own + [_model(name, 0, "system", root, None) for name, root in _base_models(bare.catalogue)])
 
