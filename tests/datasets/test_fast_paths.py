@@ -17,8 +17,9 @@ from service.datasets.checks import CHECKS
 from service.datasets.checks.registry import row_checks
 from service.datasets.excerpts import DIGIT_RUN, SECRET
 from service.datasets.parsing import pattern_search
-from service.datasets.parsing.formats import traits
+from service.datasets.parsing.formats import ROLES, traits
 from service.datasets.parsing.pattern_search import Search
+from service.datasets.report import format_detection
 from tests.datasets.rows import asked, jsonl, report_on
 from tests.datasets.test_fuzz import SEED, mutated
 
@@ -207,6 +208,46 @@ def test_a_prefilter_misses_nothing(before: str, opening: str, turn: Any, middle
             assert not list(check.on_text(text)), check.code
 
 
+LIKE_LETTERS = [char for char in map(chr, range(0x80, 0x110000)) if re.fullmatch("[a-z]", char, re.IGNORECASE)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Sure! Yes.", "Okay, yes.", "I'd be glad to help. Yes.", "Interesting question. Yes.", "Understood. Yes."),
+        *(
+            "好的,是。",
+            "没问题,是。",
+            "没有问题,是。",
+            "当然,是。",
+            "可以的,是。",
+            "明白,是。",
+            "收到,是。",
+            "了解,是。",
+        ),
+        *("嗯,是。", "很高兴为您服务,是。", "这是一个很好的问题,是。", "非常好的问题,是。", "感谢您的提问,是。"),
+        *("Sorry, I can't.", "I'm sorry, I can't.", "I cannot.", "As an AI, no.", "Unfortunately, I won't."),
+        *(
+            "抱歉,我无法提供。",
+            "很抱歉,我不能回答。",
+            "非常遗憾,我无法提供。",
+            "对不起,我无法提供。",
+            "不好意思,我无法提供。",
+        ),
+        *("遗憾,我无法提供。", "作为一个AI,不。", "我无法提供。"),
+    ],
+)
+def test_a_prefilter_knows_every_first_character(text: str) -> None:
+    checks = [check for check in ANSWER_CHECKS if check.code in ("filler_opening", "refusal")]
+    found = 0
+    for written in (text, text.lower(), text.upper(), *(text.replace(text[0], char, 1) for char in LIKE_LETTERS)):
+        for check in checks:
+            if check.on_text is not None and check.prefilter is not None and list(check.on_text(written)):
+                found += 1
+                assert check.prefilter(written), (check.code, written)
+    assert found
+
+
 @given(seed=SEED)
 @settings(max_examples=600, deadline=None)
 def test_a_row_without_what_a_check_needs_has_nothing_for_it(seed: int) -> None:
@@ -215,3 +256,23 @@ def test_a_row_without_what_a_check_needs_has_nothing_for_it(seed: int) -> None:
     for check in ROW_CHECKS.values():
         if check.needs and check.needs.isdisjoint(there):
             assert not list(check.on_row(row)), check.code
+
+
+WRITTEN = st.sampled_from(
+    [
+        *('[{"role": "user", "content": "Hi."}]', '{"messages": []}', "Human: Hi.\n\nAssistant: Hello.", "<image>"),
+        *("### Instruction:\nSay hi.", "[INST] Hi. [/INST] Hello.", "['a' 'b']", "A) one\nB) two", "1"),
+    ]
+)
+
+
+@given(
+    roles=st.lists(st.sampled_from([*ROLES, "human", "model", ""]), max_size=4),
+    texts=st.lists(WRITTEN | TEXT, min_size=4, max_size=4),
+    more=st.sampled_from([{}, {"name": "Ada"}, {"type": "human"}, {"content": None}, {"content": []}]),
+)
+@settings(max_examples=300, deadline=None)
+def test_roles_and_keys_show_what_another_tool_wrote(roles: list[str], texts: list[str], more: dict[str, Any]) -> None:
+    messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=False)]
+    for row in ({"messages": messages}, {"messages": [*messages, {**messages[0], **more}] if messages else messages}):
+        assert format_detection._other(row) == format_detection._written_by_another_tool(row)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
-BLOCK_BYTES = 512 << 10
+BLOCK_BYTES = 1 << 20
 LONG_LINE_EXCERPT_BYTES = 256
 
 
@@ -50,7 +50,7 @@ class Block(NamedTuple):
 
 
 def read_blocks(chunks: Iterable[bytes], *, max_line_bytes: int) -> Iterator[Block]:
-    """The blocks of a file. Each has at least 512 KB, except the last one and those around a line over the limit."""
+    """The blocks of a file. Each has at least 1 MB, except the last one and those around a line over the limit."""
     number, offset = 1, 0
     whole: list[bytes] = []  # whole lines
     start: list[bytes] = []  # the start of an unfinished line

@@ -1,6 +1,6 @@
 """Makes reports outside the API: of a stored object for a worker, or of a file on this disk."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -77,18 +77,27 @@ def facts(model: BaseModel) -> ModelFacts:
 
 
 def report_for_object(
-    storage: "Storage", catalogue: Catalogue, request: ReportRequest, progress: Callable[[int], None]
+    storage: "Storage",
+    catalogue: Catalogue,
+    request: ReportRequest,
+    progress: Callable[[int], None],
+    *,
+    loaded: Collection[str] = (),
 ) -> FileReport:
-    """Build the report of a stored object. Raises `FileNotFoundError`, and `InvalidRequest` for an unknown model."""
+    """Build the report of a stored object. `loaded` names the encodings whose fast counters this process has loaded.
+
+    Raises `FileNotFoundError`, and `InvalidRequest` for an unknown model.
+    """
     size_bytes = storage.size_sync(request.storage_key)
+    model = facts(known_model(catalogue, request.model))
     return build_report(
         _Chunks(partial(storage.read_sync, request.storage_key)),
         file_id=request.file_id,
-        model=facts(known_model(catalogue, request.model)),
+        model=model,
         prices=price_list(catalogue, request.provider, today=datetime.now(UTC).date()),
         progress=progress,
         processes=_processes(size_bytes),
-        quick=size_bytes >= QUICK_FROM_BYTES,
+        quick=size_bytes >= QUICK_FROM_BYTES or model.encoding in loaded,
         path=storage.path(request.storage_key),
     )
 

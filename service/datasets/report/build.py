@@ -8,6 +8,7 @@ the file's size.
 
 from __future__ import annotations
 
+import importlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -34,6 +35,7 @@ from service.datasets.report.parts import Part, PartReader, Task
 from service.datasets.report.prices import price_lines
 from service.datasets.report.process_pool import map_in_order
 from service.datasets.report.profiler import Profiler, Seconds, add_seconds, timed
+from service.datasets.report.text_checks import compile_searches
 from service.datasets.report.token_accounting import TokenTotals
 from service.datasets.report_schema import Cookbook, FileReport, Format, Tokens
 from service.datasets.statistics import cookbook_distribution, distribution, histogram
@@ -173,6 +175,8 @@ class _FileReader:
                 file=file,
                 profiler=self._profiler,
             )
+            if processes > 1:
+                compile_searches()
             tasks = (
                 Task(block if file is None else block.without_data(), self.part.findings.full()) for block in blocks
             )
@@ -184,6 +188,8 @@ class _FileReader:
                         tokenizer_check.compare(*part.sample)
                     timed(self._profiler, "merging parts", self.part.merge)(part)
                     progress(part.end)
+                    if processes > 1:
+                        _import_numpy()
             if tokenizer_check is not None:
                 tokenizer_check.finish()
         finally:
@@ -222,6 +228,11 @@ class _FileReader:
     def _add_hits(finish: Callable[[], Iterable[LocatedHit]], findings: Findings) -> None:
         for code, line, hit in finish():
             findings.add(code, line, hit)
+
+
+def _import_numpy() -> None:
+    """Imports numpy, which the comparisons at the end need, while other processes read the file."""
+    importlib.import_module("service.datasets.duplicates.near")
 
 
 def _named_encoding(foreign: bytes) -> str | None:

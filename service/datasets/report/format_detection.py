@@ -7,6 +7,7 @@ the size of the chunks in which the bytes arrive.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from service.datasets.checks.file import SNIFFED_BYTES, sniff
 from service.datasets.checks.registry import Hit
 from service.datasets.encodings.unicode_forms import wide_without_bom
 from service.datasets.parsing.decode import decode_line
-from service.datasets.parsing.formats import FormatVotes
+from service.datasets.parsing.formats import ROLES, FormatVotes
 from service.datasets.parsing.lines import Block, lines_of
 from service.datasets.report.other_layouts import (
     column_layout,
@@ -34,6 +35,7 @@ _VOTING_ROWS = 256
 _VOTING_BYTES = 1 << 20
 _INSPECTED_BYTES = 8 << 20
 _START_BYTES = 1 << 20
+_MAX_CACHED_MESSAGES = 64
 
 
 class NotJsonLines(NamedTuple):
@@ -119,6 +121,33 @@ def detect_format(blocks: Iterator[Block], *, max_line_bytes: int) -> FormatDete
 
 def _other(row: dict[str, Any]) -> str | None:
     """What to say of a row that another tool wrote; None for other rows."""
+    roles = _roles_alone(row)
+    return _written_by_another_tool(row) if roles is None else _other_with(roles)
+
+
+def _roles_alone(row: dict[str, Any]) -> tuple[str, ...] | None:
+    """The roles of a row that has messages with a role and a text and nothing else; None for other rows."""
+    messages = row["messages"] if row.keys() == {"messages"} else None
+    if not isinstance(messages, list) or len(messages) > _MAX_CACHED_MESSAGES:
+        return None
+    roles: list[str] = []
+    for message in messages:
+        if not isinstance(message, dict) or message.keys() != {"role", "content"}:
+            return None
+        role = message["role"]
+        if role not in ROLES or not isinstance(message["content"], str):
+            return None
+        roles.append(role)
+    return tuple(roles)
+
+
+@lru_cache(maxsize=256)
+def _other_with(roles: tuple[str, ...]) -> str | None:
+    """The same for all rows with these roles alone: shapes are recognised by keys and types, not by texts."""
+    return _written_by_another_tool({"messages": [{"role": role, "content": "text"} for role in roles]})
+
+
+def _written_by_another_tool(row: dict[str, Any]) -> str | None:
     fold = fold_of(row)
     if fold is not None:
         return fold_message(fold)

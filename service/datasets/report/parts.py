@@ -34,7 +34,7 @@ _MAX_ITEM_FIELDS = 1_000
 _SAMPLE_CHARS = 2_000
 
 MAX_BLOCK_SECONDS = 120.0
-"""Processor time for one block: half a megabyte of lines, or one line of up to 16 MB. Honest ones take under 5 s."""
+"""Processor time for one block: a megabyte of lines, or one line of up to 16 MB. Honest ones take under 10 s."""
 
 BLOCK_SECONDS = 5.0
 BLOCK_SECONDS_PER_MEGABYTE = 2.0
