@@ -10,17 +10,33 @@ until it commits, and a reader takes the lock exclusively: it then sees every ev
 import datetime as dt
 from collections.abc import Mapping
 
-from sqlalchemy import any_, func, insert, literal, select, text
+from sqlalchemy import Text, any_, bindparam, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.advisory_locks import EVENT_ORDER
 from service.database.leased_work import DELIVERIES, wake
-from service.database.tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
+from service.database.row_arrays import parameters, rows_of
+from service.database.tables import Base, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.ids import new_id
 from service.webhooks.event_types import event_body
 
 SETTLE_MILLISECONDS = 200
 """How long a reader waits for running writers; new writers queue behind it meanwhile."""
+
+_tables = Base.metadata.tables
+_EVENT = insert(_tables[WebhookEvent.__tablename__])
+_SUBSCRIBED = select(WebhookEndpoint.id).where(
+    WebhookEndpoint.project_id == bindparam("project"),
+    WebhookEndpoint.deleted_at.is_(None),
+    WebhookEndpoint.disabled_at.is_(None),
+    bindparam("event_type", type_=Text) == any_(WebhookEndpoint.event_types),
+)
+_DELIVERY_TYPES = {"id": Text(), "endpoint_id": Text()}
+_new = rows_of("new", _DELIVERY_TYPES)
+_DELIVERIES = insert(_tables[WebhookDelivery.__tablename__]).from_select(
+    ["id", "project_id", "endpoint_id", "event_id", "due_at"],
+    select(_new.c.id, bindparam("project", type_=Text), _new.c.endpoint_id, bindparam("event", type_=Text), func.now()),
+)
 
 
 async def emit(
@@ -34,38 +50,16 @@ async def emit(
     event_id = new_id("evt_")
     body = event_body(event_id, type=type, subject=subject, data=data, now=now)
     await session.execute(EVENT_ORDER.share(project_id))
-    await session.execute(
-        insert(WebhookEvent).values(
-            id=event_id, project_id=project_id, type=type, subject=subject, body=body, created_at=now
-        )
-    )
-    endpoint_ids = await session.scalars(
-        select(WebhookEndpoint.id).where(
-            WebhookEndpoint.project_id == project_id,
-            WebhookEndpoint.deleted_at.is_(None),
-            WebhookEndpoint.disabled_at.is_(None),
-            literal(type) == any_(WebhookEndpoint.event_types),
-        )
-    )
-    deliveries = [(new_id("whd_"), endpoint_id) for endpoint_id in endpoint_ids]
+    event = {"id": event_id, "project_id": project_id, "type": type, "subject": subject, "body": body}
+    await session.execute(_EVENT, event | {"created_at": now})
+    endpoint_ids = await session.scalars(_SUBSCRIBED, {"project": project_id, "event_type": type})
+    deliveries = [{"id": new_id("whd_"), "endpoint_id": endpoint_id} for endpoint_id in endpoint_ids]
     if not deliveries:
         return event_id
     await session.execute(
-        insert(WebhookDelivery).values(
-            [
-                {
-                    "id": delivery_id,
-                    "project_id": project_id,
-                    "endpoint_id": endpoint_id,
-                    "event_id": event_id,
-                    "due_at": func.now(),
-                }
-                for delivery_id, endpoint_id in deliveries
-            ]
-        )
+        _DELIVERIES, {"project": project_id, "event": event_id, **parameters(_DELIVERY_TYPES, deliveries)}
     )
-    for delivery_id, _ in deliveries:
-        wake(session, DELIVERIES, delivery_id, 0)
+    wake(session, DELIVERIES, event_id, 0)
     return event_id
 
 

@@ -6,7 +6,9 @@ import json
 import pytest
 from sqlalchemy import update
 
+from service.database.leased_work import DELIVERIES
 from service.database.tables import WebhookEndpoint
+from service.wakeups import take_wakeups
 from service.webhooks import outbox
 from tests.webhooks.factories import TYPES, WebhookHarness
 
@@ -32,6 +34,21 @@ class TestEmit:
             ("pending", webhook_harness.project_id, 0)
         }
         assert len(await webhook_harness.claim(limit=10)) == 2
+
+    async def test_one_wake_up_for_all_subscribers(self, webhook_harness: WebhookHarness) -> None:
+        for _ in range(3):
+            await webhook_harness.new_endpoint("https://a.example/")
+        async with webhook_harness.db.worker() as session:
+            await outbox.emit(
+                session,
+                project_id=webhook_harness.project_id,
+                type=TYPES[0],
+                subject="ftjob-1",
+                data={},
+                now=dt.datetime.now(dt.UTC),
+            )
+            assert [each.work for each in take_wakeups(session)] == [DELIVERIES.name]
+        assert len(await webhook_harness.deliveries()) == 3
 
     async def test_the_event_is_recorded_without_subscribers(self, webhook_harness: WebhookHarness) -> None:
         await webhook_harness.emit("ftjob-1")
