@@ -117,6 +117,13 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def family_cpu_seconds(pid: int) -> float:
+    """The CPU time that a process and all of its children have used, those that have ended included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ended_children = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    return cpu_seconds(pid) + ended_children + sum(map(cpu_seconds, _descendants(pid)))
+
+
 def memory_mb(pid: int) -> float:
     """The resident memory of a process, in MB of a million bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
