@@ -32,6 +32,7 @@ from workers.bulkhead import Bulkhead
 from workers.dataset_processes import DatasetProcesses
 from workers.detached_calls import DetachedCalls
 from workers.run_places import call_places
+from workers.webhooks.deliver import DeliveryBatches
 
 log = structlog.get_logger()
 
@@ -50,6 +51,7 @@ class Context:
     accounts: Accounts[Upstream]
     bulkhead: Bulkhead
     sender: Sender
+    delivery_batches: DeliveryBatches
     dataset_processes: DatasetProcesses
     evaluator: Evaluator
     ledger_batcher: LedgerBatcher
@@ -104,6 +106,7 @@ async def open_context(settings: Settings) -> Context:
         accounts=accounts,
         bulkhead=Bulkhead(settings.worker_concurrency, accounts.is_unavailable),
         sender=Sender.from_settings(settings),
+        delivery_batches=DeliveryBatches(db),
         dataset_processes=dataset_processes,
         evaluator=Evaluator.from_settings(settings),
         ledger_batcher=ledger_batcher,

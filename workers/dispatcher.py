@@ -5,6 +5,7 @@ each queue (`service/database/fair_claims.py`); a wake-up only causes a claim, a
 """
 
 import asyncio
+import contextlib
 import time
 from collections import Counter as Count
 from collections.abc import Awaitable, Callable
@@ -32,12 +33,13 @@ MAX_CLAIMS = 3
 """Claims in a row, if other workers claimed rows that this one had chosen."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Queue:
     """One kind of leased work in this worker: the step for a claimed row, and the maximum of concurrent steps.
 
     `heads` has the rows that may be claimed, by project; None if the rows belong to no project. A kind may have several
-    queues whose rows differ; the first one gets its wake-ups.
+    queues whose rows differ; the first one gets its wake-ups. The steps of a `separate` queue make no rows of others
+    due: when one ends, this queue alone is claimed again.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Queue:
     step: Callable[[Claim[Any]], Awaitable[None]]
     concurrency: int
     heads: Heads | None = None
+    separate: bool = False
     tasks: dict["asyncio.Task[None]", str] = field(default_factory=dict)
     """The steps that are running, and their projects."""
 
@@ -82,7 +85,10 @@ class Dispatcher:
         self._queues = queues
         self._lease_seconds = lease_seconds
         self._every_seconds = every_seconds
+        self._due_queues = select(*(exists().where(leases.due(queue.work.table)) for queue in queues))
         self._again = asyncio.Event()
+        self._round_is_due = True
+        self._ended: set[Queue] = set()
         self._stopping = False
         self._begun_at = time.monotonic()
         self.rounds = 0
@@ -95,17 +101,21 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Claim due rows now, then every `every_seconds` and whenever a step has ended, until `stop` is called."""
+        loop = asyncio.get_running_loop()
+        round_at = loop.time()
         while not self._stopping:
             self._again.clear()
-            self._begun_at = time.monotonic()
-            due = await self._due()
-            if due is not None and all([await self._claim(queue) for queue in due]):
-                self.rounds += 1
-            try:
-                async with asyncio.timeout(self._every_seconds):
+            ended, self._ended = self._ended, set()
+            if self._round_is_due or loop.time() >= round_at:
+                self._round_is_due = False
+                round_at = loop.time() + self._every_seconds
+                await self._round()
+            else:
+                for queue in ended:
+                    await self._claim(queue)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(round_at):
                     await self._again.wait()
-            except TimeoutError:
-                continue
 
     async def wake(self, work: str) -> None:
         """Claim due rows of a kind that a wake-up names. Wake-ups during a claim cause one more claim together."""
@@ -125,12 +135,17 @@ class Dispatcher:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _round(self) -> None:
+        self._begun_at = time.monotonic()
+        due = await self._due()
+        if due is not None and all([await self._claim(queue) for queue in due]):
+            self.rounds += 1
+
     async def _due(self) -> list[Queue] | None:
         """The queues with due rows, by one query since mostly none has any; None if the database is unavailable."""
-        conditions = [exists().where(leases.due(queue.work.table)) for queue in self._queues]
         try:
-            async with self._db.worker() as session:
-                found = (await session.execute(select(*conditions))).one()
+            async with self._db.claims() as session:
+                found = (await session.execute(self._due_queues)).one()
         except Exception as error:
             log.error("dispatcher.database_unavailable", error=repr(error))
             return None
@@ -181,4 +196,6 @@ class Dispatcher:
             task = asyncio.current_task()
             if task is not None:
                 queue.tasks.pop(task, None)
+            self._ended.add(queue)
+            self._round_is_due |= not queue.separate
             self._again.set()

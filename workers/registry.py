@@ -5,13 +5,13 @@ To add a kind, add a line to `service/database/leased_work.py`, a line here, and
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import Select
 
 from service.database import leased_work
-from service.database.fair_claims import longest_due
+from service.database.fair_claims import Heads, longest_due
 from service.database.leased_work import LeasedWork
 from service.database.leases import Claim
 from service.settings import Settings
@@ -24,15 +24,16 @@ from workers.jobs import account_poller, advance, deploy, schedule
 from workers.runs import advance as runs
 from workers.webhooks import candidates, deliver
 
-RowsToClaim = Callable[[Context, int], Select[Any]]
+RowsToClaim = Callable[[Context], Select[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
     """How workers process one kind of leased work.
 
-    `heads` has the rows that may be claimed, by project, for a number of free places; by default the longest due ones
-    of a kind whose rows have a project. `queue` names a queue of its own if the kind has a second one.
+    `heads` has the rows that may be claimed, by project; by default the longest due ones of a kind whose rows have a
+    project. `queue` names a queue of its own if the kind has a second one, and `separate` means that its steps make no
+    rows of other kinds due.
     """
 
     work: LeasedWork
@@ -40,19 +41,23 @@ class Handler:
     concurrency: Callable[[Settings], int]
     heads: RowsToClaim | None = None
     queue: str | None = None
+    separate: bool = False
 
     def bind(self, ctx: Context) -> Queue:
         """The queue for this worker's dispatcher."""
         table = self.work.table
-        heads = partial(self.heads, ctx) if self.heads is not None else None
-        if heads is None and hasattr(table, "project_id"):
-            heads = partial(longest_due, table)
+        heads: Heads | None = None
+        if self.heads is not None:
+            heads = partial(self.heads, ctx)
+        elif hasattr(table, "project_id"):
+            heads = cache(partial(longest_due, table))
         return Queue(
             name=self.queue or self.work.name,
             work=self.work,
             step=partial(self.step, ctx),
             concurrency=self.concurrency(ctx.settings),
             heads=heads,
+            separate=self.separate,
         )
 
 
@@ -74,16 +79,28 @@ HANDLERS = (
     Handler(leased_work.RUNS, runs.advance, lambda _: RUNS),
     Handler(leased_work.DEPLOYMENTS, deploy.advance_deployment, lambda _: DEPLOYMENTS),
     Handler(leased_work.DELETIONS, carry_out.carry_out, lambda _: DELETIONS),
-    Handler(leased_work.DELIVERIES, deliver.deliver, lambda _: DELIVERIES, candidates.of_fast_endpoints),
+    Handler(
+        leased_work.DELIVERIES,
+        deliver.deliver,
+        lambda _: DELIVERIES,
+        candidates.of_fast_endpoints,
+        separate=True,
+    ),
     Handler(
         leased_work.DELIVERIES,
         deliver.deliver,
         lambda _: SLOW_DELIVERIES,
         candidates.of_slow_endpoints,
         queue="slow_deliveries",
+        separate=True,
     ),
     Handler(
-        leased_work.DELIVERIES, deliver.deliver, lambda _: RETRIES, candidates.of_failing_endpoints, queue="retries"
+        leased_work.DELIVERIES,
+        deliver.deliver,
+        lambda _: RETRIES,
+        candidates.of_failing_endpoints,
+        queue="retries",
+        separate=True,
     ),
 )
 

@@ -16,7 +16,7 @@ from workers.dispatcher import Dispatcher
 log = structlog.get_logger()
 
 RESTART_SECONDS = 2.0
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.02
 
 
 async def listen(redis_url: str, dispatcher: Dispatcher) -> None:

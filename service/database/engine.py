@@ -174,7 +174,7 @@ def _beginning(scope: str, project_id: str, *settings: str, mode: str = "") -> s
 
 
 _WORKER = _beginning("worker", "")
-_CLAIMS = _beginning("worker", "", "set_config('enable_bitmapscan', 'off', true)")
+_CLAIMS = _beginning("worker", "", *(f"set_config('enable_{scan}', 'off', true)" for scan in ("bitmapscan", "seqscan")))
 _ADMIN = _beginning("admin", "")
 _SNAPSHOT = _beginning("worker", "", mode="ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
@@ -236,10 +236,10 @@ class Database:
 
     @asynccontextmanager
     async def claims(self) -> AsyncIterator[AsyncSession]:
-        """A worker's transaction that claims due rows, whose queries read the first rows of an index, in its order.
+        """A worker's transaction on leased work, whose queries read rows by their ids or the first ones of an index.
 
         By its statistics, which are outdated for rows that change all the time, Postgres would read a whole backlog
-        and sort it (a bitmap scan).
+        and sort it (a bitmap scan), or the whole table: a plan that was made while it was small remains in use.
         """
         async with self._scoped(_CLAIMS) as session:
             yield session

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import CTE, ColumnElement, Numeric, Select, cast, func, select, true
+from sqlalchemy import CTE, ColumnElement, Integer, Numeric, Select, bindparam, cast, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -20,8 +20,12 @@ from service.fair_shares import Waiting, fill
 
 Row = TypeVar("Row", bound=Leased)
 
-Heads = Callable[[int], Select[Any]]
-"""The query of rows that may be claimed (project, id, due_at), the longest due first, for a number of free places."""
+FREE = bindparam("free", type_=Integer)
+"""The parameter of every query of rows to claim: the number of free places."""
+
+Heads = Callable[[], Select[Any]]
+"""The query of rows that may be claimed (project, id, due_at, the database's time), the longest due first, for `FREE`
+places."""
 
 
 class FairClaim(NamedTuple):
@@ -52,7 +56,7 @@ def waiting_keys(column: Any) -> CTE:
     return waiting.union_all(select(following).select_from(waiting).where(waiting.c.key.is_not(None)))
 
 
-def longest_due(table: Any, free: int, where: Sequence[ColumnElement[bool]] = ()) -> Select[Any]:
+def longest_due(table: Any, where: Sequence[ColumnElement[bool]] = ()) -> Select[Any]:
     """The longest due rows of each project that waits: together about twice as many as there are free places.
 
     `where` are further conditions for a row to be claimed.
@@ -66,9 +70,9 @@ def longest_due(table: Any, free: int, where: Sequence[ColumnElement[bool]] = ()
         .cte("due")
         .prefix_with("MATERIALIZED", dialect="postgresql")
     )
-    each = _rows_each(free, select(func.count()).select_from(due))
+    each = _rows_each(select(func.count()).select_from(due))
     rows = _of_project(table, due.c.key, where).limit(each).correlate(due).lateral("rows")
-    return select(due.c.key, rows.c.id, rows.c.due_at).select_from(due).join(rows, true())
+    return select(due.c.key, rows.c.id, rows.c.due_at, func.now()).select_from(due).join(rows, true())
 
 
 def _of_project(table: Any, project_id: Any, where: Sequence[ColumnElement[bool]]) -> Select[Any]:
@@ -79,20 +83,20 @@ def _of_project(table: Any, project_id: Any, where: Sequence[ColumnElement[bool]
     )
 
 
-def longest_due_of(candidates: CTE, free: int) -> Select[Any]:
+def longest_due_of(candidates: CTE) -> Select[Any]:
     """The longest due of these rows (`project_id`, `id`, `due_at`), limited for each project as in `longest_due`."""
     place = func.row_number().over(partition_by=candidates.c.project_id, order_by=candidates.c.due_at)
     ranked = select(candidates, place.label("place")).subquery()
-    each = _rows_each(free, select(func.count(candidates.c.project_id.distinct())))
-    return select(ranked.c.project_id, ranked.c.id, ranked.c.due_at).where(ranked.c.place <= each)
+    each = _rows_each(select(func.count(candidates.c.project_id.distinct())))
+    return select(ranked.c.project_id, ranked.c.id, ranked.c.due_at, func.now()).where(ranked.c.place <= each)
 
 
-def _rows_each(free: int, projects: Select[Any]) -> Any:
+def _rows_each(projects: Select[Any]) -> Any:
     """How many rows to read of each of so many projects: enough that any of them can get its share of the free places.
 
     A project that could get even more, since others have few rows, gets the rest with the next claim.
     """
-    return func.greatest(1, func.ceil(cast(2 * free, Numeric) / func.nullif(projects.scalar_subquery(), 0)))
+    return func.greatest(1, func.ceil(cast(2 * FREE, Numeric) / func.nullif(projects.scalar_subquery(), 0)))
 
 
 async def claim_fairly(
@@ -112,7 +116,8 @@ async def claim_fairly(
     free = places - Counter(occupied).total()
     waiting: dict[str, list[Waiting[str]]] = defaultdict(list)
     now = 0.0
-    for project_id, row_id, due_at, at in await session.execute(heads(free).add_columns(func.now())):
+    found: Any = await session.execute(heads(), {FREE.key: free})
+    for project_id, row_id, due_at, at in found:
         waiting[project_id].append(Waiting(row_id, due_at.timestamp()))
         now = at.timestamp()
     for project_id in last_admissions.keys() - waiting.keys():
@@ -123,8 +128,6 @@ async def claim_fairly(
     }
     if not chosen:
         return Claimed([], lost_some=False)
-    claims = await leases.claim(
-        session, table, lease_seconds=lease_seconds, limit=len(chosen), where=[table.id.in_(chosen)]
-    )
+    claims = await leases.claim_rows(session, table, list(chosen), lease_seconds=lease_seconds)
     last_admissions.update((chosen[each.row.id], now) for each in claims)
     return Claimed([FairClaim(chosen[each.row.id], each) for each in claims], lost_some=len(claims) < len(chosen))

@@ -8,15 +8,17 @@ stop early. If another transaction moved `due_at` while the row was claimed, giv
 
 import asyncio
 import datetime as dt
+import functools
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import structlog
-from sqlalchemy import ColumnElement, case, func, or_, select, update
+from sqlalchemy import ARRAY, ColumnElement, Integer, Interval, Text, any_, bindparam, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from service.database.engine import Database
 from service.database.tables.base import Leased
@@ -83,20 +85,45 @@ async def claim(
     only_due: bool = True,
 ) -> list[Claim[Row]]:
     """Claim up to `limit` due rows of `table`, the longest due first. `only_due=False` claims idle rows as well."""
-    started = time.monotonic()
+    statement = _claiming(table, due(table) if only_due else _free(table), *where)
+    return await _claims(session, statement, {"limit": limit}, lease_seconds)
+
+
+async def claim_rows(
+    session: AsyncSession, table: type[Row], ids: Sequence[str], *, lease_seconds: float
+) -> list[Claim[Row]]:
+    """Claim those of the rows with these ids that are due and free."""
+    statement: ReturningUpdate[Row] = _claiming_rows(cast("Hashable", table))
+    return await _claims(session, statement, {"limit": len(ids), "ids": ids}, lease_seconds)
+
+
+def _claiming(table: type[Row], *where: ColumnElement[bool]) -> ReturningUpdate[Row]:
     claimable = (
         select(table.id)
-        .where(due(table) if only_due else _free(table), *where)
+        .where(*where)
         .order_by(table.due_at)
-        .limit(limit)
+        .limit(bindparam("limit", type_=Integer))
         .with_for_update(skip_locked=True)
     )
-    rows = await session.scalars(
+    lease = bindparam("lease", type_=Interval)
+    return (
         update(table)
         .where(table.id.in_(claimable.scalar_subquery()))
-        .values(lease_token=table.lease_token + 1, leased_until=func.now() + dt.timedelta(seconds=lease_seconds))
+        .values(lease_token=table.lease_token + 1, leased_until=func.now() + lease)
         .returning(table)
     )
+
+
+@functools.cache
+def _claiming_rows(table: Any) -> ReturningUpdate[Any]:
+    return _claiming(table, due(table), table.id == any_(bindparam("ids", type_=ARRAY(Text))))
+
+
+async def _claims(
+    session: AsyncSession, statement: ReturningUpdate[Row], values: dict[str, Any], lease_seconds: float
+) -> list[Claim[Row]]:
+    started = time.monotonic()
+    rows = await session.scalars(statement, {**values, "lease": dt.timedelta(seconds=lease_seconds)})
     return [
         Claim(
             row=row,
@@ -163,12 +190,16 @@ async def give_back_idle(
 async def heartbeat(db: Database, claimed: Claim[Row]) -> AsyncIterator[None]:
     """Renew the lease every third of its duration while the body runs; cancel the body when the lease is lost.
 
-    Raises `LeaseLost` then, which includes that no renewal succeeded before the lease's deadline.
+    Raises `LeaseLost` then, which includes that no renewal succeeded before the lease's deadline. A body that ends
+    before the first renewal costs a timer, and no task.
     """
     body = asyncio.current_task()
     if body is None:
         raise RuntimeError("A heartbeat needs a running task.")
-    renewer = asyncio.create_task(_renew(db, claimed, body))
+    renewers: list[asyncio.Task[None]] = []
+    timer = asyncio.get_running_loop().call_later(
+        claimed.lease_seconds / 3, lambda: renewers.append(asyncio.create_task(_renew(db, claimed, body)))
+    )
     try:
         yield
     except asyncio.CancelledError:
@@ -177,33 +208,39 @@ async def heartbeat(db: Database, claimed: Claim[Row]) -> AsyncIterator[None]:
             raise LeaseLost(f"{claimed.table.__tablename__} {claimed.row.id}") from None
         raise
     finally:
-        renewer.cancel()
-        await asyncio.gather(renewer, return_exceptions=True)
+        timer.cancel()
+        for renewer in renewers:
+            renewer.cancel()
+            await asyncio.gather(renewer, return_exceptions=True)
 
 
 async def _renew(db: Database, claimed: Claim[Row], body: "asyncio.Task[Any]") -> None:
-    table = claimed.table
-    while True:
+    while await _is_held(db, claimed):  # noqa: ASYNC110  (a period, not a wait for something)
         await asyncio.sleep(claimed.lease_seconds / 3)
-        started = time.monotonic()
-        try:
-            async with asyncio.timeout(max(0.0, claimed.deadline - started)), db.worker() as session:
-                renewed = await session.scalar(
-                    update(table)
-                    .where(claimed.held(), table.leased_until > func.now())
-                    .values(leased_until=func.now() + dt.timedelta(seconds=claimed.lease_seconds))
-                    .returning(table.id)
-                )
-        except Exception as error:
-            if time.monotonic() < claimed.deadline:
-                log.warning("lease.renewal_failed", row=claimed.row.id, error=repr(error))
-                continue
-            renewed = None
-        if renewed is None:
-            claimed.lost = True
-            body.cancel()
-            return
-        claimed.deadline = _deadline(started, claimed.lease_seconds)
+    claimed.lost = True
+    body.cancel()
+
+
+async def _is_held(db: Database, claimed: Claim[Row]) -> bool:
+    """Whether the lease was renewed, or could not be and has not expired yet."""
+    table, started = claimed.table, time.monotonic()
+    try:
+        async with asyncio.timeout(max(0.0, claimed.deadline - started)), db.worker() as session:
+            renewed = await session.scalar(
+                update(table)
+                .where(claimed.held(), table.leased_until > func.now())
+                .values(leased_until=func.now() + dt.timedelta(seconds=claimed.lease_seconds))
+                .returning(table.id)
+            )
+    except Exception as error:
+        if time.monotonic() >= claimed.deadline:
+            return False
+        log.warning("lease.renewal_failed", row=claimed.row.id, error=repr(error))
+        return True
+    if renewed is None:
+        return False
+    claimed.deadline = _deadline(started, claimed.lease_seconds)
+    return True
 
 
 def _deadline(started: float, lease_seconds: float) -> float:

@@ -1,5 +1,6 @@
 """Bounds of the work of workers."""
 
+from service.database.group_commit import MAX_OPERATIONS
 from service.documented_limits.limit import FIXED, Limit, by_setting, shown
 from service.limits.unfinished_work import MAX_UNFINISHED_REPORTS
 from service.settings import Settings
@@ -65,6 +66,14 @@ WORK: tuple[Limit, ...] = (
     _by_worker_place("deletions of files, models and projects", DELETIONS, "8 of one project, as many as before"),
     _by_worker_place(
         "attempts of deliveries", DELIVERIES, "32 endpoints of one project with four attempts each at the same time"
+    ),
+    Limit(
+        name="attempts of deliveries that one transaction records",
+        value=shown(MAX_OPERATIONS),
+        counted="worker",
+        above="waits for the next transaction, some milliseconds",
+        change=FIXED,
+        honest_use="a worker has 384 attempts at the same time, and most of them wait for their receivers",
     ),
     _by_worker_place(
         f"attempts at endpoints whose last attempt took over {SLOW_SECONDS:.0f} s",

@@ -1,9 +1,29 @@
 """Encrypts an endpoint's signing secrets in its row; the row's id is the context of the encryption."""
 
 import datetime as dt
+from typing import Protocol
 
 from service.database.encryption import Sealer
-from service.database.tables import WebhookEndpoint
+
+
+class Signing(Protocol):
+    """The columns of an endpoint that sign its messages: of its row, or of a copy."""
+
+    @property
+    def id(self) -> str:
+        """The endpoint's id."""
+
+    @property
+    def secret_encrypted(self) -> bytes:
+        """The current secret."""
+
+    @property
+    def old_secret_encrypted(self) -> bytes | None:
+        """The secret before the last rotation."""
+
+    @property
+    def old_secret_expires_at(self) -> dt.datetime | None:
+        """When the old secret stops signing."""
 
 
 def seal_secret(sealer: Sealer, endpoint_id: str, secret: str) -> bytes:
@@ -11,7 +31,7 @@ def seal_secret(sealer: Sealer, endpoint_id: str, secret: str) -> bytes:
     return sealer.seal(secret.encode(), context=context_of(endpoint_id))
 
 
-def active_secrets(sealer: Sealer, endpoint: WebhookEndpoint, *, now: dt.datetime) -> list[str]:
+def active_secrets(sealer: Sealer, endpoint: Signing, *, now: dt.datetime) -> list[str]:
     """The secrets that sign at `now`: the current one, and the old one until it expires.
 
     Raises `DecryptionFailed`.

@@ -1,5 +1,6 @@
 """Names that lead inside, and names that change between the check and the use: not one connection is made."""
 
+import dataclasses
 import sys
 import threading
 from collections.abc import Iterator
@@ -109,7 +110,7 @@ class TestNameServer:
     ) -> None:
         with name_server(["169.254.169.254"]) as names:
             sender = new_sender(reach=Reach.PUBLIC, resolver=Resolver(names.lookup))
-            moved = WebhookHarness(webhook_harness.settings, webhook_harness.db, sender, webhook_harness.project_id)
+            moved = dataclasses.replace(webhook_harness, sender=sender)
             await webhook_harness.new_endpoint(f"https://moved.example.com:{receiver.port}/")
             await webhook_harness.emit()
             (claimed,) = await webhook_harness.claim()

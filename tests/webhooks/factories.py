@@ -11,6 +11,7 @@ from sqlalchemy import func, select, update
 from service.database import leases
 from service.database.encryption import Sealer
 from service.database.engine import Database, create_engine
+from service.database.fair_claims import FREE
 from service.database.leases import Claim
 from service.database.tables import Project, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from service.egress.addresses import Reach
@@ -22,7 +23,7 @@ from service.webhooks.secrets import seal_secret
 from service.webhooks.sender import Sender
 from service.webhooks.signing import new_secret, secret_hint
 from workers.webhooks.candidates import Health, candidates
-from workers.webhooks.deliver import deliver
+from workers.webhooks.deliver import DeliveryBatches, deliver
 
 PATIENT_SECONDS = 60.0
 HEALTHS: tuple[Health, ...] = ("fast", "slow", "failing")
@@ -36,6 +37,7 @@ class WebhookHarness:
     settings: Settings
     db: Database
     sender: Sender
+    delivery_batches: DeliveryBatches
     project_id: str
 
     @property
@@ -97,7 +99,8 @@ class WebhookHarness:
         async with self.db.worker() as session:
             for each in HEALTHS if health is None else (health,):
                 if left := limit - len(claimed):
-                    rows = sorted(await session.execute(candidates(each, left)), key=lambda row: row.due_at)[:left]
+                    found = await session.execute(candidates(each), {FREE.key: left})
+                    rows = sorted(found, key=lambda row: row.due_at)[:left]
                     chosen = [WebhookDelivery.id.in_([row.id for row in rows])]
                     claimed += await leases.claim(
                         session, WebhookDelivery, lease_seconds=lease_seconds, limit=left, where=chosen
@@ -167,6 +170,7 @@ async def open_webhook_harness(settings: Settings) -> AsyncIterator[WebhookHarne
                 reach=Reach.of(allow_private=settings.webhook_allow_private, development=settings.environment == "dev"),
                 timeout_seconds=settings.webhook_timeout_seconds,
             ),
+            DeliveryBatches(db),
             new_id("proj_"),
         )
         async with db.admin() as session:

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import re
 from collections import Counter
 from functools import partial
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, func, text, update
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import asyncpg
 
+from service.database.fair_claims import FREE
 from service.database.leased_work import DELIVERIES
 from service.database.tables import WebhookDelivery, WebhookEvent
 from service.webhooks import schedule
@@ -127,11 +130,40 @@ class TestCost:
         await _backlog(webhook_harness, dead, 10_000)
         assert await self.pages(webhook_harness) < 3 * small
 
+    async def test_does_not_grow_with_endpoints_for_which_nothing_waits(self, webhook_harness: WebhookHarness) -> None:
+        """By a plan that was made while there were few endpoints, which Postgres goes on using."""
+        await _endpoints(webhook_harness, 20, "https://well.example/", WELL)
+        await webhook_harness.emit(type=WELL)
+        sql = candidates("fast").compile(dialect=asyncpg.dialect())  # type: ignore[no-untyped-call]
+        async with webhook_harness.db.claims() as session:
+            connection = (await (await session.connection()).get_raw_connection()).driver_connection
+            assert connection is not None
+            await connection.execute(f"SET LOCAL plan_cache_mode = force_generic_plan; PREPARE heads AS {sql}")
+            arguments = ", ".join(["4"] * len(set(re.findall(r"\$\d+", str(sql)))))
+            explain = text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE heads({arguments})")
+            few: Any = await session.scalar(explain)
+            await session.execute(
+                text(
+                    "INSERT INTO webhook_endpoints (id, project_id, name, url, event_types, secret_encrypted, "
+                    "secret_hint) SELECT 'we_' || n, :project, 'idle', 'https://idle.example/', '{}', '', '' "
+                    "FROM generate_series(1, 10000) n"
+                ),
+                {"project": webhook_harness.project_id},
+            )
+            many: Any = await session.scalar(explain)
+            await connection.execute("DEALLOCATE heads")
+        assert _pages(many) < 3 * _pages(few)
+
     async def pages(self, webhook_harness: WebhookHarness) -> int:
-        sql = candidates("fast", 256).compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
-        async with webhook_harness.db.worker() as session:
+        query = candidates("fast").params({FREE.key: 256})
+        sql = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
+        async with webhook_harness.db.claims() as session:
             plan: Any = await session.scalar(text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}"))
-        return int(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])
+        return _pages(plan)
+
+
+def _pages(plan: Any) -> int:
+    return int(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])
 
 
 class TestHanging:

@@ -68,6 +68,7 @@ from workers.jobs.advance import advance
 from workers.jobs.schedule import run_scheduling_pass
 from workers.registry import dispatcher_of
 from workers.run_places import call_places
+from workers.webhooks.deliver import DeliveryBatches
 
 MODEL = "gpt-4o-mini-2024-07-18"
 TOKENS_PER_EPOCH = 1000
@@ -401,6 +402,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         accounts=accounts,
         bulkhead=Bulkhead(settings.worker_concurrency, accounts.is_unavailable),
         sender=Sender.from_settings(settings),
+        delivery_batches=DeliveryBatches(db),
         dataset_processes=DatasetProcesses(
             processes=1,
             memory_bytes=settings.dataset_memory_bytes,

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Select, text
+import pytest
+from sqlalchemy import Select, false, text
 from sqlalchemy.dialects import postgresql
 
-from service.database.fair_claims import longest_due
+from service.database.fair_claims import FREE, longest_due
 from service.database.leased_work import DELETIONS
 from service.database.leases import Claim
 from service.database.tables import Deletion, Project
@@ -33,14 +34,19 @@ class Steps:
         self.started.append(claimed.row.project_id)
         await self.ended.wait()
 
-    def heads(self, free: int) -> Select[Any]:
+    def heads(self) -> Select[Any]:
         """The rows to claim; counts the claims."""
         self.claims += 1
-        return longest_due(Deletion, free)
+        return longest_due(Deletion)
 
-    def queue(self, places: int) -> Queue:
+    def no_heads(self) -> Select[Any]:
+        """No rows to claim; counts the claims."""
+        self.claims += 1
+        return longest_due(Deletion, [false()])
+
+    def queue(self, places: int, *, separate: bool = False) -> Queue:
         """A queue of these steps."""
-        return Queue("deletions", DELETIONS, self.run, places, self.heads)
+        return Queue("deletions", DELETIONS, self.run, places, self.heads, separate)
 
     async def until(self, count: int) -> Counter[str]:
         """The projects of the steps that have started, once there are so many."""
@@ -139,6 +145,21 @@ class TestShares:
             assert sum(len(queue.tasks) for queue in queues) == 12
 
 
+@pytest.mark.parametrize("separate", [True, False])
+async def test_when_a_step_of_a_separate_queue_ends_no_other_queue_is_claimed(
+    harness: WorkerHarness, separate: bool
+) -> None:
+    """Ten rows, one after the other; the other queue never has any."""
+    (project_id,) = await projects(harness, 1)
+    await backlog(harness, project_id, 10, minutes=1)
+    steps, other = Steps(), Steps()
+    steps.ended.set()
+    other_queue = Queue("others", DELETIONS, other.run, 1, other.no_heads)
+    async with dispatching(harness, steps.queue(1, separate=separate), other_queue):
+        await steps.until(10)
+    assert (other.claims == 1) == separate
+
+
 def test_every_kind_whose_rows_have_a_project_is_claimed_by_project(harness: WorkerHarness) -> None:
     queues = [handler.bind(harness.ctx) for handler in HANDLERS]
     assert [queue.name for queue in queues if queue.heads is None] == ["scheduling_passes"]
@@ -162,7 +183,8 @@ class TestCost:
 
     async def plan(self, harness: WorkerHarness) -> dict[str, Any]:
         """The plan of the query that reads what may be claimed, and the pages that it read."""
-        sql = longest_due(Deletion, 16).compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
+        query = longest_due(Deletion).params({FREE.key: 16})
+        sql = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
         async with harness.ctx.db.claims() as session:
             explained: Any = await session.scalar(text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}"))
         plan: dict[str, Any] = explained[0]["Plan"]

@@ -65,7 +65,7 @@ class RunningJob(NamedTuple):
     recently_viewed: bool
 
 
-def due_polls(ctx: Context, free: int) -> Select[Any]:
+def due_polls(ctx: Context) -> Select[Any]:
     """The accounts to poll, by project. A shared account belongs to no project and counts by itself."""
     owner = func.coalesce(UpstreamAccount.project_id, AccountPoll.id)
     due = (
@@ -74,7 +74,7 @@ def due_polls(ctx: Context, free: int) -> Select[Any]:
         .where(leases.due(AccountPoll))
         .cte("due_polls")
     )
-    return longest_due_of(due, free)
+    return longest_due_of(due)
 
 
 async def poll_account(ctx: Context, claimed: Claim[AccountPoll]) -> None:

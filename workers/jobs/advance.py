@@ -36,14 +36,14 @@ BEFORE_UPSTREAM_JOB: tuple[State, ...] = ("validating", "waiting", "uploading")
 """States in which no upstream job exists, so that failing the job loses nothing."""
 
 
-def due_jobs(ctx: Context, free: int) -> Select[Any]:
+def due_jobs(ctx: Context) -> Select[Any]:
     """The jobs that may be claimed now: those for whose account the bulkhead has room for a step."""
     accounts, pairs = ctx.bulkhead.full()
     conditions = []
     if accounts or pairs:
         has_room = and_(Job.account_id.not_in(accounts), tuple_(Job.project_id, Job.account_id).not_in(pairs))
         conditions.append(or_(Job.account_id.is_(None), has_room, Job.state == "waiting"))
-    return longest_due(Job, free, conditions)
+    return longest_due(Job, conditions)
 
 
 async def advance(ctx: Context, claimed: Claim[Job]) -> None:

@@ -4,6 +4,7 @@ Endpoints whose last attempt failed, and those whose last attempt was slow, have
 not delay the others. An endpoint without attempts counts as fast.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -40,47 +41,53 @@ _QUEUES: Mapping[Health, _Queue] = {
 }
 
 
-def candidates(health: Health, free: int) -> Select[Any]:
-    """The deliveries to claim of endpoints of this health, by project, for a number of free places.
+@functools.cache
+def candidates(health: Health) -> Select[Any]:
+    """The deliveries to claim of endpoints of this health, by project, for `FREE` places.
 
     The query goes from one waiting endpoint to the next by the index (a "loose index scan") and reads a few rows of
     each, so its cost grows with the number of waiting endpoints and not with their backlogs.
     """
-    endpoint, queue = WebhookEndpoint, _QUEUES[health]
+    queue, waiting = _QUEUES[health], waiting_keys(WebhookDelivery.endpoint_id)
     due, running = aliased(WebhookDelivery), aliased(WebhookDelivery)
+    endpoint = (
+        select(WebhookEndpoint.project_id)
+        .where(WebhookEndpoint.id == waiting.c.key, queue.endpoints)
+        .limit(1)  # so that Postgres begins with the endpoints that wait, not with all
+        .correlate(waiting)
+        .lateral("endpoint")
+    )
     busy = (
         select(func.count())
-        .where(running.endpoint_id == endpoint.id, running.leased_until >= func.now())
-        .correlate(endpoint)
+        .where(running.endpoint_id == waiting.c.key, running.leased_until >= func.now())
+        .correlate(waiting)
         .scalar_subquery()
     )
     next_due = (
         select(due.id, due.due_at)
         .where(
-            due.endpoint_id == endpoint.id,
+            due.endpoint_id == waiting.c.key,
             due.due_at <= func.now(),
             or_(due.leased_until.is_(None), due.leased_until < func.now()),
         )
         .order_by(due.due_at)
         .limit(func.greatest(0, queue.max_concurrent_per_endpoint - busy))
-        .correlate(endpoint)
+        .correlate(waiting)
         .lateral("next_due")
     )
-    waiting = waiting_keys(WebhookDelivery.endpoint_id)
     of_endpoints = (
-        select(endpoint.project_id, next_due.c.id, next_due.c.due_at)
+        select(endpoint.c.project_id, next_due.c.id, next_due.c.due_at)
         .select_from(waiting)
-        .join(endpoint, endpoint.id == waiting.c.key)
+        .join(endpoint, true())
         .join(next_due, true())
-        .where(queue.endpoints)
         .cte("of_endpoints")
         .prefix_with("MATERIALIZED", dialect="postgresql")
     )
-    return longest_due_of(of_endpoints, free)
+    return longest_due_of(of_endpoints)
 
 
-def _of(health: Health) -> Callable[[object, int], Select[Any]]:
-    return lambda ctx, free: candidates(health, free)
+def _of(health: Health) -> Callable[[object], Select[Any]]:
+    return lambda _: candidates(health)
 
 
 of_fast_endpoints = _of("fast")
