@@ -14,7 +14,8 @@ from threading import Event
 
 from cli.embedded import OWNER, SERVICE, SUPERUSER, Postgres, free_port
 from cli.supervisor import Supervisor
-from service.database.migrations import ROOT, upgrade, write_migration
+from service.database.migrations import upgrade, write_migration
+from service.database.schema import MIGRATIONS
 from service.settings import Settings
 
 START_SECONDS = 60.0
@@ -31,7 +32,7 @@ def main() -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"Wrote {path.relative_to(ROOT)}. Read it: what autogenerate finds is a draft.")
+    print(f"Wrote {path.relative_to(MIGRATIONS.parent)}. Read it: what autogenerate finds is a draft.")
     return 0
 
 

@@ -13,7 +13,7 @@ from service.catalogue import base_models
 from service.catalogue.base_models import Catalogue
 from service.database.encryption import sealer_of
 from service.database.engine import Database, create_engine
-from service.database.migrations import check_schema
+from service.database.schema import check_schema
 from service.database.tables import Gateway
 from service.errors import SettingsError
 from service.fair_places import FairPlaces

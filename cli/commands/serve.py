@@ -55,7 +55,7 @@ def _serve(settings: Settings, processes: int, fd: int | None) -> int:
 
         from service.app import create_app
         from service.database.connection_limit import warn_of_too_few_connections
-        from service.database.migrations import check_schema
+        from service.database.schema import check_schema
         from service.http.protocol import limited_protocol
         from service.monitoring.internal_listener import InternalListener
 

@@ -10,7 +10,7 @@ from sqlalchemy import Select, func, select, union_all
 
 from service.database import leased_work, leases
 from service.database.engine import Database
-from service.database.migrations import schema_problem
+from service.database.schema import schema_problem
 from service.database.tables import WorkerHeartbeat
 from service.monitoring.shared_result import SharedResult
 from service.storage import Storage

@@ -56,7 +56,7 @@ def main() -> None:
     import cli.commands.serve  # noqa: F401
     import service.app  # noqa: F401
     import workers.main  # noqa: F401
-    from service.database.migrations import head
+    from service.database.schema import head
 
     head()
     gc.freeze()

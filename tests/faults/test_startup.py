@@ -13,7 +13,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from service.database.migrations import head, incompatibility
+from service.database.schema import head, incompatibility
 from service.monitoring.readiness import REUSED_SECONDS
 from service.settings import Settings
 from tests.faults.callers import Caller, CallLog

@@ -9,22 +9,15 @@ from alembic.script import ScriptDirectory
 
 from alembic import command
 from cli.embedded import OWNER, execute
-from service.database.migrations import (
-    ROOT,
-    IncompatibleSchema,
-    config,
-    head,
-    incompatibility,
-    numbered,
-    write_migration,
-)
+from service.database.migrations import config, write_migration
+from service.database.schema import MIGRATIONS, IncompatibleSchema, head, incompatibility, numbered
 from tests.stack import Servers
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A copy of the migrations, to add to."""
-    return Path(shutil.copytree(ROOT / "alembic", tmp_path / "alembic", ignore=shutil.ignore_patterns("__pycache__")))
+    return Path(shutil.copytree(MIGRATIONS, tmp_path / "alembic", ignore=shutil.ignore_patterns("__pycache__")))
 
 
 def test_the_next_migration_is_numbered_follows_the_head_and_holds_the_difference(
@@ -45,6 +38,13 @@ def test_the_next_migration_is_numbered_follows_the_head_and_holds_the_differenc
         )
         command.upgrade(config(url, folder=folder), "head")
         assert asyncio.run(execute(url, "SELECT version_num FROM alembic_version")) == number
+
+
+def test_the_head_by_the_files_numbers_is_that_of_the_chain() -> None:
+    scripts = ScriptDirectory.from_config(config(""))
+    assert head() == scripts.get_current_head()
+    for script in scripts.walk_revisions():
+        assert Path(script.path).stem.partition("_")[0] == script.revision
 
 
 @pytest.mark.parametrize("name", ["", "Add", "add-x", "0add", "../x"])
