@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from cli.arguments.prepare import PrepareArguments
-from service.datasets.checks.registry import FIXES
+from service.datasets.fixes import FIXES
 from service.datasets.preparation.options import SAFE_FIXES, chosen_fixes
 from service.datasets.preparation.refusals import PreparationRefused
 from service.datasets.report_schema import FileReport

@@ -22,12 +22,12 @@ from cli.findings_left import findings_left, sentences_left
 from cli.input_files import why_unreadable
 from service.catalogue.base_models import load
 from service.catalogue.lookup import known_model
-from service.datasets.checks.registry import FIXES
+from service.datasets.fixes import FIXES
 from service.datasets.preparation.changes import Change
-from service.datasets.preparation.inputs import Input
 from service.datasets.preparation.options import Columns, Options, Split, check_encoding, check_split, chosen_fixes
+from service.datasets.preparation.outcome import Input, Prepared
 from service.datasets.preparation.refusals import PreparationRefused
-from service.datasets.preparation.run import OPTION_CHANGES, Outputs, Prepared
+from service.datasets.preparation.run import OPTION_CHANGES, Outputs
 from service.datasets.preparation.tool_definitions import DESCRIPTIONS
 from service.datasets.processes.preparation import READ_BYTES, output_names, prepare_to
 from service.datasets.processes.report import report_for_path

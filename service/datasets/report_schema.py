@@ -167,3 +167,13 @@ def pending_report(*, file_id: str, model: str, max_tokens: int, bytes_total: in
     return FileReport(
         file_id=file_id, status="pending", progress=progress, model=model, max_tokens=max_tokens, bytes=bytes_total
     )
+
+
+def first_errors(report: FileReport, limit: int = 5) -> str:
+    """The report's first errors in one line, for `status_details` and `error.message`; "" if there are none."""
+    if not report.errors:
+        return ""
+    shown = [finding for finding in report.findings if finding.severity == "error"][:limit]
+    text = "; ".join(f"line {finding.line}: {finding.message.rstrip('.')}" for finding in shown)
+    more = f" ({report.errors:,} errors in all)" if report.errors > len(shown) else ""
+    return f"{text}{more}."

@@ -6,8 +6,7 @@ from typing import Any
 import msgspec
 
 from service.catalogue.base_models import BaseModel
-from service.datasets.report.build import first_errors
-from service.datasets.report_schema import FileReport
+from service.datasets.report_schema import FileReport, first_errors
 from service.errors import InvalidRequest
 from service.jobs.lifecycle import JobError
 from service.jobs.schemas import CreateJob, Dpo, Hyperparameters, Method, Supervised

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from service.datasets.checks import CHECKS, FIXES
+from service.datasets.checks import CHECKS
 from service.datasets.checks.markdown import checks_markdown
+from service.datasets.fixes import FIXES
 from tests.datasets.cases import CASES, Case
 from tests.datasets.rows import findings_of, report_on
 

@@ -14,7 +14,7 @@ from service.datasets.parsing.decode import decode_line
 from service.datasets.parsing.json_faults import why_not_json
 from service.datasets.preparation.options import chosen_fixes
 from service.datasets.preparation.refusals import PreparationRefused
-from service.datasets.report.build import first_errors
+from service.datasets.report_schema import first_errors
 from tests.datasets.preparation.sources import make
 from tests.datasets.rows import asked, calling, findings_of, jsonl, report_on
 

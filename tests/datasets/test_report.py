@@ -11,8 +11,8 @@ import pytest
 
 from service.billing.prices import Amount
 from service.catalogue.tokens import ModelFacts, ModelPrice, reference_counter
-from service.datasets.report.build import build_report, first_errors
-from service.datasets.report_schema import FileReport, pending_report
+from service.datasets.report.build import build_report
+from service.datasets.report_schema import FileReport, first_errors, pending_report
 from tests.datasets.rows import (
     MODEL,
     OLD_MODEL,

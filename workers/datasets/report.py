@@ -14,9 +14,8 @@ from service.database.leases import Claim
 from service.database.tables import File, FileReport, Job
 from service.datasets.checks.file import LIMIT_REACHED, NOT_CHECKED
 from service.datasets.processes.report import ReportRequest
-from service.datasets.report.build import first_errors
 from service.datasets.report_schema import FileReport as Report
-from service.datasets.report_schema import Finding
+from service.datasets.report_schema import Finding, first_errors
 from service.processes.pool import OnProgress
 from service.webhooks import outbox
 from workers.context import Context

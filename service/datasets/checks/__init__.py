@@ -9,10 +9,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from service.datasets.checks.registry import CHECKS, DATASET_CHECKS, FIXES
+from service.datasets.checks.registry import CHECKS, DATASET_CHECKS
 
 for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
     if not _module.startswith("__"):
         importlib.import_module(f"{__name__}.{_module}")
 
-__all__ = ["CHECKS", "DATASET_CHECKS", "FIXES"]
+__all__ = ["CHECKS", "DATASET_CHECKS"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from service.datasets.checks.registry import CHECKS, FIXES
+from service.datasets.checks.registry import CHECKS
+from service.datasets.fixes import FIXES
 
 _SECTIONS = (
     "File",

@@ -23,43 +23,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from service.datasets.fixes import FIXES
 from service.datasets.parsing.formats import Example
 from service.datasets.report_schema import Format, Severity
-
-FIXES = {
-    "strip_bom": "removes the byte order mark",
-    "normalize_newlines": "turns CRLF into LF",
-    "drop_blank_lines": "removes blank lines",
-    "reencode_utf8": "decodes the file with its real encoding and writes UTF-8",
-    "strip_nul_bytes": "removes NUL bytes",
-    "json_to_jsonl": "writes each object of a JSON array, or of pretty-printed JSON, on one line",
-    "table_to_jsonl": "converts a table (CSV, TSV, a workbook) to examples by its columns",
-    "convert_shape": "converts rows that another tool wrote (ShareGPT, Alpaca, …) to examples",
-    "drop_unreadable": "removes rows that cannot be read, such as lines that are not JSON",
-    "move_known_keys": "moves what other tools write elsewhere to its place: system prompt, images, weights, calls",
-    "inline_reasoning": "writes reasoning into the content before the answer, as <think>…</think>",
-    "drop_metadata": "removes keys that carry nothing to learn, such as ids, sources, dates and scores",
-    "drop_unknown_keys": "removes keys that have no place in the format, with what they say",
-    "drop_empty_messages": "removes messages without content, and examples whose answer is empty",
-    "drop_trailing_messages": "removes messages after the last answer",
-    "functions_to_tools": "rewrites functions and function_call as tools and tool_calls",
-    "drop_duplicates": "keeps the first of identical examples",
-    "strip_filler_openings": "removes filler at the start of answers",
-    "strip_invisible": "removes invisible and control characters, without joining words or lines",
-    "restore_escapes": "restores backslashes that JSON took for escapes, as in the LaTeX \\frac",
-    "repair_mojibake": "reverses a wrong decoding, also of C1 characters; removes examples whose text is lost",
-    "add_separator": "ends every prompt with a common separator that occurs nowhere else",
-    "add_ending": "ends every completion with a common ending",
-    "add_leading_space": "starts every completion with a space",
-    "strip_common_prefix": "removes the prefix that all prompts or completions share",
-    "lowercase": "converts the text to lower case",
-    "drop_extra_columns": "removes all columns except prompt and completion, with what they say",
-    "drop_long_rows": "removes rows over 10,000 characters",
-    "mask_secrets": "replaces secrets with a placeholder",
-    "mask_personal_data": "replaces personal data with placeholders",
-    "drop_over_limit": "removes examples over the model's token limit, whose end would be cut off",
-}
-"""The fixes that a dataset preparation can apply: name and effect."""
 
 
 class Hit(NamedTuple):

@@ -16,12 +16,11 @@ import msgspec
 
 from service.datasets.checks.registry import Hit, example_check
 from service.datasets.checks.schema_mistakes import first_mistake
-from service.datasets.parsing.formats import calls_of, messages_of
+from service.datasets.parsing.formats import MAX_TOOLS, calls_of, messages_of
 from service.json_schemas import limit_exceeded
 from service.processes.guard import guarded
 
 SECTION = "Tools and functions"
-MAX_TOOLS = 128
 DECLARING = ("tools", "functions")
 CALLING = ("tool_calls", "function_call")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

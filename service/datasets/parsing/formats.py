@@ -22,6 +22,9 @@ ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 PREFERENCE_KEYS = frozenset({"input", "preferred_output", "non_preferred_output"})
 COMPLETION_KEYS = frozenset({"prompt", "completion"})
 PARTS = "[parts]"
+MAX_TOOLS = 128
+"""The functions that one example may define."""
+
 NON_PREFERRED = "/non_preferred_output/"
 """The pointers of texts that a model learns to avoid begin with this: what is wrong with them is right."""
 

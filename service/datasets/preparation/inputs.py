@@ -6,18 +6,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from service.datasets.parsing.decode import pointer_token
 from service.datasets.preparation.options import Options
+from service.datasets.preparation.outcome import Input
 from service.datasets.preparation.scratch import Row
 from service.datasets.shapes import Shape
 from service.datasets.shapes.json_texts import parsed
-
-Certainty = Literal["given", "certain", "likely", "uncertain"]
-"""`given` by the request; `certain` from the bytes themselves; `likely` and `uncertain` are estimates."""
 
 MAX_UNUSED = 200
 """The places without use that are named; of further ones the values are counted together."""
@@ -30,34 +26,6 @@ _WORD_CHARS = 3
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 """A key that is a UUID distinguishes values as a position in a list does."""
-
-
-class Guess(msgspec.Struct, frozen=True, kw_only=True):
-    """A property of the input and how sure it is."""
-
-    value: str
-    certainty: Certainty
-
-
-class Input(msgspec.Struct, frozen=True, kw_only=True):
-    """How the input was read.
-
-    `unit` is what its rows are called: line, row or item. `delimiter` and `header` (whether the first row has the
-    names of the columns) are null unless the input is a table of text, `sheet` unless it is a workbook or an object
-    with several lists of rows. `shape` is the known shape that was converted. `unused` counts, by column or by JSON
-    pointer with `*` for the position in a list, the values that are not in the examples.
-    """
-
-    format: str
-    unit: str
-    encoding: Guess
-    delimiter: Guess | None = None
-    header: Guess | None = None
-    sheet: str | None = None
-    sheets_not_read: list[str] = []
-    shape: str | None = None
-    columns: list[str] = []
-    unused: dict[str, int] = {}
 
 
 def notes_on_ignored(read: Input, options: Options) -> Iterator[str]:

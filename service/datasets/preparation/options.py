@@ -7,13 +7,13 @@ from typing import Literal
 
 import msgspec
 
-from service.datasets.checks.registry import FIXES
 from service.datasets.encodings.names import UnknownEncoding, encoding_named
+from service.datasets.fixes import FIXES
 from service.datasets.preparation.refusals import PreparationRefused
-from service.datasets.preparation.tool_definitions import ToolDefinitions
 from service.datasets.report_schema import Format
 
 Target = Literal["chat", "completion"]
+ToolDefinitions = Literal["keep", "without_descriptions", "without_parameters", "without_definitions"]
 
 SAFE_FIXES = frozenset(
     {

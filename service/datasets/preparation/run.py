@@ -18,16 +18,17 @@ from service.catalogue.tokens import ModelFacts
 from service.datasets.preparation.changes import ChangeLog
 from service.datasets.preparation.fixes.completion_file import common_suffix
 from service.datasets.preparation.fixing import Fixing
-from service.datasets.preparation.inputs import Input, Unused, notes_on_empty, notes_on_ignored
+from service.datasets.preparation.inputs import Unused, notes_on_empty, notes_on_ignored
 from service.datasets.preparation.mapping import EmptyCell, NonTextCell, prompt_of, with_system
 from service.datasets.preparation.options import Options, ResolvedOptions, Target
+from service.datasets.preparation.outcome import Input, Prepared
 from service.datasets.preparation.plan import Plan, make_plan
 from service.datasets.preparation.readers.reading import Chunks, Source
 from service.datasets.preparation.readers.source import open_source
 from service.datasets.preparation.refusals import PreparationRefused, Problems
 from service.datasets.preparation.scratch import NumberedRow, Row, Rows, Scratch, Workspace, encode
 from service.datasets.preparation.split import choose_validation
-from service.datasets.preparation.tool_definitions import DefinitionTokens, Shortening, inference_advice
+from service.datasets.preparation.tool_definitions import Shortening, inference_advice
 from service.datasets.report_schema import Format
 from service.datasets.shapes import CannotConvert, Joined, LeftOut, NoExample, NoText, Shape
 
@@ -47,31 +48,6 @@ class Outputs(msgspec.Struct, frozen=True):
     training: BinaryIO
     validation: BinaryIO
     changes: BinaryIO
-
-
-class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome, which accounts for the whole input: `rows_in` + `rows_added` = `rows_out` + `rows_joined` + the rows
-    dropped.
-
-    `input` is how the input was read. `changes` counts changes by fix, `rows_dropped` the rows that are in no file, and
-    `drop_reasons` the same rows by reason, with … for numbers.
-    `rows_out` are the rows of both files. `rows_added` counts the examples beyond one for each row, `rows_joined` the
-    rows that became a part of another row's example. A blank line is no row. `definition_tokens` are the tokens that
-    shorter definitions of functions save, if the options shorten them.
-    """
-
-    options: ResolvedOptions
-    input: Input | None = None
-    changes: dict[str, int]
-    rows_in: int
-    rows_added: int = 0
-    rows_joined: int = 0
-    rows_dropped: dict[str, int] = {}
-    drop_reasons: dict[str, int] = {}
-    rows_out: int
-    validation_rows: int
-    notes: list[str]
-    definition_tokens: DefinitionTokens | None = None
 
 
 def prepare(

@@ -5,23 +5,21 @@ from typing import Annotated, Literal
 import msgspec
 
 from service.database.tables import DatasetPreparation
-from service.datasets.preparation.inputs import Input
 from service.datasets.preparation.mapping import check_template
 from service.datasets.preparation.options import (
     Columns,
     Options,
     Split,
     Target,
+    ToolDefinitions,
     check_encoding,
     check_split,
     chosen_fixes,
 )
-from service.datasets.preparation.plan import check_shape
+from service.datasets.preparation.outcome import DefinitionTokens, Input, Prepared
 from service.datasets.preparation.readers.dialect import given_delimiter
 from service.datasets.preparation.refusals import PreparationRefused
-from service.datasets.preparation.run import Prepared
 from service.datasets.preparation.stored import stored_options, stored_outcome
-from service.datasets.preparation.tool_definitions import DefinitionTokens, ToolDefinitions
 from service.datasets.report_schema import Format
 from service.errors import InvalidRequest
 from service.http.wire_types import PageQuery, RequestModel, unix
@@ -169,7 +167,10 @@ def read_options(body: CreatePreparation) -> Options:
         check_encoding(options.encoding)
         if options.delimiter is not None:
             given_delimiter(options.delimiter)
-        check_shape(options.shape)
+        if options.shape is not None:
+            from service.datasets.preparation.plan import check_shape  # thirty modules that few requests need
+
+            check_shape(options.shape)
         check_split(options.split)
         check_template(options.prompt_template)
     except PreparationRefused as error:

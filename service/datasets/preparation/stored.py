@@ -4,7 +4,7 @@ import msgspec
 
 from service.database.tables import DatasetPreparation
 from service.datasets.preparation.options import Options
-from service.datasets.preparation.run import Prepared
+from service.datasets.preparation.outcome import Prepared
 
 
 def stored_options(row: DatasetPreparation) -> Options:

@@ -9,19 +9,17 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from service.catalogue.tokens import ModelFacts, reference_counter
 from service.datasets.checks.tools import holders
 from service.datasets.parsing.formats import definitions_of
 from service.datasets.preparation.changes import ChangeLog
+from service.datasets.preparation.options import ToolDefinitions
+from service.datasets.preparation.outcome import DefinitionTokens
 from service.datasets.preparation.scratch import NumberedRow, Row, encode
 from service.datasets.report.definition_tokens import definition_tokens
 from service.datasets.report_schema import Format
-
-ToolDefinitions = Literal["keep", "without_descriptions", "without_parameters", "without_definitions"]
 
 DESCRIPTIONS = {
     "without_descriptions": "removes the descriptions of functions and of their parameters",
@@ -37,14 +35,6 @@ _SCHEMA_LIST_KEYS = ("allOf", "anyOf", "oneOf", "prefixItems")
 _SCHEMA_MAP_KEYS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _MAX_DEPTH = 64
 _MAX_CACHED = 1_000
-
-
-class DefinitionTokens(msgspec.Struct, frozen=True, kw_only=True):
-    """The tokens of the definitions of all examples before and after, counted as in a report."""
-
-    before: int
-    after: int
-    saved: int
 
 
 class Shortening:

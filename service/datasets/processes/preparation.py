@@ -15,9 +15,10 @@ from service.catalogue.lookup import known_model
 from service.catalogue.tokens import ModelFacts
 from service.datasets.preparation.disk import Disk
 from service.datasets.preparation.options import Options, Target
+from service.datasets.preparation.outcome import Prepared
 from service.datasets.preparation.readers.reading import Chunks
 from service.datasets.preparation.refusals import PreparationRefused
-from service.datasets.preparation.run import Outputs, Prepared, prepare
+from service.datasets.preparation.run import Outputs, prepare
 from service.datasets.preparation.scratch import Scratch
 from service.storage import Storage, Stored
 

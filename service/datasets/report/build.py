@@ -93,16 +93,6 @@ def build_report(
     return _report_on(reader, file_id=file_id, model=model, prices=prices)
 
 
-def first_errors(report: FileReport, limit: int = 5) -> str:
-    """The report's first errors in one line, for `status_details` and `error.message`; "" if there are none."""
-    if not report.errors:
-        return ""
-    shown = [finding for finding in report.findings if finding.severity == "error"][:limit]
-    text = "; ".join(f"line {finding.line}: {finding.message.rstrip('.')}" for finding in shown)
-    more = f" ({report.errors:,} errors in all)" if report.errors > len(shown) else ""
-    return f"{text}{more}."
-
-
 class _FileReader:
     """Reads a file once. Afterwards `part` holds the findings and figures of the whole file."""
 

@@ -10,8 +10,7 @@ from service.catalogue.base_models import BaseModel
 from service.database.tables import Run
 from service.datasets.files.queries import get_referenced_file
 from service.datasets.files.reports import request_ready_report
-from service.datasets.report.build import first_errors
-from service.datasets.report_schema import FileReport
+from service.datasets.report_schema import FileReport, first_errors
 from service.errors import InFlight, InvalidRequest, NotFound
 from service.inference.metering import Meter
 from service.inference.routing import Route, Router

@@ -1,8 +1,13 @@
-"""The options of a generation, with every default filled in, as its plan takes them. Pure."""
+"""What a generation is given and what it reports: its options, with every default filled in, and its counts. Pure."""
 
 from typing import Any
 
 import msgspec
+
+MAX_QUESTION_ATTEMPTS = 4
+MAX_ANSWER_ATTEMPTS = 3
+MAX_FAULT_CHARS = 300
+"""How often a question and an answer are requested, and how much of an answer's fault the next request repeats."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,3 +55,21 @@ class GenerationPlanOptions(msgspec.Struct, frozen=True, kw_only=True):
             return None
         function: dict[str, Any] = self.tools[self.number_of(item) % len(self.tools)]["function"]
         return function
+
+
+class GenerationOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome of a generation, in counts.
+
+    `near_duplicates`, `unusable_questions`, `cut`, `empty_answers` and `invalid_calls` count rejected calls; `dropped`
+    counts, by reason, the examples that were given up; `missing` counts those and the ones that were not attempted.
+    """
+
+    examples: int
+    missing: int
+    fillers_removed: int
+    near_duplicates: int
+    unusable_questions: int
+    cut: int
+    empty_answers: int
+    invalid_calls: int
+    dropped: dict[str, int]

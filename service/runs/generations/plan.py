@@ -10,41 +10,23 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import msgspec
-
 from service.datasets.checks.answers import FILLER
 from service.datasets.checks.calls import arguments_against_schema, arguments_invalid, call_shape, call_undeclared
 from service.datasets.preparation.changes import Dropped
 from service.datasets.preparation.fixes.texts import strip_filler_openings
 from service.runs.generations.near_duplicates import NearDuplicateFilter
-from service.runs.generations.options import GenerationPlanOptions
+from service.runs.generations.options import (
+    MAX_ANSWER_ATTEMPTS,
+    MAX_FAULT_CHARS,
+    MAX_QUESTION_ATTEMPTS,
+    GenerationOutcome,
+    GenerationPlanOptions,
+)
 from service.runs.generations.prompts import answer_body, question_body
 from service.runs.plan import Answer, Call
 
-MAX_QUESTION_ATTEMPTS = 4
-MAX_ANSWER_ATTEMPTS = 3
-MAX_FAULT_CHARS = 300
-
 _ROW_CHECKS = (call_shape, call_undeclared, arguments_invalid, arguments_against_schema)
 _QUOTES = {'"': '"', "'": "'", "“": "”", "「": "」", "«": "»"}
-
-
-class GenerationOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome of a generation, in counts.
-
-    `near_duplicates`, `unusable_questions`, `cut`, `empty_answers` and `invalid_calls` count rejected calls; `dropped`
-    counts, by reason, the examples that were given up; `missing` counts those and the ones that were not attempted.
-    """
-
-    examples: int
-    missing: int
-    fillers_removed: int
-    near_duplicates: int
-    unusable_questions: int
-    cut: int
-    empty_answers: int
-    invalid_calls: int
-    dropped: dict[str, int]
 
 
 FaultOfCall = Callable[[str, str, Answer], str | None]

@@ -4,8 +4,12 @@ from dataclasses import dataclass
 
 from service.billing.prices import inference_cost_micros
 from service.runs.cost_estimate import CostEstimate
-from service.runs.generations.options import GenerationPlanOptions
-from service.runs.generations.plan import MAX_ANSWER_ATTEMPTS, MAX_FAULT_CHARS, MAX_QUESTION_ATTEMPTS
+from service.runs.generations.options import (
+    MAX_ANSWER_ATTEMPTS,
+    MAX_FAULT_CHARS,
+    MAX_QUESTION_ATTEMPTS,
+    GenerationPlanOptions,
+)
 from service.runs.generations.prompts import MAX_SHOWN_QUESTION_CHARS, MAX_SHOWN_QUESTIONS
 
 SHORT_QUESTION, USUAL_QUESTION = 15, 50

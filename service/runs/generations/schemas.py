@@ -6,12 +6,11 @@ import msgspec
 
 from service.billing.prices import Amount, amount_of
 from service.database.tables import Run
-from service.datasets.checks.tools import MAX_TOOLS
+from service.datasets.parsing.formats import MAX_TOOLS
 from service.errors import InvalidRequest
 from service.http.wire_types import RequestModel, unix
 from service.runs.budget import Budget
-from service.runs.generations.options import GenerationPlanOptions
-from service.runs.generations.plan import GenerationOutcome
+from service.runs.generations.options import GenerationOutcome, GenerationPlanOptions
 from service.runs.generations.stored import stored_options, stored_outcome
 from service.runs.schemas import (
     RunFault,

@@ -3,8 +3,7 @@
 import msgspec
 
 from service.database.tables import Run
-from service.runs.generations.options import GenerationPlanOptions
-from service.runs.generations.plan import GenerationOutcome
+from service.runs.generations.options import GenerationOutcome, GenerationPlanOptions
 
 
 def stored_options(run: Run) -> GenerationPlanOptions:

@@ -11,10 +11,10 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from service.catalogue.tokens import ModelFacts
-from service.datasets.checks.registry import FIXES
-from service.datasets.preparation.options import Columns, Options, Split, Target, chosen_fixes
-from service.datasets.preparation.run import Outputs, Prepared, prepare
-from service.datasets.preparation.tool_definitions import ToolDefinitions
+from service.datasets.fixes import FIXES
+from service.datasets.preparation.options import Columns, Options, Split, Target, ToolDefinitions, chosen_fixes
+from service.datasets.preparation.outcome import Prepared
+from service.datasets.preparation.run import Outputs, prepare
 from tests.datasets.rows import MODEL
 
 SAFE = chosen_fixes("safe")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.datasets.checks.registry import FIXES
+from service.datasets.fixes import FIXES
 from service.datasets.preparation.options import IMPLIED_FIXES, SAFE_FIXES, chosen_fixes
 from service.datasets.preparation.refusals import PreparationRefused
 

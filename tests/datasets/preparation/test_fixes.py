@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.datasets.checks import CHECKS, FIXES
+from service.datasets.checks import CHECKS
+from service.datasets.fixes import FIXES
 from service.datasets.parsing.formats import file_format
 from service.datasets.preparation.changes import Changed, Dropped, Refused, first_difference
 from service.datasets.preparation.fixes.registry import FILE_FIXES, READING_FIXES, ROW_FIXES

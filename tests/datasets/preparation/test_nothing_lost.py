@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.datasets.checks.registry import FIXES
+from service.datasets.fixes import FIXES
 from service.datasets.preparation.refusals import PreparationRefused
 from tests.datasets.preparation.sources import SAFE, Made, make
 from tests.real_files.expected import EXPECTED

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.datasets.preparation.tool_definitions import DefinitionTokens, ToolDefinitions, shorten
+from service.datasets.preparation.options import ToolDefinitions
+from service.datasets.preparation.outcome import DefinitionTokens
+from service.datasets.preparation.tool_definitions import shorten
 from tests.cli.test_main import tunegate
 from tests.datasets.preparation.sources import SAFE, make
 from tests.datasets.rows import OLD_MODEL, asked, calling, chat, jsonl, message, report_on, tool

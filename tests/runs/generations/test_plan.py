@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.runs.generations.options import GenerationPlanOptions, Step
-from service.runs.generations.plan import MAX_ANSWER_ATTEMPTS, MAX_QUESTION_ATTEMPTS, GenerationOutcome, GenerationPlan
+from service.runs.generations.options import (
+    MAX_ANSWER_ATTEMPTS,
+    MAX_QUESTION_ATTEMPTS,
+    GenerationOutcome,
+    GenerationPlanOptions,
+    Step,
+)
+from service.runs.generations.plan import GenerationPlan
 from service.runs.generations.prompts import PREVIOUS_QUESTIONS
 from service.runs.plan import Answer, Call, unanswered
 from tests.runs.scripted import words

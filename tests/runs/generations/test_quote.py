@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.billing.prices import inference_cost_micros
-from service.runs.generations.plan import MAX_ANSWER_ATTEMPTS, MAX_QUESTION_ATTEMPTS
+from service.runs.generations.options import MAX_ANSWER_ATTEMPTS, MAX_QUESTION_ATTEMPTS
 from service.runs.generations.quote import Rates, estimate_cost
 from tests.runs.generations.test_plan import made, options, said_at
 

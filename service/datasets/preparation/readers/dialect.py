@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from service.datasets.preparation.column_words import are_known, is_known
-from service.datasets.preparation.inputs import Certainty, Guess
+from service.datasets.preparation.outcome import Certainty, Guess
 from service.datasets.preparation.refusals import PreparationRefused
 
 ONE_COLUMN = "none"

@@ -10,7 +10,7 @@ from service.datasets.encodings.names import encoding_named
 from service.datasets.encodings.scan import scan
 from service.datasets.encodings.unicode_forms import begins_with_bom, wide_without_bom
 from service.datasets.excerpts import mask_secrets
-from service.datasets.preparation.inputs import Guess
+from service.datasets.preparation.outcome import Guess
 from service.datasets.preparation.readers.reading import Reading
 from service.datasets.preparation.refusals import PreparationRefused
 

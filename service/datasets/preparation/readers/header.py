@@ -13,9 +13,9 @@ from itertools import islice
 from typing import NamedTuple
 
 from service.datasets.preparation.column_words import are_known, is_known, plain_name
-from service.datasets.preparation.inputs import Certainty, Guess
 from service.datasets.preparation.mapping import Template
 from service.datasets.preparation.options import Options
+from service.datasets.preparation.outcome import Certainty, Guess
 from service.datasets.preparation.refusals import PreparationRefused
 
 MAX_COLUMNS = 16_384

@@ -10,8 +10,8 @@ from itertools import chain, islice
 
 from service.datasets.parsing.decode import decode_line
 from service.datasets.parsing.json_faults import about
-from service.datasets.preparation.inputs import Guess
 from service.datasets.preparation.mapping import list_names
+from service.datasets.preparation.outcome import Guess
 from service.datasets.preparation.readers.faulty import why_faulty
 from service.datasets.preparation.readers.json_items import Items
 from service.datasets.preparation.readers.json_scan import MAX_ITEM_VALUES, CutOff, json_texts

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from service.datasets.preparation.changes import ChangeLog
-from service.datasets.preparation.inputs import Guess
 from service.datasets.preparation.options import Options
+from service.datasets.preparation.outcome import Guess
 from service.datasets.preparation.readers.expansion import Expansion
 from service.datasets.preparation.refusals import PreparationRefused, Problems
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from service.datasets.preparation.inputs import Guess
+from service.datasets.preparation.outcome import Guess
 from service.datasets.preparation.readers.dialect import (
     DELIMITER_SIGN,
     QUOTE_SIGN,

@@ -12,8 +12,8 @@ from service.datasets.encodings.decode import ESCAPED, decode, is_escaped
 from service.datasets.encodings.names import CODECS
 from service.datasets.encodings.unicode_forms import has_lone_surrogates, java_utf8, to_utf8
 from service.datasets.parsing.lines import read_lines
-from service.datasets.preparation.inputs import Guess
 from service.datasets.preparation.nul_characters import without_nul
+from service.datasets.preparation.outcome import Guess
 from service.datasets.preparation.readers.encoding import choose_encoding
 from service.datasets.preparation.readers.reading import Reading
 from service.datasets.preparation.refusals import PreparationRefused

@@ -5,15 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, ClassVar
 
-import jsonschema_rs
 import msgspec
 
 from service.json_schemas import limit_exceeded
 from service.runs.comparisons.graders.base import AnswerContent, GraderOptions, GraderRefused, Score, pass_or_fail
 from service.runs.comparisons.graders.json_values import NotJson, read_json
 
-_PATTERNS = jsonschema_rs.RegexOptions(size_limit=1 << 20, dfa_size_limit=1 << 20)
-"""Limits with which patterns inside schemas are matched in time proportional to the answer."""
+_PATTERN_BYTES = 1 << 20
+"""The limit with which patterns inside schemas are matched in time proportional to the answer."""
 
 
 class JsonSchemaGrader(GraderOptions, frozen=True, kw_only=True, tag="json_schema"):
@@ -49,8 +48,11 @@ class JsonSchemaGrader(GraderOptions, frozen=True, kw_only=True, tag="json_schem
 @lru_cache(maxsize=16)
 def compiled(encoded: bytes) -> Any:
     """The validator of an encoded schema. Raises `GraderRefused`."""
+    import jsonschema_rs  # the API's process never grades
+
+    patterns = jsonschema_rs.RegexOptions(size_limit=_PATTERN_BYTES, dfa_size_limit=_PATTERN_BYTES)
     try:
-        return jsonschema_rs.validator_for(msgspec.json.decode(encoded), pattern_options=_PATTERNS, offline=True)
+        return jsonschema_rs.validator_for(msgspec.json.decode(encoded), pattern_options=patterns, offline=True)
     except (jsonschema_rs.ValidationError, ValueError) as error:
         message = str(getattr(error, "message", None) or error).splitlines()[0]
         raise GraderRefused(f"The schema is not valid: {message[:200]}.", option="schema") from None
