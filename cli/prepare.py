@@ -25,11 +25,11 @@ from service.catalogue.lookup import known_model
 from service.datasets.fixes import FIXES
 from service.datasets.preparation.changes import Change
 from service.datasets.preparation.options import Columns, Options, Split, check_encoding, check_split, chosen_fixes
-from service.datasets.preparation.outcome import Input, Prepared
+from service.datasets.preparation.outcome import Input, Prepared, output_names
 from service.datasets.preparation.refusals import PreparationRefused
 from service.datasets.preparation.run import OPTION_CHANGES, Outputs
 from service.datasets.preparation.tool_definitions import DESCRIPTIONS
-from service.datasets.processes.preparation import READ_BYTES, output_names, prepare_to
+from service.datasets.processes.preparation import READ_BYTES, prepare_to
 from service.datasets.processes.report import report_for_path
 from service.datasets.report.process_pool import ProcessEnded
 from service.datasets.report.terminal import plural

@@ -1,9 +1,16 @@
 """Process pools for reports, preparations and leakage reports: one for each, so that none waits for another."""
 
-from service.datasets.processes.leakage import LeakageRequest
-from service.datasets.processes.main import Answer, Compared, Reported, Request
-from service.datasets.processes.preparation import Preparation, PrepareRequest, Refusal
-from service.datasets.processes.report import ReportRequest
+from service.datasets.processes.messages import (
+    Answer,
+    Compared,
+    LeakageRequest,
+    Preparation,
+    PrepareRequest,
+    Refusal,
+    Reported,
+    ReportRequest,
+    Request,
+)
 from service.datasets.report_schema import FileReport, Leakage
 from service.processes.pool import OnProgress, ProcessPool, WorkFailed
 

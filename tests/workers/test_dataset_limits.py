@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.datasets.preparation.options import Options
-from service.datasets.processes.leakage import LeakageRequest
-from service.datasets.processes.preparation import Preparation, PrepareRequest, Refusal
-from service.datasets.processes.report import ReportRequest
+from service.datasets.processes.messages import LeakageRequest, Preparation, PrepareRequest, Refusal, ReportRequest
 from service.processes.guard import LimitReached
 from service.storage import Storage
 from tests.workers.harness import LINE

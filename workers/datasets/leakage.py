@@ -11,7 +11,7 @@ from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import File, Job, LeakageReport
 from service.datasets.leakage.reports import leakage_warning
-from service.datasets.processes.leakage import LeakageRequest
+from service.datasets.processes.messages import LeakageRequest
 from service.datasets.report_schema import Leakage
 from service.jobs.record import NewEvent, add_events
 from service.processes.pool import OnProgress

@@ -18,8 +18,9 @@ from service.database.leases import Claim
 from service.database.tables import DatasetPreparation, File, PendingUpload
 from service.datasets.files.actions import NewFile, create_file, record_pending_upload
 from service.datasets.files.queries import FINE_TUNE
+from service.datasets.preparation.outcome import output_names
 from service.datasets.preparation.stored import stored_options
-from service.datasets.processes.preparation import Preparation, PrepareRequest, Refusal, output_names
+from service.datasets.processes.messages import Preparation, PrepareRequest, Refusal
 from service.ids import new_id
 from service.processes.pool import OnProgress
 from service.settings import Settings

@@ -13,7 +13,7 @@ from service.database.leased_work import JOBS, wake
 from service.database.leases import Claim
 from service.database.tables import File, FileReport, Job
 from service.datasets.checks.file import LIMIT_REACHED, NOT_CHECKED
-from service.datasets.processes.report import ReportRequest
+from service.datasets.processes.messages import ReportRequest
 from service.datasets.report_schema import FileReport as Report
 from service.datasets.report_schema import Finding, first_errors
 from service.processes.pool import OnProgress

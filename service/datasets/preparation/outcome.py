@@ -71,3 +71,12 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     validation_rows: int
     notes: list[str]
     definition_tokens: DefinitionTokens | None = None
+
+
+def output_names(filename: str, *, split: bool) -> tuple[str, str]:
+    """The names of the training and the validation file, formed as `prepare_data` formed them."""
+    stem = filename.removesuffix(".gz").rsplit(".", 1)[0] if "." in filename.lstrip(".") else filename
+    return (
+        f"{stem}_prepared_train.jsonl" if split else f"{stem}_prepared.jsonl",
+        f"{stem}_prepared_valid.jsonl",
+    )

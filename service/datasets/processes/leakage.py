@@ -3,22 +3,12 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import msgspec
-
 from service import fault_points
 from service.datasets.leakage.find import find_leakage
+from service.datasets.processes.messages import LeakageRequest
 from service.datasets.processes.report import pieces_of
 from service.datasets.report_schema import Leakage
 from service.storage import Storage
-
-
-class LeakageRequest(msgspec.Struct, frozen=True, kw_only=True, tag="leakage"):
-    """Two datasets to compare, in at most `cpu_seconds` of processor time."""
-
-    training_key: str
-    validation_key: str
-    validation_file: str
-    cpu_seconds: float
 
 
 def leakage_of_objects(storage: Storage, request: LeakageRequest, progress: Callable[[int], None]) -> Leakage:

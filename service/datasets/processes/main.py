@@ -11,39 +11,28 @@ processes that it forks as well.
 import importlib
 import sys
 from contextlib import suppress
-from typing import TypeAlias
-
-import msgspec
 
 from service.catalogue.base_models import load
 from service.catalogue.tokens import EncodingDamaged, fast_counter, reference_counter
-from service.datasets.processes.leakage import LeakageRequest, leakage_of_objects
-from service.datasets.processes.preparation import Preparation, PrepareRequest, Refusal, prepare_stored
-from service.datasets.processes.report import ReportRequest, report_for_object
+from service.datasets.processes.leakage import leakage_of_objects
+from service.datasets.processes.messages import (
+    Answer,
+    Compared,
+    LeakageRequest,
+    PrepareRequest,
+    Reported,
+    ReportRequest,
+    Request,
+)
+from service.datasets.processes.preparation import prepare_stored
+from service.datasets.processes.report import report_for_object
 from service.datasets.report.text_checks import compile_searches
-from service.datasets.report_schema import FileReport, Leakage
 from service.processes.guard import guarded
 from service.processes.program import Report, serve
 from service.storage import Storage, StorageUnavailable
 
 _IMPORTED_FIRST = ("service.datasets.duplicates.near", "service.datasets.mojibake.diagnosis")
 """Modules that import numpy and ftfy, and that are otherwise imported for the first file that needs them."""
-
-
-class Reported(msgspec.Struct, frozen=True, tag="report"):
-    """The result of a `ReportRequest`."""
-
-    report: FileReport
-
-
-class Compared(msgspec.Struct, frozen=True, tag="compared"):
-    """The result of a `LeakageRequest`."""
-
-    leakage: Leakage
-
-
-Request: TypeAlias = ReportRequest | PrepareRequest | LeakageRequest
-Answer: TypeAlias = Reported | Preparation | Refusal | Compared
 
 
 def main(storage_url: str, models_file: str, *, counting: bool = False) -> None:

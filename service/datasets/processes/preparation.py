@@ -7,8 +7,6 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-import msgspec
-
 from service import fault_points
 from service.catalogue.base_models import BaseModel, Catalogue
 from service.catalogue.lookup import known_model
@@ -20,40 +18,10 @@ from service.datasets.preparation.readers.reading import Chunks
 from service.datasets.preparation.refusals import PreparationRefused
 from service.datasets.preparation.run import Outputs, prepare
 from service.datasets.preparation.scratch import Scratch
+from service.datasets.processes.messages import Preparation, PrepareRequest, Refusal
 from service.storage import Storage, Stored
 
 READ_BYTES = 1 << 20
-
-
-class PrepareRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prepare"):
-    """One dataset to prepare, the keys under which to store the results, and the limits of time and temporary files."""
-
-    storage_key: str
-    filename: str
-    options: Options
-    model: str
-    training_key: str
-    validation_key: str
-    changes_key: str
-    cpu_seconds: float
-    disk_bytes: int
-
-
-class Preparation(msgspec.Struct, frozen=True, kw_only=True, tag="prepared"):
-    """The results that were stored. `validation` is null without a split."""
-
-    outcome: Prepared
-    training: Stored
-    validation: Stored | None
-    changes: Stored
-
-
-class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
-    """Why the dataset cannot be prepared; another attempt would fail too."""
-
-    code: str
-    message: str
-    param: str | None
 
 
 def prepare_stored(
@@ -119,15 +87,6 @@ def prepare_to(
         outputs=outputs,
         scratch=scratch,
         tick=tick,
-    )
-
-
-def output_names(filename: str, *, split: bool) -> tuple[str, str]:
-    """The names of the training and the validation file, formed as `prepare_data` formed them."""
-    stem = filename.removesuffix(".gz").rsplit(".", 1)[0] if "." in filename.lstrip(".") else filename
-    return (
-        f"{stem}_prepared_train.jsonl" if split else f"{stem}_prepared.jsonl",
-        f"{stem}_prepared_valid.jsonl",
     )
 
 

@@ -6,8 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from service.catalogue.base_models import BaseModel, Catalogue, load
 from service.catalogue.lookup import known_model
 from service.catalogue.tokens import ModelFacts
@@ -19,6 +17,7 @@ from service.datasets.report_schema import FileReport
 from service.settings import Settings
 
 if TYPE_CHECKING:
+    from service.datasets.processes.messages import ReportRequest
     from service.storage import Storage  # not needed for a file on this disk
 
 READ_BYTES = 1024 * 1024
@@ -27,16 +26,6 @@ SHARED_FROM_BYTES = 4 << 20
 
 QUICK_FROM_BYTES = 12 << 20
 """A smaller file is counted by tiktoken before the fast counter is loaded."""
-
-
-class ReportRequest(msgspec.Struct, frozen=True, tag="report"):
-    """One dataset to report on, in at most `cpu_seconds` of processor time."""
-
-    storage_key: str
-    file_id: str
-    model: str
-    provider: str
-    cpu_seconds: float
 
 
 def report_for_path(
@@ -79,7 +68,7 @@ def facts(model: BaseModel) -> ModelFacts:
 def report_for_object(
     storage: "Storage",
     catalogue: Catalogue,
-    request: ReportRequest,
+    request: "ReportRequest",
     progress: Callable[[int], None],
     *,
     loaded: Collection[str] = (),

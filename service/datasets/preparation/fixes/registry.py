@@ -10,6 +10,7 @@ from service.datasets.preparation.fixes import completion_file, completion_rows,
 from service.datasets.preparation.fixes.duplicates import drop_duplicates
 from service.datasets.preparation.fixes.kinds import FileFix, RowFix
 from service.datasets.preparation.fixes.over_limit import drop_over_limit
+from service.datasets.preparation.fixes.wrong_decodings import repair_mojibake
 
 READING_FIXES = (
     "reencode_utf8",
@@ -30,7 +31,7 @@ ROW_FIXES: dict[str, RowFix] = {
     "drop_extra_columns": keys.drop_extra_columns,
     "drop_metadata": keys.drop_metadata,
     "functions_to_tools": functions.functions_to_tools,
-    "repair_mojibake": texts.repair_mojibake,
+    "repair_mojibake": repair_mojibake,
     "restore_escapes": texts.restore_escapes,
     "strip_invisible": texts.strip_invisible,
     "mask_secrets": texts.mask_secrets,

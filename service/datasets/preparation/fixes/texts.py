@@ -1,4 +1,4 @@
-"""Fixes of texts: wrong decodings, invisible characters, secrets, personal data, filler openings.
+"""Fixes of texts: broken escapes, invisible characters, secrets, personal data, filler openings.
 
 Each uses the check that names it, so that it fixes exactly what the check finds.
 """
@@ -21,7 +21,6 @@ from service.datasets.checks.secrets import (
     personal_phone,
 )
 from service.datasets.excerpts import SECRET, emails
-from service.datasets.mojibake.diagnosis import first_sign, repaired
 from service.datasets.parsing.formats import NON_PREFERRED, read_example
 from service.datasets.preparation.changes import Dropped
 from service.datasets.preparation.nul_characters import without_nul
@@ -44,18 +43,6 @@ _PERSONAL = (
 )
 
 
-def repair_mojibake(row: Row, format: Format) -> Row | Dropped:
-    """Reverses a wrong decoding, and restores C1 control characters, if the text is better for it. A row that still
-    shows signs of a wrong decoding is dropped: its text is lost.
-    """
-    row = each_text(row, format, lambda text: _until_stable(text, repaired))
-    for text in _texts(row, format):
-        sign = first_sign(text)
-        if sign is not None:
-            return Dropped(f"A text was decoded wrongly, and what it was cannot be restored: {sign.excerpt!r}.")
-    return row
-
-
 def restore_escapes(row: Row, format: Format) -> Row | Dropped:
     """Writes the backslash and the letter where JSON took them for a control character."""
     return each_text(row, format, with_backslashes) if _MAYBE_ESCAPES.search(encode(row)) else row
@@ -72,17 +59,17 @@ def strip_invisible(row: Row, format: Format) -> Row | Dropped:
 
 def mask_secrets(row: Row, format: Format) -> Row | Dropped:
     """Replaces API keys, tokens and private keys by `[SECRET]`."""
-    return each_text(row, format, lambda text: _until_stable(text, lambda each: SECRET.sub("[SECRET]", each)))
+    return each_text(row, format, lambda text: until_stable(text, lambda each: SECRET.sub("[SECRET]", each)))
 
 
 def mask_personal_data(row: Row, format: Format) -> Row | Dropped:
     """Replaces personal data by `[EMAIL]`, `[CARD]`, `[ID]` or `[PHONE]`."""
-    return each_text(row, format, lambda text: _until_stable(text, _without_personal_data))
+    return each_text(row, format, lambda text: until_stable(text, _without_personal_data))
 
 
 def strip_filler_openings(row: Row, format: Format) -> Row | Dropped:
     """Removes filler at the start of trained texts; leading white space and the initial capital stay."""
-    return each_text(row, format, lambda text: _until_stable(text, _without_filler), trained=True)
+    return each_text(row, format, lambda text: until_stable(text, _without_filler), trained=True)
 
 
 def each_text(row: Row, format: Format, change: Callable[[str], str], *, trained: bool = False) -> Row:
@@ -99,7 +86,8 @@ def each_text(row: Row, format: Format, change: Callable[[str], str], *, trained
     return row if made is None else made
 
 
-def _texts(row: Row, format: Format) -> Iterator[str]:
+def texts_of(row: Row, format: Format) -> Iterator[str]:
+    """Every text of the row."""
     return (piece.text for piece in read_example(0, row, format).pieces)
 
 
@@ -112,7 +100,7 @@ def _set_text(row: Row, pointer: str, text: str) -> None:
     place[int(last) if isinstance(place, list) else last] = text
 
 
-def _until_stable(text: str, change: Callable[[str], str]) -> str:
+def until_stable(text: str, change: Callable[[str], str]) -> str:
     """Applies `change` until nothing changes, since its result can contain another match."""
     while (changed := change(text)) != text:
         text = changed
