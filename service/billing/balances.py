@@ -143,8 +143,8 @@ async def _read(
                 Project.spend_limit_micros,
                 OrganizationSpending.maintained,
                 OrganizationSpending.spend_limit_micros,
-                _lowest_threshold(SpendAlert, month).where(SpendAlert.project_id == project_id).scalar_subquery(),
-                _lowest_threshold(OrganizationSpendAlert, month).scalar_subquery(),
+                lowest_threshold(SpendAlert, month).where(SpendAlert.project_id == project_id).scalar_subquery(),
+                lowest_threshold(OrganizationSpendAlert, month).scalar_subquery(),
             )
             .join(OrganizationSpending, OrganizationSpending.id == 1)
             .where(Project.id == project_id)
@@ -175,10 +175,16 @@ async def _read_organization(session: AsyncSession, month: dt.date, limit: int |
     return MonthBalance(reserved=reserved, spent=spent, overage=overage, limit=limit)
 
 
-def _lowest_threshold(table: type[SpendAlert] | type[OrganizationSpendAlert], month: dt.date) -> Select[Any]:
+def lowest_threshold(
+    table: type[SpendAlert] | type[OrganizationSpendAlert], month: dt.date | ColumnElement[str]
+) -> Select[Any]:
+    """The lowest threshold of the alerts that have not triggered in a month."""
     return select(func.min(table.threshold_micros)).where(not_notified(table, month))
 
 
-def not_notified(table: type[SpendAlert] | type[OrganizationSpendAlert], month: dt.date) -> ColumnElement[bool]:
-    """The condition that an alert has not triggered in a month at its threshold or above."""
-    return func.coalesce(table.notified[month.isoformat()].astext.cast(BigInteger), -1) < table.threshold_micros
+def not_notified(
+    table: type[SpendAlert] | type[OrganizationSpendAlert], month: dt.date | ColumnElement[str]
+) -> ColumnElement[bool]:
+    """The condition that an alert has not triggered in a month at its threshold or above; `month` may be its text."""
+    key = month.isoformat() if isinstance(month, dt.date) else month
+    return func.coalesce(table.notified[key].astext.cast(BigInteger), -1) < table.threshold_micros

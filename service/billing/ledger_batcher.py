@@ -1,8 +1,9 @@
-"""Batches the reservations and postings of inference calls: many calls of a project share one transaction.
+"""Batches the reservations and postings of inference calls: many calls, of any projects, share one transaction.
 
-A project's balance is one row, locked until its transaction commits. While one transaction of a project runs, further
-operations wait and go into the next one together. Limits apply as for single reservations: the same UPDATE decides
-(`actions.reserve_all`).
+While a transaction runs, further operations wait and go into the next one together, in which few statements write all
+that is usual (`usual_calls`). What is not usual, and what is of a project whose balance somebody else has locked, goes
+into a transaction of that project alone, so that it delays no other project. Limits apply as for single reservations:
+an UPDATE decides.
 
 A reservation expires. If this process dies before it posts, a worker posts in its place (`abandoned_reservations.py`).
 """
@@ -21,32 +22,26 @@ from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import fault_points
-from service.billing.actions import Actual, Reservation, reserve_all, settle_all
+from service.billing.actions import Actual, reserve_all, settle_all
 from service.billing.balances import month_of
+from service.billing.usual_calls import Call, lock_months, post_usual, reserve_usual
 from service.database.engine import Database
 from service.database.tables import OpenInference, Run
 
 log = structlog.get_logger()
+
+__all__ = ["Call", "LedgerBatcher", "reserve_calls", "resolve"]
 
 MAX_BATCH = 200
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 CLOSE_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """A call before it is sent: what it reserves, in money and tokens. A call of a run has its key within the run."""
-
-    reservation: Reservation
-    input_tokens: int
-    output_tokens: int
-    run_id: str | None = None
-    call_key: str | None = None
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Operation:
+    project_id: str
     subject: Call | Actual
+    is_committed: bool = False
     result: "asyncio.Future[bool]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def finish(self, value: bool) -> bool:
@@ -67,6 +62,8 @@ class LedgerBatcher:
     def __init__(self, db: Database, *, lifetime_seconds: float) -> None:
         self._db = db
         self.lifetime = dt.timedelta(seconds=lifetime_seconds)
+        self._shared: list[_Operation] = []
+        self._is_sharing = False
         self._waiting: dict[str, list[_Operation]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -91,13 +88,44 @@ class LedgerBatcher:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def _submit(self, project_id: str, subject: Call | Actual) -> bool:
-        operation = _Operation(subject)
+        operation = _Operation(project_id, subject)
         if project_id in self._waiting:
             self._waiting[project_id].append(operation)
         else:
-            self._waiting[project_id] = [operation]
-            self._start(self._run_batches(project_id))
+            self._shared.append(operation)
+            if not self._is_sharing:
+                self._is_sharing = True
+                self._start(self._run_shared_batches())
         return await operation.result
+
+    async def _run_shared_batches(self) -> None:
+        while self._shared:
+            batch = _still_awaited(self._shared[:MAX_BATCH])
+            del self._shared[:MAX_BATCH]
+            try:
+                rest = await self._commit_shared(batch)
+            except (IntegrityError, DataError):
+                rest = batch  # one of them is at fault: each project's are committed without the others'
+            except Exception as error:
+                self._fail(batch, error)
+                continue
+            for operation in rest:
+                self._continue_alone(operation)
+        self._is_sharing = False
+
+    async def _commit_shared(self, batch: list[_Operation]) -> list[_Operation]:
+        """Commit what is usual of a batch. Returns the rest, of which nothing was written."""
+        async with self._db.worker() as session:
+            done = await self._write_usual(session, batch, skip_locked=True)
+        return self._committed(batch, done)
+
+    def _continue_alone(self, operation: _Operation) -> None:
+        waiting = self._waiting.get(operation.project_id)
+        if waiting is not None:
+            waiting.append(operation)
+        else:
+            self._waiting[operation.project_id] = [operation]
+            self._start(self._run_batches(operation.project_id))
 
     async def _run_batches(self, project_id: str) -> None:
         waiting = self._waiting[project_id]
@@ -109,44 +137,76 @@ class LedgerBatcher:
 
     async def _commit_or_fail(self, project_id: str, batch: list[_Operation]) -> None:
         try:
-            await self._commit(project_id, batch)
+            await self._commit(project_id, _still_awaited(batch))
         except (IntegrityError, DataError) as error:
             if len(batch) == 1:
-                self._fail(project_id, batch, error)
+                self._fail(batch, error)
                 return
             for operation in batch:  # one of them is at fault: the others are committed without it
-                await self._commit_or_fail(project_id, [operation])
+                if not operation.is_committed:
+                    await self._commit_or_fail(project_id, [operation])
         except Exception as error:
-            self._fail(project_id, batch, error)
+            self._fail(batch, error)
 
     async def _commit(self, project_id: str, batch: list[_Operation]) -> None:
-        batch = [
-            operation for operation in batch if not (isinstance(operation.subject, Call) and operation.result.done())
-        ]
-        calls: list[Any] = [operation for operation in batch if isinstance(operation.subject, Call)]
+        """Commit what is usual, then the rest, which may lock the balances of earlier months first."""
         async with self._db.project(project_id) as session:
-            await resolve(session, [operation.subject for operation in batch if isinstance(operation.subject, Actual)])
-            granted = await reserve_calls(
-                session, project_id, [operation.subject for operation in calls], lifetime=self.lifetime
-            )
+            done = await self._write_usual(session, batch, skip_locked=False)
+        rest = self._committed(batch, done)
+        if not rest:
+            return
+        async with self._db.project(project_id) as session:
+            await resolve(session, [each.subject for each in rest if isinstance(each.subject, Actual)])
+            calls = [(each, each.subject) for each in rest if isinstance(each.subject, Call)]
+            granted = await reserve_calls(session, project_id, [call for _, call in calls], lifetime=self.lifetime)
+        done = dict.fromkeys(rest, True) | dict(zip((each for each, _ in calls), granted, strict=True))
+        self._committed(rest, done)
+
+    async def _write_usual(
+        self, session: AsyncSession, batch: list[_Operation], *, skip_locked: bool
+    ) -> dict[_Operation, bool]:
+        """Write what is usual of a batch, and return it."""
+        month = month_of(dt.datetime.now(dt.UTC))
+        locked = await lock_months(session, {each.project_id for each in batch}, month=month, skip_locked=skip_locked)
+        actuals = [
+            (each.project_id, each.subject)
+            for each in batch
+            if isinstance(each.subject, Actual) and each.project_id in locked
+        ]
+        calls = [
+            (each.project_id, each.subject)
+            for each in batch
+            if isinstance(each.subject, Call) and each.project_id in locked
+        ]
+        posted = await post_usual(session, actuals, month=month) if actuals else ()
+        reserved = await reserve_usual(session, calls, month=month, lifetime=self.lifetime) if calls else ()
+        return {
+            each: True
+            for each in batch
+            if (each.subject.subject in posted if isinstance(each.subject, Actual) else each.project_id in reserved)
+        }
+
+    def _committed(self, batch: list[_Operation], done: dict[_Operation, bool]) -> list[_Operation]:
+        """Set the results of what is committed, and return the rest."""
         fault_points.point("inference.booked")
-        for operation in batch:
-            if isinstance(operation.subject, Actual):
-                operation.finish(True)
-        for operation, fits in zip(calls, granted, strict=True):
-            if not operation.finish(fits) and fits:
-                self._void(project_id, operation)
+        for operation, granted in done.items():
+            operation.is_committed = True
+            if not operation.finish(granted) and granted:
+                self._void(operation)
+        return [operation for operation in batch if operation not in done]
 
-    def _fail(self, project_id: str, batch: list[_Operation], error: Exception) -> None:
+    def _fail(self, batch: list[_Operation], error: Exception) -> None:
         for operation in batch:
+            if operation.is_committed:
+                continue
             operation.fail(error)
-            if isinstance(operation.subject, Call):  # the commit may have succeeded although it reported an error
-                self._void(project_id, operation)
+            self._void(operation)  # the commit may have succeeded although it reported an error
 
-    def _void(self, project_id: str, operation: _Operation) -> None:
+    def _void(self, operation: _Operation) -> None:
+        """Release what a call has reserved that nobody waits for."""
         if isinstance(operation.subject, Call):
             nothing = Actual(subject=operation.subject.reservation.subject, micros=0, quantity=None)
-            self._start(self._settle_later(project_id, nothing))
+            self._start(self._settle_later(operation.project_id, nothing))
 
     async def _settle_later(self, project_id: str, actual: Actual) -> None:
         for seconds in (0.0, *RETRY_SECONDS):
@@ -163,6 +223,11 @@ class LedgerBatcher:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _still_awaited(batch: list[_Operation]) -> list[_Operation]:
+    """Without the calls whose callers have stopped waiting, for which nothing is reserved."""
+    return [each for each in batch if not (isinstance(each.subject, Call) and each.result.done())]
 
 
 async def reserve_calls(

@@ -1,0 +1,321 @@
+"""Reserves and posts for the usual inference calls, of any number of projects: in one statement each, after their lock.
+
+A call is usual if its project's balance of the month exists and has room for all that is reserved together, if its cost
+is within its reservation, if it belongs to no run, and if the organisation's balances are not maintained. What is not
+usual is left alone, and `actions.py` does it, with the same result for what is usual.
+
+`lock_months` comes first, in a statement of its own: so the others see what was committed before the balances were
+locked, the organisation's setting too.
+"""
+
+import datetime as dt
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Date,
+    Interval,
+    Select,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.billing import alerts
+from service.billing.actions import Actual, Reservation
+from service.billing.balances import LockedMonth, lowest_threshold
+from service.billing.ledger import MonthBalance
+from service.database.tables import Balance, LedgerEntry, OpenInference, OrganizationSpending, Project, SpendAlert
+from service.ids import new_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call before it is sent: what it reserves, in money and tokens. A call of a run has its key within the run."""
+
+    reservation: Reservation
+    input_tokens: int
+    output_tokens: int
+    run_id: str | None = None
+    call_key: str | None = None
+
+
+async def lock_months(
+    session: AsyncSession, project_ids: Collection[str], *, month: dt.date, skip_locked: bool
+) -> Collection[str]:
+    """Lock projects' balances of a month until the transaction ends. Returns the projects that have one.
+
+    With `skip_locked`, projects whose balance another transaction has locked are left out, so that none waits.
+    """
+    parameters = {"projects": list(project_ids), "current_month": month}
+    connection = await session.connection()
+    return set((await connection.execute(_LOCK[skip_locked], parameters)).scalars())
+
+
+async def reserve_usual(
+    session: AsyncSession,
+    calls: Sequence[tuple[str, Call]],
+    *,
+    month: dt.date,
+    lifetime: dt.timedelta,
+) -> Collection[str]:
+    """Reserve for calls, each with its project, whose balance is locked, and record them as open.
+
+    Returns the projects whose calls it reserved. The UPDATE checks the limit, for all calls of a project together.
+    """
+    reservations = [(project_id, call.reservation, call) for project_id, call in calls]
+    parameters = {
+        "ids": [new_id("entry-") for _ in calls],
+        "projects": [project_id for project_id, _ in calls],
+        "subjects": [each.subject for _, each, _ in reservations],
+        "line_items": [each.line_item for _, each, _ in reservations],
+        "amounts": [each.amount_micros for _, each, _ in reservations],
+        "api_key_ids": [each.api_key_id for _, each, _ in reservations],
+        "models": [each.model for _, each, _ in reservations],
+        "input_tokens": [call.input_tokens for _, call in calls],
+        "output_tokens": [call.output_tokens for _, call in calls],
+        "current_month": month,
+        "lifetime": lifetime,
+    }
+    connection = await session.connection()
+    return set((await connection.execute(_RESERVE, parameters)).scalars())
+
+
+async def post_usual(
+    session: AsyncSession, actuals: Sequence[tuple[str, Actual]], *, month: dt.date
+) -> Collection[str]:
+    """Post the actual costs of calls, each with its project, whose balance is locked, or void them.
+
+    Returns the subjects that it resolved.
+    """
+    parameters = {
+        "ids": [new_id("entry-") for _ in actuals],
+        "projects": [project_id for project_id, _ in actuals],
+        "subjects": [actual.subject for _, actual in actuals],
+        "amounts": [actual.micros for _, actual in actuals],
+        "quantities": [actual.quantity for _, actual in actuals],
+        "input_tokens": [actual.input_tokens for _, actual in actuals],
+        "output_tokens": [actual.output_tokens for _, actual in actuals],
+        "bases": [actual.basis for _, actual in actuals],
+        "current_month": month,
+    }
+    connection = await session.connection()
+    rows = (await connection.execute(_POST, parameters)).all()
+    reached = {row.project_id: row for row in rows if row.alert_at is not None and row.posted_micros >= row.alert_at}
+    for project_id, row in sorted(reached.items()):
+        balance = MonthBalance(reserved=0, spent=row.posted_micros, overage=0, limit=None)
+        locked = LockedMonth(
+            project_id=project_id, month=month, balance=balance, alert_at=row.alert_at, organization_alert_at=None
+        )
+        await alerts.notify(session, locked, balance)
+    return {row.subject for row in rows}
+
+
+_BALANCES: Table = Balance.__table__  # type: ignore[assignment]
+_ENTRIES: Table = LedgerEntry.__table__  # type: ignore[assignment]
+_OPEN: Table = OpenInference.__table__  # type: ignore[assignment]
+_PROJECTS: Table = Project.__table__  # type: ignore[assignment]
+_ORGANIZATION: Table = OrganizationSpending.__table__  # type: ignore[assignment]
+
+_RESERVE_KIND: ColumnElement[str] = literal_column("'reserve'", Text)
+"""No parameter, so that the planner can use the partial indexes."""
+
+_MONTH = bindparam("current_month", type_=Date)
+_NOT_MAINTAINED = select(~_ORGANIZATION.c.kept).where(_ORGANIZATION.c.id == 1).scalar_subquery()
+
+
+def _arrays(name: str, **columns: type[Text | BigInteger]) -> Any:
+    """A table of arrays that are sent with the statement: `column` of parameter, in its order."""
+    values = func.unnest(*(bindparam(parameter, type_=ARRAY(kind)) for parameter, kind in columns.items()))
+    return values.table_valued(*columns, name=name).render_derived()
+
+
+def _lock(*, skip_locked: bool) -> Select[Any]:
+    projects = bindparam("projects", type_=ARRAY(Text))
+    return (
+        select(_BALANCES.c.project_id)
+        .where(_BALANCES.c.project_id == any_(projects), _BALANCES.c.month == _MONTH)
+        .order_by(_BALANCES.c.project_id)
+        .with_for_update(skip_locked=skip_locked)
+    )
+
+
+def _reserve() -> Select[Any]:
+    asked = _arrays(
+        "asked",
+        ids=Text,
+        projects=Text,
+        subjects=Text,
+        line_items=Text,
+        amounts=BigInteger,
+        api_key_ids=Text,
+        models=Text,
+        input_tokens=BigInteger,
+        output_tokens=BigInteger,
+    )
+    wanted = (
+        select(asked.c.projects, func.sum(asked.c.amounts).cast(BigInteger).label("micros"))
+        .group_by(asked.c.projects)
+        .cte("wanted")
+    )
+    in_use = _BALANCES.c.reserved_micros + _BALANCES.c.spent_micros + _BALANCES.c.overage_micros
+    limit = _PROJECTS.c.spend_limit_micros
+    granted = (
+        update(_BALANCES)
+        .where(
+            _BALANCES.c.project_id == wanted.c.projects,
+            _BALANCES.c.month == _MONTH,
+            _PROJECTS.c.id == wanted.c.projects,
+            limit.is_(None) | (in_use + wanted.c.micros <= limit),
+            _NOT_MAINTAINED,
+        )
+        .values(reserved_micros=_BALANCES.c.reserved_micros + wanted.c.micros)
+        .returning(_BALANCES.c.project_id)
+        .cte("granted")
+    )
+    fitting = asked.join(granted, granted.c.project_id == asked.c.projects)
+    columns = {
+        "id": asked.c.ids,
+        "project_id": asked.c.projects,
+        "month": _MONTH,
+        "subject": asked.c.subjects,
+        "kind": _RESERVE_KIND,
+        "line_item": asked.c.line_items,
+        "reserved_micros": asked.c.amounts,
+        "api_key_id": asked.c.api_key_ids,
+        "model": asked.c.models,
+    }
+    entries = (
+        insert(_ENTRIES)
+        .from_select(list(columns), select(*columns.values()).select_from(fitting), include_defaults=False)
+        .returning(_ENTRIES.c.id)
+        .cte("entries")
+    )
+    columns = {
+        "subject": asked.c.subjects,
+        "project_id": asked.c.projects,
+        "input_tokens": asked.c.input_tokens,
+        "output_tokens": asked.c.output_tokens,
+        "expires_at": func.now() + bindparam("lifetime", type_=Interval),
+    }
+    opened = (
+        insert(_OPEN)
+        .from_select(list(columns), select(*columns.values()).select_from(fitting), include_defaults=False)
+        .returning(_OPEN.c.subject)
+        .cte("opened")
+    )
+    return select(granted.c.project_id).add_cte(entries, opened)
+
+
+def _post() -> Select[Any]:
+    actual = _arrays(
+        "actual",
+        ids=Text,
+        projects=Text,
+        subjects=Text,
+        amounts=BigInteger,
+        quantities=BigInteger,
+        input_tokens=BigInteger,
+        output_tokens=BigInteger,
+        bases=Text,
+    )
+    reservation = _ENTRIES.alias("reservation")
+    reserved = (
+        select(
+            *actual.c,
+            reservation.c.line_item,
+            reservation.c.reserved_micros,
+            reservation.c.api_key_id,
+            reservation.c.model,
+        )
+        .select_from(
+            actual.join(
+                reservation, (reservation.c.subject == actual.c.subjects) & (reservation.c.kind == _RESERVE_KIND)
+            ).join(_OPEN, _OPEN.c.subject == actual.c.subjects)
+        )
+        .where(
+            reservation.c.project_id == actual.c.projects,
+            reservation.c.month == _MONTH,
+            reservation.c.reserved_micros >= actual.c.amounts,
+            _OPEN.c.run_id.is_(None),
+        )
+        .cte("reserved")
+    )
+    costs = (reserved.c.amounts > 0) | (func.coalesce(reserved.c.quantities, 0) > 0)
+    columns = {
+        "id": reserved.c.ids,
+        "project_id": reserved.c.projects,
+        "month": _MONTH,
+        "subject": reserved.c.subjects,
+        "kind": case((costs, literal_column("'post'")), else_=literal_column("'void'")),
+        "line_item": reserved.c.line_item,
+        "reserved_micros": reserved.c.reserved_micros,
+        "spent_micros": reserved.c.amounts,
+        "quantity": reserved.c.quantities,
+        "api_key_id": reserved.c.api_key_id,
+        "model": reserved.c.model,
+        "input_tokens": reserved.c.input_tokens,
+        "output_tokens": reserved.c.output_tokens,
+        "basis": reserved.c.bases,
+    }
+    posted = (
+        upsert(_ENTRIES)
+        .from_select(list(columns), select(*columns.values()).where(_NOT_MAINTAINED), include_defaults=False)
+        .on_conflict_do_nothing()
+        .returning(_ENTRIES.c.project_id, _ENTRIES.c.subject, _ENTRIES.c.reserved_micros, _ENTRIES.c.spent_micros)
+        .cte("posted")
+    )
+    sums = (
+        select(
+            posted.c.project_id,
+            func.sum(posted.c.reserved_micros).cast(BigInteger).label("released"),
+            func.sum(posted.c.spent_micros).cast(BigInteger).label("spent"),
+        )
+        .group_by(posted.c.project_id)
+        .cte("sums")
+    )
+    changed = (
+        update(_BALANCES)
+        .where(_BALANCES.c.project_id == sums.c.project_id, _BALANCES.c.month == _MONTH)
+        .values(
+            reserved_micros=_BALANCES.c.reserved_micros - sums.c.released,
+            spent_micros=_BALANCES.c.spent_micros + sums.c.spent,
+        )
+        .returning(
+            _BALANCES.c.project_id, (_BALANCES.c.spent_micros + _BALANCES.c.overage_micros).label("posted_micros")
+        )
+        .cte("changed")
+    )
+    closed = delete(_OPEN).where(_OPEN.c.subject.in_(select(posted.c.subject))).returning(_OPEN.c.subject).cte("closed")
+    alert_at = lowest_threshold(SpendAlert, func.to_char(_MONTH, "YYYY-MM-DD")).where(
+        SpendAlert.project_id == changed.c.project_id
+    )
+    return (
+        select(
+            posted.c.subject,
+            changed.c.project_id,
+            changed.c.posted_micros,
+            alert_at.scalar_subquery().label("alert_at"),
+        )
+        .join(changed, changed.c.project_id == posted.c.project_id)
+        .add_cte(closed)
+    )
+
+
+_LOCK = {skip_locked: _lock(skip_locked=skip_locked) for skip_locked in (False, True)}
+_RESERVE = _reserve()
+_POST = _post()
