@@ -25,6 +25,7 @@ from service.inference import streaming
 from service.inference.metering import Meter
 from service.inference.places import InferencePlaces
 from service.inference.relay_pace import RelayPaces
+from service.inference.token_counts import ProcessCounts
 from service.jobs.forecast import Forecast
 from service.limits.rates import RateLimitEnforcer
 from service.monitoring.readiness import ReadinessCheck
@@ -101,7 +102,7 @@ class Services:
             accounts=accounts,
             inbound_checks=InboundChecks(db, sealer),
             ledger_batcher=ledger_batcher,
-            meter=Meter(db, ledger_batcher),
+            meter=Meter(db, ledger_batcher, ProcessCounts()),
             memory=accounts.memory,
             inference_places=InferencePlaces(settings.max_inference_calls),
             sealer=sealer,

@@ -19,6 +19,7 @@ from service.errors import SettingsError
 from service.fair_places import FairPlaces
 from service.http.rate_limits import RateLimiter
 from service.inference.metering import Meter
+from service.inference.token_counts import ThreadCounts
 from service.limits.rates import RateLimitEnforcer
 from service.runs.evaluator import Evaluator
 from service.settings import Settings
@@ -111,7 +112,7 @@ async def open_context(settings: Settings) -> Context:
         evaluator=Evaluator.from_settings(settings),
         ledger_batcher=ledger_batcher,
         detached_calls=DetachedCalls(ledger_batcher),
-        meter=Meter(db, ledger_batcher),
+        meter=Meter(db, ledger_batcher, ThreadCounts()),
         rates=RateLimitEnforcer(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
         run_calls=call_places(settings),
     )

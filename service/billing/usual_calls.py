@@ -155,8 +155,8 @@ def _lock(*, skip_locked: bool) -> Select[Any]:
 
 
 def _reserve() -> Select[Any]:
-    asked = _arrays(
-        "asked",
+    requested = _arrays(
+        "requested",
         ids=Text,
         projects=Text,
         subjects=Text,
@@ -168,8 +168,8 @@ def _reserve() -> Select[Any]:
         output_tokens=BigInteger,
     )
     wanted = (
-        select(asked.c.projects, func.sum(asked.c.amounts).cast(BigInteger).label("micros"))
-        .group_by(asked.c.projects)
+        select(requested.c.projects, func.sum(requested.c.amounts).cast(BigInteger).label("micros"))
+        .group_by(requested.c.projects)
         .cte("wanted")
     )
     in_use = _BALANCES.c.reserved_micros + _BALANCES.c.spent_micros + _BALANCES.c.overage_micros
@@ -187,17 +187,17 @@ def _reserve() -> Select[Any]:
         .returning(_BALANCES.c.project_id)
         .cte("granted")
     )
-    fitting = asked.join(granted, granted.c.project_id == asked.c.projects)
+    fitting = requested.join(granted, granted.c.project_id == requested.c.projects)
     columns = {
-        "id": asked.c.ids,
-        "project_id": asked.c.projects,
+        "id": requested.c.ids,
+        "project_id": requested.c.projects,
         "month": _MONTH,
-        "subject": asked.c.subjects,
+        "subject": requested.c.subjects,
         "kind": _RESERVE_KIND,
-        "line_item": asked.c.line_items,
-        "reserved_micros": asked.c.amounts,
-        "api_key_id": asked.c.api_key_ids,
-        "model": asked.c.models,
+        "line_item": requested.c.line_items,
+        "reserved_micros": requested.c.amounts,
+        "api_key_id": requested.c.api_key_ids,
+        "model": requested.c.models,
     }
     entries = (
         insert(_ENTRIES)
@@ -206,10 +206,10 @@ def _reserve() -> Select[Any]:
         .cte("entries")
     )
     columns = {
-        "subject": asked.c.subjects,
-        "project_id": asked.c.projects,
-        "input_tokens": asked.c.input_tokens,
-        "output_tokens": asked.c.output_tokens,
+        "subject": requested.c.subjects,
+        "project_id": requested.c.projects,
+        "input_tokens": requested.c.input_tokens,
+        "output_tokens": requested.c.output_tokens,
         "expires_at": func.now() + bindparam("lifetime", type_=Interval),
     }
     opened = (

@@ -4,8 +4,8 @@ from service.documented_limits.limit import FIXED, Limit, by_setting, shown
 from service.egress.resolver import MAX_LOOKUPS
 from service.http.concurrent_requests import MAX_EXPORTS
 from service.http.event_streams import MAX_FETCHES_PER_SECOND
-from service.inference.metering import COUNTING_THREADS
 from service.inference.relay_pace import MAX_EVENTS_PER_SECOND
+from service.inference.token_counts import COUNTING_PROCESSES, COUNTING_THREADS
 
 PLACES: tuple[Limit, ...] = (
     Limit(
@@ -92,8 +92,8 @@ PLACES: tuple[Limit, ...] = (
     ),
     Limit(
         name="long texts whose tokens are counted at the same time",
-        value=shown(COUNTING_THREADS),
-        counted="process; a project gets at most half of those that others leave",
+        value=f"{COUNTING_PROCESSES} in processes of the API, {COUNTING_THREADS} in threads of a worker",
+        counted="process of the API or of a worker; a project gets at most half of those that others leave",
         above="waits",
         change=FIXED,
         honest_use="counting a megabyte takes a tenth of a second",

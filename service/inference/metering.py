@@ -23,14 +23,14 @@ from service.billing.ledger_batcher import Call, LedgerBatcher
 from service.billing.price_list import InferencePrice, inference_price_on
 from service.billing.prices import dollar_text, inference_cost_micros
 from service.billing.queries import inference_price_overrides
-from service.catalogue.tokens import ENCODINGS, reference_counter
+from service.catalogue.tokens import ENCODINGS
 from service.database.engine import Database
 from service.errors import QuotaExceeded, RateLimited
-from service.fair_places import FairPlaces
 from service.ids import new_id
 from service.inference.bounds import Usage, answer_texts, input_texts, usage_of
 from service.inference.requests import InferenceRequest
 from service.inference.routing import Route
+from service.inference.token_counts import TokenCounts, token_bound
 from service.off_loop import off_loop
 from service.project_memory import MemoryReservation
 
@@ -44,30 +44,20 @@ CALLS = Counter(
 PRICES_CACHED_SECONDS = 0.8
 """A changed price takes effect within a second, as a revoked key does."""
 
-INLINE_CHARS = 20_000
-"""Longer texts are counted in a thread, so that they do not block other requests."""
-
-COUNTING_THREADS = 4
-"""Threads that count at the same time, of the process's shared pool, which has at least five."""
-
 CHOICE_BYTES = 256
 """The memory of an empty text of a choice."""
-
-MAX_COUNTED_CHARS = 4_000_000
-"""No model reads more. The upstream refuses a longer text, so it is not counted and reserves a token a byte."""
 
 
 class Meter:
     """Prices calls and reserves their cost. One per process."""
 
-    def __init__(self, db: Database, ledger_batcher: LedgerBatcher) -> None:
+    def __init__(self, db: Database, ledger_batcher: LedgerBatcher, counts: TokenCounts) -> None:
         self._db = db
         self._ledger_batcher = ledger_batcher
+        self._counts = counts
         self._price_overrides: Sequence[InferencePrice] = ()
         self._prices_read_at = -math.inf
         self._price_lock = asyncio.Lock()
-        self._loaded_encodings: set[str] = set()
-        self._counting = FairPlaces(COUNTING_THREADS)
         self._unresolved: set[MeteredCall] = set()
 
     async def open(self, request: InferenceRequest, *, api_key_id: str) -> "MeteredCall":
@@ -87,18 +77,23 @@ class Meter:
         Each is posted as an estimate of what was sent and received. Close it before the ledger batcher.
         """
         await asyncio.gather(*(call.post() for call in list(self._unresolved)), return_exceptions=True)
+        await self._counts.close()
 
     async def prepare(
         self, request: InferenceRequest, *, api_key_id: str, subject: str | None = None
     ) -> tuple["MeteredCall", Call]:
         """Price a call without reserving: returns the metered call, and the reservation that the caller has to make.
 
-        Unbilled use costs nothing. Pass `subject` when the ledger already holds a reservation under it.
+        Short texts reserve a token a byte where counting is not at hand (`TokenCounts.uncounted_bytes`). Unbilled use
+        costs nothing. Pass `subject` when the ledger already holds a reservation under it.
         """
         base = request.route.base
         encoding = base.encoding if base is not None else ENCODINGS[0]
         texts, other_tokens = await off_loop(request.size_bytes, input_texts, request.body, path=request.path)
-        input_tokens = other_tokens + await self.count(texts, encoding, project_id=request.project_id)
+        is_counted = request.size_bytes >= self._counts.uncounted_bytes
+        input_tokens = other_tokens + (
+            await self.count(texts, encoding, project_id=request.project_id) if is_counted else token_bound(texts)
+        )
         metered_call = MeteredCall(
             self,
             self._ledger_batcher,
@@ -108,6 +103,7 @@ class Meter:
             encoding=encoding,
             input_tokens=input_tokens,
             output_tokens=request.output_tokens,
+            uncounted=() if is_counted else texts,
         )
         reservation = Reservation(
             subject=metered_call.subject,
@@ -133,15 +129,7 @@ class Meter:
 
     async def count(self, texts: Sequence[str], encoding: str, *, project_id: str) -> int:
         """The number of tokens of a project's texts; an upper bound where they are too long for any model."""
-        chars = sum(map(len, texts))
-        if chars > MAX_COUNTED_CHARS:
-            return sum(len(text.encode()) for text in texts)
-        if chars <= INLINE_CHARS and encoding in self._loaded_encodings:
-            return _count(texts, encoding)
-        async with self._counting.occupy(project_id):
-            tokens = await asyncio.to_thread(_count, texts, encoding)
-        self._loaded_encodings.add(encoding)
-        return tokens
+        return await self._counts.count(texts, encoding, project_id=project_id)
 
     async def _prices(self) -> Sequence[InferencePrice]:
         if not self._prices_are_fresh():
@@ -181,6 +169,7 @@ class MeteredCall:
         encoding: str,
         input_tokens: int,
         output_tokens: int,
+        uncounted: Sequence[str] = (),
     ) -> None:
         self._meter = meter
         self._ledger_batcher = ledger_batcher
@@ -190,6 +179,7 @@ class MeteredCall:
         self._encoding = encoding
         self._input_tokens = input_tokens
         self._longest = Usage(input_tokens, output_tokens)
+        self._uncounted = uncounted
         self._cut_off = False
         self._resolved = False
         self._usage: Usage | None = None
@@ -221,8 +211,15 @@ class MeteredCall:
         if usage is None:
             answers = [texts.getvalue() for texts in self._texts_by_choice.values()]
             output_tokens = await self._count(answers) + self._bytes_not_counted
+            await self._count_input()
             return self._bill_of(Usage(self._input_tokens, output_tokens), "estimate")
         return self._bill_of(usage, "usage")
+
+    async def _count_input(self) -> None:
+        """Replace the bound of texts that were not counted by their tokens."""
+        if self._uncounted:
+            texts, self._uncounted = self._uncounted, ()
+            self._input_tokens += await self._count(texts) - token_bound(texts)
 
     async def _count(self, answers: Sequence[str]) -> int:
         return await self._meter.count(answers, self._encoding, project_id=self._project_id)
@@ -274,8 +271,3 @@ class MeteredCall:
             input_micros_per_million=self._price.input_micros_per_million,
             output_micros_per_million=self._price.output_micros_per_million,
         )
-
-
-def _count(texts: Sequence[str], encoding: str) -> int:
-    counter = reference_counter(encoding)
-    return sum(counter.count(text) for text in texts)

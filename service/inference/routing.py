@@ -12,7 +12,6 @@ from service.models.aliases.queries import find_alias_target
 from service.models.queries import find_model
 from service.upstreams.accounts import DEFAULT_ACCOUNT, Accounts, AccountUnusable
 from service.upstreams.port import InferenceUpstream
-from service.upstreams.queries import inference_accounts
 
 log = structlog.get_logger()
 
@@ -101,9 +100,7 @@ class Router:
                 return upstream, upstream_model
             raise _not_deployed(model)
         names = (model,) if base is None else (model, base.name, *base.aliases)
-        async with self.db.project(project_id) as session:
-            ids = [account.id for account in await inference_accounts(session, project_id, names)]
-        for account_id in ids or [DEFAULT_ACCOUNT]:
+        for account_id in await self.accounts.serving(project_id, names) or [DEFAULT_ACCOUNT]:
             upstream = await self.accounts.get(account_id)
             if (upstream_model := upstream.model_name(names, model)) is not None:
                 return upstream, upstream_model

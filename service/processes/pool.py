@@ -55,7 +55,7 @@ class ProcessPool(Generic[Request, Answer]):
     """A fixed number of processes of one program, each started when it is first needed.
 
     `memory_bytes` is the address space that a process may add after its start. A process that is silent for
-    `silence_seconds` is killed, and its request fails.
+    `silence_seconds` is killed, and its request fails. One that has been idle for `idle_seconds` is ended; None: never.
     """
 
     def __init__(
@@ -68,11 +68,14 @@ class ProcessPool(Generic[Request, Answer]):
         arguments: tuple[str, ...] = (),
         silence_seconds: float = SILENCE_SECONDS,
         max_waiting: int | None = None,
+        idle_seconds: float | None = None,
     ) -> None:
         self._command = (sys.executable, "-m", module, *arguments)
         self._answer_type = answer_type
         self._memory_bytes = memory_bytes
         self._silence_seconds = silence_seconds
+        self._idle_seconds = idle_seconds
+        self._endings: dict[asyncio.subprocess.Process, asyncio.TimerHandle] = {}
         self._places = FairPlaces(processes, max_waiting=max_waiting)
         self._idle: list[_Worker] = []
         self._all: dict[asyncio.subprocess.Process, _Worker] = {}
@@ -97,7 +100,7 @@ class ProcessPool(Generic[Request, Answer]):
             if isinstance(answered, Exceeded) or answered.is_large:
                 await self._end(worker)
             else:
-                self._idle.append(worker)
+                self._keep_idle(worker)
         match answered:
             case Answered(raw):
                 answer: Answer = msgspec.json.decode(raw, type=self._answer_type)
@@ -112,9 +115,24 @@ class ProcessPool(Generic[Request, Answer]):
         for worker in list(self._all.values()):
             await self._end(worker)
 
+    def _keep_idle(self, worker: _Worker) -> None:
+        self._idle.append(worker)
+        if self._idle_seconds is not None:
+            loop = asyncio.get_running_loop()
+            self._endings[worker.process] = loop.call_later(self._idle_seconds, self._end_idle, worker)
+
+    def _end_idle(self, worker: _Worker) -> None:
+        """End a process at once: it does nothing, so that nothing waits for its end."""
+        self._idle.remove(worker)
+        if worker.process.returncode is None:
+            worker.process.kill()
+        self._forget(worker)
+
     async def _next(self) -> _Worker:
         while self._idle:
             worker = self._idle.pop()
+            if (ending := self._endings.pop(worker.process, None)) is not None:
+                ending.cancel()
             if worker.process.returncode is None:
                 return worker
             await self._end(worker)
@@ -135,7 +153,7 @@ class ProcessPool(Generic[Request, Answer]):
         return worker
 
     async def _end(self, worker: _Worker) -> None:
-        if self._all.pop(worker.process, None) is None:
+        if worker.process not in self._all:
             return
         if worker in self._idle:
             self._idle.remove(worker)
@@ -143,6 +161,13 @@ class ProcessPool(Generic[Request, Answer]):
             worker.process.kill()
             with suppress(TimeoutError):
                 await asyncio.wait_for(worker.process.wait(), EXIT_WAIT_SECONDS)
+        self._forget(worker)
+
+    def _forget(self, worker: _Worker) -> None:
+        if self._all.pop(worker.process, None) is None:
+            return
+        if (ending := self._endings.pop(worker.process, None)) is not None:
+            ending.cancel()
         worker.record.close()
         worker.file.close()
 

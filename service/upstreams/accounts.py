@@ -8,7 +8,7 @@ it is written to the row from time to time, and workers send few requests to an 
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.catalogue.base_models import provider_of
 from service.database.encryption import DecryptionFailed, Sealer
 from service.database.engine import Database
+from service.database.recent_reads import RecentReads
 from service.database.tables import UpstreamAccount
 from service.egress.addresses import Reach
 from service.egress.resolver import GATEWAY, Resolver
@@ -32,6 +33,7 @@ from service.upstreams.adapters.transport import CheckedTransport
 from service.upstreams.capabilities import provider_at
 from service.upstreams.credentials import open_credential
 from service.upstreams.port import ErrorKind, InferenceUpstream
+from service.upstreams.queries import inference_accounts
 
 log = structlog.get_logger()
 
@@ -100,6 +102,7 @@ class Accounts(Generic[Client]):
         self._loading: dict[str, asyncio.Lock] = {}
         self._retired: dict[InferenceUpstream, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._serving: RecentReads[tuple[str, tuple[str, ...]], Sequence[str]] = RecentReads(CLIENT_FRESH_SECONDS)
 
     async def write_default_account(self) -> None:
         """Write the default account's row. Only logs a failure, since workers write the row too when they start."""
@@ -116,6 +119,18 @@ class Accounts(Generic[Client]):
             return fresh
         async with self._loading.setdefault(account_id, asyncio.Lock()):
             return self._fresh(account_id) or await self._load(account_id)
+
+    async def serving(self, project_id: str, names: tuple[str, ...]) -> Sequence[str]:
+        """The ids of the accounts that may serve a base model's inference for a project, in order of preference.
+
+        Like clients, they are read again after `CLIENT_FRESH_SECONDS`. `names` are all names of the model.
+        """
+
+        async def read() -> Sequence[str]:
+            async with self._db.read(project_id) as reader:
+                return await inference_accounts(reader, project_id, names)
+
+        return await self._serving.get((project_id, names), read)
 
     def billed(self, account_id: str) -> bool:
         """Whether the use of an account is charged to projects; for accounts whose client `get` returned before."""

@@ -58,13 +58,13 @@ def _is_usable_by(project_id: Any) -> ColumnElement[bool]:
     ) & UpstreamAccount.deleted_at.is_(None)
 
 
-_IN_ORDER_OF_PREFERENCE = (UpstreamAccount.project_id.is_(None), UpstreamAccount.created_at, UpstreamAccount.id)
+_BY_PREFERENCE = (UpstreamAccount.project_id.is_(None), UpstreamAccount.created_at, UpstreamAccount.id)
 
 _USABLE_ACCOUNTS = Query(
     AccountRow,
     select(*columns(UpstreamAccount, AccountRow))
     .where(_is_usable_by(bindparam("project_id")))
-    .order_by(*_IN_ORDER_OF_PREFERENCE),
+    .order_by(*_BY_PREFERENCE),
 )
 
 
@@ -149,22 +149,34 @@ async def usable_accounts(session: AsyncSession, project_id: str) -> Sequence[Up
     query = (
         select(UpstreamAccount)
         .where(_is_usable_by(project_id))
-        .order_by(*_IN_ORDER_OF_PREFERENCE)
+        .order_by(*_BY_PREFERENCE)
         .execution_options(populate_existing=True)
     )
     return (await session.scalars(query)).all()
 
 
-async def inference_accounts(
-    session: AsyncSession, project_id: str, names: Collection[str]
-) -> Sequence[UpstreamAccount]:
+class _Serving(NamedTuple):
+    id: str
+    models: list[str] | None
+    cools_down: bool | None
+
+
+_SERVING = Query(
+    _Serving,
+    select(UpstreamAccount.id, UpstreamAccount.models, UpstreamAccount.cool_down_until > func.now())
+    .where(_is_usable_by(bindparam("project_id")))
+    .order_by(*_BY_PREFERENCE),
+)
+
+
+async def inference_accounts(reader: Reader, project_id: str, names: Collection[str]) -> Sequence[str]:
     """The accounts that may serve a base model's inference, in order of preference; those that cool down come last.
 
     Drained accounts are included: draining stops jobs, not inference.
     """
-    now = await session.scalar(select(func.now()))
-    serving = [account for account in await usable_accounts(session, project_id) if matches(account.models, names)]
-    return sorted(serving, key=lambda account: is_cooling_down(account, now))
+    accounts = await reader.all(_SERVING, project_id=project_id)
+    serving = [account for account in accounts if matches(account.models, names)]
+    return [account.id for account in sorted(serving, key=lambda account: bool(account.cools_down))]
 
 
 async def live_accounts(session: AsyncSession) -> Sequence[UpstreamAccount]:

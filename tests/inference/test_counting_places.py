@@ -7,11 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.billing.ledger_batcher import LedgerBatcher
-from service.database.engine import Database, create_engine
-from service.inference import metering
-from service.inference.metering import COUNTING_THREADS, INLINE_CHARS, Meter
-from service.wakeups import Wakeups
+from service.inference import token_counts
+from service.inference.token_counts import COUNTING_THREADS, INLINE_CHARS, ThreadCounts
 
 TEXTS = 3 * COUNTING_THREADS
 
@@ -25,12 +22,11 @@ async def test_one_project_leaves_threads_to_others(monkeypatch: pytest.MonkeyPa
         may_end.wait(60)
         return 1
 
-    monkeypatch.setattr(metering, "_count", count)
-    unused = Database(create_engine("postgresql://x:x@127.0.0.1:1/x", pool_size=1), Wakeups(""))
-    meter = Meter(unused, LedgerBatcher(unused, lifetime_seconds=60))
+    monkeypatch.setattr(token_counts, "count_tokens", count)
+    counts = ThreadCounts()
 
     def counting(project: str) -> asyncio.Task[int]:
-        return asyncio.create_task(meter.count([project * (INLINE_CHARS + 1)], "o200k_base", project_id=project))
+        return asyncio.create_task(counts.count([project * (INLINE_CHARS + 1)], "o200k_base", project_id=project))
 
     tasks = [counting("a") for _ in range(TEXTS)]
     try:
@@ -44,5 +40,4 @@ async def test_one_project_leaves_threads_to_others(monkeypatch: pytest.MonkeyPa
     finally:
         may_end.set()
         await asyncio.gather(*tasks)
-        await unused.close()
     assert begun == {"a": TEXTS, "b": 1}

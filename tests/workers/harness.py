@@ -46,6 +46,7 @@ from service.fair_shares import share
 from service.http.rate_limits import RateLimiter
 from service.ids import new_id
 from service.inference.metering import Meter
+from service.inference.token_counts import ThreadCounts
 from service.jobs.actions import PricingContext, create_job, request_cancel, request_pause
 from service.jobs.schemas import CreateJob
 from service.limits.rates import RateLimitEnforcer
@@ -412,7 +413,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         evaluator=Evaluator.from_settings(settings),
         ledger_batcher=ledger_batcher,
         detached_calls=DetachedCalls(ledger_batcher),
-        meter=Meter(db, ledger_batcher),
+        meter=Meter(db, ledger_batcher, ThreadCounts()),
         rates=RateLimitEnforcer(db, RateLimiter(settings.redis_url), requests_per_minute=settings.requests_per_minute),
         run_calls=call_places(settings),
     )

@@ -17,6 +17,7 @@ from service.upstreams.port import ErrorKind, UpstreamError
 Result = TypeVar("Result")
 
 CHECK_SECONDS = 5.0
+CONNECT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +55,8 @@ class ApiClient:
         self._on_call_ended = connection.on_call_ended
         self._deployments = connection.deployments
         self._max_answer_bytes = connection.max_answer_bytes
-        self._inference_timeout = httpx2.Timeout(connection.inference_timeout, connect=10)
-        self._http = httpx2.AsyncClient(
-            trust_env=False, follow_redirects=False, transport=connection.transport or UpstreamTransport()
-        )
+        self._transport = connection.transport or UpstreamTransport()
+        self._http = httpx2.AsyncClient(trust_env=False, follow_redirects=False, transport=self._transport)
 
     def model_name(self, names: Sequence[str], upstream_name: str) -> str | None:
         """The account's deployment of the model if it names one, else `upstream_name` where no deployment is needed."""

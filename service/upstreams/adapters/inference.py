@@ -8,15 +8,24 @@ import msgspec
 
 from service.off_loop import off_loop
 from service.project_memory import MemoryReservation
-from service.upstreams.adapters.answers import STREAM_FACTOR, EventStream, pieces, read_object
-from service.upstreams.adapters.client import ApiClient
+from service.upstreams.adapters.answers import PIECE_BYTES, STREAM_FACTOR, EventStream, pieces, read_object
+from service.upstreams.adapters.client import CONNECT_SECONDS, ApiClient, Connection
 from service.upstreams.adapters.statuses import error_kind_of_status, retry_after
 from service.upstreams.adapters.transport import STREAMED
 from service.upstreams.port import Completion, CompletionStream
 
 
 class InferenceClient(ApiClient):
-    """Chat and text completions of one account."""
+    """Chat and text completions of one account.
+
+    Requests go to the transport itself: what an `httpx2.AsyncClient` does around it (cookies, redirects, its own log)
+    is not wanted here, and takes as much time as the rest.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        timeout = httpx2.Timeout(connection.inference_timeout, connect=CONNECT_SECONDS)
+        self._extensions = {**STREAMED, "timeout": timeout.as_dict()}
 
     async def complete(
         self,
@@ -46,21 +55,21 @@ class InferenceClient(ApiClient):
     ) -> httpx2.Response:
         content = await off_loop(size_bytes, msgspec.json.encode, body)
         idempotency = {} if idempotency_key is None else {"idempotency-key": idempotency_key}
-        request = self._http.build_request(
+        request = httpx2.Request(
             "POST",
             self._model_url(path, body),
-            content=pieces(content),
+            content=content if len(content) <= PIECE_BYTES else pieces(content),
             headers={
+                **self._http.headers,
                 **self._auth_headers(),
                 **idempotency,
                 "content-type": "application/json",
                 "content-length": str(len(content)),
             },
-            timeout=self._inference_timeout,
-            extensions=STREAMED,
+            extensions=self._extensions,
         )
         try:
-            return await self._http.send(request, stream=True)
+            return await self._transport.handle_async_request(request)
         except httpx2.HTTPError:
             self.call_ended("away")
             raise
