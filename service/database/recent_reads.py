@@ -1,4 +1,4 @@
-"""Reads that many requests need and that may be a moment old: whoever asks first reads for all who ask soon after."""
+"""Reads that many requests need and that may be a moment old: one request reads for all that need it soon after."""
 
 import asyncio
 import time

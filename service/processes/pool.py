@@ -75,7 +75,7 @@ class ProcessPool(Generic[Request, Answer]):
         self._memory_bytes = memory_bytes
         self._silence_seconds = silence_seconds
         self._idle_seconds = idle_seconds
-        self._endings: dict[asyncio.subprocess.Process, asyncio.TimerHandle] = {}
+        self._idle_timers: dict[asyncio.subprocess.Process, asyncio.TimerHandle] = {}
         self._places = FairPlaces(processes, max_waiting=max_waiting)
         self._idle: list[_Worker] = []
         self._all: dict[asyncio.subprocess.Process, _Worker] = {}
@@ -119,7 +119,7 @@ class ProcessPool(Generic[Request, Answer]):
         self._idle.append(worker)
         if self._idle_seconds is not None:
             loop = asyncio.get_running_loop()
-            self._endings[worker.process] = loop.call_later(self._idle_seconds, self._end_idle, worker)
+            self._idle_timers[worker.process] = loop.call_later(self._idle_seconds, self._end_idle, worker)
 
     def _end_idle(self, worker: _Worker) -> None:
         """End a process at once: it does nothing, so that nothing waits for its end."""
@@ -131,8 +131,8 @@ class ProcessPool(Generic[Request, Answer]):
     async def _next(self) -> _Worker:
         while self._idle:
             worker = self._idle.pop()
-            if (ending := self._endings.pop(worker.process, None)) is not None:
-                ending.cancel()
+            if (timer := self._idle_timers.pop(worker.process, None)) is not None:
+                timer.cancel()
             if worker.process.returncode is None:
                 return worker
             await self._end(worker)
@@ -166,8 +166,8 @@ class ProcessPool(Generic[Request, Answer]):
     def _forget(self, worker: _Worker) -> None:
         if self._all.pop(worker.process, None) is None:
             return
-        if (ending := self._endings.pop(worker.process, None)) is not None:
-            ending.cancel()
+        if (timer := self._idle_timers.pop(worker.process, None)) is not None:
+            timer.cancel()
         worker.record.close()
         worker.file.close()
 
