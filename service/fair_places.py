@@ -84,6 +84,8 @@ class FairPlaces:
         self._occupied[project_id] -= 1
         if not self._occupied[project_id]:
             del self._occupied[project_id]
+        if not self._waiting:
+            return
         free = self.places - self._occupied.total()
         waiting = {
             each: list(islice((entry for entry in queue if not entry.item.done()), free))

@@ -22,11 +22,12 @@ class Query(Generic[Row]):
     """A SELECT whose rows are `row(*columns)`, usually a named tuple.
 
     Its parameters are its `bindparam`s: strings, numbers and, as `any_(bindparam(..., type_=ARRAY(...)))`, lists.
+    A transaction of an action can execute its `statement`.
     """
 
     def __init__(self, row: Callable[..., Row], statement: Select[*tuple[Any, ...]]) -> None:
         self.row = row
-        self._statement = statement
+        self.statement = statement
 
     @cached_property
     def sql(self) -> str:
@@ -40,7 +41,7 @@ class Query(Generic[Row]):
 
     @cached_property
     def _compiled(self) -> Any:
-        return self._statement.compile(dialect=dialect())  # type: ignore[no-untyped-call]
+        return self.statement.compile(dialect=dialect())  # type: ignore[no-untyped-call]
 
     @cached_property
     def _positions(self) -> Sequence[str]:

@@ -130,7 +130,7 @@ def check_address(request: Request[Any, Any, Any], query: Any) -> None:
             "No URL of this API contains the character U+0000. Pass the id exactly as you received it.",
             code="unknown_url",
         )
-    if query is None:
+    if query is None and request.scope["query_string"]:
         read_query(request, NoFields)
 
 

@@ -9,6 +9,7 @@ headers, a client could send the one that its proxy does not overwrite.
 
 import ipaddress
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from service.settings import TrustedProxies
@@ -22,7 +23,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 def resolve(scope: Any, trusted: TrustedProxies) -> None:
     """Replace the peer in `scope` by the client that trusted proxies report."""
     peer = scope.get("client")
-    address = _parsed(peer[0]) if peer else None
+    address = _parsed_peer(peer[0]) if peer else None
     if peer and address is not None:
         scope["client"] = (str(address), peer[1])
     if not trusted.includes(address if peer else None):
@@ -70,6 +71,12 @@ def _forwarded_for(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[Address |
 def _values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[str]:
     lists = [value.decode("latin-1") for header, value in headers if header == name]
     return [each.strip() for each in ",".join(lists).rsplit(",", MAX_HOPS)] if lists else []
+
+
+@lru_cache(maxsize=1024)
+def _parsed_peer(text: str) -> Address | None:
+    """The address of a connection's peer: a few clients and proxies send most requests."""
+    return _parsed(text)
 
 
 def _parsed(text: str) -> Address | None:

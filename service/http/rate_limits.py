@@ -10,7 +10,7 @@ breaker then keeps requests from waiting for it, and a background task closes th
 import asyncio
 import math
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,8 +18,9 @@ import structlog
 from prometheus_client import Counter
 from redis.asyncio import ConnectionPool
 
+from service.database.batched_lookups import BatchedLookups
 from service.fair_places import FairPlaces
-from service.http.sliding_windows import LocalWindows, RedisWindows, SlidingWindows
+from service.http.sliding_windows import Cost, LocalWindows, RedisWindows, SlidingWindows, Windows
 from service.wakeups import REDIS_UNAVAILABLE
 
 log = structlog.get_logger()
@@ -36,9 +37,12 @@ SILENCE_SECONDS = 0.15
 
 RECOVERY_CHECK_SECONDS = 2.0
 LOG_EVERY_SECONDS = 60.0
-MAX_CONCURRENT = 8
-"""Concurrent commands to Redis: a burst queues in this process, where waiting does not count as Redis being slow. Each
-limit has a share of them, so that a burst against one does not delay requests that count against another."""
+MAX_CONCURRENT = 64
+"""Concurrent counts: a burst queues in this process, where waiting does not count as Redis being slow. Each limit has a
+share of them, so that a burst against one does not delay requests that count against another."""
+
+MAX_ROUND_TRIPS = 2
+"""Concurrent round trips to Redis. What is to be counted meanwhile shares the next one."""
 
 WARM_SECONDS = 1.0
 STALL_FACTOR = 1.1
@@ -103,6 +107,7 @@ class RateLimiter:
         self._pool = ConnectionPool.from_url(redis_url, **CONNECTION) if redis_url else None
         self._windows: SlidingWindows = LocalWindows() if self._pool is None else RedisWindows(self._pool)
         self._slots = FairPlaces(MAX_CONCURRENT)
+        self._counts = BatchedLookups(self._count, max_queries=MAX_ROUND_TRIPS)
         self._responded_at = -math.inf
         self._silent_since: float | None = None
         self._logged_at = -math.inf
@@ -112,7 +117,7 @@ class RateLimiter:
         """Connect before the first request arrives, so that none waits for the connections."""
         try:
             async with asyncio.timeout(WARM_SECONDS):
-                await asyncio.gather(*(self._count("warm", 1, 1) for _ in range(MAX_CONCURRENT)))
+                await asyncio.gather(*(self._count([Cost("warm", 1, 1, 1)]) for _ in range(MAX_ROUND_TRIPS)))
         except REDIS_UNAVAILABLE as error:
             self._open(error)
 
@@ -126,11 +131,11 @@ class RateLimiter:
                 UNAVAILABLE.inc()
                 return None
             try:
-                verdict = await self._timely(self._count(name, per_minute, cost))
+                windows = await self._counts.find(Cost(name, per_minute, cost, WINDOW_SECONDS))
             except REDIS_UNAVAILABLE as error:
                 self._failed(error)
                 return None
-        return verdict
+        return None if windows is None else _verdict(windows, per_minute, cost)
 
     async def close(self) -> None:
         """Disconnect."""
@@ -140,24 +145,8 @@ class RateLimiter:
         if self._pool is not None:
             await self._pool.disconnect()
 
-    async def _count(self, name: str, per_minute: int, cost: int) -> Verdict:
-        found = await self._windows.acquire(name, limit=per_minute, cost=cost, seconds=WINDOW_SECONDS)
-        window = Window(
-            previous=found.previous,
-            previous_fades_in=found.previous_seconds,
-            current=found.current,
-            current_ends_in=max(0.0, found.current_seconds - WINDOW_SECONDS),
-        )
-        retry_after = None
-        if not found.admitted:
-            seconds = math.ceil(window.room_in_seconds(per_minute, min(cost, per_minute)))
-            retry_after = min(max(1, seconds), MAX_RETRY_AFTER_SECONDS)
-        return Verdict(
-            limit=per_minute,
-            remaining=window.remaining(per_minute),
-            reset_seconds=window.reset_seconds(),
-            retry_after_seconds=retry_after,
-        )
+    async def _count(self, costs: Sequence[Cost]) -> Mapping[Cost, Windows]:
+        return dict(zip(costs, await self._timely(self._windows.acquire(costs)), strict=True))
 
     def _failed(self, error: Exception) -> None:
         UNAVAILABLE.inc()
@@ -204,6 +193,25 @@ class RateLimiter:
         finally:
             if not task.done():
                 task.cancel()
+
+
+def _verdict(found: Windows, limit: int, cost: int) -> Verdict:
+    window = Window(
+        previous=found.previous,
+        previous_fades_in=found.previous_seconds,
+        current=found.current,
+        current_ends_in=max(0.0, found.current_seconds - WINDOW_SECONDS),
+    )
+    retry_after = None
+    if not found.admitted:
+        seconds = math.ceil(window.room_in_seconds(limit, min(cost, limit)))
+        retry_after = min(max(1, seconds), MAX_RETRY_AFTER_SECONDS)
+    return Verdict(
+        limit=limit,
+        remaining=window.remaining(limit),
+        reset_seconds=window.reset_seconds(),
+        retry_after_seconds=retry_after,
+    )
 
 
 def duration(seconds: float) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, LargeBinary, any_, func, literal, select, text, update
+from sqlalchemy import ColumnElement, LargeBinary, any_, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from service.database.batched_lookups import BatchedLookups
@@ -68,25 +68,7 @@ class KeyLookup:
 
     async def _look_up(self, hashes: Sequence[bytes]) -> dict[bytes, KnownKey]:
         async with self._db.admin() as session:
-            rows = (
-                await session.execute(
-                    select(
-                        ApiKey.id,
-                        ApiKey.sha256,
-                        ApiKey.project_id,
-                        ApiKey.service_account_id,
-                        ApiKey.scopes,
-                        ApiKey.revoked_at.is_not(None).label("revoked"),
-                        is_valid().label("valid"),
-                        _was_not_used_lately().label("was_not_used_lately"),
-                        Project.status,
-                        ServiceAccount.role,
-                    )
-                    .outerjoin(Project, Project.id == ApiKey.project_id)
-                    .outerjoin(ServiceAccount, ServiceAccount.id == ApiKey.service_account_id)
-                    .where(ApiKey.sha256 == any_(literal(list(hashes), ARRAY(LargeBinary))))
-                )
-            ).all()
+            rows = (await session.execute(_KEYS, {"hashes": list(hashes)})).all()
             found: dict[bytes, KnownKey] = {row.sha256: _known_key(row) for row in rows}
             used = [row.id for row in rows if row.was_not_used_lately and found[row.sha256].refused is None]
             if used:
@@ -104,6 +86,25 @@ class KeyLookup:
 
 def _was_not_used_lately() -> ColumnElement[bool]:
     return ApiKey.last_used_at.is_(None) | (ApiKey.last_used_at < func.now() - LAST_USED_EVERY)
+
+
+_KEYS = (
+    select(
+        ApiKey.id,
+        ApiKey.sha256,
+        ApiKey.project_id,
+        ApiKey.service_account_id,
+        ApiKey.scopes,
+        ApiKey.revoked_at.is_not(None).label("revoked"),
+        is_valid().label("valid"),
+        _was_not_used_lately().label("was_not_used_lately"),
+        Project.status,
+        ServiceAccount.role,
+    )
+    .outerjoin(Project, Project.id == ApiKey.project_id)
+    .outerjoin(ServiceAccount, ServiceAccount.id == ApiKey.service_account_id)
+    .where(ApiKey.sha256 == any_(bindparam("hashes", type_=ARRAY(LargeBinary))))
+)
 
 
 def _known_key(row: Any) -> KnownKey:

@@ -1,11 +1,14 @@
 """Reads limits and their usage."""
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database.reads import Query, Reader
 from service.database.tables import File, ProjectLimits, RateLimit, TrainingTokens, Upload, UploadPart
 from service.limits.schemas import ALL_MODELS, DEFAULT_TOKENS
 
@@ -37,13 +40,43 @@ async def find_limits(session: AsyncSession, project_id: str) -> ProjectLimits:
     return row or ProjectLimits(project_id=project_id)
 
 
-async def rates_of(session: AsyncSession, project_id: str) -> Rates:
+class _Rate(NamedTuple):
+    key_requests: int | None
+    model: str | None
+    requests: int | None
+    tokens: int | None
+
+
+_RATES = Query(
+    _Rate,
+    select(
+        select(ProjectLimits.max_requests_per_key_per_1_minute)
+        .where(ProjectLimits.project_id == bindparam("project_id"))
+        .scalar_subquery(),
+        RateLimit.model,
+        RateLimit.max_requests_per_1_minute,
+        RateLimit.max_tokens_per_1_minute,
+    )
+    .select_from(select(literal(1).label("always")).subquery())  # a row also for a project without rate limits
+    .outerjoin(RateLimit, RateLimit.project_id == bindparam("project_id")),
+)
+
+
+async def read_rates(reader: Reader, project_id: str) -> Rates:
     """The project's rate limits as they were set."""
-    limits = await find_limits(session, project_id)
-    rows = await session.scalars(select(RateLimit).where(RateLimit.project_id == project_id))
+    return _rates(await reader.all(_RATES, project_id=project_id))
+
+
+async def rates_of(session: AsyncSession, project_id: str) -> Rates:
+    """As `read_rates`, in the transaction of an action."""
+    rows = await session.execute(_RATES.statement, {"project_id": project_id})
+    return _rates([_Rate(*row) for row in rows])
+
+
+def _rates(rows: Sequence[_Rate]) -> Rates:
     return Rates(
-        key_requests=limits.max_requests_per_key_per_1_minute,
-        by_model={row.model: (row.max_requests_per_1_minute, row.max_tokens_per_1_minute) for row in rows},
+        key_requests=rows[0].key_requests,
+        by_model={row.model: (row.requests, row.tokens) for row in rows if row.model is not None},
     )
 
 

@@ -10,7 +10,7 @@ from service.errors import QuotaExceeded, RateLimited
 from service.http.middleware import RESPONSE_HEADERS
 from service.http.rate_limits import RateLimiter, Verdict
 from service.identity.callers import Caller
-from service.limits.queries import Rates, rates_of
+from service.limits.queries import Rates, read_rates
 
 CACHE_SECONDS = 0.8
 """Less than the second within which a changed limit must apply."""
@@ -94,8 +94,8 @@ class RateLimitEnforcer:
         return await asyncio.shield(known[1])
 
     async def _read(self, project_id: str) -> Rates:
-        async with self._db.project(project_id) as session:
-            return await rates_of(session, project_id)
+        async with self._db.read(project_id) as reader:
+            return await read_rates(reader, project_id)
 
 
 def estimated_tokens(body: dict[str, Any]) -> int:
