@@ -3,6 +3,7 @@
 The modules that draw on a terminal take a tenth of a second to import, so they are imported where they are used.
 """
 
+import gc
 import sys
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def check_file(
         from service.datasets.report.terminal import render_profile
 
         render_profile(profiler.seconds, Console(stderr=True, highlight=False))
+    gc.freeze()  # the interpreter would look for unreachable objects before it ends, which takes a tenth of a second
     leaks = report.leakage is not None and report.leakage.shared > 0
     return EXIT_ERRORS if report.errors or leaks else EXIT_CLEAN
 
