@@ -1,8 +1,8 @@
 """`python -m benchmarks.large_files [--megabytes 512]`: large training files by `POST /v1/files` and by `/v1/uploads`.
 
-Runs a `tunegate dev` of its own. First a file of 100 lines is sent ten times, from upload to report, and a model of
-each encoding is asked, for the API then holds both tokenizers. While each large file comes in, is joined and is validated, `/livez` is asked fifty times a
-second; memory is what the kernel says was resident at most (VmHWM, reset before each run). The data is made on the
+Runs a `tunegate dev` of its own. First a file of 100 lines is sent twenty times, from upload to report, and a model of
+each encoding is asked, for the API then holds both tokenizers. While each large file comes in, is joined and is
+validated, `/livez` is asked fifty times a second; memory is what the kernel says was resident at most (VmHWM, reset before each run). The data is made on the
 fly: chat examples whose texts do not repeat.
 """
 
@@ -31,7 +31,8 @@ from tests.stack import DevStack
 MEGABYTE = 1_000_000
 MAX_PART_BYTES = 64 * 1024 * 1024
 SENDERS = 4
-SMALL_FILES = 10
+SMALL_FILES = 20
+POLL_EVERY_SECONDS = 0.01
 ASK_EVERY_SECONDS = 0.02
 SAMPLE_EVERY_SECONDS = 0.25
 CHECK_SECONDS = 1800.0
@@ -282,7 +283,7 @@ def small_files(stack: DevStack) -> list[float]:
             started = time.monotonic()
             sent = http.post("/files", data={"purpose": "fine-tune"}, files={"file": ("small.jsonl", data)}).json()
             while http.get(f"/files/{sent['id']}/report").json()["status"] == "pending":
-                time.sleep(0.02)
+                time.sleep(POLL_EVERY_SECONDS)
             seconds.append(time.monotonic() - started)
     return sorted(seconds)
 
