@@ -59,6 +59,11 @@ class LoadGenerator:
         self._process = context.Process(target=_main, args=(theirs,), daemon=True)
         self._process.start()
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid or 0
+
     def run(self, url: str, requests: Sequence[bytes], *, callers: int, seconds: float, status: int = 200) -> Load:
         """Let `callers` connections send for `seconds`, caller n always `requests[n % len(requests)]`.
 
