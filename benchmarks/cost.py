@@ -165,7 +165,12 @@ class Site:
         await wait_until(none, 600.0, about)
 
     async def _json(self, method: str, path: str, **content: Any) -> Any:
-        answer = await self.http.request(method, path, **content)
+        """The body of an answer. While other programs use the machine, a request may get 503, and is repeated."""
+        for _ in range(10):
+            answer = await self.http.request(method, path, **content)
+            if answer.status_code != 503:
+                break
+            await asyncio.sleep(1)
         answer.raise_for_status()
         return answer.json()
 

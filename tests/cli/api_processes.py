@@ -16,6 +16,10 @@ import uvicorn
 from cli.api_processes import ApiProcesses
 
 SILENT_SECONDS = 3.0
+DRAINED = "every request has ended"
+"""What a process prints that was not aborted."""
+
+HANGS = "the event loop hangs"
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -25,9 +29,11 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         failed = "fails" in sys.argv
         await send({"type": "lifespan.startup.failed" if failed else "lifespan.startup.complete", "message": ""})
         await receive()
+        print(DRAINED, flush=True)
         await send({"type": "lifespan.shutdown.complete"})
         return
     if scope["path"] == "/hang":
+        print(HANGS, flush=True)
         signal.pause()
     if scope["path"] == "/wait":
         while (await receive())["more_body"]:

@@ -16,6 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from cli.supervisor import Program
 from service.identity.keys import new_key
 from service.settings import Settings
+from tests.cli.api_processes import DRAINED, HANGS
 from tests.faults.processes import Process, environment, wait_until
 from tests.stack import is_running
 from tests.wire import make_tenant
@@ -67,6 +68,12 @@ class Row:
         begun.sendall(b"POST /wait HTTP/1.1\r\nhost: here\r\ncontent-length: 4\r\n\r\n12")
         return begun
 
+    def hang(self) -> socket.socket:
+        """Have the event loop of a process block."""
+        hung = socket.create_connection(("127.0.0.1", self.port))
+        hung.sendall(b"GET /hang HTTP/1.1\r\nhost: here\r\n\r\n")
+        return hung
+
     async def ended(self) -> int:
         """The exit status, after every process has ended."""
         return await self.process.ended(WITHIN_SECONDS)
@@ -100,8 +107,7 @@ async def test_both_serve_and_a_killed_one_is_replaced(row: Row) -> None:
 
 async def test_one_whose_event_loop_hangs_is_replaced(row: Row) -> None:
     before = await row.answering(2)
-    hung = socket.create_connection(("127.0.0.1", row.port))
-    hung.sendall(b"GET /hang HTTP/1.1\r\nhost: here\r\n\r\n")
+    hung = row.hang()
     await wait_until(lambda: not all(map(is_running, before)), WITHIN_SECONDS, "the hung process still runs")
     assert await row.answering(2) != before
     assert "api_process.silent" in row.process.output()
@@ -117,11 +123,13 @@ async def test_sigterm_lets_requests_end_however_many_processes_receive_it(row: 
     for pid in (row.process.pid, *pids):
         os.kill(pid, signal.SIGTERM)
     await wait_until(lambda: not _accepts(row.port), WITHIN_SECONDS, "new connections are accepted")
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
     for request in begun:
         request.sendall(b"34")
         assert request.recv(100).startswith(b"HTTP/1.1 200 OK")
     assert await row.ended() == 0
-    await gone(pids)
+    assert row.process.output().count(DRAINED) == 2
 
 
 async def test_a_second_sigterm_aborts(row: Row) -> None:
@@ -135,15 +143,20 @@ async def test_a_second_sigterm_aborts(row: Row) -> None:
     row.process.signal(signal.SIGTERM)
     assert await row.ended() == 0
     await gone(pids)
+    assert DRAINED not in row.process.output()
     assert "api_process.killed" not in row.process.output()
     for request in begun:
         request.close()
 
 
 async def test_none_outlives_the_process_that_started_them(row: Row) -> None:
+    """Not even one whose event loop hangs."""
     pids = await row.answering(2)
+    hung = row.hang()
+    await wait_until(lambda: HANGS in row.process.output(), WITHIN_SECONDS, "nothing hangs")
     row.process.kill()
     await gone(pids)
+    hung.close()
 
 
 async def test_a_start_that_fails_ends_all(tmp_path: Path) -> None:
