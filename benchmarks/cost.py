@@ -22,6 +22,7 @@ from typing import Any
 import asyncpg
 import httpx2
 
+from benchmarks.capacity import Cost, capacity_tables
 from benchmarks.servers import migrated_database, running_api
 from benchmarks.usage import child_named, tree_cpu_seconds
 from cli.embedded import SUPERUSER
@@ -321,7 +322,17 @@ async def measure(programs: Programs, jobs: int, requests: int, deliveries: int)
         if cost.table_bytes:
             tables = sorted(((each, table) for table, each in cost.table_bytes.items() if each >= 1), reverse=True)
             print(f"\ntables of {name}: " + ", ".join(f"{table} {each:,.0f}" for each, table in tables))
+    get, _, job, delivery = map(_capacity_cost, costs)
+    print(f"\n{capacity_tables(get, job, delivery)}")
     print("\nconnections at the end: " + ", ".join(f"{row[0]} {row[1]}" for row in connections))
+
+
+def _capacity_cost(cost: Counts) -> Cost:
+    return Cost(
+        cpu_ms={name: 1000 * each for name, each in cost.cpu_seconds.items()},
+        wal_bytes=cost.wal_bytes,
+        table_bytes=sum(cost.table_bytes.values()),
+    )
 
 
 async def _with_endpoint(site: Site, work: Callable[[int], Awaitable[None]], number: int, sizes: bool) -> Counts:
