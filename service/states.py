@@ -22,7 +22,8 @@ State = Literal[
     # back to `uploading` if a file has vanished upstream, to `failed` if the upstream refuses the job, to `cancelled`
     # on request while no upstream job exists.
     "creating",
-    # Entered from `creating`. Left by workers/jobs/poll.py to `settling`, once the upstream's job has ended or is lost.
+    # Entered from `creating`. Left by workers/jobs/poll.py to `settling`, once a poll or a list shows that the
+    # upstream's job has ended, or it is lost.
     # A caller's cancel is sent upstream, and the job ends as the upstream says.
     "running",
     # Entered from `running`. Left by workers/jobs/settle.py to the state in which the upstream's job ended, in one

@@ -2,9 +2,11 @@
 
 Up to `MAX_POLLED_SINGLY` running jobs of an account are polled one by one, which also fetches their events; while one
 of them waits longer between polls, a list shows its updates. More jobs than that are listed, a hundred with one
-request. A job is then polled by itself when the list shows an update, when a caller has viewed it recently, and rarely
-otherwise. Lists, polls of viewed jobs and the other polls each have a share of the account's poll limit
-(`LIST_SHARE`, `RECENTLY_VIEWED_SHARE`, `SAFETY_SHARE`); docs/operations.md explains them.
+request. A list shows as much of a job as a poll of that job, apart from its events and checkpoints, and is written
+without a poll. A job is then polled by itself for its events: often if a caller has viewed it recently, otherwise after
+an update, as far as the share of such polls allows. Lists, polls of viewed jobs and the other polls each have a share
+of the account's poll limit (`LIST_SHARE`, `RECENTLY_VIEWED_SHARE`, `DETAIL_SHARE`, `SAFETY_SHARE`); docs/operations.md
+explains them.
 """
 
 from dataclasses import dataclass
@@ -17,20 +19,25 @@ MAX_POLLED_SINGLY = 25
 
 PAGE = 100
 REQUESTS_PER_POLL = 2
-"""A poll fetches the job and its events. Checkpoints are fetched only after new events and are booked separately."""
+"""A poll fetches the job and its events. Checkpoints are fetched only after new messages and are booked separately."""
 
 REQUESTS_PER_MINUTE_AT_ONE_SECOND = 9000.0
 FULL_RATE_SECONDS = 600.0
 MAX_SLOWDOWN = 4.0
 REMAINING_SHARE = 0.25
 BURST_SECONDS = 10.0
-LIST_SHARE, RECENTLY_VIEWED_SHARE, SAFETY_SHARE = 0.3, 0.2, 0.05
+LIST_SHARE, RECENTLY_VIEWED_SHARE, DETAIL_SHARE, SAFETY_SHARE = 1 / 6, 0.2, 0.1, 0.05
+LISTS_PER_MINUTE, MAX_LIST_SHARE = 100.0, 0.4
+"""Lists may use so many requests a minute even if `LIST_SHARE` is less, up to `MAX_LIST_SHARE` of the limit: no other
+request shows as many updates."""
+
 SAFETY_SECONDS = 1800.0
 NEW_JOB_SNAPSHOT = "queued||||"
 """The stored snapshot of a job that was just created: nothing before its start counts as an update."""
 
 PROGRESS_SECONDS = 300.0
-"""How often progress alone (trained tokens, another estimate) causes a poll of a job that nobody viewed recently."""
+"""Pause after a poll of a listed job that nobody viewed recently, before an update causes another one for its events. A
+change of its status causes one at once."""
 
 ESTIMATE_SECONDS, ESTIMATE_SHARE = 60.0, 0.1
 
@@ -107,17 +114,30 @@ def next_poll_seconds(
     return max(interval, _fair_seconds(load.active, 1.0, load))
 
 
+def is_left_to_lists(*, polled: bool, recently_viewed: bool, request_pending: bool, load: Load) -> bool:
+    """Whether a new job's first poll is skipped: the create's response had the same contents; lists show updates."""
+    return load.listing and not polled and not recently_viewed and not request_pending
+
+
 def list_seconds(base_seconds: float, *, pages: int, per_minute: float) -> float:
-    """Seconds between two listings, within the lists' share of the poll limit."""
-    return max(base_seconds, pages * 60 / (per_minute * LIST_SHARE))
+    """Seconds from the start of a list to the start of the next, within the lists' share of the poll limit."""
+    allowed = max(per_minute * LIST_SHARE, min(LISTS_PER_MINUTE, per_minute * MAX_LIST_SHARE))
+    return max(base_seconds, pages * 60 / allowed)
 
 
 def polls_until_next_list(seconds: float, *, per_minute: float) -> int:
-    """How many updated jobs are marked as due before the next list; the next list reports the rest again.
+    """How many updated jobs are polled for their events until the next list, which reports the rest again."""
+    return max(1, int(seconds / 60 * per_minute * DETAIL_SHARE / REQUESTS_PER_POLL))
 
-    This is the number of requests that the poll limit allows until then, so that due jobs do not pile up behind it.
-    """
-    return max(1, int(seconds / 60 * per_minute))
+
+def cost_seconds(requests: int, *, per_minute: float) -> float:
+    """By how much requests advance the poll limiter's moment (the generic cell rate algorithm)."""
+    return requests * 60 / per_minute
+
+
+def burst_seconds(requests: int, *, per_minute: float) -> float:
+    """How far requests may advance the poll limiter's moment beyond now."""
+    return max(BURST_SECONDS, cost_seconds(requests, per_minute=per_minute))
 
 
 def spread_seconds(base_seconds: float, *, active: int, per_minute: float) -> float:

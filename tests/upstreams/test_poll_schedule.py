@@ -5,14 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.upstreams.poll_schedule import (
+    DETAIL_SHARE,
     FULL_RATE_SECONDS,
     LIST_SHARE,
+    LISTS_PER_MINUTE,
+    MAX_LIST_SHARE,
     MAX_SLOWDOWN,
     PAGE,
+    RECENTLY_VIEWED_SHARE,
     REQUESTS_PER_POLL,
+    SAFETY_SHARE,
     Load,
     classify_update,
     default_per_minute,
+    is_left_to_lists,
     list_seconds,
     next_poll_seconds,
     poll_seconds,
@@ -78,7 +84,29 @@ def test_never_quicker_than_the_setting_nor_over_the_budget(
     assert pause >= base
     assert active * REQUESTS_PER_POLL * 60 / pause <= per_minute * 1.001
     pages = -(-active // PAGE)
-    assert pages * 60 / list_seconds(base, pages=pages, per_minute=per_minute) <= per_minute * LIST_SHARE * 1.001
+    lists = pages * 60 / list_seconds(base, pages=pages, per_minute=per_minute)
+    assert lists <= max(per_minute * LIST_SHARE, LISTS_PER_MINUTE) * 1.001
+    assert lists <= per_minute * MAX_LIST_SHARE * 1.001
+
+
+def test_the_shares_of_a_listed_account_stay_below_its_limit() -> None:
+    assert MAX_LIST_SHARE + RECENTLY_VIEWED_SHARE + DETAIL_SHARE + SAFETY_SHARE < 1
+
+
+@pytest.mark.parametrize(("per_minute", "seconds"), [(100, 255), (300, 102), (600, 102), (1200, 51)])
+def test_a_list_of_ten_thousand_jobs_starts_every_two_minutes_or_sooner_from_300_requests_on(
+    per_minute: float, seconds: float
+) -> None:
+    assert list_seconds(BASE, pages=170, per_minute=per_minute) == pytest.approx(seconds)
+
+
+def test_a_new_job_is_left_to_lists_unless_it_is_viewed_or_has_a_pending_request() -> None:
+    def left(*, polled: bool = False, viewed: bool = False, pending: bool = False, listing: bool = True) -> bool:
+        load = load_of(1000, listing=listing)
+        return is_left_to_lists(polled=polled, recently_viewed=viewed, request_pending=pending, load=load)
+
+    assert left()
+    assert not any([left(polled=True), left(viewed=True), left(pending=True), left(listing=False)])
 
 
 def test_few_jobs_are_polled_as_often_as_the_setting_says() -> None:
@@ -106,7 +134,7 @@ def test_listed_jobs_are_polled_when_viewed_or_with_a_pending_request() -> None:
     assert pause(recently_viewed=True) == BASE
     assert pause(recently_viewed=True, watchers=900) == pytest.approx(900)
     assert pause(request_pending=True) == BASE
-    assert polls_until_next_list(BASE, per_minute=600) == 150
+    assert polls_until_next_list(BASE, per_minute=600) == 7
 
 
 @pytest.mark.parametrize(

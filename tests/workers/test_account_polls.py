@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 from service.database import leases
-from service.database.tables import AccountPoll, Job, UpstreamAccount
+from service.database.tables import AccountPoll, Job, JobState, UpstreamAccount
 from service.ids import new_id
 from service.jobs.last_viewed import record_view
 from service.jobs.queries import get_job
@@ -153,6 +153,69 @@ class TestLists:
             harness.upstream.put_job(id=await upstream_id(harness, job_id), **values)
         await step(harness)
         assert await due(harness) == set(job_ids[: len(updates)])
+
+    async def test_what_it_shows_is_written_without_a_poll(self, harness: WorkerHarness) -> None:
+        ended, started, progressed = (await running(harness, MANY))[:3]
+        await harness.set_job(started, started_at=None, upstream_status="queued", upstream_snapshot="queued||||")
+        harness.upstream.put_job(id=await upstream_id(harness, ended), status="failed")
+        harness.upstream.put_job(id=await upstream_id(harness, started), status="running")
+        harness.upstream.put_job(
+            id=await upstream_id(harness, progressed),
+            status="running",
+            trained_tokens=7,
+            estimated_finish=2_000_000_000,
+        )
+        tokens = (await harness.job(progressed)).lease_token
+        await step(harness)
+        assert not [each for each in harness.upstream.jobs() if each["polls"]]
+        assert (await harness.job(ended)).state == "settling"
+        began = await harness.job(started)
+        assert (began.upstream_status, began.started_at is not None) == ("running", True)
+        assert await harness.webhooks(started) == ["running"]
+        job = await harness.job(progressed)
+        assert (job.upstream_snapshot, job.leased_until) == ("running|||7|2000000000", None)
+        assert job.estimated_finish_at == dt.datetime.fromtimestamp(2_000_000_000, dt.UTC)
+        assert job.lease_token == tokens + 1, "it is written without a claim of its own"
+
+    async def test_a_job_that_was_polled_since_the_request_is_newer_than_the_list(self, harness: WorkerHarness) -> None:
+        older, newer = (await running(harness, MANY))[:2]
+        await harness.set_job(newer, polled_at=func.now() + dt.timedelta(minutes=1))
+        for job_id in (older, newer):
+            harness.upstream.put_job(id=await upstream_id(harness, job_id), status="paused")
+        await step(harness)
+        assert [(await harness.job(job_id)).upstream_status for job_id in (older, newer)] == ["paused", "running"]
+
+    async def test_a_job_that_another_worker_has_claimed_is_left_to_it(self, harness: WorkerHarness) -> None:
+        job_id = (await running(harness, MANY))[0]
+        harness.upstream.put_job(id=await upstream_id(harness, job_id), status="failed")
+        claimed = await harness.claim(job_id)
+        assert claimed is not None
+        await harness.set_job(job_id, due_at=func.now() + FAR)
+        await step(harness)
+        job = await harness.job(job_id)
+        assert (job.state, job.lease_token) == ("running", claimed.token)
+
+    async def test_a_job_that_cannot_be_written_does_not_delay_the_others(self, harness: WorkerHarness) -> None:
+        odd, ended = (await running(harness, MANY))[:2]
+        async with harness.ctx.db.worker() as session:
+            session.add(JobState(job_id=odd, project_id=harness.project_id, sequence=1, state="settling"))
+        for job_id in (odd, ended):
+            harness.upstream.put_job(id=await upstream_id(harness, job_id), status="failed")
+        await step(harness)
+        assert [(await harness.job(job_id)).state for job_id in (odd, ended)] == ["running", "settling"]
+
+    async def test_updates_whose_events_nobody_could_fetch_yet_are_polled_later(self, harness: WorkerHarness) -> None:
+        job_ids = await running(harness, MANY)
+        await set_budget(harness, 200)
+        for job_id in job_ids[:3]:
+            harness.upstream.put_job(id=await upstream_id(harness, job_id), trained_tokens=7)
+        polled: list[str] = []
+        for _ in range(4):
+            await step(harness)
+            for job_id in await due(harness):
+                await harness.step(job_id)
+                polled.append(job_id)
+        assert sorted(polled) == sorted(job_ids[:3]), "one in a list, each once"
 
     async def test_mere_progress_rests_a_while(self, harness: WorkerHarness) -> None:
         job_ids = await running(harness, MANY)

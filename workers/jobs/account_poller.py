@@ -1,15 +1,18 @@
-"""Polls an account: lists its running jobs, a hundred with one request, and marks jobs that have updates as due.
+"""Polls an account: lists its running jobs, a hundred with one request, and writes what the list shows.
 
 While an account has few jobs, each is polled by itself, with its events; a list is fetched besides as soon as one of
 them waits longer between polls than `POLL_SECONDS`. If the upstream has no list, or listing fails for a while, every
-job is polled by itself within the poll limit. A list only marks jobs as due and writes no result: a job's own step
-polls it under that job's lease, so an account poller that is killed or loses its lease leaves no partial result.
+job is polled by itself within the poll limit. A page's updates are one transaction under the fence of the account
+poll's lease, in which each job is claimed and written under its own fence, so an account poller that is killed or loses
+its lease leaves no partial result. A job that another worker has claimed, or that was polled after the list was
+requested, is left to its own poll.
 """
 
 import datetime as dt
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 from prometheus_client import Counter
@@ -23,19 +26,19 @@ from service.database.fair_claims import longest_due_of
 from service.database.leases import Claim
 from service.database.tables import AccountPoll, Job, UpstreamAccount
 from service.jobs.last_viewed import RECENTLY_VIEWED
-from service.jobs.lifecycle import upstream_end
 from service.upstreams import poll_schedule
 from service.upstreams.accounts import AccountUnusable
 from service.upstreams.labels import GATEWAY
-from service.upstreams.poll_schedule import Load, UpdateKind
+from service.upstreams.poll_schedule import Load
 from service.upstreams.port import Refused, UpstreamError, UpstreamJob
 from workers.context import AccountContext, Context
 from workers.jobs import cool_down, poll_limiter
+from workers.jobs.list_sweep import RunningJob, Sweep, load_of_jobs, needs_list
+from workers.jobs.poll import record_listed
 
 log = structlog.get_logger()
 
 LISTS = Counter("tunegate_upstream_lists_total", "Pages of upstream jobs that were requested.", ["account"])
-UPDATES = Counter("tunegate_upstream_updates_total", "Jobs that differed from their snapshot in a list.", ["kind"])
 
 RECHECK_SECONDS = 1.0
 UNUSABLE_SECONDS = 15.0
@@ -45,24 +48,6 @@ MAX_FAILED_LISTS = 3
 """After this many failed lists in a row every job is polled by itself, until a list succeeds."""
 
 MAX_PAGES = 1000
-CLOCK_SKEW = dt.timedelta(hours=1)
-"""How far the upstream's clock may be behind ours. A page whose jobs are all older than our oldest one by more than
-this ends the list."""
-
-
-class RunningJob(NamedTuple):
-    """A running job as its row has it. `due`: it is polled anyway, as its time has come or a worker has claimed it."""
-
-    id: str
-    upstream_id: str
-    snapshot: str | None
-    since: dt.datetime
-    age_seconds: float
-    left_seconds: float | None
-    polled_seconds_ago: float | None
-    due: bool
-    failures: int
-    recently_viewed: bool
 
 
 def due_polls(ctx: Context) -> Select[Any]:
@@ -84,45 +69,35 @@ async def poll_account(ctx: Context, claimed: Claim[AccountPoll]) -> None:
         async with ctx.db.worker() as session:
             jobs = await _running(session, claimed.row.id)
             per_minute = await poll_limiter.per_minute_of(session, claimed.row.id, base)
-        load = Load(
-            listing=len(jobs) > poll_schedule.MAX_POLLED_SINGLY,
-            active=len(jobs),
-            recently_viewed=sum(job.recently_viewed for job in jobs),
-            per_minute=per_minute,
-        )
+        load = load_of_jobs(jobs, per_minute=per_minute)
         if not jobs and not _was_covered(claimed.row):
             async with ctx.db.worker() as session:
                 await leases.give_back_idle(
                     session, claimed, {"active": 0, "recently_viewed": 0, "listing": False, "failures": 0}
                 )
-        elif load.listing or any(_is_slow(job, base) for job in jobs):
+        elif needs_list(jobs, load, base):
             await _poll_by_list(ctx, claimed, jobs, load)
         else:
             await _give_back(ctx, claimed, load, due_in_seconds=max(base, RECHECK_SECONDS))
 
 
-def _is_slow(job: RunningJob, base_seconds: float) -> bool:
-    """Whether the job is polled less often than `POLL_SECONDS`, so that a list shows its updates earlier."""
-    seconds = poll_schedule.poll_seconds(base_seconds, age_seconds=job.age_seconds, left_seconds=job.left_seconds)
-    return seconds > base_seconds
-
-
 async def _poll_by_list(ctx: Context, claimed: Claim[AccountPoll], jobs: list[RunningJob], load: Load) -> None:
+    began = time.monotonic()
+
     def seconds_until_next(pages: int) -> float:
         return poll_schedule.list_seconds(ctx.settings.poll_seconds, pages=pages, per_minute=load.per_minute)
 
-    max_due = poll_schedule.polls_until_next_list(
-        seconds_until_next(-(-len(jobs) // poll_schedule.PAGE)), per_minute=load.per_minute
-    )
+    sweep = Sweep(jobs, load, seconds=seconds_until_next(-(-len(jobs) // poll_schedule.PAGE)))
     try:
         at = ctx.at(await ctx.accounts.get(claimed.row.id))
-        pages = await _list(at, claimed, jobs, max_due=max_due)
+        pages = await _list(at, claimed, sweep)
     except AccountUnusable:
         await _give_back(ctx, claimed, load, due_in_seconds=UNUSABLE_SECONDS)
     except (UpstreamError, TimeoutError) as error:
         await _after_failure(ctx, claimed, load, error)
     else:
-        await _give_back(ctx, claimed, load, due_in_seconds=seconds_until_next(pages))
+        elapsed = time.monotonic() - began
+        await _give_back(ctx, claimed, load, due_in_seconds=max(seconds_until_next(pages) - elapsed, 0.0))
 
 
 async def _give_back(
@@ -164,73 +139,70 @@ def _was_covered(row: AccountPoll) -> bool:
     return row.listing or row.listed_at is not None
 
 
-async def _list(ctx: AccountContext, claimed: Claim[AccountPoll], jobs: list[RunningJob], *, max_due: int) -> int:
-    """Fetch every page that can contain the jobs, and make those with updates due, page by page, ended jobs first.
-
-    Makes at most `max_due` jobs due. Returns the number of pages.
-    """
-    not_listed = {job.upstream_id: job for job in jobs}
-    oldest = (min(job.since for job in jobs) - CLOCK_SKEW).timestamp()
-    left = max_due - sum(job.due for job in jobs)
-    later: list[RunningJob] = []
+async def _list(ctx: AccountContext, claimed: Claim[AccountPoll], sweep: Sweep) -> int:
+    """Fetch every page that can contain running jobs, and write its updates. Returns the number of pages."""
     after: str | None = None
     for page_number in range(1, MAX_PAGES + 1):
         await poll_limiter.take(
             ctx.db, claimed.row.id, requests=1, base_seconds=ctx.settings.poll_seconds, may_exceed=True
         )
         LISTS.labels(claimed.row.id).inc()
+        requested = time.monotonic()
         async with claimed.call(ctx.settings.control_timeout_seconds):
             page = await ctx.upstream.list_jobs({GATEWAY: ctx.instance}, after=after)
         fault_points.point("account_poll.listed")
-        changed, progressed = updates_in_page(page.jobs, not_listed, now=dt.datetime.now(dt.UTC).timestamp())
-        later += progressed
-        left -= await _make_due(ctx, claimed, changed[: max(left, 0)])
-        for each in page.jobs:
-            not_listed.pop(each.id, None)
+        found = sweep.read(page.jobs, now=dt.datetime.now(dt.UTC).timestamp())
         after = page.after
-        if not not_listed or after is None or all(0 < each.created_at < oldest for each in page.jobs):
-            missing = [job for job in not_listed.values() if not job.due and job.failures == 0]
-            await _make_due(ctx, claimed, [*missing, *later][: max(left, 0)])
+        is_complete = sweep.is_complete(page.jobs, after)
+        to_poll = [*found.to_poll, *sweep.left_to_poll()] if is_complete else found.to_poll
+        await _record(ctx, claimed, found.updates, to_poll, requested=requested)
+        if is_complete:
             return page_number
     raise UpstreamError("away", "The list of jobs does not end.")
 
 
-def updates_in_page(
-    listed: Sequence[UpstreamJob], not_listed: Mapping[str, RunningJob], *, now: float
-) -> tuple[list[RunningJob], list[RunningJob]]:
-    """The jobs of a page to poll: those that ended (first) or changed, and those that only progressed.
+async def _record(
+    ctx: AccountContext,
+    claimed: Claim[AccountPoll],
+    updates: Mapping[str, UpstreamJob],
+    to_poll: Sequence[RunningJob],
+    *,
+    requested: float,
+) -> None:
+    """Write a page's updates and make jobs due for a poll, under the fence of the account poll's lease.
 
-    `now` in Unix seconds. Jobs that are due anyway are left out, and so is progress shortly after a poll.
+    `requested`: when the page was requested, in monotonic seconds. A job that was polled since then is newer than it.
     """
-    found: dict[UpdateKind, list[RunningJob]] = {"none": [], "progress": [], "change": [], "end": []}
-    for each in listed:
-        job = not_listed.get(each.id)
-        if job is not None and not job.due:
-            ended = upstream_end(each.status) is not None
-            found[poll_schedule.classify_update(job.snapshot, each, ended=ended, now=now)].append(job)
-    for kind in ("progress", "change", "end"):
-        UPDATES.labels(kind).inc(len(found[kind]))
-    progressed = [
-        job
-        for job in found["progress"]
-        if job.polled_seconds_ago is None or job.polled_seconds_ago > poll_schedule.PROGRESS_SECONDS
-    ]
-    return [*found["end"], *found["change"]], progressed
-
-
-async def _make_due(ctx: AccountContext, claimed: Claim[AccountPoll], jobs: Sequence[RunningJob]) -> int:
-    """Make jobs due, under the fence of the account poll's lease. Returns how many."""
     async with ctx.db.worker() as session:
         await leases.write(session, claimed, {"failures": claimed.row.failures})
-        if jobs:
-            await session.execute(
-                update(Job)
-                .where(Job.id.in_([job.id for job in jobs]), Job.state == "running")
-                .values(due_at=func.clock_timestamp())
-                .execution_options(synchronize_session=False)
-            )
+        since_requested = dt.timedelta(seconds=time.monotonic() - requested)
+        older = or_(Job.polled_at.is_(None), Job.polled_at < func.now() - since_requested)
+        claims = await leases.claim(
+            session,
+            Job,
+            lease_seconds=ctx.settings.lease_seconds,
+            limit=len(updates),
+            where=[Job.id.in_(updates), Job.account_id == claimed.row.id, Job.state == "running", older],
+            only_due=False,
+        )
+        for job_id, each in [(each.row.id, each) for each in claims]:
+            await _record_job(session, job_id, each, updates[job_id])
+        await session.execute(
+            update(Job)
+            .where(Job.id.in_([job.id for job in to_poll]), Job.state == "running")
+            .values(due_at=func.clock_timestamp())
+            .execution_options(synchronize_session=False)
+        )
     fault_points.point("account_poll.recorded")
-    return len(jobs)
+
+
+async def _record_job(session: AsyncSession, job_id: str, claimed: Claim[Job], listed: UpstreamJob) -> None:
+    """Write one job's update, under a savepoint: a job that cannot be written must not delay the others."""
+    try:
+        async with session.begin_nested():
+            await record_listed(session, claimed, listed)
+    except Exception as error:
+        log.error("account_poll.job_not_written", job=job_id, exc_info=error)
 
 
 async def _after_failure(
@@ -267,6 +239,7 @@ async def _running(session: AsyncSession, account_id: str) -> list[RunningJob]:
             _seconds(now - func.greatest(since, Job.started_at)),
             _seconds(Job.estimated_finish_at - now),
             _seconds(now - Job.polled_at),
+            func.coalesce(Job.last_update_at > Job.polled_at, False),
             or_(Job.due_at <= now, Job.leased_until > now),
             Job.failures,
             func.coalesce(Job.last_viewed_at > now - RECENTLY_VIEWED, False),
@@ -281,9 +254,10 @@ async def _running(session: AsyncSession, account_id: str) -> list[RunningJob]:
             age_seconds=float(row[4]),
             left_seconds=None if row[5] is None else float(row[5]),
             polled_seconds_ago=None if row[6] is None else float(row[6]),
-            due=bool(row[7]),
-            failures=row[8],
-            recently_viewed=bool(row[9]),
+            details_pending=bool(row[7]),
+            due=bool(row[8]),
+            failures=row[9],
+            recently_viewed=bool(row[10]),
         )
         for row in rows
     ]

@@ -17,12 +17,12 @@ from service.jobs.last_viewed import RECENTLY_VIEWED
 from service.jobs.lifecycle import upstream_end
 from service.jobs.record import NewEvent, add_events, apply_transition, emit_webhook
 from service.jobs.transitions import Transition
-from service.upstreams.poll_schedule import REQUESTS_PER_POLL, Load, next_poll_seconds
-from service.upstreams.port import Refused, UpstreamError
+from service.upstreams.poll_schedule import REQUESTS_PER_POLL, Load, is_left_to_lists, next_poll_seconds, snapshot_of
+from service.upstreams.port import Refused, UpstreamError, UpstreamJob
 from workers.context import AccountContext
 from workers.jobs import cool_down, poll_limiter
 from workers.jobs.poll_limiter import Permit
-from workers.jobs.sync import Updates, fetch_updates, write_updates
+from workers.jobs.sync import Updates, fetch_updates, job_values, write_updates
 
 log = structlog.get_logger()
 
@@ -43,9 +43,10 @@ async def poll(ctx: AccountContext, claimed: Claim[Job]) -> None:
         requests = REQUESTS_PER_POLL + pending
         base_seconds = ctx.settings.poll_seconds
         account_id = ctx.upstream.account_id
-        if claimed.row.polled_at is None and not pending and not _recently_viewed(claimed.row):
+        if claimed.row.polled_at is None:
             load = await poll_limiter.load_of_account(ctx.db, account_id, base_seconds=base_seconds)
-            if load.listing:
+            viewed = _recently_viewed(claimed.row)
+            if is_left_to_lists(polled=False, recently_viewed=viewed, request_pending=pending, load=load):
                 await _leave_to_lists(ctx, claimed, load)
                 return
         permit = await poll_limiter.take(
@@ -71,8 +72,21 @@ async def poll(ctx: AccountContext, claimed: Claim[Job]) -> None:
             else:
                 seconds = _seconds_until_next_poll(ctx, claimed, permit.load, updates)
                 await leases.give_back(session, claimed, values, due_in_seconds=seconds)
-            await _record_start(session, claimed.row, updates)
+            await _record_start(session, claimed.row, updates.job)
         fault_points.point("poll.recorded")
+
+
+async def record_listed(session: AsyncSession, claimed: Claim[Job], listed: UpstreamJob) -> None:
+    """Write what a list shows of a job that was claimed for it. A job that has ended upstream goes to `settling`.
+
+    Its next poll stays due when it was.
+    """
+    values = job_values(listed, is_unchanged=snapshot_of(listed) == claimed.row.upstream_snapshot)
+    if upstream_end(listed.status) is not None:
+        await apply_transition(session, claimed, Transition.to_settling(values))
+    else:
+        await leases.write(session, claimed, {**values, "leased_until": None})
+    await _record_start(session, claimed.row, listed)
 
 
 def _has_pending_request(job: Job) -> bool:
@@ -155,9 +169,9 @@ async def _cancel_pause_or_resume(ctx: AccountContext, claimed: Claim[Job]) -> d
     return {}
 
 
-async def _record_start(session: AsyncSession, job: Job, updates: Updates) -> None:
+async def _record_start(session: AsyncSession, job: Job, upstream_job: UpstreamJob) -> None:
     """Record when training started, and emit the webhook for it, once."""
-    if job.started_at is not None or updates.job.status not in ("running", "succeeded"):
+    if job.started_at is not None or upstream_job.status not in ("running", "succeeded"):
         return
     row = await session.get_one(Job, job.id, populate_existing=True)
     row.started_at = await session.scalar(func.clock_timestamp().select())

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.engine import Database
 from service.database.tables import AccountPoll, UpstreamAccount
-from service.upstreams.poll_schedule import BURST_SECONDS, Load, default_per_minute
+from service.upstreams.poll_schedule import Load, burst_seconds, cost_seconds, default_per_minute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +35,10 @@ async def take(
     """
     async with db.worker() as session:
         per_minute = await per_minute_of(session, account_id, base_seconds)
-        now, each = func.clock_timestamp(), dt.timedelta(seconds=60 / per_minute)
-        spent = func.greatest(AccountPoll.spent_until, now) + each * requests
-        burst = max(dt.timedelta(seconds=BURST_SECONDS), each * requests)
+        now = func.clock_timestamp()
+        cost = dt.timedelta(seconds=cost_seconds(requests, per_minute=per_minute))
+        burst = dt.timedelta(seconds=burst_seconds(requests, per_minute=per_minute))
+        spent = func.greatest(AccountPoll.spent_until, now) + cost
         counted = (
             update(AccountPoll)
             .where(AccountPoll.id == account_id)
@@ -54,8 +55,9 @@ async def take(
             return Permit(allowed=True, wait_seconds=0.0, load=load_of(row, per_minute))
         row = await session.get_one(AccountPoll, account_id)
         at: dt.datetime = (await session.execute(select(now))).scalar_one()
-    wait = (row.spent_until + each * requests - burst - at).total_seconds()
-    return Permit(allowed=False, wait_seconds=max(wait, each.total_seconds()), load=load_of(row, per_minute))
+    wait = (row.spent_until + cost - burst - at).total_seconds()
+    least = cost_seconds(1, per_minute=per_minute)
+    return Permit(allowed=False, wait_seconds=max(wait, least), load=load_of(row, per_minute))
 
 
 async def load_of_account(db: Database, account_id: str, *, base_seconds: float) -> Load:

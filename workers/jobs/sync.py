@@ -55,6 +55,7 @@ async def fetch_updates(
 
     `complete`: raises them also if the events or checkpoints cannot be fetched; otherwise those wait for the next poll.
     `skip_details_if_ended`: fetches no events or checkpoints of an ended job, since settling fetches all of them.
+    Metrics alone fetch no checkpoints: an upstream announces a checkpoint by a message.
     """
     job, seconds = claimed.row, ctx.settings.control_timeout_seconds
     upstream_id = job.upstream_job_id or ""
@@ -67,7 +68,8 @@ async def fetch_updates(
         claimed, seconds, lambda: ctx.upstream.events_after(upstream_id, cursor), required=complete
     )
     checkpoints: list[UpstreamCheckpoint] = []
-    fetch_checkpoints = bool(events) or upstream_end(upstream_job.status) is not None
+    is_message = any(event.type == "message" for event in events)
+    fetch_checkpoints = is_message or upstream_end(upstream_job.status) is not None
     if fetch_checkpoints:
         checkpoints = await _fetch_details(
             claimed, seconds, lambda: ctx.upstream.checkpoints(upstream_id), required=complete
@@ -99,18 +101,27 @@ async def write_updates(
                 await write_metrics(session, job, event.data)
     for checkpoint in updates.checkpoints:
         await _write_checkpoint(ctx, session, job, checkpoint)
+    values = {**job_values(updates.job, is_unchanged=is_unchanged), "polled_at": func.statement_timestamp()}
+    if updates.events:
+        values["upstream_events_cursor"] = updates.events[-1].id
+    return values
+
+
+def job_values(upstream_job: UpstreamJob, *, is_unchanged: bool) -> dict[str, Any]:
+    """The columns of a job's row that record the upstream's job, as a poll or a list shows it.
+
+    `last_update_at` is the statement's time, and so is a poll's `polled_at`: it is later than `polled_at` only if the
+    last update came from a list, so that the events that belong to it are still to be fetched.
+    """
     values: dict[str, Any] = {
-        "upstream_status": updates.job.status,
-        "upstream_snapshot": snapshot_of(updates.job),
-        "polled_at": func.clock_timestamp(),
+        "upstream_status": upstream_job.status,
+        "upstream_snapshot": snapshot_of(upstream_job),
         "failures": 0,
     }
     if not is_unchanged:
-        values.update(last_update_at=func.clock_timestamp(), stalled_at=None)
-    if updates.events:
-        values["upstream_events_cursor"] = updates.events[-1].id
-    if updates.job.estimated_finish:
-        values["estimated_finish_at"] = dt.datetime.fromtimestamp(updates.job.estimated_finish, dt.UTC)
+        values.update(last_update_at=func.statement_timestamp(), stalled_at=None)
+    if upstream_job.estimated_finish:
+        values["estimated_finish_at"] = dt.datetime.fromtimestamp(upstream_job.estimated_finish, dt.UTC)
     return values
 
 
