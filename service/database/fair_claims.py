@@ -79,7 +79,7 @@ def _of_project(table: Any, project_id: Any, where: Sequence[ColumnElement[bool]
     return (
         select(table.id, table.due_at)
         .where(table.project_id == project_id, leases.due(table), *where)
-        .order_by(table.due_at)
+        .order_by(table.due_at.nulls_first())
     )
 
 

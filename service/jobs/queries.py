@@ -1,15 +1,17 @@
 """Queries for jobs, their checkpoints, metrics and timeline, within one project."""
 
 import datetime as dt
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import CTE, ColumnElement, bindparam, exists, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from service.database.event_log import EventLog
 from service.database.reads import Query, Reader, columns
-from service.database.tables import Checkpoint, Job, JobEvent, JobMetric, JobState
+from service.database.tables import Checkpoint, Job, JobEvent, JobMetadataPair, JobMetric, JobState
 from service.errors import NotFound, unknown_cursor
 from service.states import QUEUED, State
 
@@ -73,16 +75,42 @@ async def list_jobs(
 ) -> Sequence[Job]:
     """Up to `limit + 1` jobs, newest first, that carry all of `metadata` (`"null"`: none at all)."""
     query = select(Job).where(Job.project_id == project_id)
-    if metadata == "null":
-        query = query.where(Job.caller_metadata.is_(None))
-    elif metadata:
-        query = query.where(Job.caller_metadata.contains(metadata))
     if after is not None:
         known = await session.scalar(select(Job.id).where(Job.project_id == project_id, Job.id == after))
         if known is None:
             raise unknown_cursor(after)
         query = query.where(Job.id < after)
-    return (await session.scalars(query.order_by(Job.id.desc()).limit(limit + 1))).all()
+    if metadata == "null":
+        query = query.where(Job.caller_metadata.is_(None))
+    elif isinstance(metadata, Mapping) and metadata:
+        found = _with_metadata(project_id, metadata, after=after, limit=limit + 1)
+        query = query.join(found, found.c.job_id == Job.id)
+    return (await session.scalars(query.order_by(Job.id.desc().nulls_last()).limit(limit + 1))).all()
+
+
+def _with_metadata(project_id: str, metadata: Mapping[str, str], *, after: str | None, limit: int) -> CTE:
+    """The ids of the newest jobs that carry all pairs, read in the order of the pairs' primary key.
+
+    The pairs are literals of the SQL, and not parameters, so that Postgres always plans for these: a plan for any pair
+    could begin with one that every job has.
+    """
+    first, *further = [_pair(key, value) for key, value in metadata.items()]
+    table = JobMetadataPair
+    query = select(table.job_id).where(table.project_id == project_id, table.pair == first)
+    for pair in further:
+        other = aliased(table)
+        query = query.where(
+            exists().where(other.project_id == project_id, other.pair == pair, other.job_id == table.job_id)
+        )
+    if after is not None:
+        query = query.where(table.job_id < after)
+    newest = query.order_by(table.job_id.desc()).limit(limit).cte("with_metadata")
+    return newest.prefix_with("MATERIALIZED", dialect="postgresql")
+
+
+def _pair(key: str, value: str) -> ColumnElement[bytes]:
+    digest = hashlib.sha256(f"{key}\x1f{value}".encode()).hexdigest()
+    return func.decode(bindparam(None, digest, literal_execute=True), literal_column("'hex'"))
 
 
 async def list_checkpoints(
@@ -117,7 +145,9 @@ async def list_states(session: AsyncSession, project_id: str, job_id: str) -> Se
 async def count_queued(session: AsyncSession, project_id: str) -> int:
     """The number of jobs that count towards the project's limit of queued jobs."""
     counted: Any = await session.scalar(
-        select(func.count()).select_from(Job).where(Job.project_id == project_id, Job.state.in_(QUEUED))
+        select(func.count())
+        .select_from(Job)
+        .where(Job.project_id == project_id, Job.finished_at.is_(None), Job.state.in_(QUEUED))
     )
     return int(counted)
 

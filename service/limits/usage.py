@@ -15,7 +15,7 @@ async def usage_of(session: AsyncSession, project_id: str, month: dt.date) -> Li
     """The usage of each limit in `month`."""
     counted = await session.execute(
         select(Job.state, func.count())
-        .where(Job.project_id == project_id, Job.state.in_([*ACTIVE, *QUEUED]))
+        .where(Job.project_id == project_id, Job.finished_at.is_(None))
         .group_by(Job.state)
     )
     jobs = {row[0]: int(row[1]) for row in counted}

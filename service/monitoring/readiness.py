@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
-from sqlalchemy import Select, func, select, union_all
+from sqlalchemy import Select, func, select, true, union_all
 
 from service.database import leased_work, leases
 from service.database.engine import Database
+from service.database.fair_claims import waiting_keys
 from service.database.schema import schema_problem
-from service.database.tables import WorkerHeartbeat
+from service.database.tables import Leased, WebhookDelivery, WorkerHeartbeat
 from service.monitoring.shared_result import SharedResult
 from service.storage import Storage
 
@@ -100,14 +101,25 @@ async def _database(db: Database) -> _DatabaseState:
 
 def heartbeat_and_oldest_due() -> Select[dt.datetime | None, dt.datetime | None, dt.datetime]:
     """The query for a worker's newest heartbeat, since when the oldest unclaimed work is due, and the time."""
-    due = union_all(
-        *(
-            select(func.min(table.due_at).label("due_at")).where(leases.due(table))
-            for table in [work.table for work in leased_work.ALL]
-        )
-    ).subquery()
+    due = union_all(*map(_oldest_due, [work.table for work in leased_work.ALL])).subquery()
     beat_at = select(func.max(WorkerHeartbeat.beat_at)).scalar_subquery()
     return select(beat_at, select(func.min(due.c.due_at)).scalar_subquery(), func.now())
+
+
+def _oldest_due(table: type[Leased]) -> Select[dt.datetime | None]:
+    """The query for since when the oldest unclaimed row is due. Deliveries have an index by endpoint only."""
+    if table is not WebhookDelivery:
+        return select(func.min(table.due_at).label("due_at")).where(leases.due(table))
+    waiting = waiting_keys(WebhookDelivery.endpoint_id)
+    head = (
+        select(WebhookDelivery.due_at)
+        .where(WebhookDelivery.endpoint_id == waiting.c.key, leases.due(WebhookDelivery))
+        .order_by(WebhookDelivery.due_at)
+        .limit(1)
+        .correlate(waiting)
+        .lateral("head")
+    )
+    return select(func.min(head.c.due_at).label("due_at")).select_from(waiting).join(head, true())
 
 
 def _age(moment: dt.datetime | None, now: dt.datetime) -> float | None:

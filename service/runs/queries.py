@@ -39,7 +39,7 @@ async def list_runs(session: AsyncSession, project_id: str, kind: RunKind, query
         if await session.scalar(known) is None:
             raise unknown_cursor(query.after)
         statement = statement.where(Run.id < query.after)
-    return (await session.scalars(statement.order_by(Run.id.desc()).limit(query.limit + 1))).all()
+    return (await session.scalars(statement.order_by(Run.id.desc().nulls_last()).limit(query.limit + 1))).all()
 
 
 async def recorded_answers(session: AsyncSession, run: Run) -> dict[str, Answer]:

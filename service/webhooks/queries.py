@@ -64,7 +64,7 @@ async def list_deliveries(
         if await session.scalar(select(table.id).where(of_endpoint, table.id == query.after)) is None:
             raise unknown_cursor(query.after)
         statement = statement.where(table.id < query.after)
-    rows = (await session.scalars(statement.order_by(table.id.desc()).limit(query.limit + 1))).all()
+    rows = (await session.scalars(statement.order_by(table.id.desc().nulls_last()).limit(query.limit + 1))).all()
     return await with_attempts(session, project_id, rows)
 
 

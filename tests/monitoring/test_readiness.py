@@ -34,16 +34,16 @@ async def connection(servers: Servers, database: str) -> AsyncIterator[AsyncConn
 
 
 async def insert_due(connection: AsyncConnection, work: LeasedWork, leased_until: str) -> None:
-    """A row of this kind with nothing but what leases read, since the other columns are not what this is about."""
+    """A row of this kind with nothing but what leases and their index read: this is not about other columns."""
     table = work.table.__tablename__
+    index = {"endpoint_id": "'x'"} if hasattr(work.table, "endpoint_id") else {}
+    values = {"id": "'x'", "due_at": "now() - interval '1 hour'", "leased_until": leased_until, **index}
     await connection.execute(text("SET LOCAL session_replication_role = replica"))
     for name in (await connection.scalars(CHECKS, {"table": table})).all():
         await connection.execute(text(f'ALTER TABLE {table} DROP CONSTRAINT "{name}"'))
     for name in (await connection.scalars(REQUIRED, {"table": table})).all():
         await connection.execute(text(f'ALTER TABLE {table} ALTER COLUMN "{name}" DROP NOT NULL'))
-    await connection.execute(
-        text(f"INSERT INTO {table} (id, due_at, leased_until) VALUES ('x', now() - interval '1 hour', {leased_until})")
-    )
+    await connection.execute(text(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join(values.values())})"))
 
 
 async def oldest_due_seconds(connection: AsyncConnection) -> float | None:

@@ -42,7 +42,7 @@ class RunningJob(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a page shows: the upstream's jobs to write, by the ids of ours, and jobs to poll now for their events."""
+    """What a page shows: the upstream's jobs to write, by our ids, and jobs to poll now for their events."""
 
     updates: dict[str, UpstreamJob]
     to_poll: list[RunningJob]

@@ -32,7 +32,17 @@ from service.database.tables.datasets import (
 )
 from service.database.tables.deletions import Deletion
 from service.database.tables.identity import ApiKey, CheckpointPermission, Gateway, Project, ServiceAccount
-from service.database.tables.jobs import Checkpoint, Deployment, Job, JobEvent, JobMetric, JobState, Model, Quote
+from service.database.tables.jobs import (
+    Checkpoint,
+    Deployment,
+    Job,
+    JobEvent,
+    JobMetadataPair,
+    JobMetric,
+    JobState,
+    Model,
+    Quote,
+)
 from service.database.tables.limits import ProjectLimits, RateLimit, SchedulingPass, TrainingTokens
 from service.database.tables.requests import RememberedRequest
 from service.database.tables.runs import Run, RunCall, RunEvent
@@ -71,6 +81,7 @@ __all__ = [
     "InferencePriceOverride",
     "Job",
     "JobEvent",
+    "JobMetadataPair",
     "JobMetric",
     "JobState",
     "LeakageReport",

@@ -19,7 +19,13 @@ class File(Base):
         CheckConstraint("status IN ('uploaded', 'processed', 'error')", name="status"),
         CheckConstraint("size_bytes >= 0", name="size"),
         Index("ix_files_project", "project_id", "id", postgresql_where=text("deleted_at IS NULL")),
-        Index("ix_files_purpose", "project_id", "purpose", "id", postgresql_where=text("deleted_at IS NULL")),
+        Index(
+            "ix_files_purpose",
+            "project_id",
+            "purpose",
+            text("id DESC NULLS LAST"),
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
         Index("ix_files_content", "project_id", "sha256", postgresql_where=text("deleted_at IS NULL")),
         Index(
             "ix_files_content_left",
@@ -111,7 +117,12 @@ class FileReport(Leased, Base):
         CheckConstraint("status IN ('pending', 'ready')", name="status"),
         CheckConstraint("(status = 'ready') = (report IS NOT NULL)", name="ready"),
         Index("ix_file_reports_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
-        Index("ix_file_reports_project_due", "project_id", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index(
+            "ix_file_reports_project_due",
+            "project_id",
+            text("due_at NULLS FIRST"),
+            postgresql_where=text("due_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -137,7 +148,12 @@ class LeakageReport(Leased, Base):
         CheckConstraint("status IN ('pending', 'ready')", name="status"),
         CheckConstraint("(status = 'ready') = (result IS NOT NULL)", name="ready"),
         Index("ix_leakage_reports_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
-        Index("ix_leakage_reports_project_due", "project_id", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index(
+            "ix_leakage_reports_project_due",
+            "project_id",
+            text("due_at NULLS FIRST"),
+            postgresql_where=text("due_at IS NOT NULL"),
+        ),
         Index("ix_leakage_reports_validation", "validation_file_id"),
     )
 
@@ -166,7 +182,7 @@ class DatasetPreparation(Leased, Base):
         CheckConstraint("(status = 'succeeded') = (outcome IS NOT NULL)", name="has_outcome"),
         CheckConstraint("(changes_key IS NULL) = (changes_size_bytes IS NULL)", name="changes"),
         CheckConstraint("(status = 'failed') = (error_code IS NOT NULL)", name="has_error"),
-        Index("ix_dataset_preparations_project", "project_id", "id"),
+        Index("ix_dataset_preparations_project", "project_id", text("id DESC NULLS LAST")),
         Index("ix_dataset_preparations_input", "input_file_id"),
         Index(
             "ix_dataset_preparations_training",
@@ -180,7 +196,10 @@ class DatasetPreparation(Leased, Base):
         ),
         Index("ix_dataset_preparations_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
         Index(
-            "ix_dataset_preparations_project_due", "project_id", "due_at", postgresql_where=text("due_at IS NOT NULL")
+            "ix_dataset_preparations_project_due",
+            "project_id",
+            text("due_at NULLS FIRST"),
+            postgresql_where=text("due_at IS NOT NULL"),
         ),
     )
 

@@ -27,7 +27,12 @@ class Deletion(Leased, Base):
         CheckConstraint("kind <> 'upstream_model' OR upstream_id IS NOT NULL", name="model"),
         Index("uq_deletions_subject", "kind", "subject", unique=True, postgresql_where=text("status <> 'done'")),
         Index("ix_deletions_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
-        Index("ix_deletions_project_due", "project_id", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index(
+            "ix_deletions_project_due",
+            "project_id",
+            text("due_at NULLS FIRST"),
+            postgresql_where=text("due_at IS NOT NULL"),
+        ),
         Index("ix_deletions_project", "project_id", "id"),
         Index("ix_deletions_open", "project_id", postgresql_where=text("status <> 'done'")),
     )

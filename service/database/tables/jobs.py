@@ -63,11 +63,19 @@ class Job(Leased, Base):
             name="deploy_status",
         ),
         CheckConstraint("seed BETWEEN 0 AND 2147483647", name="seed"),
-        Index("ix_jobs_project", "project_id", "id"),
+        Index("ix_jobs_project", "project_id", text("id DESC NULLS LAST")),
         Index("ix_jobs_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
-        Index("ix_jobs_project_due", "project_id", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index(
+            "ix_jobs_project_due", "project_id", text("due_at NULLS FIRST"), postgresql_where=text("due_at IS NOT NULL")
+        ),
         Index("ix_jobs_account_state", "account_id", "state"),
-        Index("ix_jobs_metadata", "metadata", postgresql_using="gin"),
+        Index(
+            "ix_jobs_without_metadata",
+            "project_id",
+            text("id DESC NULLS LAST"),
+            postgresql_where=text("metadata IS NULL"),
+        ),
+        Index("ix_jobs_unfinished", "project_id", "state", postgresql_where=text("finished_at IS NULL")),
         Index("ix_jobs_training_file", "training_file_id"),
         Index("ix_jobs_validation_file", "validation_file_id", postgresql_where=text("validation_file_id IS NOT NULL")),
         Index("ix_jobs_waiting", "project_id", "created_at", postgresql_where=text("state = 'waiting'")),
@@ -134,6 +142,21 @@ class Job(Leased, Base):
     error_param: Mapped[str | None]
 
 
+class JobMetadataPair(Base):
+    """A pair of a job's metadata, for lists with a filter. Triggers on `jobs` maintain the rows.
+
+    `pair` is the SHA-256 of the key, U+001F and the value. Row-level security lets an index serve equality, but not
+    `@>` on the metadata itself.
+    """
+
+    __tablename__ = "job_metadata_pairs"
+    __table_args__ = (ForeignKeyConstraint(["project_id", "job_id"], ["jobs.project_id", "jobs.id"]),)
+
+    project_id: Mapped[str] = mapped_column(primary_key=True)
+    pair: Mapped[bytes] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(primary_key=True)
+
+
 class Deployment(Leased, Base):
     """The leased work of deploying a job's model if its comparison passes. Its id is the job's, whose row has the state
     (`deploy_status`): it is due when the comparison is to begin, and when it has ended."""
@@ -142,7 +165,12 @@ class Deployment(Leased, Base):
     __table_args__ = (
         ForeignKeyConstraint(["project_id", "id"], ["jobs.project_id", "jobs.id"]),
         Index("ix_deployments_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
-        Index("ix_deployments_project_due", "project_id", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index(
+            "ix_deployments_project_due",
+            "project_id",
+            text("due_at NULLS FIRST"),
+            postgresql_where=text("due_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

@@ -33,9 +33,11 @@ class Run(Leased, Base):
         CheckConstraint("budget_micros >= 0 AND cost_micros >= 0", name="amounts"),
         CheckConstraint("concurrency > 0", name="concurrency"),
         CheckConstraint("done >= 0 AND done <= total", name="progress"),
-        Index("ix_runs_project", "project_id", "kind", "id"),
+        Index("ix_runs_project", "project_id", "kind", text("id DESC NULLS LAST")),
         Index("ix_runs_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
-        Index("ix_runs_project_due", "project_id", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index(
+            "ix_runs_project_due", "project_id", text("due_at NULLS FIRST"), postgresql_where=text("due_at IS NOT NULL")
+        ),
         Index("ix_runs_input", "input_file_id", postgresql_where=text("input_file_id IS NOT NULL")),
         Index("ix_runs_output", "output_file_id", postgresql_where=text("output_file_id IS NOT NULL")),
     )

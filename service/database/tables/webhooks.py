@@ -84,8 +84,8 @@ class WebhookDelivery(Leased, Base):
             "ix_webhook_deliveries_endpoint_due", "endpoint_id", "due_at", postgresql_where=text("due_at IS NOT NULL")
         ),
         Index("ix_webhook_deliveries_under_way", "endpoint_id", postgresql_where=text("leased_until IS NOT NULL")),
-        Index("ix_webhook_deliveries_endpoint", "endpoint_id", "id"),
-        Index("ix_webhook_deliveries_status", "endpoint_id", "status", "id"),
+        Index("ix_webhook_deliveries_endpoint", "endpoint_id", text("id DESC NULLS LAST")),
+        Index("ix_webhook_deliveries_status", "endpoint_id", "status", text("id DESC NULLS LAST")),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

@@ -100,12 +100,14 @@ _CURSOR = Query(FileRow, _FILES.where(File.id == bindparam("file_id")))
 @cache
 def _page(*, ascending: bool, with_purpose: bool, after_cursor: bool) -> Query[FileRow]:
     statement = _FILES.where(File.deleted_at.is_(None))
+    order = File.id.asc() if ascending else File.id.desc()
     if with_purpose:
         statement = statement.where(File.purpose == bindparam("purpose"))
+        order = order.nulls_first() if ascending else order.nulls_last()  # the order of `ix_files_purpose` alone
     if after_cursor:
         after: BindParameter[str] = bindparam("after")
         statement = statement.where(File.id > after if ascending else File.id < after)
-    return Query(FileRow, statement.order_by(File.id if ascending else File.id.desc()).limit(bindparam("rows")))
+    return Query(FileRow, statement.order_by(order).limit(bindparam("rows")))
 
 
 async def read_file(reader: Reader, project_id: str, file_id: str) -> FileRow:

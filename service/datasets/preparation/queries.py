@@ -39,4 +39,4 @@ async def list_preparations(
         if known is None:
             raise unknown_cursor(query.after)
         statement = statement.where(table.id < query.after)
-    return (await session.scalars(statement.order_by(table.id.desc()).limit(query.limit + 1))).all()
+    return (await session.scalars(statement.order_by(table.id.desc().nulls_last()).limit(query.limit + 1))).all()
