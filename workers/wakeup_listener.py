@@ -17,6 +17,10 @@ log = structlog.get_logger()
 
 RESTART_SECONDS = 2.0
 POLL_SECONDS = 0.02
+"""How often ARQ asks Redis for wake-ups, since it cannot wait for one. Every wake-up waits for up to this time.
+
+An idle worker spends 1.8 % of a core on it; with 0.1 s it was 0.4 %.
+"""
 
 
 async def listen(redis_url: str, dispatcher: Dispatcher) -> None:
