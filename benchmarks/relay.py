@@ -52,6 +52,9 @@ PROJECTS = 8
 STREAMED = 50
 """Events of a streamed answer."""
 
+WARM_UP_REQUESTS = 64
+"""Requests before the profile begins."""
+
 PROMPT_TOKENS = 11
 LITELLM_KEY = "sk-benchmark"
 USAGE = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": 1, "total_tokens": PROMPT_TOKENS + 1}
@@ -149,9 +152,14 @@ def gateway(settings: Settings, batcher: type[LedgerBatcher], profile: str | Non
 
 def _profiled(app: Any, path: str) -> Any:
     profiler = cProfile.Profile(time.process_time)
+    requests = 0
 
     async def wrapped(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "lifespan":
+        nonlocal requests
+        if scope["type"] == "http":
+            requests += 1
+            if requests == WARM_UP_REQUESTS:
+                profiler.enable()
             await app(scope, receive, send)
             return
 
@@ -162,12 +170,7 @@ def _profiled(app: Any, path: str) -> Any:
                 profiler.dump_stats(path)
             return message
 
-        async def begun(message: Any) -> None:
-            await send(message)
-            if message["type"] == "lifespan.startup.complete":
-                profiler.enable()
-
-        await app(scope, observed, begun)
+        await app(scope, observed, send)
 
     return wrapped
 

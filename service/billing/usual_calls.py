@@ -11,7 +11,7 @@ locked, the organisation's setting too.
 import datetime as dt
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
@@ -39,6 +39,7 @@ from service.billing import alerts
 from service.billing.actions import Actual, Reservation
 from service.billing.balances import LockedMonth, lowest_threshold
 from service.billing.ledger import MonthBalance
+from service.database.reads import Query, Reader
 from service.database.tables import Balance, LedgerEntry, OpenInference, OrganizationSpending, Project, SpendAlert
 from service.ids import new_id
 
@@ -61,9 +62,8 @@ async def lock_months(
 
     With `skip_locked`, projects whose balance another transaction has locked are left out, so that none waits.
     """
-    parameters = {"projects": list(project_ids), "current_month": month}
-    connection = await session.connection()
-    return set((await connection.execute(_LOCK[skip_locked], parameters)).scalars())
+    reader = await Reader.of_session(session)
+    return set(await reader.all(_LOCK[skip_locked], projects=list(project_ids), current_month=month))
 
 
 async def reserve_usual(
@@ -91,8 +91,7 @@ async def reserve_usual(
         "current_month": month,
         "lifetime": lifetime,
     }
-    connection = await session.connection()
-    return set((await connection.execute(_RESERVE, parameters)).scalars())
+    return set(await (await Reader.of_session(session)).all(_RESERVE, **parameters))
 
 
 async def post_usual(
@@ -113,8 +112,7 @@ async def post_usual(
         "bases": [actual.basis for _, actual in actuals],
         "current_month": month,
     }
-    connection = await session.connection()
-    rows = (await connection.execute(_POST, parameters)).all()
+    rows = await (await Reader.of_session(session)).all(_POST, **parameters)
     reached = {row.project_id: row for row in rows if row.alert_at is not None and row.posted_micros >= row.alert_at}
     for project_id, row in sorted(reached.items()):
         balance = MonthBalance(reserved=0, spent=row.posted_micros, overage=0, limit=None)
@@ -316,6 +314,13 @@ def _post() -> Select[Any]:
     )
 
 
-_LOCK = {skip_locked: _lock(skip_locked=skip_locked) for skip_locked in (False, True)}
-_RESERVE = _reserve()
-_POST = _post()
+class _Posted(NamedTuple):
+    subject: str
+    project_id: str
+    posted_micros: int
+    alert_at: int | None
+
+
+_LOCK = {skip_locked: Query(str, _lock(skip_locked=skip_locked)) for skip_locked in (False, True)}
+_RESERVE = Query(str, _reserve())
+_POST = Query(_Posted, _post())

@@ -14,6 +14,7 @@ from asyncpg.exceptions import InternalClientError, PostgresError
 from sqlalchemy import Select
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 Row = TypeVar("Row")
 
@@ -55,10 +56,15 @@ class Query(Generic[Row]):
 
 
 class Reader:
-    """A transaction that reads; `Database.read` opens one."""
+    """A transaction that reads; `Database.read` opens one, and `of_session` continues one of a session."""
 
     def __init__(self, driver: Any) -> None:
         self._driver = driver
+
+    @classmethod
+    async def of_session(cls, session: AsyncSession) -> "Reader":
+        """The session's transaction. What the session itself has not flushed is not written yet."""
+        return cls((await (await session.connection()).get_raw_connection()).driver_connection)
 
     async def all(self, query: Query[Row], **parameters: object) -> list[Row]:
         """All rows. Raises `DBAPIError` as a session does, and what the network raises."""

@@ -12,4 +12,4 @@ def answer(request: CountRequest, report: Report) -> int:
 
 
 if __name__ == "__main__":
-    serve(CountRequest, answer)
+    serve(CountRequest, answer, niceness=0)

@@ -35,7 +35,10 @@ IDLE_SECONDS = 30.0
 """A counting process without work for this time ends; the next one starts within a second."""
 
 COUNTING_SECONDS = 10.0
-"""The longest text that is counted takes under a second, loading a tokenizer another."""
+"""Processor time of one request: the longest text takes under a second, loading a tokenizer another."""
+
+SILENCE_SECONDS = 30.0
+"""A counting process that is silent for this time hangs, however busy the machine is."""
 
 COUNTING_BYTES = 1024 * 1024 * 1024
 """The address space that a counting process may add: both tokenizers have some 250 MB."""
@@ -103,7 +106,7 @@ class ProcessCounts:
             answer_type=int,
             processes=COUNTING_PROCESSES,
             memory_bytes=COUNTING_BYTES,
-            silence_seconds=COUNTING_SECONDS,
+            silence_seconds=SILENCE_SECONDS,
             idle_seconds=IDLE_SECONDS,
         )
 

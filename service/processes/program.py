@@ -57,12 +57,14 @@ def serve(
     answer: Callable[[Any, Report], Any],
     *,
     is_store_unavailable: Callable[[Exception], bool] = lambda error: False,
+    niceness: int = NICENESS,
 ) -> None:
     """Answer requests from standard input until it ends. Call it after the imports: the limit of memory begins here.
 
-    The process has a low priority, so that its work does not slow down requests to the API.
+    The process has a low priority, so that its work does not slow down requests to the API, unless such a request waits
+    for it: `niceness` is then 0.
     """
-    os.nice(NICENESS)
+    os.nice(niceness)
     if fd := os.environ.get(RECORD_FD):
         use_record(Record.opened(int(fd)))
     if limit := os.environ.get(MEMORY_BYTES):

@@ -61,12 +61,7 @@ class UpstreamTransport(httpx2.AsyncHTTPTransport):
             request.headers["accept-encoding"] = "identity"
         with limited_head():
             response = await super().handle_async_request(request)
-        response = httpx2.Response(
-            response.status_code,
-            headers=response.headers,
-            stream=_Pieces(response),
-            extensions=response.extensions,
-        )
+        response.stream = _Pieces(response.stream)
         return response if streamed else await _control_response(response)
 
 
@@ -97,12 +92,14 @@ class CheckedTransport(UpstreamTransport):
 class _Pieces(httpx2.AsyncByteStream):
     """A response's body, whose pieces are counted: each costs the event loop, however few bytes it has."""
 
-    def __init__(self, response: httpx2.Response) -> None:
-        self._response = response
+    def __init__(self, stream: httpx2.AsyncByteStream | httpx2.SyncByteStream) -> None:
+        if not isinstance(stream, httpx2.AsyncByteStream):
+            raise TypeError("The transport's stream is not asynchronous.")
+        self._stream = stream
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         pieces = received = 0
-        async for piece in self._response.aiter_raw():
+        async for piece in self._stream:
             pieces, received = pieces + 1, received + len(piece)
             if pieces > FREE_PIECES + received / MIN_PIECE_BYTES:
                 raise httpx2.ReadError(
@@ -114,7 +111,7 @@ class _Pieces(httpx2.AsyncByteStream):
             yield piece
 
     async def aclose(self) -> None:
-        await self._response.aclose()
+        await self._stream.aclose()
 
 
 async def _control_response(response: httpx2.Response) -> httpx2.Response:
