@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing, suppress
+from functools import cached_property
 
 import httpcore2
 
@@ -55,8 +56,13 @@ class Sender:
         self.reach = reach
         self.timeout_seconds = timeout_seconds
         self._check_seconds, self._body_seconds = check_seconds, body_seconds
-        self._tls = tls or httpcore2.default_ssl_context()
+        self._given_tls = tls
         self._resolver = resolver or Resolver()
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Made at the first attempt, since the certificates of all authorities take 1.5 MB and the API sends little."""
+        return self._given_tls or httpcore2.default_ssl_context()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Sender":
