@@ -2,7 +2,7 @@
 
 In turns: `tunegate serve` and `tunegate worker` until `/readyz` first answers 200, `tunegate --help`, and a Litestar app
 of one route on uvicorn until that answers. Memory is what is resident then (RSS), and what of it is the process's own
-(USS, without pages of libraries that others may share). A round before the first is not counted: it writes the byte
+(USS, without pages of libraries that others may share); `--help` has ended by then. A round before the first is not counted: it writes the byte
 code, which an environment variable would forbid (PYTHONDONTWRITEBYTECODE), and without which each start compiles every
 module. At the end, the CPU time of the API's imports by top-level package.
 """
@@ -135,8 +135,7 @@ def _help() -> Start:
     process = subprocess.Popen([TUNEGATE, "--help"], stdout=subprocess.DEVNULL, env=_environment())
     _, status, used = os.wait4(process.pid, 0)
     assert status == 0
-    rss = used.ru_maxrss * 1024 / 1e6
-    return Start(used.ru_utime + used.ru_stime, time.perf_counter() - begun, rss, rss)
+    return Start(used.ru_utime + used.ru_stime, time.perf_counter() - begun, 0.0, 0.0)
 
 
 def _import_times() -> dict[str, float]:
@@ -162,7 +161,8 @@ def _print_starts(found: dict[str, Start], rounds: int) -> None:
     print("|---|---|---|---|---|---|---|---|")
     for name, one in found.items():
         cells = [f"{one.cpu:.2f}", f"{one.cpu / bare.cpu:.2f}", f"{one.wall:.2f}", f"{one.wall / bare.wall:.2f}"]
-        print(f"| {' | '.join([name, *cells, f'{one.rss:.0f}', f'{one.rss / bare.rss:.2f}', f'{one.uss:.0f}'])} |")
+        memory = [f"{one.rss:.0f}", f"{one.rss / bare.rss:.2f}", f"{one.uss:.0f}"] if one.rss else ["", "", ""]
+        print(f"| {' | '.join([name, *cells, *memory])} |")
 
 
 def _print_imports(rounds: list[dict[str, float]]) -> None:

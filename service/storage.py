@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-import obstore
-from obstore.exceptions import GenericError
-from obstore.store import LocalStore, ObjectStore, from_url
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
 
 READ_CHUNK_BYTES = 1024 * 1024
 READ_PART_BYTES = 64 * 1024
@@ -55,7 +55,17 @@ class Storage:
     def __init__(self, url: str) -> None:
         self.url = url
         self._folder = Path(url.removeprefix("file://")).absolute() if url.startswith("file://") else None
-        self._store = _remote(url) if self._folder is None else _open(self._folder)
+        if self._folder is None:
+            self._store = _remote(url)
+        else:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @cached_property
+    def _store(self) -> "ObjectStore":
+        """The folder, opened with its first object: obstore takes 8 MB, and many an API gets no file for long."""
+        from obstore.store import LocalStore
+
+        return LocalStore(self._folder, mkdir=True)
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, with_md5: bool = False) -> Stored:
         """Write a stream, and count and hash its bytes. When `chunks` raises, nothing is left behind."""
@@ -79,8 +89,7 @@ class Storage:
                 yield chunk
 
         with _unavailable_errors():
-            await obstore.put_async(
-                self._store,
+            await self._store.put_async(
                 key,
                 counted(),
                 use_multipart=True,
@@ -97,9 +106,9 @@ class Storage:
     async def read_from(self, key: str, offset: int, *, chunk_bytes: int = READ_PART_BYTES) -> AsyncIterator[bytes]:
         """The object's bytes from `offset` on, by default in small chunks, for reading only a part of it."""
         with _unavailable_errors():
-            size_bytes = (await obstore.head_async(self._store, key))["size"]
+            size_bytes = (await self._store.head_async(key))["size"]
             for begin, end in _ranges(offset, size_bytes):
-                found = await obstore.get_async(self._store, key, options={"range": (begin, end)})
+                found = await self._store.get_async(key, options={"range": (begin, end)})
                 async for chunk in found.stream(min_chunk_size=chunk_bytes):
                     yield bytes(chunk)
 
@@ -107,14 +116,14 @@ class Storage:
         """The object in chunks of about 1 MB, for a process without an event loop. Raises `FileNotFoundError`."""
         with _unavailable_errors():
             for begin, end in _ranges(0, self.size_sync(key)):
-                found = obstore.get(self._store, key, options={"range": (begin, end)})
+                found = self._store.get(key, options={"range": (begin, end)})
                 for chunk in found.stream(min_chunk_size=READ_CHUNK_BYTES):
                     yield bytes(chunk)
 
     def put_sync(self, key: str, file: BinaryIO) -> None:
         """Write a whole file, for a process without an event loop."""
         with _unavailable_errors():
-            obstore.put(self._store, key, file, use_multipart=True, chunk_size=WRITE_CHUNK_BYTES)
+            self._store.put(key, file, use_multipart=True, chunk_size=WRITE_CHUNK_BYTES)
 
     def path(self, key: str) -> Path | None:
         """The object's path on this disk if the store is a folder, else None: for parallel reads at several offsets."""
@@ -123,14 +132,14 @@ class Storage:
     def size_sync(self, key: str) -> int:
         """The object's length in bytes. Raises `FileNotFoundError`."""
         with _unavailable_errors():
-            return obstore.head(self._store, key)["size"]
+            return self._store.head(key)["size"]
 
     async def delete(self, key: str) -> None:
         """Remove the object and what a killed process left while writing it. A key without an object is no error."""
         if self._folder is not None:
             await asyncio.to_thread(_remove_staged, self._folder / key)
         with _unavailable_errors(), suppress(FileNotFoundError):
-            await obstore.delete_async(self._store, key)
+            await self._store.delete_async(key)
 
     async def delete_all(self, keys: Sequence[str]) -> None:
         """Remove objects, several concurrently."""
@@ -145,7 +154,7 @@ class Storage:
     async def keys(self, prefix: str) -> AsyncIterator[list[str]]:
         """Pages of the keys that begin with `prefix`, which ends in `/`, including those of unfinished writes."""
         with _unavailable_errors():
-            async for chunk in obstore.list(self._store, prefix, chunk_size=LIST_PAGE_SIZE):
+            async for chunk in self._store.list(prefix, chunk_size=LIST_PAGE_SIZE):
                 yield [entry["path"] for entry in chunk]
         if self._folder is not None:
             staged = await asyncio.to_thread(_staged, self._folder, prefix)
@@ -153,10 +162,12 @@ class Storage:
                 yield staged
 
     async def ping(self) -> bool:
-        """Whether the store answers a request for a key, which need not exist."""
+        """Whether the folder exists, or the store answers a request for a key, which need not exist."""
         try:
             async with asyncio.timeout(PING_SECONDS):
-                await obstore.head_async(self._store, "ping")
+                if self._folder is not None:
+                    return await asyncio.to_thread(self._folder.is_dir)
+                await self._store.head_async("ping")
         except FileNotFoundError:
             return True
         except Exception:
@@ -166,6 +177,8 @@ class Storage:
 
 @contextmanager
 def _unavailable_errors() -> Iterator[None]:
+    from obstore.exceptions import GenericError  # with the store, see `Storage._store`
+
     try:
         yield
     except GenericError as error:  # further lines are debugging output of obstore
@@ -177,13 +190,10 @@ def _ranges(begin: int, end: int) -> Iterator[tuple[int, int]]:
         yield at, min(at + READ_RANGE_BYTES, end)
 
 
-def _remote(url: str) -> ObjectStore:
+def _remote(url: str) -> "ObjectStore":
+    from obstore.store import from_url
+
     return from_url(url, retry_config={"max_retries": MAX_RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)})
-
-
-def _open(folder: Path) -> ObjectStore:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return LocalStore(folder, mkdir=True)
 
 
 def _remove_staged(path: Path) -> None:

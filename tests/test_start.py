@@ -11,7 +11,7 @@ NEVER_IN_THE_API = (
     *("alembic", "mako", "openai", "pydantic", "tiktoken", "quicktok", "numpy", "scipy", "rapidfuzz", "re2", "rensa"),
     *("ftfy", "chardet", "python_calamine", "hyperscan", "jsonschema_rs", "cyclopts.help", "rich.markdown"),
     *("service.datasets.checks", "service.datasets.shapes", "service.datasets.preparation.run"),
-    *("service.datasets.report.build", "service.runs.generations.plan", "service.upstreams.adapters.sdk"),
+    *("service.datasets.report.build", "service.runs.generations.plan", "service.upstreams.adapters.sdk", "obstore"),
 )
 """Relaying a call needs no SDK; tokens are counted, datasets checked and answers graded in other processes."""
 

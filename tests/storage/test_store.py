@@ -80,3 +80,10 @@ async def test_no_request_lasts_as_long_as_a_slow_reader_takes(
     assert b"".join([chunk async for chunk in kept.read("large")]) == CONTENT
     assert b"".join(kept.read_sync("large")) == CONTENT
     assert store.largest_range == 5_000_000
+
+
+async def test_a_folder_that_has_gone_is_unavailable(tmp_path: Path) -> None:
+    storage = Storage(f"file://{tmp_path / 'store'}")
+    assert await storage.ping()
+    (tmp_path / "store").rmdir()
+    assert not await storage.ping()
