@@ -3,7 +3,7 @@
 import datetime as dt
 
 import msgspec
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import fault_points
@@ -23,6 +23,27 @@ from workers.datasets.in_process import DatasetWork, attempt
 from workers.datasets.limits import cpu_seconds
 
 ENDED_EARLY = "The file could not be checked: the check ended early several times. Upload it again, or ask for help."
+
+
+_LOCK_FILE = select(File.id).where(File.id == bindparam("file_id")).with_for_update(key_share=True)
+
+_SET_STATUS = (
+    update(File)
+    .where(File.id == bindparam("file_id"), File.status == "uploaded")
+    .values(status=bindparam("new_status"), status_details=bindparam("new_details"))
+    .returning(File.id)
+)
+
+_WAKE_JOBS = (
+    update(Job)
+    .where(
+        Job.project_id == bindparam("of_project"),
+        Job.state == "validating",
+        or_(Job.training_file_id == bindparam("file_id"), Job.validation_file_id == bindparam("file_id")),
+    )
+    .values(due_at=func.clock_timestamp())
+    .returning(Job.id, Job.lease_token)
+)
 
 
 async def validate(ctx: Context, claimed: Claim[FileReport]) -> None:
@@ -72,7 +93,7 @@ class _ReportWork(DatasetWork[FileReport, File, Report]):
 async def _record(ctx: Context, claimed: Claim[FileReport], file: File, report: Report) -> None:
     async with ctx.db.worker() as session:
         # The file is locked before its report, in the order in which the creation of a job locks them.
-        await session.execute(select(File.id).where(File.id == file.id).with_for_update(key_share=True))
+        await session.execute(_LOCK_FILE, {"file_id": file.id})
         await leases.give_back(
             session,
             claimed,
@@ -90,12 +111,9 @@ async def _record(ctx: Context, claimed: Claim[FileReport], file: File, report: 
 
 async def _set_file_status(session: AsyncSession, file: File, report: Report) -> None:
     status = "error" if report.errors else "processed"
-    changed = await session.scalar(
-        update(File)
-        .where(File.id == file.id, File.status == "uploaded")
-        .values(status=status, status_details=first_errors(report) if report.errors else None)
-        .returning(File.id)
-    )
+    details = first_errors(report) if report.errors else None
+    values = {"file_id": file.id, "new_status": status, "new_details": details}
+    changed = await session.scalar(_SET_STATUS, values)
     if changed is None:
         return
     await outbox.emit(
@@ -116,16 +134,7 @@ async def _set_file_status(session: AsyncSession, file: File, report: Report) ->
 
 
 async def _wake_jobs(session: AsyncSession, file: File) -> None:
-    woken = await session.execute(
-        update(Job)
-        .where(
-            Job.project_id == file.project_id,
-            Job.state == "validating",
-            or_(Job.training_file_id == file.id, Job.validation_file_id == file.id),
-        )
-        .values(due_at=func.clock_timestamp())
-        .returning(Job.id, Job.lease_token)
-    )
+    woken = await session.execute(_WAKE_JOBS, {"of_project": file.project_id, "file_id": file.id})
     for job_id, token in woken:
         wake(session, JOBS, job_id, f"file{token}")
 
