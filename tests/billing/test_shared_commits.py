@@ -148,14 +148,14 @@ async def test_what_costs_more_than_reserved_or_nothing_is_posted_as_ever(
     project = projects[0]
     dear, free, twice = call(), call(), call()
     await asyncio.gather(*(batcher.reserve(project, each) for each in (dear, free, twice)))
+    async with db.admin() as session:
+        await session.execute(update(Project).where(Project.id == project).values(spend_limit_micros=3 * AMOUNT))
     nothing = Actual(subject=free.reservation.subject, micros=0, quantity=None)
-    await asyncio.gather(
-        batcher.settle(project, actual(dear, micros=AMOUNT + 500)),
-        batcher.settle(project, nothing),
-        batcher.settle(project, actual(twice)),
-    )
+    await batcher.settle(project, actual(dear, micros=AMOUNT + 500))
+    assert await amounts(db, project) == (2 * AMOUNT, AMOUNT, 500)
+    await asyncio.gather(batcher.settle(project, nothing), batcher.settle(project, actual(twice)))
     await batcher.settle(project, actual(twice))
-    assert await amounts(db, project) == (0, AMOUNT + 500 + 250, 0)
+    assert await amounts(db, project) == (0, AMOUNT + 250, 500)
     async with db.project(project) as session:
         kinds = list(await session.scalars(select(LedgerEntry.kind).where(LedgerEntry.kind != "reserve")))
     assert sorted(kinds) == ["post", "post", "void"]
@@ -166,6 +166,6 @@ async def test_a_post_is_only_of_the_project_that_reserved(
 ) -> None:
     owner, other, *_ = projects
     mine = call()
-    await batcher.reserve(owner, mine)
+    await asyncio.gather(batcher.reserve(owner, mine), batcher.reserve(other, call()))
     await batcher.settle(other, actual(mine))
-    assert [await amounts(db, each) for each in (owner, other)] == [(AMOUNT, 0, 0), (0, 0, 0)]
+    assert [await amounts(db, each) for each in (owner, other)] == [(AMOUNT, 0, 0)] * 2
