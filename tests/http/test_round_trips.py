@@ -92,9 +92,8 @@ async def test_a_read_begins_asks_once_a_query_and_ends(settings: Settings, path
 
 async def test_a_request_is_counted_once(settings: Settings, redis_url: str) -> None:
     """Redis also counts the commands of a script, so requests are compared with one count."""
-    limiter = RateLimiter(redis_url)
-    await limiter.take("once", per_minute=10)
-    async with reading(settings) as reads, Redis.from_url(redis_url) as redis:
+    async with reading(settings) as reads, counting(redis_url) as limiter, Redis.from_url(redis_url) as redis:
+        await limiter.take("once", per_minute=10)
         began = await _commands(redis)
         await limiter.take("once", per_minute=10)
         of_one = await _commands(redis) - began
@@ -102,18 +101,28 @@ async def test_a_request_is_counted_once(settings: Settings, redis_url: str) -> 
         for path in (f"/fine_tuning/jobs/{reads.job_id}", "/files", "/models"):
             await reads.transaction_of(path)
         assert 3 * of_one <= await _commands(redis) - began < 4 * of_one
-    await limiter.close()
 
 
 async def test_counts_at_the_same_time_share_round_trips(redis_url: str) -> None:
+    async with Redis.from_url(redis_url) as redis:
+        before = {each["id"] for each in await _connections(redis)}
+        async with counting(redis_url) as limiter:
+            takes = (limiter.take(f"limit-{number % 3}", per_minute=30) for number in range(120))
+            verdicts = await asyncio.gather(*takes)
+            opened = {each["id"] for each in await _connections(redis)} - before
+    assert [each is not None and each.retry_after_seconds is None for each in verdicts].count(True) == 90
+    assert len(opened) <= MAX_ROUND_TRIPS
+
+
+@asynccontextmanager
+async def counting(redis_url: str) -> AsyncIterator[RateLimiter]:
+    """A connected limiter."""
     limiter = RateLimiter(redis_url)
     await limiter.warm()
-    verdicts = await asyncio.gather(*(limiter.take(f"limit-{number % 3}", per_minute=30) for number in range(120)))
-    async with Redis.from_url(redis_url) as redis:
-        connections = await _connections(redis)
-    await limiter.close()
-    assert [each is not None and each.retry_after_seconds is None for each in verdicts].count(True) == 90
-    assert len(connections) <= MAX_ROUND_TRIPS
+    try:
+        yield limiter
+    finally:
+        await limiter.close()
 
 
 async def _connections(redis: Redis) -> list[dict[str, str]]:
