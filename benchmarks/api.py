@@ -3,7 +3,7 @@
 Each read of the API is measured in turns with a bare Litestar route that answers the same document: the same columns in as
 many queries by SQLAlchemy Core on an engine with as many connections, without keys, limits and scopes, served by uvicorn
 with the same options. `/livez` has no query on either side. Every bare answer is compared with the API's once. Then an API
-in a process that samples its own stack every millisecond of CPU time shows which parts the time goes to.
+in a process that samples its own stack shows which parts the time goes to.
 """
 
 from __future__ import annotations

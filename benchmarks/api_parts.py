@@ -1,4 +1,4 @@
-"""The API in a process that samples its own stack each millisecond of its CPU time, and the parts that samples belong to.
+"""The API in a process that samples its own stack at the kernel's tick of CPU time, and the parts that samples belong to.
 
 A sample belongs to the part of the innermost frame that `PARTS` names. SQLAlchemy's asynchronous calls run in greenlets, whose
 stack ends at SQLAlchemy; so what it does on behalf of authentication counts as the database's parts.
