@@ -2,7 +2,8 @@
 
 Under row-level security Postgres uses an index only for operators that cannot leak a row's values (`LEAKPROOF`). `@>`
 is not one of them, so `ix_jobs_metadata` never served a project's list. Equality is one, so each pair of a job's
-metadata gets a row with its SHA-256. Triggers maintain the rows, also for writes of the earlier version.
+metadata gets a row with its SHA-256, with a NUL between key and value, which neither can contain. Triggers maintain
+the rows, also for writes of the earlier version.
 
 An order by `id` or `due_at` can come from the index on that column alone, which has the rows of all projects. Postgres
 prefers it where few projects share the table, and then one project's query reads the rows of another. The indexes of a
@@ -35,7 +36,8 @@ SCOPE_POLICY = f"""
 
 PAIRS = """
     CREATE FUNCTION tunegate_metadata_pairs(metadata jsonb) RETURNS SETOF bytea LANGUAGE sql IMMUTABLE AS $$
-        SELECT sha256(convert_to(key || E'\\x1f' || value, 'UTF8')) FROM jsonb_each_text(metadata)
+        SELECT sha256(convert_to(key, 'UTF8') || '\\x00'::bytea || convert_to(value, 'UTF8'))
+        FROM jsonb_each_text(metadata)
     $$
 """
 

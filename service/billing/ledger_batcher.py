@@ -18,7 +18,6 @@ from typing import Any
 
 import structlog
 from sqlalchemy import ARRAY, Text, any_, cast, delete, func, insert, update
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import fault_points
@@ -26,7 +25,7 @@ from service.billing.actions import Actual, reserve_all, settle_all
 from service.billing.balances import month_of
 from service.billing.usual_calls import Call, lock_months, post_usual, reserve_usual
 from service.database.engine import Database
-from service.database.sqlstates import sqlstate_of
+from service.database.sqlstates import is_fault_of_a_value
 from service.database.tables import OpenInference, Run
 
 log = structlog.get_logger()
@@ -36,8 +35,6 @@ __all__ = ["Call", "LedgerBatcher", "reserve_calls", "resolve"]
 MAX_BATCH = 200
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 CLOSE_SECONDS = 5.0
-FAULTS_OF_ONE = ("22", "23")
-"""SQLSTATE classes: data exception, integrity constraint violation (PostgreSQL manual, appendix A)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -108,7 +105,7 @@ class LedgerBatcher:
             try:
                 rest = await self._commit_shared(batch)
             except Exception as error:
-                if not _is_fault_of_one(error):
+                if not is_fault_of_a_value(error):
                     self._fail(batch, error)
                     continue
                 rest = batch  # each project's are committed without the others'
@@ -142,7 +139,7 @@ class LedgerBatcher:
         try:
             await self._commit(project_id, _still_awaited(batch))
         except Exception as error:
-            if len(batch) == 1 or not _is_fault_of_one(error):
+            if len(batch) == 1 or not is_fault_of_a_value(error):
                 self._fail(batch, error)
                 return
             for operation in batch:  # the others are committed without it
@@ -229,11 +226,6 @@ class LedgerBatcher:
 def _still_awaited(batch: list[_Operation]) -> list[_Operation]:
     """Without the calls whose callers have stopped waiting, for which nothing is reserved."""
     return [each for each in batch if not (isinstance(each.subject, Call) and each.result.done())]
-
-
-def _is_fault_of_one(error: Exception) -> bool:
-    """Whether Postgres refused what one operation of a batch wrote: bad data, or a constraint."""
-    return isinstance(error, DBAPIError) and (sqlstate_of(error) or "").startswith(FAULTS_OF_ONE)
 
 
 async def reserve_calls(

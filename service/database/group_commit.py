@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from sqlalchemy.exc import DataError, IntegrityError
+from service.database.sqlstates import is_fault_of_a_value
 
 Operation = TypeVar("Operation")
 Result = TypeVar("Result")
@@ -56,14 +56,12 @@ class GroupCommit(Generic[Operation, Result]):
     async def _commit_or_fail(self, batch: Sequence[tuple[Operation, "asyncio.Future[Result]"]]) -> None:
         try:
             results = await self._commit([operation for operation, _ in batch])
-        except (IntegrityError, DataError) as error:
-            if len(batch) > 1:
-                for each in batch:
-                    await self._commit_or_fail([each])
-            else:
-                _fail(batch, error)
         except Exception as error:
-            _fail(batch, error)
+            if len(batch) == 1 or not is_fault_of_a_value(error):
+                _fail(batch, error)
+                return
+            for each in batch:
+                await self._commit_or_fail([each])
         else:
             for (_, result), value in zip(batch, results, strict=True):
                 if not result.done():

@@ -109,7 +109,7 @@ def _with_metadata(project_id: str, metadata: Mapping[str, str], *, after: str |
 
 
 def _pair(key: str, value: str) -> ColumnElement[bytes]:
-    digest = hashlib.sha256(f"{key}\x1f{value}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{key}\0{value}".encode()).hexdigest()  # no text of Postgres contains a NUL
     return func.decode(bindparam(None, digest, literal_execute=True), literal_column("'hex'"))
 
 

@@ -31,10 +31,10 @@ def parse_message(body: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
         answer = {"content": first["text"]} if isinstance(first.get("text"), str) else {}
     if not _is_storable(answer):
         text = answer.get("content")
-        return {"role": "assistant", "content": _storable(text[:_CUT_CHARS]) if isinstance(text, str) else ""}, "length"
-    message = {name: _storable(answer[name]) for name in _STORED_FIELDS if answer.get(name) is not None}
+        return {"role": "assistant", "content": storable(text[:_CUT_CHARS]) if isinstance(text, str) else ""}, "length"
+    message = {name: storable(answer[name]) for name in _STORED_FIELDS if answer.get(name) is not None}
     reason = first.get("finish_reason")
-    return {"role": "assistant", **message}, _storable(reason) if isinstance(reason, str) else None
+    return {"role": "assistant", **message}, storable(reason) if isinstance(reason, str) else None
 
 
 def _is_storable(message: dict[str, Any]) -> bool:
@@ -46,14 +46,14 @@ def _is_storable(message: dict[str, Any]) -> bool:
     return len(encoded) <= MAX_MESSAGE_BYTES
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """The value without U+0000 and unpaired surrogates."""
     match value:
         case str():
             return value.encode("utf-8", "replace").decode().replace("\0", "")
         case list():
-            return [_storable(each) for each in value]
+            return [storable(each) for each in value]
         case dict():
-            return {_storable(name): _storable(each) for name, each in value.items()}
+            return {storable(name): storable(each) for name, each in value.items()}
         case _:
             return value

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from asyncpg.exceptions import UniqueViolationError
 from sqlalchemy.exc import IntegrityError
 
 from service.database.group_commit import GroupCommit
@@ -26,7 +27,7 @@ class Transactions:
         if self.failure is not None:
             raise self.failure
         if REFUSED in operations:
-            raise IntegrityError("insert", {}, ValueError())
+            raise IntegrityError("insert", {}, UniqueViolationError())
         return [f"{each} is committed" for each in operations]
 
 

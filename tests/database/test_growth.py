@@ -169,3 +169,22 @@ async def test_pairs_follow_a_jobs_metadata(db: Database) -> None:
         assert [row.id for row in found] == ["ftjob-new"]
 
     await rolled_back(partial(db.project, PROJECT), steps)
+
+
+async def test_pairs_with_separators_in_keys_and_values_differ(db: Database) -> None:
+    """A pair's digest does not depend on where its key ends."""
+    alike = {"a": "b\x1fc", "a\x1fb": "c"}
+
+    async def steps(session: AsyncSession) -> None:
+        job = {
+            "id": "ftjob-new", "project_id": PROJECT, "state": "validating", "model": MODEL, "seed": 1, "method": {},
+            "training_file_id": file_id(PROJECT, 1),
+        }  # fmt: skip
+        await session.execute(insert(Job).values(**job, caller_metadata=alike))
+        for key, value in alike.items():
+            await session.execute(update(Job).where(Job.id == "ftjob-new").values(caller_metadata={key: value}))
+            for other_key, other in alike.items():
+                found = await list_jobs(session, PROJECT, after=None, limit=20, metadata={other_key: other})
+                assert [row.id for row in found] == ["ftjob-new"] * (other_key == key)
+
+    await rolled_back(partial(db.project, PROJECT), steps)

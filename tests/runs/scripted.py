@@ -132,7 +132,7 @@ class Scripted:
         time.sleep(self.pace_seconds)
         self.gate.wait(60)
         if reply.status != 200:
-            error = {"message": "Not now.", "type": "server_error", "param": None, "code": reply.code}
+            error = {"message": reply.text or "Not now.", "type": "server_error", "param": None, "code": reply.code}
             return reply.status, {"error": error}, {"retry-after": reply.retry_after} if reply.retry_after else {}
         message: dict[str, Any] = {"role": "assistant", "content": reply.text}
         if reply.tool_calls is not None:

@@ -24,7 +24,7 @@ from service.inference.routing import Router
 from service.limits.rates import estimated_tokens
 from service.off_loop import off_loop
 from service.project_memory import MemoryReservation
-from service.runs.messages import parse_message
+from service.runs.messages import parse_message, storable
 from service.runs.pacing import MAX_WAIT_SECONDS
 from service.runs.plan import Answer, Call
 from service.states import UNFINISHED_RUNS
@@ -119,13 +119,14 @@ async def _answer(ctx: Context, run_id: str, prepared: PreparedCall, memory: Mem
         message, finish_reason = await in_thread(parse_message, answer.body)
         return Answer(message=message, finish_reason=finish_reason)
     refused = refusal_of(answer, request)
+    message = storable(refused.message)
     match refused:
         case InvalidRequest():
-            return Answer(refusal=refused.message)
+            return Answer(refusal=message)
         case QuotaExceeded():
-            return RetryLater(refused.message, MAX_WAIT_SECONDS)
+            return RetryLater(message, MAX_WAIT_SECONDS)
         case _:
-            return RetryLater(refused.message, answer.retry_after_seconds)
+            return RetryLater(message, answer.retry_after_seconds)
 
 
 def _unreachable(run_id: str, error: str) -> RetryLater:

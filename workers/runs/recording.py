@@ -10,7 +10,7 @@ import msgspec
 import structlog
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.actions import Actual
@@ -18,6 +18,7 @@ from service.billing.ledger_batcher import resolve
 from service.billing.prices import amount_of
 from service.database import leases
 from service.database.leases import Claim
+from service.database.sqlstates import is_fault_of_a_value
 from service.database.tables import Run, RunCall
 from service.runs.plan import Answer, Plan
 from service.runs.record import add_event
@@ -56,10 +57,8 @@ class AnswerRecorder:
                 async with self._ctx.db.worker() as session:
                     await resolve(session, bills)
                     await self._write(session, answers)
-            except (IntegrityError, DataError):
-                raise
             except (DBAPIError, OSError) as error:
-                if time.monotonic() + RETRY_SECONDS >= self._claimed.deadline:
+                if is_fault_of_a_value(error) or time.monotonic() + RETRY_SECONDS >= self._claimed.deadline:
                     raise
                 log.warning("run.recording_retried", run=self._claimed.row.id, error=repr(error))
                 await asyncio.sleep(RETRY_SECONDS)
