@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_context
 from multiprocessing.context import ForkProcess
-from socket import socket
+from socket import SHUT_RDWR, socket
 from types import FrameType
 
 import structlog
@@ -64,7 +64,7 @@ class ApiProcesses:
 
     `on_fork` is called in each process with its place in the row. `end_seconds` is how long the processes may take
     after a stop signal; a second one aborts them. A process whose event loop does nothing for `silent_seconds` is
-    replaced.
+    replaced. Sockets that it does not own, such as systemd's, still accept connections after it has ended.
     """
 
     def __init__(
@@ -76,10 +76,12 @@ class ApiProcesses:
         on_fork: Callable[[int], None],
         end_seconds: float,
         silent_seconds: float = SILENT_SECONDS,
+        owns_sockets: bool = True,
     ) -> None:
         self._places = [_Place(number) for number in range(count)]
         self._config = config
         self._sockets = sockets
+        self._owns_sockets = owns_sockets
         self._on_fork = on_fork
         self._end_seconds = end_seconds
         self._silent_seconds = silent_seconds
@@ -181,6 +183,9 @@ class ApiProcesses:
 
     def _stop(self) -> None:
         for listener in self._sockets:  # the last process that closes it ends new connections
+            if self._owns_sockets:
+                with suppress(OSError):  # one that hangs would accept connections and answer none
+                    listener.shutdown(SHUT_RDWR)
             listener.close()
         processes = [each.process for each in self._running()]
         for process in processes:

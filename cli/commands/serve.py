@@ -99,6 +99,7 @@ def _serve(settings: Settings, processes: int, fd: int | None) -> int:
         sockets or [config.bind_socket()],
         on_fork=shared_metrics.join,
         end_seconds=END_SECONDS,
+        owns_sockets=fd is None,
     ).run()
 
 

@@ -132,6 +132,15 @@ async def test_sigterm_lets_requests_end_however_many_processes_receive_it(row: 
     assert row.process.output().count(DRAINED) == 2
 
 
+async def test_after_sigterm_one_that_is_paused_accepts_no_connection(row: Row) -> None:
+    paused = min(await row.answering(2))
+    row.listen_no_longer()
+    os.kill(paused, signal.SIGSTOP)
+    row.process.signal(signal.SIGTERM)
+    await wait_until(lambda: not _accepts(row.port), WITHIN_SECONDS, "new connections are accepted")
+    assert is_running(paused)
+
+
 async def test_a_second_sigterm_aborts(row: Row) -> None:
     pids = await row.answering(2)
     begun = [row.begin_request() for _ in range(8)]

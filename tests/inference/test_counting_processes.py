@@ -1,5 +1,7 @@
 """An API process counts tokens in other processes: it holds no tokenizer, and they end when they are idle."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -50,6 +52,19 @@ async def test_without_a_process_that_counts_the_bound_stands(monkeypatch: pytes
     counts = ProcessCounts()
     try:
         assert await counts.count(TEXTS, "o200k_base", project_id="a") == token_bound(TEXTS)
+    finally:
+        await counts.close()
+
+
+async def test_a_signal_to_every_process_of_a_service_ends_no_count() -> None:
+    counts = ProcessCounts()
+    try:
+        assert await counts.count(TEXTS, "o200k_base", project_id="a") == count_tokens(TEXTS, "o200k_base")
+        [process] = counts._pool._all
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(process.pid, number)
+        assert await counts.count(TEXTS, "o200k_base", project_id="a") == count_tokens(TEXTS, "o200k_base")
+        assert list(counts._pool._all) == [process]
     finally:
         await counts.close()
 
