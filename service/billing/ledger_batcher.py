@@ -1,9 +1,9 @@
 """Batches the reservations and postings of inference calls: many calls, of any projects, share one transaction.
 
 While a transaction runs, further operations wait and go into the next one together, in which few statements write all
-that is usual (`usual_calls`). What is not usual, and what is of a project whose balance somebody else has locked, goes
-into a transaction of that project alone, so that it delays no other project. Limits apply as for single reservations:
-an UPDATE decides.
+that is usual (`usual_calls`). Two transactions may run at a time, of different projects. What is not usual, and what is
+of a project whose balance somebody else has locked, goes into a transaction of that project alone, so that it delays no
+other project. Limits apply as for single reservations: an UPDATE decides.
 
 A reservation expires. If this process dies before it posts, a worker posts in its place (`abandoned_reservations.py`).
 """
@@ -23,8 +23,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service import fault_points
 from service.billing.actions import Actual, reserve_all, settle_all
 from service.billing.balances import month_of
-from service.billing.usual_calls import Call, lock_months, post_usual, reserve_usual
+from service.billing.usual_calls import Call, Postings, is_usual, lock_months, notify, post_usual, reserve_usual
 from service.database.engine import Database
+from service.database.reads import Reader
 from service.database.sqlstates import is_fault_of_a_value
 from service.database.tables import OpenInference, Run
 
@@ -33,6 +34,9 @@ log = structlog.get_logger()
 __all__ = ["Call", "LedgerBatcher", "reserve_calls", "resolve"]
 
 MAX_BATCH = 200
+MAX_SHARED = 2
+"""Shared transactions of a process at a time. More of them have fewer operations each, and so cost more."""
+
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 CLOSE_SECONDS = 5.0
 
@@ -56,6 +60,10 @@ class _Operation:
             self.result.set_exception(error)
 
 
+class _AlertReached(Exception):
+    """Postings reached a spend alert, which the transaction of one project emits."""
+
+
 class LedgerBatcher:
     """Reserves and posts for inference calls. One per process. A reservation expires after `lifetime_seconds`."""
 
@@ -63,7 +71,8 @@ class LedgerBatcher:
         self._db = db
         self.lifetime = dt.timedelta(seconds=lifetime_seconds)
         self._shared: list[_Operation] = []
-        self._is_sharing = False
+        self._sharing = 0
+        self._in_shared: set[str] = set()
         self._waiting: dict[str, list[_Operation]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -93,30 +102,42 @@ class LedgerBatcher:
             self._waiting[project_id].append(operation)
         else:
             self._shared.append(operation)
-            if not self._is_sharing:
-                self._is_sharing = True
+            if self._sharing < MAX_SHARED and project_id not in self._in_shared:
+                self._sharing += 1
                 self._start(self._run_shared_batches())
         return await operation.result
 
     async def _run_shared_batches(self) -> None:
-        while self._shared:
-            batch = _still_awaited(self._shared[:MAX_BATCH])
-            del self._shared[:MAX_BATCH]
-            try:
-                rest = await self._commit_shared(batch)
-            except Exception as error:
-                if not is_fault_of_a_value(error):
-                    self._fail(batch, error)
-                    continue
-                rest = batch  # each project's are committed without the others'
-            for operation in rest:
-                self._continue_alone(operation)
-        self._is_sharing = False
+        while batch := self._next_shared():
+            projects = {each.project_id for each in batch}
+            self._in_shared |= projects
+            await self._run_shared_batch(batch)
+            self._in_shared -= projects
+        self._sharing -= 1
+
+    def _next_shared(self) -> list[_Operation]:
+        """Take what waits, of projects that no running shared batch contains: it would find their balances locked."""
+        free = _still_awaited([each for each in self._shared if each.project_id not in self._in_shared])
+        self._shared = [each for each in self._shared if each.project_id in self._in_shared] + free[MAX_BATCH:]
+        return free[:MAX_BATCH]
+
+    async def _run_shared_batch(self, batch: list[_Operation]) -> None:
+        try:
+            rest = await self._commit_shared(batch)
+        except Exception as error:
+            if not isinstance(error, _AlertReached) and not is_fault_of_a_value(error):
+                self._fail(batch, error)
+                return
+            rest = batch  # each project's are committed without the others'
+        for operation in rest:
+            self._continue_alone(operation)
 
     async def _commit_shared(self, batch: list[_Operation]) -> list[_Operation]:
         """Commit what is usual of a batch. Returns the rest, of which nothing was written."""
-        async with self._db.worker() as session:
-            done = await self._write_usual(session, batch, skip_locked=True)
+        async with self._db.compiled_worker() as transaction:
+            done, postings = await self._write_usual(transaction, batch, skip_locked=True)
+            if postings.reached:
+                raise _AlertReached
         return self._committed(batch, done)
 
     def _continue_alone(self, operation: _Operation) -> None:
@@ -149,7 +170,8 @@ class LedgerBatcher:
     async def _commit(self, project_id: str, batch: list[_Operation]) -> None:
         """Commit what is usual, then the rest, which may lock the balances of earlier months first."""
         async with self._db.project(project_id) as session:
-            done = await self._write_usual(session, batch, skip_locked=False)
+            done, postings = await self._write_usual(await Reader.of_session(session), batch, skip_locked=False)
+            await notify(session, postings)
         rest = self._committed(batch, done)
         if not rest:
             return
@@ -161,28 +183,27 @@ class LedgerBatcher:
         self._committed(rest, done)
 
     async def _write_usual(
-        self, session: AsyncSession, batch: list[_Operation], *, skip_locked: bool
-    ) -> dict[_Operation, bool]:
-        """Write what is usual of a batch, and return it."""
+        self, transaction: Reader, batch: list[_Operation], *, skip_locked: bool
+    ) -> tuple[dict[_Operation, bool], Postings]:
+        """Write what is usual of a batch; returns it, and the postings with the alerts that they reached."""
         month = month_of(dt.datetime.now(dt.UTC))
-        locked = await lock_months(session, {each.project_id for each in batch}, month=month, skip_locked=skip_locked)
-        actuals = [
-            (each.project_id, each.subject)
-            for each in batch
-            if isinstance(each.subject, Actual) and each.project_id in locked
-        ]
-        calls = [
-            (each.project_id, each.subject)
-            for each in batch
-            if isinstance(each.subject, Call) and each.project_id in locked
-        ]
-        posted = await post_usual(session, actuals, month=month) if actuals else ()
-        reserved = await reserve_usual(session, calls, month=month, lifetime=self.lifetime) if calls else ()
-        return {
+        projects = {each.project_id for each in batch}
+        locked = await lock_months(transaction, projects, month=month, skip_locked=skip_locked)
+        usual = [each for each in batch if each.project_id in locked and is_usual(each.subject)]
+        actuals = [(each.project_id, each.subject) for each in usual if isinstance(each.subject, Actual)]
+        calls = [(each.project_id, each.subject) for each in usual if isinstance(each.subject, Call)]
+        postings = await post_usual(transaction, actuals, month=month) if actuals else Postings()
+        reserved = await reserve_usual(transaction, calls, month=month, lifetime=self.lifetime) if calls else ()
+        done = {
             each: True
-            for each in batch
-            if (each.subject.subject in posted if isinstance(each.subject, Actual) else each.project_id in reserved)
+            for each in usual
+            if (
+                each.subject.subject in postings.subjects
+                if isinstance(each.subject, Actual)
+                else each.project_id in reserved
+            )
         }
+        return done, postings
 
     def _committed(self, batch: list[_Operation], done: dict[_Operation, bool]) -> list[_Operation]:
         """Set the results of what is committed, and return the rest."""

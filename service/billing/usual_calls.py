@@ -30,6 +30,7 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -55,19 +56,30 @@ class Call:
     call_key: str | None = None
 
 
+def is_usual(subject: Call | Actual) -> bool:
+    """Whether the statements of this module can write it, as far as it says itself: a call of a run they cannot."""
+    return isinstance(subject, Actual) or subject.run_id is None
+
+
+class Postings(NamedTuple):
+    """The subjects of resolved calls, and the months after the postings that have reached a spend alert."""
+
+    subjects: Collection[str] = frozenset()
+    reached: Sequence[LockedMonth] = ()
+
+
 async def lock_months(
-    session: AsyncSession, project_ids: Collection[str], *, month: dt.date, skip_locked: bool
+    transaction: Reader, project_ids: Collection[str], *, month: dt.date, skip_locked: bool
 ) -> Collection[str]:
     """Lock projects' balances of a month until the transaction ends. Returns the projects that have one.
 
     With `skip_locked`, projects whose balance another transaction has locked are left out, so that none waits.
     """
-    reader = await Reader.of_session(session)
-    return set(await reader.all(_LOCK[skip_locked], projects=list(project_ids), current_month=month))
+    return set(await transaction.all(_LOCK[skip_locked], projects=list(project_ids), current_month=month))
 
 
 async def reserve_usual(
-    session: AsyncSession,
+    transaction: Reader,
     calls: Sequence[tuple[str, Call]],
     *,
     month: dt.date,
@@ -91,15 +103,13 @@ async def reserve_usual(
         "current_month": month,
         "lifetime": lifetime,
     }
-    return set(await (await Reader.of_session(session)).all(_RESERVE, **parameters))
+    return set(await transaction.all(_RESERVE, **parameters))
 
 
-async def post_usual(
-    session: AsyncSession, actuals: Sequence[tuple[str, Actual]], *, month: dt.date
-) -> Collection[str]:
+async def post_usual(transaction: Reader, actuals: Sequence[tuple[str, Actual]], *, month: dt.date) -> Postings:
     """Post the actual costs of calls, each with its project, whose balance is locked, or void them.
 
-    Returns the subjects that it resolved.
+    Returns what it resolved. The same transaction must emit the alerts (`notify`).
     """
     parameters = {
         "ids": [new_id("entry-") for _ in actuals],
@@ -112,15 +122,25 @@ async def post_usual(
         "bases": [actual.basis for _, actual in actuals],
         "current_month": month,
     }
-    rows = await (await Reader.of_session(session)).all(_POST, **parameters)
+    rows = await transaction.all(_POST, **parameters)
     reached = {row.project_id: row for row in rows if row.alert_at is not None and row.posted_micros >= row.alert_at}
-    for project_id, row in sorted(reached.items()):
-        balance = MonthBalance(reserved=0, spent=row.posted_micros, overage=0, limit=None)
-        locked = LockedMonth(
-            project_id=project_id, month=month, balance=balance, alert_at=row.alert_at, organization_alert_at=None
+    months = [
+        LockedMonth(
+            project_id=project_id,
+            month=month,
+            balance=MonthBalance(reserved=0, spent=row.posted_micros, overage=0, limit=None),
+            alert_at=row.alert_at,
+            organization_alert_at=None,
         )
-        await alerts.notify(session, locked, balance)
-    return {row.subject for row in rows}
+        for project_id, row in sorted(reached.items())
+    ]
+    return Postings({row.subject for row in rows}, months)
+
+
+async def notify(session: AsyncSession, postings: Postings) -> None:
+    """Emit the alerts that postings have reached."""
+    for month in postings.reached:
+        await alerts.notify(session, month, month.balance)
 
 
 _BALANCES: Table = Balance.__table__  # type: ignore[assignment]
@@ -175,6 +195,7 @@ def _reserve() -> Select[Any]:
     granted = (
         update(_BALANCES)
         .where(
+            _BALANCES.c.project_id == any_(bindparam("projects", type_=ARRAY(Text))),
             _BALANCES.c.project_id == wanted.c.projects,
             _BALANCES.c.month == _MONTH,
             _PROJECTS.c.id == wanted.c.projects,
@@ -231,7 +252,24 @@ def _post() -> Select[Any]:
         output_tokens=BigInteger,
         bases=Text,
     )
-    reservation = _ENTRIES.alias("reservation")
+    reservation = (
+        select(
+            _ENTRIES.c.project_id,
+            _ENTRIES.c.month,
+            _ENTRIES.c.line_item,
+            _ENTRIES.c.reserved_micros,
+            _ENTRIES.c.api_key_id,
+            _ENTRIES.c.model,
+        )
+        .where(
+            _ENTRIES.c.subject == actual.c.subjects,
+            _ENTRIES.c.kind == _RESERVE_KIND,
+            _OPEN.c.subject == actual.c.subjects,
+            _OPEN.c.run_id.is_(None),
+        )
+        .limit(literal_column("1"))  # looked up one by one: a plan made while the ledger was small would read all of it
+        .lateral("reservation")
+    )
     reserved = (
         select(
             *actual.c,
@@ -240,16 +278,11 @@ def _post() -> Select[Any]:
             reservation.c.api_key_id,
             reservation.c.model,
         )
-        .select_from(
-            actual.join(
-                reservation, (reservation.c.subject == actual.c.subjects) & (reservation.c.kind == _RESERVE_KIND)
-            ).join(_OPEN, _OPEN.c.subject == actual.c.subjects)
-        )
+        .select_from(actual.join(reservation, true()))
         .where(
             reservation.c.project_id == actual.c.projects,
             reservation.c.month == _MONTH,
             reservation.c.reserved_micros >= actual.c.amounts,
-            _OPEN.c.run_id.is_(None),
         )
         .cte("reserved")
     )

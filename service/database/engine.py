@@ -174,7 +174,19 @@ def _beginning(scope: str, project_id: str, *settings: str, mode: str = "") -> s
 
 
 _WORKER = _beginning("worker", "")
-_CLAIMS = _beginning("worker", "", *(f"set_config('enable_{scan}', 'off', true)" for scan in ("bitmapscan", "seqscan")))
+
+
+def _without(*plans: str) -> list[str]:
+    return [f"set_config('enable_{plan}', 'off', true)" for plan in plans]
+
+
+_CLAIMS = _beginning("worker", "", *_without("bitmapscan", "seqscan"))
+_COMPILED = _beginning(
+    "worker",
+    "",
+    *_without("bitmapscan", "hashjoin", "material", "mergejoin", "seqscan"),
+    "set_config('plan_cache_mode', 'force_generic_plan', true)",
+)
 _ADMIN = _beginning("admin", "")
 _SNAPSHOT = _beginning("worker", "", mode="ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
@@ -212,27 +224,27 @@ class Database:
 
         Raises as `project` does.
         """
-        async with self._occupied_place(project_id):
-            connection = await _connected(
-                self.engine.raw_connection, _beginning("project", project_id, mode="READ ONLY")
-            )
-            driver: Any = connection.driver_connection
-            try:
-                yield Reader(driver)
-                await driver.execute("COMMIT")
-            except (Exception, asyncio.CancelledError) as error:
-                if _is_unusable_after(error) or not await _rolled_back(driver):
-                    driver.terminate()
-                    connection.invalidate()
-                raise
-            finally:
-                connection.close()
+        async with (
+            self._occupied_place(project_id),
+            self._compiled(_beginning("project", project_id, mode="READ ONLY")) as reader,
+        ):
+            yield reader
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[AsyncSession]:
         """A worker's transaction, which sees the rows of all projects."""
         async with self._scoped(_WORKER) as session:
             yield session
+
+    @asynccontextmanager
+    async def compiled_worker(self) -> AsyncIterator[Reader]:
+        """As `worker`, for queries that are compiled once (`reads`), may write, and find each row by an index.
+
+        Postgres plans each once for a connection, since planning takes longer than execution. Such a plan may be made
+        while a table is empty, so it must not read whole tables or indexes, as it would for hash and merge joins.
+        """
+        async with self._compiled(_COMPILED) as reader:
+            yield reader
 
     @asynccontextmanager
     async def claims(self) -> AsyncIterator[AsyncSession]:
@@ -280,6 +292,22 @@ class Database:
                 f"for {POOL_WAIT_SECONDS:g} s. Send fewer requests at the same time.",
                 retry_after_seconds=1,
             ) from None
+
+    @asynccontextmanager
+    async def _compiled(self, beginning: str) -> AsyncIterator[Reader]:
+        connection = await _connected(self.engine.raw_connection, beginning)
+        driver: Any = connection.driver_connection
+        try:
+            reader = Reader(driver)
+            yield reader
+            await reader.commit()
+        except (Exception, asyncio.CancelledError) as error:
+            if _is_unusable_after(error) or not await _rolled_back(driver):
+                driver.terminate()
+                connection.invalidate()
+            raise
+        finally:
+            connection.close()
 
     @asynccontextmanager
     async def _scoped(self, beginning: str) -> AsyncIterator[AsyncSession]:

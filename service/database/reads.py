@@ -5,7 +5,8 @@ is four fifths of the CPU time of a read (docs/performance.md). Here an expressi
 first use, and asyncpg executes the SQL. Where that matters is decided by a profile: everything else uses a session.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -56,7 +57,8 @@ class Query(Generic[Row]):
 
 
 class Reader:
-    """A transaction that reads; `Database.read` opens one, and `of_session` continues one of a session."""
+    """A transaction that executes queries; `Database.read` and `Database.compiled_worker` open one, and `of_session`
+    continues one of a session."""
 
     def __init__(self, driver: Any) -> None:
         self._driver = driver
@@ -68,18 +70,30 @@ class Reader:
 
     async def all(self, query: Query[Row], **parameters: object) -> list[Row]:
         """All rows. Raises `DBAPIError` as a session does, and what the network raises."""
-        try:
+        with _translated_errors(query.sql):
             records = await self._driver.fetch(query.sql, *query.arguments(parameters))
-        except PostgresError as error:
-            raise DBAPIError(query.sql, None, error) from error
-        except (DriverError, InternalClientError) as error:
-            raise InterfaceError(query.sql, None, error) from error
         return [query.row(*record) for record in records]
 
     async def first(self, query: Query[Row], **parameters: object) -> Row | None:
         """The first row, or None."""
         rows = await self.all(query, **parameters)
         return rows[0] if rows else None
+
+    async def commit(self) -> None:
+        """End the transaction; only the method that opened it calls this. Raises as `all` does."""
+        with _translated_errors("COMMIT"):
+            await self._driver.execute("COMMIT")
+
+
+@contextmanager
+def _translated_errors(sql: str) -> Iterator[None]:
+    """Raise the driver's errors as SQLAlchemy's."""
+    try:
+        yield
+    except PostgresError as error:
+        raise DBAPIError(sql, None, error) from error
+    except (DriverError, InternalClientError) as error:
+        raise InterfaceError(sql, None, error) from error
 
 
 def columns(table: Any, row: Any) -> list[Any]:

@@ -1,5 +1,6 @@
 """Bounds of places in a process that projects share."""
 
+from service.billing.ledger_batcher import MAX_SHARED
 from service.documented_limits.limit import FIXED, Limit, by_setting, shown
 from service.egress.resolver import MAX_LOOKUPS
 from service.http.concurrent_requests import MAX_EXPORTS
@@ -37,6 +38,14 @@ PLACES: tuple[Limit, ...] = (
         "half of those that others leave",
         above="waits 10 s, then 503 `service_unavailable`",
         honest_use="a request uses one for some milliseconds: eight serve two thousand a second",
+    ),
+    Limit(
+        name="shared transactions of inference calls",
+        value=shown(MAX_SHARED),
+        counted="process; the two are of different projects, and each has at most 200 reservations and postings",
+        above="waits for the next one",
+        change=FIXED,
+        honest_use="one takes some milliseconds, and what waits shares the next",
     ),
     by_setting(
         "max_concurrent_uploads",

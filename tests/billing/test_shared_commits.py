@@ -1,26 +1,46 @@
 """Calls of many projects share a commit: how many there are, that none waits for another project, and exact limits."""
 
 import asyncio
+import dataclasses
+import datetime as dt
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from sqlalchemy import event, func, select, update
+from sqlalchemy import ARRAY, Text, any_, bindparam, column, event, func, select, table, update
 
 from service.billing.actions import Actual, Reservation
 from service.billing.audit import ledger_snapshot, prove
 from service.billing.balances import lock, month_of
-from service.billing.ledger_batcher import LedgerBatcher
-from service.billing.usual_calls import Call
+from service.billing.ledger_batcher import MAX_SHARED, LedgerBatcher
+from service.billing.usual_calls import Call, lock_months, post_usual, reserve_usual
 from service.database.engine import Database, create_engine
-from service.database.tables import Balance, LedgerEntry, OpenInference, Project
+from service.database.reads import Query
+from service.database.tables import Balance, LedgerEntry, OpenInference, Project, Run, SpendAlert, WebhookEvent
 from service.ids import new_id
 from service.settings import Settings
 from service.wakeups import Wakeups
 
 PROJECTS, CALLS = 8, 4
 AMOUNT = 1_000
+
+
+TABLES = ["balances", "ledger_entries", "open_inferences"]
+
+
+class _RowsRead(NamedTuple):
+    table: str
+    rows: int
+
+
+_COUNTS = table("pg_stat_xact_user_tables", column("relname"), column("seq_tup_read"), column("idx_tup_fetch"))
+_ROWS_READ = Query(
+    _RowsRead,
+    select(_COUNTS.c.relname, _COUNTS.c.seq_tup_read + _COUNTS.c.idx_tup_fetch).where(
+        _COUNTS.c.relname == any_(bindparam("tables", type_=ARRAY(Text)))
+    ),
+)
 
 
 @pytest.fixture
@@ -68,7 +88,7 @@ def actual(of: Call, *, micros: int = 250) -> Actual:
 
 @contextmanager
 def counted(db: Database) -> Iterator[list[str]]:
-    """The beginnings and statements that are sent in the block; asyncpg logs no COMMIT of a session."""
+    """What is sent in the block: the beginning, the statements and the end of transactions."""
     statements: list[str] = []
 
     def note(logged: Any) -> None:
@@ -100,11 +120,11 @@ async def test_calls_of_many_projects_are_one_transaction_of_two_statements(
     calls = [(project, call()) for project in projects * CALLS]
     with counted(db) as statements:
         assert all(await asyncio.gather(*(batcher.reserve(project, each) for project, each in calls)))
-    assert len(statements) == 3, statements
+    assert len(statements) == 4, statements
     assert [await amounts(db, each) for each in projects] == [(CALLS * AMOUNT, 0, 0)] * PROJECTS
     with counted(db) as statements:
         await asyncio.gather(*(batcher.settle(project, actual(each)) for project, each in calls))
-    assert len(statements) == 3, statements
+    assert len(statements) == 4, statements
     assert [await amounts(db, each) for each in projects] == [(0, CALLS * 250, 0)] * PROJECTS
     async with db.project(projects[0]) as session:
         entries = (await session.scalars(select(LedgerEntry).order_by(LedgerEntry.id))).all()
@@ -115,6 +135,98 @@ async def test_calls_of_many_projects_are_one_transaction_of_two_statements(
     assert (post.line_item, post.model, post.api_key_id) == ("inference m", "m", "key")
     async with ledger_snapshot(settings.database_url) as snapshot:
         assert (await prove(snapshot)).consistent
+
+
+async def test_a_plan_that_was_made_while_the_ledger_was_empty_reads_few_entries(
+    settings: Settings, projects: list[str]
+) -> None:
+    db = Database(create_engine(settings.database_url, pool_size=1), Wakeups(""))
+    month = month_of(dt.datetime.now(dt.UTC))
+    usual, earlier = call(), [(projects[0], call()) for _ in range(500)]
+    lifetime = dt.timedelta(seconds=60)
+    async with db.compiled_worker() as transaction:
+        await lock_months(transaction, projects, month=month, skip_locked=True)
+        await reserve_usual(transaction, [(projects[0], usual)], month=month, lifetime=lifetime)
+        await post_usual(transaction, [(projects[0], actual(usual))], month=month)
+        await reserve_usual(transaction, earlier, month=month, lifetime=lifetime)
+    async with db.compiled_worker() as transaction:
+        before = {row.table: row.rows for row in await transaction.all(_ROWS_READ, tables=TABLES)}
+        await post_usual(transaction, [(project, actual(each)) for project, each in earlier[:2]], month=month)
+        after = await transaction.all(_ROWS_READ, tables=TABLES)
+        read = {row.table: row.rows - before[row.table] for row in after}
+    await db.close()
+    assert all(rows <= 10 for rows in read.values()), read
+
+
+async def test_shared_commits_run_at_the_same_time_for_different_projects_only(
+    batcher: LedgerBatcher, projects: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running: list[set[str]] = []
+    shared: set[str] = set()
+    full = asyncio.Event()
+    run = batcher._run_shared_batch
+
+    async def observed(batch: list[Any]) -> None:
+        projects_of_batch = {each.project_id for each in batch}
+        shared.update(*(projects_of_batch & each for each in running))
+        running.append(projects_of_batch)
+        if len(running) == MAX_SHARED:
+            full.set()
+        await full.wait()
+        await run(batch)
+        running.remove(projects_of_batch)
+
+    monkeypatch.setattr(batcher, "_run_shared_batch", observed)
+    async with asyncio.timeout(60):
+        first = asyncio.create_task(batcher.reserve(projects[0], call()))
+        while not running:
+            await asyncio.sleep(0)
+        assert all(await asyncio.gather(first, *(batcher.reserve(each, call()) for each in projects * CALLS)))
+    assert not shared
+
+
+async def test_a_call_of_a_run_is_recorded_with_its_run(
+    db: Database, batcher: LedgerBatcher, projects: list[str]
+) -> None:
+    project = projects[0]
+    async with db.project(project) as session:
+        run = Run(
+            id=new_id("run-"),
+            project_id=project,
+            api_key_id="key",
+            kind="generation",
+            options={},
+            concurrency=1,
+            budget_micros=10_000,
+            total=1,
+        )
+        session.add(run)
+    of_run = dataclasses.replace(call(), run_id=run.id, call_key="1")
+    other = call()
+    assert all(await asyncio.gather(*(batcher.reserve(project, each) for each in (of_run, other))))
+    async with db.project(project) as session:
+        rows = await session.execute(select(OpenInference.subject, OpenInference.run_id, OpenInference.call_key))
+        opened = {subject: (run_id, key) for subject, run_id, key in rows}
+    assert opened == {of_run.reservation.subject: (run.id, "1"), other.reservation.subject: (None, None)}
+    await asyncio.gather(*(batcher.settle(project, actual(each)) for each in (of_run, other)))
+    async with db.project(project) as session:
+        assert await session.scalar(select(Run.cost_micros).where(Run.id == run.id)) == 250
+    assert await amounts(db, project) == (0, 500, 0)
+
+
+async def test_a_posting_that_reaches_an_alert_emits_it_once_and_others_are_posted_too(
+    db: Database, batcher: LedgerBatcher, projects: list[str]
+) -> None:
+    alerted, other, *_ = projects
+    async with db.project(alerted) as session:
+        alert = SpendAlert(id=new_id("alert_"), project_id=alerted, threshold_micros=300, recipients=[])
+        session.add(alert)
+    calls = [(project, call()) for project in (alerted, other) * 2]
+    await asyncio.gather(*(batcher.reserve(project, each) for project, each in calls))
+    await asyncio.gather(*(batcher.settle(project, actual(each)) for project, each in calls))
+    assert [await amounts(db, each) for each in (alerted, other)] == [(0, 500, 0)] * 2
+    async with db.project(alerted) as session:
+        assert await session.scalar(select(func.count()).select_from(WebhookEvent)) == 1
 
 
 async def test_a_project_whose_balance_is_locked_delays_no_other(
