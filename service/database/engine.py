@@ -186,6 +186,7 @@ _COMPILED = _beginning(
     "",
     *_without("bitmapscan", "hashjoin", "material", "mergejoin", "seqscan"),
     "set_config('plan_cache_mode', 'force_generic_plan', true)",
+    "set_config('idle_in_transaction_session_timeout', '3s', true)",
 )
 _ADMIN = _beginning("admin", "")
 _SNAPSHOT = _beginning("worker", "", mode="ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -242,6 +243,8 @@ class Database:
 
         Postgres plans each once for a connection, since planning takes longer than execution. Such a plan may be made
         while a table is empty, so it must not read whole tables or indexes, as it would for hash and merge joins.
+        It may lock rows of many projects, so Postgres ends it after 3 s without a statement: a paused process delays
+        the others by less than their statement's timeout.
         """
         async with self._compiled(_COMPILED) as reader:
             yield reader

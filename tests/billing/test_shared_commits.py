@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from sqlalchemy import ARRAY, Text, any_, bindparam, column, event, func, select, table, update
+from sqlalchemy.exc import DBAPIError
 
 from service.billing.actions import Actual, Reservation
 from service.billing.audit import ledger_snapshot, prove
@@ -281,3 +282,20 @@ async def test_a_post_is_only_of_the_project_that_reserved(
     await asyncio.gather(batcher.reserve(owner, mine), batcher.reserve(other, call()))
     await batcher.settle(other, actual(mine))
     assert [await amounts(db, each) for each in (owner, other)] == [(AMOUNT, 0, 0)] * 2
+
+
+async def test_a_paused_process_gives_its_locks_back(
+    settings: Settings, db: Database, batcher: LedgerBatcher, projects: list[str]
+) -> None:
+    """Postgres ends its transaction long before the statements of others that wait for the locks time out."""
+    paused = Database(create_engine(settings.database_url, pool_size=1), Wakeups(""))
+
+    async def lock_and_pause() -> None:
+        async with paused.compiled_worker() as transaction:
+            month = month_of(dt.datetime.now(dt.UTC))
+            await lock_months(transaction, projects, month=month, skip_locked=True)
+            assert all(await asyncio.gather(*(batcher.reserve(each, call()) for each in projects)))
+
+    with pytest.raises((DBAPIError, OSError)):
+        await lock_and_pause()
+    await paused.close()
