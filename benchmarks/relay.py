@@ -11,203 +11,41 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import cProfile
-import os
 import pstats
-import signal
-import socket
 import statistics
-import subprocess
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import msgspec
-from litestar import Litestar, Request, Response, post
-from litestar.response import Stream
 from sqlalchemy import func, select
 
 from benchmarks.load import Load, LoadGenerator, request_bytes
-from benchmarks.servers import Served, cpu_seconds, memory_mb, migrated_database, running_api, running_app
-from service.billing import ledger_batcher
-from service.billing.actions import Actual
+from benchmarks.relay_ways import (
+    LITELLM_KEY,
+    MODELS,
+    STREAMED,
+    Naive,
+    Unmetered,
+    bare_relay,
+    gateway,
+    litellm_proxy,
+    upstream,
+)
+from benchmarks.servers import Served, memory_mb, migrated_database, postgres_cpu_seconds, running_api, running_app
 from service.billing.audit import ledger_snapshot, prove
-from service.billing.ledger_batcher import Call, LedgerBatcher
+from service.billing.ledger_batcher import LedgerBatcher
 from service.database.engine import Database, create_engine
 from service.database.tables import LedgerEntry
 from service.settings import Settings
 from service.wakeups import Wakeups
+from tests.stack import Servers
 from tests.wire import Tenant, make_tenant
-
-MODELS = ("gpt-4o-mini", "gpt-3.5-turbo")
-"""One of each encoding."""
 
 CALLERS = (1, 16)
 PROJECTS = 8
-STREAMED = 50
-"""Events of a streamed answer."""
-
-WARM_UP_REQUESTS = 64
-"""Requests before the profile begins."""
-
-PROMPT_TOKENS = 11
-LITELLM_KEY = "sk-benchmark"
-USAGE = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": 1, "total_tokens": PROMPT_TOKENS + 1}
-ANSWER = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "created": 1,
-    "model": MODELS[0],
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}],
-    "usage": USAGE,
-}
-CHUNK = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion.chunk",
-    "created": 1,
-    "model": MODELS[0],
-    "choices": [{"index": 0, "delta": {"content": " word"}, "finish_reason": None}],
-}
-
-
-def upstream() -> Any:
-    """An upstream that answers at once, with a stream where the body asks for one."""
-    whole = msgspec.json.encode(ANSWER)
-    last = {**CHUNK, "choices": [], "usage": USAGE}
-    events = [b"data: " + msgspec.json.encode(each) + b"\n\n" for each in (*[CHUNK] * STREAMED, last)]
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            return
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
-        streamed = b'"stream":true' in body
-        kind = b"text/event-stream" if streamed else b"application/json"
-        size = [] if streamed else [(b"content-length", str(len(whole)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind), *size]})
-        if streamed:
-            for event in events:
-                await send({"type": "http.response.body", "body": event, "more_body": True})
-            await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
-        else:
-            await send({"type": "http.response.body", "body": whole})
-
-    return app
-
-
-def bare_relay(base_url: str) -> Any:
-    """What a relay costs that does nothing else."""
-    client = httpx2.AsyncClient(base_url=base_url, headers={"authorization": "Bearer none"}, timeout=60)
-
-    @post("/v1/chat/completions", status_code=200)
-    async def relay(request: Request[Any, Any, Any]) -> Response[bytes] | Stream:
-        body = await request.json()
-        sent = client.build_request("POST", "/chat/completions", json=body)
-        if body.get("stream"):
-            answer = await client.send(sent, stream=True)
-            return Stream(answer.aiter_bytes(), media_type="text/event-stream")
-        return Response((await client.send(sent)).content, media_type="application/json")
-
-    return Litestar([relay], openapi_config=None, logging_config=None)
-
-
-class Unmetered(LedgerBatcher):
-    """Admits every call and records nothing."""
-
-    async def reserve(self, project_id: str, call: Call) -> bool:
-        """Admit it."""
-        return True
-
-    async def settle(self, project_id: str, actual: Actual) -> None:
-        """Nothing to post."""
-
-
-class Naive(LedgerBatcher):
-    """A transaction for each reservation and each posting, as one would write it first."""
-
-    async def _submit(self, project_id: str, subject: Call | Actual) -> bool:
-        operation = ledger_batcher._Operation(project_id, subject)
-        await self._commit_or_fail(project_id, [operation])
-        return await operation.result
-
-
-def gateway(settings: Settings, batcher: type[LedgerBatcher], profile: str | None = None) -> Any:
-    """The gateway with another ledger batcher; with `profile`, everything between start and end is profiled."""
-    from service import services as composition
-    from service.app import create_app
-
-    vars(composition)["LedgerBatcher"] = batcher
-    app = create_app(settings)
-    return app if profile is None else _profiled(app, profile)
-
-
-def _profiled(app: Any, path: str) -> Any:
-    profiler = cProfile.Profile(time.process_time)
-    requests = 0
-
-    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
-        nonlocal requests
-        if scope["type"] == "http":
-            requests += 1
-            if requests == WARM_UP_REQUESTS:
-                profiler.enable()
-            await app(scope, receive, send)
-            return
-
-        async def observed() -> Any:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown":
-                profiler.disable()
-                profiler.dump_stats(path)
-            return message
-
-        await app(scope, observed, send)
-
-    return wrapped
-
-
-@contextmanager
-def litellm_proxy(executable: str, upstream_url: str) -> Iterator[Served]:
-    """LiteLLM's proxy before the upstream, in one process."""
-    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as chosen:
-        port = chosen.getsockname()[1]
-        chosen.close()
-        config = Path(folder) / "config.yaml"
-        model = {"model": f"openai/{MODELS[0]}", "api_base": f"{upstream_url}/v1", "api_key": "none"}
-        config.write_bytes(
-            msgspec.json.encode(
-                {
-                    "model_list": [{"model_name": MODELS[0], "litellm_params": model}],
-                    "general_settings": {"master_key": LITELLM_KEY},
-                }
-            )
-        )
-        command = [executable, "--config", str(config), "--port", str(port), "--num_workers", "1"]
-        with (Path(folder) / "log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"LITELLM_LOG": "ERROR"})
-        url = f"http://127.0.0.1:{port}"
-        try:
-            for _ in range(600):
-                try:
-                    if httpx2.get(f"{url}/health/liveliness").status_code == 200:
-                        break
-                except httpx2.HTTPError:
-                    time.sleep(0.2)
-            else:
-                raise SystemExit((Path(folder) / "log").read_text())
-            yield Served(url, (process.pid,))
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
 
 
 @dataclass(slots=True)
@@ -262,8 +100,8 @@ def requests_of(url: str, keys: Sequence[str], *, model: str = MODELS[0], stream
 class Rounds:
     """Measures ways in turns."""
 
-    def __init__(self, load: LoadGenerator, postgres: int, *, seconds: float, rounds: int) -> None:
-        self._load, self._postgres, self._seconds, self._rounds = load, postgres, seconds, rounds
+    def __init__(self, load: LoadGenerator, servers: Servers, *, seconds: float, rounds: int) -> None:
+        self._load, self._servers, self._seconds, self._rounds = load, servers, seconds, rounds
 
     def compare(
         self, ways: dict[str, Served], keys: Sequence[str], *, callers: int, stream: bool = False
@@ -273,7 +111,7 @@ class Rounds:
         for _ in range(self._rounds):
             for way, served in ways.items():
                 own = [LITELLM_KEY] if way == "litellm" else keys
-                before, before_postgres = served.cpu_seconds(), _tree_seconds(self._postgres)
+                before, before_postgres = served.cpu_seconds(), postgres_cpu_seconds(self._servers)
                 cells[way].loads.append(
                     self._load.run(
                         served.url,
@@ -283,22 +121,8 @@ class Rounds:
                     )
                 )
                 cells[way].cpu_seconds += served.cpu_seconds() - before
-                cells[way].postgres_seconds += _tree_seconds(self._postgres) - before_postgres
+                cells[way].postgres_seconds += postgres_cpu_seconds(self._servers) - before_postgres
         return cells
-
-
-def _tree_seconds(postmaster: int) -> float:
-    """The CPU time of PostgreSQL's processes, those that have ended included."""
-    ended = Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()[13:15]
-    return (
-        sum(map(int, ended)) / os.sysconf("SC_CLK_TCK")
-        + cpu_seconds(postmaster)
-        + sum(map(cpu_seconds, _children(postmaster)))
-    )
-
-
-def _parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def _children(pid: int) -> list[int]:
@@ -309,15 +133,6 @@ def _memory(api: Served) -> str:
     """The memory of the API's process, and of the processes that it started."""
     pid = api.pids[0]
     return ", ".join([f"API {memory_mb(pid):.0f} MB", *(f"child {memory_mb(each):.0f} MB" for each in _children(pid))])
-
-
-async def _postmaster(database_url: str) -> int:
-    db = Database(create_engine(database_url, pool_size=1), Wakeups(""))
-    async with db.worker() as session:
-        backend = (await session.scalars(select(func.pg_backend_pid()))).one()
-        parent = _parent(backend)
-    await db.close()
-    return parent
 
 
 async def _tenants(url: str, database_url: str) -> list[Tenant]:
@@ -368,9 +183,10 @@ def _table(title: str, cells: dict[str, Cell], bare: str = "bare") -> None:
         print(f"{way:>12} {cell.line(cells[bare])}", flush=True)
 
 
-def _measure(load: LoadGenerator, answers: Served, settings: Settings, options: argparse.Namespace) -> None:
-    postgres = asyncio.run(_postmaster(settings.database_url))
-    rounds = Rounds(load, postgres, seconds=options.seconds, rounds=options.rounds)
+def _measure(
+    load: LoadGenerator, answers: Served, servers: Servers, settings: Settings, options: argparse.Namespace
+) -> None:
+    rounds = Rounds(load, servers, seconds=options.seconds, rounds=options.rounds)
     metered = 0
     with (
         running_api(settings) as api,
@@ -420,8 +236,8 @@ def main() -> None:
     try:
         with running_app(upstream) as answers:
             settings_of = {"upstream_base_url": f"{answers.url}/v1"}
-            with migrated_database(**settings_of) as (_, settings):
-                _measure(load, answers, settings, options)
+            with migrated_database(**settings_of) as (servers, settings):
+                _measure(load, answers, servers, settings, options)
     finally:
         load.stop()
 

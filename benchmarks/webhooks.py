@@ -1,4 +1,4 @@
-"""`python -m benchmarks.webhooks [--deliveries 10000] [--rate 0.5] [--rounds 3]`: deliveries a second, their latency.
+"""`python -m benchmarks.webhooks [--deliveries 10000] [--rate 0.2] [--rounds 3]`: deliveries a second, their latency.
 
 Two real workers (there are two cores), a receiver in a process of its own, Postgres and Valkey as the tests have them
 (Postgres does not wait for the disk). Latency is from the commit of the event to the receiver's having read the request,
@@ -204,7 +204,7 @@ def main() -> None:
     """Measure and print. Fails if hanging endpoints more than doubled the others' p99."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--deliveries", type=int, default=10_000)
-    parser.add_argument("--rate", type=float, default=0.5)
+    parser.add_argument("--rate", type=float, default=0.2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
