@@ -1,8 +1,8 @@
 """`python -m benchmarks.large_files [--megabytes 512]`: large training files by `POST /v1/files` and by `/v1/uploads`.
 
 Runs a `tunegate dev` of its own. First a file of 100 lines is sent twenty times, from upload to report, and a model of
-each encoding is asked, for the API then holds both tokenizers. While each large file comes in, is joined and is
-validated, `/livez` is asked fifty times a second; memory is what the kernel says was resident at most (VmHWM, reset before each run). The data is made on the
+each encoding is asked before. While each large file comes in, is joined and is validated, `/livez` is asked fifty times
+a second; memory is what the kernel says was resident at most (VmHWM, reset before each run). The data is made on the
 fly: chat examples whose texts do not repeat.
 """
 
@@ -289,7 +289,7 @@ def small_files(stack: DevStack) -> list[float]:
 
 
 def _ask_models(stack: DevStack) -> None:
-    """Inference of both encodings, which the API counts with tokenizers that it keeps."""
+    """Inference by a model of each encoding."""
     ready = stack.ready()
     client = openai.OpenAI(base_url=ready["base_url"], api_key=ready["api_key"])
     for model in ("gpt-4o-mini", "gpt-3.5-turbo"):

@@ -93,7 +93,7 @@ def main() -> None:
         path, headers = one_job(settings, one.url)
         shared = {
             "Postgres": child_named("postgres"),
-            "Valkey": child_named("valkey"),
+            "Redis": child_named("valkey"),
             "load": generator.pid,
         }
         for _ in range(options.rounds + 1):  # the first one warms up
@@ -103,7 +103,7 @@ def main() -> None:
                 found[count].append(measure(api, generator, request, parts, options.seconds))
     generator.stop()
     print(f"GET one job, {CALLERS} callers, {os.cpu_count()} cores, medians of {options.rounds} interleaved rounds\n")
-    print("| processes | requests a second | p50 | p99 | CPU: API | Postgres | Valkey | load | cores used by the API |")
+    print("| processes | requests a second | p50 | p99 | CPU: API | Postgres | Redis | load | cores used by the API |")
     print("|---|---|---|---|---|---|---|---|---|")
     for count, rounds in found.items():
         print(shown(count, rounds[1:]))

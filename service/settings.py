@@ -50,7 +50,11 @@ class Settings:
         secret=True,
     )
     redis_url: str = _setting(
-        "REDIS_URL", "", "Redis for wake-ups and rate limits. Without it, work starts a little later.", secret=True
+        "REDIS_URL",
+        "",
+        "Redis for wake-ups and rate limits. Without it, work starts a little later and each process counts alone. "
+        "`tunegate serve --processes` needs it.",
+        secret=True,
     )
     upstream_base_url: str = _setting(
         "OPENAI_BASE_URL", "", "The upstream that trains: any OpenAI-compatible base URL, ending in `/v1`."
