@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import URL, event, make_url, text
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
@@ -143,13 +144,16 @@ def _is_unusable_after(error: BaseException) -> bool:
 async def _connected(connect: Callable[[], Awaitable[Connection]], beginning: str) -> Connection:
     """What `connect` takes from the pool: a connection on which `beginning` was executed.
 
-    Raises `ConnectionError` if two in a row were dead when they were checked.
+    Raises `ConnectionError` if two in a row were dead when they were checked, and `DBAPIError` if Postgres refused a
+    new one or closed it.
     """
     reset = _BEGIN.set(beginning)
     try:
         return await connect()
     except InvalidRequestError as error:  # raised by the pool; nothing else can be invalid yet
         raise ConnectionError("Postgres closes connections as soon as they are opened") from error
+    except AsyncAdapt_asyncpg_dbapi.Error as error:  # a session's connection raises it translated
+        raise DBAPIError("connect", None, error) from error
     finally:
         _BEGIN.reset(reset)
 

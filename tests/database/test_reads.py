@@ -125,3 +125,23 @@ async def test_what_cannot_be_stored_is_the_callers_fault(db: Database) -> None:
         async with db.read("proj_one") as reader:
             await reader.all(PROJECTS, ids=["\0"])
     assert as_api_error(None, raised.value).status == 400  # type: ignore[arg-type]  # the request is not used
+
+
+@pytest.mark.parametrize("way", ["read", "compiled_worker", "worker"])
+async def test_a_connection_that_is_closed_while_it_opens_is_unavailable(way: str) -> None:
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.close()
+
+    server = await asyncio.start_server(close, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    opened = Database(
+        create_engine(f"postgresql://one@127.0.0.1:{port}/none?sslmode=disable", pool_size=1), Wakeups("")
+    )
+    begin = opened.read("proj_one") if way == "read" else getattr(opened, way)()
+    with pytest.raises((DBAPIError, OSError)) as raised:
+        async with begin:
+            pytest.fail("a transaction begins")
+    assert as_api_error(None, raised.value).status == 503  # type: ignore[arg-type]  # the request is not used
+    await opened.close()
+    server.close()
