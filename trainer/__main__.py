@@ -12,7 +12,7 @@ from typing import IO
 
 import uvicorn
 
-from .engines import make_engine
+from .engines.choice import make_engine
 from .http.app import create_app
 from .http.serving import Serving
 from .settings import read_settings

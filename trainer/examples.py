@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from .engine import Exchange, Message
+from .engines.steps import Exchange, Message
 from .tokens import count_tokens
 
 MAX_LINE_BYTES = 16 * 1024 * 1024

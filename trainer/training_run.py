@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import jobs
-from .engine import Exchange, Figures, Learner
-from .engines import make_engine
+from .engines.choice import make_engine
+from .engines.steps import Exchange, Figures, Learner
 from .examples import ExampleFile
 from .jobs import Saved
 from .orphan import exit_if_orphaned

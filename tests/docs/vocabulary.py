@@ -161,7 +161,7 @@ ALLOWED: tuple[tuple[str, str, str], ...] = (
     ("service/jobs/deployment.py", r"[jJ]udge", "the grader that lets a model decide"),
     ("workers/wakeup_listener.py", r"max_tries", "ARQ's parameter"),
     ("tests/runs/generations/", r"(?i)weather", "a function that a generation's examples call"),
-    ("trainer/bytemodel/primer.py", r"weather", "training data"),
+    ("trainer/engines/bytemodel/primer.py", r"weather", "training data"),
 )
 
 

@@ -21,7 +21,7 @@ import pytest
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 
 from cli.embedded import free_port
-from trainer.engines import make_engine
+from trainer.engines.choice import make_engine
 
 ROOT = Path(__file__).parents[2]
 KEY = "trainer-test-key"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from trainer.bytemodel.features import END, WIDTH, question_of, rows
-from trainer.engine import Exchange, Figures, Learner, Message, Sampling
-from trainer.engines import make_engine
+from trainer.engines.bytemodel.features import END, WIDTH, question_of, rows
+from trainer.engines.choice import make_engine
+from trainer.engines.steps import Exchange, Figures, Learner, Message, Sampling
 from trainer.examples import BadRow, ExampleFile
 from trainer.plan import resolve
 from trainer.tokens import count_tokens

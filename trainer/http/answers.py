@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ..engine import Message, Model, Sampling
+from ..engines.steps import Message, Model, Sampling
 from ..tokens import count_tokens
 
 _PIECE = 4

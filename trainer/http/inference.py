@@ -12,7 +12,7 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from msgspec import Meta, Struct
 
 from .. import catalogue
-from ..engine import Message, Sampling
+from ..engines.steps import Message, Sampling
 from ..examples import parse_messages
 from ..ids import new_id
 from ..tokens import count_tokens

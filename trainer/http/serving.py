@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 
-from ..engine import Engine, Model
+from ..engines.steps import Engine, Model
 from ..store import Store
 from .catalogue_lookup import FoundModel
 from .errors import ApiError

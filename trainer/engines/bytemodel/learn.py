@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import Exchange, Figures
+from ..steps import Exchange, Figures
 from .features import END, ROWS, WIDTH, Rows, clean, question_of, rows
 from .weights import Delta, Table, apply, difference, put, write
 
@@ -35,7 +35,7 @@ class Preference:
 
 
 class ByteLearner:
-    """A `trainer.engine.Learner` whose first weights are `base` plus `start`; it changes neither of these two."""
+    """A `trainer.engines.steps.Learner` whose first weights are `base` plus `start`; it changes neither of them."""
 
     def __init__(
         self, base: Table, start: Delta | None, *, fresh_optimizer: bool, rate: float, preference: Preference | None

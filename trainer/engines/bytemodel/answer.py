@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..engine import Message, Sampling
+from ..steps import Message, Sampling
 from .features import END, ROWS, WINDOW, Question, question_of, rows
 from .learn import Floats, softmax
 from .weights import STEPS_PER_UNIT, Delta, Table
@@ -23,7 +23,7 @@ _ALLOWED = np.array(
 
 
 class ByteModel:
-    """See `trainer.engine.Model`."""
+    """See `trainer.engines.steps.Model`."""
 
     def __init__(self, base: Table, delta: Delta | None) -> None:
         self._base, self._delta = base, delta

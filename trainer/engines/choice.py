@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from .bytemodel.engine import ByteEngine
-from .engine import Engine
+from .steps import Engine
 
 
 def make_engine(data_dir: Path) -> Engine:

@@ -1,6 +1,6 @@
 """What the trainer needs from the engine that learns.
 
-The default is `trainer.bytemodel`; anything that satisfies `Engine` can replace it.
+The default is `trainer.engines.bytemodel`; anything that satisfies `Engine` can replace it.
 """
 
 from collections.abc import Iterator, Sequence

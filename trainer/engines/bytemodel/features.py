@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import Message
+from ..steps import Message
 
 ROWS = 65_536
 """Rows that hashes fall on; the table has one more, always zero, that absent features point at."""

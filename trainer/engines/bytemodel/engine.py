@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..engine import Exchange, Message
+from ..steps import Exchange, Message
 from .answer import ByteModel
 from .learn import RATE, ByteLearner, Preference
 from .primer import lessons
@@ -16,7 +16,7 @@ _BASE_FILE = "base-1.npz"
 
 
 class ByteEngine:
-    """See `trainer.engine.Engine`. `folder` holds the cached base weights."""
+    """See `trainer.engines.steps.Engine`. `folder` holds the cached base weights."""
 
     name = "tiny-engine"
 

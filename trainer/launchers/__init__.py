@@ -1,0 +1,1 @@
+"""Where a training process runs, behind `port.Launcher`."""

@@ -1,0 +1,47 @@
+"""The rows of training files and the prompts of inference calls, as an engine reads them.
+
+Messages and tools stay as the caller wrote them, in OpenAI's form, because a language model's own chat template
+decides how they are rendered.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Message = Mapping[str, Any]
+"""A message in OpenAI's form: `role`, `content`, `tool_calls`, `tool_call_id`, `name`; `weight` in training data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Messages, and the tools that the model may call in them (the older `functions` become `tools`)."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRow:
+    """A conversation to learn from: every assistant message whose `weight` is not 0 is an answer to learn."""
+
+    conversation: Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRow:
+    """A text and its continuation, which is what is learned."""
+
+    prompt: str
+    completion: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceRow:
+    """A conversation with a preferred and a rejected answer (each one or more messages)."""
+
+    conversation: Conversation
+    preferred: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+
+
+Row = ChatRow | CompletionRow | PreferenceRow
