@@ -89,7 +89,7 @@ docs: setup ## Write the generated pages: settings, error codes, checks, .env.ex
 	@$(BIN)/python -m service.documentation
 
 lock: setup ## Lock the dependencies again (with hashes, without addresses)
-	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra fast --extra open-models --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate -q -o requirements.lock
 
 openapi-check: setup ## Fail if openapi.yaml is not what the code says
