@@ -35,12 +35,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.types import TypeEngine
 
 from service.billing import alerts
 from service.billing.actions import Actual, Reservation
 from service.billing.balances import LockedMonth, lowest_threshold
 from service.billing.ledger import MonthBalance
 from service.database.reads import Query, Reader
+from service.database.row_arrays import parameters, rows_of
 from service.database.tables import Balance, LedgerEntry, OpenInference, OrganizationSpending, Project, SpendAlert
 from service.ids import new_id
 
@@ -89,21 +91,26 @@ async def reserve_usual(
 
     Returns the projects whose calls it reserved. The UPDATE checks the limit, for all calls of a project together.
     """
-    reservations = [(project_id, call.reservation, call) for project_id, call in calls]
-    parameters = {
-        "ids": [new_id("entry-") for _ in calls],
-        "projects": [project_id for project_id, _ in calls],
-        "subjects": [each.subject for _, each, _ in reservations],
-        "line_items": [each.line_item for _, each, _ in reservations],
-        "amounts": [each.amount_micros for _, each, _ in reservations],
-        "api_key_ids": [each.api_key_id for _, each, _ in reservations],
-        "models": [each.model for _, each, _ in reservations],
-        "input_tokens": [call.input_tokens for _, call in calls],
-        "output_tokens": [call.output_tokens for _, call in calls],
-        "current_month": month,
-        "lifetime": lifetime,
-    }
-    return set(await transaction.all(_RESERVE, **parameters))
+    rows = [
+        {
+            "id": new_id("entry-"),
+            "project_id": project_id,
+            "subject": call.reservation.subject,
+            "line_item": call.reservation.line_item,
+            "amount": call.reservation.amount_micros,
+            "api_key_id": call.reservation.api_key_id,
+            "model": call.reservation.model,
+            "input_tokens": call.input_tokens,
+            "output_tokens": call.output_tokens,
+        }
+        for project_id, call in calls
+    ]
+    projects = [project_id for project_id, _ in calls]
+    return set(
+        await transaction.all(
+            _RESERVE, **parameters(_REQUESTED, rows), projects=projects, current_month=month, lifetime=lifetime
+        )
+    )
 
 
 async def post_usual(transaction: Reader, actuals: Sequence[tuple[str, Actual]], *, month: dt.date) -> Postings:
@@ -111,18 +118,20 @@ async def post_usual(transaction: Reader, actuals: Sequence[tuple[str, Actual]],
 
     Returns what it resolved. The same transaction must emit the alerts (`notify`).
     """
-    parameters = {
-        "ids": [new_id("entry-") for _ in actuals],
-        "projects": [project_id for project_id, _ in actuals],
-        "subjects": [actual.subject for _, actual in actuals],
-        "amounts": [actual.micros for _, actual in actuals],
-        "quantities": [actual.quantity for _, actual in actuals],
-        "input_tokens": [actual.input_tokens for _, actual in actuals],
-        "output_tokens": [actual.output_tokens for _, actual in actuals],
-        "bases": [actual.basis for _, actual in actuals],
-        "current_month": month,
-    }
-    rows = await transaction.all(_POST, **parameters)
+    values = [
+        {
+            "id": new_id("entry-"),
+            "project_id": project_id,
+            "subject": actual.subject,
+            "amount": actual.micros,
+            "quantity": actual.quantity,
+            "input_tokens": actual.input_tokens,
+            "output_tokens": actual.output_tokens,
+            "basis": actual.basis,
+        }
+        for project_id, actual in actuals
+    ]
+    rows = await transaction.all(_POST, **parameters(_ACTUAL, values), current_month=month)
     reached = {row.project_id: row for row in rows if row.alert_at is not None and row.posted_micros >= row.alert_at}
     months = [
         LockedMonth(
@@ -152,14 +161,30 @@ _ORGANIZATION: Table = OrganizationSpending.__table__  # type: ignore[assignment
 _RESERVE_KIND: ColumnElement[str] = literal_column("'reserve'", Text)
 """No parameter, so that the planner can use the partial indexes."""
 
+_REQUESTED: dict[str, TypeEngine[Any]] = {
+    "id": Text(),
+    "project_id": Text(),
+    "subject": Text(),
+    "line_item": Text(),
+    "amount": BigInteger(),
+    "api_key_id": Text(),
+    "model": Text(),
+    "input_tokens": BigInteger(),
+    "output_tokens": BigInteger(),
+}
+_ACTUAL: dict[str, TypeEngine[Any]] = {
+    "id": Text(),
+    "project_id": Text(),
+    "subject": Text(),
+    "amount": BigInteger(),
+    "quantity": BigInteger(),
+    "input_tokens": BigInteger(),
+    "output_tokens": BigInteger(),
+    "basis": Text(),
+}
+
 _MONTH = bindparam("current_month", type_=Date)
 _NOT_MAINTAINED = select(~_ORGANIZATION.c.kept).where(_ORGANIZATION.c.id == 1).scalar_subquery()
-
-
-def _arrays(name: str, **columns: type[Text | BigInteger]) -> Any:
-    """A table of arrays that are sent with the statement: `column` of parameter, in its order."""
-    values = func.unnest(*(bindparam(parameter, type_=ARRAY(kind)) for parameter, kind in columns.items()))
-    return values.table_valued(*columns, name=name).render_derived()
 
 
 def _lock(*, skip_locked: bool) -> Select[Any]:
@@ -173,21 +198,10 @@ def _lock(*, skip_locked: bool) -> Select[Any]:
 
 
 def _reserve() -> Select[Any]:
-    requested = _arrays(
-        "requested",
-        ids=Text,
-        projects=Text,
-        subjects=Text,
-        line_items=Text,
-        amounts=BigInteger,
-        api_key_ids=Text,
-        models=Text,
-        input_tokens=BigInteger,
-        output_tokens=BigInteger,
-    )
+    requested = rows_of("requested", _REQUESTED)
     wanted = (
-        select(requested.c.projects, func.sum(requested.c.amounts).cast(BigInteger).label("micros"))
-        .group_by(requested.c.projects)
+        select(requested.c.project_id, func.sum(requested.c.amount).cast(BigInteger).label("micros"))
+        .group_by(requested.c.project_id)
         .cte("wanted")
     )
     in_use = _BALANCES.c.reserved_micros + _BALANCES.c.spent_micros + _BALANCES.c.overage_micros
@@ -196,9 +210,9 @@ def _reserve() -> Select[Any]:
         update(_BALANCES)
         .where(
             _BALANCES.c.project_id == any_(bindparam("projects", type_=ARRAY(Text))),
-            _BALANCES.c.project_id == wanted.c.projects,
+            _BALANCES.c.project_id == wanted.c.project_id,
             _BALANCES.c.month == _MONTH,
-            _PROJECTS.c.id == wanted.c.projects,
+            _PROJECTS.c.id == wanted.c.project_id,
             limit.is_(None) | (in_use + wanted.c.micros <= limit),
             _NOT_MAINTAINED,
         )
@@ -206,17 +220,17 @@ def _reserve() -> Select[Any]:
         .returning(_BALANCES.c.project_id)
         .cte("granted")
     )
-    fitting = requested.join(granted, granted.c.project_id == requested.c.projects)
+    fitting = requested.join(granted, granted.c.project_id == requested.c.project_id)
     columns = {
-        "id": requested.c.ids,
-        "project_id": requested.c.projects,
+        "id": requested.c.id,
+        "project_id": requested.c.project_id,
         "month": _MONTH,
-        "subject": requested.c.subjects,
+        "subject": requested.c.subject,
         "kind": _RESERVE_KIND,
-        "line_item": requested.c.line_items,
-        "reserved_micros": requested.c.amounts,
-        "api_key_id": requested.c.api_key_ids,
-        "model": requested.c.models,
+        "line_item": requested.c.line_item,
+        "reserved_micros": requested.c.amount,
+        "api_key_id": requested.c.api_key_id,
+        "model": requested.c.model,
     }
     entries = (
         insert(_ENTRIES)
@@ -225,8 +239,8 @@ def _reserve() -> Select[Any]:
         .cte("entries")
     )
     columns = {
-        "subject": requested.c.subjects,
-        "project_id": requested.c.projects,
+        "subject": requested.c.subject,
+        "project_id": requested.c.project_id,
         "input_tokens": requested.c.input_tokens,
         "output_tokens": requested.c.output_tokens,
         "expires_at": func.now() + bindparam("lifetime", type_=Interval),
@@ -241,17 +255,7 @@ def _reserve() -> Select[Any]:
 
 
 def _post() -> Select[Any]:
-    actual = _arrays(
-        "actual",
-        ids=Text,
-        projects=Text,
-        subjects=Text,
-        amounts=BigInteger,
-        quantities=BigInteger,
-        input_tokens=BigInteger,
-        output_tokens=BigInteger,
-        bases=Text,
-    )
+    actual = rows_of("actual", _ACTUAL)
     reservation = (
         select(
             _ENTRIES.c.project_id,
@@ -262,9 +266,9 @@ def _post() -> Select[Any]:
             _ENTRIES.c.model,
         )
         .where(
-            _ENTRIES.c.subject == actual.c.subjects,
+            _ENTRIES.c.subject == actual.c.subject,
             _ENTRIES.c.kind == _RESERVE_KIND,
-            _OPEN.c.subject == actual.c.subjects,
+            _OPEN.c.subject == actual.c.subject,
             _OPEN.c.run_id.is_(None),
         )
         .limit(literal_column("1"))  # looked up one by one: a plan made while the ledger was small would read all of it
@@ -280,28 +284,28 @@ def _post() -> Select[Any]:
         )
         .select_from(actual.join(reservation, true()))
         .where(
-            reservation.c.project_id == actual.c.projects,
+            reservation.c.project_id == actual.c.project_id,
             reservation.c.month == _MONTH,
-            reservation.c.reserved_micros >= actual.c.amounts,
+            reservation.c.reserved_micros >= actual.c.amount,
         )
         .cte("reserved")
     )
-    costs = (reserved.c.amounts > 0) | (func.coalesce(reserved.c.quantities, 0) > 0)
+    costs = (reserved.c.amount > 0) | (func.coalesce(reserved.c.quantity, 0) > 0)
     columns = {
-        "id": reserved.c.ids,
-        "project_id": reserved.c.projects,
+        "id": reserved.c.id,
+        "project_id": reserved.c.project_id,
         "month": _MONTH,
-        "subject": reserved.c.subjects,
+        "subject": reserved.c.subject,
         "kind": case((costs, literal_column("'post'")), else_=literal_column("'void'")),
         "line_item": reserved.c.line_item,
         "reserved_micros": reserved.c.reserved_micros,
-        "spent_micros": reserved.c.amounts,
-        "quantity": reserved.c.quantities,
+        "spent_micros": reserved.c.amount,
+        "quantity": reserved.c.quantity,
         "api_key_id": reserved.c.api_key_id,
         "model": reserved.c.model,
         "input_tokens": reserved.c.input_tokens,
         "output_tokens": reserved.c.output_tokens,
-        "basis": reserved.c.bases,
+        "basis": reserved.c.basis,
     }
     posted = (
         upsert(_ENTRIES)
