@@ -67,6 +67,7 @@ REDACTED_JOB: dict[str, Any] = {
     "caller_metadata": None,
     "integrations": None,
     "method": func.jsonb_build_object("type", Job.method["type"]),
+    "adapter": None,
     "quote_id": None,
     "deploy_alias": None,
     "deploy_status": None,

@@ -21,6 +21,7 @@ from service.datasets.leakage.reports import check_new_leakage_report, leakage_w
 from service.errors import InvalidRequest, QuotaExceeded
 from service.identity.queries import get_active_project
 from service.ids import new_id
+from service.jobs.adapter_settings import resolve_adapter
 from service.jobs.deployment import DeployComparison, check_condition
 from service.jobs.lifecycle import JobError
 from service.jobs.queries import count_queued, get_job
@@ -92,6 +93,7 @@ async def create_job(
         caller_metadata=body.metadata or None,
         integrations=msgspec.to_builtins(body.integrations) if body.integrations else None,
         method=method,
+        adapter=resolve_adapter(body.adapter),
         quote_id=body.quote_id,
         requested_account_id=body.upstream_account,
         priority=body.priority,
@@ -217,10 +219,15 @@ async def request_pause(session: AsyncSession, project_id: str, job_id: str, *, 
 
 
 def _needs(body: TrainingRequest) -> Needs:
-    """What a create requires of its account; a quote requires nothing."""
+    """What a request requires of its account. A quote names none, and has no suffix and no integrations."""
     if not isinstance(body, CreateJob):
-        return Needs()
-    return Needs(account_id=body.upstream_account, suffix=body.suffix, integrations=bool(body.integrations))
+        return Needs(adapter=body.adapter is not None)
+    return Needs(
+        account_id=body.upstream_account,
+        suffix=body.suffix,
+        integrations=bool(body.integrations),
+        adapter=body.adapter is not None,
+    )
 
 
 def refusal(fault: JobError) -> InvalidRequest:
@@ -286,7 +293,7 @@ async def _bound_quote(session: AsyncSession, project_id: str, body: CreateJob, 
         raise InvalidRequest("The quote has expired. Request a new one.", param="quote_id", code="quote_expired")
     if quote.request != quoted_request(body, method):
         raise InvalidRequest(
-            "The quote is for another model, file or method. Request one for this job.",
+            "The quote is for another model, file, method or adapter. Request one for this job.",
             param="quote_id",
             code="quote_mismatch",
         )
@@ -295,9 +302,11 @@ async def _bound_quote(session: AsyncSession, project_id: str, body: CreateJob, 
 
 def quoted_request(body: TrainingRequest, method: dict[str, Any]) -> dict[str, Any]:
     """The part of a request that a quote is binding for."""
-    return {
+    adapter = resolve_adapter(body.adapter)
+    request: dict[str, Any] = {
         "model": body.model,
         "training_file": body.training_file,
         "validation_file": body.validation_file,
         "method": method,
     }
+    return request if adapter is None else {**request, "adapter": adapter}

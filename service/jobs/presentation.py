@@ -10,6 +10,7 @@ from service.jobs.lifecycle import status_shown
 from service.jobs.queries import JobRow
 from service.jobs.rules import hyperparameters_of, with_epochs
 from service.jobs.schemas import (
+    AdapterObject,
     CheckpointMetrics,
     CheckpointObject,
     Deployment,
@@ -54,6 +55,7 @@ def show_job(row: Job | JobRow, organization: str) -> FineTuningJob:
         estimated_finish=unix(row.estimated_finish_at) if row.estimated_finish_at and not row.finished_at else None,
         integrations=row.integrations,
         metadata=row.caller_metadata,
+        adapter=None if row.adapter is None else AdapterObject(**row.adapter),
     )
 
 

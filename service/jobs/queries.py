@@ -33,6 +33,7 @@ class JobRow(NamedTuple):
     caller_metadata: dict[str, str] | None
     integrations: list[Any] | None
     method: dict[str, Any]
+    adapter: dict[str, Any] | None
     n_epochs: int | None
     created_at: dt.datetime
     finished_at: dt.datetime | None

@@ -17,6 +17,7 @@ from service.errors import InFlight
 from service.http.wire_types import RequestModel
 from service.ids import new_id
 from service.jobs.actions import PricingContext, quoted_request, resolve_request
+from service.jobs.adapter_settings import AdapterSettings
 from service.jobs.rules import resolve_method
 from service.jobs.schemas import Hyperparameters, Method
 from service.upstreams.capabilities import shutdown_of
@@ -32,6 +33,7 @@ class CreateQuote(RequestModel, frozen=True, kw_only=True):
     validation_file: str | None = None
     method: Method | None = None
     hyperparameters: Hyperparameters | None = None
+    adapter: AdapterSettings | None = None
 
 
 class QuotedTokens(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from service.datasets.files.reports import request_ready_report
 from service.datasets.leakage.reports import request_leakage_report
 from service.datasets.report_schema import FileReport, Leakage
 from service.errors import InvalidRequest
+from service.jobs.adapter_settings import AdapterSettings
 from service.jobs.lifecycle import JobError
 from service.jobs.rules import check_method, dataset_fault, requested_epochs
 from service.models.queries import find_model, lock_model
@@ -46,6 +47,10 @@ class TrainingRequest(Protocol):
     @property
     def validation_file(self) -> str | None:
         """The id of a file, or None."""
+
+    @property
+    def adapter(self) -> AdapterSettings | None:
+        """The weights to train, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

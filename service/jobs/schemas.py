@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from service.http.wire_types import PageQuery, RequestModel
+from service.jobs.adapter_settings import AdapterSettings, AdapterType
 from service.jobs.deployment import Deploy
 
 Auto = Literal["auto"]
@@ -84,7 +85,10 @@ class Integration(RequestModel, frozen=True, kw_only=True):
 
 
 class CreateJob(RequestModel, frozen=True, kw_only=True):
-    """The body of a job's create. `quote_id`, `upstream_account`, `priority` and `deploy` extend OpenAI's."""
+    """The body of a job's create.
+
+    `adapter`, `quote_id`, `upstream_account`, `priority` and `deploy` extend OpenAI's.
+    """
 
     model: str
     training_file: str
@@ -95,6 +99,7 @@ class CreateJob(RequestModel, frozen=True, kw_only=True):
     integrations: Annotated[list[Integration], msgspec.Meta(max_length=5)] | None = None
     method: Method | None = None
     hyperparameters: Hyperparameters | None = None
+    adapter: AdapterSettings | None = None
     quote_id: str | None = None
     upstream_account: str | None = None
     priority: Annotated[int, msgspec.Meta(ge=-100, le=100)] = 0
@@ -117,8 +122,18 @@ class HyperparametersObject(msgspec.Struct, frozen=True, kw_only=True):
     learning_rate_multiplier: float | Auto
 
 
+class AdapterObject(msgspec.Struct, frozen=True, kw_only=True):
+    """The `adapter` of a job's create; null for what the upstream chooses."""
+
+    type: AdapterType
+    rank: int | None
+    alpha: float | None
+    dropout: float | None
+    targets: list[str] | None
+
+
 class FineTuningJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job."""
+    """A job. `adapter` extends OpenAI's object."""
 
     id: str
     object: Literal["fine_tuning.job"] = "fine_tuning.job"
@@ -140,6 +155,7 @@ class FineTuningJob(msgspec.Struct, frozen=True, kw_only=True):
     estimated_finish: int | None
     integrations: list[dict[str, Any]] | None
     metadata: dict[str, str] | None
+    adapter: AdapterObject | None
 
 
 class JobEventObject(msgspec.Struct, frozen=True, kw_only=True):

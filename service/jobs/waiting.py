@@ -49,6 +49,7 @@ class Group(NamedTuple):
     account_id: str | None
     suffix_length: int
     integrations: bool
+    adapter: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +173,7 @@ async def _waiting(session: AsyncSession, heads: int | None, full: Sequence[str]
         Job.requested_account_id,
         suffix_length,
         Job.integrations.is_(None),
+        Job.adapter.is_(None),
     )
     order = (Job.priority.desc(), Job.created_at, Job.id)
     free = [] if heads is None else [or_(Job.leased_until.is_(None), Job.leased_until < func.now())]
@@ -185,6 +187,7 @@ async def _waiting(session: AsyncSession, heads: int | None, full: Sequence[str]
             suffix_length,
             method_type,
             Job.integrations.is_not(None).label("integrations"),
+            Job.adapter.is_not(None).label("adapter"),
             _seconds(Job.created_at).label("created"),
             func.row_number().over(partition_by=group, order_by=order).label("place"),
             func.row_number().over(partition_by=Job.project_id, order_by=Job.created_at).label("age"),
@@ -209,7 +212,10 @@ async def _offer(session: AsyncSession, group: Group, catalogue: Catalogue, toda
         catalogue=catalogue,
         today=today,
         needs=Needs(
-            account_id=group.account_id, suffix="x" * group.suffix_length or None, integrations=group.integrations
+            account_id=group.account_id,
+            suffix="x" * group.suffix_length or None,
+            integrations=group.integrations,
+            adapter=group.adapter,
         ),
     )
 
@@ -229,7 +235,13 @@ async def _last_admissions(session: AsyncSession, pairs: set[tuple[str, str]]) -
 
 def _group(row: Any) -> Group:
     return Group(
-        row.project_id, row.model, row.method_type, row.requested_account_id, row.suffix_length, row.integrations
+        row.project_id,
+        row.model,
+        row.method_type,
+        row.requested_account_id,
+        row.suffix_length,
+        row.integrations,
+        row.adapter,
     )
 
 

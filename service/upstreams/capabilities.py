@@ -23,7 +23,8 @@ class Capabilities:
 
     `labels_in` says where a job's labels are, by which it is found after a lost response; `suffix_length` is the
     longest suffix; `deployments`: inference calls name a deployment; `checked_files`: a job needs files that the
-    upstream has validated before; `full_names`: base models are known by their dated names only.
+    upstream has validated before; `full_names`: base models are known by their dated names only; `adapter_at`: the
+    providers whose upstreams of this kind take a job's `adapter`.
     """
 
     methods: tuple[Method, ...]
@@ -34,6 +35,7 @@ class Capabilities:
     deployments: bool
     checked_files: bool
     full_names: bool
+    adapter_at: tuple[UpstreamProvider, ...]
 
 
 CAPABILITIES: dict[UpstreamKind, Capabilities] = {
@@ -46,6 +48,7 @@ CAPABILITIES: dict[UpstreamKind, Capabilities] = {
         deployments=False,
         checked_files=False,
         full_names=False,
+        adapter_at=("self-hosted",),
     ),
     "azure": Capabilities(
         methods=("supervised",),
@@ -56,6 +59,7 @@ CAPABILITIES: dict[UpstreamKind, Capabilities] = {
         deployments=True,
         checked_files=True,
         full_names=True,
+        adapter_at=(),
     ),
 }
 """Capabilities by an account's kind. Azure's are those of its stable API, 2024-10-21."""
@@ -90,6 +94,7 @@ class Needs:
     account_id: str | None = None
     suffix: str | None = None
     integrations: bool = False
+    adapter: bool = False
 
 
 NO_NEEDS = Needs()
@@ -135,6 +140,8 @@ def unsupported_feature(account: Account, method: str, needs: Needs) -> tuple[st
         return f"take a suffix of more than {supported.suffix_length} characters", "suffix"
     if needs.integrations and not supported.integrations:
         return "report to integrations", "integrations"
+    if needs.adapter and provider_at(account) not in supported.adapter_at:
+        return "take an 'adapter', which is for self-hosted trainers", "adapter"
     return None
 
 

@@ -66,7 +66,10 @@ class UpstreamError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """The request for a fine-tuning job. `metadata` holds exactly the gateway's three labels."""
+    """The request for a fine-tuning job. `metadata` holds exactly the gateway's three labels.
+
+    `adapter` is None unless the upstream takes one.
+    """
 
     model: str
     training_file: str
@@ -76,6 +79,7 @@ class JobRequest:
     method: Mapping[str, Any]
     integrations: list[Any] | None
     metadata: Mapping[str, str]
+    adapter: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

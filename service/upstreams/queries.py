@@ -104,7 +104,12 @@ async def candidates(
 
 def needs_of(job: Job) -> Needs:
     """What a job requires of its account besides model and method."""
-    return Needs(account_id=job.requested_account_id, suffix=job.suffix, integrations=bool(job.integrations))
+    return Needs(
+        account_id=job.requested_account_id,
+        suffix=job.suffix,
+        integrations=bool(job.integrations),
+        adapter=job.adapter is not None,
+    )
 
 
 async def offer(

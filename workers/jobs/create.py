@@ -24,6 +24,7 @@ from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import Job, JobState, UpstreamCall
 from service.ids import new_id
+from service.jobs.adapter_settings import sent_adapter
 from service.jobs.lifecycle import JobError
 from service.jobs.record import apply_transition
 from service.jobs.rules import with_epochs
@@ -197,6 +198,7 @@ async def _request(ctx: AccountContext, job: Job) -> JobRequest | None:
         method=with_epochs(job.method, job.n_epochs) if job.n_epochs is not None else job.method,
         integrations=job.integrations,
         metadata=labels(ctx.instance, job.id, job.create_attempt + 1),
+        adapter=None if job.adapter is None else sent_adapter(job.adapter),
     )
 
 

@@ -19,6 +19,7 @@ from service.database.tables.billing import (
     OrganizationSpending,
     PriceOverride,
     SpendAlert,
+    TrainingSpeed,
 )
 from service.database.tables.comparisons import ComparisonCase
 from service.database.tables.datasets import (
@@ -109,6 +110,7 @@ __all__ = [
     "SchedulingPass",
     "ServiceAccount",
     "SpendAlert",
+    "TrainingSpeed",
     "TrainingTokens",
     "Upload",
     "UploadPart",

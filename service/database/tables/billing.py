@@ -58,6 +58,32 @@ class ModelCalibration(Base):
     actual_tokens: Mapped[int]
 
 
+class TrainingSpeed(Base):
+    """The tokens and GPU-seconds of a job that succeeded, by which later jobs of its kind are estimated.
+
+    The estimate that the job itself began with is null if there was none. It belongs to no project.
+    """
+
+    __tablename__ = "training_speeds"
+    __table_args__ = (
+        CheckConstraint("trained_tokens > 0 AND gpu_seconds > 0 AND gpu_seconds < 'Infinity'", name="measured"),
+        CheckConstraint("adapter_type IN ('lora', 'full')", name="adapter_type"),
+        Index("ix_training_speeds_kind", "model", "account_id", "method_type", "adapter_type", "finished_at"),
+    )
+
+    job_id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    account_id: Mapped[str] = mapped_column(ForeignKey("upstream_accounts.id"))
+    method_type: Mapped[str]
+    adapter_type: Mapped[str]
+    trained_tokens: Mapped[int]
+    gpu_seconds: Mapped[float]
+    estimated_low: Mapped[float | None]
+    estimated_gpu_seconds: Mapped[float | None]
+    estimated_high: Mapped[float | None]
+    finished_at: Mapped[dt.datetime] = now()
+
+
 class Balance(Base):
     """What a project has reserved and spent in one UTC month; always the sum of its ledger entries."""
 
@@ -109,7 +135,7 @@ class LedgerEntry(Base):
 
     `basis` says how the cost of an inference call is known: from the upstream's `usage`, from an `estimate` of what it
     sent, or from the `reservation` of a call whose process died. Tokens are set for inference only; `quantity` is the
-    billed tokens.
+    billed tokens, `gpu_seconds` what a job's upstream metered.
     """
 
     __tablename__ = "ledger_entries"
@@ -123,6 +149,7 @@ class LedgerEntry(Base):
         Index("ix_ledger_entries_posted", "created_at", postgresql_where=text("kind = 'post'")),
         CheckConstraint("basis IN ('usage', 'estimate', 'reservation')", name="basis"),
         CheckConstraint("input_tokens >= 0 AND output_tokens >= 0", name="tokens"),
+        CheckConstraint("gpu_seconds >= 0 AND gpu_seconds < 'Infinity'", name="gpu_seconds"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -135,6 +162,7 @@ class LedgerEntry(Base):
     spent_micros: Mapped[int] = mapped_column(server_default="0")
     overage_micros: Mapped[int] = mapped_column(server_default="0")
     quantity: Mapped[int | None]
+    gpu_seconds: Mapped[float | None]
     created_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
     api_key_id: Mapped[str | None]
     model: Mapped[str | None]

@@ -11,7 +11,10 @@ from service.states import CreatePhase, DeployStatus, EventLevel, EventType, Mod
 
 
 class Quote(Base):
-    """A price that is binding until it expires, for a job with exactly this `request`."""
+    """A price that is binding until it expires, for a job with exactly this `request`.
+
+    With a price by GPU-second `price_micros_per_million` is 0, and `gpu_estimate` has the estimated GPU-seconds.
+    """
 
     __tablename__ = "quotes"
     __table_args__ = (UniqueConstraint("project_id", "id"),)
@@ -25,6 +28,8 @@ class Quote(Base):
     low_micros: Mapped[int]
     expected_micros: Mapped[int]
     upper_micros: Mapped[int]
+    price_micros_per_gpu_second: Mapped[int | None]
+    gpu_estimate: Mapped[dict[str, Any] | None]
     created_at: Mapped[dt.datetime] = now()
     expires_at: Mapped[dt.datetime]
 
@@ -35,7 +40,8 @@ class Job(Leased, Base):
     `upstream_snapshot` is the upstream job as it was last read; an entry of a list that differs from it is an update.
     `polled_at` is the time of the last poll of this job alone, `last_viewed_at` the last request of a caller for the
     job or its events, checkpoints or metrics, and `last_update_at` the last update. `stalled_at` is set while a job
-    has received no update within its state's deadline.
+    has received no update within its state's deadline. `gpu_seconds` are those that the upstream has metered so far;
+    with a price by GPU-second, `price_micros_per_million` is 0. `upstream_queue_place` is its place at the upstream.
     """
 
     __tablename__ = "jobs"
@@ -57,6 +63,8 @@ class Job(Leased, Base):
         CheckConstraint("(create_phase = 'created') = (upstream_job_id IS NOT NULL)", name="created"),
         CheckConstraint("state NOT IN ('running', 'settling') OR upstream_job_id IS NOT NULL", name="running"),
         CheckConstraint("trained_tokens >= 0", name="trained_tokens"),
+        CheckConstraint("gpu_seconds >= 0 AND gpu_seconds < 'Infinity'", name="gpu_seconds"),
+        CheckConstraint("budget_micros > 0", name="budget"),
         CheckConstraint(
             "deploy_status IS NULL OR (deploy_status IN ('comparing', 'deployed', 'refused') "
             "AND deploy_alias IS NOT NULL)",
@@ -95,10 +103,14 @@ class Job(Leased, Base):
     caller_metadata: Mapped[dict[str, str] | None] = mapped_column("metadata")
     integrations: Mapped[list[Any] | None]
     method: Mapped[dict[str, Any]]
+    adapter: Mapped[dict[str, Any] | None]
     n_epochs: Mapped[int | None]
     quote_id: Mapped[str | None]
     price_micros_per_million: Mapped[int | None]
+    price_micros_per_gpu_second: Mapped[int | None]
+    gpu_estimate: Mapped[dict[str, Any] | None]
     expected_micros: Mapped[int | None]
+    budget_micros: Mapped[int | None]
     priority: Mapped[int] = mapped_column(server_default="0")
     deploy_alias: Mapped[str | None]
     deploy_status: Mapped[DeployStatus | None] = mapped_column(Text)
@@ -122,6 +134,7 @@ class Job(Leased, Base):
     upstream_model: Mapped[str | None]
     upstream_job_id: Mapped[str | None]
     upstream_status: Mapped[str | None]
+    upstream_queue_place: Mapped[int | None]
     upstream_events_cursor: Mapped[str | None]
     upstream_snapshot: Mapped[str | None] = mapped_column("upstream_told")
     polled_at: Mapped[dt.datetime | None] = mapped_column("looked_at")
@@ -135,6 +148,7 @@ class Job(Leased, Base):
 
     fine_tuned_model: Mapped[str | None]
     trained_tokens: Mapped[int | None]
+    gpu_seconds: Mapped[float | None]
     result_file_ids: Mapped[list[str]] = mapped_column(server_default="{}")
     cost_micros: Mapped[int | None]
     error_code: Mapped[str | None]

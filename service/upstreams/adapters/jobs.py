@@ -144,6 +144,7 @@ class JobCalls(SdkClient):
             "validation_file": request.validation_file,
             "suffix": request.suffix,
             "integrations": request.integrations,
+            "extra_body": None if request.adapter is None else {"adapter": dict(request.adapter)},
         }
         return body | {name: value for name, value in optional.items() if value is not None}
 
