@@ -16,7 +16,7 @@ from litestar.params import FromPath
 from sqlalchemy import bindparam, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from service.catalogue import base_models
+from service.catalogue import models_file
 from service.catalogue.base_models import Catalogue
 from service.database.engine import asyncpg_url
 from service.database.tables import CheckpointPermission, File, Job, Model, ModelAlias, UpstreamAccount
@@ -119,7 +119,7 @@ def create_bare_app(settings: Settings) -> Litestar:
         asyncpg_url(settings.owner_database_url), pool_size=settings.database_pool_size, max_overflow=0
     )
     app = Litestar([get_job, get_files, get_models, get_livez], openapi_config=None, logging_config=None)
-    app.state.bare = _Bare(engine, base_models.load(), settings.organization_id)
+    app.state.bare = _Bare(engine, models_file.load(), settings.organization_id)
     return app
 
 

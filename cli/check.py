@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from cli.input_files import why_unreadable
-from service.catalogue.base_models import BaseModel, load
+from service.catalogue.base_models import BaseModel
 from service.catalogue.lookup import known_model
+from service.catalogue.models_file import load
 from service.datasets.processes.report import report_for_path
 from service.datasets.report.process_pool import ProcessEnded
 from service.datasets.report.profiler import Profiler

@@ -20,8 +20,8 @@ from cli.arguments.prepare import PrepareArguments
 from cli.check import NO_MEMORY
 from cli.findings_left import findings_left, sentences_left
 from cli.input_files import why_unreadable
-from service.catalogue.base_models import load
 from service.catalogue.lookup import known_model
+from service.catalogue.models_file import load
 from service.datasets.fixes import FIXES
 from service.datasets.preparation.changes import Change
 from service.datasets.preparation.options import Columns, Options, Split, check_encoding, check_split, chosen_fixes

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from service.billing.ledger_batcher import LedgerBatcher
-from service.catalogue import base_models
+from service.catalogue import models_file
 from service.catalogue.base_models import Catalogue
 from service.database.encryption import Sealer, sealer_of
 from service.database.engine import Database, create_engine
@@ -83,7 +83,7 @@ class Services:
             create_engine(settings.database_url, pool_size=settings.database_pool_size, application="tunegate-api"),
             Wakeups(settings.redis_url),
         )
-        catalogue = base_models.load(settings.models_file)
+        catalogue = models_file.load(settings.models_file, with_tokenizers=True)
         ledger_batcher = LedgerBatcher(db, lifetime_seconds=settings.inference_timeout_seconds + settings.lease_seconds)
         sealer = sealer_of(settings)
         storage = Storage(settings.storage_url)

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from service.billing.ledger_batcher import LedgerBatcher
-from service.catalogue import base_models
+from service.catalogue import models_file
 from service.catalogue.base_models import Catalogue
 from service.database.encryption import sealer_of
 from service.database.engine import Database, create_engine
@@ -103,7 +103,7 @@ async def open_context(settings: Settings) -> Context:
         instance=instance,
         db=db,
         storage=Storage(settings.storage_url),
-        catalogue=base_models.load(settings.models_file),
+        catalogue=models_file.load(settings.models_file, with_tokenizers=True),
         accounts=accounts,
         bulkhead=Bulkhead(settings.worker_concurrency, accounts.is_unavailable),
         sender=Sender.from_settings(settings),

@@ -1,24 +1,25 @@
 """The base models: encodings, limits, prices by date, and shutdown dates by provider.
 
-The shipped catalogue is `catalogue.toml`; `TUNEGATE_MODELS_FILE` replaces it. The functions take the date and the
-provider as arguments.
+The shipped catalogue is `catalogue.toml`; `TUNEGATE_MODELS_FILE` replaces it (`models_file.py`). The functions take the
+date and the provider as arguments.
 """
 
 import datetime as dt
-from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 
-from service.errors import SettingsError
-
-SHIPPED = Path(__file__).with_name("catalogue.toml")
+TrainingMethod = Literal["supervised", "dpo", "reinforcement"]
+DatasetFormat = Literal["chat", "completion", "preference", "reinforcement"]
+Modality = Literal["text", "image"]
+Micros = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class TrainingPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from"}):
-    """The price of training from the day `since` on: micro-dollars per million tokens, or per hour."""
+    """The price of training from the day `since` on: micro-dollars per million tokens, per hour, or per GPU-second."""
 
     since: dt.date
-    micros: int
+    micros: Micros
     source: str
 
 
@@ -26,8 +27,8 @@ class InferencePrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, re
     """The price of inference from the day `since` on: micro-dollars per million tokens."""
 
     since: dt.date
-    input_micros: int
-    output_micros: int
+    input_micros: Micros
+    output_micros: Micros
     source: str
 
 
@@ -39,23 +40,39 @@ class Shutdown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BaseModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model that can be trained.
+    """A model that can be trained. docs/models.md describes each field as the models file has it.
 
-    `inference` is the price of using models tuned from it, `base_inference` the price of using the base model itself.
+    `encoding` names what counts its tokens: a shipped encoding, or for an open model, whose tokenizer is at the path
+    `tokenizer`, a name that `models_file` gives it. `inference` is the price of using models tuned from it,
+    `base_inference` the price of using the base model itself. Training has a price by the token (`training`), by the
+    hour or by the GPU-second, or none.
     """
 
     name: str
     aliases: tuple[str, ...] = ()
-    encoding: str
+    encoding: str = ""
+    tokenizer: str = ""
+    tokenizer_sha256: str | None = None
     max_tokens: int
     max_output_tokens: int = 16_384
-    methods: tuple[str, ...]
-    formats: tuple[str, ...]
+    license: str | None = None
+    learning_rate: float | None = None
+    modalities: tuple[Modality, ...] = ("text",)
+    tools: bool = True
+    methods: tuple[TrainingMethod, ...]
+    formats: tuple[DatasetFormat, ...]
+    providers: tuple[str, ...] = ()
     training: tuple[TrainingPrice, ...] = ()
     training_hour: tuple[TrainingPrice, ...] = ()
+    training_gpu_second: tuple[TrainingPrice, ...] = ()
     inference: tuple[InferencePrice, ...] = ()
     base_inference: tuple[InferencePrice, ...] = ()
     shutdown: dict[str, Shutdown] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its weights are a folder that an own trainer serves, with a tokenizer that the gateway can read."""
+        return bool(self.tokenizer)
 
     def training_micros(self, on: dt.date) -> int | None:
         """Micro-dollars per million trained tokens on a day; None if training is not billed by the token."""
@@ -68,23 +85,18 @@ class BaseModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def trainable(self, provider: str, on: dt.date) -> bool:
         """Whether a provider accepts new training jobs for the model on a day."""
+        if self.providers and provider not in self.providers:
+            return False
         shutdown = self.shutdown_at(provider)
         return shutdown is None or on <= shutdown.no_new_jobs
 
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    default_model: str
-    models: tuple[BaseModel, ...]
-
-
 class Catalogue:
-    """All base models, found by name or alias."""
+    """All base models, found by name or alias. `default_model` is one of these names."""
 
     def __init__(self, default_model: str, models: tuple[BaseModel, ...]) -> None:
         self.models = models
         self._by_name = {name: model for model in models for name in (model.name, *model.aliases)}
-        if default_model not in self._by_name:
-            raise SettingsError(f"The catalogue's default model {default_model!r} is not among its models.")
         self.default = self._by_name[default_model]
 
     def find(self, name: str) -> BaseModel | None:
@@ -98,16 +110,6 @@ class Catalogue:
     def trainable_names(self, provider: str, on: dt.date) -> list[str]:
         """The names and aliases that a new job can use on a day, for error messages."""
         return [name for name, model in self._by_name.items() if model.trainable(provider, on)]
-
-
-def load(path: str = "") -> Catalogue:
-    """Loads the shipped catalogue, or the one at `path`. Raises SettingsError if it cannot be read or is invalid."""
-    file = Path(path) if path else SHIPPED
-    try:
-        content = msgspec.toml.decode(file.read_bytes(), type=_File)
-    except (OSError, msgspec.DecodeError) as error:
-        raise SettingsError(f"The catalogue of models {file.name} cannot be read: {error}") from None
-    return Catalogue(content.default_model, content.models)
 
 
 def provider_of(base_url: str) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from service.billing.prices import amount_of, cost_micros
 from service.billing.quote import COUNTING_TOLERANCE_PERCENT, estimate
-from service.catalogue.base_models import load
+from service.catalogue.models_file import load
 
 tokens = st.integers(0, 10**12)
 prices = st.integers(0, 10**9)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from service.billing.price_list import inference_price_on
-from service.catalogue.base_models import SHIPPED, load, provider_of
+from service.catalogue.base_models import provider_of
 from service.catalogue.lookup import known_model
+from service.catalogue.models_file import SHIPPED, load
 from service.errors import InvalidRequest, SettingsError
 
 CATALOGUE = load()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from service.catalogue import base_models
+from service.catalogue import models_file
 from service.catalogue.tokens import reference_counter
 from service.datasets.parsing.lines import read_blocks
 from service.datasets.processes.report import facts
@@ -10,7 +10,7 @@ from service.datasets.report.parts import PartReader, Task
 from service.processes.program import Report, serve
 
 MAX_LINE_BYTES = 1 << 24
-MODEL = facts(base_models.load("").default)
+MODEL = facts(models_file.load("").default)
 
 
 def answer(request: dict[str, Any], progress: Report) -> Any:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.catalogue.base_models import load
+from service.catalogue.models_file import load
 from service.catalogue.tokens import reference_counter
 from service.errors import InvalidRequest
 from service.inference.bounds import (

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from openai.types.fine_tuning import FineTuningJob
 from pydantic import TypeAdapter
 
-from service.catalogue.base_models import BaseModel, load
+from service.catalogue.base_models import BaseModel
+from service.catalogue.models_file import load
 from service.datasets.report_schema import FileReport, pending_report
 from service.errors import InvalidRequest
 from service.jobs.rules import (

@@ -379,7 +379,7 @@ class TestDeploy:
     """What a job's end does; the whole way is in tests/contract/test_aliases.py."""
 
     async def deploy(self, api: Api, tuned: Tuned, name: str, model: str | None = None) -> str | None:
-        from service.catalogue.base_models import load
+        from service.catalogue.models_file import load
 
         model = model or (await tuned(1))[0]
         async with api.db.worker() as session:

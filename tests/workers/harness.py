@@ -19,7 +19,7 @@ import msgspec
 from sqlalchemy import func, select, update
 
 from service.billing.ledger_batcher import LedgerBatcher
-from service.catalogue import base_models
+from service.catalogue import models_file
 from service.database import leases
 from service.database.encryption import sealer_of
 from service.database.engine import Database, create_engine, project_connections
@@ -399,7 +399,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         instance=instance,
         db=db,
         storage=Storage(settings.storage_url),
-        catalogue=base_models.load(settings.models_file),
+        catalogue=models_file.load(settings.models_file),
         accounts=accounts,
         bulkhead=Bulkhead(settings.worker_concurrency, accounts.is_unavailable),
         sender=Sender.from_settings(settings),

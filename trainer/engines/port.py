@@ -47,7 +47,7 @@ class Base:
     """A base model that an engine serves, as `GET /v1/models` shows it.
 
     `context_tokens` is the longest sequence, `learning_rate` what a `learning_rate_multiplier` of 1 means; None where
-    the engine has no such figure. `stands_in` says that another model than the one of this name answers.
+    the engine has no such figure.
     """
 
     name: str
@@ -56,7 +56,6 @@ class Base:
     learning_rate: float | None = None
     license: str | None = None
     tokenizer_sha256: str | None = None
-    stands_in: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +74,6 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> Row: ...
-
-    def line(self, index: int) -> int:
-        """The number of a row's line in its file, from 1, to name it in a BadRow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +163,10 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of an answer: bytes that need not end at a character, and their tokens if `top_logprobs` was given.
-
-    The last piece has `finish`: `stop` at the model's own end, `length` at a limit; its text may be empty.
-    """
+    """A part of an answer: bytes that need not end at a character, and their tokens if `top_logprobs` was given."""
 
     text: bytes
     tokens: tuple[TokenLogprob, ...] = ()
-    finish: Literal["stop", "length"] | None = None
 
 
 class Model(Protocol):

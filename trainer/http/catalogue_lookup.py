@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..engines.port import Base, Engine
+from .. import catalogue
 from ..store import Store
 from .errors import ApiError
 
@@ -16,14 +16,9 @@ class FoundModel:
     weights: str | None
 
 
-def find_base(engine: Engine, name: str) -> Base | None:
-    """The base model of that name, or None."""
-    return next((base for base in engine.bases() if base.name == name), None)
-
-
-def find_model(store: Store, engine: Engine, name: str) -> FoundModel:
+def find_model(store: Store, name: str) -> FoundModel:
     """A base model, a fine-tuned one or a checkpoint; 404 `model_not_found`."""
-    if find_base(engine, name) is not None:
+    if catalogue.is_base(name):
         return FoundModel(name, name, None)
     row = store.row("SELECT base, weights FROM models WHERE id = ?", name)
     if row is None:

@@ -12,7 +12,7 @@ import importlib
 import sys
 from contextlib import suppress
 
-from service.catalogue.base_models import load
+from service.catalogue.models_file import load
 from service.catalogue.tokens import EncodingDamaged, fast_counter, reference_counter
 from service.datasets.processes.leakage import leakage_of_objects
 from service.datasets.processes.messages import (

@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.catalogue.base_models import BaseModel, Catalogue, load
+from service.catalogue.base_models import BaseModel, Catalogue
 from service.catalogue.lookup import known_model
+from service.catalogue.models_file import load
 from service.catalogue.tokens import ModelFacts
 from service.datasets.report.build import build_report
 from service.datasets.report.prices import price_list
