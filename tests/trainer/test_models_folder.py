@@ -1,0 +1,185 @@
+"""Base models are found without torch, and a folder that is none is refused with what to do."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer.engines.llm.models_folder import BaseFolder, find_models, read_base
+from trainer.engines.port import Refused
+
+TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}"
+
+
+def write_model(folder: Path, *, without: str = "", **config: Any) -> Path:
+    folder.mkdir(parents=True)
+    known = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "max_position_embeddings": 4096}
+    files = {
+        "config.json": json.dumps(known | config),
+        "model.safetensors": "",
+        "tokenizer.json": "{}",
+        "tokenizer_config.json": json.dumps({"model_max_length": 10**30}),
+        "chat_template.jinja": TEMPLATE,
+    }
+    for name, content in files.items():
+        if name != without:
+            (folder / name).write_text(content)
+    return folder
+
+
+def gguf(**keys: int | str | list[str]) -> bytes:
+    content = struct.pack("<4sIQQ", b"GGUF", 3, 0, len(keys))
+    for name, value in keys.items():
+        content += _text(name.replace("__", "."))
+        if isinstance(value, str):
+            content += struct.pack("<I", 8) + _text(value)
+        elif isinstance(value, list):
+            content += struct.pack("<IIQ", 9, 8, len(value)) + b"".join(map(_text, value))
+        else:
+            content += struct.pack("<II", 4, value)
+    return content
+
+
+def _text(text: str) -> bytes:
+    return struct.pack("<Q", len(text.encode())) + text.encode()
+
+
+def _refusal(path: Path) -> str:
+    with pytest.raises(Refused) as refused:
+        read_base(path)
+    return str(refused.value)
+
+
+def test_hugging_face_layout(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "small")
+    (folder / "README.md").write_text("---\nlanguage: en\nlicense: apache-2.0\n---\n# A model\n")
+    base = read_base(folder)
+    assert (base.name, base.context_tokens, base.license, base.gguf) == ("small", 4096, "apache-2.0", None)
+    assert base.chat_template == TEMPLATE
+    assert base.tokenizer_sha256 is not None
+
+
+def test_tokenizer_may_shorten_the_context(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "small")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 2048}))
+    assert read_base(folder).context_tokens == 2048
+
+
+def test_named_templates(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "small", without="chat_template.jinja")
+    named = [{"name": "rag", "template": "no"}, {"name": "default", "template": TEMPLATE}]
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": named}))
+    assert read_base(folder).chat_template == TEMPLATE
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("config.json", "neither config.json"),
+        ("model.safetensors", "no weights"),
+        ("tokenizer.json", "no tokenizer"),
+        ("chat_template.jinja", "no chat template"),
+    ],
+)
+def test_missing_file(tmp_path: Path, missing: str, words: str) -> None:
+    refusal = _refusal(write_model(tmp_path / "small", without=missing))
+    assert words in refusal
+    assert str(tmp_path / "small") in refusal
+
+
+def test_model_that_does_not_generate(tmp_path: Path) -> None:
+    assert "BertModel" in _refusal(write_model(tmp_path / "bert", architectures=["BertModel"]))
+    assert "no causal" in _refusal(write_model(tmp_path / "t5", is_encoder_decoder=True))
+
+
+def test_damaged_config(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "small")
+    (folder / "config.json").write_text("{")
+    assert "cannot be read" in _refusal(folder)
+
+
+def test_config_without_context(tmp_path: Path) -> None:
+    assert "max_position_embeddings" in _refusal(write_model(tmp_path / "small", max_position_embeddings=None))
+
+
+def _gguf_folder(path: Path, content: bytes) -> Path:
+    path.mkdir()
+    (path / "model.gguf").write_bytes(content)
+    return path
+
+
+FULL: dict[str, int | str | list[str]] = {
+    "general__architecture": "llama",
+    "general__license": "mit",
+    "tokenizer__ggml__tokens": ["a", "bc"],
+    "llama__context_length": 8192,
+    "tokenizer__chat_template": TEMPLATE,
+}
+
+
+def test_gguf(tmp_path: Path) -> None:
+    base = read_base(_gguf_folder(tmp_path / "small", gguf(**FULL)))
+    assert (base.name, base.context_tokens, base.license) == ("small", 8192, "mit")
+    assert base.gguf == tmp_path / "small" / "model.gguf"
+    assert base.tokenizer_sha256 is None
+
+
+@pytest.mark.parametrize(
+    ("without", "words"),
+    [
+        ("tokenizer__ggml__tokens", "no tokenizer"),
+        ("tokenizer__chat_template", "no chat template"),
+        ("llama__context_length", "context length"),
+    ],
+)
+def test_incomplete_gguf(tmp_path: Path, without: str, words: str) -> None:
+    keys = {name: value for name, value in FULL.items() if name != without}
+    assert words in _refusal(_gguf_folder(tmp_path / "small", gguf(**keys)))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4", gguf(**FULL)[:-20], gguf(**FULL)[:30]])
+def test_damaged_gguf(tmp_path: Path, content: bytes) -> None:
+    assert "Download it again" in _refusal(_gguf_folder(tmp_path / "small", content))
+
+
+def test_two_gguf_files(tmp_path: Path) -> None:
+    folder = _gguf_folder(tmp_path / "small", gguf(**FULL))
+    (folder / "other.gguf").write_bytes(gguf(**FULL))
+    assert "2 GGUF files" in _refusal(folder)
+
+
+class TestModelsFolder:
+    def test_unusable_model_is_refused_with_its_reason(self, tmp_path: Path) -> None:
+        write_model(tmp_path / "good")
+        write_model(tmp_path / "bad", without="tokenizer.json")
+        models = find_models(tmp_path)
+        assert list(models.usable) == ["good"]
+        with pytest.raises(Refused, match="no tokenizer"):
+            models.find("bad")
+        with pytest.raises(Refused, match="there are: good"):
+            models.find("other")
+
+    def test_models_file_may_shorten_the_context(self, tmp_path: Path) -> None:
+        write_model(tmp_path / "small")
+        assert self._with_file(tmp_path, "max_tokens = 1024\nlearning_rate = 5e-5\nlicense = 'mit'") == (
+            1024,
+            5e-5,
+            "mit",
+        )
+        assert self._with_file(tmp_path, "max_tokens = 9999999") == (4096, None, None)
+
+    def _with_file(self, folder: Path, fields: str) -> tuple[int, float | None, str | None]:
+        (folder / "models.toml").write_text(f"[[models]]\nname = 'small'\n{fields}\n")
+        base: BaseFolder = find_models(folder).find("small")
+        return base.context_tokens, base.learning_rate, base.license
+
+    def test_models_file_that_is_no_toml(self, tmp_path: Path) -> None:
+        (tmp_path / "models.toml").write_text("[[models")
+        with pytest.raises(Refused, match=r"models\.toml cannot be read"):
+            find_models(tmp_path)
+
+    def test_no_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(Refused, match="TRAINER_MODELS_DIR"):
+            find_models(tmp_path / "nowhere")

@@ -1,0 +1,14 @@
+"""Where and in which precision weights are computed: bfloat16 on a CUDA device that has it, else float32."""
+
+import torch
+
+
+def device() -> torch.device:
+    """The CUDA device of this process if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def weights_dtype() -> torch.dtype:
+    """bfloat16 on CUDA from compute capability 8.0 (Ampere) on; float32 elsewhere, where bfloat16 is emulated or slow."""
+    native = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float32
