@@ -9,6 +9,6 @@ def device() -> torch.device:
 
 
 def weights_dtype() -> torch.dtype:
-    """bfloat16 on CUDA from compute capability 8.0 (Ampere) on; float32 elsewhere, where bfloat16 is emulated or slow."""
+    """bfloat16 on CUDA devices that compute in it (Ampere and later); float32 elsewhere."""
     native = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if native else torch.float32

@@ -90,8 +90,8 @@ def read_base(path: Path) -> BaseFolder:
     if not files:
         raise Refused(
             None,
-            f"{path} is no model: it has neither config.json (Hugging Face layout) nor a *.gguf file. Put the whole folder "
-            "of the model there",
+            f"{path} is no model: it has neither config.json (Hugging Face layout) nor a *.gguf file. Put the whole "
+            "folder of the model there",
         )
     return _gguf(path, files[0])
 
@@ -107,15 +107,15 @@ def _hugging_face(path: Path) -> BaseFolder:
     if not tokenizer.is_file():
         raise Refused(
             None,
-            f"{path} has no tokenizer: tokenizer.json is missing. Copy it from the model's repository; if that has only "
-            "another form, AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it",
+            f"{path} has no tokenizer: tokenizer.json is missing. Copy it from the model's repository; if that has "
+            "only another form, AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it",
         )
     template = _template(path)
     if template is None:
         raise Refused(
             None,
-            f"{path} has no chat template, neither in {_TEMPLATE_FILE} nor in tokenizer_config.json: it seems to be a model "
-            f"without instruction tuning. Use its instruct version, or write a template into {path / _TEMPLATE_FILE}",
+            f"{path} has no chat template, neither in {_TEMPLATE_FILE} nor in tokenizer_config.json: it seems to be a "
+            f"model without instruction tuning. Use its instruct version, or write one into {path / _TEMPLATE_FILE}",
         )
     return BaseFolder(
         name=path.name,
@@ -177,8 +177,8 @@ def _context(path: Path, config: Mapping[str, Any]) -> int:
     if not lengths:
         raise Refused(
             None,
-            f"{path / 'config.json'} does not say the model's context length: add max_position_embeddings, as its model "
-            "card says it",
+            f"{path / 'config.json'} does not say the model's context length: add max_position_embeddings, as its "
+            "model card says it",
         )
     limit = _json(path / "tokenizer_config.json").get("model_max_length")
     return int(min([lengths[0], *([limit] if isinstance(limit, int) and 0 < limit < 10**9 else [])]))
