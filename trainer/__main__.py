@@ -12,7 +12,8 @@ from typing import IO
 
 import uvicorn
 
-from .engines.choice import make_engine
+from .engines.choice import ENGINES, make_engine
+from .engines.port import Refused
 from .http.app import create_app
 from .http.serving import Serving
 from .settings import read_settings
@@ -30,20 +31,22 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
-        settings = read_settings(arguments.data_dir, arguments.pace)
+        settings = read_settings(
+            arguments.data_dir, pace_seconds=arguments.pace, engine=arguments.engine, models_dir=arguments.models
+        )
+        engine = make_engine(settings.engine, cache_dir=settings.engine_dir, models_dir=settings.models_dir)
         store = Store(settings.data_dir)
         lock = _lock(settings.data_dir)
-    except (OSError, ValueError) as error:
+        store.create_tables()
+        sweep(store)
+        engine.prepare()
+    except (OSError, ValueError, Refused) as error:
         _log.error("cannot start: %s", error)
         return 2
-    store.create_tables()
-    sweep(store)
-    engine = make_engine(settings.data_dir)
-    engine.prepare()
     if not settings.api_key:
         _log.warning("TRAINER_API_KEY is not set: every caller is admitted")
     config = uvicorn.Config(
-        create_app(settings, store, Serving(engine, store)),
+        create_app(settings, store, engine, Serving(engine, store)),
         host=arguments.host,
         port=arguments.port,
         log_config=None,
@@ -93,6 +96,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8090, help="0 picks a free one, which the log names")
     parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--engine", choices=ENGINES, help="default TRAINER_ENGINE or bytemodel")
+    parser.add_argument("--models", type=Path, help="folder of base models; default TRAINER_MODELS_DIR")
     parser.add_argument("--pace", type=float, help="minimum seconds between steps; default TRAINER_PACE_SECONDS or 0")
     return parser.parse_args()
 

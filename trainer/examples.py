@@ -4,20 +4,16 @@ The trainer refuses rows that it cannot train on and names the line. It does not
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from .engines.steps import Exchange, Message
-from .tokens import count_tokens
+from .rows import ChatRow, CompletionRow, Conversation, Message, PreferenceRow, Row, has_content, is_trained
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """A longer line is refused, which bounds the memory that reading takes."""
 _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
-_TOKENS_PER_MESSAGE = 3
-_TOKENS_PER_EXAMPLE = 3
 
 
 class BadRow(ValueError):
@@ -25,14 +21,6 @@ class BadRow(ValueError):
 
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(f"Line {line}: {reason}" if line else reason)
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One row: the answers to learn (one for each trained assistant message) and its number of tokens."""
-
-    exchanges: tuple[Exchange, ...]
-    tokens: int
 
 
 class ExampleFile:
@@ -61,7 +49,7 @@ class ExampleFile:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> Example:
+    def __getitem__(self, index: int) -> Row:
         number, offset = self._rows[index]
         self._lines.seek(offset)
         row = _decode(number, self._lines.readline())
@@ -70,18 +58,22 @@ class ExampleFile:
             raise BadRow(number, f"expected {_EXPECTED[self._kind or '']}")
         if self._kind == "input" and not self._preference:
             raise BadRow(number, "a preference row can only be trained on with the method 'dpo'")
-        return _READERS[self._kind](number, row)
+        try:
+            return _READERS[self._kind](row)
+        except ValueError as error:
+            raise BadRow(number, str(error)) from None
 
-    def check(self) -> int:
-        """Read every row. Returns the total number of tokens."""
-        return sum(self[index].tokens for index in range(len(self)))
+    def line(self, index: int) -> int:
+        """The number of a row's line, from 1."""
+        return self._rows[index][0]
 
 
-def parse_messages(messages: object) -> tuple[Message, ...]:
-    """Messages as a model reads them; ValueError says which is wrong and why."""
-    if not isinstance(messages, list) or not messages:
-        raise ValueError("messages must be a non-empty list")
-    return tuple(_message(index, message) for index, message in enumerate(messages))
+def parse_conversation(given: Mapping[str, Any]) -> Conversation:
+    """The `messages` and `tools` (or older `functions`) of a row or a request; ValueError says what is wrong."""
+    if given.get("parallel_tool_calls") not in (None, True, False):
+        raise ValueError("parallel_tool_calls must be true or false")
+    functions = [{"type": "function", "function": each} for each in _objects(given, "functions")]
+    return Conversation(_messages(given.get("messages")), (*_objects(given, "tools"), *functions))
 
 
 def _decode(number: int, line: bytes) -> Mapping[str, Any]:
@@ -94,43 +86,35 @@ def _decode(number: int, line: bytes) -> Mapping[str, Any]:
     return row
 
 
-def _chat(number: int, row: Mapping[str, Any]) -> Example:
-    try:
-        messages = parse_messages(row["messages"])
-    except ValueError as error:
-        raise BadRow(number, str(error)) from None
-    exchanges = []
-    for index, (message, raw) in enumerate(zip(messages, row["messages"], strict=True)):
-        weight = raw.get("weight", 1)
+def _chat(row: Mapping[str, Any]) -> Row:
+    conversation = parse_conversation(row)
+    for index, message in enumerate(conversation.messages):
+        weight = message.get("weight", 1)
         if weight not in (0, 1) or isinstance(weight, bool):
-            raise BadRow(number, f"messages[{index}].weight must be 0 or 1")
-        if message.role == "assistant" and weight and message.text:
-            exchanges.append(Exchange(messages[:index], message.text))
-    if not exchanges:
-        raise BadRow(number, "no assistant message with content and a weight other than 0")
-    return Example(tuple(exchanges), _message_tokens(messages) + _TOKENS_PER_EXAMPLE)
+            raise ValueError(f"messages[{index}].weight must be 0 or 1")
+    if not any(is_trained(message) for message in conversation.messages):
+        raise ValueError("no assistant message with content and a weight other than 0")
+    return ChatRow(conversation)
 
 
-def _completion(number: int, row: Mapping[str, Any]) -> Example:
+def _completion(row: Mapping[str, Any]) -> Row:
     prompt, completion = row.get("prompt"), row.get("completion")
     if not isinstance(prompt, str) or not isinstance(completion, str) or not completion:
-        raise BadRow(number, "prompt and completion must be strings, and completion not empty")
-    exchange = Exchange((Message("user", prompt),), completion)
-    return Example((exchange,), count_tokens(prompt) + count_tokens(completion))
+        raise ValueError("prompt and completion must be strings, and completion not empty")
+    return CompletionRow(prompt, completion)
 
 
-def _preference(number: int, row: Mapping[str, Any]) -> Example:
+def _preference(row: Mapping[str, Any]) -> Row:
     given = row["input"]
     try:
-        context = parse_messages(given.get("messages") if isinstance(given, dict) else None)
-        preferred, rejected = (parse_messages(row.get(side)) for side in ("preferred_output", "non_preferred_output"))
+        conversation = parse_conversation(given if isinstance(given, dict) else {})
+        preferred, rejected = (_messages(row.get(side)) for side in ("preferred_output", "non_preferred_output"))
     except ValueError as error:
-        raise BadRow(number, f"input, preferred_output or non_preferred_output: {error}") from None
-    answers = ["\n".join(m.text for m in side if m.role == "assistant") for side in (preferred, rejected)]
-    if not answers[0] or not answers[1]:
-        raise BadRow(number, "preferred_output and non_preferred_output need an assistant message with content")
-    tokens = _message_tokens(context) + _message_tokens(preferred) + _message_tokens(rejected) + _TOKENS_PER_EXAMPLE
-    return Example((Exchange(context, answers[0], answers[1]),), tokens)
+        raise ValueError(f"input, preferred_output or non_preferred_output: {error}") from None
+    for side in (preferred, rejected):
+        if not any(message["role"] == "assistant" and has_content(message) for message in side):
+            raise ValueError("preferred_output and non_preferred_output need an assistant message with content")
+    return PreferenceRow(conversation, preferred, rejected)
 
 
 _READERS = {"messages": _chat, "prompt": _completion, "input": _preference}
@@ -142,29 +126,31 @@ _EXPECTED = {
 }
 
 
-def _message(index: int, raw: object) -> Message:
-    where = f"messages[{index}]"
-    if not isinstance(raw, dict):
+def _messages(messages: object) -> tuple[Message, ...]:
+    if not isinstance(messages, list) or not messages:
+        raise ValueError("messages must be a non-empty list")
+    for index, message in enumerate(messages):
+        _check_message(f"messages[{index}]", message)
+    return tuple(messages)
+
+
+def _check_message(where: str, message: object) -> None:
+    if not isinstance(message, dict):
         raise ValueError(f"{where} must be an object")
-    role, content = raw.get("role"), raw.get("content")
-    if role not in _ROLES:
+    role, content = message.get("role"), message.get("content")
+    if not isinstance(role, str) or role not in _ROLES:
         raise ValueError(f"{where}.role must be one of {', '.join(sorted(_ROLES))}")
-    calls = raw.get("tool_calls") or raw.get("function_call")
-    if content is None and calls and role == "assistant":
-        return Message(role, msgspec.json.encode(calls).decode())
+    if content is None and role == "assistant" and has_content(message):
+        return
     if isinstance(content, list):
-        return Message(role, "".join(_part(where, part) for part in content))
-    if not isinstance(content, str):
+        if not all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in content):
+            raise ValueError(f"{where}.content has a part without a type")
+    elif not isinstance(content, str):
         raise ValueError(f"{where}.content must be a string or a list of parts")
-    return Message(role, content)
 
 
-def _part(where: str, part: object) -> str:
-    if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-        raise ValueError(f"{where}.content has a part without a type")
-    text = part.get("text", part.get("refusal"))
-    return text if isinstance(text, str) else f"[{part['type']}]"
-
-
-def _message_tokens(messages: tuple[Message, ...]) -> int:
-    return sum(_TOKENS_PER_MESSAGE + count_tokens(m.role) + count_tokens(m.text) for m in messages)
+def _objects(given: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    found = given.get(name) or []
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise ValueError(f"{name} must be a list of objects")
+    return found

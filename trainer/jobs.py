@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .engines.port import Fenced
 from .ids import new_id
 from .plan import Plan
 from .store import Store
@@ -18,10 +19,6 @@ from .store import Store
 ENDED = ("succeeded", "failed", "cancelled")
 MAX_CRASHES = 5
 """A job fails after this many deaths of its training process without a new step in between."""
-
-
-class Fenced(Exception):
-    """The job was cancelled, paused or claimed by another process: stop, and write nothing more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +234,7 @@ def record_checkpoint(
         add_event(db, job_id, f"checkpoint:{saved.step}", f"Checkpoint created at step {saved.step}")
 
 
-def succeed(store: Store, job_id: str, attempt: int, *, weights: str, result_file: str, result_bytes: int) -> None:
+def succeed(store: Store, job_id: str, attempt: int, *, result_file: str, result_bytes: int) -> None:
     """End a job whose last step is done and whose weights and result file are on disk. Raises Fenced."""
     now = int(time.time())
     with store.write() as db:
@@ -249,10 +246,10 @@ def succeed(store: Store, job_id: str, attempt: int, *, weights: str, result_fil
             now,
             result_file,
         )
-        row = db.execute("SELECT tuned_name, base FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        row = db.execute("SELECT tuned_name, base, resume_weights FROM jobs WHERE id = ?", (job_id,)).fetchone()
         db.execute(
             "INSERT INTO models (id, created_at, base, weights, is_checkpoint) VALUES (?, ?, ?, ?, 0)",
-            (row["tuned_name"], now, row["base"], weights),
+            (row["tuned_name"], now, row["base"], row["resume_weights"]),
         )
         db.execute(
             "INSERT INTO files (id, bytes, created_at, filename, purpose) VALUES (?, ?, ?, ?, 'fine-tune-results')",

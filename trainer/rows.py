@@ -45,3 +45,18 @@ class PreferenceRow:
 
 
 Row = ChatRow | CompletionRow | PreferenceRow
+
+
+def is_trained(message: Message) -> bool:
+    """Whether a message of a `ChatRow` is an answer to learn: an assistant's, with content, its `weight` not 0."""
+    return message["role"] == "assistant" and message.get("weight", 1) != 0 and has_content(message)
+
+
+def has_content(message: Message) -> bool:
+    """Whether a message has text, parts or calls; an empty string is no content."""
+    content = message.get("content")
+    if content is None:
+        return bool(message.get("tool_calls") or message.get("function_call"))
+    if isinstance(content, list):
+        return any(part.get("text", part.get("refusal")) != "" for part in content)
+    return bool(content)

@@ -16,9 +16,18 @@ class Settings:
     max_processes: int
     max_file_bytes: int
     snapshot_tokens: int
+    engine: str
+    models_dir: Path | None
+
+    @property
+    def engine_dir(self) -> Path:
+        """Where the engine caches what it derives, such as its base weights."""
+        return self.data_dir / "engine"
 
 
-def read_settings(data_dir: Path, pace_seconds: float | None) -> Settings:
+def read_settings(
+    data_dir: Path, *, pace_seconds: float | None = None, engine: str | None = None, models_dir: Path | None = None
+) -> Settings:
     """Settings from the environment and the command line; ValueError names a variable that is not a number."""
     return Settings(
         data_dir=data_dir.absolute(),
@@ -28,7 +37,14 @@ def read_settings(data_dir: Path, pace_seconds: float | None) -> Settings:
         max_processes=max(1, int(_number("TRAINER_MAX_PROCESSES", 2))),
         max_file_bytes=int(_number("TRAINER_MAX_FILE_BYTES", 512 * 1024 * 1024)),
         snapshot_tokens=max(1, int(_number("TRAINER_SNAPSHOT_TOKENS", 40_000))),
+        engine=engine or os.environ.get("TRAINER_ENGINE") or "bytemodel",
+        models_dir=models_dir.absolute() if models_dir else _folder("TRAINER_MODELS_DIR"),
     )
+
+
+def _folder(name: str) -> Path | None:
+    given = os.environ.get(name)
+    return Path(given).absolute() if given else None
 
 
 def _number(name: str, default: float) -> float:

@@ -67,7 +67,7 @@ class Store:
         return self.files_dir / file_id
 
     def weights_path(self, name: str) -> Path:
-        """The path of weights by the name in their rows."""
+        """The folder of weights by the name in their rows; `model` and `state` are folders in it."""
         return self.weights_dir / name
 
     @contextmanager

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 
 from . import jobs
-from .jobs import Fenced
+from .engines.port import Fenced
 from .settings import Settings
 from .store import Store
 
@@ -85,6 +85,8 @@ class Supervisor:
                 *("--phase-seconds", str(self._settings.phase_seconds)),
                 *("--pace-seconds", str(self._settings.pace_seconds)),
                 *("--snapshot-tokens", str(self._settings.snapshot_tokens)),
+                *("--engine", self._settings.engine),
+                *(("--models", str(self._settings.models_dir)) if self._settings.models_dir else ()),
             ],
             stdin=subprocess.DEVNULL,
             env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},

@@ -1,9 +1,10 @@
 """Removes what a killed server left behind, when the next one starts."""
 
+import shutil
 import time
 
+from .recorder import SNAPSHOT_PREFIX
 from .store import Store
-from .training_run import SNAPSHOT_PREFIX
 
 
 def sweep(store: Store) -> None:
@@ -20,8 +21,8 @@ def sweep(store: Store) -> None:
         if path.name not in known:
             path.unlink()
     ended = {row["id"] for row in store.rows("SELECT id FROM jobs WHERE finished_at IS NOT NULL")}
-    for path in store.weights_dir.rglob("*.part"):
-        path.unlink()
-    for path in store.weights_dir.rglob(f"{SNAPSHOT_PREFIX}-*"):
+    for path in [*store.weights_dir.rglob("*.part")]:
+        shutil.rmtree(path)
+    for path in [*store.weights_dir.rglob(f"{SNAPSHOT_PREFIX}-*")]:
         if path.parent.name in ended:
-            path.unlink()
+            shutil.rmtree(path)

@@ -10,14 +10,17 @@ import logging
 import os
 import sqlite3
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 from . import jobs
+from .engines.choice import make_engine
+from .engines.port import Engine, Fenced, JobSettings, Progress, Refused, Work
 from .examples import BadRow, ExampleFile
-from .jobs import Fenced
 from .orphan import die_with
 from .plan import Plan, resolve
+from .recorder import StoreRecorder
 from .store import Store
 
 _log = logging.getLogger("trainer.train")
@@ -30,61 +33,67 @@ def main() -> int:
     os.nice(10)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
     store = Store(arguments.data_dir)
-    job_id, attempt = arguments.job, arguments.attempt
+    job = store.row("SELECT * FROM jobs WHERE id = ?", arguments.job)
+    assert job is not None
     try:
+        engine = make_engine(arguments.engine, cache_dir=arguments.data_dir / "engine", models_dir=arguments.models)
         if arguments.phase == "validate":
-            _validate(store, job_id, attempt, phase_seconds=arguments.phase_seconds)
+            _validate(store, engine, job, arguments)
         else:
-            _train(store, job_id, attempt, arguments)
+            _train(store, engine, job, arguments)
     except Fenced:
-        _log.info("job %s was fenced", job_id)
-    except _Refused as refused:
-        _log.info("job %s failed: %s", job_id, refused)
-        _fail(store, job_id, attempt, refused)
+        _log.info("job %s was fenced", job["id"])
+    except Refused as refused:
+        _log.info("job %s failed: %s", job["id"], refused)
+        _fail(store, job["id"], arguments.attempt, refused)
     return 0
 
 
-class _Refused(Exception):
-    def __init__(self, param: str, reason: str) -> None:
-        super().__init__(reason)
-        self.param = param
-
-
-def _validate(store: Store, job_id: str, attempt: int, *, phase_seconds: float) -> None:
-    job = store.row("SELECT * FROM jobs WHERE id = ?", job_id)
-    assert job is not None
-    preference = job["method"] == "dpo"
-    training = _open(store, "training_file", job["training_file"], preference=preference)
-    _check("training_file", training)
-    if job["validation_file"] is not None:
-        _check("validation_file", _open(store, "validation_file", job["validation_file"], preference=preference))
+def _validate(store: Store, engine: Engine, job: sqlite3.Row, arguments: argparse.Namespace) -> None:
+    training = _open(store, job, "training_file")
+    for param, rows in (("training_file", training), ("validation_file", _open_validation(store, job))):
+        if rows is not None:
+            try:
+                engine.validate(_settings(job), rows)
+            except BadRow as error:
+                raise _bad_file(param, error) from None
     plan = _plan(job, len(training))
-    time.sleep(max(0.0, min(phase_seconds, job["entered_at"] + phase_seconds - time.time())))
-    jobs.record_validation(store, job_id, attempt, plan)
+    seconds = arguments.phase_seconds
+    time.sleep(max(0.0, min(seconds, job["entered_at"] + seconds - time.time())))
+    jobs.record_validation(store, job["id"], arguments.attempt, plan)
 
 
-def _train(store: Store, job_id: str, attempt: int, arguments: argparse.Namespace) -> None:
-    job = store.row("SELECT * FROM jobs WHERE id = ?", job_id)
-    assert job is not None
-    preference = job["method"] == "dpo"
-    training = _open(store, "training_file", job["training_file"], preference=preference)
-    validation = None
-    if job["validation_file"] is not None:
-        validation = _open(store, "validation_file", job["validation_file"], preference=preference)
-    from .training_run import TrainingRun
+def _train(store: Store, engine: Engine, job: sqlite3.Row, arguments: argparse.Namespace) -> None:
+    training = _open(store, job, "training_file")
+    plan = _plan(job, len(training))
+    resumed = job["resume_weights"]
+    recorder = StoreRecorder(store, job, arguments.attempt, plan, parent_pid=arguments.parent)
+    with tempfile.TemporaryDirectory(prefix="trainer-") as scratch:
+        work = Work(
+            settings=_settings(job),
+            plan=plan,
+            training=training,
+            validation=_open_validation(store, job),
+            start=store.weights_path(job["start_weights"]) / "model" if job["start_weights"] else None,
+            progress=Progress(store.weights_path(resumed), job["resume_step"], job["resume_tokens"])
+            if resumed
+            else None,
+            snapshot_tokens=arguments.snapshot_tokens,
+            pace_seconds=arguments.pace_seconds,
+            scratch=Path(scratch),
+        )
+        engine.train(work, recorder)
+    recorder.finish()
 
-    run = TrainingRun(
-        store=store,
-        job=job,
-        attempt=attempt,
-        plan=_plan(job, len(training)),
-        training=training,
-        validation=validation,
-        pace_seconds=arguments.pace_seconds,
-        snapshot_tokens=arguments.snapshot_tokens,
-        parent_pid=arguments.parent,
+
+def _settings(job: sqlite3.Row) -> JobSettings:
+    return JobSettings(
+        base=job["base"],
+        method=job["method"],
+        seed=job["seed"],
+        adapter=None,
+        continues=job["start_weights"] is not None,
     )
-    run.run()
 
 
 def _plan(job: sqlite3.Row, examples: int) -> Plan:
@@ -92,25 +101,26 @@ def _plan(job: sqlite3.Row, examples: int) -> Plan:
     return resolve(examples=examples, **{name: None if v == "auto" else v for name, v in settings.items()})
 
 
-def _open(store: Store, param: str, file_id: str, *, preference: bool) -> ExampleFile:
+def _open_validation(store: Store, job: sqlite3.Row) -> ExampleFile | None:
+    return _open(store, job, "validation_file") if job["validation_file"] is not None else None
+
+
+def _open(store: Store, job: sqlite3.Row, param: str) -> ExampleFile:
     try:
-        return ExampleFile(store.file_path(file_id), preference=preference)
+        return ExampleFile(store.file_path(job[param]), preference=job["method"] == "dpo")
     except BadRow as error:
-        raise _Refused(param, str(error)) from None
+        raise _bad_file(param, error) from None
     except FileNotFoundError:
-        raise _Refused(param, f"The file {file_id} no longer exists") from None
+        raise Refused(param, f"The file {job[param]} no longer exists", code=f"invalid_{param}") from None
 
 
-def _check(param: str, examples: ExampleFile) -> None:
+def _bad_file(param: str, error: BadRow) -> Refused:
+    return Refused(param, str(error), code=f"invalid_{param}")
+
+
+def _fail(store: Store, job_id: str, attempt: int, refused: Refused) -> None:
     try:
-        examples.check()
-    except BadRow as error:
-        raise _Refused(param, str(error)) from None
-
-
-def _fail(store: Store, job_id: str, attempt: int, refused: _Refused) -> None:
-    try:
-        jobs.fail(store, job_id, attempt, code=f"invalid_{refused.param}", message=str(refused), param=refused.param)
+        jobs.fail(store, job_id, attempt, code=refused.code, message=str(refused), param=refused.param)
     except Fenced:
         _log.info("job %s was fenced", job_id)
 
@@ -125,6 +135,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--phase-seconds", type=float, required=True)
     parser.add_argument("--pace-seconds", type=float, required=True)
     parser.add_argument("--snapshot-tokens", type=int, required=True)
+    parser.add_argument("--engine", required=True)
+    parser.add_argument("--models", type=Path)
     return parser.parse_args()
 
 

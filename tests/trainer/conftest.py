@@ -107,8 +107,8 @@ def start_trainer(tmp_path: Path, base_weights: Path) -> Iterator[Starter]:
 def base_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The base weights, made once in a test process instead of by each trainer."""
     folder = tmp_path_factory.mktemp("base")
-    make_engine(folder).prepare()
-    return folder / "weights"
+    make_engine("bytemodel", cache_dir=folder, models_dir=None).prepare()
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -127,9 +127,9 @@ def client(trainer: Trainer) -> Iterator[openai.OpenAI]:
 
 
 def _made(folder: Path, base_weights: Path, env: dict[str, str]) -> Trainer:
-    (folder / "data" / "weights").mkdir(parents=True)
+    (folder / "data" / "engine").mkdir(parents=True)
     for file in base_weights.iterdir():
-        os.link(file, folder / "data" / "weights" / file.name)
+        os.link(file, folder / "data" / "engine" / file.name)
     trainer = Trainer(folder / "data", env, free_port())
     trainer.start()
     return trainer

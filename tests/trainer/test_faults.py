@@ -114,7 +114,7 @@ class TestDeath:
         assert [c.step_number for c in client.fine_tuning.jobs.checkpoints.list(job_id)] == [24, 16, 8]
         messages = [e.message for e in events(client, job_id)]
         assert len(messages) == len(set(messages))
-        assert self._weights(trainer, job_id) == ["step-16.npz", "step-24.npz", "step-8.npz"]
+        assert self._weights(trainer, job_id) == ["step-16", "step-24", "step-8"]
 
     def _weights(self, trainer: Trainer, job_id: str) -> list[str]:
         return sorted(path.name for path in (trainer.data_dir / "weights" / job_id).iterdir())
@@ -134,7 +134,7 @@ class TestDeath:
         job_id = _start_job(client, n_epochs=LONG)
         _reaches(client, job_id, 9)
         os.kill(trainer.training_process(), signal.SIGSTOP)  # so that it writes no good ones meanwhile
-        for weights in (trainer.data_dir / "weights" / job_id).iterdir():
+        for weights in (trainer.data_dir / "weights" / job_id).rglob("*.np*"):
             weights.write_bytes(b"damaged")
         os.kill(trainer.training_process(), signal.SIGKILL)
         job = ended(client, job_id)

@@ -47,7 +47,7 @@ class Base:
     """A base model that an engine serves, as `GET /v1/models` shows it.
 
     `context_tokens` is the longest sequence, `learning_rate` what a `learning_rate_multiplier` of 1 means; None where
-    the engine has no such figure.
+    the engine has no such figure. `stands_in` says that another model than the one of this name answers.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Base:
     learning_rate: float | None = None
     license: str | None = None
     tokenizer_sha256: str | None = None
+    stands_in: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,9 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> Row: ...
+
+    def line(self, index: int) -> int:
+        """The number of a row's line in its file, from 1, to name it in a BadRow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +167,14 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of an answer: bytes that need not end at a character, and their tokens if `top_logprobs` was given."""
+    """A part of an answer: bytes that need not end at a character, and their tokens if `top_logprobs` was given.
+
+    The last piece has `finish`: `stop` at the model's own end, `length` at a limit; its text may be empty.
+    """
 
     text: bytes
     tokens: tuple[TokenLogprob, ...] = ()
+    finish: Literal["stop", "length"] | None = None
 
 
 class Model(Protocol):

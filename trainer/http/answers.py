@@ -1,10 +1,11 @@
-"""From a model's bytes to text: whole characters, stop sequences, and a limit that the token count keeps to."""
+"""From a model's bytes to text: whole characters, stop sequences, and the reason of the end."""
 
+import codecs
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ..engines.steps import Message, Model, Sampling
-from ..tokens import count_tokens
+from ..engines.port import Model, Sampling
+from ..rows import Conversation
 
 _PIECE = 4
 """Characters that are streamed together, about a token."""
@@ -15,9 +16,8 @@ class Answer:
     """An answer as it is made: iterate `pieces`, then read the rest."""
 
     model: Model
-    context: Sequence[Message]
+    prompt: Conversation | str
     sampling: Sampling
-    max_tokens: int | None
     stop: Sequence[str] = ()
     text: str = field(default="", init=False)
     finish_reason: str = field(default="length", init=False)
@@ -38,27 +38,14 @@ class Answer:
             yield self.text[given:]
 
     def _characters(self) -> Iterator[None]:
-        """Add one character at a time to `text`, as long as the limit allows."""
-        pending = bytearray()
-        for piece in self.model.generate(self.context, self.sampling):
-            pending += piece
-            try:
-                character = pending.decode()
-            except UnicodeDecodeError as error:
-                if error.reason == "unexpected end of data":
-                    continue
-                character = pending.decode("utf-8", "replace")
-            pending.clear()
-            if self.max_tokens is not None and self._too_long(character):
-                return
-            self.text += character
-            yield
-        if len(self.text.encode()) < self.sampling.max_bytes:
-            self.finish_reason = "stop"
-
-    def _too_long(self, character: str) -> bool:
-        longer = self.text + character
-        return len(longer.encode()) > (self.max_tokens or 0) and count_tokens(longer) > (self.max_tokens or 0)
+        """Add whole characters to `text`."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        for piece in self.model.generate(self.prompt, self.sampling):
+            added = decoder.decode(piece.text, final=piece.finish is not None)
+            self.finish_reason = piece.finish or self.finish_reason
+            if added:
+                self.text += added
+                yield
 
     def _undecided(self) -> int:
         """How many characters at the end may yet turn out to be a stop sequence."""

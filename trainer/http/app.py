@@ -9,6 +9,7 @@ from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..engines.port import Engine
 from ..ids import new_id
 from ..settings import Settings
 from ..store import Store
@@ -18,7 +19,7 @@ from .once import Once
 from .serving import Serving
 
 
-def create_app(settings: Settings, store: Store, serving: Serving) -> ASGIApp:
+def create_app(settings: Settings, store: Store, engine: Engine, serving: Serving) -> ASGIApp:
     """The HTTP application; all of its dependencies are arguments."""
     app = Litestar(
         route_handlers=[
@@ -29,7 +30,7 @@ def create_app(settings: Settings, store: Store, serving: Serving) -> ASGIApp:
             *(models.list_models, models.get_model, models.delete_model),
             *(inference.chat, inference.complete),
         ],
-        state=State({"settings": settings, "store": store, "serving": serving, "once": Once()}),
+        state=State({"settings": settings, "store": store, "engine": engine, "serving": serving, "once": Once()}),
         exception_handlers={
             ApiError: errors.respond_api_error,
             HTTPException: errors.respond_http_error,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .. import catalogue
+from ..engines.port import Base, Engine
 from ..store import Store
 from .errors import ApiError
 
@@ -16,9 +16,14 @@ class FoundModel:
     weights: str | None
 
 
-def find_model(store: Store, name: str) -> FoundModel:
+def find_base(engine: Engine, name: str) -> Base | None:
+    """The base model of that name, or None."""
+    return next((base for base in engine.bases() if base.name == name), None)
+
+
+def find_model(store: Store, engine: Engine, name: str) -> FoundModel:
     """A base model, a fine-tuned one or a checkpoint; 404 `model_not_found`."""
-    if catalogue.is_base(name):
+    if find_base(engine, name) is not None:
         return FoundModel(name, name, None)
     row = store.row("SELECT base, weights FROM models WHERE id = ?", name)
     if row is None:

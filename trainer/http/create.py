@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from ..engines.port import Engine
 from ..jobs import NewJob
 from ..store import Store
 from .catalogue_lookup import find_model
@@ -73,7 +74,7 @@ def decode(body: bytes, kind: type[T]) -> T:
         raise ApiError(400, f"The body is not valid JSON: {error}") from None
 
 
-def new_job(store: Store, request: CreateJob) -> NewJob:
+def new_job(store: Store, engine: Engine, request: CreateJob) -> NewJob:
     """The job to create; ApiError if a file or model does not exist or the method is not supported."""
     method = request.method.type if request.method else "supervised"
     if method == "reinforcement":
@@ -84,7 +85,7 @@ def new_job(store: Store, request: CreateJob) -> NewJob:
     chosen = (settings.hyperparameters if settings else None) or request.hyperparameters or Hyperparameters()
     if method != "dpo" and chosen.beta is not None:
         raise ApiError(400, "beta belongs to the method dpo.", param="hyperparameters.beta")
-    model = find_model(store, request.model)
+    model = find_model(store, engine, request.model)
     _need_file(store, "training_file", request.training_file)
     if request.validation_file is not None:
         _need_file(store, "validation_file", request.validation_file)

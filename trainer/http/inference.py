@@ -11,21 +11,18 @@ from litestar.datastructures import State
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 from msgspec import Meta, Struct
 
-from .. import catalogue
-from ..engines.steps import Message, Sampling
-from ..examples import parse_messages
+from ..engines.port import Sampling
+from ..examples import parse_conversation
 from ..ids import new_id
-from ..tokens import count_tokens
+from ..rows import Conversation
 from .answers import Answer
-from .calls import finish_reason, may_be_calls, message_of
-from .catalogue_lookup import find_model
+from .calls import finish_reason, message_of
+from .catalogue_lookup import find_base, find_model
 from .create import decode
 from .errors import ApiError
 from .lists import AnyRequest
 from .once import Once
 
-_MAX_BYTES = 2_048
-"""The longest answer when the request sets no limit."""
 MaxTokens = Annotated[int, Meta(ge=1)] | None
 
 
@@ -54,6 +51,8 @@ class ChatParameters(Parameters, kw_only=True):
 
     messages: list[Any]
     max_completion_tokens: MaxTokens = None
+    tools: list[Any] | None = None
+    functions: list[Any] | None = None
 
 
 class TextParameters(Parameters, kw_only=True):
@@ -68,14 +67,13 @@ def chat(body: bytes, request: AnyRequest, state: State) -> Response[Any] | Serv
     """Answer a conversation; once for each `Idempotency-Key`, unless it is streamed."""
     parameters = decode(body, ChatParameters)
     try:
-        context = parse_messages(parameters.messages)
+        prompt = parse_conversation(msgspec.structs.asdict(parameters))
     except ValueError as error:
         raise ApiError(400, str(error), param="messages") from None
 
     def respond() -> Response[Any] | ServerSentEvent:
-        return _respond(
-            state, parameters, context, parameters.max_completion_tokens or parameters.max_tokens, _ChatShape()
-        )
+        max_tokens = parameters.max_completion_tokens or parameters.max_tokens
+        return _respond(state, parameters, prompt, max_tokens, _ChatShape(older_calls=bool(parameters.functions)))
 
     key = None if parameters.stream else request.headers.get("idempotency-key")
     once: Once = state.once
@@ -89,14 +87,17 @@ def complete(body: bytes, state: State) -> Response[Any] | ServerSentEvent:
     parameters = decode(body, TextParameters)
     prompt = parameters.prompt if isinstance(parameters.prompt, str) else parameters.prompt[0]
     shape = _TextShape(prompt if parameters.echo else "")
-    return _respond(state, parameters, (Message("user", prompt),), parameters.max_tokens or 16, shape)
+    return _respond(state, parameters, prompt, parameters.max_tokens or 16, shape)
 
 
 class _ChatShape:
     prefix, whole, chunk = "chatcmpl-", "chat.completion", "chat.completion.chunk"
 
+    def __init__(self, *, older_calls: bool) -> None:
+        self._older_calls = older_calls
+
     def choice(self, answer: Answer) -> dict[str, Any]:
-        message = message_of(answer.text)
+        message = message_of(answer.model, answer.text, older=self._older_calls)
         reason = finish_reason(message, answer.finish_reason)
         return {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
 
@@ -107,9 +108,9 @@ class _ChatShape:
         withheld = ""
         for piece in pieces:
             withheld += piece
-            if not may_be_calls(withheld):
+            if not answer.model.may_be_calls(withheld):
                 break
-        message = message_of(withheld)
+        message = message_of(answer.model, withheld, older=self._older_calls)
         if message["content"] is None:
             called = {name: value for name, value in message.items() if name in ("tool_calls", "function_call")}
             for place, call in enumerate(called.get("tool_calls", ())):
@@ -151,24 +152,25 @@ _Shape = _ChatShape | _TextShape
 
 
 def _respond(
-    state: State, parameters: Parameters, context: tuple[Message, ...], max_tokens: int | None, shape: _Shape
+    state: State, parameters: Parameters, prompt: Conversation | str, max_tokens: int | None, shape: _Shape
 ) -> Response[Any] | ServerSentEvent:
     if parameters.n not in (None, 1):
         raise ApiError(400, "This trainer gives one answer a request: n must be 1.", param="n")
-    found = find_model(state.store, parameters.model)
+    found = find_model(state.store, state.engine, parameters.model)
+    model = state.serving.model(found)
     sampling = Sampling(
-        temperature=parameters.temperature or 0.0,
+        temperature=model.default_temperature if parameters.temperature is None else parameters.temperature,
         top_p=1.0 if parameters.top_p is None else parameters.top_p,
         seed=random.getrandbits(32) if parameters.seed is None else parameters.seed % 2**32,
-        max_bytes=_MAX_BYTES,
+        max_tokens=max_tokens,
     )
     stop = [parameters.stop] if isinstance(parameters.stop, str) else parameters.stop or []
-    answer = Answer(state.serving.model(found), context, sampling, max_tokens, [s for s in stop if s])
+    answer = Answer(model, prompt, sampling, [s for s in stop if s])
     head = {
         "id": new_id(shape.prefix),
         "created": int(time.time()),
         "model": parameters.model,
-        "system_fingerprint": catalogue.fingerprint(state.serving.engine_name, found.base),
+        "system_fingerprint": _fingerprint(state, found.base),
     }
     if not parameters.stream:
         for _ in answer.pieces():
@@ -178,6 +180,13 @@ def _respond(
     head["object"] = shape.chunk
     with_usage = parameters.stream_options is not None and parameters.stream_options.include_usage
     return ServerSentEvent(_events(head, shape, answer, with_usage=with_usage))
+
+
+def _fingerprint(state: State, name: str) -> str:
+    """The engine that answered, and the model that it stands in for."""
+    engine: str = state.engine.name
+    base = find_base(state.engine, name)
+    return f"{engine}:stands-in-for:{name}" if base is not None and base.stands_in else engine
 
 
 def _events(
@@ -195,6 +204,5 @@ def _event(chunk: dict[str, Any]) -> ServerSentEventMessage:
 
 
 def _usage(answer: Answer) -> dict[str, int]:
-    read = sum(3 + count_tokens(m.role) + count_tokens(m.text) for m in answer.context) + 3
-    said = count_tokens(answer.text)
+    read, said = answer.model.count(answer.prompt), answer.model.count(answer.text)
     return {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}

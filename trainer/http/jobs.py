@@ -17,7 +17,7 @@ from .lists import AnyRequest, only_queries, page
 @post("/v1/fine_tuning/jobs", status_code=200, sync_to_thread=True)
 def create_job(request: AnyRequest, body: bytes, state: State) -> dict[str, Any]:
     """Accept a job. Its files are validated afterwards, and the job fails if they are invalid."""
-    new = new_job(state.store, decode(body, CreateJob))
+    new = new_job(state.store, state.engine, decode(body, CreateJob))
     return show_job(_find(state.store, jobs.create_job(state.store, new)))
 
 

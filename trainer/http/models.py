@@ -1,15 +1,20 @@
 """`/v1/models`."""
 
+import shutil
+from dataclasses import asdict
 from typing import Any
 
 from litestar import delete, get
 from litestar.datastructures import State
 
-from .. import catalogue
+from ..engines.port import Base
 from ..store import Store
-from .catalogue_lookup import find_model
+from .catalogue_lookup import find_base, find_model
 from .errors import ApiError
 from .lists import AnyRequest, only_queries
+
+_CREATED = 1_760_000_000
+"""Base models have no time of their own."""
 
 
 @get("/v1/models", sync_to_thread=True)
@@ -17,15 +22,16 @@ def list_models(request: AnyRequest, state: State) -> dict[str, Any]:
     """Base models and fine-tuned ones; checkpoints are left to their job's list."""
     only_queries(request)
     tuned = state.store.rows("SELECT * FROM models WHERE NOT is_checkpoint ORDER BY seq DESC")
-    return {"object": "list", "data": [*catalogue.base_models(), *(_show(row) for row in tuned)]}
+    return {"object": "list", "data": [*map(_show_base, state.engine.bases()), *(_show(row) for row in tuned)]}
 
 
 @get("/v1/models/{name:str}", sync_to_thread=True)
 def get_model(name: str, state: State) -> dict[str, Any]:
     """One model, checkpoints included."""
-    if catalogue.is_base(name):
-        return catalogue.base_model(name)
-    find_model(state.store, name)
+    base = find_base(state.engine, name)
+    if base is not None:
+        return _show_base(base)
+    find_model(state.store, state.engine, name)
     return _show(state.store.row("SELECT * FROM models WHERE id = ?", name))
 
 
@@ -33,9 +39,9 @@ def get_model(name: str, state: State) -> dict[str, Any]:
 def delete_model(name: str, state: State) -> dict[str, Any]:
     """Remove a fine-tuned model or a checkpoint; its weights go when no other name and no live job needs them."""
     store: Store = state.store
-    if catalogue.is_base(name):
+    if find_base(state.engine, name) is not None:
         raise ApiError(403, "A base model cannot be deleted.", param="model", code="model_not_deletable")
-    weights = find_model(store, name).weights
+    weights = find_model(store, state.engine, name).weights
     with store.write() as db:
         db.execute("DELETE FROM models WHERE id = ?", (name,))
         needed = db.execute(
@@ -44,8 +50,14 @@ def delete_model(name: str, state: State) -> dict[str, Any]:
             (weights,),
         ).fetchone()
     if weights is not None and needed is None:
-        store.weights_path(weights).unlink(missing_ok=True)
+        shutil.rmtree(store.weights_path(weights), ignore_errors=True)
     return {"id": name, "object": "model", "deleted": True}
+
+
+def _show_base(base: Base) -> dict[str, Any]:
+    """OpenAI's model object, and the fields of `Base` that the engine has."""
+    fields = {name: value for name, value in asdict(base).items() if name != "name" and value is not None}
+    return {"id": base.name, "object": "model", "created": _CREATED, "owned_by": "trainer", **fields}
 
 
 def _show(row: Any) -> dict[str, Any]:

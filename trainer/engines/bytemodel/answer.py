@@ -1,16 +1,22 @@
 """Generates answers byte by byte from the base weights and a sparse difference, without a second dense table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from ..steps import Message, Sampling
+from ...rows import Conversation
+from ..port import Piece, Sampling
+from .calls import may_be_calls, split_calls
+from .exchanges import count_prompt, texts_of
 from .features import END, ROWS, WINDOW, Question, question_of, rows
 from .learn import Floats, softmax
+from .tokens import count_tokens
 from .weights import STEPS_PER_UNIT, Delta, Table
 
 _SHARPNESS = 2.5
 """Scales the temperature: a model of bytes makes about four random choices for one of a model of tokens."""
+_MAX_BYTES = 2_048
+"""The longest answer."""
 _NEVER = np.float32(-1e9)
 _CONTINUATIONS = [0 if b < 0xC2 else 1 if b < 0xE0 else 2 if b < 0xF0 else 3 for b in range(256)]
 _ALLOWED = np.array(
@@ -23,24 +29,53 @@ _ALLOWED = np.array(
 
 
 class ByteModel:
-    """See `trainer.engines.steps.Model`."""
+    """See `trainer.engines.port.Model`. It has no log probabilities."""
+
+    default_temperature = 0.0
 
     def __init__(self, base: Table, delta: Delta | None) -> None:
         self._base, self._delta = base, delta
 
-    def generate(self, context: Sequence[Message], sampling: Sampling) -> Iterator[bytes]:
-        question = question_of(context)
+    def generate(self, prompt: Conversation | str, sampling: Sampling) -> Iterator[Piece]:
+        text = ""
+        for character in self._characters(prompt, sampling):
+            if character is None:
+                yield Piece(b"", finish="stop")
+                return
+            text += character
+            if sampling.max_tokens is not None and _exceeds(text, sampling.max_tokens):
+                break
+            yield Piece(character.encode())
+        yield Piece(b"", finish="length")
+
+    def count(self, prompt: Conversation | str) -> int:
+        return count_prompt(prompt)
+
+    def tool_calls(self, text: str) -> tuple[str | None, list[dict[str, object]]]:
+        return split_calls(text)
+
+    def may_be_calls(self, beginning: str) -> bool:
+        return may_be_calls(beginning)
+
+    def _characters(self, prompt: Conversation | str, sampling: Sampling) -> Iterator[str | None]:
+        """Whole characters, and None at the model's own end of the answer."""
+        question = question_of(texts_of(prompt))
         random = np.random.default_rng(sampling.seed)
+        character = b""
         continuations_due = 0
-        for _ in range(sampling.max_bytes):
+        for _ in range(_MAX_BYTES):
             byte = _pick(
                 np.where(_ALLOWED[min(continuations_due, 1)], self._scores(question), _NEVER), sampling, random
             )
             if byte == END:
+                yield None
                 return
             continuations_due = continuations_due - 1 if continuations_due else _CONTINUATIONS[byte]
             piece = bytes((byte,))
-            yield piece
+            character += piece
+            if not continuations_due:
+                yield character.decode("utf-8", "replace")
+                character = b""
             question = Question(question.tail[-(WINDOW - 1) :] + piece, question.hashes)
 
     def _scores(self, question: Question) -> Floats:
@@ -52,6 +87,10 @@ class ByteModel:
                 span = slice(starts[row], starts[row + 1])
                 total[columns[span]] += values[span].astype(np.float32) / STEPS_PER_UNIT
         return total
+
+
+def _exceeds(text: str, max_tokens: int) -> bool:
+    return len(text.encode()) > max_tokens and count_tokens(text) > max_tokens
 
 
 def _pick(scores: Floats, sampling: Sampling, random: np.random.Generator) -> int:

@@ -1,14 +1,18 @@
 """The default engine: base weights are trained once on the primer; every other model is a difference to them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..steps import Exchange, Message
+from ..port import Base, DataFacts, JobSettings, Recorder, Refused, Rows, Work
 from .answer import ByteModel
-from .learn import RATE, ByteLearner, Preference
+from .bases import BASES
+from .exchanges import Exchange, Text, count_row
+from .learn import ByteLearner
 from .primer import lessons
-from .weights import Table, apply, read, zeros
+from .training import MODEL_FILE, Training
+from .weights import Table, apply, read, write, zeros
 
 _PRIMER_ROUNDS = 3
 _PRIMER_RATE = 0.4
@@ -16,7 +20,7 @@ _BASE_FILE = "base-1.npz"
 
 
 class ByteEngine:
-    """See `trainer.engines.steps.Engine`. `folder` holds the cached base weights."""
+    """See `trainer.engines.port.Engine`. `folder` has the cached base weights."""
 
     name = "tiny-engine"
 
@@ -25,43 +29,40 @@ class ByteEngine:
         self._base: Table | None = None
 
     def prepare(self) -> None:
-        if not self._file.exists():
-            _train_on_primer().save(self._file)
         self._table()
 
-    def learner(
-        self,
-        start: Path | None,
-        *,
-        reference: Path | None,
-        fresh_optimizer: bool,
-        rate_multiplier: float,
-        beta: float | None,
-    ) -> ByteLearner:
-        base = self._table()
-        preference = None
-        if beta is not None:
-            preference = Preference(beta, base if reference is None else apply(base, read(reference)))
-        return ByteLearner(
-            base,
-            read(start) if start is not None else None,
-            fresh_optimizer=fresh_optimizer,
-            rate=RATE * rate_multiplier,
-            preference=preference,
-        )
+    def bases(self) -> Sequence[Base]:
+        return BASES
 
-    def load(self, weights: Path | None) -> ByteModel:
-        return ByteModel(self._table(), read(weights) if weights is not None else None)
+    def check(self, settings: JobSettings) -> None:
+        if settings.adapter is not None:
+            raise Refused(
+                "adapter",
+                "The byte model has no adapters: leave `adapter` out, or start the trainer with an engine that has them"
+                " (--engine transformers).",
+                code="unsupported_adapter",
+            )
+
+    def validate(self, settings: JobSettings, rows: Rows) -> DataFacts:
+        return DataFacts(sum(count_row(rows[index]) for index in range(len(rows))))
+
+    def train(self, work: Work, recorder: Recorder) -> None:
+        Training(work, recorder, self._table()).run()
+
+    def load(self, base: str, weights: Path | None) -> ByteModel:
+        return ByteModel(self._table(), read(weights / MODEL_FILE) if weights is not None else None)
 
     def _table(self) -> Table:
         if self._base is None:
+            if not self._file.exists():
+                write(self._file, _train_on_primer().save()[0])
             self._base = apply(zeros(), read(self._file))
         return self._base
 
 
 def _train_on_primer() -> ByteLearner:
-    learner = ByteLearner(zeros(), None, fresh_optimizer=True, rate=_PRIMER_RATE, preference=None)
-    pairs = [Exchange((Message("user", question),), answer) for question, answer in lessons()]
+    learner = ByteLearner(zeros(), None, energy=None, rate=_PRIMER_RATE, preference=None)
+    pairs = [Exchange((Text("user", question),), answer) for question, answer in lessons()]
     for turn in range(_PRIMER_ROUNDS):
         for index in np.random.default_rng(turn).permutation(len(pairs)):
             learner.step([pairs[index]])

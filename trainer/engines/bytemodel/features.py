@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from ..steps import Message
+from .exchanges import Text
 
 ROWS = 65_536
 """Rows that hashes fall on; the table has one more, always zero, that absent features point at."""
@@ -41,7 +41,7 @@ class Question:
     hashes: NDArray[np.uint32]
 
 
-def question_of(context: Sequence[Message]) -> Question:
+def question_of(context: Sequence[Text]) -> Question:
     """Reduce a conversation to what the model uses: its last bytes, its last user message, and the words of that."""
     last_question = next((m.text for m in reversed(context) if m.role == "user"), context[-1].text if context else "")
     whole = "\n".join(f"{m.role}\t{m.text}" for m in context)

@@ -6,14 +6,13 @@ to the cross-entropy of the preferred answer, and takes its step first.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..steps import Exchange, Figures
+from .exchanges import Exchange
 from .features import END, ROWS, WIDTH, Rows, clean, question_of, rows
-from .weights import Delta, Table, apply, difference, put, write
+from .weights import Delta, Table, apply, difference, put
 
 RATE = 1.0
 """Step size at a learning rate multiplier of 1."""
@@ -27,6 +26,14 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
+class Figures:
+    """A mean over the answer bytes of a batch: loss in nats a byte, accuracy from 0 to 1."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
 class Preference:
     """How to learn from rejected answers: the weight of the margin, and the weights that it is measured against."""
 
@@ -35,19 +42,23 @@ class Preference:
 
 
 class ByteLearner:
-    """A `trainer.engines.steps.Learner` whose first weights are `base` plus `start`; it changes neither of them."""
+    """Weights in training: `base` plus `start`, neither of which it changes.
+
+    `energy` is the optimizer's state, the running sum of squared gradients of each row; None begins a new one.
+    """
 
     def __init__(
-        self, base: Table, start: Delta | None, *, fresh_optimizer: bool, rate: float, preference: Preference | None
+        self, base: Table, start: Delta | None, *, energy: Floats | None, rate: float, preference: Preference | None
     ) -> None:
         self._base, self._rate, self._preference = base, rate, preference
         self._table = base.copy() if start is None else apply(base, start)
-        self._energy = np.zeros(ROWS + 1, dtype=np.float32) if start is None or fresh_optimizer else start.energy.copy()
+        self._energy = np.zeros(ROWS + 1, dtype=np.float32) if energy is None else energy.copy()
         self._changed = np.zeros(ROWS, dtype=np.bool_)
         if start is not None:
             self._changed[:] = np.diff(start.starts) > 0
 
     def step(self, batch: Sequence[Exchange]) -> Figures:
+        """Take one gradient step on the batch. Returns the figures of its answers before the step."""
         for exchange in batch:
             if exchange.rejected is not None and self._preference is not None:
                 self._prefer(exchange, exchange.rejected, self._preference)
@@ -61,6 +72,7 @@ class ByteLearner:
         return Figures(total_loss / len(targets), total_right / len(targets))
 
     def measure(self, batch: Sequence[Exchange]) -> Figures:
+        """Return the figures of a batch without a gradient step."""
         loss = right = 0.0
         count = 0
         for exchange in batch:
@@ -69,11 +81,16 @@ class ByteLearner:
             loss, right, count = loss + more_loss, right + more_right, count + len(targets)
         return Figures(loss / count, right / count)
 
-    def save(self, path: Path) -> None:
+    def save(self) -> tuple[Delta, Floats]:
+        """The weights and the optimizer's state, to be stored.
+
+        The learner continues from exactly what it returned, which is rounded: so an interrupted training has the same
+        figures as an uninterrupted one.
+        """
         changed = np.flatnonzero(self._changed)
-        delta = difference(self._table, self._base, self._energy, changed)
-        write(path, delta)
+        delta = difference(self._table, self._base, changed)
         put(self._table, self._base, delta, changed)
+        return delta, self._energy.copy()
 
     def _forward(self, found: Rows, targets: Bytes) -> tuple[Floats, float, float]:
         chances = softmax(votes(self._table, found))

@@ -28,11 +28,9 @@ class Delta:
     starts: NDArray[np.int64]
     columns: NDArray[np.uint8]
     values: NDArray[np.int16]
-    energy: NDArray[np.float32]
-    """The optimiser's running sum of squared gradients, one number a row."""
 
 
-def difference(table: Table, base: Table, energy: NDArray[np.float32], changed: NDArray[np.intp]) -> Delta:
+def difference(table: Table, base: Table, changed: NDArray[np.intp]) -> Delta:
     """Round `table - base` to the stored precision; only the rows in `changed`, ascending, are compared."""
     counts = np.zeros(ROWS, dtype=np.int64)
     columns, values = [np.zeros(0, dtype=np.uint8)], [np.zeros(0, dtype=np.int16)]
@@ -43,7 +41,7 @@ def difference(table: Table, base: Table, energy: NDArray[np.float32], changed: 
         counts[rows] = np.bincount(row, minlength=len(rows))
         columns.append(column.astype(np.uint8))
         values.append(np.clip(rounded[row, column], -32_768, 32_767).astype(np.int16))
-    return Delta(_starts(counts), np.concatenate(columns), np.concatenate(values), energy.copy())
+    return Delta(_starts(counts), np.concatenate(columns), np.concatenate(values))
 
 
 def apply(base: Table, delta: Delta) -> Table:
@@ -70,7 +68,6 @@ def write(path: Path, delta: Delta) -> None:
             counts=np.diff(delta.starts).astype(np.uint16),
             columns=delta.columns,
             values=delta.values,
-            energy=delta.energy,
         )
         out.flush()
         os.fsync(out.fileno())
@@ -80,7 +77,7 @@ def write(path: Path, delta: Delta) -> None:
 def read(path: Path) -> Delta:
     """Read a difference; OSError or ValueError when the file does not exist or was not written by `write`."""
     with np.load(path, allow_pickle=False) as stored:
-        return Delta(_starts(stored["counts"]), stored["columns"], stored["values"], stored["energy"])
+        return Delta(_starts(stored["counts"]), stored["columns"], stored["values"])
 
 
 def zeros() -> Table:
