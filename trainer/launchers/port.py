@@ -24,7 +24,10 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Where an attempt stands. `reason` says how it died: a signal, an exit status, a lost node."""
+    """Where an attempt stands.
+
+    `reason` says how it died: a signal, an exit status, a lost node; of a running one, what it waits for, if it does.
+    """
 
     state: State
     reason: str = ""
