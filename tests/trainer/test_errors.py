@@ -44,7 +44,7 @@ from .conftest import KEY, Starter, Trainer, ask, client_of, ended, questions, u
         ("POST", "/v1/chat/completions", b'{"model": "gpt-9", "messages": []}', 400, None),
         ("POST", "/v1/completions", b'{"model": "ft:x", "prompt": "a"}', 404, "model_not_found"),
         ("POST", "/v1/chat/completions", b'{"model": "gpt-4o", "messages": [{"role": "x", "content": ""}]}', 400, None),
-        ("POST", "/v1/completions", b'{"model": "gpt-4o", "prompt": "a", "n": 2}', 400, None),
+        ("POST", "/v1/completions", b'{"model": "gpt-4o", "prompt": "a", "n": 9}', 400, None),
         ("POST", "/v1/files", b"{}", 400, None),
     ],
 )  # fmt: skip

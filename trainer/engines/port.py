@@ -23,6 +23,10 @@ class Refused(Exception):
         self.param, self.code = param, code
 
 
+class Busy(Exception):
+    """Too much is being answered now; the request can be sent again in a while."""
+
+
 class Fenced(Exception):
     """The job was cancelled, paused, or claimed by another process: stop, and write nothing more."""
 
@@ -169,12 +173,14 @@ class TokenLogprob:
 class Piece:
     """A part of an answer: bytes that need not end at a character, and their tokens if `top_logprobs` was given.
 
-    The last piece has `finish`: `stop` at the model's own end, `length` at a limit; its text may be empty.
+    The last piece has `finish`: `stop` at the model's own end, `length` at a limit; its text may be empty. `generated`
+    is the number of tokens in it, 0 where the model does not count them.
     """
 
     text: bytes
     tokens: tuple[TokenLogprob, ...] = ()
     finish: Literal["stop", "length"] | None = None
+    generated: int = 0
 
 
 class Model(Protocol):
@@ -185,17 +191,19 @@ class Model(Protocol):
     def generate(self, prompt: Conversation | str, sampling: Sampling) -> Iterator[Piece]:
         """Yield the answer; ends at the model's end of an answer, at `max_tokens` or at the end of its context.
 
-        A string is continued as it is, a conversation is rendered by the model's chat template.
+        A string is continued as it is, a conversation is rendered by the model's chat template. Yields empty pieces
+        while it waits. An iterator that is closed or dropped ends the generation before its next token. Raises
+        Refused for a prompt that cannot be answered, Busy, and FileNotFoundError when the weights are gone.
         """
 
     def count(self, prompt: Conversation | str) -> int:
         """The number of tokens of a prompt as the model reads it, or of an answer's text."""
 
-    def tool_calls(self, text: str) -> tuple[str | None, list[dict[str, object]]]:
+    def tool_calls(self, prompt: Conversation, text: str) -> tuple[str | None, list[dict[str, object]]]:
         """Split an answer into content and OpenAI's `tool_calls`, by the form in which the model writes calls."""
 
-    def may_be_calls(self, beginning: str) -> bool:
-        """Whether an answer that begins so may turn out to be tool calls, which are then not streamed as text."""
+    def calls_begin(self, prompt: Conversation, text: str) -> int:
+        """Where tool calls may begin in the text so far; the text before is content and can be streamed."""
 
 
 class Engine(Protocol):

@@ -3,6 +3,7 @@
 import hmac
 
 import msgspec
+from anyio import CapacityLimiter
 from litestar import Litestar, get
 from litestar.datastructures import State
 from litestar.enums import ScopeType
@@ -14,6 +15,7 @@ from ..ids import new_id
 from ..settings import Settings
 from ..store import Store
 from . import errors, files, inference, jobs, models
+from .callers import MAX_THREADS
 from .errors import ApiError
 from .once import Once
 from .serving import Serving
@@ -30,7 +32,16 @@ def create_app(settings: Settings, store: Store, engine: Engine, serving: Servin
             *(models.list_models, models.get_model, models.delete_model),
             *(inference.chat, inference.complete),
         ],
-        state=State({"settings": settings, "store": store, "engine": engine, "serving": serving, "once": Once()}),
+        state=State(
+            {
+                "settings": settings,
+                "store": store,
+                "engine": engine,
+                "serving": serving,
+                "once": Once(),
+                "inference_threads": CapacityLimiter(MAX_THREADS),
+            }
+        ),
         exception_handlers={
             ApiError: errors.respond_api_error,
             HTTPException: errors.respond_http_error,

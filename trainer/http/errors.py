@@ -10,11 +10,23 @@ _log = logging.getLogger("trainer")
 
 
 class ApiError(Exception):
-    """A refusal that the caller can act on: HTTP status, message, and OpenAI's type, param and code."""
+    """A refusal that the caller can act on: HTTP status, message, and OpenAI's type, param and code.
 
-    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
+    `retry_after_seconds` is for one that will not last.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.status, self.param, self.code = status, param, code
+        self.retry_after_seconds = retry_after_seconds
 
 
 def not_found(what: str, name: str, *, code: str | None = None, param: str | None = None) -> ApiError:
@@ -30,7 +42,10 @@ def body(status: int, message: str, *, param: str | None = None, code: str | Non
 
 def respond_api_error(request: Request[Any, Any, Any], error: ApiError) -> Response[Any]:
     """Handler of `ApiError`."""
-    return _response(error.status, body(error.status, str(error), param=error.param, code=error.code))
+    response = _response(error.status, body(error.status, str(error), param=error.param, code=error.code))
+    if error.retry_after_seconds is not None:
+        response.headers["retry-after"] = str(error.retry_after_seconds)
+    return response
 
 
 def respond_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:

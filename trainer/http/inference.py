@@ -1,185 +1,181 @@
 """`/v1/chat/completions` and `/v1/completions`, whole or streamed."""
 
+import logging
 import random
 import time
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import chain
+from typing import Any
 
 import msgspec
 from litestar import Response, post
 from litestar.datastructures import State
-from litestar.response import ServerSentEvent, ServerSentEventMessage
-from msgspec import Meta, Struct
+from litestar.response import Stream
 
-from ..engines.port import Sampling
+from ..engines.port import Busy, Refused, Sampling
 from ..examples import parse_conversation
 from ..ids import new_id
 from ..rows import Conversation
-from .answers import Answer
-from .calls import finish_reason, message_of
+from .answers import Answer, HungUp
+from .callers import Caller, answer, stream
 from .catalogue_lookup import find_base, find_model
 from .create import decode
 from .errors import ApiError
 from .lists import AnyRequest
 from .once import Once
+from .parameters import DEFAULT_TEXT_TOKENS, ChatParameters, Parameters, TextParameters
+from .shapes import ChatShape, Shape, TextShape
 
-MaxTokens = Annotated[int, Meta(ge=1)] | None
-
-
-class StreamOptions(Struct):
-    """Whether a last chunk carries the usage."""
-
-    include_usage: bool = False
+_RETRY_SECONDS = 5
+_log = logging.getLogger("trainer")
 
 
-class Parameters(Struct):
-    """Parameters of both kinds of completion; other OpenAI fields are accepted and ignored."""
-
-    model: str
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    max_tokens: MaxTokens = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    seed: int | None = None
-    stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
-    n: int | None = None
-
-
-class ChatParameters(Parameters, kw_only=True):
-    """The body of a chat completion."""
-
-    messages: list[Any]
-    max_completion_tokens: MaxTokens = None
-    tools: list[Any] | None = None
-    functions: list[Any] | None = None
-
-
-class TextParameters(Parameters, kw_only=True):
-    """The body of a legacy completion."""
-
-    prompt: str | Annotated[list[str], Meta(min_length=1, max_length=1)]
-    echo: bool | None = None
-
-
-@post("/v1/chat/completions", status_code=200, sync_to_thread=True)
-def chat(body: bytes, request: AnyRequest, state: State) -> Response[Any] | ServerSentEvent:
+@post("/v1/chat/completions", status_code=200)
+async def chat(body: bytes, request: AnyRequest, state: State) -> Response[Any]:
     """Answer a conversation; once for each `Idempotency-Key`, unless it is streamed."""
     parameters = decode(body, ChatParameters)
+    parameters.check()
+    prompt = _conversation(parameters)
+    shape = ChatShape(
+        logprobs=bool(parameters.logprobs),
+        older_calls=bool(parameters.functions),
+        one_call=parameters.parallel_tool_calls is False,
+    )
+    sampling = _sampling(
+        parameters,
+        parameters.max_completion_tokens or parameters.max_tokens,
+        (parameters.top_logprobs or 0) if parameters.logprobs else None,
+    )
+    calls = parameters.calls_allowed()
+    key = None if parameters.stream else request.headers.get("idempotency-key")
+    once: Once = state.once
+
+    def respond(caller: Caller) -> Response[Any]:
+        made: Response[Any] = once.answer(
+            key, body, lambda: _respond(state, parameters, prompt, sampling, shape, caller, parses_calls=calls)
+        )
+        return made
+
+    return await answer(request, state.inference_threads, respond)
+
+
+@post("/v1/completions", status_code=200)
+async def complete(body: bytes, request: AnyRequest, state: State) -> Response[Any]:
+    """Continue a text; without a limit the answer has at most 16 tokens, as OpenAI's."""
+    parameters = decode(body, TextParameters)
+    shape = TextShape(echoed=parameters.text() if parameters.echo else "", top=parameters.logprobs)
+    sampling = _sampling(parameters, parameters.max_tokens or DEFAULT_TEXT_TOKENS, parameters.logprobs)
+
+    def respond(caller: Caller) -> Response[Any]:
+        return _respond(state, parameters, parameters.text(), sampling, shape, caller, parses_calls=False)
+
+    return await answer(request, state.inference_threads, respond)
+
+
+def _conversation(parameters: ChatParameters) -> Conversation:
     try:
         prompt = parse_conversation(msgspec.structs.asdict(parameters))
     except ValueError as error:
         raise ApiError(400, str(error), param="messages") from None
-
-    def respond() -> Response[Any] | ServerSentEvent:
-        max_tokens = parameters.max_completion_tokens or parameters.max_tokens
-        return _respond(state, parameters, prompt, max_tokens, _ChatShape(older_calls=bool(parameters.functions)))
-
-    key = None if parameters.stream else request.headers.get("idempotency-key")
-    once: Once = state.once
-    answer: Response[Any] | ServerSentEvent = once.answer(key, body, respond)
-    return answer
+    return prompt if parameters.calls_allowed() else replace(prompt, tools=())
 
 
-@post("/v1/completions", status_code=200, sync_to_thread=True)
-def complete(body: bytes, state: State) -> Response[Any] | ServerSentEvent:
-    """Continue a text; without a limit the answer has at most 16 tokens, as OpenAI's."""
-    parameters = decode(body, TextParameters)
-    prompt = parameters.prompt if isinstance(parameters.prompt, str) else parameters.prompt[0]
-    shape = _TextShape(prompt if parameters.echo else "")
-    return _respond(state, parameters, prompt, parameters.max_tokens or 16, shape)
+def _sampling(
+    parameters: Parameters, max_tokens: int | None, top_logprobs: int | None
+) -> Callable[[float, int], Sampling]:
+    """How to generate, given the model's default temperature and the place of the choice."""
+    seed = random.getrandbits(32) if parameters.seed is None else parameters.seed
 
+    def choose(default_temperature: float, index: int) -> Sampling:
+        return Sampling(
+            temperature=default_temperature if parameters.temperature is None else parameters.temperature,
+            top_p=1.0 if parameters.top_p is None else parameters.top_p,
+            seed=(seed + index) % 2**32,
+            max_tokens=max_tokens,
+            top_logprobs=top_logprobs,
+        )
 
-class _ChatShape:
-    prefix, whole, chunk = "chatcmpl-", "chat.completion", "chat.completion.chunk"
-
-    def __init__(self, *, older_calls: bool) -> None:
-        self._older_calls = older_calls
-
-    def choice(self, answer: Answer) -> dict[str, Any]:
-        message = message_of(answer.model, answer.text, older=self._older_calls)
-        reason = finish_reason(message, answer.finish_reason)
-        return {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
-
-    def pieces(self, answer: Answer) -> Iterator[dict[str, Any]]:
-        """Withholds a text that may be function calls until this is decided."""
-        yield self._delta({"role": "assistant", "content": ""}, None)
-        pieces = answer.pieces()
-        withheld = ""
-        for piece in pieces:
-            withheld += piece
-            if not answer.model.may_be_calls(withheld):
-                break
-        message = message_of(answer.model, withheld, older=self._older_calls)
-        if message["content"] is None:
-            called = {name: value for name, value in message.items() if name in ("tool_calls", "function_call")}
-            for place, call in enumerate(called.get("tool_calls", ())):
-                call["index"] = place
-            yield self._delta(called, None)
-        elif withheld:
-            yield self._delta({"content": withheld}, None)
-        for piece in pieces:
-            yield self._delta({"content": piece}, None)
-        yield self._delta({}, finish_reason(message, answer.finish_reason))
-
-    @staticmethod
-    def _delta(delta: dict[str, Any], finish_reason: str | None) -> dict[str, Any]:
-        return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-
-
-class _TextShape:
-    prefix, whole, chunk = "cmpl-", "text_completion", "text_completion"
-
-    def __init__(self, echoed: str) -> None:
-        self._echoed = echoed
-
-    def choice(self, answer: Answer) -> dict[str, Any]:
-        return self._part(self._echoed + answer.text, answer.finish_reason)
-
-    def pieces(self, answer: Answer) -> Iterator[dict[str, Any]]:
-        if self._echoed:
-            yield self._part(self._echoed, None)
-        for piece in answer.pieces():
-            yield self._part(piece, None)
-        yield self._part("", answer.finish_reason)
-
-    @staticmethod
-    def _part(text: str, finish_reason: str | None) -> dict[str, Any]:
-        return {"index": 0, "text": text, "logprobs": None, "finish_reason": finish_reason}
-
-
-_Shape = _ChatShape | _TextShape
+    return choose
 
 
 def _respond(
-    state: State, parameters: Parameters, prompt: Conversation | str, max_tokens: int | None, shape: _Shape
-) -> Response[Any] | ServerSentEvent:
-    if parameters.n not in (None, 1):
-        raise ApiError(400, "This trainer gives one answer a request: n must be 1.", param="n")
+    state: State,
+    parameters: Parameters,
+    prompt: Conversation | str,
+    sampling: Callable[[float, int], Sampling],
+    shape: Shape,
+    caller: Caller,
+    *,
+    parses_calls: bool,
+) -> Response[Any]:
     found = find_model(state.store, state.engine, parameters.model)
     model = state.serving.model(found)
-    sampling = Sampling(
-        temperature=model.default_temperature if parameters.temperature is None else parameters.temperature,
-        top_p=1.0 if parameters.top_p is None else parameters.top_p,
-        seed=random.getrandbits(32) if parameters.seed is None else parameters.seed % 2**32,
-        max_tokens=max_tokens,
-    )
-    stop = [parameters.stop] if isinstance(parameters.stop, str) else parameters.stop or []
-    answer = Answer(model, prompt, sampling, [s for s in stop if s])
+    answers = [
+        Answer(model, prompt, sampling(model.default_temperature, index), parameters.stops(), parses_calls, caller)
+        for index in range(parameters.n or 1)
+    ]
     head = {
         "id": new_id(shape.prefix),
         "created": int(time.time()),
         "model": parameters.model,
         "system_fingerprint": _fingerprint(state, found.base),
     }
-    if not parameters.stream:
-        for _ in answer.pieces():
+    try:
+        if not parameters.stream:
+            return Response(_whole(head, shape, answers), media_type="application/json")
+        events = _events(head, shape, answers, with_usage=parameters.with_usage())
+        begun = chain([next(events)], events)
+    except (Refused, Busy, FileNotFoundError) as error:
+        raise _refusal(error, parameters.model) from None
+    return Stream(stream(begun, state.inference_threads, caller), media_type="text/event-stream; charset=utf-8")
+
+
+def _whole(head: dict[str, Any], shape: Shape, answers: list[Answer]) -> dict[str, Any]:
+    choices = []
+    for index, made in enumerate(answers):
+        for _ in made.pieces():
             pass
-        whole = head | {"object": shape.whole, "choices": [shape.choice(answer)], "usage": _usage(answer)}
-        return Response(whole, media_type="application/json")
-    head["object"] = shape.chunk
-    with_usage = parameters.stream_options is not None and parameters.stream_options.include_usage
-    return ServerSentEvent(_events(head, shape, answer, with_usage=with_usage))
+        choices.append({"index": index} | shape.choice(made))
+    return head | {"object": shape.whole, "choices": choices, "usage": _usage(answers)}
+
+
+def _events(head: dict[str, Any], shape: Shape, answers: list[Answer], *, with_usage: bool) -> Iterator[bytes]:
+    """Server-sent events. The first comes when the first piece is there, so that a refusal has its own status."""
+    head = head | {"object": shape.chunk}
+    usage = {"usage": None} if with_usage else {}
+    try:
+        for index, made in enumerate(answers):
+            chunks = shape.chunks(made)
+            first, second = next(chunks), next(chunks)
+            for choice in chain((first, second), chunks):
+                yield _event(head | {"choices": [{"index": index} | choice]} | usage)
+    except HungUp:
+        return
+    if with_usage:
+        yield _event(head | {"choices": [], "usage": _usage(answers)})
+    yield b"data: [DONE]\n\n"
+
+
+def _event(chunk: dict[str, Any]) -> bytes:
+    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
+
+
+def _usage(answers: list[Answer]) -> dict[str, int]:
+    read = answers[0].model.count(answers[0].prompt)
+    said = sum(made.completion_tokens for made in answers)
+    return {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}
+
+
+def _refusal(error: Exception, model: str) -> ApiError:
+    match error:
+        case Refused():
+            return ApiError(400, str(error), param=error.param, code=error.code)
+        case Busy():
+            message = f"{error} Send the request again in a few seconds."
+            return ApiError(503, message, code="overloaded", retry_after_seconds=_RETRY_SECONDS)
+        case _:
+            return ApiError(404, f"The model {model!r} does not exist.", param="model", code="model_not_found")
 
 
 def _fingerprint(state: State, name: str) -> str:
@@ -187,22 +183,3 @@ def _fingerprint(state: State, name: str) -> str:
     engine: str = state.engine.name
     base = find_base(state.engine, name)
     return f"{engine}:stands-in-for:{name}" if base is not None and base.stands_in else engine
-
-
-def _events(
-    head: dict[str, Any], shape: _Shape, answer: Answer, *, with_usage: bool
-) -> Iterator[ServerSentEventMessage]:
-    for choice in shape.pieces(answer):
-        yield _event(head | {"choices": [choice]} | ({"usage": None} if with_usage else {}))
-    if with_usage:
-        yield _event(head | {"choices": [], "usage": _usage(answer)})
-    yield ServerSentEventMessage(data="[DONE]")
-
-
-def _event(chunk: dict[str, Any]) -> ServerSentEventMessage:
-    return ServerSentEventMessage(data=msgspec.json.encode(chunk).decode())
-
-
-def _usage(answer: Answer) -> dict[str, int]:
-    read, said = answer.model.count(answer.prompt), answer.model.count(answer.text)
-    return {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}

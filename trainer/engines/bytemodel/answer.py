@@ -17,6 +17,8 @@ _SHARPNESS = 2.5
 """Scales the temperature: a model of bytes makes about four random choices for one of a model of tokens."""
 _MAX_BYTES = 2_048
 """The longest answer."""
+_PIECE = 4
+"""Characters that are yielded together, about a token."""
 _NEVER = np.float32(-1e9)
 _CONTINUATIONS = [0 if b < 0xC2 else 1 if b < 0xE0 else 2 if b < 0xF0 else 3 for b in range(256)]
 _ALLOWED = np.array(
@@ -37,25 +39,27 @@ class ByteModel:
         self._base, self._delta = base, delta
 
     def generate(self, prompt: Conversation | str, sampling: Sampling) -> Iterator[Piece]:
-        text = ""
+        text, given = "", 0
         for character in self._characters(prompt, sampling):
             if character is None:
-                yield Piece(b"", finish="stop")
+                yield Piece(text[given:].encode(), finish="stop")
                 return
-            text += character
-            if sampling.max_tokens is not None and _exceeds(text, sampling.max_tokens):
+            if sampling.max_tokens is not None and _exceeds(text + character, sampling.max_tokens):
                 break
-            yield Piece(character.encode())
-        yield Piece(b"", finish="length")
+            text += character
+            if len(text) == given + _PIECE:
+                yield Piece(text[given:].encode())
+                given = len(text)
+        yield Piece(text[given:].encode(), finish="length")
 
     def count(self, prompt: Conversation | str) -> int:
         return count_prompt(prompt)
 
-    def tool_calls(self, text: str) -> tuple[str | None, list[dict[str, object]]]:
+    def tool_calls(self, prompt: Conversation, text: str) -> tuple[str | None, list[dict[str, object]]]:
         return split_calls(text)
 
-    def may_be_calls(self, beginning: str) -> bool:
-        return may_be_calls(beginning)
+    def calls_begin(self, prompt: Conversation, text: str) -> int:
+        return 0 if may_be_calls(text) else len(text)
 
     def _characters(self, prompt: Conversation | str, sampling: Sampling) -> Iterator[str | None]:
         """Whole characters, and None at the model's own end of the answer."""
