@@ -90,8 +90,9 @@ def _open_model(entry: Entry, model: BaseModel) -> BaseModel:
     try:
         files = read_tokenizer(Path(model.tokenizer))
         from service.catalogue.open_models.chat_templates import ChatTemplate, NotRendered  # needs the extra
+        from service.catalogue.open_models.rendering import Rendering
 
-        template = ChatTemplate(files.chat_template, files.special_tokens)
+        rendering = Rendering(ChatTemplate(files.chat_template, files.special_tokens))
     except ModelFilesError as error:
         raise entry.refusal(str(error), "tokenizer") from None
     except NotRendered as error:
@@ -103,7 +104,7 @@ def _open_model(entry: Entry, model: BaseModel) -> BaseModel:
         encoding=f"{model.name}:{files.fingerprint[:12]}",
         tokenizer_sha256=files.sha256,
         providers=model.providers or OPEN_PROVIDERS,
-        tools=model.tools and template.has_tools,
+        tools=model.tools and rendering.has_tools,
     )
 
 

@@ -44,11 +44,15 @@ EDGE_CASE_TEXTS = (
 
 
 class ModelFacts(msgspec.Struct, frozen=True):
-    """The facts about a model that a report needs: its encoding and its token limit for one training example."""
+    """The facts about a model that a report needs: its encoding and its token limit for one training example.
+
+    `tokenizer` is the path of an open model's tokenizer; empty for a shipped encoding.
+    """
 
     name: str
     encoding: str
     max_tokens: int
+    tokenizer: str = ""
 
 
 class ModelPrice(msgspec.Struct, frozen=True):

@@ -3,9 +3,9 @@
 from typing import Any
 
 from service.catalogue import models_file
+from service.catalogue.counting import facts
 from service.catalogue.tokens import reference_counter
 from service.datasets.parsing.lines import read_blocks
-from service.datasets.processes.report import facts
 from service.datasets.report.parts import PartReader, Task
 from service.processes.program import Report, serve
 

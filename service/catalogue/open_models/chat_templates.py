@@ -24,15 +24,11 @@ class NotRendered(Exception):
 
 
 class ChatTemplate:
-    """A model's template, compiled. Raises `NotRendered` for one that does not compile.
-
-    `has_tools`: it renders tool definitions; one without them would leave them out without a word.
-    """
+    """A model's template, compiled. Raises `NotRendered` for one that does not compile."""
 
     def __init__(self, template: str, special_tokens: Mapping[str, str]) -> None:
         self._template = _compiled(template)
         self._special_tokens = dict(special_tokens)
-        self.has_tools = "tools" in template
 
     def render(
         self,
@@ -56,7 +52,7 @@ class ChatTemplate:
                 chars += len(block)
                 if chars > MAX_RENDERED_CHARS:
                     raise NotRendered(f"it renders more than {MAX_RENDERED_CHARS:,} characters")
-        except NotRendered:
+        except (NotRendered, MemoryError):
             raise
         except jinja2.TemplateError as error:
             raise NotRendered(str(error.message or type(error).__name__)) from None

@@ -24,7 +24,11 @@ _ROLES = {"developer": "system", "function": "tool"}
 
 
 class NotAMessage(Exception):
-    """A message or a content has no form that a template could render. The argument says what, for a finding."""
+    """A message or a content has no form that a template could render. The argument says what."""
+
+
+class NotText(NotAMessage):
+    """A content has a part that is not text, such as an image."""
 
 
 def normalized_messages(messages: object) -> list[dict[str, Any]]:
@@ -36,13 +40,14 @@ def normalized_messages(messages: object) -> list[dict[str, Any]]:
 
 def normalized_tools(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The tools of a row, or of a preference row's input, by the rule above."""
-    tools = row.get("tools")
-    if isinstance(tools, list) and tools:
-        return [tool for tool in tools if isinstance(tool, dict)]
-    functions = row.get("functions")
-    if not isinstance(functions, list):
-        return []
-    return [{"type": "function", "function": each} for each in functions if isinstance(each, dict)]
+    tools, functions = row.get("tools"), row.get("functions")
+    given = [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    return given + (normalized_definitions(functions) if isinstance(functions, list) else [])
+
+
+def normalized_definitions(definitions: Sequence[object]) -> list[dict[str, Any]]:
+    """Function definitions as tools."""
+    return [{"type": "function", "function": each} for each in definitions if isinstance(each, dict)]
 
 
 def _message(message: object) -> dict[str, Any]:
@@ -79,7 +84,7 @@ def _part(part: object) -> str:
         for key in ("text", "refusal"):
             if isinstance(part.get(key), str):
                 return str(part[key])
-        raise NotAMessage(f"a content has a part of type {str(part.get('type'))[:40]!r}, and the model reads text only")
+        raise NotText(f"a content has a part of type {str(part.get('type'))[:40]!r}, and the model reads text only")
     raise NotAMessage("a part of a content is not an object")
 
 

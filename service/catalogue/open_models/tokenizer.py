@@ -10,6 +10,7 @@ from typing import Any
 
 from service.catalogue.open_models.chat_templates import ChatTemplate, NotRendered
 from service.catalogue.open_models.files import ModelFilesError, TokenizerFiles, read_tokenizer
+from service.catalogue.open_models.rendering import Rendering
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 """Processes that count are several already, and are forked: threads of `tokenizers` would not survive that."""
@@ -18,7 +19,7 @@ import tokenizers  # noqa: E402 (after the setting, which it reads)
 
 
 class OpenTokenizer:
-    """Counts texts, and conversations by the model's chat template. `has_tools`: the template renders tools."""
+    """Counts texts as the model does; `rendering` is its chat template."""
 
     def __init__(self, files: TokenizerFiles) -> None:
         try:
@@ -30,11 +31,11 @@ class OpenTokenizer:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         try:
-            self._template = ChatTemplate(files.chat_template, files.special_tokens)
+            self.rendering = Rendering(ChatTemplate(files.chat_template, files.special_tokens))
         except NotRendered as error:
             raise ModelFilesError(f"The chat template of {files.tokenizer.parent} does not compile: {error}.") from None
+        self._special = tuple(files.special_tokens.values())
         self._eos = files.special_tokens.get("eos_token", "")
-        self.has_tools = self._template.has_tools
 
     def count(self, text: str) -> int:
         """The number of tokens in one text, without special tokens around it."""
@@ -44,15 +45,19 @@ class OpenTokenizer:
         """The number of tokens in each of several texts."""
         return list(map(self.count, texts))
 
-    def conversation_tokens(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]] = (),
-        *,
-        add_generation_prompt: bool = False,
-    ) -> int:
-        """The length of a conversation's sequence, of normalised messages and tools. Raises `NotRendered`."""
-        return self.count(self._template.render(messages, tools, add_generation_prompt=add_generation_prompt))
+    def turn_end(self, text: str) -> int:
+        """Where the last turn of a text ends: behind its end-of-turn token, before the line break that may follow."""
+        stripped = text.rstrip()
+        return len(stripped) if stripped.endswith(self._special) else len(text)
+
+    def definition_tokens(self, tools: Sequence[Mapping[str, Any]]) -> int:
+        """The tokens that tool definitions add to a conversation; 0 if the template renders none."""
+        question = [{"role": "user", "content": "?"}]
+        try:
+            with_tools, without = self.rendering.text(question, tools), self.rendering.text(question)
+        except NotRendered:
+            return 0
+        return self.count(with_tools) - self.count(without)
 
     def completion_tokens(self, prompt: str, completion: str) -> int:
         """The length of a completion row's sequence: both texts in one, and the token that ends it."""
@@ -62,7 +67,7 @@ class OpenTokenizer:
     def _length(self, text: str, *, special: bool) -> int:
         if not text.isascii():
             text = text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be encoded
-        return len(self._tokenizer.encode(text, add_special_tokens=special).ids)
+        return len(self._tokenizer.encode_batch_fast([text], add_special_tokens=special)[0])
 
 
 @lru_cache(maxsize=8)

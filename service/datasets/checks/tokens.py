@@ -28,6 +28,14 @@ declare(
     scope="dataset",
 )
 
+declare(
+    "template_cannot_render",
+    "error",
+    SECTION,
+    "The chat template of an open model cannot render an example: it wants other roles or another order of them, has "
+    "no tools, or the model reads no images.",
+)
+
 _SPECIAL = (
     "<|endoftext|>",
     "<|endofprompt|>",
@@ -59,12 +67,23 @@ def answer_cut_off(pointer: str, value: str, start: int, limit: int) -> Hit:
     )
 
 
+def not_rendered(model: str, reason: str) -> str:
+    """The message for an example that the chat template of an open model cannot render, for a reason."""
+    return (
+        f"The chat template of {model} cannot render this example: {reason[:300]}. Change the example, or take a model "
+        "whose template can."
+    )
+
+
 @text_check("special_token_in_text", "warning", SECTION, pattern=rb"<\|")
 def special_token_in_text(text: str) -> Iterator[Hit]:
-    """A text contains the name of a special token such as `<|endoftext|>`. It is counted and trained as plain text, not
-    as the token.
+    """A text contains the name of a special token such as `<|endoftext|>`. OpenAI counts and trains it as plain text;
+    an open model whose tokenizer has the token reads the token.
     """
     for token in _SPECIAL:
         at = text.find(token)
         if at >= 0:
-            yield Hit("", text, f"{token} in a text is trained as plain text, not as the special token; remove it.", at)
+            message = (
+                f"{token} in a text is trained as plain text, or as the special token by an open model that has it"
+            )
+            yield Hit("", text, f"{message}; remove it.", at)

@@ -11,14 +11,14 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from service.catalogue.tokens import ModelFacts, reference_counter
+from service.catalogue.tokens import ModelFacts
 from service.datasets.checks.tools import holders
 from service.datasets.parsing.formats import definitions_of
 from service.datasets.preparation.changes import ChangeLog
 from service.datasets.preparation.options import ToolDefinitions
 from service.datasets.preparation.outcome import DefinitionTokens
 from service.datasets.preparation.scratch import NumberedRow, Row, encode
-from service.datasets.report.definition_tokens import definition_tokens
+from service.datasets.report.accounting import definition_counter
 from service.datasets.report_schema import Format
 
 DESCRIPTIONS = {
@@ -43,8 +43,7 @@ class Shortening:
     def __init__(self, mode: ToolDefinitions, model: ModelFacts, log: ChangeLog) -> None:
         self._mode = mode
         self._log = log
-        self._count = reference_counter(model.encoding).count
-        self._encoding = model.encoding
+        self._tokens_of = definition_counter(model)
         self._line_numbers, self._before, self._after = array("Q"), array("Q"), array("Q")
         self._cache: dict[bytes, int] = {}
 
@@ -79,7 +78,7 @@ class Shortening:
             key = encode(defined)
             tokens = self._cache.get(key)
             if tokens is None:
-                tokens = definition_tokens(defined, self._count, self._encoding)
+                tokens = self._tokens_of(defined)
                 if len(self._cache) < _MAX_CACHED:
                     self._cache[key] = tokens
             total += tokens

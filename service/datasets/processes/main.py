@@ -12,8 +12,9 @@ import importlib
 import sys
 from contextlib import suppress
 
+from service.catalogue.counting import counter_of
 from service.catalogue.models_file import load
-from service.catalogue.tokens import EncodingDamaged, fast_counter, reference_counter
+from service.catalogue.tokens import EncodingDamaged, fast_counter
 from service.datasets.processes.leakage import leakage_of_objects
 from service.datasets.processes.messages import (
     Answer,
@@ -45,8 +46,9 @@ def main(storage_url: str, models_file: str, *, counting: bool = False) -> None:
             importlib.import_module(module)
         compile_searches()
         with suppress(EncodingDamaged):  # every answer reports it
-            reference_counter(encoding)
-            loaded.update([encoding] if fast_counter(encoding) is not None else [])
+            counter_of(encoding, catalogue.default.tokenizer)
+            if not catalogue.default.is_open and fast_counter(encoding) is not None:
+                loaded.add(encoding)
 
     def answer(request: Request, progress: Report) -> Answer:
         match request:

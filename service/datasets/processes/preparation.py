@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 from service import fault_points
 from service.catalogue.base_models import BaseModel, Catalogue
+from service.catalogue.counting import facts
 from service.catalogue.lookup import known_model
-from service.catalogue.tokens import ModelFacts
 from service.datasets.preparation.disk import Disk
 from service.datasets.preparation.options import Options, Target
 from service.datasets.preparation.outcome import Prepared
@@ -82,7 +82,7 @@ def prepare_to(
         chunks,
         filename=filename,
         options=options,
-        model=ModelFacts(name=model.name, encoding=model.encoding, max_tokens=model.max_tokens),
+        model=facts(model),
         target=target,
         outputs=outputs,
         scratch=scratch,

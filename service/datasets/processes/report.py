@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.catalogue.base_models import BaseModel, Catalogue
+from service.catalogue.base_models import Catalogue
+from service.catalogue.counting import facts
 from service.catalogue.lookup import known_model
 from service.catalogue.models_file import load
-from service.catalogue.tokens import ModelFacts
 from service.datasets.report.build import build_report
 from service.datasets.report.prices import price_list
 from service.datasets.report.process_pool import usable_cores
@@ -59,11 +59,6 @@ def pieces_of(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while chunk := file.read(READ_BYTES):
             yield chunk
-
-
-def facts(model: BaseModel) -> ModelFacts:
-    """The facts of a model that counting needs."""
-    return ModelFacts(name=model.name, encoding=model.encoding, max_tokens=model.max_tokens)
 
 
 def report_for_object(

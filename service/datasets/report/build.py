@@ -24,7 +24,6 @@ from service.catalogue.tokens import (
     ModelPrice,
     fast_counter,
     fast_counter_is_installed,
-    reference_counter,
 )
 from service.datasets.checks.file import MIN_EXAMPLES, RECOMMENDED_EXAMPLES
 from service.datasets.checks.registry import Hit, LocatedHit
@@ -36,7 +35,7 @@ from service.datasets.report.prices import price_lines
 from service.datasets.report.process_pool import map_in_order
 from service.datasets.report.profiler import Profiler, Seconds, add_seconds, timed
 from service.datasets.report.text_checks import compile_searches
-from service.datasets.report.token_accounting import TokenTotals
+from service.datasets.report.token_totals import TokenTotals
 from service.datasets.report_schema import Cookbook, FileReport, Format, Tokens
 from service.datasets.statistics import cookbook_distribution, distribution, histogram
 
@@ -152,14 +151,14 @@ class _FileReader:
         """Reads the blocks in `processes` processes and merges their parts in the order of the file."""
         encoding = self._model.encoding
         tokenizer_check: TokenizerCheck | None = None
-        if quick and fast_counter_is_installed():
+        if quick and not self._model.tokenizer and fast_counter_is_installed():
             tokenizer_check = TokenizerCheck(encoding, in_subprocess=processes > 1)
         try:
             counter = fast_counter(encoding) if tokenizer_check is not None else None
             reader = PartReader(
                 format=self.format,
                 model=self._model,
-                counter=counter or reference_counter(encoding),
+                counter=counter,
                 listed_per_code=self._listed_per_code,
                 max_line_bytes=self._max_line_bytes,
                 file=file,
@@ -242,6 +241,7 @@ def _report_on(reader: _FileReader, *, file_id: str, model: ModelFacts, prices: 
     per_example = Counter(totals.per_example)
     epochs = default_epochs(part.examples)
     billable = totals.billable * epochs
+    by_cookbook = not model.tokenizer and reader.format in ("chat", "reinforcement")
     return FileReport(
         file_id=file_id,
         status="ready",
@@ -267,7 +267,7 @@ def _report_on(reader: _FileReader, *, file_id: str, model: ModelFacts, prices: 
         epochs_reason=epochs_reason(part.examples),
         billable_tokens_per_epoch=totals.billable,
         billable_tokens=billable,
-        cookbook=_cookbook(totals, epochs) if reader.format in ("chat", "reinforcement") else None,
+        cookbook=_cookbook(totals, epochs) if by_cookbook else None,
         prices=price_lines(reader.format, billable, prices),
         errors=findings.total("error"),
         warnings=findings.total("warning"),
@@ -275,7 +275,7 @@ def _report_on(reader: _FileReader, *, file_id: str, model: ModelFacts, prices: 
         counts=dict(sorted(findings.counts.items())),
         findings=findings.listed(),
         item_fields=dict(sorted(part.item_fields.items())),
-        notes=_notes(part),
+        notes=_notes(part, model),
     )
 
 
@@ -289,12 +289,12 @@ def _cookbook(totals: TokenTotals, epochs: int) -> Cookbook:
     )
 
 
-def _notes(part: Part) -> list[str]:
+def _notes(part: Part, model: ModelFacts) -> list[str]:
     """Sentences about what was sampled or estimated."""
     notes = [note for check in part.checks for note in check.notes()]
     if part.totals.images:
         notes.append(f"{part.totals.images:,} images are counted by an estimate (85 tokens in low detail, else 765).")
-    if part.totals.definitions:
+    if part.totals.definitions and not model.tokenizer:
         notes.append("The tokens of tool definitions and calls are an estimate by the rule of OpenAI's cookbook.")
     return notes
 

@@ -22,10 +22,11 @@ from service.datasets.parsing.formats import Example, read_example, row_format, 
 from service.datasets.parsing.lines import Block, lines_of
 from service.datasets.parsing.open_records import OpenRecords
 from service.datasets.parsing.rows import Row, Rows, as_object, read_rows
+from service.datasets.report.accounting import accounting_for
 from service.datasets.report.findings import Findings
 from service.datasets.report.profiler import Profiler, Seconds, add_seconds, eager, timed
 from service.datasets.report.text_checks import TextScanner
-from service.datasets.report.token_accounting import TokenAccounting, TokenTotals
+from service.datasets.report.token_totals import TokenTotals
 from service.datasets.report_schema import Format
 from service.datasets.shapes import shape_of
 from service.processes.guard import guarded
@@ -99,7 +100,7 @@ class PartReader:
         *,
         format: Format | None,
         model: ModelFacts,
-        counter: TokenCounter,
+        counter: TokenCounter | None,
         listed_per_code: int,
         max_line_bytes: int,
         file: BinaryIO | None = None,
@@ -116,7 +117,7 @@ class PartReader:
             for check in (row_checks(format) if format else ())
             if check.on_row is not None
         ]
-        accounting = TokenAccounting(model, counter)
+        accounting = accounting_for(model, counter)
         self._count = timed(profiler, "counting tokens", accounting.count)
         self._add_tokens = timed(profiler, "adding up tokens", accounting.add)
         self._read_rows = timed(profiler, "reading lines and JSON", read_rows)

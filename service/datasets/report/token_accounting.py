@@ -7,7 +7,6 @@ count is never below the cookbook's, and equals it for plain chat.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 
 import msgspec
@@ -17,40 +16,13 @@ from service.datasets.checks.tokens import answer_cut_off, over_limit
 from service.datasets.parsing.formats import Example
 from service.datasets.report.definition_tokens import definition_tokens
 from service.datasets.report.findings import Findings
+from service.datasets.report.token_totals import TokenTotals
 
 _CACHED_ROLES = frozenset({"system", "developer"})
 _MAX_CACHED_CHARS = 4_000_000
 _MAX_CACHED_LABELS = 10_000
 _MAX_CACHED_LABEL_CHARS = 256
 _MAX_CACHED_DEFINITIONS = 1_000
-
-
-class TokenTotals:
-    """The token figures of some examples, which can be merged with others. Stores 8 bytes for each example.
-
-    Names without `cookbook` hold our figures. `billable` is the sum of tokens within the model's limit for one epoch.
-    """
-
-    def __init__(self) -> None:
-        self.total = 0
-        self.trained = 0
-        self.definitions = 0
-        self.billable = 0
-        self.tokens_over_limit = 0
-        self.examples_over_limit = 0
-        self.answers_cut_off = 0
-        self.images = 0
-        self.uncountable = 0
-        self.cookbook_billable = 0
-        self.per_example = array("I")
-        self.cookbook_per_example = array("I")
-
-    def merge(self, other: TokenTotals) -> None:
-        """Adds the figures of other examples."""
-        for name, figure in vars(other).items():
-            total = getattr(self, name)
-            total += figure
-            setattr(self, name, total)
 
 
 class TokenAccounting:

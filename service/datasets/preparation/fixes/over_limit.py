@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from service.catalogue.tokens import ModelFacts, reference_counter
+from service.catalogue.tokens import ModelFacts
 from service.datasets.parsing.formats import Example, read_example, same_format
 from service.datasets.preparation.changes import Dropped
 from service.datasets.preparation.fixes.kinds import NumberedFix
 from service.datasets.preparation.scratch import NumberedRow
+from service.datasets.report.accounting import accounting_for
 from service.datasets.report.findings import Findings
-from service.datasets.report.token_accounting import TokenAccounting, TokenTotals
+from service.datasets.report.token_totals import TokenTotals
 from service.datasets.report_schema import Format
 
 
@@ -24,13 +25,13 @@ def drop_over_limit(rows: Iterable[NumberedRow], format: Format, model: ModelFac
 
 
 def _lines_over_limit(rows: Iterable[NumberedRow], format: Format, model: ModelFacts) -> Iterator[int]:
-    sums = TokenTotals()
+    sums, accounting = TokenTotals(), None
     for line, row in rows:
         if not same_format(row, format):
             continue
         example = read_example(line, row, format)
-        if _may_be_over(example, model.max_tokens):
-            accounting = TokenAccounting(model, reference_counter(model.encoding))
+        if model.tokenizer or _may_be_over(example, model.max_tokens):
+            accounting = accounting or accounting_for(model)
             before = sums.examples_over_limit
             accounting.add([example], accounting.count([example]), sums, Findings(listed_per_code=0))
             if sums.examples_over_limit > before:
