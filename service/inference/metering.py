@@ -23,7 +23,7 @@ from service.billing.ledger_batcher import Call, LedgerBatcher
 from service.billing.price_list import InferencePrice, inference_price_on
 from service.billing.prices import dollar_text, inference_cost_micros
 from service.billing.queries import inference_price_overrides
-from service.catalogue.tokens import ENCODINGS
+from service.catalogue.counting import counting_of
 from service.database.engine import Database
 from service.errors import QuotaExceeded, RateLimited
 from service.ids import new_id
@@ -88,7 +88,7 @@ class Meter:
         costs nothing. Pass `subject` when the ledger already holds a reservation under it.
         """
         base = request.route.base
-        encoding = base.encoding if base is not None else ENCODINGS[0]
+        encoding = counting_of(base)
         texts, other_tokens = await off_loop(request.size_bytes, input_texts, request.body, path=request.path)
         is_counted = request.size_bytes >= self._counts.uncounted_bytes
         input_tokens = other_tokens + (

@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from service.catalogue.tokens import reference_counter
+from service.catalogue.counting import counter_of
 from service.fair_places import FairPlaces
 from service.off_loop import off_loop
 from service.processes.guard import LimitReached
@@ -52,7 +52,7 @@ which cost less than an eighth of the longest answer that is reserved with them.
 
 
 class CountRequest(msgspec.Struct, frozen=True):
-    """Texts to count, and the name of the encoding."""
+    """Texts to count, and what counts them: an encoding, or the path of an open model's tokenizer."""
 
     encoding: str
     texts: Sequence[str]
@@ -134,5 +134,5 @@ def token_bound(texts: Sequence[str]) -> int:
 
 def count_tokens(texts: Sequence[str], encoding: str) -> int:
     """The number of tokens of texts, with this process's own tokenizer."""
-    counter = reference_counter(encoding)
+    counter = counter_of(encoding)
     return sum(counter.count(text) for text in texts)

@@ -197,7 +197,7 @@ class TestNotRendered:
     def test_is_an_error_of_its_line(
         self, tmp_path: Path, row: dict[str, Any], template: str | None, reason: str
     ) -> None:
-        options = {} if template is None else {"template": template}
+        options: dict[str, Any] = {} if template is None else {"template": template}
         report = report_on(jsonl(row, row), model=model(tmp_path, **options))
         found = findings_of(report, "template_cannot_render")
         assert [each.line for each in found] == [1, 2]

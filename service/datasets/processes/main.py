@@ -12,7 +12,7 @@ import importlib
 import sys
 from contextlib import suppress
 
-from service.catalogue.counting import counter_of
+from service.catalogue.counting import counter_of, counting_of
 from service.catalogue.models_file import load
 from service.catalogue.tokens import EncodingDamaged, fast_counter
 from service.datasets.processes.leakage import leakage_of_objects
@@ -46,7 +46,7 @@ def main(storage_url: str, models_file: str, *, counting: bool = False) -> None:
             importlib.import_module(module)
         compile_searches()
         with suppress(EncodingDamaged):  # every answer reports it
-            counter_of(encoding, catalogue.default.tokenizer)
+            counter_of(counting_of(catalogue.default))
             if not catalogue.default.is_open and fast_counter(encoding) is not None:
                 loaded.add(encoding)
 

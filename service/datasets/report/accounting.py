@@ -29,7 +29,7 @@ class Accounting(Protocol):
 def accounting_for(model: ModelFacts, counter: TokenCounter | None = None) -> Accounting:
     """OpenAI's rule with `counter` (default: the reference counter), or an open model's own chat template."""
     if not model.tokenizer:
-        return TokenAccounting(model, counter or counter_of(model.encoding, ""))
+        return TokenAccounting(model, counter or counter_of(model.encoding))
     from service.datasets.report.template_accounting import TemplateAccounting  # needs the extra `open-models`
 
     return TemplateAccounting(model)
@@ -38,7 +38,7 @@ def accounting_for(model: ModelFacts, counter: TokenCounter | None = None) -> Ac
 def definition_counter(model: ModelFacts) -> Callable[[list[Any]], int]:
     """Counts the tokens of one example's function definitions for a model."""
     if not model.tokenizer:
-        count = counter_of(model.encoding, "").count
+        count = counter_of(model.encoding).count
         return lambda definitions: definition_tokens(definitions, count, model.encoding)
     from service.catalogue.open_models.normalizing import normalized_definitions
     from service.catalogue.open_models.tokenizer import open_tokenizer  # needs the extra `open-models`

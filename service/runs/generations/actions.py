@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.prices import amount_of, micros_of_dollars
 from service.catalogue.base_models import BaseModel
-from service.catalogue.tokens import ENCODINGS
+from service.catalogue.counting import counting_of
 from service.database.tables import Run
 from service.datasets.files.actions import clean_filename
 from service.errors import InvalidRequest, NotFound
@@ -164,10 +164,9 @@ async def _step(body: CreateGeneration, name: str, router: Router, project_id: s
 
 async def _rates(meter: Meter, project_id: str, route: Route, body: dict[str, object]) -> Rates:
     texts, other_tokens = input_texts(body, path=CHAT)
-    encoding = route.base.encoding if route.base is not None else ENCODINGS[0]
     price = await meter.price_of(route)
     return Rates(
-        prompt_tokens=other_tokens + await meter.count(texts, encoding, project_id=project_id),
+        prompt_tokens=other_tokens + await meter.count(texts, counting_of(route.base), project_id=project_id),
         input_micros_per_million=price.input_micros_per_million if price else 0,
         output_micros_per_million=price.output_micros_per_million if price else 0,
     )
