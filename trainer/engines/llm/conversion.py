@@ -6,9 +6,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 
 from ..port import Refused
+from .gguf_header import read_tensors
 from .models_folder import BaseFolder
 
 _SPARE_BYTES = 1 << 30
@@ -64,12 +66,10 @@ def _convert(base: BaseFolder, file: Path, folder: Path) -> None:
 
 
 def _check_space(base: BaseFolder, file: Path, cache: Path) -> None:
-    """Before the conversion is begun: its result is at most 32/4 of the file (of 4-bit weights), usually far less."""
-    from gguf import GGUFReader
-
+    """Before the conversion is begun."""
     from .devices import weights_dtype
 
-    weights = sum(int(tensor.n_elements) for tensor in GGUFReader(file).tensors)
+    weights = sum(prod(shape) for shape in read_tensors(file).values())
     needed = weights * weights_dtype().itemsize + _SPARE_BYTES
     free = shutil.disk_usage(cache).free
     if needed > free:

@@ -18,6 +18,15 @@ Value = int | float | bool | str
 
 def read_header(path: Path) -> Mapping[str, Value]:
     """The keys of a GGUF file with their values. Raises ValueError if it is not one."""
+    return _read(path)[0]
+
+
+def read_tensors(path: Path) -> dict[str, tuple[int, ...]]:
+    """The names of the tensors with their shapes: rows first, as PyTorch has them. Raises ValueError."""
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[dict[str, Value], dict[str, tuple[int, ...]]]:
     with path.open("rb") as file:
         try:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -27,7 +36,7 @@ def read_header(path: Path) -> Mapping[str, Value]:
             if content[:4] != _MAGIC:
                 raise ValueError("the file does not begin with GGUF")
             try:
-                return _Reader(content).keys()
+                return _Reader(content).all()
             except (struct.error, KeyError, UnicodeDecodeError) as error:
                 raise ValueError(f"the header is damaged ({error})") from None
 
@@ -37,12 +46,20 @@ class _Reader:
         self._content = content
         self._at = len(_MAGIC)
 
-    def keys(self) -> dict[str, Value]:
+    def all(self) -> tuple[dict[str, Value], dict[str, tuple[int, ...]]]:
         version = self._scalar("I")
         if version not in (2, 3):
             raise ValueError(f"version {version} of GGUF is not known")
+        tensors, keys = int(self._scalar("Q")), int(self._scalar("Q"))
+        values = {self._string(): self._value(int(self._scalar("I"))) for _ in range(keys)}
+        return values, dict(self._tensor() for _ in range(tensors))
+
+    def _tensor(self) -> tuple[str, tuple[int, ...]]:
+        name = self._string()
+        sizes = [int(self._scalar("Q")) for _ in range(int(self._scalar("I")))]
+        self._scalar("I")
         self._scalar("Q")
-        return {self._string(): self._value(int(self._scalar("I"))) for _ in range(int(self._scalar("Q")))}
+        return name, tuple(reversed(sizes))
 
     def _value(self, kind: int) -> Value:
         if kind == _STRING:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
@@ -34,15 +36,20 @@ def load_tokenizer(base: BaseFolder, cache: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_base(base: BaseFolder, cache: Path) -> PreTrainedModel:
-    """A base model's weights on this process's device. Raises Refused when transformers does not know the model."""
-    return _load(layout(base, cache), base)
+def load_base(base: BaseFolder, cache: Path, *, dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """A base model's weights on this process's device, in the device's precision unless `dtype` is given.
+
+    Raises Refused when transformers does not know the model.
+    """
+    return _load(layout(base, cache), base, dtype)
 
 
-def load_tuned(base: BaseFolder, weights: Path, cache: Path, *, trainable: bool = False) -> PreTrainedModel | PeftModel:
+def load_tuned(
+    base: BaseFolder, weights: Path, cache: Path, *, trainable: bool = False, dtype: torch.dtype | None = None
+) -> PreTrainedModel | PeftModel:
     """A tuned model: the base with the adapter in `weights`, or the full weights that lie there."""
     if not is_adapter(weights):
-        return _load(weights, base)
+        return _load(weights, base, dtype)
     return PeftModel.from_pretrained(load_base(base, cache), weights, is_trainable=trainable, local_files_only=True)
 
 
@@ -58,9 +65,9 @@ def adapter_config(weights: Path) -> dict[str, Any]:
     return content
 
 
-def _load(folder: Path, base: BaseFolder) -> PreTrainedModel:
+def _load(folder: Path, base: BaseFolder, dtype: torch.dtype | None) -> PreTrainedModel:
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=weights_dtype())
+        model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=dtype or weights_dtype())
     except (ValueError, KeyError, OSError, ImportError) as error:
         raise Refused("model", f"The model {base.name} cannot be loaded from {folder}: {error}") from error
     return model.to(device())
