@@ -71,8 +71,11 @@ class SteppingMixin:
         raise NotImplementedError
 
     def get_train_dataloader(self) -> Any:
-        """One placeholder a step: the rows of a step follow from its number."""
-        return DataLoader(self.train_dataset, batch_size=1)  # type: ignore[attr-defined]
+        """One placeholder a step: the rows of a step follow from its number.
+
+        A generator of its own, since a loader draws a number when it begins, which would move a resumed job's dropout.
+        """
+        return DataLoader(self.train_dataset, batch_size=1, generator=torch.Generator())  # type: ignore[attr-defined]
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """Compute the gradients of a step's rows. Returns its mean loss."""

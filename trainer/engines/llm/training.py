@@ -54,18 +54,18 @@ def encoder_of(base: BaseFolder, cache: Path) -> Encoder:
 
 def check_start(settings: JobSettings, start: Path) -> None:
     """Raises Refused when a job continues a tuned model by another type of adapter than it has."""
-    asked = lora_of(settings.adapter)
+    wanted = lora_of(settings.adapter)
     has_adapter = is_adapter(start)
-    if settings.adapter is not None and (asked is not None) != has_adapter:
+    if settings.adapter is not None and (wanted is not None) != has_adapter:
         has, other = ("lora", "full") if has_adapter else ("full", "lora")
         raise Refused(
             "adapter",
             f"The model to continue was trained with adapter.type {has!r}, and cannot be continued with {other!r}: "
             "leave adapter out, or start from the base model",
         )
-    if asked is not None and has_adapter and settings.adapter is not None and settings.adapter.rank is not None:
+    if wanted is not None and has_adapter and settings.adapter is not None and settings.adapter.rank is not None:
         rank = adapter_config(start).get("r")
-        if asked.rank != rank:
+        if wanted.rank != rank:
             raise Refused("adapter", f"The model to continue has an adapter of rank {rank}: leave adapter.rank out")
 
 
