@@ -166,7 +166,13 @@ def test_adapter_has_what_was_asked_for(models_dir: Path, tmp_path: Path) -> Non
     ],
 )
 def test_refused_before_acceptance(models_dir: Path, tmp_path: Path, settings: dict[str, Any], words: str) -> None:
-    known = {"base": "tiny-llama", "method": "supervised", "seed": 1, "adapter": None, "continues": False}
+    known: dict[str, Any] = {
+        "base": "tiny-llama",
+        "method": "supervised",
+        "seed": 1,
+        "adapter": None,
+        "continues": False,
+    }
     with pytest.raises(Refused, match=words):
         LlmEngine(models_dir, tmp_path).check(jobs.JobSettings(**(known | settings)))
 
