@@ -14,7 +14,7 @@ import pytest
 from tests.llm import jobs
 from trainer.engines.llm.engine import LlmEngine
 from trainer.engines.llm.stepping import SteppingMixin
-from trainer.engines.port import Adapter, Refused
+from trainer.engines.port import Adapter, JobSettings, Refused
 
 JOBS: dict[str, dict[str, Any]] = {
     "supervised": {"rate": 50.0},
@@ -133,7 +133,7 @@ class TestContinuing:
     @pytest.mark.parametrize("kind", ["supervised", "full"])
     def test_reference_of_dpo_is_the_model_that_is_continued(self, models_dir: Path, tmp_path: Path, kind: str) -> None:
         first = jobs.train(models_dir, tmp_path / "first", **JOBS[kind])
-        job = {"method": "dpo", "start": str(first.model), "rate": 2000.0, "snapshot_tokens": 60}
+        job: dict[str, Any] = {"method": "dpo", "start": str(first.model), "rate": 2000.0, "snapshot_tokens": 60}
         whole = jobs.train(models_dir, tmp_path / "whole", **job)
         assert whole.figures[1]["train_loss"] == pytest.approx(0.6931, abs=1e-4)
         with pytest.raises(jobs.Stopped):
@@ -174,7 +174,7 @@ def test_refused_before_acceptance(models_dir: Path, tmp_path: Path, settings: d
         "continues": False,
     }
     with pytest.raises(Refused, match=words):
-        LlmEngine(models_dir, tmp_path).check(jobs.JobSettings(**(known | settings)))
+        LlmEngine(models_dir, tmp_path).check(JobSettings(**(known | settings)))
 
 
 def weights(folder: Path) -> dict[str, bytes]:
