@@ -33,6 +33,7 @@ class RayLauncher:
     """
 
     survives_restart = True
+    poll_seconds = 1.0
 
     def __init__(self, address: str, *, token: str, cpus_per_job: float) -> None:
         if urlsplit(address).scheme not in ("http", "https"):
@@ -41,6 +42,7 @@ class RayLauncher:
                 f" not {address or 'empty'!r}"
             )
         self._address, self._cpus = address, cpus_per_job
+        self._stopped: set[str] = set()
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._client = httpx2.Client(base_url=address, headers=headers, timeout=_TIMEOUT, trust_env=False)
         try:
@@ -71,31 +73,22 @@ class RayLauncher:
 
         One that Ray gave up before it was placed (after `RAY_JOB_START_TIMEOUT_SECONDS`, 15 minutes) is `gone`.
         """
-        job = self._job(name)
-        if job is None:
-            return Outcome("gone", "Ray does not know the job")
-        match job["status"]:
-            case "SUCCEEDED":
-                return Outcome("succeeded")
-            case "RUNNING":
-                return Outcome("running")
-            case "PENDING":
-                return Outcome("running", "waits for a node with free GPUs and CPUs")
-            case "STOPPED":
-                return Outcome("died", "the job was stopped in Ray")
-            case _:
-                return _failure(job)
+        outcome = self._outcome(name)
+        if outcome.state != "running":
+            self._stopped.discard(name)
+        return outcome
 
     def stop(self, name: str) -> None:
         """Ask Ray to end the job: SIGTERM, and SIGKILL after three seconds.
 
-        A job that waits for a node stays in Ray's queue, and is ended as soon as it is placed.
+        One that Ray has not placed yet counts as ended at once; Ray ends it when it places it.
         """
         try:
             self._ask("POST", f"/api/jobs/{quote(name, safe='')}/stop")
         except _Answered as error:
             if error.status != 404:
                 raise
+        self._stopped.add(name)
 
     def logs(self, name: str) -> str:
         """See `port.Launcher`. They lie on the job's node; where that was lost, the answer says so in a line."""
@@ -108,6 +101,24 @@ class RayLauncher:
     def close(self) -> None:
         """Close the connection. The jobs go on."""
         self._client.close()
+
+    def _outcome(self, name: str) -> Outcome:
+        job = self._job(name)
+        if job is None:
+            return Outcome("gone", "Ray does not know the job")
+        match job["status"]:
+            case "SUCCEEDED":
+                return Outcome("succeeded")
+            case "RUNNING":
+                return Outcome("running")
+            case "PENDING" if name in self._stopped:
+                return Outcome("died", "the job was stopped before Ray placed it")
+            case "PENDING":
+                return Outcome("running", "waits for a node with free GPUs and CPUs")
+            case "STOPPED":
+                return Outcome("died", "the job was stopped in Ray")
+            case _:
+                return _failure(job)
 
     def _job(self, name: str) -> dict[str, Any] | None:
         try:

@@ -49,7 +49,7 @@ class Cluster:
         dashboard = ["--dashboard-host=127.0.0.1", f"--dashboard-port={self._dashboard_port}"]
         ports = [f"--port={self._gcs_port}", f"--ray-client-server-port={free_port()}", *dashboard]
         self._run("--head", f"--temp-dir={self._folder}", "--num-cpus=0", "--num-gpus=0", *ports)
-        until(self._answers, seconds=60)
+        until(self._answers, seconds=90)
 
     def nodes(self, alive: int) -> None:
         """Add nodes with one GPU until `alive` of them are alive, in Ray's view too."""
@@ -57,18 +57,26 @@ class Cluster:
         for _ in range(alive + 1 - len(self._nodes)):
             self._run(f"--address=127.0.0.1:{self._gcs_port}", "--num-cpus=2", "--num-gpus=1")
             # One after the other: nodes that start together on one machine take the same sockets.
-            until(lambda: self._gpus_alive() == len(self._nodes) - 1, seconds=60)
+            until(lambda: self._gpus_alive() == len(self._nodes) - 1, seconds=90)
+
+    def node_of(self, pid: int) -> int:
+        """The node that `pid` runs on, as the pid of `ray start`."""
+        ancestors = set(_ancestors(pid))
+        [node] = [node.pid for node in self._nodes if node.pid in ancestors]
+        return node
 
     def kill_node_of(self, pid: int) -> None:
         """Kill the raylet that `pid` runs under, and all other processes of its node that are Ray's."""
-        ancestors = set(_ancestors(pid))
-        [node] = [node for node in self._nodes if node.pid in ancestors]
-        os.killpg(node.pid, signal.SIGKILL)
-        node.wait()
+        os.killpg(self.node_of(pid), signal.SIGKILL)
 
-    def pids(self, command: str) -> list[int]:
-        """The cluster's processes whose command line contains `command` (a shell that runs one is not one)."""
-        return [pid for pid in self._processes() if command in _read(pid, "cmdline").replace("\0", " ")]
+    def training_pids(self, **environment: str) -> list[int]:
+        """The cluster's training processes with these variables in their environment (their shells are none)."""
+        return [
+            pid
+            for pid in self._processes()
+            if "-m trainer.train" in _read(pid, "cmdline").replace("\0", " ")
+            and {f"{name}={value}" for name, value in environment.items()} <= set(_read(pid, "environ").split("\0"))
+        ]
 
     def close(self) -> None:
         """End every process and remove the folder."""
@@ -86,8 +94,12 @@ class Cluster:
                 subprocess.Popen(
                     [
                         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
-                        *("--node-ip-address=127.0.0.1", "--include-log-monitor=false"),
-                        *("--object-store-memory=80000000", f"--dashboard-agent-listen-port={free_port()}"),
+                        *("--node-ip-address=127.0.0.1", "--min-worker-port=0", "--max-worker-port=0"),
+                        *(
+                            "--include-log-monitor=false",
+                            "--object-store-memory=80000000",
+                            f"--dashboard-agent-listen-port={free_port()}",
+                        ),
                         *arguments,
                     ],
                     cwd=self._folder,
@@ -105,15 +117,23 @@ class Cluster:
             "RAY_AUTH_TOKEN": TOKEN,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
+            "TRAINER_ENGINE_DIR": str(self._folder / "engine"),
         }
 
     def _answers(self) -> bool:
+        self._assert_started()
         try:
             return self._client.get("/api/version").status_code == 200
         except httpx2.TransportError:
             return False
 
+    def _assert_started(self) -> None:
+        """Fail with its log when the node that was started last has ended."""
+        if self._nodes[-1].poll() is not None:
+            raise AssertionError((self._folder / f"node-{len(self._nodes) - 1}.log").read_text()[-4000:])
+
     def _gpus_alive(self) -> float:
+        self._assert_started()
         answer = self._client.get("/api/v0/nodes")
         nodes = answer.json()["data"]["result"]["result"] if answer.status_code == 200 else []
         return sum(float(node["resources_total"].get("GPU", 0)) for node in nodes if node["state"] == "ALIVE")

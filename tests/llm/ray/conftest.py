@@ -4,7 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.trainer.conftest import base_weights, start_trainer, trainer
+
 from .cluster import Cluster, running_cluster
+
+__all__ = ["base_weights", "start_trainer", "trainer"]
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.launchers.port import Launch
+from trainer.launchers.port import Launch, Outcome
 from trainer.launchers.ray import RayLauncher
 
 from .cluster import TOKEN, Cluster, until
@@ -73,12 +73,13 @@ class TestAnAttempt:
         launcher.start(program.launch("third", WAITS))
         waiting = launcher.poll("third")
         assert (waiting.state, waiting.reason) == ("running", "waits for a node with free GPUs and CPUs")
-        for name in ("first", "second", "third"):
+        launcher.stop("third")
+        assert launcher.poll("third") == Outcome("died", "the job was stopped before Ray placed it")
+        for name in ("first", "second"):
             launcher.stop(name)
-        for name in ("first", "second", "third"):
-            _until_state(launcher, name, "died")
-            assert launcher.poll(name).reason == "the job was stopped in Ray"
-        until(lambda: not cluster.pids("-m trainer.train"), seconds=10)
+            _until(launcher, name, Outcome("died", "the job was stopped in Ray"))
+        _until(launcher, "third", Outcome("died", "the job was stopped in Ray"))
+        until(lambda: not cluster.training_pids(), seconds=10)
         launcher.stop("first")
 
     def test_another_launcher_finds_what_this_one_started(
@@ -98,13 +99,13 @@ class TestALostNode:
     def test_is_the_reason_of_a_death(self, cluster: Cluster, launcher: RayLauncher, program: Program) -> None:
         launcher.start(program.launch("bereft", WAITS))
         until(lambda: "ready" in launcher.logs("bereft"), seconds=60)
-        [pid] = cluster.pids("-m trainer.train")
+        [pid] = cluster.training_pids()
         cluster.kill_node_of(pid)
         _until_state(launcher, "bereft", "died")
         reason = launcher.poll("bereft").reason
         assert reason.startswith("its node ")
         assert reason.endswith(" was lost")
-        until(lambda: not cluster.pids("-m trainer.train"), seconds=10)
+        until(lambda: not cluster.training_pids(), seconds=10)
         assert launcher.logs("bereft").startswith("no logs: Ray at http://127.0.0.1:")
 
 
@@ -112,6 +113,10 @@ class TestAClusterThatAsksForAToken:
     def test_refuses_a_wrong_one_at_the_start(self, cluster: Cluster) -> None:
         with pytest.raises(OSError, match=r"refuses the token \(40\d\).*TRAINER_RAY_TOKEN"):
             RayLauncher(cluster.address, token="wrong", cpus_per_job=1)
+
+
+def _until(launcher: RayLauncher, name: str, outcome: Outcome) -> None:
+    until(lambda: launcher.poll(name) == outcome, seconds=60)
 
 
 def _until_state(launcher: RayLauncher, name: str, state: str) -> None:
