@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 TEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
 LLM_VENV := .venv-llm
 LLM_BIN := $(LLM_VENV)/bin
-PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup
+# Byte code of the tests is written even where an environment forbids it: every worker would compile all of them.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup
 TESTS ?= tests
 LLM_TESTS ?= tests/llm
 # Folders and files with pure tests; of them `--fast` leaves out the tests that start a server.

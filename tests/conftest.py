@@ -13,8 +13,10 @@ import pytest
 import redis
 
 from cli.embedded import OWNER, SERVICE
+from cli.starting import imports
 from service.database import engine
 from service.settings import Settings
+from tests import compiled_statements
 from tests.stack import HANDOVER, DevStack, ReusableDatabases, Servers, running_servers
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "authority.pem")
 
 engine.CONNECT_SECONDS = engine.PING_SECONDS = engine.POOL_WAIT_SECONDS = 60.0
 """What a test asks of Postgres in this process is answered in time, however long the machine stands still."""
+
+compiled_statements.share()
 
 STARTS_SERVERS = {"servers", "stack", "fresh_stack", "upstream_program", "scripted_program", "receiver"}
 """Fixtures that start one; `make test-fast` leaves out the tests that use them."""
@@ -58,6 +62,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop what `pytest_configure` started."""
     if run := config.stash.get(_RUN, None):
         run.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Modules and items live as long as the process: searching them for garbage takes a third of the collection."""
+    with imports():
+        yield
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
