@@ -148,7 +148,7 @@ class Postgres:
             "log_line_prefix": "%m [%p] ",
         }
         if not self.durable:  # safe against a killed process, not against a power failure
-            settings |= {"fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "1h"}
+            settings |= {"fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "1h", "scram_iterations": "1"}
         flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return Program(
             name="postgres",

@@ -348,6 +348,7 @@ def is_running(pid: int) -> bool:
 
 def _wait_until(ready: Any) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not ready():
-        assert time.monotonic() < deadline, "PostgreSQL did not start"
-        time.sleep(0.05)
+    with ThreadPoolExecutor(max_workers=1) as thread:  # the fixture that asks may run in an event loop
+        while not thread.submit(ready).result():
+            assert time.monotonic() < deadline, "PostgreSQL did not start"
+            time.sleep(0.05)

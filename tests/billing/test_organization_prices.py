@@ -1,18 +1,32 @@
 """Setting a price through the organisation's API, and what quotes and finished jobs make of it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
+import pytest
 
 from tests.stack import DevStack
 from tests.wire import chat_rows, eventually, jsonl
 
+pytestmark = pytest.mark.xdist_group("organization prices")
 
-def test_a_price_that_is_set_holds_for_quotes_and_a_finished_job_calibrates_the_next_one(fresh_stack: DevStack) -> None:
-    ready = fresh_stack.ready()
+
+@pytest.fixture(scope="module")
+def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevStack]:
+    """A stack for these tests only: prices are the whole organisation's. Each test sets those of another model."""
+    stack = DevStack(tmp_path_factory.mktemp("prices"))
+    try:
+        yield stack.start()
+    finally:
+        stack.stop()
+
+
+def test_a_price_that_is_set_holds_for_quotes_and_a_finished_job_calibrates_the_next_one(own_stack: DevStack) -> None:
+    ready = own_stack.ready()
     headers = {"authorization": f"Bearer {ready['admin_key']}"}
     admin = httpx2.Client(base_url=ready["base_url"], headers=headers, timeout=90)
-    client = fresh_stack.client()
+    client = own_stack.client()
     file = client.files.create(file=("train.jsonl", jsonl(chat_rows(12))), purpose="fine-tune")
     client.files.wait_for_processing(file.id, poll_interval=0.1)
 
@@ -48,8 +62,8 @@ def test_a_price_that_is_set_holds_for_quotes_and_a_finished_job_calibrates_the_
     assert calibration["actual_to_estimate"] == round(trained / shipped["tokens"]["billable"], 4)
 
 
-def test_only_an_admin_key_sets_prices(stack: DevStack) -> None:
-    ready = stack.ready()
+def test_only_an_admin_key_sets_prices(own_stack: DevStack) -> None:
+    ready = own_stack.ready()
     for key, status in ((ready["api_key"], 403), ("nonsense", 401), (ready["admin_key"], 400)):
         answer = httpx2.post(
             f"{ready['base_url']}/organization/prices",
@@ -60,11 +74,11 @@ def test_only_an_admin_key_sets_prices(stack: DevStack) -> None:
         assert answer.status_code == status, answer.text
 
 
-def test_a_report_that_stands_shows_the_prices_of_today(fresh_stack: DevStack) -> None:
-    ready = fresh_stack.ready()
+def test_a_report_that_stands_shows_the_prices_of_today(own_stack: DevStack) -> None:
+    ready = own_stack.ready()
     headers = {"authorization": f"Bearer {ready['admin_key']}"}
     admin = httpx2.Client(base_url=ready["base_url"], headers=headers, timeout=90)
-    client = fresh_stack.client()
+    client = own_stack.client()
     file = client.files.create(file=("train.jsonl", jsonl(chat_rows(12))), purpose="fine-tune")
     client.files.wait_for_processing(file.id, poll_interval=0.1)
 
@@ -73,7 +87,7 @@ def test_a_report_that_stands_shows_the_prices_of_today(fresh_stack: DevStack) -
         return {line["model"]: line["price"]["value"] for line in report["prices"]}
 
     before = prices()
-    body = {"model": "gpt-4o-mini", "effective_from": "2026-01-01", "dollars_per_million_tokens": 9, "source": "x"}
+    body = {"model": "gpt-4.1-mini", "effective_from": "2026-01-01", "dollars_per_million_tokens": 15, "source": "x"}
     assert admin.post("/organization/prices", json=body).status_code == 200
-    changed = "gpt-4o-mini-2024-07-18"
+    changed = "gpt-4.1-mini-2025-04-14"
     assert prices() == {**before, changed: round(before[changed] * 3, 6)}

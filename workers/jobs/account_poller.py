@@ -12,6 +12,7 @@ import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import structlog
@@ -50,8 +51,13 @@ MAX_FAILED_LISTS = 3
 MAX_PAGES = 1000
 
 
-def due_polls(ctx: Context) -> Select[Any]:
+def due_polls(_: Context) -> Select[Any]:
     """The accounts to poll, by project. A shared account belongs to no project and counts by itself."""
+    return _due_polls()
+
+
+@cache
+def _due_polls() -> Select[Any]:
     owner = func.coalesce(UpstreamAccount.project_id, AccountPoll.id)
     due = (
         select(owner.label("project_id"), AccountPoll.id, AccountPoll.due_at)

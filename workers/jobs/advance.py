@@ -1,6 +1,7 @@
 """One step of a job: the function for its state, within the account's bulkhead, and what follows when it crashes."""
 
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import Any
 
 import structlog
@@ -39,11 +40,15 @@ BEFORE_UPSTREAM_JOB: tuple[State, ...] = ("validating", "waiting", "uploading")
 def due_jobs(ctx: Context) -> Select[Any]:
     """The jobs that may be claimed now: those for whose account the bulkhead has room for a step."""
     accounts, pairs = ctx.bulkhead.full()
-    conditions = []
-    if accounts or pairs:
-        has_room = and_(Job.account_id.not_in(accounts), tuple_(Job.project_id, Job.account_id).not_in(pairs))
-        conditions.append(or_(Job.account_id.is_(None), has_room, Job.state == "waiting"))
-    return longest_due(Job, conditions)
+    if not accounts and not pairs:
+        return _all_due_jobs()
+    has_room = and_(Job.account_id.not_in(accounts), tuple_(Job.project_id, Job.account_id).not_in(pairs))
+    return longest_due(Job, [or_(Job.account_id.is_(None), has_room, Job.state == "waiting")])
+
+
+@cache
+def _all_due_jobs() -> Select[Any]:
+    return longest_due(Job)
 
 
 async def advance(ctx: Context, claimed: Claim[Job]) -> None:
