@@ -2,6 +2,7 @@
 
 import argparse
 import fcntl
+import ipaddress
 import logging
 import signal
 import sys
@@ -12,14 +13,18 @@ from typing import IO
 
 import uvicorn
 
+from .attempts import AttemptTokens
 from .engines.choice import ENGINES, make_engine
 from .engines.port import Refused
 from .http.app import create_app
 from .http.serving import Serving
+from .launchers.choice import make_launcher
+from .leftovers import sweep
 from .settings import read_settings
+from .storage import Storage
 from .store import Store
 from .supervisor import Supervisor
-from .sweep import sweep
+from .weights_cache import WeightsCache
 
 _LOCK_SECONDS = 10.0
 _log = logging.getLogger("trainer")
@@ -38,15 +43,19 @@ def main() -> int:
         store = Store(settings.data_dir)
         lock = _lock(settings.data_dir)
         store.create_tables()
-        sweep(store)
+        storage = Storage(settings.storage_url)
+        sweep(store, storage)
+        launcher = make_launcher(settings)
+        tokens = AttemptTokens(settings.data_dir)
         engine.prepare()
     except (OSError, ValueError, Refused) as error:
         _log.error("cannot start: %s", error)
         return 2
+    weights = WeightsCache(storage, settings.data_dir / "cache", max_bytes=settings.cache_bytes)
     if not settings.api_key:
         _log.warning("TRAINER_API_KEY is not set: every caller is admitted")
     config = uvicorn.Config(
-        create_app(settings, store, engine, Serving(engine, store)),
+        create_app(settings, store, storage, engine, Serving(engine, weights), tokens),
         host=arguments.host,
         port=arguments.port,
         log_config=None,
@@ -57,7 +66,9 @@ def main() -> int:
     listening = config.bind_socket()
     _log.info("serving on http://%s:%d/v1 from %s", *listening.getsockname()[:2], settings.data_dir)
     stopping = threading.Event()
-    supervising = threading.Thread(target=Supervisor(store, settings).run, args=(stopping,), name="supervisor")
+    server_url = settings.server_url or _loopback(*listening.getsockname()[:2])
+    supervisor = Supervisor(store, storage, settings, launcher, tokens, server_url=server_url)
+    supervising = threading.Thread(target=supervisor.run, args=(stopping,), name="supervisor")
     supervising.start()
     signal.signal(signal.SIGTERM, _already_stopping)
     try:
@@ -74,6 +85,14 @@ def main() -> int:
 
 def _already_stopping(*_: object) -> None:
     """Ignore the signal that uvicorn raises again after its shutdown; `main` is already ending."""
+
+
+def _loopback(host: str, port: int) -> str:
+    """The address of this server for processes on this machine."""
+    address = ipaddress.ip_address(host)
+    if address.is_unspecified:
+        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+    return f"http://{address}:{port}" if address.version == 4 else f"http://[{address}]:{port}"
 
 
 def _lock(data_dir: Path) -> IO[bytes]:

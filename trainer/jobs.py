@@ -1,4 +1,4 @@
-"""A job's rows and its transitions: callers create, cancel, pause and resume jobs, training processes do the rest.
+"""A job's rows and its transitions by callers and by the supervisor; `recording.py` has those by training processes.
 
 Every transition is a conditional UPDATE; zero rows mean that another process changed the job first.
 """
@@ -11,14 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .engines.port import Fenced
+import msgspec
+
+from .engines.port import Adapter
 from .ids import new_id
-from .plan import Plan
 from .store import Store
 
 ENDED = ("succeeded", "failed", "cancelled")
 MAX_CRASHES = 5
 """A job fails after this many deaths of its training process without a new step in between."""
+_COARSE_PLACES = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +40,7 @@ class NewJob:
     batch_size: int | None
     rate: float | None
     beta: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """Saved weights, with the number of steps and trained tokens at that point."""
-
-    weights: str
-    step: int
-    tokens: int
+    adapter: Adapter | None
 
 
 def create_job(store: Store, new: NewJob) -> str:
@@ -57,8 +51,8 @@ def create_job(store: Store, new: NewJob) -> str:
     with store.write() as db:
         db.execute(
             "INSERT INTO jobs (id, created_at, status, entered_at, model, base, start_weights, suffix, seed,"
-            " training_file, validation_file, metadata, method, n_epochs, batch_size, rate, beta, tuned_name)"
-            " VALUES (?, ?, 'validating_files', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " training_file, validation_file, metadata, method, n_epochs, batch_size, rate, beta, adapter, tuned_name)"
+            " VALUES (?, ?, 'validating_files', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 job_id,
                 int(now),
@@ -73,6 +67,7 @@ def create_job(store: Store, new: NewJob) -> str:
                 json.dumps(new.metadata) if new.metadata else None,
                 new.method,
                 *auto,
+                msgspec.json.encode(new.adapter).decode() if new.adapter is not None else None,
                 f"ft:{new.base}:trainer:{_slug(new.suffix)}:{job_id[-8:]}",
             ),
         )
@@ -123,140 +118,63 @@ def resume(store: Store, job_id: str) -> bool:
         return _status(db, job_id) not in ENDED
 
 
-def claim(store: Store, job_id: str, *, training: bool) -> int | None:
-    """Claim a job for a new process, fencing any earlier one; the attempt number, or None when it moved on."""
+def claim(store: Store, job_id: str, *, training: bool, gpus: int) -> int | None:
+    """Claim a job for a new process, fencing any earlier one; the attempt number, or None when it moved on.
+
+    The process is metered from now on, with `gpus`.
+    """
     allowed = "('queued', 'running')" if training else "('validating_files')"
     with store.write() as db:
         taken = db.execute(
-            "UPDATE jobs SET attempt = attempt + 1, status = CASE WHEN ? THEN 'running' ELSE status END"
+            "UPDATE jobs SET attempt = attempt + 1, gpus = ?, metered_at = ?,"
+            " status = CASE WHEN ? THEN 'running' ELSE status END"
             f" WHERE id = ? AND status IN {allowed} RETURNING attempt",
-            (training, job_id),
+            (gpus, time.time(), training, job_id),
         ).fetchone()
         if taken and training:
             add_event(db, job_id, "started", "Fine-tuning job started")
         return int(taken[0]) if taken else None
 
 
-def record_validation(store: Store, job_id: str, attempt: int, plan: Plan) -> None:
-    """Record that both files are valid: store the resolved settings and queue the job. Raises Fenced."""
+def meter(store: Store, runs: Mapping[str, bool]) -> None:
+    """Add the time since the last call, or since the claim, to what the jobs' processes have used.
+
+    By job id; False for one that has no process yet, for which the time does not count.
+    """
+    now = time.time()
     with store.write() as db:
-        _fenced_update(
-            db,
-            job_id,
-            attempt,
-            "validated = 1, status = 'queued', entered_at = ?, n_epochs = ?, batch_size = ?, rate = ?, beta = ?,"
-            " total_steps = ?",
-            time.time(),
-            *(json.dumps(v) for v in (plan.n_epochs, plan.batch_size, plan.rate, plan.beta)),
-            plan.total_steps,
+        db.executemany(
+            "UPDATE jobs SET process_seconds = process_seconds + ?3 * max(0, ?1 - metered_at),"
+            " gpu_seconds = gpu_seconds + ?3 * gpus * max(0, ?1 - metered_at), metered_at = ?1 WHERE id = ?2",
+            [(now, job_id, counts) for job_id, counts in runs.items()],
         )
-        add_event(db, job_id, "validated", "Files validated, moving job to queued state")
 
 
-def fail(store: Store, job_id: str, attempt: int, *, code: str, message: str, param: str | None) -> None:
-    """End a job with the reason. Raises Fenced."""
-    error = json.dumps({"code": code, "message": message, "param": param})
+def queue_place(store: Store, job: sqlite3.Row) -> int | None:
+    """A waiting job's place among those that wait, from 1, in the order in which they were created."""
+    if job["status"] != "queued":
+        return None
+    row = store.row("SELECT count(*) FROM jobs WHERE status = 'queued' AND seq <= ?", job["seq"])
+    return int(row[0]) if row is not None else None
+
+
+def record_place(store: Store, job_id: str, place: int) -> None:
+    """Add an event for a waiting job's place, once for each of a few coarse places."""
+    coarse = max(step for step in _COARSE_PLACES if step <= place)
     with store.write() as db:
-        _fenced_update(db, job_id, attempt, "status = 'failed', finished_at = ?, error = ?", int(time.time()), error)
-        add_event(db, job_id, "failed", f"Fine-tuning job failed: {message}", level="error")
+        text = f"Waiting for a free slot, at place {place} of the queue"
+        add_event(db, job_id, f"place:{coarse}", text)
 
 
-def record_crash(store: Store, job_id: str, attempt: int) -> bool:
-    """Count the death of a process; True when the job may start another."""
+def record_crash(store: Store, job_id: str, attempt: int) -> int | None:
+    """Count the death of a process; how many there were without a new step, or None if another attempt owns the job."""
     with store.write() as db:
         row = db.execute(
             "UPDATE jobs SET crashes = crashes + 1 WHERE id = ? AND attempt = ?"
             " AND status IN ('validating_files', 'running') RETURNING crashes",
             (job_id, attempt),
         ).fetchone()
-    return row is None or int(row[0]) < MAX_CRASHES
-
-
-def record_step(
-    store: Store,
-    job_id: str,
-    attempt: int,
-    *,
-    step: int,
-    tokens: int,
-    seconds: float,
-    message: str,
-    data: dict[str, Any],
-) -> None:
-    """Record a step; `tokens` is the total so far and `seconds` the step's duration. Raises Fenced.
-
-    A step that was recorded before changes nothing.
-    """
-    with store.write() as db:
-        _fenced_update(
-            db,
-            job_id,
-            attempt,
-            "crashes = CASE WHEN step < ? THEN 0 ELSE crashes END, trained_tokens = max(trained_tokens, ?),"
-            " step = max(step, ?), step_seconds = ?",
-            step,
-            tokens,
-            step,
-            seconds,
-        )
-        add_event(db, job_id, f"step:{step}", message, data=data)
-
-
-def record_snapshot(store: Store, job_id: str, attempt: int, saved: Saved) -> None:
-    """Record saved weights, from which the job continues after an interruption. Raises Fenced."""
-    with store.write() as db:
-        _continue_from(db, job_id, attempt, saved)
-
-
-def check_not_fenced(store: Store, job_id: str, attempt: int) -> None:
-    """Raises Fenced when this process no longer owns the job."""
-    if store.row("SELECT 1 FROM jobs WHERE id = ? AND attempt = ? AND status = 'running'", job_id, attempt) is None:
-        raise Fenced(job_id)
-
-
-def record_checkpoint(
-    store: Store, job_id: str, attempt: int, saved: Saved, metrics: Mapping[str, float | int]
-) -> None:
-    """Record the end of an epoch: a usable checkpoint, from which the job can continue. Raises Fenced."""
-    with store.write() as db:
-        _continue_from(db, job_id, attempt, saved)
-        row = db.execute("SELECT tuned_name, base FROM jobs WHERE id = ?", (job_id,)).fetchone()
-        name = f"{row['tuned_name']}:ckpt-step-{saved.step}"
-        now = int(time.time())
-        db.execute(
-            "INSERT OR IGNORE INTO checkpoints (id, job_id, step, created_at, name, metrics) VALUES (?, ?, ?, ?, ?, ?)",
-            (new_id("ftckpt-"), job_id, saved.step, now, name, json.dumps(metrics)),
-        )
-        db.execute(
-            "INSERT OR IGNORE INTO models (id, created_at, base, weights, is_checkpoint) VALUES (?, ?, ?, ?, 1)",
-            (name, now, row["base"], saved.weights),
-        )
-        add_event(db, job_id, f"checkpoint:{saved.step}", f"Checkpoint created at step {saved.step}")
-
-
-def succeed(store: Store, job_id: str, attempt: int, *, result_file: str, result_bytes: int) -> None:
-    """End a job whose last step is done and whose weights and result file are on disk. Raises Fenced."""
-    now = int(time.time())
-    with store.write() as db:
-        _fenced_update(
-            db,
-            job_id,
-            attempt,
-            "status = 'succeeded', finished_at = ?, fine_tuned_model = tuned_name, result_file = ?",
-            now,
-            result_file,
-        )
-        row = db.execute("SELECT tuned_name, base, resume_weights FROM jobs WHERE id = ?", (job_id,)).fetchone()
-        db.execute(
-            "INSERT INTO models (id, created_at, base, weights, is_checkpoint) VALUES (?, ?, ?, ?, 0)",
-            (row["tuned_name"], now, row["base"], row["resume_weights"]),
-        )
-        db.execute(
-            "INSERT INTO files (id, bytes, created_at, filename, purpose) VALUES (?, ?, ?, ?, 'fine-tune-results')",
-            (result_file, result_bytes, now, "step_metrics.csv"),
-        )
-        add_event(db, job_id, "model", f"New fine-tuned model created: {row['tuned_name']}")
-        add_event(db, job_id, "done", "The job has successfully completed")
+    return None if row is None else int(row[0])
 
 
 def add_event(
@@ -273,28 +191,6 @@ def add_event(
         "INSERT OR IGNORE INTO events (id, job_id, kind, created_at, level, message, data)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (new_id("ftevent-"), job_id, kind, int(time.time()), level, message, json.dumps(data) if data else None),
-    )
-
-
-def _fenced_update(db: sqlite3.Connection, job_id: str, attempt: int, assignments: str, *values: object) -> None:
-    changed = db.execute(
-        f"UPDATE jobs SET {assignments} WHERE id = ? AND attempt = ?"
-        " AND status IN ('validating_files', 'queued', 'running')",
-        (*values, job_id, attempt),
-    ).rowcount
-    if not changed:
-        raise Fenced(job_id)
-
-
-def _continue_from(db: sqlite3.Connection, job_id: str, attempt: int, saved: Saved) -> None:
-    _fenced_update(
-        db,
-        job_id,
-        attempt,
-        "resume_weights = ?, resume_step = ?, resume_tokens = ?",
-        saved.weights,
-        saved.step,
-        saved.tokens,
     )
 
 

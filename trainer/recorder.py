@@ -1,99 +1,137 @@
-"""Where a training process reports to: rows in the store and folders of weights beside it."""
+"""Where a training reports to: a thread sends what happened to the server, the weights go to the object store."""
 
-import base64
-import json
-import os
-import shutil
-import sqlite3
+import math
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from . import jobs
-from .jobs import Saved
-from .orphan import exit_if_orphaned
 from .plan import Plan
-from .store import Store
+from .reports import MAX_REPORTS, Message, Report, Saved, Step, Succeeded
+from .server_client import ServerClient
+from .storage import Storage
 
-SNAPSHOT_PREFIX = "between"
-"""Prefix of weights that are saved inside an epoch, only to resume from."""
-RESULT_HEADER = "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy"
+FLUSH_SECONDS = 0.2
+"""A report waits at most this long for others to share its request."""
+HEARTBEAT_SECONDS = 0.5
+"""Without reports the server is asked this often whether the process still owns its job."""
+MAX_WAITING = 2 * MAX_REPORTS
+"""While the server is unavailable, training goes on until this many reports wait for it."""
 
 
-class StoreRecorder:
-    """See `trainer.engines.port.Recorder`; every write is fenced by `attempt`."""
+class ServerRecorder:
+    """See `trainer.engines.port.Recorder`. Close it, or it goes on reporting.
 
-    def __init__(self, store: Store, job: sqlite3.Row, attempt: int, plan: Plan, *, parent_pid: int) -> None:
-        self._store, self._job_id, self._attempt = store, str(job["id"]), attempt
-        self._plan, self._parent_pid = plan, parent_pid
-        self._began = time.monotonic()
+    `weights` is the prefix of this attempt's weights in the store. What the thread raised (Fenced, ServerGone) is
+    raised by the next call. Without `reports` the recorder asks only whether the process still owns its job, as the
+    others do of several processes that train together.
+    """
+
+    def __init__(
+        self, client: ServerClient, storage: Storage, plan: Plan, *, weights: str, reports: bool = True
+    ) -> None:
+        self._reports = reports
+        self._client, self._storage, self._plan, self._weights = client, storage, plan, weights
+        self._changed = threading.Condition()
+        self._waiting: list[Report] = []
+        self._flushing = self._closed = False
+        self._failure: BaseException | None = None
+        self._step_began = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="reports", daemon=True)
+        self._thread.start()
 
     def step(self, step: int, *, tokens: int, figures: Mapping[str, float]) -> None:
-        message = f"Step {step}/{self._plan.total_steps}: training loss={figures['train_loss']:.2f}"
-        for name, label in (("valid_loss", "validation loss"), ("full_valid_loss", "full validation loss")):
-            if name in figures:
-                message += f", {label}={figures[name]:.2f}"
         now = time.monotonic()
-        jobs.record_step(
-            self._store,
-            self._job_id,
-            self._attempt,
-            step=step,
-            tokens=tokens,
-            seconds=now - self._began,
-            message=message,
-            data={"step": step, "total_steps": self._plan.total_steps, **figures},
+        seconds, self._step_began = now - self._step_began, now
+        self._add(
+            Step(
+                step=step,
+                total_steps=self._plan.total_steps,
+                tokens=tokens,
+                seconds=seconds,
+                figures=_finite(figures),
+            )
         )
-        self._began = now
 
     def save(
         self, step: int, *, tokens: int, model: Path, state: Path | None, checkpoint: Mapping[str, float] | None
     ) -> None:
-        kind = "step" if checkpoint is not None else SNAPSHOT_PREFIX
-        saved = Saved(f"{self._job_id}/{kind}-{step}", step, tokens)
-        path = self._store.weights_path(saved.weights)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-        shutil.copytree(model, partial / "model")
+        if not self._reports:
+            return
+        self.flush()
+        prefix = f"{self._weights}/step-{step}"
+        self._storage.put_folder(f"{prefix}/model", model)
         if state is not None:
-            shutil.copytree(state, partial / "state")
-        shutil.rmtree(path, ignore_errors=True)
-        partial.replace(path)
-        if checkpoint is None:
-            jobs.record_snapshot(self._store, self._job_id, self._attempt, saved)
-        else:
-            jobs.record_checkpoint(self._store, self._job_id, self._attempt, saved, {"step": step, **checkpoint})
-        for older in path.parent.iterdir():
-            if older != path:
-                shutil.rmtree(older if older.name.startswith(SNAPSHOT_PREFIX) else older / "state", ignore_errors=True)
+            self._storage.put_folder(f"{prefix}/state", state)
+        metrics = None if checkpoint is None else _finite(checkpoint)
+        self._add(Saved(step=step, tokens=tokens, weights=prefix, checkpoint=metrics))
+        self.flush()
 
     def proceed(self) -> None:
-        exit_if_orphaned(self._parent_pid)
-        jobs.check_not_fenced(self._store, self._job_id, self._attempt)
+        with self._changed:
+            self._raise_failure()
 
     def message(self, key: str, text: str, *, level: Literal["info", "warn"] = "info") -> None:
-        with self._store.write() as db:
-            jobs.add_event(db, self._job_id, key, text, level=level)
+        self._add(Message(key=key, text=text, level=level))
 
-    def finish(self) -> None:
-        """End the job: its last checkpoint becomes the model."""
-        rows = self._store.rows(
-            "SELECT data FROM events WHERE job_id = ? AND data IS NOT NULL ORDER BY seq", self._job_id
-        )
-        content = base64.b64encode(result_csv([json.loads(row["data"]) for row in rows]).encode())
-        file_id = self._job_id.replace("ftjob-", "file-")
-        path = self._store.file_path(file_id)
-        partial = path.with_suffix(f".{self._attempt}.part")
-        partial.write_bytes(content)
-        partial.replace(path)
-        jobs.succeed(self._store, self._job_id, self._attempt, result_file=file_id, result_bytes=len(content))
+    def succeed(self) -> None:
+        """Report the end of the training."""
+        self._add(Succeeded())
+        self.flush()
+
+    def flush(self) -> None:
+        """Return once the server has recorded everything so far."""
+        with self._changed:
+            self._flushing = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._waiting or self._failure is not None)
+            self._flushing = False
+            self._raise_failure()
+
+    def close(self) -> None:
+        """Stop reporting; what waits is dropped."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(timeout=1)
+
+    def _add(self, report: Report) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._waiting) < MAX_WAITING or self._failure is not None)
+            self._raise_failure()
+            if self._reports:
+                self._waiting.append(report)
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _must_act(self) -> bool:
+        return self._closed or (self._flushing and bool(self._waiting))
+
+    def _run(self) -> None:
+        answered = time.monotonic()
+        while True:
+            with self._changed:
+                self._changed.wait_for(self._must_act, timeout=FLUSH_SECONDS)
+                if self._closed:
+                    return
+                batch = self._waiting[:MAX_REPORTS]
+                if not batch and time.monotonic() < answered + HEARTBEAT_SECONDS:
+                    continue
+            try:
+                self._client.report(batch)
+            except BaseException as failure:
+                with self._changed:
+                    self._failure = failure
+                    self._changed.notify_all()
+                return
+            answered = time.monotonic()
+            with self._changed:
+                del self._waiting[: len(batch)]
+                self._changed.notify_all()
 
 
-def result_csv(steps: list[dict[str, float]]) -> str:
-    """The result file before base64: one line a step, five decimals, empty where nothing was measured."""
-    names = ("train_loss", "train_mean_token_accuracy", "valid_loss", "valid_mean_token_accuracy")
-    lines = [
-        ",".join([str(int(data["step"])), *(f"{data[name]:.5f}" if name in data else "" for name in names)])
-        for data in steps
-    ]
-    return "\n".join([RESULT_HEADER, *lines]) + "\n"
+def _finite(figures: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: float(value) if math.isfinite(value) else None for name, value in figures.items()}

@@ -18,6 +18,20 @@ class Settings:
     snapshot_tokens: int
     engine: str
     models_dir: Path | None
+    storage_url: str
+    cache_bytes: int
+    launcher: str
+    server_url: str
+    ray_address: str
+    ray_token: str
+    ray_cpus: float
+    gpus: int
+    gpus_per_job: int
+
+    @property
+    def slots(self) -> int:
+        """Jobs that train at once: as many as the GPUs allow, or TRAINER_MAX_PROCESSES without GPUs."""
+        return self.gpus // self.gpus_per_job if self.gpus else self.max_processes
 
     @property
     def engine_dir(self) -> Path:
@@ -29,6 +43,10 @@ def read_settings(
     data_dir: Path, *, pace_seconds: float | None = None, engine: str | None = None, models_dir: Path | None = None
 ) -> Settings:
     """Settings from the environment and the command line; ValueError names a variable that is not a number."""
+    gpus = max(0, int(_number("TRAINER_GPUS", 0)))
+    gpus_per_job = max(1, int(_number("TRAINER_GPUS_PER_JOB", 1))) if gpus else 0
+    if gpus_per_job > gpus:
+        raise ValueError(f"TRAINER_GPUS_PER_JOB is {gpus_per_job}, more than the {gpus} of TRAINER_GPUS")
     return Settings(
         data_dir=data_dir.absolute(),
         api_key=os.environ.get("TRAINER_API_KEY", ""),
@@ -38,6 +56,15 @@ def read_settings(
         max_file_bytes=int(_number("TRAINER_MAX_FILE_BYTES", 512 * 1024 * 1024)),
         snapshot_tokens=max(1, int(_number("TRAINER_SNAPSHOT_TOKENS", 40_000))),
         engine=engine or os.environ.get("TRAINER_ENGINE") or "bytemodel",
+        storage_url=os.environ.get("TRAINER_STORAGE_URL") or (data_dir.absolute() / "store").as_uri(),
+        cache_bytes=int(_number("TRAINER_CACHE_BYTES", 20e9)),
+        launcher=os.environ.get("TRAINER_LAUNCHER") or "local",
+        server_url=os.environ.get("TRAINER_SERVER_URL", "").rstrip("/"),
+        ray_address=os.environ.get("TRAINER_RAY_ADDRESS", ""),
+        ray_token=os.environ.get("TRAINER_RAY_TOKEN", ""),
+        ray_cpus=_number("TRAINER_RAY_CPUS", 1),
+        gpus=gpus,
+        gpus_per_job=gpus_per_job,
         models_dir=models_dir.absolute() if models_dir else _folder("TRAINER_MODELS_DIR"),
     )
 

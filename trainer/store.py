@@ -1,7 +1,7 @@
-"""The trainer's state: one SQLite file in WAL mode, written by the HTTP process and by each training process.
+"""The trainer's rows: one SQLite file in WAL mode, written by the server alone.
 
-A process that works on a job has its `attempt` number; cancel, pause and every new start raise it, and a write with an
-old number changes nothing. Weights and uploaded bytes are files beside it, written before a row names them.
+A process that works on a job has its `attempt` number; cancel, pause and every new start raise it, and a report with an
+old number changes nothing. Weights and uploaded bytes are in the object store, written before a row names them.
 """
 
 import sqlite3
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, bytes INTEGER NOT NULL, created_at INTEGER NOT NULL,
@@ -26,7 +27,8 @@ CREATE TABLE IF NOT EXISTS jobs (
   method TEXT NOT NULL, n_epochs TEXT NOT NULL, batch_size TEXT NOT NULL, rate TEXT NOT NULL, beta TEXT,
   tuned_name TEXT NOT NULL, fine_tuned_model TEXT, result_file TEXT, error TEXT,
   resume_weights TEXT, resume_step INTEGER NOT NULL DEFAULT 0,
-  resume_tokens INTEGER NOT NULL DEFAULT 0, step_seconds REAL,
+  resume_tokens INTEGER NOT NULL DEFAULT 0, step_seconds REAL, adapter TEXT, gpus INTEGER NOT NULL DEFAULT 0,
+  metered_at REAL NOT NULL DEFAULT 0, process_seconds REAL NOT NULL DEFAULT 0, gpu_seconds REAL NOT NULL DEFAULT 0,
   step INTEGER NOT NULL DEFAULT 0, total_steps INTEGER, trained_tokens INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS jobs_live ON jobs (status) WHERE status NOT IN ('succeeded', 'failed', 'cancelled');
@@ -48,27 +50,22 @@ CREATE TABLE IF NOT EXISTS models (
 
 
 class Store:
-    """A data directory: rows in SQLite, one connection a thread, and the folders of the large things."""
+    """The rows of a data directory, one connection a thread."""
 
     def __init__(self, data_dir: Path) -> None:
-        self.data_dir = data_dir
-        self.files_dir = data_dir / "files"
-        self.weights_dir = data_dir / "weights"
-        self.files_dir.mkdir(parents=True, exist_ok=True)
-        self.weights_dir.mkdir(parents=True, exist_ok=True)
+        self._data_dir = data_dir
+        data_dir.mkdir(parents=True, exist_ok=True)
         self._local = threading.local()
 
     def create_tables(self) -> None:
-        """Create the tables unless they exist."""
-        self._connection().executescript(_SCHEMA)
-
-    def file_path(self, file_id: str) -> Path:
-        """The path of a file's content."""
-        return self.files_dir / file_id
-
-    def weights_path(self, name: str) -> Path:
-        """The folder of weights by the name in their rows; `model` and `state` are folders in it."""
-        return self.weights_dir / name
+        """Create the tables unless they exist. ValueError when they are another version's."""
+        version = self._connection().execute("PRAGMA user_version").fetchone()[0]
+        if version != _VERSION and self.row("SELECT 1 FROM sqlite_master WHERE name = 'jobs'") is not None:
+            raise ValueError(
+                f"{self._data_dir} has the data of another version of the trainer: start with an empty --data-dir, or"
+                " remove it if you need none of its models"
+            )
+        self._connection().executescript(f"{_SCHEMA} PRAGMA user_version = {_VERSION};")
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -95,7 +92,7 @@ class Store:
     def _connection(self) -> sqlite3.Connection:
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if found is None:
-            found = sqlite3.connect(self.data_dir / "trainer.db", timeout=20, isolation_level=None)
+            found = sqlite3.connect(self._data_dir / "trainer.db", timeout=20, isolation_level=None)
             found.row_factory = sqlite3.Row
             found.execute("PRAGMA journal_mode=WAL")
             found.execute("PRAGMA synchronous=NORMAL")

@@ -15,7 +15,7 @@ from trainer.engines.choice import make_engine
 from trainer.engines.port import Refused, Sampling
 from trainer.examples import BadRow, ExampleFile
 from trainer.plan import resolve
-from trainer.recorder import result_csv
+from trainer.result_file import result_csv
 from trainer.rows import ChatRow, Conversation
 
 PAIRS = [
@@ -165,5 +165,5 @@ class TestChoice:
 
 
 def test_result_csv_leaves_out_what_was_not_measured() -> None:
-    rows = [{"step": 1, "train_loss": 0.123456, "train_mean_token_accuracy": 0.5}]
+    rows: list[dict[str, float | None]] = [{"step": 1, "train_loss": 0.123456, "train_mean_token_accuracy": 0.5}]
     assert result_csv(rows).splitlines()[1] == "1,0.12346,0.50000,,"

@@ -4,6 +4,7 @@ import os
 import signal
 import sqlite3
 import time
+from pathlib import Path
 
 import openai
 
@@ -114,10 +115,11 @@ class TestDeath:
         assert [c.step_number for c in client.fine_tuning.jobs.checkpoints.list(job_id)] == [24, 16, 8]
         messages = [e.message for e in events(client, job_id)]
         assert len(messages) == len(set(messages))
-        assert self._weights(trainer, job_id) == ["step-16", "step-24", "step-8"]
+        assert self._weights(trainer, job_id) == ["step-16/model", "step-24/model", "step-8/model"]
 
     def _weights(self, trainer: Trainer, job_id: str) -> list[str]:
-        return sorted(path.name for path in (trainer.data_dir / "weights" / job_id).iterdir())
+        files = [path for path in _weights(trainer, job_id).rglob("*") if path.is_file()]
+        return sorted("/".join(path.parts[-3:-1]) for path in files)
 
     def test_of_a_training_process_is_repaired(self, start_trainer: Starter) -> None:
         trainer = start_trainer(**SLOW)
@@ -134,13 +136,17 @@ class TestDeath:
         job_id = _start_job(client, n_epochs=LONG)
         _reaches(client, job_id, 9)
         os.kill(trainer.training_process(), signal.SIGSTOP)  # so that it writes no good ones meanwhile
-        for weights in (trainer.data_dir / "weights" / job_id).rglob("*.np*"):
+        for weights in _weights(trainer, job_id).rglob("*.np*"):
             weights.write_bytes(b"damaged")
         os.kill(trainer.training_process(), signal.SIGKILL)
         job = ended(client, job_id)
         assert job.status == "failed"
         assert job.error is not None
         assert job.error.code == "server_error"
+
+
+def _weights(trainer: Trainer, job_id: str) -> Path:
+    return trainer.data_dir / "store" / "weights" / job_id
 
 
 def _events_written(trainer: Trainer, job_id: str) -> int:

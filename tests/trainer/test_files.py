@@ -30,7 +30,7 @@ class TestUpload:
                 client.files.create(file=b"x" * 5_000_000, purpose="fine-tune")
             assert (refused.value.status_code, refused.value.code) == (413, "file_too_large")
             assert client.files.list().data == []
-        assert list((trainer.data_dir / "files").iterdir()) == []
+        assert not [path for path in (trainer.data_dir / "store").rglob("*") if path.is_file()]
 
     @pytest.mark.parametrize(
         ("file", "purpose", "param"), [(b"", "fine-tune", "file"), (b"x", "evals", "purpose"), (b"x", "", "purpose")]

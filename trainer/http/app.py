@@ -10,18 +10,22 @@ from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..attempts import AttemptTokens
 from ..engines.port import Engine
 from ..ids import new_id
 from ..settings import Settings
+from ..storage import Storage, StorageUnavailable
 from ..store import Store
-from . import errors, files, inference, jobs, models
+from . import errors, files, inference, internal, jobs, models
 from .callers import MAX_THREADS
 from .errors import ApiError
 from .once import Once
 from .serving import Serving
 
 
-def create_app(settings: Settings, store: Store, engine: Engine, serving: Serving) -> ASGIApp:
+def create_app(
+    settings: Settings, store: Store, storage: Storage, engine: Engine, serving: Serving, tokens: AttemptTokens
+) -> ASGIApp:
     """The HTTP application; all of its dependencies are arguments."""
     app = Litestar(
         route_handlers=[
@@ -31,19 +35,23 @@ def create_app(settings: Settings, store: Store, engine: Engine, serving: Servin
             *(jobs.list_events, jobs.list_checkpoints),
             *(models.list_models, models.get_model, models.delete_model),
             *(inference.chat, inference.complete),
+            *(internal.get_assignment, internal.take_reports),
         ],
         state=State(
             {
                 "settings": settings,
                 "store": store,
+                "storage": storage,
                 "engine": engine,
                 "serving": serving,
+                "tokens": tokens,
                 "once": Once(),
                 "inference_threads": CapacityLimiter(MAX_THREADS),
             }
         ),
         exception_handlers={
             ApiError: errors.respond_api_error,
+            StorageUnavailable: errors.respond_storage_unavailable,
             HTTPException: errors.respond_http_error,
             Exception: errors.respond_unexpected,
         },
@@ -57,6 +65,10 @@ def create_app(settings: Settings, store: Store, engine: Engine, serving: Servin
 def healthz() -> dict[str, str]:
     """Responds while the server runs; needs no key."""
     return {"status": "ok"}
+
+
+_INTERNAL = "/internal/"
+"""Routes with tokens of their own."""
 
 
 def _guard(app: ASGIApp, api_key: str) -> ASGIApp:
@@ -75,7 +87,8 @@ def _guard(app: ASGIApp, api_key: str) -> ASGIApp:
             await send(message)
 
         given = dict(scope["headers"]).get(b"authorization", b"")
-        if api_key and scope["path"] != "/healthz" and not hmac.compare_digest(given, expected):
+        open_path = scope["path"] == "/healthz" or scope["path"].startswith(_INTERNAL)
+        if api_key and not open_path and not hmac.compare_digest(given, expected):
             await _refuse_key(send_with_id)
         else:
             await app(scope, receive, send_with_id)

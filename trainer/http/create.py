@@ -6,16 +6,18 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from ..engines.port import Engine
+from ..engines.port import Adapter, Engine, JobSettings, Refused
+from ..engines.port import Method as MethodName
 from ..jobs import NewJob
 from ..store import Store
-from .catalogue_lookup import find_model
+from .catalogue_lookup import FoundModel, find_base, find_model
 from .errors import ApiError
 
 Auto = Literal["auto"]
 Epochs = Annotated[int, Meta(ge=1, le=50)] | Auto | None
 BatchSize = Annotated[int, Meta(ge=1, le=256)] | Auto | None
 Rate = Annotated[float, Meta(gt=0, le=100)] | Auto | None
+LayerName = Annotated[str, Meta(min_length=1, max_length=128)]
 Beta = Annotated[float, Meta(gt=0, le=2)] | Auto | None
 
 
@@ -43,6 +45,16 @@ class Method(Struct, forbid_unknown_fields=True):
     reinforcement: Any = None
 
 
+class AdapterSettings(Struct, forbid_unknown_fields=True):
+    """Which weights to train, a field of this trainer's own; `targets` are names of linear layers or `all-linear`."""
+
+    type: Literal["lora", "full"] = "lora"
+    rank: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    alpha: Annotated[float, Meta(gt=0, le=65_536)] | None = None
+    dropout: Annotated[float, Meta(ge=0, lt=1)] | None = None
+    targets: Literal["all-linear"] | Annotated[list[LayerName], Meta(min_length=1, max_length=64)] | None = None
+
+
 class CreateJob(Struct, forbid_unknown_fields=True):
     """OpenAI's fields; `integrations` are accepted when empty."""
 
@@ -57,6 +69,7 @@ class CreateJob(Struct, forbid_unknown_fields=True):
     ) = None
     method: Method | None = None
     hyperparameters: Hyperparameters | None = None
+    adapter: AdapterSettings | None = None
     integrations: Annotated[list[Any], Meta(max_length=0)] | None = None
 
 
@@ -86,6 +99,8 @@ def new_job(store: Store, engine: Engine, request: CreateJob) -> NewJob:
     if method != "dpo" and chosen.beta is not None:
         raise ApiError(400, "beta belongs to the method dpo.", param="hyperparameters.beta")
     model = find_model(store, engine, request.model)
+    adapter = _adapter(request.adapter)
+    _ask_engine(engine, model, method, request.seed, adapter)
     _need_file(store, "training_file", request.training_file)
     if request.validation_file is not None:
         _need_file(store, "validation_file", request.validation_file)
@@ -103,7 +118,39 @@ def new_job(store: Store, engine: Engine, request: CreateJob) -> NewJob:
         batch_size=None if chosen.batch_size == "auto" else chosen.batch_size,
         rate=None if chosen.learning_rate_multiplier == "auto" else chosen.learning_rate_multiplier,
         beta=None if chosen.beta == "auto" else chosen.beta,
+        adapter=adapter,
     )
+
+
+def _adapter(given: AdapterSettings | None) -> Adapter | None:
+    if given is None:
+        return None
+    only_lora = {name: getattr(given, name) for name in ("rank", "alpha", "dropout", "targets")}
+    if given.type == "full" and any(value is not None for value in only_lora.values()):
+        name = next(name for name, value in only_lora.items() if value is not None)
+        raise ApiError(400, f"adapter.{name} belongs to the type 'lora', not 'full'.", param=f"adapter.{name}")
+    targets = (given.targets,) if isinstance(given.targets, str) else given.targets
+    return Adapter(
+        type=given.type,
+        rank=given.rank,
+        alpha=given.alpha,
+        dropout=given.dropout,
+        targets=None if targets is None else tuple(targets),
+    )
+
+
+def _ask_engine(
+    engine: Engine, model: FoundModel, method: MethodName, seed: int | None, adapter: Adapter | None
+) -> None:
+    base = find_base(engine, model.base)
+    if base is None or method not in base.methods:
+        known = "nothing" if base is None else " and ".join(base.methods)
+        raise ApiError(400, f"The model {model.base!r} can be trained by {known} here.", param="method.type")
+    continues = model.weights is not None
+    try:
+        engine.check(JobSettings(base=model.base, method=method, seed=seed or 0, adapter=adapter, continues=continues))
+    except Refused as refused:
+        raise ApiError(400, str(refused), param=refused.param, code=refused.code) from None
 
 
 def _need_file(store: Store, param: str, file_id: str) -> None:

@@ -55,6 +55,12 @@ def respond_http_error(request: Request[Any, Any, Any], error: HTTPException) ->
     return _response(error.status_code, body(error.status_code, message, code=code))
 
 
+def respond_storage_unavailable(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Handler of a store that does not answer."""
+    _log.error("%s %s: %s", request.method, request.url.path, error)
+    return _response(503, body(503, str(error), code="storage_unavailable"))
+
+
 def respond_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Handler of everything else: logged with its traceback, answered without it."""
     _log.exception("%s %s failed", request.method, request.url.path, exc_info=error)

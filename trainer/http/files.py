@@ -3,12 +3,14 @@
 import asyncio
 import time
 from typing import Any
+from urllib.parse import quote
 
 from litestar import Request, delete, get, post
 from litestar.datastructures import State
-from litestar.response import File
+from litestar.response import Stream
 
 from ..ids import new_id
+from ..storage import Storage
 from ..store import Store
 from .errors import ApiError, not_found
 from .lists import AnyRequest, only_queries, page
@@ -21,19 +23,14 @@ _LIVE = "('validating_files', 'queued', 'running', 'paused')"
 
 @post("/v1/files", status_code=200, request_max_body_size=None)
 async def create_file(request: Request[Any, Any, Any], state: State) -> dict[str, Any]:
-    """Store an upload under a new id; its row is written once all bytes are on disk."""
+    """Store an upload under a new id; its row is written once all bytes are stored."""
     store: Store = state.store
+    storage: Storage = state.storage
     file_id = new_id("file-")
-    partial = store.files_dir / f"{file_id}.part"
-    upload = await receive(request, partial, max_bytes=state.settings.max_file_bytes)
-    try:
-        purpose, expires_at = _purpose(upload), _expires_at(upload)
-        if upload.size_bytes == 0:
-            raise ApiError(400, "The file is empty.", param="file", code="empty_file")
-    except ApiError:
-        partial.unlink(missing_ok=True)
-        raise
-    return await asyncio.to_thread(_keep, store, file_id, upload, purpose, expires_at)
+    upload = Upload()
+    chunks = receive(request, upload, max_bytes=state.settings.max_file_bytes, check=_check)
+    await storage.put_stream(_key(file_id), chunks)
+    return await asyncio.to_thread(_insert, store, file_id, upload)
 
 
 @get("/v1/files", sync_to_thread=True)
@@ -62,10 +59,19 @@ def get_file(file_id: str, state: State) -> dict[str, Any]:
 
 
 @get("/v1/files/{file_id:str}/content", sync_to_thread=True)
-def get_content(file_id: str, state: State) -> File:
+def get_content(file_id: str, state: State) -> Stream:
     """The content of a file: the bytes that were uploaded, or for a result file a CSV, encoded in base64."""
     row = _find(state.store, file_id)
-    return File(path=state.store.file_path(file_id), filename=row["filename"], media_type="application/octet-stream")
+    storage: Storage = state.storage
+    try:
+        size_bytes = storage.size_bytes(_key(file_id))
+    except FileNotFoundError:
+        raise not_found("File object", file_id, param="id") from None
+    headers = {
+        "content-length": str(size_bytes),
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(row['filename'], safe='')}",
+    }
+    return Stream(storage.read(_key(file_id)), media_type="application/octet-stream", headers=headers)
 
 
 @delete("/v1/files/{file_id:str}", status_code=200, sync_to_thread=True)
@@ -80,12 +86,24 @@ def delete_file(file_id: str, state: State) -> dict[str, Any]:
         if user:
             raise ApiError(409, f"The job {user['id']} needs this file: cancel it or wait.", code="file_in_use")
         db.execute("DELETE FROM files WHERE id = ?", (file_id,))
-    store.file_path(file_id).unlink(missing_ok=True)
+    storage: Storage = state.storage
+    storage.delete(_key(file_id))
     return {"id": file_id, "object": "file", "deleted": True}
 
 
-def _keep(store: Store, file_id: str, upload: Upload, purpose: str, expires_at: int | None) -> dict[str, Any]:
-    upload.path.replace(store.file_path(file_id))
+def _key(file_id: str) -> str:
+    return f"files/{file_id}"
+
+
+def _check(upload: Upload) -> None:
+    _purpose(upload)
+    _expires_at(upload)
+    if upload.size_bytes == 0:
+        raise ApiError(400, "The file is empty.", param="file", code="empty_file")
+
+
+def _insert(store: Store, file_id: str, upload: Upload) -> dict[str, Any]:
+    purpose, expires_at = _purpose(upload), _expires_at(upload)
     with store.write() as db:
         db.execute(
             "INSERT INTO files (id, bytes, created_at, filename, purpose, expires_at) VALUES (?, ?, ?, ?, ?, ?)",

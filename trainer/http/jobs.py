@@ -2,12 +2,14 @@
 
 import json
 import time
+from functools import partial
 from typing import Any
 
 from litestar import get, post
 from litestar.datastructures import State
 
 from .. import jobs
+from ..leftovers import remove_leftovers
 from ..store import Store
 from .create import CreateJob, decode, new_job
 from .errors import ApiError, not_found
@@ -18,27 +20,30 @@ from .lists import AnyRequest, only_queries, page
 def create_job(request: AnyRequest, body: bytes, state: State) -> dict[str, Any]:
     """Accept a job. Its files are validated afterwards, and the job fails if they are invalid."""
     new = new_job(state.store, state.engine, decode(body, CreateJob))
-    return show_job(_find(state.store, jobs.create_job(state.store, new)))
+    return show_job(state.store, _find(state.store, jobs.create_job(state.store, new)))
 
 
 @get("/v1/fine_tuning/jobs", sync_to_thread=True)
 def list_jobs(request: AnyRequest, state: State) -> dict[str, Any]:
     """Jobs, newest first; `metadata[key]=value` (all must match) or `metadata=null` narrows the list."""
     only_queries(request, "after", "limit", "metadata", "metadata[")
-    return page(state.store, request, table="jobs", where=_metadata(request), show=show_job, default_limit=20)
+    show = partial(show_job, state.store)
+    return page(state.store, request, table="jobs", where=_metadata(request), show=show, default_limit=20)
 
 
 @get("/v1/fine_tuning/jobs/{job_id:str}", sync_to_thread=True)
 def get_job(job_id: str, state: State) -> dict[str, Any]:
     """Retrieve one job with its current status."""
-    return show_job(_find(state.store, job_id))
+    return show_job(state.store, _find(state.store, job_id))
 
 
 @post("/v1/fine_tuning/jobs/{job_id:str}/cancel", status_code=200, sync_to_thread=True)
 def cancel_job(job_id: str, state: State) -> dict[str, Any]:
     """Cancel a job; idempotent."""
     _find(state.store, job_id)
-    return _changed(state.store, job_id, jobs.cancel(state.store, job_id))
+    shown = _changed(state.store, job_id, jobs.cancel(state.store, job_id))
+    remove_leftovers(state.store, state.storage, job_id)
+    return shown
 
 
 @post("/v1/fine_tuning/jobs/{job_id:str}/pause", status_code=200, sync_to_thread=True)
@@ -73,8 +78,11 @@ def list_checkpoints(job_id: str, request: AnyRequest, state: State) -> dict[str
     return page(state.store, request, table="checkpoints", where=where, show=_show_checkpoint, default_limit=10)
 
 
-def show_job(row: Any) -> dict[str, Any]:
-    """A job's row as OpenAI's object; `paused` is the one status that OpenAI's enum lacks."""
+def show_job(store: Store, row: Any) -> dict[str, Any]:
+    """A job's row as OpenAI's object; `paused` is the one status that OpenAI's enum lacks.
+
+    `adapter`, `queue_place` and `usage` are fields of this trainer's own.
+    """
     settings = {
         "n_epochs": json.loads(row["n_epochs"]),
         "batch_size": json.loads(row["batch_size"]),
@@ -103,6 +111,13 @@ def show_job(row: Any) -> dict[str, Any]:
         "user_provided_suffix": row["suffix"],
         "metadata": json.loads(row["metadata"]) if row["metadata"] else None,
         "method": {"type": row["method"], row["method"]: {"hyperparameters": of_method}},
+        "adapter": json.loads(row["adapter"]) if row["adapter"] else None,
+        "queue_place": jobs.queue_place(store, row),
+        "usage": {
+            "trained_tokens": row["trained_tokens"],
+            "gpu_seconds": round(row["gpu_seconds"], 3),
+            "process_seconds": round(row["process_seconds"], 3),
+        },
     }
 
 
@@ -148,7 +163,7 @@ def _changed(store: Store, job_id: str, changed: bool) -> dict[str, Any]:
     row = _find(store, job_id)
     if not changed:
         raise ApiError(400, f"The job has ended ({row['status']}).", code="invalid_job_state")
-    return show_job(row)
+    return show_job(store, row)
 
 
 def _metadata(request: AnyRequest) -> list[tuple[str, object]]:

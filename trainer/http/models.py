@@ -1,6 +1,5 @@
 """`/v1/models`."""
 
-import shutil
 from dataclasses import asdict
 from typing import Any
 
@@ -8,6 +7,7 @@ from litestar import delete, get
 from litestar.datastructures import State
 
 from ..engines.port import Base
+from ..leftovers import remove_leftovers
 from ..store import Store
 from .catalogue_lookup import find_base, find_model
 from .errors import ApiError
@@ -44,13 +44,8 @@ def delete_model(name: str, state: State) -> dict[str, Any]:
     weights = find_model(store, state.engine, name).weights
     with store.write() as db:
         db.execute("DELETE FROM models WHERE id = ?", (name,))
-        needed = db.execute(
-            "SELECT 1 FROM models WHERE weights = ?1 UNION ALL SELECT 1 FROM jobs"
-            " WHERE ?1 IN (start_weights, resume_weights) AND status NOT IN ('succeeded', 'failed', 'cancelled')",
-            (weights,),
-        ).fetchone()
-    if weights is not None and needed is None:
-        shutil.rmtree(store.weights_path(weights), ignore_errors=True)
+    if weights is not None:
+        remove_leftovers(store, state.storage, weights.split("/")[1])
     return {"id": name, "object": "model", "deleted": True}
 
 

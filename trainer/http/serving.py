@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 
 from ..engines.port import Engine, Model
-from ..store import Store
+from ..weights_cache import WeightsCache
 from .catalogue_lookup import FoundModel
 from .errors import ApiError
 
@@ -14,8 +14,8 @@ MAX_LOADED = 16
 class Serving:
     """Loads weights on demand and keeps the most recent; safe to call from any thread."""
 
-    def __init__(self, engine: Engine, store: Store) -> None:
-        self._engine, self._store = engine, store
+    def __init__(self, engine: Engine, weights: WeightsCache) -> None:
+        self._engine, self._weights = engine, weights
         self._lock = threading.Lock()
         self._models: OrderedDict[tuple[str, str | None], Model] = OrderedDict()
 
@@ -34,7 +34,7 @@ class Serving:
 
     def _load(self, found: FoundModel) -> Model:
         try:
-            weights = self._store.weights_path(found.weights) / "model" if found.weights else None
+            weights = self._weights.folder(found.weights) / "model" if found.weights else None
             return self._engine.load(found.base, weights)
         except FileNotFoundError:
             raise ApiError(

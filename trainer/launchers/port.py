@@ -40,12 +40,17 @@ class Launcher(Protocol):
     """
 
     survives_restart: bool
+    poll_seconds: float
+    """How often `poll` is called for an attempt."""
 
     def start(self, launch: Launch) -> None:
         """Start an attempt; starting the same name again changes nothing. Raises OSError when it cannot."""
 
     def poll(self, name: str) -> Outcome:
-        """Where an attempt stands. Raises OSError when the launcher cannot be asked."""
+        """Where an attempt stands. Raises OSError when the launcher cannot be asked.
+
+        An end may be reported once only; later calls may answer `gone`.
+        """
 
     def stop(self, name: str) -> None:
         """Kill an attempt's process. Does nothing when it has ended."""
