@@ -25,6 +25,11 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "budget_exceeded": ErrorCode(
         None, "A run's next call may exceed its `budget`.", "Set a higher one; finished results are kept."
     ),
+    "budget_required": ErrorCode(
+        400,
+        "The model is billed by the GPU-second, and nothing is known yet of the speed of such a job.",
+        "Send `budget`, in dollars: it is reserved, and the job is cancelled when it has cost as much.",
+    ),
     "checkpoint_permission_not_found": ErrorCode(
         404, "No such permission for this model.", "List the model's permissions."
     ),

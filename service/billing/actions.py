@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from sqlalchemy import ARRAY, ColumnElement, Text, any_, cast, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -12,18 +13,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.billing import alerts
 from service.billing.balances import change_balance, lock, month_balance, month_of
 from service.billing.ledger import grant, post
-from service.database.tables import LedgerEntry, ModelCalibration
+from service.database.tables import LedgerEntry, ModelCalibration, TrainingSpeed
 from service.ids import new_id
 from service.states import PostingBasis
 
 __all__ = [
     "Actual",
     "Reservation",
+    "add_speed",
     "calibrate",
     "month_balance",
     "month_of",
     "reserve",
     "reserve_all",
+    "reserved_micros",
     "settle",
     "settle_all",
 ]
@@ -42,7 +45,10 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actual:
-    """The actual cost of a subject. `quantity` is the billed tokens; tokens and basis are given for inference only."""
+    """The actual cost of a subject. `quantity` is the billed tokens; tokens and basis are given for inference only.
+
+    `gpu_seconds` are those of a job, which its upstream metered.
+    """
 
     subject: str
     micros: int
@@ -50,6 +56,7 @@ class Actual:
     input_tokens: int | None = None
     output_tokens: int | None = None
     basis: PostingBasis | None = None
+    gpu_seconds: float | None = None
 
 
 async def reserve(
@@ -112,12 +119,15 @@ async def reserve_all(
     return granted
 
 
-async def settle(session: AsyncSession, *, subject: str, actual_micros: int, quantity: int | None) -> int:
+async def settle(
+    session: AsyncSession, *, subject: str, actual_micros: int, quantity: int | None, gpu_seconds: float | None = None
+) -> int:
     """Post what a subject cost and release the rest of its reservation; a void if it cost nothing.
 
     Returns the posted amount. Settling twice, or a subject without a reservation, changes nothing and returns 0.
     """
-    settled = await settle_all(session, [Actual(subject=subject, micros=actual_micros, quantity=quantity)])
+    actual = Actual(subject=subject, micros=actual_micros, quantity=quantity, gpu_seconds=gpu_seconds)
+    settled = await settle_all(session, [actual])
     return actual_micros if subject in settled else 0
 
 
@@ -136,6 +146,11 @@ async def settle_all(session: AsyncSession, actuals: Sequence[Actual]) -> set[st
     return settled
 
 
+async def reserved_micros(session: AsyncSession, subject: str) -> int | None:
+    """The amount that a subject has reserved, also after it was resolved; None if it never did."""
+    return next((entry.reserved_micros for entry in await _reservations(session, [subject])), None)
+
+
 async def calibrate(session: AsyncSession, *, model: str, estimated_tokens: int, actual_tokens: int) -> None:
     """Add a finished job's token counts to its model's calibration, which quotes show."""
     table = ModelCalibration
@@ -151,6 +166,14 @@ async def calibrate(session: AsyncSession, *, model: str, estimated_tokens: int,
             },
         )
     )
+
+
+async def add_speed(session: AsyncSession, **values: Any) -> None:
+    """Add the speed of a job that succeeded, once, by which later jobs of its kind are estimated.
+
+    `values` are the columns of `TrainingSpeed`.
+    """
+    await session.execute(upsert(TrainingSpeed).values(**values).on_conflict_do_nothing(index_elements=["job_id"]))
 
 
 async def _settle_month(
@@ -178,7 +201,7 @@ async def _settle_month(
                 "project_id": project_id,
                 "month": month,
                 "subject": reservation.subject,
-                "kind": "post" if actual.micros or actual.quantity else "void",
+                "kind": "post" if actual.micros or actual.quantity or actual.gpu_seconds else "void",
                 "line_item": reservation.line_item,
                 "reserved_micros": posting.released,
                 "spent_micros": posting.spent,
@@ -189,6 +212,7 @@ async def _settle_month(
                 "input_tokens": actual.input_tokens,
                 "output_tokens": actual.output_tokens,
                 "basis": actual.basis,
+                "gpu_seconds": actual.gpu_seconds,
             }
         )
     if not entries:

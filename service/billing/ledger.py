@@ -8,6 +8,9 @@ raised.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+GPU_LINE_ITEM = "GPU-seconds "
+"""How the line items begin whose quantity is in GPU-seconds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonthBalance:
@@ -57,6 +60,11 @@ class Posting:
     released: int
     spent: int
     overage: int
+
+
+def line_item(model: str, *, by_gpu_second: bool) -> str:
+    """The line item of a job, by which costs are grouped; its quantity is in tokens or in GPU-seconds."""
+    return f"{GPU_LINE_ITEM if by_gpu_second else 'training '}{model}"
 
 
 def post(*, actual: int, reserved: int, balance: MonthBalance) -> Posting:

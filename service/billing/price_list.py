@@ -23,6 +23,16 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuSecondPrice:
+    """A price of training from a day on, of the models file: micro-dollars per GPU-second, and its source."""
+
+    model: str
+    since: dt.date
+    micros_per_gpu_second: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InferencePrice:
     """A price of inference from a day on: micro-dollars per million input and output tokens.
 
@@ -57,6 +67,34 @@ def prices_of(model: BaseModel, overrides: Sequence[Price]) -> list[Price]:
 def price_on(model: BaseModel, overrides: Sequence[Price], day: dt.date) -> Price | None:
     """The training price in force on a day; None when the model is not billed by the token."""
     return next((price for price in prices_of(model, overrides) if price.since <= day), None)
+
+
+def gpu_second_prices_of(model: BaseModel) -> list[GpuSecondPrice]:
+    """Every price of training by the GPU-second, the latest first."""
+    prices = [
+        GpuSecondPrice(model=model.name, since=price.since, micros_per_gpu_second=price.micros, source=price.source)
+        for price in model.training_gpu_second
+    ]
+    return sorted(prices, key=lambda price: price.since, reverse=True)
+
+
+def training_price_on(model: BaseModel, overrides: Sequence[Price], day: dt.date) -> Price | GpuSecondPrice | None:
+    """What training costs on a day: a price by the token if one is in force, else one by the GPU-second.
+
+    A model that never has a price is free, and metered. None if its price is not in force yet, or is one by the hour.
+    """
+    by_token = price_on(model, overrides, day)
+    if by_token is not None:
+        return by_token
+    by_gpu_second = next((price for price in gpu_second_prices_of(model) if price.since <= day), None)
+    if by_gpu_second is not None or has_training_price(model):
+        return by_gpu_second
+    return Price(model=model.name, since=day, micros_per_million=0, source="no price", origin="catalogue")
+
+
+def has_training_price(model: BaseModel) -> bool:
+    """Whether the models file prices the model's training, in any unit and from any day on."""
+    return bool(model.training or model.training_gpu_second or model.training_hour)
 
 
 def inference_prices_of(model: BaseModel, overrides: Sequence[InferencePrice], *, tuned: bool) -> list[InferencePrice]:

@@ -28,6 +28,11 @@ def inference_cost_micros(
     return _per_million(input_tokens * input_micros_per_million + output_tokens * output_micros_per_million)
 
 
+def gpu_cost_micros(gpu_seconds: float, micros_per_gpu_second: int) -> int:
+    """The cost of GPU-seconds, which count to the millisecond, rounded to the nearest micro-dollar (half up)."""
+    return (round(gpu_seconds * 1000) * micros_per_gpu_second + 500) // 1000
+
+
 def micros_of_dollars(dollars: float) -> int:
     """An amount that a caller gave in dollars, rounded to the nearest micro-dollar (a half to the even one)."""
     return round(dollars * MICROS_PER_DOLLAR)

@@ -1,4 +1,4 @@
-"""Reads price overrides and calibrations, in any scope, since they belong to no project."""
+"""Reads price overrides, calibrations and speeds, in any scope, since they belong to no project."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.price_list import InferencePrice, Price
-from service.database.tables import InferencePriceOverride, ModelCalibration, PriceOverride
+from service.billing.throughput import WINDOW, GpuSeconds, Measured
+from service.database.tables import InferencePriceOverride, ModelCalibration, PriceOverride, TrainingSpeed
 
 
 class Calibration(NamedTuple):
@@ -53,3 +54,29 @@ async def calibration(session: AsyncSession, model: str) -> Calibration | None:
     if row is None or row.estimated_tokens == 0:
         return None
     return Calibration(row.jobs, row.actual_tokens / row.estimated_tokens)
+
+
+async def finished_jobs(
+    session: AsyncSession, *, model: str, account_id: str, method_type: str, adapter_type: str
+) -> list[Measured]:
+    """The newest jobs of a kind that succeeded, the newest first, by which the next one's GPU-seconds are estimated."""
+    table = TrainingSpeed
+    rows = await session.scalars(
+        select(table)
+        .where(
+            table.model == model,
+            table.account_id == account_id,
+            table.method_type == method_type,
+            table.adapter_type == adapter_type,
+        )
+        .order_by(table.finished_at.desc())
+        .limit(WINDOW)
+    )
+    return [Measured(row.trained_tokens, row.gpu_seconds, _estimate_of(row)) for row in rows]
+
+
+def _estimate_of(row: TrainingSpeed) -> GpuSeconds | None:
+    low, expected, high = row.estimated_low, row.estimated_gpu_seconds, row.estimated_high
+    if low is None or expected is None or high is None:
+        return None
+    return GpuSeconds(low=low, expected=expected, high=high, jobs=0, source="jobs")

@@ -8,7 +8,14 @@ from litestar import get, post
 from sqlalchemy.dialects.postgresql import insert
 
 from service.billing import alert_routes, limit_routes, usage_routes
-from service.billing.price_list import InferencePrice, Price, inference_prices_of, prices_of
+from service.billing.price_list import (
+    GpuSecondPrice,
+    InferencePrice,
+    Price,
+    gpu_second_prices_of,
+    inference_prices_of,
+    prices_of,
+)
 from service.billing.prices import Amount, amount_of, micros_of_dollars
 from service.billing.queries import inference_price_overrides, price_overrides
 from service.catalogue.base_models import Catalogue
@@ -26,6 +33,7 @@ from service.ids import new_id
 ShortText = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Dollars = Annotated[float, msgspec.Meta(ge=0, le=100_000)]
 Kind = Literal["training", "inference", "tuned_inference"]
+ListedKind = Literal["training", "training_gpu_second", "inference", "tuned_inference"]
 
 
 class SetPrice(RequestModel, frozen=True, kw_only=True):
@@ -45,18 +53,19 @@ class SetPrice(RequestModel, frozen=True, kw_only=True):
 
 
 class ListPrices(RequestModel, frozen=True, kw_only=True):
-    """The kind of prices to list."""
+    """The kind of prices to list. Those by the GPU-second are set in the models file only."""
 
-    kind: Kind = "training"
+    kind: ListedKind = "training"
 
 
 class PriceObject(msgspec.Struct, frozen=True, kw_only=True):
     """A price. `origin` is `catalogue` (shipped or from a file) or `override` (set here). Unused fields are null."""
 
     object: Literal["price"] = "price"
-    kind: Kind
+    kind: ListedKind
     model: str
     effective_from: dt.date
+    per_gpu_second: Amount | None = None
     per_million_tokens: Amount | None = None
     per_million_input_tokens: Amount | None = None
     per_million_output_tokens: Amount | None = None
@@ -76,6 +85,8 @@ async def get_prices(request: ApiRequest) -> PriceList:
     """Past, present and future prices. Of those that have started, the latest is in force."""
     kind = read_query(request, ListPrices).kind
     models = resource(request, Catalogue).models
+    if kind == "training_gpu_second":
+        return PriceList(data=[_show_gpu_second(price) for model in models for price in gpu_second_prices_of(model)])
     async with resource(request, Database).admin() as session:
         if kind == "training":
             training = await price_overrides(session)
@@ -177,6 +188,17 @@ def _show(price: Price) -> PriceObject:
         per_million_tokens=amount_of(price.micros_per_million),
         source=price.source,
         origin=price.origin,
+    )
+
+
+def _show_gpu_second(price: GpuSecondPrice) -> PriceObject:
+    return PriceObject(
+        kind="training_gpu_second",
+        model=price.model,
+        effective_from=price.since,
+        per_gpu_second=amount_of(price.micros_per_gpu_second),
+        source=price.source,
+        origin="catalogue",
     )
 
 

@@ -27,11 +27,12 @@ COLUMNS: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """The costs of a group in a bucket. `quantity` is in tokens."""
+    """The costs of a group in a bucket. `quantity` is in tokens, `gpu_seconds` what upstreams metered for jobs."""
 
     group: Mapping[str, Any]
     micros: int
     quantity: int | None
+    gpu_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,16 @@ class CompletionsUsage:
     requests: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingUsage:
+    """The usage of training of a group in a bucket: of the jobs that ended in it."""
+
+    group: Mapping[str, Any]
+    trained_tokens: int
+    gpu_seconds: float
+    jobs: int
+
+
 async def costs(
     session: AsyncSession,
     buckets: Sequence[Bucket],
@@ -54,12 +65,17 @@ async def costs(
 ) -> list[list[Cost]]:
     """The costs of each bucket, by group. Needs the admin's scope."""
     spent = func.sum(LedgerEntry.spent_micros + LedgerEntry.overage_micros)
-    sums: list[ColumnElement[Any]] = [spent, func.sum(LedgerEntry.quantity)]
+    sums: list[ColumnElement[Any]] = [spent, func.sum(LedgerEntry.quantity), func.sum(LedgerEntry.gpu_seconds)]
     found = await _sums(session, buckets, sums, seconds=seconds, group_by=group_by, only=only, where=[])
     return [
         [
-            Cost(group=group, micros=int(micros), quantity=None if quantity is None else int(quantity))
-            for group, (micros, quantity) in rows
+            Cost(
+                group=group,
+                micros=int(micros),
+                quantity=None if quantity is None else int(quantity),
+                gpu_seconds=gpu_seconds,
+            )
+            for group, (micros, quantity, gpu_seconds) in rows
         ]
         for rows in found
     ]
@@ -91,6 +107,34 @@ async def completions(
                 group=group, input_tokens=int(input_tokens), output_tokens=int(output_tokens), requests=requests
             )
             for group, (input_tokens, output_tokens, requests) in rows
+        ]
+        for rows in found
+    ]
+
+
+async def fine_tuning(
+    session: AsyncSession,
+    buckets: Sequence[Bucket],
+    *,
+    seconds: int,
+    group_by: Sequence[str],
+    only: Mapping[str, Sequence[str] | None],
+) -> list[list[TrainingUsage]]:
+    """The usage of training of each bucket, by group. Needs the admin's scope."""
+    tokens, gpu_seconds = func.sum(LedgerEntry.quantity), func.sum(LedgerEntry.gpu_seconds)
+    found = await _sums(
+        session,
+        buckets,
+        [func.coalesce(tokens, 0), func.coalesce(gpu_seconds, 0), func.count()],
+        seconds=seconds,
+        group_by=group_by,
+        only=only,
+        where=[LedgerEntry.basis.is_(None)],
+    )
+    return [
+        [
+            TrainingUsage(group=group, trained_tokens=int(trained), gpu_seconds=float(used), jobs=jobs)
+            for group, (trained, used, jobs) in rows
         ]
         for rows in found
     ]

@@ -1,4 +1,4 @@
-"""`/v1/organization/costs` and `/v1/organization/usage/completions`."""
+"""`/v1/organization/costs`, `/v1/organization/usage/completions` and, ours, `/v1/organization/usage/fine_tuning`."""
 
 import time
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from litestar.params import FromPath
 
 from service.billing import usage
 from service.billing.buckets import LATEST, SECONDS, Span, Width, span
+from service.billing.ledger import GPU_LINE_ITEM
 from service.billing.prices import Amount, amount_of
 from service.catalogue.base_models import Catalogue
 from service.database.engine import Database
@@ -41,8 +42,8 @@ class CostsQuery(RequestModel, frozen=True, kw_only=True):
     page: str | None = None
 
 
-class CompletionsQuery(RequestModel, frozen=True, kw_only=True):
-    """The query of completions. Times are Unix seconds; the range cuts the first and the last bucket."""
+class UsageQuery(RequestModel, frozen=True, kw_only=True):
+    """The query of usage. Times are Unix seconds; the range cuts the first and the last bucket."""
 
     start_time: Moment
     end_time: Moment | None = None
@@ -58,7 +59,10 @@ class CompletionsQuery(RequestModel, frozen=True, kw_only=True):
 
 
 class CostResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The costs of a group. Fields that were not grouped by are null."""
+    """The costs of a group. Fields that were not grouped by are null.
+
+    The quantity of a line item `GPU-seconds MODEL` is in GPU-seconds, with OpenAI's unit `duration_seconds`.
+    """
 
     object: Literal["organization.costs.result"] = "organization.costs.result"
     amount: Amount
@@ -66,7 +70,7 @@ class CostResult(msgspec.Struct, frozen=True, kw_only=True):
     line_item: str | None = None
     api_key_id: str | None = None
     quantity: float | None = None
-    quantity_unit: Literal["tokens"] | None = None
+    quantity_unit: Literal["tokens", "duration_seconds"] | None = None
 
 
 class CompletionsResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +80,18 @@ class CompletionsResult(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int
     output_tokens: int
     num_model_requests: int
+    project_id: str | None = None
+    api_key_id: str | None = None
+    model: str | None = None
+
+
+class FineTuningResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The usage of a group: of the jobs that ended. Fields that were not grouped by are null."""
+
+    object: Literal["organization.usage.fine_tuning.result"] = "organization.usage.fine_tuning.result"
+    trained_tokens: int
+    gpu_seconds: float
+    num_jobs: int
     project_id: str | None = None
     api_key_id: str | None = None
     model: str | None = None
@@ -99,6 +115,15 @@ class CompletionsBucket(msgspec.Struct, frozen=True, kw_only=True):
     results: list[CompletionsResult]
 
 
+class FineTuningBucket(msgspec.Struct, frozen=True, kw_only=True):
+    """One minute, hour or day. Its results are empty if no job ended in it."""
+
+    object: Literal["bucket"] = "bucket"
+    start_time: int
+    end_time: int
+    results: list[FineTuningResult]
+
+
 class CostsPage(msgspec.Struct, frozen=True, kw_only=True):
     """Buckets, the earliest first. Pass `next_page` as `page` for the next ones."""
 
@@ -113,6 +138,15 @@ class CompletionsPage(msgspec.Struct, frozen=True, kw_only=True):
 
     object: Literal["page"] = "page"
     data: list[CompletionsBucket]
+    has_more: bool
+    next_page: str | None
+
+
+class FineTuningPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Buckets, the earliest first. Pass `next_page` as `page` for the next ones."""
+
+    object: Literal["page"] = "page"
+    data: list[FineTuningBucket]
     has_more: bool
     next_page: str | None
 
@@ -136,15 +170,7 @@ async def get_costs(request: ApiRequest) -> CostsPage:
             CostBucket(
                 start_time=bucket.begin,
                 end_time=bucket.end,
-                results=[
-                    CostResult(
-                        amount=amount_of(cost.micros),
-                        quantity=cost.quantity if by_line else None,
-                        quantity_unit="tokens" if by_line and cost.quantity is not None else None,
-                        **cost.group,
-                    )
-                    for cost in costs
-                ],
+                results=[_cost_result(cost, by_line=by_line) for cost in costs],
             )
             for bucket, costs in zip(covered.buckets, found, strict=True)
         ],
@@ -156,27 +182,19 @@ async def get_costs(request: ApiRequest) -> CostsPage:
 @get(
     "/usage/completions",
     summary="List the usage of completions",
-    opt=operation(returns=CompletionsPage, query=CompletionsQuery),
+    opt=operation(returns=CompletionsPage, query=UsageQuery),
 )
 async def get_completions(request: ApiRequest) -> CompletionsPage:
     """Tokens and calls of chat and legacy completions, as counted by the upstream."""
-    query = read_query(request, CompletionsQuery)
-    default, maximum = LIMITS[query.bucket_width]
-    limit = default if query.limit is None else query.limit
-    if limit > maximum:
-        raise InvalidRequest(f"'limit' is at most {maximum} for buckets of {query.bucket_width}.", param="limit")
-    covered = _span(query, query.bucket_width, limit, whole=False)
+    query = read_query(request, UsageQuery)
+    covered = _usage_span(query)
     async with resource(request, Database).admin() as session:
         found = await usage.completions(
             session,
             covered.buckets,
             seconds=SECONDS[query.bucket_width],
             group_by=query.group_by,
-            only={
-                "project_id": query.project_ids,
-                "api_key_id": query.api_key_ids,
-                "model": None if query.models is None else _with_aliases(resource(request, Catalogue), query.models),
-            },
+            only=_usage_filters(request, query),
         )
     return CompletionsPage(
         data=[
@@ -200,16 +218,82 @@ async def get_completions(request: ApiRequest) -> CompletionsPage:
     )
 
 
+@get(
+    "/usage/fine_tuning",
+    summary="List the usage of fine-tuning",
+    opt=operation(returns=FineTuningPage, query=UsageQuery),
+)
+async def get_fine_tuning(request: ApiRequest) -> FineTuningPage:
+    """Trained tokens and GPU-seconds of the jobs that ended, as their upstreams metered them."""
+    query = read_query(request, UsageQuery)
+    covered = _usage_span(query)
+    async with resource(request, Database).admin() as session:
+        found = await usage.fine_tuning(
+            session,
+            covered.buckets,
+            seconds=SECONDS[query.bucket_width],
+            group_by=query.group_by,
+            only=_usage_filters(request, query),
+        )
+    return FineTuningPage(
+        data=[
+            FineTuningBucket(
+                start_time=bucket.begin,
+                end_time=bucket.end,
+                results=[
+                    FineTuningResult(
+                        trained_tokens=each.trained_tokens,
+                        gpu_seconds=round(each.gpu_seconds, 3),
+                        num_jobs=each.jobs,
+                        **each.group,
+                    )
+                    for each in used
+                ],
+            )
+            for bucket, used in zip(covered.buckets, found, strict=True)
+        ],
+        has_more=covered.next_page is not None,
+        next_page=covered.next_page,
+    )
+
+
 @get("/usage/{kind:str}", include_in_schema=False)
 async def get_other_usage(kind: FromPath[str]) -> NoReturn:
-    """Refuses the usage of anything but completions, which is all that models serve here."""
+    """Refuses the usage of anything else, which does not exist here."""
     raise NotFound(
-        f"There is no usage of '{kind[:64]}', only of completions: GET /v1/organization/usage/completions.",
+        f"There is no usage of '{kind[:64]}', only of completions and fine_tuning: "
+        "GET /v1/organization/usage/completions.",
         code="unknown_url",
     )
 
 
-def _span(query: CostsQuery | CompletionsQuery, width: Width, limit: int, *, whole: bool) -> Span:
+def _cost_result(cost: usage.Cost, *, by_line: bool) -> CostResult:
+    quantity: float | None = None
+    unit: Literal["tokens", "duration_seconds"] | None = None
+    if by_line and str(cost.group["line_item"]).startswith(GPU_LINE_ITEM) and cost.gpu_seconds is not None:
+        quantity, unit = round(cost.gpu_seconds, 3), "duration_seconds"
+    elif by_line and cost.quantity is not None:
+        quantity, unit = cost.quantity, "tokens"
+    return CostResult(amount=amount_of(cost.micros), quantity=quantity, quantity_unit=unit, **cost.group)
+
+
+def _usage_span(query: UsageQuery) -> Span:
+    default, maximum = LIMITS[query.bucket_width]
+    limit = default if query.limit is None else query.limit
+    if limit > maximum:
+        raise InvalidRequest(f"'limit' is at most {maximum} for buckets of {query.bucket_width}.", param="limit")
+    return _span(query, query.bucket_width, limit, whole=False)
+
+
+def _usage_filters(request: ApiRequest, query: UsageQuery) -> dict[str, list[str] | None]:
+    return {
+        "project_id": query.project_ids,
+        "api_key_id": query.api_key_ids,
+        "model": None if query.models is None else _with_aliases(resource(request, Catalogue), query.models),
+    }
+
+
+def _span(query: CostsQuery | UsageQuery, width: Width, limit: int, *, whole: bool) -> Span:
     same = msgspec.structs.replace(query, page=None, limit=1)
     return span(
         start=query.start_time,
@@ -233,4 +317,4 @@ def _with_aliases(catalogue: Catalogue, names: Sequence[str]) -> list[str]:
     return sorted(every)
 
 
-ADMIN_ROUTES = [get_costs, get_completions, get_other_usage]
+ADMIN_ROUTES = [get_costs, get_completions, get_fine_tuning, get_other_usage]

@@ -65,6 +65,7 @@ class BaseModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     training: tuple[TrainingPrice, ...] = ()
     training_hour: tuple[TrainingPrice, ...] = ()
     training_gpu_second: tuple[TrainingPrice, ...] = ()
+    tokens_per_gpu_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
     inference: tuple[InferencePrice, ...] = ()
     base_inference: tuple[InferencePrice, ...] = ()
     shutdown: dict[str, Shutdown] = {}

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import actions as billing
+from service.billing.ledger import line_item
 from service.billing.prices import dollar_text
 from service.billing.quote import Estimate
 from service.catalogue.base_models import Catalogue
@@ -21,8 +22,9 @@ from service.datasets.leakage.reports import check_new_leakage_report, leakage_w
 from service.errors import InvalidRequest, QuotaExceeded
 from service.identity.queries import get_active_project
 from service.ids import new_id
-from service.jobs.adapter_settings import resolve_adapter
+from service.jobs.adapter_settings import adapter_type, resolve_adapter
 from service.jobs.deployment import DeployComparison, check_condition
+from service.jobs.estimates import budget_micros_of, stored_gpu_seconds
 from service.jobs.lifecycle import JobError
 from service.jobs.queries import count_queued, get_job
 from service.jobs.record import NewEvent, add_events, add_timeline_entry, emit_webhook
@@ -95,6 +97,7 @@ async def create_job(
         method=method,
         adapter=resolve_adapter(body.adapter),
         quote_id=body.quote_id,
+        budget_micros=budget_micros_of(body.budget),
         requested_account_id=body.upstream_account,
         priority=body.priority,
         deploy_alias=body.deploy.alias if body.deploy is not None else None,
@@ -102,9 +105,10 @@ async def create_job(
         due_at=func.now(),
     )
     if quote is not None:
+        job.n_epochs, job.expected_micros = quote.n_epochs, quote.expected_micros
+        job.price_micros_per_million = quote.price_micros_per_million
+        job.price_micros_per_gpu_second, job.gpu_estimate = quote.price_micros_per_gpu_second, quote.gpu_estimate
         await _reserve(session, job, upper_micros=quote.upper_micros, billable_tokens=quote.billable_tokens)
-        job.n_epochs, job.price_micros_per_million = quote.n_epochs, quote.price_micros_per_million
-        job.expected_micros = quote.expected_micros
     elif resolved.estimate is not None:
         await accept_estimate(session, job, resolved.estimate)
     session.add(job)
@@ -140,7 +144,7 @@ async def resolve_request(
         today=pricing_context.today,
     )
     check_method(method, base.model)
-    providers = await check_offer(
+    accounts = await check_offer(
         session,
         pricing_context.catalogue,
         project_id=project_id,
@@ -156,8 +160,10 @@ async def resolve_request(
     return await resolve(
         session,
         base=base,
-        providers=providers,
+        accounts=accounts,
         method=method,
+        adapter_type=adapter_type(resolve_adapter(body.adapter)),
+        budget_micros=budget_micros_of(body.budget),
         training=training,
         validation=validation,
         today=pricing_context.today,
@@ -166,9 +172,11 @@ async def resolve_request(
 
 async def accept_estimate(session: AsyncSession, job: Job, estimate: Estimate) -> None:
     """Reserve an estimate's upper price and store its epochs and prices in the job. Raises `QuotaExceeded`."""
+    job.n_epochs, job.expected_micros = estimate.n_epochs, estimate.expected_micros
+    job.price_micros_per_million = estimate.price_micros_per_million
+    job.price_micros_per_gpu_second = estimate.price_micros_per_gpu_second
+    job.gpu_estimate = stored_gpu_seconds(estimate)
     await _reserve(session, job, upper_micros=estimate.upper_micros, billable_tokens=estimate.billable_tokens)
-    job.n_epochs, job.price_micros_per_million = estimate.n_epochs, estimate.price_micros_per_million
-    job.expected_micros = estimate.expected_micros
 
 
 async def request_cancel(session: AsyncSession, project_id: str, job_id: str) -> Job:
@@ -252,7 +260,7 @@ async def _reserve(session: AsyncSession, job: Job, *, upper_micros: int, billab
         session,
         project_id=job.project_id,
         subject=job.id,
-        line_item=f"training {job.model}",
+        line_item=line_item(job.model, by_gpu_second=job.price_micros_per_gpu_second is not None),
         amount_micros=upper_micros,
         month=month,
         api_key_id=job.api_key_id,
@@ -293,7 +301,7 @@ async def _bound_quote(session: AsyncSession, project_id: str, body: CreateJob, 
         raise InvalidRequest("The quote has expired. Request a new one.", param="quote_id", code="quote_expired")
     if quote.request != quoted_request(body, method):
         raise InvalidRequest(
-            "The quote is for another model, file, method or adapter. Request one for this job.",
+            "The quote is for another model, file, method, adapter or budget. Request one for this job.",
             param="quote_id",
             code="quote_mismatch",
         )
@@ -309,4 +317,5 @@ def quoted_request(body: TrainingRequest, method: dict[str, Any]) -> dict[str, A
         "validation_file": body.validation_file,
         "method": method,
     }
-    return request if adapter is None else {**request, "adapter": adapter}
+    ours = {"adapter": adapter, "budget_micros": budget_micros_of(body.budget)}
+    return request | {name: value for name, value in ours.items() if value is not None}

@@ -57,6 +57,8 @@ class Forecast:
         if job.state == "validating":
             message = job.waiting_reason or "The files are being checked."
             return _without_place("file_check", message, "The job is queued when its files have been checked.")
+        if job.state == "running" and job.upstream_status == "queued" and job.upstream_queue_place is not None:
+            return _at_upstream(job.upstream_queue_place)
         if job.state != "waiting":
             return None
         if job.pause_requested:
@@ -159,6 +161,18 @@ def _mean_duration(means: Means, model: str, account_id: str) -> _Mean | None:
     there = [mean for (_, account), mean in means.items() if account == account_id]
     count = sum(each for each, _ in there)
     return _Mean(count, sum(each * seconds for each, seconds in there) / count, of="jobs") if count else None
+
+
+def _at_upstream(place: int) -> QueueObject:
+    which = "is next" if place == 1 else f"has place {place}"
+    return QueueObject(
+        reason="upstream_queue",
+        message=f"The job {which} in the upstream's queue: the upstream starts it when it has room for it.",
+        place=place,
+        place_in_project=None,
+        estimated_start=None,
+        estimate_reason="The upstream reports the place and no start.",
+    )
 
 
 def _without_place(reason: WaitingFor, message: str, estimate_reason: str) -> QueueObject:

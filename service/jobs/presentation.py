@@ -2,8 +2,10 @@
 
 from typing import Literal
 
+import msgspec
 from msgspec import UNSET
 
+from service.billing.prices import Amount, amount_of
 from service.database.tables import Checkpoint, Job, JobEvent, JobMetric, JobState
 from service.http.wire_types import unix
 from service.jobs.lifecycle import status_shown
@@ -15,7 +17,9 @@ from service.jobs.schemas import (
     CheckpointObject,
     Deployment,
     FineTuningJob,
+    GpuSecondsObject,
     HyperparametersObject,
+    JobCost,
     JobErrorObject,
     JobEventObject,
     MetricRow,
@@ -94,6 +98,25 @@ def show_metric(row: JobMetric) -> MetricRow:
 def show_state(row: JobState) -> TimelineEntry:
     """An entry of the timeline."""
     return TimelineEntry(state=row.state, entered_at=unix(row.entered_at), reason=row.reason)
+
+
+def show_cost(row: Job, *, reserved_micros: int | None) -> JobCost:
+    """What the job was expected to cost, reserved, and cost. `reserved_micros` is None before it has reserved."""
+    return JobCost(
+        basis="tokens" if row.price_micros_per_gpu_second is None else "gpu_seconds",
+        expected=_amount(row.expected_micros),
+        reserved=_amount(reserved_micros),
+        actual=_amount(row.cost_micros),
+        over_reservation=(row.cost_micros or 0) > (reserved_micros or 0),
+        trained_tokens=row.trained_tokens,
+        gpu_seconds=row.gpu_seconds,
+        estimated_gpu_seconds=None if row.gpu_estimate is None else msgspec.convert(row.gpu_estimate, GpuSecondsObject),
+        budget=_amount(row.budget_micros),
+    )
+
+
+def _amount(micros: int | None) -> Amount | None:
+    return None if micros is None else amount_of(micros)
 
 
 def show_deployment(row: Job) -> Deployment | None:

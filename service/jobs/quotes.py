@@ -8,8 +8,9 @@ from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import actions as billing
-from service.billing.prices import Amount, amount_of
+from service.billing.prices import Amount, amount_of, dollar_text, gpu_cost_micros
 from service.billing.queries import calibration
+from service.billing.quote import Estimate
 from service.database.tables import Quote
 from service.datasets.leakage.reports import leakage_warning
 from service.datasets.report_schema import Leakage
@@ -18,8 +19,10 @@ from service.http.wire_types import RequestModel
 from service.ids import new_id
 from service.jobs.actions import PricingContext, quoted_request, resolve_request
 from service.jobs.adapter_settings import AdapterSettings
+from service.jobs.estimates import Terms, budget_micros_of, stored_gpu_seconds
 from service.jobs.rules import resolve_method
-from service.jobs.schemas import Hyperparameters, Method
+from service.jobs.schemas import GpuSecondsObject, Hyperparameters, Method
+from service.runs.budget import Budget
 from service.upstreams.capabilities import shutdown_of
 
 QUOTE_LIFE = dt.timedelta(hours=24)
@@ -34,6 +37,7 @@ class CreateQuote(RequestModel, frozen=True, kw_only=True):
     method: Method | None = None
     hyperparameters: Hyperparameters | None = None
     adapter: AdapterSettings | None = None
+    budget: Budget | None = None
 
 
 class QuotedTokens(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +57,15 @@ class PriceRange(msgspec.Struct, frozen=True, kw_only=True):
     upper: Amount
 
 
+class PastQuotesObject(msgspec.Struct, frozen=True, kw_only=True):
+    """How estimated GPU-seconds came out: over so many finished jobs of the kind the median of actual by expected ones,
+    and how many jobs ended between `low` and `high`."""
+
+    jobs: int
+    actual_to_expected: float
+    within: int
+
+
 class CalibrationObject(msgspec.Struct, frozen=True, kw_only=True):
     """The accuracy of earlier estimates for this model: actual by estimated tokens, over this many finished jobs."""
 
@@ -61,7 +74,11 @@ class CalibrationObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QuoteObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A quote. `reasons` say why the job is not `allowed`; `warnings` do not prevent it."""
+    """A quote. `reasons` say why the job is not `allowed`; `warnings` do not prevent it.
+
+    `basis` is the unit of the price. With `gpu_seconds`, the field of that name is null if only a budget bounds the
+    price, and `past_quotes` is null before a job that began with an estimate has finished.
+    """
 
     id: str
     object: Literal["fine_tuning.quote"] = "fine_tuning.quote"
@@ -71,7 +88,12 @@ class QuoteObject(msgspec.Struct, frozen=True, kw_only=True):
     n_epochs: int
     epochs_reason: str
     tokens: QuotedTokens
+    basis: Literal["tokens", "gpu_seconds"]
     price: PriceRange
+    price_per_gpu_second: Amount | None
+    gpu_seconds: GpuSecondsObject | None
+    past_quotes: PastQuotesObject | None
+    budget: Amount | None
     calibration: CalibrationObject | None
     remaining_budget: Amount | None
     allowed: bool
@@ -122,11 +144,14 @@ async def create_quote(
         low_micros=price.low_micros,
         expected_micros=price.expected_micros,
         upper_micros=price.upper_micros,
+        price_micros_per_gpu_second=price.price_micros_per_gpu_second,
+        gpu_estimate=stored_gpu_seconds(price),
         expires_at=func.now() + QUOTE_LIFE,
     )
     session.add(row)
     await session.flush()
     tokens: Any = report.tokens
+    by_gpu_second, budget_micros = price.price_micros_per_gpu_second, budget_micros_of(body.budget)
     return QuoteObject(
         id=row.id,
         model=resolved.base.name,
@@ -140,6 +165,11 @@ async def create_quote(
             definitions_per_epoch=tokens.definitions if tokens else 0,
             billable=price.billable_tokens,
         ),
+        basis="tokens" if by_gpu_second is None else "gpu_seconds",
+        price_per_gpu_second=None if by_gpu_second is None else amount_of(by_gpu_second),
+        gpu_seconds=None if price.gpu_seconds is None else msgspec.convert(stored_gpu_seconds(price), GpuSecondsObject),
+        past_quotes=_past_quotes(resolved.terms),
+        budget=None if budget_micros is None else amount_of(budget_micros),
         price=PriceRange(
             low=amount_of(price.low_micros),
             expected=amount_of(price.expected_micros),
@@ -151,10 +181,26 @@ async def create_quote(
         remaining_budget=None if standing.remaining is None else amount_of(standing.remaining),
         allowed=not reasons,
         reasons=reasons,
-        warnings=_warnings(resolved.leakage),
+        warnings=[*_budget_warnings(price, budget_micros), *_warnings(resolved.leakage)],
         shutdown_date=shutdown.stops if shutdown else None,
         expires_at=int((now + QUOTE_LIFE).timestamp()),
     )
+
+
+def _past_quotes(terms: Terms) -> PastQuotesObject | None:
+    known = terms.past_error
+    if known is None:
+        return None
+    return PastQuotesObject(jobs=known.jobs, actual_to_expected=round(known.actual_to_expected, 4), within=known.within)
+
+
+def _budget_warnings(price: Estimate, budget_micros: int | None) -> list[str]:
+    if budget_micros is None or price.gpu_seconds is None:
+        return []
+    expected = gpu_cost_micros(price.gpu_seconds.expected, price.price_micros_per_gpu_second or 0)
+    if expected <= budget_micros:
+        return []
+    return [f"Such a job costs about {dollar_text(expected)}. With this budget it is stopped before it has finished."]
 
 
 def _warnings(leakage: Leakage | None) -> list[str]:

@@ -1,24 +1,23 @@
 """Resolves a request for training: looks up the model, files, reports and price that a create or a quote refers to."""
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.billing.price_list import price_on
-from service.billing.queries import price_overrides
-from service.billing.quote import Estimate, estimate
+from service.billing.quote import Estimate
 from service.catalogue.base_models import BaseModel, Catalogue
-from service.database.tables import File
+from service.database.tables import File, UpstreamAccount
 from service.datasets.files.reports import request_ready_report
 from service.datasets.leakage.reports import request_leakage_report
 from service.datasets.report_schema import FileReport, Leakage
 from service.errors import InvalidRequest
-from service.jobs.adapter_settings import AdapterSettings
+from service.jobs.adapter_settings import AdapterSettings, AdapterType
+from service.jobs.estimates import Kind, Terms, terms_of
 from service.jobs.lifecycle import JobError
-from service.jobs.rules import check_method, dataset_fault, requested_epochs
+from service.jobs.rules import check_method, dataset_fault
 from service.models.queries import find_model, lock_model
 from service.upstreams.capabilities import Needs, provider_at, shutdown_of
 from service.upstreams.queries import offer, usable_accounts
@@ -52,13 +51,17 @@ class TrainingRequest(Protocol):
     def adapter(self) -> AdapterSettings | None:
         """The weights to train, or None."""
 
+    @property
+    def budget(self) -> float | None:
+        """The most that the job may cost in dollars, or None."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedRequest:
     """A request with everything that it refers to. `fault` is why the datasets cannot be used.
 
-    `estimate` is set if the training file's report is ready. `leakage` is what the two files share, as far as that has
-    been checked. `providers` are those at which the job can run.
+    `estimate` is set if the training file's report is ready, `terms` are what it is made by. `leakage` is what the two
+    files share, as far as that has been checked. `providers` are those at which the job can run.
     """
 
     base: Base
@@ -69,6 +72,7 @@ class ResolvedRequest:
     training_report: FileReport | None
     leakage: Leakage | None
     fault: JobError | None
+    terms: Terms
     estimate: Estimate | None
 
 
@@ -129,8 +133,8 @@ async def check_offer(
     method_type: str,
     needs: Needs,
     today: dt.date,
-) -> tuple[str, ...]:
-    """The providers of the accounts that can run the request, including those in cool-down or drained.
+) -> list[UpstreamAccount]:
+    """The accounts that can run the request, the preferred one first, including those in cool-down or drained.
 
     Raises `InvalidRequest` if no account ever can, before anything is spent: the job would wait forever.
     """
@@ -160,21 +164,30 @@ async def check_offer(
         )
     if usable and not able:
         raise InvalidRequest(found.reason, param="model", code="model_not_trainable")
-    return tuple(dict.fromkeys(provider_at(account) for account in able))
+    return able
 
 
 async def resolve(
     session: AsyncSession,
     *,
     base: Base,
-    providers: tuple[str, ...],
+    accounts: Sequence[UpstreamAccount],
     method: dict[str, Any],
+    adapter_type: AdapterType,
+    budget_micros: int | None,
     training: File,
     validation: File | None,
     today: dt.date,
 ) -> ResolvedRequest:
-    """Resolve the rest of a request from the files' reports. Requests the reports that do not exist yet."""
+    """Resolve the rest of a request from the files' reports. Requests the reports that do not exist yet.
+
+    `accounts` are those at which the job can run. Raises `InvalidRequest` as `terms_of`.
+    """
     check_method(method, base.model)
+    kind = Kind(
+        model=base.model, method=method, adapter_type=adapter_type, account_ids=[account.id for account in accounts]
+    )
+    terms = await terms_of(session, kind, budget_micros=budget_micros, today=today)
     fault, reports = None, []
     for file, param in ((training, "training_file"), (validation, "validation_file")):
         report = await request_ready_report(session, file, base.model) if file is not None else None
@@ -183,27 +196,13 @@ async def resolve(
             fault = fault or dataset_fault(report, method_type=method["type"], model=base.model, param=param)
     return ResolvedRequest(
         base=base,
-        providers=providers,
+        providers=tuple(dict.fromkeys(provider_at(account) for account in accounts)),
         method=method,
         training=training,
         validation=validation,
         training_report=reports[0],
         leakage=await request_leakage_report(session, training, validation) if validation is not None else None,
         fault=fault,
-        estimate=await estimate_for(session, reports[0], base.model, method, today) if reports[0] is not None else None,
-    )
-
-
-async def estimate_for(
-    session: AsyncSession, report: FileReport, model: BaseModel, method: dict[str, Any], today: dt.date
-) -> Estimate:
-    """The cost of training on the file. Raises `InvalidRequest` if the model has no price today."""
-    price = price_on(model, await price_overrides(session), today)
-    if price is None:
-        raise InvalidRequest(f"{model.name} has no price for today.", param="model", code="unsupported_method")
-    return estimate(
-        examples=report.examples,
-        tokens_per_epoch=report.billable_tokens_per_epoch,
-        n_epochs=requested_epochs(method),
-        price_micros_per_million=price.micros_per_million,
+        terms=terms,
+        estimate=terms.estimate(reports[0], method) if reports[0] is not None else None,
     )

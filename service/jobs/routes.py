@@ -9,6 +9,7 @@ from litestar.params import FromPath
 from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.billing import actions as billing
 from service.catalogue.base_models import Catalogue
 from service.database.engine import Database
 from service.errors import InFlight, InvalidRequest
@@ -23,7 +24,15 @@ from service.identity.requests import access_check, caller, request_identity_of
 from service.jobs.actions import PricingContext, create_job, request_cancel, request_pause
 from service.jobs.forecast import Forecast
 from service.jobs.last_viewed import is_view_due, record_view
-from service.jobs.presentation import show_checkpoint, show_deployment, show_event, show_job, show_metric, show_state
+from service.jobs.presentation import (
+    show_checkpoint,
+    show_cost,
+    show_deployment,
+    show_event,
+    show_job,
+    show_metric,
+    show_state,
+)
 from service.jobs.queries import EVENTS, get_job, list_checkpoints, list_jobs, list_metrics, list_states, read_job
 from service.jobs.quotes import CreateQuote, QuoteObject, create_quote, request_reports
 from service.jobs.rules import check_metadata
@@ -204,11 +213,12 @@ async def get_metrics(request: ApiRequest, job_id: FromPath[str]) -> Metrics | R
     opt=operation(returns=Timeline),
 )
 async def get_timeline(request: ApiRequest, job_id: FromPath[str]) -> Timeline:
-    """Every state with its time, why the job waits now, its place in the queue, and the result of its `deploy`."""
+    """Every state with its time, why the job waits now, its place in the queue, its cost, and what `deploy` did."""
     who = caller(request)
     async with resource(request, Database).project(who.project_id) as session:
         job = await get_job(session, who.project_id, job_id)
         rows = await list_states(session, who.project_id, job_id)
+        reserved = await billing.reserved_micros(session, job_id)
     queue = await resource(request, Forecast).of(job)
     return Timeline(
         job_id=job.id,
@@ -216,6 +226,7 @@ async def get_timeline(request: ApiRequest, job_id: FromPath[str]) -> Timeline:
         waiting_reason=job.waiting_reason if queue is None else queue.message,
         queue=queue,
         upstream_account=job.account_id,
+        cost=show_cost(job, reserved_micros=reserved),
         deploy=show_deployment(job),
     )
 

@@ -120,7 +120,7 @@ def check_method(method: dict[str, Any], model: BaseModel) -> None:
             param="method.type",
             code="unsupported_method",
         )
-    if not model.training:
+    if model.training_hour and not (model.training or model.training_gpu_second):
         raise InvalidRequest(
             f"{model.name} is billed by the hour, so its price has no upper bound yet and it is not offered here.",
             param="model",

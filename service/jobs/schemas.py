@@ -5,9 +5,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from service.billing.prices import Amount
 from service.http.wire_types import PageQuery, RequestModel
 from service.jobs.adapter_settings import AdapterSettings, AdapterType
 from service.jobs.deployment import Deploy
+from service.runs.budget import Budget
 
 Auto = Literal["auto"]
 Epochs = Annotated[int, msgspec.Meta(ge=1, le=50)]
@@ -87,7 +89,8 @@ class Integration(RequestModel, frozen=True, kw_only=True):
 class CreateJob(RequestModel, frozen=True, kw_only=True):
     """The body of a job's create.
 
-    `adapter`, `quote_id`, `upstream_account`, `priority` and `deploy` extend OpenAI's.
+    `adapter`, `budget`, `quote_id`, `upstream_account`, `priority` and `deploy` extend OpenAI's. `budget` is in
+    dollars, for models billed by the GPU-second: it is reserved, and the job is cancelled when it has cost as much.
     """
 
     model: str
@@ -100,6 +103,7 @@ class CreateJob(RequestModel, frozen=True, kw_only=True):
     method: Method | None = None
     hyperparameters: Hyperparameters | None = None
     adapter: AdapterSettings | None = None
+    budget: Budget | None = None
     quote_id: str | None = None
     upstream_account: str | None = None
     priority: Annotated[int, msgspec.Meta(ge=-100, le=100)] = 0
@@ -234,12 +238,15 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     comparison: str | UnsetType | None = UNSET
 
 
-WaitingFor = Literal["file_check", "paused", "account_held", "no_account", "project_limit", "account_full", "next"]
+WaitingFor = Literal[
+    "file_check", "paused", "account_held", "no_account", "project_limit", "account_full", "next", "upstream_queue"
+]
 
 
 class QueueObject(msgspec.Struct, frozen=True, kw_only=True):
     """Why a job waits, and its place in the queue of its account and among its project's jobs; 1 is next.
 
+    With `upstream_queue` the job is at the upstream, and `place` is the one that the upstream reports.
     `estimated_start` is null if it cannot be estimated; `estimate_reason` says why.
     """
 
@@ -251,8 +258,39 @@ class QueueObject(msgspec.Struct, frozen=True, kw_only=True):
     estimate_reason: str
 
 
+class GpuSecondsObject(msgspec.Struct, frozen=True, kw_only=True):
+    """Estimated GPU-seconds: nine of ten jobs take between `low` and `high`.
+
+    They follow from the speed of so many finished `jobs` of the kind, or from the one that the models file documents.
+    """
+
+    low: float
+    expected: float
+    high: float
+    jobs: int
+    source: Literal["jobs", "documented"]
+
+
+class JobCost(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job was expected to cost, what it reserved, and what it cost; null before that is known.
+
+    `gpu_seconds` are those that the upstream has metered so far, if it meters them, and `estimated_gpu_seconds` those
+    by which a price by the GPU-second was estimated. `over_reservation`: it cost more than it reserved.
+    """
+
+    basis: Literal["tokens", "gpu_seconds"]
+    expected: Amount | None
+    reserved: Amount | None
+    actual: Amount | None
+    over_reservation: bool
+    trained_tokens: int | None
+    gpu_seconds: float | None
+    estimated_gpu_seconds: GpuSecondsObject | None
+    budget: Amount | None
+
+
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
-    """A job's states with their times, why it waits now, and the result of its `deploy`."""
+    """A job's states with their times, why it waits now, its cost, and the result of its `deploy`."""
 
     object: Literal["fine_tuning.job.timeline"] = "fine_tuning.job.timeline"
     job_id: str
@@ -260,6 +298,7 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     waiting_reason: str | None
     queue: QueueObject | None
     upstream_account: str | None
+    cost: JobCost
     deploy: Deployment | None
 
 

@@ -31,7 +31,13 @@ class Transition:
 
     @classmethod
     def to_waiting(
-        cls, *, n_epochs: int | None, price_micros_per_million: int | None, expected_micros: int | None
+        cls,
+        *,
+        n_epochs: int | None,
+        price_micros_per_million: int | None,
+        price_micros_per_gpu_second: int | None,
+        gpu_estimate: dict[str, Any] | None,
+        expected_micros: int | None,
     ) -> "Transition":
         """`validating` → `waiting`: the files are valid, and the money is reserved at these figures."""
         return cls(
@@ -40,6 +46,8 @@ class Transition:
             values={
                 "n_epochs": n_epochs,
                 "price_micros_per_million": price_micros_per_million,
+                "price_micros_per_gpu_second": price_micros_per_gpu_second,
+                "gpu_estimate": gpu_estimate,
                 "expected_micros": expected_micros,
             },
         )

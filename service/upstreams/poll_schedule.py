@@ -32,6 +32,9 @@ LISTS_PER_MINUTE, MAX_LIST_SHARE = 100.0, 0.4
 request shows as many updates."""
 
 SAFETY_SECONDS = 1800.0
+SNAPSHOT_VALUES = 5
+"""The values of a snapshot, to which a waiting job adds its place in the upstream's queue."""
+
 NEW_JOB_SNAPSHOT = "queued||||"
 """The stored snapshot of a job that was just created: nothing before its start counts as an update."""
 
@@ -151,10 +154,10 @@ def snapshot_of(job: UpstreamJob) -> str:
     `validating_files` counts as `queued`: only a poll of the job itself shows that its files are being validated.
     """
     status = "queued" if job.status == "validating_files" else job.status
-    return "|".join(
-        "" if value is None else str(value).replace("|", " ")
-        for value in (status, job.finished_at, job.error_code, job.trained_tokens, job.estimated_finish)
-    )
+    values = [status, job.finished_at, job.error_code, job.trained_tokens, job.estimated_finish]
+    if job.queue_place is not None:
+        values.append(job.queue_place)
+    return "|".join("" if value is None else str(value).replace("|", " ") for value in values)
 
 
 def classify_update(snapshot: str | None, job: UpstreamJob, *, ended: bool, now: float) -> UpdateKind:
@@ -166,9 +169,9 @@ def classify_update(snapshot: str | None, job: UpstreamJob, *, ended: bool, now:
     old, new = (snapshot or "").split("|"), snapshot_of(job).split("|")
     if ended:
         return "end"
-    if len(old) != len(new) or old[:3] != new[:3]:
+    if len(old) < SNAPSHOT_VALUES or old[:3] != new[:3]:
         return "change"
-    if old[3] != new[3] or (old[4] == "") != (new[4] == ""):
+    if old[3] != new[3] or old[5:] != new[5:] or (old[4] == "") != (new[4] == ""):
         return "progress"
     if old[4] and abs(int(new[4]) - int(old[4])) > max(ESTIMATE_SECONDS, (int(old[4]) - now) * ESTIMATE_SHARE):
         return "progress"

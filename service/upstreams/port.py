@@ -84,7 +84,11 @@ class JobRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamJob:
-    """A job as the upstream reports it. `status` is the upstream's own, which may be unknown to the gateway."""
+    """A job as the upstream reports it. `status` is the upstream's own, which may be unknown to the gateway.
+
+    An own trainer also meters `gpu_seconds`, so far or in all, and reports the place of a waiting job in its queue; 1
+    is next. Both are None at others.
+    """
 
     id: str
     status: str
@@ -98,6 +102,8 @@ class UpstreamJob:
     error_message: str | None
     error_param: str | None
     finished_at: int | None = None
+    gpu_seconds: float | None = None
+    queue_place: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import Select, case, func, or_, select, update
+from sqlalchemy import Float, Select, case, cast, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import fault_points
@@ -249,6 +249,7 @@ async def _running(session: AsyncSession, account_id: str) -> list[RunningJob]:
             or_(Job.due_at <= now, Job.leased_until > now),
             Job.failures,
             func.coalesce(Job.last_viewed_at > now - RECENTLY_VIEWED, False),
+            cast(Job.budget_micros, Float(53)) / func.nullif(Job.price_micros_per_gpu_second, 0),
         ).where(Job.account_id == account_id, Job.state == "running")
     )
     return [
@@ -264,6 +265,7 @@ async def _running(session: AsyncSession, account_id: str) -> list[RunningJob]:
             due=bool(row[8]),
             failures=row[9],
             recently_viewed=bool(row[10]),
+            budget_gpu_seconds=None if row[11] is None else float(row[11]),
         )
         for row in rows
     ]

@@ -25,7 +25,8 @@ this ends the list."""
 class RunningJob(NamedTuple):
     """A running job as its row has it. `due`: it is polled anyway, as its time has come or a worker has claimed it.
 
-    `details_pending`: a list has shown an update since the last poll, which fetched the events.
+    `details_pending`: a list has shown an update since the last poll, which fetched the events. `budget_gpu_seconds`
+    are those that its budget pays for; a poll cancels a job that has used them.
     """
 
     id: str
@@ -39,6 +40,7 @@ class RunningJob(NamedTuple):
     due: bool
     failures: int
     recently_viewed: bool
+    budget_gpu_seconds: float | None = None
 
 
 class Found(NamedTuple):
@@ -92,7 +94,7 @@ class Sweep:
             if kind != "none":
                 UPDATES.labels(kind).inc()
                 updates[job.id] = each
-            if kind == "change":
+            if kind == "change" or _has_spent_budget(job, each):
                 changed.append(job)
             elif kind == "progress" or (kind == "none" and job.details_pending):
                 self._pending.append(job)
@@ -112,6 +114,11 @@ class Sweep:
         taken = jobs[: max(self._polls_left, 0)]
         self._polls_left -= len(taken)
         return taken
+
+
+def _has_spent_budget(job: RunningJob, listed: UpstreamJob) -> bool:
+    budget, used = job.budget_gpu_seconds, listed.gpu_seconds
+    return budget is not None and used is not None and used >= budget
 
 
 def _is_slow(job: RunningJob, base_seconds: float) -> bool:

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import random
+from collections.abc import Mapping
+from typing import Any
 
 import structlog
 from prometheus_client import Counter
@@ -10,9 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import fault_points
 from service.backoff import backoff_seconds
+from service.billing.prices import dollar_text
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import Job
+from service.jobs.gpu_metering import is_spent
 from service.jobs.last_viewed import RECENTLY_VIEWED
 from service.jobs.lifecycle import upstream_end
 from service.jobs.record import NewEvent, add_events, apply_transition, emit_webhook
@@ -69,6 +73,8 @@ async def poll(ctx: AccountContext, claimed: Claim[Job]) -> None:
             values = {**await write_updates(ctx, session, claimed, updates), **sent}
             if upstream_end(updates.job.status) is not None:
                 await apply_transition(session, claimed, Transition.to_settling(values))
+            elif _has_spent_budget(claimed.row, values):
+                await _cancel_at_budget(session, claimed, values)
             else:
                 seconds = _seconds_until_next_poll(ctx, claimed, permit.load, updates)
                 await leases.give_back(session, claimed, values, due_in_seconds=seconds)
@@ -81,7 +87,7 @@ async def record_listed(session: AsyncSession, claimed: Claim[Job], listed: Upst
 
     Its next poll stays due when it was.
     """
-    values = job_values(listed, is_unchanged=snapshot_of(listed) == claimed.row.upstream_snapshot)
+    values = job_values(claimed.row, listed, is_unchanged=snapshot_of(listed) == claimed.row.upstream_snapshot)
     if upstream_end(listed.status) is not None:
         await apply_transition(session, claimed, Transition.to_settling(values))
     else:
@@ -92,6 +98,24 @@ async def record_listed(session: AsyncSession, claimed: Claim[Job], listed: Upst
 def _has_pending_request(job: Job) -> bool:
     """Whether a caller's cancel, pause or resume has not taken effect at the upstream yet."""
     return job.cancel_requested_at is not None or job.pause_requested != job.pause_sent
+
+
+def _has_spent_budget(job: Job, values: Mapping[str, Any]) -> bool:
+    """Whether a running job has just reached its budget. Its cancel is requested once."""
+    return job.cancel_requested_at is None and is_spent(
+        job.budget_micros,
+        gpu_seconds=values["gpu_seconds"],
+        price_micros_per_gpu_second=job.price_micros_per_gpu_second,
+    )
+
+
+async def _cancel_at_budget(session: AsyncSession, claimed: Claim[Job], values: Mapping[str, Any]) -> None:
+    """Request the job's cancel, which the next poll sends at once."""
+    job = claimed.row
+    budget = dollar_text(job.budget_micros or 0)
+    event = NewEvent(message=f"The job has cost its budget of {budget}; it is cancelled", level="warn")
+    await add_events(session, job.id, job.project_id, [event])
+    await leases.give_back(session, claimed, {**values, "cancel_requested_at": func.now()}, due_in_seconds=0.0)
 
 
 def _seconds_until_next_poll(ctx: AccountContext, claimed: Claim[Job], load: Load, updates: Updates) -> float:

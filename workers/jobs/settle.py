@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import fault_points
 from service.billing import actions as billing
-from service.billing.prices import TOKENS_PER_PRICE, cost_micros
+from service.billing.prices import TOKENS_PER_PRICE
 from service.database import leases
 from service.database.leased_work import DEPLOYMENTS, wake
 from service.database.leases import Claim
@@ -31,6 +31,7 @@ from service.storage import Stored
 from service.upstreams.port import UpstreamError, UpstreamJob
 from workers.context import AccountContext
 from workers.jobs import sync
+from workers.jobs.charge import add_speed, charge, count, is_by_gpu_second, overrun, reason_of_cancel
 from workers.jobs.end_unbilled import release_reservations
 from workers.jobs.poll import LOST_AFTER
 from workers.jobs.sync import Updates
@@ -70,7 +71,7 @@ async def settle(ctx: AccountContext, claimed: Claim[Job]) -> None:
         try:
             may_retry = job.failures < MAX_ATTEMPTS
             updates = await sync.fetch_updates(ctx, claimed, complete=may_retry)
-            target = _end_state(updates.job, may_retry=may_retry)
+            target = _end_state(job, updates.job, may_retry=may_retry)
             results, warnings = await _results(ctx, claimed, updates)
         except (UpstreamError, TimeoutError) as error:
             await _retry(ctx, claimed, error)
@@ -79,13 +80,15 @@ async def settle(ctx: AccountContext, claimed: Claim[Job]) -> None:
         await _end(ctx, claimed, target, updates, results, warnings)
 
 
-def _end_state(upstream_job: UpstreamJob, *, may_retry: bool) -> EndState:
+def _end_state(job: Job, upstream_job: UpstreamJob, *, may_retry: bool) -> EndState:
     """The state in which the job ends. Raises `UpstreamError` if it appears to run again, as from a lagging replica."""
     target = upstream_end(upstream_job.status)
     if target is None:
         raise UpstreamError("away", f"The upstream reports {upstream_job.status} for a job that had ended.")
     if target == "succeeded" and None in (upstream_job.trained_tokens, upstream_job.fine_tuned_model) and may_retry:
         raise UpstreamError("away", "The upstream has not reported the job's model and trained tokens yet.")
+    if is_by_gpu_second(job) and sync.believed_gpu_seconds(job, upstream_job) is None and may_retry:
+        raise UpstreamError("away", "The upstream has not reported GPU-seconds yet, or more than are possible.")
     return "failed" if target == "succeeded" and upstream_job.fine_tuned_model is None else target
 
 
@@ -111,13 +114,15 @@ async def _end(
     warnings: list[str],
 ) -> None:
     job, upstream_job = claimed.row, updates.job
-    tokens = upstream_job.trained_tokens
-    cost = _cost(job, target, tokens) if await _is_billed(ctx, job) else 0
-    if target == "succeeded" and tokens is None:
-        warnings = [*warnings, "The upstream reported no trained tokens; the expected price was charged"]
+    charged = charge(job, target, upstream_job, billed=await _is_billed(ctx, job))
+    tokens, cost = charged.trained_tokens, charged.micros
     async with ctx.db.worker() as session:
         await settle_tokens(session, job_id=job.id, trained_tokens=tokens if target == "succeeded" else tokens or 0)
-        await billing.settle(session, subject=job.id, actual_micros=cost, quantity=tokens)
+        doubts = [charged.unknown, overrun(job, charged, await billing.reserved_micros(session, job.id))]
+        warnings = [*warnings, *(doubt for doubt in doubts if doubt is not None)]
+        await billing.settle(
+            session, subject=job.id, actual_micros=cost, quantity=tokens, gpu_seconds=charged.gpu_seconds
+        )
         values = await sync.write_updates(ctx, session, claimed, updates)
         values["trained_tokens"] = tokens
         values["result_file_ids"] = [await _add_file(session, job, result) for result in results]
@@ -134,7 +139,8 @@ async def _end(
                     fine_tuned_model=fine_tuned_model, cost_micros=cost, values={**values, **deploy_values}
                 )
             case "cancelled":
-                transition = Transition.cancelled(cost_micros=cost, values=values)
+                reason = reason_of_cancel(job, charged)
+                transition = Transition.cancelled(cost_micros=cost, reason=reason, values=values)
             case "failed":
                 transition = Transition.failed(_error_of(upstream_job), cost_micros=cost, values=values)
             case _:
@@ -145,6 +151,9 @@ async def _end(
             estimated = job.expected_micros * TOKENS_PER_PRICE // job.price_micros_per_million
             base = await sync.base_name(ctx, session, job)
             await billing.calibrate(session, model=base, estimated_tokens=estimated, actual_tokens=tokens)
+        if target == "succeeded":
+            await add_speed(ctx, session, job, charged)
+    count(ctx, charged)
     fault_points.point("settle.ended")
 
 
@@ -199,12 +208,6 @@ async def _is_billed(ctx: AccountContext, job: Job) -> bool:
     async with ctx.db.worker() as session:
         billed = await session.scalar(select(UpstreamAccount.billed).where(UpstreamAccount.id == job.account_id))
     return billed is not False
-
-
-def _cost(job: Job, target: EndState, tokens: int | None) -> int:
-    if tokens is not None:
-        return cost_micros(tokens, job.price_micros_per_million or 0)
-    return (job.expected_micros or 0) if target == "succeeded" else 0
 
 
 async def _results(ctx: AccountContext, claimed: Claim[Job], updates: Updates) -> tuple[list[Result], list[str]]:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.database.leases import Claim
 from service.database.tables import Checkpoint, Job, JobEvent, JobMetric, Model
 from service.ids import new_id
+from service.jobs.gpu_metering import believed, metered
 from service.jobs.lifecycle import upstream_end
 from service.jobs.record import NewEvent, add_events
 from service.jobs.rules import tuned_name
@@ -101,13 +102,13 @@ async def write_updates(
                 await write_metrics(session, job, event.data)
     for checkpoint in updates.checkpoints:
         await _write_checkpoint(ctx, session, job, checkpoint)
-    values = {**job_values(updates.job, is_unchanged=is_unchanged), "polled_at": func.statement_timestamp()}
+    values = {**job_values(job, updates.job, is_unchanged=is_unchanged), "polled_at": func.statement_timestamp()}
     if updates.events:
         values["upstream_events_cursor"] = updates.events[-1].id
     return values
 
 
-def job_values(upstream_job: UpstreamJob, *, is_unchanged: bool) -> dict[str, Any]:
+def job_values(job: Job, upstream_job: UpstreamJob, *, is_unchanged: bool) -> dict[str, Any]:
     """The columns of a job's row that record the upstream's job, as a poll or a list shows it.
 
     `last_update_at` is the statement's time, and so is a poll's `polled_at`: it is later than `polled_at` only if the
@@ -116,6 +117,8 @@ def job_values(upstream_job: UpstreamJob, *, is_unchanged: bool) -> dict[str, An
     values: dict[str, Any] = {
         "upstream_status": upstream_job.status,
         "upstream_snapshot": snapshot_of(upstream_job),
+        "upstream_queue_place": upstream_job.queue_place,
+        "gpu_seconds": metered(believed_gpu_seconds(job, upstream_job), before=job.gpu_seconds),
         "failures": 0,
     }
     if not is_unchanged:
@@ -123,6 +126,12 @@ def job_values(upstream_job: UpstreamJob, *, is_unchanged: bool) -> dict[str, An
     if upstream_job.estimated_finish:
         values["estimated_finish_at"] = dt.datetime.fromtimestamp(upstream_job.estimated_finish, dt.UTC)
     return values
+
+
+def believed_gpu_seconds(job: Job, upstream_job: UpstreamJob) -> float | None:
+    """The GPU-seconds that the upstream reports; None if it reports none, or more than the job can have used."""
+    elapsed = dt.datetime.now(dt.UTC) - (job.admitted_at or job.created_at)
+    return believed(upstream_job.gpu_seconds, elapsed_seconds=elapsed.total_seconds())
 
 
 async def write_metrics(session: AsyncSession, job: Job, data: dict[str, Any]) -> None:

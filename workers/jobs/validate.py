@@ -10,11 +10,13 @@ from service.datasets.files.reports import request_ready_report
 from service.datasets.report_schema import FileReport
 from service.errors import InvalidRequest, QuotaExceeded
 from service.jobs.actions import accept_estimate
+from service.jobs.adapter_settings import adapter_type
+from service.jobs.estimates import Kind, terms_of
 from service.jobs.lifecycle import JobError
 from service.jobs.record import apply_transition
-from service.jobs.resolved_request import estimate_for
 from service.jobs.rules import dataset_fault
 from service.jobs.transitions import Transition
+from service.upstreams.queries import needs_of, offer
 from workers.context import Context
 from workers.jobs.end_unbilled import cancel_unbilled, fail_unbilled
 
@@ -50,17 +52,38 @@ async def validate(ctx: Context, claimed: Claim[Job]) -> None:
             training = training or report
         if job.price_micros_per_million is None and training is not None:
             try:
-                estimate = await estimate_for(session, training, base, job.method, ctx.today())
-                await accept_estimate(session, job, estimate)
+                kind = await _kind(ctx, session, job, base)
+                terms = await terms_of(session, kind, budget_micros=job.budget_micros, today=ctx.today())
+                await accept_estimate(session, job, terms.estimate(training, job.method))
             except (QuotaExceeded, InvalidRequest) as refusal:
                 await fail_unbilled(session, claimed, JobError(refusal.code, refusal.message, refusal.param))
                 return
         transition = Transition.to_waiting(
             n_epochs=job.n_epochs,
             price_micros_per_million=job.price_micros_per_million,
+            price_micros_per_gpu_second=job.price_micros_per_gpu_second,
+            gpu_estimate=job.gpu_estimate,
             expected_micros=job.expected_micros,
         )
         await apply_transition(session, claimed, transition)
+
+
+async def _kind(ctx: Context, session: AsyncSession, job: Job, base: BaseModel) -> Kind:
+    found = await offer(
+        session,
+        project_id=job.project_id,
+        model=job.model,
+        method_type=job.method["type"],
+        catalogue=ctx.catalogue,
+        today=ctx.today(),
+        needs=needs_of(job),
+    )
+    return Kind(
+        model=base,
+        method=job.method,
+        adapter_type=adapter_type(job.adapter),
+        account_ids=[account.id for account in (*found.accounts, *found.waiting)],
+    )
 
 
 async def _base_model(ctx: Context, session: AsyncSession, job: Job) -> BaseModel | None:

@@ -15,6 +15,9 @@ from service.upstreams.port import UpstreamCheckpoint, UpstreamEvent, UpstreamJo
 MAX_WHOLE_NUMBER = 10**11
 """More than any count of tokens, and as Unix seconds still a valid date."""
 
+MAX_GPU_SECONDS = 10**9
+"""A thousand GPUs for eleven days."""
+
 
 def text(value: object) -> str | None:
     """The value as text that Postgres can store, or None."""
@@ -27,10 +30,17 @@ def whole_number(value: object) -> int | None:
     return int(number) if number is not None and number >= 0 else None
 
 
+def gpu_seconds(value: object) -> float | None:
+    """The value as GPU-seconds; None for a negative one, or more than a job can have used."""
+    number = _number(value)
+    return float(number) if number is not None and 0 <= number <= MAX_GPU_SECONDS else None
+
+
 def parse_job(job: Any) -> UpstreamJob:
     """A job; one without an id gets the id ""."""
     error = getattr(job, "error", None)
     metadata, result_files = getattr(job, "metadata", None), getattr(job, "result_files", None)
+    usage, place = getattr(job, "usage", None), whole_number(getattr(job, "queue_place", None))
     return UpstreamJob(
         id=text(getattr(job, "id", None)) or "",
         status=text(getattr(job, "status", None)) or "unknown",
@@ -41,6 +51,8 @@ def parse_job(job: Any) -> UpstreamJob:
         estimated_finish=whole_number(getattr(job, "estimated_finish", None)),
         result_files=[name for file in result_files if (name := text(file))] if isinstance(result_files, list) else [],
         finished_at=whole_number(getattr(job, "finished_at", None)),
+        gpu_seconds=gpu_seconds(usage.get("gpu_seconds")) if isinstance(usage, dict) else None,
+        queue_place=place or None,
         error_code=text(getattr(error, "code", None)),
         error_message=text(getattr(error, "message", error)),
         error_param=text(getattr(error, "param", None)),
