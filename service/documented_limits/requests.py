@@ -8,6 +8,8 @@ from service.http.keyless_bodies import BODY_SECONDS, MAX_BODIES
 from service.http.multipart import MAX_BOUNDARY, MAX_FIELD_BYTES, MAX_FIELDS, MAX_FORM_BYTES
 from service.http.protocol import MAX_PIPELINED, MIN_SENT_PER_SECOND, SEND_SECONDS
 from service.inference.routes import MAX_INFERENCE_BYTES
+from service.jobs.adapter_settings import MAX_ALPHA, MAX_RANK, MAX_TARGETS
+from service.jobs.gpu_metering import MAX_GPUS
 from service.json_limits import MAX_DEPTH, MAX_VALUES
 from service.upstreams.adapters.answers import MAX_EVENT_VALUES, MAX_LINE_BYTES, MIN_LINE_BYTES
 from service.upstreams.adapters.large_answers import MAX_LARGE_VALUES
@@ -190,6 +192,22 @@ REQUESTS: tuple[Limit, ...] = (
         above="413 `request_too_large`",
         change=FIXED,
         honest_use="the largest create in the SDK's documentation has some KB",
+    ),
+    Limit(
+        name="`rank` of a job's `adapter`; its `alpha`; names of its `targets`",
+        value=f"{shown(MAX_RANK)}; {shown(MAX_ALPHA)}; {shown(MAX_TARGETS)}",
+        counted="request",
+        above="400 `invalid_value`",
+        change=FIXED,
+        honest_use="LoRA's paper has ranks of 1 to 64; a layer of Llama has seven linear ones",
+    ),
+    Limit(
+        name="GPUs whose time an upstream may report for a job",
+        value=shown(MAX_GPUS),
+        counted="job, from its admission on",
+        above="the figure counts as not reported",
+        change=FIXED,
+        honest_use="a job runs on 1 to 64",
     ),
     Limit(
         name="bytes of a body of inference",

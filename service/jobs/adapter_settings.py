@@ -19,14 +19,15 @@ Rank = Annotated[int, msgspec.Meta(ge=1, le=MAX_RANK)]
 Alpha = Annotated[float, msgspec.Meta(gt=0, le=MAX_ALPHA)]
 Dropout = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 LayerName = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.-]*\Z")]
-Targets = Annotated[list[LayerName], msgspec.Meta(min_length=1, max_length=MAX_TARGETS)]
+AllLinear = Literal["all-linear"]
+Targets = AllLinear | Annotated[list[LayerName], msgspec.Meta(min_length=1, max_length=MAX_TARGETS)]
 
 
 class AdapterSettings(RequestModel, frozen=True, kw_only=True):
     """The weights to train: `lora` trains low-rank matrices beside frozen weights, `full` all weights.
 
     `rank`, `alpha` and `dropout` are those of the LoRA paper (Hu et al., 2021). `targets` are names of linear layers,
-    such as `q_proj`, or `all-linear` alone. The upstream chooses what is not given.
+    such as `q_proj`, or `all-linear`. The upstream chooses what is not given.
     """
 
     type: AdapterType = "lora"
@@ -48,14 +49,14 @@ def resolve_adapter(requested: AdapterSettings | None) -> dict[str, Any] | None:
                 param=f"adapter.{name}",
                 code="conflicting_parameters",
             )
-    if requested.targets is not None and "all-linear" in requested.targets and len(requested.targets) > 1:
+    targets = [requested.targets] if isinstance(requested.targets, str) else requested.targets
+    if targets is not None and "all-linear" in targets and len(targets) > 1:
         raise InvalidRequest(
             "'all-linear' in 'adapter.targets' covers every linear layer. Give it alone, or name the layers.",
             param="adapter.targets",
             code="conflicting_parameters",
         )
-    adapter: dict[str, Any] = msgspec.to_builtins(requested)
-    return adapter
+    return {**msgspec.to_builtins(requested), "targets": targets}
 
 
 def sent_adapter(adapter: dict[str, Any]) -> dict[str, Any]:

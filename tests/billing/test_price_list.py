@@ -2,7 +2,16 @@
 
 import datetime as dt
 
-from service.billing.price_list import Price, price_on, prices_of
+from msgspec import structs
+
+from service.billing.price_list import (
+    GpuSecondPrice,
+    Price,
+    gpu_second_prices_of,
+    price_on,
+    prices_of,
+    training_price_on,
+)
 from service.catalogue.base_models import BaseModel, TrainingPrice
 
 JULY, AUGUST, SEPTEMBER = (dt.date(2026, month, 1) for month in (7, 8, 9))
@@ -51,3 +60,29 @@ def _micros(overrides: list[Price], day: dt.date) -> int:
     price = price_on(MODEL, overrides, day)
     assert price is not None
     return price.micros_per_million
+
+
+class TestWhatTrainingCosts:
+    BY_GPU = structs.replace(
+        MODEL, training=(), training_gpu_second=(TrainingPrice(since=AUGUST, micros=500, source="ours"),)
+    )
+
+    def test_is_a_price_by_the_gpu_second_from_its_day_on(self) -> None:
+        assert training_price_on(self.BY_GPU, [], JULY) is None
+        assert training_price_on(self.BY_GPU, [], AUGUST) == GpuSecondPrice(
+            model="small", since=AUGUST, micros_per_gpu_second=500, source="ours"
+        )
+
+    def test_is_a_price_by_the_token_where_the_platform_team_sets_one(self) -> None:
+        price = training_price_on(self.BY_GPU, [_set(SEPTEMBER, 1)], SEPTEMBER)
+        assert isinstance(price, Price)
+        assert training_price_on(self.BY_GPU, [_set(SEPTEMBER, 1)], AUGUST) == gpu_second_prices_of(self.BY_GPU)[0]
+
+    def test_of_a_model_without_any_price_is_nothing(self) -> None:
+        price = training_price_on(structs.replace(MODEL, training=()), [], JULY)
+        assert isinstance(price, Price)
+        assert price.micros_per_million == 0
+
+    def test_by_the_hour_is_not_known_before(self) -> None:
+        hourly = structs.replace(MODEL, training=(), training_hour=MODEL.training)
+        assert training_price_on(hourly, [], SEPTEMBER) is None

@@ -28,7 +28,7 @@ class TestWhatIsAccepted:
         assert ranked == {"type": "lora", "rank": 8, "alpha": None, "dropout": None, "targets": None}
         assert sent_adapter(ranked) == {"type": "lora", "rank": 8}
         assert resolved({"type": "full"}) == FULL
-        assert resolved({"targets": ["all-linear"]}) is not None
+        assert resolved({"targets": "all-linear"}) == resolved({"targets": ["all-linear"]})
 
     def test_may_be_left_out(self) -> None:
         assert resolve_adapter(None) is None
@@ -53,6 +53,7 @@ class TestWhatIsRefused:
             {"targets": ["layer"] * (MAX_TARGETS + 1)},
             {"targets": ["q_proj\n"]},
             {"targets": [""]},
+            {"targets": "q_proj"},
             {"targets": ["x" * 129]},
             {"bias": "none"},
         ],

@@ -1,5 +1,7 @@
 """How often jobs are polled, and what counts as an update: the rules alone."""
 
+import datetime as dt
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from service.upstreams.poll_schedule import (
     LISTS_PER_MINUTE,
     MAX_LIST_SHARE,
     MAX_SLOWDOWN,
+    NEW_JOB_SNAPSHOT,
     PAGE,
     RECENTLY_VIEWED_SHARE,
     REQUESTS_PER_POLL,
@@ -26,6 +29,7 @@ from service.upstreams.poll_schedule import (
     snapshot_of,
 )
 from service.upstreams.port import UpstreamJob
+from workers.jobs.list_sweep import RunningJob, Sweep
 
 BASE = 15.0
 HOURS = 3600.0
@@ -161,3 +165,23 @@ def test_updates(reported: dict[str, object], updates: str) -> None:
 def test_words_of_the_upstream_cannot_forge_what_is_remembered() -> None:
     assert classify_update(snapshot_of(job()), job(status="running|||"), ended=False, now=0) == "change"
     assert classify_update("anything", job(), ended=False, now=0) == "change"
+
+
+def test_another_place_in_the_upstream_s_queue_is_progress() -> None:
+    third = snapshot_of(job(status="queued", queue_place=3))
+    for reported, updates in ((3, "none"), (2, "progress"), (None, "progress")):
+        found = classify_update(third, job(status="queued", queue_place=reported), ended=False, now=0)
+        assert found == updates
+    assert classify_update(NEW_JOB_SNAPSHOT, job(status="queued", queue_place=1), ended=False, now=0) == "progress"
+
+
+def test_a_listed_job_that_has_cost_its_budget_is_polled_now() -> None:
+    running = RunningJob(
+        id="ours", upstream_id="ftjob-1", snapshot=snapshot_of(job()), since=dt.datetime.now(dt.UTC), age_seconds=60,
+        left_seconds=None, polled_seconds_ago=10, details_pending=False, due=False, failures=0, recently_viewed=False,
+        budget_gpu_seconds=20,
+    )  # fmt: skip
+    for used, to_poll in ((19.9, []), (20, ["ours"]), (None, [])):
+        sweep = Sweep([running], load_of(30, listing=True), seconds=30)
+        found = sweep.read([job(gpu_seconds=used)], now=0)
+        assert ([each.id for each in found.to_poll], found.updates) == (to_poll, {})
