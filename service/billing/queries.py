@@ -1,5 +1,6 @@
 """Reads price overrides, calibrations and speeds, in any scope, since they belong to no project."""
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.price_list import InferencePrice, Price
 from service.billing.throughput import WINDOW, GpuSeconds, Measured
+from service.database.reads import Query, Reader
 from service.database.tables import InferencePriceOverride, ModelCalibration, PriceOverride, TrainingSpeed
 
 
@@ -46,6 +48,53 @@ async def inference_price_overrides(session: AsyncSession) -> Sequence[Inference
         )
         for row in await session.scalars(select(InferencePriceOverride))
     ]
+
+
+class Prices(NamedTuple):
+    """All prices that the platform team set."""
+
+    training: Sequence[Price] = ()
+    inference: Sequence[InferencePrice] = ()
+
+
+def _training_price(model: str, since: dt.date, micros: int, source: str) -> Price:
+    return Price(model=model, since=since, micros_per_million=micros, source=source, origin="override")
+
+
+def _inference_price(
+    model: str, tuned: bool, since: dt.date, input_micros: int, output_micros: int, source: str
+) -> InferencePrice:
+    return InferencePrice(
+        model=model,
+        tuned=tuned,
+        since=since,
+        input_micros_per_million=input_micros,
+        output_micros_per_million=output_micros,
+        source=source,
+        origin="override",
+    )
+
+
+_TRAINING = Query(
+    _training_price,
+    select(PriceOverride.model, PriceOverride.since, PriceOverride.micros_per_million, PriceOverride.source),
+)
+_INFERENCE = Query(
+    _inference_price,
+    select(
+        InferencePriceOverride.model,
+        InferencePriceOverride.tuned,
+        InferencePriceOverride.since,
+        InferencePriceOverride.input_micros_per_million,
+        InferencePriceOverride.output_micros_per_million,
+        InferencePriceOverride.source,
+    ),
+)
+
+
+async def read_prices(reader: Reader) -> Prices:
+    """All prices that the platform team set, for reads."""
+    return Prices(await reader.all(_TRAINING), await reader.all(_INFERENCE))
 
 
 async def calibration(session: AsyncSession, model: str) -> Calibration | None:

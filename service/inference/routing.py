@@ -100,7 +100,14 @@ class Router:
                 return upstream, upstream_model
             raise _not_deployed(model)
         names = (model,) if base is None else (model, base.name, *base.aliases)
-        for account_id in await self.accounts.serving(project_id, names) or [DEFAULT_ACCOUNT]:
+        serving = await self.accounts.serving(project_id, model, base)
+        if not serving and base is not None and base.is_open:
+            raise NotFound(
+                f"No upstream of this project serves {base.name} now. GET /v1/models lists the models that are served.",
+                param="model",
+                code="model_not_found",
+            )
+        for account_id in serving or [DEFAULT_ACCOUNT]:
             upstream = await self.accounts.get(account_id)
             if (upstream_model := upstream.model_name(names, model)) is not None:
                 return upstream, upstream_model

@@ -19,7 +19,7 @@ from service.jobs.estimates import Kind, Terms, terms_of
 from service.jobs.lifecycle import JobError
 from service.jobs.rules import check_method, dataset_fault
 from service.models.queries import find_model, lock_model
-from service.upstreams.capabilities import Needs, provider_at, shutdown_of
+from service.upstreams.capabilities import Needs, provider_at, shutdown_of, trainable_names
 from service.upstreams.queries import offer, usable_accounts
 
 
@@ -163,7 +163,9 @@ async def check_offer(
             code="upstream_unsupported",
         )
     if usable and not able:
-        raise InvalidRequest(found.reason, param="model", code="model_not_trainable")
+        others = trainable_names(catalogue, usable, today=today, now=dt.datetime.now(dt.UTC))
+        message = f"{found.reason} Models that can be trained: {', '.join(others) or 'none'}."
+        raise InvalidRequest(message, param="model", code="model_not_trainable")
     return able
 
 

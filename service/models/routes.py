@@ -1,18 +1,22 @@
 """`/v1/models`: list and retrieve. Deletion is in `deletion/`."""
 
+import datetime as dt
 from collections.abc import Sequence
 
 from litestar import get
 from litestar.params import FromPath
 
+from service.billing.queries import Prices, read_prices
 from service.catalogue.base_models import BaseModel, Catalogue
 from service.catalogue.lookup import model_not_found
 from service.database.engine import Database
+from service.database.reads import Reader
 from service.http.operation import operation
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import unix
 from service.identity.requests import caller
 from service.models.aliases.queries import AliasRow, read_alias, read_aliases
+from service.models.base_models import serving_accounts, show_base
 from service.models.queries import ModelRow, read_model, read_models
 from service.models.schemas import ModelList, ModelObject
 from service.settings import Settings
@@ -28,10 +32,18 @@ async def get_models(request: ApiRequest) -> ModelList:
         tuned = await read_models(reader, who.project_id)
         aliases = await read_aliases(reader, who.project_id)
         accounts = await read_usable_accounts(reader, who.project_id)
+        prices = await _prices(request, reader)
     own = [_show_alias(request, row, accounts) for row in aliases] + [
         _show_tuned(request, row, accounts) for row in tuned
     ]
-    return ModelList(data=own + [_show_base(name, model, accounts) for name, model in _base_models(request)])
+    now = dt.datetime.now(dt.UTC)
+    served = {model.name for model in resource(request, Catalogue).models if serving_accounts(model, accounts, now)}
+    bases = [
+        show_base(name, model, accounts, now=now, prices=prices)
+        for name, model in _base_models(request)
+        if model.name in served or not model.is_open
+    ]
+    return ModelList(data=own + bases)
 
 
 @get("/models/{name:str}", summary="Retrieve a model", opt=operation(returns=ModelObject))
@@ -42,7 +54,8 @@ async def get_model(request: ApiRequest, name: FromPath[str]) -> ModelObject:
     async with resource(request, Database).read(who.project_id) as reader:
         accounts = await read_usable_accounts(reader, who.project_id)
         if base is not None:
-            return _show_base(name, base, accounts)
+            prices = await _prices(request, reader)
+            return show_base(name, base, accounts, now=dt.datetime.now(dt.UTC), prices=prices)
         tuned = await read_model(reader, who.project_id, name)
         alias = await read_alias(reader, who.project_id, name) if tuned is None else None
     if tuned is not None:
@@ -57,9 +70,15 @@ def _base_models(request: ApiRequest) -> list[tuple[str, BaseModel]]:
     return [(name, model) for name in catalogue.names() if (model := catalogue.find(name)) is not None]
 
 
+async def _prices(request: ApiRequest, reader: Reader) -> Prices:
+    """The prices that the platform team set, which are read where the catalogue has an open model to show."""
+    if not any(model.is_open for model in resource(request, Catalogue).models):
+        return Prices()
+    return await read_prices(reader)
+
+
 def _shutdown_date(base: BaseModel | None, accounts: Sequence[AccountRow], account_id: str | None) -> str | None:
-    """The shutdown date: of a tuned model at the account that has it, of a base model (`account_id` None) at the last
-    account that serves it."""
+    """The shutdown date of a tuned model, or of an alias of any, at the account that has it, or that serve its base."""
     if base is None:
         return None
     names = (base.name, *base.aliases)
@@ -70,17 +89,6 @@ def _shutdown_date(base: BaseModel | None, accounts: Sequence[AccountRow], accou
     ]
     shutdown = shutdown_of(base, [provider_at(account) for account in serving])
     return shutdown.stops.isoformat() if shutdown else None
-
-
-def _show_base(name: str, model: BaseModel, accounts: Sequence[AccountRow]) -> ModelObject:
-    return ModelObject(
-        id=name,
-        created=0,
-        owned_by="system",
-        root=model.name,
-        parent=None,
-        shutdown_date=_shutdown_date(model, accounts, None),
-    )
 
 
 def _show_tuned(request: ApiRequest, row: ModelRow, accounts: Sequence[AccountRow]) -> ModelObject:

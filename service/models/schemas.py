@@ -3,13 +3,27 @@
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
+
+
+class OpenModelPrice(msgspec.Struct, frozen=True, kw_only=True):
+    """Today's prices of an open model, in micro-dollars: of training by the unit in which it is billed, null if free of
+    charge or not set, and of a million tokens of calls to the base model."""
+
+    training_per_million_tokens: int | None
+    training_per_hour: int | None
+    training_per_gpu_second: int | None
+    input_per_million_tokens: int | None
+    output_per_million_tokens: int | None
 
 
 class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
     """A model that the project can call or train. `shutdown_date` is ISO 8601, null when none is announced.
 
     `root` is the base model. `parent` is the model that a tuned model was trained from, or that an alias points at; it
-    is null for base models, and for the models of other projects.
+    is null for base models, and for the models of other projects. The fields from `context_tokens` on are those of open
+    models: `learning_rate` is what a multiplier of 1 means, null for the trainer's default; `upstreams` are the
+    accounts that serve the model for this project.
     """
 
     id: str
@@ -19,6 +33,15 @@ class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
     root: str
     parent: str | None
     shutdown_date: str | None
+    context_tokens: int | UnsetType = UNSET
+    license: str | UnsetType | None = UNSET
+    methods: list[str] | UnsetType = UNSET
+    formats: list[str] | UnsetType = UNSET
+    tools: bool | UnsetType = UNSET
+    tokenizer_sha256: str | UnsetType | None = UNSET
+    learning_rate: float | UnsetType | None = UNSET
+    price: OpenModelPrice | UnsetType = UNSET
+    upstreams: list[str] | UnsetType = UNSET
 
 
 class ModelList(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ it is written to the row from time to time, and workers send few requests to an 
 """
 
 import asyncio
+import datetime as dt
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.catalogue.base_models import provider_of
+from service.catalogue.base_models import BaseModel, provider_of
 from service.database.encryption import DecryptionFailed, Sealer
 from service.database.engine import Database
 from service.database.recent_reads import RecentReads
@@ -102,7 +103,7 @@ class Accounts(Generic[Client]):
         self._loading: dict[str, asyncio.Lock] = {}
         self._retired: dict[InferenceUpstream, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._serving: RecentReads[tuple[str, tuple[str, ...]], Sequence[str]] = RecentReads(CLIENT_FRESH_SECONDS)
+        self._serving: RecentReads[tuple[str, str], Sequence[str]] = RecentReads(CLIENT_FRESH_SECONDS)
 
     async def write_default_account(self) -> None:
         """Write the default account's row. Only logs a failure, since workers write the row too when they start."""
@@ -120,17 +121,18 @@ class Accounts(Generic[Client]):
         async with self._loading.setdefault(account_id, asyncio.Lock()):
             return self._fresh(account_id) or await self._load(account_id)
 
-    async def serving(self, project_id: str, names: tuple[str, ...]) -> Sequence[str]:
+    async def serving(self, project_id: str, model: str, base: BaseModel | None) -> Sequence[str]:
         """The ids of the accounts that may serve a base model's inference for a project, in order of preference.
 
-        Like clients, they are read again after `CLIENT_FRESH_SECONDS`. `names` are all names of the model.
+        Like clients, they are read again after `CLIENT_FRESH_SECONDS`. `base` is None for a model that the catalogue
+        does not have.
         """
 
         async def read() -> Sequence[str]:
             async with self._db.read(project_id) as reader:
-                return await inference_accounts(reader, project_id, names)
+                return await inference_accounts(reader, project_id, model, base, dt.datetime.now(dt.UTC))
 
-        return await self._serving.get((project_id, names), read)
+        return await self._serving.get((project_id, model if base is None else base.name), read)
 
     def billed(self, account_id: str) -> bool:
         """Whether the use of an account is charged to projects; for accounts whose client `get` returned before."""

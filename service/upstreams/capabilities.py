@@ -5,13 +5,16 @@ out of the upstream request later.
 """
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal, Protocol
 
-from service.catalogue.base_models import BaseModel, Shutdown, provider_of
+from service.catalogue.base_models import BaseModel, Catalogue, Shutdown, provider_of
 from service.states import UpstreamKind, UpstreamProvider
+
+LISTED_FOR = dt.timedelta(minutes=15)
+"""The age at which an upstream's list of models no longer counts. Workers read it every minute while it answers."""
 
 Method = Literal["supervised", "dpo", "reinforcement"]
 LabelLocation = Literal["metadata", "training_file"]
@@ -76,11 +79,20 @@ class Provided(Protocol):
     def provider(self) -> UpstreamProvider | None: ...
 
 
-class Account(Provided, Protocol):
-    """The attributes of an account's row that these rules read."""
+class Serving(Provided, Protocol):
+    """The attributes of an account's row that say which models it serves."""
 
     @property
     def models(self) -> list[str] | None: ...
+    @property
+    def listed_models(self) -> list[str] | None: ...
+    @property
+    def models_listed_at(self) -> dt.datetime | None: ...
+
+
+class Account(Serving, Protocol):
+    """The attributes of an account's row that these rules read."""
+
     @property
     def methods(self) -> list[str] | None: ...
     @property
@@ -121,14 +133,30 @@ def methods_of(account: Account) -> tuple[str, ...]:
 
 
 def reason_not_served(
-    account: Account, names: Collection[str], base: BaseModel | None, today: dt.date | None
+    account: Account, names: Collection[str], base: BaseModel | None, *, today: dt.date | None, now: dt.datetime
 ) -> str | None:
     """Why an account does not train the model with these `names`, or None when it does."""
     if not matches(account.models, names):
         return "it does not serve the model"
+    if base is not None and not lists(account, base, now):
+        return f"its upstream does not list {base.name} among its models"
     if base is not None and today is not None and not base.trainable(provider_at(account), today):
         return f"its provider takes no new jobs for {base.name}"
     return None
+
+
+def trainable_names(
+    catalogue: Catalogue, accounts: Sequence[Account], *, today: dt.date, now: dt.datetime
+) -> list[str]:
+    """The base models that any of these accounts trains today, by their names without aliases."""
+    return [
+        base.name
+        for base in catalogue.models
+        if any(
+            reason_not_served(account, {base.name, *base.aliases}, base, today=today, now=now) is None
+            for account in accounts
+        )
+    ]
 
 
 def unsupported_feature(account: Account, method: str, needs: Needs) -> tuple[str, str] | None:
@@ -143,6 +171,24 @@ def unsupported_feature(account: Account, method: str, needs: Needs) -> tuple[st
     if needs.adapter and provider_at(account) not in supported.adapter_at:
         return "take an 'adapter', which is for self-hosted trainers", "adapter"
     return None
+
+
+def serves(account: Serving, base: BaseModel, now: dt.datetime) -> bool:
+    """Whether an account answers calls to a base model: by its row, the model's providers, and its upstream's list."""
+    return (
+        matches(account.models, (base.name, *base.aliases))
+        and (not base.providers or provider_at(account) in base.providers)
+        and lists(account, base, now)
+    )
+
+
+def lists(account: Serving, base: BaseModel, now: dt.datetime) -> bool:
+    """Whether an account's upstream lists a base model; true if it has no list that is younger than `LISTED_FOR`."""
+    if account.listed_models is None or account.models_listed_at is None:
+        return True
+    if now - account.models_listed_at > LISTED_FOR:
+        return True
+    return not {base.name, *base.aliases}.isdisjoint(account.listed_models)
 
 
 def matches(patterns: list[str] | None, names: Collection[str]) -> bool:

@@ -202,6 +202,10 @@ class InferenceUpstream(Protocol):
         """Check that the upstream responds and accepts the credential. Raises `UpstreamError`."""
         ...
 
+    async def base_models(self) -> list[str] | None:
+        """The names of the models that the upstream lists, or None if it has no such call. Raises `UpstreamError`."""
+        ...
+
     async def close(self) -> None:
         """Close all connections."""
         ...

@@ -5,7 +5,7 @@ the condition for the workers' scope, which bypasses it.
 """
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from service.errors import NotFound, unknown_cursor
 from service.http.wire_types import PageQuery
 from service.identity.model_access import usable
 from service.states import UpstreamKind, UpstreamProvider
-from service.upstreams.capabilities import NO_NEEDS, Needs, matches, reason_not_served, unsupported_feature
+from service.upstreams.capabilities import NO_NEEDS, Needs, matches, reason_not_served, serves, unsupported_feature
 
 UNKNOWN = ""
 """An id that no account has, for a tuned model that does not exist."""
@@ -50,6 +50,9 @@ class AccountRow(NamedTuple):
     base_url: str
     provider: UpstreamProvider | None
     models: list[str] | None
+    listed_models: list[str] | None
+    models_listed_at: dt.datetime | None
+    name: str | None
 
 
 def _is_usable_by(project_id: Any) -> ColumnElement[bool]:
@@ -123,7 +126,7 @@ async def offer(
     needs: Needs = NO_NEEDS,
 ) -> Offer:
     """As `candidates`, with the reasons, for messages and for refusing a job before it costs anything."""
-    now = await session.scalar(select(func.now()))
+    now = (await session.scalars(select(func.now()))).one()
     names, base, bound_to = await _names_of(session, project_id, model, catalogue)
     accounts: list[UpstreamAccount] = []
     waiting: list[UpstreamAccount] = []
@@ -132,7 +135,7 @@ async def offer(
     for account in await usable_accounts(session, project_id):
         if (bound_to is not None and account.id != bound_to) or needs.account_id not in (None, account.id):
             continue
-        if (reason := reason_not_served(account, names, base, today)) is not None:
+        if (reason := reason_not_served(account, names, base, today=today, now=now)) is not None:
             reasons.append(f"{display_name(account)}: {reason}")
         elif (cannot := unsupported_feature(account, method_type, needs)) is not None:
             unable.append(cannot)
@@ -162,25 +165,45 @@ async def usable_accounts(session: AsyncSession, project_id: str) -> Sequence[Up
 
 class _Serving(NamedTuple):
     id: str
+    kind: UpstreamKind
+    base_url: str
+    provider: UpstreamProvider | None
     models: list[str] | None
+    listed_models: list[str] | None
+    models_listed_at: dt.datetime | None
     cools_down: bool | None
 
 
 _SERVING = Query(
     _Serving,
-    select(UpstreamAccount.id, UpstreamAccount.models, UpstreamAccount.cool_down_until > func.now())
+    select(
+        UpstreamAccount.id,
+        UpstreamAccount.kind,
+        UpstreamAccount.base_url,
+        UpstreamAccount.provider,
+        UpstreamAccount.models,
+        UpstreamAccount.listed_models,
+        UpstreamAccount.models_listed_at,
+        UpstreamAccount.cool_down_until > func.now(),
+    )
     .where(_is_usable_by(bindparam("project_id")))
     .order_by(*_BY_PREFERENCE),
 )
 
 
-async def inference_accounts(reader: Reader, project_id: str, names: Collection[str]) -> Sequence[str]:
+async def inference_accounts(
+    reader: Reader, project_id: str, model: str, base: BaseModel | None, now: dt.datetime
+) -> Sequence[str]:
     """The accounts that may serve a base model's inference, in order of preference; those that cool down come last.
 
     Drained accounts are included: draining stops jobs, not inference.
     """
     accounts = await reader.all(_SERVING, project_id=project_id)
-    serving = [account for account in accounts if matches(account.models, names)]
+    serving = [
+        account
+        for account in accounts
+        if (serves(account, base, now) if base is not None else matches(account.models, (model,)))
+    ]
     return [account.id for account in sorted(serving, key=lambda account: bool(account.cools_down))]
 
 

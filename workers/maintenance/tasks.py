@@ -6,6 +6,7 @@ from service.billing.abandoned_reservations import resolve_abandoned_reservation
 from workers.context import Context
 from workers.maintenance import (
     deployments,
+    listed_models,
     orphaned_upstream_jobs,
     pruning,
     retention,
@@ -28,6 +29,7 @@ def periodic_tasks(ctx: Context) -> list[PeriodicTask]:
         ),
         PeriodicTask("abandoned_reservations", 15.0, partial(resolve_abandoned_reservations, ctx.db)),
         PeriodicTask("stalled_jobs", 30.0, partial(stalled_jobs.report_stalled_jobs, ctx.db)),
+        PeriodicTask("listed_models", 60.0, partial(listed_models.read_listed_models, ctx)),
         PeriodicTask("retention", 60.0, partial(retention.remove_expired_files, ctx)),
         PeriodicTask("storage_cleanup", 60.0, partial(storage_cleanup.clean_up, ctx)),
         PeriodicTask("retirement_notices", 60.0, partial(_send_retirement_notices, ctx)),

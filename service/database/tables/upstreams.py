@@ -16,7 +16,8 @@ class UpstreamAccount(Base):
     settings increments `version`, by which each process notices it. Until `cool_down_until` the account takes no new
     work, for `cool_down_reason`; from `drained_at` on it takes none until it is resumed. A trigger ensures that no row
     of a project refers to another project's account. `polls_per_minute` bounds the requests of polling (null: by the
-    settings); `webhook_secret_sealed` verifies the webhooks that the upstream sends.
+    settings); `webhook_secret_sealed` verifies the webhooks that the upstream sends. `listed_models` are the base
+    models that a self-hosted upstream listed at `models_listed_at`; null if it has no such list.
     """
 
     __tablename__ = "upstream_accounts"
@@ -52,6 +53,8 @@ class UpstreamAccount(Base):
     cool_down_reason: Mapped[str | None] = mapped_column("held_reason")
     polls_per_minute: Mapped[int | None]
     webhook_secret_sealed: Mapped[bytes | None]
+    listed_models: Mapped[list[str] | None]
+    models_listed_at: Mapped[dt.datetime | None]
     drained_at: Mapped[dt.datetime | None]
     last_success_at: Mapped[dt.datetime | None]
     last_error_at: Mapped[dt.datetime | None]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx2
 
@@ -67,16 +67,33 @@ class ApiClient:
 
     async def check(self) -> None:
         """List the models, which every valid key may do. Raises `UpstreamError`."""
+        await self._list_models()
+
+    async def base_models(self) -> list[str] | None:
+        """The ids of the listed models; None from an upstream without that call. Raises `UpstreamError`."""
+        try:
+            data = (await self._list_models()).get("data")
+        except UpstreamError as error:
+            if error.kind in ("not_found", "invalid"):
+                return None
+            raise
+        if not isinstance(data, list):
+            return None
+        return [each["id"] for each in data if isinstance(each, dict) and isinstance(each.get("id"), str)]
+
+    async def _list_models(self) -> dict[str, Any]:
         error: UpstreamError | None = UpstreamError("away", "cancelled")
         try:
             url = self._url("/models")
-            error = _list_error(await self._http.get(url, headers=self._auth_headers(), timeout=CHECK_SECONDS))
+            response = await self._http.get(url, headers=self._auth_headers(), timeout=CHECK_SECONDS)
+            error = _list_error(response)
         except httpx2.HTTPError as failure:
             error = UpstreamError("away", type(failure).__name__)
         finally:
             self.call_ended(None if error is None else error.kind)
         if error is not None:
             raise error
+        return decode_object(response.content)
 
     async def close(self) -> None:
         """Close all connections."""
