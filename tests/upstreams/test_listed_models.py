@@ -92,7 +92,7 @@ class TestLists:
         assert (row.listed_models is None) == (row.models_listed_at is None)
         return row.listed_models
 
-    async def test_only_names_of_the_catalogue_are_stored_and_the_last_list_stays_while_it_is_away(
+    async def test_only_names_of_the_catalogue_are_stored_and_the_last_list_stays_while_it_is_unavailable(
         self, harness: WorkerHarness, second: FaultyUpstream
     ) -> None:
         account_id = await add_account(harness, second.base_url)
