@@ -166,6 +166,12 @@ def record_place(store: Store, job_id: str, place: int) -> None:
         add_event(db, job_id, f"place:{coarse}", text)
 
 
+def record_wait(store: Store, job_id: str, attempt: int, waits_for: str) -> None:
+    """Add an event that says what an attempt waits for before it runs, once."""
+    with store.write() as db:
+        add_event(db, job_id, f"waits:{attempt}", f"Waiting for {waits_for}")
+
+
 def record_crash(store: Store, job_id: str, attempt: int) -> int | None:
     """Count the death of a process; how many there were without a new step, or None if another attempt owns the job."""
     with store.write() as db:

@@ -8,7 +8,7 @@ import logging
 import sqlite3
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from . import jobs
 from .attempts import AttemptTokens
@@ -28,6 +28,8 @@ _MAX_VALIDATIONS = 2
 _BACKOFF_SECONDS = 0.2
 _MAX_BACKOFF_SECONDS = 30.0
 _START_AGAIN_SECONDS = 2.0
+_MAX_SILENT_WAIT_SECONDS = 8.0
+"""A cluster needs seconds to place any process; a longer wait is told."""
 _log = logging.getLogger("trainer")
 
 
@@ -40,6 +42,7 @@ class _Attempt:
     """False while a cluster has no place for its process."""
     stopped: bool = False
     polled: float = 0.0
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def name(self) -> str:
@@ -75,7 +78,10 @@ class Supervisor:
         while not stopping.wait(CHECK_SECONDS):
             try:
                 self.check()
-            except (OSError, sqlite3.OperationalError):
+            except OSError as error:  # the cluster is away, or the disk
+                _log.warning("supervisor: trying again in %.0f s: %s", _START_AGAIN_SECONDS, error)
+                stopping.wait(_START_AGAIN_SECONDS)
+            except sqlite3.OperationalError:
                 _log.exception("supervisor: trying again")
         self._launcher.close()
 
@@ -116,17 +122,19 @@ class Supervisor:
         attempt.polled = time.monotonic()
         outcome = self._launcher.poll(attempt.name)
         if outcome.state == "running":
-            self._note_running(attempt, waits=bool(outcome.reason))
+            self._note_running(attempt, outcome.reason)
             return
         jobs.meter(self._store, {attempt.job_id: attempt.runs})
         self._collect(attempt, outcome)
         del self._attempts[attempt.job_id]
         remove_leftovers(self._store, self._storage, attempt.job_id)
 
-    def _note_running(self, attempt: _Attempt, *, waits: bool) -> None:
-        if attempt.runs == waits:
+    def _note_running(self, attempt: _Attempt, waits_for: str) -> None:
+        if attempt.runs == bool(waits_for):
             jobs.meter(self._store, {attempt.job_id: attempt.runs})
-            attempt.runs = not waits
+            attempt.runs = not waits_for
+        if waits_for and time.monotonic() > attempt.began + _MAX_SILENT_WAIT_SECONDS:
+            jobs.record_wait(self._store, attempt.job_id, attempt.number, waits_for)
 
     def _collect(self, attempt: _Attempt, outcome: Outcome) -> None:
         """Note how an attempt ended. One that still owns its job has died, whatever it says."""

@@ -12,9 +12,11 @@ import pytest
 import yaml
 
 from cli.embedded import free_port
+from trainer.launchers.choice import make_launcher
 from trainer.launchers.command import command
 from trainer.launchers.port import Launch, Outcome
 from trainer.launchers.ray import RayLauncher
+from trainer.settings import read_settings
 
 VERSION = {"version": "4", "ray_version": "2.60.0"}
 TIMED_OUT = {
@@ -44,6 +46,24 @@ class TestAnAddress:
             pytest.raises(OSError, match=r"is not Ray's dashboard\. Start Ray"),
         ):
             _launcher(address)
+
+
+class TestTheChoice:
+    def test_refuses_a_cluster_whose_nodes_do_not_know_this_server(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TRAINER_LAUNCHER", "ray")
+        monkeypatch.setenv("TRAINER_RAY_ADDRESS", "http://ray-head:8265")
+        with pytest.raises(ValueError, match="needs TRAINER_SERVER_URL"):
+            make_launcher(read_settings(tmp_path))
+
+    def test_refuses_several_gpus_for_a_job_of_the_byte_model(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TRAINER_GPUS", "2")
+        monkeypatch.setenv("TRAINER_GPUS_PER_JOB", "2")
+        with pytest.raises(ValueError, match="set TRAINER_ENGINE=transformers for more"):
+            make_launcher(read_settings(tmp_path))
 
 
 class TestAJob:

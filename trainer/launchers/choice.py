@@ -1,6 +1,7 @@
 """The one place that chooses a launcher."""
 
 import os
+from urllib.parse import urlsplit
 
 from ..settings import Settings
 from .local import LocalLauncher
@@ -8,11 +9,19 @@ from .port import Launcher
 from .ray import RayLauncher
 
 LAUNCHERS = ("local", "ray")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost", None)
 
 
 def make_launcher(settings: Settings) -> Launcher:
-    """The launcher that TRAINER_LAUNCHER names. ValueError for an unknown one, OSError without its cluster."""
+    """The launcher that TRAINER_LAUNCHER names; OSError when its cluster is away.
+
+    Raises ValueError for an unknown one, and for settings with which it cannot work.
+    """
+    if settings.gpus_per_job > 1 and settings.engine == "bytemodel":
+        raise ValueError("the byte model trains on one GPU at most: set TRAINER_ENGINE=transformers for more")
     if settings.launcher == "ray":
+        if not settings.server_url and urlsplit(settings.ray_address).hostname not in _LOOPBACK:
+            raise ValueError("TRAINER_LAUNCHER=ray needs TRAINER_SERVER_URL: where its nodes reach this server")
         return RayLauncher(settings.ray_address, token=settings.ray_token, cpus_per_job=settings.ray_cpus)
     if settings.launcher != "local":
         raise ValueError(f"TRAINER_LAUNCHER must be one of {', '.join(LAUNCHERS)}, not {settings.launcher!r}")

@@ -26,7 +26,8 @@ class Launch:
 class Outcome:
     """Where an attempt stands.
 
-    `reason` says how it died: a signal, an exit status, a lost node; of a running one, what it waits for, if it does.
+    `reason` says how it died: a signal, an exit status, a lost node; of one that is `running` but was
+    not given a place yet, what it waits for.
     """
 
     state: State

@@ -114,7 +114,7 @@ class RayLauncher:
             case "PENDING" if name in self._stopped:
                 return Outcome("died", "the job was stopped before Ray placed it")
             case "PENDING":
-                return Outcome("running", "waits for a node with free GPUs and CPUs")
+                return Outcome("running", "a node with free GPUs and CPUs")
             case "STOPPED":
                 return Outcome("died", "the job was stopped in Ray")
             case _:

@@ -72,7 +72,7 @@ class TestAnAttempt:
         until(lambda: "ready" in launcher.logs("first") and "ready" in launcher.logs("second"), seconds=60)
         launcher.start(program.launch("third", WAITS))
         waiting = launcher.poll("third")
-        assert (waiting.state, waiting.reason) == ("running", "waits for a node with free GPUs and CPUs")
+        assert (waiting.state, waiting.reason) == ("running", "a node with free GPUs and CPUs")
         launcher.stop("third")
         assert launcher.poll("third") == Outcome("died", "the job was stopped before Ray placed it")
         for name in ("first", "second"):
