@@ -12,7 +12,9 @@ from ..port import Piece, Refused, Sampling
 from .conversion import layout
 from .devices import weights_dtype
 from .loading import load_tokenizer
+from .messages import NotRendered
 from .models_folder import BaseFolder
+from .rendering import Renderer
 from .sequence import Prompt, Sequence, cache_bytes
 from .tool_calls import calls_begin, know_calls, split_calls
 from .weights_memory import Source, WeightsMemory
@@ -97,20 +99,17 @@ class _Reader:
         folder = layout(base, cache)
         self.context_tokens = base.context_tokens
         self.tokenizer = load_tokenizer(base, cache)
+        self._renderer = Renderer(self.tokenizer)
         know_calls(self.tokenizer)
         self._config = AutoConfig.from_pretrained(folder, local_files_only=True)
         self.ends = _ends(self.tokenizer, folder)
 
     def render(self, conversation: Conversation) -> str:
-        """The text that the model reads before its answer."""
-        return str(
-            self.tokenizer.apply_chat_template(
-                list(conversation.messages),
-                tools=list(conversation.tools) or None,
-                add_generation_prompt=True,
-                tokenize=False,
-            )
-        )
+        """The text that the model reads before its answer, rendered as in training."""
+        try:
+            return self._renderer.text(conversation, prompt=True)
+        except NotRendered as error:
+            raise Refused("messages", f"The messages cannot be given to this model: {error}") from None
 
     def read(self, prompt: Conversation | str) -> Prompt:
         """A prompt's tokens. A chat template writes its own special tokens, a text gets the tokenizer's."""
