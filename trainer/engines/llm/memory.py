@@ -23,16 +23,26 @@ from .weight_shapes import Shapes, read_shapes
 
 ROW_TOKENS = 1024
 _LIBRARIES_BYTES = 1 << 30
+_LAYER_VALUES = 34
 
 
-def estimate_bytes(shapes: Shapes, lora: Lora | None, method: Method, *, value_bytes: int) -> int:
-    """The memory to train one row at a time; `value_bytes` of a weight and of an activation."""
+def estimate_bytes(
+    shapes: Shapes,
+    lora: Lora | None,
+    method: Method,
+    *,
+    value_bytes: int,
+    tokens: int = ROW_TOKENS,
+    checkpointing: bool = True,
+) -> int:
+    """The memory to train `tokens` tokens at a time; `value_bytes` of a weight and of an activation."""
     if lora is None:
         copies = 16 + (value_bytes if method == "dpo" else 0)
         held = shapes.parameters * copies
     else:
         held = shapes.parameters * value_bytes + lora_parameters(shapes, lora) * 16
-    activations = ROW_TOKENS * shapes.hidden * value_bytes * (shapes.layers + 34)
+    values = shapes.layers + _LAYER_VALUES if checkpointing else shapes.layers * _LAYER_VALUES
+    activations = tokens * shapes.hidden * value_bytes * values
     return held + activations * (2 if method == "dpo" else 1) + _LIBRARIES_BYTES
 
 

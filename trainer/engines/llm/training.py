@@ -16,12 +16,14 @@ from .checkpoints import Reporting, restore
 from .devices import device
 from .hyperparameters import Lora, learning_rate, lora_of
 from .loading import adapter_config, is_adapter, load_base, load_tokenizer, load_tuned
+from .memory import estimate_bytes, machine_bytes
 from .models_folder import BaseFolder
 from .preference import PreferenceTrainer
 from .rendering import Renderer
 from .sequences import Encoder
 from .stepping import Stepping, Sums
 from .supervised import SupervisedTrainer
+from .weight_shapes import read_shapes
 
 MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16_384}
 """Tokens that are computed at once at first; too many for the memory are halved."""
@@ -39,6 +41,8 @@ def train(base: BaseFolder, work: Work, recorder: Recorder, cache: Path) -> None
     trainer = _trainer(base, work, encoder.tokenizer, cache)
     trainer.stepping = Stepping(batches, recorder, MICRO_BATCH_TOKENS[device().type])
     trainer.sums, trainer.tokens = Sums(), 0
+    if _needs_checkpointing(base, work):
+        trainer.use_checkpointing()
     resumed = restore(trainer, work)
     validation = work.validation
     measured = Batches(validation, encoder, work.plan, work.settings.seed) if validation is not None else None
@@ -67,6 +71,21 @@ def check_start(settings: JobSettings, start: Path) -> None:
         rank = adapter_config(start).get("r")
         if wanted.rank != rank:
             raise Refused("adapter", f"The model to continue has an adapter of rank {rank}: leave adapter.rank out")
+
+
+def _needs_checkpointing(base: BaseFolder, work: Work) -> bool:
+    """On a CPU from the beginning, by the estimate: too much memory there ends the process instead of raising."""
+    if device().type != "cpu":
+        return False
+    needed = estimate_bytes(
+        read_shapes(base),
+        lora_of(work.settings.adapter),
+        work.settings.method,
+        value_bytes=4,
+        tokens=MICRO_BATCH_TOKENS["cpu"],
+        checkpointing=False,
+    )
+    return needed > machine_bytes()
 
 
 def _prepare_process(seed: int) -> None:
