@@ -16,13 +16,14 @@ from rich.text import Text
 from cli.embedded import EmbeddedFailed
 from cli.stack import Ready, Stack, StackFailed, StackOptions
 from cli.supervisor import Interrupted, ProgramFailed
+from cli.trainer_engine import TrainerEngine
 from service.errors import SettingsError
 
 START_ERRORS = (StackFailed, EmbeddedFailed, ProgramFailed, SettingsError)
 """Errors that prevent a stack from starting; their messages are for the user."""
 
 
-def run_dev(*, port: int, data_dir: Path, ready_file: Path | None) -> int:
+def run_dev(*, port: int, data_dir: Path, ready_file: Path | None, engine: TrainerEngine) -> int:
     """Run the stack until SIGTERM, SIGHUP or Ctrl-C; a second signal kills slow processes. Returns the exit status."""
     console, errors = SteadyConsole(highlight=False), SteadyConsole(stderr=True, highlight=False)
     interrupt, hurry = Event(), Event()
@@ -31,11 +32,12 @@ def run_dev(*, port: int, data_dir: Path, ready_file: Path | None) -> int:
         environ=os.environ,
         data_dir=data_dir.absolute(),
         port=port,
+        engine=engine,
         ready_file=ready_file.absolute() if ready_file else None,
     )
     stack = Stack(plan, say=speaker(console), interrupt=interrupt, hurry=hurry)
     try:
-        stack.run(lambda ready: _welcome(console, ready, stack.logs))
+        stack.run(lambda ready: _welcome(console, ready, stack.logs, engine))
     except START_ERRORS as error:
         errors.print(Text(f"tunegate: {error}", style="red"), soft_wrap=True)
         return 1
@@ -75,11 +77,12 @@ def speaker(console: Console) -> Callable[[str], None]:
     return say
 
 
-def _welcome(console: Console, ready: Ready, logs: Path) -> None:
+def _welcome(console: Console, ready: Ready, logs: Path, engine: TrainerEngine) -> None:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
-    upstream = "the trainer on this machine" if "trainer" in ready.pids else ready.upstream_url
+    models = f"models in {engine.models}" if engine.models else "byte model"
+    upstream = f"the trainer on this machine ({models})" if "trainer" in ready.pids else ready.upstream_url
     for name, value in (
         ("base URL", ready.base_url),
         ("API key", ready.api_key),

@@ -54,10 +54,13 @@ def for_service(
     storage: Path,
     host: str,
     port: int,
+    models_file: Path | None = None,
 ) -> dict[str, str]:
     """The environment of the API, the worker and the migrations. The caller's `TUNEGATE_*` override dev's defaults."""
     given = {name: value for name, value in environ.items() if name.startswith(SERVICE_PREFIXES) and value}
     defaults = DEV_DEFAULTS | {"TUNEGATE_MASTER_KEY": master_key, "TUNEGATE_STORAGE_URL": f"file://{storage}"}
+    if models_file is not None:
+        defaults["TUNEGATE_MODELS_FILE"] = str(models_file)
     fixed = {
         "DATABASE_URL": database_url,
         "TUNEGATE_OWNER_DATABASE_URL": owner_database_url,

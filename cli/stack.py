@@ -23,6 +23,7 @@ from cli import environment
 from cli.credentials import Credentials, load_or_create, write_private
 from cli.embedded import LOOPBACK, OWNER, SERVICE, SUPERUSER, Postgres, Valkey, free_port
 from cli.supervisor import Program, Supervisor
+from cli.trainer_engine import BYTE_MODEL, TrainerEngine
 from service.database.engine import SERVICE_ROLE
 from service.database.migrations import upgrade
 from service.identity.bootstrap import ensure_default_project
@@ -31,6 +32,9 @@ from service.settings import Settings
 PARTS = ("api", "worker", "trainer", "postgres", "redis")
 STOP_ORDER = (("api", "worker", "trainer"), ("redis",), ("postgres",))
 START_SECONDS = 60.0
+MODELS_SECONDS = 1800.0
+"""The limit for a trainer with language models, which converts each GGUF file at its first start."""
+
 API_STOP_SECONDS = 22.0
 """A little longer than the API's graceful shutdown."""
 
@@ -67,6 +71,7 @@ class StackOptions:
     data_dir: Path
     port: int
     ready_file: Path | None = None
+    engine: TrainerEngine = BYTE_MODEL
     always_trainer: bool = False
     always_embedded: bool = False
 
@@ -162,6 +167,7 @@ class Stack:
             storage=plan.data_dir / "storage",
             host=self._host,
             port=port,
+            models_file=self._models_file(),
         )
         settings = Settings.from_env(service_environment)
         self._say("migrating the database")
@@ -186,6 +192,14 @@ class Stack:
             pids=self._pids(),
             metrics_urls={name: f"{each.url}/metrics" for name, each in internal.items()},
         )
+
+    def _models_file(self) -> Path | None:
+        """The models file of the trainer's models folder, once the trainer has converted what it must."""
+        file = self._plan.engine.write_models_file(self._plan.data_dir)
+        if file is not None:
+            self._say("waiting for the trainer, which converts GGUF files at its first start")
+            self._supervisor.wait_ready("trainer", timeout_seconds=MODELS_SECONDS)
+        return file
 
     def _check_upstream_is_not_self(self, port: int) -> None:
         named = self._plan.environ.get("OPENAI_BASE_URL", "")
@@ -231,7 +245,8 @@ class Stack:
                     self._plan.environ,
                     key=credentials.trainer_key,
                     encodings=Path(service.catalogue.__file__).parent / "encodings",
-                ),
+                )
+                | self._plan.engine.variables(),
                 ready=partial(_answers, f"{url}/models", credentials.trainer_key),
             )
         )

@@ -57,8 +57,8 @@ def read_source(path: Path) -> Source:
     return Source(path, None, _derived(path, None, str(path)), TomlLines(""))
 
 
-def _read(file: Path, folder: Path | None = None) -> Source:
-    """A file's entries, on top of those of the folder that it names, or in which it lies."""
+def _read(file: Path, folder: Path | None = None, *, with_folder: bool = True) -> Source:
+    """A file's entries, on top of those of the folder that it names, or in which it lies; or without that folder's."""
     try:
         text = file.read_text(encoding="utf-8")
         content = tomllib.loads(text)
@@ -73,17 +73,17 @@ def _read(file: Path, folder: Path | None = None) -> Source:
         message = f"the key `{unknown[0]}` is unknown. Known: {', '.join(_TOP_KEYS)}."
         raise SettingsError(f"{place_of(file, lines.of_key(unknown[0]))}: {message}")
     converted = file.parent / content["converted"] if "converted" in content else None
-    if "folder" in content:
+    if with_folder and "folder" in content:
         folder = file.parent / content["folder"]
     default_model, entries = content.get("default_model"), {}
     if folder is not None:
         entries = _derived(folder, converted, place_of(file, lines.of_key("folder")))
         inner = folder / IN_FOLDER
         if inner.is_file() and inner.resolve() != file.resolve():
-            source = _read(inner)
+            source = _read(inner, with_folder=False)
             default_model = default_model or source.default_model
             _merge(entries, source.entries)
-    elif default_model is None:
+    elif with_folder and default_model is None:
         raise SettingsError(
             f"{file}: `default_model` is missing. Name the model that reports use if no other is given."
         )

@@ -85,6 +85,12 @@ class TestAFolderOfModels:
         model = load(str(data / "models.toml")).default
         assert model.tokenizer == str((data / "converted" / "packed-0123456789ab").absolute())
 
+    def test_the_folder_s_own_file_counts_then_too_without_a_default_model(self, folder: Path, tmp_path: Path) -> None:
+        (folder / "models.toml").write_text('[[models]]\nname = "tiny"\nlearning_rate = 1e-3\n')
+        elsewhere = tmp_path / "elsewhere.toml"
+        elsewhere.write_text(f'folder = "{folder}"\n')
+        assert load(str(elsewhere)).default.learning_rate == 1e-3
+
     def test_an_empty_one_is_refused(self, tmp_path: Path) -> None:
         assert "has no model" in refusal(tmp_path)
 

@@ -29,6 +29,7 @@ DATASETS = [
     Example("ticket-classification", "babbage-002"),
     Example("preference-pairs"),
     Example("campaign-mails"),
+    Example("ticket-routing"),
 ]
 
 

@@ -35,6 +35,9 @@ class LlmEngine:
         if not self.models.usable:
             reasons = "; ".join(self.models.unusable.values()) or "it is empty"
             raise Refused(None, f"The models folder {self._models_dir} has no model that can be used: {reasons}")
+        for base in self.models.usable.values():
+            if base.gguf is not None:  # converted now, as the gateway counts by the converted tokenizer
+                self._module("conversion").layout(base, self._cache)
 
     def bases(self) -> Sequence[Base]:
         return [
