@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Caller:
-    """Whoever waits for an answer; call it to learn whether they hung up."""
+    """The client that waits for an answer; call it to learn whether it hung up."""
 
     def __init__(self) -> None:
         self.gone = False
