@@ -39,6 +39,14 @@ class Shutdown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stops: dt.date
 
 
+class Overhead(msgspec.Struct, frozen=True):
+    """The tokens that a chat template adds to the texts of a prompt: to each prompt, message, and list of tools."""
+
+    prompt: int
+    message: int
+    tools: int
+
+
 class BaseModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A model that can be trained. docs/models.md describes each field as the models file has it.
 
@@ -53,6 +61,7 @@ class BaseModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     encoding: str = ""
     tokenizer: str = ""
     tokenizer_sha256: str | None = None
+    overhead: Overhead | None = None
     max_tokens: int
     max_output_tokens: int = 16_384
     license: str | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from service.catalogue.base_models import BaseModel, Catalogue
+from service.catalogue.base_models import BaseModel, Catalogue, Overhead
 from service.catalogue.models_file_source import TRAINING_PRICES, Entry, place_of, read_source
 from service.catalogue.open_models.files import ModelFilesError, read_tokenizer
 from service.catalogue.tokens import ENCODINGS
@@ -18,7 +18,8 @@ SHIPPED = Path(__file__).with_name("catalogue.toml")
 OPEN_PROVIDERS = ("self-hosted",)
 """The providers of an open model whose entry names none."""
 
-_FIELDS = tuple(field for field in BaseModel.__struct_fields__ if field != "tokenizer_sha256")
+_DERIVED = ("tokenizer_sha256", "overhead")
+_FIELDS = tuple(field for field in BaseModel.__struct_fields__ if field not in _DERIVED)
 
 
 def load(path: str = "", *, with_tokenizers: bool = False) -> Catalogue:
@@ -40,7 +41,7 @@ def load(path: str = "", *, with_tokenizers: bool = False) -> Catalogue:
                 )
             names[each] = name
         if with_tokenizers and model.is_open:
-            _try_tokenizer(entry, model)
+            model = msgspec.structs.replace(model, overhead=_overhead(entry, model))
         models.append(model)
     if not models:
         raise SettingsError(f"{source.file} has no models. Add a [[models]] entry (docs/models.md).")
@@ -55,6 +56,8 @@ def load(path: str = "", *, with_tokenizers: bool = False) -> Catalogue:
 
 def _model(entry: Entry) -> BaseModel:
     fields = entry.fields
+    if unknown := [key for key in fields if key not in _FIELDS]:
+        raise entry.refusal(f"the field `{unknown[0]}` is unknown. Known: {', '.join(_FIELDS)}.", unknown[0])
     try:
         model = msgspec.convert(fields, BaseModel)
     except msgspec.ValidationError as error:
@@ -108,11 +111,11 @@ def _open_model(entry: Entry, model: BaseModel) -> BaseModel:
     )
 
 
-def _try_tokenizer(entry: Entry, model: BaseModel) -> None:
+def _overhead(entry: Entry, model: BaseModel) -> Overhead:
     from service.catalogue.open_models.tokenizer import load_tokenizer  # needs the extra
 
     try:
-        load_tokenizer(Path(model.tokenizer))
+        return load_tokenizer(Path(model.tokenizer)).overhead()
     except ModelFilesError as error:
         raise entry.refusal(str(error), "tokenizer") from None
 
@@ -125,8 +128,6 @@ def _invalid(entry: Entry, problem: str) -> SettingsError:
     message, _, place = problem.partition(" - at `$")
     key = place.strip(".`[").split(".")[0].split("[")[0].rstrip("`")
     field = message.split("`")[1] if "`" in message else ""
-    if message.startswith("Object contains unknown field") and not key:
-        return entry.refusal(f"the field `{field}` is unknown. Known: {', '.join(_FIELDS)}.", field)
     if message.startswith("Object missing required field") and not key:
         return entry.refusal(f"the field `{field}` is missing (docs/models.md).")
     where = f"`{place.strip('.`')}`: " if place else ""

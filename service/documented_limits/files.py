@@ -1,5 +1,6 @@
 """Bounds of files and of the work on them."""
 
+from service.catalogue.open_models.files import MAX_RENDERED_CHARS
 from service.datasets.encodings.scan import SAMPLES
 from service.datasets.parsing.decode import MAX_VALUES as MAX_LINE_VALUES
 from service.datasets.preparation.changes import MAX_REASONS
@@ -163,6 +164,14 @@ FILES: tuple[Limit, ...] = (
         above="finding `too_many_values`",
         change=FIXED,
         honest_use="a training row of some megabytes has some thousand",
+    ),
+    Limit(
+        name="characters of a row as an open model's chat template renders it",
+        value=shown(MAX_RENDERED_CHARS),
+        counted="row",
+        above="finding `template_cannot_render`",
+        change=FIXED,
+        honest_use="a template adds some dozen to each message; a line has 16 MB at most",
     ),
 )
 """What a file may consist of, and the work on it."""

@@ -76,6 +76,19 @@ def input_texts(body: dict[str, Any], *, path: str) -> tuple[list[str], int]:
     return texts, tokens
 
 
+def template_tokens(body: dict[str, Any], model: BaseModel | None) -> int:
+    """The tokens that an open model's chat template adds to the texts of a chat, beyond those of `input_texts`.
+
+    Definitions of tools are counted once more, since templates write them with spaces and line breaks.
+    """
+    messages = body.get("messages")
+    if model is None or model.overhead is None or not isinstance(messages, list):
+        return 0
+    tokens = model.overhead.prompt + max(model.overhead.message - TOKENS_PER_MESSAGE, 0) * len(messages)
+    tools = [body[name] for name in ("tools", "functions") if body.get(name)]
+    return tokens + (model.overhead.tools + len(msgspec.json.encode(tools)) if tools else 0)
+
+
 def usage_of(body: dict[str, Any]) -> Usage | None:
     """The usage that an answer, or a chunk of one, reports; None for one that reports none or makes no sense."""
     usage = body.get("usage")

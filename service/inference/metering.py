@@ -27,7 +27,7 @@ from service.catalogue.counting import counting_of
 from service.database.engine import Database
 from service.errors import QuotaExceeded, RateLimited
 from service.ids import new_id
-from service.inference.bounds import Usage, answer_texts, input_texts, usage_of
+from service.inference.bounds import Usage, answer_texts, input_texts, template_tokens, usage_of
 from service.inference.requests import InferenceRequest
 from service.inference.routing import Route
 from service.inference.token_counts import TokenCounts, token_bound
@@ -90,6 +90,7 @@ class Meter:
         base = request.route.base
         encoding = counting_of(base)
         texts, other_tokens = await off_loop(request.size_bytes, input_texts, request.body, path=request.path)
+        other_tokens += template_tokens(request.body, base)
         is_counted = request.size_bytes >= self._counts.uncounted_bytes
         input_tokens = other_tokens + (
             await self.count(texts, encoding, project_id=request.project_id) if is_counted else token_bound(texts)

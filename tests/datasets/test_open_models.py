@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.catalogue.open_models.chat_templates import MAX_RENDERED_CHARS
+from service.catalogue.open_models.files import MAX_RENDERED_CHARS
 from service.catalogue.tokens import ModelFacts
 from service.datasets.preparation.changes import ChangeLog
 from service.datasets.preparation.fixes.over_limit import drop_over_limit

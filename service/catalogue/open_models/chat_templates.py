@@ -15,8 +15,7 @@ import jinja2
 import jinja2.ext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-MAX_RENDERED_CHARS = 64_000_000
-"""A longer text is not rendered: four times the longest line. A template that repeats long texts would fill memory."""
+from service.catalogue.open_models.files import MAX_RENDERED_CHARS
 
 
 class NotRendered(Exception):

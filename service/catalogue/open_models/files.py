@@ -15,6 +15,9 @@ from typing import Any
 MAX_FILE_BYTES = 256 << 20
 """The largest tokenizer.json that is read; those of large vocabularies have some 30 MB."""
 
+MAX_RENDERED_CHARS = 64_000_000
+"""A longer text is not rendered: four times the longest line. A template that repeats long texts would fill memory."""
+
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from service.catalogue.base_models import Overhead
 from service.catalogue.open_models.chat_templates import ChatTemplate, NotRendered
 from service.catalogue.open_models.files import ModelFilesError, TokenizerFiles, read_tokenizer
 from service.catalogue.open_models.rendering import Rendering
@@ -58,6 +59,25 @@ class OpenTokenizer:
         except NotRendered:
             return 0
         return self.count(with_tools) - self.count(without)
+
+    def overhead(self) -> Overhead:
+        """The tokens that the chat template adds to the texts of a prompt."""
+        question = {"role": "user", "content": ""}
+        alone = self._prompt_tokens([question])
+        system = self._prompt_tokens([{"role": "system", "content": ""}, question])
+        turn = self._prompt_tokens([question, {"role": "assistant", "content": ""}, question])
+        tool = {"type": "function", "function": {"name": "f", "description": "", "parameters": {}}}
+        return Overhead(
+            prompt=alone,
+            message=max(system - alone, turn - alone, 0),
+            tools=max(self._prompt_tokens([question], [tool]) - alone, 0),
+        )
+
+    def _prompt_tokens(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> int:
+        try:
+            return self.count(self.rendering.text(messages, tools, prompt=True))
+        except NotRendered:
+            return 0
 
     def completion_tokens(self, prompt: str, completion: str) -> int:
         """The length of a completion row's sequence: both texts in one, and the token that ends it."""

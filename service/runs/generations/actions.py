@@ -11,7 +11,7 @@ from service.catalogue.counting import counting_of
 from service.database.tables import Run
 from service.datasets.files.actions import clean_filename
 from service.errors import InvalidRequest, NotFound
-from service.inference.bounds import input_texts
+from service.inference.bounds import input_texts, template_tokens
 from service.inference.metering import Meter
 from service.inference.routing import Route, Router
 from service.runs.actions import NewRun, compare_with_budgets, create_run
@@ -164,6 +164,7 @@ async def _step(body: CreateGeneration, name: str, router: Router, project_id: s
 
 async def _rates(meter: Meter, project_id: str, route: Route, body: dict[str, object]) -> Rates:
     texts, other_tokens = input_texts(body, path=CHAT)
+    other_tokens += template_tokens(body, route.base)
     price = await meter.price_of(route)
     return Rates(
         prompt_tokens=other_tokens + await meter.count(texts, counting_of(route.base), project_id=project_id),
