@@ -26,7 +26,7 @@ def test_a_running_job_ends_and_a_waiting_one_is_cancelled(stack: DevStack) -> N
     with tenant.http() as http:
         file_id = upload(http, jsonl(chat_rows(60)))
         checked(http, file_id)
-        body = {"model": MODEL, "training_file": file_id, "hyperparameters": {"n_epochs": 10, "batch_size": 1}}
+        body = {"model": MODEL, "training_file": file_id, "hyperparameters": {"n_epochs": 5, "batch_size": 1}}
         running = http.post("/fine_tuning/jobs", json=body).json()["id"]
         eventually(lambda: _rows(tenant)[running].upstream_job_id)
         waiting = http.post("/fine_tuning/jobs", json=body).json()["id"]

@@ -1,19 +1,33 @@
-"""Fixtures of the tests of runs: an API before the scripted upstream, and for each test a project with a worker."""
+"""Fixtures of the tests of runs: an API before the scripted upstream, and for each test a project with a worker.
+
+The asynchronous tests of an xdist worker share one event loop, and in it the processes that check files and grade
+answers: starting both takes longer than most of the tests.
+"""
 
 import base64
 import dataclasses
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from cli.embedded import OWNER, SERVICE
 from service.settings import Settings
 from tests.runs.harness import RunHarness, open_run_harness, served
 from tests.runs.scripted import Scripted, scripted
 from tests.stack import Servers
+from tests.workers.harness import Processes
 
 At = tuple[Settings, str]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the asynchronous tests of this folder in the session's event loop."""
+    for item in items:
+        if pytest_asyncio.is_async_test(item) and item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest.fixture(scope="session")
@@ -50,15 +64,23 @@ def run_api(servers: Servers, scripted_program: Scripted, tmp_path_factory: pyte
             yield settings, base_url
 
 
-@pytest.fixture
-async def harness(run_api: At, upstream: Scripted) -> AsyncIterator[RunHarness]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def run_processes(run_api: At) -> AsyncIterator[Processes]:
+    """The processes of the workers at that API."""
+    processes = Processes.from_settings(run_api[0])
+    yield processes
+    await processes.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def harness(run_api: At, upstream: Scripted, run_processes: Processes) -> AsyncIterator[RunHarness]:
     """A fresh project at that API, and a worker's context."""
     settings, base_url = run_api
-    async with open_run_harness(settings, base_url, upstream) as opened:
+    async with open_run_harness(settings, base_url, upstream, run_processes) as opened:
         yield opened
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def isolated_harness(settings: Settings, upstream: Scripted) -> AsyncIterator[RunHarness]:
     """A harness with a database of its own, for worker processes: a test ends the leases of those that it kills."""
     settings = dataclasses.replace(

@@ -31,7 +31,7 @@ from service.database.tables import (
 from service.settings import Settings
 from tests.runs.scripted import Scripted
 from tests.wire import Tenant, make_tenant
-from tests.workers.harness import open_context
+from tests.workers.harness import Processes, open_context
 from workers.context import Context
 from workers.runs import advance
 
@@ -208,7 +208,9 @@ def served(settings: Settings) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def open_run_harness(settings: Settings, base_url: str, upstream: Scripted) -> AsyncIterator[RunHarness]:
-    """Opens a harness for a fresh project at that API."""
-    async with open_context(settings) as ctx:
+async def open_run_harness(
+    settings: Settings, base_url: str, upstream: Scripted, processes: Processes | None = None
+) -> AsyncIterator[RunHarness]:
+    """Opens a harness for a fresh project at that API, with processes of its own or those of several harnesses."""
+    async with open_context(settings, processes) as ctx:
         yield RunHarness(ctx, await make_tenant(base_url, settings.database_url), upstream)

@@ -383,9 +383,37 @@ async def ended(harness: WorkerHarness, *job_ids: str) -> None:
             await asyncio.sleep(0.05)
 
 
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """The processes of a worker's context, which start when they are first needed."""
+
+    datasets: DatasetProcesses
+    evaluator: Evaluator
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Processes":
+        """One of each kind."""
+        datasets = DatasetProcesses(
+            processes=1,
+            memory_bytes=settings.dataset_memory_bytes,
+            storage_url=settings.storage_url,
+            models_file=settings.models_file,
+        )
+        return cls(datasets, Evaluator.from_settings(settings))
+
+    async def close(self) -> None:
+        """End them."""
+        await self.evaluator.close()
+        await self.datasets.close()
+
+
 @asynccontextmanager
-async def open_context(settings: Settings) -> AsyncIterator[Context]:
-    """A worker's context of real parts, without the warm validator that a worker starts with."""
+async def open_context(settings: Settings, shared: Processes | None = None) -> AsyncIterator[Context]:
+    """A worker's context of real parts, without the warm validator that a worker starts with.
+
+    `shared` processes are those of several contexts of one event loop; by default the context has its own.
+    """
+    processes = shared or Processes.from_settings(settings)
     db = Database(
         create_engine(settings.database_url, pool_size=settings.database_pool_size), Wakeups(settings.redis_url)
     )
@@ -404,13 +432,8 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         bulkhead=Bulkhead(settings.worker_concurrency, accounts.is_unavailable),
         sender=Sender.from_settings(settings),
         delivery_batches=DeliveryBatches(db),
-        dataset_processes=DatasetProcesses(
-            processes=1,
-            memory_bytes=settings.dataset_memory_bytes,
-            storage_url=settings.storage_url,
-            models_file=settings.models_file,
-        ),
-        evaluator=Evaluator.from_settings(settings),
+        dataset_processes=processes.datasets,
+        evaluator=processes.evaluator,
         ledger_batcher=ledger_batcher,
         detached_calls=DetachedCalls(ledger_batcher),
         meter=Meter(db, ledger_batcher, ThreadCounts()),
@@ -422,9 +445,9 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
     finally:
         await ctx.detached_calls.close()
         await ctx.ledger_batcher.close()
-        await ctx.evaluator.close()
         await ctx.rates.close()
-        await ctx.dataset_processes.close()
+        if shared is None:
+            await processes.close()
         await ctx.accounts.close()
         await ctx.db.close()
 
