@@ -20,10 +20,14 @@ from .http.app import create_app
 from .http.serving import Serving
 from .launchers.choice import make_launcher
 from .leftovers import sweep
-from .settings import read_settings
+from .recording import succeed
+from .settings import Settings, read_settings
 from .storage import Storage
 from .store import Store
 from .supervisor import Supervisor
+from .vllm.adapters import Adapters
+from .vllm.publisher import Publisher
+from .vllm.servers import Servers
 from .weights_cache import WeightsCache
 
 _LOCK_SECONDS = 10.0
@@ -39,7 +43,12 @@ def main() -> int:
         settings = read_settings(
             arguments.data_dir, pace_seconds=arguments.pace, engine=arguments.engine, models_dir=arguments.models
         )
-        engine = make_engine(settings.engine, cache_dir=settings.engine_dir, models_dir=settings.models_dir)
+        engine = make_engine(
+            settings.engine,
+            cache_dir=settings.engine_dir,
+            models_dir=settings.models_dir,
+            serving_bytes=settings.serve_memory_bytes,
+        )
         store = Store(settings.data_dir)
         lock = _lock(settings.data_dir)
         store.create_tables()
@@ -48,14 +57,15 @@ def main() -> int:
         launcher = make_launcher(settings)
         tokens = AttemptTokens(settings.data_dir)
         engine.prepare()
+        weights = WeightsCache(storage, settings.data_dir / "cache", max_bytes=settings.cache_bytes)
+        publisher = _publisher(settings, store, weights)
     except (OSError, ValueError, Refused) as error:
         _log.error("cannot start: %s", error)
         return 2
-    weights = WeightsCache(storage, settings.data_dir / "cache", max_bytes=settings.cache_bytes)
     if not settings.api_key:
         _log.warning("TRAINER_API_KEY is not set: every caller is admitted")
     config = uvicorn.Config(
-        create_app(settings, store, storage, engine, Serving(engine, weights), tokens),
+        create_app(settings, store, storage, engine, Serving(engine, weights), tokens, publisher),
         host=arguments.host,
         port=arguments.port,
         log_config=None,
@@ -70,6 +80,10 @@ def main() -> int:
     supervisor = Supervisor(store, storage, settings, launcher, tokens, server_url=server_url)
     supervising = threading.Thread(target=supervisor.run, args=(stopping,), name="supervisor")
     supervising.start()
+    publishing = None
+    if publisher is not None:
+        publishing = threading.Thread(target=publisher.run, args=(stopping,), name="publisher")
+        publishing.start()
     signal.signal(signal.SIGTERM, _already_stopping)
     try:
         uvicorn.Server(config).run(sockets=[listening])
@@ -78,6 +92,8 @@ def main() -> int:
     finally:
         stopping.set()
         supervising.join()
+        if publishing is not None:
+            publishing.join()
         lock.close()
     _log.info("stopped")
     return 0
@@ -85,6 +101,16 @@ def main() -> int:
 
 def _already_stopping(*_: object) -> None:
     """Ignore the signal that uvicorn raises again after its shutdown; `main` is already ending."""
+
+
+def _publisher(settings: Settings, store: Store, weights: WeightsCache) -> Publisher | None:
+    if settings.serve_adapters_dir is None or not settings.serve_urls:
+        for job in store.rows("SELECT id FROM jobs WHERE status = 'publishing'"):
+            succeed(store, job["id"])
+        return None
+    servers = Servers(settings.serve_urls, settings.serve_api_key)
+    adapters = Adapters(settings.serve_adapters_dir)
+    return Publisher(store, weights.folder, servers, adapters, wait_seconds=settings.serve_wait_seconds)
 
 
 def _loopback(host: str, port: int) -> str:

@@ -24,10 +24,13 @@ class BadReport(ValueError):
     """A report that no training process of this version sends."""
 
 
-def record(store: Store, storage: Storage, job_id: str, attempt: int, reports: Sequence[Report]) -> None:
+def record(
+    store: Store, storage: Storage, job_id: str, attempt: int, reports: Sequence[Report], *, publishes: bool = False
+) -> None:
     """Record reports in their order, all or none; a report that was recorded before changes nothing.
 
-    Raises Fenced and BadReport.
+    With `publishes`, a job whose training has ended is `publishing` until `succeed` or `fail_publishing`. Raises Fenced
+    and BadReport.
     """
     ends = bool(reports) and isinstance(reports[-1], Succeeded)
     with store.write() as db:
@@ -35,7 +38,7 @@ def record(store: Store, storage: Storage, job_id: str, attempt: int, reports: S
         for report in reports[:-1] if ends else reports:
             _record(db, job_id, attempt, report)
     if ends:
-        _succeed(store, storage, job_id, attempt)
+        _end_training(store, storage, job_id, attempt, publishes=publishes)
     if any(isinstance(report, Saved | Failed | Succeeded) for report in reports):
         remove_leftovers(store, storage, job_id)
 
@@ -44,6 +47,28 @@ def fail(store: Store, job_id: str, attempt: int, failed: Failed) -> None:
     """End a job with the reason. Raises Fenced."""
     with store.write() as db:
         _record(db, job_id, attempt, failed)
+
+
+def succeed(store: Store, job_id: str) -> None:
+    """End a job that is `publishing`, whose model answers. Does nothing when it was cancelled since."""
+    with store.write() as db:
+        _succeed(db, job_id)
+
+
+def fail_publishing(store: Store, job_id: str, reason: str, *, wait_seconds: float) -> None:
+    """End a job whose model did not answer in time. Its last checkpoint is the same model."""
+    message = (
+        f"The training ended, and then its model did not answer within {wait_seconds:.0f} seconds. {reason} "
+        "The last checkpoint is the same model and can be used once this is put right."
+    )
+    error = json.dumps({"code": "model_not_served", "message": message, "param": None})
+    with store.write() as db:
+        failed = db.execute(
+            "UPDATE jobs SET status = 'failed', finished_at = ?, error = ? WHERE id = ? AND status = 'publishing'",
+            (int(time.time()), error, job_id),
+        ).rowcount
+        if failed:
+            add_event(db, job_id, "failed", f"Fine-tuning job failed: {message}", level="error")
 
 
 def check_owner(db: sqlite3.Connection, job_id: str, attempt: int) -> sqlite3.Row:
@@ -144,26 +169,38 @@ def _warn_of_truncation(db: sqlite3.Connection, job_id: str, param: str, facts: 
     add_event(db, job_id, f"truncated:{param}", text, level="warn")
 
 
-def _succeed(store: Store, storage: Storage, job_id: str, attempt: int) -> None:
+def _end_training(store: Store, storage: Storage, job_id: str, attempt: int, *, publishes: bool) -> None:
     rows = store.rows("SELECT data FROM events WHERE job_id = ? AND kind LIKE 'step:%' ORDER BY seq", job_id)
     content = base64.b64encode(result_csv([json.loads(row["data"]) for row in rows]).encode())
     file_id = job_id.replace("ftjob-", "file-")
     storage.put(f"files/{file_id}", content)
-    now = int(time.time())
+    now = time.time()
     with store.write() as db:
-        ended = "status = 'succeeded', finished_at = ?, fine_tuned_model = tuned_name, result_file = ?"
-        _fenced_update(db, job_id, attempt, ended, now, file_id)
-        row = db.execute("SELECT tuned_name, base, resume_weights FROM jobs WHERE id = ?", (job_id,)).fetchone()
-        db.execute(
-            "INSERT INTO models (id, created_at, base, weights, is_checkpoint) VALUES (?, ?, ?, ?, 0)",
-            (row["tuned_name"], now, row["base"], row["resume_weights"]),
-        )
+        trained = "status = 'publishing', entered_at = ?, result_file = ?"
+        _fenced_update(db, job_id, attempt, trained, now, file_id)
         db.execute(
             "INSERT INTO files (id, bytes, created_at, filename, purpose) VALUES (?, ?, ?, ?, 'fine-tune-results')",
-            (file_id, len(content), now, "step_metrics.csv"),
+            (file_id, len(content), int(now), "step_metrics.csv"),
         )
-        add_event(db, job_id, "model", f"New fine-tuned model created: {row['tuned_name']}")
-        add_event(db, job_id, "done", "The job has successfully completed")
+        if not publishes:
+            _succeed(db, job_id)
+
+
+def _succeed(db: sqlite3.Connection, job_id: str) -> None:
+    now = int(time.time())
+    row = db.execute(
+        "UPDATE jobs SET status = 'succeeded', finished_at = ?, fine_tuned_model = tuned_name WHERE id = ?"
+        " AND status = 'publishing' RETURNING tuned_name, base, resume_weights",
+        (now, job_id),
+    ).fetchone()
+    if row is None:
+        return
+    db.execute(
+        "INSERT INTO models (id, created_at, base, weights, is_checkpoint) VALUES (?, ?, ?, ?, 0)",
+        (row["tuned_name"], now, row["base"], row["resume_weights"]),
+    )
+    add_event(db, job_id, "model", f"New fine-tuned model created: {row['tuned_name']}")
+    add_event(db, job_id, "done", "The job has successfully completed")
 
 
 def _fenced_update(db: sqlite3.Connection, job_id: str, attempt: int, assignments: str, *values: Any) -> None:

@@ -18,6 +18,12 @@ class Settings:
     snapshot_tokens: int
     engine: str
     models_dir: Path | None
+    serve_memory_bytes: int
+    serve_urls: tuple[str, ...]
+    serve_adapters_dir: Path | None
+    serve_api_key: str
+    serve_timeout_seconds: float
+    serve_wait_seconds: float
     storage_url: str
     cache_bytes: int
     launcher: str
@@ -47,6 +53,12 @@ def read_settings(
     gpus_per_job = max(1, int(_number("TRAINER_GPUS_PER_JOB", 1))) if gpus else 0
     if gpus_per_job > gpus:
         raise ValueError(f"TRAINER_GPUS_PER_JOB is {gpus_per_job}, more than the {gpus} of TRAINER_GPUS")
+    serve_urls, serve_adapters_dir = _urls("TRAINER_SERVE_URL"), _folder("TRAINER_SERVE_ADAPTERS_DIR")
+    if serve_urls and serve_adapters_dir is None:
+        raise ValueError(
+            "TRAINER_SERVE_URL needs TRAINER_SERVE_ADAPTERS_DIR: the folder that vLLM reads as"
+            " VLLM_LORA_RESOLVER_CACHE_DIR"
+        )
     return Settings(
         data_dir=data_dir.absolute(),
         api_key=os.environ.get("TRAINER_API_KEY", ""),
@@ -66,7 +78,22 @@ def read_settings(
         gpus=gpus,
         gpus_per_job=gpus_per_job,
         models_dir=models_dir.absolute() if models_dir else _folder("TRAINER_MODELS_DIR"),
+        serve_memory_bytes=int(_number("TRAINER_SERVE_MEMORY_BYTES", 0)),
+        serve_urls=serve_urls,
+        serve_adapters_dir=serve_adapters_dir,
+        serve_api_key=os.environ.get("TRAINER_SERVE_API_KEY", ""),
+        serve_timeout_seconds=_number("TRAINER_SERVE_TIMEOUT_SECONDS", 300),
+        serve_wait_seconds=_number("TRAINER_SERVE_WAIT_SECONDS", 600),
     )
+
+
+def _urls(name: str) -> tuple[str, ...]:
+    """Addresses separated by commas, with or without `/v1`."""
+    given = [each.strip().rstrip("/").removesuffix("/v1") for each in os.environ.get(name, "").split(",")]
+    for url in filter(None, given):
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"{name} must be URLs that begin with http:// or https://, not {url!r}")
+    return tuple(filter(None, given))
 
 
 def _folder(name: str) -> Path | None:

@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS files (
 CREATE TABLE IF NOT EXISTS jobs (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL, finished_at INTEGER,
   status TEXT NOT NULL CHECK (status IN
-    ('validating_files', 'queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled')),
+    ('validating_files', 'queued', 'running', 'publishing', 'paused', 'succeeded', 'failed', 'cancelled')),
   entered_at REAL NOT NULL,
   validated INTEGER NOT NULL DEFAULT 0, attempt INTEGER NOT NULL DEFAULT 0, crashes INTEGER NOT NULL DEFAULT 0,
   model TEXT NOT NULL, base TEXT NOT NULL, start_weights TEXT, suffix TEXT, seed INTEGER NOT NULL,

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -124,6 +125,14 @@ def client(trainer: Trainer) -> Iterator[openai.OpenAI]:
     """The SDK, without retries and strict, on the shared trainer."""
     with client_of(trainer) as made:
         yield made
+
+
+@contextmanager
+def running(folder: Path, base_weights: Path, env: dict[str, str]) -> Iterator[Trainer]:
+    """A trainer on `folder/data`, stopped at the end."""
+    made = _made(folder, base_weights, env)
+    yield made
+    _end(made)
 
 
 def _made(folder: Path, base_weights: Path, env: dict[str, str]) -> Trainer:

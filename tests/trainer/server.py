@@ -8,6 +8,7 @@ import uvicorn
 from trainer import jobs
 from trainer.attempts import AttemptTokens
 from trainer.engines.bytemodel.engine import ByteEngine
+from trainer.engines.port import Engine
 from trainer.http.app import create_app
 from trainer.http.serving import Serving
 from trainer.server_client import ServerClient
@@ -20,8 +21,9 @@ from trainer.weights_cache import WeightsCache
 class Server:
     """A data directory and an application on it, which can be stopped and started again on its port."""
 
-    def __init__(self, data_dir: Path, port: int) -> None:
+    def __init__(self, data_dir: Path, port: int, engine: Engine | None = None) -> None:
         self.settings = read_settings(data_dir)
+        self._engine = engine or ByteEngine(self.settings.engine_dir)
         self.store, self.storage = Store(data_dir), Storage(self.settings.storage_url)
         self.store.create_tables()
         self.tokens = AttemptTokens(data_dir)
@@ -31,7 +33,7 @@ class Server:
 
     def start(self) -> None:
         """Listen; returns once the port accepts connections."""
-        engine = ByteEngine(self.settings.engine_dir)
+        engine = self._engine
         serving = Serving(engine, WeightsCache(self.storage, self.settings.data_dir / "cache", max_bytes=0))
         app = create_app(self.settings, self.store, self.storage, engine, serving, self.tokens)
         config = uvicorn.Config(app, port=self._port, log_config=None, lifespan="off", timeout_graceful_shutdown=1)

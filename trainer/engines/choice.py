@@ -11,9 +11,10 @@ ENGINES = ("bytemodel", "transformers")
 _EXTRA = ("torch", "transformers", "trl", "peft", "accelerate")
 
 
-def make_engine(name: str, *, cache_dir: Path, models_dir: Path | None) -> Engine:
+def make_engine(name: str, *, cache_dir: Path, models_dir: Path | None, serving_bytes: int = 0) -> Engine:
     """The engine of that name; `prepare` it before use. `cache_dir` is a folder of its own for what it derives.
 
+    Models in memory take at most `serving_bytes`, 0 for a part of what the machine has.
     Raises Refused for an unknown name, an extra that is not installed, or a missing folder of models.
     """
     if name == "bytemodel":
@@ -27,5 +28,6 @@ def make_engine(name: str, *, cache_dir: Path, models_dir: Path | None) -> Engin
         )
     if models_dir is None:
         raise Refused(None, "The engine transformers needs a folder of models: set TRAINER_MODELS_DIR or --models.")
-    engine: Engine = importlib.import_module("trainer.engines.llm.engine").LlmEngine(models_dir, cache_dir)
+    module = importlib.import_module("trainer.engines.llm.engine")
+    engine: Engine = module.LlmEngine(models_dir, cache_dir, serving_bytes=serving_bytes)
     return engine

@@ -16,15 +16,23 @@ from ..ids import new_id
 from ..settings import Settings
 from ..storage import Storage, StorageUnavailable
 from ..store import Store
+from ..vllm.publisher import Publisher
 from . import errors, files, inference, internal, jobs, models
 from .callers import MAX_THREADS
 from .errors import ApiError
 from .once import Once
+from .relay import Relay
 from .serving import Serving
 
 
 def create_app(
-    settings: Settings, store: Store, storage: Storage, engine: Engine, serving: Serving, tokens: AttemptTokens
+    settings: Settings,
+    store: Store,
+    storage: Storage,
+    engine: Engine,
+    serving: Serving,
+    tokens: AttemptTokens,
+    publisher: Publisher | None = None,
 ) -> ASGIApp:
     """The HTTP application; all of its dependencies are arguments."""
     app = Litestar(
@@ -45,6 +53,8 @@ def create_app(
                 "engine": engine,
                 "serving": serving,
                 "tokens": tokens,
+                "publisher": publisher,
+                "relay": _relay(settings, publisher) if publisher is not None else None,
                 "once": Once(),
                 "inference_threads": CapacityLimiter(MAX_THREADS),
             }
@@ -65,6 +75,10 @@ def create_app(
 def healthz() -> dict[str, str]:
     """Responds while the server runs; needs no key."""
     return {"status": "ok"}
+
+
+def _relay(settings: Settings, publisher: Publisher) -> Relay:
+    return Relay(publisher, api_key=settings.serve_api_key, timeout_seconds=settings.serve_timeout_seconds)
 
 
 _INTERNAL = "/internal/"

@@ -1,7 +1,7 @@
 """Work in threads for a caller who may hang up while it runs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -32,7 +32,19 @@ async def answer(request: AnyRequest, limiter: CapacityLimiter, work: Callable[[
     try:
         return await to_thread.run_sync(work, caller, limiter=limiter)
     except HungUp:
-        raise ApiError(499, "The caller closed the connection before the answer was complete.") from None
+        raise _gone() from None
+    finally:
+        listening.cancel()
+
+
+async def relayed(request: AnyRequest, work: Callable[[Caller], Awaitable[T]]) -> T:
+    """The result of `work` on the event loop, which learns from its argument when the caller hangs up."""
+    caller = Caller()
+    listening = asyncio.create_task(_listen(request, caller))
+    try:
+        return await work(caller)
+    except HungUp:
+        raise _gone() from None
     finally:
         listening.cancel()
 
@@ -46,6 +58,10 @@ async def stream(events: Iterator[bytes], limiter: CapacityLimiter, caller: Call
             yield event
     finally:
         caller.gone = True
+
+
+def _gone() -> ApiError:
+    return ApiError(499, "The caller closed the connection before the answer was complete.")
 
 
 async def _listen(request: AnyRequest, caller: Caller) -> None:

@@ -87,7 +87,7 @@ def decode(body: bytes, kind: type[T]) -> T:
         raise ApiError(400, f"The body is not valid JSON: {error}") from None
 
 
-def new_job(store: Store, engine: Engine, request: CreateJob) -> NewJob:
+def new_job(store: Store, engine: Engine, request: CreateJob, *, serves_adapters_only: bool) -> NewJob:
     """The job to create; ApiError if a file or model does not exist or the method is not supported."""
     method = request.method.type if request.method else "supervised"
     if method == "reinforcement":
@@ -100,6 +100,14 @@ def new_job(store: Store, engine: Engine, request: CreateJob) -> NewJob:
         raise ApiError(400, "beta belongs to the method dpo.", param="hyperparameters.beta")
     model = find_model(store, engine, request.model)
     adapter = _adapter(request.adapter)
+    if serves_adapters_only and adapter is not None and adapter.type == "full":
+        raise ApiError(
+            400,
+            "Tuned models are served by vLLM here (TRAINER_SERVE_URL), which takes adapters only: leave adapter.type at"
+            " 'lora'. Without TRAINER_SERVE_URL the trainer itself serves full weights.",
+            param="adapter.type",
+            code="model_not_servable",
+        )
     _ask_engine(engine, model, method, request.seed, adapter)
     _need_file(store, "training_file", request.training_file)
     if request.validation_file is not None:

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 import msgspec
+from anyio import from_thread, to_thread
 from litestar import Response, post
 from litestar.datastructures import State
 from litestar.response import Stream
@@ -18,13 +19,14 @@ from ..examples import parse_conversation
 from ..ids import new_id
 from ..rows import Conversation
 from .answers import Answer, HungUp
-from .callers import Caller, answer, stream
+from .callers import Caller, answer, relayed, stream
 from .catalogue_lookup import find_base, find_model
 from .create import decode
 from .errors import ApiError
 from .lists import AnyRequest
 from .once import Once
-from .parameters import DEFAULT_TEXT_TOKENS, ChatParameters, Parameters, TextParameters
+from .parameters import DEFAULT_TEXT_TOKENS, ChatParameters, Parameters, RelayedParameters, TextParameters
+from .relay import Relay
 from .shapes import ChatShape, Shape, TextShape
 
 _RETRY_SECONDS = 5
@@ -34,6 +36,9 @@ _log = logging.getLogger("trainer")
 @post("/v1/chat/completions", status_code=200)
 async def chat(body: bytes, request: AnyRequest, state: State) -> Response[Any]:
     """Answer a conversation; once for each `Idempotency-Key`, unless it is streamed."""
+    key = request.headers.get("idempotency-key")
+    if state.relay is not None:
+        return await _relayed(state, request, "/v1/chat/completions", body, key)
     parameters = decode(body, ChatParameters)
     parameters.check()
     prompt = _conversation(parameters)
@@ -48,21 +53,18 @@ async def chat(body: bytes, request: AnyRequest, state: State) -> Response[Any]:
         (parameters.top_logprobs or 0) if parameters.logprobs else None,
     )
     calls = parameters.calls_allowed()
-    key = None if parameters.stream else request.headers.get("idempotency-key")
-    once: Once = state.once
 
     def respond(caller: Caller) -> Response[Any]:
-        made: Response[Any] = once.answer(
-            key, body, lambda: _respond(state, parameters, prompt, sampling, shape, caller, parses_calls=calls)
-        )
-        return made
+        return _respond(state, parameters, prompt, sampling, shape, caller, parses_calls=calls)
 
-    return await answer(request, state.inference_threads, respond)
+    return await _once(state, request, None if parameters.stream else key, body, respond)
 
 
 @post("/v1/completions", status_code=200)
 async def complete(body: bytes, request: AnyRequest, state: State) -> Response[Any]:
     """Continue a text; without a limit the answer has at most 16 tokens, as OpenAI's."""
+    if state.relay is not None:
+        return await _relayed(state, request, "/v1/completions", body, None)
     parameters = decode(body, TextParameters)
     shape = TextShape(echoed=parameters.text() if parameters.echo else "", top=parameters.logprobs)
     sampling = _sampling(parameters, parameters.max_tokens or DEFAULT_TEXT_TOKENS, parameters.logprobs)
@@ -71,6 +73,30 @@ async def complete(body: bytes, request: AnyRequest, state: State) -> Response[A
         return _respond(state, parameters, parameters.text(), sampling, shape, caller, parses_calls=False)
 
     return await answer(request, state.inference_threads, respond)
+
+
+async def _relayed(state: State, request: AnyRequest, path: str, body: bytes, key: str | None) -> Response[Any]:
+    """vLLM's answer; once for each `Idempotency-Key`, unless it is streamed."""
+    relay: Relay = state.relay
+    parameters = decode(body, RelayedParameters)
+    found = await to_thread.run_sync(find_model, state.store, state.engine, parameters.model)
+    if key is None or parameters.stream:
+        return await relayed(request, lambda caller: relay.respond(path, body, found, caller))
+    return await _once(
+        state, request, key, body, lambda caller: from_thread.run(relay.respond, path, body, found, caller)
+    )
+
+
+async def _once(
+    state: State, request: AnyRequest, key: str | None, body: bytes, respond: Callable[[Caller], Response[Any]]
+) -> Response[Any]:
+    once: Once = state.once
+
+    def work(caller: Caller) -> Response[Any]:
+        made: Response[Any] = once.answer(key, body, lambda: respond(caller))
+        return made
+
+    return await answer(request, state.inference_threads, work)
 
 
 def _conversation(parameters: ChatParameters) -> Conversation:

@@ -48,7 +48,7 @@ def take_reports(job_id: str, attempt: int, body: bytes, request: AnyRequest, st
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, f"The reports could not be read: {error}") from None
     try:
-        record(state.store, state.storage, job_id, attempt, reports)
+        record(state.store, state.storage, job_id, attempt, reports, publishes=bool(state.settings.serve_urls))
     except Fenced:
         raise _fenced() from None
     except BadReport as error:

@@ -19,7 +19,9 @@ from .lists import AnyRequest, only_queries, page
 @post("/v1/fine_tuning/jobs", status_code=200, sync_to_thread=True)
 def create_job(request: AnyRequest, body: bytes, state: State) -> dict[str, Any]:
     """Accept a job. Its files are validated afterwards, and the job fails if they are invalid."""
-    new = new_job(state.store, state.engine, decode(body, CreateJob))
+    new = new_job(
+        state.store, state.engine, decode(body, CreateJob), serves_adapters_only=bool(state.settings.serve_urls)
+    )
     return show_job(state.store, _find(state.store, jobs.create_job(state.store, new)))
 
 
@@ -81,6 +83,8 @@ def list_checkpoints(job_id: str, request: AnyRequest, state: State) -> dict[str
 def show_job(store: Store, row: Any) -> dict[str, Any]:
     """A job's row as OpenAI's object; `paused` is the one status that OpenAI's enum lacks.
 
+    A job is shown as running while its model is published to vLLM.
+
     `adapter`, `queue_place` and `usage` are fields of this trainer's own.
     """
     settings = {
@@ -99,7 +103,7 @@ def show_job(store: Store, row: Any) -> dict[str, Any]:
         "model": row["model"],
         "fine_tuned_model": row["fine_tuned_model"],
         "organization_id": "org-trainer",
-        "status": row["status"],
+        "status": "running" if row["status"] == "publishing" else row["status"],
         "training_file": row["training_file"],
         "validation_file": row["validation_file"],
         "result_files": [row["result_file"]] if row["result_file"] else [],

@@ -9,6 +9,7 @@ from litestar.datastructures import State
 from ..engines.port import Base
 from ..leftovers import remove_leftovers
 from ..store import Store
+from ..vllm.publisher import Publisher
 from .catalogue_lookup import find_base, find_model
 from .errors import ApiError
 from .lists import AnyRequest, only_queries
@@ -19,9 +20,12 @@ _CREATED = 1_760_000_000
 
 @get("/v1/models", sync_to_thread=True)
 def list_models(request: AnyRequest, state: State) -> dict[str, Any]:
-    """Base models and fine-tuned ones; checkpoints are left to their job's list."""
+    """Base models and fine-tuned ones that answer; checkpoints are left to their job's list."""
     only_queries(request)
     tuned = state.store.rows("SELECT * FROM models WHERE NOT is_checkpoint ORDER BY seq DESC")
+    publisher: Publisher | None = state.publisher
+    if publisher is not None:
+        tuned = [row for row in tuned if publisher.has_answered(row["id"])]
     return {"object": "list", "data": [*map(_show_base, state.engine.bases()), *(_show(row) for row in tuned)]}
 
 
@@ -41,11 +45,15 @@ def delete_model(name: str, state: State) -> dict[str, Any]:
     store: Store = state.store
     if find_base(state.engine, name) is not None:
         raise ApiError(403, "A base model cannot be deleted.", param="model", code="model_not_deletable")
-    weights = find_model(store, state.engine, name).weights
+    found = find_model(store, state.engine, name)
+    weights = found.weights
+    publisher: Publisher | None = state.publisher
     with store.write() as db:
         db.execute("DELETE FROM models WHERE id = ?", (name,))
     if weights is not None:
         remove_leftovers(store, state.storage, weights.split("/")[1])
+    if publisher is not None:
+        publisher.remove(name, found.base)
     return {"id": name, "object": "model", "deleted": True}
 
 

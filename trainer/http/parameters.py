@@ -43,6 +43,13 @@ class Parameters(Struct):
         return self.stream_options is not None and self.stream_options.include_usage
 
 
+class RelayedParameters(Struct):
+    """What the trainer reads of a body that vLLM answers; vLLM checks the rest."""
+
+    model: str
+    stream: bool | None = None
+
+
 class ResponseFormat(Struct):
     """The form of an answer; only `text` is possible."""
 

@@ -19,12 +19,15 @@ METHODS: tuple[Method, ...] = ("supervised", "dpo")
 
 
 class LlmEngine:
-    """See `trainer.engines.port.Engine`. `cache` has what is derived from the models. torch is imported when needed."""
+    """See `trainer.engines.port.Engine`. `cache` has what is derived from the models. torch is imported when needed.
+
+    Models in memory and running answers take at most `serving_bytes`, 0 for `SERVING_SHARE`.
+    """
 
     name = "transformers"
 
-    def __init__(self, models_dir: Path, cache: Path) -> None:
-        self._models_dir, self._cache = models_dir, cache
+    def __init__(self, models_dir: Path, cache: Path, *, serving_bytes: int = 0) -> None:
+        self._models_dir, self._cache, self._serving_bytes = models_dir, cache, serving_bytes
 
     @cached_property
     def models(self) -> Models:
@@ -85,7 +88,7 @@ class LlmEngine:
 
     @cached_property
     def _serving(self) -> Any:
-        memory = int(SERVING_SHARE * (gpu_bytes() or machine_bytes()))
+        memory = self._serving_bytes or int(SERVING_SHARE * (gpu_bytes() or machine_bytes()))
         return self._module("serving").Serving(self._cache, memory_bytes=memory)
 
     def _module(self, name: str) -> Any:

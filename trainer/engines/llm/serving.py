@@ -38,10 +38,6 @@ class Serving:
         """A base model, or the tuned one in `weights`: an adapter's folder, or one of full weights."""
         return LlmModel(self, Source(base, weights, self._cache), self._worker)
 
-    def is_loaded(self, base: BaseFolder, weights: Path | None) -> bool:
-        """Whether a request would find the weights in memory."""
-        return self._memory.is_loaded(Source(base, weights, self._cache))
-
     def close(self) -> None:
         """End all answers."""
         self._worker.close()
@@ -84,7 +80,9 @@ class LlmModel:
         if not prompt.tools:
             return text, []
         reader = self._serving.reader(self._source.base)
-        return split_calls(reader.tokenizer, text, prompt=reader.render(prompt), tools=prompt.tools)
+        return split_calls(
+            reader.tokenizer, text, prompt=reader.render(prompt), end=reader.turn_end, tools=prompt.tools
+        )
 
     def calls_begin(self, prompt: Conversation, text: str) -> int:
         if not prompt.tools:
@@ -102,7 +100,9 @@ class _Reader:
         self._renderer = Renderer(self.tokenizer)
         know_calls(self.tokenizer)
         self._config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        self.ends = _ends(self.tokenizer, folder)
+        end = _turn_end(self.tokenizer)
+        self.turn_end = "" if end is None else str(self.tokenizer.convert_ids_to_tokens(end))
+        self.ends = frozenset(_configured_ends(self.tokenizer, folder) | ({end} if end is not None else set()))
 
     def render(self, conversation: Conversation) -> str:
         """The text that the model reads before its answer, rendered as in training."""
@@ -123,16 +123,20 @@ class _Reader:
         return cache_bytes(self._config, tokens, value_bytes=weights_dtype().itemsize)
 
 
-def _ends(tokenizer: PreTrainedTokenizerBase, folder: Path) -> frozenset[int]:
-    """The tokens that end an answer: what the model's folder says, and what its chat template writes after one."""
+def _configured_ends(tokenizer: PreTrainedTokenizerBase, folder: Path) -> set[int]:
+    """The tokens that end an answer by the model's folder."""
     try:
         configured = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
     except OSError:
         configured = None
-    ends = {tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
+    ends = [tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])]
+    return {token for token in ends if token is not None}
+
+
+def _turn_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The special token that the chat template writes after an answer, if it does."""
     marker = "answer"
     turn = [{"role": "user", "content": "question"}, {"role": "assistant", "content": marker}]
     after = str(tokenizer.apply_chat_template(turn, tokenize=False)).rpartition(marker)[2].strip()
-    following = tokenizer.backend_tokenizer.encode(after, add_special_tokens=False).ids[:1]
-    ends |= {token for token in following if token in tokenizer.all_special_ids}
-    return frozenset(token for token in ends if token is not None)
+    following: list[int] = tokenizer.backend_tokenizer.encode(after, add_special_tokens=False).ids
+    return following[0] if following and following[0] in tokenizer.all_special_ids else None

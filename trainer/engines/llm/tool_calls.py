@@ -30,10 +30,13 @@ def know_calls(tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def split_calls(
-    tokenizer: PreTrainedTokenizerBase, text: str, *, prompt: str, tools: Sequence[Mapping[str, Any]]
+    tokenizer: PreTrainedTokenizerBase, text: str, *, prompt: str, end: str, tools: Sequence[Mapping[str, Any]]
 ) -> tuple[str | None, list[dict[str, object]]]:
-    """An answer's content and OpenAI's `tool_calls`. A call whose JSON is broken leaves the whole answer as content."""
-    content, calls = _by_template(tokenizer, text, prompt, tools) or _hermes(text)
+    """An answer's content and OpenAI's `tool_calls`. A call whose JSON is broken leaves the whole answer as content.
+
+    `prompt` is what the model read, `end` the token that ends a turn.
+    """
+    content, calls = _by_template(tokenizer, text + end, prompt, tools) or _hermes(text)
     written = [_call(call) for call in calls]
     if not calls or None in written:
         return _without_special(tokenizer, text), []

@@ -1,0 +1,1 @@
+"""Hands inference to vLLM: publishes adapters into the folder of its resolver and passes requests on."""
