@@ -234,6 +234,8 @@ class TestMeter:
         self._pass_time(server, 100)
         launcher.outcomes[f"{job_id}-1"] = Outcome("running")
         supervisor.check()
+        launcher.outcomes[f"{job_id}-1"] = Outcome("died")
+        supervisor.check()
         assert self._used(server)[0] < 50
 
     def test_counts_no_gpus_of_a_validation(self, server: Server, launcher: ManualLauncher) -> None:

@@ -82,6 +82,14 @@ class TestToken:
             client.assignment()
         assert server.events(job_id) == [f"paused:{attempt + 1}"]
 
+    def test_of_an_attempt_whose_job_another_one_trains_is_fenced(self, server: Server) -> None:
+        job_id, attempt = server.training()
+        later = jobs.claim(server.store, job_id, training=True, gpus=0)
+        assert later == attempt + 1
+        with pytest.raises(Fenced):
+            server.client(job_id, attempt).report([])
+        server.client(job_id, later).report([])
+
 
 class TestReports:
     @pytest.mark.parametrize(
