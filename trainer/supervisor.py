@@ -29,7 +29,7 @@ _BACKOFF_SECONDS = 0.2
 _MAX_BACKOFF_SECONDS = 30.0
 _START_AGAIN_SECONDS = 2.0
 _MAX_SILENT_WAIT_SECONDS = 8.0
-"""A cluster needs seconds to place any process; a longer wait is told."""
+"""A cluster needs seconds to place any process; a longer wait becomes an event."""
 _log = logging.getLogger("trainer")
 
 
@@ -78,7 +78,7 @@ class Supervisor:
         while not stopping.wait(CHECK_SECONDS):
             try:
                 self.check()
-            except OSError as error:  # the cluster is away, or the disk
+            except OSError as error:  # the cluster is unavailable, or the disk
                 _log.warning("supervisor: trying again in %.0f s: %s", _START_AGAIN_SECONDS, error)
                 stopping.wait(_START_AGAIN_SECONDS)
             except sqlite3.OperationalError:

@@ -13,7 +13,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost", None)
 
 
 def make_launcher(settings: Settings) -> Launcher:
-    """The launcher that TRAINER_LAUNCHER names; OSError when its cluster is away.
+    """The launcher that TRAINER_LAUNCHER names; OSError when its cluster is unavailable.
 
     Raises ValueError for an unknown one, and for settings with which it cannot work.
     """
