@@ -213,6 +213,15 @@ class TestRefusals:
     def test_of_costs(self, spender: Spender, query: str) -> None:
         assert self.get(spender, f"/organization/costs?start_time=5&{query}").status_code == 400
 
+    def test_of_fine_tuning_counts_the_jobs_that_ended(self, spender: Spender) -> None:
+        query = f"start_time={spender.started}&project_ids[]={spender.tenant.project_id}&group_by[]=project_id"
+        answer = self.get(spender, f"/organization/usage/fine_tuning?{query}")
+        assert answer.status_code == 200, answer.text
+        [result] = [each for bucket in answer.json()["data"] for each in bucket["results"]]
+        assert result["project_id"] == spender.tenant.project_id
+        assert (result["trained_tokens"], result["num_jobs"]) == (spender.trained_tokens, 1)
+        assert result["gpu_seconds"] >= 0
+
     @pytest.mark.parametrize("kind", ["embeddings", "images", "audio_speeches", "vector_stores"])
     def test_other_usage_is_said_not_to_be(self, spender: Spender, kind: str) -> None:
         answer = self.get(spender, f"/organization/usage/{kind}?start_time=5")

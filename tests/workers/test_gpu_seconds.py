@@ -8,7 +8,9 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
+from service.billing import usage
 from service.billing.audit import ledger_snapshot, prove
+from service.billing.buckets import Bucket
 from service.billing.throughput import DOCUMENTED_FACTOR
 from service.catalogue.base_models import Catalogue, TrainingPrice
 from service.database.tables import LedgerEntry, TrainingSpeed
@@ -111,6 +113,15 @@ class TestWhatIsCharged:
         entry = await post_of(own, job_id)
         assert (entry.line_item, entry.quantity) == (f"GPU-seconds {MODEL}", TRAINED_TOKENS)
         assert (entry.gpu_seconds, entry.spent_micros) == (33.25, 33_250)
+        day = int(entry.created_at.timestamp()) // 86_400 * 86_400
+        only = {"project_id": [own.project_id]}
+        async with own.ctx.db.admin() as session:
+            spans = {"buckets": [Bucket(day, day + 86_400)], "seconds": 86_400, "only": only}
+            [[cost]] = await usage.costs(session, group_by=["line_item"], **spans)  # type: ignore[arg-type]
+            [[used]] = await usage.fine_tuning(session, group_by=["model"], **spans)  # type: ignore[arg-type]
+        assert (cost.group["line_item"], cost.micros, cost.gpu_seconds) == (entry.line_item, 33_250, 33.25)
+        assert (used.group["model"], used.trained_tokens, used.gpu_seconds) == (MODEL, TRAINED_TOKENS, 33.25)
+        assert used.jobs == 1
         assert await own.messages(job_id, "warn") == []
         await assert_books_balance(own)
 
