@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from cli.demo.weights import MODEL
+from cli.trainer_engine import chosen_engine
+from service.errors import SettingsError
 from tests.cli.leftovers import nothing_is_left_of
 from tests.stack import ROOT
 
@@ -64,3 +66,13 @@ def test_an_interrupt_leaves_nothing(tiny_llama: Path, tmp_path: Path) -> None:
     assert "Traceback" not in output
     assert list((tmp_path / "tmp").iterdir()) == []
     nothing_is_left_of(tmp_path / "tmp")
+
+
+def test_a_folder_without_a_usable_model_is_refused_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="does not exist"):
+        chosen_engine({}, engine="transformers", models=tmp_path / "absent")
+    with pytest.raises(SettingsError, match="no model that can be used: it is empty"):
+        chosen_engine({}, engine=None, models=tmp_path)
+    (tmp_path / "broken").mkdir()
+    with pytest.raises(SettingsError, match="broken is no model: it has neither"):
+        chosen_engine({}, engine=None, models=tmp_path)

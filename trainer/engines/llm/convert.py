@@ -17,7 +17,6 @@ def convert(source: Path, target: Path) -> None:
     if base.gguf is None:
         raise Refused(None, f"{source} has no GGUF file: use it as it is")
     work = target.with_name(f".{target.name}.conversion")
-    shutil.rmtree(work, ignore_errors=True)  # of one that was killed
     try:
         layout(base, work).replace(target)
     finally:
