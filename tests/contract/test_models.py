@@ -126,10 +126,10 @@ class TestRefusals:
 
     def test_the_upstream_s_refusal_is_passed_on(self, sdk: openai.OpenAI) -> None:
         with pytest.raises(openai.BadRequestError) as refused:
-            sdk.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "x"}], n=3)
+            sdk.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "x"}], n=9)
         assert refused.value.param == "n"
         with pytest.raises(openai.BadRequestError):
-            sdk.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "x"}], n=3, stream=True)
+            sdk.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "x"}], n=9, stream=True)
 
 
 def test_two_projects_may_train_alike(trained: Trained, sdk: openai.OpenAI, http: httpx2.Client) -> None:
