@@ -20,7 +20,7 @@ from cli.stack import Ready
 TRAINING = Training(
     model=MODEL,
     folder=steps.EXAMPLES / "ticket-routing",
-    epochs=3,
+    epochs=2,
     suffix="routing",
     limit_seconds=1200.0,
     options={"batch_size": 4},
