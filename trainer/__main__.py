@@ -48,6 +48,7 @@ def main() -> int:
             cache_dir=settings.engine_dir,
             models_dir=settings.models_dir,
             serving_bytes=settings.serve_memory_bytes,
+            computes=settings.launcher == "local" or not settings.serve_urls,
         )
         store = Store(settings.data_dir)
         lock = _lock(settings.data_dir)

@@ -8,7 +8,6 @@ same figures and record no second event.
 import logging
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from .orphan import die_with, exit_if_orphaned
 from .plan import Plan, resolve
 from .recorder import ServerRecorder
 from .reports import Assignment, Failed, Validated
+from .scratch import scratch_folder
 from .server_client import GIVE_UP_SECONDS, ServerClient
 from .storage import Storage
 
@@ -38,8 +38,8 @@ def main() -> int:
         os.nice(10)
     client = ServerClient(given.url, given.token, between=_check_parent(given), give_up_seconds=GIVE_UP_SECONDS)
     try:
-        with tempfile.TemporaryDirectory(prefix="trainer-") as scratch:
-            _Phase(given, client, client.assignment(), Path(scratch)).run()
+        with scratch_folder() as scratch:
+            _Phase(given, client, client.assignment(), scratch).run()
     except Fenced:
         _log.info("job %s was fenced", given.job_id)
     return 0

@@ -1,11 +1,15 @@
 """Where and in which precision weights are computed: bfloat16 on a CUDA device that has it, else float32."""
 
+import os
+
 import torch
 
 
 def device() -> torch.device:
-    """The CUDA device of this process if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The CUDA device of this process (torchrun gives each of several a LOCAL_RANK) if there is one, else the CPU."""
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
+    )
 
 
 def weights_dtype() -> torch.dtype:
