@@ -1,26 +1,26 @@
-"""Shows base models: which of them a project's upstreams serve, and what an open one can do. Pure."""
+"""Shows base models: which of them a project's upstreams train or answer, and what each can do. Pure."""
 
 import datetime as dt
 from collections.abc import Sequence
 
-import msgspec
-
 from service.billing.price_list import inference_price_on, price_on
 from service.billing.queries import Prices
 from service.catalogue.base_models import BaseModel, TrainingPrice
-from service.models.schemas import ModelObject, OpenModelPrice
-from service.upstreams.capabilities import matches, provider_at, serves, shutdown_of
+from service.models.schemas import BaseModelPrice, ModelObject
+from service.upstreams.capabilities import (
+    matches,
+    methods_of,
+    provider_at,
+    reason_not_served,
+    serves,
+    shutdown_of,
+)
 from service.upstreams.queries import AccountRow
 
 
-def serving_accounts(model: BaseModel, accounts: Sequence[AccountRow], now: dt.datetime) -> list[AccountRow]:
-    """The accounts that serve a base model today: their provider has not ended it, and their upstream lists it."""
-    return [
-        account
-        for account in accounts
-        if serves(account, model, now)
-        and ((shutdown := model.shutdown_at(provider_at(account))) is None or now.date() < shutdown.stops)
-    ]
+def possible_accounts(model: BaseModel, accounts: Sequence[AccountRow], now: dt.datetime) -> list[AccountRow]:
+    """The accounts that train a base model today, or answer calls to it."""
+    return [account for account in accounts if _trains(account, model, now) or _answers(account, model, now)]
 
 
 def show_base(
@@ -32,37 +32,43 @@ def show_base(
     prices: Prices,
 ) -> ModelObject:
     """A base model under one of its names. `prices` are those that the platform team set."""
-    serving = serving_accounts(model, accounts, now)
-    announced = serving or [account for account in accounts if matches(account.models, (model.name, *model.aliases))]
+    possible = possible_accounts(model, accounts, now)
+    announced = possible or [account for account in accounts if matches(account.models, (model.name, *model.aliases))]
     shutdown = shutdown_of(model, [provider_at(account) for account in announced])
-    shown = ModelObject(
+    offered = {method for account in possible if _trains(account, model, now) for method in methods_of(account)}
+    return ModelObject(
         id=name,
         created=0,
         owned_by="system",
         root=model.name,
         parent=None,
         shutdown_date=shutdown.stops.isoformat() if shutdown else None,
-    )
-    if not model.is_open:
-        return shown
-    return msgspec.structs.replace(
-        shown,
         context_tokens=model.max_tokens,
         license=model.license,
-        methods=list(model.methods),
+        methods=[method for method in model.methods if method in offered],
         formats=list(model.formats),
         tools=model.tools,
         tokenizer_sha256=model.tokenizer_sha256,
         learning_rate=model.learning_rate,
         price=_price(model, prices, now.date()),
-        upstreams=[account.name or account.id for account in serving],
+        upstreams=[account.name or account.id for account in possible],
     )
 
 
-def _price(model: BaseModel, prices: Prices, day: dt.date) -> OpenModelPrice:
+def _trains(account: AccountRow, model: BaseModel, now: dt.datetime) -> bool:
+    names = {model.name, *model.aliases}
+    return reason_not_served(account, names, model, today=now.date(), now=now) is None
+
+
+def _answers(account: AccountRow, model: BaseModel, now: dt.datetime) -> bool:
+    shutdown = model.shutdown_at(provider_at(account))
+    return serves(account, model, now) and (shutdown is None or now.date() < shutdown.stops)
+
+
+def _price(model: BaseModel, prices: Prices, day: dt.date) -> BaseModelPrice:
     by_token = price_on(model, prices.training, day)
     calls = inference_price_on(model, prices.inference, day, tuned=False)
-    return OpenModelPrice(
+    return BaseModelPrice(
         training_per_million_tokens=by_token.micros_per_million if by_token else None,
         training_per_hour=_current(model.training_hour, day),
         training_per_gpu_second=_current(model.training_gpu_second, day),

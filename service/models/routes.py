@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from litestar import get
 from litestar.params import FromPath
 
-from service.billing.queries import Prices, read_prices
+from service.billing.queries import read_prices
 from service.catalogue.base_models import BaseModel, Catalogue
 from service.catalogue.lookup import model_not_found
 from service.database.engine import Database
-from service.database.reads import Reader
 from service.http.operation import operation
 from service.http.resources import ApiRequest, resource
 from service.http.wire_types import unix
 from service.identity.requests import caller
 from service.models.aliases.queries import AliasRow, read_alias, read_aliases
-from service.models.base_models import serving_accounts, show_base
+from service.models.base_models import possible_accounts, show_base
 from service.models.queries import ModelRow, read_model, read_models
 from service.models.schemas import ModelList, ModelObject
 from service.settings import Settings
@@ -26,22 +25,22 @@ from service.upstreams.queries import AccountRow, read_usable_accounts
 
 @get("/models", summary="List models", opt=operation(returns=ModelList))
 async def get_models(request: ApiRequest) -> ModelList:
-    """The base models, and the project's own models: tuned models and aliases."""
+    """The base models that the project can train or call today, and its own models: tuned models and aliases."""
     who = caller(request)
     async with resource(request, Database).read(who.project_id) as reader:
         tuned = await read_models(reader, who.project_id)
         aliases = await read_aliases(reader, who.project_id)
         accounts = await read_usable_accounts(reader, who.project_id)
-        prices = await _prices(request, reader)
+        prices = await read_prices(reader)
     own = [_show_alias(request, row, accounts) for row in aliases] + [
         _show_tuned(request, row, accounts) for row in tuned
     ]
     now = dt.datetime.now(dt.UTC)
-    served = {model.name for model in resource(request, Catalogue).models if serving_accounts(model, accounts, now)}
     bases = [
         show_base(name, model, accounts, now=now, prices=prices)
-        for name, model in _base_models(request)
-        if model.name in served or not model.is_open
+        for model in resource(request, Catalogue).models
+        if possible_accounts(model, accounts, now)
+        for name in (model.name, *model.aliases)
     ]
     return ModelList(data=own + bases)
 
@@ -54,7 +53,7 @@ async def get_model(request: ApiRequest, name: FromPath[str]) -> ModelObject:
     async with resource(request, Database).read(who.project_id) as reader:
         accounts = await read_usable_accounts(reader, who.project_id)
         if base is not None:
-            prices = await _prices(request, reader)
+            prices = await read_prices(reader)
             return show_base(name, base, accounts, now=dt.datetime.now(dt.UTC), prices=prices)
         tuned = await read_model(reader, who.project_id, name)
         alias = await read_alias(reader, who.project_id, name) if tuned is None else None
@@ -63,18 +62,6 @@ async def get_model(request: ApiRequest, name: FromPath[str]) -> ModelObject:
     if alias is not None:
         return _show_alias(request, alias, accounts)
     raise model_not_found(name)
-
-
-def _base_models(request: ApiRequest) -> list[tuple[str, BaseModel]]:
-    catalogue = resource(request, Catalogue)
-    return [(name, model) for name in catalogue.names() if (model := catalogue.find(name)) is not None]
-
-
-async def _prices(request: ApiRequest, reader: Reader) -> Prices:
-    """The prices that the platform team set, which are read where the catalogue has an open model to show."""
-    if not any(model.is_open for model in resource(request, Catalogue).models):
-        return Prices()
-    return await read_prices(reader)
 
 
 def _shutdown_date(base: BaseModel | None, accounts: Sequence[AccountRow], account_id: str | None) -> str | None:

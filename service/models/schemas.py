@@ -6,8 +6,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 
-class OpenModelPrice(msgspec.Struct, frozen=True, kw_only=True):
-    """Today's prices of an open model, in micro-dollars: of training by the unit in which it is billed, null if free of
+class BaseModelPrice(msgspec.Struct, frozen=True, kw_only=True):
+    """Today's prices of a base model, in micro-dollars: of training by the unit in which it is billed, null if free of
     charge or not set, and of a million tokens of calls to the base model."""
 
     training_per_million_tokens: int | None
@@ -21,9 +21,10 @@ class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
     """A model that the project can call or train. `shutdown_date` is ISO 8601, null when none is announced.
 
     `root` is the base model. `parent` is the model that a tuned model was trained from, or that an alias points at; it
-    is null for base models, and for the models of other projects. The fields from `context_tokens` on are those of open
-    models: `learning_rate` is what a multiplier of 1 means, null for the trainer's default; `upstreams` are the
-    accounts that serve the model for this project.
+    is null for base models, and for the models of other projects. The fields from `context_tokens` on are those of base
+    models: `methods` are those by which this project can train it today, none if it can only be called;
+    `tokenizer_sha256` is null where it is not an open model; `learning_rate` is what a multiplier of 1 means for LoRA,
+    null for the trainer's default; `upstreams` are the accounts that train or answer for this project today.
     """
 
     id: str
@@ -40,7 +41,7 @@ class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
     tools: bool | UnsetType = UNSET
     tokenizer_sha256: str | UnsetType | None = UNSET
     learning_rate: float | UnsetType | None = UNSET
-    price: OpenModelPrice | UnsetType = UNSET
+    price: BaseModelPrice | UnsetType = UNSET
     upstreams: list[str] | UnsetType = UNSET
 
 

@@ -90,11 +90,16 @@ class Serving(Provided, Protocol):
     def models_listed_at(self) -> dt.datetime | None: ...
 
 
-class Account(Serving, Protocol):
-    """The attributes of an account's row that these rules read."""
+class Offering(Provided, Protocol):
+    """The attributes of an account's row that say by which methods it trains."""
 
     @property
     def methods(self) -> list[str] | None: ...
+
+
+class Account(Serving, Offering, Protocol):
+    """The attributes of an account's row that these rules read."""
+
     @property
     def deployments(self) -> dict[str, str] | None: ...
 
@@ -126,14 +131,14 @@ def shutdown_of(base: BaseModel, providers: Collection[str]) -> Shutdown | None:
     return max(known, key=lambda each: each.stops) if known and len(known) == len(announced) else None
 
 
-def methods_of(account: Account) -> tuple[str, ...]:
+def methods_of(account: Offering) -> tuple[str, ...]:
     """The methods that an account offers: those of its kind, unless its row limits them."""
     offered = CAPABILITIES[account.kind].methods
     return offered if account.methods is None else tuple(method for method in offered if method in account.methods)
 
 
 def reason_not_served(
-    account: Account, names: Collection[str], base: BaseModel | None, *, today: dt.date | None, now: dt.datetime
+    account: Serving, names: Collection[str], base: BaseModel | None, *, today: dt.date | None, now: dt.datetime
 ) -> str | None:
     """Why an account does not train the model with these `names`, or None when it does."""
     if not matches(account.models, names):
@@ -146,7 +151,7 @@ def reason_not_served(
 
 
 def trainable_names(
-    catalogue: Catalogue, accounts: Sequence[Account], *, today: dt.date, now: dt.datetime
+    catalogue: Catalogue, accounts: Sequence[Serving], *, today: dt.date, now: dt.datetime
 ) -> list[str]:
     """The base models that any of these accounts trains today, by their names without aliases."""
     return [

@@ -43,13 +43,14 @@ class Offer:
 
 
 class AccountRow(NamedTuple):
-    """The columns of an account that say which models it serves, and until when."""
+    """The columns of an account that say which models it serves, by which methods, and until when."""
 
     id: str
     kind: UpstreamKind
     base_url: str
     provider: UpstreamProvider | None
     models: list[str] | None
+    methods: list[str] | None
     listed_models: list[str] | None
     models_listed_at: dt.datetime | None
     name: str | None

@@ -119,6 +119,8 @@ class TestLists:
         assert await self.listed(harness, account_id) == ["tiny"]
         shown = {each["id"]: each for each in (await upstream_api.mine.get("/models")).json()["data"]}
         assert list(shown) == ["tiny", "small", "gpt-4o-mini"]
+        assert shown["gpt-4o-mini"].keys() == shown["tiny"].keys()
+        assert account_id not in shown["gpt-4o-mini"]["upstreams"] != []
         theirs = (await upstream_api.other.get("/models")).json()["data"]
         assert [each["id"] for each in theirs] == ["gpt-4o-mini"]
         assert shown["tiny"] == {
