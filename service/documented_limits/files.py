@@ -1,6 +1,6 @@
 """Bounds of files and of the work on them."""
 
-from service.catalogue.open_models.files import MAX_RENDERED_CHARS
+from service.catalogue.open_models.files import MAX_PREFIX_MESSAGES, MAX_RENDERED_CHARS
 from service.datasets.encodings.scan import SAMPLES
 from service.datasets.parsing.decode import MAX_VALUES as MAX_LINE_VALUES
 from service.datasets.preparation.changes import MAX_REASONS
@@ -172,6 +172,14 @@ FILES: tuple[Limit, ...] = (
         above="finding `template_cannot_render`",
         change=FIXED,
         honest_use="a template adds some dozen to each message; a line has 16 MB at most",
+    ),
+    Limit(
+        name="messages before the trained answers of a row for an open model, added up over its answers",
+        value=shown(MAX_PREFIX_MESSAGES),
+        counted="row",
+        above="finding `template_cannot_render`",
+        change=FIXED,
+        honest_use="a conversation of 100 turns has 10,000, one of 540 turns all",
     ),
 )
 """What a file may consist of, and the work on it."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.catalogue.open_models.files import MAX_RENDERED_CHARS
+from service.catalogue.open_models.files import MAX_PREFIX_MESSAGES, MAX_RENDERED_CHARS
 from service.catalogue.tokens import ModelFacts
 from service.datasets.preparation.changes import ChangeLog
 from service.datasets.preparation.fixes.over_limit import drop_over_limit
@@ -187,6 +187,11 @@ class TestNotRendered:
                 chat(message("user", IMAGE), message("assistant")),
                 None,
                 "type 'image_url', and the model reads text only",
+            ),
+            (
+                chat(*[message(("user", "assistant")[number % 2]) for number in range(1_100)]),
+                None,
+                f"at most {MAX_PREFIX_MESSAGES:,} are rendered; divide the conversation",
             ),
             (chat(), REPEATING, f"more than {MAX_RENDERED_CHARS:,} characters"),
             (chat(), "{{ messages[0].content + 1 }}", "can only concatenate str"),

@@ -52,6 +52,7 @@ PLAIN: dict[str, dict[str, Any]] = {
         message("user"),
         message("assistant", "Thus."),
     ),
+    "many turns": chat(*[message(("user", "assistant")[number % 2], str(number)) for number in range(60)]),
     "a long one": asked("Why? " * 400, "Because. " * 200),
 }
 TOOLS: dict[str, dict[str, Any]] = {

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from service.catalogue.open_models.files import MAX_PREFIX_MESSAGES as GATEWAY_MAX_PREFIX_MESSAGES
 from tests.llm import families, tiny
 from trainer.engines.llm.messages import NotRendered
 from trainer.engines.llm.rendering import Renderer
-from trainer.engines.llm.sequences import IGNORED, Encoded, Encoder
+from trainer.engines.llm.sequences import IGNORED, MAX_PREFIX_MESSAGES, Encoded, Encoder
 from trainer.rows import ChatRow, CompletionRow, Conversation, PreferenceRow, Row
 
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
@@ -241,3 +242,18 @@ def test_same_tokens_as_trl_learns(family: str) -> None:
     for token, label, learned in zip(sequence.tokens, sequence.labels, rendered["assistant_masks"], strict=True):
         if tokenizer.decode([token]).strip():
             assert (label != IGNORED) == bool(learned)
+
+
+def test_a_conversation_with_too_many_answers_is_refused_before_it_is_rendered() -> None:
+    """Each answer needs the messages before it to be rendered: the gateway refuses the same rows."""
+    assert MAX_PREFIX_MESSAGES == GATEWAY_MAX_PREFIX_MESSAGES
+    with pytest.raises(NotRendered, match="at most 300,000 are rendered; divide the conversation"):
+        encoder(tiny.CHATML).encode(chat(*[USER, ANSWER] * 550))
+
+
+def test_a_lone_surrogate_in_arguments_is_replaced() -> None:
+    """JSON can escape one inside the text of a call's arguments, and no tokenizer encodes it."""
+    function = {"name": "add", "arguments": '{"a": "\\ud800 é"}'}
+    calling = {"role": "assistant", "content": None, "tool_calls": [CALL | {"function": function}]}
+    (sequence,) = encoder(tiny.CHATML_TOOLS).encode(chat(USER, calling)).sequences
+    assert '{"a": "? é"}' in encoder(tiny.CHATML_TOOLS).tokenizer.decode(sequence.tokens)

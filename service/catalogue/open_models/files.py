@@ -18,6 +18,12 @@ MAX_FILE_BYTES = 256 << 20
 MAX_RENDERED_CHARS = 64_000_000
 """A longer text is not rendered: four times the longest line. A template that repeats long texts would fill memory."""
 
+MAX_PREFIX_MESSAGES = 300_000
+"""Messages that are rendered to find the answers of one row: the work grows with the square of a conversation.
+
+Conversations of some 540 turns are within it. The trainer has the same bound (`engines/llm/sequences.py`).
+"""
+
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 

@@ -3,9 +3,11 @@
 Source: the trainer's `engines/llm/sequences.py`; a test compares the two. Sequences are not cut at the context here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from service.catalogue.open_models.chat_templates import NotRendered
+from service.catalogue.open_models.files import MAX_PREFIX_MESSAGES
 from service.catalogue.open_models.normalizing import NotAMessage, normalized_messages, normalized_tools
 from service.catalogue.open_models.tokenizer import OpenTokenizer
 
@@ -42,16 +44,24 @@ def _chat(messages: Messages, tools: Messages, answers: Sequence[int], tokenizer
 
     Some templates leave the reasoning of earlier answers out, which a model must see as it will have to write it.
     """
+    if (rendered := sum(at + 1 for at in answers)) > MAX_PREFIX_MESSAGES:
+        raise NotRendered(
+            f"its {len(answers):,} answers stand behind {rendered:,} messages in all, of which at most "
+            f"{MAX_PREFIX_MESSAGES:,} are rendered; divide the conversation"
+        )
     render = tokenizer.rendering.text
     whole = render(messages, tools)
-    texts = [whole if at == len(messages) - 1 else render(messages[: at + 1], tools) for at in answers]
-    as_one = all(text is whole or whole.startswith(text[: tokenizer.turn_end(text)]) for text in texts)
+
+    def texts() -> Iterator[str]:  # not all at once: together they grow with the square of the conversation
+        return (whole if at == len(messages) - 1 else render(messages[: at + 1], tools) for at in answers)
+
+    as_one = all(text is whole or whole.startswith(text[: tokenizer.turn_end(text)]) for text in texts())
 
     def answer_start() -> int:
         first = answers[0] if answers else len(messages)
         return tokenizer.count(render(messages[:first], tools, prompt=True)) if first else 0
 
-    return Sequences(tuple(map(tokenizer.count, [whole] if as_one else texts)), answer_start)
+    return Sequences(tuple(map(tokenizer.count, [whole] if as_one else texts())), answer_start)
 
 
 def _preference(row: Mapping[str, Any], tokenizer: OpenTokenizer) -> Sequences:

@@ -67,7 +67,7 @@ class Renderer:
         except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
             raise NotRendered(f"the model's chat template cannot render it: {error}") from None
         assert isinstance(text, str)
-        return text
+        return text.encode("utf-8", "replace").decode()  # a tokenizer refuses lone surrogates
 
     def _renders_tools(self) -> bool:
         tool = {"type": "function", "function": {"name": _SENTINEL, "description": "", "parameters": {}}}

@@ -4,8 +4,11 @@ A label is the token itself where it belongs to an answer to learn, else IGNORED
 the model would receive it, and ends with its end-of-turn token.
 """
 
+from collections import deque
+from collections.abc import Iterable
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
+from functools import partial
 
 from ...rows import ChatRow, CompletionRow, Conversation, Message, PreferenceRow, Row, is_trained
 from .messages import NotRendered
@@ -13,6 +16,12 @@ from .rendering import Renderer
 
 IGNORED = -100
 """The label of a token that is read and not learned (PyTorch's `ignore_index`)."""
+
+MAX_PREFIX_MESSAGES = 300_000
+"""Messages that are rendered to find the answers of one row: the work grows with the square of a conversation.
+
+Conversations of some 540 turns are within it. The gateway has the same bound.
+"""
 
 Span = tuple[int, int]
 
@@ -70,21 +79,25 @@ class Encoder:
             case PreferenceRow(conversation, preferred, rejected):
                 return self._cut([self._side(conversation, preferred), self._side(conversation, rejected)])
 
-    def _conversation(self, conversation: Conversation, places: Many[int]) -> list[Sequence]:
+    def _conversation(self, conversation: Conversation, places: Many[int]) -> Iterable[Sequence]:
         """One sequence where the template renders each answer as it does at the end of a shorter conversation.
 
         Some templates do not: they leave the reasoning of earlier answers out. Then each answer gets a sequence of its
         own, since a model must see it as it will have to write it.
         """
+        if (rendered := sum(place + 1 for place in places)) > MAX_PREFIX_MESSAGES:
+            raise NotRendered(
+                f"its {len(places):,} answers stand behind {rendered:,} messages in all, of which at most "
+                f"{MAX_PREFIX_MESSAGES:,} are rendered; divide the conversation"
+            )
         whole = self._renderer.text(conversation, prompt=False)
-        texts, spans = [], []
+        spans = []
         for place in places:
             text, span = self._answer(conversation, place)
-            texts.append(text)
+            if not whole.startswith(text[: span[1]]):
+                return (self._sequence(text, [span]) for text, span in map(partial(self._answer, conversation), places))
             spans.append(span)
-        if all(whole.startswith(text[: span[1]]) for text, span in zip(texts, spans, strict=True)):
-            return [self._sequence(whole, spans)]
-        return [self._sequence(text, [span]) for text, span in zip(texts, spans, strict=True)]
+        return [self._sequence(whole, spans)]
 
     def _answer(self, conversation: Conversation, place: int) -> tuple[str, Span]:
         """The text up to an answer and including it, and the answer's characters in it."""
@@ -99,7 +112,7 @@ class Encoder:
     def _side(self, conversation: Conversation, answer: Many[Message]) -> Sequence:
         messages = (*conversation.messages, *answer)
         places = [at for at in range(len(conversation.messages), len(messages)) if is_trained(messages[at])]
-        sequences = self._conversation(Conversation(messages, conversation.tools), places)
+        sequences = list(self._conversation(Conversation(messages, conversation.tools), places))
         if len(sequences) > 1:
             raise NotRendered("the model's chat template cannot render several messages as one answer; leave one each")
         return sequences[0]
@@ -114,18 +127,29 @@ class Encoder:
         """A token that covers any character of an answer is learned. Templates write special tokens themselves."""
         encoded = self.tokenizer(text, add_special_tokens=special_tokens, return_offsets_mapping=True)
         tokens: list[int] = encoded["input_ids"]
-        labels = [
-            token if any(begin < end and finish > start for start, end in spans) else IGNORED
-            for token, (begin, finish) in zip(tokens, encoded["offset_mapping"], strict=True)
-        ]
+        labels, ahead = [], deque(spans)
+        for token, (begin, finish) in zip(tokens, encoded["offset_mapping"], strict=True):
+            while ahead and begin >= ahead[0][1]:
+                ahead.popleft()
+            labels.append(token if ahead and finish > ahead[0][0] else IGNORED)
         return Sequence(tokens, labels)
 
-    def _cut(self, sequences: Many[Sequence]) -> Encoded:
-        limit = self._context_tokens
-        cut = tuple(Sequence(each.tokens[:limit], each.labels[:limit]) for each in sequences)
-        return Encoded(cut, truncated=any(len(each.tokens) > limit for each in sequences))
+    def _cut(self, sequences: Iterable[Sequence]) -> Encoded:
+        limit, truncated = self._context_tokens, False
+        cut = []
+        for each in sequences:
+            truncated |= len(each.tokens) > limit
+            cut.append(Sequence(each.tokens[:limit], each.labels[:limit]))
+        return Encoded(tuple(cut), truncated)
 
 
 def _shared_length(first: str, second: str) -> int:
-    pairs = enumerate(zip(first, second, strict=False))
-    return next((place for place, (one, other) in pairs if one != other), min(len(first), len(second)))
+    """The length of the beginning that two texts share; by halves, since texts are compared fast and characters not."""
+    shared, end = 0, min(len(first), len(second))
+    while shared < end:
+        middle = (shared + end + 1) // 2
+        if first[shared:middle] == second[shared:middle]:
+            shared = middle
+        else:
+            end = middle - 1
+    return shared
