@@ -92,7 +92,7 @@ def cancel(store: Store, job_id: str) -> bool:
 
 
 def pause(store: Store, job_id: str) -> bool:
-    """Pause a live job; False when it has ended."""
+    """Pause a live job; False when it has ended, or was trained and is `publishing`."""
     with store.write() as db:
         attempt = db.execute(
             "UPDATE jobs SET status = 'paused', entered_at = ?, attempt = attempt + 1"

@@ -52,11 +52,17 @@ def is_trained(message: Message) -> bool:
     return message["role"] == "assistant" and message.get("weight", 1) != 0 and has_content(message)
 
 
+def refusal_of(message: Message) -> str:
+    """A message's `refusal`, which stands for its content where that is empty; "" if it has none."""
+    refusal = message.get("refusal")
+    return refusal if isinstance(refusal, str) else ""
+
+
 def has_content(message: Message) -> bool:
-    """Whether a message has text, parts or calls; an empty string is no content."""
+    """Whether a message has text, parts, a refusal or calls; an empty string is no content."""
+    if message.get("tool_calls") or message.get("function_call") or refusal_of(message):
+        return True
     content = message.get("content")
-    if content is None:
-        return bool(message.get("tool_calls") or message.get("function_call"))
     if isinstance(content, list):
         return any(part.get("text", part.get("refusal")) != "" for part in content)
     return bool(content)

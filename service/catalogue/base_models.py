@@ -39,6 +39,13 @@ class Shutdown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stops: dt.date
 
 
+class LearningRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a `learning_rate_multiplier` of 1 means by the kind of training; None for the trainer's default."""
+
+    lora: float | None = None
+    full: float | None = None
+
+
 class Overhead(msgspec.Struct, frozen=True):
     """The tokens that a chat template adds to the texts of a prompt: to each prompt, message, and list of tools."""
 
@@ -65,7 +72,7 @@ class BaseModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_tokens: int
     max_output_tokens: int = 16_384
     license: str | None = None
-    learning_rate: float | None = None
+    learning_rate: float | LearningRates | None = None
     modalities: tuple[Modality, ...] = ("text",)
     tools: bool = True
     methods: tuple[TrainingMethod, ...]
@@ -83,6 +90,12 @@ class BaseModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def is_open(self) -> bool:
         """Whether its weights are a folder that an own trainer serves, with a tokenizer that the gateway can read."""
         return bool(self.tokenizer)
+
+    @property
+    def learning_rates(self) -> LearningRates:
+        """The learning rates of multiplier 1. A plain number is LoRA's: all weights take a far smaller one."""
+        rate = self.learning_rate
+        return rate if isinstance(rate, LearningRates) else LearningRates(lora=rate)
 
     def training_micros(self, on: dt.date) -> int | None:
         """Micro-dollars per million trained tokens on a day; None if training is not billed by the token."""

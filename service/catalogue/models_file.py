@@ -78,7 +78,8 @@ def _model(entry: Entry) -> BaseModel:
     for key in ("max_tokens", "max_output_tokens"):
         if getattr(model, key) < 1:
             raise entry.refusal(f"`{key}` must be at least 1.", key)
-    if model.learning_rate is not None and not 0 < model.learning_rate < 1:
+    rates = model.learning_rates
+    if any(rate is not None and not 0 < rate < 1 for rate in (rates.lora, rates.full)):
         raise entry.refusal("`learning_rate` must be between 0 and 1, such as 2e-4.", "learning_rate")
     if not model.is_open:
         if model.encoding not in ENCODINGS:

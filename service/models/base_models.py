@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from service.billing.price_list import inference_price_on, price_on
 from service.billing.queries import Prices
 from service.catalogue.base_models import BaseModel, TrainingPrice
-from service.models.schemas import BaseModelPrice, ModelObject
+from service.models.schemas import BaseModelPrice, BaseModelRates, ModelObject
 from service.upstreams.capabilities import (
     matches,
     methods_of,
@@ -49,7 +49,7 @@ def show_base(
         formats=list(model.formats),
         tools=model.tools,
         tokenizer_sha256=model.tokenizer_sha256,
-        learning_rate=model.learning_rate,
+        learning_rate=BaseModelRates(lora=model.learning_rates.lora, full=model.learning_rates.full),
         price=_price(model, prices, now.date()),
         upstreams=[account.name or account.id for account in possible],
     )

@@ -17,14 +17,21 @@ class BaseModelPrice(msgspec.Struct, frozen=True, kw_only=True):
     output_per_million_tokens: int | None
 
 
+class BaseModelRates(msgspec.Struct, frozen=True, kw_only=True):
+    """What a `learning_rate_multiplier` of 1 means for LoRA and for all weights; null for the trainer's default."""
+
+    lora: float | None
+    full: float | None
+
+
 class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
     """A model that the project can call or train. `shutdown_date` is ISO 8601, null when none is announced.
 
     `root` is the base model. `parent` is the model that a tuned model was trained from, or that an alias points at; it
     is null for base models, and for the models of other projects. The fields from `context_tokens` on are those of base
     models: `methods` are those by which this project can train it today, none if it can only be called;
-    `tokenizer_sha256` is null where it is not an open model; `learning_rate` is what a multiplier of 1 means for LoRA,
-    null for the trainer's default; `upstreams` are the accounts that train or answer for this project today.
+    `tokenizer_sha256` is null where it is not an open model; `upstreams` are the accounts that train or answer for this
+    project today.
     """
 
     id: str
@@ -40,7 +47,7 @@ class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
     formats: list[str] | UnsetType = UNSET
     tools: bool | UnsetType = UNSET
     tokenizer_sha256: str | UnsetType | None = UNSET
-    learning_rate: float | UnsetType | None = UNSET
+    learning_rate: BaseModelRates | UnsetType = UNSET
     price: BaseModelPrice | UnsetType = UNSET
     upstreams: list[str] | UnsetType = UNSET
 

@@ -40,6 +40,17 @@ class TestAnOpenModel:
         assert model.training_gpu_second[0].micros == 1
         assert not model.tools
 
+    @pytest.mark.parametrize(
+        ("rate", "rates"),
+        [("2e-4", (2e-4, None)), ("{ full = 1e-5 }", (None, 1e-5)), ("{ lora = 2e-4, full = 1e-5 }", (2e-4, 1e-5))],
+    )
+    def test_a_learning_rate_is_of_lora_or_a_table(
+        self, folder: Path, rate: str, rates: tuple[float | None, float | None]
+    ) -> None:
+        file = write_models_file(folder / "models.toml", f"{ENTRY}learning_rate = {rate}\n")
+        found = load(str(file)).default.learning_rates
+        assert (found.lora, found.full) == rates
+
     def test_another_template_gives_another_encoding_so_that_no_stored_report_is_used(self, folder: Path) -> None:
         file = write_models_file(folder / "models.toml", ENTRY)
         before = load(str(file)).default
@@ -112,6 +123,8 @@ class TestRefused:
             (("methods", 'methods = []\ntraining_gpu_second = [{ micros = 1 }]'), 8, "missing required field `from`"),
             (("methods", f"methods = []\ntraining = {PRICE.replace('1, s', '-1, s')}"), 8, ">= 0"),
             (("methods", "methods = []\nlearning_rate = 2.0"), 8, "between 0 and 1"),
+            (("methods", "methods = []\nlearning_rate = { lora = 1e-4, full = 2.0 }"), 8, "between 0 and 1"),
+            (("methods", "methods = []\nlearning_rate = { all = 1e-4 }"), 8, "unknown field `all`"),
             (("name", 'name = "tiny"\naliases = ["a", "a"]'), 5, "the name 'a' belongs to 'tiny' too"),
         ],
     )  # fmt: skip

@@ -53,6 +53,10 @@ PLAIN: dict[str, dict[str, Any]] = {
         message("assistant", "Thus."),
     ),
     "many turns": chat(*[message(("user", "assistant")[number % 2], str(number)) for number in range(60)]),
+    "a refusal": chat(message("user"), message("assistant", None, refusal="I cannot help with that.")),
+    "a refusal beside empty content": chat(
+        message("user"), message("assistant", "", refusal="No."), message("user"), message("assistant")
+    ),
     "a long one": asked("Why? " * 400, "Because. " * 200),
 }
 TOOLS: dict[str, dict[str, Any]] = {

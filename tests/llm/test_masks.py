@@ -145,6 +145,10 @@ class TestMessages:
         parts = {"role": "user", "content": [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]}
         learns(tiny.CHATML, chat(parts, ANSWER), f"{S}user\nHi{E}\n{S}assistant\n«Hello{E}»\n")
 
+    def test_refusal(self) -> None:
+        refusal = {"role": "assistant", "content": None, "refusal": "I cannot."}
+        learns(tiny.CHATML, chat(USER, refusal), f"{S}user\nHi{E}\n{S}assistant\n«I cannot.{E}»\n")
+
     def test_image_is_refused(self) -> None:
         image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}
         with pytest.raises(NotRendered, match=r"messages\[0\].*'image_url'.*text only"):
@@ -173,6 +177,10 @@ class TestTools:
             chat(USER, call, result, LAST, tools=(TOOL,)),
             f"{self.TOOLS}{S}user\nHi{E}\n{S}assistant\n«{self.WRITTEN}{E}»\n{S}tool\n2{E}\n{S}assistant\n«Bye{E}»\n",
         )
+
+    def test_call_beside_empty_content(self) -> None:
+        call = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+        learns(tiny.CHATML_TOOLS, chat(USER, call), f"{S}user\nHi{E}\n{S}assistant\n«{self.WRITTEN}{E}»\n")
 
     def test_older_function_call(self) -> None:
         call = {"role": "assistant", "content": None, "function_call": CALL["function"]}

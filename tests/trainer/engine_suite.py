@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from trainer.engines.port import Engine, Fenced, JobSettings, Method, Model, Progress, Sampling, Work
-from trainer.examples import BadRow
+from trainer.examples import BadRow, parse_conversation
 from trainer.plan import Plan
 from trainer.rows import ChatRow, CompletionRow, Conversation, PreferenceRow, Row
 
@@ -145,6 +145,18 @@ class EngineSuite:
         both = engine.validate(settings, MemoryRows([CHATS[0], CHATS[0]]))
         assert both.tokens == 2 * one.tokens > 0
         assert both.truncated_rows == 0
+
+    def test_a_refusal_is_an_answer_to_learn(self, engine: Engine, base: str) -> None:
+        settings = JobSettings(base=base, method="supervised", seed=7, adapter=None, continues=False)
+        question = {"role": "user", "content": "May I?"}
+
+        def tokens(*answers: dict[str, object]) -> int:
+            rows = [parse_conversation({"messages": [question, {"role": "assistant", **answer}]}) for answer in answers]
+            return engine.validate(settings, MemoryRows([ChatRow(row) for row in rows])).tokens
+
+        said = tokens({"content": "I cannot help with that."})
+        for content in ({"content": None}, {"content": ""}, {}):
+            assert tokens({**content, "refusal": "I cannot help with that."}) == said
 
     def test_a_bad_row_is_refused_with_its_line(self, engine: Engine, base: str) -> None:
         settings = JobSettings(base=base, method="supervised", seed=1, adapter=None, continues=False)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from trainer.engines.llm.hyperparameters import FULL_RATE, LORA_RATE, learning_rate
 from trainer.engines.llm.models_folder import BaseFolder, find_models, read_base
-from trainer.engines.port import Refused
+from trainer.engines.port import Adapter, Refused
 
 TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}"
 
@@ -169,6 +170,30 @@ class TestModelsFolder:
             "mit",
         )
         assert self._with_file(tmp_path, "max_tokens = 9999999") == (4096, None, None)
+
+    @pytest.mark.parametrize(
+        ("rate", "lora", "full"),
+        [
+            ("5e-5", 5e-5, FULL_RATE),
+            ("{ full = 3e-6 }", LORA_RATE, 3e-6),
+            ("{ lora = 1e-3, full = 3e-6 }", 1e-3, 3e-6),
+        ],
+    )
+    def test_a_learning_rate_is_of_lora_or_a_table_with_one_for_all_weights(
+        self, tmp_path: Path, rate: str, lora: float, full: float
+    ) -> None:
+        write_model(tmp_path / "small")
+        (tmp_path / "models.toml").write_text(f"[[models]]\nname = 'small'\nlearning_rate = {rate}\n")
+        base = find_models(tmp_path).find("small")
+        assert learning_rate(base, None, "supervised", 1.0) == lora
+        assert learning_rate(base, Adapter(type="full"), "supervised", 2.0) == 2 * full
+
+    @pytest.mark.parametrize("rate", ["2", "2.0", "-1e-4", "'fast'", "{ full = 0.0 }", "[1e-4]"])
+    def test_a_learning_rate_that_is_none_is_refused(self, tmp_path: Path, rate: str) -> None:
+        write_model(tmp_path / "small")
+        (tmp_path / "models.toml").write_text(f"[[models]]\nname = 'small'\nlearning_rate = {rate}\n")
+        with pytest.raises(Refused, match=r"models\.toml: the learning_rate of small must be between 0 and 1"):
+            find_models(tmp_path).find("small")
 
     def _with_file(self, folder: Path, fields: str) -> tuple[int, float | None, str | None]:
         (folder / "models.toml").write_text(f"[[models]]\nname = 'small'\n{fields}\n")

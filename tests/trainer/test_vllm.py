@@ -325,6 +325,8 @@ class TestModels:
         settings = {"TRAINER_SERVE_URL": vllm.url, "TRAINER_SERVE_ADAPTERS_DIR": str(vllm.adapters)}
         with client_of(start_trainer(**settings)) as client:
             assert client.fine_tuning.jobs.retrieve("ftjob-2").status == "running"
+            with pytest.raises(openai.BadRequestError, match="its model is being published"):
+                client.fine_tuning.jobs.pause("ftjob-2")
             assert not {model.id for model in client.models.list()} & {TUNED, OTHER}
             vllm.start()
             until(lambda: client.fine_tuning.jobs.retrieve("ftjob-2").status == "succeeded", seconds=60)

@@ -137,7 +137,7 @@ class TestLists:
             "formats": ["chat", "completion", "preference"],
             "tools": False,
             "tokenizer_sha256": load(harness.ctx.settings.models_file).default.tokenizer_sha256,
-            "learning_rate": 1e-3,
+            "learning_rate": {"lora": 1e-3, "full": None},
             "price": {
                 "training_per_million_tokens": 700,
                 "training_per_hour": None,

@@ -166,7 +166,9 @@ def _find(store: Store, job_id: str) -> Any:
 def _changed(store: Store, job_id: str, changed: bool) -> dict[str, Any]:
     row = _find(store, job_id)
     if not changed:
-        raise ApiError(400, f"The job has ended ({row['status']}).", code="invalid_job_state")
+        ended = f"The job has ended ({row['status']})."
+        published = "The job has been trained, and its model is being published: it can only be cancelled."
+        raise ApiError(400, published if row["status"] == "publishing" else ended, code="invalid_job_state")
     return show_job(store, row)
 
 

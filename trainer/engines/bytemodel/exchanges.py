@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ...rows import ChatRow, CompletionRow, Conversation, Message, Row, is_trained
+from ...rows import ChatRow, CompletionRow, Conversation, Message, Row, is_trained, refusal_of
 from .tokens import count_tokens
 
 _TOKENS_PER_MESSAGE = 3
@@ -84,10 +84,12 @@ def _content(message: Message) -> str:
     content = message.get("content")
     if isinstance(content, list):
         return "".join(_part(part) for part in content)
-    if content is None:
-        calls = message.get("tool_calls") or message.get("function_call")
-        return msgspec.json.encode(calls).decode() if calls else ""
-    return str(content)
+    if content:
+        return str(content)
+    if refusal := refusal_of(message):
+        return refusal
+    calls = message.get("tool_calls") or message.get("function_call")
+    return msgspec.json.encode(calls).decode() if calls else ""
 
 
 def _part(part: Mapping[str, Any]) -> str:

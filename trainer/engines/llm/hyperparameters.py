@@ -59,7 +59,7 @@ def lora_of(adapter: Adapter | None) -> Lora | None:
 def learning_rate(base: BaseFolder, adapter: Adapter | None, method: Method, multiplier: float) -> float:
     """The highest learning rate of a job; it falls linearly to 0 (transformers' default), without warm-up."""
     full = adapter is not None and adapter.type == "full"
-    rate = base.learning_rate or (FULL_RATE if full else LORA_RATE)
+    rate = (base.full_learning_rate or FULL_RATE) if full else (base.learning_rate or LORA_RATE)
     return rate * multiplier / (DPO_DIVISOR if method == "dpo" else 1)
 
 

@@ -27,9 +27,9 @@ class BaseFolder:
     """A base model as it lies on disk.
 
     `gguf` is its GGUF file, None for the Hugging Face layout. `context_tokens` is the longest sequence.
-    `learning_rate` is what a multiplier of 1 means, None for the default. `tokenizer_sha256` is the hash of
-    `tokenizer.json`, None for a GGUF file, whose tokenizer is converted at its first use. `config` is `config.json`, or
-    the keys of the GGUF file.
+    `learning_rate` is what a multiplier of 1 means for LoRA, `full_learning_rate` for all weights, None for the
+    default. `tokenizer_sha256` is the hash of `tokenizer.json`, None for a GGUF file, whose tokenizer is converted at
+    its first use. `config` is `config.json`, or the keys of the GGUF file.
     """
 
     name: str
@@ -40,6 +40,7 @@ class BaseFolder:
     license: str | None
     tokenizer_sha256: str | None
     learning_rate: float | None
+    full_learning_rate: float | None
     config: Mapping[str, Any]
 
 
@@ -126,6 +127,7 @@ def _hugging_face(path: Path) -> BaseFolder:
         license=_card_license(path),
         tokenizer_sha256=hashlib.sha256(tokenizer.read_bytes()).hexdigest(),
         learning_rate=None,
+        full_learning_rate=None,
         config=config,
     )
 
@@ -153,6 +155,7 @@ def _gguf(path: Path, file: Path) -> BaseFolder:
         license=_text(header.get("general.license")),
         tokenizer_sha256=None,
         learning_rate=None,
+        full_learning_rate=None,
         config=header,
     )
 
@@ -222,12 +225,24 @@ def _models_file(path: Path) -> dict[str, dict[str, Any]]:
 def _with_entry(base: BaseFolder, entry: Mapping[str, Any]) -> BaseFolder:
     """The fields that the models file sets; `max_tokens` may shorten the model's context, never lengthen it."""
     tokens, rate = entry.get("max_tokens"), entry.get("learning_rate")
+    rates = rate if isinstance(rate, dict) else {"lora": rate}
     return replace(
         base,
         context_tokens=min(base.context_tokens, tokens) if isinstance(tokens, int) else base.context_tokens,
         license=_text(entry.get("license")) or base.license,
-        learning_rate=float(rate) if isinstance(rate, int | float) else None,
+        learning_rate=_rate(base, rates.get("lora")),
+        full_learning_rate=_rate(base, rates.get("full")),
     )
+
+
+def _rate(base: BaseFolder, rate: object) -> float | None:
+    if rate is not None and not (isinstance(rate, float) and 0 < rate < 1):
+        raise Refused(
+            None,
+            f"{base.path.parent / MODELS_FILE}: the learning_rate of {base.name} must be between 0 and 1, such as "
+            "2e-4, or a table such as { lora = 2e-4, full = 1e-5 }",
+        )
+    return rate
 
 
 def _json(path: Path) -> dict[str, Any]:
