@@ -17,8 +17,11 @@ from trainer.engines.llm.loading import load_base
 from trainer.engines.llm.models_folder import BaseFolder, read_base
 from trainer.engines.llm.serving import Serving
 from trainer.engines.llm.weights_memory import Source, WeightsMemory, parameter_bytes
-from trainer.engines.llm.worker import MAX_RUNNING, MAX_WAITING
+from trainer.engines.llm.worker import MAX_RUNNING, MAX_WAITING, Worker
 from trainer.engines.port import Busy, Model, Piece, Refused, Sampling
+from trainer.http.answers import Answer, HungUp
+from trainer.http.inference import _begun, _events
+from trainer.http.shapes import ChatShape
 from trainer.rows import Conversation
 
 ASKED = Conversation(({"role": "user", "content": "What is the capital of France?"},))
@@ -253,6 +256,25 @@ class TestLoad:
                 pass
         _until(lambda: not serving._worker._running and not serving._worker._waiting)
         assert job is None or job.sequence._cache is None
+
+    def test_callers_that_hung_up_while_waiting_make_room(self, serving: Serving, base: BaseFolder) -> None:
+        serving._worker = Worker(serving._memory, max_running=0, max_waiting=2)
+        model = serving.load(base, None)
+        first, second = model.generate("The", _how()), model.generate("The", _how())
+        with pytest.raises(Busy):
+            model.generate("The", _how())
+        first.close()  # type: ignore[attr-defined]
+        third = model.generate("The", _how())
+        assert len(serving._worker._waiting) == 2
+        del second, third
+
+    def test_a_caller_that_hung_up_before_the_first_event_gets_no_stream(
+        self, serving: Serving, base: BaseFolder
+    ) -> None:
+        made = Answer(serving.load(base, None), ASKED, _how(), (), False, lambda: True)
+        shape = ChatShape(logprobs=False, older_calls=False, one_call=False)
+        with pytest.raises(HungUp):
+            _begun(_events({}, shape, [made], with_usage=False))
 
 
 def _until(true: Any) -> None:

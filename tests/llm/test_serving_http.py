@@ -75,6 +75,12 @@ def test_log_probabilities_of_legacy_completions(client: openai.OpenAI) -> None:
     assert all(2 <= len(top) <= 3 for top in logprobs.top_logprobs or [])
 
 
+def test_empty_text_is_continued(client: openai.OpenAI) -> None:
+    made = client.completions.create(model="tiny-llama", prompt="", max_tokens=5)
+    assert made.usage is not None
+    assert made.usage.prompt_tokens == 1
+
+
 def test_several_choices_have_seeds_of_their_own(client: openai.OpenAI) -> None:
     several = _chat(client, n=3)
     assert [choice.index for choice in several.choices] == [0, 1, 2]
@@ -98,6 +104,7 @@ def test_stop_sequence_ends_the_answer(client: openai.OpenAI) -> None:
     ("more", "param"),
     [
         ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"stop": "a" * 1_001}, "stop"),
         ({"tool_choice": "required", "tools": TOOLS, "model": "tiny-tools"}, "tool_choice"),
         ({"tools": TOOLS}, "messages"),
         ({"top_logprobs": 3}, "top_logprobs"),

@@ -95,14 +95,16 @@ def test_model_that_does_not_generate(tmp_path: Path) -> None:
     assert "no causal" in _refusal(write_model(tmp_path / "t5", is_encoder_decoder=True))
 
 
-def test_damaged_config(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["{", '{"a":' * 100_000 + "1" + "}" * 100_000], ids=["cut", "deep"])
+def test_damaged_config(tmp_path: Path, content: str) -> None:
     folder = write_model(tmp_path / "small")
-    (folder / "config.json").write_text("{")
+    (folder / "config.json").write_text(content)
     assert "cannot be read" in _refusal(folder)
 
 
-def test_config_without_context(tmp_path: Path) -> None:
-    assert "max_position_embeddings" in _refusal(write_model(tmp_path / "small", max_position_embeddings=None))
+@pytest.mark.parametrize("length", [None, 0, -5])
+def test_config_without_context(tmp_path: Path, length: int | None) -> None:
+    assert "max_position_embeddings" in _refusal(write_model(tmp_path / "small", max_position_embeddings=length))
 
 
 def _gguf_folder(path: Path, content: bytes) -> Path:
@@ -140,7 +142,18 @@ def test_incomplete_gguf(tmp_path: Path, without: str, words: str) -> None:
     assert words in _refusal(_gguf_folder(tmp_path / "small", gguf(**keys)))
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\3\4", gguf(**FULL)[:-20], gguf(**FULL)[:30]])
+_KEY = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + _text("k")
+_LIST_OF_LISTS = struct.pack("<I", 9) + struct.pack("<IQ", 9, 1) * 50_000
+_LONG_TEXT = struct.pack("<IIQQ", 9, 8, 2**50, 2**64 - 1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"PK\3\4", gguf(**FULL)[:-20], gguf(**FULL)[:30]),
+        *(_KEY + _LIST_OF_LISTS, _KEY + _LONG_TEXT, struct.pack("<4sIQQ", b"GGUF", 3, 2**60, 0)),
+    ],
+)
 def test_damaged_gguf(tmp_path: Path, content: bytes) -> None:
     assert "Download it again" in _refusal(_gguf_folder(tmp_path / "small", content))
 
@@ -200,8 +213,26 @@ class TestModelsFolder:
         base: BaseFolder = find_models(folder).find("small")
         return base.context_tokens, base.learning_rate, base.license
 
-    def test_models_file_that_is_no_toml(self, tmp_path: Path) -> None:
-        (tmp_path / "models.toml").write_text("[[models")
+    def test_one_that_cannot_be_read_leaves_the_others_usable(self, tmp_path: Path) -> None:
+        write_model(tmp_path / "good")
+        bad = write_model(tmp_path / "bad", architectures=5)
+        (bad / "chat_template.jinja").write_bytes(b"\xff")
+        models = find_models(tmp_path)
+        assert list(models.usable) == ["good"]
+        assert str(bad) in models.unusable["bad"]
+
+    @pytest.mark.parametrize(
+        "field",
+        ["max_tokens = 0", "max_tokens = '5'", "learning_rate = -1", "learning_rate = 1", "learning_rate = 'x'"],
+    )
+    def test_models_file_with_a_wrong_value(self, tmp_path: Path, field: str) -> None:
+        write_model(tmp_path / "small")
+        with pytest.raises(Refused, match=rf"`{field.split()[0]}` of small in models\.toml must be"):
+            self._with_file(tmp_path, field)
+
+    @pytest.mark.parametrize("content", ["[[models", "models = 5"])
+    def test_models_file_that_is_no_toml(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "models.toml").write_text(content)
         with pytest.raises(Refused, match=r"models\.toml cannot be read"):
             find_models(tmp_path)
 

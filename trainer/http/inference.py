@@ -151,7 +151,7 @@ def _respond(
         if not parameters.stream:
             return Response(_whole(head, shape, answers), media_type="application/json")
         events = _events(head, shape, answers, with_usage=parameters.with_usage())
-        begun = chain([next(events)], events)
+        begun = _begun(events)
     except (Refused, Busy, FileNotFoundError) as error:
         raise _refusal(error, parameters.model) from None
     return Stream(stream(begun, state.inference_threads, caller), media_type="text/event-stream; charset=utf-8")
@@ -181,6 +181,14 @@ def _events(head: dict[str, Any], shape: Shape, answers: list[Answer], *, with_u
     if with_usage:
         yield _event(head | {"choices": [], "usage": _usage(answers)})
     yield b"data: [DONE]\n\n"
+
+
+def _begun(events: Iterator[bytes]) -> Iterator[bytes]:
+    """The same events once the first is there. Raises HungUp, and what generating raises."""
+    first = next(events, None)
+    if first is None:
+        raise HungUp
+    return chain([first], events)
 
 
 def _event(chunk: dict[str, Any]) -> bytes:

@@ -11,6 +11,10 @@ MAX_CHOICES = 8
 DEFAULT_TEXT_TOKENS = 16
 """OpenAI's limit of a legacy completion without `max_tokens`."""
 
+MAX_STOP_CHARS = 1_000
+"""The longest stop sequence: the end of an answer is compared with it after each token."""
+
+Stop = Annotated[str, Meta(max_length=MAX_STOP_CHARS)]
 MaxTokens = Annotated[int, Meta(ge=1)] | None
 
 
@@ -30,7 +34,7 @@ class Parameters(Struct):
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     seed: int | None = None
-    stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
+    stop: Stop | Annotated[list[Stop], Meta(max_length=4)] | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
 
     def stops(self) -> list[str]:

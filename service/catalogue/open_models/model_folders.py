@@ -76,7 +76,7 @@ def _context(layout: Path) -> int:
     config = read_json(layout / "config.json")
     text = config.get("text_config")
     fields: Mapping[str, Any] = {**config, **(text if isinstance(text, dict) else {})}
-    lengths = [fields[name] for name in _CONTEXT_FIELDS if isinstance(fields.get(name), int)]
+    lengths = [length for name in _CONTEXT_FIELDS if isinstance(length := fields.get(name), int) and length > 0]
     if not lengths:
         raise ModelFilesError(
             f"{layout / 'config.json'} does not say the model's context length. Set `max_tokens` in the models file's "

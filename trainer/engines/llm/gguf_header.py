@@ -37,7 +37,7 @@ def _read(path: Path) -> tuple[dict[str, Value], dict[str, tuple[int, ...]]]:
                 raise ValueError("the file does not begin with GGUF")
             try:
                 return _Reader(content).all()
-            except (struct.error, KeyError, UnicodeDecodeError) as error:
+            except (struct.error, KeyError, UnicodeDecodeError, OverflowError, RecursionError) as error:
                 raise ValueError(f"the header is damaged ({error})") from None
 
 

@@ -78,6 +78,8 @@ def find_models(folder: Path) -> Models:
                 usable[path.name] = _with_entry(read_base(path), entries.get(path.name, {}))
             except Refused as refused:
                 unusable[path.name] = str(refused)
+            except (OSError, ValueError) as error:
+                unusable[path.name] = f"{path} cannot be read: {error}. Copy the model's folder again"
     return Models(usable, unusable)
 
 
@@ -125,7 +127,7 @@ def _hugging_face(path: Path) -> BaseFolder:
         context_tokens=_context(path, config),
         chat_template=template,
         license=_card_license(path),
-        tokenizer_sha256=hashlib.sha256(tokenizer.read_bytes()).hexdigest(),
+        tokenizer_sha256=_sha256(tokenizer),
         learning_rate=None,
         full_learning_rate=None,
         config=config,
@@ -161,7 +163,8 @@ def _gguf(path: Path, file: Path) -> BaseFolder:
 
 
 def _check_generative(path: Path, config: Mapping[str, Any]) -> None:
-    architectures = config.get("architectures") or []
+    given = config.get("architectures")
+    architectures = given if isinstance(given, list) else []
     if config.get("is_encoder_decoder") or (
         architectures and not any(_GENERATIVE.search(str(name)) for name in architectures)
     ):
@@ -176,7 +179,7 @@ def _check_generative(path: Path, config: Mapping[str, Any]) -> None:
 def _context(path: Path, config: Mapping[str, Any]) -> int:
     text = config.get("text_config")
     fields = {**config, **(text if isinstance(text, dict) else {})}
-    lengths = [fields[name] for name in _CONTEXT_FIELDS if isinstance(fields.get(name), int)]
+    lengths = [length for name in _CONTEXT_FIELDS if isinstance(length := fields.get(name), int) and length > 0]
     if not lengths:
         raise Refused(
             None,
@@ -219,16 +222,21 @@ def _models_file(path: Path) -> dict[str, dict[str, Any]]:
         return {}
     except (OSError, ValueError) as error:
         raise Refused(None, f"The models file {path} cannot be read: {error}") from None
-    return {str(entry.get("name")): entry for entry in content.get("models", []) if isinstance(entry, dict)}
+    models = content.get("models", [])
+    if not isinstance(models, list):
+        raise Refused(None, f"The models file {path} cannot be read: `models` must be a list of [[models]] entries")
+    return {str(entry.get("name")): entry for entry in models if isinstance(entry, dict)}
 
 
 def _with_entry(base: BaseFolder, entry: Mapping[str, Any]) -> BaseFolder:
     """The fields that the models file sets; `max_tokens` may shorten the model's context, never lengthen it."""
     tokens, rate = entry.get("max_tokens"), entry.get("learning_rate")
+    if tokens is not None and (not isinstance(tokens, int) or tokens < 1):
+        raise Refused(None, f"{base.path.parent / MODELS_FILE}: the max_tokens of {base.name} must be at least 1")
     rates = rate if isinstance(rate, dict) else {"lora": rate}
     return replace(
         base,
-        context_tokens=min(base.context_tokens, tokens) if isinstance(tokens, int) else base.context_tokens,
+        context_tokens=base.context_tokens if tokens is None else min(base.context_tokens, tokens),
         license=_text(entry.get("license")) or base.license,
         learning_rate=_rate(base, rates.get("lora")),
         full_learning_rate=_rate(base, rates.get("full")),
@@ -250,9 +258,14 @@ def _json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Refused(None, f"{path} cannot be read: {error}. Download it again") from None
     return content if isinstance(content, dict) else {}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _text(value: Value | None) -> str | None:

@@ -115,8 +115,15 @@ class _Reader:
         """A prompt's tokens. A chat template writes its own special tokens, a text gets the tokenizer's."""
         encode = self.tokenizer.backend_tokenizer.encode
         if isinstance(prompt, str):
-            return Prompt(encode(prompt).ids)
+            return Prompt(encode(prompt).ids or self._text_start())
         return Prompt(encode(self.render(prompt), add_special_tokens=False).ids, special=bool(prompt.tools))
+
+    def _text_start(self) -> list[int]:
+        """What a text begins with that has no token yet."""
+        for token in (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id):
+            if token is not None:
+                return [int(token)]
+        raise Refused("prompt", "The prompt is empty, and this model has no token to begin a text with: write one.")
 
     def cache_bytes(self, tokens: int) -> int:
         """The memory of a sequence's keys and values."""

@@ -9,6 +9,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -90,6 +91,8 @@ class Worker:
         channel = _Channel()
         with self._changed:
             if len(self._waiting) >= self._max_waiting:
+                self._waiting = deque(job for job in self._waiting if not job.channel.closed)
+            if len(self._waiting) >= self._max_waiting:
                 raise Busy(f"{self._max_waiting} requests wait already, as many as this trainer admits.")
             self._waiting.append(_Job(source, sequence, cache_bytes, channel))
             if self._thread is None:
@@ -118,8 +121,11 @@ class Worker:
 
     def _admit(self) -> None:
         """Load what the next ones need, in their order: the first that must wait for memory lets all others wait."""
-        while self._waiting and len(self._running) < self._max_running:
-            job = self._waiting[0]
+        while len(self._running) < self._max_running:
+            with self._changed:
+                if not self._waiting:
+                    return
+                job = self._waiting[0]
             try:
                 if not job.channel.closed:
                     self._start(job)
@@ -127,8 +133,8 @@ class Worker:
                 return
             except Exception as error:  # a broken model fails its own request, never the thread
                 job.channel.pieces.put(error)
-            with self._changed:
-                self._waiting.popleft()
+            with self._changed, suppress(ValueError):  # `submit` may have removed it, whose caller hung up
+                self._waiting.remove(job)
 
     def _start(self, job: _Job) -> None:
         loaded = self._memory.acquire(job.source)
