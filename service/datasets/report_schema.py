@@ -49,7 +49,8 @@ class Tokens(msgspec.Struct, frozen=True):
     """Tokens of the whole file for one epoch, before any example is cut off.
 
     `trained` counts the tokens that the model learns to generate: the answers and calls of assistant messages whose
-    weight is not 0. `definitions` counts the tokens of tool definitions. Both are included in `total`.
+    weight is not 0, for an open model with the token that ends each. `definitions` counts the tokens of tool
+    definitions. Both are included in `total`.
     """
 
     encoding: str

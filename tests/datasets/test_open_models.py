@@ -33,6 +33,8 @@ ALTERNATING = (
     "{{- raise_exception('Conversation roles must alternate user/assistant') }}{%- endif %}"
     "{{- '[' + message.role + ']' + message.content }}{%- endfor %}"
 )
+HIDING = "{%- for message in messages %}{{- message.role if loop.last else message.content }}{%- endfor %}"
+"""The last message hides its text, so that no answer is where it will be learned."""
 REPEATING = "{%- for each in range(100000) %}{{- messages[0].content * 100 }}{%- endfor %}"
 FORGETFUL = (
     "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\\n' }}"
@@ -81,7 +83,7 @@ class TestCounts:
         text = f"{system}{question}<|im_start|>assistant\nBecause.<|im_end|>\n"
         assert total(report) == report.billable_tokens_per_epoch == tokens(folder, text)
         assert report.tokens is not None
-        assert report.tokens.trained == tokens(folder, "Because.")
+        assert report.tokens.trained == tokens(folder, "Because.<|im_end|>")
         assert report.tokens.encoding == "tiny:0123"
         assert report.cookbook is None
 
@@ -193,6 +195,8 @@ class TestNotRendered:
                 None,
                 f"at most {MAX_PREFIX_MESSAGES:,} are rendered; divide the conversation",
             ),
+            (chat(), HIDING, "it renders messages[2] so that its answer cannot be found"),
+            (pair(), HIDING, "it renders messages[1] so that its answer cannot be found"),
             (chat(), REPEATING, f"more than {MAX_RENDERED_CHARS:,} characters"),
             (chat(), "{{ messages[0].content + 1 }}", "can only concatenate str"),
             (chat(), "{{ absent.field }}", "'absent' is undefined"),

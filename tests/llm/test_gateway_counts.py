@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from service.catalogue.open_models import chat_templates
 from service.catalogue.open_models.normalizing import normalized_messages, normalized_tools
 from service.catalogue.open_models.row_sequences import sequences_of
 from service.catalogue.open_models.tokenizer import load_tokenizer
 from tests.datasets.rows import asked, call, calling, chat, function_call_row, message, pair, tool
+from trainer.engines.llm.messages import NotRendered
 from trainer.engines.llm.rendering import Renderer
 from trainer.engines.llm.sequences import Encoder
 from trainer.examples import parse_conversation
@@ -27,6 +29,9 @@ GENERATION = (
     "{{ message.content | trim }}\n{% endif %}{% if loop.index > 90 %}{% break %}{% endif %}{% endfor %}"
 )
 """With the statements and filters that transformers adds to Jinja."""
+
+HIDING = "{%- for message in messages %}{{- message.role if loop.last else message.content }}{%- endfor %}"
+CLOSING = "{%- for message in messages %}{{- message.role + ': ' + message.content + '<close>\n' }}{%- endfor %}"
 
 PLAIN: dict[str, dict[str, Any]] = {
     "one turn": asked(),
@@ -90,10 +95,12 @@ def trainer_row(row: dict[str, Any]) -> Row:
 
 def check(folder: Path, row: dict[str, Any]) -> None:
     """The gateway and the trainer give a row the same sequences, whole and cut at the context."""
-    lengths = sequences_of(row, load_tokenizer(folder)).lengths
+    counted = sequences_of(row, load_tokenizer(folder))
+    lengths = counted.lengths
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     whole = Encoder(Renderer(tokenizer), 1_000_000).encode(trainer_row(row))
     assert lengths == tuple(len(each.tokens) for each in whole.sequences)
+    assert counted.trained == sum(each.trained for each in whole.sequences)
     cut = Encoder(Renderer(tokenizer), 20).encode(trainer_row(row))
     assert sum(min(length, 20) for length in lengths) == cut.tokens
 
@@ -125,6 +132,25 @@ class TestTheTrainer:
     )
     def test_other_formats(self, tiny_llama: Path, row: dict[str, Any]) -> None:
         check(tiny_llama, row)
+
+    def test_turns_that_end_with_a_token_of_no_special_name(self, tiny_llama: Path, tmp_path: Path) -> None:
+        folder = _with_template(tiny_llama, tmp_path / "model", CLOSING)
+        tokenizer = AutoTokenizer.from_pretrained(tiny_llama, local_files_only=True)
+        tokenizer.add_tokens(["<close>"])
+        tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+        check(folder, asked())
+        check(folder, PLAIN["several turns"])
+
+    @pytest.mark.parametrize("row", [asked(), pair()])
+    def test_an_answer_that_cannot_be_found_is_refused_by_both(
+        self, tiny_llama: Path, tmp_path: Path, row: dict[str, Any]
+    ) -> None:
+        folder = _with_template(tiny_llama, tmp_path / "model", HIDING)
+        with pytest.raises(chat_templates.NotRendered, match="answer cannot be found"):
+            sequences_of(row, load_tokenizer(folder))
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        with pytest.raises(NotRendered, match="answer cannot be found"):
+            Encoder(Renderer(tokenizer), 512).encode(trainer_row(row))
 
 
 class TestTransformers:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.catalogue.base_models import Overhead
 from service.catalogue.open_models.chat_templates import ChatTemplate, NotRendered
@@ -17,6 +18,18 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 """Processes that count are several already, and are forked: threads of `tokenizers` would not survive that."""
 
 import tokenizers  # noqa: E402 (after the setting, which it reads)
+
+Span = tuple[int, int]
+"""The first character of a part of a text, and the one behind its last."""
+
+_BEHIND_ALL: Span = (sys.maxsize, sys.maxsize)
+
+
+class Counted(NamedTuple):
+    """The number of tokens in a text, and how many of them are learned; the first of a text is never predicted."""
+
+    length: int
+    trained: int
 
 
 class OpenTokenizer:
@@ -35,12 +48,26 @@ class OpenTokenizer:
             self.rendering = Rendering(ChatTemplate(files.chat_template, files.special_tokens))
         except NotRendered as error:
             raise ModelFilesError(f"The chat template of {files.tokenizer.parent} does not compile: {error}.") from None
-        self._special = tuple(files.special_tokens.values())
+        added = {token.content for token in self._tokenizer.get_added_tokens_decoder().values()}
+        self._ends = tuple(token for token in added | set(files.special_tokens.values()) if token.strip())
         self._eos = files.special_tokens.get("eos_token", "")
 
     def count(self, text: str) -> int:
         """The number of tokens in one text, without special tokens around it."""
-        return self._length(text, special=False)
+        return len(self._tokenizer.encode_batch_fast([_encodable(text)], add_special_tokens=False)[0])
+
+    def count_trained(self, text: str, spans: Sequence[Span], *, special: bool = False) -> Counted:
+        """The tokens of a text, and how many of them cover a character of the spans, which are in order."""
+        encoding = self._tokenizer.encode(_encodable(text), add_special_tokens=special)
+        offsets = encoding.offsets
+        remaining, trained = iter(spans), 0
+        first, behind = next(remaining, _BEHIND_ALL)
+        for begin, end in offsets[1:]:
+            while begin >= behind:
+                first, behind = next(remaining, _BEHIND_ALL)
+            if end > first:
+                trained += 1
+        return Counted(len(offsets), trained)
 
     def count_all(self, texts: Sequence[str]) -> list[int]:
         """The number of tokens in each of several texts."""
@@ -49,7 +76,7 @@ class OpenTokenizer:
     def turn_end(self, text: str) -> int:
         """Where the last turn of a text ends: behind its end-of-turn token, before the line break that may follow."""
         stripped = text.rstrip()
-        return len(stripped) if stripped.endswith(self._special) else len(text)
+        return len(stripped) if stripped.endswith(self._ends) else len(text)
 
     def definition_tokens(self, tools: Sequence[Mapping[str, Any]]) -> int:
         """The tokens that tool definitions add to a conversation; 0 if the template renders none."""
@@ -79,15 +106,15 @@ class OpenTokenizer:
         except NotRendered:
             return 0
 
-    def completion_tokens(self, prompt: str, completion: str) -> int:
-        """The length of a completion row's sequence: both texts in one, and the token that ends it."""
+    def count_completion(self, prompt: str, completion: str) -> Counted:
+        """The tokens of a completion row's sequence: both texts in one, and the token that ends it."""
         text = prompt + completion
-        return self._length(text if text.endswith(self._eos) else text + self._eos, special=True)
+        text = text if text.endswith(self._eos) else text + self._eos
+        return self.count_trained(text, [(len(prompt), len(text))], special=True)
 
-    def _length(self, text: str, *, special: bool) -> int:
-        if not text.isascii():
-            text = text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be encoded
-        return len(self._tokenizer.encode_batch_fast([text], add_special_tokens=special)[0])
+
+def _encodable(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be encoded
 
 
 @lru_cache(maxsize=8)

@@ -33,7 +33,7 @@ declare(
     "error",
     SECTION,
     "The chat template of an open model cannot render an example: it wants other roles or another order of them, has "
-    "no tools, or the model reads no images.",
+    "no tools, renders an answer so that it cannot be found in the text, or the model reads no images.",
 )
 
 _SPECIAL = (

@@ -22,7 +22,7 @@ from service.datasets.report.findings import Findings
 from service.datasets.report.token_totals import TokenTotals
 
 _MAX_CACHED_DEFINITIONS = 1_000
-_NONE = Sequences((), lambda: 0)
+_NONE = Sequences((), 0, lambda: 0)
 
 
 class TemplateAccounting:
@@ -34,26 +34,20 @@ class TemplateAccounting:
         self._definitions: dict[bytes, int] = {}
 
     def count(self, examples: Sequence[Example]) -> list[list[int]]:
-        """The number of tokens of every trained text of every example; 0 for the others, which are counted in rows."""
-        counted = []
-        for example in examples:
-            tokens = [0] * len(example.texts)
-            for at in example.layout.trained:
-                tokens[at] = self._tokenizer.count(example.texts[at])
-            counted.append(tokens)
-        return counted
+        """0 for every text: `add` counts the texts where the template has them."""
+        return [[0] * len(example.texts) for example in examples]
 
     def add(
         self, examples: Sequence[Example], counts: Sequence[Sequence[int]], totals: TokenTotals, findings: Findings
     ) -> None:
         """Adds a batch to `totals`, and findings of what the template cannot render or is over the limit."""
         limit = self._model.max_tokens
-        for example, tokens in zip(examples, counts, strict=True):
+        for example in examples:
             sequences = self._sequences(example, findings)
             if example.definitions:
                 totals.definitions += self._definition_tokens(example.definitions)
             total = sum(sequences.lengths)
-            totals.trained += sum(tokens)
+            totals.trained += sequences.trained
             totals.total += total
             totals.billable += sum([min(length, limit) for length in sequences.lengths])
             totals.per_example.append(total)

@@ -105,9 +105,12 @@ class Encoder:
         text = self._renderer.text(conversation, place + 1, prompt=False)
         start = _shared_length(prompt, text)
         end = self._renderer.turn_end(text)
-        if start < len(self._renderer.text(conversation, place, prompt=False).rstrip()) or start >= end:
+        if start >= end or (start < len(prompt) and start < self._length(conversation, place)):
             raise NotRendered(f"the model's chat template renders messages[{place}] so that its answer cannot be found")
         return text, (start, end)
+
+    def _length(self, conversation: Conversation, count: int) -> int:
+        return len(self._renderer.text(conversation, count, prompt=False).rstrip())
 
     def _side(self, conversation: Conversation, answer: Many[Message]) -> Sequence:
         messages = (*conversation.messages, *answer)
