@@ -221,14 +221,11 @@ class TestModelsFolder:
         assert list(models.usable) == ["good"]
         assert str(bad) in models.unusable["bad"]
 
-    @pytest.mark.parametrize(
-        "field",
-        ["max_tokens = 0", "max_tokens = '5'", "learning_rate = -1", "learning_rate = 1", "learning_rate = 'x'"],
-    )
-    def test_models_file_with_a_wrong_value(self, tmp_path: Path, field: str) -> None:
+    @pytest.mark.parametrize("value", ["0", "'5'"])
+    def test_models_file_with_a_wrong_context(self, tmp_path: Path, value: str) -> None:
         write_model(tmp_path / "small")
-        with pytest.raises(Refused, match=rf"`{field.split()[0]}` of small in models\.toml must be"):
-            self._with_file(tmp_path, field)
+        with pytest.raises(Refused, match=r"models\.toml: the max_tokens of small must be at least 1"):
+            self._with_file(tmp_path, f"max_tokens = {value}")
 
     @pytest.mark.parametrize("content", ["[[models", "models = 5"])
     def test_models_file_that_is_no_toml(self, tmp_path: Path, content: str) -> None:
