@@ -8,7 +8,7 @@ RUN python -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --disable-p
 # Packages change rarely, so they have their own layer; the lock pins their versions.
 COPY pyproject.toml requirements.lock ./
 RUN /opt/uv/bin/uv pip install --no-cache --compile-bytecode --python .venv/bin/python \
-    --constraint requirements.lock --requirement pyproject.toml
+    --constraint requirements.lock --requirement pyproject.toml --extra open-models
 COPY README.md alembic.ini openapi.yaml ./
 COPY alembic alembic
 COPY service service

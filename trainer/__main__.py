@@ -38,7 +38,8 @@ def main() -> int:
     """Serve until SIGTERM or Ctrl-C. Returns 0 after that, 2 if it could not start."""
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    for chatty in ("uvicorn", "httpx2"):  # httpx2 logs each poll of Ray and of vLLM at INFO
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         settings = read_settings(
             arguments.data_dir, pace_seconds=arguments.pace, engine=arguments.engine, models_dir=arguments.models

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from obstore.exceptions import GenericError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError, GenericError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 PART_BYTES = 5 * 1024 * 1024
@@ -27,7 +27,10 @@ class StorageUnavailable(OSError):
 
 
 class Storage:
-    """Objects by key. Each method raises StorageUnavailable when the store fails for `retry_seconds`."""
+    """Objects by key. Each method raises StorageUnavailable when the store fails for `retry_seconds`.
+
+    Raises ValueError for a URL of no known store.
+    """
 
     def __init__(self, url: str, *, retry_seconds: float = 20.0) -> None:
         self._folder = Path(unquote(urlsplit(url).path)) if url.startswith("file://") else None
@@ -37,7 +40,10 @@ class Storage:
             self._store = LocalStore(self._folder, mkdir=True)
         else:
             retries = {"max_retries": _MAX_RETRIES, "retry_timeout": timedelta(seconds=retry_seconds)}
-            self._store = from_url(url, retry_config=retries)  # type: ignore[call-overload]
+            try:
+                self._store = from_url(url, retry_config=retries)  # type: ignore[call-overload]
+            except BaseError as error:
+                raise ValueError(f"TRAINER_STORAGE_URL is {url!r}: {_first_line(error)}") from None
 
     async def put_stream(self, key: str, chunks: AsyncIterator[bytes]) -> None:
         """Write a stream in parts. When `chunks` raises, nothing is left behind."""
@@ -117,5 +123,9 @@ def _unavailable() -> Iterator[None]:
     try:
         yield
     except (GenericError, PermissionDeniedError, UnauthenticatedError) as error:
-        reason = str(error).splitlines()[0]  # the other lines are debugging output of obstore
-        raise StorageUnavailable(f"The object store is unavailable: {reason}") from None
+        raise StorageUnavailable(f"The object store is unavailable: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says without the debugging output of obstore, which follows in further lines."""
+    return str(error).splitlines()[0]

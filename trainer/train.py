@@ -32,6 +32,7 @@ _log = logging.getLogger("trainer.train")
 def main() -> int:
     """Run the phase; 0 when the job changed state or was fenced, else the process counts as crashed."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # at INFO it logs each report
     given = read_instructions(os.environ)
     if given.parent_pid is not None:
         die_with(given.parent_pid)

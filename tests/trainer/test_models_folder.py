@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from trainer.engines.llm.engine import LlmEngine
 from trainer.engines.llm.hyperparameters import FULL_RATE, LORA_RATE, learning_rate
 from trainer.engines.llm.models_folder import BaseFolder, find_models, read_base
 from trainer.engines.port import Adapter, Refused
@@ -174,6 +175,14 @@ class TestModelsFolder:
             models.find("bad")
         with pytest.raises(Refused, match="there are: good"):
             models.find("other")
+
+    def test_unusable_model_is_named_in_the_log_when_the_server_starts(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        write_model(tmp_path / "models" / "good")
+        write_model(tmp_path / "models" / "bad", without="tokenizer.json")
+        LlmEngine(tmp_path / "models", tmp_path / "cache").prepare()
+        assert "bad has no tokenizer: tokenizer.json is missing" in caplog.text
 
     def test_models_file_may_shorten_the_context(self, tmp_path: Path) -> None:
         write_model(tmp_path / "small")

@@ -32,6 +32,12 @@ def _folder(path: Path, **files: bytes) -> Path:
     return path
 
 
+@pytest.mark.parametrize("url", ["foo://bucket", "s3:///prefix"])
+def test_url_of_no_store_is_refused_in_one_line(url: str) -> None:
+    with pytest.raises(ValueError, match=r"^TRAINER_STORAGE_URL is '[^\n]+$"):
+        Storage(url)
+
+
 class TestObjects:
     def test_are_read_as_they_were_written(self, storage: Storage, tmp_path: Path) -> None:
         storage.put("files/a", b"abc")

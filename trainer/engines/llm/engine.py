@@ -1,6 +1,7 @@
 """The engine `transformers`: base models out of a folder, trained by TRL, and asked in this process."""
 
 import importlib
+import logging
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,6 +17,7 @@ from .models_folder import Models, find_models
 SERVING_SHARE = 0.5
 """The part of the GPU's memory, or of the machine's without one, that models in memory may take."""
 METHODS: tuple[Method, ...] = ("supervised", "dpo")
+_log = logging.getLogger("trainer")
 
 
 class LlmEngine:
@@ -38,6 +40,8 @@ class LlmEngine:
         if not self.models.usable:
             reasons = "; ".join(self.models.unusable.values()) or "it is empty"
             raise Refused(None, f"The models folder {self._models_dir} has no model that can be used: {reasons}")
+        for reason in self.models.unusable.values():
+            _log.warning("a model is left out: %s", reason)
         for base in self.models.usable.values():
             if base.gguf is not None:  # converted now, as the gateway counts by the converted tokenizer
                 self._module("conversion").layout(base, self._cache)
