@@ -213,9 +213,16 @@ class Supervisor:
     def _fail(self, attempt: _Attempt, reason: str) -> None:
         message = (
             f"The training process died {jobs.MAX_CRASHES} times without a step in between; the last time: {reason}."
+            f" {_advice(reason)}"
         )
         try:
             failed = Failed(code="server_error", message=message, param=None)
             fail(self._store, attempt.job_id, attempt.number, failed)
         except Fenced:
             _log.info("%s: its job was already changed", attempt.name)
+
+
+def _advice(reason: str) -> str:
+    if False:
+        return "That is usually too little memory of the machine: take a smaller model or adapter, or shorter rows."
+    return "The trainer's log has the cause, such as a full disk: put it right, and create the job again."

@@ -168,18 +168,25 @@ class TestAttempt:
         supervisor.check()
         assert launcher.stopped == [f"{job_id}-1"]
 
-    def test_that_dies_five_times_fails_its_job_with_the_reason(self, server: Server, launcher: ManualLauncher) -> None:
+    @pytest.mark.parametrize(
+        ("reason", "advice"),
+        [("exit status 3", "log has the cause"), ("signal 9", "memory"), ("killed by signal 9", "memory")],
+    )
+    def test_that_dies_five_times_fails_its_job_with_the_reason(
+        self, server: Server, launcher: ManualLauncher, reason: str, advice: str
+    ) -> None:
         job_id = _queued(server)
         supervisor = _supervisor(server, launcher)
         for number in range(1, jobs.MAX_CRASHES + 1):
             supervisor._not_before.clear()
             supervisor.check()
-            launcher.outcomes[f"{job_id}-{number}"] = Outcome("died", "exit status 3")
+            launcher.outcomes[f"{job_id}-{number}"] = Outcome("died", reason)
             supervisor.check()
         row = server.store.row("SELECT status, error FROM jobs")
         assert row is not None
         assert row["status"] == "failed"
-        assert "died 5 times without a step in between; the last time: exit status 3" in row["error"]
+        assert f"died 5 times without a step in between; the last time: {reason}. " in row["error"]
+        assert advice in row["error"]
 
     def test_that_is_gone_is_started_anew_and_did_not_die(self, server: Server, launcher: ManualLauncher) -> None:
         job_id = _queued(server)
