@@ -2,153 +2,38 @@
 
 import time
 from collections.abc import Sequence
-from typing import Annotated, Literal, NoReturn
+from typing import Literal, NoReturn
 
 import msgspec
 from litestar import get
 from litestar.params import FromPath
 
 from service.billing import usage
-from service.billing.buckets import LATEST, SECONDS, Span, Width, span
+from service.billing.buckets import SECONDS, Span, Width, span
 from service.billing.ledger import GPU_LINE_ITEM
-from service.billing.prices import Amount, amount_of
+from service.billing.prices import amount_of
+from service.billing.usage_schemas import (
+    CompletionsBucket,
+    CompletionsPage,
+    CompletionsResult,
+    CostBucket,
+    CostResult,
+    CostsPage,
+    CostsQuery,
+    FineTuningBucket,
+    FineTuningPage,
+    FineTuningResult,
+    UsageQuery,
+)
 from service.catalogue.base_models import Catalogue
 from service.database.engine import Database
 from service.errors import InvalidRequest, NotFound
 from service.http.bodies import read_query
 from service.http.operation import operation
 from service.http.resources import ApiRequest, resource
-from service.http.wire_types import RequestModel
 
-Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST)]
-Names = Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=512)]], msgspec.Meta(max_length=100)]
 LIMITS: dict[Width, tuple[int, int]] = {"1d": (7, 31), "1h": (24, 168), "1m": (60, 1440)}
 """The default and the maximum number of buckets on a page of usage (OpenAI API reference, "Completions usage")."""
-
-
-class CostsQuery(RequestModel, frozen=True, kw_only=True):
-    """The query of costs. Times are Unix seconds; the buckets are whole days in UTC."""
-
-    start_time: Moment
-    end_time: Moment | None = None
-    bucket_width: Literal["1d"] = "1d"
-    group_by: list[Literal["project_id", "line_item", "api_key_id"]] = msgspec.field(
-        default_factory=list, name="group_by[]"
-    )
-    project_ids: Names | None = msgspec.field(default=None, name="project_ids[]")
-    api_key_ids: Names | None = msgspec.field(default=None, name="api_key_ids[]")
-    line_items: Names | None = msgspec.field(default=None, name="line_items[]")
-    limit: Annotated[int, msgspec.Meta(ge=1, le=180)] = 7
-    page: str | None = None
-
-
-class UsageQuery(RequestModel, frozen=True, kw_only=True):
-    """The query of usage. Times are Unix seconds; the range cuts the first and the last bucket."""
-
-    start_time: Moment
-    end_time: Moment | None = None
-    bucket_width: Width = "1d"
-    group_by: list[Literal["project_id", "api_key_id", "model"]] = msgspec.field(
-        default_factory=list, name="group_by[]"
-    )
-    project_ids: Names | None = msgspec.field(default=None, name="project_ids[]")
-    api_key_ids: Names | None = msgspec.field(default=None, name="api_key_ids[]")
-    models: Names | None = msgspec.field(default=None, name="models[]")
-    limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    page: str | None = None
-
-
-class CostResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The costs of a group. Fields that were not grouped by are null.
-
-    The quantity of a line item `GPU-seconds MODEL` is in GPU-seconds, with OpenAI's unit `duration_seconds`.
-    """
-
-    object: Literal["organization.costs.result"] = "organization.costs.result"
-    amount: Amount
-    project_id: str | None = None
-    line_item: str | None = None
-    api_key_id: str | None = None
-    quantity: float | None = None
-    quantity_unit: Literal["tokens", "duration_seconds"] | None = None
-
-
-class CompletionsResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The usage of a group. Fields that were not grouped by are null."""
-
-    object: Literal["organization.usage.completions.result"] = "organization.usage.completions.result"
-    input_tokens: int
-    output_tokens: int
-    num_model_requests: int
-    project_id: str | None = None
-    api_key_id: str | None = None
-    model: str | None = None
-
-
-class FineTuningResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The usage of a group: of the jobs that ended. Fields that were not grouped by are null."""
-
-    object: Literal["organization.usage.fine_tuning.result"] = "organization.usage.fine_tuning.result"
-    trained_tokens: int
-    gpu_seconds: float
-    num_jobs: int
-    project_id: str | None = None
-    api_key_id: str | None = None
-    model: str | None = None
-
-
-class CostBucket(msgspec.Struct, frozen=True, kw_only=True):
-    """The costs of one day in UTC; `results` is empty if there are none."""
-
-    object: Literal["bucket"] = "bucket"
-    start_time: int
-    end_time: int
-    results: list[CostResult]
-
-
-class CompletionsBucket(msgspec.Struct, frozen=True, kw_only=True):
-    """One minute, hour or day. Its results are empty if it has no calls."""
-
-    object: Literal["bucket"] = "bucket"
-    start_time: int
-    end_time: int
-    results: list[CompletionsResult]
-
-
-class FineTuningBucket(msgspec.Struct, frozen=True, kw_only=True):
-    """One minute, hour or day. Its results are empty if no job ended in it."""
-
-    object: Literal["bucket"] = "bucket"
-    start_time: int
-    end_time: int
-    results: list[FineTuningResult]
-
-
-class CostsPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Buckets, the earliest first. Pass `next_page` as `page` for the next ones."""
-
-    object: Literal["page"] = "page"
-    data: list[CostBucket]
-    has_more: bool
-    next_page: str | None
-
-
-class CompletionsPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Buckets, the earliest first. Pass `next_page` as `page` for the next ones."""
-
-    object: Literal["page"] = "page"
-    data: list[CompletionsBucket]
-    has_more: bool
-    next_page: str | None
-
-
-class FineTuningPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Buckets, the earliest first. Pass `next_page` as `page` for the next ones."""
-
-    object: Literal["page"] = "page"
-    data: list[FineTuningBucket]
-    has_more: bool
-    next_page: str | None
 
 
 @get("/costs", summary="List costs", opt=operation(returns=CostsPage, query=CostsQuery))

@@ -62,6 +62,7 @@ PLAIN: dict[str, dict[str, Any]] = {
     "a refusal beside empty content": chat(
         message("user"), message("assistant", "", refusal="No."), message("user"), message("assistant")
     ),
+    "an empty answer": chat(message("user"), message("assistant", ""), message("user"), message("assistant")),
     "a long one": asked("Why? " * 400, "Because. " * 200),
 }
 TOOLS: dict[str, dict[str, Any]] = {
@@ -126,6 +127,7 @@ class TestTheTrainer:
         [
             pair(),
             {"prompt": "One, two,", "completion": " three."},
+            {"prompt": "The qui", "completion": "ck river, the qu"},  # a token that is both is learned
             {"prompt": "", "completion": "Только <|im_end|>"},
             {**pair(), "input": {"messages": chat()["messages"][:2], "tools": []}},
         ],
