@@ -62,7 +62,7 @@ def _read(file: Path, folder: Path | None = None, *, with_folder: bool = True) -
     try:
         text = file.read_text(encoding="utf-8")
         content = tomllib.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"The models file {file} cannot be read: {error}") from None
     lines = TomlLines(text)
     for key, kind in (("default_model", str), ("folder", str), ("converted", str), ("models", list)):

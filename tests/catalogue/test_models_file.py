@@ -181,3 +181,9 @@ def test_the_example_in_the_documentation_loads(folder: Path) -> None:
     write_open_model(folder / "SmolLM2-135M-Instruct", context=8192)
     (folder / "models.toml").write_text(example)
     assert load(str(folder / "models.toml"), with_tokenizers=True).default.name == "SmolLM2-135M-Instruct"
+
+
+def test_a_file_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "models.toml"
+    file.write_text("a = " + "[" * 2_000)
+    assert f"The models file {file} cannot be read" in refusal(file)

@@ -236,7 +236,7 @@ class TestModelsFolder:
         with pytest.raises(Refused, match=r"models\.toml: the max_tokens of small must be at least 1"):
             self._with_file(tmp_path, f"max_tokens = {value}")
 
-    @pytest.mark.parametrize("content", ["[[models", "models = 5"])
+    @pytest.mark.parametrize("content", ["[[models", "models = 5", "a = " + "[" * 2_000], ids=["cut", "number", "deep"])
     def test_models_file_that_is_no_toml(self, tmp_path: Path, content: str) -> None:
         (tmp_path / "models.toml").write_text(content)
         with pytest.raises(Refused, match=r"models\.toml cannot be read"):

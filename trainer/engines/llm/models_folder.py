@@ -220,7 +220,7 @@ def _models_file(path: Path) -> dict[str, dict[str, Any]]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Refused(None, f"The models file {path} cannot be read: {error}") from None
     models = content.get("models", [])
     if not isinstance(models, list):
