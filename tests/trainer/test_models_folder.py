@@ -2,6 +2,7 @@
 
 import json
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,15 @@ class TestModelsFolder:
         write_model(tmp_path / "models" / "bad", without="tokenizer.json")
         LlmEngine(tmp_path / "models", tmp_path / "cache").prepare()
         assert "bad has no tokenizer: tokenizer.json is missing" in caplog.text
+
+    def test_gguf_cannot_be_converted_by_a_server_without_torch(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "torch", None)
+        (tmp_path / "models").mkdir()
+        _gguf_folder(tmp_path / "models" / "small", gguf(**FULL))
+        with pytest.raises(Refused, match="needs the extra llm"):
+            LlmEngine(tmp_path / "models", tmp_path / "cache").prepare()
 
     def test_models_file_may_shorten_the_context(self, tmp_path: Path) -> None:
         write_model(tmp_path / "small")

@@ -20,7 +20,7 @@ class _Child:
 
 
 class LocalLauncher:
-    """See `trainer.launchers.port.Launcher`; `gpus` are numbered from 0, and a process sees only its own.
+    """See `trainer.launchers.port.Launcher`; a process sees only its own of the server's `gpus` GPUs (`gpu_names`).
 
     All calls must come from one thread that lives as long as the server: Linux kills a child when the thread that
     started it ends.
@@ -30,6 +30,7 @@ class LocalLauncher:
     poll_seconds = 0.0
 
     def __init__(self, *, engine_dir: Path, gpus: int, threads: int) -> None:
+        self._gpu_names = gpu_names(gpus, visible=os.environ.get("CUDA_VISIBLE_DEVICES", ""))
         self._free_gpus = list(range(gpus))
         self._children: dict[str, _Child] = {}
         self._environment = {
@@ -46,7 +47,7 @@ class LocalLauncher:
             raise OSError(f"{launch.gpus} GPUs are needed and {len(self._free_gpus)} are free")
         gpus = tuple(self._free_gpus[: launch.gpus])
         inherited = {name: value for name, value in os.environ.items() if name != "TRAINER_API_KEY"}
-        visible = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))} if gpus else {}
+        visible = {"CUDA_VISIBLE_DEVICES": ",".join(self._gpu_names[gpu] for gpu in gpus)} if gpus else {}
         process = subprocess.Popen(
             command(launch, python=sys.executable),
             stdin=subprocess.DEVNULL,
@@ -83,6 +84,17 @@ class LocalLauncher:
 
     def _release(self, name: str) -> None:
         self._free_gpus = sorted([*self._free_gpus, *self._children.pop(name).gpus])
+
+
+def gpu_names(gpus: int, *, visible: str) -> list[str]:
+    """The GPUs for jobs: those that the server's CUDA_VISIBLE_DEVICES names, else numbered from 0.
+
+    Raises ValueError if it names fewer than `gpus`.
+    """
+    named = [name.strip() for name in visible.split(",") if name.strip()]
+    if named and len(named) < gpus:
+        raise ValueError(f"TRAINER_GPUS is {gpus}, but CUDA_VISIBLE_DEVICES names {len(named)}: {visible}")
+    return named[:gpus] or [str(number) for number in range(gpus)]
 
 
 def _reason(code: int) -> str:

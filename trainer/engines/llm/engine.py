@@ -1,6 +1,7 @@
 """The engine `transformers`: base models out of a folder, trained by TRL, and asked in this process."""
 
 import importlib
+import importlib.util
 import logging
 import os
 from collections.abc import Sequence
@@ -44,6 +45,12 @@ class LlmEngine:
             _log.warning("a model is left out: %s", reason)
         for base in self.models.usable.values():
             if base.gguf is not None:  # converted now, as the gateway counts by the converted tokenizer
+                if importlib.util.find_spec("torch") is None:
+                    raise Refused(
+                        None,
+                        f"{base.gguf} must be converted, for which this server needs the extra llm: install it, or put "
+                        "the model there in Hugging Face layout",
+                    )
                 self._module("conversion").layout(base, self._cache)
 
     def bases(self) -> Sequence[Base]:
@@ -65,7 +72,7 @@ class LlmEngine:
         lora = lora_of(settings.adapter)
         if lora is not None:
             check_targets(base, lora)
-        if os.environ.get("TRAINER_LAUNCHER", "local") == "local":
+        if (os.environ.get("TRAINER_LAUNCHER") or "local") == "local":
             check_memory(base, lora, settings.method)
 
     def validate(self, settings: JobSettings, rows: Rows) -> DataFacts:
