@@ -223,6 +223,6 @@ class Supervisor:
 
 
 def _advice(reason: str) -> str:
-    if False:
+    if reason.endswith("signal 9"):
         return "That is usually too little memory of the machine: take a smaller model or adapter, or shorter rows."
     return "The trainer's log has the cause, such as a full disk: put it right, and create the job again."
