@@ -8,43 +8,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_LOCK = "lock"
+_PREFIX = "tunegate-trainer-"
 
 
 @contextmanager
 def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
-    """An empty folder that is removed at the end.
+    """An empty folder among the temporary files, or in `parent`, which is removed at the end.
 
-    Every process locks its own, and the lock ends with the process: so each one that starts removes the folders that
-    nobody has locked. `parent` is where they lie; default: a folder of this user's among the temporary files.
+    Each process locks its own, and the lock ends with the process: so each one that starts removes the folders that
+    nobody has locked.
     """
-    parent = parent or Path(tempfile.gettempdir()) / f"trainer-{os.getuid()}"
-    parent.mkdir(mode=0o700, exist_ok=True)
-    if parent.stat().st_uid != os.getuid():
-        raise OSError(f"{parent} belongs to another user: remove it, or set TMPDIR")
-    with (parent / _LOCK).open("wb") as starting:
-        fcntl.flock(starting, fcntl.LOCK_EX)
-        for left in parent.iterdir():
-            if left.is_dir() and not _is_locked(left):
-                shutil.rmtree(left, ignore_errors=True)
-        own = Path(tempfile.mkdtemp(dir=parent))
-        lock = (own / _LOCK).open("wb")
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    parent = parent or Path(tempfile.gettempdir())
+    for left in parent.glob(f"{_PREFIX}*"):
+        _remove_unless_locked(left)
+    new = Path(tempfile.mkdtemp(prefix="new-", dir=parent))
+    lock = os.open(new, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    folder = new.rename(parent / (_PREFIX + new.name.removeprefix("new-")))  # under a name that is removed: once locked
     try:
-        folder = own / "files"
-        folder.mkdir()
         yield folder
     finally:
-        lock.close()
-        shutil.rmtree(own, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
 
 
-def _is_locked(folder: Path) -> bool:
+def _remove_unless_locked(folder: Path) -> None:
     try:
-        with (folder / _LOCK).open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:  # another process has removed it, or it is no folder of this user's
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(lock).st_uid == os.getuid():
+            shutil.rmtree(folder, ignore_errors=True)
     except BlockingIOError:
-        return True
-    return False
+        return
+    finally:
+        os.close(lock)

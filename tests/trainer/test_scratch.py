@@ -19,10 +19,10 @@ with scratch_folder(pathlib.Path(sys.argv[1])) as folder:
 
 class TestScratchFolder:
     def test_is_empty_and_removed_at_the_end(self, tmp_path: Path) -> None:
-        with scratch_folder(tmp_path / "scratch") as folder:
+        with scratch_folder(tmp_path) as folder:
             assert list(folder.iterdir()) == []
             (folder / "file").touch()
-        assert [path.name for path in (tmp_path / "scratch").iterdir()] == ["lock"]
+        assert [path.name for path in tmp_path.iterdir()] == []
 
     def test_of_a_killed_process_is_removed_by_the_next_and_that_of_a_live_one_is_spared(self, tmp_path: Path) -> None:
         processes = [_start(tmp_path), _start(tmp_path)]
