@@ -91,6 +91,14 @@ class TestCounts:
         with_token = total(reported(asked(answer="a<|im_end|>a"), model(folder)))
         assert with_token == total(reported(asked(answer="a\na"), model(folder)))
 
+    def test_the_model_s_own_special_tokens_in_texts_are_findings(self, folder: Path) -> None:
+        (finding,) = findings_of(reported(asked(answer="a<|pad|>b"), model(folder)), "special_token_in_text")
+        assert finding.pointer == "/messages/1/content"
+        assert "<|pad|>" in finding.message
+        (known,) = findings_of(reported(asked(answer="a<|im_end|>b"), model(folder)), "special_token_in_text")
+        assert "<|im_end|>" in known.message
+        assert findings_of(reported(asked(answer="a<pad>b"), model(folder)), "special_token_in_text") == []
+
     def test_the_fast_parser_and_the_slow_one_count_alike(self, folder: Path) -> None:
         weighted = [{**each, **({"weight": 1} if each["role"] == "assistant" else {})} for each in chat()["messages"]]
         assert total(reported(chat(*weighted), model(folder))) == total(reported(chat(), model(folder)))

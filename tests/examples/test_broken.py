@@ -12,8 +12,9 @@ BROKEN = Path(__file__).parents[2] / "examples" / "broken"
 NOT_SHIPPED = {"file_too_large", "line_too_long", "image_too_large", "too_many_values"} | {
     "limit_reached",
     "not_checked",
+    "template_cannot_render",
 }
-"""Too large to ship, or found by a worker and not by a file's content alone."""
+"""Too large to ship, or not found by a file's content alone but by a worker, or by the template of an open model."""
 
 OLD_MODEL = {"over_token_limit", "answer_cut_off"}
 

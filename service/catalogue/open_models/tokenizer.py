@@ -48,7 +48,9 @@ class OpenTokenizer:
             self.rendering = Rendering(ChatTemplate(files.chat_template, files.special_tokens))
         except NotRendered as error:
             raise ModelFilesError(f"The chat template of {files.tokenizer.parent} does not compile: {error}.") from None
-        added = {token.content for token in self._tokenizer.get_added_tokens_decoder().values()}
+        tokens = self._tokenizer.get_added_tokens_decoder().values()
+        self.special_tokens = tuple(sorted(token.content for token in tokens if token.special))
+        added = {token.content for token in tokens}
         self._ends = tuple(token for token in added | set(files.special_tokens.values()) if token.strip())
         self._eos = files.special_tokens.get("eos_token", "")
 

@@ -36,7 +36,7 @@ declare(
     "no tools, renders an answer so that it cannot be found in the text, or the model reads no images.",
 )
 
-_SPECIAL = (
+SPECIAL_TOKENS = (
     "<|endoftext|>",
     "<|endofprompt|>",
     "<|im_start|>",
@@ -46,6 +46,7 @@ _SPECIAL = (
     "<|fim_middle|>",
     "<|fim_suffix|>",
 )
+"""OpenAI's, and ChatML's; an open model's own are those of its tokenizer."""
 
 
 def over_limit(pointer: str, value: str, total: int, limit: int) -> Hit:
@@ -75,12 +76,18 @@ def not_rendered(model: str, reason: str) -> str:
     )
 
 
+def special_token(pointer: str, text: str, token: str, at: int, model: str) -> Hit:
+    """The hit of a text that contains a special token of an open model, at a position."""
+    message = f"{token} in a text is read as the special token by {model}, in training and in use; remove it."
+    return Hit(pointer, text, message, at)
+
+
 @text_check("special_token_in_text", "warning", SECTION, pattern=rb"<\|")
 def special_token_in_text(text: str) -> Iterator[Hit]:
     """A text contains the name of a special token such as `<|endoftext|>`. OpenAI counts and trains it as plain text;
     an open model whose tokenizer has the token reads the token.
     """
-    for token in _SPECIAL:
+    for token in SPECIAL_TOKENS:
         at = text.find(token)
         if at >= 0:
             message = (

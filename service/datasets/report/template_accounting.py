@@ -6,6 +6,7 @@ special tokens included; of a preference row the lengths of both, prompt with pr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -16,7 +17,7 @@ from service.catalogue.open_models.row_sequences import Sequences, sequences_of
 from service.catalogue.open_models.tokenizer import open_tokenizer
 from service.catalogue.tokens import ModelFacts
 from service.datasets.checks.registry import Hit
-from service.datasets.checks.tokens import answer_cut_off, not_rendered, over_limit
+from service.datasets.checks.tokens import SPECIAL_TOKENS, answer_cut_off, not_rendered, over_limit, special_token
 from service.datasets.parsing.formats import Example
 from service.datasets.report.findings import Findings
 from service.datasets.report.token_totals import TokenTotals
@@ -31,6 +32,8 @@ class TemplateAccounting:
     def __init__(self, model: ModelFacts) -> None:
         self._model = model
         self._tokenizer = open_tokenizer(model.tokenizer)
+        own = [re.escape(token) for token in self._tokenizer.special_tokens if token not in SPECIAL_TOKENS]
+        self._special = re.compile("|".join(sorted(own, key=len, reverse=True))) if own else None
         self._definitions: dict[bytes, int] = {}
 
     def count(self, examples: Sequence[Example]) -> list[list[int]]:
@@ -43,6 +46,7 @@ class TemplateAccounting:
         """Adds a batch to `totals`, and findings of what the template cannot render or is over the limit."""
         limit = self._model.max_tokens
         for example in examples:
+            self._find_special_tokens(example, findings)
             sequences = self._sequences(example, findings)
             if example.definitions:
                 totals.definitions += self._definition_tokens(example.definitions)
@@ -60,6 +64,14 @@ class TemplateAccounting:
                     totals.answers_cut_off += 1
                     cut = answer_cut_off(example.answer_pointer, example.answer, start, limit)
                     findings.add("answer_cut_off", example.line, cut)
+
+    def _find_special_tokens(self, example: Example, findings: Findings) -> None:
+        if self._special is None:
+            return
+        for pointer, text in zip(example.layout.pointers, example.texts, strict=True):
+            if found := self._special.search(text):
+                hit = special_token(pointer, text, found[0], found.start(), self._model.name)
+                findings.add("special_token_in_text", example.line, hit)
 
     def _sequences(self, example: Example, findings: Findings) -> Sequences:
         try:
