@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from service.catalogue import models_file
 from service.catalogue.base_models import Catalogue
 from service.database.engine import asyncpg_url
-from service.database.tables import CheckpointPermission, File, Job, Model, ModelAlias, UpstreamAccount
+from service.database.tables import CheckpointPermission, File, Job, Model, ModelAlias, PriceOverride, UpstreamAccount
 from service.datasets.files.queries import FileRow
 from service.datasets.files.schemas import FileObject, show_file
 from service.http.pagination import page_of
@@ -64,6 +64,7 @@ _ACCOUNTS = select(UpstreamAccount.id, UpstreamAccount.models).where(
     or_(UpstreamAccount.project_id.is_(None), UpstreamAccount.project_id == PROJECT),
     UpstreamAccount.deleted_at.is_(None),
 )
+_PRICES = select(PriceOverride.model, PriceOverride.since, PriceOverride.micros_per_million, PriceOverride.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ async def get_models(request: Request[Any, Any, Any]) -> ModelList:
         tuned = (await connection.execute(_TUNED, project)).all()
         aliases = (await connection.execute(_ALIASES, project)).all()
         (await connection.execute(_ACCOUNTS, project)).all()
+        (await connection.execute(_PRICES)).all()
     owner = bare.organization_id
     own = [_model(row.name, unix(row.created_at), owner, row.base_model or row.model, row.model) for row in aliases] + [
         _model(row.name, unix(row.created_at), owner, row.base_model, row.parent) for row in tuned

@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import BigInteger, Boolean, null, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.price_list import InferencePrice, Price
@@ -57,44 +57,54 @@ class Prices(NamedTuple):
     inference: Sequence[InferencePrice] = ()
 
 
-def _training_price(model: str, since: dt.date, micros: int, source: str) -> Price:
-    return Price(model=model, since=since, micros_per_million=micros, source=source, origin="override")
-
-
-def _inference_price(
-    model: str, tuned: bool, since: dt.date, input_micros: int, output_micros: int, source: str
-) -> InferencePrice:
+def _price(
+    tuned: bool | None, model: str, since: dt.date, micros: int, output_micros: int | None, source: str
+) -> Price | InferencePrice:
+    """A row of `_PRICES`: a training price has neither `tuned` nor `output_micros`."""
+    if tuned is None or output_micros is None:
+        return Price(model=model, since=since, micros_per_million=micros, source=source, origin="override")
     return InferencePrice(
         model=model,
         tuned=tuned,
         since=since,
-        input_micros_per_million=input_micros,
+        input_micros_per_million=micros,
         output_micros_per_million=output_micros,
         source=source,
         origin="override",
     )
 
 
-_TRAINING = Query(
-    _training_price,
-    select(PriceOverride.model, PriceOverride.since, PriceOverride.micros_per_million, PriceOverride.source),
-)
-_INFERENCE = Query(
-    _inference_price,
-    select(
-        InferencePriceOverride.model,
-        InferencePriceOverride.tuned,
-        InferencePriceOverride.since,
-        InferencePriceOverride.input_micros_per_million,
-        InferencePriceOverride.output_micros_per_million,
-        InferencePriceOverride.source,
+_PRICES = Query(
+    _price,
+    union_all(
+        select(
+            null().cast(Boolean).label("tuned"),
+            PriceOverride.model,
+            PriceOverride.since,
+            PriceOverride.micros_per_million,
+            null().cast(BigInteger).label("output_micros"),
+            PriceOverride.source,
+        ),
+        select(
+            InferencePriceOverride.tuned,
+            InferencePriceOverride.model,
+            InferencePriceOverride.since,
+            InferencePriceOverride.input_micros_per_million,
+            InferencePriceOverride.output_micros_per_million,
+            InferencePriceOverride.source,
+        ),
     ),
 )
+"""Training and inference prices in one statement, since a list of models needs both at once."""
 
 
 async def read_prices(reader: Reader) -> Prices:
     """All prices that the platform team set, for reads."""
-    return Prices(await reader.all(_TRAINING), await reader.all(_INFERENCE))
+    prices = await reader.all(_PRICES)
+    return Prices(
+        [price for price in prices if isinstance(price, Price)],
+        [price for price in prices if isinstance(price, InferencePrice)],
+    )
 
 
 async def calibration(session: AsyncSession, model: str) -> Calibration | None:

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from asyncpg.exceptions import InterfaceError as DriverError
 from asyncpg.exceptions import InternalClientError, PostgresError
-from sqlalchemy import Select
+from sqlalchemy import CompoundSelect, Select
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -27,7 +27,9 @@ class Query(Generic[Row]):
     A transaction of an action can execute its `statement`.
     """
 
-    def __init__(self, row: Callable[..., Row], statement: Select[*tuple[Any, ...]]) -> None:
+    def __init__(
+        self, row: Callable[..., Row], statement: Select[*tuple[Any, ...]] | CompoundSelect[*tuple[Any, ...]]
+    ) -> None:
         self.row = row
         self.statement = statement
 

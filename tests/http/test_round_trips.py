@@ -85,7 +85,7 @@ async def reading(settings: Settings) -> AsyncIterator[Reads]:
 
 
 @pytest.mark.parametrize(
-    ("path", "queries"), [("/fine_tuning/jobs/{job_id}", 1), ("/files", 1), ("/models", 3), ("/files?order=asc", 1)]
+    ("path", "queries"), [("/fine_tuning/jobs/{job_id}", 1), ("/files", 1), ("/models", 4), ("/files?order=asc", 1)]
 )
 async def test_a_read_begins_asks_once_a_query_and_ends(settings: Settings, path: str, queries: int) -> None:
     async with reading(settings) as reads:
