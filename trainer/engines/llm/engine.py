@@ -103,4 +103,6 @@ class LlmEngine:
         return self._module("serving").Serving(self._cache, memory_bytes=memory)
 
     def _module(self, name: str) -> Any:
+        """A module of this package that imports torch, which leaves a folder among the temporary files by default."""
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(self._cache / "torchinductor"))
         return importlib.import_module(f"{__package__}.{name}")
