@@ -49,6 +49,7 @@ def read_settings(
     data_dir: Path, *, pace_seconds: float | None = None, engine: str | None = None, models_dir: Path | None = None
 ) -> Settings:
     """Settings from the environment and the command line; ValueError names a variable that is not a number."""
+    engine = engine or os.environ.get("TRAINER_ENGINE") or "bytemodel"
     gpus = max(0, int(_number("TRAINER_GPUS", 0)))
     gpus_per_job = max(1, int(_number("TRAINER_GPUS_PER_JOB", 1))) if gpus else 0
     if gpus_per_job > gpus:
@@ -64,10 +65,10 @@ def read_settings(
         api_key=os.environ.get("TRAINER_API_KEY", ""),
         pace_seconds=_number("TRAINER_PACE_SECONDS", 0.0) if pace_seconds is None else pace_seconds,
         phase_seconds=_number("TRAINER_PHASE_SECONDS", 0.3),
-        max_processes=max(1, int(_number("TRAINER_MAX_PROCESSES", 2))),
+        max_processes=max(1, int(_number("TRAINER_MAX_PROCESSES", 2 if engine == "bytemodel" else 1))),
         max_file_bytes=int(_number("TRAINER_MAX_FILE_BYTES", 512 * 1024 * 1024)),
         snapshot_tokens=max(1, int(_number("TRAINER_SNAPSHOT_TOKENS", 40_000))),
-        engine=engine or os.environ.get("TRAINER_ENGINE") or "bytemodel",
+        engine=engine,
         storage_url=os.environ.get("TRAINER_STORAGE_URL") or (data_dir.absolute() / "store").as_uri(),
         cache_bytes=int(_number("TRAINER_CACHE_BYTES", 20e9)),
         launcher=os.environ.get("TRAINER_LAUNCHER") or "local",
