@@ -65,7 +65,7 @@ $(LLM_VENV)/.stamp: requirements-llm.lock requirements-torch.txt pyproject.toml
 demo: setup ## Fine-tune a model in a minute, on this machine, for nothing
 	@$(BIN)/tunegate demo
 
-demo-llm: setup-llm ## Fine-tune a small language model in some five minutes on two cores, and compare it with its base
+demo-llm: setup-llm ## Fine-tune a small language model in three to four minutes on two cores, and compare it with its base
 	@$(LLM_BIN)/tunegate demo --llm
 
 run: setup ## Run the whole stack on embedded services until Ctrl-C (ARGS="--port 9000")
