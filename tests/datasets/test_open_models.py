@@ -60,10 +60,10 @@ def model(folder: Path, name: str = "tiny", *, max_tokens: int = CONTEXT, **opti
 
 
 def tokens(folder: Path, *texts: str) -> int:
-    """The tokens of texts by `tokenizers` itself."""
+    """The tokens of texts by `tokenizers` itself, of the model `tiny`."""
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(folder / "tiny" / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(Path(model(folder).tokenizer) / "tokenizer.json"))
     return sum(len(tokenizer.encode(text, add_special_tokens=False)) for text in texts)
 
 
