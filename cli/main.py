@@ -2,16 +2,20 @@
 
 import sys
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group
 
 from service.errors import SettingsError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
-COMMANDS = (
-    *("keys", "serve", "worker", "migrate", "audit", "openapi", "check", "deletions", "prepare", "generate", "compare"),
-    *("dev", "listen", "trigger", "demo"),
-)
-"""Each is a module of `cli.commands` with a function or an app of the same name."""
+GROUPS = {
+    "Main job": ("check", "prepare", "generate", "compare"),
+    "Organisation": ("keys",),
+    "Operations": ("serve", "worker", "migrate", "audit", "deletions"),
+    "Development": ("dev", "demo", "listen", "trigger", "openapi"),
+}
+"""The commands in the order in which `--help` lists them: `audit-log` is `audit_log` of `cli.commands.audit_log`."""
+
+COMMANDS = tuple(command for commands in GROUPS.values() for command in commands)
 
 
 def _version() -> str:
@@ -27,8 +31,14 @@ app = App(
     version=_version,
     version_flags=["--version"],
 )
-for command in COMMANDS:
-    app.command(f"cli.commands.{command}:{command}")
+for place, (title, commands) in enumerate(GROUPS.items()):
+    group = Group(title, sort_key=place)
+    for command in commands:
+        module = command.replace("-", "_")
+        app.command(f"cli.commands.{module}:{module}", name=command, group=group, sort_key=COMMANDS.index(command))
+options = Group("Options", sort_key=len(GROUPS))
+for flag in ("--help", "--version"):
+    app[flag].group = options
 
 
 def main(arguments: list[str] | None = None) -> None:

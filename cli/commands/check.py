@@ -16,9 +16,10 @@ def check(
     validation: Path | None = None,
     profile: Flag = False,
 ) -> int:
-    """Check a dataset without a server: every error with its line, token counts, prices.
+    """Check a dataset without a server: errors, tokens, prices.
 
-    Exits with 0 without errors, 1 if it has errors or shares examples with the validation file, 2 if it is unreadable.
+    Every error has its line. Exits with 0 without errors, 1 if it has errors or shares examples with the validation
+    file, 2 if it is unreadable.
 
     Parameters
     ----------

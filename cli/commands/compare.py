@@ -17,7 +17,7 @@ def compare(
     arguments: Annotated[CompareArguments, Parameter(name="*")] = CompareArguments(),
     ready_file: Path | None = None,
 ) -> int:
-    """Compare models at the gateway over the examples of a file, by scores, wins, tokens and cost.
+    """Compare models over a file, by scores, wins, tokens and cost.
 
     The gateway and the key are those of OPENAI_BASE_URL and OPENAI_API_KEY, or of --ready-file. Exits with 0 if the
     comparison succeeded, 1 if it ended early, 2 if it was refused or not begun, 3 if the last model does not beat the

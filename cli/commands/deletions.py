@@ -7,7 +7,9 @@ from service.settings import Settings
 
 
 def deletions(*, retry: str | None = None, accept: str | None = None) -> int:
-    """List, retry or accept the deletions that failed at an upstream. Exits with 1 if any is listed.
+    """List, retry or accept deletions that failed at an upstream.
+
+    Exits with 1 if any is listed.
 
     Parameters
     ----------

@@ -6,9 +6,9 @@ from cli.options import Flag
 
 
 def demo(*, llm: Flag = False, data_dir: Path | None = None, models: Path = Path("models")) -> int:
-    """Fine-tune a model on this machine, from dataset to answer. Never spends anything.
+    """Fine-tune a model on this machine, from dataset to answer.
 
-    Without options it takes a minute and trains a tiny byte model in the place of OpenAI's.
+    It never spends anything. Without options it takes a minute and trains a tiny byte model in the place of OpenAI's.
 
     Parameters
     ----------

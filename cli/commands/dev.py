@@ -15,9 +15,10 @@ def dev(
     engine: EngineName | None = None,
     models: Path | None = None,
 ) -> int:
-    """Run the whole stack on this machine with embedded services, until Ctrl-C.
+    """Run the whole stack on this machine, until Ctrl-C.
 
-    DATABASE_URL, REDIS_URL, and OPENAI_BASE_URL with OPENAI_API_KEY, if set, replace the embedded parts.
+    Postgres, Valkey and a trainer are embedded. DATABASE_URL, REDIS_URL, and OPENAI_BASE_URL with OPENAI_API_KEY,
+    if set, replace the embedded parts.
 
     Parameters
     ----------

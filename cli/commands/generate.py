@@ -15,11 +15,11 @@ def generate(
     arguments: Annotated[GenerateArguments, Parameter(name="*")] = GenerateArguments(),
     ready_file: Path | None = None,
 ) -> int:
-    """Generate a dataset at the gateway: models write a question on a topic, then its answer.
+    """Generate a dataset: models write questions and answers.
 
-    The gateway and the key are those of OPENAI_BASE_URL and OPENAI_API_KEY, or of --ready-file. Exits with 0 if the
-    generation succeeded, 1 if it ended early, 2 if it was refused or not begun, 130 after Ctrl-C, which leaves it
-    running.
+    Models at the gateway write a question on a topic, then its answer. The gateway and the key are those of
+    OPENAI_BASE_URL and OPENAI_API_KEY, or of --ready-file. Exits with 0 if the generation succeeded, 1 if it ended
+    early, 2 if it was refused or not begun, 130 after Ctrl-C, which leaves it running.
 
     Parameters
     ----------

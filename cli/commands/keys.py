@@ -7,12 +7,14 @@ from cyclopts import App
 from cli.options import Flag
 from service.settings import Settings
 
-keys = App(name="keys", help="Make keys.")
+keys = App(name="keys", help="Make API keys and master keys.")
 
 
 @keys.command
 def project(name: str, /, *, project: str = "default", read_only: Flag = False) -> None:
-    """Make a key for a project's resources and print it. It is shown only once.
+    """Make a key for a project's resources and print it.
+
+    It is shown only once.
 
     Parameters
     ----------
@@ -35,7 +37,9 @@ def project(name: str, /, *, project: str = "default", read_only: Flag = False) 
 
 @keys.command
 def admin(name: str, /, *, read_only: Flag = False) -> None:
-    """Make a key for the organisation's API and print it. It is shown only once.
+    """Make a key for the organisation's API and print it.
+
+    It is shown only once.
 
     Parameters
     ----------
@@ -55,7 +59,10 @@ def admin(name: str, /, *, read_only: Flag = False) -> None:
 
 @keys.command
 def master() -> None:
-    """Print a new TUNEGATE_MASTER_KEY, which encrypts webhook secrets and upstream credentials at rest."""
+    """Print a new TUNEGATE_MASTER_KEY.
+
+    It encrypts webhook secrets and upstream credentials at rest.
+    """
     from cli.credentials import new_master_key
 
     print(new_master_key())
@@ -63,7 +70,10 @@ def master() -> None:
 
 @keys.command
 def reseal() -> None:
-    """Encrypt every stored secret under TUNEGATE_MASTER_KEY that is still under one of TUNEGATE_OLD_MASTER_KEYS."""
+    """Encrypt every stored secret under the current master key.
+
+    It concerns secrets that are still under one of TUNEGATE_OLD_MASTER_KEYS.
+    """
     import asyncio
 
     from service.database.encryption import sealer_of

@@ -5,9 +5,10 @@ from pathlib import Path
 
 
 def listen(*, forward_to: str, event_types: str | None = None, ready_file: Path | None = None) -> int:
-    """Forward the project's webhook events to this machine until Ctrl-C, signed like real deliveries.
+    """Forward the project's webhook events to this machine.
 
-    The gateway and the key are those of OPENAI_BASE_URL and OPENAI_API_KEY, or of --ready-file.
+    They are signed like real deliveries, until Ctrl-C. The gateway and the key are those of OPENAI_BASE_URL and
+    OPENAI_API_KEY, or of --ready-file.
 
     Parameters
     ----------

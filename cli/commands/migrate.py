@@ -6,7 +6,10 @@ from service.settings import Settings
 
 
 def migrate() -> None:
-    """Bring the database's schema up to date, as its owner (TUNEGATE_OWNER_DATABASE_URL, else DATABASE_URL)."""
+    """Bring the database's schema up to date.
+
+    It connects as the schema's owner: TUNEGATE_OWNER_DATABASE_URL, else DATABASE_URL.
+    """
     from service.database.migrations import upgrade
     from service.database.schema import head
 

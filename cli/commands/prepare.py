@@ -11,7 +11,7 @@ from service.settings import Settings
 
 
 def prepare(file: Path, /, *, arguments: Annotated[PrepareArguments, Parameter(name="*")] = PrepareArguments()) -> int:
-    """Make training data from a table, a workbook, JSON, JSON Lines or text, without a server.
+    """Make training data from tables, JSON or text, without a server.
 
     Exits with 0 without errors, 1 if the results have errors, 2 if the file cannot be prepared.
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 
 def trigger(event_type: str, /, *, endpoint: str | None = None, ready_file: Path | None = None) -> int:
-    """Send a sample event to the subscribers and listeners of its type, or to one endpoint.
+    """Send a sample webhook event.
 
-    Exits with 0 if it was accepted, 1 if not.
+    It goes to the subscribers and listeners of its type, or to one endpoint. Exits with 0 if it was accepted, 1 if not.
 
     Parameters
     ----------

@@ -7,7 +7,10 @@ from service.settings import Settings
 
 
 def worker() -> None:
-    """Run a worker, which does the work that the API accepts: uploads, jobs, runs, deliveries, deletions."""
+    """Run a worker, which does the work that the API accepts.
+
+    That work is: uploads, jobs, generations, comparisons, webhook deliveries, deletions.
+    """
     with imports():
         import uvloop
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.main import COMMANDS, GROUPS
 from service.settings import Settings
 from tests.stack import ROOT
 
@@ -27,11 +28,13 @@ def tunegate(*arguments: str, environment: dict[str, str] | None = None) -> subp
     )
 
 
-def test_help_names_every_command() -> None:
-    done = tunegate("--help")
+def test_help_names_every_command_in_one_line_by_group() -> None:
+    done = tunegate("--help", environment={"COLUMNS": "80"})
     assert done.returncode == 0
-    for command in ("serve", "worker", "migrate", "keys", "check", "prepare", "dev", "demo", "listen", "trigger"):
-        assert f" {command} " in done.stdout
+    lines = done.stdout.splitlines()
+    rows = [line.strip("│ ").partition("  ")[0] for line in lines if line.startswith("│")]
+    assert rows == [*COMMANDS, "--help (-h)", "--version"]  # a summary that is too long continues in another row
+    assert [line.strip("╭─╮ ") for line in lines if line.startswith("╭")] == [*GROUPS, "Options"]
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["check"], ["dev", "--port", "eighty"], ["serve", "extra"]])
