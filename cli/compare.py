@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.arguments.compare import CompareArguments
+from cli.errors import Refused, ReportPending
 from cli.gateway import Gateway
 from cli.running import (
     EXIT_DONE,
@@ -27,8 +28,6 @@ from cli.running import (
     EXIT_REFUSED,
     POLL_SECONDS,
     Interrupted,
-    Refused,
-    ReportPending,
     body_of,
     cancel_run,
     confirmed,

@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from cli.arguments.generate import GenerateArguments
+from cli.errors import Refused
 from cli.gateway import Gateway
 from cli.running import (
     EXIT_DONE,
@@ -23,7 +24,6 @@ from cli.running import (
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
     Interrupted,
-    Refused,
     cancel_run,
     confirmed,
     http_client,

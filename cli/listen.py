@@ -18,8 +18,9 @@ import httpx2
 from rich.console import Console
 from rich.text import Text
 
+from cli.client import refusal
 from cli.dev import SteadyConsole
-from cli.gateway import Gateway, refusal
+from cli.gateway import Gateway
 from service.errors import SettingsError
 from service.webhooks.sender import USER_AGENT
 from service.webhooks.signing import new_secret, signed_headers

@@ -4,6 +4,7 @@ import sys
 
 from cyclopts import App, CycloptsError, Group
 
+from cli.errors import Refused
 from service.errors import SettingsError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
         status = app(given, exit_on_error=False, result_action="return_value")
     except CycloptsError:
         sys.exit(EXIT_USAGE)  # cyclopts has printed the error
-    except SettingsError as error:
+    except (Refused, SettingsError) as error:
         print(f"tunegate: {error}", file=sys.stderr)
         sys.exit(EXIT_USAGE)
     except KeyboardInterrupt:

@@ -19,7 +19,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from cli.gateway import Gateway, refusal
+from cli.client import refusal
+from cli.errors import Refused, ReportPending
+from cli.gateway import Gateway
 
 EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 2, 130
 POLL_SECONDS = 0.5
@@ -30,16 +32,8 @@ TIMEOUT_SECONDS = 60.0
 ENDED = ("succeeded", "failed", "cancelled")
 
 
-class Refused(Exception):
-    """The gateway or the command refuses; the message says why."""
-
-
 class Interrupted(Exception):
     """Ctrl-C was pressed; the run continues."""
-
-
-class ReportPending(Refused):
-    """The file's report is not ready yet; the same request succeeds later."""
 
 
 def http_client(gateway: Gateway) -> httpx2.Client:

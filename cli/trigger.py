@@ -4,7 +4,8 @@ import sys
 
 import httpx2
 
-from cli.gateway import Gateway, refusal
+from cli.client import refusal
+from cli.gateway import Gateway
 
 TRIGGER_SECONDS = 30.0
 

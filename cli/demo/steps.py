@@ -14,6 +14,7 @@ from openai.types.fine_tuning import FineTuningJob
 from rich.console import Console
 from rich.text import Text
 
+from cli.output import printable
 from cli.training_view import training_view
 from service.datasets.report.terminal import render_report
 from service.datasets.report_schema import FileReport
@@ -177,8 +178,3 @@ def answer_of(client: openai.OpenAI, model: str, prompt: Prompt, *, max_tokens: 
 def money(amount: dict[str, Any]) -> str:
     """An amount of the gateway's in dollars."""
     return f"${amount['value']:,.4f}"
-
-
-def printable(text: str) -> str:
-    """Without control characters: a model may generate escape codes for the terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)

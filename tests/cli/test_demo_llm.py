@@ -13,7 +13,8 @@ from rich.table import Table
 from cli.demo.durations import Durations
 from cli.demo.llm_figures import answers_table, comparison_table, held_out_losses
 from cli.demo.llm_story import FORM, TICKETS, TRAINING
-from cli.demo.steps import Prompt, printable
+from cli.demo.steps import Prompt
+from cli.output import printable
 
 
 def rows(name: str) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ import pytest
 
 from cli.arguments.compare import CompareArguments
 from cli.compare import read_body
-from cli.running import Refused
+from cli.errors import Refused
 from tests.cli.test_main import tunegate
 from tests.stack import DevStack
 from tests.wire import chat_rows, jsonl, new_tenant

@@ -12,9 +12,10 @@ import httpx2
 import pytest
 
 from cli.arguments.generate import GenerateArguments
+from cli.errors import Refused
 from cli.gateway import Gateway
 from cli.generate import read_body
-from cli.running import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, Refused
+from cli.running import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED
 from tests.stack import ROOT, DevStack
 
 TOPICS = ("the history of rivers", "lakes in the mountains", "why it rains")
@@ -138,4 +139,5 @@ def test_what_is_typed_becomes_the_body(tmp_path: Path) -> None:
 def test_the_gateway_is_the_sdk_s(stack: DevStack) -> None:
     ready = stack.ready()
     environ = {"OPENAI_BASE_URL": ready["base_url"], "OPENAI_API_KEY": ready["api_key"]}
+    environ["OPENAI_ADMIN_KEY"] = ready["admin_key"]
     assert Gateway.found(environ, None) == Gateway.found({}, stack.ready_file)

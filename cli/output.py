@@ -1,0 +1,124 @@
+"""How commands print: the API's objects as JSON for programs, tables and fields for people."""
+
+import datetime as dt
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+_STYLES = {
+    **dict.fromkeys(("succeeded", "processed", "delivered", "active"), "green"),
+    **dict.fromkeys(("failed", "error"), "red"),
+    **dict.fromkeys(("running", "queued", "validating_files", "pending"), "yellow"),
+}
+"""The colour of a status; others have none."""
+
+Cell = str | Text | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. One that is empty in every row is left out."""
+
+    title: str
+    justify: Literal["left", "right"] = "left"
+    fold: bool = False
+    """Long values continue on a second line, instead of being cut off: ids, which people copy, and messages."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that does not colour numbers by itself."""
+    return Console(highlight=False, stderr=stderr)
+
+
+def print_json(body: Any) -> None:
+    """Print an object of the API as it is, indented at a terminal."""
+    indent = 2 if sys.stdout.isatty() else None
+    print(json.dumps(body, ensure_ascii=False, indent=indent))
+
+
+def print_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], to: Console, *, empty: str) -> None:
+    """Print a table, without columns that are empty in every row; `empty` is printed if it has no row."""
+    cells = [[_text(cell) for cell in row] for row in rows]
+    if not cells:
+        to.print(Text(empty, style="dim"), soft_wrap=True)
+        return
+    used = [index for index in range(len(columns)) if any(row[index].plain for row in cells)]
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for column in (columns[index] for index in used):
+        table.add_column(column.title, justify=column.justify, overflow="fold" if column.fold else "ellipsis")
+    for row in cells:
+        table.add_row(*(row[index] for index in used))
+    to.print(table)
+
+
+def print_fields(fields: Iterable[tuple[str, Cell]], to: Console) -> None:
+    """Print names with their values, one a line, without those that have no value."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column(overflow="fold")
+    for name, value in fields:
+        if (text := _text(value)).plain:
+            grid.add_row(name, text)
+    to.print(grid)
+
+
+def status(value: str | None) -> Text | None:
+    """A status in its colour."""
+    return None if value is None else Text(printable(value), style=_STYLES.get(value, ""))
+
+
+def dollars(amount: dict[str, Any] | None) -> str | None:
+    """An amount of the API: `$0.0218`, with two decimals from a dollar on."""
+    if amount is None:
+        return None
+    value = float(amount["value"])
+    decimals = 2 if value == 0 or abs(value) >= 1 else 4
+    return f"{'-' if value < 0 else ''}${abs(value):,.{decimals}f}"
+
+
+def moment(seconds: int | None) -> str | None:
+    """A time of the API, in seconds since 1970, in this machine's time zone."""
+    return None if seconds is None else f"{dt.datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"
+
+
+def duration(seconds: float | None) -> str | None:
+    """A duration: `8 s`, `12 min 5 s`, `3 h 20 min`, `2 d 4 h`."""
+    if seconds is None:
+        return None
+    whole = round(seconds)
+    for size, name, smaller, smaller_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {name} {rest} {smaller_name}" if rest else f"{whole // size} {name}"
+    return f"{whole} s"
+
+
+def number(value: float | None, *, decimals: int = 0) -> str | None:
+    """A number with thousands separators."""
+    return None if value is None else f"{value:,.{decimals}f}"
+
+
+def size(size_bytes: int | None) -> str | None:
+    """A size in decimal units, as OpenAI counts: `512 B`, `1.4 MB`."""
+    if size_bytes is None:
+        return None
+    value, unit = float(size_bytes), 0
+    while value >= 999.5 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:,.0f} {_UNITS[unit]}" if unit == 0 or value >= 99.95 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """On one line, without control characters, which may be escape codes for the terminal, except those in `keep`."""
+    return "".join(letter if letter.isprintable() or letter in keep else " " for letter in text)
+
+
+def _text(cell: Cell) -> Text:
+    return cell if isinstance(cell, Text) else Text(printable(cell or ""))
