@@ -78,6 +78,8 @@ REDACTED_JOB: dict[str, Any] = {
     "upstream_events_cursor": None,
     "upstream_snapshot": None,
     "waiting_reason": None,
+    "warnings": None,
+    "verdict": None,
     "fine_tuned_model": case((Job.fine_tuned_model.is_not(None), DELETED)),
     "result_file_ids": [],
     "error_message": None,

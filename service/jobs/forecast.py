@@ -14,7 +14,7 @@ from service.catalogue.base_models import Catalogue
 from service.database.engine import Database
 from service.database.tables import Job
 from service.jobs.queue import Place, predict
-from service.jobs.schemas import QueueObject, WaitingFor
+from service.jobs.summary import QueueObject, WaitingFor
 from service.jobs.waiting import QueueReading, mean_seconds, read_queue
 
 CACHE_SECONDS = 1.0

@@ -25,6 +25,7 @@ from service.jobs.schemas import (
     MetricRow,
     TimelineEntry,
 )
+from service.jobs.summary import MetricsSummary, Verdict
 from service.states import ENDED
 
 
@@ -60,6 +61,18 @@ def show_job(row: Job | JobRow, organization: str) -> FineTuningJob:
         integrations=row.integrations,
         metadata=row.caller_metadata,
         adapter=None if row.adapter is None else AdapterObject(**row.adapter),
+        cost=_amount(row.cost_micros),
+        expected_cost=_amount(row.expected_micros),
+        metrics_summary=MetricsSummary(train_loss=None, valid_loss=None),
+        tokens_per_second=row.tokens_per_second,
+        duration_seconds=row.duration_seconds,
+        created_by=None,
+        training_file_name=None,
+        validation_file_name=None,
+        warnings=[],
+        waiting=None,
+        verdict=None if row.verdict is None else msgspec.convert(row.verdict, Verdict),
+        experiment=None,
     )
 
 

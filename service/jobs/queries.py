@@ -46,6 +46,11 @@ class JobRow(NamedTuple):
     error_code: str | None
     error_message: str | None
     error_param: str | None
+    cost_micros: int | None
+    expected_micros: int | None
+    tokens_per_second: float | None
+    duration_seconds: float | None
+    verdict: dict[str, Any] | None
 
 
 _JOB = Query(

@@ -9,6 +9,7 @@ from service.billing.prices import Amount
 from service.http.wire_types import PageQuery, RequestModel
 from service.jobs.adapter_settings import AdapterSettings, AdapterType
 from service.jobs.deployment import Deploy
+from service.jobs.summary import CreatedBy, ExperimentArm, JobWarning, MetricsSummary, QueueObject, Verdict
 from service.runs.budget import Budget
 
 Auto = Literal["auto"]
@@ -137,7 +138,13 @@ class AdapterObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FineTuningJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job. `adapter` extends OpenAI's object."""
+    """A job. The fields from `adapter` on extend OpenAI's object.
+
+    `cost` is null until the job is charged, `expected_cost` until its files are checked. `duration_seconds` counts from
+    the start of the training, to now while it runs, and `tokens_per_second` are trained tokens by that. The names are
+    also those of files, keys and service accounts that were deleted. `warnings` begin with what the validation file
+    shares with the training file. `waiting` is null for a job that does not wait.
+    """
 
     id: str
     object: Literal["fine_tuning.job"] = "fine_tuning.job"
@@ -160,6 +167,18 @@ class FineTuningJob(msgspec.Struct, frozen=True, kw_only=True):
     integrations: list[dict[str, Any]] | None
     metadata: dict[str, str] | None
     adapter: AdapterObject | None
+    cost: Amount | None
+    expected_cost: Amount | None
+    metrics_summary: MetricsSummary
+    tokens_per_second: float | None
+    duration_seconds: float | None
+    created_by: CreatedBy | None
+    training_file_name: str | None
+    validation_file_name: str | None
+    warnings: list[JobWarning]
+    waiting: QueueObject | None
+    verdict: Verdict | None
+    experiment: ExperimentArm | None
 
 
 class JobEventObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,26 +255,6 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["pending", "comparing", "deployed", "refused", "void"]
     reason: str | None
     comparison: str | UnsetType | None = UNSET
-
-
-WaitingFor = Literal[
-    "file_check", "paused", "account_held", "no_account", "project_limit", "account_full", "next", "upstream_queue"
-]
-
-
-class QueueObject(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a job waits, and its place in the queue of its account and among its project's jobs; 1 is next.
-
-    With `upstream_queue` the job is at the upstream, and `place` is the one that the upstream reports.
-    `estimated_start` is null if it cannot be estimated; `estimate_reason` says why.
-    """
-
-    reason: WaitingFor
-    message: str
-    place: int | None
-    place_in_project: int | None
-    estimated_start: int | None
-    estimate_reason: str
 
 
 class GpuSecondsObject(msgspec.Struct, frozen=True, kw_only=True):

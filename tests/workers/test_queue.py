@@ -20,7 +20,7 @@ from service.jobs.forecast import Forecast
 from service.jobs.lifecycle import JobError
 from service.jobs.queue import predict
 from service.jobs.record import apply_transition
-from service.jobs.schemas import QueueObject
+from service.jobs.summary import QueueObject
 from service.jobs.waiting import read_queue
 from service.limits.scheduling_pass import request_scheduling_pass
 from service.settings import Settings

@@ -9,6 +9,24 @@ from sqlalchemy.orm import Mapped, mapped_column
 from service.database.tables.base import Base, Leased, now
 from service.states import CreatePhase, DeployStatus, EventLevel, EventType, ModelKind, State
 
+LISTED_BY = (
+    "cost_micros",
+    "expected_micros",
+    "duration_seconds",
+    "train_loss",
+    "valid_loss",
+    "best_valid_loss",
+    "tokens_per_second",
+    "trained_tokens",
+    "state",
+    "model",
+    "api_key_id",
+)
+"""The columns by which lists of jobs are sorted or filtered. Their indexes have ended jobs only, so that each job is
+written once: unfinished ones are few."""
+
+ENDED = text("finished_at IS NOT NULL")
+
 
 class Quote(Base):
     """A price that is binding until it expires, for a job with exactly this `request`.
@@ -42,6 +60,9 @@ class Job(Leased, Base):
     job or its events, checkpoints or metrics, and `last_update_at` the last update. `stalled_at` is set while a job
     has received no update within its state's deadline. `gpu_seconds` are those that the upstream has metered so far;
     with a price by GPU-second, `price_micros_per_million` is 0. `upstream_queue_place` is its place at the upstream.
+
+    The losses summarise `job_metrics`: the last one and the lowest one, with their steps. `valid_loss_is_full` says
+    that those of the validation are of its whole file, not of batches. `duration_seconds` is set when the job ends.
     """
 
     __tablename__ = "jobs"
@@ -90,6 +111,7 @@ class Job(Leased, Base):
         Index("ix_jobs_admitted", "account_id", "project_id", "admitted_at"),
         Index("ix_jobs_comparing", "id", postgresql_where=text("deploy_status = 'comparing'")),
         Index("ix_jobs_succeeded", "finished_at", postgresql_where=text("state = 'succeeded'")),
+        *(Index(f"ix_jobs_ended_{name}", "project_id", name, "id", postgresql_where=ENDED) for name in LISTED_BY),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -149,6 +171,19 @@ class Job(Leased, Base):
     fine_tuned_model: Mapped[str | None]
     trained_tokens: Mapped[int | None]
     gpu_seconds: Mapped[float | None]
+    train_loss: Mapped[float | None]
+    train_loss_step: Mapped[int | None]
+    best_train_loss: Mapped[float | None]
+    best_train_loss_step: Mapped[int | None]
+    valid_loss: Mapped[float | None]
+    valid_loss_step: Mapped[int | None]
+    best_valid_loss: Mapped[float | None]
+    best_valid_loss_step: Mapped[int | None]
+    valid_loss_is_full: Mapped[bool] = mapped_column(server_default="false")
+    tokens_per_second: Mapped[float | None]
+    duration_seconds: Mapped[float | None]
+    warnings: Mapped[list[Any] | None]
+    verdict: Mapped[dict[str, Any] | None]
     result_file_ids: Mapped[list[str]] = mapped_column(server_default="{}")
     cost_micros: Mapped[int | None]
     error_code: Mapped[str | None]
