@@ -67,9 +67,9 @@ class Client:
         headers = {"idempotency-key": secrets.token_hex(16)}
         return self._object(self._send("POST", path, json=dict(body or {}), headers=headers))
 
-    def delete(self, path: str) -> dict[str, Any]:
-        """The body of a DELETE."""
-        return self._object(self._send("DELETE", path))
+    def delete(self, path: str, **params: Any) -> dict[str, Any]:
+        """The body of a DELETE; parameters that are None are left out."""
+        return self._object(self._send("DELETE", path, params=_given(params)))
 
     def list(self, path: str, *, limit: int | None = None, **params: Any) -> Listing:
         """The first `limit` objects of a list, or all of them, read page by page by its cursor."""

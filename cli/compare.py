@@ -3,14 +3,11 @@
 `--watch` shows the progress of a running comparison, `--cancel` cancels it.
 """
 
-import secrets
-import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import msgspec
 from rich import box
 from rich.console import Console
@@ -19,24 +16,21 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.arguments.compare import CompareArguments
+from cli.client import Client
+from cli.confirmation import confirm
+from cli.downloads import write_response
 from cli.errors import Refused, ReportPending
-from cli.gateway import Gateway
+from cli.interruption import Interrupted, interruptible
+from cli.polling import POLL_SECONDS
 from cli.running import (
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
-    EXIT_REFUSED,
-    POLL_SECONDS,
-    Interrupted,
-    body_of,
     cancel_run,
-    confirmed,
-    http_client,
-    interruptible,
     poll_until_ended,
-    post,
     show_quote,
 )
+from cli.uploads import uploaded
 
 EXIT_NOT_BETTER = 3
 PATH = "/model_comparisons"
@@ -47,41 +41,30 @@ SHORT_GRADERS = {"regular_expression": "pattern", "judge": "model", "contains": 
 """The option that `VALUE` of `TYPE=VALUE` sets; a schema is given as the name of a file."""
 
 
-def compare(gateway: Gateway, arguments: CompareArguments) -> int:
-    """Quote a comparison, ask for confirmation, create and follow it. Returns the exit status; errors go to stderr."""
+def compare(client: Client, arguments: CompareArguments) -> int:
+    """Quote a comparison, ask for confirmation, create and follow it. Returns the exit status. Raises `Refused`."""
     console = Console(highlight=False, stderr=arguments.as_json)
-    with http_client(gateway) as client:
-        try:
-            body = read_body(arguments)
-            if not arguments.file.startswith("file-"):
-                body["file"] = _upload(client, Path(arguments.file), console)
-            quote = _post_when_checked(client, f"{PATH}/quotes", body)
-            show_quote(quote, console)
-            if not arguments.yes and not confirmed(console):
-                return EXIT_REFUSED
-            with interruptible() as interrupted:
-                created = post(client, PATH, body, key=secrets.token_hex(16))
-                return _follow(client, created["id"], console, interrupted, arguments)
-        except Refused as error:
-            print(f"tunegate: {error}", file=sys.stderr)
-            return EXIT_REFUSED
+    body = read_body(arguments)
+    body["file"] = uploaded(client, arguments.file, console)
+    show_quote(_post_when_checked(client, f"{PATH}/quotes", body), console)
+    confirm("Compare?", yes=arguments.yes)
+    with interruptible() as interrupted:
+        return _follow(client, client.post(PATH, body)["id"], console, interrupted, arguments)
 
 
-def follow(gateway: Gateway, comparison_id: str, arguments: CompareArguments) -> int:
-    """Show the progress of a comparison until it has ended, then its figures. Returns the exit status."""
-    with http_client(gateway) as client:
-        try:
-            with interruptible() as interrupted:
-                console = Console(highlight=False, stderr=arguments.as_json)
-                return _follow(client, comparison_id, console, interrupted, arguments)
-        except Refused as error:
-            print(f"tunegate: {error}", file=sys.stderr)
-            return EXIT_REFUSED
+def follow(client: Client, comparison_id: str, arguments: CompareArguments) -> int:
+    """Show the progress of a comparison until it has ended, then its figures. Returns the exit status.
+
+    Raises `Refused`.
+    """
+    console = Console(highlight=False, stderr=arguments.as_json)
+    with interruptible() as interrupted:
+        return _follow(client, comparison_id, console, interrupted, arguments)
 
 
-def cancel(gateway: Gateway, comparison_id: str) -> int:
-    """Cancel a comparison. Returns the exit status."""
-    return cancel_run(gateway, PATH, comparison_id)
+def cancel(client: Client, comparison_id: str) -> int:
+    """Cancel a comparison. Returns the exit status. Raises `Refused`."""
+    return cancel_run(client, PATH, comparison_id)
 
 
 def read_body(arguments: CompareArguments) -> dict[str, Any]:
@@ -116,27 +99,12 @@ def _grader(text: str) -> dict[str, Any]:
         raise Refused(f"{value} is no JSON Schema that can be read: {error}") from None
 
 
-def _upload(client: httpx2.Client, file: Path, console: Console) -> str:
-    try:
-        with file.open("rb") as content:
-            uploaded = body_of(
-                client.post("/files", data={"purpose": "fine-tune"}, files={"file": (file.name, content)})
-            )
-    except OSError as error:
-        raise Refused(f"{file}: {error.strerror or error}") from None
-    except httpx2.HTTPError as error:
-        raise Refused(f"The gateway cannot be reached: {error}") from None
-    console.print(f"{file.name} is {uploaded['id']}", style="dim")
-    file_id: str = uploaded["id"]
-    return file_id
-
-
-def _post_when_checked(client: httpx2.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
+def _post_when_checked(client: Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """Repeat a request until the report of its file is ready."""
     deadline = time.monotonic() + MAX_CHECK_SECONDS
     while True:
         try:
-            return post(client, path, body)
+            return client.post(path, body)
         except ReportPending:
             if time.monotonic() > deadline:
                 raise
@@ -144,7 +112,7 @@ def _post_when_checked(client: httpx2.Client, path: str, body: dict[str, Any]) -
 
 
 def _follow(
-    client: httpx2.Client,
+    client: Client,
     comparison_id: str,
     console: Console,
     interrupted: threading.Event,
@@ -158,7 +126,7 @@ def _follow(
         console.print(f"  tunegate compare --cancel {comparison_id}   cancels it")
         return EXIT_INTERRUPTED
     if arguments.out is not None and shown["result"] is not None:
-        _export(client, comparison_id, arguments.out)
+        _export(client, comparison_id, arguments.out, console)
     if arguments.as_json:
         print(msgspec.json.encode(shown).decode())
     else:
@@ -174,17 +142,10 @@ def is_better(shown: dict[str, Any]) -> bool:
     return difference is not None and difference["value"] is not None and difference["value"] > 0
 
 
-def _export(client: httpx2.Client, comparison_id: str, out: Path) -> None:
+def _export(client: Client, comparison_id: str, out: Path, console: Console) -> None:
     format = "csv" if out.suffix.lower() == ".csv" else "jsonl"
-    try:
-        with (
-            client.stream("GET", f"{PATH}/{comparison_id}/cases", params={"format": format}) as answer,
-            out.open("wb") as file,
-        ):
-            for chunk in answer.iter_bytes():
-                file.write(chunk)
-    except (httpx2.HTTPError, OSError) as error:
-        raise Refused(f"{comparison_id} has ended, and cannot be written to {out}: {error}") from None
+    with client.stream("GET", f"{PATH}/{comparison_id}/cases", params={"format": format}) as response:
+        write_response(response, out, force=True, console=console)
 
 
 def _show(shown: dict[str, Any], out: Path | None, console: Console) -> None:

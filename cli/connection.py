@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,6 +39,11 @@ class Connection:
         from cli.gateway import Gateway
 
         return Gateway.found(os.environ, self.ready_file, self.profile)
+
+    def typed(self) -> str:
+        """The given options as they are typed, with a space before each, for commands that are printed."""
+        given = {"--profile": self.profile, "--ready-file": self.ready_file}
+        return "".join(f" {name} {shlex.quote(str(value))}" for name, value in given.items() if value is not None)
 
     def client(self) -> Client:
         """A client for a project's resources. Raises `SettingsError`."""

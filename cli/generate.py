@@ -3,72 +3,54 @@
 The gateway does the work, so this command may end at any time: `--watch` shows the progress again, `--cancel` cancels.
 """
 
-import secrets
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import msgspec
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 from cli.arguments.generate import GenerateArguments
+from cli.client import Client
+from cli.confirmation import confirm
+from cli.downloads import write_response
 from cli.errors import Refused
-from cli.gateway import Gateway
+from cli.interruption import Interrupted, interruptible
 from cli.running import (
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
-    EXIT_REFUSED,
-    Interrupted,
     cancel_run,
-    confirmed,
-    http_client,
-    interruptible,
     poll_until_ended,
-    post,
     show_quote,
 )
 
 PATH = "/dataset_generations"
 
 
-def generate(gateway: Gateway, arguments: GenerateArguments) -> int:
-    """Quote a generation, ask for confirmation, create and follow it. Returns the exit status; errors go to stderr."""
+def generate(client: Client, arguments: GenerateArguments) -> int:
+    """Quote a generation, ask for confirmation, create and follow it. Returns the exit status. Raises `Refused`."""
     console = Console(highlight=False, stderr=arguments.as_json)
-    with http_client(gateway) as client:
-        try:
-            body = read_body(arguments)
-            quote = post(client, f"{PATH}/quotes", body)
-            show_quote(quote, console)
-            if not arguments.yes and not confirmed(console):
-                return EXIT_REFUSED
-            with interruptible() as interrupted:
-                created = post(client, PATH, body, key=secrets.token_hex(16))
-                return _follow(client, created["id"], console, interrupted, arguments.out, as_json=arguments.as_json)
-        except Refused as error:
-            print(f"tunegate: {error}", file=sys.stderr)
-            return EXIT_REFUSED
+    body = read_body(arguments)
+    show_quote(client.post(f"{PATH}/quotes", body), console)
+    confirm("Generate?", yes=arguments.yes)
+    with interruptible() as interrupted:
+        created = client.post(PATH, body)
+        return _follow(client, created["id"], console, interrupted, arguments.out, as_json=arguments.as_json)
 
 
-def follow(gateway: Gateway, generation_id: str, *, out: Path | None, as_json: bool) -> int:
-    """Show the progress of a generation until it has ended. Returns the exit status."""
-    with http_client(gateway) as client:
-        console = Console(highlight=False, stderr=as_json)
-        try:
-            with interruptible() as interrupted:
-                return _follow(client, generation_id, console, interrupted, out, as_json=as_json)
-        except Refused as error:
-            print(f"tunegate: {error}", file=sys.stderr)
-            return EXIT_REFUSED
+def follow(client: Client, generation_id: str, *, out: Path | None, as_json: bool) -> int:
+    """Show the progress of a generation until it has ended. Returns the exit status. Raises `Refused`."""
+    console = Console(highlight=False, stderr=as_json)
+    with interruptible() as interrupted:
+        return _follow(client, generation_id, console, interrupted, out, as_json=as_json)
 
 
-def cancel(gateway: Gateway, generation_id: str) -> int:
-    """Cancel a generation. Returns the exit status."""
-    return cancel_run(gateway, PATH, generation_id)
+def cancel(client: Client, generation_id: str) -> int:
+    """Cancel a generation. Returns the exit status. Raises `Refused`."""
+    return cancel_run(client, PATH, generation_id)
 
 
 def read_body(arguments: GenerateArguments) -> dict[str, Any]:
@@ -107,7 +89,7 @@ def _text(file: Path) -> str:
 
 
 def _follow(
-    client: httpx2.Client,
+    client: Client,
     generation_id: str,
     console: Console,
     interrupted: threading.Event,
@@ -123,21 +105,13 @@ def _follow(
         console.print(f"  tunegate generate --cancel {generation_id}   cancels it")
         return EXIT_INTERRUPTED
     if shown["file"] is not None and out is not None:
-        _download(client, shown["file"], out)
+        with client.stream("GET", f"/files/{shown['file']}/content") as response:
+            write_response(response, out, force=True, console=console)
     if as_json:
         print(msgspec.json.encode(shown).decode())
     else:
         _show(shown, out, console)
     return EXIT_DONE if shown["status"] == "succeeded" else EXIT_FAILED
-
-
-def _download(client: httpx2.Client, file_id: str, out: Path) -> None:
-    try:
-        with client.stream("GET", f"/files/{file_id}/content") as answer, out.open("wb") as file:
-            for chunk in answer.iter_bytes():
-                file.write(chunk)
-    except (httpx2.HTTPError, OSError) as error:
-        raise Refused(f"{file_id} is made, and cannot be written to {out}: {error}") from None
 
 
 def _show(shown: dict[str, Any], out: Path | None, console: Console) -> None:

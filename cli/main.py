@@ -9,7 +9,10 @@ from service.errors import SettingsError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 GROUPS = {
-    "Main job": ("check", "prepare", "generate", "compare"),
+    "Main job": (
+        *("check", "prepare", "generate", "quote", "train", "jobs", "files"),
+        *("compare", "models", "aliases", "ask"),
+    ),
     "Organisation": ("keys",),
     "Operations": ("serve", "worker", "migrate", "audit", "deletions"),
     "Development": ("dev", "demo", "listen", "trigger", "openapi"),

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+PIPE_WIDTH = 250
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _STYLES = {
     **dict.fromkeys(("succeeded", "processed", "delivered", "active"), "green"),
@@ -55,7 +57,7 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], to: C
         table.add_column(column.title, justify=column.justify, overflow="fold" if column.fold else "ellipsis")
     for row in cells:
         table.add_row(*(row[index] for index in used))
-    to.print(table)
+    _wide(to).print(table)
 
 
 def print_fields(fields: Iterable[tuple[str, Cell]], to: Console) -> None:
@@ -66,7 +68,7 @@ def print_fields(fields: Iterable[tuple[str, Cell]], to: Console) -> None:
     for name, value in fields:
         if (text := _text(value)).plain:
             grid.add_row(name, text)
-    to.print(grid)
+    _wide(to).print(grid)
 
 
 def status(value: str | None) -> Text | None:
@@ -118,6 +120,13 @@ def size(size_bytes: int | None) -> str | None:
 def printable(text: str, *, keep: str = "") -> str:
     """On one line, without control characters, which may be escape codes for the terminal, except those in `keep`."""
     return "".join(letter if letter.isprintable() or letter in keep else " " for letter in text)
+
+
+def _wide(to: Console) -> Console:
+    """The console; for a pipe one that is so wide that `grep` finds whole ids."""
+    if to.is_terminal or "COLUMNS" in os.environ:
+        return to
+    return Console(file=to.file, highlight=False, width=PIPE_WIDTH)
 
 
 def _text(cell: Cell) -> Text:

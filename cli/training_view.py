@@ -6,7 +6,9 @@ from itertools import pairwise
 from typing import Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 16
@@ -17,11 +19,14 @@ PLAIN_LINES = 6
 class View(Protocol):
     """Shows the status and the steps of a running job."""
 
-    def status(self, status: str) -> None:
-        """Show the job's status, before its first step."""
+    def status(self, status: str, waiting: str = "") -> None:
+        """Show the job's status, and why it waits."""
 
-    def steps(self, *, step: int, total: int, losses: Sequence[float]) -> None:
-        """Show the progress, with the loss of every step so far."""
+    def steps(self, *, step: int, total: int, losses: Sequence[float], valid_loss: float | None = None) -> None:
+        """Show the progress, with the loss of every step so far, and the last loss on held-out examples."""
+
+    def message(self, text: Text) -> None:
+        """Print a line that stays."""
 
 
 def sparkline(values: Sequence[float], width: int = SPARK_WIDTH) -> str:
@@ -59,24 +64,39 @@ class _Bar:
         self._progress = progress
         self._task = progress.add_task("queued", total=None, figures="")
 
-    def status(self, status: str) -> None:
+    def status(self, status: str, waiting: str = "") -> None:
         self._progress.update(self._task, description=status)
+        if waiting:
+            self._progress.update(self._task, figures=escape(waiting))
 
-    def steps(self, *, step: int, total: int, losses: Sequence[float]) -> None:
-        figures = f"step {step}/{total}  loss {losses[-1]:.3f}  [cyan]{sparkline(losses)}[/]"
+    def steps(self, *, step: int, total: int, losses: Sequence[float], valid_loss: float | None = None) -> None:
+        held_out = "" if valid_loss is None else f"  validation {valid_loss:.3f}"
+        figures = f"step {step}/{total}  loss {losses[-1]:.3f}  [cyan]{sparkline(losses)}[/]{held_out}"
         self._progress.update(self._task, total=total, completed=step, figures=figures)
+
+    def message(self, text: Text) -> None:
+        self._progress.console.print(text, soft_wrap=True)
 
 
 class _Plain:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._lines_printed = 0
+        self._waiting = ""
 
-    def status(self, status: str) -> None:
-        """A pipe gets lines for steps only."""
+    def status(self, status: str, waiting: str = "") -> None:
+        """A pipe gets lines for steps, and for each new reason to wait."""
+        if waiting and waiting != self._waiting:
+            self.message(Text(f"  {waiting}"))
+        self._waiting = waiting
 
-    def steps(self, *, step: int, total: int, losses: Sequence[float]) -> None:
+    def steps(self, *, step: int, total: int, losses: Sequence[float], valid_loss: float | None = None) -> None:
         due = step * PLAIN_LINES // total
         if due > self._lines_printed:
             self._lines_printed = due
-            self._console.print(f"  step {step:>4}/{total}   loss {losses[-1]:.3f}   {sparkline(losses)}")
+            held_out = "" if valid_loss is None else f"   validation {valid_loss:.3f}"
+            line = f"  step {step:>4}/{total}   loss {losses[-1]:.3f}{held_out}   {sparkline(losses)}"
+            self.message(Text(line))
+
+    def message(self, text: Text) -> None:
+        self._console.print(text, soft_wrap=True)

@@ -193,13 +193,13 @@ class TestTrigger:
 
     def test_of_no_known_type_names_those_that_there_are(self, tenant: Tenant) -> None:
         done = tunegate(tenant, "trigger", "job.done")
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (done.returncode, done.stdout) == (2, "")
         assert SUCCEEDED in done.stderr
 
     def test_without_a_gateway(self, tenant: Tenant) -> None:
         gone = Tenant(base_url="http://127.0.0.1:1/v1", database_url="", project_id="", key="k")
         done = tunegate(gone, "trigger", SUCCEEDED)
-        assert (done.returncode, "does not answer" in done.stderr) == (1, True)
+        assert (done.returncode, "cannot be reached" in done.stderr) == (2, True)
 
 
 class TestGateway:

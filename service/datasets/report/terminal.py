@@ -40,6 +40,14 @@ def render_report(report: FileReport, console: Console, command: Callable[[str],
     console.print()
 
 
+def render_findings(report: FileReport, console: Console, command: Callable[[str], str] | None = None) -> None:
+    """Prints the verdict, the errors and the warnings of a report. `command` is that of `render_report`."""
+    console.print()
+    console.print(_verdict(report))
+    for severity in ("error", "warning"):
+        _print_findings(report, severity, console, command or str)
+
+
 def render_leakage(found: Leakage, console: Console) -> None:
     """Prints the examples that a training and a validation file share: the first findings, the counts and notes."""
     for finding in found.findings[:_MAX_SHOWN_LINES]:

@@ -62,7 +62,7 @@ def test_from_the_file_to_the_table(environment: dict[str, str], rows: Path, tmp
         (["FILE", "--model", "gpt-4o-mini", "--grader", "vibes=1"], "--grader vibes=… is not known"),
         (["FILE", "--model", "gpt-4o-mini", "--grader", "{"], "is no JSON object"),
         (["FILE", "--model", "gpt-4o-mini", "--grader", "json_schema=none.json"], "no JSON Schema"),
-        (["none.jsonl", "--model", "gpt-4o-mini"], "No such file"),
+        (["none.jsonl", "--model", "gpt-4o-mini"], "there is no file"),
         (["file-none", "--model", "gpt-4o-mini"], "No file 'file-none'"),
         (["FILE", "--model", "gpt-none"], "gpt-none"),
         (["FILE", "--model", "gpt-4o-mini"], "--yes"),

@@ -1,0 +1,1 @@
+"""Fine-tuning jobs from the command line: their request, creation, progress, figures and metrics."""
