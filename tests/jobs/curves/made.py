@@ -116,10 +116,10 @@ def confusion(seeds: int, *, full: bool) -> Counter[tuple[str, float, str]]:
 def table(found: Counter[tuple[str, float, str]]) -> str:
     """The confusion as lines of text."""
     columns = [*KINDS, "none"]
-    lines = [f"{'curve':<16}{'noise':>6} " + " ".join(f"{name:>14}" for name in columns)]
+    lines = [f"{'curve':<14} {'noise':>5} " + "  ".join(columns)]
     for truth, noise in sorted({key[:2] for key in found}, key=lambda key: (list(KINDS).index(key[0]), key[1])):
-        counts = " ".join(f"{found[truth, noise, name] or '':>14}" for name in columns)
-        lines.append(f"{truth:<16}{noise:>6.0%} {counts}")
+        counts = "  ".join(f"{found[truth, noise, name] or '-':>{len(name)}}" for name in columns)
+        lines.append(f"{truth:<14} {noise:>5.0%} {counts}")
     return "\n".join(lines)
 
 

@@ -3,28 +3,28 @@
 The confusion over ten seeds of every curve, length (20 to 2,000 steps) and noise of `made.py`, with `full_valid_loss`
 at the ends of four epochs (`python -m tests.jobs.curves.made` prints it):
 
-    curve            noise     converging  still_falling    over_fitted       diverged nothing_learnt      too_noisy           none
-    converging          0%            200
-    converging          2%            200
-    converging         10%            197                                                                          3
-    converging         30%            170                                                           6             24
-    still_falling       0%                           120
-    still_falling       2%                           120
-    still_falling      10%              5            114                                                           1
-    still_falling      30%             15             81                                                          24
-    over_fitted         0%                                          120
-    over_fitted         2%                                          120
-    over_fitted        10%                                          120
-    over_fitted        30%                                          120
-    diverged            0%                                                         120
-    diverged            2%                                                         120
-    diverged           10%                                            1            117              1              1
-    diverged           30%              1                            15             87              7             10
-    nothing_learnt      0%                                                                         80
-    nothing_learnt      2%              1                                                          78              1
-    nothing_learnt     10%              1                                                          48             31
-    nothing_learnt     30%              1                                            1             14             64
-    too_noisy          60%                                                                          2             28
+    curve          noise converging  still_falling  over_fitted  diverged  nothing_learnt  too_noisy  none
+    converging        0%        200              -            -         -               -          -     -
+    converging        2%        200              -            -         -               -          -     -
+    converging       10%        197              -            -         -               -          3     -
+    converging       30%        170              -            -         -               6         24     -
+    still_falling     0%          -            120            -         -               -          -     -
+    still_falling     2%          -            120            -         -               -          -     -
+    still_falling    10%          5            114            -         -               -          1     -
+    still_falling    30%         15             81            -         -               -         24     -
+    over_fitted       0%          -              -          120         -               -          -     -
+    over_fitted       2%          -              -          120         -               -          -     -
+    over_fitted      10%          -              -          120         -               -          -     -
+    over_fitted      30%          -              -          120         -               -          -     -
+    diverged          0%          -              -            -       120               -          -     -
+    diverged          2%          -              -            -       120               -          -     -
+    diverged         10%          -              -            1       117               1          1     -
+    diverged         30%          1              -           15        87               7         10     -
+    nothing_learnt    0%          -              -            -         -              80          -     -
+    nothing_learnt    2%          1              -            -         -              78          1     -
+    nothing_learnt   10%          1              -            -         -              48         31     -
+    nothing_learnt   30%          1              -            -         1              14         64     -
+    too_noisy        60%          -              -            -         -               2         28     -
 """
 
 import math
