@@ -37,6 +37,13 @@ def test_a_good_file() -> None:
         assert part in text
 
 
+def test_prices_have_a_column_of_dates_only_where_a_model_ends() -> None:
+    rows = jsonl(*[asked(f"Why {index}?", f"Since {index}.") for index in range(60)])
+    for date, columns in ((None, ["Train", "Price"]), (datetime.date(2027, 1, 14), ["Train", "Price", "Ends"])):
+        text = rendered(report_on(rows, prices=[ModelPrice("gpt-4o-mini", 3_000_000, date)]))
+        assert columns in [line.split() for line in text.splitlines()]
+
+
 def test_errors_with_lines_and_fixes() -> None:
     data = jsonl(asked(), "{", "{", {"messages": [message("user"), message("assistant", "")]}, calling(calls=[]))
     text = rendered(report_on(data))

@@ -159,15 +159,19 @@ def _histogram(report: FileReport) -> Table:
 
 
 def _prices(report: FileReport) -> Table:
+    """The price by model, and the date on which a model ends, where one of them ends."""
+    ends = any(line.shutdown_date for line in report.prices)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("Train")
     table.add_column("Price", justify="right")
-    table.add_column("Ends")
+    if ends:
+        table.add_column("Ends")
     for line in report.prices:
         price = "by the hour" if line.price is None else f"${line.price.value:,.2f}"
         if line.price is not None and 0 < line.price.value < 0.01:
             price = f"${line.price.value:.4f}"
-        table.add_row(line.model, price, line.shutdown_date.isoformat() if line.shutdown_date else "")
+        date = line.shutdown_date.isoformat() if line.shutdown_date else ""
+        table.add_row(line.model, price, *([date] if ends else []))
     return table
 
 
