@@ -32,8 +32,8 @@ from service.identity.authentication import Authenticator
 from service.identity.presented_keys import presented_key
 from service.inference import routes as inference
 from service.jobs import routes as jobs
+from service.limits import routes as limits
 from service.limits.rates import RateLimitEnforcer
-from service.limits.routes import ADMIN_ROUTES as LIMIT_ROUTES
 from service.logs import configure
 from service.models import routes as models
 from service.models.aliases import routes as aliases
@@ -109,6 +109,9 @@ def create_litestar(
             *webhooks.ROUTES,
             *webhook_events.ROUTES,
             *upstreams.ROUTES,
+            *billing.ROUTES,
+            *projects.ROUTES,
+            *limits.ROUTES,
         ],
         before_request=_admit_project,
     )
@@ -119,7 +122,7 @@ def create_litestar(
             *projects.ADMIN_ROUTES,
             *archiving.ADMIN_ROUTES,
             *deletions.ADMIN_ROUTES,
-            *LIMIT_ROUTES,
+            *limits.ADMIN_ROUTES,
             *upstreams.ADMIN_ROUTES,
         ],
         before_request=_admit_administrator,

@@ -1,7 +1,7 @@
 """Time buckets of costs and usage, and their pages. Pure.
 
-A bucket begins at a whole minute, hour or day in UTC. A page's name encodes where it begins and a digest of its query,
-so the page of another query is refused.
+A bucket begins at a whole minute, hour or day in UTC. A page's name encodes the range that is left and a digest of its
+query, so the page of another query is refused.
 """
 
 import base64
@@ -16,10 +16,12 @@ import msgspec
 from service.errors import InvalidRequest
 
 Width = Literal["1m", "1h", "1d"]
+Order = Literal["asc", "desc"]
 SECONDS: dict[Width, int] = {"1m": 60, "1h": 3_600, "1d": 86_400}
 LATEST = 32_503_680_000
 """The year 3000, in Unix seconds."""
 
+_UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 _PREFIX = "page_"
 
 
@@ -39,16 +41,54 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The buckets of a page, and the name of the next page if there is one."""
+    """The buckets that a page may cover, in its order: the earliest first, or the latest first."""
 
     buckets: Sequence[Bucket]
-    next_page: str | None
+    position: _Position
+    seconds: int
+    order: Order
+
+    def next_page(self, count: int) -> str | None:
+        """The name of the page that follows the first `count` buckets, None if nothing is left of the range."""
+        left = self.position
+        if self.order == "asc":
+            begin = left.begin // self.seconds * self.seconds + count * self.seconds
+            following = _Position(begin, left.end, left.query)
+        else:
+            end = (left.end - 1) // self.seconds * self.seconds + (1 - count) * self.seconds
+            following = _Position(left.begin, end, left.query)
+        return _encoded(following) if following.begin < following.end else None
+
+
+def length_of(since: str) -> int:
+    """The seconds of a length of time such as `90m`, `24h`, `7d` or `4w`.
+
+    >>> length_of("7d")
+    604800
+    """
+    return int(since[:-1]) * _UNITS[since[-1]]
+
+
+def start_of(since: str, *, now: int, width: Width) -> int:
+    """Where the last `since` begins whose newest bucket is that of `now`: `7d` are seven days, today included."""
+    seconds = SECONDS[width]
+    newest = now // seconds * seconds
+    return max(0, min(newest, (newest + seconds - length_of(since)) // seconds * seconds))
 
 
 def span(
-    *, start: int, end: int | None, now: int, width: Width, limit: int, page: str | None, query: bytes, whole: bool
+    *,
+    start: int,
+    end: int | None,
+    now: int,
+    width: Width,
+    limit: int,
+    page: str | None,
+    query: bytes,
+    whole: bool,
+    order: Order = "asc",
 ) -> Span:
-    """The buckets of one page.
+    """The up to `limit` buckets of one page.
 
     `whole`: the first and the last bucket are complete; otherwise `start` and `end` cut them. `query` identifies the
     query. Raises `InvalidRequest` for an empty range, and for the page of another query.
@@ -56,18 +96,18 @@ def span(
     if end is not None and end <= start:
         raise InvalidRequest("'end_time' must be after 'start_time'.", param="end_time")
     digest = hashlib.sha256(query).hexdigest()[:16]
-    position = _Position(start, now + 1 if end is None else end, digest) if page is None else _decoded(page, digest)
+    left = _Position(start, now + 1 if end is None else end, digest) if page is None else _decoded(page, digest)
     seconds = SECONDS[width]
-    first = position.begin // seconds * seconds
+    first, last = left.begin // seconds * seconds, (left.end - 1) // seconds * seconds
+    begins = range(first, last + 1, seconds) if order == "asc" else range(last, first - 1, -seconds)
     buckets = []
-    for begin in range(first, min(position.end, first + limit * seconds), seconds):
-        if whole or end is None:
-            buckets.append(Bucket(begin if whole else max(begin, start), begin + seconds))
+    for begin in begins[:limit]:
+        after = begin + seconds
+        if whole:
+            buckets.append(Bucket(begin, after))
         else:
-            buckets.append(Bucket(max(begin, start), min(begin + seconds, end)))
-    next_begin = first + limit * seconds
-    more = next_begin < position.end
-    return Span(buckets, _encoded(_Position(next_begin, position.end, digest)) if more else None)
+            buckets.append(Bucket(max(begin, left.begin), after if end is None else min(after, left.end)))
+    return Span(buckets, left, seconds, order)
 
 
 def _encoded(position: _Position) -> str:

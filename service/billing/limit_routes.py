@@ -19,6 +19,7 @@ from service.http.resources import ApiRequest, resource
 from service.http.wire_types import RequestModel
 from service.identity import audit
 from service.identity.queries import check_active, get_project
+from service.identity.requests import caller
 from service.settings import Settings
 
 Cents = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000_000)]
@@ -156,6 +157,14 @@ async def delete_organization_limit(request: ApiRequest) -> SpendLimitDeleted:
     return SpendLimitDeleted(object="organization.spend_limit.deleted")
 
 
+@get("/project/spend_limit", summary="Retrieve the project's spend limit", opt=operation(returns=SpendLimitObject))
+async def get_own_limit(request: ApiRequest) -> SpendLimitObject:
+    """This project's limit, and whether it has been reached this month. Only an administrator changes it."""
+    who = caller(request)
+    async with resource(request, Database).project(who.project_id) as session:
+        return await _show_project(session, who.project_id)
+
+
 async def _show_project(session: AsyncSession, project_id: str) -> SpendLimitObject:
     month = month_of(dt.datetime.now(dt.UTC))
     return _show(
@@ -181,6 +190,7 @@ def _show(balance: MonthBalance, kind: Kind, missing: str) -> SpendLimitObject:
     )
 
 
+ROUTES = [get_own_limit]
 ADMIN_ROUTES = [
     get_project_limit,
     set_project_limit,

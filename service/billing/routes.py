@@ -214,6 +214,7 @@ def _show_inference(price: InferencePrice) -> PriceObject:
     )
 
 
+ROUTES = [*limit_routes.ROUTES, *usage_routes.ROUTES]
 ADMIN_ROUTES = [
     get_prices,
     post_price,

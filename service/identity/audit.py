@@ -12,10 +12,18 @@ from typing import Any
 
 import structlog
 from litestar import Request
-from sqlalchemy import insert
+from sqlalchemy import ScalarSelect, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.database.tables import AuditLog
+from service.database.tables import (
+    ApiKey,
+    AuditLog,
+    ModelAlias,
+    Project,
+    ServiceAccount,
+    UpstreamAccount,
+    WebhookEndpoint,
+)
 from service.http.client_address import client_address
 from service.identity.audit_events import EVENT_TYPES
 from service.identity.callers import Administrator, Caller
@@ -65,16 +73,20 @@ async def record(
     *,
     project_id: str | None = None,
     resource_id: str | None = None,
+    resource_name: str | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> str:
     """Add an entry in the caller's transaction, whatever the session's scope, and return the entry's id.
 
-    The API shows `data` as the new object for a type that ends in `created`, and as the requested changes for one that
-    ends in `updated`. Raises `ValueError` for a type that `audit_events` does not list.
+    The names of the actor and of what is changed are stored with it, as they are after the change. `resource_name` is
+    needed only for what has lost its name by then. The API shows `data` as the new object for a type that ends in
+    `created`, and as the requested changes for one that ends in `updated`. Raises `ValueError` for a type that
+    `audit_events` does not list.
     """
     if type not in EVENT_TYPES:
         raise ValueError(f"{type!r} is not an audit event type.")
     entry_id = new_id("audit_log-")
+    kind = str((data or {}).get("resource_type", type.partition(".")[0]))
     await session.execute(
         insert(AuditLog).values(
             id=entry_id,
@@ -82,11 +94,44 @@ async def record(
             type=type,
             actor=actor.kind,
             key_id=actor.key_id,
+            key_name=_name(ApiKey, actor.key_id),
             service_account_id=actor.service_account_id,
+            service_account_name=_name(ServiceAccount, actor.service_account_id),
             ip_address=actor.ip_address,
             request_id=actor.request_id,
             resource_id=resource_id,
+            resource_name=resource_name or _name(_table_of(kind, resource_id, project_id), resource_id),
             detail=dict(data or {}),
         )
     )
     return entry_id
+
+
+_Named = (
+    type[ApiKey]
+    | type[ModelAlias]
+    | type[Project]
+    | type[ServiceAccount]
+    | type[UpstreamAccount]
+    | type[WebhookEndpoint]
+)
+
+_NAMED: Mapping[str, _Named] = {
+    "api_key": ApiKey,
+    "login": ApiKey,
+    "model_alias": ModelAlias,
+    "service_account": ServiceAccount,
+    "upstream_account": UpstreamAccount,
+    "webhook_endpoint": WebhookEndpoint,
+}
+"""The tables of what has a name, by the first part of an event's type, or by the type of a deleted resource."""
+
+
+def _table_of(kind: str, resource_id: str | None, project_id: str | None) -> _Named | None:
+    return Project if resource_id == project_id else _NAMED.get(kind)
+
+
+def _name(table: _Named | None, row_id: str | None) -> ScalarSelect[str] | None:
+    if table is None or row_id is None:
+        return None
+    return select(table.name).where(table.id == row_id).scalar_subquery()

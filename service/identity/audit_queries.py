@@ -2,35 +2,24 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.database.tables import AuditLog, Project, Refusal
+from service.database.tables import ApiKey, AuditLog, File, Project, Refusal, ServiceAccount
 from service.errors import unknown_cursor
-from service.identity.audit_schemas import ListAuditLogs
+from service.identity.audit_schemas import Entry, ListAuditLogs, ListProjectAuditLogs
 
 
-class Entry(NamedTuple):
-    """An entry, the name of its project while the project exists, and the number of refusals that it stands for."""
-
-    row: AuditLog
-    project_name: str | None
-    refusals: int | None
-
-
-async def list_entries(session: AsyncSession, query: ListAuditLogs) -> Sequence[Entry]:
+async def list_entries(
+    session: AsyncSession, query: ListAuditLogs | ListProjectAuditLogs, project_ids: Sequence[str] | None
+) -> Sequence[Entry]:
     """Up to `limit + 1` entries, newest first; with `before` alone, the ones just newer, oldest first.
 
-    Raises `InvalidRequest` for an unknown cursor.
+    Of these projects, or of all and of the organisation. Raises `InvalidRequest` for an unknown cursor.
     """
-    statement = (
-        select(AuditLog, Project.name, Refusal.count)
-        .outerjoin(Project, Project.id == AuditLog.project_id)
-        .outerjoin(Refusal, Refusal.audit_log_id == AuditLog.id)
-        .where(*_conditions(query))
-    )
+    of_projects = [] if project_ids is None else [AuditLog.project_id.in_(project_ids)]
+    statement = _entries().where(*of_projects, *_conditions(query))
     for param, cursor in (("after", query.after), ("before", query.before)):
         if cursor is not None:
             if await session.scalar(select(AuditLog.id).where(AuditLog.id == cursor)) is None:
@@ -41,15 +30,38 @@ async def list_entries(session: AsyncSession, query: ListAuditLogs) -> Sequence[
     return [Entry(*row) for row in await session.execute(ordered.limit(query.limit + 1))]
 
 
-def _conditions(query: ListAuditLogs) -> list[ColumnElement[bool]]:
+def _entries() -> Select[AuditLog, str | None, int | None, str | None, bool, str | None, str | None]:
+    return (
+        select(
+            AuditLog,
+            Project.name,
+            Refusal.count,
+            func.coalesce(AuditLog.key_name, ApiKey.name),
+            _shows_address(),
+            func.coalesce(AuditLog.service_account_name, ServiceAccount.name),
+            func.coalesce(AuditLog.resource_name, File.filename),
+        )
+        .outerjoin(Project, Project.id == AuditLog.project_id)
+        .outerjoin(Refusal, Refusal.audit_log_id == AuditLog.id)
+        .outerjoin(ApiKey, ApiKey.id == AuditLog.key_id)
+        .outerjoin(ServiceAccount, ServiceAccount.id == AuditLog.service_account_id)
+        .outerjoin(File, (File.project_id == AuditLog.project_id) & (File.id == AuditLog.resource_id))
+    )
+
+
+def _shows_address() -> ColumnElement[bool]:
+    """Whether the reader may see the key that acted: in a project's scope, administrators' keys are not visible."""
+    in_project = func.current_setting("tunegate.scope") == "project"
+    return ~in_project | ApiKey.id.is_not(None)
+
+
+def _conditions(query: ListAuditLogs | ListProjectAuditLogs) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if query.actor_ids is not None:
         ids = query.actor_ids
         conditions.append(or_(AuditLog.key_id.in_(ids), AuditLog.service_account_id.in_(ids)))
     if query.event_types is not None:
         conditions.append(AuditLog.type.in_(query.event_types))
-    if query.project_ids is not None:
-        conditions.append(AuditLog.project_id.in_(query.project_ids))
     if query.resource_ids is not None:
         conditions.append(AuditLog.resource_id.in_(query.resource_ids))
     # entries show whole seconds, rounded down

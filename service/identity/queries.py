@@ -1,9 +1,9 @@
 """Reads projects, service accounts and keys for the organisation's API."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, select
+from sqlalchemy import ARRAY, ColumnElement, Select, Text, and_, any_, cast, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.tables import ApiKey, Project, ServiceAccount
@@ -147,6 +147,24 @@ async def list_admin_keys(session: AsyncSession, query: ListAdminKeys) -> Sequen
         statement = statement.where(ApiKey.id > query.after if ascending else ApiKey.id < query.after)
     order = ApiKey.id.asc() if ascending else ApiKey.id.desc()
     return (await session.scalars(statement.order_by(order).limit(query.limit + 1))).all()
+
+
+async def names_of_keys(session: AsyncSession, ids: Iterable[str]) -> dict[str, str]:
+    """The names of keys by their ids, also of revoked ones, until their project is deleted."""
+    return await _names(session, ApiKey, ids)
+
+
+async def names_of_projects(session: AsyncSession, ids: Iterable[str]) -> dict[str, str]:
+    """The names of projects by their ids, whatever their status."""
+    return await _names(session, Project, ids)
+
+
+async def _names(session: AsyncSession, table: type[ApiKey] | type[Project], ids: Iterable[str]) -> dict[str, str]:
+    wanted = list(ids)
+    if not wanted:
+        return {}
+    rows = await session.execute(select(table.id, table.name).where(table.id == any_(cast(wanted, ARRAY(Text)))))
+    return {row.id: row.name for row in rows}
 
 
 def _owner_has_access() -> ColumnElement[bool]:

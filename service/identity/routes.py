@@ -1,4 +1,4 @@
-"""`/v1/organization/projects`. Also the list of this folder's routes."""
+"""`/v1/organization/projects`, and `/v1/project` of the caller. Also the list of this folder's routes."""
 
 from litestar import Response, get, post
 from litestar.params import FromPath
@@ -13,9 +13,18 @@ from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page
 from service.identity import actions, audit_routes, key_routes, service_account_routes
 from service.identity.audit import actor_of
-from service.identity.queries import get_project, list_projects
-from service.identity.requests import request_identity_of
-from service.identity.schemas import CreateProject, ListProjects, ProjectObject, UpdateProject, show_project
+from service.identity.queries import get_key, get_project, list_projects
+from service.identity.requests import caller, request_identity_of
+from service.identity.schemas import (
+    CreateProject,
+    ListProjects,
+    OwnProject,
+    ProjectObject,
+    UpdateProject,
+    show_key,
+    show_own_project,
+    show_project,
+)
 
 
 @post(
@@ -63,6 +72,17 @@ async def update_project(request: ApiRequest, project_id: FromPath[str]) -> Proj
         return show_project(await actions.update_project(session, actor_of(request), project_id, body))
 
 
+@get("/project", summary="Retrieve the key's project", opt=operation(returns=OwnProject))
+async def get_own_project(request: ApiRequest) -> OwnProject:
+    """The project that the key belongs to, and the key itself: its name, owner, scopes and end."""
+    who = caller(request)
+    async with resource(request, Database).project(who.project_id) as session:
+        project = await get_project(session, who.project_id)
+        key = await get_key(session, who.project_id, who.key_id)
+    return show_own_project(project, show_key(key.row, key.account, access=key.access))
+
+
+ROUTES = [get_own_project, *audit_routes.ROUTES]
 ADMIN_ROUTES = [
     create_project,
     get_projects,

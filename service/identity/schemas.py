@@ -172,6 +172,12 @@ class KeyDeleted(msgspec.Struct, frozen=True, kw_only=True):
     deleted: bool = True
 
 
+class OwnProject(ProjectObject, frozen=True, kw_only=True):
+    """The caller's project, with the key that called."""
+
+    api_key: KeyObject
+
+
 class CreateAdminKey(RequestModel, frozen=True, kw_only=True):
     """A new admin key. `scopes` is Tunegate's own: `["api.all.read"]` makes the key read-only."""
 
@@ -276,6 +282,15 @@ def show_key(row: ApiKey, account: ServiceAccount | None, *, access: bool) -> Ke
         owner=KeyOwner(type="service_account" if owner else None, service_account=owner),
         owner_project_access="active" if access else "inactive",
         scopes=row.scopes,
+    )
+
+
+def show_own_project(project: Project, key: KeyObject) -> OwnProject:
+    """The response for the caller's project."""
+    shown = show_project(project)
+    return OwnProject(
+        **{name: getattr(shown, name) for name in shown.__struct_fields__},
+        api_key=key,
     )
 
 

@@ -1,4 +1,4 @@
-"""`/v1/organization/projects/{id}/limits` and `/rate_limits`: a project's limits with their usage, and rate limits."""
+"""`/v1/organization/projects/{id}/limits` and `/rate_limits`, and the same of the caller's project in `/v1/project`."""
 
 import datetime as dt
 
@@ -6,7 +6,8 @@ from litestar import get, post
 from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.billing.actions import month_of
+from service.billing.actions import month_balance, month_of
+from service.billing.prices import amount_of
 from service.catalogue.base_models import Catalogue
 from service.database.engine import Database
 from service.errors import InvalidRequest, unknown_cursor
@@ -16,6 +17,7 @@ from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page
 from service.identity.audit import actor_of
 from service.identity.queries import get_project
+from service.identity.requests import caller
 from service.limits.actions import set_limits, set_rate_limit
 from service.limits.queries import Rates, find_limits, rates_of
 from service.limits.schemas import (
@@ -82,9 +84,32 @@ async def post_rate_limit(
         return _show_rate(request, await rates_of(session, project_id), model)
 
 
+@get("/project/limits", summary="Retrieve the project's limits", opt=operation(returns=LimitsObject))
+async def get_own_limits(request: ApiRequest) -> LimitsObject:
+    """This project's limits, each with its usage. Null means no limit. Only an administrator changes them."""
+    who = caller(request)
+    async with resource(request, Database).project(who.project_id) as session:
+        return await _show_limits(session, who.project_id)
+
+
+@get(
+    "/project/rate_limits",
+    summary="List the project's rate limits",
+    opt=operation(returns=Page[RateLimitObject], query=ListRateLimits),
+)
+async def get_own_rate_limits(request: ApiRequest) -> Page[RateLimitObject]:
+    """`*` covers all requests of this project; the others cover inference with a model, which counts in both."""
+    who, query = caller(request), read_query(request, ListRateLimits)
+    async with resource(request, Database).project(who.project_id) as session:
+        rates = await rates_of(session, who.project_id)
+    return _page([_show_rate(request, rates, model) for model in _models(request)], query)
+
+
 async def _show_limits(session: AsyncSession, project_id: str) -> LimitsObject:
     project = await get_project(session, project_id)
     limits = await find_limits(session, project_id)
+    month = month_of(dt.datetime.now(dt.UTC))
+    balance = await month_balance(session, project_id, month)
     return LimitsObject(
         project_id=project_id,
         max_active_jobs=project.max_active_jobs,
@@ -93,7 +118,8 @@ async def _show_limits(session: AsyncSession, project_id: str) -> LimitsObject:
         max_file_bytes=limits.max_file_bytes,
         max_training_tokens_per_month=limits.max_training_tokens_per_month,
         max_requests_per_key_per_1_minute=limits.max_requests_per_key_per_1_minute,
-        usage=await usage_of(session, project_id, month_of(dt.datetime.now(dt.UTC))),
+        spend_limit=None if balance.limit is None else amount_of(balance.limit),
+        usage=await usage_of(session, project_id, month, spend=amount_of(balance.in_use)),
     )
 
 
@@ -132,4 +158,5 @@ def _page(items: list[RateLimitObject], query: ListRateLimits) -> Page[RateLimit
     )
 
 
+ROUTES = [get_own_limits, get_own_rate_limits]
 ADMIN_ROUTES = [get_limits, post_limits, get_rate_limits, post_rate_limit]

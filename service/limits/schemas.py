@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from service.billing.prices import Amount
 from service.http.wire_types import RequestModel
 
 ALL_MODELS = "*"
@@ -30,16 +31,17 @@ class UpdateLimits(RequestModel, frozen=True, kw_only=True):
 
 
 class LimitsUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """Current usage. `training_tokens` is the number of tokens reserved and trained in this UTC month."""
+    """Current usage. `training_tokens` and `spend` are what is reserved and used in this UTC month."""
 
     active_jobs: int
     queued_jobs: int
     storage_bytes: int
     training_tokens: int
+    spend: Amount
 
 
 class LimitsObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A project's limits; null means no limit."""
+    """A project's limits; null means no limit. `spend_limit`, for a month, is set at its own address."""
 
     object: Literal["project.limits"] = "project.limits"
     project_id: str
@@ -49,6 +51,7 @@ class LimitsObject(msgspec.Struct, frozen=True, kw_only=True):
     max_file_bytes: int | None
     max_training_tokens_per_month: int | None
     max_requests_per_key_per_1_minute: int | None
+    spend_limit: Amount | None
     usage: LimitsUsage
 
 

@@ -195,6 +195,7 @@ async def delete_account(
         raise Conflict(
             f"The account serves tuned models: {', '.join(names)}. Delete them first.", code="upstream_in_use"
         )
+    name = row.name  # the update removes it from the row
     await session.execute(
         update(UpstreamAccount)
         .where(UpstreamAccount.id == account_id)
@@ -213,7 +214,8 @@ async def delete_account(
         "upstream_account.deleted",
         project_id=row.project_id,
         resource_id=account_id,
-        data={"name": row.name},
+        resource_name=name,
+        data={"name": name},
     )
 
 

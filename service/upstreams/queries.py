@@ -228,9 +228,7 @@ async def find_account(
     session: AsyncSession, account_id: str, *, owner: str | None, any_owner: bool = False, lock: bool = False
 ) -> UpstreamAccount | None:
     """A live account of the project `owner`, a shared one (`owner` None), or one of any owner (`any_owner`)."""
-    query = select(UpstreamAccount).where(UpstreamAccount.id == account_id, UpstreamAccount.deleted_at.is_(None))
-    if not any_owner:
-        query = query.where(UpstreamAccount.project_id == owner)
+    query = select(UpstreamAccount).where(UpstreamAccount.id == account_id, _is_visible(owner, any_owner=any_owner))
     return (await session.scalars(query.with_for_update() if lock else query)).one_or_none()
 
 
@@ -248,13 +246,24 @@ async def list_accounts(
     session: AsyncSession, query: PageQuery, *, owner: str | None, any_owner: bool = False
 ) -> Sequence[UpstreamAccount]:
     """Up to `limit + 1` accounts, newest first. Raises `InvalidRequest` for an unknown cursor."""
+    return await _list(session, query, _is_visible(owner, any_owner=any_owner))
+
+
+async def list_usable_accounts(session: AsyncSession, query: PageQuery, project_id: str) -> Sequence[UpstreamAccount]:
+    """As `list_accounts`, of those that a project may use: its own and the shared ones."""
+    return await _list(session, query, _is_usable_by(project_id))
+
+
+def _is_visible(owner: str | None, *, any_owner: bool) -> ColumnElement[bool]:
+    live = UpstreamAccount.deleted_at.is_(None)
+    return live if any_owner else live & (UpstreamAccount.project_id == owner)
+
+
+async def _list(session: AsyncSession, query: PageQuery, visible: ColumnElement[bool]) -> Sequence[UpstreamAccount]:
     table = UpstreamAccount
-    statement = select(table).where(table.deleted_at.is_(None))
-    if not any_owner:
-        statement = statement.where(table.project_id == owner)
-    statement = statement.order_by(table.created_at.desc(), table.id.desc())
+    statement = select(table).where(visible).order_by(table.created_at.desc(), table.id.desc())
     if query.after is not None:
-        last_seen = await find_account(session, query.after, owner=owner, any_owner=any_owner)
+        last_seen = (await session.scalars(select(table).where(table.id == query.after, visible))).one_or_none()
         if last_seen is None:
             raise unknown_cursor(query.after)
         follows = (table.created_at < last_seen.created_at) | (

@@ -23,7 +23,7 @@ from service.http.resources import ApiRequest, resource
 from service.http.wire_types import Page, PageQuery
 from service.identity.audit import actor_of
 from service.identity.callers import Administrator, Caller
-from service.identity.requests import request_identity_of
+from service.identity.requests import caller, request_identity_of
 from service.ids import new_id
 from service.settings import Settings
 from service.upstreams import actions
@@ -31,7 +31,7 @@ from service.upstreams.accounts import Accounts, reach_of
 from service.upstreams.actions import CheckResult
 from service.upstreams.adapters.azure_inference import DEFAULT_API_VERSION
 from service.upstreams.port import UpstreamError
-from service.upstreams.queries import get_account, list_accounts
+from service.upstreams.queries import get_account, list_accounts, list_usable_accounts
 from service.upstreams.schemas import (
     CreateSharedUpstream,
     CreateUpstream,
@@ -39,7 +39,9 @@ from service.upstreams.schemas import (
     UpdateUpstream,
     UpstreamDeleted,
     UpstreamObject,
+    UsableUpstream,
     show_upstream,
+    show_usable,
 )
 from service.upstreams.targets import checked_base_url
 
@@ -61,8 +63,22 @@ async def create_own(request: ApiRequest) -> Response[bytes]:
     opt=operation(returns=Page[UpstreamObject], query=PageQuery),
 )
 async def get_own(request: ApiRequest) -> Page[UpstreamObject]:
-    """The project's own accounts, newest first. Shared ones are not listed, but jobs can be created with their ids."""
+    """The project's own accounts, newest first. `/v1/project/upstreams` lists the shared ones too."""
     return await _list(request)
+
+
+@get(
+    "/project/upstreams",
+    summary="List the upstream accounts that the project may use",
+    opt=operation(returns=Page[UsableUpstream], query=PageQuery),
+)
+async def get_usable(request: ApiRequest) -> Page[UsableUpstream]:
+    """The project's own accounts and the shared ones, newest first: names and states, no addresses."""
+    who, query = caller(request), read_query(request, PageQuery)
+    async with resource(request, Database).project(who.project_id) as session:
+        rows = await list_usable_accounts(session, query, who.project_id)
+    now = _now()
+    return page_of(rows, query.limit, lambda row: show_usable(row, now), lambda each: each.id)
 
 
 @get(
@@ -292,5 +308,5 @@ def _now() -> float:
     return dt.datetime.now(dt.UTC).timestamp()
 
 
-ROUTES = [create_own, get_own, get_one_own, update_own, delete_own]
+ROUTES = [get_usable, create_own, get_own, get_one_own, update_own, delete_own]
 ADMIN_ROUTES = [create_shared, get_all, get_any, update_any, delete_any]

@@ -123,6 +123,25 @@ class UpstreamObject(msgspec.Struct, frozen=True, kw_only=True):
     health: UpstreamHealth
 
 
+class UsableUpstream(msgspec.Struct, frozen=True, kw_only=True):
+    """An upstream account that a project may use: its name, what it serves, and its state.
+
+    An account that is `drained`, or `cooling_down` until `available_at`, takes no new jobs. If it is `failing`, the last
+    call failed.
+    """
+
+    id: str
+    object: Literal["project.upstream"] = "project.upstream"
+    name: str
+    shared: bool
+    kind: UpstreamKind
+    provider: str
+    models: list[str] | None
+    methods: list[str] | None
+    state: Literal["ready", "failing", "cooling_down", "drained"]
+    available_at: int | None
+
+
 class UpstreamDeleted(msgspec.Struct, frozen=True, kw_only=True):
     """The response to a deletion."""
 
@@ -155,6 +174,29 @@ def show_upstream(row: UpstreamAccount, active_jobs: int, now: float) -> Upstrea
         billed=row.billed,
         drained=row.drained_at is not None,
         health=_health(row, now),
+    )
+
+
+def show_usable(row: UpstreamAccount, now: float) -> UsableUpstream:
+    """An account's row as a project that may use it sees it; `now` in Unix seconds."""
+    health = _health(row, now)
+    state: Literal["ready", "failing", "cooling_down", "drained"] = "ready"
+    if row.drained_at is not None:
+        state = "drained"
+    elif health.held_until is not None:
+        state = "cooling_down"
+    elif health.status == "failing":
+        state = "failing"
+    return UsableUpstream(
+        id=row.id,
+        name=display_name(row),
+        shared=row.project_id is None,
+        kind=row.kind,
+        provider=provider_at(row),
+        models=row.models,
+        methods=row.methods,
+        state=state,
+        available_at=health.held_until,
     )
 
 

@@ -23,6 +23,7 @@ FIELDS = {
     "max_file_bytes": None,
     "max_training_tokens_per_month": None,
     "max_requests_per_key_per_1_minute": None,
+    "spend_limit": None,
 }
 
 
@@ -64,7 +65,8 @@ class TestSetting:
         shown = await limit(admin_api, api.one)
         usage = shown.pop("usage")
         assert shown == {"object": "project.limits", "project_id": api.one.project_id, **FIELDS}
-        assert usage == {"active_jobs": 0, "queued_jobs": 0, "storage_bytes": 0, "training_tokens": 0}
+        counts = {"active_jobs": 0, "queued_jobs": 0, "storage_bytes": 0, "training_tokens": 0}
+        assert usage == {**counts, "spend": {"value": 0.0, "currency": "usd"}}
 
     async def test_what_is_given_is_set_and_the_rest_stays(self, admin_api: AdminApi, api: Api) -> None:
         await limit(admin_api, api.one, max_active_jobs=7, max_storage_bytes=1000)

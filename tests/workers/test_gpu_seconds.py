@@ -2,16 +2,19 @@
 
 import dataclasses
 import datetime as dt
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import usage
 from service.billing.audit import ledger_snapshot, prove
-from service.billing.buckets import Bucket
+from service.billing.buckets import span
 from service.billing.throughput import DOCUMENTED_FACTOR
+from service.billing.usage import Found, Row, Selection
 from service.catalogue.base_models import Catalogue, TrainingPrice
 from service.database.tables import LedgerEntry, TrainingSpeed
 from service.errors import InFlight, InvalidRequest
@@ -96,6 +99,23 @@ async def reserved(harness: WorkerHarness, job_id: str) -> int:
         return (await session.scalars(query)).one()
 
 
+async def results(
+    own: WorkerHarness,
+    read: Callable[[AsyncSession, Selection], Awaitable[Found[Row]]],
+    entry: LedgerEntry,
+    *,
+    group_by: list[str],
+) -> Sequence[Row]:
+    """The results of the day of a post."""
+    at = int(entry.created_at.timestamp())
+    day = span(start=at, end=at + 1, now=at, width="1d", limit=1, page=None, query=b"", whole=True)
+    only = {"project_id": [own.project_id]}
+    selection = Selection(span=day, seconds=86_400, limit=1, empty_buckets=True, group_by=group_by, only=only)
+    async with own.ctx.db.admin() as session:
+        [(_, rows)] = (await read(session, selection)).buckets
+    return rows
+
+
 async def assert_books_balance(harness: WorkerHarness) -> None:
     """Nothing that `tunegate audit` checks drifts."""
     async with ledger_snapshot(harness.ctx.settings.database_url) as session:
@@ -113,12 +133,9 @@ class TestWhatIsCharged:
         entry = await post_of(own, job_id)
         assert (entry.line_item, entry.quantity) == (f"GPU-seconds {MODEL}", TRAINED_TOKENS)
         assert (entry.gpu_seconds, entry.spent_micros) == (33.25, 33_250)
-        day = int(entry.created_at.timestamp()) // 86_400 * 86_400
-        only = {"project_id": [own.project_id]}
-        async with own.ctx.db.admin() as session:
-            spans = {"buckets": [Bucket(day, day + 86_400)], "seconds": 86_400, "only": only}
-            [[cost]] = await usage.costs(session, group_by=["line_item"], **spans)  # type: ignore[arg-type]
-            [[used]] = await usage.fine_tuning(session, group_by=["model"], **spans)  # type: ignore[arg-type]
+        [cost] = await results(own, usage.costs, entry, group_by=["line_item", "job_id"])
+        [used] = await results(own, usage.fine_tuning, entry, group_by=["model"])
+        assert cost.group["job_id"] == job_id
         assert (cost.group["line_item"], cost.micros, cost.gpu_seconds) == (entry.line_item, 33_250, 33.25)
         assert (used.group["model"], used.trained_tokens, used.gpu_seconds) == (MODEL, TRAINED_TOKENS, 33.25)
         assert used.jobs == 1

@@ -13,7 +13,8 @@ from service.states import AuditActorKind, RefusalKind
 class AuditLog(Base):
     """One change or refusal. Append-only: the service's role may only insert and read rows.
 
-    It has no foreign keys, so that it outlives the projects, keys and objects that it describes.
+    It has no foreign keys, so that it outlives the projects, keys and objects that it describes. The names are those
+    at the time of the change; that of a file is in `files` alone, from which a project's deletion removes it.
     """
 
     __tablename__ = "audit_logs"
@@ -32,10 +33,13 @@ class AuditLog(Base):
     effective_at: Mapped[dt.datetime] = now()
     actor: Mapped[AuditActorKind] = mapped_column(Text)
     key_id: Mapped[str | None]
+    key_name: Mapped[str | None]
     service_account_id: Mapped[str | None]
+    service_account_name: Mapped[str | None]
     ip_address: Mapped[str | None]
     request_id: Mapped[str | None]
     resource_id: Mapped[str | None]
+    resource_name: Mapped[str | None]
     detail: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
 
 

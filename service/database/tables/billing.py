@@ -147,6 +147,7 @@ class LedgerEntry(Base):
         Index("uq_ledger_entries_resolve", "subject", unique=True, postgresql_where=text("kind <> 'reserve'")),
         Index("ix_ledger_entries_project", "project_id", "month"),
         Index("ix_ledger_entries_posted", "created_at", postgresql_where=text("kind = 'post'")),
+        Index("ix_ledger_entries_project_posted", "project_id", "created_at", postgresql_where=text("kind = 'post'")),
         CheckConstraint("basis IN ('usage', 'estimate', 'reservation')", name="basis"),
         CheckConstraint("input_tokens >= 0 AND output_tokens >= 0", name="tokens"),
         CheckConstraint("gpu_seconds >= 0 AND gpu_seconds < 'Infinity'", name="gpu_seconds"),

@@ -158,6 +158,7 @@ async def delete_alias(session: AsyncSession, *, project_id: str, actor: Actor, 
         "model_alias.deleted",
         project_id=project_id,
         resource_id=alias.id,
+        resource_name=alias.name,
         data={"name": alias.name, "model": alias.model},
     )
     return alias.id

@@ -54,6 +54,7 @@ async def delete_model(
             "resource.deleted",
             project_id=project_id,
             resource_id=row.name,
+            resource_name=row.name,
             data={"resource_type": "model"},
         )
 

@@ -41,6 +41,7 @@ async def grant(
                 "checkpoint.permission.created",
                 project_id=project_id,
                 resource_id=added,
+                resource_name=model,
                 data=data,
             )
     rows = await session.scalars(
@@ -84,7 +85,12 @@ async def revoke(session: AsyncSession, actor: Actor, model: str, permission_id:
             code="checkpoint_permission_not_found",
         )
     await audit.record(
-        session, actor, "checkpoint.permission.deleted", project_id=project_id, resource_id=permission_id
+        session,
+        actor,
+        "checkpoint.permission.deleted",
+        project_id=project_id,
+        resource_id=permission_id,
+        resource_name=model,
     )
 
 
