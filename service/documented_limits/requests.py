@@ -1,6 +1,7 @@
 """Bounds of requests, and of upstreams' answers to them."""
 
 from service.app import MAX_BODY_BYTES
+from service.billing.usage import MAX_RESULTS
 from service.documented_limits.limit import FIXED, Limit, by_setting, shown
 from service.egress.connections import MAX_HEAD_BYTES
 from service.http.bodies import MAX_QUERY_PARAMETERS
@@ -184,6 +185,14 @@ REQUESTS: tuple[Limit, ...] = (
         above="the upstream counts as unavailable",
         change=FIXED,
         honest_use="a page of a hundred jobs has some 100 KB",
+    ),
+    Limit(
+        name="results of a page of costs or usage",
+        value=shown(MAX_RESULTS),
+        counted="request, over all buckets of the page",
+        above="the page has fewer buckets; 400 if one bucket alone has more",
+        change=FIXED,
+        honest_use="180 days of fifty keys are 9,000",
     ),
     Limit(
         name="bytes of a JSON body",

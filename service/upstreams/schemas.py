@@ -126,8 +126,8 @@ class UpstreamObject(msgspec.Struct, frozen=True, kw_only=True):
 class UsableUpstream(msgspec.Struct, frozen=True, kw_only=True):
     """An upstream account that a project may use: its name, what it serves, and its state.
 
-    An account that is `drained`, or `cooling_down` until `available_at`, takes no new jobs. If it is `failing`, the last
-    call failed.
+    An account that is `drained`, or `cooling_down` until `available_at`, takes no new jobs. For `failing` the last call
+    failed.
     """
 
     id: str
