@@ -4,7 +4,6 @@
 """
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from cli import output
 from cli.arguments.compare import CompareArguments
+from cli.checked_files import post_when_checked
 from cli.client import Client
 from cli.confirmation import confirm
 from cli.downloads import write_response
-from cli.errors import Refused, ReportPending
+from cli.errors import Refused
+from cli.graders import grader_of
 from cli.interruption import Interrupted, interruptible
-from cli.polling import POLL_SECONDS
 from cli.running import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -34,19 +35,14 @@ from cli.uploads import uploaded
 
 EXIT_NOT_BETTER = 3
 PATH = "/model_comparisons"
-MAX_CHECK_SECONDS = 600.0
-"""How long the check of a new file may take."""
-
-SHORT_GRADERS = {"regular_expression": "pattern", "judge": "model", "contains": "text", "json_schema": "schema"}
-"""The option that `VALUE` of `TYPE=VALUE` sets; a schema is given as the name of a file."""
 
 
 def compare(client: Client, arguments: CompareArguments) -> int:
     """Quote a comparison, ask for confirmation, create and follow it. Returns the exit status. Raises `Refused`."""
-    console = Console(highlight=False, stderr=arguments.as_json)
+    console = output.console(stderr=arguments.as_json)
     body = read_body(arguments)
     body["file"] = uploaded(client, arguments.file, console)
-    show_quote(_post_when_checked(client, f"{PATH}/quotes", body), console)
+    show_quote(post_when_checked(client, f"{PATH}/quotes", body), console)
     confirm("Compare?", yes=arguments.yes)
     with interruptible() as interrupted:
         return _follow(client, client.post(PATH, body)["id"], console, interrupted, arguments)
@@ -57,7 +53,7 @@ def follow(client: Client, comparison_id: str, arguments: CompareArguments) -> i
 
     Raises `Refused`.
     """
-    console = Console(highlight=False, stderr=arguments.as_json)
+    console = output.console(stderr=arguments.as_json)
     with interruptible() as interrupted:
         return _follow(client, comparison_id, console, interrupted, arguments)
 
@@ -73,42 +69,9 @@ def read_body(arguments: CompareArguments) -> dict[str, Any]:
         raise Refused("Name the file: JSON Lines with examples, or the id of one at the gateway.")
     if not arguments.models:
         raise Refused("Name the models: --model gpt-4o-mini --model ft:…; the others are compared with the first.")
-    graders = [_grader(text) for text in arguments.graders or ("exact",)]
+    graders = [grader_of(text) for text in arguments.graders or ("exact",)]
     options = {name: value for name, value in arguments.options.items() if value not in (None, ())}
     return {"models": list(arguments.models), "file": arguments.file, "graders": graders, **options}
-
-
-def _grader(text: str) -> dict[str, Any]:
-    """Parse a type, a type with its one option, or JSON."""
-    if text.lstrip().startswith("{"):
-        try:
-            grader: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
-        except msgspec.MsgspecError as error:
-            raise Refused(f"--grader {text[:80]!r} is no JSON object: {error}") from None
-        return grader
-    kind, equals, value = text.partition("=")
-    if not equals:
-        return {"type": kind}
-    if kind not in SHORT_GRADERS:
-        raise Refused(f'--grader {kind}=… is not known; give its options as JSON: {{"type": "{kind}", …}}.')
-    if kind != "json_schema":
-        return {"type": kind, SHORT_GRADERS[kind]: value}
-    try:
-        return {"type": kind, "schema": msgspec.json.decode(Path(value).read_bytes())}
-    except (OSError, msgspec.MsgspecError) as error:
-        raise Refused(f"{value} is no JSON Schema that can be read: {error}") from None
-
-
-def _post_when_checked(client: Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Repeat a request until the report of its file is ready."""
-    deadline = time.monotonic() + MAX_CHECK_SECONDS
-    while True:
-        try:
-            return client.post(path, body)
-        except ReportPending:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(POLL_SECONDS)
 
 
 def _follow(

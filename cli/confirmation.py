@@ -2,10 +2,10 @@
 
 import sys
 
-from rich.console import Console
 from rich.text import Text
 
 from cli.errors import Refused
+from cli.output import console
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -15,7 +15,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise Refused(f"{question} There is no terminal to ask at. Give --yes to begin without confirmation.")
     try:
-        answer = Console(stderr=True, highlight=False).input(Text(f"{question} [y/N] "))
+        answer = console(stderr=True).input(Text(f"{question} [y/N] "))
     except EOFError:
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):

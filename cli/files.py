@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
+from rich.text import Text
 
+from cli import output
 from cli.advice import with_options
 from cli.client import Client
 from cli.downloads import check_writable, write_response
@@ -76,15 +78,15 @@ def download(client: Client, file_id: str, out: Path | None, *, force: bool) -> 
         return
     out = Path(_local_name(client.get(path)["filename"], file_id)) if out is None else out
     check_writable(out, force=force)
-    console = Console(highlight=False)
+    console = output.console()
     with client.stream("GET", f"{path}/content") as response:
         write_response(response, out, force=force, console=console)
-    console.print(f"{printable(str(out))}, {size(out.stat().st_size)}", soft_wrap=True, markup=False)
+    console.print(Text(printable(f"{out}, {size(out.stat().st_size)}")), soft_wrap=True)
 
 
 def show_report(client: Client, file_id: str, *, model: str | None, validation_file: str | None, as_json: bool) -> int:
     """Print the report of a file, once it is ready. Returns 1 if it has errors or shares examples, else 0."""
-    console = Console(highlight=False, stderr=as_json)
+    console = output.console(stderr=as_json)
     body = report_of(client, file_id, console, model=model, validation_file=validation_file)
     report = msgspec.convert(body, FileReport)
     if as_json:

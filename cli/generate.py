@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from cli import output
 from cli.arguments.generate import GenerateArguments
 from cli.client import Client
 from cli.confirmation import confirm
@@ -32,7 +33,7 @@ PATH = "/dataset_generations"
 
 def generate(client: Client, arguments: GenerateArguments) -> int:
     """Quote a generation, ask for confirmation, create and follow it. Returns the exit status. Raises `Refused`."""
-    console = Console(highlight=False, stderr=arguments.as_json)
+    console = output.console(stderr=arguments.as_json)
     body = read_body(arguments)
     show_quote(client.post(f"{PATH}/quotes", body), console)
     confirm("Generate?", yes=arguments.yes)
@@ -43,7 +44,7 @@ def generate(client: Client, arguments: GenerateArguments) -> int:
 
 def follow(client: Client, generation_id: str, *, out: Path | None, as_json: bool) -> int:
     """Show the progress of a generation until it has ended. Returns the exit status. Raises `Refused`."""
-    console = Console(highlight=False, stderr=as_json)
+    console = output.console(stderr=as_json)
     with interruptible() as interrupted:
         return _follow(client, generation_id, console, interrupted, out, as_json=as_json)
 

@@ -10,7 +10,7 @@ from service.errors import SettingsError
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 GROUPS = {
     "Main job": (
-        *("check", "prepare", "generate", "quote", "train", "jobs", "files"),
+        *("check", "prepare", "generate", "quote", "train", "experiment", "jobs", "files"),
         *("compare", "models", "aliases", "ask"),
     ),
     "Organisation": ("keys",),

@@ -35,8 +35,8 @@ class Column:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that does not colour numbers by itself."""
-    return Console(highlight=False, stderr=stderr)
+    """A console that does not colour numbers, nor read `:name:` as an emoji: names of models have colons."""
+    return Console(highlight=False, emoji=False, stderr=stderr)
 
 
 def print_json(body: Any) -> None:
@@ -46,18 +46,24 @@ def print_json(body: Any) -> None:
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], to: Console, *, empty: str) -> None:
-    """Print a table, without columns that are empty in every row; `empty` is printed if it has no row."""
-    cells = [[_text(cell) for cell in row] for row in rows]
-    if not cells:
+    """Print a table; `empty` is printed if it has no row."""
+    drawn = table(columns, rows)
+    if drawn.row_count:
+        _wide(to).print(drawn)
+    else:
         to.print(Text(empty, style="dim"), soft_wrap=True)
-        return
+
+
+def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> Table:
+    """A table, without columns that are empty in every row."""
+    cells = [[_text(cell) for cell in row] for row in rows]
     used = [index for index in range(len(columns)) if any(row[index].plain for row in cells)]
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    drawn = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for column in (columns[index] for index in used):
-        table.add_column(column.title, justify=column.justify, overflow="fold" if column.fold else "ellipsis")
+        drawn.add_column(column.title, justify=column.justify, overflow="fold" if column.fold else "ellipsis")
     for row in cells:
-        table.add_row(*(row[index] for index in used))
-    _wide(to).print(table)
+        drawn.add_row(*(row[index] for index in used))
+    return drawn
 
 
 def print_fields(fields: Iterable[tuple[str, Cell]], to: Console) -> None:
@@ -126,7 +132,7 @@ def _wide(to: Console) -> Console:
     """The console; for a pipe one that is so wide that `grep` finds whole ids."""
     if to.is_terminal or "COLUMNS" in os.environ:
         return to
-    return Console(file=to.file, highlight=False, width=PIPE_WIDTH)
+    return Console(file=to.file, highlight=False, emoji=False, width=PIPE_WIDTH)
 
 
 def _text(cell: Cell) -> Text:

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from cli.client import Client
 from cli.errors import Refused
@@ -38,7 +39,8 @@ def uploaded(client: Client, file: str, console: Console) -> str:
             shown = client.upload(reader, filename=path.name)
     except OSError as error:
         raise Refused(why_unreadable(path, error)) from None
-    console.print(f"Uploaded {printable(path.name)}: {shown['id']}, {size(shown['bytes'])}", style="dim", markup=False)
+    line = f"Uploaded {printable(path.name)}: {shown['id']}, {size(shown['bytes'])}"
+    console.print(Text(line, style="dim"), soft_wrap=True)
     file_id: str = shown["id"]
     return file_id
 

@@ -1,31 +1,23 @@
 """Creates a job: reports, price, confirmation, the job itself, and its progress."""
 
-import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import msgspec
 from rich.console import Console
 from rich.text import Text
 
 from cli import output
-from cli.advice import with_options
 from cli.arguments.train import JobOptions, RunOptions, TrainingOptions
+from cli.checked_files import checked_pair, post_when_checked
 from cli.client import Client
 from cli.confirmation import confirm
-from cli.errors import Refused, ReportPending
+from cli.errors import Refused
 from cli.interruption import interruptible
 from cli.jobs.follow import follow_job
 from cli.jobs.quotes import show_quote
 from cli.jobs.request import changes, quote_body, request_of, with_job, with_training
-from cli.next_steps import Commands
 from cli.output import dollars, print_json
 from cli.paths import job_path, path_of
-from cli.polling import POLL_SECONDS
-from cli.uploads import is_file_id, report_of, uploaded
-from service.datasets.report.terminal import render_findings, render_leakage
-from service.datasets.report_schema import FileReport
 
 EXIT_OK, EXIT_NOT_ALLOWED = 0, 1
 
@@ -64,7 +56,7 @@ def clone(
     if changed:
         console.print(f"A job like {job_id}, with these changes:")
         for name, old, new in changed:
-            console.print(f"  {name}: {old or 'not set'} → {new or 'not set'}", soft_wrap=True, markup=False)
+            console.print(Text(f"  {name}: {old or 'not set'} → {new or 'not set'}"), soft_wrap=True)
     else:
         console.print(f"The same request as {job_id}, also with its seed.")
     return _check_and_create(client, body, body["training_file"], body.get("validation_file"), run, options)
@@ -74,14 +66,8 @@ def _check_and_create(
     client: Client, body: dict[str, Any], file: str, valid: str | None, run: RunOptions, options: str
 ) -> int:
     console = output.console(stderr=run.as_json)
-    body["training_file"] = _checked(client, file, console, model=body["model"])
-    if valid is not None:
-        body["validation_file"] = _checked(client, valid, console, model=body["model"])
-        report = report_of(client, body["training_file"], console, validation_file=body["validation_file"])
-        leakage = msgspec.convert(report, FileReport).leakage
-        if leakage is not None and leakage.shared:
-            render_leakage(leakage, console)
-    quote = _quote(client, body)
+    body |= checked_pair(client, file, valid, console, model=body["model"])
+    quote = post_when_checked(client, "/fine_tuning/quotes", quote_body(body))
     if run.quote:
         if run.as_json:
             print_json(quote)
@@ -107,29 +93,3 @@ def _create(client: Client, body: Mapping[str, Any], run: RunOptions, console: C
     else:
         console.print(f"  tunegate jobs watch {job['id']}{options}   shows its progress", soft_wrap=True)
     return EXIT_OK
-
-
-def _checked(client: Client, file: str, console: Console, *, model: str) -> str:
-    """The id of a file that has no errors, uploaded if it is on this machine. Raises `Refused` for one with errors."""
-    file_id = uploaded(client, file, console)
-    report = msgspec.convert(report_of(client, file_id, console, model=model), FileReport)
-    if report.errors or report.warnings:
-        fix_command = str if is_file_id(file) else Commands(Path(file), report, model=model).for_fix
-        render_findings(with_options(report), console, fix_command)
-    if report.errors:
-        raise Refused(
-            f"{file} has errors, so no job was created. The gateway has it as {file_id}: "
-            f"`tunegate files delete {file_id}` deletes it there."
-        )
-    return file_id
-
-
-def _quote(client: Client, body: Mapping[str, Any]) -> dict[str, Any]:
-    deadline = time.monotonic() + 600.0
-    while True:
-        try:
-            return client.post("/fine_tuning/quotes", quote_body(body))
-        except ReportPending:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(POLL_SECONDS)

@@ -60,7 +60,7 @@ def show_result(job: Mapping[str, Any], console: Console) -> None:
     _show_verdict(job, console)
     if succeeded and job["fine_tuned_model"]:
         console.print()
-        console.print(f"  tunegate ask {job['fine_tuned_model']} 'Your question'", soft_wrap=True, markup=False)
+        console.print(Text(f"  tunegate ask {job['fine_tuned_model']} 'Your question'"), soft_wrap=True)
 
 
 def loss_line(job: Mapping[str, Any], name: str) -> str | None:
@@ -124,7 +124,7 @@ def _show_verdict(job: Mapping[str, Any], console: Console) -> None:
     title = Text("  Verdict: ", style="bold").append(verdict["kind"].replace("_", " "), style="bold cyan")
     console.print(title.append(f". {printable(verdict['message'])}", style="default not bold"), soft_wrap=True)
     if verdict["recommended_checkpoint"]:
-        console.print(f"  Use {verdict['recommended_checkpoint']}", soft_wrap=True, markup=False)
+        console.print(Text(f"  Use {verdict['recommended_checkpoint']}"), soft_wrap=True)
     for advice in verdict["advice"]:
         line = f"  - {advice['setting']}: {advice['change']}. {advice['reason']}"
         console.print(Text(printable(line)), soft_wrap=True)

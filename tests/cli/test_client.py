@@ -166,6 +166,6 @@ class TestAList:
         assert [path for _, path, _ in served.requests] == ["/v1/files?limit=2"]
 
 
-def test_a_gateway_that_is_away_is_one_line() -> None:
+def test_a_gateway_that_does_not_respond_is_one_line() -> None:
     with Client("http://127.0.0.1:9/v1", "k") as client, pytest.raises(Unreachable, match="cannot be reached"):
         client.delete("/files/a")
