@@ -181,9 +181,11 @@ class TestMemory:
     async def test_is_counted_before_it_comes_and_released_afterwards(self, tenants: list[Tenant]) -> None:
         """A body announces nearly all; until it is refused the project's others are, and those of another are not."""
         small: dict[str, Any] = {"content": self.body(50_000), "headers": JSON}
-        announced = {**JSON, "content-length": str(MAX_MEMORY_BYTES // 2 - 10_000)}
+        size_bytes = str(MAX_MEMORY_BYTES // 2 - 10_000)
+        announced = {**JSON, "content-length": size_bytes, "expect": "100-continue"}
         async with client(tenants[0]) as http, client(tenants[1]) as other:
             raw = await Raw.post(tenants[0], "/chat/completions", announced, b"{")
+            assert (await raw.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
             refusing = asyncio.create_task(raw.refused())
             statuses = set()
             while not refusing.done():

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, update
 
 from service.billing.abandoned_reservations import resolve_abandoned_reservations
-from service.database.tables import OpenInference, UpstreamAccount
+from service.database.tables import LedgerEntry, OpenInference, UpstreamAccount
 from tests.inference.completions_upstream import PIECES
 from tests.inference.conftest import MeteringHarness
 from tests.wire import refusal
@@ -221,21 +221,24 @@ class TestOrphans:
 
 
 async def test_what_an_account_does_not_bill_is_counted_and_costs_nothing(harness: MeteringHarness) -> None:
-    async def bill(billed: bool) -> None:
+    async def ask_until(billed: bool) -> LedgerEntry:
+        """The posting of the first call since the API has read this setting of its accounts."""
         async with harness.db.admin() as session:
             await session.execute(update(UpstreamAccount).values(billed=billed))
-        await asyncio.sleep(1)
+        async with asyncio.timeout(30):
+            while True:
+                await harness.ask("usage=1000,1000")
+                post = (await harness.entries())[-1]
+                if (post.spent_micros > 0) == billed:
+                    return post
 
-    await bill(False)
     try:
-        await harness.ask("usage=1000,1000")
+        post = await ask_until(billed=False)
+        assert (post.spent_micros, post.quantity, post.model) == (0, 2000, "gpt-4o-mini")
+        spent = sum(entry.spent_micros for entry in await harness.entries())
+        assert await harness.balance() == (0, spent, 0)
     finally:
-        await bill(True)
-    post = (await harness.entries())[-1]
-    assert (post.spent_micros, post.quantity, post.model) == (0, 2000, "gpt-4o-mini")
-    assert await harness.balance() == (0, 0, 0)
-    await harness.ask("usage=1000,1000")
-    assert (await harness.entries())[-1].spent_micros > 0
+        assert (await ask_until(billed=True)).spent_micros > 0
 
 
 async def test_a_price_that_is_set_holds_within_a_second(harness: MeteringHarness) -> None:
