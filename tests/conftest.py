@@ -36,6 +36,9 @@ compiled_statements.share()
 STARTS_SERVERS = {"servers", "stack", "fresh_stack", "upstream_program", "scripted_program", "receiver"}
 """Fixtures that start one; `make test-fast` leaves out the tests that use them."""
 
+IN_SUMMARY = "in the summary"
+"""A property by which a test has a text printed at the end of the run, whichever process it ran in."""
+
 _RUN = pytest.StashKey[ExitStack]()
 
 hypothesis.settings.register_profile("tunegate", deadline=None, derandomize=True, database=None)
@@ -85,6 +88,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     apart = hasattr(item.config, "workerinput") and item.get_closest_marker("xdist_group")
     if apart and "@" not in item.nodeid.rpartition("]")[2]:
         pytest.fail("pytest-xdist does not group the tests of this version of pytest", pytrace=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have recorded for the summary."""
+    for report in terminalreporter.stats.get("passed", []):
+        for text in (value for name, value in report.user_properties if name == IN_SUMMARY):
+            terminalreporter.write_line(str(text))
 
 
 def _allowed_seconds(item: pytest.Item) -> float:
