@@ -35,17 +35,17 @@ Treatment = Literal["output", "run", "make target", "run by another test", "not 
 
 
 class Unmarked(Exception):
-    """A block whose language or mark the tests do not know; the message says where and what to write."""
+    """A block whose language or label the tests do not know; the message says where and what to write."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A code block. `mark` is what follows the language."""
+    """A code block. `label` is what follows the language."""
 
     page: str
     line: int
     language: str
-    mark: str
+    label: str
     content: str
 
     @property
@@ -56,51 +56,51 @@ class Block:
     @cached_property
     def treatment(self) -> Treatment:
         """What the tests do with it. Raises `Unmarked`."""
-        if self.language == OUTPUT and not self.mark:
+        if self.language == OUTPUT and not self.label:
             return "output"
         if self.reason:
             return "not run"
         if self.language in RUN:
             if self.other_test:
                 return "run by another test"
-            self._check_mark()
+            self._check_label()
             return "make target" if self.language == "sh" and self._only_make() else "run"
         if self.language in PARSERS:
-            if not self.mark:
+            if not self.label:
                 return "parsed"
-            if self.language == "json" and re.fullmatch(r"POST /v1/\S+", self.mark):
+            if self.language == "json" and re.fullmatch(r"POST /v1/\S+", self.label):
                 return "sent"
-            if re.fullmatch(r"[\w./-]+\.\w+", self.mark):
+            if re.fullmatch(r"[\w./-]+\.\w+", self.label):
                 return "file"
         raise Unmarked(
-            f"{self.where}: a block is a fence with a language ({', '.join((OUTPUT, *RUN, *PARSERS))}) and a mark that "
-            f"tests/docs/blocks.py explains, not '{self.language} {self.mark}'"
+            f"{self.where}: a block is a fence with a language ({', '.join((OUTPUT, *RUN, *PARSERS))}) "
+            f"and a label that tests/docs/blocks.py explains, not '{self.language} {self.label}'"
         )
 
     @property
     def reason(self) -> str:
         """Why it is not run, or nothing."""
-        return self.mark.removeprefix("not run:").strip() if self.mark.startswith("not run:") else ""
+        return self.label.removeprefix("not run:").strip() if self.label.startswith("not run:") else ""
 
     @property
     def other_test(self) -> str:
         """The test that runs it, or nothing."""
-        return self.mark.removeprefix("run by ") if self.mark.startswith("run by ") else ""
+        return self.label.removeprefix("run by ") if self.label.startswith("run by ") else ""
 
     @property
     def status(self) -> int:
         """The exit status of a command."""
-        return int(self.mark.removeprefix("exits ")) if self.mark.startswith("exits ") else 0
+        return int(self.label.removeprefix("exits ")) if self.label.startswith("exits ") else 0
 
     @property
     def until(self) -> str:
         """What a command prints that goes on in the background, or nothing."""
-        return self.mark.removeprefix("until ") if self.mark.startswith("until ") else ""
+        return self.label.removeprefix("until ") if self.label.startswith("until ") else ""
 
-    def _check_mark(self) -> None:
+    def _check_label(self) -> None:
         allowed = {"sh": r"|exits \d+|until .+", "python": r"", "sql": r"as \w+(, rolled back)?"}[self.language]
-        if not re.fullmatch(allowed, self.mark):
-            raise Unmarked(f"{self.where}: a block of {self.language} is not marked '{self.mark}'")
+        if not re.fullmatch(allowed, self.label):
+            raise Unmarked(f"{self.where}: a block of {self.language} is not labelled '{self.label}'")
 
     def _only_make(self) -> bool:
         commands = [line for line in self.content.splitlines() if line.strip() and not line.lstrip().startswith("#")]
@@ -123,8 +123,8 @@ def parse(page: str, text: str) -> Iterator[Block]:
     """The blocks of a text."""
     for token in MarkdownIt().parse(text):
         if token.type in ("fence", "code_block") and token.map is not None:
-            language, _, mark = token.info.strip().partition(" ")
-            yield Block(page=page, line=token.map[0] + 1, language=language, mark=mark.strip(), content=token.content)
+            language, _, label = token.info.strip().partition(" ")
+            yield Block(page=page, line=token.map[0] + 1, language=language, label=label.strip(), content=token.content)
 
 
 def counted(found: Sequence[Block]) -> str:

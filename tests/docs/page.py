@@ -48,7 +48,7 @@ class Page:
         self._background: list[tuple[Block, subprocess.Popen[bytes], Path]] = []
 
     def run(self, block: Block) -> None:
-        """Do with a block what its mark says. Raises AssertionError, or what Python code raises."""
+        """Do with a block what its label says. Raises AssertionError, or what Python code raises."""
         match block.treatment, block.language:
             case "run" | "make target", "sh":
                 self._shell(block)
@@ -101,7 +101,7 @@ class Page:
         exec(compile(content, f"{ROOT / block.page}:{block.line}", "exec"), self._namespace)
 
     async def _sql(self, block: Block) -> None:
-        who, _, rolled_back = block.mark.removeprefix("as ").partition(", ")
+        who, _, rolled_back = block.label.removeprefix("as ").partition(", ")
         connection: Any = await asyncpg.connect(self._database_url(who))  # type: ignore[no-untyped-call]
         transaction = connection.transaction()
         await transaction.start()
@@ -132,9 +132,9 @@ class Page:
         except ValueError as error:
             raise AssertionError(f"{block.where} is not {language}: {error}") from None
         if block.treatment == "file":
-            (self._folder / block.mark).write_text(block.content, encoding="utf-8")
+            (self._folder / block.label).write_text(block.content, encoding="utf-8")
         if block.treatment == "sent":
-            self._sent(block, block.mark.removeprefix("POST "))
+            self._sent(block, block.label.removeprefix("POST "))
 
     def _sent(self, block: Block, path: str) -> None:
         key = self._things.ready["admin_key"] if path.startswith("/v1/organization") else self._things.tenant.key

@@ -1,4 +1,4 @@
-"""Every code block of every document is run, parsed or marked: page by page, on one stack."""
+"""Every code block of every document is run, parsed or labelled: page by page, on one stack."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import IN_SUMMARY
-from tests.docs.blocks import blocks, pages
+from tests.docs.blocks import Unmarked, blocks, counted, pages, parse
 from tests.docs.page import Page, repository
 from tests.docs.parsed import PARSERS
 from tests.docs.things import Things
