@@ -18,6 +18,7 @@ from service.datasets.preparation import routes as preparations
 from service.datasets.uploads import routes as uploads
 from service.deletions import routes as deletions
 from service.errors import SettingsError, Unauthenticated
+from service.experiments import routes as experiments
 from service.http.bodies import check_address
 from service.http.concurrent_requests import Requests
 from service.http.errors import handle
@@ -101,6 +102,7 @@ def create_litestar(
             *preparations.ROUTES,
             *generations.ROUTES,
             *jobs.ROUTES,
+            *experiments.ROUTES,
             *models.ROUTES,
             *inference.ROUTES,
             *deleting.ROUTES,

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.engine import Database
 from service.database.tables import Project
+from service.experiments.record import cancel_all as cancel_experiments
 from service.http.bodies import read_body
 from service.http.operation import operation
 from service.http.resources import ApiRequest, resource
@@ -47,6 +48,7 @@ async def archive(session: AsyncSession, actor: Actor, project_id: str) -> Proje
     await session.flush()
     data = {
         "cancelled_jobs": await cancel_unsent(session, project_id),
+        "cancelled_experiments": await cancel_experiments(session, project_id),
         "cancelled_runs": await cancel_all(session, project_id),
     }
     await audit.record(session, actor, "project.archived", project_id=row.id, resource_id=row.id, data=data)

@@ -30,6 +30,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "The model is billed by the GPU-second, and nothing is known yet of the speed of such a job.",
         "Send `budget`, in dollars: it is reserved, and the job is cancelled when it has cost as much.",
     ),
+    "budget_too_small": ErrorCode(
+        400, "An experiment's `budget` is below the upper price of its cheapest arm.", "Set a higher one."
+    ),
     "checkpoint_permission_not_found": ErrorCode(
         404, "No such permission for this model.", "List the model's permissions."
     ),
@@ -56,6 +59,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
         None, "Two encodings read the input of a preparation differently and about as well.", "Give `encoding`."
     ),
     "endpoint_shut_down": ErrorCode(404, "The old fine-tunes API.", "Call `/v1/fine_tuning/jobs`."),
+    "experiment_not_cancellable": ErrorCode(400, "The experiment has ended.", "There is nothing to cancel."),
+    "experiment_not_found": ErrorCode(404, "No such experiment in this project.", "List your experiments."),
     "file_in_use": ErrorCode(
         409, "A job or preparation that has not ended needs the file, or it is being read.", "The message names it."
     ),
@@ -181,6 +186,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "model_not_found": ErrorCode(404, "No such model for this project (400 at a job's create).", "GET /v1/models."),
     "model_not_trainable": ErrorCode(400, "The upstream accepts no new jobs for the model.", "Choose a listed model."),
+    "no_arm_succeeded": ErrorCode(
+        None, "No arm of an experiment has succeeded.", "See each arm's `reason` and its job's error."
+    ),
     "not_found": ErrorCode(404, "No such resource for this caller.", "Check the id."),
     "nothing_generated": ErrorCode(
         None, "No response of a generation could be used.", "See `outcome.dropped`; change the prompts or the model."
@@ -216,6 +224,11 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "run_not_cancellable": ErrorCode(400, "The generation or comparison has ended.", "There is nothing to cancel."),
     "service_account_not_found": ErrorCode(404, "No such service account in this project.", "List them."),
     "service_unavailable": ErrorCode(503, "A dependency is unavailable for a moment.", "Try again."),
+    "too_many_arms": ErrorCode(
+        400,
+        "An experiment has up to 32 arms, which train up to 8 different models.",
+        "Give fewer values, or list the combinations that matter.",
+    ),
     "too_many_examples": ErrorCode(
         400,
         "A generation requests over 10,000 examples, or a comparison's exceed 64 MB or 2,000,000 JSON values.",

@@ -126,5 +126,11 @@ UNFINISHED_RUNS: tuple[RunStatus, ...] = ("pending", "running")
 RunEventLevel = Literal["info", "warn", "error"]
 RunEventType = Literal["message", "progress"]
 
+ExperimentStatus = Literal["pending", "running", "comparing", "succeeded", "failed", "cancelled"]
+"""The API creates an experiment as `pending` and may request its cancel; a worker makes every other change."""
+
+PromotionStatus = Literal["promoted", "refused"]
+"""Of an experiment's `promote`, once its arms and its comparison have ended."""
+
 AliasAction = Literal["created", "promoted", "rolled_back", "deployed"]
 """How an alias came to point at a model: a job's deployment is `deployed`, callers do the others."""

@@ -11,6 +11,9 @@ RUNS = 16
 
 DEPLOYMENTS = 16
 
+EXPERIMENTS = 16
+"""Experiments that start arms or draw a share of the data; one that waits for its arms occupies no place."""
+
 DELETIONS = 16
 
 DELIVERIES = 256

@@ -15,11 +15,21 @@ from service.database.fair_claims import Heads, longest_due
 from service.database.leased_work import LeasedWork
 from service.database.leases import Claim
 from service.settings import Settings
-from service.worker_places import ACCOUNT_POLLS, DELETIONS, DELIVERIES, DEPLOYMENTS, RETRIES, RUNS, SLOW_DELIVERIES
+from service.worker_places import (
+    ACCOUNT_POLLS,
+    DELETIONS,
+    DELIVERIES,
+    DEPLOYMENTS,
+    EXPERIMENTS,
+    RETRIES,
+    RUNS,
+    SLOW_DELIVERIES,
+)
 from workers.context import Context
 from workers.datasets import leakage, preparation, report
 from workers.deletions import carry_out
 from workers.dispatcher import Dispatcher, Queue
+from workers.experiments import advance as experiments
 from workers.jobs import account_poller, advance, deploy, schedule
 from workers.runs import advance as runs
 from workers.webhooks import candidates, deliver
@@ -78,6 +88,7 @@ HANDLERS = (
     Handler(leased_work.LEAKAGE_REPORTS, leakage.compare, _validation_processes),
     Handler(leased_work.RUNS, runs.advance, lambda _: RUNS),
     Handler(leased_work.DEPLOYMENTS, deploy.advance_deployment, lambda _: DEPLOYMENTS),
+    Handler(leased_work.EXPERIMENTS, experiments.advance, lambda _: EXPERIMENTS),
     Handler(leased_work.DELETIONS, carry_out.carry_out, lambda _: DELETIONS),
     Handler(
         leased_work.DELIVERIES,

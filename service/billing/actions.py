@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Text, any_, cast, insert, select
+from sqlalchemy import ARRAY, ColumnElement, Text, any_, case, cast, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,9 +19,11 @@ from service.states import PostingBasis
 
 __all__ = [
     "Actual",
+    "Commitment",
     "Reservation",
     "add_speed",
     "calibrate",
+    "committed",
     "month_balance",
     "month_of",
     "reserve",
@@ -41,6 +43,19 @@ class Reservation:
     amount_micros: int
     api_key_id: str | None = None
     model: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commitment:
+    """What several subjects have cost and what they have reserved and not resolved, in micro-dollars."""
+
+    cost_micros: int
+    reserved_micros: int
+
+    @property
+    def total_micros(self) -> int:
+        """Both together: what they may have cost in the end, unless one exceeds its reservation."""
+        return self.cost_micros + self.reserved_micros
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +164,21 @@ async def settle_all(session: AsyncSession, actuals: Sequence[Actual]) -> set[st
 async def reserved_micros(session: AsyncSession, subject: str) -> int | None:
     """The amount that a subject has reserved, also after it was resolved; None if it never did."""
     return next((entry.reserved_micros for entry in await _reservations(session, [subject])), None)
+
+
+async def committed(session: AsyncSession, subjects: Iterable[str]) -> Commitment:
+    """The sum of what these subjects have cost and reserved, by the entries of the ledger."""
+    entry = LedgerEntry
+    sign = case((entry.kind == "reserve", 1), else_=-1)
+    row = (
+        await session.execute(
+            select(
+                func.coalesce(func.sum(entry.spent_micros + entry.overage_micros), 0),
+                func.coalesce(func.sum(sign * entry.reserved_micros), 0),
+            ).where(_subject_in(subjects))
+        )
+    ).one()
+    return Commitment(cost_micros=int(row[0]), reserved_micros=int(row[1]))
 
 
 async def calibrate(session: AsyncSession, *, model: str, estimated_tokens: int, actual_tokens: int) -> None:

@@ -13,6 +13,7 @@ from service.database.tables import (
     DatasetPreparation,
     Deletion,
     Deployment,
+    Experiment,
     FileReport,
     Job,
     LeakageReport,
@@ -42,6 +43,7 @@ PREPARATIONS = LeasedWork("preparations", DatasetPreparation)
 LEAKAGE_REPORTS = LeasedWork("leakage_reports", LeakageReport)
 RUNS = LeasedWork("runs", Run)
 DEPLOYMENTS = LeasedWork("deployments", Deployment)
+EXPERIMENTS = LeasedWork("experiments", Experiment)
 DELETIONS = LeasedWork("deletions", Deletion)
 DELIVERIES = LeasedWork("deliveries", WebhookDelivery)
 
@@ -54,6 +56,7 @@ ALL = (
     LEAKAGE_REPORTS,
     RUNS,
     DEPLOYMENTS,
+    EXPERIMENTS,
     DELETIONS,
     DELIVERIES,
 )

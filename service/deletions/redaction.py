@@ -74,6 +74,8 @@ REDACTED_JOB: dict[str, Any] = {
     "deploy_detail": None,
     "deploy_comparison": None,
     "deploy_run_id": None,
+    "experiment_id": None,
+    "experiment_arm": None,
     "upstream_model": None,
     "upstream_events_cursor": None,
     "upstream_snapshot": None,

@@ -2,11 +2,21 @@
 
 from service.database.group_commit import MAX_OPERATIONS
 from service.documented_limits.limit import FIXED, Limit, by_setting, shown
-from service.limits.unfinished_work import MAX_UNFINISHED_REPORTS
+from service.experiments.request_schemas import MAX_ARMS, MAX_MODELS
+from service.limits.unfinished_work import MAX_UNFINISHED_EXPERIMENTS, MAX_UNFINISHED_REPORTS
 from service.settings import Settings
 from service.webhooks.actions import MAX_RECOVERED
 from service.webhooks.schedule import SLOW_SECONDS
-from service.worker_places import ACCOUNT_POLLS, DELETIONS, DELIVERIES, DEPLOYMENTS, RETRIES, RUNS, SLOW_DELIVERIES
+from service.worker_places import (
+    ACCOUNT_POLLS,
+    DELETIONS,
+    DELIVERIES,
+    DEPLOYMENTS,
+    EXPERIMENTS,
+    RETRIES,
+    RUNS,
+    SLOW_DELIVERIES,
+)
 
 _DELAYED = "waits; nothing is refused"
 _SHARE = "worker; a project gets at most half of what others leave"
@@ -62,6 +72,27 @@ WORK: tuple[Limit, ...] = (
     ),
     _by_worker_place(
         "deployments whose comparison begins or has ended", DEPLOYMENTS, "a step takes some tens of milliseconds"
+    ),
+    _by_worker_place(
+        "experiments that start arms, draw shares of the data or conclude",
+        EXPERIMENTS,
+        "a step takes some tens of milliseconds; a share of 100 MB some seconds",
+    ),
+    Limit(
+        name="arms of an experiment; different models among them",
+        value=f"{MAX_ARMS}; {MAX_MODELS}",
+        counted="request",
+        above="400 `too_many_arms`",
+        change=FIXED,
+        honest_use="four values of three hyperparameters are 64: a first sweep takes fewer",
+    ),
+    Limit(
+        name="experiments that have not ended",
+        value=shown(MAX_UNFINISHED_EXPERIMENTS),
+        counted="project",
+        above="429 `too_much_unfinished_work`",
+        change=FIXED,
+        honest_use="one or two for each of a team's models",
     ),
     _by_worker_place("deletions of files, models and projects", DELETIONS, "8 of one project, as many as before"),
     _by_worker_place(

@@ -71,6 +71,8 @@ OWN_TYPES: dict[str, str] = {
     "upstream_account.updated": "An upstream account was changed, drained, or had its cool-down set or lifted.",
     "upstream_account.credential_rotated": "An upstream account got another credential.",
     "upstream_account.deleted": "An upstream account was removed.",
+    "experiment.created": "An experiment was created.",
+    "experiment.cancelled": "A caller requested the cancel of an experiment.",
     "job.resolved": "An operator retried, failed or adopted a job.",
     "model_alias.created": "A model alias was created.",
     "model_alias.updated": "A model alias was changed.",

@@ -54,6 +54,14 @@ class PricingContext:
     today: dt.date
 
 
+@dataclass(frozen=True, slots=True)
+class ArmOf:
+    """The experiment that a job is an arm of, and the arm's number."""
+
+    experiment_id: str
+    arm: int
+
+
 async def create_job(
     session: AsyncSession,
     *,
@@ -61,11 +69,12 @@ async def create_job(
     body: CreateJob,
     pricing_context: PricingContext,
     api_key_id: str | None = None,
+    arm_of: ArmOf | None = None,
 ) -> Job:
     """Create a job. Reserves its upper price if the training file's report is ready, else validation does so later.
 
-    `api_key_id` is the key that the cost is attributed to. Raises `InvalidRequest` if the request breaks a rule, and
-    `QuotaExceeded` over the budget or the limit of queued jobs.
+    `api_key_id` is the key that the cost is attributed to, and `arm_of` is given for an experiment's job. Raises
+    `InvalidRequest` if the request breaks a rule, and `QuotaExceeded` over the budget or the limit of queued jobs.
     """
     await get_active_project(session, project_id)
     method = check_create(body)
@@ -102,6 +111,8 @@ async def create_job(
         priority=body.priority,
         deploy_alias=body.deploy.alias if body.deploy is not None else None,
         deploy_comparison=msgspec.to_builtins(comparison) if comparison is not None else None,
+        experiment_id=arm_of.experiment_id if arm_of is not None else None,
+        experiment_arm=arm_of.arm if arm_of is not None else None,
         due_at=func.now(),
     )
     if quote is not None:
@@ -276,7 +287,7 @@ async def _reserve(session: AsyncSession, job: Job, *, upper_micros: int, billab
 
 async def _check_deploy_comparison(session: AsyncSession, project_id: str, comparison: DeployComparison) -> None:
     """Check a job's `deploy.comparison`, whose graders are checked before the transaction. Raises `InvalidRequest`."""
-    check_condition(comparison)
+    check_condition(comparison, param="deploy.comparison")
     await get_referenced_file(session, project_id, comparison.file, param="deploy.comparison.file")
 
 

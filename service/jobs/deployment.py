@@ -56,20 +56,20 @@ class Deploy(RequestModel, frozen=True, kw_only=True):
     comparison: DeployComparison | None = None
 
 
-def check_condition(comparison: DeployComparison) -> None:
-    """Raises `InvalidRequest` for a comparison without a condition, or with conditions that contradict each other."""
+def check_condition(comparison: DeployComparison, *, param: str) -> None:
+    """Raises `InvalidRequest` for a comparison without a condition, or with some that contradict each other."""
     if comparison.must_beat is not None:
         return
     if comparison.least_score is None:
         raise InvalidRequest(
             "Say when the model is good enough: `must_beat`, or `least_score`.",
-            param="deploy.comparison.must_beat",
+            param=f"{param}.must_beat",
             code="missing_required_parameter",
         )
     if comparison.sure or any(isinstance(grader, JudgeGrader) for grader in comparison.graders):
         raise InvalidRequest(
             "A judge, and `sure`, compare with another model. Name it with `must_beat`.",
-            param="deploy.comparison.must_beat",
+            param=f"{param}.must_beat",
             code="conflicting_parameters",
         )
 

@@ -25,7 +25,7 @@ from service.jobs.schemas import (
     MetricRow,
     TimelineEntry,
 )
-from service.jobs.summary import MetricsSummary, Verdict
+from service.jobs.summary import ExperimentArm, MetricsSummary, Verdict
 from service.states import ENDED
 
 
@@ -72,8 +72,14 @@ def show_job(row: Job | JobRow, organization: str) -> FineTuningJob:
         warnings=[],
         waiting=None,
         verdict=None if row.verdict is None else msgspec.convert(row.verdict, Verdict),
-        experiment=None,
+        experiment=_experiment(row),
     )
+
+
+def _experiment(row: Job | JobRow) -> ExperimentArm | None:
+    if row.experiment_id is None or row.experiment_arm is None:
+        return None
+    return ExperimentArm(id=row.experiment_id, arm=row.experiment_arm)
 
 
 def show_event(row: JobEvent) -> JobEventObject:

@@ -51,6 +51,8 @@ class JobRow(NamedTuple):
     tokens_per_second: float | None
     duration_seconds: float | None
     verdict: dict[str, Any] | None
+    experiment_id: str | None
+    experiment_arm: int | None
 
 
 _JOB = Query(

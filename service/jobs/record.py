@@ -8,15 +8,15 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, insert
+from sqlalchemy import func, insert, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.prices import amount_fields
 from service.database import leases
 from service.database.event_log import take_sequence_numbers
-from service.database.leased_work import JOBS, wake
+from service.database.leased_work import EXPERIMENTS, JOBS, wake
 from service.database.leases import Claim
-from service.database.tables import Job, JobEvent, JobState
+from service.database.tables import Experiment, Job, JobEvent, JobState
 from service.ids import new_id
 from service.jobs.lifecycle import is_permitted, status_shown
 from service.jobs.transitions import Transition
@@ -101,10 +101,21 @@ async def apply_transition(session: AsyncSession, claimed: Claim[Job], transitio
     if target in WEBHOOKS:
         written = await session.get_one(Job, job.id, populate_existing=True)
         await emit_webhook(session, written, WEBHOOKS[target])
+    if target in ENDED and job.experiment_id is not None:
+        await _make_experiment_due(session, job.experiment_id, job.id)
     if target == "waiting" or (origin in ACTIVE and target not in ACTIVE):
         await request_scheduling_pass(session)
     elif due_at_once:
         wake(session, JOBS, job.id, claimed.token)
+
+
+async def _make_experiment_due(session: AsyncSession, experiment_id: str, job_id: str) -> None:
+    await session.execute(
+        update(Experiment)
+        .where(Experiment.id == experiment_id, Experiment.finished_at.is_(None))
+        .values(due_at=func.now())
+    )
+    wake(session, EXPERIMENTS, experiment_id, job_id)
 
 
 async def emit_webhook(session: AsyncSession, job: Job, event_type: str) -> None:

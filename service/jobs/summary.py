@@ -77,7 +77,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExperimentArm(msgspec.Struct, frozen=True, kw_only=True):
-    """The experiment that a job is an arm of. The first arm is 0."""
+    """The experiment that a job is an arm of. The first arm is 1."""
 
     id: str
     arm: int

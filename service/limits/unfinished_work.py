@@ -10,11 +10,14 @@ from sqlalchemy import func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database.advisory_locks import UNFINISHED_WORK
-from service.database.tables import DatasetPreparation, FileReport, LeakageReport, Run
+from service.database.tables import DatasetPreparation, Experiment, FileReport, LeakageReport, Run
 from service.errors import QuotaExceeded
 
 MAX_UNFINISHED_REPORTS = 10_000
 """A project's file reports that are not ready, and as many leakage reports."""
+
+MAX_UNFINISHED_EXPERIMENTS = 20
+"""A project's experiments that have not ended; together they have up to 640 arms."""
 
 
 async def check_preparations(session: AsyncSession, project_id: str, maximum: int) -> None:
@@ -27,6 +30,12 @@ async def check_runs(session: AsyncSession, project_id: str, maximum: int) -> No
     """Raise `QuotaExceeded` if the project has `maximum` generations and comparisons that have not ended."""
     if await _has_as_many(session, Run, project_id, maximum):
         raise _refusal(maximum, "generations and comparisons that have not ended", " (TUNEGATE_MAX_UNFINISHED_WORK)")
+
+
+async def check_experiments(session: AsyncSession, project_id: str) -> None:
+    """Raise `QuotaExceeded` if the project has `MAX_UNFINISHED_EXPERIMENTS` experiments that have not ended."""
+    if await _has_as_many(session, Experiment, project_id, MAX_UNFINISHED_EXPERIMENTS):
+        raise _refusal(MAX_UNFINISHED_EXPERIMENTS, "experiments that have not ended")
 
 
 async def check_file_reports(session: AsyncSession, project_id: str) -> None:

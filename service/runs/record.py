@@ -16,7 +16,7 @@ from service.database import leases
 from service.database.event_log import EventLog, take_sequence_numbers
 from service.database.leased_work import DEPLOYMENTS, wake
 from service.database.leases import Claim
-from service.database.tables import Deployment, Run, RunEvent
+from service.database.tables import Deployment, Experiment, Run, RunEvent
 from service.ids import new_id
 from service.states import UNFINISHED_RUNS, RunEventLevel, RunKind, RunStatus
 from service.webhooks import outbox
@@ -85,11 +85,18 @@ async def end(
     await leases.give_back(session, claimed, values, due_in_seconds=None, where=[Run.status.in_(UNFINISHED_RUNS)])
     await add_event(session, claimed.row, message, level="info" if error is None else "error")
     await emit_end_event(session, claimed.row.id)
-    await _make_deployment_due(session, claimed.row)
+    await _make_waiting_work_due(session, claimed.row)
 
 
-async def _make_deployment_due(session: AsyncSession, run: Run) -> None:
-    """If the run is the comparison that decides about a deployment, have that decided now."""
+async def _make_waiting_work_due(session: AsyncSession, run: Run) -> None:
+    """Have what waits for the run's end continue now: an experiment, or the deployment that it decides about."""
+    if run.kind == "comparison":
+        await session.execute(
+            update(Experiment)
+            .where(Experiment.comparison_run_id == run.id, Experiment.finished_at.is_(None))
+            .values(due_at=func.now())
+            .execution_options(synchronize_session=False)
+        )
     condition = run.options.get("condition")
     if condition is None:
         return
@@ -138,7 +145,7 @@ async def cancel(session: AsyncSession, run: Run) -> None:
     )
     await add_event(session, run, "Cancelled")
     await emit_end_event(session, run.id)
-    await _make_deployment_due(session, run)
+    await _make_waiting_work_due(session, run)
     await session.refresh(run)
 
 

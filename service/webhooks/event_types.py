@@ -60,6 +60,22 @@ def _run(meaning: str, status: str, subject: str, **fields: object) -> EventType
     return EventType(meaning=meaning, subject=subject, data=data | fields)
 
 
+def _experiment(meaning: str, status: str, **fields: object) -> EventType:
+    data = {
+        **_PROJECT,
+        "status": status,
+        "arms": 4,
+        "succeeded_arms": 4,
+        "recommended_arm": None,
+        "fine_tuned_model": None,
+        "promoted": None,
+        "cost": {"value": 0.52, "currency": "usd"},
+        "metadata": {"sample": "true"},
+        "error": None,
+    }
+    return EventType(meaning=meaning, subject="exp_sample", data=data | fields)
+
+
 _SAMPLE_ERROR = {"code": "budget_exceeded", "message": "A sample of an error.", "param": "budget"}
 
 
@@ -82,6 +98,23 @@ CATALOGUE: Mapping[str, EventType] = MappingProxyType(
         "fine_tuning.job.cancelled": _job("A fine-tuning job was cancelled.", "cancelled", 9),
         "fine_tuning.job.created": _job("A fine-tuning job was accepted.", "validating_files", 1),
         "fine_tuning.job.running": _job("A fine-tuning job has begun to train.", "running", 6),
+        "fine_tuning.experiment.succeeded": _experiment(
+            "An experiment has ended, and its table has the result of each arm; `promoted` is the alias that got the "
+            "recommended model.",
+            "succeeded",
+            recommended_arm=2,
+            fine_tuned_model=_MODEL,
+            promoted="support-bot",
+        ),
+        "fine_tuning.experiment.failed": _experiment(
+            "An experiment has ended and no arm has succeeded; `error` says why.",
+            "failed",
+            succeeded_arms=0,
+            error={"code": "no_arm_succeeded", "message": "A sample of an error.", "param": None},
+        ),
+        "fine_tuning.experiment.cancelled": _experiment(
+            "An experiment was cancelled, and so were its arms.", "cancelled", succeeded_arms=1
+        ),
         "file.processed": _file("A file was validated and can be trained on.", "processed", 0),
         "file.error": _file("A file was validated and has errors; its report lists them.", "error", 3),
         "dataset_generation.succeeded": _run(

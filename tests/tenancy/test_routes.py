@@ -13,6 +13,7 @@ from service.app import create_litestar
 from service.database.engine import Database
 from service.database.tables import (
     Checkpoint,
+    Experiment,
     File,
     Job,
     JobEvent,
@@ -44,6 +45,7 @@ FOR_OTHERS = re.compile(r"/v1/(organization/|fine_tuning/checkpoints/|upstreams/
 LISTS = {
     "/files": "file_id",
     "/fine_tuning/jobs": "job_id",
+    "/fine_tuning/experiments": "experiment_id",
     "/webhook_endpoints": "endpoint_id",
     "/dataset_preparations": "preparation_id",
     "/dataset_generations": "generation_id",
@@ -143,6 +145,7 @@ async def test_a_list_shows_nothing_of_another_and_takes_no_cursor_of_it(
             for field in ("training_file", "validation_file", "model", "quote_id", "upstream_account")
         ),
         *(("/fine_tuning/quotes", field) for field in ("training_file", "validation_file", "model")),
+        *(("/fine_tuning/experiments", field) for field in ("training_file", "validation_file", "model")),
     ],
 )
 async def test_a_body_that_names_another_s_thing(api: Api, theirs: dict[str, str], path: str, field: str) -> None:
@@ -159,6 +162,8 @@ async def test_a_body_that_names_another_s_thing(api: Api, theirs: dict[str, str
         }.get(field, theirs["file_id"])
         for value in (foreign, _other_id(foreign)):
             body = {"model": "gpt-4o-mini", "training_file": file.json()["id"], field: value}
+            if path == "/fine_tuning/experiments":
+                body["grid"] = {"n_epochs": [2]}
             answer = await mine.post(path, json=body)
             reported.append((answer.status_code, answer.text.replace(value, "ID")))
     assert reported[0] == reported[1]
@@ -188,6 +193,7 @@ async def _rows(db: Database, project_id: str, job_id: str) -> dict[str, str]:
         "quote_id": new_id("quote_"),
         "event_id": new_id("evt_"),
         "comparison_id": new_id("cmp_"),
+        "experiment_id": new_id("exp_"),
     }
     async with db.admin() as session:
         session.add(UpstreamAccount(id=ids["account"], kind="openai", base_url=ids["account"]))
@@ -243,6 +249,15 @@ async def _rows(db: Database, project_id: str, job_id: str) -> dict[str, str]:
                     concurrency=1,
                     budget_micros=1,
                     total=1,
+                ),
+                Experiment(
+                    id=ids["experiment_id"],
+                    project_id=project_id,
+                    api_key_id="key_1",
+                    request={},
+                    training_file_id=job.training_file_id,
+                    budget_micros=1,
+                    max_parallel=1,
                 ),
                 Quote(
                     id=ids["quote_id"],

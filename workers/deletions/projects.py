@@ -39,6 +39,7 @@ from service.deletions.redaction import (
     referenced_by_jobs,
 )
 from service.deletions.requests import request_deletion
+from service.experiments.record import cancel_all as cancel_experiments
 from service.identity import audit
 from service.runs.record import cancel_all
 from workers.context import Context
@@ -92,6 +93,7 @@ async def _cancel_work(session: AsyncSession, project_id: str) -> str | None:
         .values(status="cancelled", finished_at=func.now(), lease_token=DatasetPreparation.lease_token + 1, **released)
     )
     await cancel_all(session, project_id)
+    await cancel_experiments(session, project_id)
     await session.execute(
         update(Upload)
         .where(Upload.project_id == project_id, Upload.status == "pending")

@@ -32,6 +32,7 @@ from service.database.tables.datasets import (
     UploadPart,
 )
 from service.database.tables.deletions import Deletion
+from service.database.tables.experiments import Experiment, ExperimentArm
 from service.database.tables.identity import ApiKey, CheckpointPermission, Gateway, Project, ServiceAccount
 from service.database.tables.jobs import (
     Checkpoint,
@@ -76,6 +77,8 @@ __all__ = [
     "DatasetPreparation",
     "Deletion",
     "Deployment",
+    "Experiment",
+    "ExperimentArm",
     "File",
     "FileReport",
     "Gateway",

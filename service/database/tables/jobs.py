@@ -112,6 +112,15 @@ class Job(Leased, Base):
         Index("ix_jobs_comparing", "id", postgresql_where=text("deploy_status = 'comparing'")),
         Index("ix_jobs_succeeded", "finished_at", postgresql_where=text("state = 'succeeded'")),
         *(Index(f"ix_jobs_ended_{name}", "project_id", name, "id", postgresql_where=ENDED) for name in LISTED_BY),
+        ForeignKeyConstraint(["project_id", "experiment_id"], ["experiments.project_id", "experiments.id"]),
+        CheckConstraint("(experiment_id IS NULL) = (experiment_arm IS NULL)", name="experiment"),
+        Index(
+            "ix_jobs_experiment",
+            "experiment_id",
+            "experiment_arm",
+            unique=True,
+            postgresql_where=text("experiment_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -139,6 +148,8 @@ class Job(Leased, Base):
     deploy_detail: Mapped[str | None]
     deploy_comparison: Mapped[dict[str, Any] | None]
     deploy_run_id: Mapped[str | None]
+    experiment_id: Mapped[str | None]
+    experiment_arm: Mapped[int | None]
     created_at: Mapped[dt.datetime] = now()
     admitted_at: Mapped[dt.datetime | None]
     started_at: Mapped[dt.datetime | None]

@@ -124,6 +124,8 @@ async def delete_file(session: AsyncSession, project_id: str, file_id: str) -> N
         raise _in_use(f"by a preparation that has not ended: {', '.join(uses.preparations)}. Cancel it, or wait.")
     if uses.runs:
         raise _in_use(f"by a comparison that has not ended: {', '.join(uses.runs)}. Cancel it, or wait.")
+    if uses.experiments:
+        raise _in_use(f"by an experiment that has not ended: {', '.join(uses.experiments)}. Cancel it, or wait.")
     if uses.being_read:
         message = "The file is used for a report that is being made of it. Wait until it is ready."
         raise Busy(message, param="id", code="file_in_use")

@@ -12,7 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.catalogue.base_models import BaseModel
 from service.database.reads import Query, Reader, columns
-from service.database.tables import DatasetPreparation, File, FileReport, Job, LeakageReport, Run
+from service.database.tables import (
+    DatasetPreparation,
+    Experiment,
+    ExperimentArm,
+    File,
+    FileReport,
+    Job,
+    LeakageReport,
+    Run,
+)
 from service.datasets.files.schemas import ListFiles
 from service.datasets.report_schema import FileReport as Report
 from service.errors import InvalidRequest, NotFound, unknown_cursor
@@ -146,15 +155,16 @@ def stored_report(row: FileReport) -> Report | None:
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """The unfinished work that needs a file: ids of jobs, preparations and runs, and whether a worker is reading it."""
+    """The unfinished work that needs a file, by ids, and whether a worker is reading it."""
 
     jobs: Sequence[str]
     preparations: Sequence[str]
     runs: Sequence[str]
+    experiments: Sequence[str]
     being_read: bool
 
     def __bool__(self) -> bool:
-        return bool(self.jobs or self.preparations or self.runs or self.being_read)
+        return bool(self.jobs or self.preparations or self.runs or self.experiments or self.being_read)
 
 
 def _may_be_compared() -> ColumnElement[bool]:
@@ -180,6 +190,17 @@ async def uses_of(session: AsyncSession, project_id: str, file_id: str) -> Uses:
     )
     runs = select(Run.id).where(Run.project_id == project_id, Run.input_file_id == file_id, Run.finished_at.is_(None))
     being_read = False
+    arms = select(ExperimentArm.experiment_id).where(ExperimentArm.training_file_id == file_id)
+    experiments = select(Experiment.id).where(
+        Experiment.project_id == project_id,
+        Experiment.finished_at.is_(None),
+        or_(
+            Experiment.training_file_id == file_id,
+            Experiment.validation_file_id == file_id,
+            Experiment.request["comparison"]["file"].astext == file_id,
+            Experiment.id.in_(arms),
+        ),
+    )
     for table, of_file in (
         (FileReport, FileReport.file_id == file_id),
         (LeakageReport, or_(LeakageReport.training_file_id == file_id, LeakageReport.validation_file_id == file_id)),
@@ -198,6 +219,7 @@ async def uses_of(session: AsyncSession, project_id: str, file_id: str) -> Uses:
         jobs=(await session.scalars(jobs.limit(5))).all(),
         preparations=(await session.scalars(preparations.limit(5))).all(),
         runs=(await session.scalars(runs.limit(5))).all(),
+        experiments=(await session.scalars(experiments.limit(5))).all(),
         being_read=being_read,
     )
 

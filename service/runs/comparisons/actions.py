@@ -1,6 +1,8 @@
 """Quoting and creating comparisons."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -50,10 +52,12 @@ async def resolve_comparison(
     evaluator: Evaluator,
     project_id: str,
     max_concurrency: int,
+    planned: Mapping[str, str] = MappingProxyType({}),
 ) -> ResolvedComparison:
     """Resolve the models, graders and file of a comparison and estimate its cost. Requests a missing file report.
 
-    Raises `InvalidRequest` with the field at fault, `InFlight` while the file is being checked, and as `check_graders`.
+    `planned` has the base models of those tuned models that do not exist yet, for an estimate in advance. Raises
+    `InvalidRequest` with the field at fault, `InFlight` while the file is being checked, and as `check_graders`.
     """
     graders = await check_graders(body.graders, evaluator, project_id=project_id, param="graders")
     if len(set(body.models)) < len(body.models):
@@ -65,7 +69,12 @@ async def resolve_comparison(
             param="models",
             code="conflicting_parameters",
         )
-    routes = [await _route(name, f"models[{place}]", router, project_id) for place, name in enumerate(body.models)]
+    routes = [
+        await _route(name, f"models[{place}]", router, project_id)
+        if name not in planned
+        else replace(await _route(planned[name], "model", router, project_id), model=name, tuned=True)
+        for place, name in enumerate(body.models)
+    ]
     judges = {
         name: await _route(grader.model, f"graders[{list(graders).index(name)}].model", router, project_id)
         for name, grader in judge_graders.items()
