@@ -72,7 +72,7 @@ class Client:
         return self._object(self._send("DELETE", path, params=_given(params)))
 
     def list(self, path: str, *, limit: int | None = None, **params: Any) -> Listing:
-        """The first `limit` objects of a list, or all of them, read page by page by its cursor."""
+        """The first `limit` objects of a list, or all of them, page by page: after `next_after`, else the last id."""
         found: list[dict[str, Any]] = []
         after: str | None = None
         while True:
@@ -81,7 +81,7 @@ class Client:
             found += page["data"]
             if not page["has_more"] or not page["data"] or (limit is not None and len(found) >= limit):
                 return Listing(found, bool(page["has_more"]))
-            after = page["data"][-1]["id"]
+            after = page.get("next_after") or page["data"][-1]["id"]
 
     def upload(self, content: IO[bytes], *, filename: str, purpose: str = "fine-tune") -> dict[str, Any]:
         """The file object of an upload, which is streamed. It is not repeated: a lost response leaves a second file."""

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from cli.client import refusal
 from cli.dev import SteadyConsole
+from cli.errors import Refused
 from cli.gateway import Gateway
 from service.errors import SettingsError
 from service.webhooks.sender import USER_AGENT
@@ -33,10 +34,6 @@ MIN_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.5, 10.0
 RETRIED_STATUSES = (408, 409, 429)
 
 
-class ListenFailed(Exception):
-    """The gateway refuses the stream; a retry would not help."""
-
-
 @dataclass(frozen=True, slots=True)
 class StreamedEvent:
     """One event of the stream: its id, its type and the exact bytes of its body. An empty one only marks a position."""
@@ -47,18 +44,14 @@ class StreamedEvent:
 
 
 def listen(gateway: Gateway, *, forward_to: str, event_types: Sequence[str]) -> int:
-    """Forward events until Ctrl-C or SIGTERM. Returns 0, or 1 when the gateway refuses.
+    """Forward events until Ctrl-C or SIGTERM. Returns 0.
 
-    Raises `SettingsError` for an invalid URL.
+    Raises `SettingsError` for an invalid URL, and `Refused` if the gateway refuses, where a retry would not help.
     """
     if urlsplit(forward_to).scheme not in ("http", "https") or not urlsplit(forward_to).hostname:
         raise SettingsError(f"--forward-to must be an http or https URL, not {forward_to!r}.")
     console = SteadyConsole(highlight=False)
-    try:
-        asyncio.run(_until_stopped(Listener(gateway, forward_to, event_types, new_secret(), console).run()))
-    except ListenFailed as error:
-        SteadyConsole(stderr=True, highlight=False).print(Text(f"tunegate: {error}", style="red"), soft_wrap=True)
-        return 1
+    asyncio.run(_until_stopped(Listener(gateway, forward_to, event_types, new_secret(), console).run()))
     console.print("stopped", style="dim")
     return 0
 
@@ -77,7 +70,7 @@ class Listener:
         self._last_id: str | None = None
 
     async def run(self) -> None:
-        """Forward events; reconnect after the last one when the stream breaks. Raises `ListenFailed`."""
+        """Forward events; reconnect after the last one when the stream breaks. Raises `Refused`."""
         self._console.print(f"Signing secret: {self._secret}", soft_wrap=True)
         self._console.print("  (for this run: OPENAI_WEBHOOK_SECRET of the program that receives)", style="dim")
         wait_seconds = MIN_WAIT_SECONDS
@@ -112,10 +105,10 @@ class Listener:
                 yield event
 
     def _check(self, answer: httpx2.Response) -> None:
-        """Raises `ListenFailed`, or `HTTPError` where a retry may help."""
+        """Raises `Refused`, or `HTTPError` where a retry may help."""
         if answer.status_code >= 500 or answer.status_code in RETRIED_STATUSES:
             raise httpx2.RemoteProtocolError(f"HTTP {answer.status_code}")
-        raise ListenFailed(refusal(answer))
+        raise Refused(refusal(answer), status=answer.status_code)
 
     async def _forward(self, target: httpx2.AsyncClient, event: StreamedEvent) -> None:
         signed = signed_headers(

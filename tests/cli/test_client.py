@@ -159,6 +159,15 @@ class TestAList:
         }
         assert [path for _, path, _ in served.requests][1] == "/v1/files?limit=100&after=b&order=desc"
 
+    def test_continues_where_the_page_says(self, served: Served) -> None:
+        served.answers = [
+            answer({"data": [{"id": "b"}], "has_more": True, "next_after": "b:0.5:1.0"}),
+            answer({"data": [{"id": "a"}], "has_more": False}),
+        ]
+        with served.client() as client:
+            client.list("/fine_tuning/jobs", sort="train_loss")
+        assert "after=b%3A0.5%3A1.0" in served.requests[1][1]
+
     def test_says_that_it_has_more_than_was_asked_for(self, served: Served) -> None:
         served.answers = [answer({"data": [{"id": "c"}, {"id": "b"}], "has_more": True})]
         with served.client() as client:

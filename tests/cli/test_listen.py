@@ -136,7 +136,7 @@ class TestListen:
     def test_a_key_that_is_refused_ends_it(self, tenant: Tenant, tmp_path: Path) -> None:
         env = environment(tenant.base_url, "tg_live_nonsense")
         with listening(tmp_path, env, "--forward-to", "http://127.0.0.1:1/") as listen:
-            assert listen.process.wait(STOP_SECONDS) == 1
+            assert listen.process.wait(STOP_SECONDS) == 2
             assert "Incorrect API key" in listen.said()
 
     @pytest.mark.parametrize("url", ["ftp://x/", "127.0.0.1:3000", ""])
