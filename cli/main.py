@@ -13,7 +13,10 @@ GROUPS = {
         *("check", "prepare", "generate", "quote", "train", "experiment", "jobs", "files"),
         *("compare", "models", "aliases", "ask"),
     ),
-    "Organisation": ("keys",),
+    "Organisation": (
+        *("costs", "limits", "webhooks", "upstreams"),
+        *("audit-log", "projects", "keys"),
+    ),
     "Operations": ("serve", "worker", "migrate", "audit", "deletions"),
     "Development": ("dev", "demo", "listen", "trigger", "openapi"),
 }
