@@ -26,40 +26,16 @@ help: ## Show this
 
 setup: $(VENV)/.stamp ## Build .venv from requirements.lock (the other targets do it by themselves)
 
-# An environment from a lock, which is complete. Byte code is written here, since an environment may forbid it later
+# An environment from a lock, which is complete, with byte code, since an environment may forbid it later
 # (PYTHONDONTWRITEBYTECODE): half of a process's start.
-define install_lock
-	@if $(1)/bin/python -m pip install -q --disable-pip-version-check uv; then \
-		$(1)/bin/uv pip install -q --compile-bytecode --python $(1)/bin/python --no-deps --require-hashes -r $(2) && \
-		$(1)/bin/uv pip install -q --python $(1)/bin/python --no-deps -e .; \
-	else \
-		echo "uv is not to be had here; pip takes a minute" && \
-		$(1)/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r $(2) && \
-		$(1)/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .; \
-	fi
-	@$(1)/bin/python -m compileall -q service workers cli trainer
-endef
-
-define new_environment
-	@test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
-	@$(1)/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make setup PYTHON=python3.12"; exit 1; }
-endef
-
 $(VENV)/.stamp: requirements.lock pyproject.toml
-	$(call new_environment,$(VENV))
-	@echo "Installing the locked packages into $(VENV)"
-	$(call install_lock,$(VENV),requirements.lock)
+	@$(PYTHON) cli/install.py $(VENV) requirements.lock
 	@touch $@
 
 setup-llm: $(LLM_VENV)/.stamp ## Build .venv-llm, which has torch too (the targets that need it do it by themselves)
 
-# torch by pip: uv would take a build for CUDA, of gigabytes, where pip's index has one for the CPU.
 $(LLM_VENV)/.stamp: requirements-llm.lock requirements-torch.txt pyproject.toml
-	$(call new_environment,$(LLM_VENV))
-	@echo "Installing torch into $(LLM_VENV), once (1 of 2; some 200 MB for a CPU, 3 GB for a GPU)"
-	@$(LLM_BIN)/python -m pip install --disable-pip-version-check -r requirements-torch.txt
-	@echo "Installing the locked packages into $(LLM_VENV) (2 of 2; some 600 MB)"
-	$(call install_lock,$(LLM_VENV),requirements-llm.lock)
+	@$(PYTHON) cli/install.py $(LLM_VENV) requirements-llm.lock --torch requirements-torch.txt
 	@touch $@
 
 demo: setup ## Fine-tune a model in a minute, on this machine, for nothing
