@@ -24,6 +24,12 @@ TRAINING = Training(
     suffix="sarcastic",
     limit_seconds=180.0,
 )
+ASKED = {
+    "valid.jsonl": "Held out: no model was trained on this question. The style is learnt, the facts are wrong or mixed up.",
+    "train.jsonl": "From the training file: the tuned model gives the trained answer back.",
+}
+"""The files whose first question both models answer, and what to make of the answers."""
+
 WEBHOOK_SECONDS = 30.0
 MAX_TOKENS = 60
 
@@ -67,28 +73,24 @@ def _receive(
 
 def _ask_both(client: openai.OpenAI, console: Console, job: FineTuningJob) -> None:
     assert job.fine_tuned_model is not None
-    for name, remark in (
-        ("train", "From the training data: the tuned model gives the trained answer back."),
-        ("valid", "Not in the training data: the answer has the trained style, and its facts are wrong or mixed up."),
-    ):
-        prompt = Prompt.first_of(TRAINING.folder / f"{name}.jsonl")
+    for file, remark in ASKED.items():
+        prompt = Prompt.first_of(TRAINING.folder / file)
         with console.status("Asking both models"):
             before, after = (
                 steps.answer_of(client, model, prompt, max_tokens=MAX_TOKENS)
                 for model in (TRAINING.model, job.fine_tuned_model)
             )
         table = Table(title=Text(f"“{prompt.text}”", style="bold"), title_justify="left", expand=True, padding=(0, 1))
-        table.add_column(f"before: {TRAINING.model}", ratio=1, overflow="fold")
+        table.add_column("before: the base model", ratio=1, overflow="fold")
         table.add_column("after: the tuned model", ratio=1, overflow="fold", header_style="bold green")
         table.add_row(Text(before, style="dim"), Text(after))
         console.print()
         console.print(table)
         console.print(Text(remark, style="dim"))
     console.print(
-        "All answers are a small byte model's, trained on this CPU in the place of the real one: it memorises. "
+        f"\nBoth are a tiny byte model on this CPU, in the place of {TRAINING.model}: it memorises. "
         "`make demo-llm` trains a language model.",
         style="dim",
-        soft_wrap=True,
     )
 
 

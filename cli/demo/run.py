@@ -117,7 +117,11 @@ def _serve(console: Console, background: "_Background", story: Story) -> None:
     try:
         with console.status("Starting PostgreSQL, Valkey, the trainer, the API and a worker"):
             ready = background.start()
-        report_step(console, f"Tunegate serves at {ready.base_url}", f"{time.monotonic() - began:.1f} s from nothing")
+        report_step(
+            console,
+            f"Tunegate serves at {ready.base_url}",
+            f"PostgreSQL, Valkey, the trainer, the API and a worker, started in {time.monotonic() - began:.1f} s",
+        )
         story(ready, console)
     finally:
         with console.status("Stopping"):

@@ -1,6 +1,7 @@
 """`tunegate demo`, whole: it works, spends nothing, prints plainly into a pipe and leaves nothing behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.demo import byte_story
+from cli.demo.steps import Prompt
 from tests.cli.leftovers import nothing_is_left_of
 from tests.stack import ROOT
 
@@ -22,6 +25,11 @@ ELSEWHERE = {
     "TUNEGATE_POLL_SECONDS": "600",
 }
 """A caller's environment that must not matter."""
+
+
+def test_the_question_that_it_calls_held_out_is_in_no_training_example() -> None:
+    held_out = Prompt.first_of(byte_story.TRAINING.folder / "valid.jsonl").text
+    assert held_out not in (byte_story.TRAINING.folder / "train.jsonl").read_text(encoding="utf-8")
 
 
 def start(folder: Path) -> "subprocess.Popen[str]":
@@ -50,6 +58,11 @@ def test_it_tells_the_whole_story_and_leaves_nothing(tmp_path: Path) -> None:
         "make run",
     ):
         assert part in output
+    held_out, trained = (
+        Prompt.first_of(byte_story.TRAINING.folder / file).text for file in ("valid.jsonl", "train.jsonl")
+    )
+    assert output.index(f"“{held_out}”") < output.index("Held out: ") < output.index(f"“{trained}”")
+    assert re.search(r"^ +Train +Price *$", output, re.MULTILINE), "no column is empty"
     assert "\x1b" not in output
     assert list(tmp_path.iterdir()) == []
     nothing_is_left_of(tmp_path)

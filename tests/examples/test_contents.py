@@ -4,10 +4,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from service.datasets.processes.leakage import leakage_of_paths
 from tests.stack import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -126,3 +128,15 @@ class TestTranslations:
         for english, german in conversations("technical-translation"):
             for pattern in (r"`[^`]+`", r"\{\w+\}"):
                 assert sorted(re.findall(pattern, english)) == sorted(re.findall(pattern, german)), german
+
+
+def test_the_headline_that_the_learning_loop_asks_about_is_in_no_file(tmp_path: Path) -> None:
+    """Nor one nearly like it: the validation file here is that headline alone."""
+    code = (EXAMPLES / "learning_loop.py").read_text(encoding="utf-8")
+    [headline] = re.findall(r'^HEADLINE = "(.+)"$', code, re.MULTILINE)
+    folder = EXAMPLES / "sports-headlines"
+    asked = json.loads((folder / "valid.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    asked["messages"][1]["content"] = headline
+    (tmp_path / "asked.jsonl").write_text(json.dumps(asked), encoding="utf-8")
+    for file in FILES:
+        assert leakage_of_paths(folder / f"{file}.jsonl", tmp_path / "asked.jsonl").shared == 0
