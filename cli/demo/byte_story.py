@@ -25,7 +25,7 @@ TRAINING = Training(
     limit_seconds=180.0,
 )
 ASKED = {
-    "valid.jsonl": "Held out: no model was trained on this question. The style is learnt, the facts are wrong or mixed up.",
+    "valid.jsonl": "Held out: no model was trained on this. The style is learnt, the facts are wrong or mixed up.",
     "train.jsonl": "From the training file: the tuned model gives the trained answer back.",
 }
 """The files whose first question both models answer, and what to make of the answers."""

@@ -62,7 +62,9 @@ def test_at_a_terminal_a_step_is_one_line_that_ends_with_its_seconds() -> None:
     controller, terminal = os.openpty()
     with os.fdopen(terminal, "w", encoding="utf-8") as out, os.fdopen(controller, "rb", buffering=0) as screen:
         Progress(1, out).run(Step("Installing", says(*UV)))
-        shown = screen.read(10_000).decode()
+        shown = ""
+        while "\n" not in shown:
+            shown += screen.read(10_000).decode()
     assert "0 of 1 large packages downloaded" in shown
     assert shown.count("\n") == 1
     assert re.search(r"\r\x1b\[K\[1/1\] Installing  \d+ s\r\n$", shown)
