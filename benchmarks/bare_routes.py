@@ -7,6 +7,7 @@ for which row-level security does not apply.
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ from service.datasets.files.schemas import FileObject, show_file
 from service.http.pagination import page_of
 from service.http.wire_types import Page, unix
 from service.jobs.presentation import show_job
-from service.jobs.queries import JobRow
+from service.jobs.queries import JOB
 from service.jobs.schemas import FineTuningJob
 from service.models.schemas import ModelList, ModelObject
 from service.settings import Settings
@@ -37,7 +38,6 @@ def _named(table: Any, row: Any) -> list[Any]:
     return [getattr(table, name).label(name) for name in row._fields]
 
 
-_JOB = select(*_named(Job, JobRow)).where(Job.project_id == PROJECT, Job.id == bindparam("job_id"))
 _FILES = (
     select(*_named(File, FileRow))
     .where(File.project_id == PROJECT, File.deleted_at.is_(None))
@@ -79,10 +79,12 @@ async def get_job(request: Request[Any, Any, Any], job_id: FromPath[str]) -> Fin
     """One job."""
     bare = _bare(request)
     async with bare.engine.connect() as connection:
-        row = (await connection.execute(_JOB, {"project_id": _project(request), "job_id": job_id})).one_or_none()
-    if row is None:
+        parameters = {"project_id": _project(request), "job_id": job_id}
+        found = (await connection.execute(JOB.statement, parameters)).one_or_none()
+    if found is None:
         raise NotFoundException
-    return show_job(row, bare.organization_id)  # type: ignore[arg-type]  # the columns that it reads
+    row, names = JOB.row(*found)
+    return show_job(row, names, None, organization=bare.organization_id, now=dt.datetime.now(dt.UTC))
 
 
 @get("/v1/files")

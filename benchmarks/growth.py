@@ -35,7 +35,9 @@ from service.database.fair_claims import Heads, claim_fairly, longest_due
 from service.database.tables import Job, Leased, WebhookDelivery
 from service.datasets.files.queries import read_files
 from service.datasets.files.schemas import ListFiles
-from service.jobs.queries import EVENTS, count_queued, list_jobs, list_metrics, read_job
+from service.jobs.listing import list_jobs
+from service.jobs.queries import EVENTS, count_queued, list_metrics, read_job
+from service.jobs.schemas import ListJobs
 from service.limits.queries import storage_bytes
 from service.models.queries import read_model, read_models
 from service.monitoring.readiness import heartbeat_and_oldest_due
@@ -87,8 +89,10 @@ def cells(rows: int) -> list[Cell]:
     now = int(time.time())
     week = [Bucket(begin=day, end=day + DAY) for day in range((now // DAY - 6) * DAY, now, DAY)]
 
-    def listed(metadata: dict[str, str] | None = None, after: str | None = None, of: str = PROJECT) -> Query:
-        return lambda session: list_jobs(session, of, after=after, limit=20, metadata=metadata)
+    def listed(metadata: dict[str, str] | str | None = None, after: str | None = None, of: str = PROJECT) -> Query:
+        return lambda session: list_jobs(
+            session, of, ListJobs(after=after), now=dt.datetime.now(dt.UTC), metadata=metadata
+        )
 
     def files(**values: Any) -> Query:
         return lambda session: read_files(session, PROJECT, ListFiles(limit=20, **values))
@@ -116,7 +120,7 @@ def cells(rows: int) -> list[Cell]:
         Cell("list jobs, a pair of metadata that one old job has", project, listed({"run": "1"})),
         Cell("list jobs, a pair of metadata that none has", project, listed({"run": "none"})),
         Cell("list jobs, a common and a rare pair", project, listed({"team": "t1", "run": "1"})),
-        Cell("list jobs without metadata", project, lambda s: list_jobs(s, PROJECT, after=None, limit=20, metadata="null")),
+        Cell("list jobs without metadata", project, listed("null")),
         Cell("count of queued jobs, for a create", project, lambda s: count_queued(s, PROJECT)),
         Cell("neighbour: retrieve a job", read_neighbour, lambda s: read_job(s, NEIGHBOUR, job_id(NEIGHBOUR, 5))),
         Cell("neighbour: list jobs", neighbour, listed(of=NEIGHBOUR)),

@@ -130,6 +130,11 @@ class Catalogue:
         """Every name and alias, in the order of the catalogue file."""
         return list(self._by_name)
 
+    def names_of(self, name: str) -> list[str]:
+        """All names of the base model that has this one; only this one if no model has it."""
+        model = self.find(name)
+        return [name] if model is None else [model.name, *model.aliases]
+
     def trainable_names(self, provider: str, on: dt.date) -> list[str]:
         """The names and aliases that a new job can use on a day, for error messages."""
         return [name for name, model in self._by_name.items() if model.trainable(provider, on)]

@@ -18,10 +18,11 @@ from service.database.advisory_locks import PROJECT_QUEUE
 from service.database.leased_work import JOBS, wake
 from service.database.tables import Job, Project, Quote, UpstreamAccount
 from service.datasets.files.queries import get_referenced_file
-from service.datasets.leakage.reports import check_new_leakage_report, leakage_warning
+from service.datasets.leakage.reports import check_new_leakage_report
 from service.errors import InvalidRequest, QuotaExceeded
 from service.identity.queries import get_active_project
 from service.ids import new_id
+from service.jobs import warnings
 from service.jobs.adapter_settings import adapter_type, resolve_adapter
 from service.jobs.deployment import DeployComparison, check_condition
 from service.jobs.estimates import budget_micros_of, stored_gpu_seconds
@@ -90,6 +91,10 @@ async def create_job(
         raise refusal(resolved.fault)
     await _check_queue(session, project_id)
     quote = await _bound_quote(session, project_id, body, method) if body.quote_id is not None else None
+    leakage = warnings.of_leakage(resolved.leakage)
+    known = leakage + warnings.of_shutdown(resolved.base.model, resolved.providers)
+    if resolved.estimate is not None:
+        known += warnings.of_budget(resolved.estimate, budget_micros_of(body.budget))
     job = Job(
         id=new_id("ftjob-"),
         project_id=project_id,
@@ -113,6 +118,7 @@ async def create_job(
         deploy_comparison=msgspec.to_builtins(comparison) if comparison is not None else None,
         experiment_id=arm_of.experiment_id if arm_of is not None else None,
         experiment_arm=arm_of.arm if arm_of is not None else None,
+        warnings=warnings.stored(known),
         due_at=func.now(),
     )
     if quote is not None:
@@ -125,8 +131,7 @@ async def create_job(
     session.add(job)
     await session.flush()
     events = [NewEvent(message=f"Created fine-tuning job: {job.id}")]
-    if resolved.leakage is not None and (warning := leakage_warning(resolved.leakage)) is not None:
-        events.append(NewEvent(message=warning, level="warn"))
+    events += [NewEvent(message=each.message, level="warn") for each in leakage]
     sequence = await add_events(session, job.id, project_id, events)
     await add_timeline_entry(session, job, "validating", sequence, "The job was created.")
     await session.refresh(job)

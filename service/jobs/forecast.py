@@ -7,18 +7,25 @@ across projects and not in the caller's scope: a project sees only how many jobs
 import asyncio
 import datetime as dt
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from service.catalogue.base_models import Catalogue
 from service.database.engine import Database
 from service.database.tables import Job
+from service.jobs.lifecycle import status_shown
+from service.jobs.queries import JobRow
 from service.jobs.queue import Place, predict
 from service.jobs.summary import QueueObject, WaitingFor
 from service.jobs.waiting import QueueReading, mean_seconds, read_queue
+from service.states import ENDED
 
 CACHE_SECONDS = 1.0
 """How long a reading of the queue is reused. A reading that took long is reused for twice that time."""
+
+FRESH_SECONDS = 0.2
+"""A reading that takes longer is not repeated for a job that has just begun to wait."""
 
 MAX_PLACES = 20_000
 UNKNOWN_DURATION_SECONDS = 3600.0
@@ -40,6 +47,7 @@ class _Simulation:
     queue: QueueReading
     places: dict[str, Place]
     means: Means
+    seconds: float
     valid_until: float
 
 
@@ -52,21 +60,17 @@ class Forecast:
         self._cached: _Simulation | None = None
         self._running: asyncio.Task[_Simulation] | None = None
 
-    async def of(self, job: Job) -> QueueObject | None:
+    async def of(self, job: Job | JobRow) -> QueueObject | None:
         """Why the job waits, its place and its estimated start; None for a job that does not wait."""
-        if job.state == "validating":
-            message = job.waiting_reason or "The files are being checked."
-            return _without_place("file_check", message, "The job is queued when its files have been checked.")
-        if job.state == "running" and job.upstream_status == "queued" and job.upstream_queue_place is not None:
-            return _at_upstream(job.upstream_queue_place)
-        if job.state != "waiting":
-            return None
-        if job.pause_requested:
-            return _without_place("paused", "Paused by the caller.", "The job is paused. Resume it.")
-        simulation = await self._simulation()
-        if job.id not in simulation.queue.groups:  # it began to wait since
-            simulation = await self._simulation(fresh=True)
-        return _queue_object(job, simulation)
+        return (await self.of_all([job]))[job.id]
+
+    async def of_all(self, jobs: Sequence[Job | JobRow]) -> dict[str, QueueObject | None]:
+        """The same for each job, by id, from one reading of the queue."""
+        queued = [job for job in jobs if _is_queued(job)]
+        simulation = await self._simulation() if queued else None
+        if simulation is not None and any(job.id not in simulation.queue.groups for job in queued):
+            simulation = await self._simulation(fresh=simulation.seconds < FRESH_SECONDS)  # some began to wait since
+        return {job.id: _waiting(job, simulation) for job in jobs}
 
     async def _simulation(self, *, fresh: bool = False) -> _Simulation:
         if self._running is None:
@@ -99,12 +103,40 @@ class Forecast:
             )
         places = await asyncio.to_thread(predict, queue.snapshot, seconds, max_places=MAX_PLACES)
         now = time.monotonic()
+        seconds_taken = now - began
         return _Simulation(
-            queue=queue, places=places, means=means, valid_until=now + max(CACHE_SECONDS, 2 * (now - began))
+            queue=queue,
+            places=places,
+            means=means,
+            seconds=seconds_taken,
+            valid_until=now + max(CACHE_SECONDS, 2 * seconds_taken),
         )
 
 
-def _queue_object(job: Job, simulation: _Simulation) -> QueueObject:
+def _is_queued(job: Job | JobRow) -> bool:
+    """Whether the job has, or gets, a place in the queue."""
+    return job.state == "waiting" and not job.pause_requested and job.cancel_requested_at is None
+
+
+def _waiting(job: Job | JobRow, simulation: _Simulation | None) -> QueueObject | None:
+    if job.state in ENDED or job.cancel_requested_at is not None:
+        return None
+    if job.state == "validating":
+        message = job.waiting_reason or "The files are being checked."
+        return _without_place("file_check", message, "The job is queued when its files have been checked.")
+    if status_shown(job.state, job.upstream_status) != "queued":
+        return None
+    if job.pause_requested:
+        return _without_place("paused", "Paused by the caller.", "The job is paused. Resume it.")
+    if job.state == "running":
+        return _at_upstream(job.upstream_queue_place)
+    if job.state == "waiting" and simulation is not None:
+        return _queue_object(job, simulation)
+    message = job.waiting_reason or "The job has a slot, and is being sent to the upstream."
+    return _without_place("sending", message, "The upstream starts it when it has the files and room for it.")
+
+
+def _queue_object(job: Job | JobRow, simulation: _Simulation) -> QueueObject:
     place = simulation.places.get(job.id)
     reason, message = _why(job, simulation)
     if place is None:
@@ -120,7 +152,7 @@ def _queue_object(job: Job, simulation: _Simulation) -> QueueObject:
     )
 
 
-def _why(job: Job, simulation: _Simulation) -> tuple[WaitingFor, str]:
+def _why(job: Job | JobRow, simulation: _Simulation) -> tuple[WaitingFor, str]:
     snapshot, group = simulation.queue.snapshot, simulation.queue.groups.get(job.id)
     offer = simulation.queue.offers.get(group) if group is not None else None
     if offer is None:
@@ -144,7 +176,7 @@ def _why(job: Job, simulation: _Simulation) -> tuple[WaitingFor, str]:
     )
 
 
-def _start(job: Job, place: Place, simulation: _Simulation) -> tuple[int | None, str]:
+def _start(job: Job | JobRow, place: Place, simulation: _Simulation) -> tuple[int | None, str]:
     known = _mean_duration(simulation.means, job.model, place.account_id)
     if place.starts_at <= simulation.queue.snapshot.now:
         return int(place.starts_at), "A slot is free."
@@ -163,7 +195,10 @@ def _mean_duration(means: Means, model: str, account_id: str) -> _Mean | None:
     return _Mean(count, sum(each * seconds for each, seconds in there) / count, of="jobs") if count else None
 
 
-def _at_upstream(place: int) -> QueueObject:
+def _at_upstream(place: int | None) -> QueueObject:
+    if place is None:
+        message = "The job is at the upstream, which has not started it yet and reports no place in its queue."
+        return _without_place("upstream_queue", message, "The upstream reports neither a place nor a start.")
     which = "is next" if place == 1 else f"has place {place}"
     return QueueObject(
         reason="upstream_queue",

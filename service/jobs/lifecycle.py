@@ -74,6 +74,11 @@ def status_shown(state: State, upstream_status: str | None) -> Status:
     return _SHOWN[state]
 
 
+def states_shown_as(status: Status) -> tuple[State, ...]:
+    """The states that a caller sees as a status, without `running`, in which the upstream's status decides."""
+    return tuple(state for state, shown in _SHOWN.items() if shown == status)
+
+
 def upstream_end(upstream_status: str) -> EndState | None:
     """The final state for a status of the upstream's job; None if that status is not final, or unknown."""
     return _UPSTREAM_END.get(upstream_status)

@@ -1,5 +1,6 @@
 """Converts rows into response structs: one explicit function for each kind of object."""
 
+import datetime as dt
 from typing import Literal
 
 import msgspec
@@ -9,6 +10,8 @@ from service.billing.prices import Amount, amount_of
 from service.database.tables import Checkpoint, Job, JobEvent, JobMetric, JobState
 from service.http.wire_types import unix
 from service.jobs.lifecycle import status_shown
+from service.jobs.losses import Loss, Losses, losses_of
+from service.jobs.names import JobNames
 from service.jobs.queries import JobRow
 from service.jobs.rules import hyperparameters_of, with_epochs
 from service.jobs.schemas import (
@@ -25,11 +28,14 @@ from service.jobs.schemas import (
     MetricRow,
     TimelineEntry,
 )
-from service.jobs.summary import ExperimentArm, MetricsSummary, Verdict
+from service.jobs.summary import CreatedBy, ExperimentArm, LossSummary, MetricsSummary, QueueObject, Verdict
+from service.jobs.warnings import in_order
 from service.states import ENDED
 
 
-def show_job(row: Job | JobRow, organization: str) -> FineTuningJob:
+def show_job(
+    row: Job | JobRow, names: JobNames, waiting: QueueObject | None, *, organization: str, now: dt.datetime
+) -> FineTuningJob:
     """A job. `error` is null unless the job failed; `status` is always one of OpenAI's."""
     method = row.method if row.n_epochs is None else with_epochs(row.method, row.n_epochs)
     parameters = hyperparameters_of(method)
@@ -63,14 +69,14 @@ def show_job(row: Job | JobRow, organization: str) -> FineTuningJob:
         adapter=None if row.adapter is None else AdapterObject(**row.adapter),
         cost=_amount(row.cost_micros),
         expected_cost=_amount(row.expected_micros),
-        metrics_summary=MetricsSummary(train_loss=None, valid_loss=None),
+        metrics_summary=show_losses(losses_of(row)),
         tokens_per_second=row.tokens_per_second,
-        duration_seconds=row.duration_seconds,
-        created_by=None,
-        training_file_name=None,
-        validation_file_name=None,
-        warnings=[],
-        waiting=None,
+        duration_seconds=_duration_seconds(row, now),
+        created_by=show_creator(row.api_key_id, names),
+        training_file_name=names.training_file,
+        validation_file_name=names.validation_file,
+        warnings=in_order(row.warnings),
+        waiting=waiting,
         verdict=None if row.verdict is None else msgspec.convert(row.verdict, Verdict),
         experiment=_experiment(row),
     )
@@ -80,6 +86,28 @@ def _experiment(row: Job | JobRow) -> ExperimentArm | None:
     if row.experiment_id is None or row.experiment_arm is None:
         return None
     return ExperimentArm(id=row.experiment_id, arm=row.experiment_arm)
+
+
+def show_losses(losses: Losses) -> MetricsSummary:
+    """The summary of a job's losses."""
+    return MetricsSummary(train_loss=_loss(losses.train), valid_loss=_loss(losses.valid))
+
+
+def _loss(loss: Loss | None) -> LossSummary | None:
+    return None if loss is None else LossSummary(**loss._asdict())
+
+
+def show_creator(key_id: str | None, names: JobNames) -> CreatedBy | None:
+    """Who created a job: the owner of the key, or the key if it has none."""
+    if names.service_account_id is not None:
+        return CreatedBy(type="service_account", id=names.service_account_id, name=names.service_account or "")
+    return None if key_id is None or names.key is None else CreatedBy(type="api_key", id=key_id, name=names.key)
+
+
+def _duration_seconds(row: Job | JobRow, now: dt.datetime) -> float | None:
+    if row.finished_at is not None or row.started_at is None:
+        return row.duration_seconds
+    return max(0.0, (now - row.started_at).total_seconds())
 
 
 def show_event(row: JobEvent) -> JobEventObject:

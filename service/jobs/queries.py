@@ -1,18 +1,18 @@
 """Queries for jobs, their checkpoints, metrics and timeline, within one project."""
 
 import datetime as dt
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import CTE, ColumnElement, bindparam, exists, func, literal_column, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from service.database.event_log import EventLog
 from service.database.reads import Query, Reader, columns
-from service.database.tables import Checkpoint, Job, JobEvent, JobMetadataPair, JobMetric, JobState
+from service.database.tables import ApiKey, Checkpoint, File, Job, JobEvent, JobMetric, JobState, ServiceAccount
 from service.errors import NotFound, unknown_cursor
+from service.jobs.names import JobNames
 from service.states import QUEUED, State
 
 EVENTS = EventLog(JobEvent, JobEvent.job_id)
@@ -20,7 +20,7 @@ EVENTS = EventLog(JobEvent, JobEvent.job_id)
 
 
 class JobRow(NamedTuple):
-    """The columns of a job that its callers see, and those that decide whether a view is recorded."""
+    """The columns of a job that its callers see, and those that say why it waits and whether a view is recorded."""
 
     id: str
     project_id: str
@@ -36,37 +36,81 @@ class JobRow(NamedTuple):
     adapter: dict[str, Any] | None
     n_epochs: int | None
     created_at: dt.datetime
+    started_at: dt.datetime | None
     finished_at: dt.datetime | None
     estimated_finish_at: dt.datetime | None
+    pause_requested: bool
+    waiting_reason: str | None
     upstream_status: str | None
+    upstream_queue_place: int | None
     last_viewed_at: dt.datetime | None
+    cancel_requested_at: dt.datetime | None
     fine_tuned_model: str | None
     trained_tokens: int | None
     result_file_ids: list[str]
     error_code: str | None
     error_message: str | None
     error_param: str | None
-    cost_micros: int | None
     expected_micros: int | None
+    cost_micros: int | None
+    train_loss: float | None
+    train_loss_step: int | None
+    best_train_loss: float | None
+    best_train_loss_step: int | None
+    valid_loss: float | None
+    valid_loss_step: int | None
+    best_valid_loss: float | None
+    best_valid_loss_step: int | None
+    valid_loss_is_full: bool
     tokens_per_second: float | None
     duration_seconds: float | None
+    warnings: list[Any] | None
     verdict: dict[str, Any] | None
     experiment_id: str | None
     experiment_arm: int | None
+    api_key_id: str | None
 
 
-_JOB = Query(
-    JobRow,
-    select(*columns(Job, JobRow)).where(Job.project_id == bindparam("project_id"), Job.id == bindparam("job_id")),
+class NamedJob(NamedTuple):
+    """A job with the names of what it refers to, which are shown also when that was deleted."""
+
+    row: JobRow
+    names: JobNames
+
+
+def _named_job(*values: Any) -> NamedJob:
+    count = len(JobRow._fields)
+    return NamedJob(JobRow(*values[:count]), JobNames(*values[count:]))
+
+
+_TRAINING, _VALIDATION = aliased(File), aliased(File)
+JOB = Query(
+    _named_job,
+    select(
+        *columns(Job, JobRow),
+        _TRAINING.filename,
+        _VALIDATION.filename,
+        ApiKey.name,
+        ServiceAccount.id,
+        ServiceAccount.name,
+    )
+    .outerjoin(_TRAINING, (_TRAINING.project_id == Job.project_id) & (_TRAINING.id == Job.training_file_id))
+    .outerjoin(_VALIDATION, (_VALIDATION.project_id == Job.project_id) & (_VALIDATION.id == Job.validation_file_id))
+    .outerjoin(ApiKey, (ApiKey.project_id == Job.project_id) & (ApiKey.id == Job.api_key_id))
+    .outerjoin(
+        ServiceAccount,
+        (ServiceAccount.project_id == ApiKey.project_id) & (ServiceAccount.id == ApiKey.service_account_id),
+    )
+    .where(Job.project_id == bindparam("project_id"), Job.id == bindparam("job_id")),
 )
 
 
-async def read_job(reader: Reader, project_id: str, job_id: str) -> JobRow:
+async def read_job(reader: Reader, project_id: str, job_id: str) -> NamedJob:
     """The job as callers see it. Raises `NotFound`."""
-    row = await reader.first(_JOB, project_id=project_id, job_id=job_id)
-    if row is None:
+    found = await reader.first(JOB, project_id=project_id, job_id=job_id)
+    if found is None:
         raise _no_such_job(job_id)
-    return row
+    return found
 
 
 async def get_job(session: AsyncSession, project_id: str, job_id: str, *, lock: bool = False) -> Job:
@@ -76,49 +120,6 @@ async def get_job(session: AsyncSession, project_id: str, job_id: str, *, lock: 
     if row is None:
         raise _no_such_job(job_id)
     return row
-
-
-async def list_jobs(
-    session: AsyncSession, project_id: str, *, after: str | None, limit: int, metadata: Mapping[str, str] | str | None
-) -> Sequence[Job]:
-    """Up to `limit + 1` jobs, newest first, that carry all of `metadata` (`"null"`: none at all)."""
-    query = select(Job).where(Job.project_id == project_id)
-    if after is not None:
-        known = await session.scalar(select(Job.id).where(Job.project_id == project_id, Job.id == after))
-        if known is None:
-            raise unknown_cursor(after)
-        query = query.where(Job.id < after)
-    if metadata == "null":
-        query = query.where(Job.caller_metadata.is_(None))
-    elif isinstance(metadata, Mapping) and metadata:
-        found = _with_metadata(project_id, metadata, after=after, limit=limit + 1)
-        query = query.join(found, found.c.job_id == Job.id)
-    return (await session.scalars(query.order_by(Job.id.desc().nulls_last()).limit(limit + 1))).all()
-
-
-def _with_metadata(project_id: str, metadata: Mapping[str, str], *, after: str | None, limit: int) -> CTE:
-    """The ids of the newest jobs that carry all pairs, read in the order of the pairs' primary key.
-
-    The pairs are literals of the SQL, and not parameters, so that Postgres always plans for these: a plan for any pair
-    could begin with one that every job has.
-    """
-    first, *further = [_pair(key, value) for key, value in metadata.items()]
-    table = JobMetadataPair
-    query = select(table.job_id).where(table.project_id == project_id, table.pair == first)
-    for pair in further:
-        other = aliased(table)
-        query = query.where(
-            exists().where(other.project_id == project_id, other.pair == pair, other.job_id == table.job_id)
-        )
-    if after is not None:
-        query = query.where(table.job_id < after)
-    newest = query.order_by(table.job_id.desc()).limit(limit).cte("with_metadata")
-    return newest.prefix_with("MATERIALIZED", dialect="postgresql")
-
-
-def _pair(key: str, value: str) -> ColumnElement[bytes]:
-    digest = hashlib.sha256(f"{key}\0{value}".encode()).hexdigest()  # no text of Postgres contains a NUL
-    return func.decode(bindparam(None, digest, literal_execute=True), literal_column("'hex'"))
 
 
 async def list_checkpoints(

@@ -8,11 +8,9 @@ from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import actions as billing
-from service.billing.prices import Amount, amount_of, dollar_text, gpu_cost_micros
+from service.billing.prices import Amount, amount_of
 from service.billing.queries import calibration
-from service.billing.quote import Estimate
 from service.database.tables import Quote
-from service.datasets.leakage.reports import leakage_warning
 from service.datasets.report_schema import Leakage
 from service.errors import InFlight
 from service.http.wire_types import RequestModel
@@ -22,6 +20,7 @@ from service.jobs.adapter_settings import AdapterSettings
 from service.jobs.estimates import Terms, budget_micros_of, stored_gpu_seconds
 from service.jobs.rules import resolve_method
 from service.jobs.schemas import GpuSecondsObject, Hyperparameters, Method
+from service.jobs.warnings import of_budget, of_leakage
 from service.runs.budget import Budget
 from service.upstreams.capabilities import shutdown_of
 
@@ -181,7 +180,7 @@ async def create_quote(
         remaining_budget=None if standing.remaining is None else amount_of(standing.remaining),
         allowed=not reasons,
         reasons=reasons,
-        warnings=[*_budget_warnings(price, budget_micros), *_warnings(resolved.leakage)],
+        warnings=[*(each.message for each in of_budget(price, budget_micros)), *_warnings(resolved.leakage)],
         shutdown_date=shutdown.stops if shutdown else None,
         expires_at=int((now + QUOTE_LIFE).timestamp()),
     )
@@ -194,15 +193,6 @@ def _past_quotes(terms: Terms) -> PastQuotesObject | None:
     return PastQuotesObject(jobs=known.jobs, actual_to_expected=round(known.actual_to_expected, 4), within=known.within)
 
 
-def _budget_warnings(price: Estimate, budget_micros: int | None) -> list[str]:
-    if budget_micros is None or price.gpu_seconds is None:
-        return []
-    expected = gpu_cost_micros(price.gpu_seconds.expected, price.price_micros_per_gpu_second or 0)
-    if expected <= budget_micros:
-        return []
-    return [f"Such a job costs about {dollar_text(expected)}. With this budget it is stopped before it has finished."]
-
-
 def _warnings(leakage: Leakage | None) -> list[str]:
     if leakage is None:
         return []
@@ -211,5 +201,4 @@ def _warnings(leakage: Leakage | None) -> list[str]:
             "Whether the validation file contains examples of the training file is still being checked: "
             f"GET /v1/files/{{training_file}}/report?validation_file={leakage.validation_file}."
         ]
-    warning = leakage_warning(leakage)
-    return [] if warning is None else [warning]
+    return [each.message for each in of_leakage(leakage)]

@@ -5,10 +5,12 @@ entries and the webhook deliveries. Post to the ledger before `apply_transition`
 """
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, insert, update
+from sqlalchemy import ColumnElement, Double, cast, extract, func, insert, literal, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing.prices import amount_fields
@@ -19,7 +21,9 @@ from service.database.leases import Claim
 from service.database.tables import Experiment, Job, JobEvent, JobState
 from service.ids import new_id
 from service.jobs.lifecycle import is_permitted, status_shown
+from service.jobs.summary import JobWarning
 from service.jobs.transitions import Transition
+from service.jobs.warnings import stored
 from service.limits.scheduling_pass import request_scheduling_pass
 from service.states import ACTIVE, ENDED, EventLevel, EventType, State
 from service.webhooks import outbox
@@ -67,6 +71,11 @@ async def add_events(session: AsyncSession, job_id: str, project_id: str, events
     return last
 
 
+def with_warnings(warnings: Sequence[JobWarning]) -> ColumnElement[Any]:
+    """The value of a job's `warnings` with some more, by which concurrent transactions lose none of each other's."""
+    return func.coalesce(Job.warnings, literal([], JSONB)).concat(literal(stored(warnings), JSONB))
+
+
 async def add_timeline_entry(session: AsyncSession, job: Job, state: State, sequence: int, reason: str | None) -> None:
     """Add an entry to the timeline; `sequence` is that of the transition's event."""
     session.add(JobState(job_id=job.id, project_id=job.project_id, sequence=sequence, state=state, reason=reason))
@@ -86,6 +95,7 @@ async def apply_transition(session: AsyncSession, claimed: Claim[Job], transitio
     values.update(last_update_at=func.clock_timestamp(), stalled_at=None)
     if target in ENDED:
         values["finished_at"] = func.now()
+        values.setdefault("duration_seconds", cast(extract("epoch", func.now() - Job.started_at), Double))
     if (error := transition.error) is not None:
         values.update(error_code=error.code, error_message=error.message, error_param=error.param)
     same_state = [Job.state == origin]

@@ -7,11 +7,14 @@ import io
 from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.response import Stream
+from msgspec import UNSET
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.billing import actions as billing
 from service.catalogue.base_models import Catalogue
 from service.database.engine import Database
+from service.database.reads import Reader
+from service.database.tables import Job
 from service.errors import InFlight, InvalidRequest
 from service.http.bodies import read_body, read_query
 from service.http.event_streams import EventStreams
@@ -24,6 +27,8 @@ from service.identity.requests import access_check, caller, request_identity_of
 from service.jobs.actions import PricingContext, create_job, request_cancel, request_pause
 from service.jobs.forecast import Forecast
 from service.jobs.last_viewed import is_view_due, record_view
+from service.jobs.listing import list_jobs
+from service.jobs.names import JobNames, names_of
 from service.jobs.presentation import (
     show_checkpoint,
     show_cost,
@@ -33,7 +38,7 @@ from service.jobs.presentation import (
     show_metric,
     show_state,
 )
-from service.jobs.queries import EVENTS, get_job, list_checkpoints, list_jobs, list_metrics, list_states, read_job
+from service.jobs.queries import EVENTS, JobRow, get_job, list_checkpoints, list_metrics, list_states, read_job
 from service.jobs.quotes import CreateQuote, QuoteObject, create_quote, request_reports
 from service.jobs.rules import check_metadata
 from service.jobs.schemas import (
@@ -41,6 +46,7 @@ from service.jobs.schemas import (
     CreateJob,
     FineTuningJob,
     JobEventObject,
+    JobPage,
     ListCheckpoints,
     ListEvents,
     ListJobs,
@@ -50,6 +56,7 @@ from service.jobs.schemas import (
     Timeline,
 )
 from service.jobs.stream import JobEvents
+from service.jobs.summary import QueueObject
 from service.runs.comparisons.actions import check_graders
 from service.runs.evaluator import Evaluator
 from service.settings import Settings
@@ -83,14 +90,18 @@ async def post_job(request: ApiRequest) -> Response[bytes]:
             pricing_context=_pricing_context(request),
             api_key_id=who.key_id,
         )
-        return show_job(job, resource(request, Settings).organization_id)
+        names = await _names(session, job)
+        return _show(request, job, names, await resource(request, Forecast).of(job))
 
     return await answer_once(resource(request, Database), request_identity_of(request, sha256), act)
 
 
-@get("/fine_tuning/jobs", summary="List fine-tuning jobs", opt=operation(returns=Page[FineTuningJob], query=ListJobs))
-async def get_jobs(request: ApiRequest) -> Page[FineTuningJob]:
-    """The project's jobs, newest first; `metadata[key]=value` and `metadata=null` filter them."""
+@get("/fine_tuning/jobs", summary="List fine-tuning jobs", opt=operation(returns=JobPage, query=ListJobs))
+async def get_jobs(request: ApiRequest) -> JobPage:
+    """The project's jobs, newest first or by `sort` and `order`; `metadata[key]=value` and `metadata=null` filter too.
+
+    A cursor is the id of a job, or `next_after` of the page before.
+    """
     who = caller(request)
     query = read_query(request, ListJobs, extra=(METADATA_FILTER,))
     metadata = _metadata_filter(request)
@@ -99,12 +110,26 @@ async def get_jobs(request: ApiRequest) -> Page[FineTuningJob]:
         raise InvalidRequest(
             "'metadata=null' finds jobs without metadata. Give it alone, or metadata[key]=value.", param="metadata"
         )
+    now = dt.datetime.now(dt.UTC)
     async with resource(request, Database).project(who.project_id) as session:
-        rows = await list_jobs(
-            session, who.project_id, after=query.after, limit=query.limit, metadata=query.metadata or metadata
+        found = await list_jobs(
+            session,
+            who.project_id,
+            query,
+            now=now,
+            metadata=query.metadata or metadata,
+            models=[] if query.model is None else resource(request, Catalogue).names_of(query.model),
         )
-    return page_of(
-        rows, query.limit, lambda row: show_job(row, resource(request, Settings).organization_id), lambda job: job.id
+        names = await names_of(await Reader.of_session(session), who.project_id, found.rows)
+    waiting = await resource(request, Forecast).of_all(found.rows)
+    organization = resource(request, Settings).organization_id
+    jobs = [show_job(row, names[row.id], waiting[row.id], organization=organization, now=now) for row in found.rows]
+    return JobPage(
+        data=jobs,
+        first_id=jobs[0].id if jobs else None,
+        last_id=jobs[-1].id if jobs else None,
+        has_more=found.has_more,
+        next_after=UNSET if found.next_after is None else found.next_after,
     )
 
 
@@ -113,11 +138,11 @@ async def get_one_job(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJ
     """One job in its current state."""
     who, db = caller(request), resource(request, Database)
     async with db.read(who.project_id) as reader:
-        job = await read_job(reader, who.project_id, job_id)
+        job, names = await read_job(reader, who.project_id, job_id)
     if is_view_due(job):
         async with db.project(who.project_id) as session:
             await record_view(session, job)
-    return show_job(job, resource(request, Settings).organization_id)
+    return _show(request, job, names, await resource(request, Forecast).of(job))
 
 
 @post(
@@ -132,7 +157,8 @@ async def post_cancel(request: ApiRequest, job_id: FromPath[str]) -> FineTuningJ
     await read_body(request, NoFields)
     async with resource(request, Database).project(who.project_id) as session:
         job = await request_cancel(session, who.project_id, job_id)
-        return show_job(job, resource(request, Settings).organization_id)
+        names = await _names(session, job)
+    return _show(request, job, names, await resource(request, Forecast).of(job))
 
 
 @post(
@@ -263,7 +289,17 @@ async def _pause(request: ApiRequest, job_id: str, *, pause: bool) -> FineTuning
     await read_body(request, NoFields)
     async with resource(request, Database).project(who.project_id) as session:
         job = await request_pause(session, who.project_id, job_id, pause=pause)
-        return show_job(job, resource(request, Settings).organization_id)
+        names = await _names(session, job)
+    return _show(request, job, names, await resource(request, Forecast).of(job))
+
+
+async def _names(session: AsyncSession, job: Job) -> JobNames:
+    return (await names_of(await Reader.of_session(session), job.project_id, [job]))[job.id]
+
+
+def _show(request: ApiRequest, job: Job | JobRow, names: JobNames, waiting: QueueObject | None) -> FineTuningJob:
+    organization = resource(request, Settings).organization_id
+    return show_job(job, names, waiting, organization=organization, now=dt.datetime.now(dt.UTC))
 
 
 def _pricing_context(request: ApiRequest) -> PricingContext:

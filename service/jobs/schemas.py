@@ -6,9 +6,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from service.billing.prices import Amount
-from service.http.wire_types import PageQuery, RequestModel
+from service.http.wire_types import Page, PageQuery, RequestModel
 from service.jobs.adapter_settings import AdapterSettings, AdapterType
 from service.jobs.deployment import Deploy
+from service.jobs.lifecycle import Status
 from service.jobs.summary import CreatedBy, ExperimentArm, JobWarning, MetricsSummary, QueueObject, Verdict
 from service.runs.budget import Budget
 
@@ -153,7 +154,7 @@ class FineTuningJob(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     fine_tuned_model: str | None
     organization_id: str
-    status: Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"]
+    status: Status
     training_file: str
     validation_file: str | None
     hyperparameters: HyperparametersObject
@@ -179,6 +180,15 @@ class FineTuningJob(msgspec.Struct, frozen=True, kw_only=True):
     waiting: QueueObject | None
     verdict: Verdict | None
     experiment: ExperimentArm | None
+
+
+class JobPage(Page[FineTuningJob], frozen=True, kw_only=True):
+    """A page of jobs. One that is sorted by a figure, and has more after it, has the cursor `next_after`.
+
+    Unlike `last_id` that is exact while jobs run: it has the figure by which the page ended.
+    """
+
+    next_after: str | UnsetType = UNSET
 
 
 class JobEventObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -301,9 +311,32 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     deploy: Deployment | None
 
 
-class ListJobs(PageQuery, frozen=True, kw_only=True):
-    """The query of a list of jobs; `metadata[key]=value` filters are read beside it."""
+Sort = Literal[
+    "created_at",
+    "cost",
+    "expected_cost",
+    "duration_seconds",
+    "train_loss",
+    "valid_loss",
+    "best_valid_loss",
+    "tokens_per_second",
+    "trained_tokens",
+]
 
+
+class ListJobs(PageQuery, frozen=True, kw_only=True):
+    """The query of a list of jobs; `metadata[key]=value` filters are read beside it.
+
+    `train_loss` and `valid_loss` are the final ones. `model` is a base model by any of its names, or a tuned model;
+    `created_by` the id or name of a key or service account. Jobs without the figure that is sorted by come last.
+    """
+
+    sort: Sort = "created_at"
+    order: Literal["asc", "desc"] = "desc"
+    status: Status | None = None
+    model: str | None = None
+    training_file: str | None = None
+    created_by: str | None = None
     metadata: Literal["null"] | None = None
 
 

@@ -5,14 +5,23 @@ from typing import Literal
 import msgspec
 
 WaitingFor = Literal[
-    "file_check", "paused", "account_held", "no_account", "project_limit", "account_full", "next", "upstream_queue"
+    "file_check",
+    "paused",
+    "account_held",
+    "no_account",
+    "project_limit",
+    "account_full",
+    "next",
+    "sending",
+    "upstream_queue",
 ]
 
 
 class QueueObject(msgspec.Struct, frozen=True, kw_only=True):
     """Why a job waits, and its place in the queue of its account and among its project's jobs; 1 is next.
 
-    With `upstream_queue` the job is at the upstream, and `place` is the one that the upstream reports.
+    With `sending` the job has a slot and is being sent; with `upstream_queue` it is at the upstream, and `place` is the
+    one that the upstream reports, if it does.
     `estimated_start` is null if it cannot be estimated; `estimate_reason` says why.
     """
 

@@ -38,8 +38,12 @@ class Transition:
         price_micros_per_gpu_second: int | None,
         gpu_estimate: dict[str, Any] | None,
         expected_micros: int | None,
+        warnings: Any,
     ) -> "Transition":
-        """`validating` → `waiting`: the files are valid, and the money is reserved at these figures."""
+        """`validating` → `waiting`: the files are valid, and the money is reserved at these figures.
+
+        `warnings` is the column's new value, an SQL expression.
+        """
         return cls(
             target="waiting",
             message="Files validated, moving job to queued state",
@@ -49,6 +53,7 @@ class Transition:
                 "price_micros_per_gpu_second": price_micros_per_gpu_second,
                 "gpu_estimate": gpu_estimate,
                 "expected_micros": expected_micros,
+                "warnings": warnings,
             },
         )
 

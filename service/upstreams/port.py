@@ -86,8 +86,8 @@ class JobRequest:
 class UpstreamJob:
     """A job as the upstream reports it. `status` is the upstream's own, which may be unknown to the gateway.
 
-    An own trainer also meters `gpu_seconds`, so far or in all, and reports the place of a waiting job in its queue; 1
-    is next. Both are None at others.
+    An own trainer also meters `gpu_seconds`, so far or in all, counts the tokens that a running job has trained so far,
+    and reports the place of a waiting job in its queue; 1 is next. All three are None at others.
     """
 
     id: str
@@ -104,6 +104,7 @@ class UpstreamJob:
     finished_at: int | None = None
     gpu_seconds: float | None = None
     queue_place: int | None = None
+    tokens_so_far: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

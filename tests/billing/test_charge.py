@@ -12,6 +12,8 @@ from openai.types.fine_tuning import FineTuningJob
 from service.billing.prices import gpu_cost_micros
 from service.database.tables import Job
 from service.jobs.gpu_metering import CLOCK_SKEW_SECONDS, MAX_GPUS, believed, is_spent, metered
+from service.jobs.summary import JobWarning
+from service.jobs.warnings import OVER_RESERVATION, USAGE_UNKNOWN
 from service.states import EndState
 from service.upstreams.adapters.parsing import MAX_GPU_SECONDS, parse_job
 from workers.jobs.charge import Charge, charge, overrun, reason_of_cancel
@@ -31,6 +33,11 @@ def job_at(*, price: int | None = PRICE_MICROS, before: float | None = None, bud
         gpu_seconds=before,
         admitted_at=dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1),
     )
+
+
+def unknown(message: str) -> JobWarning:
+    """The warning that an upstream did not report a usage."""
+    return JobWarning(code=USAGE_UNKNOWN, message=message)
 
 
 def charged(
@@ -63,12 +70,12 @@ class TestGpuSeconds:
     def test_that_are_missing_or_absurd_are_charged_as_they_were_expected(self, usage: Any) -> None:
         found = charged(usage, job_at(before=5))
         assert (found.gpu_seconds, found.reported_gpu_seconds, found.micros) == (5, None, EXPECTED_MICROS)
-        assert found.unknown == f"{UNKNOWN}; the expected price was charged"
+        assert found.unknown == unknown(f"{UNKNOWN}; the expected price was charged")
 
     @pytest.mark.parametrize("status", ["failed", "cancelled"])
     def test_that_a_job_without_a_model_does_not_say_are_those_of_the_last_poll(self, status: EndState) -> None:
         found = charged(None, job_at(before=5), status=status)
-        assert (found.micros, found.unknown) == (5_000, f"{UNKNOWN}; those of the last poll were charged")
+        assert (found.micros, found.unknown) == (5_000, unknown(f"{UNKNOWN}; those of the last poll were charged"))
         assert charged(None, status=status).micros == 0
 
     def test_that_polls_saw_and_the_end_denies_stay(self) -> None:
@@ -81,7 +88,7 @@ class TestGpuSeconds:
         found = charged(None, job_at(price=None), tokens=None)
         assert (found.micros, found.unknown) == (
             EXPECTED_MICROS,
-            "The upstream reported no trained tokens; the expected price was charged",
+            unknown("The upstream reported no trained tokens; the expected price was charged"),
         )
 
     def test_at_a_price_of_nothing_are_metered(self) -> None:
@@ -93,7 +100,8 @@ class TestTheWarningOfAnOverrun:
     def test_names_both_amounts(self) -> None:
         found = charged({"gpu_seconds": 100})
         warning = overrun(job_at(), found, 60_000)
-        assert warning == "The job cost $0.10, more than the $0.06 that were reserved for it"
+        message = "The job cost $0.10, more than the $0.06 that were reserved for it"
+        assert warning == JobWarning(code=OVER_RESERVATION, message=message)
 
     def test_is_not_given_for_less_and_not_for_tokens(self) -> None:
         found = charged({"gpu_seconds": 60})

@@ -17,7 +17,9 @@ from service.database.fair_claims import FREE, longest_due
 from service.database.tables import Job, JobMetadataPair
 from service.datasets.files.queries import read_files
 from service.datasets.files.schemas import ListFiles
-from service.jobs.queries import EVENTS, count_queued, list_jobs, read_job
+from service.jobs.listing import list_jobs
+from service.jobs.queries import EVENTS, count_queued, read_job
+from service.jobs.schemas import ListJobs
 from service.models.queries import read_model
 from service.monitoring.readiness import heartbeat_and_oldest_due
 from service.wakeups import Wakeups
@@ -29,6 +31,7 @@ from tests.plans import Query, plans_of, rolled_back
 from tests.stack import Servers, run_async
 
 ROWS = 3_000
+NOW = dt.datetime.now(dt.UTC)
 MAX_PAGES = 25
 """The jobs alone have more than two hundred pages."""
 
@@ -64,7 +67,7 @@ def reads(project: str, rows: int) -> dict[str, tuple[str, Query, str]]:
     deliveries = f"{many_rows.ENDPOINT}-{project}"
 
     def listed(metadata: dict[str, str] | str | None, after: str | None = None) -> Query:
-        return lambda session: list_jobs(session, project, after=after, limit=20, metadata=metadata)
+        return lambda session: list_jobs(session, project, ListJobs(after=after), now=NOW, metadata=metadata)
 
     return {
         "a job": ("read", lambda r: read_job(r, project, job_id(project, rows // 2)), "jobs"),
@@ -162,11 +165,11 @@ async def test_pairs_follow_a_jobs_metadata(db: Database) -> None:
         for metadata, count in (({"a": "1"}, 1), (None, 0), ({"c": "3"}, 1)):
             await session.execute(update(Job).where(Job.id == "ftjob-new").values(caller_metadata=metadata))
             assert await pairs(session) == count
-        found = await list_jobs(session, PROJECT, after=None, limit=20, metadata={"c": "3"})
-        assert [row.id for row in found] == ["ftjob-new"]
+        found = await list_jobs(session, PROJECT, ListJobs(), now=NOW, metadata={"c": "3"})
+        assert [row.id for row in found.rows] == ["ftjob-new"]
         await session.execute(update(Job).where(Job.id == "ftjob-new").values(caller_metadata={"a": "\N{SNOWMAN}"}))
-        found = await list_jobs(session, PROJECT, after=None, limit=20, metadata={"a": "\N{SNOWMAN}"})
-        assert [row.id for row in found] == ["ftjob-new"]
+        found = await list_jobs(session, PROJECT, ListJobs(), now=NOW, metadata={"a": "\N{SNOWMAN}"})
+        assert [row.id for row in found.rows] == ["ftjob-new"]
 
     await rolled_back(partial(db.project, PROJECT), steps)
 
@@ -184,7 +187,7 @@ async def test_pairs_with_separators_in_keys_and_values_differ(db: Database) -> 
         for key, value in alike.items():
             await session.execute(update(Job).where(Job.id == "ftjob-new").values(caller_metadata={key: value}))
             for other_key, other in alike.items():
-                found = await list_jobs(session, PROJECT, after=None, limit=20, metadata={other_key: other})
-                assert [row.id for row in found] == ["ftjob-new"] * (other_key == key)
+                found = await list_jobs(session, PROJECT, ListJobs(), now=NOW, metadata={other_key: other})
+                assert [row.id for row in found.rows] == ["ftjob-new"] * (other_key == key)
 
     await rolled_back(partial(db.project, PROJECT), steps)

@@ -1,12 +1,16 @@
 """`adapter` goes to a self-hosted trainer as it was given; elsewhere it is refused before anything is reserved."""
 
+import datetime as dt
+
 import pytest
 from sqlalchemy import func, select
 
-from service.database.tables import LedgerEntry
+from service.database.tables import Job, LedgerEntry
 from service.errors import InvalidRequest
 from service.jobs.adapter_settings import AdapterSettings
+from service.jobs.names import JobNames
 from service.jobs.presentation import show_job
+from service.jobs.schemas import FineTuningJob
 from service.upstreams.accounts import DEFAULT_ACCOUNT
 from tests.faults.control import FaultyUpstream
 from tests.upstreams.conftest import add_account
@@ -20,7 +24,7 @@ async def test_is_sent_to_a_self_hosted_trainer_and_shown(harness: WorkerHarness
     job = await harness.until_end(await create(harness, adapter=RANK_8))
     [sent] = harness.upstream.jobs(job.id)
     assert sent["adapter"] == {"type": "lora", "rank": 8, "targets": ["q_proj"]}
-    shown = show_job(job, "org").adapter
+    shown = _shown(job).adapter
     assert shown is not None
     assert (shown.type, shown.rank, shown.alpha, shown.targets) == ("lora", 8, None, ["q_proj"])
 
@@ -29,7 +33,7 @@ async def test_is_not_sent_unless_it_is_given(harness: WorkerHarness) -> None:
     job = await harness.until_end(await harness.new_job())
     [sent] = harness.upstream.jobs(job.id)
     assert "adapter" not in sent
-    assert show_job(job, "org").adapter is None
+    assert _shown(job).adapter is None
 
 
 @pytest.mark.parametrize("provider", ["openai", "azure"])
@@ -61,3 +65,7 @@ async def test_a_waiting_job_goes_only_to_the_account_that_takes_it(
     assert (await harness.steps(job_id, 4)).state == "waiting"
     account_id = await add_account(harness, second.base_url)
     assert (await harness.until_end(job_id)).account_id == account_id
+
+
+def _shown(job: Job) -> FineTuningJob:
+    return show_job(job, JobNames(), None, organization="org", now=dt.datetime.now(dt.UTC))

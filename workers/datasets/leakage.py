@@ -3,17 +3,18 @@
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import fault_points
 from service.database import leases
 from service.database.leases import Claim
 from service.database.tables import File, Job, LeakageReport
-from service.datasets.leakage.reports import leakage_warning
 from service.datasets.processes.messages import LeakageRequest
 from service.datasets.report_schema import Leakage
-from service.jobs.record import NewEvent, add_events
+from service.jobs.record import NewEvent, add_events, with_warnings
+from service.jobs.summary import JobWarning
+from service.jobs.warnings import of_leakage
 from service.processes.pool import OnProgress
 from workers.context import Context
 from workers.datasets.in_process import DatasetWork, attempt
@@ -68,13 +69,12 @@ class _LeakageWork(DatasetWork[LeakageReport, _Pair, Leakage]):
         async with self.ctx.db.worker() as session:
             values = {"status": "ready", "result": msgspec.to_builtins(result), "failures": 0}
             await leases.give_back(session, self.claimed, values, due_in_seconds=None)
-            warning = leakage_warning(result)
-            if warning is not None:
+            for warning in of_leakage(result):
                 await _warn_jobs(session, self.claimed.row, warning)
         fault_points.point("leakage.recorded")
 
 
-async def _warn_jobs(session: AsyncSession, row: LeakageReport, warning: str) -> None:
+async def _warn_jobs(session: AsyncSession, row: LeakageReport, warning: JobWarning) -> None:
     """Warn the jobs that were created while the files were compared; a later job is warned when it is created."""
     jobs = await session.scalars(
         select(Job.id)
@@ -87,4 +87,5 @@ async def _warn_jobs(session: AsyncSession, row: LeakageReport, warning: str) ->
         .order_by(Job.id)
     )
     for job_id in jobs.all():
-        await add_events(session, job_id, row.project_id, [NewEvent(message=warning, level="warn")])
+        await add_events(session, job_id, row.project_id, [NewEvent(message=warning.message, level="warn")])
+        await session.execute(update(Job).where(Job.id == job_id).values(warnings=with_warnings([warning])))

@@ -10,6 +10,8 @@ from service.billing.prices import cost_micros, dollar_text, gpu_cost_micros
 from service.database.tables import Job
 from service.jobs.adapter_settings import adapter_type
 from service.jobs.gpu_metering import is_spent, metered
+from service.jobs.summary import JobWarning
+from service.jobs.warnings import OVER_RESERVATION, USAGE_UNKNOWN
 from service.states import EndState
 from service.upstreams.port import UpstreamJob
 from workers.context import AccountContext
@@ -31,7 +33,7 @@ class Charge:
     reported_gpu_seconds: float | None
     gpu_seconds: float | None
     micros: int
-    unknown: str | None
+    unknown: JobWarning | None
 
 
 def is_by_gpu_second(job: Job) -> bool:
@@ -50,11 +52,13 @@ def charge(job: Job, target: EndState, upstream_job: UpstreamJob, *, billed: boo
         if reported is None:
             micros = max(micros, expected)
             charged = "the expected price was" if target == "succeeded" else "those of the last poll were"
-            unknown = f"The upstream reported no GPU-seconds, or more than are possible; {charged} charged"
+            message = f"The upstream reported no GPU-seconds, or more than are possible; {charged} charged"
+            unknown = JobWarning(code=USAGE_UNKNOWN, message=message)
     else:
         micros = expected if tokens is None else cost_micros(tokens, job.price_micros_per_million or 0)
         if tokens is None and target == "succeeded":
-            unknown = "The upstream reported no trained tokens; the expected price was charged"
+            message = "The upstream reported no trained tokens; the expected price was charged"
+            unknown = JobWarning(code=USAGE_UNKNOWN, message=message)
     return Charge(
         trained_tokens=tokens,
         reported_gpu_seconds=reported,
@@ -64,12 +68,13 @@ def charge(job: Job, target: EndState, upstream_job: UpstreamJob, *, billed: boo
     )
 
 
-def overrun(job: Job, charged: Charge, reserved_micros: int | None) -> str | None:
+def overrun(job: Job, charged: Charge, reserved_micros: int | None) -> JobWarning | None:
     """The warning that a job billed by the GPU-second cost more than it reserved."""
     if not is_by_gpu_second(job) or reserved_micros is None or charged.micros <= reserved_micros:
         return None
     cost, reserved = dollar_text(charged.micros), dollar_text(reserved_micros)
-    return f"The job cost {cost}, more than the {reserved} that were reserved for it"
+    message = f"The job cost {cost}, more than the {reserved} that were reserved for it"
+    return JobWarning(code=OVER_RESERVATION, message=message)
 
 
 def reason_of_cancel(job: Job, charged: Charge) -> str | None:

@@ -2,12 +2,12 @@
 
 import datetime as dt
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import func
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import fault_points
@@ -22,9 +22,10 @@ from service.jobs.lifecycle import upstream_end
 from service.jobs.record import NewEvent, add_events, apply_transition, emit_webhook
 from service.jobs.transitions import Transition
 from service.upstreams.poll_schedule import REQUESTS_PER_POLL, Load, is_left_to_lists, next_poll_seconds, snapshot_of
-from service.upstreams.port import Refused, UpstreamError, UpstreamJob
+from service.upstreams.port import Refused, UpstreamError, UpstreamEvent, UpstreamJob
 from workers.context import AccountContext
 from workers.jobs import cool_down, poll_limiter
+from workers.jobs.figures import training_start
 from workers.jobs.poll_limiter import Permit
 from workers.jobs.sync import Updates, fetch_updates, job_values, write_updates
 
@@ -78,7 +79,7 @@ async def poll(ctx: AccountContext, claimed: Claim[Job]) -> None:
             else:
                 seconds = _seconds_until_next_poll(ctx, claimed, permit.load, updates)
                 await leases.give_back(session, claimed, values, due_in_seconds=seconds)
-            await _record_start(session, claimed.row, updates.job)
+            await _record_start(session, claimed.row, updates.job, updates.events)
         fault_points.point("poll.recorded")
 
 
@@ -92,7 +93,7 @@ async def record_listed(session: AsyncSession, claimed: Claim[Job], listed: Upst
         await apply_transition(session, claimed, Transition.to_settling(values))
     else:
         await leases.write(session, claimed, {**values, "leased_until": None})
-    await _record_start(session, claimed.row, listed)
+    await _record_start(session, claimed.row, listed, [])
 
 
 def _has_pending_request(job: Job) -> bool:
@@ -193,12 +194,15 @@ async def _cancel_pause_or_resume(ctx: AccountContext, claimed: Claim[Job]) -> d
     return {}
 
 
-async def _record_start(session: AsyncSession, job: Job, upstream_job: UpstreamJob) -> None:
+async def _record_start(
+    session: AsyncSession, job: Job, upstream_job: UpstreamJob, events: Sequence[UpstreamEvent]
+) -> None:
     """Record when training started, and emit the webhook for it, once."""
     if job.started_at is not None or upstream_job.status not in ("running", "succeeded"):
         return
     row = await session.get_one(Job, job.id, populate_existing=True)
-    row.started_at = await session.scalar(func.clock_timestamp().select())
+    now = (await session.execute(select(func.clock_timestamp()))).scalar_one()
+    row.started_at = training_start(job, events, now=now) or now
     await session.flush()
     await emit_webhook(session, row, "fine_tuning.job.running")
 

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import csv
+import datetime as dt
 import io
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -22,8 +23,10 @@ from service.database.tables import Deployment, File, Job, PendingUpload, Upstre
 from service.datasets.files.actions import record_pending_upload
 from service.ids import new_id
 from service.jobs.lifecycle import LOST_STATUS, JobError, upstream_end
-from service.jobs.record import NewEvent, add_events, apply_transition
+from service.jobs.record import NewEvent, add_events, apply_transition, with_warnings
+from service.jobs.summary import JobWarning
 from service.jobs.transitions import Transition
+from service.jobs.warnings import RESULT_FILE_LOST
 from service.limits.enforcement import settle_tokens
 from service.models.aliases.actions import deploy
 from service.states import EndState
@@ -33,6 +36,7 @@ from workers.context import AccountContext
 from workers.jobs import sync
 from workers.jobs.charge import add_speed, charge, count, is_by_gpu_second, overrun, reason_of_cancel
 from workers.jobs.end_unbilled import release_reservations
+from workers.jobs.figures import final_figures
 from workers.jobs.poll import LOST_AFTER
 from workers.jobs.sync import Updates
 
@@ -111,7 +115,7 @@ async def _end(
     target: EndState,
     updates: Updates,
     results: list[Result],
-    warnings: list[str],
+    warnings: list[JobWarning],
 ) -> None:
     job, upstream_job = claimed.row, updates.job
     charged = charge(job, target, upstream_job, billed=await _is_billed(ctx, job))
@@ -126,11 +130,14 @@ async def _end(
         values = await sync.write_updates(ctx, session, claimed, updates)
         values["trained_tokens"] = tokens
         values["result_file_ids"] = [await _add_file(session, job, result) for result in results]
+        now = dt.datetime.now(dt.UTC)
+        values |= await final_figures(session, job, upstream_job, updates.events, tokens=tokens, now=now)
         if target == "succeeded":
             fine_tuned_model = await _name_model(ctx, session, job, upstream_job.fine_tuned_model or "")
         if warnings:
-            events = [NewEvent(message=warning, level="warn") for warning in warnings]
+            events = [NewEvent(message=warning.message, level="warn") for warning in warnings]
             await add_events(session, job.id, job.project_id, events)
+            values["warnings"] = with_warnings(warnings)
         deploy_events: list[NewEvent] = []
         match target:
             case "succeeded":
@@ -210,7 +217,7 @@ async def _is_billed(ctx: AccountContext, job: Job) -> bool:
     return billed is not False
 
 
-async def _results(ctx: AccountContext, claimed: Claim[Job], updates: Updates) -> tuple[list[Result], list[str]]:
+async def _results(ctx: AccountContext, claimed: Claim[Job], updates: Updates) -> tuple[list[Result], list[JobWarning]]:
     results, warnings = [], []
     for upstream_id in updates.job.result_files:
         try:
@@ -219,7 +226,8 @@ async def _results(ctx: AccountContext, claimed: Claim[Job], updates: Updates) -
         except (UpstreamError, TimeoutError) as error:
             if claimed.row.failures < MAX_ATTEMPTS:
                 raise
-            warnings.append(f"A result file could not be read from the upstream ({error})")
+            message = f"A result file could not be read from the upstream ({error})"
+            warnings.append(JobWarning(code=RESULT_FILE_LOST, message=message))
             continue
         results.append(await _store(ctx, claimed.row, content))
     return results, warnings

@@ -22,6 +22,7 @@ from service.states import ModelKind
 from service.upstreams.poll_schedule import snapshot_of
 from service.upstreams.port import UpstreamCheckpoint, UpstreamError, UpstreamEvent, UpstreamJob
 from workers.context import AccountContext
+from workers.jobs.figures import Step, running_figures
 from workers.jobs.translate import translated
 from workers.jobs.upload import sent_files
 
@@ -105,6 +106,8 @@ async def write_updates(
     values = {**job_values(job, updates.job, is_unchanged=is_unchanged), "polled_at": func.statement_timestamp()}
     if updates.events:
         values["upstream_events_cursor"] = updates.events[-1].id
+        steps = [step for event in updates.events if event.type == "metrics" and (step := _step_of(event.data))]
+        values |= running_figures(job, updates.job, updates.events, steps, now=dt.datetime.now(dt.UTC))
     return values
 
 
@@ -136,11 +139,11 @@ def believed_gpu_seconds(job: Job, upstream_job: UpstreamJob) -> float | None:
 
 async def write_metrics(session: AsyncSession, job: Job, data: dict[str, Any]) -> None:
     """Write one step's metrics. Values that are not finite numbers are left out, and stored values stay."""
-    step = data.get("step")
-    if not isinstance(step, int) or isinstance(step, bool) or step < 0:
+    step = _step_of(data)
+    if step is None:
         return
-    metrics = {name: _finite(data.get(name)) for name in METRICS}
-    row = insert(JobMetric).values(job_id=job.id, project_id=job.project_id, step=step, **metrics)
+    number, metrics = step
+    row = insert(JobMetric).values(job_id=job.id, project_id=job.project_id, step=number, **metrics)
     await session.execute(
         row.on_conflict_do_update(
             index_elements=["job_id", "step"],
@@ -234,6 +237,13 @@ async def _names(ctx: AccountContext, session: AsyncSession, job: Job, updates: 
         names[checkpoint.model] = f"{our_name(ctx, job)}:ckpt-step-{checkpoint.step_number}"
     names.pop("", None)
     return names
+
+
+def _step_of(data: dict[str, Any]) -> Step | None:
+    number = data.get("step")
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        return None
+    return number, {name: _finite(data.get(name)) for name in METRICS}
 
 
 def _event(event: UpstreamEvent, names: dict[str, str]) -> NewEvent:

@@ -9,12 +9,14 @@ from service.database.tables import File, Job, Model
 from service.datasets.files.reports import request_ready_report
 from service.datasets.report_schema import FileReport
 from service.errors import InvalidRequest, QuotaExceeded
+from service.jobs import warnings
 from service.jobs.actions import accept_estimate
 from service.jobs.adapter_settings import adapter_type
 from service.jobs.estimates import Kind, terms_of
 from service.jobs.lifecycle import JobError
-from service.jobs.record import apply_transition
+from service.jobs.record import apply_transition, with_warnings
 from service.jobs.rules import dataset_fault
+from service.jobs.summary import JobWarning
 from service.jobs.transitions import Transition
 from service.upstreams.queries import needs_of, offer
 from workers.context import Context
@@ -37,6 +39,7 @@ async def validate(ctx: Context, claimed: Claim[Job]) -> None:
             await fail_unbilled(session, claimed, error)
             return
         training: FileReport | None = None
+        found: list[JobWarning] = []
         for file_id, param in ((job.training_file_id, "training_file"), (job.validation_file_id, "validation_file")):
             if file_id is None:
                 continue
@@ -50,11 +53,14 @@ async def validate(ctx: Context, claimed: Claim[Job]) -> None:
                 await fail_unbilled(session, claimed, fault)
                 return
             training = training or report
+            found += warnings.of_report(report, param)
         if job.price_micros_per_million is None and training is not None:
             try:
                 kind = await _kind(ctx, session, job, base)
                 terms = await terms_of(session, kind, budget_micros=job.budget_micros, today=ctx.today())
-                await accept_estimate(session, job, terms.estimate(training, job.method))
+                estimate = terms.estimate(training, job.method)
+                await accept_estimate(session, job, estimate)
+                found += warnings.of_budget(estimate, job.budget_micros)
             except (QuotaExceeded, InvalidRequest) as refusal:
                 await fail_unbilled(session, claimed, JobError(refusal.code, refusal.message, refusal.param))
                 return
@@ -64,6 +70,7 @@ async def validate(ctx: Context, claimed: Claim[Job]) -> None:
             price_micros_per_gpu_second=job.price_micros_per_gpu_second,
             gpu_estimate=job.gpu_estimate,
             expected_micros=job.expected_micros,
+            warnings=with_warnings(found),
         )
         await apply_transition(session, claimed, transition)
 

@@ -70,14 +70,3 @@ async def request_leakage_report(session: AsyncSession, training: File, validati
         status="pending",
         progress=min(row.progress_bytes / size_bytes, 1.0) if size_bytes else 0.0,
     )
-
-
-def leakage_warning(found: Leakage) -> str | None:
-    """The warning for two files that share examples; None if they share none."""
-    if not found.shared:
-        return None
-    return (
-        f"{found.shared:,} of {found.validation_examples:,} validation examples ({found.share:.1%}) are in the "
-        f"training file too: {found.exact:,} the same, {found.same_prompt:,} with the same prompt, {found.near:,} "
-        "nearly the same. The validation loss will make the model look better than it is."
-    )

@@ -53,6 +53,7 @@ def parse_job(job: Any) -> UpstreamJob:
         finished_at=whole_number(getattr(job, "finished_at", None)),
         gpu_seconds=gpu_seconds(usage.get("gpu_seconds")) if isinstance(usage, dict) else None,
         queue_place=place or None,
+        tokens_so_far=whole_number(usage.get("trained_tokens")) if isinstance(usage, dict) else None,
         error_code=text(getattr(error, "code", None)),
         error_message=text(getattr(error, "message", error)),
         error_param=text(getattr(error, "param", None)),
