@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
+from typing import Any
 
 import asyncpg
 import pytest
@@ -69,6 +70,9 @@ def reads(project: str, rows: int) -> dict[str, tuple[str, Query, str]]:
     def listed(metadata: dict[str, str] | str | None, after: str | None = None) -> Query:
         return lambda session: list_jobs(session, project, ListJobs(after=after), now=NOW, metadata=metadata)
 
+    def ended(**query: Any) -> Query:
+        return lambda session: list_jobs(session, project, ListJobs(**{"status": "succeeded", **query}), now=NOW)
+
     return {
         "a job": ("read", lambda r: read_job(r, project, job_id(project, rows // 2)), "jobs"),
         "the first jobs": ("project", listed(None), "ix_jobs_project"),
@@ -78,6 +82,22 @@ def reads(project: str, rows: int) -> dict[str, tuple[str, Query, str]]:
         "a pair of no job after a cursor": ("project", listed({"run": "none"}, newest), "pk_job_metadata_pairs"),
         "a common and a rare pair": ("project", listed({"team": "t1", "run": "1"}), "pk_job_metadata_pairs"),
         "jobs without metadata": ("project", listed("null"), "ix_jobs_without_metadata"),
+        "ended jobs by cost": ("project", ended(sort="cost"), "ix_jobs_ended_cost_micros"),
+        "the last ended jobs by cost": ("project", ended(sort="cost", after=old), "ix_jobs_ended_cost_micros"),
+        "the first ended jobs by tokens": (
+            "project",
+            ended(sort="trained_tokens", order="asc", after=newest),
+            "ix_jobs_ended_trained_tokens",
+        ),
+        "ended jobs by a loss that none has": ("project", ended(sort="train_loss"), "ix_jobs_ended_train_loss"),
+        "ended jobs by a loss that none has, after a cursor": (
+            "project",
+            ended(sort="best_valid_loss", after=newest),
+            "ix_jobs_ended_best_valid_loss",
+        ),
+        "jobs of a status that none has": ("project", ended(status="failed"), "ix_jobs_ended_state"),
+        "ended jobs of a model that none has": ("project", ended(model="none"), "ix_jobs_ended_model"),
+        "ended jobs of a file": ("project", ended(training_file=file_id(project, 1)), "ix_jobs_training_file"),
         "queued jobs": ("project", lambda s: count_queued(s, project), "ix_jobs_unfinished"),
         "files": (
             "read",
