@@ -132,8 +132,9 @@ def _waiting(job: Job | JobRow, simulation: _Simulation | None) -> QueueObject |
         return _at_upstream(job.upstream_queue_place)
     if job.state == "waiting" and simulation is not None:
         return _queue_object(job, simulation)
-    message = job.waiting_reason or "The job has a slot, and is being sent to the upstream."
-    return _without_place("sending", message, "The upstream starts it when it has the files and room for it.")
+    if job.waiting_reason is None:
+        return None
+    return _without_place("sending", job.waiting_reason, "The job has a slot, and is sent as soon as that is possible.")
 
 
 def _queue_object(job: Job | JobRow, simulation: _Simulation) -> QueueObject:
