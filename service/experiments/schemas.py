@@ -15,6 +15,7 @@ from service.http.wire_types import unix
 from service.jobs.curves.data_scaling import DataScaling
 from service.jobs.curves.early_stopping import EarlyStopping
 from service.jobs.lifecycle import Status
+from service.jobs.names import JobNames
 from service.jobs.presentation import show_job
 from service.jobs.summary import MetricsSummary, Verdict
 from service.runs.comparisons.schemas import ModelResult, show_comparison
@@ -163,7 +164,7 @@ def _show_arm(arm: Arm, settings: ArmSettings, results: Mapping[str, ModelResult
     reason = row.skipped_reason or row.stopped_reason
     shown = None
     if job is not None:
-        shown = show_job(job, "")
+        shown = show_job(job, JobNames(), None, organization="", now=dt.datetime.now(dt.UTC))
         status = shown.status
         reason = reason or (job.error_message if job.state == "failed" else None)
     result = results.get(shown.fine_tuned_model or "") if shown is not None else None

@@ -56,6 +56,8 @@ _FIGURES: dict[Sort, Any] = {
     "trained_tokens": Job.trained_tokens,
 }
 
+_FILTERS = ("status", "model", "training_file", "created_by", "experiment")
+
 _COLUMNS = columns(Job, JobRow)
 
 
@@ -92,7 +94,7 @@ async def list_jobs(
     `InvalidRequest` for a cursor that is no job of the project.
     """
     cursor = None if query.after is None else await _cursor(session, project_id, query, now)
-    if query.sort == "created_at" and not any((query.status, query.model, query.training_file, query.created_by)):
+    if query.sort == "created_at" and all(getattr(query, name) is None for name in _FILTERS):
         statement = _newest(project_id, query, metadata, cursor)
     else:
         filters = await _filters(session, project_id, query, metadata, models)
@@ -220,6 +222,8 @@ async def _filters(
         conditions.append(_one_of(Job.model, models or [query.model]))
     if query.training_file is not None:
         conditions.append(Job.training_file_id == query.training_file)
+    if query.experiment is not None:
+        conditions.append(Job.experiment_id == query.experiment)
     if query.created_by is not None:
         keys = await _keys(session, project_id, query.created_by)
         if not keys:

@@ -337,6 +337,7 @@ class ListJobs(PageQuery, frozen=True, kw_only=True):
     model: str | None = None
     training_file: str | None = None
     created_by: str | None = None
+    experiment: str | None = None
     metadata: Literal["null"] | None = None
 
 

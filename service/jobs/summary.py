@@ -20,9 +20,9 @@ WaitingFor = Literal[
 class QueueObject(msgspec.Struct, frozen=True, kw_only=True):
     """Why a job waits, and its place in the queue of its account and among its project's jobs; 1 is next.
 
-    With `sending` the job has a slot and cannot be sent yet; with `upstream_queue` it is at the upstream, and `place` is the
-    one that the upstream reports, if it does.
-    `estimated_start` is null if it cannot be estimated; `estimate_reason` says why.
+    With `sending` the job has a slot and cannot be sent yet. With `upstream_queue` it is at the upstream, and its place
+    is the one that the upstream reports, if it does. `estimated_start` is null if it cannot be estimated;
+    `estimate_reason` says why.
     """
 
     reason: WaitingFor
