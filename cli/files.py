@@ -76,7 +76,7 @@ def download(client: Client, file_id: str, out: Path | None, *, force: bool) -> 
                 sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()
         return
-    out = Path(_local_name(client.get(path)["filename"], file_id)) if out is None else out
+    out = Path(local_name(client.get(path)["filename"], file_id)) if out is None else out
     check_writable(out, force=force)
     console = output.console()
     with client.stream("GET", f"{path}/content") as response:
@@ -99,7 +99,7 @@ def show_report(client: Client, file_id: str, *, model: str | None, validation_f
     return EXIT_ERRORS if report.errors or shares else EXIT_CLEAN
 
 
-def _local_name(filename: str, file_id: str) -> str:
+def local_name(filename: str, file_id: str) -> str:
     """The last part of a name that another system gave, so that it lies in this folder. Raises `Refused`."""
     name = PurePosixPath(filename.replace("\\", "/")).name
     if name in ("", "..") or not name.isprintable():

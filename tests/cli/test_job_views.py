@@ -12,6 +12,7 @@ from rich.console import Console
 from cli.ask import texts
 from cli.downloads import write_response
 from cli.errors import Refused
+from cli.files import local_name
 from cli.jobs.metrics import SERIES, evenly, show_metrics
 from cli.jobs.show import show_job, show_jobs, show_result
 from cli.paths import path_of
@@ -189,6 +190,25 @@ class TestDownloads:
             write_response(self.response(meanwhile()), out, force=False, console=console)
         assert out.read_bytes() == b"theirs"
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+class TestLocalName:
+    @pytest.mark.parametrize(
+        ("given", "local"),
+        [
+            ("train.jsonl", "train.jsonl"),
+            ("../../.ssh/config", "config"),
+            ("a\\b.txt", "b.txt"),
+            ("/etc/passwd", "passwd"),
+        ],
+    )
+    def test_it_lies_in_this_folder(self, given: str, local: str) -> None:
+        assert local_name(given, "file-1") == local
+
+    @pytest.mark.parametrize("given", ["", "..", "a/..", "esc\x1b[2J", "/"])
+    def test_or_it_is_refused(self, given: str) -> None:
+        with pytest.raises(Refused, match="--out"):
+            local_name(given, "file-1")
 
 
 def test_what_a_user_typed_stays_one_part_of_a_path() -> None:

@@ -301,6 +301,37 @@ class TestJobs:
         assert "Could not find" in other("jobs", "show", trained.id).err
 
 
+class TestExperiment:
+    def test_from_the_quote_to_the_cancel(self, tunegate: CommandLine, tenant: Tenant, trained: Trained) -> None:
+        files = (trained.job["training_file"], "--valid", trained.job["validation_file"])
+        arguments = ("experiment", *files, "--model", MODEL, "--epochs", "40,50", "--max-parallel", "1")
+        quote = tunegate(*arguments, "--quote", "--json").json()
+        assert (quote["object"], quote["varied"], len(quote["arms"])) == (
+            "fine_tuning.experiment.quote", ["n_epochs"], 2,
+        )  # fmt: skip
+        refused = tunegate(*arguments)
+        assert (refused.status, "Train 2 arms for at most $" in refused.err) == (2, True), refused.err
+        assert "There are no experiments." in tunegate("experiment", "list").out
+        created = tunegate(*arguments, "--yes", "--no-watch", "--json").json()
+        assert created["id"] in tunegate("experiment", "list").out
+        shown = tunegate("experiment", "show", created["id"])
+        assert re.search(r"arm +epochs +examples +status", shown.out)
+        cancelled = tunegate("experiment", "cancel", created["id"])
+        assert (cancelled.status, "cancel" in cancelled.out) == (0, True)
+        followed = tunegate("experiment", "watch", created["id"], "--json")
+        assert (followed.status, followed.json()["status"]) == (1, "cancelled")
+
+    @pytest.mark.parametrize("command", ["show", "watch", "cancel"])
+    def test_an_unknown_id_gets_the_gateway_s_message(self, tunegate: CommandLine, command: str) -> None:
+        done = tunegate("experiment", command, "exp_none")
+        assert (done.status, "exp_none" in done.err, done.err.count("\n")) == (2, True, 1)
+
+    def test_an_unknown_rule_is_the_gateway_s_message(self, tunegate: CommandLine, trained: Trained) -> None:
+        files = (trained.job["training_file"], "--valid", trained.job["validation_file"])
+        done = tunegate("experiment", *files, "--model", MODEL, "--epochs", "2,3", "--early-stopping", "soon")
+        assert (done.status, "early_stopping" in done.err) == (2, True)
+
+
 class TestFiles:
     def test_list_show_and_report(self, tunegate: CommandLine, trained: Trained) -> None:
         file_id = trained.job["training_file"]
