@@ -1,7 +1,7 @@
 """`tunegate listen`: forwards a project's webhook events to a developer's machine, signed like the gateway's.
 
 They arrive as server-sent events, so this machine need not be reachable from outside. The body of each event has the
-bytes that an endpoint would get; it is signed here, with a new secret that never leaves the machine.
+bytes that an endpoint would get; it is signed here, with a secret that never leaves the machine.
 """
 
 import asyncio
@@ -10,8 +10,9 @@ import datetime as dt
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
@@ -22,9 +23,10 @@ from cli.client import refusal
 from cli.dev import SteadyConsole
 from cli.errors import Refused
 from cli.gateway import Gateway
+from cli.listen_secret import load_or_create, secret_file
 from service.errors import SettingsError
 from service.webhooks.sender import USER_AGENT
-from service.webhooks.signing import new_secret, signed_headers
+from service.webhooks.signing import signed_headers
 
 SILENCE_SECONDS = 45.0
 """A stream without a line for this time is broken: the gateway sends a comment every 15 s."""
@@ -43,40 +45,56 @@ class StreamedEvent:
     body: bytes
 
 
-def listen(gateway: Gateway, *, forward_to: str, event_types: Sequence[str]) -> int:
+def listen(
+    gateway: Gateway, *, forward_to: str, event_types: Sequence[str], folder: Path, new_secret: bool = False
+) -> int:
     """Forward events until Ctrl-C or SIGTERM. Returns 0.
 
-    Raises `SettingsError` for an invalid URL, and `Refused` if the gateway refuses, where a retry would not help.
+    The signing secret is stored in `folder`; `new_secret` replaces it. Raises `SettingsError` for an invalid URL or
+    an unusable folder, and `Refused` if the gateway refuses, where a retry would not help.
     """
     if urlsplit(forward_to).scheme not in ("http", "https") or not urlsplit(forward_to).hostname:
         raise SettingsError(f"--forward-to must be an http or https URL, not {forward_to!r}.")
     console = SteadyConsole(highlight=False)
-    asyncio.run(_until_stopped(Listener(gateway, forward_to, event_types, new_secret(), console).run()))
+
+    def secret_of(project_id: str) -> str:
+        return load_or_create(secret_file(folder, gateway.base_url, project_id), new=new_secret)
+
+    asyncio.run(_until_stopped(Listener(gateway, forward_to, event_types, secret_of, console).run()))
     console.print("stopped", style="dim")
     return 0
 
 
 class Listener:
-    """Forwards the events of one stream, and resumes after the last forwarded one."""
+    """Forwards the events of one stream, and resumes after the last forwarded one.
+
+    `secret_of` is called once, with the id of the key's project.
+    """
 
     def __init__(
-        self, gateway: Gateway, forward_to: str, event_types: Sequence[str], secret: str, console: Console
+        self,
+        gateway: Gateway,
+        forward_to: str,
+        event_types: Sequence[str],
+        secret_of: Callable[[str], str],
+        console: Console,
     ) -> None:
         self._gateway = gateway
         self._forward_to = forward_to
         self._event_types = event_types
-        self._secret = secret
+        self._secret_of = secret_of
+        self._secret = ""
         self._console = console
         self._last_id: str | None = None
 
     async def run(self) -> None:
-        """Forward events; reconnect after the last one when the stream breaks. Raises `Refused`."""
-        self._console.print(f"Signing secret: {self._secret}", soft_wrap=True)
-        self._console.print("  (for this run: OPENAI_WEBHOOK_SECRET of the program that receives)", style="dim")
+        """Forward events; reconnect after the last one when the stream breaks. Raises `Refused`, `SettingsError`."""
         wait_seconds = MIN_WAIT_SECONDS
         async with httpx2.AsyncClient(timeout=FORWARD_SECONDS, trust_env=False, follow_redirects=False) as target:
             while True:
                 try:
+                    if not self._secret:
+                        await self._find_secret()
                     async for event in self._stream():
                         wait_seconds = MIN_WAIT_SECONDS
                         if event.body:
@@ -88,6 +106,19 @@ class Listener:
                 self._print(Text(f"{problem}; listening again", style="yellow"))
                 await asyncio.sleep(wait_seconds * random.uniform(0.8, 1.2))  # noqa: S311
                 wait_seconds = min(2 * wait_seconds, MAX_WAIT_SECONDS)
+
+    async def _find_secret(self) -> None:
+        async with httpx2.AsyncClient(base_url=self._gateway.base_url) as client:
+            answer = await client.get("/project", headers=self._gateway.headers())
+        if answer.status_code != 200:
+            self._check(answer)
+        self._secret = self._secret_of(str(answer.json()["id"]))
+        self._console.print(f"Signing secret: {self._secret}", soft_wrap=True)
+        self._console.print(
+            "  (OPENAI_WEBHOOK_SECRET of the program that receives; the next run has the same, unless --new-secret)",
+            style="dim",
+            soft_wrap=True,
+        )
 
     async def _stream(self) -> AsyncIterator[StreamedEvent]:
         headers = self._gateway.headers() | ({"last-event-id": self._last_id} if self._last_id else {})

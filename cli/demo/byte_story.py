@@ -24,7 +24,7 @@ TRAINING = Training(
     suffix="sarcastic",
     limit_seconds=180.0,
 )
-ASKED = {
+QUESTIONS = {
     "valid.jsonl": "Held out: no model was trained on this. The style is learnt, the facts are wrong or mixed up.",
     "train.jsonl": "From the training file: the tuned model gives the trained answer back.",
 }
@@ -73,7 +73,7 @@ def _receive(
 
 def _ask_both(client: openai.OpenAI, console: Console, job: FineTuningJob) -> None:
     assert job.fine_tuned_model is not None
-    for file, remark in ASKED.items():
+    for file, remark in QUESTIONS.items():
         prompt = Prompt.first_of(TRAINING.folder / file)
         with console.status("Asking both models"):
             before, after = (

@@ -32,6 +32,11 @@ def environment(base_url: str, key: str) -> dict[str, str]:
     return kept | {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": key, "COLUMNS": "200"}
 
 
+def secret_in(said: str) -> str:
+    """The signing secret that a listener has printed."""
+    return re.findall(r"whsec_\S+", said)[0]
+
+
 def tunegate(tenant: Tenant, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """A command that ends by itself."""
     return subprocess.run(
@@ -71,6 +76,7 @@ class Listening:
 def listening(folder: Path, env: dict[str, str], *arguments: str) -> Iterator[Listening]:
     """Run it, and see that it ends."""
     log = folder / "listen.log"
+    env = {"XDG_CONFIG_HOME": str(folder / "config")} | env
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "cli", "listen", *arguments], cwd=ROOT, env=env, stdout=output, stderr=output
@@ -98,7 +104,7 @@ class TestListen:
     def test_forwards_the_very_bytes_signed_and_ends_with_ctrl_c(self, tenant: Tenant, tmp_path: Path) -> None:
         env = environment(tenant.base_url, tenant.key)
         with receiver() as hook, listening(tmp_path, env, "--forward-to", hook.url) as listen:
-            secret = re.findall(r"whsec_\S+", listen.until_said("listening; forwarding to"))[0]
+            secret = secret_in(listen.until_said("listening; forwarding to"))
             triggered = tunegate(tenant, "trigger", SUCCEEDED)
             assert triggered.returncode == 0, triggered.stderr
             event_id = triggered.stdout.split()[0]
@@ -112,18 +118,24 @@ class TestListen:
             assert listen.stop() == 0
             assert "stopped" in listen.said()
             assert "Traceback" not in listen.said()
+        [stored] = (tmp_path / "config" / "tunegate" / "listen").iterdir()
+        assert (stored.read_text(), stored.stat().st_mode & 0o777) == (secret, 0o600)
+        assert tenant.project_id in stored.name
 
     def test_only_the_types_that_are_wanted_and_every_status(self, tenant: Tenant, tmp_path: Path) -> None:
         env = environment(tenant.base_url, tenant.key)
         arguments = ("--forward-to", "http://127.0.0.1:1/", "--event-types", "file.error,model.retiring")
         with listening(tmp_path, env, *arguments) as listen:
-            listen.until_said("listening; forwarding to")
+            secret = secret_in(listen.until_said("listening; forwarding to"))
             for name in (SUCCEEDED, "model.retiring"):
                 assert tunegate(tenant, "trigger", name).returncode == 0
             said = listen.until_said("model.retiring")
             assert "ConnectError" in said
             assert SUCCEEDED not in said
             assert listen.stop() == 0
+        with listening(tmp_path, env, *arguments) as again:
+            assert secret_in(again.until_said("listening; forwarding to")) == secret
+            assert again.stop() == 0
 
     def test_a_dev_stack_s_ready_file_will_do(self, stack: DevStack, tmp_path: Path) -> None:
         env = {"PATH": os.environ["PATH"]}
@@ -147,11 +159,22 @@ class TestListen:
 
 class TestReconnecting:
     async def test_goes_on_after_the_last_event(self, tmp_path: Path) -> None:
-        """A gateway that closes after every event and is once unavailable: each event arrives, in order, once."""
+        """A gateway that closes after every event and is twice unavailable: each event arrives, in order, once."""
         asked: list[str | None] = []
+        project_requests: list[str] = []
+        heads: list[str] = []
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            heads.append(head)
+            if head.startswith("GET /v1/project "):
+                project_requests.append(head)
+                body = b'{"id": "proj_1"}'
+                status = b"503 X" if len(project_requests) == 1 else b"200 OK"
+                writer.write(b"HTTP/1.1 %b\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
+                await writer.drain()
+                writer.close()
+                return
             last = re.search(r"last-event-id: (\S+)", head)
             asked.append(last.group(1) if last else None)
             number = len(asked)
@@ -175,6 +198,8 @@ class TestReconnecting:
         assert came == ["evt_1", "evt_3", "evt_4"]
         assert asked[:4] == [None, "evt_1", "evt_1", "evt_3"]
         assert status == 0
+        assert len(project_requests) == 2, "the first was not answered"
+        assert secret_in(listen.said()) not in "".join(heads), "the secret stays on this machine"
 
 
 class TestTrigger:
