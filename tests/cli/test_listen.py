@@ -169,9 +169,9 @@ class TestReconnecting:
             heads.append(head)
             if head.startswith("GET /v1/project "):
                 project_requests.append(head)
-                body = b'{"id": "proj_1"}'
+                project = b'{"id": "proj_1"}'
                 status = b"503 X" if len(project_requests) == 1 else b"200 OK"
-                writer.write(b"HTTP/1.1 %b\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
+                writer.write(b"HTTP/1.1 %b\r\ncontent-length: %d\r\n\r\n%b" % (status, len(project), project))
                 await writer.drain()
                 writer.close()
                 return
