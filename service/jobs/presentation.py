@@ -9,6 +9,7 @@ from msgspec import UNSET
 from service.billing.prices import Amount, amount_of
 from service.database.tables import Checkpoint, Job, JobEvent, JobMetric, JobState
 from service.http.wire_types import unix
+from service.jobs.curves.verdict import Verdict
 from service.jobs.lifecycle import status_shown
 from service.jobs.losses import Loss, Losses, losses_of
 from service.jobs.names import JobNames
@@ -28,7 +29,7 @@ from service.jobs.schemas import (
     MetricRow,
     TimelineEntry,
 )
-from service.jobs.summary import CreatedBy, ExperimentArm, LossSummary, MetricsSummary, QueueObject, Verdict
+from service.jobs.summary import CreatedBy, ExperimentArm, LossSummary, MetricsSummary, QueueObject
 from service.jobs.warnings import in_order
 from service.states import ENDED
 

@@ -8,9 +8,10 @@ from msgspec import UNSET, UnsetType
 from service.billing.prices import Amount
 from service.http.wire_types import Page, PageQuery, RequestModel
 from service.jobs.adapter_settings import AdapterSettings, AdapterType
+from service.jobs.curves.verdict import Verdict
 from service.jobs.deployment import Deploy
 from service.jobs.lifecycle import Status
-from service.jobs.summary import CreatedBy, ExperimentArm, JobWarning, MetricsSummary, QueueObject, Verdict
+from service.jobs.summary import CreatedBy, ExperimentArm, JobWarning, MetricsSummary, QueueObject
 from service.runs.budget import Budget
 
 Auto = Literal["auto"]

@@ -1,4 +1,4 @@
-"""What a job carries beside OpenAI's fields: losses, its creator, warnings, why it waits, a verdict, its experiment."""
+"""What a job carries beside OpenAI's fields: losses, its creator, warnings, why it waits, its experiment."""
 
 from typing import Literal
 
@@ -65,24 +65,6 @@ class JobWarning(msgspec.Struct, frozen=True, kw_only=True):
 
     code: str
     message: str
-
-
-class Advice(msgspec.Struct, frozen=True, kw_only=True):
-    """A change to make in the next job, and why."""
-
-    setting: str
-    change: str
-    reason: str
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job's losses say about its training. `step` is the one that the verdict is about, such as the best one."""
-
-    kind: Literal["converging", "still_falling", "over_fitted", "diverged", "too_noisy", "nothing_learnt"]
-    step: int | None
-    recommended_checkpoint: str | None
-    message: str
-    advice: list[Advice]
 
 
 class ExperimentArm(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ from service.jobs.transitions import Transition
 from service.upstreams.poll_schedule import REQUESTS_PER_POLL, Load, is_left_to_lists, next_poll_seconds, snapshot_of
 from service.upstreams.port import Refused, UpstreamError, UpstreamEvent, UpstreamJob
 from workers.context import AccountContext
-from workers.jobs import cool_down, poll_limiter
+from workers.jobs import cool_down, poll_limiter, verdicts
 from workers.jobs.figures import training_start
 from workers.jobs.poll_limiter import Permit
 from workers.jobs.sync import Updates, fetch_updates, job_values, write_updates
@@ -72,6 +72,8 @@ async def poll(ctx: AccountContext, claimed: Claim[Job]) -> None:
             await poll_limiter.take(ctx.db, account_id, requests=more, base_seconds=base_seconds, may_exceed=True)
         async with ctx.db.worker() as session:
             values = {**await write_updates(ctx, session, claimed, updates), **sent}
+            if upstream_end(updates.job.status) is None:
+                values |= await verdicts.write_running(session, claimed.row, updates.events)
             if upstream_end(updates.job.status) is not None:
                 await apply_transition(session, claimed, Transition.to_settling(values))
             elif _has_spent_budget(claimed.row, values):

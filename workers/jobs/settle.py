@@ -33,7 +33,7 @@ from service.states import EndState
 from service.storage import Stored
 from service.upstreams.port import UpstreamError, UpstreamJob
 from workers.context import AccountContext
-from workers.jobs import sync
+from workers.jobs import sync, verdicts
 from workers.jobs.charge import add_speed, charge, count, is_by_gpu_second, overrun, reason_of_cancel
 from workers.jobs.end_unbilled import release_reservations
 from workers.jobs.figures import final_figures
@@ -132,6 +132,7 @@ async def _end(
         values["result_file_ids"] = [await _add_file(session, job, result) for result in results]
         now = dt.datetime.now(dt.UTC)
         values |= await final_figures(session, job, upstream_job, updates.events, tokens=tokens, now=now)
+        values |= await verdicts.write_final(session, job)
         if target == "succeeded":
             fine_tuned_model = await _name_model(ctx, session, job, upstream_job.fine_tuned_model or "")
         if warnings:

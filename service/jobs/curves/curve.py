@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 Measure = Literal["train_loss", "valid_loss", "full_valid_loss"]
+
+MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 MAX_POINTS = 1_000
 """Points of a series that are read; of a longer one every k-th is used. More change a median of a tenth of the run (100

@@ -66,7 +66,7 @@ def fall(series: Series, start: Level | None = None) -> Fall:
     return Fall(first.value, end.value, bool(certain), most >= CHANGE * abs(first.value))
 
 
-def rise(series: Series) -> Rise | None:
+def rise(series: Series, z: float = Z_CERTAIN) -> Rise | None:
     """A rise from the lowest part to the last tenth, or to the last three tenths, beyond noise and by `NO_CHANGE`."""
     values, divided = series.values, parts(len(series))
     if len(divided) < 3:
@@ -79,7 +79,7 @@ def rise(series: Series) -> Rise | None:
         around = values[divided[lowest - 1].start : divided[lowest + 1].stop]
         pairs.append((level(around, whole=values), level(values[divided[-3].start :], whole=values)))
     for low, end in pairs:
-        if end.value - low.value > max(Z_CERTAIN * joint_error(low, end), NO_CHANGE * abs(low.value)):
+        if end.value - low.value > max(z * joint_error(low, end), NO_CHANGE * abs(low.value)):
             return Rise(step, low.value, end.value)
     return None
 

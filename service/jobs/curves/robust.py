@@ -20,6 +20,12 @@ Z_CERTAIN = 3.29
 """0.1 % two-sided. The lowest of ten parts is chosen before it is compared: ten comparisons at 0.1 % are wrong in fewer
 than one run of a hundred (Bonferroni)."""
 
+Z_RUNNING = 4.42
+"""The same for a job that runs: it gets up to a hundred verdicts, and each is a chance of a false alarm."""
+
+MIN_RUNNING = 30
+"""Values of a running job before it is said to diverge or over-fit: the noise of fewer is estimated too roughly."""
+
 Z_95 = 1.96
 
 MIN_POINTS = 8

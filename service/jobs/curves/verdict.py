@@ -14,7 +14,7 @@ from service.jobs.curves import advice
 from service.jobs.curves.advice import Advice, Settings
 from service.jobs.curves.curve import Curve, Series, non_finite_since, series
 from service.jobs.curves.findings import CHANGE, NO_CHANGE, Fall, Rise, fall, is_falling, rise, rise_of_few
-from service.jobs.curves.robust import MIN_POINTS, Z_CERTAIN, Level, joint_error, level, parts
+from service.jobs.curves.robust import MIN_POINTS, MIN_RUNNING, Z_CERTAIN, Z_RUNNING, Level, joint_error, level, parts
 
 VerdictKind = Literal["converging", "still_falling", "over_fitted", "diverged", "too_noisy", "nothing_learnt"]
 
@@ -62,17 +62,18 @@ def verdict(curve: Curve, training: Training) -> Verdict | None:
         return None
     train, valid = series(curve, "train_loss"), series(curve, "valid_loss")
     full = series(curve, "full_valid_loss")
+    z, enough = (Z_CERTAIN, MIN_POINTS) if training.has_ended else (Z_RUNNING, MIN_RUNNING)
     since = non_finite_since(curve)
     if since is not None and sum(each.step >= since for each in curve.steps) >= MIN_NON_FINITE:
         message = f"The training diverged: since step {since:,} its loss is no finite number."
         return _diverged(curve, training, since, message)
-    if len(train) >= MIN_POINTS and (found := _divergence(train, training)) is not None:
+    if len(train) >= enough and (found := _divergence(train, training, z)) is not None:
         message = (
             f"The training diverged: its loss rose from {_figure(found.low)} at about step {found.step:,} to "
             f"{_figure(found.end)}."
         )
         return _diverged(curve, training, found.step, message)
-    if (over := _over_fitting(valid, full)) is not None:
+    if (over := _over_fitting(valid if len(valid) >= enough else None, full, z)) is not None:
         return _over_fitted(curve, training, over, train)
     main = train if len(train) >= MIN_POINTS else valid
     if len(main) < MIN_POINTS:
@@ -102,7 +103,7 @@ def _known_start(values: Series, training: Training) -> Level | None:
     return Level(LN_2, 0.0) if training.method == "dpo" and LN_2 / 2 <= first <= 2 * LN_2 else None
 
 
-def _divergence(train: Series, training: Training) -> Rise | None:
+def _divergence(train: Series, training: Training, z: float) -> Rise | None:
     """A rise of the training loss above its start, or by half of what it had fallen, beyond noise and by `CHANGE`."""
     values, divided = train.values, parts(len(train))
     levels = [level(values[each], whole=values) for each in divided]
@@ -110,21 +111,21 @@ def _divergence(train: Series, training: Training) -> Rise | None:
     index = min(range(len(levels)), key=lambda each: levels[each].value)
     low, end = levels[index], levels[-1]
     risen = end.value - low.value
-    if risen <= max(Z_CERTAIN * joint_error(low, end), CHANGE * abs(start.value)):
+    if risen <= max(z * joint_error(low, end), CHANGE * abs(start.value)):
         return None
-    above = end.value - start.value > max(Z_CERTAIN * joint_error(start, end), NO_CHANGE * abs(start.value))
+    above = end.value - start.value > max(z * joint_error(start, end), NO_CHANGE * abs(start.value))
     if not above and risen < (start.value - low.value) / 2:
         return None
     return Rise(train.steps[(divided[index].start + divided[index].stop - 1) // 2], low.value, end.value)
 
 
-def _over_fitting(valid: Series, full: Series) -> Rise | None:
+def _over_fitting(valid: Series | None, full: Series, z: float) -> Rise | None:
     """A rise of the validation loss. The whole file decides where it was measured three times or more."""
     if len(full) >= MIN_POINTS:
-        return rise(full) or rise_of_few(full)
+        return rise(full, z) or rise_of_few(full)
     if len(full) >= 2 and (found := rise_of_few(full)) is not None:
         return found
-    return rise(valid) if len(valid) >= MIN_POINTS and len(full) < 3 else None
+    return rise(valid, z) if valid is not None and len(full) < 3 else None
 
 
 def _does_not_generalise(valid: Series, training: Training) -> bool:
