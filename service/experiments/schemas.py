@@ -14,10 +14,11 @@ from service.experiments.stored import stored_request, stored_settings
 from service.http.wire_types import unix
 from service.jobs.curves.data_scaling import DataScaling
 from service.jobs.curves.early_stopping import EarlyStopping
+from service.jobs.curves.verdict import Verdict
 from service.jobs.lifecycle import Status
 from service.jobs.names import JobNames
 from service.jobs.presentation import show_job
-from service.jobs.summary import MetricsSummary, Verdict
+from service.jobs.summary import MetricsSummary
 from service.runs.comparisons.schemas import ModelResult, show_comparison
 from service.runs.comparisons.statistics import Estimate
 from service.runs.schemas import RunFault

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import select, text, update
 
 from service.database.tables import Checkpoint, FileReport, Job, JobEvent, JobMetric
 from service.jobs.curves.curve import MAX_POINTS, series
-from service.jobs.curves.verdict import Training, verdict
-from service.jobs.presentation import show_job
+from service.jobs.curves.verdict import Training, Verdict, verdict
 from service.jobs.training_curve import read_curve, total_steps_in
 from tests.jobs.curves.made import KINDS, made
 from tests.workers.harness import WorkerHarness
@@ -66,8 +66,7 @@ async def test_a_running_job_gets_a_verdict_with_its_checkpoint_and_one_event_wh
     assert await verdict_events(harness, job_id) == [("warn", "over_fitted")]
     ended = await harness.until_end(job_id)
     assert await verdict_events(harness, job_id) == [("warn", "over_fitted")] * 2
-    shown = show_job(ended, "tunegate").verdict
-    assert shown is not None
+    shown = msgspec.convert(ended.verdict, Verdict)
     assert (shown.kind, shown.step) == ("over_fitted", 42)
     async with harness.ctx.db.worker() as session:
         names = list(await session.scalars(select(Checkpoint.name).where(Checkpoint.job_id == job_id)))
