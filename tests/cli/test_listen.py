@@ -34,7 +34,7 @@ def environment(base_url: str, key: str) -> dict[str, str]:
 
 def secret_in(said: str) -> str:
     """The signing secret that a listener has printed."""
-    return re.findall(r"whsec_\S+", said)[0]
+    return str(re.findall(r"whsec_\S+", said)[0])
 
 
 def tunegate(tenant: Tenant, *arguments: str) -> "subprocess.CompletedProcess[str]":
