@@ -51,10 +51,21 @@ SCOPE_POLICY = """
 
 SERVICE_ROLE = """
     DO $$ BEGIN
-        CREATE ROLE tunegate_service NOLOGIN NOSUPERUSER NOBYPASSRLS;
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'tunegate_service') THEN
+            CREATE ROLE tunegate_service NOLOGIN NOSUPERUSER NOBYPASSRLS;
+        END IF;
     EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
     END $$
 """
+
+GRANT_TO_OWNER = """
+    DO $$ BEGIN
+        GRANT tunegate_service TO CURRENT_USER;
+    EXCEPTION WHEN insufficient_privilege THEN
+        IF NOT pg_has_role('tunegate_service', 'MEMBER') THEN RAISE; END IF;
+    END $$
+"""
+"""An administrator may have made the role, and granted it, for an owner that may do neither."""
 
 APPEND_ONLY = ("ledger_entries", "job_states", "webhook_events")
 """The service may add to these and read them; nothing it does can change what they say."""
@@ -594,7 +605,7 @@ def upgrade() -> None:
 
 def _secure() -> None:
     op.execute(SERVICE_ROLE)
-    op.execute("GRANT tunegate_service TO CURRENT_USER")
+    op.execute(GRANT_TO_OWNER)
     op.execute("GRANT USAGE ON SCHEMA public TO tunegate_service")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO tunegate_service")
     op.execute("REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM tunegate_service")

@@ -45,6 +45,8 @@ class Page:
         self._things = things
         self._folder = folder
         self._namespace: dict[str, Any] = {"__name__": "__main__"}
+        self._loop = asyncio.Runner()
+        self._sessions: dict[str, Any] = {}
         self._background: list[tuple[Block, subprocess.Popen[bytes], Path]] = []
 
     def run(self, block: Block) -> None:
@@ -55,7 +57,7 @@ class Page:
             case "run", "python":
                 self._python(block)
             case "run", "sql":
-                asyncio.run(self._sql(block))
+                self._loop.run(self._sql(block))
             case "parsed" | "file" | "sent", language:
                 self._parsed(block, language)
             case "run by another test", language:
@@ -66,6 +68,9 @@ class Page:
 
     def close(self) -> None:
         """End the commands in the background like Ctrl-C, and cancel unfinished jobs."""
+        for session in self._sessions.values():
+            self._loop.run(session.close())
+        self._loop.close()
         ended = [(block, _interrupted(process), output) for block, process, output in self._background]
         self._things.clear()
         for block, status, output in ended:
@@ -101,19 +106,18 @@ class Page:
         exec(compile(content, f"{ROOT / block.page}:{block.line}", "exec"), self._namespace)
 
     async def _sql(self, block: Block) -> None:
+        """One transaction of the page's session of this login."""
         who, _, rolled_back = block.label.removeprefix("as ").partition(", ")
-        connection: Any = await asyncpg.connect(self._database_url(who))  # type: ignore[no-untyped-call]
-        transaction = connection.transaction()
+        if who not in self._sessions:
+            self._sessions[who] = await asyncpg.connect(self._database_url(who))  # type: ignore[no-untyped-call]
+        transaction = self._sessions[who].transaction()
         await transaction.start()
         try:
-            await connection.execute(self._things.filled(block.content))
+            await self._sessions[who].execute(self._things.filled(block.content))
         except BaseException:
             await transaction.rollback()
             raise
-        else:
-            await (transaction.rollback() if rolled_back else transaction.commit())
-        finally:
-            await connection.close()
+        await (transaction.rollback() if rolled_back else transaction.commit())
 
     def _database_url(self, who: str) -> str:
         owner: str = self._things.ready["database_url"]

@@ -16,7 +16,7 @@ PAGES = pages()
 
 
 @pytest.fixture(scope="module")
-def documents_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevStack]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevStack]:
     """One stack for all pages, which set prices, limits and roles that other tests must not find."""
     started = DevStack(tmp_path_factory.mktemp("docs"))
     try:
@@ -34,10 +34,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(600)
 @pytest.mark.xdist_group("documents")
 @pytest.mark.parametrize("page", PAGES)
-def test_its_blocks_run_as_written(
-    documents_stack: DevStack, folder: Path, page: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    things = Things(documents_stack)
+def test_its_blocks_run_as_written(stack: DevStack, folder: Path, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    things = Things(stack)
     monkeypatch.chdir(folder)
     for name, value in things.variables().items():
         monkeypatch.setenv(name, value)
