@@ -29,9 +29,19 @@ def settings_page() -> str:
     )
 
 
+COMPOSE_PASSWORDS = {
+    "POSTGRES_PASSWORD": "The owner of the schema, in the Postgres of compose.yaml.",
+    "SERVICE_PASSWORD": "The service's login there.",
+    "REDIS_PASSWORD": "The Redis of compose.yaml.",
+}
+"""What compose.yaml reads from `.env` besides settings; it puts them into the URLs."""
+
+
 def env_example() -> str:
-    """The text of `.env.example`: every setting, commented out, with its default."""
+    """The text of `.env.example`: every setting, commented out, with its default, and what compose.yaml needs."""
     parts = ["# Settings of Tunegate, with their defaults. Generated: `make docs`.\n"]
+    parts.append("# As `.env`, compose.yaml reads these three from it, TUNEGATE_MASTER_KEY and OPENAI_*.\n")
+    parts += [f"\n# {meaning} (secret)\n# {name}=\n" for name, meaning in COMPOSE_PASSWORDS.items()]
     for name, default, meaning, secret in documentation():
         note = " (secret)" if secret else ""
         parts.append(f"\n# {meaning}{note}\n# {name}={default}\n")

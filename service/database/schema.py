@@ -1,6 +1,7 @@
 """Checks that a process may run on the schema it finds. Needs nothing of Alembic, which takes long to import."""
 
 import re
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from service.errors import SettingsError
 from service.settings import Settings
 from service.wakeups import Wakeups
 
-MIGRATIONS = Path(__file__).resolve().parents[2] / "alembic"
+CHECKOUT, INSTALLED = Path(__file__).resolve().parents[2], Path(sys.prefix, "share", "tunegate")
+MIGRATIONS = (CHECKOUT if (CHECKOUT / "alembic.ini").is_file() else INSTALLED) / "alembic"
+"""The folder of the migrations, beside `alembic.ini`."""
 
 NO_SCHEMA_SQLSTATES = ("42P01", "42704", "22023")
 """Errors of a database that was never migrated: it lacks the tables, or the role that the first migration creates."""
