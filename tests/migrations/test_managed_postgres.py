@@ -28,7 +28,9 @@ DENIED = "42501"
 def servers() -> Iterator[Servers]:
     """A server of its own, since roles belong to the whole server, with an administrator as clouds give one."""
     with running_servers() as started:
-        eventually(started.postgres.program(started.folder / "postgres.log").ready)
+        ready = started.postgres.program(started.folder / "postgres.log").ready
+        assert ready is not None
+        eventually(ready)
         _as(started, SUPERUSER, f"CREATE ROLE {ADMINISTRATOR} LOGIN CREATEDB CREATEROLE PASSWORD '{PASSWORD}'")
         yield started
 
