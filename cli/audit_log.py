@@ -14,7 +14,7 @@ from cli.output import Column, moment, print_table
 from service.billing.buckets import length_of
 
 COLUMNS = (
-    Column("time"),
+    Column("time", whole=True),
     Column("event", fold=True),
     Column("what", fold=True),
     Column("by", fold=True),

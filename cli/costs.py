@@ -44,7 +44,7 @@ def show_costs(page: Mapping[str, Any], console: Console, *, by: str, since: str
     rows = [(name, ident, _dollars(micros), _share(micros, total)) for name, ident, micros in found]
     if len(rows) > 1:
         rows.append(("total", None, _dollars(total), None))
-    columns = (Column(by, fold=True), Column("id", fold=True), Column("cost", "right"), Column("share", "right"))
+    columns = (Column(by, fold=True), Column("id", whole=True), Column("cost", "right"), Column("share", "right"))
     print_table(columns, rows, console, empty=f"Nothing was spent in the last {since}.")
 
 

@@ -7,41 +7,36 @@ from rich.console import Console
 
 from cli.audit_log import seconds_of
 from cli.client import Client
-from cli.errors import Refused
 from cli.organization import project_path
 from cli.output import Column, moment, print_table
 from service.identity.callers import READ_ONLY
 
 COLUMNS = (
-    Column("id", fold=True),
+    Column("id", whole=True),
     Column("name", fold=True),
     Column("of", fold=True),
     Column("may"),
     Column("last used"),
     Column("ends"),
-    Column("key"),
 )
 
 
 def create_key(
-    client: Client, project: Mapping[str, Any], name: str, *, read_only: bool, expires: str | None
+    client: Client, project: dict[str, Any], name: str, *, read_only: bool, expires: str | None
 ) -> dict[str, Any]:
-    """A new service account with a key, whose value is shown once. Raises `Refused`.
+    """A new key of a new service account, with its value, which is shown once. Raises `Refused`.
 
-    A read-only key gets its scope after it is made and before anybody has it; if that fails, it is deleted.
+    A service account's first key may do everything, so that of a read-only one is made by a call of its own.
     """
-    lifetime = None if expires is None else seconds_of(expires)
-    body = {"name": name, "expires_in_seconds": lifetime}
-    created = client.post(project_path(dict(project), "service_accounts"), body)
-    if read_only:
-        key = created["api_key"]
-        try:
-            client.post(project_path(dict(project), "api_keys", key["id"]), {"scopes": [READ_ONLY]})
-        except Refused:
-            client.delete(project_path(dict(project), "service_accounts", created["id"]))
-            raise
-        key["scopes"] = [READ_ONLY]
-    return created
+    accounts = project_path(project, "service_accounts")
+    lifetime = {} if expires is None else {"expires_in_seconds": seconds_of(expires)}
+    if not read_only:
+        key: dict[str, Any] = client.post(accounts, {"name": name, **lifetime})["api_key"]
+        return key
+    account = client.post(accounts, {"name": name, "create_service_account_only": True})["id"]
+    of_account = project_path(project, "service_accounts", account)
+    client.post(of_account, {"role": "member"})
+    return client.post(f"{of_account}/api_keys", {"name": name, "scopes": [READ_ONLY], **lifetime})
 
 
 def show_keys(keys: Sequence[Mapping[str, Any]], console: Console) -> None:
@@ -50,12 +45,17 @@ def show_keys(keys: Sequence[Mapping[str, Any]], console: Console) -> None:
         (
             each["id"],
             each["name"],
-            (each["owner"]["service_account"] or {}).get("name"),
-            "read only" if each["scopes"] else "read, write",
+            _owner(each),
+            "read" if each["scopes"] else "all",
             moment(each["last_used_at"]),
             moment(each["expires_at"]),
-            each["redacted_value"],
         )
         for each in keys
     ]
     print_table(COLUMNS, rows, console, empty="The project has no keys.")
+
+
+def _owner(key: Mapping[str, Any]) -> str | None:
+    """The service account of a key that is not called like it."""
+    account = key["owner"]["service_account"]
+    return None if account is None or account["name"] == key["name"] else str(account["name"])

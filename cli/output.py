@@ -32,6 +32,8 @@ class Column:
     justify: Literal["left", "right"] = "left"
     fold: bool = False
     """Long values continue on a second line, instead of being cut off: ids, which people copy, and messages."""
+    whole: bool = False
+    """Other columns become narrower first, so that what people copy stays in one line."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -60,7 +62,8 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> Table:
     used = [index for index in range(len(columns)) if any(row[index].plain for row in cells)]
     drawn = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for column in (columns[index] for index in used):
-        drawn.add_column(column.title, justify=column.justify, overflow="fold" if column.fold else "ellipsis")
+        overflow: Literal["fold", "ellipsis"] = "fold" if column.fold or column.whole else "ellipsis"
+        drawn.add_column(column.title, justify=column.justify, overflow=overflow, no_wrap=column.whole)
     for row in cells:
         drawn.add_row(*(row[index] for index in used))
     return drawn
@@ -83,10 +86,12 @@ def status(value: str | None) -> Text | None:
 
 
 def dollars(amount: dict[str, Any] | None) -> str | None:
-    """An amount of the API: `$0.0218`, with two decimals from a dollar on."""
+    """An amount of the API: `$0.0218`, with two decimals from a dollar on, and `<$0.0001` for less than is shown."""
     if amount is None:
         return None
     value = float(amount["value"])
+    if 0 < value < 0.00005:
+        return "<$0.0001"
     decimals = 2 if value == 0 or abs(value) >= 1 else 4
     return f"{'-' if value < 0 else ''}${abs(value):,.{decimals}f}"
 

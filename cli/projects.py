@@ -7,7 +7,7 @@ from rich.console import Console
 
 from cli.output import Column, moment, print_fields, print_table, status
 
-COLUMNS = (Column("id", fold=True), Column("name", fold=True), Column("status"), Column("created"))
+COLUMNS = (Column("id", whole=True), Column("name", fold=True), Column("status"), Column("created"))
 
 
 def show_projects(projects: Sequence[Mapping[str, Any]], console: Console) -> None:

@@ -14,7 +14,7 @@ from cli.output import Column, moment, print_fields, print_json, print_table, pr
 from cli.paths import path_of
 
 COLUMNS = (
-    Column("id", fold=True),
+    Column("id", whole=True),
     Column("name", fold=True),
     Column("kind"),
     Column("of"),

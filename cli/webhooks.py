@@ -8,7 +8,7 @@ from rich.console import Console
 from cli.output import Column, moment, print_table, status
 
 ENDPOINTS = (
-    Column("id", fold=True),
+    Column("id", whole=True),
     Column("name", fold=True),
     Column("url", fold=True),
     Column("status"),
@@ -16,13 +16,11 @@ ENDPOINTS = (
     Column("events", "right"),
 )
 DELIVERIES = (
-    Column("id", fold=True),
+    Column("id", whole=True),
     Column("event", fold=True),
-    Column("status"),
-    Column("attempts", "right"),
-    Column("last answer", fold=True),
-    Column("at"),
-    Column("next"),
+    Column("status", whole=True),
+    Column("last attempt", fold=True),
+    Column("next attempt"),
 )
 
 
@@ -50,16 +48,14 @@ def show_deliveries(deliveries: Sequence[Mapping[str, Any]], console: Console) -
 def _row(delivery: Mapping[str, Any]) -> tuple[Any, ...]:
     attempts = delivery["attempts"]
     last = max(attempts, key=lambda attempt: attempt["at"]) if attempts else None
-    answer = None
+    outcome = None
     if last is not None:
-        code = last["status_code"]
-        answer = f"{code} in {last['latency_ms']} ms" if code is not None else last["error"]
+        answer = last["status_code"] or str(last["error"]).partition(":")[0]
+        outcome = f"{len(attempts)}: {answer}, {last['latency_ms']} ms"
     return (
         delivery["id"],
         delivery["event_type"],
         status(delivery["status"]),
-        str(len(attempts)),
-        answer,
-        None if last is None else moment(last["at"]),
+        outcome,
         moment(delivery["next_attempt_at"]),
     )

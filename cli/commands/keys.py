@@ -66,7 +66,7 @@ def create(
     expires
         How long the key works, such as 24h, 90d or 52w. Default: until it is revoked.
     as_json
-        Print nothing but the service account with its key as JSON.
+        Print nothing but the key as JSON.
     """
     from cli.keys import create_key
     from cli.organization import find_project
@@ -78,7 +78,7 @@ def create(
     if as_json:
         print_json(created)
     else:
-        print(created["api_key"]["value"])
+        print(created["value"])
 
 
 @keys.command(group=BY_API)

@@ -64,7 +64,9 @@ def create(
     if as_json:
         print_json(created)
     else:
-        print(f"{created['id']} ({printable(created['name'])}) gets {len(types)} types of events.")
+        print(
+            f"{created['id']} ({printable(created['name'])}) gets {len(types)} {'type' if len(types) == 1 else 'types'} of events."
+        )
         print(f"Signing secret, shown only now: {created['signing_secret']}")
 
 

@@ -103,7 +103,7 @@ class TestCosts:
         shown = member("costs", "--by", by)
         assert shown.status == 0, shown.err
         expected = {"day": r"\w{3} \d{4}-\d\d-\d\d", "job": "inference", "kind": f"inference {MODEL}", "model": MODEL}
-        assert re.search(rf"{expected.get(by, 'name-')}.*\$0\.\d{{4}} +100 %", shown.out), shown.out
+        assert re.search(rf"{expected.get(by, 'name-')}.*(\$0\.\d{{4}}|<\$0\.0001) +100 %", shown.out), shown.out
 
     def test_of_the_organisation_by_project(self, admin: CommandLine, tenant: Tenant, member: CommandLine) -> None:
         assert tenant.project_id in admin("costs", "--by", "project").out
@@ -142,7 +142,7 @@ class TestProjectsAndKeys:
         own = member("projects", "show", "--json").json()
         assert (own["id"], own["api_key"]["name"]) == (project["id"], "ci")
         assert name in member("projects", "show").out
-        reader = admin("keys", "create", "reader", "--project", name, "--read-only", "--json").json()["api_key"]
+        reader = admin("keys", "create", "reader", "--project", name, "--read-only", "--json").json()
         assert reader["scopes"] == ["api.all.read"]
         read = CommandLine(admin.base_url, reader["value"])
         assert read("costs").status == 0
@@ -169,7 +169,7 @@ class TestProjectsAndKeys:
             assert refused.status == 2
             assert all(part in refused.err for part in parts)
 
-    def test_a_read_only_key_that_cannot_be_restricted_is_not_left(self, admin: CommandLine) -> None:
+    def test_a_length_of_time_that_is_none_makes_no_key(self, admin: CommandLine) -> None:
         name = new_id("lakes-")
         project = admin("projects", "create", name, "--json").json()["id"]
         refused = admin("keys", "create", "x", "--project", project, "--expires", "soon")

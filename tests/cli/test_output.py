@@ -16,6 +16,11 @@ def printed(width: int = 60) -> tuple[Console, io.StringIO]:
 
 
 class TestATable:
+    def test_shortens_other_columns_before_those_that_are_copied(self) -> None:
+        to, out = printed(30)
+        print_table([Column("id", whole=True), Column("name", fold=True)], [["x" * 25, "y" * 25]], to, empty="")
+        assert "x" * 25 in out.getvalue()
+
     def test_leaves_out_columns_that_are_empty_in_every_row(self) -> None:
         to, out = printed()
         columns = [Column("id"), Column("error"), Column("cost", justify="right")]
@@ -49,7 +54,14 @@ def test_fields_without_a_value_are_left_out() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "$0.00"), (0.02181, "$0.0218"), (1, "$1.00"), (-0.5, "-$0.5000"), (1234.567, "$1,234.57")],
+    [
+        (0, "$0.00"),
+        (0.00004, "<$0.0001"),
+        (0.02181, "$0.0218"),
+        (1, "$1.00"),
+        (-0.5, "-$0.5000"),
+        (1234.567, "$1,234.57"),
+    ],
 )
 def test_dollars(value: float, text: str) -> None:
     assert dollars({"value": value, "currency": "usd"}) == text
