@@ -64,9 +64,8 @@ def create(
     if as_json:
         print_json(created)
     else:
-        print(
-            f"{created['id']} ({printable(created['name'])}) gets {len(types)} {'type' if len(types) == 1 else 'types'} of events."
-        )
+        gets = ", ".join(created["event_types"]) if event else "every type of event"
+        print(f"{created['id']} ({printable(created['name'])}) gets {gets}.")
         print(f"Signing secret, shown only now: {created['signing_secret']}")
 
 
