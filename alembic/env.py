@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 from alembic import context
 from service.database.advisory_locks import MIGRATIONS
 from service.database.engine import create_engine
+from service.database.problems import DatabaseUnusable, old_version
 from service.database.tables import Base
 from service.settings import Settings
 
@@ -16,6 +17,9 @@ STATEMENT_TIMEOUT = "5min"
 
 
 def _run(connection: Connection) -> None:
+    version = int(connection.execute(text("SHOW server_version_num")).scalar_one())
+    if (problem := old_version(version)) is not None:
+        raise DatabaseUnusable(problem)
     connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
     connection.execute(text(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'"))
     connection.execute(MIGRATIONS.take_session())
@@ -28,9 +32,11 @@ def _run(connection: Connection) -> None:
 async def _connect() -> None:
     url = context.config.attributes.get("url") or Settings.from_env(os.environ).migration_url
     engine = create_engine(url, pool_size=1, role=None, application="tunegate-migrate", statement_seconds=None)
-    async with engine.connect() as connection:
-        await connection.run_sync(_run)
-    await engine.dispose()
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(_run)
+    finally:
+        await engine.dispose()
 
 
 asyncio.run(_connect())

@@ -62,9 +62,10 @@ class _Place:
 class ApiProcesses:
     """Runs `count` processes that serve `config` on `sockets`. One thread makes and uses it (`die_with_parent`).
 
-    `on_fork` is called in each process with its place in the row. `end_seconds` is how long the processes may take
-    after a stop signal; a second one aborts them. A process whose event loop does nothing for `silent_seconds` is
-    replaced. Sockets that it does not own, such as systemd's, still accept connections after it has ended.
+    `on_fork` is called in each process with its place in the row, `on_serving` here once the first one serves.
+    `end_seconds` is how long the processes may take after a stop signal; a second one aborts them. A process whose
+    event loop does nothing for `silent_seconds` is replaced. Sockets that it does not own, such as systemd's, still
+    accept connections after it has ended.
     """
 
     def __init__(
@@ -77,12 +78,14 @@ class ApiProcesses:
         end_seconds: float,
         silent_seconds: float = SILENT_SECONDS,
         owns_sockets: bool = True,
+        on_serving: Callable[[], None] = lambda: None,
     ) -> None:
         self._places = [_Place(number) for number in range(count)]
         self._config = config
         self._sockets = sockets
         self._owns_sockets = owns_sockets
         self._on_fork = on_fork
+        self._on_serving = on_serving
         self._end_seconds = end_seconds
         self._silent_seconds = silent_seconds
         self._stop_signals = 0
@@ -171,6 +174,8 @@ class ApiProcesses:
             with suppress(BlockingIOError):
                 if os.read(each.beats, 4096):
                     each.serves, each.silent_seconds = True, 0.0
+                    if not self._has_served:
+                        self._on_serving()
                     self._has_served = True
 
     def _kill_silent(self, elapsed_seconds: float) -> None:

@@ -1,11 +1,10 @@
 """`tunegate deletions`: lists failed deletions for the platform team, retries them or accepts them as done."""
 
-import asyncio
-
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import func, update
 
+from cli.database import on_schema
 from service.database.engine import Database, create_engine
 from service.database.tables import Deletion
 from service.deletions.queries import failed_deletions
@@ -19,7 +18,7 @@ EXIT_NONE, EXIT_SOME = 0, 1
 
 def show_failed(settings: Settings) -> int:
     """Print the failed deletions. Returns 1 if there are any, so that a script can check it."""
-    rows = asyncio.run(_failed(settings))
+    rows = on_schema(settings, lambda: _failed(settings))
     if not rows:
         print("Nothing has failed to be deleted.")
         return EXIT_NONE
@@ -34,7 +33,7 @@ def show_failed(settings: Settings) -> int:
 
 def resolve_failed(settings: Settings, deletion: str, *, accept: bool) -> int:
     """Retry a failed deletion (or `all` of them), or with `accept` mark it as done. Returns the exit status."""
-    count = asyncio.run(_resolve(settings, deletion, accept=accept))
+    count = on_schema(settings, lambda: _resolve(settings, deletion, accept=accept))
     if not count:
         print(f"Nothing that failed is called {deletion}.")
         return EXIT_SOME

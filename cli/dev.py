@@ -40,11 +40,16 @@ def run_dev(*, port: int, data_dir: Path, ready_file: Path | None, engine: Train
         stack.run(lambda ready: _welcome(console, ready, stack.logs, engine))
     except START_ERRORS as error:
         errors.print(Text(f"tunegate: {error}", style="red"), soft_wrap=True)
-        return 1
+        return exit_status(error)
     except Interrupted:
         return 0
     console.print(f"stopped; {data_dir} keeps the data", style="dim")
     return 0
+
+
+def exit_status(error: Exception) -> int:
+    """Of a stack that did not start: 1 if a program failed, 2 if the settings or the machine do not allow it."""
+    return 1 if isinstance(error, ProgramFailed) else 2
 
 
 def on_signals(interrupt: Event, hurry: Event) -> None:

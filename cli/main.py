@@ -1,13 +1,23 @@
 """The `tunegate` command. A subcommand's module is imported when it is invoked, its dependencies when it runs."""
 
+import os
+import signal
 import sys
+from typing import NoReturn
 
 from cyclopts import App, CycloptsError, Group
 
 from cli.errors import Refused
+from cli.failures import discard_output, line_of, show_defect
 from service.errors import SettingsError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_OUTPUT_CLOSED = 141
+"""That of programs which SIGPIPE ends."""
+
+LOG_UNKNOWN_SETTINGS = ("serve", "worker")
+"""Commands that log unknown settings instead of printing them."""
+
 GROUPS = {
     "Main job": (
         *("check", "prepare", "generate", "quote", "train", "experiment", "jobs", "files"),
@@ -49,21 +59,48 @@ for flag in ("--help", "--version"):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command and exit: 0 done, 1 failed (or errors found), 2 wrong usage or settings, 130 Ctrl-C."""
+    """Run a command and exit.
+
+    0 done, 1 failed (or errors found), 2 wrong usage, settings or surroundings, 130 Ctrl-C, 141 the output was closed.
+    """
     given = sys.argv[1:] if arguments is None else arguments
-    if not given or given[0] not in COMMANDS:
-        app.help_format = "plaintext"  # the list has no Markdown, whose renderer takes a quarter of the time
-        app.resolved_commands()  # the list of commands shows the help of loaded ones
     try:
+        if not given or given[0] not in COMMANDS:
+            app.help_format = "plaintext"  # the list has no Markdown, whose renderer takes a quarter of the time
+            app.resolved_commands()  # the list of commands shows the help of loaded ones
+        if given and given[0] not in LOG_UNKNOWN_SETTINGS:
+            _warn_of_unknown_settings()
         status = app(given, exit_on_error=False, result_action="return_value")
+        sys.stdout.flush()
     except CycloptsError:
         sys.exit(EXIT_USAGE)  # cyclopts has printed the error
     except (Refused, SettingsError) as error:
-        print(f"tunegate: {error}", file=sys.stderr)
-        sys.exit(EXIT_USAGE)
+        _refuse(str(error))
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends what is left at once
         sys.exit(EXIT_INTERRUPTED)
-    except ConnectionError as error:
-        print(f"tunegate: a required server does not answer: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        discard_output()
+        sys.exit(EXIT_OUTPUT_CLOSED)
+    except OSError as error:
+        if (line := line_of(error)) is not None:
+            _refuse(line)
+        show_defect(error)
+        sys.exit(EXIT_FAILED)
+    except Exception as error:
+        show_defect(error)
         sys.exit(EXIT_FAILED)
     sys.exit(status if isinstance(status, int) else EXIT_OK)
+
+
+def _refuse(line: str) -> NoReturn:
+    print(f"tunegate: {line}", file=sys.stderr)
+    sys.exit(EXIT_USAGE)
+
+
+def _warn_of_unknown_settings() -> None:
+    if any(name.startswith("TUNEGATE_") for name in os.environ):
+        from service.unknown_settings import unknown_settings
+
+        for unknown in unknown_settings(os.environ):
+            print(f"tunegate: {unknown}", file=sys.stderr)

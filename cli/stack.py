@@ -22,6 +22,7 @@ import service.catalogue
 from cli import environment
 from cli.credentials import Credentials, load_or_create, write_private
 from cli.embedded import LOOPBACK, OWNER, SERVICE, SUPERUSER, Postgres, Valkey, free_port
+from cli.listening import listen
 from cli.supervisor import Program, Supervisor
 from cli.trainer_engine import BYTE_MODEL, TrainerEngine
 from service.database.engine import SERVICE_ROLE
@@ -107,8 +108,7 @@ class Stack:
         """
         with ExitStack() as resources:
             self._lock_folder(resources)
-            if self._plan.ready_file:
-                self._plan.ready_file.unlink(missing_ok=True)
+            self._remove_old_ready_file()
             try:
                 listener = resources.enter_context(_listen(self._host, self._plan.port))
                 self._ready = self._start(listener)
@@ -126,8 +126,13 @@ class Stack:
 
     def _lock_folder(self, resources: ExitStack) -> None:
         folder = self._plan.data_dir
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = resources.enter_context((folder / "lock").open("a+"))
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = resources.enter_context((folder / "lock").open("a+"))
+        except OSError as error:
+            raise StackFailed(
+                f"{folder} cannot be used as the folder for the data: {error.strerror}. Name another one by --data-dir."
+            ) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -139,6 +144,17 @@ class Stack:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
+
+    def _remove_old_ready_file(self) -> None:
+        file = self._plan.ready_file
+        if file is None:
+            return
+        try:
+            file.unlink(missing_ok=True)
+            write_private(file, "")
+            file.unlink()
+        except OSError as error:
+            raise StackFailed(f"{file} cannot be written: {error.strerror}. Name another --ready-file.") from None
 
     def _start(self, listener: socket.socket) -> Ready:
         plan, supervisor = self._plan, self._supervisor
@@ -315,17 +331,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
     Holding it keeps the port while the API restarts: callers that connect meanwhile wait instead of being refused.
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port or free_port(host)))
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        raise StackFailed(
-            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another one with --port; 0 picks a free one."
-        ) from None
-    return listener
+    return listen(host, port or free_port(host), advice="Choose another one with --port; 0 picks a free one.")
 
 
 def _answers(url: str, key: str | None) -> bool:

@@ -18,6 +18,7 @@ from service.errors import SettingsError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+MAX_PORT = 65_535
 LEASE_MARGIN_SHARE = 0.2
 """The last share of a lease, before which every call that leaves the process must end."""
 
@@ -107,7 +108,11 @@ class Settings:
         "`X-Forwarded-Proto` are believed; `unix` includes peers on a Unix socket. Default: none.",
     )
     log_level: str = _setting("TUNEGATE_LOG_LEVEL", "info", "`debug`, `info`, `warning` or `error`.")
-    log_format: str = _setting("TUNEGATE_LOG_FORMAT", "json", "`json`, or `console` for people.")
+    log_format: str = _setting(
+        "TUNEGATE_LOG_FORMAT",
+        "json",
+        "`json`, or `console` for people, which is the default of API and worker at a terminal.",
+    )
     poll_seconds: float = _setting("TUNEGATE_POLL_SECONDS", 15.0, "How often a running upstream job is polled.")
     lease_seconds: float = _setting(
         "TUNEGATE_LEASE_SECONDS", 30.0, "How long a worker's claim on a row lasts without renewal."
@@ -304,6 +309,8 @@ class Settings:
         for spec in fields(self):
             value = getattr(self, spec.name)
             if spec.name in ("port", "metrics_port"):
+                if not 0 <= value <= MAX_PORT:
+                    raise SettingsError(f"{spec.metadata['env']} must be from 0 to {MAX_PORT}, not {value}.")
                 continue
             numbers = value if isinstance(value, tuple) else (value,)
             for number in numbers:
@@ -350,6 +357,11 @@ class Settings:
     def migration_url(self) -> str:
         """The owner's database URL."""
         return self.owner_database_url or self.database_url
+
+    @property
+    def has_default_upstream(self) -> bool:
+        """Whether the settings describe the default account. A key alone does not: it may be meant for a client."""
+        return bool(self.upstream_base_url and self.upstream_api_key)
 
     @property
     def control_timeout_seconds(self) -> float:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -9,10 +10,14 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import urlsplit
+
+from service.errors import SettingsError
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
+SCHEMES = ("s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss", "https")
 READ_CHUNK_BYTES = 1024 * 1024
 READ_PART_BYTES = 64 * 1024
 READ_RANGE_BYTES = 8 * 1024 * 1024
@@ -53,12 +58,13 @@ class Storage:
     """
 
     def __init__(self, url: str) -> None:
+        """Raises `SettingsError` for the URL of no store, and for a folder that cannot be written."""
         self.url = url
         self._folder = Path(url.removeprefix("file://")).absolute() if url.startswith("file://") else None
         if self._folder is None:
             self._store = _remote(url)
         else:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make_folder(self._folder)
 
     @cached_property
     def _store(self) -> "ObjectStore":
@@ -190,10 +196,34 @@ def _ranges(begin: int, end: int) -> Iterator[tuple[int, int]]:
         yield at, min(at + READ_RANGE_BYTES, end)
 
 
+def _make_folder(folder: Path) -> None:
+    """Create the folder and write to it once: a folder that is read-only would refuse every upload."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise SettingsError(
+            f"TUNEGATE_STORAGE_URL names the folder {folder}, which cannot be written: {error.strerror}. "
+            "Give its user the right to write, or name another folder."
+        ) from None
+
+
 def _remote(url: str) -> "ObjectStore":
+    from obstore.exceptions import BaseError
     from obstore.store import from_url
 
-    return from_url(url, retry_config={"max_retries": MAX_RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)})
+    try:
+        if urlsplit(url).scheme not in SCHEMES:
+            raise ValueError("it begins with none of file://, s3://, gs:// and az://")
+        return from_url(
+            url, retry_config={"max_retries": MAX_RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)}
+        )
+    except (BaseError, ValueError) as error:
+        why = str(error).partition("\n")[0]
+        raise SettingsError(
+            f"TUNEGATE_STORAGE_URL cannot be used: {why}. Set it to file:///path, s3://bucket/prefix, gs://bucket or "
+            "az://container, with the variables of that store (AWS_…, GOOGLE_…, AZURE_…)."
+        ) from None
 
 
 def _remove_staged(path: Path) -> None:

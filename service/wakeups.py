@@ -15,6 +15,8 @@ from arq.connections import ArqRedis, RedisSettings, create_pool
 from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.errors import SettingsError
+
 log = structlog.get_logger()
 
 QUEUE = "tunegate"
@@ -53,6 +55,18 @@ def take_wakeups(session: AsyncSession) -> list[Wakeup]:
     return wakeups
 
 
+def check_redis_url(url: str) -> None:
+    """Raise `SettingsError` if `url` is no address of a Redis. An empty one means that there is none."""
+    if not url:
+        return
+    try:
+        RedisSettings.from_dsn(url)
+    except (RuntimeError, ValueError):
+        raise SettingsError(
+            "REDIS_URL is not a URL like redis://:password@host:6379/0; rediss:// is with TLS, unix:// for a socket."
+        ) from None
+
+
 def redis_settings(url: str) -> RedisSettings:
     """ARQ's connection settings: a short timeout and no retries, since Redis may be unavailable."""
     settings = RedisSettings.from_dsn(url)
@@ -89,6 +103,8 @@ class Wakeups:
     """Sends wake-ups in the background. Without a URL or Redis it sends none, and no work is lost."""
 
     def __init__(self, redis_url: str) -> None:
+        """Raises `SettingsError` for a malformed URL."""
+        check_redis_url(redis_url)
         self._url = redis_url
         self._pool: ArqRedis | None = None
         self._lock = asyncio.Lock()

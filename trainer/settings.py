@@ -1,8 +1,23 @@
 """The trainer's settings; the only reader of its environment."""
 
+import difflib
+import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+NAMES = frozenset(
+    [
+        *("TRAINER_API_KEY", "TRAINER_CACHE_BYTES", "TRAINER_ENGINE", "TRAINER_GPUS", "TRAINER_GPUS_PER_JOB"),
+        *("TRAINER_LAUNCHER", "TRAINER_MAX_FILE_BYTES", "TRAINER_MAX_PROCESSES", "TRAINER_MODELS_DIR"),
+        *("TRAINER_PACE_SECONDS", "TRAINER_PHASE_SECONDS", "TRAINER_RAY_ADDRESS", "TRAINER_RAY_CPUS"),
+        *("TRAINER_RAY_TOKEN", "TRAINER_SERVER_URL", "TRAINER_SERVE_ADAPTERS_DIR", "TRAINER_SERVE_API_KEY"),
+        *("TRAINER_SERVE_MEMORY_BYTES", "TRAINER_SERVE_TIMEOUT_SECONDS", "TRAINER_SERVE_URL"),
+        *("TRAINER_SERVE_WAIT_SECONDS", "TRAINER_SNAPSHOT_TOKENS", "TRAINER_STORAGE_URL"),
+    ]
+)
+"""The variables of the settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +64,7 @@ def read_settings(
     data_dir: Path, *, pace_seconds: float | None = None, engine: str | None = None, models_dir: Path | None = None
 ) -> Settings:
     """Settings from the environment and the command line; ValueError names a variable that is not a number."""
-    engine = engine or os.environ.get("TRAINER_ENGINE") or "bytemodel"
+    engine = engine or _text("TRAINER_ENGINE") or "bytemodel"
     gpus = max(0, int(_number("TRAINER_GPUS", 0)))
     gpus_per_job = max(1, int(_number("TRAINER_GPUS_PER_JOB", 1))) if gpus else 0
     if gpus_per_job > gpus:
@@ -62,19 +77,19 @@ def read_settings(
         )
     return Settings(
         data_dir=data_dir.absolute(),
-        api_key=os.environ.get("TRAINER_API_KEY", ""),
+        api_key=_text("TRAINER_API_KEY"),
         pace_seconds=_number("TRAINER_PACE_SECONDS", 0.0) if pace_seconds is None else pace_seconds,
         phase_seconds=_number("TRAINER_PHASE_SECONDS", 0.3),
         max_processes=max(1, int(_number("TRAINER_MAX_PROCESSES", 2 if engine == "bytemodel" else 1))),
         max_file_bytes=int(_number("TRAINER_MAX_FILE_BYTES", 512 * 1024 * 1024)),
         snapshot_tokens=max(1, int(_number("TRAINER_SNAPSHOT_TOKENS", 40_000))),
         engine=engine,
-        storage_url=os.environ.get("TRAINER_STORAGE_URL") or (data_dir.absolute() / "store").as_uri(),
+        storage_url=_text("TRAINER_STORAGE_URL") or (data_dir.absolute() / "store").as_uri(),
         cache_bytes=int(_number("TRAINER_CACHE_BYTES", 20e9)),
-        launcher=os.environ.get("TRAINER_LAUNCHER") or "local",
-        server_url=os.environ.get("TRAINER_SERVER_URL", "").rstrip("/"),
-        ray_address=os.environ.get("TRAINER_RAY_ADDRESS", ""),
-        ray_token=os.environ.get("TRAINER_RAY_TOKEN", ""),
+        launcher=_text("TRAINER_LAUNCHER") or "local",
+        server_url=_text("TRAINER_SERVER_URL").rstrip("/"),
+        ray_address=_text("TRAINER_RAY_ADDRESS"),
+        ray_token=_text("TRAINER_RAY_TOKEN"),
         ray_cpus=_number("TRAINER_RAY_CPUS", 1),
         gpus=gpus,
         gpus_per_job=gpus_per_job,
@@ -82,15 +97,26 @@ def read_settings(
         serve_memory_bytes=int(_number("TRAINER_SERVE_MEMORY_BYTES", 0)),
         serve_urls=serve_urls,
         serve_adapters_dir=serve_adapters_dir,
-        serve_api_key=os.environ.get("TRAINER_SERVE_API_KEY", ""),
+        serve_api_key=_text("TRAINER_SERVE_API_KEY"),
         serve_timeout_seconds=_number("TRAINER_SERVE_TIMEOUT_SECONDS", 300),
         serve_wait_seconds=_number("TRAINER_SERVE_WAIT_SECONDS", 600),
     )
 
 
+def unknown_variables(environ: Mapping[str, str]) -> list[tuple[str, str | None]]:
+    """Variables TRAINER_… that are no setting, each with the nearest name of one, if one is near."""
+    unknown = sorted(name for name in environ if name.startswith("TRAINER_") and name not in NAMES)
+    return [(name, next(iter(difflib.get_close_matches(name, NAMES, n=1, cutoff=0.75)), None)) for name in unknown]
+
+
+def _text(name: str) -> str:
+    assert name in NAMES, f"{name} is missing among the names of the settings"
+    return os.environ.get(name, "")
+
+
 def _urls(name: str) -> tuple[str, ...]:
     """Addresses separated by commas, with or without `/v1`."""
-    given = [each.strip().rstrip("/").removesuffix("/v1") for each in os.environ.get(name, "").split(",")]
+    given = [each.strip().rstrip("/").removesuffix("/v1") for each in _text(name).split(",")]
     for url in filter(None, given):
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"{name} must be URLs that begin with http:// or https://, not {url!r}")
@@ -98,12 +124,16 @@ def _urls(name: str) -> tuple[str, ...]:
 
 
 def _folder(name: str) -> Path | None:
-    given = os.environ.get(name)
+    given = _text(name)
     return Path(given).absolute() if given else None
 
 
 def _number(name: str, default: float) -> float:
+    given = _text(name)
     try:
-        return float(os.environ.get(name) or default)
+        value = float(given or default)
     except ValueError:
-        raise ValueError(f"{name} must be a number, not {os.environ[name]!r}") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a number, not {given!r}")
+    return value

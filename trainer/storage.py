@@ -42,7 +42,7 @@ class Storage:
             retries = {"max_retries": _MAX_RETRIES, "retry_timeout": timedelta(seconds=retry_seconds)}
             try:
                 self._store = from_url(url, retry_config=retries)  # type: ignore[call-overload]
-            except BaseError as error:
+            except (BaseError, ValueError) as error:
                 raise ValueError(f"TRAINER_STORAGE_URL is {url!r}: {_first_line(error)}") from None
 
     async def put_stream(self, key: str, chunks: AsyncIterator[bytes]) -> None:

@@ -13,9 +13,9 @@ from service.catalogue import models_file
 from service.catalogue.base_models import Catalogue
 from service.database.encryption import sealer_of
 from service.database.engine import Database, create_engine
+from service.database.problems import DatabaseUnusable, problem_of
 from service.database.schema import check_schema
 from service.database.tables import Gateway
-from service.errors import SettingsError
 from service.fair_places import FairPlaces
 from service.http.rate_limits import RateLimiter
 from service.inference.metering import Meter
@@ -81,8 +81,6 @@ class AccountContext(Context):
 
 async def open_context(settings: Settings) -> Context:
     """Open the context. Raises `SettingsError` for a configuration that cannot work."""
-    if settings.upstream_is_self(settings.port):
-        raise SettingsError("OPENAI_BASE_URL points at this gateway itself. Give it the upstream's address.")
     sealer = sealer_of(settings)
     db = Database(
         create_engine(settings.database_url, pool_size=settings.database_pool_size, application="tunegate-worker"),
@@ -138,5 +136,8 @@ async def _instance(db: Database, settings: Settings) -> str:
                 await ensure_default_account(session, settings)
                 return (await session.scalars(select(Gateway.instance))).one()
         except (OSError, DBAPIError) as error:
-            log.warning("worker.database_unavailable", error=repr(error))
+            problem = problem_of(error, settings.database_url)
+            if problem is not None and problem.lasting:
+                raise DatabaseUnusable(problem.text) from None
+            log.warning("worker.database_unavailable", error=problem.text if problem else repr(error))
             await asyncio.sleep(DATABASE_RETRY_SECONDS)

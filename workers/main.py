@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import faulthandler
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ from service.logs import configure
 from service.monitoring.internal_listener import InternalListener
 from service.monitoring.readiness import ReadinessCheck
 from service.settings import Settings
+from service.start_checks import check_start
+from service.unknown_settings import warn_of_unknown_settings
 from service.upstreams.metrics import measure
 from workers import wakeup_listener
 from workers.context import Context, close_context, open_context
@@ -57,6 +60,8 @@ async def run(
     Raises `SettingsError` for a configuration or a schema that it cannot work with.
     """
     configure(settings.log_level, settings.log_format)
+    warn_of_unknown_settings(os.environ)
+    check_start(settings, port=settings.port)
     logging.getLogger("arq").setLevel(logging.ERROR)
     stop, cut = asyncio.Event(), asyncio.Event()
 

@@ -1,6 +1,7 @@
 """`tunegate audit`: proves the balances."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from cli.options import AsJson
@@ -23,14 +24,11 @@ def audit(
     ready_file
         The ready file of a running `tunegate dev`.
     """
-    import asyncio
-
     from cli.audit import audit
+    from cli.database import on_schema
     from cli.gateway import ready_file_field
 
-    url = (
-        Settings.from_env(os.environ).database_url
-        if ready_file is None
-        else ready_file_field(ready_file, "database_url")
-    )
-    return asyncio.run(audit(url, as_json=as_json))
+    settings = Settings.from_env(os.environ)
+    if ready_file is not None:
+        settings = replace(settings, database_url=ready_file_field(ready_file, "database_url"))
+    return on_schema(settings, lambda: audit(settings.database_url, as_json=as_json))

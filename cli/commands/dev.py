@@ -2,14 +2,18 @@
 
 import os
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from cli.trainer_engine import EngineName, chosen_engine
-from service.settings import Settings
+from service.settings import MAX_PORT, Settings
 
 
 def dev(
     *,
-    port: int | None = None,
+    port: Annotated[int | None, Parameter(validator=Number(gte=0, lte=MAX_PORT))] = None,
     data_dir: Path = Path(".tunegate"),
     ready_file: Path | None = None,
     engine: EngineName | None = None,

@@ -10,6 +10,7 @@ from cyclopts import App, Group
 from cli.connection import Connection
 from cli.options import AsJson, Flag
 from cli.organization import ProjectName
+from service.errors import SettingsError
 from service.settings import Settings
 
 keys = App(name="keys", help="Make, list and revoke API keys; make master keys.")
@@ -134,14 +135,13 @@ def project(name: str, /, *, project: str = "default", read_only: Flag = False) 
     read_only
         Allow reading only.
     """
-    import asyncio
-
+    from cli.database import on_schema
     from service.identity.bootstrap import create_key
     from service.identity.callers import READ_ONLY
 
     scopes = [READ_ONLY] if read_only else []
     settings = Settings.from_env(os.environ)
-    print(asyncio.run(create_key(settings, kind="project", name=name, project=project, scopes=scopes)))
+    print(on_schema(settings, lambda: create_key(settings, kind="project", name=name, project=project, scopes=scopes)))
 
 
 @keys.command(group=BY_DATABASE)
@@ -157,13 +157,13 @@ def admin(name: str, /, *, read_only: Flag = False) -> None:
     read_only
         Allow reading only.
     """
-    import asyncio
-
+    from cli.database import on_schema
     from service.identity.bootstrap import create_key
     from service.identity.callers import READ_ONLY
 
     scopes = [READ_ONLY] if read_only else []
-    print(asyncio.run(create_key(Settings.from_env(os.environ), kind="admin", name=name, scopes=scopes)))
+    settings = Settings.from_env(os.environ)
+    print(on_schema(settings, lambda: create_key(settings, kind="admin", name=name, scopes=scopes)))
 
 
 @keys.command(group=BY_DATABASE)
@@ -183,22 +183,23 @@ def reseal() -> None:
 
     It concerns secrets that are still under one of TUNEGATE_OLD_MASTER_KEYS.
     """
-    import asyncio
-
-    from service.database.encryption import sealer_of
+    from cli.database import on_schema
+    from service.database.encryption import DecryptionFailed, sealer_of
     from service.database.engine import Database, create_engine
     from service.key_rotation import reseal as reseal_all
     from service.wakeups import Wakeups
 
     settings = Settings.from_env(os.environ)
+    sealer = sealer_of(settings)
 
     async def run() -> int:
         db = Database(create_engine(settings.database_url, pool_size=1), Wakeups(""))
         try:
-            return await reseal_all(db, sealer_of(settings))
+            return await reseal_all(db, sealer)
+        except DecryptionFailed as error:
+            raise SettingsError(str(error)) from None
         finally:
             await db.close()
 
-    print(
-        f"{asyncio.run(run())} secrets were re-encrypted. Once every process runs with the new key, remove the old one."
-    )
+    count = on_schema(settings, run)
+    print(f"{count} secrets were re-encrypted. Once every process runs with the new key, remove the old one.")

@@ -5,14 +5,17 @@ import resource
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from cli.starting import imports
+from cli.starting import for_terminal, imports
 from service.errors import SettingsError
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    import socket
 
 GRACEFUL_SHUTDOWN_SECONDS = 20
 """How long requests in progress, including uploads, may take after SIGTERM. A second signal aborts them."""
@@ -35,7 +38,7 @@ def serve(
     fd
         An inherited listening socket, instead of the host and port of the settings.
     """
-    settings = Settings.from_env(os.environ)
+    settings = for_terminal(Settings.from_env(os.environ))
     if processes > 1 and not settings.redis_url:
         raise SettingsError("Several processes need REDIS_URL, where they count requests against rate limits together.")
     with ExitStack() as shared:
@@ -51,31 +54,42 @@ def _serve(settings: Settings, processes: int, fd: int | None) -> int:
         import asyncio
         import socket
 
+        import structlog
         import uvicorn
 
+        from cli.listening import listen, url_of
         from service.app import create_app
         from service.database.connection_limit import warn_of_too_few_connections
         from service.database.schema import check_schema
         from service.http.protocol import limited_protocol
+        from service.logs import configure
         from service.monitoring.internal_listener import InternalListener
+        from service.start_checks import check_start
+        from service.unknown_settings import warn_of_unknown_settings
+
+    def announce() -> None:
+        structlog.get_logger().info("api.listening", base_url=f"{url_of(sockets[0])}/v1", processes=processes)
 
     class Server(uvicorn.Server):
+        async def startup(self, sockets: Any = None) -> None:
+            """Announce the address once requests are answered."""
+            await super().startup(sockets)
+            announce()
+
         def handle_exit(self, sig: int, frame: Any) -> None:
             """Abort at a second SIGTERM too; uvicorn does so at a second Ctrl-C only."""
             self.force_exit = self.should_exit
             super().handle_exit(sig, frame)
 
+    configure(settings.log_level, settings.log_format)
+    warn_of_unknown_settings(os.environ)
     raise_open_files()
-    sockets = None if fd is None else [socket.socket(fileno=fd)]
-    port = sockets[0].getsockname()[1] if sockets else settings.port
-    if settings.upstream_is_self(port):
-        raise SettingsError("OPENAI_BASE_URL points at this gateway itself: every job would create another one.")
+    sockets = [listen(settings.host, settings.port) if fd is None else _inherited(fd)]
+    check_start(settings, port=sockets[0].getsockname()[1] if sockets[0].family != socket.AF_UNIX else settings.port)
     asyncio.run(check_schema(settings, application="tunegate-api"))
     internal = InternalListener(settings)
     config = uvicorn.Config(
         create_app(settings, internal=internal),
-        host=settings.host,
-        port=settings.port,
         loop="uvloop",
         http=limited_protocol(settings),
         ws="none",
@@ -96,11 +110,21 @@ def _serve(settings: Settings, processes: int, fd: int | None) -> int:
     return ApiProcesses(
         processes,
         config,
-        sockets or [config.bind_socket()],
+        sockets,
         on_fork=shared_metrics.join,
         end_seconds=END_SECONDS,
         owns_sockets=fd is None,
+        on_serving=announce,
     ).run()
+
+
+def _inherited(fd: int) -> "socket.socket":
+    import socket
+
+    try:
+        return socket.socket(fileno=fd)
+    except OSError as error:
+        raise SettingsError(f"--fd {fd} is no socket that this process inherited: {error.strerror}.") from None
 
 
 def raise_open_files() -> None:

@@ -2,7 +2,7 @@
 
 import os
 
-from cli.starting import imports
+from cli.starting import for_terminal, imports
 from service.settings import Settings
 
 
@@ -16,7 +16,7 @@ def worker() -> None:
 
         from workers.main import run
 
-    settings = Settings.from_env(os.environ)
+    settings = for_terminal(Settings.from_env(os.environ))
 
     async def work() -> None:
         await run(settings)

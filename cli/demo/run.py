@@ -21,7 +21,7 @@ from rich.text import Text
 
 from cli.demo import byte_story, llm_story, weights
 from cli.demo.steps import EXAMPLES, DemoFailed, report_step
-from cli.dev import START_ERRORS, SteadyConsole
+from cli.dev import START_ERRORS, SteadyConsole, exit_status
 from cli.stack import Ready, Stack, StackOptions
 from cli.supervisor import Interrupted, log_tail
 from cli.trainer_engine import BYTE_MODEL, TrainerEngine, chosen_engine
@@ -105,7 +105,7 @@ def _run(
         _show_logs(console, folder / "logs")
         console.print(f"{folder} keeps everything.", style="dim")
         keep = True
-        return 1
+        return exit_status(error) if isinstance(error, START_ERRORS) else 1
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)

@@ -21,11 +21,12 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import URL, event, make_url, text
+from sqlalchemy import URL, event, text
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from service.database.problems import check_url
 from service.database.reads import Reader
 from service.errors import Unavailable
 from service.fair_places import FairPlaces
@@ -58,8 +59,11 @@ SERVER_TIMEOUTS = {
 
 
 def asyncpg_url(url: str) -> URL:
-    """The same database for SQLAlchemy's asyncpg driver; libpq's `sslmode` becomes asyncpg's `ssl`."""
-    parsed = make_url(url).set(drivername="postgresql+asyncpg")
+    """The same database for SQLAlchemy's asyncpg driver; libpq's `sslmode` becomes asyncpg's `ssl`.
+
+    Raises `DatabaseUnusable` for a missing or malformed URL.
+    """
+    parsed = check_url(url).set(drivername="postgresql+asyncpg")
     if "sslmode" in parsed.query:
         mode = parsed.query["sslmode"]
         parsed = parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 
 from alembic import command
-from service.database.schema import MIGRATIONS, numbered
+from service.database.problems import check_url, in_words
+from service.database.schema import MIGRATIONS, IncompatibleSchema, numbered
 from service.settings import Settings
 
 
@@ -20,8 +22,20 @@ def config(url: str, *, folder: Path = MIGRATIONS) -> Config:
 
 
 def upgrade(settings: Settings) -> None:
-    """Bring the schema to this version's head, as its owner. Safe to run in several processes at once."""
-    command.upgrade(config(settings.migration_url), "head")
+    """Bring the schema to this version's head, as its owner. Safe to run in several processes at once.
+
+    Raises `DatabaseUnusable` and `IncompatibleSchema` in words.
+    """
+    url = settings.migration_url
+    check_url(url, variable="TUNEGATE_OWNER_DATABASE_URL" if settings.owner_database_url else "DATABASE_URL")
+    try:
+        with in_words(url):
+            command.upgrade(config(url), "head")
+    except CommandError as error:
+        raise IncompatibleSchema(
+            f"The database's schema is not one of this version ({error}). Of a newer version of Tunegate: run that "
+            "version's `tunegate migrate`. Of another program: give Tunegate a database of its own."
+        ) from None
 
 
 def write_migration(name: str, *, url: str, folder: Path = MIGRATIONS) -> Path:

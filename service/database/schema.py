@@ -5,22 +5,29 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.database.engine import Database, create_engine
+from service.database.engine import SERVICE_ROLE, Database, create_engine
+from service.database.problems import DatabaseUnusable, problem_of
 from service.database.sqlstates import sqlstate_of
 from service.errors import SettingsError
 from service.settings import Settings
 from service.wakeups import Wakeups
 
+log = structlog.get_logger()
+
 CHECKOUT, INSTALLED = Path(__file__).resolve().parents[2], Path(sys.prefix, "share", "tunegate")
 MIGRATIONS = (CHECKOUT if (CHECKOUT / "alembic.ini").is_file() else INSTALLED) / "alembic"
 """The folder of the migrations, beside `alembic.ini`."""
 
-NO_SCHEMA_SQLSTATES = ("42P01", "42704", "22023")
-"""Errors of a database that was never migrated: it lacks the tables, or the role that the first migration creates."""
+NO_SCHEMA_SQLSTATES = ("42P01", "42704", "22023", "42501")
+"""Errors of a database that was never migrated: it lacks the tables, or the role that the first migration creates.
+
+The role may be there, of another database of the same server, and not be granted (42501).
+"""
 
 
 class IncompatibleSchema(SettingsError):
@@ -87,18 +94,59 @@ async def schema_problem(session: AsyncSession) -> str | None:
 
 
 async def check_schema(settings: Settings, *, application: str) -> None:
-    """Raise `IncompatibleSchema` if this version may not run on the schema. An unavailable database is no reason."""
+    """Raise `SettingsError` if this version may not run on the schema, or if the login or its privileges are wrong.
+
+    A database that is unavailable for now is no reason.
+    """
     db = Database(create_engine(settings.database_url, pool_size=1, application=application), Wakeups(""))
     try:
         async with db.admin() as session:
             problem = await schema_problem(session)
     except DBAPIError as error:
-        if sqlstate_of(error) not in NO_SCHEMA_SQLSTATES:
+        problem = await _missing(settings) if sqlstate_of(error) in NO_SCHEMA_SQLSTATES else None
+        if problem is None:
+            _raise_if_lasting(error, settings)
             return
-        problem = incompatibility(None, compatible_from=0, needs=head())
-    except OSError:
+    except OSError as error:
+        _raise_if_lasting(error, settings)
         return
     finally:
         await db.close()
     if problem is not None:
         raise IncompatibleSchema(problem)
+
+
+def _raise_if_lasting(error: DBAPIError | OSError, settings: Settings) -> None:
+    unusable = problem_of(error, settings.database_url)
+    if unusable is not None and unusable.lasting:
+        raise DatabaseUnusable(unusable.text) from None
+    log.warning("database.unavailable", error=unusable.text if unusable else repr(error))
+
+
+async def _missing(settings: Settings) -> str | None:
+    """What a database lacks in which Tunegate's tables or its role are not found; None if the role is not granted."""
+    engine = create_engine(settings.database_url, pool_size=1, role=None)
+    try:
+        async with engine.connect() as connection:
+            migrated, ours, role = (await connection.execute(_FOUND, {"role": SERVICE_ROLE})).one()
+    finally:
+        await engine.dispose()
+    if migrated and ours and role:
+        return None
+    if migrated and ours:
+        return (
+            f"The schema is here, but the role {SERVICE_ROLE} is not: a dump of a database has no roles. Restore them "
+            "(pg_dumpall --roles-only), then the database."
+        )
+    if migrated:
+        return (
+            f"The database {engine.url.database} has the schema of another program. Give Tunegate a database of its "
+            "own: CREATE DATABASE, set DATABASE_URL, then run `tunegate migrate`."
+        )
+    return incompatibility(None, compatible_from=0, needs=head())
+
+
+_FOUND = text(
+    "SELECT to_regclass('alembic_version') IS NOT NULL, to_regclass('gateway') IS NOT NULL,"
+    " EXISTS (SELECT FROM pg_roles WHERE rolname = :role)"
+)

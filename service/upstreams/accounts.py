@@ -25,7 +25,6 @@ from service.database.recent_reads import RecentReads
 from service.database.tables import UpstreamAccount
 from service.egress.addresses import Reach
 from service.egress.resolver import GATEWAY, Resolver
-from service.errors import SettingsError
 from service.project_memory import ProjectMemory
 from service.settings import Settings
 from service.states import UpstreamKind
@@ -41,6 +40,10 @@ log = structlog.get_logger()
 Client = TypeVar("Client", bound=InferenceUpstream, covariant=True)
 
 DEFAULT_ACCOUNT = "default"
+NO_UPSTREAM = (
+    "There is no upstream yet, so jobs are refused. Add an account by POST /v1/organization/upstreams "
+    "(docs/upstreams.md), or set OPENAI_BASE_URL and OPENAI_API_KEY and start again."
+)
 CLIENT_FRESH_SECONDS = 0.8
 UNAVAILABLE_AFTER_CALLS = 3
 """Consecutive calls without a response after which an account counts as unavailable."""
@@ -90,8 +93,6 @@ class Accounts(Generic[Client]):
         sealer: Sealer,
         clients: Mapping[UpstreamKind, Callable[[Connection], Client]],
     ) -> None:
-        if not settings.upstream_base_url or not settings.upstream_api_key:
-            raise SettingsError("Set OPENAI_BASE_URL and OPENAI_API_KEY to the upstream that runs the training.")
         self._settings = settings
         self._db = db
         self._sealer = sealer
@@ -106,10 +107,15 @@ class Accounts(Generic[Client]):
         self._serving: RecentReads[tuple[str, str], Sequence[str]] = RecentReads(CLIENT_FRESH_SECONDS)
 
     async def write_default_account(self) -> None:
-        """Write the default account's row. Only logs a failure, since workers write the row too when they start."""
+        """Write the default account's row, and warn if there is no account at all.
+
+        Only logs a failure, since workers write the row too when they start.
+        """
         try:
             async with self._db.admin() as session:
                 await ensure_default_account(session, self._settings)
+                if not await account_ids(session):
+                    log.warning("upstream.none", advice=NO_UPSTREAM)
         except Exception as error:
             log.warning("upstream.default_account_not_written", error=type(error).__name__)
 
@@ -209,6 +215,10 @@ class Accounts(Generic[Client]):
 
     def _default_client(self) -> Client:
         settings = self._settings
+        if not settings.has_default_upstream:
+            raise AccountUnusable(
+                "The default upstream account is that of OPENAI_BASE_URL and OPENAI_API_KEY, which are not set."
+            )
         return self._new["openai"](
             Connection(
                 account_id=DEFAULT_ACCOUNT,
@@ -273,11 +283,15 @@ class Accounts(Generic[Client]):
 
 
 async def ensure_default_account(session: AsyncSession, settings: Settings) -> None:
-    """Write the default account's row with the current base URL. API and workers call this when they start.
+    """Write the default account's row with the current base URL, if the settings have one.
+
+    API and workers call this when they start.
 
     Two processes that start together may conflict on the primary key or on the unique name. An upsert handles only one
     of these constraints, so this inserts without a conflict target and then updates.
     """
+    if not settings.has_default_upstream:
+        return
     values = {"name": DEFAULT_ACCOUNT, "base_url": settings.upstream_base_url}
     await session.execute(
         insert(UpstreamAccount).values(id=DEFAULT_ACCOUNT, kind="openai", **values).on_conflict_do_nothing()

@@ -124,14 +124,14 @@ class TestRefusals:
         second = DevStack(tmp_path)
         second.data = dev.data
         second.launch()
-        assert second.wait() == 1
+        assert second.wait() == 2
         assert f"(pid {dev.own_pid}) already runs on {dev.data}" in second.output()
         assert dev.client().models.list().data
 
     def test_a_port_in_use(self, dev: DevStack, tmp_path: Path) -> None:
         second = DevStack(tmp_path, port=urlsplit(dev.ready()["base_url"]).port or 0)
         second.launch()
-        assert second.wait() == 1
+        assert second.wait() == 2
         assert "--port" in second.output()
 
     @pytest.mark.parametrize("key", ["sk-something", ""])
@@ -140,7 +140,7 @@ class TestRefusals:
         environment = {"OPENAI_BASE_URL": f"http://localhost:{port}/v1", "OPENAI_API_KEY": key}
         stack = DevStack(tmp_path, port=port, environment=environment)
         stack.launch()
-        assert stack.wait() == 1
+        assert stack.wait() == 2
         assert "this gateway itself" in stack.output()
         assert not stack.ready_file.exists()
         nothing_is_left_of(tmp_path)
