@@ -16,10 +16,10 @@ def check_start(settings: Settings, *, port: int) -> None:
 
     `port` is the one on which the API serves. What another server decides, such as a password, is not checked here.
     """
+    _check_upstream(settings, port)
     check_url(settings.database_url)
     check_redis_url(settings.redis_url)
     sealer_of(settings)
-    _check_upstream(settings, port)
     Storage(settings.storage_url)
     if settings.models_file:
         models_file.load(settings.models_file, with_tokenizers=True)

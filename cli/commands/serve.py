@@ -67,8 +67,10 @@ def _serve(settings: Settings, processes: int, fd: int | None) -> int:
         from service.start_checks import check_start
         from service.unknown_settings import warn_of_unknown_settings
 
+    log = structlog.get_logger()
+
     def announce() -> None:
-        structlog.get_logger().info("api.listening", base_url=f"{url_of(sockets[0])}/v1", processes=processes)
+        log.info("api.listening", base_url=f"{url_of(sockets[0])}/v1", processes=processes)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:
@@ -86,7 +88,8 @@ def _serve(settings: Settings, processes: int, fd: int | None) -> int:
     raise_open_files()
     sockets = [listen(settings.host, settings.port) if fd is None else _inherited(fd)]
     check_start(settings, port=sockets[0].getsockname()[1] if sockets[0].family != socket.AF_UNIX else settings.port)
-    asyncio.run(check_schema(settings, application="tunegate-api"))
+    if (problem := asyncio.run(check_schema(settings, application="tunegate-api"))) is not None:
+        log.warning("database.unavailable", error=problem)
     internal = InternalListener(settings)
     config = uvicorn.Config(
         create_app(settings, internal=internal),

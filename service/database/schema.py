@@ -5,7 +5,6 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,8 +15,6 @@ from service.database.sqlstates import sqlstate_of
 from service.errors import SettingsError
 from service.settings import Settings
 from service.wakeups import Wakeups
-
-log = structlog.get_logger()
 
 CHECKOUT, INSTALLED = Path(__file__).resolve().parents[2], Path(sys.prefix, "share", "tunegate")
 MIGRATIONS = (CHECKOUT if (CHECKOUT / "alembic.ini").is_file() else INSTALLED) / "alembic"
@@ -93,10 +90,10 @@ async def schema_problem(session: AsyncSession) -> str | None:
     return incompatibility(found[0], compatible_from=found[1] or 0, needs=head())
 
 
-async def check_schema(settings: Settings, *, application: str) -> None:
+async def check_schema(settings: Settings, *, application: str) -> str | None:
     """Raise `SettingsError` if this version may not run on the schema, or if the login or its privileges are wrong.
 
-    A database that is unavailable for now is no reason.
+    A database that is unavailable for now is no reason: then this returns what is wrong, and otherwise None.
     """
     db = Database(create_engine(settings.database_url, pool_size=1, application=application), Wakeups(""))
     try:
@@ -105,22 +102,21 @@ async def check_schema(settings: Settings, *, application: str) -> None:
     except DBAPIError as error:
         problem = await _missing(settings) if sqlstate_of(error) in NO_SCHEMA_SQLSTATES else None
         if problem is None:
-            _raise_if_lasting(error, settings)
-            return
+            return _unavailable(error, settings)
     except OSError as error:
-        _raise_if_lasting(error, settings)
-        return
+        return _unavailable(error, settings)
     finally:
         await db.close()
     if problem is not None:
         raise IncompatibleSchema(problem)
+    return None
 
 
-def _raise_if_lasting(error: DBAPIError | OSError, settings: Settings) -> None:
+def _unavailable(error: DBAPIError | OSError, settings: Settings) -> str:
     unusable = problem_of(error, settings.database_url)
     if unusable is not None and unusable.lasting:
         raise DatabaseUnusable(unusable.text) from None
-    log.warning("database.unavailable", error=unusable.text if unusable else repr(error))
+    return unusable.text if unusable else repr(error)
 
 
 async def _missing(settings: Settings) -> str | None:

@@ -290,7 +290,7 @@ async def ensure_default_account(session: AsyncSession, settings: Settings) -> N
     Two processes that start together may conflict on the primary key or on the unique name. An upsert handles only one
     of these constraints, so this inserts without a conflict target and then updates.
     """
-    if not settings.has_default_upstream:
+    if not settings.upstream_base_url:
         return
     values = {"name": DEFAULT_ACCOUNT, "base_url": settings.upstream_base_url}
     await session.execute(
