@@ -61,7 +61,7 @@ for flag in ("--help", "--version"):
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit.
 
-    0 done, 1 failed (or errors found), 2 wrong usage, settings or surroundings, 130 Ctrl-C, 141 the output was closed.
+    0 done, 1 failed (or errors found), 2 wrong usage, settings or machine, 130 Ctrl-C, 141 the output was closed.
     """
     given = sys.argv[1:] if arguments is None else arguments
     try:

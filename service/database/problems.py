@@ -76,7 +76,7 @@ def in_words(url: str) -> Iterator[None]:
 
 
 def problem_of(error: Exception, url: str) -> Problem | None:
-    """What an error means for whoever runs the process; None for one that a defect of Tunegate causes."""
+    """What an error means for the operator; None for one that a defect of Tunegate causes."""
     parsed = check_url(url)
     where = f"Postgres at {parsed.host or 'the local socket'}:{parsed.port or 5432}"
     if isinstance(error, DBAPIError):

@@ -27,6 +27,12 @@ in which they were made. What hits one start in thousands then hits every one.""
 
 
 @pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Settings that have a default account."""
+    return dataclasses.replace(settings, upstream_base_url="http://127.0.0.1:1/v1", upstream_api_key="none")
+
+
+@pytest.fixture
 async def db(settings: Settings) -> AsyncIterator[Database]:
     """The fresh database, with a connection for each start."""
     db = Database(create_engine(settings.database_url, pool_size=STARTS), Wakeups(""))
@@ -67,3 +73,9 @@ async def test_a_start_brings_the_base_url_that_is_in_use_now(db: Database, sett
     await begin(db, moved)
     row = await the_account(db)
     assert (row.base_url, row.max_active_jobs) == (moved.upstream_base_url, 7)
+
+
+async def test_settings_without_an_upstream_write_no_account(db: Database, settings: Settings) -> None:
+    await begin(db, dataclasses.replace(settings, upstream_base_url="", upstream_api_key=""))
+    async with db.worker() as session:
+        assert (await session.scalars(select(UpstreamAccount))).all() == []
