@@ -74,6 +74,7 @@ POINTS = {
     "experiment.share_recorded": "the file of a share of the data is committed with its arms",
     "experiment.arm_created": "an arm's job has its reservation, and is not committed",
     "experiment.arm_committed": "an arm's job is committed",
+    "experiment.arm_stopped": "the cancel of an arm that its rule stops is committed",
     "experiment.compared": "the comparison of the arms is committed",
     "experiment.cancelled": "the cancel of an experiment's jobs is committed, or its end",
     "experiment.ended": "an experiment's end is committed, with the promotion",

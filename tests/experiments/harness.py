@@ -12,8 +12,9 @@ from sqlalchemy import func, select, update
 
 from service.billing import actions as billing
 from service.database import leases
-from service.database.tables import Experiment, File, Job, LedgerEntry, Model, WebhookEvent
+from service.database.tables import Experiment, File, Job, JobMetric, LedgerEntry, Model, WebhookEvent
 from service.ids import new_id
+from service.jobs.record import NewEvent, add_events
 from service.upstreams.accounts import DEFAULT_ACCOUNT
 from tests.runs.comparisons.harness import ComparisonHarness, capitals
 from tests.runs.harness import RunHarness
@@ -145,6 +146,20 @@ class ExperimentHarness:
                 values |= {"error_code": "upstream_failed", "error_message": "It broke."}
             await session.execute(update(Job).where(Job.id == job_id).values(values))
         return model
+
+    async def train(self, job_id: str, losses: Sequence[float], *, total_steps: int = 100) -> None:
+        """Let an arm's job run at the upstream, with these validation losses at its first steps."""
+        async with self.harness.ctx.db.worker() as session:
+            upstream = {"upstream_job_id": f"up-{job_id}", "create_phase": "created", "account_id": DEFAULT_ACCOUNT}
+            await session.execute(update(Job).where(Job.id == job_id).values(state="running", due_at=None, **upstream))
+            project_id = self.harness.project_id
+            session.add_all(
+                JobMetric(job_id=job_id, project_id=project_id, step=step, train_loss=loss, valid_loss=loss)
+                for step, loss in enumerate(losses, start=1)
+            )
+            data = {"step": len(losses), "total_steps": total_steps}
+            event = NewEvent(message="Step", type="metrics", data=data)
+            await add_events(session, job_id, project_id, [event])
 
     async def jobs(self) -> Sequence[Job]:
         """The project's jobs, in the order of their creation."""

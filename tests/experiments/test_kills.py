@@ -7,6 +7,7 @@ from sqlalchemy import update
 
 from service.database.tables import Experiment
 from tests.experiments.harness import ExperimentHarness
+from tests.experiments.test_early_stopping import falling_behind
 from tests.runs.harness import RunHarness
 from tests.workers.process import WorkerProcess
 
@@ -69,6 +70,20 @@ async def test_an_experiment_compares_and_ends_once(isolated_harness: RunHarness
     assert await experiments.events(made["id"]) == ["fine_tuning.experiment.succeeded"]
     async with isolated_harness.http() as http:
         assert len((await http.get("/model_comparisons")).json()["data"]) == 1
+
+
+async def test_an_arm_is_stopped_once(isolated_harness: RunHarness, tmp_path: Path) -> None:
+    experiments = ExperimentHarness(isolated_harness)
+    made, jobs = await falling_behind(experiments)
+    async with WorkerProcess(isolated_harness.ctx.settings, tmp_path, fault_point="experiment.arm_stopped") as worker:
+        await worker.killed()
+    await _end_lease(experiments, made["id"])
+    await experiments.step(made["id"])
+    cancels = [job.cancel_requested_at is not None for job in await experiments.jobs()]
+    assert cancels == [False, False, False, True]
+    async with isolated_harness.http() as http:
+        events = (await http.get(f"/fine_tuning/jobs/{jobs[3]}/events", params={"limit": 50})).json()["data"]
+    assert [event["message"] for event in events].count("Cancel requested.") == 1
 
 
 async def _end_lease(experiments: ExperimentHarness, experiment_id: str) -> None:

@@ -71,6 +71,7 @@ ELSEWHERE: Mapping[str, str] = {
     "experiment.share_recorded": "tests/experiments/test_kills.py",
     "experiment.arm_created": "tests/experiments/test_kills.py",
     "experiment.arm_committed": "tests/experiments/test_kills.py",
+    "experiment.arm_stopped": "tests/experiments/test_kills.py",
     "experiment.compared": "tests/experiments/test_kills.py",
     "experiment.cancelled": "tests/experiments/test_kills.py",
     "experiment.ended": "tests/experiments/test_kills.py",

@@ -22,6 +22,7 @@ from workers.context import Context
 from workers.datasets.retry_policy import STORE_UNAVAILABLE, STORE_UNAVAILABLE_SECONDS
 from workers.experiments.arms import Waits, skip, start_arm
 from workers.experiments.conclude import conclude
+from workers.experiments.early_stopping import stop_arms
 from workers.experiments.shares import make_share
 
 log = structlog.get_logger()
@@ -57,6 +58,7 @@ async def _step(ctx: Context, claimed: Claim[Experiment]) -> None:
     if full.row.cancel_requested_at is not None:
         await _cancel(ctx, claimed, full)
     elif any(arm.is_open or arm.is_running for arm in full.arms):
+        await stop_arms(ctx, claimed, full)
         await _start_arms(ctx, claimed, full)
     else:
         await conclude(ctx, claimed, full)
