@@ -4,13 +4,14 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
-from service.database.tables import AuditLog, Experiment, Job, Project, WebhookEvent
+from service.database.tables import AuditLog, Experiment, File, Job, Project, WebhookEvent
 from service.limits.unfinished_work import MAX_UNFINISHED_EXPERIMENTS
 from tests.experiments.harness import BASE, PATH, ExperimentHarness
 from tests.wire import make_tenant, refusal
 from workers.deletions.projects import _cancel_work
+from workers.maintenance.retention import remove_expired_files
 
 EXPERIMENT_COLUMNS = [column.name for column in Experiment.__table__.columns]
 
@@ -179,6 +180,9 @@ async def test_files_of_an_unfinished_experiment_cannot_be_deleted(experiments: 
     )
     await experiments.step(made["id"])
     cut = (await experiments.shown(made["id"]))["arms"][0]["training_file"]
+    async with experiments.harness.ctx.db.worker() as session:
+        await session.execute(update(File).where(File.id == compared).values(expires_at=func.now()))
+    assert await remove_expired_files(experiments.harness.ctx) == 0
     async with experiments.harness.http() as http:
         for file_id in (training, validation, compared, cut):
             error = refusal(await http.delete(f"/files/{file_id}"))

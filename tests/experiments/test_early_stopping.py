@@ -8,7 +8,7 @@ RULE = {"rule": "median", "after": 0.3, "min_arms": 3}
 
 
 async def falling_behind(experiments: ExperimentHarness, **body: Any) -> tuple[dict[str, Any], list[str]]:
-    """Four arms that have trained for a half, the last one with a loss that is much higher; the experiment, the jobs."""
+    """Four arms that have trained for a half, the last one with a much higher loss; the experiment and the jobs."""
     made = await experiments.create(
         validation_file=await experiments.file(11),
         grid={"n_epochs": [1, 2, 3, 4]},
@@ -17,7 +17,7 @@ async def falling_behind(experiments: ExperimentHarness, **body: Any) -> tuple[d
         **body,
     )
     jobs = await experiments.until_started(made["id"], 4)
-    for job, level in zip(jobs, (1.0, 1.1, 1.05, 3.0), strict=True):
+    for job, level in zip(jobs, (1.0, 1.01, 1.005, 3.0), strict=True):
         await experiments.train(job, [level + 0.01 * (step % 3) for step in range(50)])
     return made, jobs
 
@@ -41,7 +41,7 @@ async def test_an_arm_above_the_median_is_cancelled_and_the_others_train_on(expe
 
 async def test_without_a_rule_no_arm_is_stopped(experiments: ExperimentHarness) -> None:
     made = await experiments.create(grid={"n_epochs": [1, 2, 3, 4]}, max_parallel=4)
-    for job, level in zip(await experiments.until_started(made["id"], 4), (1.0, 1.1, 1.05, 3.0), strict=True):
+    for job, level in zip(await experiments.until_started(made["id"], 4), (1.0, 1.01, 1.005, 3.0), strict=True):
         await experiments.train(job, [level] * 50)
     await experiments.step(made["id"])
     assert all(job.cancel_requested_at is None for job in await experiments.jobs())
