@@ -142,6 +142,7 @@ class ExperimentHarness:
                 "cost_micros": cost_micros,
             }
             values |= {"fine_tuned_model": model, "valid_loss": valid_loss, "valid_loss_step": 10}
+            values |= {"best_valid_loss": valid_loss, "best_valid_loss_step": 10}
             if state == "failed":
                 values |= {"error_code": "upstream_failed", "error_message": "It broke."}
             await session.execute(update(Job).where(Job.id == job_id).values(values))

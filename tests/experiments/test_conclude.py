@@ -41,6 +41,7 @@ async def test_the_lowest_validation_loss_is_recommended_and_promoted(experiment
     assert (recommended["arm"], recommended["tied"]) == (2, [])
     assert recommended["model"] == done["arms"][1]["fine_tuned_model"] == await alias(experiments)
     assert done["promotion"] == {"alias": "support", "status": "promoted", "reason": None}
+    assert [arm["metrics_summary"]["valid_loss"]["final"] for arm in done["arms"]] == [1.5, 0.9, 1.2]
     assert done["cost"]["value"] == pytest.approx(0.0003)
     assert await experiments.events(made["id"]) == ["fine_tuning.experiment.succeeded"]
     async with experiments.harness.http() as http:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from service.jobs.training_curve import read_curve
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,6 +15,7 @@ from service.experiments.stored import stored_request
 from service.jobs.actions import request_cancel
 from service.jobs.curves.curve import Curve
 from service.jobs.curves.early_stopping import EarlyStopping, stop_reason
+from service.jobs.training_curve import read_curve
 from workers.context import Context
 from workers.runs.threads import in_thread
 
