@@ -43,9 +43,9 @@ def test_half_and_whole(stack: DevStack) -> None:
             "model": "gpt-4o-mini",
             "training_file": training,
             "validation_file": validation,
-            "grid": {"data_share": [0.5, 1.0]},
+            "grid": {"data_share": [0.5, 1.0], "n_epochs": [1]},
             "seed": 1,
-            "comparison": {"file": test, "graders": [{"type": "exact"}]},
+            "comparison": {"file": test, "graders": [{"type": "exact"}], "max_examples": 10},
             "promote": "experiment-of-tickets",
         }
         quote = http.post("/fine_tuning/experiments/quotes", json=body).json()
