@@ -94,6 +94,29 @@ class TestCreate:
         assert (job.estimated_finish, job.error) == (None, None)
         assert job.trained_tokens
 
+    def test_what_one_asks_of_a_run_is_shown_alike_by_itself_and_in_the_list(self, trained: Trained) -> None:
+        with trained.tenant.http() as http:
+            job = http.get(f"/fine_tuning/jobs/{trained.job_id}").json()
+            steps = http.get(f"/fine_tuning/jobs/{trained.job_id}/metrics").json()["data"]
+            listed = http.get("/fine_tuning/jobs", params={"sort": "best_valid_loss", "order": "asc"}).json()["data"]
+        assert job in listed
+        for name, of_steps in (("train_loss", "train_loss"), ("valid_loss", "full_valid_loss")):
+            known = [(step[of_steps], step["step"]) for step in steps if step[of_steps] is not None]
+            assert known
+            best, best_step = min(known)
+            final, final_step = known[-1]
+            summary = {"final": final, "final_step": final_step, "best": best, "best_step": best_step}
+            assert job["metrics_summary"][name] == summary
+        assert job["cost"]["value"] > 0
+        assert job["expected_cost"]["value"] > 0
+        assert job["duration_seconds"] <= job["finished_at"] - job["created_at"] + 1
+        assert job["created_by"]["type"] == "api_key"
+        assert job["created_by"]["name"].startswith("name-")
+        assert job["validation_file_name"] == "valid.jsonl"
+        assert job["training_file_name"]
+        assert "few_examples" in [each["code"] for each in job["warnings"]]
+        assert job["waiting"] is None
+
     def test_result_file_is_base64_of_the_documented_csv(self, trained: Trained) -> None:
         sdk = trained.tenant.sdk()
         (result,) = sdk.fine_tuning.jobs.retrieve(trained.job_id).result_files

@@ -139,6 +139,8 @@ async def test_a_job_gets_the_warning_once_at_any_time(api: Api, worker: Context
         for job_id in (before, after):
             (warning,) = await warnings_of(api, job_id)
             assert warning.startswith("3 of 3 validation examples")
+            shown = (await http.get(f"/fine_tuning/jobs/{job_id}")).json()["warnings"]
+            assert [each for each in shown if each["code"] == "leakage"] == [{"code": "leakage", "message": warning}]
         clean = {**body, "validation_file": await put(http, [asked("How deep?", "Very.")])}
         job_id = (await http.post("/fine_tuning/jobs", json=clean)).json()["id"]
         await compare(worker, api)
@@ -158,6 +160,8 @@ async def test_jobs_that_are_created_during_the_comparison_get_the_warning_once(
             await comparing
             jobs = [first, *(answer.json()["id"] for answer in answers)]
             assert [len(await warnings_of(api, job_id)) for job_id in jobs] == [1] * 5
+            listed = (await http.get("/fine_tuning/jobs", params={"limit": 5})).json()["data"]
+            assert [[each["code"] for each in job["warnings"]].count("leakage") for job in listed] == [1] * 5
 
 
 async def test_one_that_crashes_every_time_ends_without_a_result(

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from service.app import create_litestar
 from service.database.engine import Database
 from service.database.tables import (
+    ApiKey,
     Checkpoint,
     Experiment,
     File,
@@ -135,6 +136,39 @@ async def test_a_list_shows_nothing_of_another_and_takes_no_cursor_of_it(
             reported.append((answer.status_code, answer.text.replace(after, "ID")))
     assert reported[0] == reported[1]
     assert reported[0][0] == 400
+
+
+async def test_a_job_names_and_finds_nothing_of_another(api: Api, theirs: dict[str, str]) -> None:
+    """A row that refers to another project's key, which no caller can make, shows no name; filters find nothing."""
+    async with api.db.admin() as session:
+        their_key = await session.scalar(select(ApiKey.id).where(ApiKey.project_id == api.other.project_id))
+        their_name = await session.scalar(select(ApiKey.name).where(ApiKey.id == their_key))
+    async with api.http() as mine:
+        file = await mine.post(
+            "/files", data={"purpose": "fine-tune"}, files={"file": ("mine.jsonl", jsonl(chat_rows(10)))}
+        )
+        body = {"model": "gpt-4o-mini", "training_file": file.json()["id"]}
+        job_id = (await mine.post("/fine_tuning/jobs", json=body)).json()["id"]
+        async with api.rows() as session:
+            await session.execute(update(Job).where(Job.id == job_id).values(api_key_id=their_key))
+        shown = (await mine.get(f"/fine_tuning/jobs/{job_id}")).json()
+        [listed] = (await mine.get("/fine_tuning/jobs")).json()["data"]
+        assert (shown, shown["created_by"], shown["training_file_name"]) == (listed, None, "mine.jsonl")
+        queries: list[dict[str, Any]] = [
+            {"training_file": theirs["file_id"]},
+            {"created_by": their_key},
+            {"created_by": their_name},
+            {"model": theirs["name"]},
+        ]
+        for query in queries:
+            for sort in ("created_at", "cost"):
+                assert (await mine.get("/fine_tuning/jobs", params={**query, "sort": sort})).json()["data"] == [], query
+        reported = []
+        for after in (theirs["job_id"], _other_id(theirs["job_id"])):
+            answer = await mine.get("/fine_tuning/jobs", params={"sort": "cost", "after": f"{after}:1:1"})
+            reported.append((answer.status_code, answer.text.replace(after, "ID")))
+        assert reported[0] == reported[1]
+        assert reported[0][0] == 400
 
 
 @pytest.mark.parametrize(
