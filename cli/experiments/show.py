@@ -158,7 +158,7 @@ def _setting(name: str, value: Any) -> str:
 
 
 def _loss(summary: Mapping[str, Any] | None, which: str) -> str | None:
-    return None if summary is None else f"{summary[which]:.4g}"
+    return None if summary is None else f"{summary[which]:.4f}"
 
 
 def _estimate(figure: Mapping[str, Any] | None) -> str | None:

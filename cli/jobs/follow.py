@@ -53,7 +53,7 @@ def follow_job(client: Client, job_id: str, interrupted: threading.Event, *, as_
 
 
 def _update(view: View, job: dict[str, Any], curve: Curve) -> None:
-    waiting = job.get("waiting")
+    waiting = job["waiting"]
     view.status(job["status"], "" if waiting is None else printable(waiting["message"]))
     if curve.train:
         steps = sorted(curve.train)

@@ -29,10 +29,10 @@ def show_jobs(jobs: Sequence[Mapping[str, Any]], console: Console) -> None:
             status(job["status"]),
             job["fine_tuned_model"] or job["model"],
             moment(job["created_at"]),
-            _figure(_summary(job, "train_loss").get("final")),
-            _figure(_summary(job, "valid_loss").get("best")),
-            dollars(job.get("cost") or job.get("expected_cost")),
-            duration(job.get("duration_seconds")),
+            _loss(_summary(job, "train_loss").get("final")),
+            _loss(_summary(job, "valid_loss").get("best")),
+            dollars(job["cost"] or job["expected_cost"]),
+            duration(job["duration_seconds"]),
             _remark(job),
         )
         for job in jobs
@@ -67,9 +67,9 @@ def loss_line(job: Mapping[str, Any], name: str) -> str | None:
     """A loss as `0.061 at step 141, lowest 0.058 at step 120`; None if there is none."""
     if not (summary := _summary(job, name)):
         return None
-    text = f"{_figure(summary['final'])} at step {summary['final_step']}"
+    text = f"{_loss(summary['final'])} at step {summary['final_step']}"
     if summary["best_step"] != summary["final_step"]:
-        text += f", lowest {_figure(summary['best'])} at step {summary['best_step']}"
+        text += f", lowest {_loss(summary['best'])} at step {summary['best_step']}"
     return text
 
 
@@ -80,21 +80,21 @@ def _fields(job: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
     yield "status", status(job["status"])
     if job["error"] is not None:
         yield "error", f"{job['error']['message']} ({job['error']['code']})"
-    if (waiting := job.get("waiting")) is not None:
+    if (waiting := job["waiting"]) is not None:
         yield "waits", _waiting(waiting)
     yield "model", job["model"]
     yield "training file", _file(job, "training_file")
     yield "validation file", _file(job, "validation_file")
     yield "method", method["type"]
     yield from ((name, _figure(value)) for name, value in parameters.items() if value is not None)
-    yield from ((f"adapter {name}", _figure(value)) for name, value in (job.get("adapter") or {}).items() if value)
+    yield from ((f"adapter {name}", _figure(value)) for name, value in (job["adapter"] or {}).items() if value)
     yield "suffix", job["suffix"]
     yield "seed", str(job["seed"])
     yield "metadata", ", ".join(f"{name}={value}" for name, value in (job["metadata"] or {}).items())
     yield "created", moment(job["created_at"])
-    if (creator := job.get("created_by")) is not None:
+    if (creator := job["created_by"]) is not None:
         yield "created by", f"{creator['name'] or creator['id']} ({creator['type'].replace('_', ' ')})"
-    if (experiment := job.get("experiment")) is not None:
+    if (experiment := job["experiment"]) is not None:
         yield "experiment", f"{experiment['id']}, arm {experiment['arm']}"
     yield "estimated finish", moment(job["estimated_finish"])
     yield "finished", moment(job["finished_at"])
@@ -107,18 +107,18 @@ def _outcome(job: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
     yield "loss", loss_line(job, "train_loss")
     yield "validation loss", loss_line(job, "valid_loss")
     if (tokens := job["trained_tokens"]) is not None:
-        rate = job.get("tokens_per_second")
+        rate = job["tokens_per_second"]
         yield "trained", f"{tokens:,} tokens" + (f", {number(rate)} a second" if rate else "")
-    cost, expected = dollars(job.get("cost")), dollars(job.get("expected_cost"))
+    cost, expected = dollars(job["cost"]), dollars(job["expected_cost"])
     if cost is not None:
         yield "cost", cost if expected is None else f"{cost}, {expected} expected"
     else:
         yield "expected cost", expected
-    yield "time", duration(job.get("duration_seconds"))
+    yield "time", duration(job["duration_seconds"])
 
 
 def _show_verdict(job: Mapping[str, Any], console: Console) -> None:
-    if (verdict := job.get("verdict")) is None:
+    if (verdict := job["verdict"]) is None:
         return
     console.print()
     title = Text("  Verdict: ", style="bold").append(verdict["kind"].replace("_", " "), style="bold cyan")
@@ -131,14 +131,14 @@ def _show_verdict(job: Mapping[str, Any], console: Console) -> None:
 
 
 def _show_warnings(job: Mapping[str, Any], console: Console) -> None:
-    for warning in job.get("warnings") or ():
+    for warning in job["warnings"]:
         console.print(Text(f"  ! {printable(warning['message'])}", style="yellow"), soft_wrap=True)
 
 
 def _remark(job: Mapping[str, Any]) -> str | None:
-    if (waiting := job.get("waiting")) is not None:
+    if (waiting := job["waiting"]) is not None:
         return _waiting(waiting)
-    verdict = job.get("verdict")
+    verdict = job["verdict"]
     return None if verdict is None else str(verdict["kind"]).replace("_", " ")
 
 
@@ -148,14 +148,18 @@ def _waiting(waiting: Mapping[str, Any]) -> str:
 
 
 def _summary(job: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    return (job.get("metrics_summary") or {}).get(name) or {}
+    return job["metrics_summary"][name] or {}
 
 
 def _file(job: Mapping[str, Any], name: str) -> str | None:
     if job[name] is None:
         return None
-    filename = job.get(f"{name}_name")
+    filename = job[f"{name}_name"]
     return f"{filename} ({job[name]})" if filename else str(job[name])
+
+
+def _loss(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4f}"
 
 
 def _figure(value: Any) -> str | None:

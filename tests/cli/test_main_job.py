@@ -135,10 +135,12 @@ class TestTrain:
         out = trained.ended.out
         for words in (
             "Uploaded train.jsonl: file-", "few_examples", "Quote for gpt-4o-mini", "at most", "epochs",
-            "  loss ", "succeeded", trained.model, "cost", f"tunegate ask {trained.model}",
+            "succeeded", trained.model, f"tunegate ask {trained.model}",
         ):  # fmt: skip
             assert words in out, out
         assert re.search(r"step +\d+/\d+ +loss \d\.\d{3}", out)
+        for line in (r"  loss +\d\.\d{4} at step", r"  validation loss +\d", r"  cost +\$[\d.]+, \$[\d.]+ expected"):
+            assert re.search(line, out), out
         assert "\x1b" not in out
 
     def test_sends_what_was_typed(self, trained: Trained) -> None:
@@ -257,6 +259,17 @@ class TestJobs:
         assert "succeeded" in table
         page = tunegate("jobs", "list", "--limit", "1")
         assert "There are more" in page.out
+
+    def test_a_list_is_sorted_and_filtered(self, tunegate: CommandLine, trained: Trained) -> None:
+        by_cost = ("--sort", "cost", "--order", "asc", "--status", "succeeded", "--model", MODEL)
+        found = tunegate("jobs", "list", *by_cost, "--json").json()["data"]
+        assert {job["status"] for job in found} == {"succeeded"}
+        costs = [job["cost"]["value"] for job in found]
+        assert costs == sorted(costs)
+        assert trained.id in [job["id"] for job in found]
+        none = tunegate("jobs", "list", "--model", "gpt-4o", "--training-file", trained.job["training_file"])
+        assert none.out == "There are no such jobs.\n"
+        assert tunegate("jobs", "list", "--sort", "colour").status == 2
 
     def test_one_job(self, tunegate: CommandLine, trained: Trained) -> None:
         shown = tunegate("jobs", "show", trained.id)
