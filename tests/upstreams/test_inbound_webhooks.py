@@ -27,8 +27,8 @@ from service.upstreams.inbound_webhooks import signature_headers
 from tests.faults.control import FaultyUpstream
 from tests.identity.fixtures import Connections
 from tests.upstreams.conftest import UpstreamApi, account
+from tests.workers.account_polls import due, running, upstream_id
 from tests.workers.harness import WorkerHarness
-from tests.workers.test_account_polls import due, running, upstream_id
 from workers.maintenance import pruning
 
 GARBAGE = ["v1,", "v1", "v1,!!!", "v2,AAAA", ",", "x" * 2000, "v1,é", "v1,AAAA v1,BBBB", "v1a,AAAA"]

@@ -6,8 +6,8 @@ import httpx2
 import pytest
 
 from tests.upstreams.conftest import UpstreamApi
+from tests.workers.account_polls import MANY, due, running, step
 from tests.workers.harness import WorkerHarness
-from tests.workers.test_account_polls import MANY, due, running, step
 
 
 @pytest.mark.parametrize("path", ["", "/events", "/checkpoints", "/metrics", "/events?stream=true"])

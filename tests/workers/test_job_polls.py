@@ -8,8 +8,8 @@ from sqlalchemy import select
 
 from service.database.tables import Checkpoint, JobMetric
 from tests.faults.control import CANCEL, EVENTS, RETRIEVE, error
+from tests.workers.account_polls import patient
 from tests.workers.harness import WorkerHarness
-from tests.workers.test_account_polls import patient
 from workers.jobs.poll import LOST_AFTER
 
 PAUSE = "POST /v1/fine_tuning/jobs/[^/]+/pause"
