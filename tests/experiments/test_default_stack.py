@@ -10,7 +10,7 @@ from tests.stack import ROOT, DevStack
 from tests.wire import ENDED
 
 DATA = ROOT / "examples" / "ticket-routing"
-MOST_SECONDS = 240.0
+MAX_SECONDS = 240.0
 
 
 def uploaded(http: httpx2.Client, name: str) -> str:
@@ -24,7 +24,7 @@ def uploaded(http: httpx2.Client, name: str) -> str:
 
 def until(http: httpx2.Client, path: str, statuses: tuple[str, ...]) -> dict[str, Any]:
     """The object at this path once its status is one of these."""
-    deadline = time.monotonic() + MOST_SECONDS
+    deadline = time.monotonic() + MAX_SECONDS
     while True:
         shown: dict[str, Any] = http.get(path).json()
         if shown["status"] in statuses:
