@@ -28,7 +28,7 @@ async def livez() -> Alive:
 
 @get("/readyz", summary="Check that requests can be served", opt=operation(returns=Readiness))
 async def readyz(request: ApiRequest) -> Response[Readiness]:
-    """Database, schema and storage decide the status code; Redis and the workers are reported only."""
+    """Database, schema, master key and storage decide the status code; Redis and the workers are reported only."""
     readiness = await resource(request, ReadinessCheck).readiness()
     return Response(readiness, status_code=503 if readiness.status == "unavailable" else 200)
 

@@ -92,7 +92,7 @@ class Services:
             settings=settings,
             db=db,
             storage=storage,
-            readiness=ReadinessCheck(db, storage),
+            readiness=ReadinessCheck(db, storage, sealer),
             authenticator=Authenticator(db),
             login_throttle=LoginThrottle(per_minute=settings.failed_keys_per_minute),
             rates=RateLimitEnforcer(

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from service.database.encryption import sealer_of
 from service.database.engine import create_engine
 from service.logs import configure
 from service.monitoring.internal_listener import InternalListener
@@ -78,7 +79,8 @@ async def run(
         if ctx is None:
             return
         dispatcher = dispatcher_of(ctx)
-        internal.ready, internal.measure = ReadinessCheck(ctx.db, ctx.storage), partial(measure, ctx.db)
+        internal.ready = ReadinessCheck(ctx.db, ctx.storage, sealer_of(settings))
+        internal.measure = partial(measure, ctx.db)
         internal.fault = partial(_fault, dispatcher)
         heartbeat = Heartbeat(ctx.db, dispatcher)
         leader_engine = create_engine(settings.database_url, pool_size=1, application="tunegate-leader")

@@ -9,16 +9,21 @@ import msgspec
 from sqlalchemy import Select, func, select, true, union_all
 
 from service.database import leased_work, leases
+from service.database.encryption import Sealer
 from service.database.engine import Database
 from service.database.fair_claims import waiting_keys
 from service.database.schema import schema_problem
 from service.database.tables import Leased, WebhookDelivery, WorkerHeartbeat
+from service.monitoring.master_key import master_key_problem
 from service.monitoring.shared_result import SharedResult
 from service.storage import Storage
 
 READY_SECONDS = 2.0
 REUSED_SECONDS = 1.0
 """How long a result is reused. Probes ask every few seconds."""
+
+MASTER_KEY_SECONDS = 30.0
+"""How long the result of opening stored secrets is reused."""
 
 HEARTBEAT_SECONDS = 20.0
 """Workers report every five seconds. Without a report for this time, no worker counts as running."""
@@ -38,6 +43,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["ok", "degraded", "unavailable"]
     database: str
     schema: str
+    master_key: str
     storage: str
     redis: str
     reconciler: str
@@ -48,19 +54,24 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 class ReadinessCheck:
     """Checks a process's dependencies, once at a time however many ask. One per process."""
 
-    def __init__(self, db: Database, storage: Storage) -> None:
+    def __init__(self, db: Database, storage: Storage, sealer: Sealer) -> None:
         self._db = db
         self._storage = storage
+        self._sealer = sealer
+        self._master_key = SharedResult(self._read_master_key, seconds=MASTER_KEY_SECONDS)
         self._result = SharedResult(self._check, seconds=REUSED_SECONDS)
 
     async def readiness(self) -> Readiness:
-        """Database, schema and storage decide about `unavailable`; Redis and the workers are reported only."""
+        """Database, schema, master key and storage decide about `unavailable`; Redis and workers are reported only."""
         return await self._result.get()
 
     async def _check(self) -> Readiness:
         wakeups = self._db.wakeups
         database, storage, redis = await asyncio.gather(_database(self._db), self._storage.ping(), wakeups.ping())
-        ready = database.error is None and database.schema_problem is None and storage
+        master_key = await self._master_key_problem(database)
+        ready = (
+            database.error is None and database.schema_problem is None and storage and master_key in ("ok", "unknown")
+        )
         reconciler = _reconciler(database)
         overdue = (database.oldest_due_seconds or 0.0) > LATE_SECONDS
         no_redis = not wakeups.configured
@@ -69,12 +80,25 @@ class ReadinessCheck:
             status="unavailable" if not ready else "ok" if healthy else "degraded",
             database="ok" if database.error is None else f"unavailable: {database.error}",
             schema="unknown" if database.error is not None else database.schema_problem or "ok",
+            master_key=master_key,
             storage="ok" if storage else "unavailable",
             redis="not configured" if no_redis else "ok" if redis else "unavailable",
             reconciler=reconciler,
             reconciler_seconds=database.reconciler_seconds,
             oldest_due_seconds=database.oldest_due_seconds,
         )
+
+    async def _master_key_problem(self, database: "_DatabaseState") -> str:
+        if database.error is not None or database.schema_problem is not None:
+            return "unknown"
+        try:
+            return await self._master_key.get()
+        except Exception:
+            return "unknown"
+
+    async def _read_master_key(self) -> str:
+        async with asyncio.timeout(READY_SECONDS), self._db.admin() as session:
+            return await master_key_problem(session, self._sealer) or "ok"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from cli.embedded import free_port
+from service.database.encryption import sealer_of
 from service.database.engine import Database, create_engine
 from service.errors import SettingsError
 from service.monitoring import internal_listener
@@ -64,7 +65,7 @@ class TestServes:
     ) -> None:
         starting = await http.get("/readyz")
         assert (starting.status_code, starting.json()["status"]) == (503, "unavailable")
-        listener.ready = ReadinessCheck(db, Storage(settings.storage_url))
+        listener.ready = ReadinessCheck(db, Storage(settings.storage_url), sealer_of(settings))
         ready = await http.get("/readyz")
         assert (ready.status_code, ready.json()["database"]) == (200, "ok")
         assert ready.json()["reconciler"] == "no worker has reported"
@@ -73,7 +74,7 @@ class TestServes:
         self, listener: InternalListener, http: httpx2.AsyncClient, db: Database, settings: Settings
     ) -> None:
         connections = Connections(db)
-        listener.ready = ReadinessCheck(db, Storage(settings.storage_url))
+        listener.ready = ReadinessCheck(db, Storage(settings.storage_url), sealer_of(settings))
         scrapes = 0
 
         async def measure() -> tuple[()]:
