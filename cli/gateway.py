@@ -60,6 +60,11 @@ class Gateway:
         )
 
     @classmethod
+    def of(cls, base_url: str, api_key: str, admin_key: str) -> "Gateway":
+        """The gateway that a caller names. Raises `SettingsError` for a malformed URL or key."""
+        return cls._checked(base_url=base_url, api_key=api_key, admin_key=admin_key, origin="The command")
+
+    @classmethod
     def _checked(cls, *, base_url: str, api_key: str, admin_key: str, origin: str) -> "Gateway":
         try:
             parts = urlsplit(base_url)

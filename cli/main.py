@@ -21,14 +21,14 @@ LOG_UNKNOWN_SETTINGS = ("serve", "worker")
 GROUPS = {
     "Main job": (
         *("check", "prepare", "generate", "quote", "train", "experiment", "jobs", "files"),
-        *("compare", "models", "aliases", "ask"),
+        *("compare", "models", "aliases", "ask", "login", "logout", "profiles"),
     ),
     "Organisation": (
         *("costs", "limits", "webhooks", "upstreams"),
         *("audit-log", "projects", "keys"),
     ),
-    "Operations": ("serve", "worker", "migrate", "audit", "deletions"),
-    "Development": ("dev", "demo", "listen", "trigger", "openapi"),
+    "Operations": ("serve", "worker", "migrate", "audit", "deletions", "doctor", "config"),
+    "Development": ("dev", "demo", "listen", "trigger", "openapi", "completion"),
 }
 """The commands in the order in which `--help` lists them: `audit-log` is `audit_log` of `cli.commands.audit_log`."""
 

@@ -107,7 +107,7 @@ SETTING_CASES = [
     *everywhere(
         "a storage folder that is read-only", SERVING, "cannot be written", TUNEGATE_STORAGE_URL="file:///proc/here"
     ),
-    *everywhere("no Redis URL", (*SERVING, "deletions"), "REDIS_URL is not a URL", REDIS_URL="http://x"),
+    *everywhere("no Redis URL", SERVING, "REDIS_URL is not a URL", REDIS_URL="http://x"),
     *everywhere("a Redis port that is none", SERVING, "REDIS_URL is not a URL", REDIS_URL="redis://h:port"),
     *everywhere(
         "no upstream URL", SERVING, "OPENAI_BASE_URL must be a URL", OPENAI_BASE_URL="nonsense", OPENAI_API_KEY="k"

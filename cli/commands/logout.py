@@ -1,0 +1,21 @@
+"""`tunegate logout`: removes a profile."""
+
+import os
+
+
+def logout(*, profile: str | None = None) -> None:
+    """Remove a profile, with its keys, from this machine.
+
+    Parameters
+    ----------
+    profile
+        The name of the profile. Default: the current one.
+    """
+    from cli.profiles import load, profiles_file, save
+
+    file = profiles_file(os.environ)
+    stored = load(file)
+    name = profile or stored.current
+    stored.named(name)
+    save(file, stored.without(name))
+    print(f"The profile {name} is removed. Its keys are still valid at the gateway.")
