@@ -123,8 +123,6 @@ def _show_verdict(job: Mapping[str, Any], console: Console) -> None:
     console.print()
     title = Text("  Verdict: ", style="bold").append(verdict["kind"].replace("_", " "), style="bold cyan")
     console.print(title.append(f". {printable(verdict['message'])}", style="default not bold"), soft_wrap=True)
-    if verdict["recommended_checkpoint"]:
-        console.print(Text(f"  Use {verdict['recommended_checkpoint']}"), soft_wrap=True)
     for advice in verdict["advice"]:
         line = f"  - {advice['setting']}: {advice['change']}. {advice['reason']}"
         console.print(Text(printable(line)), soft_wrap=True)

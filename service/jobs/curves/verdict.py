@@ -85,11 +85,12 @@ def verdict(curve: Curve, training: Training) -> Verdict | None:
     if main is train and len(valid) >= MIN_POINTS and _does_not_generalise(valid, training):
         return _not_general(learnt, training, fall(valid, _known_start(valid, training)))
     decisive = full if len(full) >= 3 else valid if len(valid) >= MIN_POINTS else main
-    start = _start(decisive, training)
+    # The whole file is first measured at the end of an epoch, when its loss has fallen already.
+    start = _start(valid if decisive is full and len(valid) >= MIN_POINTS else decisive, training)
     name = "training" if decisive is train else "validation"
     if is_falling(decisive, start):
         return _still_falling(curve, training, decisive, start, name, validated=measured)
-    return _converging(training, decisive, start, name, validated=measured)
+    return _converging(training, decisive, start, name, learnt, validated=measured)
 
 
 def _start(values: Series, training: Training) -> float:
@@ -198,8 +199,16 @@ def _still_falling(
     return Verdict(kind="still_falling", step=None, recommended_checkpoint=None, message=message, advice=how)
 
 
-def _converging(training: Training, decisive: Series, start: float, name: str, *, validated: bool) -> Verdict:
-    message = f"The {name} loss fell from {_figure(start)} to {_figure(_end(decisive))} and shows no further fall."
+def _converging(
+    training: Training, decisive: Series, start: float, name: str, learnt: Fall, *, validated: bool
+) -> Verdict:
+    end = _end(decisive)
+    message = f"The {name} loss fell from {_figure(start)} to {_figure(end)} and shows no further fall."
+    if start - end < NO_CHANGE * abs(start):
+        message = (
+            f"The training loss fell from {_figure(learnt.start)} to {_figure(learnt.end)}; the {name} loss shows no "
+            f"fall since it was first measured, and is {_figure(end)}."
+        )
     if not validated:
         message += " Whether the model over-fitted cannot be said without validation losses."
     how = advice.after_converging(training.settings, validated=validated)

@@ -186,6 +186,22 @@ def test_a_validation_loss_that_does_not_follow_the_training_loss_means_that_not
     assert kind_of(Curve(late, 300), ENDED) == "converging", "it may have fallen before it was measured"
 
 
+def test_the_losses_of_the_whole_file_are_compared_with_where_its_batches_began() -> None:
+    """As the trainer reported it of 64 examples and 8 epochs: the first epoch had all of the fall."""
+    full = dict(zip(range(64, 513, 64), (2.775, 2.772, 2.772, 2.773, 2.774, 2.775, 2.775, 2.775), strict=True))
+    curve = made(Kind("", falling(4.3, 0.1, 0.1), falling(4.17, 2.8, 0.02)), length=512, noise=0.05, seed=1, full=False)
+    steps = [step._replace(full_valid_loss=full.get(step.step)) for step in curve.steps]
+    found = verdict(Curve(steps, 512), ENDED)
+    assert found is not None
+    assert found.message == "The validation loss fell from 4.11 to 2.77 and shows no further fall."
+    without_batches = verdict(Curve([step._replace(valid_loss=None) for step in steps], 512), ENDED)
+    assert without_batches is not None
+    assert without_batches.message == (
+        "The training loss fell from 4.39 to 0.101; the validation loss shows no fall since it was first measured, and "
+        "is 2.77."
+    )
+
+
 def test_dpo_begins_at_the_logarithm_of_two() -> None:
     """Its first losses have fallen already where steps are logged rarely; the known start shows that it learnt."""
     curve = Curve([StepLosses(step, 0.5) for step in range(20, 201, 20)], 200)
