@@ -1,7 +1,7 @@
 """`tunegate doctor`: checks from the client's side, and from the operator's where DATABASE_URL is set."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from email.utils import parsedate_to_datetime
 from time import time
 from urllib.parse import urlsplit
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from cli.client import Client
 from cli.connection import Connection
+from cli.doctor_checks import REMEDIES, Check
 from cli.errors import Refused
 from cli.gateway import Gateway
 from cli.output import console, print_json
@@ -21,25 +22,6 @@ MAX_SKEW_SECONDS = 60.0
 """Signatures of webhooks are valid for five minutes; a clock this far off shows in every list."""
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-REMEDIES = {
-    "database": "The gateway cannot use Postgres: run `tunegate doctor` where DATABASE_URL is set.",
-    "schema": "Run `tunegate migrate` as the owner of the schema.",
-    "master_key": "Set the TUNEGATE_MASTER_KEY under which the secrets were stored.",
-    "storage": "Check TUNEGATE_STORAGE_URL, the credential of its store, and the disk.",
-    "redis": "Check REDIS_URL and the server. Work starts up to a second later, and each process counts alone.",
-    "reconciler": "Start `tunegate worker`, or look into its log: without it no job goes on.",
-}
-"""What to do, by the field of `/readyz`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One check: whether it is well, what was found, and what to do if it is not."""
-
-    name: str
-    ok: bool
-    found: str
-    remedy: str = ""
 
 
 def diagnose(environ: Mapping[str, str], connection: Connection, *, as_json: bool) -> int:

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 
 from cli.database import on_schema
-from cli.doctor import REMEDIES, Check
+from cli.doctor_checks import REMEDIES, Check
 from service.database.encryption import sealer_of
 from service.database.engine import Database, create_engine
 from service.database.schema import head
