@@ -139,7 +139,7 @@ class TestSort:
             assert others == [made[0], *made[2:]]
             assert (await http.get(JOBS, params=query | {"after": first["last_id"]})).status_code == 200
 
-    async def test_a_duration_that_counts_up_leaves_no_job_out(self, api: Api) -> None:
+    async def test_a_duration_that_counts_up_leaves_no_job_out_and_repeats_none(self, api: Api) -> None:
         now = dt.datetime.now(dt.UTC)
         async with api.db.admin() as session:
             file_id = await add_file(session, api.one.project_id)
@@ -155,8 +155,12 @@ class TestSort:
             ]
             ended = await add_job(session, api.one.project_id, file_id=file_id, duration_seconds=20.5)
         async with api.http() as http:
-            found = await pages(http, "next_after", sort="duration_seconds", limit=1)
-        assert [job["id"] for job in found] == [running[0], ended, running[1], running[2]]
+            for order, expected in (
+                ("desc", [running[0], ended, running[1], running[2]]),
+                ("asc", [running[2], running[1], ended, running[0]]),
+            ):
+                found = await pages(http, "next_after", sort="duration_seconds", order=order, limit=1)
+                assert [job["id"] for job in found] == expected
 
     async def test_what_is_no_cursor_is_refused(self, api: Api) -> None:
         known = (await add_jobs(api, count=1))[0]
