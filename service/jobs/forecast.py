@@ -22,7 +22,10 @@ from service.jobs.waiting import QueueReading, mean_seconds, read_queue
 from service.states import ENDED
 
 CACHE_SECONDS = 1.0
-"""How long a reading of the queue is reused. A reading that took long is reused for twice that time."""
+"""How long a reading of the queue is reused, at least."""
+
+REUSED_TIMES = 10.0
+"""A reading is reused for so many times the time that it took: lists need it all the time, and it costs CPU."""
 
 FRESH_SECONDS = 0.2
 """A reading that takes longer is not repeated for a job that has just begun to wait."""
@@ -109,7 +112,7 @@ class Forecast:
             places=places,
             means=means,
             seconds=seconds_taken,
-            valid_until=now + max(CACHE_SECONDS, 2 * seconds_taken),
+            valid_until=now + max(CACHE_SECONDS, REUSED_TIMES * seconds_taken),
         )
 
 

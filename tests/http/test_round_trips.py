@@ -164,7 +164,7 @@ async def _make_job(db: Database, project_id: str) -> str:
             Job(
                 id=job_id,
                 project_id=project_id,
-                state="waiting",
+                state="validating",  # the place of a waiting job is read once a second, for all requests together
                 model="gpt-4o-mini-2024-07-18",
                 training_file_id=file_id,
                 seed=1,

@@ -149,11 +149,11 @@ class TestSort:
                     api.one.project_id,
                     file_id=file_id,
                     state="running",
-                    started_at=now - dt.timedelta(seconds=seconds),
+                    started_at=now - dt.timedelta(hours=hours),
                 )
-                for seconds in (30, 20, 10)
+                for hours in (3, 2, 1)
             ]
-            ended = await add_job(session, api.one.project_id, file_id=file_id, duration_seconds=20.5)
+            ended = await add_job(session, api.one.project_id, file_id=file_id, duration_seconds=9000.0)
         async with api.http() as http:
             for order, expected in (
                 ("desc", [running[0], ended, running[1], running[2]]),

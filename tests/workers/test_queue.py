@@ -25,6 +25,7 @@ from service.jobs.waiting import read_queue
 from service.limits.scheduling_pass import request_scheduling_pass
 from service.settings import Settings
 from service.states import ACTIVE
+from service.upstreams.accounts import DEFAULT_ACCOUNT
 from tests.faults.control import FaultyUpstream
 from tests.workers.harness import MODEL, WorkerHarness, ended, open_harness, working
 from tests.workers.process import WorkerProcess
@@ -205,6 +206,28 @@ class TestTheTimeline:
         assert second.estimated_start is None
         assert "No job has finished" in second.estimate_reason
         assert await Forecast(harness.ctx.db, harness.ctx.catalogue).of(await harness.job(mine[0])) is None
+
+    async def test_a_page_is_answered_from_one_reading(self, harness: WorkerHarness) -> None:
+        project = await other_project(harness, "A")
+        await slots(harness, 1)
+        admitted, *queued = await waiting(harness, project, 6)
+        at_upstream: dict[str, Any] = {"state": "running", "create_phase": "created", "account_id": DEFAULT_ACCOUNT}
+        reports: tuple[dict[str, Any], ...] = (
+            {"upstream_status": "queued", "upstream_queue_place": 2},
+            {"upstream_status": "validating_files"},
+            {"upstream_status": "paused", "pause_requested": True},
+            {"upstream_status": "running"},
+        )
+        for job_id, values in zip([admitted, *queued[:3]], reports, strict=True):
+            await harness.set_job(job_id, **at_upstream, upstream_job_id=f"up-{job_id}", **values)
+        await harness.set_job(queued[3], cancel_requested_at=func.now())
+        jobs = [await harness.job(job_id) for job_id in (admitted, *queued)]
+        found = await Forecast(harness.ctx.db, harness.ctx.catalogue).of_all(jobs)
+        reported = [found[job.id] for job in jobs]
+        shown = [None if each is None else (each.reason, each.place) for each in reported]
+        assert shown == [
+            ("upstream_queue", 2), ("upstream_queue", None), ("paused", None), None, None, ("account_full", 1)
+        ]  # fmt: skip
 
     async def test_a_start_is_estimated_from_jobs_that_have_finished(self, harness: WorkerHarness) -> None:
         project = await other_project(harness, "A")
