@@ -7,10 +7,11 @@ import pytest
 from sqlalchemy import func, select, update
 
 from service.database.tables import AuditLog, Experiment, File, Job, Project, WebhookEvent
+from service.deletions.redaction import REDACTED_JOB, emptied_tables
 from service.limits.unfinished_work import MAX_UNFINISHED_EXPERIMENTS
 from tests.experiments.harness import BASE, PATH, ExperimentHarness
 from tests.wire import make_tenant, refusal
-from workers.deletions.projects import _cancel_work
+from workers.deletions.projects import _cancel_work, _empty_some, _redact
 from workers.maintenance.retention import remove_expired_files
 
 EXPERIMENT_COLUMNS = [column.name for column in Experiment.__table__.columns]
@@ -232,6 +233,11 @@ async def test_archiving_and_deleting_a_project_end_its_experiments(experiments:
         assert all(moment is not None for moment in cancelled)
         await session.execute(update(Project).where(Project.id == harness.project_id).values(status="archived"))
     assert types == ["fine_tuning.experiment.cancelled"]
+    await _redact(harness.ctx, Job, harness.project_id, REDACTED_JOB)
+    for table in emptied_tables():
+        while await _empty_some(harness.ctx, table, harness.project_id):
+            pass
+    assert [(job.experiment_id, job.experiment_arm) for job in await experiments.jobs()] == [(None, None)] * 2
 
 
 async def test_another_project_s_experiment_is_none(experiments: ExperimentHarness) -> None:
