@@ -10,12 +10,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import PIPE
+from typing import Any
 
+import httpx2
 import pytest
 
 from cli.embedded import OWNER, SUPERUSER, execute
 from service.database.problems import DatabaseUnusable, check_url, old_version, problem_of
 from service.errors import SettingsError
+from service.settings import Settings
 from service.unknown_settings import unknown_settings
 from tests.stack import ROOT, Servers
 
@@ -323,6 +327,29 @@ def test_ctrl_c_during_the_imports_is_no_traceback(command: str, module: str, tm
     program = [sys.executable, "-c", INTERRUPTED.format(arguments=arguments, module=module)]
     done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (130, "")
+
+
+class TestWithoutAnUpstream:
+    def test_a_gateway_starts_and_says_where_it_listens_and_what_it_lacks(self, settings: Settings) -> None:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "DATABASE_URL": settings.database_url,
+            "TUNEGATE_MASTER_KEY": settings.master_key,
+            "TUNEGATE_STORAGE_URL": settings.storage_url,
+            "TUNEGATE_PORT": "0",
+        }
+        command = [sys.executable, "-m", "cli", "serve"]
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=PIPE, text=True) as process:
+            assert process.stderr is not None
+            events: dict[str, dict[str, Any]] = {}
+            while "api.listening" not in events and (line := process.stderr.readline()):
+                event = json.loads(line)
+                events[event["event"]] = event
+            base_url = events["api.listening"]["base_url"]
+            response = httpx2.get(base_url.removesuffix("v1") + "livez")
+            process.terminate()
+        assert response.status_code == 200
+        assert "POST /v1/organization/upstreams" in events["upstream.none"]["advice"]
 
 
 class TestClosedOutput:
