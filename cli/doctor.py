@@ -31,8 +31,8 @@ def diagnose(environ: Mapping[str, str], connection: Connection, *, as_json: boo
     for check in _all(environ, connection):
         checks.append(check)
         if not as_json:
-            mark, style = ("✓", "green") if check.ok else ("✗", "bold red")
-            to.print(Text.assemble((mark, style), f" {check.name}: {check.found}"), soft_wrap=True)
+            sign, style = ("✓", "green") if check.ok else ("✗", "bold red")
+            to.print(Text.assemble((sign, style), f" {check.name}: {check.found}"), soft_wrap=True)
             if not check.ok:
                 to.print(Text(f"  {check.remedy}", style="yellow"), soft_wrap=True)
     well = all(check.ok for check in checks)

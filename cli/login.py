@@ -15,7 +15,7 @@ ADMIN_PREFIX = "tg_admin_"
 
 def log_in(*, base_url: str | None, keys: tuple[str | None, str | None], profile: str, stdin: bool) -> None:
     """Store a profile. Raises `SettingsError` for what is missing, `Refused` if the gateway refuses a key."""
-    url = base_url or os.environ.get("OPENAI_BASE_URL", "") or _asked("Base URL (ending in /v1): ", hidden=False)
+    url = base_url or os.environ.get("OPENAI_BASE_URL", "") or _prompted("Base URL (ending in /v1): ", hidden=False)
     api_key, admin_key = keys
     if stdin:
         for line in filter(None, map(str.strip, sys.stdin)):
@@ -24,8 +24,8 @@ def log_in(*, base_url: str | None, keys: tuple[str | None, str | None], profile
             else:
                 api_key = line
     elif api_key is None and admin_key is None:
-        api_key = _asked("Project's key (empty for none): ", hidden=True)
-        admin_key = _asked("Admin key (empty for none): ", hidden=True)
+        api_key = _prompted("Project's key (empty for none): ", hidden=True)
+        admin_key = _prompted("Admin key (empty for none): ", hidden=True)
     if not api_key and not admin_key:
         raise SettingsError("Give a project's key, an admin key, or both: --stdin, --api-key, --admin-key.")
     gateway = Gateway.of(url, api_key or "", admin_key or "")
@@ -49,7 +49,7 @@ def _verified(client: Client, path: str) -> dict[str, object]:
         raise Refused(f"Nothing is stored: {refused}", status=refused.status, code=refused.code) from None
 
 
-def _asked(prompt: str, *, hidden: bool) -> str:
+def _prompted(prompt: str, *, hidden: bool) -> str:
     if not sys.stdin.isatty():
         raise SettingsError("There is no terminal to ask at. Give --base-url, and the keys by --stdin.")
     try:
