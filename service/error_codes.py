@@ -214,7 +214,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "quote_not_found": ErrorCode(400, "No such quote in this project.", "Request one."),
     "rate_limit_not_found": ErrorCode(404, "No such rate limit in this project.", "List its rate limits."),
     "rate_limit_exceeded": ErrorCode(429, "Too many requests.", "Wait for `Retry-After`."),
-    "report_pending": ErrorCode(409, "The file is still being checked.", "Try again when it is `processed`."),
+    "report_pending": ErrorCode(
+        409, "The file's report for the model is being made.", "Repeat the request in a second."
+    ),
     "request_in_flight": ErrorCode(409, "The same request is being processed.", "Try again in a moment."),
     "request_timeout": ErrorCode(408, "The request did not arrive in time.", "Send it again."),
     "request_too_large": ErrorCode(413, "The body is too large.", "Send a smaller body."),

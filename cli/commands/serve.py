@@ -86,8 +86,12 @@ def _serve(settings: Settings, processes: int, fd: int | None) -> int:
     configure(settings.log_level, settings.log_format)
     warn_of_unknown_settings(os.environ)
     raise_open_files()
-    sockets = [listen(settings.host, settings.port) if fd is None else _inherited(fd)]
-    check_start(settings, port=sockets[0].getsockname()[1] if sockets[0].family != socket.AF_UNIX else settings.port)
+    inherited = None if fd is None else _inherited(fd)
+    own_port = settings.port
+    if inherited is not None and inherited.family != socket.AF_UNIX:
+        own_port = inherited.getsockname()[1]
+    check_start(settings, port=own_port)
+    sockets = [listen(settings.host, settings.port) if inherited is None else inherited]
     if (problem := asyncio.run(check_schema(settings, application="tunegate-api"))) is not None:
         log.warning("database.unavailable", error=problem)
     internal = InternalListener(settings)

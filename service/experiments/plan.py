@@ -8,8 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.catalogue.epochs import default_epochs
 from service.database.tables import File
+from service.datasets.files.reports import report_pending
 from service.datasets.report_schema import FileReport
-from service.errors import InFlight, InvalidRequest
+from service.errors import InvalidRequest
 from service.experiments.arms import ArmSettings, expand, job_of, varied
 from service.experiments.request_schemas import CreateExperiment
 from service.experiments.results import losses_are_comparable
@@ -91,12 +92,7 @@ async def plan_experiment(
     reports = {model: each.training_report for model, each in resolved.items()}
     ready = {model: report for model, report in reports.items() if report is not None}
     if len(ready) < len(reports):
-        raise InFlight(
-            "The training file is still being checked. Repeat the request when its status is 'processed'.",
-            code="report_pending",
-            param="training_file",
-            retry_after_seconds=1,
-        )
+        raise report_pending("training_file")
     arms = _with_equal_epochs(arms, ready[arms[0].model].examples)
     fault = next((each.fault for each in resolved.values() if each.fault is not None), None)
     return PlannedExperiment(

@@ -11,8 +11,8 @@ from service.billing import actions as billing
 from service.billing.prices import Amount, amount_of
 from service.billing.queries import calibration
 from service.database.tables import Quote
+from service.datasets.files.reports import report_pending
 from service.datasets.report_schema import Leakage
-from service.errors import InFlight
 from service.http.wire_types import RequestModel
 from service.ids import new_id
 from service.jobs.actions import PricingContext, quoted_request, resolve_request
@@ -120,12 +120,7 @@ async def create_quote(
     )
     report, price = resolved.training_report, resolved.estimate
     if report is None or price is None:
-        raise InFlight(
-            "The training file is still being checked. Repeat the request when its status is 'processed'.",
-            code="report_pending",
-            param="training_file",
-            retry_after_seconds=1,
-        )
+        raise report_pending("training_file")
     now = dt.datetime.now(dt.UTC)
     standing = await billing.month_balance(session, project_id, billing.month_of(now))
     reasons = [] if resolved.fault is None else [resolved.fault.message]

@@ -104,7 +104,7 @@ class TestLeakage:
         done = tunegate("check", self.TRAINING, "--validation", self.VALIDATION)
         assert done.returncode == 0
         assert "Ready to train" in done.stdout
-        assert "0 of 12 validation examples" in done.stdout
+        assert "None of the 12 validation examples" in done.stdout
 
     def test_what_they_share_is_named_by_line_and_status_1(self, tmp_path: Path) -> None:
         copied = tmp_path / "copied.jsonl"

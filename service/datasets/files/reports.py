@@ -28,6 +28,7 @@ from service.datasets.leakage.reports import check_new_leakage_report, request_l
 from service.datasets.report.prices import price_lines, price_list
 from service.datasets.report_schema import FileReport as Report
 from service.datasets.report_schema import pending_report
+from service.errors import InFlight
 from service.ids import new_id
 from service.limits.unfinished_work import check_file_reports
 
@@ -59,6 +60,16 @@ async def request_report(session: AsyncSession, file: File, model: BaseModel) ->
 async def request_ready_report(session: AsyncSession, file: File, model: BaseModel) -> Report | None:
     """The report for the model's encoding and limit, or None while it is being made; it is requested if necessary."""
     return stored_report(await request_report(session, file, model))
+
+
+def report_pending(param: str) -> InFlight:
+    """The refusal of a request that needs a report which is still being made: of a new file, or for another model."""
+    return InFlight(
+        "The file's report for this model is still being made. Repeat the request in a second.",
+        code="report_pending",
+        param=param,
+        retry_after_seconds=1,
+    )
 
 
 async def read_report(

@@ -54,11 +54,14 @@ def render_leakage(found: Leakage, console: Console) -> None:
         console.print(f"  line {finding.line}  {finding.message}", markup=False)
     if (more := len(found.findings) - _MAX_SHOWN_LINES) > 0:
         console.print(f"  and {more:,} more, which --json prints")
-    console.print(
-        f"{found.shared} of {found.validation_examples} validation examples are in the {found.training_examples} "
-        f"training examples too: {found.exact} the same, {found.same_prompt} with the same prompt, {found.near} nearly "
-        "the same."
-    )
+    if not found.shared:
+        console.print(f"None of the {found.validation_examples} validation examples is in the training file too.")
+    else:
+        console.print(
+            f"{found.shared} of {found.validation_examples} validation examples are in the {found.training_examples} "
+            f"training examples too: {found.exact} the same, {found.same_prompt} with the same prompt, {found.near} "
+            "nearly the same."
+        )
     for note in found.notes:
         console.print(note, markup=False)
 

@@ -11,9 +11,9 @@ from service.billing.prices import amount_of, micros_of_dollars
 from service.catalogue.base_models import BaseModel
 from service.database.tables import Run
 from service.datasets.files.queries import get_referenced_file
-from service.datasets.files.reports import request_ready_report
+from service.datasets.files.reports import report_pending, request_ready_report
 from service.datasets.report_schema import FileReport, first_errors
-from service.errors import InFlight, InvalidRequest, NotFound
+from service.errors import InvalidRequest, NotFound
 from service.inference.metering import Meter
 from service.inference.routing import Route, Router
 from service.models.queries import find_model, lock_model
@@ -86,12 +86,7 @@ async def resolve_comparison(
         file = await get_referenced_file(session, project_id, body.file, param="file")
         report = await request_ready_report(session, file, routes[0].base or router.catalogue.default)
     if report is None:
-        raise InFlight(
-            "The file is still being checked. Ask again when its status is 'processed'.",
-            code="report_pending",
-            param="file",
-            retry_after_seconds=1,
-        )
+        raise report_pending("file")
     format = _checked_format(report, routes)
     examples = min(body.max_examples, report.examples)
     price = estimate_cost(
