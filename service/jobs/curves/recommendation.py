@@ -60,33 +60,35 @@ def _choose(
     equals = [each for each in arms if each is best or tie(best, each)]
     chosen = min(equals, key=lambda each: (each.cost_micros, -merit(each), each.arm))
     tied = sorted(each.arm for each in equals if each is not chosen)
-    figure = _figure(chosen, by)
+    name, figure = "score" if by == "score" else "validation loss", _figure(chosen, by)
     if not tied:
-        others = f" of {len(arms)} arms" if len(arms) > 1 else ""
-        extreme = "highest" if by == "score" else "lowest"
-        clearly = "beyond its interval" if by == "score" else f"by {NO_CHANGE:.0%} or more"
-        reason = f"Arm {chosen.arm} has the {extreme} {figure}{others}, {clearly}."
-        if len(arms) == 1:
-            reason = f"Arm {chosen.arm} is the only one with a figure to decide by: its {figure}."
+        reason = f"Arm {chosen.arm} is the only one with a figure to decide by: its {name} of {figure}."
+        if len(arms) > 1:
+            second = max((each for each in arms if each is not chosen), key=merit)
+            extreme = "highest" if by == "score" else "lowest"
+            reason = (
+                f"Arm {chosen.arm} has the {extreme} {name} of the {len(arms)} arms, {figure}; the next has "
+                f"{_figure(second, by)}."
+            )
         return Recommendation(arm=chosen.arm, by=by, tied=[], reason=reason)
     names = f"Arm {tied[0]} is" if len(tied) == 1 else f"Arms {', '.join(map(str, tied))} are"
     measure = "by the intervals of the scores" if by == "score" else f"by validation losses {NO_CHANGE:.0%} apart"
     costs = {each.cost_micros for each in equals}
     why = "it is the cheapest of them" if len(costs) > 1 else "all cost the same, and it has the best figure"
     reason = (
-        f"Arm {chosen.arm} has a {figure} and cost {dollar_text(chosen.cost_micros)}. {names} not distinguishable from "
-        f"it {measure}; {why}."
+        f"Arm {chosen.arm} has a {name} of {figure} and cost {dollar_text(chosen.cost_micros)}. {names} not "
+        f"distinguishable from it {measure}; {why}."
     )
     return Recommendation(arm=chosen.arm, by=by, tied=tied, reason=reason)
 
 
 def _figure(arm: ArmResult, by: Literal["score", "valid_loss"]) -> str:
     if by == "valid_loss":
-        return f"validation loss of {arm.valid_loss:.3g}"
+        return f"{arm.valid_loss:.3g}"
     score = arm.score
     assert score is not None
     interval = f" ({score.low:.2f} to {score.high:.2f})" if score.low is not None and score.high is not None else ""
-    return f"score of {score.value:.2f}{interval}"
+    return f"{score.value:.2f}{interval}"
 
 
 def _score(arm: ArmResult) -> float:

@@ -17,7 +17,7 @@ def test_the_lowest_validation_loss_is_recommended() -> None:
     found = recommend([result(1, 1.2), result(2, 1.0, dollars=9), result(3, 1.1)])
     assert found is not None
     assert (found.arm, found.by, found.tied) == (2, "valid_loss", [])
-    assert found.reason == "Arm 2 has the lowest validation loss of 1 of 3 arms, by 2% or more."
+    assert found.reason == "Arm 2 has the lowest validation loss of the 3 arms, 1; the next has 1.1."
 
 
 def test_of_arms_that_cannot_be_distinguished_the_cheaper_one_is_recommended() -> None:
@@ -35,7 +35,9 @@ def test_scores_decide_before_validation_losses() -> None:
     found = recommend(arms)
     assert found is not None
     assert (found.arm, found.by, found.tied) == (2, "score", [])
-    assert found.reason == "Arm 2 has the highest score of 0.70 (0.65 to 0.75) of 2 arms, beyond its interval."
+    assert found.reason == (
+        "Arm 2 has the highest score of the 2 arms, 0.70 (0.65 to 0.75); the next has 0.40 (0.35 to 0.45)."
+    )
 
 
 def test_scores_whose_intervals_leave_it_open_are_a_tie() -> None:
