@@ -9,6 +9,8 @@ import datetime as dt
 import math
 from typing import NamedTuple
 
+from service.errors import InvalidRequest
+
 Value = int | float | None
 
 _MAX_WHOLE = 2**63
@@ -24,21 +26,29 @@ class Cursor(NamedTuple):
     has_figure: bool
 
 
-def cursor_text(job_id: str, figure: Value, moment: dt.datetime) -> str:
+def cursor_text(job_id: str, sort: str, figure: Value, moment: dt.datetime) -> str:
     """A cursor as callers get it."""
-    return f"{job_id}:{'null' if figure is None else repr(figure)}:{moment.timestamp()!r}"
+    return f"{job_id}:{sort}:{'null' if figure is None else repr(figure)}:{moment.timestamp()!r}"
 
 
-def parse_cursor(after: str, *, is_whole: bool, now: dt.datetime) -> Cursor | None:
+def parse_cursor(after: str, *, sort: str, is_whole: bool, now: dt.datetime) -> Cursor | None:
     """The cursor that a caller gives, an id or the text of one; None for anything else.
 
-    `is_whole`: the list is sorted by whole numbers.
+    `is_whole`: the list is sorted by whole numbers. Raises `InvalidRequest` for a cursor of a list with another sort,
+    whose figure says nothing here.
     """
     job_id, *rest = after.split(":")
     if not rest:
         return Cursor(job_id, None, now, has_figure=False)
+    if len(rest) == 3 and rest[0] != sort:
+        raise InvalidRequest(
+            f"The cursor is of a list with another `sort`, and this one is sorted by '{sort}'. Request all pages with "
+            "the same `sort`.",
+            param="after",
+            code="invalid_cursor",
+        )
     try:
-        figure, seconds = rest
+        _, figure, seconds = rest
         moment = float(seconds)
         value = None if figure == "null" else int(figure) if is_whole else float(figure)
     except ValueError:

@@ -105,14 +105,16 @@ async def list_jobs(
     rows = [JobRow(*row[:-1]) for row in found[: query.limit]]
     has_more, next_after = len(found) > query.limit, None
     if has_more and query.sort != "created_at":
-        next_after = cursor_text(rows[-1].id, found[query.limit - 1][-1], now if cursor is None else cursor.moment)
+        moment = now if cursor is None else cursor.moment
+        next_after = cursor_text(rows[-1].id, query.sort, found[query.limit - 1][-1], moment)
     return Listed(rows, has_more, next_after)
 
 
 async def _cursor(session: AsyncSession, project_id: str, query: ListJobs, now: dt.datetime) -> Cursor:
     """Where the page begins. A cursor that is only an id has the job's figure of now."""
     after = query.after or ""
-    cursor = parse_cursor(after, is_whole=query.sort in ("cost", "expected_cost", "trained_tokens"), now=now)
+    is_whole = query.sort in ("cost", "expected_cost", "trained_tokens")
+    cursor = parse_cursor(after, sort=query.sort, is_whole=is_whole, now=now)
     if cursor is None:
         raise unknown_cursor(after)
     figure = null() if query.sort == "created_at" else _figure(query.sort, cursor.moment)

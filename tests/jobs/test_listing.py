@@ -166,15 +166,26 @@ class TestSort:
         known = (await add_jobs(api, count=1))[0]
         async with api.http() as http:
             for after in (
-                "ftjob-none", "ftjob-none:1:2.0", f"{known}:", f"{known}:1", f"{known}:x:1", f"{known}:1:x",
-                f"{known}:1.5:1", f"{known}:nan:1", f"{known}:1:inf", f"{known}:1:1e300", ":", f"{known}:1:1:1",
-                f"{known}:99999999999999999999:1", f"{known}:{'9' * 4000}:1",
+                "ftjob-none", "ftjob-none:cost:1:2.0", f"{known}:", f"{known}:1", f"{known}:1:1", f"{known}:cost:x:1",
+                f"{known}:cost:1:x", f"{known}:cost:1.5:1", f"{known}:cost:nan:1", f"{known}:cost:1:inf",
+                f"{known}:cost:1:1e300", ":", f"{known}:cost:1:1:1", f"{known}:1:1:1",
+                f"{known}:cost:99999999999999999999:1", f"{known}:cost:{'9' * 4000}:1",
             ):  # fmt: skip
                 answer = await http.get(JOBS, params={"sort": "cost", "after": after})
                 assert answer.status_code == 400, after
                 assert refusal(answer)["code"] == "invalid_cursor"
-            answer = await http.get(JOBS, params={"sort": "train_loss", "after": f"{known}:nan:1"})
+            answer = await http.get(JOBS, params={"sort": "train_loss", "after": f"{known}:train_loss:nan:1"})
             assert answer.status_code == 400
+
+    @pytest.mark.parametrize("sort", ["created_at", "expected_cost", "train_loss"])
+    async def test_the_cursor_of_a_list_with_another_sort_is_refused(self, api: Api, sort: str) -> None:
+        """Its figure would be compared with another one, and pages left out in silence."""
+        await add_jobs(api, count=4)
+        async with api.http() as http:
+            after = (await http.get(JOBS, params={"sort": "cost", "limit": 1})).json()["next_after"]
+            answer = await http.get(JOBS, params={"sort": sort, "after": after})
+        assert (answer.status_code, refusal(answer)["code"]) == (400, "invalid_cursor")
+        assert f"another `sort`, and this one is sorted by '{sort}'" in refusal(answer)["message"]
 
     async def test_what_is_no_sort_order_or_status_is_refused_with_those_that_are(self, api: Api) -> None:
         known = {"sort": "best_valid_loss", "order": "desc", "status": "validating_files"}
