@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from service.billing.prices import Amount, amount_of
+from service.database.tables import Experiment as ExperimentRow
 from service.experiments.arms import ArmSettings, varied
 from service.experiments.queries import Arm, FullExperiment
 from service.experiments.results import Recommended
@@ -25,6 +26,9 @@ from service.runs.schemas import RunFault
 from service.states import ExperimentStatus, RunStatus
 
 NO_LOSSES = MetricsSummary(train_loss=None, valid_loss=None)
+
+CANCELLED = "The experiment was cancelled before."
+"""Why an arm of a cancelled experiment has no job, and its alias is not promoted."""
 
 ArmStatus = Literal["pending", "skipped"] | Status
 
@@ -122,7 +126,7 @@ def show_experiment(full: FullExperiment) -> Experiment:
         training_file=row.training_file_id,
         validation_file=row.validation_file_id,
         varied=varied(settings),
-        arms=[_show_arm(arm, each, results) for arm, each in zip(full.arms, settings, strict=True)],
+        arms=[_show_arm(arm, each, results, row) for arm, each in zip(full.arms, settings, strict=True)],
         budget=amount_of(row.budget_micros),
         cost=amount_of(full.spent.cost_micros + (run.cost_micros if run is not None else 0)),
         reserved=amount_of(full.spent.reserved_micros),
@@ -138,9 +142,7 @@ def show_experiment(full: FullExperiment) -> Experiment:
             base=base.score if base is not None else None,
             base_model=base.model if base is not None else None,
         ),
-        promotion=None
-        if request.promote is None
-        else Promotion(alias=request.promote, status=row.promotion_status or "pending", reason=row.promotion_detail),
+        promotion=None if request.promote is None else _show_promotion(row, request.promote),
         data_scaling=msgspec.convert(outcome["data_scaling"], DataScaling) if outcome.get("data_scaling") else None,
         early_stopping=request.early_stopping,
         metadata=request.metadata,
@@ -159,10 +161,19 @@ def _results(full: FullExperiment) -> Mapping[str, ModelResult]:
     return {} if result is None else {each.model: each for each in result.models}
 
 
-def _show_arm(arm: Arm, settings: ArmSettings, results: Mapping[str, ModelResult]) -> ArmObject:
+def _show_promotion(row: ExperimentRow, alias: str) -> Promotion:
+    if row.promotion_status is None and row.finished_at is not None:
+        return Promotion(alias=alias, status="refused", reason=CANCELLED)
+    return Promotion(alias=alias, status=row.promotion_status or "pending", reason=row.promotion_detail)
+
+
+def _show_arm(
+    arm: Arm, settings: ArmSettings, results: Mapping[str, ModelResult], experiment: ExperimentRow
+) -> ArmObject:
     job, row = arm.job, arm.row
-    status: ArmStatus = "skipped" if row.skipped_reason is not None else "pending"
-    reason = row.skipped_reason or row.stopped_reason
+    skipped = row.skipped_reason or (CANCELLED if arm.is_open and experiment.finished_at is not None else None)
+    status: ArmStatus = "skipped" if skipped is not None else "pending"
+    reason = skipped or row.stopped_reason
     shown = None
     if job is not None:
         shown = show_job(job, JobNames(), None, organization="", now=dt.datetime.now(dt.UTC))

@@ -51,7 +51,7 @@ async def test_an_arm_has_one_job_even_without_the_fence(experiments: Experiment
 
 
 async def test_no_arm_starts_after_a_cancel_and_those_that_run_are_cancelled(experiments: ExperimentHarness) -> None:
-    made = await experiments.create(grid={"n_epochs": [1, 2, 3]})
+    made = await experiments.create(grid={"n_epochs": [1, 2, 3]}, promote="support")
     jobs = await experiments.until_started(made["id"], 2)
     claimed = await experiments.claim(made["id"])
     assert claimed is not None
@@ -68,7 +68,9 @@ async def test_no_arm_starts_after_a_cancel_and_those_that_run_are_cancelled(exp
         await experiments.end_job(job, state="cancelled")
     done = await experiments.step(made["id"])
     assert done["status"] == "cancelled"
-    assert [arm["status"] for arm in done["arms"]] == ["cancelled", "cancelled", "pending"]
+    assert [arm["status"] for arm in done["arms"]] == ["cancelled", "cancelled", "skipped"]
+    assert done["arms"][2]["reason"] == done["promotion"]["reason"] == "The experiment was cancelled before."
+    assert done["promotion"]["status"] == "refused"
     assert await experiments.events(made["id"]) == ["fine_tuning.experiment.cancelled"]
     again = await experiments.cancel(made["id"])
     assert (again.status_code, again.json()["status"]) == (200, "cancelled")
