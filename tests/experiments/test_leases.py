@@ -76,6 +76,18 @@ async def test_no_arm_starts_after_a_cancel_and_those_that_run_are_cancelled(exp
     assert (again.status_code, again.json()["status"]) == (200, "cancelled")
 
 
+async def test_an_experiment_whose_jobs_are_all_paused_says_so(experiments: ExperimentHarness) -> None:
+    made = await experiments.create(grid={"n_epochs": [1, 2, 3]})
+    jobs = await experiments.until_started(made["id"], 2)
+    async with experiments.harness.http() as http:
+        for job, words in zip(jobs, (None, "paused every job that has not ended (arm 1, 2)"), strict=True):
+            assert (await http.post(f"/fine_tuning/jobs/{job}/pause")).status_code == 200
+            reason = (await experiments.step(made["id"]))["waiting_reason"]
+            assert reason is None if words is None else words in reason
+        await http.post(f"/fine_tuning/jobs/{jobs[0]}/resume")
+    assert (await experiments.step(made["id"]))["waiting_reason"] is None
+
+
 @pytest.mark.parametrize("cancels_first", [True, False])
 async def test_a_cancel_that_races_the_creation_of_an_arm_wins_or_cancels_it(
     experiments: ExperimentHarness, cancels_first: bool

@@ -95,7 +95,16 @@ async def _start_arms(ctx: Context, claimed: Claim[Experiment], full: FullExperi
             return
         full = await _read(ctx, claimed)
     seconds = RECHECK_SECONDS if any(each.is_running for each in full.arms) else 0.0
-    await _give_back(ctx, claimed, None, seconds)
+    await _give_back(ctx, claimed, _paused(full), seconds)
+
+
+def _paused(full: FullExperiment) -> str | None:
+    """Why the experiment waits for its caller: all jobs that have not ended are paused."""
+    running = [arm for arm in full.arms if arm.is_running]
+    if not running or any(arm.job is None or not arm.job.pause_requested for arm in running):
+        return None
+    numbers = ", ".join(str(arm.row.arm) for arm in running)
+    return f"A caller has paused every job that has not ended (arm {numbers}). Resume or cancel them."
 
 
 async def _lacks_share(ctx: Context, claimed: Claim[Experiment], full: FullExperiment, number: int) -> bool:
