@@ -4,11 +4,7 @@ import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 
-import structlog
-
 from service.settings import Settings
-
-log = structlog.get_logger()
 
 PREFIX = "TUNEGATE_"
 OTHERS = frozenset(
@@ -40,6 +36,9 @@ def unknown_settings(environ: Mapping[str, str]) -> list[UnknownSetting]:
 
 def warn_of_unknown_settings(environ: Mapping[str, str]) -> None:
     """Log each unknown one as a warning."""
+    import structlog  # the command line only prints them
+
+    log = structlog.get_logger()
     for unknown in unknown_settings(environ):
         log.warning("settings.unknown", name=unknown.name, nearest=unknown.nearest)
 

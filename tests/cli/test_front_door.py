@@ -27,7 +27,12 @@ pytestmark = pytest.mark.xdist_group("front_door")
 
 MASTER = base64.b64encode(bytes(32)).decode()
 NOWHERE = "postgresql://a:b@127.0.0.1:1/c"
-SERVICE = {"TUNEGATE_MASTER_KEY": MASTER, "DATABASE_URL": NOWHERE, "TUNEGATE_STORAGE_URL": "file://{folder}/storage"}
+SERVICE = {
+    "TUNEGATE_MASTER_KEY": MASTER,
+    "DATABASE_URL": NOWHERE,
+    "TUNEGATE_STORAGE_URL": "file://{folder}/storage",
+    "TUNEGATE_PORT": "0",
+}
 ON_DATABASE = ("migrate", "keys project ci", "keys admin me", "keys reseal", "audit", "deletions", "serve", "worker")
 SERVING = ("serve", "worker")
 CALLING = ("trigger x", "generate a", "compare {rows}")
@@ -118,7 +123,12 @@ SETTING_CASES = [
     ),
     *everywhere("an upstream without a key", SERVING, "Set both, or neither", OPENAI_BASE_URL="http://127.0.0.1:9/v1"),
     *everywhere(
-        "the gateway as its upstream", SERVING, "itself", OPENAI_BASE_URL="http://127.0.0.1:8080/v1", OPENAI_API_KEY="k"
+        "the gateway as its upstream",
+        SERVING,
+        "itself",
+        OPENAI_BASE_URL="http://127.0.0.1:8080/v1",
+        OPENAI_API_KEY="k",
+        TUNEGATE_PORT="8080",
     ),
     *everywhere("no models file", (*SERVING, "check {rows}"), "cannot be read", TUNEGATE_MODELS_FILE="/nowhere.toml"),
     *everywhere("a broken models file", SERVING, "at line 1, column 7", TUNEGATE_MODELS_FILE="{file}"),

@@ -50,7 +50,7 @@ JOB: dict[str, Any] = {
         "kind": "over_fitted",
         "step": 60,
         "recommended_checkpoint": "ft:m:o:s:1:ckpt-step-60",
-        "message": "The validation loss rises after step 60.",
+        "message": "The validation loss rises after step 60. Use ft:m:o:s:1:ckpt-step-60.",
         "advice": [{"setting": "n_epochs", "change": "1 or 2 fewer", "reason": "The loss was lowest at step 60."}],
     },
     "experiment": {"id": "exp_1", "arm": 2},
