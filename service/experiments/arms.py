@@ -43,7 +43,7 @@ def expand(body: CreateExperiment, *, seed: int) -> list[ArmSettings]:
             code="conflicting_parameters",
         )
     arms = [_settings(body, each, common, seed) for each in requested]
-    _check_different(arms)
+    check_different(arms)
     if len({arm.model for arm in arms}) > MAX_MODELS:
         raise InvalidRequest(
             f"The arms train more than {MAX_MODELS} different models, which is the limit.",
@@ -128,7 +128,8 @@ def _settings(body: CreateExperiment, arm: ArmRequest, common: dict[str, Any], s
     )
 
 
-def _check_different(arms: Sequence[ArmSettings]) -> None:
+def check_different(arms: Sequence[ArmSettings]) -> None:
+    """Raises `InvalidRequest` for two arms that would train the same."""
     first: dict[ArmSettings, int] = {}
     for number, arm in enumerate(arms, start=1):
         if arm in first:

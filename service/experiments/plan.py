@@ -11,7 +11,7 @@ from service.database.tables import File
 from service.datasets.files.reports import report_pending
 from service.datasets.report_schema import FileReport
 from service.errors import InvalidRequest
-from service.experiments.arms import ArmSettings, expand, job_of, varied
+from service.experiments.arms import ArmSettings, check_different, expand, job_of, varied
 from service.experiments.request_schemas import CreateExperiment
 from service.experiments.results import losses_are_comparable
 from service.experiments.shares import reports_of_share
@@ -94,6 +94,7 @@ async def plan_experiment(
     if len(ready) < len(reports):
         raise report_pending("training_file")
     arms = _with_equal_epochs(arms, ready[arms[0].model].examples)
+    check_different([msgspec.structs.replace(arm, model=_whole_name(resolved[arm.model])) for arm in arms])
     fault = next((each.fault for each in resolved.values() if each.fault is not None), None)
     return PlannedExperiment(
         training=first.training,
@@ -123,6 +124,12 @@ async def resolve_models(
                 session, project_id=project_id, body=job, method=check_create(job), pricing_context=pricing_context
             )
     return resolved
+
+
+def _whole_name(resolved: ResolvedRequest) -> str:
+    """The one name of a model: a base model has aliases, such as the name without a date."""
+    base = resolved.base
+    return base.name if base.name.startswith("ft:") else base.model.name
 
 
 def _check_early_stopping(body: CreateExperiment, arms: Sequence[ArmSettings], *, comparable: bool) -> None:

@@ -18,7 +18,7 @@ class ShareReports(NamedTuple):
 
 def share_size(examples: int, share: float) -> int:
     """The number of examples of a share: rounded up, so that no share is empty."""
-    return min(examples, math.ceil(round(examples * share, 6)))
+    return min(examples, max(1, math.ceil(round(examples * share, 6))))
 
 
 def reports_of_share(report: FileReport, share: float) -> ShareReports:

@@ -45,6 +45,24 @@ async def test_a_quote_has_the_price_of_every_arm_and_of_all(experiments: Experi
     assert made["budget"] == quote["price"]["upper"]
 
 
+@pytest.mark.parametrize(
+    "arms",
+    [
+        [{"model": "gpt-4o-mini"}, {"model": BASE}],
+        [{"data_share": 0.5}, {"data_share": 1.0, "n_epochs": 3}, {"data_share": 1.0}],
+    ],
+    ids=["two names of a model", "the epochs that auto means"],
+)
+async def test_arms_that_would_train_the_same_are_refused(
+    experiments: ExperimentHarness, arms: list[dict[str, Any]]
+) -> None:
+    body: dict[str, Any] = {"model": BASE, "training_file": await experiments.file(40), "arms": arms}
+    for path in (PATH, f"{PATH}/quotes"):
+        answer = await experiments.post(path, **body)
+        assert (answer.status_code, refusal(answer)["code"]) == (400, "conflicting_parameters")
+        assert f"Arm {len(arms)} is the same as arm {len(arms) - 1}" in refusal(answer)["message"]
+
+
 async def test_a_quote_with_a_comparison_includes_its_price_and_says_what_a_budget_leaves_out(
     experiments: ExperimentHarness,
 ) -> None:

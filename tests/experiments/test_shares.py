@@ -31,6 +31,12 @@ def test_shares_have_their_size_and_are_nested_in_the_order_of_the_file() -> Non
     assert half == [line for line in LINES if line in set(half)]
 
 
+def test_no_share_is_empty() -> None:
+    assert share_size(40, 1e-300) == 1
+    assert len(drawn(CONTENT, 1e-300, seed=3)) == 1
+    assert share_size(0, 0.5) == 0
+
+
 def test_a_share_depends_on_the_seed_and_the_lines_but_not_on_their_order_or_the_chunks() -> None:
     half = drawn(CONTENT, 0.5, seed=3)
     assert drawn(CONTENT, 0.5, seed=3, chunk=1000) == half
