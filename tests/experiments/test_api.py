@@ -182,8 +182,9 @@ async def test_a_project_has_so_many_experiments_at_a_time(experiments: Experime
         row = await session.get_one(Experiment, first["id"])
         columns = {name: getattr(row, name) for name in EXPERIMENT_COLUMNS if name != "id"}
         session.add_all(
-            Experiment(id=f"{first['id']}{number}", **columns) for number in range(MAX_UNFINISHED_EXPERIMENTS - 1)
-        )
+            Experiment(id=f"{first['id']}{number}", **columns | ({"due_at": None} if number % 2 else {}))
+            for number in range(MAX_UNFINISHED_EXPERIMENTS - 1)
+        )  # half of them wait for their comparisons
     body: dict[str, Any] = {"model": BASE, "training_file": file_id, "grid": {"n_epochs": [2]}}
     answer = await experiments.post(**body)
     assert (answer.status_code, refusal(answer)["code"]) == (429, "too_much_unfinished_work")
