@@ -36,6 +36,9 @@ compiled_statements.share()
 STARTS_SERVERS = {"servers", "stack", "fresh_stack", "upstream_program", "scripted_program", "receiver"}
 """Fixtures that start one; `make test-fast` leaves out the tests that use them."""
 
+TRAINING_FOLDERS = ("examples", "experiments", "identity", "runs")
+"""Of the tests that use the shared stack, those in these folders train long, and get a stack of their own."""
+
 IN_SUMMARY = "in the summary"
 """A property by which a test has a text printed at the end of the run, whichever process it ran in."""
 
@@ -80,6 +83,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         starting = [item for item in items if not STARTS_SERVERS.isdisjoint(getattr(item, "fixturenames", ()))]
         items[:] = [item for item in items if item not in set(starting)]
         config.hook.pytest_deselected(items=starting)
+    for item in items:
+        if _shares_stack(item):
+            trains = Path(item.path).relative_to(Path(__file__).parent).parts[0] in TRAINING_FOLDERS
+            item.add_marker(pytest.mark.xdist_group("stack that trains" if trains else "stack"))
     items.sort(key=_allowed_seconds, reverse=True)
 
 
@@ -95,6 +102,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in terminalreporter.stats.get("passed", []):
         for text in (value for name, value in report.user_properties if name == IN_SUMMARY):
             terminalreporter.write_line(str(text))
+
+
+def _shares_stack(item: pytest.Item) -> bool:
+    """Whether it uses the stack of its process. Such tests are grouped, or every process would start one."""
+    assert isinstance(item, pytest.Function)
+    definitions = item._fixtureinfo.name2fixturedefs.get("stack", ())
+    return any(definition.scope == "session" for definition in definitions[-1:])
 
 
 def _allowed_seconds(item: pytest.Item) -> float:

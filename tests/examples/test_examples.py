@@ -114,7 +114,6 @@ def _id(example: Example) -> str:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.xdist_group("examples")
 @pytest.mark.parametrize("example", EXAMPLES, ids=_id)
 def test_is_checked_trained_and_compared(tenant: Tenant, jobs: Jobs, example: Example) -> None:
     folder = ROOT / "examples" / example.name

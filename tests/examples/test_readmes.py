@@ -54,7 +54,6 @@ def tuned_model(http: httpx2.Client, placeholder: str) -> str:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.xdist_group("examples")
 @pytest.mark.parametrize("name", ["code-review", "financial-summaries", "contract-clauses", "technical-translation"])
 def test_its_commands_quote_train_and_compare(
     tenant: Tenant,
