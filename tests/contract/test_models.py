@@ -5,10 +5,9 @@ import openai
 import pytest
 from openai.types import Completion, Model, ModelDeleted
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from pydantic import TypeAdapter
 
 from tests.contract.conftest import Trained
-from tests.contract.strict import strict_items, strictly
+from tests.contract.strict import adapter, strict_items, strictly
 from tests.wire import MODEL, chat_rows, checked, completion_rows, ended, jsonl, refusal, upload
 
 QUESTION = "How long is river 3?"
@@ -90,7 +89,7 @@ class TestChat:
             assert answer.headers["x-request-id"].startswith("req_")
             lines = [line.removeprefix("data: ") for line in answer.iter_lines() if line]
         assert lines.pop() == "[DONE]"
-        chunks = [TypeAdapter(ChatCompletionChunk).validate_json(line, strict=True) for line in lines]
+        chunks = [adapter(ChatCompletionChunk).validate_json(line, strict=True) for line in lines]
         assert {chunk.model for chunk in chunks} == {trained.model}
         assert chunks[-1].usage is not None
         said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)

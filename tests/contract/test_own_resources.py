@@ -8,9 +8,9 @@ import httpx2
 import openai
 import pytest
 from openai.types.fine_tuning import FineTuningJobEvent
-from pydantic import TypeAdapter
 
 from tests.contract.conftest import Trained
+from tests.contract.strict import adapter
 from tests.stack import DevStack
 from tests.wire import MODEL, chat_rows, checked, ended, eventually, jsonl, refusal, upload
 
@@ -174,7 +174,7 @@ class TestEventStream:
         assert [json.loads(event["data"]) for event in live] == listed[::-1]
         for event in live:
             assert event["event"] == "fine_tuning.job.event"
-            TypeAdapter(FineTuningJobEvent).validate_json(event["data"], strict=True)
+            adapter(FineTuningJobEvent).validate_json(event["data"], strict=True)
 
     def test_goes_on_after_the_last_event_id(self, trained: Trained) -> None:
         with trained.tenant.http() as http:
