@@ -77,6 +77,7 @@ def pytest_collection() -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with those that take long, or at the end all workers but one would wait for the last of them."""
     if config.getoption("fast"):
