@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import fields
 from pathlib import Path
 
@@ -36,6 +36,9 @@ OPTIONS = {
 }
 """The options of a preparation by their names in the API."""
 
+ABOUT_TRAINING = frozenset({"too_few_examples", "few_examples"})
+"""The codes of warnings that a file deserves only as training data."""
+
 _SET = re.compile(r"\b([Ss]et|[Gg]ive) the option `(\w+)` to ([\w-]+)")
 _OPTION = re.compile(r"\b[Tt]he option `(\w+)`( false\b)?")
 _COLUMNS = "Name prompt and answer in the option `columns`"
@@ -53,6 +56,16 @@ def with_options(report: FileReport) -> FileReport:
     """A report whose messages have the options of the command line for those of the API."""
     findings = [replace(each, message=in_options(each.message)) for each in report.findings]
     return replace(report, findings=findings)
+
+
+def without_findings(report: FileReport, codes: Set[str]) -> FileReport:
+    """A report without the warnings of some codes."""
+    return replace(
+        report,
+        counts={code: count for code, count in report.counts.items() if code not in codes},
+        findings=[each for each in report.findings if each.code not in codes],
+        warnings=report.warnings - sum(report.counts.get(code, 0) for code in codes),
+    )
 
 
 def prepare_command(

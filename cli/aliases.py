@@ -7,13 +7,13 @@ from rich.console import Console
 
 from cli.output import Column, moment, print_json, print_table, printable
 
-COLUMNS = (Column("alias"), Column("model", fold=True), Column("version", "right"), Column("changed"))
+COLUMNS = (Column("alias"), Column("model", whole=True), Column("version", "right"), Column("changed", spare=True))
 HISTORY = (
     Column("version", "right"),
-    Column("model", fold=True),
+    Column("model", whole=True),
     Column("action"),
-    Column("by", fold=True),
-    Column("when"),
+    Column("by", fold=True, spare=True),
+    Column("when", spare=True),
     Column("reason", fold=True),
 )
 

@@ -15,10 +15,10 @@ from service.billing.buckets import length_of
 
 COLUMNS = (
     Column("time", whole=True),
-    Column("event", fold=True),
+    Column("event", whole=True),
     Column("what", fold=True),
     Column("by", fold=True),
-    Column("from"),
+    Column("from", spare=True),
 )
 
 

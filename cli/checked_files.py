@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from cli.advice import with_options
+from cli.advice import ABOUT_TRAINING, with_options, without_findings
 from cli.client import Client
 from cli.errors import Refused, ReportPending
 from cli.next_steps import Commands
@@ -16,15 +16,20 @@ from cli.uploads import POLL_SECONDS, is_file_id, report_of, uploaded
 from service.datasets.report.terminal import render_findings, render_leakage
 from service.datasets.report_schema import FileReport
 
+SHARED_SHOWN = 3
+"""The shared examples that are shown; `tunegate check` lists more."""
+
 MAX_CHECK_SECONDS = 600.0
 """How long the check of a file may take that a request needs."""
 
 
-def checked(client: Client, file: str, console: Console, *, model: str) -> str:
+def checked(client: Client, file: str, console: Console, *, model: str, is_held_out: bool = False) -> str:
     """The id of a file without errors; its errors and warnings are printed. Raises `Refused` for one with errors."""
     file_id = uploaded(client, file, console)
     report = msgspec.convert(report_of(client, file_id, console, model=model), FileReport)
-    if report.errors or report.warnings:
+    if is_held_out:
+        report = without_findings(report, ABOUT_TRAINING)
+    if report.errors or report.warnings or not is_held_out:
         fix_command = str if is_file_id(file) else Commands(Path(file), report, model=model).for_fix
         render_findings(with_options(report), console, fix_command)
     if report.errors:
@@ -43,11 +48,11 @@ def checked_pair(client: Client, file: str, valid: str | None, console: Console,
     training_file = checked(client, file, console, model=model)
     if valid is None:
         return {"training_file": training_file}
-    validation_file = checked(client, valid, console, model=model)
+    validation_file = checked(client, valid, console, model=model, is_held_out=True)
     report = report_of(client, training_file, console, validation_file=validation_file)
     leakage = msgspec.convert(report, FileReport).leakage
     if leakage is not None and leakage.shared:
-        render_leakage(leakage, console)
+        render_leakage(leakage, console, shown=SHARED_SHOWN)
     return {"training_file": training_file, "validation_file": validation_file}
 
 

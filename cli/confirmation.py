@@ -13,7 +13,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise Refused(f"{question} There is no terminal to ask at. Give --yes to begin without confirmation.")
+        raise Refused(f"{question} There is no terminal to ask at. Give --yes to go on without confirmation.")
     try:
         answer = console(stderr=True).input(Text(f"{question} [y/N] "))
     except EOFError:

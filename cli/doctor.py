@@ -70,7 +70,7 @@ def _client_checks(gateway: Gateway) -> Iterator[Check]:
     except (ValueError, KeyError, TypeError):
         yield Check("gateway", False, f"{gateway.base_url} is not a gateway", "Check the base URL: it ends in /v1.")
         return
-    yield Check("gateway", True, f"{gateway.base_url} responds; {gateway.origin} names it")
+    yield Check("gateway", True, f"{gateway.base_url} responds; from {gateway.origin[0].lower()}{gateway.origin[1:]}")
     encrypted = parts.scheme == "https" or parts.hostname in LOOPBACK
     found = "https" if parts.scheme == "https" else "http on this machine" if encrypted else "http: keys can be read"
     yield Check("TLS", encrypted, found, "Use https: put a proxy with a certificate before the gateway.")

@@ -5,6 +5,8 @@ import os
 import sys
 import traceback
 
+from cyclopts import CoercionError, CycloptsError, MissingArgumentError, UnusedCliTokensError
+
 ADVICE = {
     errno.EACCES: "Give this user the right to it, or name another one.",
     errno.EPERM: "Give this user the right to it, or name another one.",
@@ -32,6 +34,23 @@ def line_of(error: OSError) -> str | None:
     path = error.filename2 or error.filename
     what = error.strerror or os.strerror(error.errno)
     return f"{f'{path}: ' if path else ''}{what}. {ADVICE[error.errno]}"
+
+
+def usage_line(error: CycloptsError) -> str:
+    """A command that was typed wrongly in one line, with where its help is."""
+    help_command = f"`tunegate {' '.join((*(error.command_chain or ()), '--help'))}` shows how."
+    match error:
+        case MissingArgumentError(argument=argument, keyword=None) if argument is not None and not argument.tokens:
+            name = argument.name
+            return f"{name if name.startswith('-') else name.upper()} is missing. {help_command}"
+        case UnusedCliTokensError(unused_tokens=[first, *_]):
+            return f"{first!r} is one argument too many. {help_command}"
+        case CoercionError(token=token, target_type=wanted) if token is not None and token.keyword:
+            numbers: dict[type, str] = {int: "is no whole number", float: "is no number"}
+            what = "is neither a number nor auto" if "[auto]" in str(error) else numbers.get(wanted or str)
+            return f"{token.keyword}: {token.value!r} {what}." if what else str(error)
+        case _:
+            return str(error)
 
 
 def show_defect(error: Exception) -> None:

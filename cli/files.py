@@ -22,12 +22,12 @@ from service.datasets.report_schema import FileReport
 
 EXIT_CLEAN, EXIT_ERRORS = 0, 1
 COLUMNS = (
-    Column("id", fold=True),
+    Column("id", whole=True),
     Column("name", fold=True),
-    Column("purpose"),
+    Column("purpose", spare=True),
     Column("size", "right"),
     Column("status"),
-    Column("created"),
+    Column("created", spare=True),
     Column("expires"),
 )
 

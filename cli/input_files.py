@@ -20,7 +20,8 @@ def why_unreadable(file: Path, error: OSError) -> str:
         if any(sign in file.name for sign in "*?["):
             return f"no file matches {file}; name one file"
         near = get_close_matches(file.name, [path.name for path in _siblings(file)], n=_SHOWN, cutoff=0.7)
-        return f"there is no file {file}{_such_as([file.with_name(name) for name in near], '; did you mean')}"
+        meant = _such_as([file.with_name(name) for name in near], "; did you mean")
+        return f"there is no file {file}{meant}{'?' if meant else ''}"
     return f"cannot read {error.filename or file}: {error.strerror or error}"
 
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError, Group
 
 from cli.errors import Refused
-from cli.failures import discard_output, line_of, show_defect
+from cli.failures import discard_output, line_of, show_defect, usage_line
 from service.errors import SettingsError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -44,6 +44,7 @@ def _version() -> str:
 
 app = App(
     name="tunegate",
+    print_error=False,
     help="A fine-tuning gateway: the official openai SDK is its client.",
     version=_version,
     version_flags=["--version"],
@@ -72,8 +73,8 @@ def main(arguments: list[str] | None = None) -> None:
             _warn_of_unknown_settings()
         status = app(given, exit_on_error=False, result_action="return_value")
         sys.stdout.flush()
-    except CycloptsError:
-        sys.exit(EXIT_USAGE)  # cyclopts has printed the error
+    except CycloptsError as error:
+        _refuse(usage_line(error))
     except (Refused, SettingsError) as error:
         _refuse(str(error))
     except KeyboardInterrupt:

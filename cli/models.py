@@ -9,12 +9,12 @@ from cli.errors import Refused
 from cli.output import Column, dollars, moment, print_table
 
 COLUMNS = (
-    Column("model", fold=True),
+    Column("model", whole=True),
     Column("kind"),
     Column("of", fold=True),
-    Column("trained by"),
-    Column("training", "right"),
-    Column("created"),
+    Column("methods", spare=True),
+    Column("training", "right", spare=True),
+    Column("created", spare=True),
     Column("ends"),
 )
 MICROS = 1_000_000

@@ -8,11 +8,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 PIPE_WIDTH = 250
+FOLDED_WIDTH = 10
+"""The least width of a column whose values continue on a second line."""
+
+GAP = 2
+"""The spaces between two columns."""
+
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _STYLES = {
     **dict.fromkeys(("succeeded", "processed", "delivered", "active"), "green"),
@@ -34,6 +41,8 @@ class Column:
     """Long values continue on a second line, instead of being cut off: ids, which people copy, and messages."""
     whole: bool = False
     """Other columns become narrower first, so that what people copy stays in one line."""
+    spare: bool = False
+    """Left out of a terminal that is too narrow for all columns, the widest one first."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -48,19 +57,29 @@ def print_json(body: Any) -> None:
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], to: Console, *, empty: str) -> None:
-    """Print a table; `empty` is printed if it has no row."""
-    drawn = table(columns, rows)
-    if drawn.row_count:
-        _wide(to).print(drawn)
-    else:
+    """Print a table; `empty` is printed if it has no row. Columns for which there is no room are named below it."""
+    cells = [[_text(cell) for cell in row] for row in rows]
+    if not cells:
         to.print(Text(empty, style="dim"), soft_wrap=True)
+        return
+    wide = _wide(to)
+    kept = _fitting(columns, cells, wide.width)
+    wide.print(table([columns[index] for index in kept], [[row[index] for index in kept] for row in cells]))
+    left_out = [
+        column.title
+        for index, column in enumerate(columns)
+        if index not in kept and any(row[index].plain for row in cells)
+    ]
+    if left_out:
+        note = f"Not shown, since the terminal is narrow: {', '.join(left_out)}; --json has all."
+        wide.print(Text(note, style="dim"), soft_wrap=True)
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> Table:
     """A table, without columns that are empty in every row."""
     cells = [[_text(cell) for cell in row] for row in rows]
     used = [index for index in range(len(columns)) if any(row[index].plain for row in cells)]
-    drawn = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    drawn = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")
     for column in (columns[index] for index in used):
         overflow: Literal["fold", "ellipsis"] = "fold" if column.fold or column.whole else "ellipsis"
         drawn.add_column(column.title, justify=column.justify, overflow=overflow, no_wrap=column.whole)
@@ -83,6 +102,11 @@ def print_fields(fields: Iterable[tuple[str, Cell]], to: Console) -> None:
 def status(value: str | None) -> Text | None:
     """A status in its colour."""
     return None if value is None else Text(printable(value), style=_STYLES.get(value, ""))
+
+
+def verdict_name(kind: str) -> str:
+    """The kind of a verdict in words: `over-fitted`, `still falling`."""
+    return "over-fitted" if kind == "over_fitted" else kind.replace("_", " ")
 
 
 def dollars(amount: dict[str, Any] | None) -> str | None:
@@ -138,6 +162,24 @@ def _wide(to: Console) -> Console:
     if to.is_terminal or "COLUMNS" in os.environ:
         return to
     return Console(file=to.file, highlight=False, emoji=False, width=PIPE_WIDTH)
+
+
+def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[Text]], width: int) -> list[int]:
+    """The columns that are shown, by their indices: those that have values, without spare ones that do not fit."""
+    widths = {
+        index: max(cell_len(column.title) if not column.fold else 0, *(row[index].cell_len for row in rows))
+        for index, column in enumerate(columns)
+        if any(row[index].plain for row in rows)
+    }
+    for index in widths:
+        if columns[index].fold and not columns[index].spare:
+            widths[index] = min(widths[index], FOLDED_WIDTH)
+    while sum(widths.values()) + GAP * (len(widths) - 1) > width:
+        spare = [index for index in widths if columns[index].spare]
+        if not spare:
+            break
+        del widths[max(spare, key=lambda index: widths[index])]
+    return list(widths)
 
 
 def _text(cell: Cell) -> Text:

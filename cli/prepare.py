@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cli.advice import command_with_fixes, in_options
+from cli.advice import ABOUT_TRAINING, command_with_fixes, in_options, without_findings
 from cli.arguments.prepare import PrepareArguments
 from cli.check import NO_MEMORY
 from cli.findings_left import findings_left, sentences_left
@@ -58,6 +59,7 @@ class Results:
     validation: Path | None
     changes: Path
     reports: dict[Path, FileReport]
+    model: str
 
 
 def prepare_file(file: Path, arguments: PrepareArguments, settings: Settings) -> int:
@@ -130,12 +132,15 @@ def _prepare(file: Path, arguments: PrepareArguments, settings: Settings) -> Res
             tick=lambda: None,
         )
     reports = {path: report_for_path(path, model.name, settings) for path in paths if path != changes}
+    if validation in reports:
+        reports[validation] = without_findings(reports[validation], ABOUT_TRAINING)
     return Results(
         outcome=outcome,
         training=training,
         validation=validation if options.split else None,
         changes=changes,
         reports=reports,
+        model=model.name,
     )
 
 
@@ -229,6 +234,14 @@ def _show(file: Path, results: Results, console: Console) -> None:
     console.print(Padding(_files(results), (1, 0, 0, 2)))
     console.print(Padding(Text(f"All changes: {results.changes}", style="dim"), (0, 0, 1, 2)))
     _show_findings_left(results, console)
+    errors = sum(report.errors for report in results.reports.values())
+    if not errors and "too_few_examples" not in results.reports[results.training].counts:
+        console.print(Text(f"  {_next_command(results)}", style="green"), soft_wrap=True)
+
+
+def _next_command(results: Results) -> str:
+    valid = [] if results.validation is None else ["--valid", str(results.validation)]
+    return shlex.join(["tunegate", "train", str(results.training), *valid, "--model", results.model])
 
 
 def _show_findings_left(results: Results, console: Console) -> None:

@@ -8,10 +8,14 @@ from typing import Protocol
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column as TableColumn
 from rich.text import Text
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 16
+BAR_WIDTH = 110
+"""The width of a terminal from which there is room for a bar beside the figures."""
+
 PLAIN_LINES = 6
 """The number of lines for a whole training in a pipe."""
 
@@ -49,8 +53,8 @@ def training_view(console: Console) -> Iterator[View]:
     progress = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=18),
-        TextColumn("{task.fields[figures]}"),
+        *([BarColumn(bar_width=18)] if console.width >= BAR_WIDTH else []),
+        TextColumn("{task.fields[figures]}", table_column=TableColumn(no_wrap=False)),
         TimeElapsedColumn(),
         console=console,
         transient=True,

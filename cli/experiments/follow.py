@@ -31,7 +31,7 @@ def follow_experiment(
     path = path_of("fine_tuning", "experiments", experiment_id)
     try:
         with _Arms(console) as arms:
-            for experiment in until_ended(lambda: client.get(path), interrupted):
+            for experiment in until_ended(lambda: client.get(path), interrupted, on_unavailable=arms.message):
                 arms.update(experiment)
     except Interrupted:
         console.print(f"\n{experiment_id} continues at the gateway.", soft_wrap=True)
@@ -62,6 +62,10 @@ class _Arms:
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
+
+    def message(self, line: str) -> None:
+        """Print a line that stays."""
+        self._console.print(Text(printable(line), style="yellow"), soft_wrap=True)
 
     def update(self, experiment: Mapping[str, Any]) -> None:
         """Show the experiment as it is now."""

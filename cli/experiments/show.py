@@ -6,16 +6,29 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from cli.output import Cell, Column, dollars, duration, moment, number, print_fields, print_table, printable, status
+from cli.output import (
+    Cell,
+    Column,
+    dollars,
+    duration,
+    moment,
+    number,
+    print_fields,
+    print_table,
+    printable,
+    status,
+    verdict_name,
+)
 
 LIST_COLUMNS = (
-    Column("id", fold=True),
+    Column("id", whole=True),
     Column("status"),
-    Column("created"),
+    Column("created", spare=True),
     Column("arms", "right"),
     Column("varied", fold=True),
     Column("cost", "right"),
-    Column("recommended", fold=True),
+    Column("best", "right"),
+    Column("model", whole=True, spare=True),
 )
 SHORT = {"n_epochs": "epochs", "learning_rate_multiplier": "rate", "data_share": "data", "batch_size": "batch"}
 """The settings of an arm by their titles in a table, where those differ."""
@@ -31,7 +44,7 @@ def show_experiments(experiments: Sequence[Mapping[str, Any]], console: Console)
             str(len(each["arms"])),
             ", ".join(each["varied"]),
             dollars(each["cost"]),
-            _recommended_model(each),
+            *_recommended(each),
         )
         for each in experiments
     ]
@@ -70,7 +83,7 @@ def arms_table(experiment: Mapping[str, Any]) -> tuple[list[Column], list[list[C
                 _estimate(arm["score"]),
                 dollars(arm["cost"]),
                 duration(arm["duration_seconds"]),
-                arm["reason"] or (arm["verdict"] or {}).get("kind", "").replace("_", " "),
+                arm["reason"] or verdict_name((arm["verdict"] or {}).get("kind", "")),
             ]
         )
     return [Column("arm", "right"), *titles, Column("examples", "right"), Column("status"), *figures, *ends], rows
@@ -146,9 +159,10 @@ def _fields(experiment: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
     yield "metadata", ", ".join(f"{name}={value}" for name, value in (experiment["metadata"] or {}).items())
 
 
-def _recommended_model(experiment: Mapping[str, Any]) -> str | None:
+def _recommended(experiment: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The arm, and its model."""
     found = experiment["recommended"]
-    return None if found is None or found["arm"] is None else f"arm {found['arm']}: {found['model'] or ''}"
+    return (None, None) if found is None or found["arm"] is None else (f"arm {found['arm']}", found["model"])
 
 
 def _setting(name: str, value: Any) -> str:

@@ -35,7 +35,11 @@ def follow_job(client: Client, job_id: str, interrupted: threading.Event, *, as_
     events: list[dict[str, Any]] = []
     try:
         with training_view(console) as view:
-            for job in until_ended(read, interrupted):
+
+            def say(line: str) -> None:
+                view.message(Text(printable(line), style="yellow"))
+
+            for job in until_ended(read, interrupted, on_unavailable=say):
                 for event in events:
                     view.message(Text(printable(event["message"]), style=_STYLES.get(event["level"], "dim")))
                 events.clear()

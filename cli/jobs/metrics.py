@@ -21,6 +21,8 @@ SERIES = {
 }
 """The columns by the fields of the API's rows; `full_valid_…` are of the whole validation file."""
 
+TITLE_WIDTH = max(map(len, SERIES.values())) + 2
+
 
 def show_metrics(rows: Sequence[Mapping[str, Any]], console: Console, *, rows_shown: int = MAX_ROWS) -> None:
     """Print each series as a curve, then some steps with their figures: the first, the last, and some between them."""
@@ -28,7 +30,8 @@ def show_metrics(rows: Sequence[Mapping[str, Any]], console: Console, *, rows_sh
         values = [row[name] for row in rows if row[name] is not None]
         if len(values) > 1:
             ends = f"{values[0]:.3f} → {values[-1]:.3f}"
-            console.print(Text.assemble((f"{title:<24}", "dim"), (sparkline(values, CURVE_WIDTH), "cyan"), f"  {ends}"))
+            name_column, curve = (f"{title:<{TITLE_WIDTH}}", "dim"), (sparkline(values, CURVE_WIDTH), "cyan")
+            console.print(Text.assemble(name_column, curve, f"  {ends}"))
     shown = evenly(rows, rows_shown)
     columns = [Column("step", "right"), *(Column(title, "right") for title in SERIES.values())]
     if len(rows) > 1:

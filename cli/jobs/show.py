@@ -6,17 +6,29 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from cli.output import Cell, Column, dollars, duration, moment, number, print_fields, print_table, printable, status
+from cli.output import (
+    Cell,
+    Column,
+    dollars,
+    duration,
+    moment,
+    number,
+    print_fields,
+    print_table,
+    printable,
+    status,
+    verdict_name,
+)
 
 COLUMNS = (
-    Column("id", fold=True),
-    Column("status"),
-    Column("model", fold=True),
-    Column("created"),
+    Column("id", whole=True),
+    Column("status", whole=True),
+    Column("model", fold=True, spare=True),
+    Column("created", spare=True),
     Column("loss", "right"),
     Column("valid", "right"),
     Column("cost", "right"),
-    Column("time", "right"),
+    Column("time", "right", spare=True),
     Column("verdict, or why it waits", fold=True),
 )
 
@@ -59,8 +71,9 @@ def show_result(job: Mapping[str, Any], console: Console) -> None:
     print_fields(((f"  {name}", value) for name, value in _outcome(job)), console)
     _show_verdict(job, console)
     if succeeded and job["fine_tuned_model"]:
+        model = (job["verdict"] or {}).get("recommended_checkpoint") or job["fine_tuned_model"]
         console.print()
-        console.print(Text(f"  tunegate ask {job['fine_tuned_model']} 'Your question'"), soft_wrap=True)
+        console.print(Text(f"  tunegate ask {model} 'Your question'"), soft_wrap=True)
 
 
 def loss_line(job: Mapping[str, Any], name: str) -> str | None:
@@ -121,7 +134,7 @@ def _show_verdict(job: Mapping[str, Any], console: Console) -> None:
     if (verdict := job["verdict"]) is None:
         return
     console.print()
-    title = Text("  Verdict: ", style="bold").append(verdict["kind"].replace("_", " "), style="bold cyan")
+    title = Text("  Verdict: ", style="bold").append(verdict_name(verdict["kind"]), style="bold cyan")
     console.print(title.append(f". {printable(verdict['message'])}", style="default not bold"), soft_wrap=True)
     for advice in verdict["advice"]:
         line = f"  - {advice['setting']}: {advice['change']}. {advice['reason']}"
@@ -137,7 +150,7 @@ def _remark(job: Mapping[str, Any]) -> str | None:
     if (waiting := job["waiting"]) is not None:
         return _waiting(waiting)
     verdict = job["verdict"]
-    return None if verdict is None else str(verdict["kind"]).replace("_", " ")
+    return None if verdict is None else verdict_name(verdict["kind"])
 
 
 def _waiting(waiting: Mapping[str, Any]) -> str:

@@ -9,7 +9,13 @@ from service.billing.prices import Amount
 from service.http.wire_types import RequestModel
 
 Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST)]
-Since = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,3}[mhdw]\Z")]
+Since = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[1-9][0-9]{0,3}[mhdw]\Z",
+        extra={"in_words": "minutes, hours, days or weeks until now, such as '90m', '24h', '7d' or '4w'"},
+    ),
+]
 Names = Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=512)]], msgspec.Meta(max_length=100)]
 
 MAX_DAYS = 180

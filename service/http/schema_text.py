@@ -11,6 +11,8 @@ from msgspec import inspect as types
 def expected_at(model: type[msgspec.Struct], path: str) -> str | None:
     """What the field at `path` accepts (`hyperparameters.n_epochs`, `integrations[0].type`); None for an unknown path.
 
+    A type says it itself by `Meta(extra={"in_words": …})`, where a pattern would be hard to read.
+
     >>> expected_at(CreateJob, "hyperparameters.n_epochs")
     "'auto' or a whole number from 1 to 50"
     """
@@ -70,6 +72,10 @@ def _tagged(each: types.StructType, value: Any) -> bool:
 
 def _describe(expected: types.Type) -> str:
     match expected:
+        case types.Metadata(extra={"in_words": words}):
+            return str(words)
+        case types.Metadata(type=inner):
+            return _describe(inner)
         case types.UnionType(types=members):
             values = " or ".join(_describe(each) for each in members if not isinstance(each, types.NoneType))
             return f"{values}, or null" if any(isinstance(each, types.NoneType) for each in members) else values

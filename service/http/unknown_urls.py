@@ -12,7 +12,7 @@ _INSTEAD = {
     "/v1/messages": _CHAT_INSTEAD,
     "/v1/engines/": "Name the model in the body: POST /v1/completions or /v1/chat/completions.",
 }
-_BEGINNINGS = ("/files", "/uploads", "/fine_tuning/", "/models", "/chat/", "/completions", "/organization/")
+_BEGINNINGS = ("/files", "/uploads", "/fine_tuning/", "/models", "/chat/", "/completions", "/organization/", "/project")
 
 
 def unknown_url(scope: Scope, method: str) -> NotFound:

@@ -175,6 +175,7 @@ async def resolve_request(
         validation = await get_referenced_file(session, project_id, body.validation_file, param="validation_file")
     return await resolve(
         session,
+        catalogue=pricing_context.catalogue,
         base=base,
         accounts=accounts,
         method=method,

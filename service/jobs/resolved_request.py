@@ -172,6 +172,7 @@ async def check_offer(
 async def resolve(
     session: AsyncSession,
     *,
+    catalogue: Catalogue,
     base: Base,
     accounts: Sequence[UpstreamAccount],
     method: dict[str, Any],
@@ -195,7 +196,9 @@ async def resolve(
         report = await request_ready_report(session, file, base.model) if file is not None else None
         reports.append(report)
         if report is not None:
-            fault = fault or dataset_fault(report, method_type=method["type"], model=base.model, param=param)
+            fault = fault or dataset_fault(
+                report, method_type=method["type"], model=base.model, param=param, others=catalogue.models
+            )
     return ResolvedRequest(
         base=base,
         providers=tuple(dict.fromkeys(provider_at(account) for account in accounts)),

@@ -1,6 +1,7 @@
 """The rules for the body of a job's create and for its datasets. Pure; each refusal has its `param` and `code`."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -128,8 +129,13 @@ def check_method(method: dict[str, Any], model: BaseModel) -> None:
         )
 
 
-def dataset_fault(report: FileReport, *, method_type: str, model: BaseModel, param: str) -> JobError | None:
-    """Why a ready report's file cannot be used as `param` (`training_file` or `validation_file`), or None."""
+def dataset_fault(
+    report: FileReport, *, method_type: str, model: BaseModel, param: str, others: Iterable[BaseModel] = ()
+) -> JobError | None:
+    """Why a ready report's file cannot be used as `param` (`training_file` or `validation_file`), or None.
+
+    A file of another format is told which method trains on it, and which of the `others`.
+    """
     if report.errors:
         return JobError(f"invalid_{param}", f"The {_name(param)} has errors. {first_errors(report)}", param)
     allowed = [kind for kind in FORMATS[method_type] if kind in model.formats]
@@ -137,7 +143,7 @@ def dataset_fault(report: FileReport, *, method_type: str, model: BaseModel, par
         return JobError(
             "invalid_file_format",
             f"The {_name(param)} is in the {report.format or 'unknown'} format; '{method_type}' on {model.name} needs: "
-            f"{', '.join(allowed) or 'another model'}.",
+            f"{', '.join(allowed) or 'another model'}.{_what_trains(report.format, model, others)}",
             param,
         )
     if param == "training_file" and report.examples < MIN_EXAMPLES:
@@ -147,6 +153,21 @@ def dataset_fault(report: FileReport, *, method_type: str, model: BaseModel, par
             param,
         )
     return None
+
+
+def _what_trains(format: str | None, model: BaseModel, others: Iterable[BaseModel]) -> str:
+    methods = [method for method, formats in FORMATS.items() if format in formats]
+    on_it = [method for method in methods if method in model.methods and format in model.formats]
+    if on_it:
+        return f" The method {_quoted(on_it)} trains {model.name} on it."
+    names = [
+        each.name for each in others if format in each.formats and any(method in each.methods for method in methods)
+    ]
+    return f" Models that are trained on it: {', '.join(names)}." if names else ""
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return " or ".join(f"'{name}'" for name in names)
 
 
 def tuned_name(*, base: str, organization: str, suffix: str | None, job_id: str) -> str:

@@ -81,7 +81,7 @@ class TestJobs:
         show_jobs([JOB], console)
         assert printed(console).splitlines()[1].split() == [
             "ftjob-1", "succeeded", "ft:m:o:s:1", *printed(console).splitlines()[1].split()[3:5],
-            "0.5000", "0.2500", "$0.0360", "1", "min", "40", "s", "over", "fitted",
+            "0.5000", "0.2500", "$0.0360", "1", "min", "40", "s", "over-fitted",
         ]  # fmt: skip
 
     def test_a_job_that_waits_says_why(self, console: Console) -> None:
@@ -93,7 +93,7 @@ class TestJobs:
         for words in (
             "train.jsonl (file-1)", "file-2", "nightly (service account)", "exp_1, arm 2", "team=maps",
             "0.5000 at step 90\n", "0.5000 at step 90, lowest 0.2500 at step 60", "12,000 tokens, 120 a second",
-            "$0.0360, $0.0400 expected", "over fitted", "ft:m:o:s:1:ckpt-step-60",
+            "$0.0360, $0.0400 expected", "over-fitted", "ft:m:o:s:1:ckpt-step-60",
             "n_epochs: 1 or 2 fewer. The loss was lowest at step 60.", "! 3 validation examples",
         ):  # fmt: skip
             assert words in "\n".join(line.rstrip() for line in printed(console).splitlines()), printed(console)

@@ -155,3 +155,19 @@ class TestCheck:
         done = tunegate("check", "examples/sarcastic-facts/valid.jsonl", "--model", "gpt-0")
         assert (done.returncode, done.stdout) == (2, "")
         assert "gpt-0" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train", "x", "--epochs", "many"], "--epochs: 'many' is neither a number nor auto."),
+        (["jobs", "list", "--limit", "x"], "--limit: 'x' is no whole number."),
+        (["limits", "set"], "--project is missing. `tunegate limits set --help` shows how."),
+        (["ask", "gpt-4o"], "TEXT is missing. `tunegate ask --help` shows how."),
+        (["ask", "gpt-4o", "how", "are"], "'are' is one argument too many. `tunegate ask --help` shows how."),
+        (["train", "x", "--modle", "y"], "Unknown option: --modle. Did you mean --model?"),
+    ],
+)
+def test_wrong_usage_is_one_line(arguments: list[str], says: str) -> None:
+    done = tunegate(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"tunegate: {says}\n")

@@ -21,6 +21,29 @@ class TestATable:
         print_table([Column("id", whole=True), Column("name", fold=True)], [["x" * 25, "y" * 25]], to, empty="")
         assert "x" * 25 in out.getvalue()
 
+    def test_leaves_out_spare_columns_that_do_not_fit_the_widest_first_and_names_them(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        columns = [
+            Column("id", whole=True),
+            Column("model", fold=True, spare=True),
+            Column("created", spare=True),
+            Column("verdict", fold=True),
+        ]
+        row = ("i" * 30, "m" * 40, "c" * 16, "the verdict in some words")
+        shown = {}
+        for width in (200, 80, 50):
+            monkeypatch.setenv("COLUMNS", str(width))
+            to, out = printed(width)
+            print_table(columns, [row], to, empty="")
+            shown[width] = out.getvalue()
+        assert "Not shown" not in shown[200]
+        assert "m" * 40 not in shown[80]
+        assert "c" * 16 in shown[80]
+        assert shown[80].splitlines()[-1] == "Not shown, since the terminal is narrow: model; --json has all."
+        assert shown[50].splitlines()[-1] == "Not shown, since the terminal is narrow: model, created; --json has all."
+        assert all("i" * 30 in text for text in shown.values())
+
     def test_leaves_out_columns_that_are_empty_in_every_row(self) -> None:
         to, out = printed()
         columns = [Column("id"), Column("error"), Column("cost", justify="right")]

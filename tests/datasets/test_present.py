@@ -72,4 +72,4 @@ def test_a_file_that_shares_many_examples_is_shown_in_a_few_lines() -> None:
     out = io.StringIO()
     render_leakage(found, Console(file=out, width=100))
     assert out.getvalue().count("Shared.") == 12
-    assert "and 40 more, which --json prints" in out.getvalue()
+    assert "and 40 more, which `tunegate check TRAIN --validation VALID --json` prints" in out.getvalue()

@@ -249,6 +249,7 @@ class TestUrls:
         [
             ("/files", "The base URL must end with /v1."),
             ("/chat/completions", "The base URL must end with /v1."),
+            ("/project", "The base URL must end with /v1."),
             ("/v1/v1/files", "/v1 twice"),
             ("/v1/responses", "This service has /v1/chat/completions instead"),
             ("/v1/messages", "This service has /v1/chat/completions instead"),

@@ -142,6 +142,24 @@ class TestDataset:
         fault = dataset_fault(report(format=format), method_type=method, model=model(name), param="training_file")
         assert (fault.code if fault else None) == code
 
+    @pytest.mark.parametrize(
+        ("format", "name", "says"),
+        [
+            ("completion", "gpt-4o", "Models that are trained on it: davinci-002, babbage-002."),
+            ("preference", "gpt-4o", "The method 'dpo' trains gpt-4o-2024-08-06 on it."),
+        ],
+    )
+    def test_a_file_of_another_format_is_told_what_trains_on_it(self, format: str, name: str, says: str) -> None:
+        fault = dataset_fault(
+            report(format=format),
+            method_type="supervised",
+            model=model(name),
+            param="training_file",
+            others=CATALOGUE.models,
+        )
+        assert fault is not None
+        assert fault.message.endswith(says)
+
     @pytest.mark.parametrize(("param", "faulty"), [("training_file", True), ("validation_file", False)])
     def test_ten_examples_are_for_training_only(self, param: str, faulty: bool) -> None:
         fault = dataset_fault(

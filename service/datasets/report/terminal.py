@@ -48,12 +48,18 @@ def render_findings(report: FileReport, console: Console, command: Callable[[str
         _print_findings(report, severity, console, command or str)
 
 
-def render_leakage(found: Leakage, console: Console) -> None:
+def render_leakage(found: Leakage, console: Console, *, shown: int = _MAX_SHOWN_LINES) -> None:
     """Prints the examples that a training and a validation file share: the first findings, the counts and notes."""
-    for finding in found.findings[:_MAX_SHOWN_LINES]:
-        console.print(f"  line {finding.line}  {finding.message}", markup=False)
-    if (more := len(found.findings) - _MAX_SHOWN_LINES) > 0:
-        console.print(f"  and {more:,} more, which --json prints")
+    console.print()
+    for finding in found.findings[:shown]:
+        line = Text(f"line {finding.line} of the validation file", style="dim").append(
+            f"  {finding.message}", "default"
+        )
+        console.print(Padding(line, (0, 0, 0, 2)))
+    if (more := len(found.findings) - shown) > 0:
+        console.print(
+            f"  and {more:,} more, which `tunegate check TRAIN --validation VALID --json` prints", soft_wrap=True
+        )
     if not found.shared:
         console.print(f"None of the {found.validation_examples} validation examples is in the training file too.")
     else:

@@ -80,7 +80,7 @@ def verdict(curve: Curve, training: Training) -> Verdict | None:
         return None
     learnt = fall(main, _known_start(main, training))
     if not learnt.happened:
-        return _without_fall(curve, training, learnt, validated=main is valid)
+        return _without_fall(curve, training, learnt, validated=len(valid) + len(full) > 0)
     measured = len(valid) >= MIN_POINTS or len(full) >= 2
     if main is train and len(valid) >= MIN_POINTS and _does_not_generalise(valid, training):
         return _not_general(learnt, training, fall(valid, _known_start(valid, training)))

@@ -7,7 +7,13 @@ import msgspec
 from service.catalogue.base_models import Catalogue
 from service.errors import InvalidRequest
 
-AliasName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?\Z")]
+AliasName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?\Z",
+        extra={"in_words": "1 to 64 lower-case letters, digits, dots and hyphens, with a letter or digit at each end"},
+    ),
+]
 """Lower case, digits, dots and hyphens, up to 64 characters: never the id of an alias, which has an underscore."""
 
 

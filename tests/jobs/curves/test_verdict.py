@@ -79,6 +79,16 @@ def test_a_level_curve_is_too_noisy_once_its_noise_hides_a_change_by_five_percen
     assert kinds == ["nothing_learnt", "too_noisy"]
 
 
+def test_noise_asks_for_no_validation_file_where_there_are_validation_losses() -> None:
+    noisy = made(one("nothing_learnt", 1), length=60, noise=0.6, seed=3)
+    asked = []
+    for loss in (None, 1.0):
+        found = verdict(Curve([step._replace(valid_loss=loss) for step in noisy.steps], 60), ENDED)
+        assert found is not None
+        asked.append("validation_file" in [each.setting for each in found.advice])
+    assert asked == [True, False]
+
+
 def test_a_spike_that_recovers_is_no_divergence() -> None:
     curve = made(one("converging"), length=300, noise=0.05, seed=1)
     spike = [step._replace(train_loss=9.0) if 140 <= step.step < 150 else step for step in curve.steps]

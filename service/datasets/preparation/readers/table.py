@@ -92,7 +92,7 @@ def table_rows(
         if not any(cell.strip() for cell in cells):
             reading.log.dropped("drop_blank_lines", number, "", "The row is blank.")
         elif any(cell.strip() for cell in cells[width:]):
-            message = f"it has {len(cells)} cells where the header has {width}; is a delimiter missing its quotes?"
+            message = f"it has {len(cells)} cells where the header has {width}; a delimiter may lack its quotes"
             reading.problems.unreadable("row", number, list(cells), message)
         else:
             padded = [*cells[:width], *[""] * (width - len(cells))]
