@@ -134,7 +134,7 @@ def dataset_fault(
 ) -> JobError | None:
     """Why a ready report's file cannot be used as `param` (`training_file` or `validation_file`), or None.
 
-    A file of another format is told which method trains on it, and which of the `others`.
+    For a file of another format the message names the method that trains on it, or those of the `others` that do.
     """
     if report.errors:
         return JobError(f"invalid_{param}", f"The {_name(param)} has errors. {first_errors(report)}", param)

@@ -1,4 +1,4 @@
-"""How a refused body is told what a field accepts."""
+"""How the refusal of a body describes what a field accepts."""
 
 from service.http.schema_text import expected_at
 from service.jobs.schemas import CreateJob

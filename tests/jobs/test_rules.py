@@ -149,7 +149,7 @@ class TestDataset:
             ("preference", "gpt-4o", "The method 'dpo' trains gpt-4o-2024-08-06 on it."),
         ],
     )
-    def test_a_file_of_another_format_is_told_what_trains_on_it(self, format: str, name: str, says: str) -> None:
+    def test_a_file_of_another_format_names_what_trains_on_it(self, format: str, name: str, says: str) -> None:
         fault = dataset_fault(
             report(format=format),
             method_type="supervised",
