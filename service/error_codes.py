@@ -59,6 +59,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
         None, "Two encodings read the input of a preparation differently and about as well.", "Give `encoding`."
     ),
     "endpoint_shut_down": ErrorCode(404, "The old fine-tunes API.", "Call `/v1/fine_tuning/jobs`."),
+    "experiment_crashed": ErrorCode(
+        None, "An experiment's step failed several times by a defect in Tunegate.", "Create it again, or ask for help."
+    ),
     "experiment_not_cancellable": ErrorCode(400, "The experiment has ended.", "There is nothing to cancel."),
     "experiment_not_found": ErrorCode(404, "No such experiment in this project.", "List your experiments."),
     "file_in_use": ErrorCode(

@@ -7,12 +7,12 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from service.database.leases import LeaseLost
-from service.database.tables import Experiment, Job
+from service.database.tables import Experiment, ExperimentArm, Job
 from service.experiments.queries import read_full
 from service.jobs.actions import ArmOf, PricingContext, create_job
 from service.jobs.schemas import CreateJob
 from tests.experiments.harness import BASE, ExperimentHarness
-from workers.experiments.advance import advance
+from workers.experiments.advance import MAX_CRASHES, advance
 from workers.experiments.arms import start_arm
 
 
@@ -30,6 +30,31 @@ async def test_a_worker_that_lost_its_lease_creates_nothing(experiments: Experim
         await start_arm(ctx, claimed, full, full.arms[0])
     assert await experiments.jobs() == []
     assert await experiments.reserved_micros() == 0
+
+
+async def test_a_step_that_always_fails_ends_the_experiment_and_cancels_its_jobs(
+    experiments: ExperimentHarness,
+) -> None:
+    made = await experiments.create(grid={"n_epochs": [1, 2, 3]})
+    ended, _ = await experiments.until_started(made["id"], 2)
+    await experiments.end_job(ended)
+    ctx, arm = experiments.harness.ctx, ExperimentArm.experiment_id == made["id"]
+    async with ctx.db.worker() as session:
+        stored = (await session.execute(select(ExperimentArm.arm, ExperimentArm.settings).where(arm))).all()
+        await session.execute(update(ExperimentArm).where(arm).values(settings={}))
+    for _ in range(MAX_CRASHES):
+        claimed = await experiments.claim(made["id"])
+        assert claimed is not None, "it has ended too early"
+        await advance(ctx, claimed)
+    assert await experiments.claim(made["id"]) is None
+    async with ctx.db.worker() as session:
+        for number, settings in stored:
+            one = ExperimentArm.arm == number
+            await session.execute(update(ExperimentArm).where(arm, one).values(settings=settings))
+    shown = await experiments.shown(made["id"])
+    assert (shown["status"], shown["error"]["code"]) == ("failed", "experiment_crashed")
+    assert shown["arms"][-1]["status"] == "skipped"
+    assert [job.cancel_requested_at is not None for job in await experiments.jobs()] == [False, True]
 
 
 async def test_an_arm_has_one_job_even_without_the_fence(experiments: ExperimentHarness) -> None:

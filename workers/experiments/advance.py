@@ -5,6 +5,7 @@ seconds besides.
 """
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import fault_points
 from service.backoff import backoff_seconds
@@ -17,6 +18,7 @@ from service.experiments.record import end
 from service.experiments.stored import stored_settings
 from service.jobs.actions import request_cancel
 from service.runs.actions import cancel_run
+from service.runs.record import RunError
 from service.storage import StorageUnavailable
 from workers.context import Context
 from workers.datasets.retry_policy import STORE_UNAVAILABLE, STORE_UNAVAILABLE_SECONDS
@@ -30,6 +32,9 @@ log = structlog.get_logger()
 RECHECK_SECONDS = 5.0
 BRIEF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 60.0
+MAX_CRASHES = 20
+"""After as many internal errors in a row an experiment fails, a quarter of an hour after the first one."""
+
 INTERNAL_ERROR = "An internal error; it is attempted again. The platform team can find its cause by the id."
 
 
@@ -49,8 +54,12 @@ async def advance(ctx: Context, claimed: Claim[Experiment]) -> None:
     except ApiError as error:
         await _retry_later(ctx, claimed, error.message)
     except Exception as error:
-        log.error("experiment.step_failed", failures=claimed.row.failures + 1, exc_info=error)
-        await _retry_later(ctx, claimed, INTERNAL_ERROR)
+        failures = claimed.row.failures + 1
+        log.error("experiment.step_failed", failures=failures, exc_info=error)
+        if failures >= MAX_CRASHES and claimed.row.waiting_reason == INTERNAL_ERROR:
+            await _fail(ctx, claimed)
+        else:
+            await _retry_later(ctx, claimed, INTERNAL_ERROR)
 
 
 async def _step(ctx: Context, claimed: Claim[Experiment]) -> None:
@@ -66,18 +75,35 @@ async def _step(ctx: Context, claimed: Claim[Experiment]) -> None:
 
 async def _cancel(ctx: Context, claimed: Claim[Experiment], full: FullExperiment) -> None:
     """Cancel the arms' jobs, and end the experiment once all of them have ended."""
-    running = [arm for arm in full.arms if arm.is_running]
     async with ctx.db.worker() as session:
-        if full.comparison is not None and full.comparison.finished_at is None:
-            await cancel_run(session, full.row.project_id, "comparison", full.comparison.id)
-        for arm in running:
-            await request_cancel(session, full.row.project_id, arm.row.job_id or "")
-        if running:
-            reason = f"{len(running)} of its jobs have not ended yet."
+        if running := await _cancel_work(session, full):
+            reason = f"{running} of its jobs have not ended yet."
             await leases.give_back(session, claimed, {"waiting_reason": reason}, due_in_seconds=RECHECK_SECONDS)
         else:
             await end(session, claimed, "cancelled", {})
     fault_points.point("experiment.cancelled")
+
+
+async def _fail(ctx: Context, claimed: Claim[Experiment]) -> None:
+    """Fail the experiment, and cancel its jobs and its comparison."""
+    full = await _read(ctx, claimed)
+    error = RunError(
+        code="experiment_crashed",
+        message=f"Its step failed {MAX_CRASHES} times in a row by an internal error, so its jobs are cancelled.",
+    )
+    async with ctx.db.worker() as session:
+        await _cancel_work(session, full)
+        await end(session, claimed, "failed", {}, error=error)
+
+
+async def _cancel_work(session: AsyncSession, full: FullExperiment) -> int:
+    """Request the cancel of the comparison and of the jobs that have not ended. Returns the number of these jobs."""
+    running = [arm for arm in full.arms if arm.is_running]
+    if full.comparison is not None and full.comparison.finished_at is None:
+        await cancel_run(session, full.row.project_id, "comparison", full.comparison.id)
+    for arm in running:
+        await request_cancel(session, full.row.project_id, arm.row.job_id or "")
+    return len(running)
 
 
 async def _start_arms(ctx: Context, claimed: Claim[Experiment], full: FullExperiment) -> None:
