@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from rich.console import Console
+
 from cli.errors import Refused, Unreachable
 from cli.interruption import Interrupted
 
@@ -20,8 +22,9 @@ def until_ended(
     interrupted: threading.Event,
     *,
     on_unavailable: Callable[[str], None] | None = None,
+    poll_seconds: float = POLL_SECONDS,
 ) -> Iterator[dict[str, Any]]:
-    """What `read` returns, every `POLL_SECONDS`; the last one has ended.
+    """What `read` returns, every `poll_seconds`; the last one has ended.
 
     `on_unavailable` gets a line each time that the gateway stops responding. Raises `Interrupted` after Ctrl-C, and
     `Refused` if the gateway refuses or is unavailable for too long.
@@ -35,15 +38,22 @@ def until_ended(
             if not _is_temporary(error) or time.monotonic() - read_at > MAX_UNAVAILABLE_SECONDS:
                 raise
             if is_available and on_unavailable is not None:
-                on_unavailable(f"{error} The work goes on; it is asked again for {MAX_UNAVAILABLE_SECONDS:.0f} s.")
+                on_unavailable(f"{error} The work goes on; this asks again for {MAX_UNAVAILABLE_SECONDS:.0f} s.")
             is_available = False
         else:
             read_at, is_available = time.monotonic(), True
             yield shown
             if shown["status"] in ENDED:
                 return
-        interrupted.wait(POLL_SECONDS)
+        interrupted.wait(poll_seconds)
     raise Interrupted
+
+
+def say_that_it_continues(command: str, work_id: str, options: str, console: Console) -> None:
+    """Print how to follow or cancel work that goes on while its command ends; `options` select the gateway."""
+    console.print(f"\n{work_id} continues at the gateway.", soft_wrap=True)
+    console.print(f"  tunegate {command} watch {work_id}{options}    shows it again", soft_wrap=True)
+    console.print(f"  tunegate {command} cancel {work_id}{options}   cancels it", soft_wrap=True)
 
 
 def _is_temporary(error: Refused) -> bool:

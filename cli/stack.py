@@ -28,6 +28,7 @@ from cli.trainer_engine import BYTE_MODEL, TrainerEngine
 from service.database.engine import SERVICE_ROLE
 from service.database.migrations import upgrade
 from service.identity.bootstrap import ensure_default_project
+from service.identity.keys import PREFIXES
 from service.settings import Settings
 
 PARTS = ("api", "worker", "trainer", "postgres", "redis")
@@ -160,7 +161,7 @@ class Stack:
         plan, supervisor = self._plan, self._supervisor
         port = listener.getsockname()[1]
         if not plan.always_trainer:
-            self._check_upstream_is_not_self(port)
+            self._check_upstream(port)
         self.logs.mkdir(mode=0o700, exist_ok=True)
         credentials = load_or_create(plan.data_dir / "credentials.json")
 
@@ -217,12 +218,17 @@ class Stack:
             self._supervisor.wait_ready("trainer", timeout_seconds=MODELS_SECONDS)
         return file
 
-    def _check_upstream_is_not_self(self, port: int) -> None:
+    def _check_upstream(self, port: int) -> None:
         named = self._plan.environ.get("OPENAI_BASE_URL", "")
         if Settings(upstream_base_url=named, host=self._host).upstream_is_self(port):
             raise StackFailed(
                 f"OPENAI_BASE_URL is {named}, which is this gateway itself: every job would create another one, "
                 "without end. It is meant for clients: unset it here (`env -u OPENAI_BASE_URL tunegate dev`)."
+            )
+        if named and self._plan.environ.get("OPENAI_API_KEY", "").startswith(tuple(PREFIXES.values())):
+            raise StackFailed(
+                f"OPENAI_BASE_URL is {named}, and OPENAI_API_KEY is a key of a Tunegate gateway, which becomes the "
+                "upstream. Both are meant for clients: unset them here (`env -u OPENAI_BASE_URL tunegate dev`)."
             )
 
     def _start_postgres(self, credentials: Credentials) -> Postgres:

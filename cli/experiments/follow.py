@@ -10,11 +10,12 @@ from rich.text import Text
 
 from cli import output
 from cli.client import Client
+from cli.errors import Unreachable
 from cli.experiments.show import arms_table, show_experiment
 from cli.interruption import Interrupted
 from cli.output import print_json, printable, table
 from cli.paths import path_of
-from cli.polling import until_ended
+from cli.polling import say_that_it_continues, until_ended
 
 EXIT_SUCCEEDED, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 
@@ -25,7 +26,7 @@ def follow_experiment(
     """Show the arms of an experiment until it has ended, then its result. Returns the exit status.
 
     It is 0 if the experiment succeeded, and promoted a model if it was to; 1 if not, 130 after Ctrl-C. `options` select
-    the gateway in the commands that are printed then. Raises `Refused`.
+    the gateway in the commands that say how to go on. Raises `Refused`.
     """
     console = output.console(stderr=as_json)
     path = path_of("fine_tuning", "experiments", experiment_id)
@@ -34,10 +35,11 @@ def follow_experiment(
             for experiment in until_ended(lambda: client.get(path), interrupted, on_unavailable=arms.message):
                 arms.update(experiment)
     except Interrupted:
-        console.print(f"\n{experiment_id} continues at the gateway.", soft_wrap=True)
-        console.print(f"  tunegate experiment watch {experiment_id}{options}    shows it again", soft_wrap=True)
-        console.print(f"  tunegate experiment cancel {experiment_id}{options}   cancels it", soft_wrap=True)
+        say_that_it_continues("experiment", experiment_id, options, console)
         return EXIT_INTERRUPTED
+    except Unreachable:
+        say_that_it_continues("experiment", experiment_id, options, console)
+        raise
     if as_json:
         print_json(experiment)
     else:

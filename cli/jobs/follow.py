@@ -7,12 +7,13 @@ from rich.text import Text
 
 from cli import output
 from cli.client import Client
+from cli.errors import Unreachable
 from cli.interruption import Interrupted
 from cli.jobs.curve import Curve
 from cli.jobs.show import show_result
 from cli.output import print_json, printable
 from cli.paths import job_path
-from cli.polling import until_ended
+from cli.polling import ENDED, say_that_it_continues, until_ended
 from cli.training_view import View, training_view
 
 EXIT_SUCCEEDED, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
@@ -22,7 +23,7 @@ _STYLES = {"warn": "yellow", "error": "red"}
 def follow_job(client: Client, job_id: str, interrupted: threading.Event, *, as_json: bool, options: str = "") -> int:
     """Show a job until it has ended, then its result. Returns the exit status: 0 if it succeeded, 1 if not, 130.
 
-    `options` select the gateway in the commands that are printed after Ctrl-C. Raises `Refused`.
+    `options` select the gateway in the commands that say how to go on. Raises `Refused`.
     """
     console = output.console(stderr=as_json)
     curve = Curve(client, job_id)
@@ -41,14 +42,17 @@ def follow_job(client: Client, job_id: str, interrupted: threading.Event, *, as_
 
             for job in until_ended(read, interrupted, on_unavailable=say):
                 for event in events:
+                    if job["status"] in ENDED and "verdict" in (event["data"] or {}):
+                        continue  # the result says it
                     view.message(Text(printable(event["message"]), style=_STYLES.get(event["level"], "dim")))
                 events.clear()
                 _update(view, job, curve)
     except Interrupted:
-        console.print(f"\n{job_id} continues at the gateway.", soft_wrap=True)
-        console.print(f"  tunegate jobs watch {job_id}{options}    shows it again", soft_wrap=True)
-        console.print(f"  tunegate jobs cancel {job_id}{options}   cancels it", soft_wrap=True)
+        say_that_it_continues("jobs", job_id, options, console)
         return EXIT_INTERRUPTED
+    except Unreachable:
+        say_that_it_continues("jobs", job_id, options, console)
+        raise
     if as_json:
         print_json(job)
     else:

@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from cli.embedded import OWNER, SERVICE, execute, free_port
+from service.identity.bootstrap import new_project_key
 from tests.cli.leftovers import nothing_is_left_of
 from tests.stack import DevStack, Servers, is_running, run_async
 from tests.wire import eventually
@@ -143,6 +144,15 @@ class TestRefusals:
         assert stack.wait() == 2
         assert "this gateway itself" in stack.output()
         assert not stack.ready_file.exists()
+        nothing_is_left_of(tmp_path)
+
+    def test_another_gateway_as_the_upstream(self, tmp_path: Path) -> None:
+        """As after pasting the line that another stack has printed."""
+        environment = {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "OPENAI_API_KEY": new_project_key()}
+        stack = DevStack(tmp_path, environment=environment)
+        stack.launch()
+        assert stack.wait() == 2
+        assert "is a key of a Tunegate gateway" in stack.output()
         nothing_is_left_of(tmp_path)
 
 

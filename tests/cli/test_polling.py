@@ -6,14 +6,8 @@ from typing import Any
 
 import pytest
 
-from cli import polling
 from cli.errors import Refused, Unreachable
 from cli.polling import until_ended
-
-
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polling, "POLL_SECONDS", 0.0)
 
 
 def followed(*answers: str | Refused) -> tuple[list[str], list[str]]:
@@ -27,8 +21,8 @@ def followed(*answers: str | Refused) -> tuple[list[str], list[str]]:
             raise answer
         return {"status": answer}
 
-    statuses = [shown["status"] for shown in until_ended(read, threading.Event(), on_unavailable=said.append)]
-    return statuses, said
+    shown = until_ended(read, threading.Event(), on_unavailable=said.append, poll_seconds=0.0)
+    return [each["status"] for each in shown], said
 
 
 def test_each_outage_is_said_once() -> None:
