@@ -91,4 +91,5 @@ def test_completions_are_refused_by_a_chat_model_and_the_message_says_what_it_ne
     body = {"model": "gpt-4o-mini-2024-07-18", "training_file": file_id}
     refused = refusal(http.post("/fine_tuning/jobs", json=body))
     assert refused["code"] == "invalid_file_format"
-    assert refused["message"].endswith("in the completion format; 'supervised' on gpt-4o-mini-2024-07-18 needs: chat.")
+    assert "in the completion format; 'supervised' on gpt-4o-mini-2024-07-18 needs: chat." in refused["message"]
+    assert "babbage-002" in refused["message"]
