@@ -12,6 +12,9 @@ from tests.docs.blocks import blocks
 from tests.docs.references import ROOT
 from tests.stack import Servers, run_async
 
+pytestmark = pytest.mark.xdist_group("the role that reads")
+"""One process makes the role, which all databases of the server share."""
+
 READER, PASSWORD = "tunegate_reader", "of-the-reader"
 SECRET = re.compile(r"sha256|sealed|encrypted|hint|body|response|storage_key")
 SECRET_TABLES = {"remembered_requests", "file_reports", "leakage_reports", "run_calls", "comparison_cases", "quotes"}
