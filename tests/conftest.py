@@ -194,8 +194,12 @@ def settings(database_url: str, owner_url: str, redis_url: str, tmp_path: Path) 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevStack]:
-    """A running `tunegate dev`, shared by the tests of one xdist worker."""
-    started = DevStack(tmp_path_factory.mktemp("stack"))
+    """A running `tunegate dev`, shared by the tests of one xdist worker.
+
+    Its limits of requests a minute are for many tests at once; those of the limits have gateways of their own.
+    """
+    limits = dict.fromkeys(("TUNEGATE_REQUESTS_PER_MINUTE", "TUNEGATE_FAILED_KEYS_PER_MINUTE"), "1000000")
+    started = DevStack(tmp_path_factory.mktemp("stack"), environment=limits)
     try:
         yield started.start()
     finally:
